@@ -1,0 +1,2 @@
+//! kilnd. 
+fn main() {}
