@@ -1,1 +1,56 @@
-//! Placeholder.
+//! Virtual disk formats: safe readers, streaming writers, and one pass from a disk to any number of images.
+//!
+//! # How the parts fit
+//!
+//! ```text
+//!  open(path, format, policy) ─► Box<dyn DiskReader> ── extents(): Data | Zero | Hole
+//!                                        │               read_at(offset, buf)
+//!                                        ▼
+//!  convert(reader, outputs, options, progress)
+//!     scan the extents ► batches ► workers: read, find zeroes, hash, compress   (all cores, bounded memory)
+//!                                     │ in guest order
+//!                                     ├─► writer of output 1 ─► nameless file ─► fsync ─► published under its name
+//!                                     └─► writer of output 2 ─► …
+//!     ─► Report { content digest, every file's size and SHA-256 }
+//! ```
+//!
+//! # Error model
+//!
+//! Every fallible function returns [`Error`]: one type with a [`ErrorKind`] to branch on, the operation, the path and the offset
+//! in the file where a rule was broken, and where possible a hint. Bytes from outside never panic.
+//!
+//! # Trust
+//!
+//! An image may name other files (backing file, extents, parents). None is opened unless the [`OpenPolicy`] allows it, and
+//! detecting a format never opens a second file.
+//!
+//! # Reproducible output
+//!
+//! Identifiers and times inside written files are derived from the content or are constants; the bytes do not depend on the
+//! number of threads.
+
+pub mod convert;
+mod create;
+mod digest;
+mod error;
+mod format;
+mod open;
+mod output;
+pub mod media;
+pub mod package;
+mod qcow2;
+mod raw;
+mod reader;
+mod storage;
+#[cfg(test)]
+mod testing;
+mod vmdk;
+
+pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
+pub use create::{create_overlay, create_qcow2, create_raw, resize};
+pub use digest::{ContentDigest, Sha256Digest};
+pub use error::{Error, ErrorKind, Operation, Result};
+pub use format::{Format, detect};
+pub use open::{BackingPolicy, OpenPolicy, open};
+pub use output::{Compression, DiskAdapter, Output, OutputKind, Qcow2Options, VmdkOptions, VmdkSubformat};
+pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

@@ -1,0 +1,187 @@
+//! What to write: outputs, their formats, and each format's options.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::Format;
+use crate::package::MachineDescription;
+
+/// One thing to write. Some kinds make several files; the others are named after `path` (see [`OutputKind`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Final name of the main file.
+    pub path: PathBuf,
+    /// Format and options.
+    pub kind: OutputKind,
+}
+
+impl Output {
+    /// Describes an output.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, kind: OutputKind) -> Self {
+        Self { path: path.into(), kind }
+    }
+}
+
+/// The format of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutputKind {
+    /// Guest bytes with holes for zeroes.
+    Raw,
+    /// qcow2 version 3.
+    Qcow2(Qcow2Options),
+    /// VMDK. Sub-formats with several extents write them beside `path` (`disk-flat.vmdk`, `disk-s001.vmdk`).
+    Vmdk(VmdkOptions),
+    /// Open Virtualization Format: `path` is the descriptor (`name.ovf`); `name.mf` and the disks are written beside it.
+    Ovf(Box<MachineDescription>),
+    /// The same in one tar archive, `path`.
+    Ova(Box<MachineDescription>),
+}
+
+impl OutputKind {
+    /// Returns plain qcow2.
+    #[must_use]
+    pub fn qcow2() -> Self {
+        Self::Qcow2(Qcow2Options::default())
+    }
+
+    /// Returns qcow2 with zlib-compressed clusters.
+    #[must_use]
+    pub fn qcow2_compressed() -> Self {
+        Self::Qcow2(Qcow2Options { compression: Some(Compression::default()), ..Qcow2Options::default() })
+    }
+
+    /// Returns a VMDK for upload and exchange: compressed, in one file.
+    #[must_use]
+    pub fn vmdk_stream_optimized(adapter: DiskAdapter) -> Self {
+        Self::Vmdk(VmdkOptions { subformat: VmdkSubformat::StreamOptimized, adapter, ..VmdkOptions::default() })
+    }
+
+    /// Returns a VMDK to run from in Workstation: sparse, in one file.
+    #[must_use]
+    pub fn vmdk_monolithic_sparse(adapter: DiskAdapter) -> Self {
+        Self::Vmdk(VmdkOptions { subformat: VmdkSubformat::MonolithicSparse, adapter, ..VmdkOptions::default() })
+    }
+
+    /// Returns an OVF package of this machine.
+    #[must_use]
+    pub fn ovf(machine: MachineDescription) -> Self {
+        Self::Ovf(Box::new(machine))
+    }
+
+    /// Returns an OVA archive of this machine.
+    #[must_use]
+    pub fn ova(machine: MachineDescription) -> Self {
+        Self::Ova(Box::new(machine))
+    }
+
+    /// Returns the format of the disks written; `None` for none.
+    #[must_use]
+    pub fn disk_format(&self) -> Format {
+        match self {
+            Self::Raw => Format::Raw,
+            Self::Qcow2(_) => Format::Qcow2,
+            Self::Vmdk(_) | Self::Ovf(_) | Self::Ova(_) => Format::Vmdk,
+        }
+    }
+}
+
+/// How hard to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// No larger than zlib's level 6, several times as fast.
+    #[default]
+    Default,
+    /// Fastest; a few per cent larger.
+    Fast,
+    /// Smallest, slow.
+    Best,
+}
+
+/// Options of a qcow2 output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qcow2Options {
+    /// Compresses clusters with zlib when given.
+    pub compression: Option<Compression>,
+    /// Cluster size in bytes: a power of two from 512 to 2 MiB.
+    pub cluster_size: u32,
+}
+
+impl Default for Qcow2Options {
+    fn default() -> Self {
+        Self { compression: None, cluster_size: 65536 }
+    }
+}
+
+/// The shapes a VMDK comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum VmdkSubformat {
+    /// One file that grows; what VMware Workstation makes.
+    #[default]
+    MonolithicSparse,
+    /// One compressed file for upload and exchange; what OVF packages hold.
+    StreamOptimized,
+}
+
+impl fmt::Display for VmdkSubformat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MonolithicSparse => "monolithicSparse",
+            Self::StreamOptimized => "streamOptimized",
+        })
+    }
+}
+
+/// The controller type noted in a VMDK's descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum DiskAdapter {
+    /// IDE.
+    Ide,
+    /// SCSI by BusLogic.
+    BusLogic,
+    /// SCSI by LSI Logic; also right for SATA, NVMe and paravirtual SCSI disks.
+    #[default]
+    LsiLogic,
+    /// What old ESX versions wrote.
+    LegacyEsx,
+}
+
+impl DiskAdapter {
+    /// Returns the word in the descriptor.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ide => "ide",
+            Self::BusLogic => "buslogic",
+            Self::LsiLogic => "lsilogic",
+            Self::LegacyEsx => "legacyESX",
+        }
+    }
+
+    /// Returns the adapter for a descriptor's word in any case; `pvscsi` and `lsisas1068` count as LSI Logic.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "ide" => Some(Self::Ide),
+            "buslogic" => Some(Self::BusLogic),
+            "lsilogic" | "lsisas1068" | "pvscsi" | "sata" | "nvme" | "scsi" => Some(Self::LsiLogic),
+            "legacyesx" => Some(Self::LegacyEsx),
+            _ => None,
+        }
+    }
+}
+
+/// Options of a VMDK output.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VmdkOptions {
+    /// The shape.
+    pub subformat: VmdkSubformat,
+    /// The controller noted in the descriptor.
+    pub adapter: DiskAdapter,
+    /// How hard to compress, where the shape compresses.
+    pub compression: Compression,
+}

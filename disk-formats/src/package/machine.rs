@@ -1,0 +1,184 @@
+//! A machine as packages describe it, independent of any vendor's words.
+
+use crate::DiskAdapter;
+
+/// A virtual machine for a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineDescription {
+    /// Name of the machine; also the base of the names of files inside the package.
+    pub name: String,
+    /// Virtual processors, at least 1.
+    pub cpus: u32,
+    /// Memory in MiB, at least 4.
+    pub memory_mib: u64,
+    /// BIOS or UEFI.
+    pub firmware: Firmware,
+    /// The guest operating system, translated to each vendor's words.
+    pub guest_os: GuestOs,
+    /// The disks, in the order of the readers given to [`crate::convert_disks`]. Fewer entries than disks are filled up with
+    /// [`MachineDisk::default`].
+    pub disks: Vec<MachineDisk>,
+    /// Network cards; none by default.
+    pub nics: Vec<MachineNic>,
+    /// VMware's virtual hardware version (the number in `vmx-14`); higher ones are refused by older hosts.
+    pub hardware_version: u8,
+    /// A virtual TPM; needs UEFI and hardware version 14.
+    pub tpm: bool,
+    /// Free text shown to whoever imports the machine.
+    pub annotation: Option<String>,
+    /// Product name, vendor and version shown by importers.
+    pub product: Option<ProductInfo>,
+    /// Licence text to be accepted at import.
+    pub eula: Option<String>,
+}
+
+impl Default for MachineDescription {
+    /// One processor, 512 MiB, BIOS, 64-bit Linux, hardware version 14 (ESXi 6.7, Workstation 14).
+    fn default() -> Self {
+        Self {
+            name: "machine".to_owned(),
+            cpus: 1,
+            memory_mib: 512,
+            firmware: Firmware::Bios,
+            guest_os: GuestOs::Linux64,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            hardware_version: 14,
+            tpm: false,
+            annotation: None,
+            product: None,
+            eula: None,
+        }
+    }
+}
+
+/// What starts the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Firmware {
+    /// PC BIOS.
+    #[default]
+    Bios,
+    /// UEFI.
+    Uefi {
+        /// Starts signed boot loaders only.
+        secure_boot: bool,
+    },
+}
+
+/// A disk's place in the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MachineDisk {
+    /// The controller it hangs on; disks of one kind share a controller, in order.
+    pub controller: DiskController,
+    /// File name inside the package; `None` means `NAME-diskN.vmdk`.
+    pub file: Option<String>,
+}
+
+/// Kinds of disk controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum DiskController {
+    /// IDE, at most four disks.
+    Ide,
+    /// SATA AHCI: boots everywhere.
+    #[default]
+    Sata,
+    /// Parallel SCSI by LSI Logic.
+    LsiLogic,
+    /// SAS by LSI Logic.
+    LsiLogicSas,
+    /// Parallel SCSI by BusLogic; 32-bit guests only.
+    BusLogic,
+    /// VMware paravirtual SCSI; VirtualBox has none.
+    ParavirtualScsi,
+    /// NVM Express.
+    Nvme,
+}
+
+impl DiskController {
+    /// Returns the adapter type that fits in a VMDK descriptor.
+    #[must_use]
+    pub fn vmdk_adapter(self) -> DiskAdapter {
+        match self {
+            Self::Ide => DiskAdapter::Ide,
+            Self::BusLogic => DiskAdapter::BusLogic,
+            _ => DiskAdapter::LsiLogic,
+        }
+    }
+}
+
+/// A network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineNic {
+    /// The emulated hardware.
+    pub model: NicModel,
+    /// Name of the network it is connected to.
+    pub network: String,
+}
+
+impl Default for MachineNic {
+    fn default() -> Self {
+        Self { model: NicModel::default(), network: "nat".to_owned() }
+    }
+}
+
+/// Kinds of network cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum NicModel {
+    /// Intel 82545EM: works everywhere.
+    #[default]
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// VMware paravirtual.
+    Vmxnet3,
+    /// AMD PCnet.
+    PcNet32,
+    /// Virtio (VirtualBox).
+    Virtio,
+}
+
+/// Product section of an OVF.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProductInfo {
+    /// Product name.
+    pub product: String,
+    /// Vendor.
+    pub vendor: Option<String>,
+    /// Version for people.
+    pub version: Option<String>,
+    /// Product's address on the web.
+    pub product_url: Option<String>,
+    /// Vendor's address on the web.
+    pub vendor_url: Option<String>,
+}
+
+/// The guest operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum GuestOs {
+    /// Any 64-bit Linux.
+    #[default]
+    Linux64,
+    /// Debian, 64 bits.
+    Debian64,
+    /// Ubuntu, 64 bits.
+    Ubuntu64,
+    /// Red Hat Enterprise Linux, 64 bits.
+    RedHat64,
+    /// CentOS and its successors, 64 bits.
+    CentOs64,
+    /// SUSE Linux Enterprise, 64 bits.
+    Suse64,
+    /// FreeBSD, 64 bits.
+    FreeBsd64,
+    /// Windows 10 and 11.
+    Windows10,
+    /// Windows Server 2019 and later.
+    WindowsServer,
+    /// Something else, 32 bits.
+    Other,
+    /// Something else, 64 bits.
+    Other64,
+}

@@ -1,0 +1,1 @@
+//! Instruments for this crate's tests.
