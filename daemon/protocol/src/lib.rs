@@ -1,1 +1,46 @@
-//! Placeholder.
+//! What `kiln` and `kilnd` say to each other: requests, answers and events of the HTTP/1.1 + JSON API.
+//!
+//! ```text
+//! POST /v1/jobs (JobSubmission) ──► Job ──► GET /v1/jobs/{id}/events?after=N&follow=true ──► Event, Event, … JobFinished
+//! ```
+//!
+//! The types are plain data: serde and JSON Schema, no I/O, no clock. The daemon's own types are different ones, so that
+//! they may change freely; `daemon/src/wire.rs` converts. **When changing the API**: only add optional fields and new
+//! event kinds. Clients skip event kinds that they do not know ([`EventBody::Unknown`]); anything else needs a `v2`.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`job`] | what is asked for ([`JobSubmission`]) and what became of it ([`Job`]) |
+//! | [`event`] | the numbered events of a job |
+//! | [`info`] | what this daemon is and can do |
+//! | [`problem`] | errors (problem+json) |
+//! | [`id`] | job identifiers |
+//! | [`places`] | where the socket is, from the environment |
+
+pub mod event;
+pub mod id;
+pub mod info;
+pub mod job;
+pub mod places;
+pub mod problem;
+
+pub use event::{Choice, Event, EventBody, Severity};
+pub use id::{InvalidJobId, JobId};
+pub use info::{HypervisorInfo, Info, ShutdownReport};
+pub use job::{
+    Answer, Artifact, Assignment, BuildState, BuildSummary, CancelMode, CancelRequest, Job, JobKind, JobList,
+    JobOptions, JobState, JobSubmission, OnError,
+};
+pub use problem::{Problem, ProblemCode};
+
+/// Largest request body that the daemon reads, in bytes (1 MiB).
+pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// Longest event line, in bytes (4 MiB); texts are cut by the writer long before.
+pub const MAX_EVENT_BYTES: usize = 4 << 20;
+
+/// Header that makes a submission repeatable: the same key and body give the same job.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+
+/// Media type of event streams, one JSON object a line. Empty lines are heartbeats.
+pub const NDJSON: &str = "application/x-ndjson";
