@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Packer's template languages: HCL2 and JSON, from text to builds whose options are checked.
+//!
+//! ```text
+//! text ─lex→ tokens ─parse→ Body ─resolve→ variables, locals, sources ─select→ Evaluated ─decode→ Options
+//!  └─ Diagnostics with spans at every stage
+//! ```
+//!
+//! [`load`] does all of it up to [`Evaluated`]; each [`Component`] of it is decoded when it is needed (and again when
+//! `build.*` values are known) by [`Component::decode`] against the [`Schema`] its [`Catalog`] gave.
+//!
+//! The crate is pure: files are reached only through [`Files`], the environment, the clock and the current folder
+//! only through [`Inputs`]; nothing is printed.
+
+mod component;
+mod diagnostics;
+mod evaluated;
+mod files;
+pub mod go_template;
+mod load;
+mod options;
+mod schema;
+mod source_map;
+
+pub use component::Component;
+pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, Style};
+pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
+pub use files::{Files, MemoryFiles, OsFiles};
+pub use go_template::PACKER_VERSION;
+pub use load::{Inputs, load};
+pub use options::{Options, SENSITIVE};
+pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
+pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};

@@ -1,0 +1,218 @@
+//! Owns the two faces of a diagnostic: text with an excerpt, and a serialisable [`Report`].
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::{Diagnostic, Severity};
+use crate::source_map::{Position, SourceFile, SourceMap, Span};
+
+/// Lines of an excerpt shown at most; the rest is elided.
+const MAX_EXCERPT_LINES: u32 = 6;
+/// Grapheme clusters of one excerpt line shown at most.
+const MAX_EXCERPT_WIDTH: usize = 160;
+
+/// How diagnostics are written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Whether ANSI colours are used.
+    pub colour: bool,
+    /// Columns after which the detail is wrapped; 0 never wraps.
+    pub width: usize,
+}
+
+impl Default for Style {
+    /// Plain text of 80 columns, as Packer writes it.
+    fn default() -> Self {
+        Self { colour: false, width: 80 }
+    }
+}
+
+/// A diagnostic with its place spelled out, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in a few words.
+    pub summary: String,
+    /// What is wrong, in sentences.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ReportRange>,
+    /// Headers of the blocks around the place, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<String>,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRange {
+    /// Name of the file as it was given.
+    pub file: String,
+    /// First place.
+    pub start: Position,
+    /// Place after the last.
+    pub end: Position,
+}
+
+impl Report {
+    /// Spells out the place of a diagnostic.
+    #[must_use]
+    pub fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
+        let place = diagnostic.subject.and_then(|span| sources.get(span.file).map(|file| (span, file)));
+        Self {
+            severity: diagnostic.severity,
+            summary: diagnostic.summary.clone(),
+            detail: diagnostic.detail.clone(),
+            hint: diagnostic.hint.clone(),
+            range: place.map(|(span, file)| ReportRange {
+                file: file.name().to_owned(),
+                start: file.position(span.start),
+                end: file.position(span.end),
+            }),
+            blocks: place
+                .map(|(span, _)| sources.blocks_around(span).into_iter().map(str::to_owned).collect())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes one diagnostic, ending with an empty line.
+pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style) -> String {
+    let paint = Paint { on: style.colour };
+    let (word, colour) = match diagnostic.severity {
+        Severity::Error => ("Error", "31"),
+        Severity::Warning => ("Warning", "33"),
+    };
+    let mut out = format!("{}: {}\n\n", paint.bold(colour, word), paint.bold("", &diagnostic.summary));
+    let place = diagnostic.subject.and_then(|span| sources.get(span.file).map(|file| (span, file)));
+    if let Some((span, file)) = place {
+        let at = file.position(span.start);
+        _ = write!(out, "  on {} line {}, column {}", file.name(), at.line, at.column);
+        let blocks = sources.blocks_around(span);
+        if !blocks.is_empty() {
+            _ = write!(out, ", in {}", blocks.join(", "));
+        }
+        out.push_str(":\n");
+        excerpt(&mut out, file, span, diagnostic.context, &paint, colour);
+        out.push('\n');
+    }
+    if !diagnostic.detail.is_empty() {
+        out.push_str(&wrap(&diagnostic.detail, style.width));
+        out.push('\n');
+    }
+    if let Some(hint) = &diagnostic.hint {
+        _ = writeln!(out, "{}: {}", paint.bold("36", "hint"), wrap(hint, style.width.saturating_sub(6)));
+    }
+    if !diagnostic.detail.is_empty() || diagnostic.hint.is_some() {
+        out.push('\n');
+    }
+    out
+}
+
+/// Writes the lines of `span` (and a few of `context`) with carets under the exact bytes.
+fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span>, paint: &Paint, colour: &str) {
+    let first = file.position(span.start).line;
+    let last = file.position(span.end.max(span.start + 1) - 1).line.max(first);
+    let shown_first =
+        context.map_or(first, |wide| file.position(wide.start).line.min(first)).max(first.saturating_sub(2));
+    let shown_last = last.min(first + MAX_EXCERPT_LINES - 1);
+    let digits = shown_last.to_string().len().max(3);
+    for line in shown_first.max(1)..=shown_last {
+        let text = file.line(line);
+        let line_start = file.line_start(line);
+        let shown: String = clipped(text);
+        _ = writeln!(out, "{}", format!("  {line:>digits$}: {shown}").trim_end());
+        let from = span.start.max(line_start) - line_start;
+        let to = (span.end.max(line_start) - line_start).min(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        if line < first || line > last || (from >= to && !(line == first && span.start == span.end)) {
+            continue;
+        }
+        let from = (from as usize).min(text.len());
+        let (before, rest) = text.split_at_checked(from).unwrap_or((text, ""));
+        let within = rest.get(..(to as usize).saturating_sub(from)).unwrap_or(rest);
+        let skipped = if line > first { within.len() - within.trim_start().len() } else { 0 };
+        let pad: String = clipped(before)
+            .graphemes(true)
+            .chain(within[..skipped].graphemes(true))
+            .map(|cluster| if cluster == "\t" { "\t".to_owned() } else { " ".repeat(columns(cluster)) })
+            .collect();
+        let length = within[skipped..].trim_end().graphemes(true).map(columns).sum::<usize>().max(1);
+        if before.graphemes(true).count() < MAX_EXCERPT_WIDTH {
+            let carets = "^".repeat(length.min(MAX_EXCERPT_WIDTH));
+            _ = writeln!(out, "  {:>digits$}  {pad}{}", "", paint.bold(colour, &carets));
+        }
+    }
+    if last > shown_last {
+        _ = writeln!(out, "  {:>digits$}: …", "");
+    }
+}
+
+/// Cuts a line that is too long to be shown, and hides bytes that would move the cursor.
+fn clipped(text: &str) -> String {
+    let clean = |cluster: &str| -> String {
+        cluster.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    };
+    text.graphemes(true).take(MAX_EXCERPT_WIDTH).map(clean).collect()
+}
+
+/// Returns the terminal columns of a cluster: 2 for East Asian wide and emoji, else 1.
+fn columns(cluster: &str) -> usize {
+    let first = cluster.chars().next().map_or(0, u32::from);
+    let wide = matches!(first, 0x1100..=0x115f | 0x2e80..=0x303e | 0x3041..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f900..=0x1f9ff | 0x20000..=0x3fffd);
+    if wide { 2 } else { 1 }
+}
+
+/// Wraps each paragraph at `width` columns; lines that start with a space are left alone.
+fn wrap(text: &str, width: usize) -> String {
+    if width == 0 {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for (index, paragraph) in text.split('\n').enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        if paragraph.starts_with([' ', '\t']) {
+            out.push_str(paragraph);
+            continue;
+        }
+        let mut column = 0;
+        for word in paragraph.split(' ') {
+            let length = word.chars().count();
+            if column > 0 && column + 1 + length > width {
+                out.push('\n');
+                column = 0;
+            } else if column > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += length;
+        }
+    }
+    out
+}
+
+/// Wraps text in ANSI sequences, or not.
+struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// Returns bold text of a colour given as SGR number; empty for the terminal's own colour.
+    fn bold(&self, colour: &str, text: &str) -> String {
+        match (self.on, colour) {
+            (false, _) => text.to_owned(),
+            (true, "") => format!("\u{1b}[1m{text}\u{1b}[0m"),
+            (true, colour) => format!("\u{1b}[1;{colour}m{text}\u{1b}[0m"),
+        }
+    }
+}
