@@ -1,0 +1,245 @@
+//! Why a connection did not come about, and how far it got.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A connection that did not come about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to {address} after {attempts} attempts in {:.1} s: {stage}", elapsed.as_secs_f64())]
+pub struct ConnectError {
+    /// The guest, as `host:port`.
+    pub address: String,
+    /// How far the last attempt got.
+    pub stage: Stage,
+    /// Attempts made, whatever they came to.
+    pub attempts: u32,
+    /// How long it was tried.
+    pub elapsed: Duration,
+    /// What happened to the last attempt.
+    #[source]
+    pub source: ConnectFailure,
+}
+
+impl ConnectError {
+    /// Returns what the user can look at.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match &self.stage {
+            Stage::Configuration => return None,
+            Stage::Resolving => "check ssh_host",
+            Stage::Refused | Stage::ClosedAtOnce => {
+                "the guest is on the network but runs no SSH server on ssh_port yet: look at its screen, \
+                 and see whether the installation enables one"
+            }
+            Stage::Unreachable | Stage::NoAnswer => {
+                "the guest does not answer on the network: look at its screen for a stopped boot or a failed DHCP"
+            }
+            Stage::NoBanner => {
+                "the guest has no address yet (no DHCP), is still booting, or something else listens on ssh_port"
+            }
+            Stage::NotSsh => "another service listens on ssh_port: check ssh_port and the guest's services",
+            Stage::KeyExchange => {
+                "guest and builder share no algorithm, or the guest went down: see ssh_ciphers and \
+                 ssh_key_exchange_algorithms"
+            }
+            Stage::Authentication { offered, .. }
+                if !offered.is_empty() && !offered.iter().any(|m| m == "password") =>
+            {
+                "the guest takes no passwords: give a key (ssh_private_key_file), or set PasswordAuthentication yes there"
+            }
+            Stage::Authentication { .. } => {
+                "check ssh_username and ssh_password or the key against what the installation sets up; root often may \
+                 not log in with a password"
+            }
+            Stage::Bastion => "check the ssh_bastion_* options: the bastion must be up and let you in",
+            Stage::Proxy => "check the ssh_proxy_* options",
+            Stage::Session => "the guest let us in but refused what was asked for next: see the cause",
+        })
+    }
+}
+
+/// How far an attempt got before it failed or was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// A setting is wrong: nothing was tried.
+    Configuration,
+    /// The host name has no address.
+    Resolving,
+    /// The host refuses connections to the port.
+    Refused,
+    /// There is no way to the host.
+    Unreachable,
+    /// The TCP connection got no answer.
+    NoAnswer,
+    /// The forwarded port took the connection and closed it: the guest is up, its port is closed.
+    ClosedAtOnce,
+    /// The port is open but nothing is said: behind a forwarded port, a guest without an address.
+    NoBanner,
+    /// The port is open and something else than SSH answers.
+    NotSsh,
+    /// SSH answered; keys are being agreed on.
+    KeyExchange,
+    /// Keys are agreed on; logging in.
+    Authentication {
+        /// Methods tried, in order.
+        tried: Vec<String>,
+        /// Methods the server offers.
+        offered: Vec<String>,
+    },
+    /// The bastion could not be passed.
+    Bastion,
+    /// The proxy could not be passed.
+    Proxy,
+    /// Logged in; a tunnel or session was refused.
+    Session,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration => f.write_str("the settings cannot be used"),
+            Self::Resolving => f.write_str("the host name has no address"),
+            Self::Refused => f.write_str("the port is closed"),
+            Self::Unreachable => f.write_str("the host cannot be reached"),
+            Self::NoAnswer => f.write_str("the host does not answer"),
+            Self::ClosedAtOnce => f.write_str("the port closes every connection at once"),
+            Self::NoBanner => f.write_str("the port is open but nothing answers"),
+            Self::NotSsh => f.write_str("the port is open but speaks no SSH"),
+            Self::KeyExchange => f.write_str("the key exchange does not complete"),
+            Self::Authentication { tried, offered } => {
+                f.write_str("the login is not accepted")?;
+                if !tried.is_empty() {
+                    write!(f, " (tried: {}", tried.join(", "))?;
+                    if !offered.is_empty() {
+                        write!(f, "; the guest offers: {}", offered.join(", "))?;
+                    }
+                    f.write_str(")")?;
+                }
+                Ok(())
+            }
+            Self::Bastion => f.write_str("the bastion cannot be passed"),
+            Self::Proxy => f.write_str("the proxy cannot be passed"),
+            Self::Session => f.write_str("no session can be opened"),
+        }
+    }
+}
+
+/// What happened to one attempt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// Nothing had failed when time was up.
+    #[error("time was up while waiting")]
+    TimeUp,
+    /// TCP or the transport below failed.
+    #[error("the transport failed")]
+    Transport(#[source] io::Error),
+    /// The host name does not resolve.
+    #[error("cannot resolve {host}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Closed before a banner came.
+    #[error("the connection was closed before a banner came")]
+    ClosedBeforeBanner,
+    /// Nothing came.
+    #[error("no banner came within {after:?}")]
+    Silent {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Something else than SSH came.
+    #[error("the server says {said:?}")]
+    NotSsh {
+        /// Its first bytes, made printable.
+        said: String,
+    },
+    /// SSH itself failed.
+    #[error("SSH failed")]
+    Ssh(#[source] russh::Error),
+    /// A stage took too long.
+    #[error("{what} took longer than {after:?}")]
+    TimedOut {
+        /// The stage.
+        what: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// All credentials were rejected.
+    #[error("every credential was rejected")]
+    Rejected,
+    /// No credential at all.
+    #[error("there is no password, key or agent to log in with")]
+    NoCredentials,
+    /// The agent failed.
+    #[error("the SSH agent at {} failed: {message}", socket.display())]
+    Agent {
+        /// Its socket.
+        socket: PathBuf,
+        /// What it said.
+        message: String,
+    },
+    /// A private key cannot be used.
+    #[error("cannot use the private key {name}")]
+    PrivateKey {
+        /// Its file, or `(generated)`.
+        name: String,
+        /// Why.
+        #[source]
+        source: russh::keys::Error,
+    },
+    /// A certificate cannot be used.
+    #[error("cannot use the certificate {}", path.display())]
+    Certificate {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: russh::keys::ssh_key::Error,
+    },
+    /// An algorithm nobody knows.
+    #[error("{name:?} is not a known {kind}; known are: {known}")]
+    UnknownAlgorithm {
+        /// `cipher` or `key exchange algorithm`.
+        kind: &'static str,
+        /// The name given.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// Two settings exclude each other.
+    #[error("a bastion and a proxy cannot be used together")]
+    BastionAndProxy,
+    /// The proxy refused.
+    #[error("the proxy refused: {reason}")]
+    Proxy {
+        /// Why.
+        reason: String,
+    },
+    /// The bastion's own connection failed.
+    #[error("the bastion {address} failed: {stage}")]
+    Bastion {
+        /// `host:port`.
+        address: String,
+        /// How far it got.
+        stage: Stage,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
+    /// A tunnel could not be set up.
+    #[error("cannot set up the tunnel from port {port}: {reason}")]
+    Tunnel {
+        /// The port to listen on.
+        port: u16,
+        /// Why.
+        reason: String,
+    },
+}

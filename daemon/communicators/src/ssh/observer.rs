@@ -1,0 +1,64 @@
+//! What a connection tells while it comes about and lives.
+
+use std::time::Duration;
+
+use crate::ssh::error::Stage;
+
+/// Hears what happens. Called on the connection's path: it must not block.
+pub trait ConnectObserver: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &ConnectEvent);
+}
+
+/// One thing that happened to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectEvent {
+    /// Connecting has come to another stage, or failed at another one than before. Sent on changes only.
+    Stage(Stage),
+    /// A host key was seen for the first time at this address, or for the first time since another was seen.
+    HostKey {
+        /// `host:port`.
+        address: String,
+        /// `SHA256:…`.
+        fingerprint: String,
+        /// The fingerprint seen there before, when it differs: another system answers now, such as the
+        /// installed one after the installer.
+        previous: Option<String>,
+    },
+    /// The server's message before login.
+    Banner(String),
+    /// A login was rejected.
+    Rejected {
+        /// How many logins have been rejected so far.
+        attempt: u32,
+        /// Methods tried, in order.
+        tried: Vec<String>,
+        /// Methods the server offers.
+        offered: Vec<String>,
+    },
+    /// Logged in.
+    Connected {
+        /// `host:port`.
+        address: String,
+        /// How long it took.
+        elapsed: Duration,
+        /// The server's software, as its banner has it.
+        server: String,
+    },
+    /// The connection is lost; a call is making it anew.
+    Reconnecting {
+        /// `host:port`.
+        address: String,
+    },
+    /// Something the user may want to know: files go another way than configured, a terminal was refused.
+    Note(String),
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct SilentObserver;
+
+impl ConnectObserver for SilentObserver {
+    fn event(&self, _event: &ConnectEvent) {}
+}
