@@ -1,0 +1,70 @@
+//! How errors of the inside become problems on the wire.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{StatusCode, header};
+use kiln_protocol::problem::PROBLEM_JSON;
+use kiln_protocol::{InvalidJobId, Problem, ProblemCode};
+
+use crate::control::ControlError;
+use crate::explain;
+use crate::jobs::JobsError;
+
+/// A problem on its way out of a handler.
+#[derive(Debug)]
+pub(super) struct ApiProblem(pub(super) Problem);
+
+impl ApiProblem {
+    pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self(Problem::new(code, detail))
+    }
+}
+
+impl IntoResponse for ApiProblem {
+    fn into_response(self) -> Response {
+        problem_response(&self.0)
+    }
+}
+
+/// Makes the response for a problem.
+pub(crate) fn problem_response(problem: &Problem) -> Response {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if matches!(problem.code, ProblemCode::RequestTooLarge | ProblemCode::RequestTimeout) {
+        // The rest of the body is still on its way; the connection is of no use any more.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+impl From<InvalidJobId> for ApiProblem {
+    fn from(error: InvalidJobId) -> Self {
+        Self(Problem::new(ProblemCode::NoSuchJob, error.to_string()).with_hint("`kiln jobs` lists the jobs"))
+    }
+}
+
+impl From<JobsError> for ApiProblem {
+    fn from(error: JobsError) -> Self {
+        let detail = explain(&error);
+        Self(match error {
+            JobsError::NoSuchJob(_) => {
+                Problem::new(ProblemCode::NoSuchJob, detail).with_hint("`kiln jobs` lists the jobs")
+            }
+            JobsError::Over { id, .. } => {
+                Problem::new(ProblemCode::WrongState, detail).with_hint(format!("`kiln logs {id}` shows what happened"))
+            }
+            JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
+            JobsError::KeyReused(_) => Problem::new(ProblemCode::KeyReused, detail),
+            JobsError::Worker(ControlError::Refused { reason }) => Problem::new(ProblemCode::WrongState, reason),
+            JobsError::Worker(ControlError::Unreachable { .. }) => Problem::new(ProblemCode::WorkerUnreachable, detail),
+            JobsError::Stopping => Problem::new(ProblemCode::Unavailable, detail),
+            JobsError::Journal(_) | JobsError::Directory(_) => {
+                tracing::error!(detail, "a request failed");
+                Problem::new(ProblemCode::Internal, detail).with_hint("`kiln daemon status` shows where the log is")
+            }
+        })
+    }
+}

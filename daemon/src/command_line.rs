@@ -1,0 +1,253 @@
+//! kilnd's own command line, and what each form of it starts.
+//!
+//! `kilnd --user` is the daemon; `kilnd worker …` is what the daemon starts for a job, and nothing that people type.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kiln_protocol::JobState;
+use kiln_protocol::places::KILN_SOCKET;
+use rustix::fs::Mode as FileMode;
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, environment};
+use crate::instance::{Instance, InstanceError};
+use crate::job_dir::JobDir;
+use crate::runner::JobRunner;
+use crate::worker::{self, WorkerError};
+use crate::{explain, logging, server};
+
+/// Exit code for a job or a daemon that failed.
+const EXIT_FAILURE: u8 = 1;
+
+/// Time for another daemon, found to hold the lock, to answer.
+const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The daemon that builds machine images. `kiln` starts it when needed.
+#[derive(Parser)]
+#[command(name = "kilnd", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Serve the user who starts it
+    #[arg(long, conflicts_with = "system")]
+    user: bool,
+    /// Serve all users of this machine
+    #[arg(long)]
+    system: bool,
+    /// Become a session of its own, and report readiness as a line of JSON on standard output
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one job; started by the daemon
+    #[command(hide = true)]
+    Worker(WorkerArguments),
+}
+
+#[derive(Args)]
+struct WorkerArguments {
+    #[arg(long)]
+    job_dir: PathBuf,
+    #[arg(long)]
+    runtime_dir: PathBuf,
+    /// Clean up after a worker that died
+    #[arg(long, requires = "cause")]
+    sweep: bool,
+    #[arg(long, value_enum, default_value_t = SweptState::Failed)]
+    state: SweptState,
+    #[arg(long)]
+    cause: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SweptState {
+    Failed,
+    Cancelled,
+}
+
+/// What a detached daemon reports on standard output, once, in a line of JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Report<'a> {
+    /// Requests are answered, by this process or by one that was there before.
+    Ready { already_running: bool },
+    /// There will be no daemon.
+    Failed { error: &'a str, hint: Option<&'a str> },
+}
+
+/// An error with what to do about it.
+struct Failure {
+    error: String,
+    hint: Option<String>,
+}
+
+/// Runs kilnd with this command line and this engine.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRunner>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_FAILURE));
+        }
+    };
+    let detached = arguments.detached;
+    let result = match arguments.command {
+        Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
+        None if arguments.system => Err(Failure {
+            error: "kilnd --system is not there yet".to_owned(),
+            hint: Some("`kilnd --user` serves your own builds, and `kiln` starts it by itself".to_owned()),
+        }),
+        None if arguments.user => run_daemon(detached, runner),
+        None => Err(Failure {
+            error: "neither --user nor --system was given".to_owned(),
+            hint: Some("`kilnd --user`, or just `kiln build`".to_owned()),
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if detached {
+                report(&Report::Failed { error: &failure.error, hint: failure.hint.as_deref() });
+            }
+            complain(&failure);
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn complain(failure: &Failure) {
+    let mut stderr = std::io::stderr().lock();
+    // Nobody is left to tell when the terminal is gone.
+    let _ = writeln!(stderr, "error: {}", failure.error);
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(stderr, "\nhint: {hint}");
+    }
+}
+
+fn report(report: &Report<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    if let Ok(line) = serde_json::to_string(report) {
+        // A client that has gone needs no report.
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn log_filter() -> Option<String> {
+    variable(environment::KILN_LOG).and_then(|filter| filter.into_string().ok())
+}
+
+fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure> {
+    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
+    // What the daemon writes is for its owner alone; workers set the mask of their client.
+    rustix::process::umask(FileMode::from_raw_mode(0o077));
+    if detached {
+        // Fails for the leader of a process group, and then it has no terminal to lose.
+        let _ = rustix::process::setsid();
+        std::env::set_current_dir("/").map_err(|error| plain(&error))?;
+    }
+    let program = std::env::current_exe().map_err(|error| plain(&error))?;
+    let owner = rustix::process::geteuid().as_raw();
+    let config = Config::for_user(variable, owner, program)
+        .map_err(|error| Failure { error: error.to_string(), hint: error.hint().map(str::to_owned) })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| plain(&error))?;
+    let served = runtime.block_on(async {
+        let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
+        match Instance::claim(&config, chosen) {
+            Ok((instance, listener)) => serve(config, instance, listener, runner, detached).await,
+            Err(InstanceError::AlreadyRunning { .. }) if detached && answers(&config).await => {
+                report(&Report::Ready { already_running: true });
+                Ok(())
+            }
+            Err(error) => Err(Failure { error: explain(&error), hint: error.hint() }),
+        }
+    });
+    // A file operation that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn serve(
+    config: Config,
+    instance: Instance,
+    listener: UnixListener,
+    runner: Arc<dyn JobRunner>,
+    detached: bool,
+) -> Result<(), Failure> {
+    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
+    logging::start(&config.state_directory, log_filter().as_deref()).map_err(|error| plain(&error))?;
+    let shutdown = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).map_err(|error| plain(&error))?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("stopping on a signal; workers run on");
+            shutdown.cancel();
+        });
+    }
+    // A closed terminal is no reason to stop.
+    let _hangup = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
+    tracing::info!(version = crate::VERSION, socket = %config.socket.display(), "kilnd starts");
+    let ready = || {
+        if detached {
+            report(&Report::Ready { already_running: false });
+        }
+    };
+    let served = server::serve(config, listener, runner, shutdown, ready).await;
+    drop(instance);
+    tracing::info!("kilnd ends");
+    served.map_err(|error| {
+        tracing::error!(error = explain(&error), "kilnd cannot serve");
+        plain(&error)
+    })
+}
+
+/// Whether the daemon that has the lock answers before long; it may be starting this moment.
+async fn answers(config: &Config) -> bool {
+    let connect = async {
+        while tokio::net::UnixStream::connect(&config.socket).await.is_err() {
+            // The other process has no way to tell this one; its start takes milliseconds.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(OTHER_DAEMON_TIMEOUT, connect).await.is_ok()
+}
+
+fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitCode {
+    logging::to_stderr(log_filter().as_deref());
+    let directory = JobDir { root: arguments.job_dir.clone(), runtime: arguments.runtime_dir.clone() };
+    let result = match (&arguments.cause, arguments.sweep) {
+        (Some(cause), true) => {
+            let state = match arguments.state {
+                SweptState::Failed => JobState::Failed,
+                SweptState::Cancelled => JobState::Cancelled,
+            };
+            worker::sweep(&directory, runner.as_ref(), state, cause).map(|()| 0)
+        }
+        _ => worker::run(&directory, runner),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(WorkerError::Locked) => ExitCode::from(worker::EXIT_LOCKED),
+        Err(error) => {
+            tracing::error!(error = explain(&error), "the worker cannot work");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Reads an events file from any number on, whole lines only.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use kiln_protocol::MAX_EVENT_BYTES;
+use serde::Deserialize;
+
+/// Bytes read at once; grows up to [`MAX_EVENT_BYTES`] for a longer line.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// One event as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLine {
+    /// Its number.
+    pub seq: u64,
+    /// Its kind, as on the wire.
+    pub kind: String,
+    /// The line without its newline.
+    pub text: Bytes,
+}
+
+impl EventLine {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.kind == "job_finished"
+    }
+}
+
+/// Reports that an events file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {path}")]
+    Io {
+        /// The events file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is longer than any writer of ours makes it.
+    #[error("{path}: the line at offset {offset} is longer than {MAX_EVENT_BYTES} bytes")]
+    LineTooLong {
+        /// The events file.
+        path: PathBuf,
+        /// Where the line starts, in bytes.
+        offset: u64,
+    },
+}
+
+/// Reads events one batch at a time.
+#[derive(Debug)]
+pub struct EventReader {
+    file: File,
+    path: PathBuf,
+    /// Start of the first line that was not returned yet.
+    offset: u64,
+    /// Events up to this number are skipped.
+    after: u64,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    seq: u64,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+}
+
+impl EventReader {
+    /// Opens the file; the first event returned is the one after number `after`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened.
+    pub fn open(path: &Path, after: u64) -> Result<Self, ReadError> {
+        let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        Ok(Self { file, path: path.to_owned(), offset: 0, after })
+    }
+
+    /// Returns the offset behind the last whole line that was read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns the next events; none when there is nothing new. Lines that are no events are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds a line that is too long.
+    pub fn read_batch(&mut self) -> Result<Vec<EventLine>, ReadError> {
+        loop {
+            let Some(lines) = self.read_lines()? else { return Ok(Vec::new()) };
+            let mut events = Vec::new();
+            for line in lines.split(|byte| *byte == b'\n') {
+                match serde_json::from_slice::<Head<'_>>(line) {
+                    Ok(head) if head.seq > self.after => {
+                        self.after = head.seq;
+                        let kind = head.kind.into_owned();
+                        events.push(EventLine { seq: head.seq, kind, text: lines.slice_ref(line) });
+                    }
+                    Ok(_) => {}
+                    Err(_) if line.is_empty() => {}
+                    Err(error) => tracing::warn!(path = %self.path.display(), %error, "a line is no event"),
+                }
+            }
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Returns the whole lines of the next chunk and steps over them.
+    fn read_lines(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut filled = 0;
+        loop {
+            let count = self
+                .file
+                .read_at(&mut buffer[filled..], self.offset + filled as u64)
+                .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
+            let searched = filled;
+            filled += count;
+            if let Some(end) = buffer[searched..filled].iter().rposition(|byte| *byte == b'\n') {
+                buffer.truncate(searched + end + 1);
+                self.offset += buffer.len() as u64;
+                return Ok(Some(buffer.into()));
+            }
+            if count == 0 {
+                return Ok(None);
+            }
+            if filled == buffer.len() {
+                if filled >= MAX_EVENT_BYTES {
+                    return Err(ReadError::LineTooLong { path: self.path.clone(), offset: self.offset });
+                }
+                buffer.resize((filled * 2).min(MAX_EVENT_BYTES), 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Appends numbered events to an events file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use kiln_protocol::{Event, EventBody};
+
+use super::reader::{EventReader, ReadError};
+
+/// Longest text in an event, in bytes. JSON may make it six times as long, which stays below the line limit.
+const MAX_TEXT_BYTES: usize = 512 << 10;
+
+/// Reports that an events file could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// What is there already cannot be read.
+    #[error("cannot continue the events file")]
+    Existing {
+        /// What is wrong with it.
+        #[from]
+        source: ReadError,
+    },
+    /// The file cannot be opened or written.
+    #[error("cannot write {path}")]
+    Io {
+        /// The events file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An event cannot be expressed in JSON.
+    #[error("cannot express an event in JSON")]
+    Json {
+        /// Why.
+        #[from]
+        source: serde_json::Error,
+    },
+}
+
+/// The writer. The caller makes sure that there is only one per file.
+#[derive(Debug)]
+pub struct EventWriter {
+    file: File,
+    path: PathBuf,
+    last: u64,
+    /// Length of the whole lines, in bytes.
+    length: u64,
+    /// Events that could not be written since the last that could.
+    lost: u64,
+    finished: bool,
+}
+
+impl EventWriter {
+    /// Opens the file (made when missing, mode 0600) and continues its numbers; cuts off a line without an end.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, read or cut.
+    pub fn open(path: &Path) -> Result<Self, WriteError> {
+        let io_error = |source| WriteError::Io { path: path.to_owned(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(io_error)?;
+        let mut reader = EventReader::open(path, 0)?;
+        let (mut last, mut finished) = (0, false);
+        loop {
+            let batch = reader.read_batch()?;
+            let Some(event) = batch.last() else { break };
+            last = event.seq;
+            finished |= batch.iter().any(super::EventLine::is_last);
+        }
+        let length = reader.offset();
+        file.set_len(length).map_err(io_error)?;
+        Ok(Self { file, path: path.to_owned(), last, length, lost: 0, finished })
+    }
+
+    /// Returns the number of the last event, 0 when there is none.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Whether the last event of the job was written; nothing is appended after it.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Appends an event with the next number and the present time, in one write. Long texts are cut.
+    ///
+    /// Events that could not be written are counted, and mentioned before the next one that can.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full or broken. Nothing of the event is left in the file then.
+    pub fn append(&mut self, build: Option<String>, body: EventBody) -> Result<(), WriteError> {
+        if self.finished {
+            return Ok(());
+        }
+        if self.lost > 0 {
+            let text = format!("{} events are missing here: they could not be written", self.lost);
+            self.write(None, EventBody::Error { text, target: None })?;
+            self.lost = 0;
+        }
+        let finished = matches!(body, EventBody::JobFinished { .. });
+        let written = self.write(build, body);
+        match &written {
+            Ok(()) => self.finished = finished,
+            Err(_) => self.lost += 1,
+        }
+        written
+    }
+
+    /// Waits until everything is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    pub fn sync(&self) -> Result<(), WriteError> {
+        self.file.sync_data().map_err(|source| WriteError::Io { path: self.path.clone(), source })
+    }
+
+    fn write(&mut self, build: Option<String>, mut body: EventBody) -> Result<(), WriteError> {
+        cut_text(&mut body);
+        let time = format!("{:.3}", Timestamp::now());
+        let mut line = serde_json::to_vec(&Event { seq: self.last + 1, time, build, body })?;
+        line.push(b'\n');
+        if let Err(source) = self.file.write_all_at(&line, self.length) {
+            // The next event starts where this one did; if cutting fails too, it overwrites the rest.
+            let _ = self.file.set_len(self.length);
+            return Err(WriteError::Io { path: self.path.clone(), source });
+        }
+        self.last += 1;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+}
+
+fn cut_text(body: &mut EventBody) {
+    if let EventBody::Say { text, .. }
+    | EventBody::Message { text, .. }
+    | EventBody::Error { text, .. }
+    | EventBody::Diagnostics { text, .. } = body
+        && text.len() > MAX_TEXT_BYTES
+    {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        text.push_str(" … (cut)");
+    }
+}
+
+#[cfg(test)]
+impl EventWriter {
+    pub(super) fn lose_for_test(&mut self, count: u64) {
+        self.lost = count;
+    }
+}

@@ -1,0 +1,180 @@
+//! One daemon per user: the lock, and the socket that appears only when it can be used.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use kiln_protocol::places::KILN_SOCKET;
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::UnixListener;
+
+use crate::config::Config;
+use crate::private_directory::{self, DirectoryError, Privacy};
+
+/// Reports that this process cannot become the user's daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// A directory cannot be trusted or made.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Another daemon is there.
+    #[error("another kilnd holds {lock}")]
+    AlreadyRunning {
+        /// Its lock.
+        lock: PathBuf,
+    },
+    /// The lock or the socket cannot be made.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something that is no socket has its name.
+    #[error("{path} exists and is not a socket")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl InstanceError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Directory(error) => error.hint(),
+            Self::AlreadyRunning { .. } => Some("`kiln daemon status` shows it".to_owned()),
+            Self::Io { .. } => None,
+            Self::NotASocket { path } => Some(format!("remove {} or set {KILN_SOCKET}", path.display())),
+        }
+    }
+}
+
+/// The right to be the daemon, and its socket's name; both go when dropped.
+#[derive(Debug)]
+pub struct Instance {
+    socket: PathBuf,
+    /// Device and inode of the socket, so that a successor's is never removed.
+    bound: (u64, u64),
+    _locks: [File; 2],
+}
+
+impl Instance {
+    /// Makes the directories, takes the locks and binds the socket (mode 0600). A socket that a dead daemon left is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon runs, a directory belongs to somebody else, or the system refuses.
+    pub fn claim(config: &Config, chosen_by_user: bool) -> Result<(Self, UnixListener), InstanceError> {
+        let runtime = config.runtime_directory();
+        let privacy = if chosen_by_user { Privacy::NotWritable } else { Privacy::Closed };
+        private_directory::ensure(runtime, config.owner, privacy)?;
+        private_directory::ensure(&config.state_directory, config.owner, Privacy::NotWritable)?;
+        // What is in it is nobody else's business, whatever mode it was made with.
+        let closed = private_directory::close(&config.state_directory);
+        closed.map_err(|source| io_error("close", &config.state_directory, source))?;
+        let locks = [lock(&config.state_directory.join("kilnd.lock"))?, lock(&config.socket.with_extension("lock"))?];
+        let (listener, bound) = bind(&config.socket)?;
+        Ok((Self { socket: config.socket.clone(), bound, _locks: locks }, listener))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if self.socket.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == self.bound) {
+            let _ = std::fs::remove_file(&self.socket);
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<File, InstanceError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = opened.map_err(|source| io_error("open", path, source))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(InstanceError::AlreadyRunning { lock: path.to_owned() }),
+        Err(error) => Err(io_error("lock", path, error.into())),
+    }
+}
+
+/// Binds under a temporary name and renames, so that the socket is never there with a wrong mode or without a listener.
+fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), InstanceError> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.file_type().is_socket() => return Err(InstanceError::NotASocket { path: path.to_owned() }),
+        _ => {}
+    }
+    let temporary = path.with_extension("new");
+    // Only the holder of the lock gets here, so whatever has this name was left by a dead daemon.
+    let _ = std::fs::remove_file(&temporary);
+    let bound = || -> io::Result<(UnixListener, (u64, u64))> {
+        let listener = UnixListener::bind(&temporary)?;
+        std::fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
+        let metadata = temporary.symlink_metadata()?;
+        std::fs::rename(&temporary, path)?;
+        Ok((listener, (metadata.dev(), metadata.ino())))
+    };
+    bound().map_err(|source| {
+        let _ = std::fs::remove_file(&temporary);
+        io_error("listen on", path, source)
+    })
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> InstanceError {
+    InstanceError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::config::{Limits, Mode};
+
+    fn config(scratch: &Path) -> Config {
+        Config {
+            mode: Mode::User,
+            owner: rustix::process::getuid().as_raw(),
+            socket: scratch.join("run/kiln.sock"),
+            state_directory: scratch.join("state/kiln"),
+            worker_program: PathBuf::new(),
+            max_running_jobs: 1,
+            limits: Limits::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_second_daemon_is_refused_and_a_stale_socket_is_replaced() {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = config(scratch.path());
+        let (first, _listener) = Instance::claim(&config, false).unwrap();
+        assert_eq!(config.socket.metadata().unwrap().mode() & 0o777, 0o600);
+        UnixStream::connect(&config.socket).unwrap();
+        assert!(matches!(Instance::claim(&config, false), Err(InstanceError::AlreadyRunning { .. })));
+        drop(first);
+        assert!(!config.socket.exists(), "a daemon that ends takes its socket along");
+
+        drop(std::os::unix::net::UnixListener::bind(&config.socket).unwrap());
+        assert!(UnixStream::connect(&config.socket).is_err(), "stale");
+        let (_second, _listener) = Instance::claim(&config, false).unwrap();
+        UnixStream::connect(&config.socket).unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_and_links_in_the_way_are_not_touched() {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = config(scratch.path());
+        drop(Instance::claim(&config, false).unwrap());
+        std::fs::write(&config.socket, "precious").unwrap();
+        assert!(matches!(Instance::claim(&config, false), Err(InstanceError::NotASocket { .. })));
+        assert_eq!(std::fs::read_to_string(&config.socket).unwrap(), "precious");
+
+        std::fs::remove_dir_all(config.runtime_directory()).unwrap();
+        std::os::unix::fs::symlink("/tmp", config.runtime_directory()).unwrap();
+        assert!(matches!(Instance::claim(&config, false), Err(InstanceError::Directory(_))));
+    }
+}

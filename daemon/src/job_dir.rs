@@ -1,0 +1,324 @@
+//! The two directories of a job, and the files in them that daemon and worker share.
+//!
+//! | File | Written by | Holds |
+//! |---|---|---|
+//! | `request.json` (0600) | daemon | the submission; environment and variables are removed when the job is over |
+//! | `template.json` (0600) | worker | a template that came from standard input; removed when the job is over |
+//! | `events.ndjson` | worker | the events |
+//! | `worker.lock` | worker | held (flock) while a worker or a sweeper works on the job |
+//! | `worker.json` | worker | which process the worker is |
+//! | `worker.log` | worker | its standard output and error |
+//! | `RUNTIME/control.sock` | worker | requests to the running job |
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use kiln_protocol::{JobId, JobSubmission};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::process_identity::ProcessIdentity;
+
+/// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The directories of one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobDir {
+    /// Kept after the job.
+    pub root: PathBuf,
+    /// Short, for sockets; removed after the job.
+    pub runtime: PathBuf,
+}
+
+/// Reports that a file of a job directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}")]
+pub struct JobDirError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The right to work on a job; given back when dropped, or when the process dies.
+#[derive(Debug)]
+pub struct WorkerLock {
+    _file: File,
+}
+
+impl JobDir {
+    /// Names the directories of the job below those of the daemon.
+    #[must_use]
+    pub fn of(state_directory: &Path, runtime_directory: &Path, id: &JobId) -> Self {
+        Self {
+            root: state_directory.join("jobs").join(id.as_str()),
+            runtime: runtime_directory.join("jobs").join(id.as_str()),
+        }
+    }
+
+    /// Returns the path of the events file.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.ndjson")
+    }
+
+    /// Returns the path of the control socket.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.runtime.join("control.sock")
+    }
+
+    fn request(&self) -> PathBuf {
+        self.root.join("request.json")
+    }
+
+    fn template(&self) -> PathBuf {
+        self.root.join("template.json")
+    }
+
+    fn identity(&self) -> PathBuf {
+        self.root.join("worker.json")
+    }
+
+    /// Makes both directories, the request and an empty events file.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full or not writable. What was made is removed again.
+    pub fn create(&self, submission: &JobSubmission) -> Result<(), JobDirError> {
+        let made = self.create_files(submission);
+        if made.is_err() {
+            self.remove();
+        }
+        made
+    }
+
+    fn create_files(&self, submission: &JobSubmission) -> Result<(), JobDirError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        for directory in [&self.root, &self.runtime] {
+            let failed = |source| JobDirError { action: "make", path: directory.clone(), source };
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        }
+        write_whole(&self.request(), submission)?;
+        let events = self.events();
+        let failed = |source| JobDirError { action: "make", path: events.clone(), source };
+        let options = OpenOptions::new().append(true).create(true).mode(0o600).open(&events);
+        options.and_then(|file| file.sync_all()).map_err(failed)?;
+        sync_directory(&self.root)
+    }
+
+    /// Makes the runtime directory again; it is gone after a reboot.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn create_runtime(&self) -> Result<(), JobDirError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let failed = |source| JobDirError { action: "make", path: self.runtime.clone(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.runtime).map_err(failed)
+    }
+
+    /// Reads the submission.
+    ///
+    /// # Errors
+    ///
+    /// The file is missing or not as written.
+    pub fn read_request(&self) -> Result<JobSubmission, JobDirError> {
+        read_whole(&self.request())
+    }
+
+    /// Writes a template that came from standard input to a file, and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_template(&self, text: &str) -> Result<PathBuf, JobDirError> {
+        write_bytes(&self.template(), |file| file.write_all(text.as_bytes()))?;
+        Ok(self.template())
+    }
+
+    /// Removes environment, variable values and an inline template from the request: nobody needs the secrets any more.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be replaced.
+    pub fn scrub_request(&self) -> Result<(), JobDirError> {
+        if let Err(source) = std::fs::remove_file(self.template())
+            && source.kind() != io::ErrorKind::NotFound
+        {
+            return Err(JobDirError { action: "remove", path: self.template(), source });
+        }
+        let mut submission = match self.read_request() {
+            Ok(submission) => submission,
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(_) => {
+                // Unreadable, but perhaps not for everybody: better gone than kept.
+                let failed = |source| JobDirError { action: "remove", path: self.request(), source };
+                return std::fs::remove_file(self.request()).map_err(failed);
+            }
+        };
+        submission.environment.clear();
+        submission.template_text = None;
+        submission.options.variables.iter_mut().for_each(|variable| variable.value = String::new());
+        write_whole(&self.request(), &submission)
+    }
+
+    /// Takes the right to work on this job; nothing when somebody else has it.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be opened.
+    pub fn lock(&self) -> Result<Option<WorkerLock>, JobDirError> {
+        let path = self.root.join("worker.lock");
+        let failed = |source| JobDirError { action: "lock", path: path.clone(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(WorkerLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Writes down which process the worker is.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_identity(&self, identity: &ProcessIdentity) -> Result<(), JobDirError> {
+        write_whole(&self.identity(), identity)
+    }
+
+    /// Returns which process the worker is, when it said so.
+    #[must_use]
+    pub fn read_identity(&self) -> Option<ProcessIdentity> {
+        read_whole(&self.identity()).ok()
+    }
+
+    /// Opens the worker's log for appending.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn open_log(&self) -> Result<File, JobDirError> {
+        let path = self.root.join("worker.log");
+        let failed = |source| JobDirError { action: "open", path: path.clone(), source };
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)
+    }
+
+    /// Removes the runtime directory.
+    pub fn remove_runtime(&self) {
+        remove_tree(&self.runtime);
+    }
+
+    /// Removes both directories.
+    pub fn remove(&self) {
+        remove_tree(&self.runtime);
+        remove_tree(&self.root);
+    }
+}
+
+fn remove_tree(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a job's directory cannot be removed");
+    }
+}
+
+/// Writes a file so that it is either there as a whole or not at all. Mode 0600.
+fn write_whole(path: &Path, value: &impl Serialize) -> Result<(), JobDirError> {
+    write_bytes(path, |file| Ok(serde_json::to_writer(io::BufWriter::new(file), value)?))
+}
+
+fn write_bytes(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JobDirError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        // Temporary files are 0600 from the first moment.
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        fill(file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| JobDirError { action: "write", path: path.to_owned(), source })
+}
+
+fn read_whole<T: DeserializeOwned>(path: &Path) -> Result<T, JobDirError> {
+    use std::io::Read as _;
+    let read = || -> io::Result<T> {
+        let mut text = Vec::new();
+        File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+        serde_json::from_slice(&text).map_err(io::Error::from)
+    };
+    read().map_err(|source| JobDirError { action: "read", path: path.to_owned(), source })
+}
+
+fn sync_directory(path: &Path) -> Result<(), JobDirError> {
+    let sync = File::open(path).and_then(|directory| directory.sync_all());
+    sync.map_err(|source| JobDirError { action: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn job(scratch: &Path) -> (JobDir, JobSubmission) {
+        let submission = serde_json::from_str(
+            r#"{"kind":"build","template":"-","template_text":"hunter2","working_directory":"/w",
+                "environment":{"TOKEN":"hunter2"},"options":{"variables":[{"name":"password","value":"hunter2"}]}}"#,
+        );
+        let id = JobId::from_random_bits(1);
+        (JobDir::of(&scratch.join("state"), &scratch.join("run"), &id), submission.unwrap())
+    }
+
+    #[test]
+    fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (directory, submission) = job(scratch.path());
+        directory.create(&submission).unwrap();
+        assert!(directory.read_request().unwrap() == submission);
+        assert_eq!(directory.request().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(directory.root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let template = directory.write_template("hunter2").unwrap();
+        directory.scrub_request().unwrap();
+        assert!(!template.exists());
+        assert!(!std::fs::read_to_string(directory.request()).unwrap().contains("hunter2"));
+        assert_eq!(directory.read_request().unwrap().options.variables[0].name, "password");
+        std::fs::write(directory.request(), "{\"hunter2").unwrap();
+        directory.scrub_request().unwrap();
+        assert!(!directory.request().exists());
+        directory.scrub_request().unwrap();
+        directory.remove();
+        assert!(!directory.root.exists() && !directory.runtime.exists());
+    }
+
+    #[test]
+    fn one_worker_at_a_time() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (directory, submission) = job(scratch.path());
+        directory.create(&submission).unwrap();
+        let lock = directory.lock().unwrap();
+        assert!(lock.is_some());
+        assert!(directory.lock().unwrap().is_none());
+        drop(lock);
+        assert!(directory.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_half_a_job() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (mut directory, submission) = job(scratch.path());
+        let file = scratch.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        directory.runtime = file.join("below");
+        let error = directory.create(&submission).unwrap_err();
+        assert!(error.to_string().starts_with("cannot make "), "{error}");
+        assert!(!directory.root.exists());
+    }
+}

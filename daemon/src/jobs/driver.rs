@@ -1,0 +1,224 @@
+//! The one task that decides about jobs: takes submissions, keeps the queue, starts and stops supervisors.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kiln_protocol::{CancelMode, EventBody, JobId, JobKind, JobState, JobSubmission};
+use tokio::sync::mpsc;
+
+use super::supervisor::{Begin, Supervisor, blocking};
+use super::{JobCounts, JobsError, Message, Reply, Shared, StartError};
+use crate::event_log::EventWriter;
+use crate::explain;
+use crate::journal::{Ending, NewJob, Unfinished};
+use crate::queue::Queue;
+
+/// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
+const ORDERS: usize = 4;
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    /// Weak, so that the driver ends when nobody can send any more.
+    messages: mpsc::WeakSender<Message>,
+    queue: Queue,
+    running: HashMap<JobId, mpsc::Sender<CancelMode>>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, messages: mpsc::WeakSender<Message>) -> Self {
+        let queue = Queue::new(shared.config.max_running_jobs);
+        Self { shared, messages, queue, running: HashMap::new() }
+    }
+
+    /// Takes up the jobs that the journal says are not over, and removes directories that it does not know.
+    pub(super) async fn recover(&mut self) -> Result<(), StartError> {
+        let unfinished = self.shared.journal.unfinished().await?;
+        self.remove_orphans().await?;
+        for job in unfinished {
+            match (job.state, job.kind) {
+                (JobState::Queued, JobKind::Build) => self.queue.push(job.id),
+                (JobState::Queued, JobKind::Validate) => {
+                    self.queue.run_free(job.id.clone());
+                    self.supervise(job.id, Begin::Start, false, 0);
+                }
+                _ => self.take_up(job).await,
+            }
+        }
+        self.start_waiting().await;
+        Ok(())
+    }
+
+    async fn take_up(&mut self, job: Unfinished) {
+        match job.kind {
+            JobKind::Build => self.queue.adopt(job.id.clone()),
+            JobKind::Validate => self.queue.run_free(job.id.clone()),
+        }
+        let directory = self.shared.directory(&job.id);
+        let identity = job.worker.or_else(|| directory.read_identity());
+        let cancelling = job.state == JobState::Cancelling;
+        // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
+        let begin = if identity.is_none() && !cancelling { Begin::Start } else { Begin::Adopt(identity) };
+        tracing::info!(job = %job.id, state = %job.state, ?begin, "taking up a job of an earlier daemon");
+        self.supervise(job.id, begin, cancelling, job.last_event);
+    }
+
+    /// Removes job directories without a journal entry (from a crash between the two) and forgets old jobs.
+    async fn remove_orphans(&self) -> Result<(), StartError> {
+        let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs).await?;
+        let known: HashSet<JobId> = self.shared.journal.jobs(u32::MAX).await?.into_iter().map(|job| job.id).collect();
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            for id in forgotten {
+                shared.directory(&id).remove();
+            }
+            let Ok(entries) = std::fs::read_dir(shared.config.state_directory.join("jobs")) else { return };
+            for entry in entries.flatten() {
+                let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
+                if let Some(id) = id.filter(|id| !known.contains(id)) {
+                    tracing::warn!(job = %id, "removing a job directory that the journal does not know");
+                    shared.directory(&id).remove();
+                }
+            }
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Serves messages until nobody can send any more. Workers run on after that.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        while let Some(message) = inbox.recv().await {
+            match message {
+                Message::Submit { submission, owner, key, digest, reply } => {
+                    let result = self.submit(*submission, owner, key, digest).await;
+                    // The client may have gone; the job stays, as it would have a moment later.
+                    let _ = reply.send(result);
+                    self.start_waiting().await;
+                }
+                Message::Cancel { id, mode, reply } => self.cancel(id, mode, reply).await,
+                Message::Count { reply } => {
+                    let _ = reply.send(JobCounts { running: self.queue.running(), queued: self.queue.waiting() });
+                }
+                Message::Position { id, reply } => {
+                    let _ = reply.send(self.queue.position(&id));
+                }
+                Message::Over { id } => {
+                    self.running.remove(&id);
+                    self.queue.finish(&id);
+                    self.start_waiting().await;
+                }
+            }
+        }
+    }
+
+    async fn submit(
+        &mut self,
+        submission: JobSubmission,
+        owner: u32,
+        key: Option<String>,
+        digest: String,
+    ) -> Result<(JobId, bool), JobsError> {
+        if let Some(key) = &key
+            && let Some((id, earlier)) = self.shared.journal.find_key(owner, key.clone()).await?
+        {
+            return if earlier == digest { Ok((id, false)) } else { Err(JobsError::KeyReused(id)) };
+        }
+        let id = JobId::from_random_bits(uuid::Uuid::new_v4().as_u64_pair().1);
+        let kind = submission.kind;
+        let job = NewJob {
+            id: id.clone(),
+            kind,
+            template: submission.template.clone(),
+            working_directory: submission.working_directory.clone(),
+            owner,
+            key,
+            digest,
+        };
+        let directory = self.shared.directory(&id);
+        let made = directory.clone();
+        blocking(move || made.create(&submission)).await?;
+        if let Err(error) = self.shared.journal.insert(job).await {
+            blocking(move || directory.remove()).await;
+            return Err(error.into());
+        }
+        tracing::info!(job = %id, ?kind, "submitted");
+        match kind {
+            JobKind::Build => self.queue.push(id.clone()),
+            JobKind::Validate => {
+                self.queue.run_free(id.clone());
+                self.supervise(id.clone(), Begin::Start, false, 0);
+            }
+        }
+        Ok((id, true))
+    }
+
+    async fn start_waiting(&mut self) {
+        while let Some(id) = self.queue.start_next() {
+            // The intent comes before the act, so that a crash in between leaves a trace of the worker.
+            if let Err(error) = self.shared.journal.set_state(id.clone(), JobState::Starting).await {
+                tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
+            }
+            self.supervise(id, Begin::Start, false, 0);
+        }
+    }
+
+    fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool, last_event: u64) {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        self.running.insert(id.clone(), sender);
+        let supervisor =
+            Supervisor { shared: Arc::clone(&self.shared), id: id.clone(), orders, cancelling, last_event };
+        let messages = self.messages.clone();
+        tokio::spawn(async move {
+            let watch = tokio::spawn(supervisor.run(begin));
+            if let Err(error) = watch.await {
+                tracing::error!(job = %id, %error, "the job's supervisor broke");
+            }
+            if let Some(messages) = messages.upgrade() {
+                // Fails only when the driver is gone, and with it the queue.
+                let _ = messages.send(Message::Over { id }).await;
+            }
+        });
+    }
+
+    async fn cancel(&mut self, id: JobId, mode: CancelMode, reply: Reply<()>) {
+        let result = self.cancel_job(&id, mode).await;
+        // The client may have gone; the job is cancelled all the same.
+        let _ = reply.send(result);
+    }
+
+    async fn cancel_job(&mut self, id: &JobId, mode: CancelMode) -> Result<(), JobsError> {
+        if self.queue.withdraw(id) {
+            return self.cancel_queued(id).await;
+        }
+        let job = self.shared.journal.job(id.clone()).await?.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?;
+        if job.state.is_over() {
+            return Err(JobsError::Over { id: id.clone(), state: job.state });
+        }
+        self.shared.journal.set_state(id.clone(), JobState::Cancelling).await?;
+        if let Some(orders) = self.running.get(id) {
+            // When it is full, the same order is in it already.
+            let _ = orders.try_send(mode);
+        }
+        Ok(())
+    }
+
+    async fn cancel_queued(&self, id: &JobId) -> Result<(), JobsError> {
+        let directory = self.shared.directory(id);
+        let written = blocking(move || {
+            let body = EventBody::JobFinished { state: JobState::Cancelled, exit_code: 1, elapsed_us: 0, error: None };
+            let written = EventWriter::open(&directory.events()).and_then(|mut writer| writer.append(None, body));
+            directory.remove_runtime();
+            (written, directory.scrub_request())
+        })
+        .await;
+        if let (Err(error), _) = &written {
+            tracing::error!(job = %id, error = explain(error), "the last event cannot be written");
+        }
+        self.shared
+            .journal
+            .finish(id.clone(), Ending { state: JobState::Cancelled, exit_code: 1, error: None })
+            .await?;
+        self.shared.endings.send_modify(|()| {});
+        Ok(written.1?)
+    }
+}

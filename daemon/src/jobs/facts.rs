@@ -1,0 +1,50 @@
+//! What the journal keeps of an event.
+
+use kiln_protocol::{BuildState, Event, EventBody};
+
+use crate::event_log::EventLine;
+use crate::journal::{Ending, Fact, Observation};
+
+/// What one event means for the journal.
+#[derive(Debug, PartialEq)]
+pub(super) enum Meaning {
+    /// Nothing.
+    Nothing,
+    /// The worker can be spoken to.
+    Started,
+    /// Something about a build.
+    Build(Observation),
+    /// The job is over.
+    Ended(Ending),
+}
+
+/// Reads an event as far as the journal cares. Lines that do not, by their kind, are not even parsed.
+pub(super) fn meaning(line: &EventLine) -> Meaning {
+    let kinds = ["job_started", "build_planned", "step_started", "artifact", "build_finished", "job_finished"];
+    if !kinds.contains(&line.kind.as_str()) {
+        return Meaning::Nothing;
+    }
+    let Ok(event) = serde_json::from_slice::<Event>(&line.text) else { return Meaning::Nothing };
+    let fact = match event.body {
+        EventBody::JobStarted { .. } => return Meaning::Started,
+        EventBody::JobFinished { state, exit_code, error, .. } => {
+            return Meaning::Ended(Ending { state, exit_code, error });
+        }
+        EventBody::BuildPlanned { position } => Fact::Planned { position },
+        EventBody::StepStarted { step } => Fact::Step { step },
+        EventBody::Artifact(artifact) => Fact::Artifact(artifact),
+        EventBody::BuildFinished { elapsed_us, error, cancelled } => {
+            let state = match (&error, cancelled) {
+                (_, true) => BuildState::Cancelled,
+                (Some(_), false) => BuildState::Failed,
+                (None, false) => BuildState::Succeeded,
+            };
+            Fact::Finished { state, error, elapsed_us }
+        }
+        _ => return Meaning::Nothing,
+    };
+    match event.build {
+        Some(build) => Meaning::Build(Observation { event: event.seq, build, fact }),
+        None => Meaning::Nothing,
+    }
+}

@@ -1,0 +1,365 @@
+//! Watches one job's worker: carries its events into the journal, passes on cancellations, and cleans up after its death.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_protocol::{CancelMode, EventBody, JobId, JobState, JobSubmission};
+use tokio::io::unix::AsyncFd;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::facts::{Meaning, meaning};
+use super::{Shared, spawn};
+use crate::control::{self, ControlRequest};
+use crate::descriptor;
+use crate::event_log::{EventReader, EventWriter};
+use crate::explain;
+use crate::job_dir::JobDir;
+use crate::journal::Ending;
+use crate::process_identity::ProcessIdentity;
+use crate::worker::EXIT_LOCKED;
+
+/// Time for cleaning up after a dead worker.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time for a worker that has the lock to say who it is.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a supervisor begins.
+#[derive(Clone, Debug)]
+pub(super) enum Begin {
+    /// With a new worker.
+    Start,
+    /// With a worker of an earlier daemon, if it lives.
+    Adopt(Option<ProcessIdentity>),
+}
+
+/// The watcher of one job.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: JobId,
+    pub(super) orders: mpsc::Receiver<CancelMode>,
+    /// Whether a cancellation was asked for, here or before a restart.
+    pub(super) cancelling: bool,
+    /// Number of the last event that the journal knows.
+    pub(super) last_event: u64,
+}
+
+/// The worker process, as far as it is known.
+struct Worker {
+    identity: ProcessIdentity,
+    /// Readable when the process has ended.
+    ended: AsyncFd<OwnedFd>,
+    /// Present when this daemon started it, and must reap it.
+    child: Option<Child>,
+}
+
+/// How a worker ended, as far as can be known.
+enum Exit {
+    Status(ExitStatus),
+    Unknown,
+}
+
+impl Supervisor {
+    /// Sees the job to its end. Returns when the journal says that it is over.
+    pub(super) async fn run(mut self, begin: Begin) {
+        let directory = self.shared.directory(&self.id);
+        let request = directory.clone();
+        let submission = blocking(move || request.read_request()).await;
+        let mut watched = Watched::new(&directory, self.last_event);
+        let cause = match (begin, &submission) {
+            (Begin::Adopt(identity), _) => match identity.as_ref().map(Worker::adopt) {
+                Some(Ok(Some(worker))) => self.watch(worker, &mut watched).await,
+                Some(Ok(None)) => "the worker ended while no daemon ran".to_owned(),
+                Some(Err(error)) => format!("the worker cannot be watched: {error}"),
+                None => "the worker was never started".to_owned(),
+            },
+            (Begin::Start, Ok(submission)) => match self.start(&directory, submission).await {
+                Ok(worker) => self.watch(worker, &mut watched).await,
+                Err(cause) => cause,
+            },
+            (Begin::Start, Err(error)) => explain(error),
+        };
+        self.read_events(&mut watched).await;
+        if watched.ending.is_none() {
+            self.sweep(&directory, submission.ok().as_ref(), &mut watched, &cause).await;
+        }
+        self.conclude(directory, watched, cause).await;
+    }
+
+    async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
+        let program = &self.shared.config.worker_program;
+        let child = spawn::worker(program, directory, submission).map_err(|error| explain(&error))?;
+        let worker = Worker::started(child).map_err(|error| format!("the worker cannot be watched: {error}"))?;
+        self.note_worker(&worker).await;
+        Ok(worker)
+    }
+
+    async fn note_worker(&self, worker: &Worker) {
+        let noted = self.shared.journal.set_worker(self.id.clone(), worker.identity.clone()).await;
+        if let Err(error) = noted {
+            tracing::error!(job = %self.id, error = explain(&error), "the worker is not in the journal");
+        }
+    }
+
+    /// Follows the worker to its end; returns the cause of a death.
+    async fn watch(&mut self, mut worker: Worker, watched: &mut Watched) -> String {
+        let path = self.shared.directory(&self.id).events();
+        let mut subscription = match self.shared.watcher.subscribe(&path) {
+            Ok(subscription) => Some(subscription),
+            Err(error) => {
+                tracing::error!(job = %self.id, %error, "the events file cannot be watched");
+                None
+            }
+        };
+        if self.cancelling {
+            // Asked for before a restart; the worker may not have heard of it.
+            watched.pending_cancel = true;
+        }
+        let mut killed = false;
+        loop {
+            self.read_events(watched).await;
+            if watched.pending_cancel && watched.started {
+                watched.pending_cancel = false;
+                self.cancel_gracefully().await;
+            }
+            let changed = async {
+                match &mut subscription {
+                    Some(subscription) => subscription.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                Some(mode) = self.orders.recv() => {
+                    self.cancelling = true;
+                    match mode {
+                        CancelMode::Graceful => watched.pending_cancel = true,
+                        CancelMode::Now => {
+                            killed = true;
+                            worker.identity.kill(worker.ended.get_ref());
+                        }
+                    }
+                }
+                exit = worker.exit() => {
+                    if let Exit::Status(status) = &exit
+                        && status.code() == Some(i32::from(EXIT_LOCKED))
+                        && let Some(other) = self.other_worker().await
+                    {
+                        worker = other;
+                        self.note_worker(&worker).await;
+                        continue;
+                    }
+                    return if killed { "the worker was killed on request".to_owned() } else { exit.cause() };
+                }
+            }
+        }
+    }
+
+    /// Returns the worker that had the job's lock when another was started.
+    async fn other_worker(&self) -> Option<Worker> {
+        let directory = self.shared.directory(&self.id);
+        let found = async {
+            loop {
+                if let Some(identity) = directory.read_identity()
+                    && let Ok(Some(worker)) = Worker::adopt(&identity)
+                {
+                    return worker;
+                }
+                // Another process is about to write a file whose name does not exist yet: rare, and over at once.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(IDENTITY_TIMEOUT, found).await.ok()
+    }
+
+    async fn cancel_gracefully(&self) {
+        let socket = self.shared.directory(&self.id).control_socket();
+        if let Err(error) = control::ask(&socket, &ControlRequest::Cancel).await {
+            // It may have ended this moment; if it has not, the client can cancel again.
+            tracing::warn!(job = %self.id, error = explain(&error), "the worker did not take the cancellation");
+        }
+    }
+
+    async fn read_events(&self, watched: &mut Watched) {
+        loop {
+            let Some(mut reader) = watched.take_reader(&self.id) else { return };
+            let (reader, batch) = blocking(move || {
+                let batch = reader.read_batch();
+                (reader, batch)
+            })
+            .await;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(job = %self.id, error = explain(&error), "the events cannot be read");
+                    return;
+                }
+            };
+            watched.reader = Some(reader);
+            let Some(last) = batch.last().map(|line| line.seq) else { return };
+            let mut facts = Vec::new();
+            for line in &batch {
+                match meaning(line) {
+                    Meaning::Nothing => {}
+                    Meaning::Started => watched.started = true,
+                    Meaning::Build(fact) => facts.push(fact),
+                    Meaning::Ended(ending) => watched.ending = Some(ending),
+                }
+            }
+            // Texts alone change nothing that the journal shows but the number, which the next fact brings along.
+            if (!facts.is_empty() || watched.ending.is_some())
+                && let Err(error) = self.shared.journal.observe(self.id.clone(), facts, last).await
+            {
+                tracing::error!(job = %self.id, error = explain(&error), "events are not in the journal");
+            }
+        }
+    }
+
+    /// Has what a dead worker left removed, and its last event written.
+    async fn sweep(&self, directory: &JobDir, submission: Option<&JobSubmission>, watched: &mut Watched, cause: &str) {
+        let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
+        tracing::warn!(job = %self.id, cause, "the job has no last event; sweeping");
+        let program = &self.shared.config.worker_program;
+        match spawn::sweeper(program, directory, submission, state, cause) {
+            Ok(mut child) => match timeout(SWEEP_TIMEOUT, child.wait()).await {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) => tracing::error!(job = %self.id, %status, "the sweeper failed"),
+                Ok(Err(error)) => tracing::error!(job = %self.id, %error, "the sweeper cannot be watched"),
+                Err(_) => {
+                    tracing::error!(job = %self.id, "the sweeper took too long");
+                    let _ = child.kill().await;
+                }
+            },
+            Err(error) => tracing::error!(job = %self.id, error = explain(&error), "the sweeper does not start"),
+        }
+        self.read_events(watched).await;
+        if watched.ending.is_none() {
+            let (path, error) = (directory.events(), Some(cause.to_owned()));
+            let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error };
+            let written =
+                blocking(move || EventWriter::open(&path).and_then(|mut writer| writer.append(None, body))).await;
+            if let Err(error) = written {
+                tracing::error!(job = %self.id, error = explain(&error), "the last event cannot be written");
+            }
+            self.read_events(watched).await;
+        }
+    }
+
+    async fn conclude(self, directory: JobDir, watched: Watched, cause: String) {
+        let ending = watched.ending.unwrap_or_else(|| {
+            let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
+            Ending { state, exit_code: 1, error: Some(cause) }
+        });
+        tracing::info!(job = %self.id, state = %ending.state, "the job is over");
+        let scrubbed = blocking(move || {
+            directory.remove_runtime();
+            directory.scrub_request()
+        })
+        .await;
+        if let Err(error) = scrubbed {
+            tracing::error!(job = %self.id, error = explain(&error), "secrets of the request are still in its file");
+        }
+        if let Err(error) = self.shared.journal.finish(self.id.clone(), ending).await {
+            tracing::error!(job = %self.id, error = explain(&error), "the ending is not in the journal");
+        }
+        self.shared.endings.send_modify(|()| {});
+    }
+}
+
+/// What is known from the events.
+struct Watched {
+    directory: JobDir,
+    after: u64,
+    reader: Option<EventReader>,
+    started: bool,
+    /// A cancellation that waits for the worker's control socket.
+    pending_cancel: bool,
+    ending: Option<Ending>,
+}
+
+impl Watched {
+    fn new(directory: &JobDir, after: u64) -> Self {
+        // Events before `after` are known to the journal, and the first of them says that the worker has started.
+        let started = after > 0;
+        Self { directory: directory.clone(), after, reader: None, started, pending_cancel: false, ending: None }
+    }
+
+    fn take_reader(&mut self, id: &JobId) -> Option<EventReader> {
+        if self.reader.is_none() {
+            match EventReader::open(&self.directory.events(), self.after) {
+                Ok(reader) => self.reader = Some(reader),
+                Err(error) => tracing::error!(job = %id, error = explain(&error), "the events cannot be read"),
+            }
+        }
+        self.reader.take()
+    }
+}
+
+impl Worker {
+    fn started(mut child: Child) -> io::Result<Self> {
+        let watched = || -> io::Result<(ProcessIdentity, OwnedFd)> {
+            let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
+            // Not reaped yet, so the number is still its own, even if it has ended.
+            let identity = ProcessIdentity::of(pid)?;
+            let descriptor = identity.open().ok_or(io::ErrorKind::NotFound)?;
+            Ok((identity, descriptor))
+        };
+        let (identity, descriptor) = match watched() {
+            Ok(found) => found,
+            Err(error) => {
+                // It must not run unwatched.
+                let _ = child.start_kill();
+                return Err(error);
+            }
+        };
+        Ok(Self { identity, ended: descriptor::watch(descriptor)?, child: Some(child) })
+    }
+
+    fn adopt(identity: &ProcessIdentity) -> io::Result<Option<Self>> {
+        let Some(descriptor) = identity.open() else { return Ok(None) };
+        Ok(Some(Self { identity: identity.clone(), ended: descriptor::watch(descriptor)?, child: None }))
+    }
+
+    /// Waits until the process has ended. Cancel safe.
+    async fn exit(&mut self) -> Exit {
+        match &mut self.child {
+            Some(child) => child.wait().await.map_or(Exit::Unknown, Exit::Status),
+            None => {
+                if let Err(error) = self.ended.readable().await {
+                    tracing::error!(%error, "a process descriptor cannot be watched");
+                }
+                Exit::Unknown
+            }
+        }
+    }
+}
+
+impl Exit {
+    fn cause(&self) -> String {
+        match self {
+            Self::Status(status) => match (status.signal(), status.code()) {
+                (Some(9), _) => "the worker was killed (SIGKILL: by hand, or because memory ran out)".to_owned(),
+                (Some(signal), _) => format!("the worker died of signal {signal}"),
+                (None, Some(code)) => format!("the worker ended with exit code {code} before the job was over"),
+                (None, None) => "the worker died".to_owned(),
+            },
+            Self::Unknown => {
+                "the worker died; it was started by an earlier daemon, so its exit status is unknown".to_owned()
+            }
+        }
+    }
+}
+
+/// Runs file work off the runtime's thread.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

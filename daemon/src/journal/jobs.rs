@@ -1,0 +1,403 @@
+//! What is written about jobs, and read again.
+
+use jiff::Timestamp;
+use kiln_protocol::{Artifact, BuildState, BuildSummary, Job, JobId, JobKind, JobState};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{Journal, JournalError};
+use crate::process_identity::ProcessIdentity;
+
+/// A job that was just submitted.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its identifier.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Template as typed.
+    pub template: String,
+    /// Where its worker will run.
+    pub working_directory: String,
+    /// User who submitted it.
+    pub owner: u32,
+    /// Idempotency key, if one came along.
+    pub key: Option<String>,
+    /// Digest of the request body.
+    pub digest: String,
+}
+
+/// Something that an event says about a build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Number of the event.
+    pub event: u64,
+    /// Name of the build.
+    pub build: String,
+    /// What is said.
+    pub fact: Fact,
+}
+
+/// What an event says about a build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// It will run.
+    Planned {
+        /// Place in the template.
+        position: u32,
+    },
+    /// It began a step.
+    Step {
+        /// The step's name.
+        step: String,
+    },
+    /// It left something.
+    Artifact(Artifact),
+    /// It is over.
+    Finished {
+        /// How.
+        state: BuildState,
+        /// Why it failed.
+        error: Option<String>,
+        /// How long it took, in microseconds.
+        elapsed_us: u64,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Its last state.
+    pub state: JobState,
+    /// Exit code for the client.
+    pub exit_code: u8,
+    /// Why it failed as a whole.
+    pub error: Option<String>,
+}
+
+/// A job that was not over when the last daemon ended.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Its identifier.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Its state as last written.
+    pub state: JobState,
+    /// Its worker, when one was started.
+    pub worker: Option<ProcessIdentity>,
+    /// Number of the last event that is in the journal.
+    pub last_event: u64,
+}
+
+const COLUMNS: &str = "id, kind, template, working_directory, state, created_at, started_at, finished_at, exit_code, error, \
+                       last_event";
+
+impl Journal {
+    /// Writes a new job down, as queued.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed; the identifier or the key may be taken.
+    pub async fn insert(&self, job: NewJob) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let sql = "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest)
+                       VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8)";
+            let kind = kind_name(job.kind);
+            let row = params![
+                job.id.as_str(), kind, job.template, job.working_directory, job.owner, now(), job.key, job.digest
+            ];
+            connection.execute(sql, row).map(drop)
+        })
+        .await
+    }
+
+    /// Returns the job that was submitted under this key, and the digest of its request.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn find_key(&self, owner: u32, key: String) -> Result<Option<(JobId, String)>, JournalError> {
+        self.run(move |connection| {
+            let sql = "SELECT id, digest FROM jobs WHERE owner = ?1 AND key = ?2";
+            connection.query_row(sql, params![owner, key], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
+        })
+        .await
+    }
+
+    /// Sets the state of a job that is not over.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn set_state(&self, id: JobId, state: JobState) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let sql = "UPDATE jobs SET state = ?2 WHERE id = ?1 AND finished_at IS NULL";
+            connection.execute(sql, params![id.as_str(), state.as_str()]).map(drop)
+        })
+        .await
+    }
+
+    /// Writes down which process works on a job. A job that is being cancelled stays so, others run from now on.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn set_worker(&self, id: JobId, worker: ProcessIdentity) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let sql = "UPDATE jobs SET worker_pid = ?2, worker_ticks = ?3, worker_boot = ?4, started_at = coalesce(started_at, ?5),
+                       state = CASE state WHEN 'cancelling' THEN state ELSE 'running' END
+                       WHERE id = ?1 AND finished_at IS NULL";
+            let ticks = i64::try_from(worker.start_ticks).unwrap_or(i64::MAX);
+            connection.execute(sql, params![id.as_str(), worker.pid, ticks, worker.boot_id, now()]).map(drop)
+        })
+        .await
+    }
+
+    /// Writes down what events up to number `last_event` say, in one transaction; repeating it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn observe(&self, id: JobId, facts: Vec<Observation>, last_event: u64) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            for observation in &facts {
+                write_fact(&transaction, &id, observation)?;
+            }
+            let sql = "UPDATE jobs SET last_event = max(last_event, ?2) WHERE id = ?1";
+            transaction.execute(sql, params![id.as_str(), signed(last_event)])?;
+            transaction.commit()
+        })
+        .await
+    }
+
+    /// Writes down that a job is over. The first ending counts.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn finish(&self, id: JobId, ending: Ending) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let transaction = connection.transaction()?;
+            let build_state = if ending.state == JobState::Cancelled { "cancelled" } else { "failed" };
+            let sql = "UPDATE builds SET state = ?2 WHERE job = ?1 AND state = 'running'";
+            transaction.execute(sql, params![id.as_str(), build_state])?;
+            let sql = "UPDATE jobs SET state = ?2, exit_code = ?3, error = ?4, finished_at = ?5
+                       WHERE id = ?1 AND finished_at IS NULL";
+            transaction
+                .execute(sql, params![id.as_str(), ending.state.as_str(), ending.exit_code, ending.error, now()])?;
+            transaction.commit()
+        })
+        .await
+    }
+
+    /// Returns the job, if there is one. Its queue position is not filled in.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, JournalError> {
+        self.run(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
+            let job = connection.query_row(&sql, [id.as_str()], read_job).optional()?;
+            job.map(|job| with_builds(connection, job)).transpose()
+        })
+        .await
+    }
+
+    /// Returns the newest jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn jobs(&self, limit: u32) -> Result<Vec<Job>, JournalError> {
+        self.run(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM jobs ORDER BY submitted DESC LIMIT ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let jobs = statement.query_map([limit], read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            jobs.into_iter().map(|job| with_builds(connection, job)).collect()
+        })
+        .await
+    }
+
+    /// Returns the jobs that are not over, in the order of submission.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
+        self.run(|connection| {
+            let sql = "SELECT id, kind, state, last_event, worker_pid, worker_ticks, worker_boot FROM jobs
+                       WHERE finished_at IS NULL ORDER BY submitted";
+            connection.prepare_cached(sql)?.query_map([], read_unfinished)?.collect()
+        })
+        .await
+    }
+
+    /// Forgets all finished jobs but the newest `keep`, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn forget_old(&self, keep: u32) -> Result<Vec<JobId>, JournalError> {
+        self.run(move |connection| {
+            let sql = "DELETE FROM jobs WHERE finished_at IS NOT NULL AND id NOT IN
+                       (SELECT id FROM jobs WHERE finished_at IS NOT NULL ORDER BY submitted DESC LIMIT ?1) RETURNING id";
+            connection.prepare_cached(sql)?.query_map([keep], |row| job_id(row, 0))?.collect()
+        })
+        .await
+    }
+}
+
+fn write_fact(transaction: &Transaction<'_>, id: &JobId, observation: &Observation) -> rusqlite::Result<()> {
+    let (job, build) = (id.as_str(), observation.build.as_str());
+    let planned = |position: u32| {
+        let sql =
+            "INSERT INTO builds (job, position, name, state) VALUES (?1, ?2, ?3, 'running') ON CONFLICT DO NOTHING";
+        transaction.execute(sql, params![job, position, build]).map(drop)
+    };
+    if !matches!(observation.fact, Fact::Planned { .. }) {
+        // A build that was never announced still counts; it comes last.
+        planned(u32::MAX)?;
+    }
+    match &observation.fact {
+        Fact::Planned { position } => planned(*position),
+        Fact::Step { step } => {
+            let sql = "UPDATE builds SET step = ?3 WHERE job = ?1 AND name = ?2";
+            transaction.execute(sql, params![job, build, step]).map(drop)
+        }
+        Fact::Artifact(artifact) => {
+            let sql = "INSERT INTO artifacts (job, build, event, builder_id, id, text, files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                       ON CONFLICT DO NOTHING";
+            let files = serde_json::to_string(&artifact.files).unwrap_or_default();
+            let event = signed(observation.event);
+            let row = params![job, build, event, artifact.builder_id, artifact.id, artifact.text, files];
+            transaction.execute(sql, row).map(drop)
+        }
+        Fact::Finished { state, error, elapsed_us } => {
+            let sql = "UPDATE builds SET state = ?3, error = ?4, elapsed_us = ?5 WHERE job = ?1 AND name = ?2";
+            transaction
+                .execute(sql, params![job, build, build_state_name(*state), error, signed(*elapsed_us)])
+                .map(drop)
+        }
+    }
+}
+
+fn with_builds(connection: &Connection, mut job: Job) -> rusqlite::Result<Job> {
+    let sql = "SELECT name, state, step, error, elapsed_us FROM builds WHERE job = ?1 ORDER BY position, rowid";
+    let read = |row: &Row<'_>| {
+        let state: String = row.get(1)?;
+        Ok(BuildSummary {
+            name: row.get(0)?,
+            state: match state.as_str() {
+                "running" => BuildState::Running,
+                "succeeded" => BuildState::Succeeded,
+                "failed" => BuildState::Failed,
+                "cancelled" => BuildState::Cancelled,
+                _ => return Err(unexpected(1, &state)),
+            },
+            step: row.get(2)?,
+            error: row.get(3)?,
+            elapsed_us: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+            artifacts: Vec::new(),
+        })
+    };
+    job.builds = connection.prepare_cached(sql)?.query_map([job.id.as_str()], read)?.collect::<Result<_, _>>()?;
+    let sql = "SELECT build, builder_id, id, text, files FROM artifacts WHERE job = ?1 ORDER BY event";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([job.id.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let build: String = row.get(0)?;
+        let files: String = row.get(4)?;
+        let artifact = Artifact {
+            builder_id: row.get(1)?,
+            id: row.get(2)?,
+            text: row.get(3)?,
+            files: serde_json::from_str(&files).map_err(|_| unexpected(4, &files))?,
+        };
+        if let Some(summary) = job.builds.iter_mut().find(|summary| summary.name == build) {
+            summary.artifacts.push(artifact);
+        }
+    }
+    Ok(job)
+}
+
+fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: job_id(row, 0)?,
+        kind: kind(row, 1)?,
+        template: row.get(2)?,
+        working_directory: row.get(3)?,
+        state: state(row, 4)?,
+        queue_position: None,
+        created_at: row.get(5)?,
+        started_at: row.get(6)?,
+        finished_at: row.get(7)?,
+        exit_code: row.get(8)?,
+        error: row.get(9)?,
+        last_event: row.get::<_, i64>(10)?.unsigned_abs(),
+        builds: Vec::new(),
+    })
+}
+
+fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
+    let worker = match (row.get(4)?, row.get::<_, Option<i64>>(5)?, row.get(6)?) {
+        (Some(pid), Some(ticks), Some(boot_id)) => {
+            Some(ProcessIdentity { pid, start_ticks: ticks.unsigned_abs(), boot_id })
+        }
+        _ => None,
+    };
+    Ok(Unfinished {
+        id: job_id(row, 0)?,
+        kind: kind(row, 1)?,
+        state: state(row, 2)?,
+        worker,
+        last_event: row.get::<_, i64>(3)?.unsigned_abs(),
+    })
+}
+
+fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| unexpected(column, &text))
+}
+
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<JobKind> {
+    let text: String = row.get(column)?;
+    let kinds = [JobKind::Build, JobKind::Validate];
+    kinds.into_iter().find(|kind| kind_name(*kind) == text).ok_or_else(|| unexpected(column, &text))
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
+    let text: String = row.get(column)?;
+    JobState::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| unexpected(column, &text))
+}
+
+fn unexpected(column: usize, text: &str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("unexpected value {text:?}").into())
+}
+
+fn kind_name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Build => "build",
+        JobKind::Validate => "validate",
+    }
+}
+
+fn build_state_name(state: BuildState) -> &'static str {
+    match state {
+        BuildState::Running => "running",
+        BuildState::Succeeded => "succeeded",
+        BuildState::Failed => "failed",
+        BuildState::Cancelled => "cancelled",
+    }
+}
+
+/// SQLite's integers are signed; event numbers and microseconds never come near the limit.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn now() -> String {
+    format!("{:.3}", Timestamp::now())
+}

@@ -1,0 +1,136 @@
+//! The journal across restarts and damage.
+
+use kiln_protocol::{Artifact, BuildState, JobId, JobKind, JobState};
+
+use super::jobs::Fact;
+use super::*;
+use crate::process_identity::ProcessIdentity;
+
+fn id(number: u64) -> JobId {
+    JobId::from_random_bits(number)
+}
+
+fn new_job(number: u64, key: Option<&str>) -> NewJob {
+    NewJob {
+        id: id(number),
+        kind: JobKind::Build,
+        template: "t.pkr.hcl".to_owned(),
+        working_directory: "/w".to_owned(),
+        owner: 1000,
+        key: key.map(str::to_owned),
+        digest: "d".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_is_there_after_a_restart() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("kiln.db");
+    let worker = ProcessIdentity { pid: 7, start_ticks: 99, boot_id: "boot".to_owned() };
+    {
+        let journal = Journal::open(&path).unwrap();
+        journal.insert(new_job(1, Some("key"))).await.unwrap();
+        journal.insert(new_job(2, None)).await.unwrap();
+        journal.insert(new_job(3, None)).await.unwrap();
+        journal.set_state(id(1), JobState::Starting).await.unwrap();
+        journal.set_worker(id(1), worker.clone()).await.unwrap();
+        let fact = |event, fact| Observation { event, build: "qemu.a".to_owned(), fact };
+        let artifact = Artifact {
+            builder_id: "transcend.qemu".to_owned(),
+            id: "VM".to_owned(),
+            text: Some("VM files in directory: out".to_owned()),
+            files: vec!["/w/out/a".to_owned()],
+        };
+        let facts = vec![
+            fact(2, Fact::Planned { position: 0 }),
+            fact(3, Fact::Step { step: "connect".to_owned() }),
+            fact(4, Fact::Artifact(artifact)),
+            fact(5, Fact::Finished { state: BuildState::Succeeded, error: None, elapsed_us: 1_000 }),
+        ];
+        journal.observe(id(1), facts.clone(), 5).await.unwrap();
+        journal.observe(id(1), facts, 4).await.unwrap();
+        let ending = Ending { state: JobState::Cancelled, exit_code: 1, error: None };
+        journal.finish(id(2), ending).await.unwrap();
+    }
+    let journal = Journal::open(&path).unwrap();
+    let unfinished = journal.unfinished().await.unwrap();
+    assert_eq!(unfinished.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
+    assert_eq!((unfinished[0].state, unfinished[0].last_event), (JobState::Running, 5));
+    assert_eq!(unfinished[0].worker, Some(worker));
+    let job = journal.job(id(1)).await.unwrap().unwrap();
+    assert_eq!(job.builds.len(), 1);
+    assert_eq!(job.builds[0].state, BuildState::Succeeded);
+    assert_eq!(job.builds[0].step.as_deref(), Some("connect"));
+    assert_eq!(job.builds[0].artifacts.len(), 1, "observed twice, there once");
+    assert!(job.started_at.is_some() && job.finished_at.is_none());
+    assert_eq!(journal.jobs(2).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(3), id(2)]);
+    assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1));
+    assert_eq!(journal.find_key(1001, "key".to_owned()).await.unwrap(), None);
+    assert!(journal.job(id(9)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_first_ending_counts_and_ends_the_builds() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    journal.insert(new_job(1, None)).await.unwrap();
+    let planned = Observation { event: 1, build: "null.a".to_owned(), fact: Fact::Planned { position: 0 } };
+    journal.observe(id(1), vec![planned], 1).await.unwrap();
+    let error = Some("the worker was killed".to_owned());
+    let ending = Ending { state: JobState::Failed, exit_code: 1, error: error.clone() };
+    journal.finish(id(1), ending).await.unwrap();
+    let other = Ending { state: JobState::Succeeded, exit_code: 0, error: None };
+    journal.finish(id(1), other).await.unwrap();
+    journal.set_state(id(1), JobState::Running).await.unwrap();
+    let job = journal.job(id(1)).await.unwrap().unwrap();
+    assert_eq!((job.state, job.exit_code, job.error), (JobState::Failed, Some(1), error));
+    assert_eq!(job.builds[0].state, BuildState::Failed);
+}
+
+#[tokio::test]
+async fn a_key_names_one_job_of_its_owner() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    journal.insert(new_job(1, Some("key"))).await.unwrap();
+    assert!(matches!(journal.insert(new_job(2, Some("key"))).await, Err(JournalError::Sql { .. })));
+}
+
+#[tokio::test]
+async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    for number in 1..=4 {
+        journal.insert(new_job(number, None)).await.unwrap();
+        let fact = Fact::Step { step: "x".to_owned() };
+        journal.observe(id(number), vec![Observation { event: 1, build: "b".to_owned(), fact }], 1).await.unwrap();
+        if number != 2 {
+            let ending = Ending { state: JobState::Succeeded, exit_code: 0, error: None };
+            journal.finish(id(number), ending).await.unwrap();
+        }
+    }
+    assert_eq!(journal.forget_old(1).await.unwrap(), [id(1), id(3)]);
+    assert_eq!(journal.jobs(10).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(4), id(2)]);
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_moved_aside() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("kiln.db");
+    std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+    let journal = Journal::open(&path).unwrap();
+    journal.insert(new_job(1, None)).await.unwrap();
+    let names =
+        std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let aside = names.filter(|name| name.starts_with("kiln.db.damaged-")).count();
+    assert_eq!(aside, 1);
+}
+
+#[test]
+fn a_newer_journal_is_left_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("kiln.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 999).unwrap();
+    drop(connection);
+    assert!(matches!(Journal::open(&path), Err(JournalError::TooNew { found: 999, .. })));
+}

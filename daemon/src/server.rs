@@ -1,0 +1,136 @@
+//! Accepts connections and serves the API on them, within limits.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kiln_protocol::{Problem, ProblemCode};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::api::{self, ApiState};
+use crate::config::{Config, Limits};
+use crate::jobs::{Jobs, StartError};
+use crate::peer::Peer;
+use crate::runner::JobRunner;
+
+/// Time for open requests when the daemon stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time for telling a client that there are too many.
+const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Largest buffer per connection for what is read, in bytes; also the limit of a request's header.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Reports that the daemon cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The jobs cannot be taken care of.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Serves until `shutdown` is cancelled (from outside, or by `POST /v1/shutdown`). Workers run on.
+///
+/// `ready` is called once when requests are answered.
+///
+/// # Errors
+///
+/// The journal cannot be used, or the system refuses.
+pub async fn serve(
+    config: Config,
+    listener: UnixListener,
+    runner: Arc<dyn JobRunner>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(),
+) -> Result<(), ServeError> {
+    let limits = config.limits;
+    let jobs = Jobs::start(config).await?;
+    let router = api::router(ApiState::new(jobs, runner, shutdown.clone()));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    ready();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of descriptors: the pause keeps this from becoming a busy loop until some are free.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            () = shutdown.cancelled() => break,
+        };
+        let peer = match Peer::of(&stream) {
+            Ok(peer) => peer,
+            Err(error) => {
+                tracing::warn!(%error, "a connection without credentials was closed");
+                continue;
+            }
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => {
+                let (router, shutdown) = (router.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    serve_connection(stream, peer, router, limits, shutdown).await;
+                    drop(place);
+                });
+            }
+            Err(_) => drop(connections.spawn(turn_away(stream))),
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::warn!("some connections were cut off");
+    }
+    Ok(())
+}
+
+async fn serve_connection(stream: UnixStream, peer: Peer, router: Router, limits: Limits, shutdown: CancellationToken) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        router.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header)
+        .max_buf_size(READ_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Says that there are too many connections.
+async fn turn_away(stream: UnixStream) {
+    let service = service_fn(|_| async {
+        let problem = Problem::new(ProblemCode::Unavailable, "too many connections to kilnd");
+        Ok::<_, Infallible>(api::problem_response(&problem))
+    });
+    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+    // A client that does not even read this has lost nothing.
+    let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, connection).await;
+}
