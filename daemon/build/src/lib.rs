@@ -1,1 +1,49 @@
-//! Placeholder.
+//! From a template to artifacts: plan every build, run its steps, clean up after it.
+//!
+//! ```text
+//! JobRequest ─load→ Evaluated ─plan→ SourcePlan per build (a value; every problem is a Diagnostic, nothing is started)
+//!                                        │
+//!   run_build: fetch → output → media → disk → serve → start → boot → connect → provision → shut down → export → post-process
+//!                 │ each step races the cancel token; what it acquires goes on the clean-up stack and into the ledger
+//!                 └─► Events: all a client ever sees
+//! ```
+//!
+//! The worker calls [`run_job`] once, in a process of its own whose working directory and environment are the
+//! caller's. [`sweep`] gives back what a killed worker left.
+
+mod artifact;
+mod atomic_file;
+mod backends;
+mod boot_command;
+mod catalog;
+mod cleanup;
+mod context;
+mod control;
+#[cfg(test)]
+mod corpus;
+mod error;
+mod event;
+mod export;
+mod fetch;
+mod generated;
+mod go_duration;
+mod http_server;
+mod job;
+mod ledger;
+mod line_output;
+mod options;
+mod plan;
+mod post_processors;
+mod provisioners;
+mod redact;
+mod run;
+mod sources;
+mod steps;
+
+pub use backends::{Backends, Connector};
+pub use catalog::BuiltIn;
+pub use context::{EventSink, Fault, OnError};
+pub use control::{Control, ControlError};
+pub use event::Event;
+pub use job::{Action, JobOutcome, JobRequest, run_job, run_job_with};
+pub use ledger::{Sweep, sweep};

@@ -1,0 +1,57 @@
+//! Artifacts: what a build or a post-processor leaves, and how it is destroyed.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Files with their maker and a line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Artifact {
+    /// Who made it, as Packer names it: `transcend.qemu`, `packer.post-processor.checksum`.
+    pub builder_id: String,
+    /// Its id in its maker's terms; may be empty.
+    pub id: String,
+    /// The line of the summary.
+    pub text: String,
+    /// Its files, in a fixed order.
+    pub files: Vec<PathBuf>,
+    /// What destroying it removes.
+    pub ownership: Ownership,
+}
+
+/// What goes away with an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// Nothing (the null builder).
+    Nothing,
+    /// A whole directory.
+    Directory(PathBuf),
+    /// Single files.
+    Files(Vec<PathBuf>),
+}
+
+impl Artifact {
+    /// Removes what the artifact owns. What is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// The first file or directory that cannot be removed.
+    pub(crate) fn destroy(&self) -> Result<(), DestroyError> {
+        let gone = |path: &PathBuf, result: io::Result<()>| match result {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DestroyError { path: path.clone(), source }),
+            _ => Ok(()),
+        };
+        match &self.ownership {
+            Ownership::Nothing => Ok(()),
+            Ownership::Directory(path) => gone(path, std::fs::remove_dir_all(path)),
+            Ownership::Files(paths) => paths.iter().try_for_each(|path| gone(path, std::fs::remove_file(path))),
+        }
+    }
+}
+
+/// An artifact's file that could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot remove {}", path.display())]
+pub(crate) struct DestroyError {
+    path: PathBuf,
+    source: io::Error,
+}

@@ -1,0 +1,243 @@
+//! What every step of a build may use: its voice, its clean-ups, its settings and the word to stop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::cleanup::{CleanupId, CleanupStack};
+use crate::control::Control;
+use crate::error::{BuildError, StepError};
+use crate::event::Event;
+use crate::ledger::{Ledger, Resource};
+use crate::redact::Redactor;
+
+/// Where events go.
+pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What to do when a step fails; Packer's `-on-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// Give everything back (the default).
+    #[default]
+    Cleanup,
+    /// Leave everything as it is and stop.
+    Abort,
+    /// Ask.
+    Ask,
+    /// Run the error-cleanup-provisioner, then leave everything as it is.
+    RunCleanupProvisioner,
+}
+
+/// The settings all builds of a job share.
+#[derive(Debug, Clone)]
+pub(crate) struct JobSettings {
+    /// Replace what is there already (`-force`).
+    pub force: bool,
+    /// Pause after each step (`-debug`).
+    pub debug: bool,
+    /// What to do when a step fails.
+    pub on_error: OnError,
+    /// The job's directory: ledger, saved screens and serial logs.
+    pub job_dir: PathBuf,
+    /// A short directory for sockets, made by the caller.
+    pub runtime_dir: PathBuf,
+    /// Downloads and probe results.
+    pub cache_dir: PathBuf,
+    /// `PACKER_RUN_UUID`.
+    pub run_uuid: String,
+    /// Checked before every step by tests that make one fail; `None` otherwise.
+    pub fault: Option<Fault>,
+}
+
+/// A step that a test makes fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The step's name.
+    pub step: &'static str,
+    /// True: cancel the job when the step begins; false: let the step fail after it has done its work.
+    pub cancel: bool,
+}
+
+/// One build's context. Cheap to clone; all clones are the same build.
+#[derive(Clone)]
+pub(crate) struct BuildContext {
+    /// The full build name, such as `qemu.web`.
+    pub build: Arc<str>,
+    /// The job's settings.
+    pub settings: Arc<JobSettings>,
+    /// The job's ledger of resources.
+    pub ledger: Arc<Ledger>,
+    /// Requests from outside: cancel, screens, answers.
+    pub control: Control,
+    /// The job's secrets.
+    pub redactor: Redactor,
+    sink: EventSink,
+    cleanups: Arc<Mutex<CleanupStack>>,
+}
+
+impl BuildContext {
+    /// A context for the build named `build`.
+    pub(crate) fn new(
+        build: &str,
+        settings: Arc<JobSettings>,
+        ledger: Arc<Ledger>,
+        control: Control,
+        redactor: Redactor,
+        sink: EventSink,
+    ) -> Self {
+        Self { build: build.into(), settings, ledger, control, redactor, sink, cleanups: Arc::default() }
+    }
+
+    /// The token that is cancelled when the job is.
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        self.control.cancel_token()
+    }
+
+    /// Emits `event` as it is. Text that may hold secrets goes through the methods below.
+    pub(crate) fn emit(&self, event: Event) {
+        (self.sink)(event);
+    }
+
+    /// Says a line of Kiln's own.
+    pub(crate) fn say(&self, text: impl AsRef<str>) {
+        self.emit(Event::Say { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+    }
+
+    /// Passes on output of a guest or a command.
+    pub(crate) fn message(&self, text: impl AsRef<str>) {
+        self.emit(Event::Message { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+    }
+
+    /// Says an error line.
+    pub(crate) fn error(&self, text: impl AsRef<str>) {
+        self.emit(Event::Error { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+    }
+
+    /// Reports how far something has come.
+    pub(crate) fn progress(&self, what: &str, done: u64, total: Option<u64>) {
+        let what = self.redactor.redact(what);
+        self.emit(Event::Progress { build: self.build.to_string(), what, done, total });
+    }
+
+    /// Runs one step: announces it, races it against cancellation, names it in its error.
+    ///
+    /// # Errors
+    ///
+    /// The step's own error, or a cancellation.
+    pub(crate) async fn step<T, E: Into<StepError>>(
+        &self,
+        step: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, BuildError> {
+        let started = Instant::now();
+        self.emit(Event::StepStarted { build: self.build.to_string(), step: step.to_owned() });
+        let fault = self.settings.fault.as_ref().filter(|fault| fault.step == step);
+        if fault.is_some_and(|fault| fault.cancel) {
+            self.cancel().cancel();
+        }
+        let result = tokio::select! {
+            biased;
+            () = self.cancel().cancelled() => Err(BuildError::cancelled(step)),
+            result = work => result.map_err(|error| BuildError::new(step, error.into())),
+        };
+        let result = match result {
+            Ok(_) if fault.is_some() => Err(BuildError::new(step, StepError::new("a failure injected by a test"))),
+            other => other,
+        };
+        let failed = result.is_err();
+        self.emit(Event::StepFinished {
+            build: self.build.to_string(),
+            step: step.to_owned(),
+            elapsed: started.elapsed(),
+            failed,
+        });
+        if !failed && self.settings.debug {
+            self.pause(&format!("Pausing after run of step '{step}'. Press enter to continue.")).await;
+        }
+        result
+    }
+
+    async fn pause(&self, text: &str) {
+        tokio::select! {
+            () = self.cancel().cancelled() => {}
+            _ = self.ask(text, &["continue"]) => {}
+        }
+    }
+
+    /// Asks a durable question; the first of `choices` is the answer when nobody can give one.
+    pub(crate) async fn ask(&self, text: &str, choices: &[&str]) -> String {
+        let (id, answer) = self.control.open_prompt(choices);
+        self.emit(Event::Prompt {
+            build: self.build.to_string(),
+            id,
+            text: self.redactor.redact(text),
+            choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+        });
+        let answer = answer.await;
+        self.emit(Event::PromptClosed { build: self.build.to_string(), id, answer: answer.clone() });
+        answer
+    }
+
+    /// Pushes a clean-up; see [`CleanupStack::push`].
+    pub(crate) fn on_cleanup<F, Fut>(&self, step: &'static str, what: impl Into<String>, action: F) -> CleanupId
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.lock().push(step, what, action)
+    }
+
+    /// Drops a clean-up: what it guarded is meant to stay.
+    pub(crate) fn disarm(&self, id: CleanupId) {
+        self.lock().disarm(id);
+    }
+
+    /// Runs every clean-up, the last first, and says which did not work.
+    pub(crate) async fn clean_up(&self) {
+        let mut stack = std::mem::take(&mut *self.lock());
+        for failure in stack.run_all().await {
+            self.error(format!("Cannot {}: {}", failure.what, failure.error));
+        }
+    }
+
+    /// Forgets every clean-up, saying which steps stay uncleaned (`-on-error=abort`).
+    pub(crate) fn abandon(&self) {
+        let steps = std::mem::take(&mut *self.lock()).abandon();
+        for step in steps {
+            self.error(format!("aborted: skipping cleanup of step {step:?}"));
+        }
+    }
+
+    /// Notes a file or directory in the ledger and removes it on clean-up.
+    pub(crate) fn own_path(&self, step: &'static str, resource: Resource) -> CleanupId {
+        self.ledger.acquired(&resource);
+        let ledger = self.ledger.clone();
+        let (Resource::File { path } | Resource::Directory { path }) = resource.clone() else {
+            return self.on_cleanup(step, "forget a process", || async { Ok(()) });
+        };
+        self.on_cleanup(step, format!("remove {}", path.display()), move || async move {
+            let removed = match &resource {
+                Resource::Directory { .. } => tokio::fs::remove_dir_all(&path).await,
+                _ => tokio::fs::remove_file(&path).await,
+            };
+            match removed {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+                _ => {
+                    ledger.released(&resource);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, CleanupStack> {
+        self.cleanups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a builder tells provisioners and post-processors: Packer's `build.*` values.
+pub(crate) type GeneratedData = BTreeMap<String, String>;

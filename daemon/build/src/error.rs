@@ -1,0 +1,118 @@
+//! Why a build failed: which step, what, the causes, and what to do next.
+
+use std::error::Error;
+use std::fmt;
+
+/// A step's failure, before the step is known.
+#[derive(Debug)]
+pub(crate) struct StepError {
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StepError {
+    /// A failure with this message.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, source: None }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Wraps `error` as it is: its message, and its causes below it.
+    pub(crate) fn wrap(error: impl Error + Send + Sync + 'static) -> Self {
+        Self { message: Self::wrap_ref(&error), hint: None, source: None }
+    }
+
+    /// An error's message with its causes.
+    pub(crate) fn wrap_ref(error: &dyn Error) -> String {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some crates repeat their cause in their own text.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        message
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut cause: Option<&dyn Error> = self.source.as_deref().map(|source| source as &dyn Error);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for StepError {}
+
+/// A build's failure.
+#[derive(Debug)]
+pub(crate) struct BuildError {
+    /// The step that failed.
+    pub step: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Failed(StepError),
+    Cancelled,
+}
+
+impl BuildError {
+    /// The failure `error` of `step`.
+    pub(crate) fn new(step: &'static str, error: StepError) -> Self {
+        Self { step, kind: Kind::Failed(error) }
+    }
+
+    /// The cancellation of `step`.
+    pub(crate) fn cancelled(step: &'static str) -> Self {
+        Self { step, kind: Kind::Cancelled }
+    }
+
+    /// True when nobody failed: the job was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.kind, Kind::Cancelled)
+    }
+
+    /// What to do next, when something is known.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Failed(error) => error.hint.as_deref(),
+            Kind::Cancelled => None,
+        }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Failed(error) => error.fmt(f),
+            Kind::Cancelled => f.write_str("Build was cancelled."),
+        }
+    }
+}
+
+impl Error for BuildError {}

@@ -1,0 +1,96 @@
+//! The builders' own options.
+
+use kiln_template::{OptionSpec, Schema};
+
+use super::{option_table, shared};
+
+const QEMU_OPTIONS: &[OptionSpec] = option_table! {
+    "accelerator" String = "", "kvm, tcg, none, …; unset: KVM when guests really run on it, else TCG";
+    "boot_steps" StringLists late = "", "[[command, description], …]; instead of boot_command";
+    "cdrom_interface" String = "", "how CDs are attached";
+    "cpu_model" String = "", "-cpu";
+    "cpus" Integer = "0", "virtual CPUs";
+    "sockets" Integer = "0", "CPU sockets";
+    "cores" Integer = "0", "cores of each socket";
+    "threads" Integer = "0", "threads of each core";
+    "disk_additional_size" Strings = "", "sizes of further disks";
+    "disk_cache" String = "unsafe", "cache mode while building";
+    "disk_compression" Bool = "false", "compress the qcow2 image";
+    "disk_detect_zeroes" String = "unmap", "off, on or unmap";
+    "disk_discard" String = "unmap", "ignore or unmap";
+    "disk_image" Bool = "false", "iso_url is a disk image that is booted";
+    "disk_interface" String = "virtio", "ide, sata, scsi, virtio, virtio-scsi or sd";
+    "disk_size" String = "40960M", "size of the disk; a bare number is MiB";
+    "display" String = "", "QEMU's display when not headless";
+    "efi_boot" Bool = "false", "boot with UEFI";
+    "efi_firmware_code" String = "/usr/share/OVMF/OVMF_CODE.fd", "UEFI firmware";
+    "efi_firmware_vars" String = "/usr/share/OVMF/OVMF_VARS.fd", "template of the UEFI variables";
+    "efi_drop_efivars" Bool = "false", "leave the UEFI variables out of the artifact";
+    "firmware" String = "", "BIOS image";
+    "format" String = "qcow2", "qcow2, raw, or vmdk, vmdk-sparse, ovf, ova by Kiln's own writers";
+    "headless" Bool = "false", "no window";
+    "iso_skip_cache" Bool = "false", "let QEMU read the URL";
+    "machine_type" String = "pc", "-machine";
+    "memory" Integer = "512", "MiB of memory";
+    "net_bridge" String = "", "bridge to attach to, instead of user networking";
+    "net_device" String = "virtio-net", "network adapter";
+    "output_directory" String = "output-NAME", "where the image goes";
+    "qemu_binary" String = "qemu-system-x86_64", "the QEMU to run";
+    "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "accepted; Kiln writes its images itself";
+    "qemuargs" StringLists late = "", "[[switch, value], …]; each switch replaces all defaults of that switch";
+    "qmp_enable" Bool = "false", "also listen for QMP at qmp_socket_path";
+    "qmp_socket_path" String = "", "where";
+    "skip_compaction" Bool = "false", "leave the disk as the guest wrote it";
+    "skip_resize_disk" Bool = "false", "keep a disk image's size";
+    "use_backing_file" Bool = "false", "write only what differs from the disk image";
+    "use_default_display" Bool = "false", "let QEMU choose its display";
+    "use_pflash" Bool = "false", "load firmware as flash";
+    "vga" String = "", "-vga";
+    "vm_name" String = "packer-NAME", "name of the machine and its disk";
+    "vnc_bind_address" String = "127.0.0.1", "where VNC listens";
+    "vnc_port_min" Integer = "5900", "lowest VNC port";
+    "vnc_port_max" Integer = "6000", "highest VNC port";
+    "vnc_use_password" Bool = "false", "protect VNC with a password";
+    "vnc_password" String sensitive = "", "that password, at most 8 characters";
+    "vtpm" Bool = "false", "attach a TPM (needs swtpm)";
+    "use_tpm1" Bool = "false", "TPM 1.2";
+    "tpm_device_type" String = "tpm-tis", "TPM device";
+    "run_once" Bool = "false", "ignored";
+};
+
+const QEMU_IMG_ARGS: &[OptionSpec] = option_table! {
+    "convert" Strings = "", "for qemu-img convert";
+    "create" Strings = "", "for qemu-img create";
+    "resize" Strings = "", "for qemu-img resize";
+};
+
+/// The qemu builder.
+pub(crate) const QEMU: Schema = Schema {
+    kind: "qemu",
+    options: QEMU_OPTIONS,
+    groups: &[
+        shared::ISO,
+        shared::HTTP,
+        shared::FLOPPY,
+        shared::CD,
+        shared::BOOT,
+        shared::BOOT_KEYS,
+        shared::SHUTDOWN,
+        shared::NAT,
+        shared::COMMUNICATOR,
+        shared::INTERNAL,
+    ],
+};
+
+/// The null builder.
+pub(crate) const NULL: Schema =
+    Schema { kind: "null", options: &[], groups: &[shared::COMMUNICATOR, shared::INTERNAL] };
+
+const FILE_OPTIONS: &[OptionSpec] = option_table! {
+    "source" String = "", "file to copy";
+    "content" String = "", "text to write; instead of source";
+    "target" String required = "", "file to make";
+};
+
+/// The file builder.
+pub(crate) const FILE: Schema = Schema { kind: "file", options: FILE_OPTIONS, groups: &[shared::INTERNAL] };

@@ -1,0 +1,296 @@
+//! The plan: a plain value that says everything a job will do, before anything is done.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kiln_template::{Diagnostic, Diagnostics, Options};
+use serde::{Serialize, Serializer};
+
+use crate::sources::file::FilePlan;
+use crate::sources::null::NullPlan;
+use crate::sources::qemu::plan::QemuPlan;
+
+/// What one build's source will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "builder", rename_all = "snake_case")]
+pub(crate) enum SourcePlan {
+    /// Only connects and provisions.
+    Null(NullPlan),
+    /// Writes a file.
+    File(FilePlan),
+    /// Runs a machine on QEMU.
+    Qemu(Box<QemuPlan>),
+}
+
+/// A value that never shows itself.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Redacted(String);
+
+impl Redacted {
+    /// Hides `value`.
+    pub(crate) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(crate::redact::MASK)
+    }
+}
+
+impl Serialize for Redacted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(crate::redact::MASK)
+    }
+}
+
+/// The image to fetch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ImagePlan {
+    /// Paths or URLs, tried in order.
+    pub urls: Vec<String>,
+    /// `iso_checksum` as written.
+    pub checksum: String,
+    /// Where a download is kept, when said.
+    pub target_path: Option<PathBuf>,
+    /// Its extension in the cache.
+    pub extension: String,
+}
+
+/// The HTTP server for the guest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct HttpPlan {
+    /// Served directory.
+    pub directory: Option<PathBuf>,
+    /// Served texts by path.
+    pub content: BTreeMap<String, String>,
+    /// Lowest port.
+    pub port_min: u16,
+    /// Highest port.
+    pub port_max: u16,
+    /// Listening address.
+    pub bind: String,
+}
+
+/// A floppy or CD made of files.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MediaPlan {
+    /// Files and globs.
+    pub files: Vec<String>,
+    /// Directories with their tree (floppy only).
+    pub directories: Vec<String>,
+    /// Texts by file name.
+    pub content: BTreeMap<String, String>,
+    /// Volume label.
+    pub label: String,
+}
+
+/// What is typed at the guest's boot.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BootPlan {
+    /// Before the first key.
+    pub wait: Duration,
+    /// Commands as written (rendered when the HTTP port is known), each with what it is for.
+    pub commands: Vec<(String, Option<String>)>,
+    /// Pause after each key; `None`: as fast as the guest reads them.
+    pub key_interval: Option<Duration>,
+}
+
+/// How the guest is shut down.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ShutdownPlan {
+    /// What is run in the guest; `None`: power off hard.
+    pub command: Option<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// How the guest is reached.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CommunicatorPlan {
+    /// Not at all.
+    None,
+    /// By SSH.
+    Ssh(Box<SshPlan>),
+}
+
+/// SSH settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SshPlan {
+    /// Address, when the template says one.
+    pub host: Option<String>,
+    /// The guest's port.
+    pub port: u16,
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: Option<Redacted>,
+    /// Private key file.
+    pub private_key_file: Option<PathBuf>,
+    /// Certificate file.
+    pub certificate_file: Option<PathBuf>,
+    /// Temporary key: `rsa`, `ecdsa`, `ed25519`, with its size.
+    pub temporary_key: Option<(String, Option<u32>)>,
+    /// Use the agent.
+    pub agent: bool,
+    /// Offer the agent to the guest.
+    pub agent_forwarding: bool,
+    /// Run commands in a terminal.
+    pub pty: bool,
+    /// How long to wait for it; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// Refused log-ins that end the build.
+    pub handshake_attempts: Option<u32>,
+    /// Use sftp in place of scp.
+    pub sftp: bool,
+    /// Sign of life; `None`: never.
+    pub keep_alive: Option<Duration>,
+    /// Limit for one read or write.
+    pub read_write_timeout: Option<Duration>,
+    /// Ciphers to offer.
+    pub ciphers: Vec<String>,
+    /// Key exchanges to offer.
+    pub key_exchanges: Vec<String>,
+    /// Connect, wait this long, connect again.
+    pub pause_before_connecting: Duration,
+    /// Host to go through.
+    pub bastion: Option<BastionPlan>,
+    /// SOCKS5 proxy to go through.
+    pub proxy: Option<ProxyPlan>,
+    /// `PORT:HOST:PORT` listening here.
+    pub local_tunnels: Vec<String>,
+    /// `PORT:HOST:PORT` listening in the guest.
+    pub remote_tunnels: Vec<String>,
+}
+
+/// A host to go through.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BastionPlan {
+    /// Address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: Option<Redacted>,
+    /// Private key file.
+    pub private_key_file: Option<PathBuf>,
+    /// Use the agent.
+    pub agent: bool,
+}
+
+/// A SOCKS5 proxy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ProxyPlan {
+    /// Address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Redacted>,
+}
+
+/// Reads a component's options into a plan, collecting every complaint with its place.
+pub(crate) struct PlanReader<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) diagnostics: &'a mut Diagnostics,
+}
+
+impl PlanReader<'_> {
+    /// Complains about option `name`.
+    pub(crate) fn error(&mut self, name: &str, summary: impl Into<String>, detail: impl Into<String>) {
+        let mut diagnostic = Diagnostic::error(summary, detail);
+        diagnostic.subject = Some(self.options.span_of(name));
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Warns about option `name`.
+    pub(crate) fn warning(&mut self, name: &str, summary: impl Into<String>, detail: impl Into<String>) {
+        let mut diagnostic = Diagnostic::warning(summary, detail);
+        diagnostic.subject = Some(self.options.span_of(name));
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// A text that is set and not empty.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.options.string(name).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// A text or its default.
+    pub(crate) fn text_or(&self, name: &str, default: &str) -> String {
+        self.text(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A flag; unset is false.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.options.bool(name).unwrap_or(false)
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        self.options.strings(name).to_vec()
+    }
+
+    /// A map of texts.
+    pub(crate) fn map(&self, name: &str) -> BTreeMap<String, String> {
+        self.options.map(name).iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// A duration, or its default when unset.
+    pub(crate) fn duration_or(&self, name: &str, default: Duration) -> Duration {
+        self.options.duration(name).unwrap_or(default)
+    }
+
+    /// A number within `range`, or its default when unset or zero.
+    pub(crate) fn number(&mut self, name: &str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
+        match self.options.integer(name) {
+            None | Some(0) => default,
+            Some(value) => match u64::try_from(value).ok().filter(|value| range.contains(value)) {
+                Some(value) => value,
+                None => {
+                    let detail =
+                        format!("{name} is {value}, but must be between {} and {}.", range.start(), range.end());
+                    self.error(name, "Value out of range", detail);
+                    default
+                }
+            },
+        }
+    }
+
+    /// A port.
+    pub(crate) fn port(&mut self, name: &str, default: u16) -> u16 {
+        let value = self.number(name, u64::from(default), 1..=u64::from(u16::MAX));
+        u16::try_from(value).unwrap_or(default)
+    }
+
+    /// A pair of ports, the first not above the second.
+    pub(crate) fn port_range(&mut self, min: &str, max: &str, default: (u16, u16)) -> (u16, u16) {
+        let range = (self.port(min, default.0), self.port(max, default.1));
+        if range.0 > range.1 {
+            self.error(min, "Empty port range", format!("{min} is {}, above {max}, which is {}.", range.0, range.1));
+        }
+        range
+    }
+
+    /// Complains unless the option is unset or one of `allowed`.
+    pub(crate) fn one_of(&mut self, name: &str, default: &str, allowed: &[&str]) -> String {
+        let value = self.text_or(name, default);
+        if !allowed.contains(&value.as_str()) {
+            let detail = format!("{name} is {value:?}, but must be one of {}.", allowed.join(", "));
+            self.error(name, "Unsupported value", detail);
+        }
+        value
+    }
+}

@@ -1,0 +1,186 @@
+//! The checksum post-processor: one file of digests per type.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use kiln_template::Options;
+use sha2::Digest as _;
+
+use super::{PostProcessContext, Processed, base_name, files_of};
+use crate::artifact::{Artifact, Ownership};
+use crate::error::StepError;
+use crate::generated::Renderer;
+use crate::plan::PlanReader;
+use crate::sources::file::run_blocking;
+
+const TYPES: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
+
+const DEFAULT_OUTPUT: &str = "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum";
+
+fn types(options: &Options) -> Vec<String> {
+    let types = options.strings("checksum_types");
+    if types.is_empty() { vec!["md5".to_owned()] } else { types.to_vec() }
+}
+
+pub(crate) fn check(reader: &mut PlanReader<'_>) {
+    for name in types(reader.options) {
+        if !TYPES.contains(&name.as_str()) {
+            let detail = format!("Unrecognized checksum type: {name}; it must be one of {}.", TYPES.join(", "));
+            reader.error("checksum_types", "Unrecognized checksum type", detail);
+        }
+    }
+    if let Some(output) = reader.text("output")
+        && types(reader.options).len() > 1
+        && !output.contains("ChecksumType")
+    {
+        reader.error(
+            "output",
+            "One file for several checksum types",
+            "With several checksum_types, output must contain {{.ChecksumType}}.",
+        );
+    }
+}
+
+pub(crate) async fn run(
+    context: &PostProcessContext,
+    options: &Options,
+    renderer: &Renderer,
+    input: &Artifact,
+) -> Result<Processed, StepError> {
+    let template = options.string("output").filter(|output| !output.is_empty()).unwrap_or(DEFAULT_OUTPUT);
+    let mut outputs = Vec::new();
+    for kind in types(options) {
+        let fields = [
+            ("BuildName", context.source_name.as_str()),
+            ("BuilderType", context.source_type.as_str()),
+            ("ChecksumType", kind.as_str()),
+        ];
+        outputs.push((kind.clone(), PathBuf::from(renderer.render(template, &fields)?)));
+    }
+    let inputs = files_of(input);
+    let made: BTreeSet<PathBuf> =
+        if inputs.is_empty() { BTreeSet::new() } else { outputs.iter().map(|(_, path)| path.clone()).collect() };
+    let sources = inputs.clone();
+    run_blocking(move || write(&sources, &outputs))
+        .await
+        .map_err(|error| StepError::new("cannot write checksums").with_source(error))?;
+    let mut files = inputs;
+    files.extend(made);
+    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let artifact = Artifact {
+        builder_id: "packer.post-processor.checksum".to_owned(),
+        id: String::new(),
+        text: format!("Created artifact from files: {}", names.join(", ")),
+        ownership: Ownership::Files(files.clone()),
+        files,
+    };
+    Ok(Processed { artifact, keep_input: true, force_keep: true })
+}
+
+fn write(inputs: &[PathBuf], outputs: &[(String, PathBuf)]) -> io::Result<()> {
+    for input in inputs {
+        let wanted: Vec<&str> = outputs.iter().map(|(kind, _)| kind.as_str()).collect();
+        let digests = digests(input, &wanted)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", input.display())))?;
+        for (digest, (_, output)) in digests.iter().zip(outputs) {
+            if let Some(parent) = output.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            // Packer appends, so that several builds may share one file; a line is one write.
+            let line = format!("{digest}\t{}\n", base_name(input));
+            let mut file = OpenOptions::new().append(true).create(true).open(output)?;
+            file.write_all(line.as_bytes())
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", output.display())))?;
+        }
+    }
+    Ok(())
+}
+
+enum Hasher {
+    Md5(md5::Md5),
+    Sha1(sha1::Sha1),
+    Sha224(sha2::Sha224),
+    Sha256(sha2::Sha256),
+    Sha384(sha2::Sha384),
+    Sha512(sha2::Sha512),
+}
+
+impl Hasher {
+    fn new(kind: &str) -> io::Result<Self> {
+        Ok(match kind {
+            "md5" => Self::Md5(md5::Md5::new()),
+            "sha1" => Self::Sha1(sha1::Sha1::new()),
+            "sha224" => Self::Sha224(sha2::Sha224::new()),
+            "sha256" => Self::Sha256(sha2::Sha256::new()),
+            "sha384" => Self::Sha384(sha2::Sha384::new()),
+            "sha512" => Self::Sha512(sha2::Sha512::new()),
+            other => return Err(io::Error::other(format!("Unrecognized checksum type: {other}"))),
+        })
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(hasher) => hasher.update(bytes),
+            Self::Sha1(hasher) => hasher.update(bytes),
+            Self::Sha224(hasher) => hasher.update(bytes),
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha384(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn hex(self) -> String {
+        let bytes = match self {
+            Self::Md5(hasher) => hasher.finalize().to_vec(),
+            Self::Sha1(hasher) => hasher.finalize().to_vec(),
+            Self::Sha224(hasher) => hasher.finalize().to_vec(),
+            Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha384(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
+        };
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The digests of one file, read once.
+fn digests(path: &Path, kinds: &[&str]) -> io::Result<Vec<String>> {
+    let mut hashers = kinds.iter().map(|kind| Hasher::new(kind)).collect::<io::Result<Vec<_>>>()?;
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hashers.into_iter().map(Hasher::hex).collect());
+        }
+        for hasher in &mut hashers {
+            hasher.update(&buffer[..count]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_packers_lines_and_appends() {
+        let directory = tempfile::tempdir().unwrap();
+        let input = directory.path().join("disk.img");
+        std::fs::write(&input, "abc").unwrap();
+        let outputs = [
+            ("md5".to_owned(), directory.path().join("sums/md5")),
+            ("sha256".to_owned(), directory.path().join("sums/sha256")),
+        ];
+        write(std::slice::from_ref(&input), &outputs).unwrap();
+        write(std::slice::from_ref(&input), &outputs).unwrap();
+        let line = "900150983cd24fb0d6963f7d28e17f72\tdisk.img\n";
+        assert_eq!(std::fs::read_to_string(&outputs[0].1).unwrap(), line.repeat(2));
+        assert!(
+            std::fs::read_to_string(&outputs[1].1)
+                .unwrap()
+                .starts_with("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\t")
+        );
+    }
+}

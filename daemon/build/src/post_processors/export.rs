@@ -1,0 +1,135 @@
+//! The export post-processor, Kiln's own: the artifact's disk in further formats.
+//!
+//! Where it heads a sequence of a machine's build, the builder's one pass over the guest's disk has written its
+//! files already ([`planned`]); what is left to do here is to hand them on.
+
+use std::path::{Path, PathBuf};
+
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::{Format, OpenPolicy, Output, detect};
+use kiln_template::{Options, PostProcessor};
+
+use super::{PostProcessContext, Processed};
+use crate::artifact::{Artifact, Ownership};
+use crate::context::GeneratedData;
+use crate::error::StepError;
+use crate::export::{self, GuestDisk};
+use crate::generated;
+use crate::plan::PlanReader;
+
+pub(crate) fn check(reader: &mut PlanReader<'_>) {
+    let formats = reader.texts("formats");
+    if formats.is_empty() {
+        reader.error("formats", "Nothing to export", "formats must name at least one format.");
+    }
+    for (index, format) in formats.iter().enumerate() {
+        if !export::FORMATS.contains(&format.as_str()) {
+            let detail = format!("{format:?} is not one of {}.", export::FORMATS.join(", "));
+            reader.error("formats", "Unknown format", detail);
+        }
+        let same_file = |other: &String| other.starts_with("qcow2") && format.starts_with("qcow2");
+        if formats[..index].iter().any(|other| other == format || same_file(other)) {
+            reader.error("formats", "Format named twice", format!("{format:?} would be written over another."));
+        }
+    }
+}
+
+/// The outputs that the exports at the heads of `sequences` will want from the guest's disk.
+pub(crate) fn planned(
+    sequences: &[Vec<PostProcessor>],
+    generated: &GeneratedData,
+    directory: &Path,
+    machine: &MachineDescription,
+) -> Vec<Output> {
+    let mut outputs: Vec<Output> = Vec::new();
+    for post_processor in sequences.iter().filter_map(|sequence| sequence.first()) {
+        if post_processor.component.kind != "export" {
+            continue;
+        }
+        let (options, _) = post_processor.component.decode(&generated::values(generated));
+        // What is wrong with the options is said when the post-processor runs.
+        let Some(options) = options else { continue };
+        for output in self::outputs(&options, directory, machine) {
+            if outputs.iter().all(|other| other.path != output.path) {
+                outputs.push(output);
+            }
+        }
+    }
+    outputs
+}
+
+fn outputs(options: &Options, beside: &Path, machine: &MachineDescription) -> Vec<Output> {
+    let directory = options.string("output_directory").filter(|text| !text.is_empty()).map_or(beside, Path::new);
+    let name = options.string("name").filter(|text| !text.is_empty()).unwrap_or(&machine.name);
+    options.strings("formats").iter().filter_map(|format| export::output(format, directory, name, machine)).collect()
+}
+
+/// All files an output consists of, its main file first.
+fn files_of(output: &Output) -> Vec<PathBuf> {
+    let mut files = vec![output.path.clone()];
+    if output.path.extension().is_some_and(|extension| extension == "ovf") {
+        let stem = output.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let directory = output.path.parent().unwrap_or(Path::new("."));
+        let mut parts: Vec<PathBuf> = std::fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                name == format!("{stem}.mf") || (name.starts_with(&format!("{stem}-disk")) && name.ends_with(".vmdk"))
+            })
+            .collect();
+        parts.sort();
+        files.extend(parts);
+    }
+    files
+}
+
+pub(crate) async fn run(
+    context: &PostProcessContext,
+    options: &Options,
+    input: &Artifact,
+) -> Result<Processed, StepError> {
+    let machine = context
+        .machine
+        .clone()
+        .unwrap_or_else(|| MachineDescription { name: context.source_name.clone(), ..MachineDescription::default() });
+    let beside = input.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(".")).to_owned();
+    let outputs = outputs(options, &beside, &machine);
+    let missing: Vec<Output> = outputs
+        .iter()
+        .filter(|output| !context.exported.contains(&output.path) || !output.path.exists())
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        let disk = disk_of(input)?;
+        export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
+    }
+    let files: Vec<PathBuf> = outputs.iter().flat_map(files_of).collect();
+    for file in &files {
+        context.build.say(format!("Exported {}", file.display()));
+    }
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let artifact = Artifact {
+        builder_id: "kiln.post-processor.export".to_owned(),
+        id: machine.name,
+        text: format!("Exported files: {}", names.join(", ")),
+        ownership: Ownership::Files(files.clone()),
+        files,
+    };
+    Ok(Processed { artifact, keep_input: true, force_keep: false })
+}
+
+/// The first file of the artifact that is a disk image.
+fn disk_of(input: &Artifact) -> Result<GuestDisk, StepError> {
+    for path in &input.files {
+        if let Ok(format) = detect(path)
+            && (format != Format::Raw
+                || path.extension().is_none_or(|extension| extension == "raw" || extension == "img"))
+        {
+            return Ok(GuestDisk { path: path.clone(), format, policy: OpenPolicy::deny() });
+        }
+    }
+    Err(StepError::new("the artifact has no disk image that could be exported")
+        .with_hint("put the export post-processor first, right after a builder that leaves a disk"))
+}

@@ -1,0 +1,161 @@
+//! Post-processors: what is done with an artifact, in sequences that each start from what the builder left.
+
+pub(crate) mod checksum;
+pub(crate) mod export;
+pub(crate) mod manifest;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_template::{Options, PostProcessor};
+
+use crate::artifact::Artifact;
+use crate::context::{BuildContext, GeneratedData};
+use crate::error::StepError;
+use crate::generated::{self, Renderer};
+use crate::plan::PlanReader;
+use crate::provisioners::shell_local::ShellLocal;
+
+/// What a post-processor works with.
+pub(crate) struct PostProcessContext {
+    pub(crate) build: BuildContext,
+    pub(crate) generated: Arc<GeneratedData>,
+    /// `PACKER_BUILD_NAME`: the source's label.
+    pub(crate) source_name: String,
+    /// The builder's type, such as `qemu`.
+    pub(crate) source_type: String,
+    /// What the machine was, for packages that describe it.
+    pub(crate) machine: Option<kiln_disk_formats::package::MachineDescription>,
+    /// Main files of the exports that the builder's pass over the disk wrote already.
+    pub(crate) exported: Vec<PathBuf>,
+}
+
+/// What a post-processor made of its input.
+pub(crate) struct Processed {
+    pub(crate) artifact: Artifact,
+    /// Whether the input stays when the template says nothing.
+    pub(crate) keep_input: bool,
+    /// Whether the template cannot say otherwise.
+    pub(crate) force_keep: bool,
+}
+
+/// The artifacts that remain, or the errors of the sequences that failed (with what remains all the same).
+pub(crate) struct Outcome {
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) errors: Vec<String>,
+    /// True when it ended because the job was cancelled.
+    pub(crate) cancelled: bool,
+}
+
+/// Runs all sequences over the builder's artifact, by Packer's rules of what is kept (packer.md 1.12).
+///
+/// One rule is ours: when any sequence fails, the builder's artifact stays. Packer deletes an image that took hours
+/// because a checksum could not be written.
+pub(crate) async fn run_all(
+    context: &PostProcessContext,
+    sequences: &[Vec<PostProcessor>],
+    built: Artifact,
+) -> Outcome {
+    let mut outcome = Outcome { artifacts: Vec::new(), errors: Vec::new(), cancelled: false };
+    let mut keep_built = sequences.is_empty();
+    for sequence in sequences {
+        let mut current = built.clone();
+        for (index, post_processor) in sequence.iter().enumerate() {
+            let step = async { run_one(context, post_processor, &current).await };
+            let processed = match context.build.step("post-process", step).await {
+                Ok(processed) => processed,
+                Err(error) => {
+                    outcome.cancelled |= error.is_cancelled();
+                    outcome.errors.push(format!("Post-processor failed: {error}"));
+                    keep_built = true;
+                    break;
+                }
+            };
+            let keep = keeps_input(&processed, post_processor.keep_input_artifact);
+            if index == 0 {
+                keep_built |= keep;
+            } else if keep {
+                outcome.artifacts.push(current);
+            } else if let Err(error) = current.destroy() {
+                outcome.errors.push(StepError::wrap(error).to_string());
+            }
+            current = processed.artifact;
+            if index + 1 == sequence.len() {
+                outcome.artifacts.push(current);
+                break;
+            }
+        }
+        if outcome.cancelled {
+            break;
+        }
+    }
+    if keep_built {
+        outcome.artifacts.insert(0, built);
+    } else if let Err(error) = built.destroy() {
+        outcome.errors.push(StepError::wrap(error).to_string());
+    }
+    outcome
+}
+
+fn keeps_input(processed: &Processed, wanted: Option<bool>) -> bool {
+    match wanted {
+        Some(false) if processed.keep_input && processed.force_keep => true,
+        Some(wanted) => wanted,
+        None => processed.keep_input,
+    }
+}
+
+async fn run_one(
+    context: &PostProcessContext,
+    post_processor: &PostProcessor,
+    input: &Artifact,
+) -> Result<Processed, StepError> {
+    let component = &post_processor.component;
+    let kind = component.kind.as_str();
+    let name = post_processor.name.as_deref().unwrap_or("");
+    let suffix = if name == kind { String::new() } else { format!(" (type {kind})") };
+    context.build.say(format!("Running post-processor: {name}{suffix}"));
+    let values = generated::values(&context.generated);
+    let (options, diagnostics) = component.decode(&values);
+    let Some(options) = options.filter(|_| !diagnostics.has_errors()) else {
+        return Err(StepError::new(generated::flatten(&diagnostics)));
+    };
+    let renderer = Renderer::new(component, &values);
+    match kind {
+        "manifest" => manifest::run(context, &options, input).await,
+        "checksum" => checksum::run(context, &options, &renderer, input).await,
+        "export" => export::run(context, &options, input).await,
+        "shell-local" => shell_local(context, &options, &renderer, input).await,
+        other => Err(StepError::new(format!("there is no {other} post-processor in this version of Kiln"))),
+    }
+}
+
+async fn shell_local(
+    context: &PostProcessContext,
+    options: &Options,
+    renderer: &Renderer,
+    input: &Artifact,
+) -> Result<Processed, StepError> {
+    let (build, generated) = (&context.build, &*context.generated);
+    ShellLocal { build, generated, renderer }.run(options).await?;
+    Ok(Processed { artifact: input.clone(), keep_input: true, force_keep: true })
+}
+
+/// Checks a post-processor's options before anything is built.
+pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
+    match kind {
+        "checksum" => checksum::check(reader),
+        "export" => export::check(reader),
+        "shell-local" => crate::provisioners::scripts::check(reader, kind),
+        _ => {}
+    }
+}
+
+/// The file name of `path` for people and manifests.
+fn base_name(path: &std::path::Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn files_of(artifact: &Artifact) -> Vec<PathBuf> {
+    artifact.files.clone()
+}

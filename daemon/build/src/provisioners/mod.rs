@@ -1,0 +1,132 @@
+//! Provisioners: what is done inside the guest (or beside it) once it is reachable.
+
+pub(crate) mod breakpoint;
+pub(crate) mod file;
+pub(crate) mod scripts;
+pub(crate) mod shell;
+pub(crate) mod shell_local;
+pub(crate) mod sleep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_communicators::Communicator;
+use kiln_template::{Options, Provisioner};
+
+use crate::context::{BuildContext, GeneratedData};
+use crate::error::StepError;
+use crate::generated::{self, Renderer};
+use crate::go_duration::GoDuration;
+use crate::plan::PlanReader;
+
+/// What a provisioner works with.
+#[derive(Clone)]
+pub(crate) struct ProvisionContext {
+    pub(crate) build: BuildContext,
+    pub(crate) communicator: Arc<dyn Communicator>,
+    pub(crate) generated: Arc<GeneratedData>,
+}
+
+/// Runs `provisioners` in order; on a failure runs `cleanup`, if there is one.
+pub(crate) async fn run_all(
+    context: &ProvisionContext,
+    provisioners: &[Provisioner],
+    cleanup: Option<&Provisioner>,
+) -> Result<(), StepError> {
+    for provisioner in provisioners {
+        if let Err(error) = run_wrapped(context, provisioner).await {
+            context.build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
+            if let Some(cleanup) = cleanup
+                && let Err(error) = run_wrapped(context, cleanup).await
+            {
+                context.build.error(format!("The error-cleanup-provisioner failed too: {error}"));
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// One provisioner with its pause, time limit, retries and `continue_on_error`.
+async fn run_wrapped(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+    let mut tries_left = provisioner.max_retries;
+    loop {
+        let Err(error) = attempt(context, provisioner).await else { return Ok(()) };
+        if tries_left == 0 {
+            if provisioner.max_retries > 0 {
+                context.build.say("retry limit reached.");
+            }
+            if provisioner.continue_on_error {
+                context.build.error(format!(
+                    "Warning: Provisioner failed with {:?}, but continue_on_error is set; continuing the build.",
+                    error.to_string()
+                ));
+                return Ok(());
+            }
+            return Err(error);
+        }
+        context
+            .build
+            .say(format!("Provisioner failed with {:?}, retrying with {tries_left} trie(s) left", error.to_string()));
+        tries_left -= 1;
+    }
+}
+
+async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+    let pause = provisioner.pause_before;
+    if !pause.is_zero() {
+        context.build.say(format!("Pausing {} before the next provisioner...", GoDuration(pause)));
+        tokio::time::sleep(pause).await;
+    }
+    let Some(timeout) = provisioner.timeout.filter(|timeout| !timeout.is_zero()) else {
+        return run(context, provisioner).await;
+    };
+    context.build.say(format!("Setting a {} timeout for the next provisioner...", GoDuration(timeout)));
+    match tokio::time::timeout(timeout, run(context, provisioner)).await {
+        Ok(result) => result,
+        Err(_) => {
+            context.build.say("Cancelling provisioner after a timeout...");
+            let kind = &provisioner.component.kind;
+            Err(StepError::new(format!("the {kind} provisioner did not end within {}", GoDuration(timeout)))
+                .with_hint("raise the provisioner's timeout, or find out what it waits for with `kiln screen`"))
+        }
+    }
+}
+
+async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+    let component = &provisioner.component;
+    let values = generated::values(&context.generated);
+    let (options, diagnostics) = component.decode(&values);
+    let Some(options) = options.filter(|_| !diagnostics.has_errors()) else {
+        return Err(StepError::new(generated::flatten(&diagnostics)));
+    };
+    let renderer = Renderer::new(component, &values);
+    match component.kind.as_str() {
+        "shell" => shell::run(context, &options, &renderer).await,
+        "shell-local" => {
+            let (build, generated, renderer) = (&context.build, &*context.generated, &renderer);
+            shell_local::ShellLocal { build, generated, renderer }.run(&options).await
+        }
+        "file" => file::run(context, &options).await,
+        "breakpoint" => breakpoint::run(context, &options).await,
+        "sleep" => sleep::run(&options).await,
+        other => Err(StepError::new(format!("there is no {other} provisioner in this version of Kiln"))),
+    }
+}
+
+/// Checks a provisioner's options as far as they can be checked before the guest exists.
+pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
+    match kind {
+        "shell" | "shell-local" => scripts::check(reader, kind),
+        "file" => file::check(reader),
+        "sleep" if !reader.options.is_set("duration") => {
+            reader.error("duration", "Missing duration", "The sleep provisioner needs a duration.");
+        }
+        _ => {}
+    }
+}
+
+/// The duration of option `name`, or zero.
+pub(crate) fn pause(options: &Options, name: &str) -> Duration {
+    options.duration(name).unwrap_or_default()
+}

@@ -1,0 +1,159 @@
+//! Keeps secrets out of everything a build says, in every form in which they may come back.
+
+use std::sync::{Arc, RwLock};
+
+use base64::Engine as _;
+
+/// What stands in a secret's place; Packer's word.
+pub(crate) const MASK: &str = "<sensitive>";
+
+/// Below this length a "secret" would blank out ordinary text, so only whole words are masked.
+const SHORT: usize = 3;
+
+/// The secrets of one job. Cheap to clone; all clones share one list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Redactor {
+    needles: Arc<RwLock<Vec<String>>>,
+}
+
+impl Redactor {
+    /// A redactor that knows `secrets`.
+    pub(crate) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let redactor = Self::default();
+        for secret in secrets {
+            redactor.add(&secret);
+        }
+        redactor
+    }
+
+    /// Adds a secret: itself, its lines, and its Base64, URL, JSON, shell and hexadecimal forms.
+    pub(crate) fn add(&self, secret: &str) {
+        let mut forms = Vec::new();
+        let whole = secret.trim();
+        for part in std::iter::once(whole).chain(whole.lines().map(str::trim)) {
+            if part.is_empty() {
+                continue;
+            }
+            forms.push(part.to_owned());
+            if part.len() < SHORT {
+                continue;
+            }
+            forms.extend(base64_cores(part));
+            forms.push(percent_encode(part));
+            forms.push(part.replace('\'', "'\"'\"'"));
+            if let Ok(json) = serde_json::to_string(part) {
+                forms.push(json[1..json.len() - 1].to_owned());
+            }
+            let hex: String = part.bytes().map(|b| format!("{b:02x}")).collect();
+            forms.push(hex.to_uppercase());
+            forms.push(hex);
+        }
+        let mut needles = self.needles.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for form in forms {
+            if !needles.contains(&form) {
+                needles.push(form);
+            }
+        }
+        // The longest first: a part of a secret must not break the match of the whole.
+        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+    }
+
+    /// Replaces every secret in `text`.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let needles = self.needles.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut result = text.to_owned();
+        for needle in needles.iter() {
+            if !result.contains(needle.as_str()) {
+                continue;
+            }
+            result = if needle.len() < SHORT { mask_words(&result, needle) } else { result.replace(needle, MASK) };
+        }
+        result
+    }
+}
+
+/// The Base64 texts that any string containing `secret` has in common, for the three alignments, without the
+/// characters that depend on the neighbours.
+fn base64_cores(secret: &str) -> Vec<String> {
+    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
+    let mut cores = vec![base64::engine::general_purpose::STANDARD.encode(secret)];
+    for shift in 0..3_usize {
+        let mut bytes = vec![0_u8; shift];
+        bytes.extend_from_slice(secret.as_bytes());
+        let text = engine.encode(&bytes);
+        // ceil(shift * 8 / 6) leading characters mix in the neighbour's bits; so does the last one of an odd tail.
+        let from = (shift * 8).div_ceil(6);
+        let to = bytes.len() * 8 / 6;
+        if to.saturating_sub(from) >= 6 {
+            cores.push(text[from..to].to_owned());
+        }
+    }
+    cores
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn mask_words(text: &str, word: &str) -> String {
+    let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    let mut result = String::with_capacity(text.len());
+    let mut last = 0;
+    for (at, _) in text.match_indices(word) {
+        if boundary(text[..at].chars().next_back()) && boundary(text[at + word.len()..].chars().next()) {
+            result.push_str(&text[last..at]);
+            result.push_str(MASK);
+            last = at + word.len();
+        }
+    }
+    result.push_str(&text[last..]);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_every_encoding() {
+        let secret = "s3cr3t/pass'word";
+        let redactor = Redactor::new([secret.to_owned()]);
+        let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        for text in [
+            secret.to_owned(),
+            format!("echo '{}' | sudo -S", secret.replace('\'', "'\"'\"'")),
+            b64(secret),
+            b64(&format!("x{secret}")),
+            b64(&format!("user:{secret}@host")),
+            percent_encode(secret),
+            serde_json::to_string(secret).unwrap(),
+        ] {
+            let shown = redactor.redact(&text);
+            assert!(shown.contains(MASK), "{text} -> {shown}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn masks_lines_of_a_key_and_leaves_the_rest() {
+        let redactor = Redactor::new(["-----BEGIN\nabcdefgh\n".to_owned()]);
+        assert_eq!(redactor.redact("got abcdefgh here"), format!("got {MASK} here"));
+    }
+
+    #[test]
+    fn short_secrets_mask_words_only() {
+        let redactor = Redactor::new(["a".to_owned()]);
+        assert_eq!(redactor.redact("a banana, a"), format!("{MASK} banana, {MASK}"));
+    }
+
+    #[test]
+    fn empty_secrets_are_no_secrets() {
+        let redactor = Redactor::new([String::new(), "  ".to_owned()]);
+        assert_eq!(redactor.redact("nothing"), "nothing");
+    }
+}

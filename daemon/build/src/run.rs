@@ -1,0 +1,151 @@
+//! One build from start to end: its source, what to do when it fails, its post-processors.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_disk_formats::package::MachineDescription;
+use kiln_template::{EvaluatedBuild, Provisioner};
+
+use crate::artifact::Artifact;
+use crate::backends::Backends;
+use crate::context::{BuildContext, GeneratedData, OnError};
+use crate::error::BuildError;
+use crate::event::Event;
+use crate::plan::SourcePlan;
+use crate::post_processors::{self, PostProcessContext};
+use crate::sources;
+
+/// A build that passed preparation.
+pub(crate) struct PlannedBuild {
+    pub(crate) build: EvaluatedBuild,
+    pub(crate) plan: SourcePlan,
+}
+
+/// What a source leaves.
+pub(crate) struct Built {
+    pub(crate) artifact: Artifact,
+    pub(crate) generated: GeneratedData,
+    /// What the machine was, where there was one.
+    pub(crate) machine: Option<MachineDescription>,
+    /// Main files of the exports that were written in the same pass over the disk.
+    pub(crate) exported: Vec<PathBuf>,
+}
+
+/// Why a build failed, in one line.
+#[derive(Debug)]
+pub(crate) struct BuildFailure {
+    pub(crate) text: String,
+    pub(crate) cancelled: bool,
+}
+
+/// Runs the build at place `index` of its job.
+pub(crate) async fn run_build(
+    index: usize,
+    planned: &PlannedBuild,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<(), BuildFailure> {
+    if context.cancel().is_cancelled() {
+        return Err(BuildFailure { text: "Build was cancelled.".to_owned(), cancelled: true });
+    }
+    let built = match run_source(index, planned, context, backends).await {
+        Ok(built) => built,
+        Err(error) => return Err(give_up(error, planned, context).await),
+    };
+    context.clean_up().await;
+    let process = PostProcessContext {
+        build: context.clone(),
+        generated: Arc::new(built.generated),
+        source_name: planned.build.source_name.clone(),
+        source_type: planned.build.source_type.clone(),
+        machine: built.machine,
+        exported: built.exported,
+    };
+    let outcome = post_processors::run_all(&process, &planned.build.post_processors, built.artifact).await;
+    for artifact in &outcome.artifacts {
+        context.emit(Event::Artifact {
+            build: context.build.to_string(),
+            builder_id: artifact.builder_id.clone(),
+            id: artifact.id.clone(),
+            text: artifact.text.clone(),
+            files: artifact.files.clone(),
+        });
+    }
+    match outcome.errors.as_slice() {
+        [] => Ok(()),
+        errors => {
+            let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
+            let text = format!("{} error(s) occurred:\n\n{}", errors.len(), list.join("\n"));
+            Err(BuildFailure { text, cancelled: outcome.cancelled })
+        }
+    }
+}
+
+async fn run_source(
+    index: usize,
+    planned: &PlannedBuild,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Built, BuildError> {
+    match &planned.plan {
+        SourcePlan::File(plan) => Ok(Built {
+            artifact: sources::file::run(plan, context).await?,
+            generated: base_data(planned, context),
+            machine: None,
+            exported: Vec::new(),
+        }),
+        SourcePlan::Null(plan) => sources::null::run(plan, planned, context, backends).await,
+        SourcePlan::Qemu(plan) => sources::qemu::run(index, plan, planned, context, backends).await,
+    }
+}
+
+/// The `build.*` values every build has.
+pub(crate) fn base_data(planned: &PlannedBuild, context: &BuildContext) -> GeneratedData {
+    [
+        ("PackerRunUUID", context.settings.run_uuid.as_str()),
+        ("PackerBuildName", planned.build.source_name.as_str()),
+        ("PackerBuilderType", planned.build.source_type.as_str()),
+        ("PackerHTTPIP", "ERR_HTTP_IP_NOT_IMPLEMENTED_BY_BUILDER"),
+        ("PackerHTTPPort", "ERR_HTTP_PORT_NOT_IMPLEMENTED_BY_BUILDER"),
+        ("PackerHTTPAddr", "ERR_HTTP_ADDR_NOT_IMPLEMENTED_BY_BUILDER"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// Does what `-on-error` says, and turns the error into the build's last word.
+async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildContext) -> BuildFailure {
+    let failure = BuildFailure { text: error.to_string(), cancelled: error.is_cancelled() };
+    if failure.cancelled {
+        // Who cancels wants the machine's resources back, whatever -on-error says about failures.
+        context.clean_up().await;
+        return failure;
+    }
+    context.error(&failure.text);
+    if let Some(hint) = error.hint() {
+        context.error(format!("hint: {hint}"));
+    }
+    match decide(&error, planned.build.cleanup_provisioner.as_ref(), context).await {
+        OnError::Abort | OnError::RunCleanupProvisioner => {
+            context.error(format!("Step {:?} failed, aborting...", error.step));
+            context.abandon();
+        }
+        OnError::Cleanup | OnError::Ask => context.clean_up().await,
+    }
+    failure
+}
+
+async fn decide(error: &BuildError, _cleanup: Option<&Provisioner>, context: &BuildContext) -> OnError {
+    match context.settings.on_error {
+        OnError::Ask => {
+            context.error(format!("Step {:?} failed", error.step));
+            let text = "[c] Clean up and exit, or [a] abort without cleanup?";
+            match context.ask(text, &["c", "a"]).await.as_str() {
+                "a" => OnError::Abort,
+                _ => OnError::Cleanup,
+            }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,97 @@
+//! The null builder: no machine of its own, only a connection to one that is there.
+
+use std::sync::Arc;
+
+use kiln_communicators::Communicator;
+use kiln_communicators::none::NoCommunicator;
+use serde::Serialize;
+
+use super::communicator::{self, TemporaryKey};
+use crate::artifact::{Artifact, Ownership};
+use crate::backends::Backends;
+use crate::context::BuildContext;
+use crate::error::BuildError;
+use crate::plan::{CommunicatorPlan, PlanReader};
+use crate::provisioners::{self, ProvisionContext};
+use crate::run::{Built, PlannedBuild, base_data};
+use crate::steps::connect;
+
+/// What the null builder will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct NullPlan {
+    /// How the machine is reached.
+    pub communicator: CommunicatorPlan,
+}
+
+pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
+    let communicator = communicator::read(reader, TemporaryKey::NotMade);
+    if let CommunicatorPlan::Ssh(ssh) = &communicator {
+        if ssh.host.is_none() {
+            reader.error(
+                "ssh_host",
+                "Missing ssh_host",
+                "a Host must be specified, please reference your communicator documentation",
+            );
+        }
+        match [ssh.agent, ssh.password.is_some(), ssh.private_key_file.is_some()].iter().filter(|&&set| set).count() {
+            0 => reader.error(
+                "ssh_username",
+                "No way to log in",
+                "one authentication method must be specified: ssh_password, ssh_private_key_file or ssh_agent_auth",
+            ),
+            1 => {}
+            _ => reader.error(
+                "ssh_username",
+                "More than one way to log in",
+                "only one of ssh_agent_auth, ssh_password, and ssh_private_key_file must be specified",
+            ),
+        }
+    }
+    NullPlan { communicator }
+}
+
+/// The artifact of the null builder.
+pub(crate) fn artifact() -> Artifact {
+    Artifact {
+        builder_id: "fnoeding.null".to_owned(),
+        id: "Null".to_owned(),
+        text: "Did not export anything. This is the null builder".to_owned(),
+        files: Vec::new(),
+        ownership: Ownership::Nothing,
+    }
+}
+
+/// Connects and provisions.
+pub(crate) async fn run(
+    plan: &NullPlan,
+    planned: &PlannedBuild,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Built, BuildError> {
+    let mut generated = base_data(planned, context);
+    let provisioners = &planned.build.provisioners;
+    let communicator: Arc<dyn Communicator> = match &plan.communicator {
+        CommunicatorPlan::None => Arc::new(NoCommunicator),
+        CommunicatorPlan::Ssh(ssh) => {
+            let host = ssh.host.clone().unwrap_or_default();
+            let config =
+                connect::config(ssh, &host, ssh.port, None).map_err(|error| BuildError::new("connect", error))?;
+            generated.insert("Host".into(), host);
+            generated.insert("Port".into(), ssh.port.to_string());
+            generated.insert("User".into(), ssh.username.clone());
+            generated.insert("ConnType".into(), "ssh".into());
+            generated.insert("ID".into(), "Null".into());
+            context.step("connect", connect::connect(ssh, &config, None, context, backends)).await?
+        }
+    };
+    let provision = ProvisionContext {
+        build: context.clone(),
+        communicator: communicator.clone(),
+        generated: Arc::new(generated.clone()),
+    };
+    let cleanup = planned.build.cleanup_provisioner.as_ref();
+    let result = context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await;
+    communicator.close().await;
+    result?;
+    Ok(Built { artifact: artifact(), generated, machine: None, exported: Vec::new() })
+}

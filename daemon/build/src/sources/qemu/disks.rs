@@ -1,0 +1,180 @@
+//! The guest's disks: made before the start, named for good after the export.
+
+use std::path::{Path, PathBuf};
+
+use kiln_disk_formats::{
+    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, create_overlay, create_qcow2,
+    create_raw, detect, open, resize,
+};
+use kiln_hypervisors::DiskFormat;
+
+use super::plan::QemuPlan;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::export::GuestDisk;
+
+/// One disk that the guest writes.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkDisk {
+    /// Where it is while the guest runs.
+    pub(crate) path: PathBuf,
+    /// Its name when the build is over.
+    pub(crate) final_path: PathBuf,
+    pub(crate) format: Format,
+    pub(crate) policy: OpenPolicy,
+}
+
+impl WorkDisk {
+    pub(crate) fn hypervisor_format(&self) -> DiskFormat {
+        if self.format == Format::Raw { DiskFormat::Raw } else { DiskFormat::Qcow2 }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestDisks {
+    pub(crate) main: WorkDisk,
+    pub(crate) additional: Vec<WorkDisk>,
+}
+
+impl GuestDisks {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &WorkDisk> {
+        std::iter::once(&self.main).chain(&self.additional)
+    }
+
+    pub(crate) fn readable(&self) -> Vec<GuestDisk> {
+        self.all()
+            .map(|disk| GuestDisk { path: disk.path.clone(), format: disk.format, policy: disk.policy.clone() })
+            .collect()
+    }
+}
+
+/// Makes the disks.
+///
+/// They have hidden names until the build is over, unless `qemuargs` name Packer's path for the main disk: then the
+/// guest must find it there.
+pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext) -> Result<GuestDisks, StepError> {
+    let (plan, image) = (plan.clone(), image.to_owned());
+    if plan.disk_image && !plan.use_backing_file {
+        context.say("Copying the disk image...");
+    }
+    let work = tokio::task::spawn_blocking(move || create_blocking(&plan, &image));
+    work.await.map_err(|error| StepError::new("making the disks ended abnormally").with_source(error))?
+}
+
+fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<GuestDisks, StepError> {
+    let named_by_template = named_in_qemuargs(plan);
+    let format = if plan.format == "raw" { Format::Raw } else { Format::Qcow2 };
+    let place = |name: String, named: bool| WorkDisk {
+        path: plan.output_directory.join(if named { name.clone() } else { format!(".{name}.work") }),
+        final_path: plan.output_directory.join(name),
+        format,
+        policy: OpenPolicy::deny(),
+    };
+    let mut main = place(plan.vm_name.clone(), named_by_template);
+    if plan.disk_image {
+        from_image(plan, image, &mut main)?;
+    } else {
+        empty(&main, plan.disk_size)?;
+    }
+    let mut additional = Vec::new();
+    for (index, &size) in plan.additional_disks.iter().enumerate() {
+        let disk = place(format!("{}-{}", plan.vm_name, index + 1), named_by_template);
+        empty(&disk, size)?;
+        additional.push(disk);
+    }
+    Ok(GuestDisks { main, additional })
+}
+
+fn named_in_qemuargs(plan: &QemuPlan) -> bool {
+    let path = plan.output_directory.join(&plan.vm_name).display().to_string();
+    let mentions = |argument: &str| {
+        let argument = argument.replace(' ', "");
+        argument.contains(&path) || (argument.contains("{{.OutputDir") || argument.contains("{{.Name"))
+    };
+    plan.machine.qemuargs.iter().any(|argument| {
+        let disk_switch = argument
+            .first()
+            .is_some_and(|switch| ["-drive", "-hda", "-hdb", "-blockdev", "-device"].contains(&switch.as_str()));
+        disk_switch && argument.iter().skip(1).any(|part| mentions(part))
+    })
+}
+
+fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
+    let made = match disk.format {
+        Format::Raw => create_raw(&disk.path, size),
+        _ => create_qcow2(&disk.path, size),
+    };
+    made.map_err(StepError::wrap)
+}
+
+/// The main disk from a disk image: an overlay over it, or a copy.
+fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), StepError> {
+    let format = detect(image).map_err(StepError::wrap)?;
+    // A local image may itself lie over others; whoever names it in a template vouches for it.
+    let policy = OpenPolicy::allow_any();
+    let size = open(image, Some(format), &policy).map_err(StepError::wrap)?.virtual_size();
+    let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
+    if wanted < size {
+        let detail = format!("disk_size is {wanted} bytes, but {} holds a disk of {size}", image.display());
+        return Err(StepError::new(detail)
+            .with_hint("a disk image can only grow: raise disk_size, or set skip_resize_disk = true"));
+    }
+    if plan.use_backing_file {
+        main.policy = OpenPolicy::allow_any();
+        return create_overlay(&main.path, image, format, Some(wanted)).map_err(StepError::wrap);
+    }
+    let reader = open(image, Some(format), &policy).map_err(StepError::wrap)?;
+    let kind = if main.format == Format::Raw { OutputKind::Raw } else { OutputKind::qcow2() };
+    let mut options = ConvertOptions::default();
+    options.content_digest = false;
+    options.file_digests = false;
+    convert(&*reader, &[Output::new(&main.path, kind)], &options, &NoProgress).map_err(StepError::wrap)?;
+    if wanted > size {
+        resize(&main.path, main.format, wanted).map_err(StepError::wrap)?;
+    }
+    Ok(())
+}
+
+/// Gives the disks their final names, or removes those that were exported.
+pub(crate) async fn finish(
+    plan: &QemuPlan,
+    disks: &GuestDisks,
+    rename_main: bool,
+    context: &BuildContext,
+) -> Result<(), StepError> {
+    let main = rename_main.then_some(&disks.main);
+    let renamed = main.into_iter().chain(&disks.additional);
+    for disk in renamed {
+        if disk.path == disk.final_path {
+            continue;
+        }
+        sync_and_rename(disk).await?;
+    }
+    // Exported into another file: the working disk is done for. Written over it: there is nothing to remove.
+    let written_over = disks.main.path == disks.main.final_path && matches!(plan.format.as_str(), "qcow2" | "raw");
+    if !rename_main && !written_over {
+        let path = &disks.main.path;
+        tokio::fs::remove_file(path)
+            .await
+            .map_err(|error| StepError::new(format!("cannot remove {}", path.display())).with_source(error))?;
+    }
+    tracing::debug!(build = %context.build, "the disks have their final names");
+    Ok(())
+}
+
+async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
+    let (from, to) = (disk.path.clone(), disk.final_path.clone());
+    let work = move || -> std::io::Result<()> {
+        std::fs::File::open(&from)?.sync_all()?;
+        std::fs::rename(&from, &to)?;
+        match to.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    crate::sources::file::run_blocking(work).await.map_err(|error| {
+        StepError::new(format!("cannot rename {} to {}", disk.path.display(), disk.final_path.display()))
+            .with_source(error)
+    })
+}

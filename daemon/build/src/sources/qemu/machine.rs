@@ -1,0 +1,202 @@
+//! From the plan to a running machine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_disk_formats::package::{
+    DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel,
+};
+use kiln_hypervisors::{
+    Accelerator, BootOrder, CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, Gui, Machine,
+    MachineSpec, NetworkMode, NetworkSpec, PortForward, Topology, TpmSpec, VncSpec,
+};
+
+use super::Prepared;
+use super::disks::GuestDisks;
+use super::plan::{FirmwarePlan, QemuPlan};
+use crate::backends::Backends;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::plan::CommunicatorPlan;
+
+/// The UEFI variables' file in the output directory; Packer's name.
+pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
+
+/// Copies the UEFI variables into the output directory, where the guest may change them.
+pub(crate) async fn copy_efi_vars(plan: &QemuPlan) -> Result<Option<PathBuf>, StepError> {
+    let FirmwarePlan::Efi { vars, .. } = &plan.machine.firmware else { return Ok(None) };
+    let target = plan.output_directory.join(EFI_VARS_NAME);
+    tokio::fs::copy(vars, &target).await.map_err(|error| {
+        StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
+    })?;
+    Ok(Some(target))
+}
+
+/// The machine the plan describes.
+pub(crate) fn spec(
+    plan: &QemuPlan,
+    prepared: &Prepared,
+    disks: &GuestDisks,
+    sockets: &Path,
+    arguments: Vec<Vec<String>>,
+) -> MachineSpec {
+    let machine = &plan.machine;
+    let [cpus, sockets_count, cores, threads] = machine.topology;
+    let interface = DiskInterface::parse(&machine.disk_interface).unwrap_or(DiskInterface::Virtio);
+    let cache = machine.disk_cache.as_deref().and_then(CacheMode::parse);
+    let detect_zeroes = machine.disk_detect_zeroes.as_deref().and_then(DetectZeroes::parse);
+    let discard = machine.disk_discard.as_deref().map(|mode| mode == "unmap");
+    let mut spec = MachineSpec::new(&plan.vm_name, sockets);
+    spec.binary.clone_from(&machine.binary);
+    spec.machine_type.clone_from(&machine.machine_type);
+    spec.accelerator = match machine.accelerator.as_deref() {
+        None => Accelerator::Auto,
+        Some("none") => Accelerator::None,
+        Some(name) => Accelerator::Named(name.to_owned()),
+    };
+    spec.cpu_model.clone_from(&machine.cpu_model);
+    spec.topology = Topology::from_options(cpus, sockets_count, cores, threads);
+    spec.memory_mib = machine.memory;
+    spec.disks = disks
+        .all()
+        .map(|disk| DiskSpec {
+            path: disk.path.clone(),
+            format: disk.hypervisor_format(),
+            interface,
+            cache,
+            discard,
+            detect_zeroes,
+        })
+        .collect();
+    let cdrom = |path: &Path| CdromSpec { path: path.to_owned(), interface: machine.cdrom_interface.clone() };
+    if !plan.disk_image {
+        spec.cdroms.push(cdrom(&prepared.image));
+    }
+    spec.cdroms.extend(prepared.cd.as_deref().map(cdrom));
+    spec.floppy.clone_from(&prepared.floppy);
+    spec.network = network(plan);
+    spec.firmware = match (&machine.firmware, &prepared.efi_vars) {
+        (FirmwarePlan::Efi { code, .. }, Some(vars)) => Firmware::Efi { code: code.clone(), vars: vars.clone() },
+        (FirmwarePlan::Bios(path), _) => Firmware::Bios(path.clone()),
+        (FirmwarePlan::Flash(path), _) => Firmware::Flash(path.clone()),
+        _ => Firmware::Default,
+    };
+    spec.tpm = machine.tpm.as_ref().map(|(device, old)| TpmSpec { device: device.clone(), version_1_2: *old });
+    spec.boot = if plan.disk_image { BootOrder::Disk } else { BootOrder::CdromOnce };
+    spec.display = display(plan);
+    spec.vnc = machine.vnc.as_ref().map(|vnc| VncSpec {
+        bind: vnc.bind.clone(),
+        port_min: vnc.ports.0,
+        port_max: vnc.ports.1,
+        password: vnc.password.as_ref().map(|password| match password.expose() {
+            "" => uuid::Uuid::new_v4().simple().to_string()[..8].to_owned(),
+            given => given.to_owned(),
+        }),
+    });
+    spec.vga.clone_from(&machine.vga);
+    spec.extra_arguments = arguments;
+    spec
+}
+
+fn network(plan: &QemuPlan) -> NetworkSpec {
+    let machine = &plan.machine;
+    let device = machine.net_device.clone();
+    if let Some(bridge) = &machine.net_bridge {
+        return NetworkSpec { device, mode: NetworkMode::Bridge { bridge: bridge.clone() } };
+    }
+    let forward = match &plan.communicator {
+        CommunicatorPlan::Ssh(ssh) if !machine.skip_nat_mapping => {
+            Some(PortForward { guest_port: ssh.port, host_min: machine.host_ports.0, host_max: machine.host_ports.1 })
+        }
+        _ => None,
+    };
+    NetworkSpec { device, mode: NetworkMode::User { forward } }
+}
+
+fn display(plan: &QemuPlan) -> Option<Gui> {
+    let machine = &plan.machine;
+    if machine.headless {
+        return None;
+    }
+    match machine.display.as_deref() {
+        _ if machine.use_default_display => Some(Gui::HypervisorChooses),
+        Some("none") => None,
+        Some(name) => Some(Gui::Named(name.to_owned())),
+        None => Some(Gui::Named("gtk".to_owned())),
+    }
+}
+
+/// Starts the machine: paused, noted down, then let go. It is killed on clean-up.
+pub(crate) async fn start(
+    spec: &MachineSpec,
+    from_disk: bool,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Arc<dyn Machine>, StepError> {
+    backends.qemu.check(spec).map_err(|problems| {
+        let error = StepError::wrap(kiln_hypervisors::StartError::Unsupported(problems.clone()));
+        match problems.into_iter().find_map(|problem| problem.hint) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })?;
+    context.say(if from_disk { "Starting VM, booting disk image" } else { "Starting VM, booting from CD-ROM" });
+    let machine = backends.qemu.start(spec, context.ledger.clone()).await.map_err(|error| {
+        let hint = error.hint();
+        let error = StepError::wrap(error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })?;
+    let machine: Arc<dyn Machine> = Arc::from(machine);
+    let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
+    context.on_cleanup("start", "stop the virtual machine", move || async move {
+        owned.kill().await;
+        control.machine_gone(&build);
+        Ok(())
+    });
+    let info = machine.description();
+    context.say(format!("Accelerator: {} ({})", info.accelerator.name, info.accelerator.reason));
+    for warning in &info.warnings {
+        context.error(format!("Warning: {warning}"));
+    }
+    if let Some(vnc) = info.vnc {
+        context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
+    }
+    context.control.machine_started(&context.build, machine.clone());
+    machine.resume().await.map_err(StepError::wrap)?;
+    Ok(machine)
+}
+
+/// The machine as packages describe it. What runs it next is another hypervisor, so devices that only QEMU has become
+/// their nearest common relatives.
+pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
+    let controller = match plan.machine.disk_interface.as_str() {
+        "ide" => DiskController::Ide,
+        "scsi" | "virtio-scsi" => DiskController::LsiLogic,
+        _ => DiskController::Sata,
+    };
+    let disks = 1 + plan.additional_disks.len();
+    MachineDescription {
+        name: plan.vm_name.clone(),
+        cpus: Topology::from_options(
+            plan.machine.topology[0],
+            plan.machine.topology[1],
+            plan.machine.topology[2],
+            plan.machine.topology[3],
+        )
+        .processors(),
+        memory_mib: plan.machine.memory,
+        firmware: match plan.machine.firmware {
+            FirmwarePlan::Efi { .. } => PackageFirmware::Uefi { secure_boot: false },
+            _ => PackageFirmware::Bios,
+        },
+        disks: (0..disks).map(|_| MachineDisk { controller, file: None }).collect(),
+        nics: vec![MachineNic {
+            model: if plan.machine.net_device.contains("vmxnet3") { NicModel::Vmxnet3 } else { NicModel::E1000 },
+            ..MachineNic::default()
+        }],
+        ..MachineDescription::default()
+    }
+}

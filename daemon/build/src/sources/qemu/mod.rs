@@ -1,0 +1,312 @@
+//! The qemu builder: the recipe from a plan to an image.
+
+mod disks;
+mod machine;
+pub(crate) mod plan;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_communicators::none::NoCommunicator;
+use kiln_communicators::{Communicator, KeyPair};
+use kiln_disk_formats::OutputKind;
+use kiln_disk_formats::package::MachineDescription;
+use kiln_hypervisors::Machine;
+
+use self::disks::GuestDisks;
+use self::plan::QemuPlan;
+use crate::artifact::{Artifact, Ownership};
+use crate::backends::Backends;
+use crate::context::{BuildContext, GeneratedData};
+use crate::error::{BuildError, StepError};
+use crate::export;
+use crate::generated::{self, Renderer};
+use crate::ledger::Resource;
+use crate::plan::{CommunicatorPlan, SshPlan};
+use crate::post_processors::export as export_post_processor;
+use crate::provisioners::ProvisionContext;
+use crate::run::{Built, PlannedBuild, base_data};
+use crate::steps::{boot, connect, image, media, output_directory, provision, serve, shut_down};
+
+/// The host as guests see it through QEMU's user networking.
+const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
+
+/// What the steps before the start made for the machine.
+#[derive(Debug, Default)]
+struct Prepared {
+    image: PathBuf,
+    floppy: Option<PathBuf>,
+    cd: Option<PathBuf>,
+    efi_vars: Option<PathBuf>,
+    http_port: Option<u16>,
+}
+
+/// Builds the image.
+pub(crate) async fn run(
+    index: usize,
+    plan: &QemuPlan,
+    planned: &PlannedBuild,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Built, BuildError> {
+    let image = context.step("fetch", image::fetch(&plan.image, context)).await?;
+    let kept = context.step("output", output_directory::prepare(&plan.output_directory, context)).await?;
+    let work = context.step("work", work_directories(index, context)).await?;
+    let mut prepared = Prepared { image, ..Prepared::default() };
+    if let Some(floppy) = &plan.floppy {
+        prepared.floppy = Some(context.step("media", media::floppy(floppy, &work.files, context)).await?);
+    }
+    if let Some(cd) = &plan.cd {
+        prepared.cd = Some(context.step("media", media::cd(cd, &work.files, context)).await?);
+    }
+    let disks = context.step("disk", disks::create(plan, &prepared.image, context)).await?;
+    prepared.efi_vars = context.step("firmware", machine::copy_efi_vars(plan)).await?;
+    if let Some(http) = &plan.http {
+        prepared.http_port = Some(context.step("serve", serve::start(http, context)).await?);
+    }
+    let ssh = match &plan.communicator {
+        CommunicatorPlan::Ssh(ssh) => Some(&**ssh),
+        CommunicatorPlan::None => None,
+    };
+    let key = match ssh {
+        Some(ssh) => context.step("key", connect::make_key(ssh, context)).await?,
+        None => None,
+    };
+    let fields = Fields::new(plan, &prepared, key.as_ref());
+    let renderer = Renderer::new(&planned.build.source, &generated::values(&base_data(planned, context)));
+    let machine = start(plan, &prepared, &disks, &work, &renderer, &fields, context, backends).await?;
+    context.step("boot", boot::type_commands(&plan.boot, &*machine, &renderer, &fields.list(), context)).await?;
+    let (generated, communicator) = reach(ssh, &prepared, key.as_ref(), &machine, planned, context, backends).await?;
+    let communicator_or_none: Arc<dyn Communicator> = communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator));
+    let provisioning = ProvisionContext {
+        build: context.clone(),
+        communicator: communicator_or_none.clone(),
+        generated: Arc::new(generated.clone()),
+    };
+    let cleanup = planned.build.cleanup_provisioner.as_ref();
+    context.step("provision", provision::run(&provisioning, &planned.build.provisioners, cleanup, &*machine)).await?;
+    context.step("shut-down", shut_down::run(&plan.shutdown, &*machine, communicator.as_deref(), context)).await?;
+    communicator_or_none.close().await;
+    machine.kill().await;
+    context.control.machine_gone(&context.build);
+    let description = machine::describe(plan);
+    let (files, exported) =
+        context.step("export", leave(plan, &disks, planned, &generated, &description, context)).await?;
+    context.step("keep", output_directory::keep(&plan.output_directory, kept, context)).await?;
+    Ok(Built { artifact: artifact(plan, files), generated, machine: Some(description), exported })
+}
+
+/// Directories that live as long as the build.
+struct WorkDirectories {
+    /// For files of any size.
+    files: PathBuf,
+    /// For sockets: a short path.
+    sockets: PathBuf,
+}
+
+async fn work_directories(index: usize, context: &BuildContext) -> Result<WorkDirectories, StepError> {
+    let work = WorkDirectories {
+        files: context.settings.job_dir.join(format!("work-{index}")),
+        sockets: context.settings.runtime_dir.join(index.to_string()),
+    };
+    for path in [&work.files, &work.sockets] {
+        context.own_path("work", Resource::Directory { path: path.clone() });
+        tokio::fs::create_dir_all(path)
+            .await
+            .map_err(|error| StepError::new(format!("cannot create {}", path.display())).with_source(error))?;
+    }
+    Ok(work)
+}
+
+/// Data of the boot command and of `qemuargs`.
+struct Fields {
+    http_port: String,
+    name: String,
+    output_directory: String,
+    http_directory: String,
+    public_key: String,
+}
+
+impl Fields {
+    fn new(plan: &QemuPlan, prepared: &Prepared, key: Option<&KeyPair>) -> Self {
+        Self {
+            http_port: prepared.http_port.unwrap_or(0).to_string(),
+            name: plan.vm_name.clone(),
+            output_directory: plan.output_directory.display().to_string(),
+            http_directory: plan
+                .http
+                .as_ref()
+                .and_then(|http| http.directory.as_ref())
+                .map_or_else(String::new, |directory| directory.display().to_string()),
+            public_key: key.map_or_else(String::new, |key| key.public_authorized_keys.trim().to_owned()),
+        }
+    }
+
+    fn list(&self) -> [(&str, &str); 7] {
+        [
+            ("HTTPIP", HOST_SEEN_BY_GUEST),
+            ("HTTPPort", &self.http_port),
+            ("HTTPDir", &self.http_directory),
+            ("Name", &self.name),
+            ("OutputDir", &self.output_directory),
+            ("SSHPublicKey", &self.public_key),
+            ("SSHHostPort", kiln_hypervisors::SSH_HOST_PORT),
+        ]
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where everything prepared meets")]
+async fn start(
+    plan: &QemuPlan,
+    prepared: &Prepared,
+    disks: &GuestDisks,
+    work: &WorkDirectories,
+    renderer: &Renderer,
+    fields: &Fields,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Arc<dyn Machine>, BuildError> {
+    let starting = async {
+        let mut arguments = Vec::new();
+        for argument in &plan.machine.qemuargs {
+            let parts = argument.iter().map(|part| renderer.render(part, &fields.list()));
+            arguments.push(parts.collect::<Result<Vec<_>, _>>()?);
+        }
+        if !arguments.is_empty() {
+            context.say("Overriding default Qemu arguments with qemuargs template option...");
+        }
+        let spec = machine::spec(plan, prepared, disks, &work.sockets, arguments);
+        machine::start(&spec, plan.disk_image, context, backends).await
+    };
+    context.step("start", starting).await
+}
+
+/// Connects to the guest, when there is a way to, and tells what is known about it from now on.
+async fn reach(
+    ssh: Option<&SshPlan>,
+    prepared: &Prepared,
+    key: Option<&KeyPair>,
+    machine: &Arc<dyn Machine>,
+    planned: &PlannedBuild,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<(GeneratedData, Option<Arc<dyn Communicator>>), BuildError> {
+    let mut generated = base_data(planned, context);
+    let mut set = |name: &str, value: String| {
+        generated.insert(name.to_owned(), value);
+    };
+    set("ID", machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
+    if let Some(port) = prepared.http_port {
+        set("PackerHTTPIP", HOST_SEEN_BY_GUEST.to_owned());
+        set("PackerHTTPPort", port.to_string());
+        set("PackerHTTPAddr", format!("{HOST_SEEN_BY_GUEST}:{port}"));
+    }
+    let Some(ssh) = ssh else {
+        set("ConnType", "none".to_owned());
+        return Ok((generated, None));
+    };
+    let connecting = async {
+        let port = machine.forwarded_port().unwrap_or(ssh.port);
+        let config = connect::config(ssh, "127.0.0.1", port, key)?;
+        set("Host", config.host.clone());
+        set("Port", config.port.to_string());
+        set("User", ssh.username.clone());
+        set("Password", ssh.password.as_ref().map_or_else(String::new, |password| password.expose().to_owned()));
+        set("ConnType", "ssh".to_owned());
+        set("SSHAgentAuth", ssh.agent.to_string());
+        let key_file = ssh.private_key_file.as_ref().map(|path| path.display().to_string());
+        set("SSHPrivateKeyFile", key_file.unwrap_or_default());
+        if let Some(key) = key {
+            set("SSHPublicKey", key.public_authorized_keys.clone());
+            set("SSHPrivateKey", key.private_openssh.expose().to_owned());
+        }
+        connect::connect(ssh, &config, Some(&**machine), context, backends).await
+    };
+    let communicator = context.step("connect", connecting).await?;
+    Ok((generated, Some(communicator)))
+}
+
+/// Writes what the build leaves: its own format and, in the same pass, the exports that follow.
+async fn leave(
+    plan: &QemuPlan,
+    disks: &GuestDisks,
+    planned: &PlannedBuild,
+    generated: &GeneratedData,
+    machine: &MachineDescription,
+    context: &BuildContext,
+) -> Result<(Vec<PathBuf>, Vec<PathBuf>), StepError> {
+    let directory = &plan.output_directory;
+    let exports = export_post_processor::planned(&planned.build.post_processors, generated, directory, machine);
+    let exported: Vec<PathBuf> = exports.iter().map(|output| output.path.clone()).collect();
+    let mut outputs = exports;
+    // A disk that is left as it is only changes its name; everything else is written by our own writers.
+    let rename = plan.skip_compaction && matches!(plan.format.as_str(), "qcow2" | "raw");
+    let main = directory.join(&plan.vm_name);
+    if !rename {
+        outputs.insert(0, main_output(plan, directory, machine)?);
+    }
+    if !outputs.is_empty() {
+        context.say("Exporting the disk...");
+        let in_place = disks.main.path == main;
+        export::write(context, disks.readable(), outputs.clone(), in_place || context.settings.force).await?;
+    }
+    disks::finish(plan, disks, rename, context).await?;
+    let mut files = files_in(directory, plan)?;
+    files.retain(|file| !belongs_to(file, &exported));
+    Ok((files, exported))
+}
+
+fn main_output(
+    plan: &QemuPlan,
+    directory: &Path,
+    machine: &MachineDescription,
+) -> Result<kiln_disk_formats::Output, StepError> {
+    // Packer's formats keep Packer's file name, which has no extension.
+    let kind = match plan.format.as_str() {
+        "qcow2" if plan.disk_compression => Some(OutputKind::qcow2_compressed()),
+        "qcow2" => Some(OutputKind::qcow2()),
+        "raw" => Some(OutputKind::Raw),
+        _ => None,
+    };
+    match kind {
+        Some(kind) => Ok(kiln_disk_formats::Output::new(directory.join(&plan.vm_name), kind)),
+        None => export::output(&plan.format, directory, &plan.vm_name, machine)
+            .ok_or_else(|| StepError::new(format!("there is no format named {:?}", plan.format))),
+    }
+}
+
+/// True when `file` is an export's main file or one that belongs to it.
+fn belongs_to(file: &Path, exported: &[PathBuf]) -> bool {
+    exported.iter().any(|main| {
+        let stem = main.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let package = main.extension().is_some_and(|extension| extension == "ovf");
+        file == main || (package && (name == format!("{stem}.mf") || name.starts_with(&format!("{stem}-disk"))))
+    })
+}
+
+fn files_in(directory: &Path, plan: &QemuPlan) -> Result<Vec<PathBuf>, StepError> {
+    let failed =
+        |error: std::io::Error| StepError::new(format!("cannot list {}", directory.display())).with_source(error);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let dropped = plan.machine.drop_efivars && name == machine::EFI_VARS_NAME;
+        if entry.file_type().map_err(failed)?.is_file() && name != plan::INCOMPLETE_MARK && !dropped {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn artifact(plan: &QemuPlan, files: Vec<PathBuf>) -> Artifact {
+    Artifact {
+        builder_id: "transcend.qemu".to_owned(),
+        id: "VM".to_owned(),
+        text: format!("VM files in directory: {}", plan.output_directory.display()),
+        files,
+        ownership: Ownership::Directory(plan.output_directory.clone()),
+    }
+}

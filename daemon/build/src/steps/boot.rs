@@ -1,0 +1,104 @@
+//! Waits for the guest to start and types the boot command.
+
+use std::time::Duration;
+
+use kiln_hypervisors::{Key, KeyEvent, Keyboard, Machine, key_for_char};
+
+use crate::boot_command::{self, BootAction, Stroke};
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::generated::Renderer;
+use crate::go_duration::GoDuration;
+use crate::plan::BootPlan;
+
+/// Keys are sent in groups of this many events, so that progress is seen and a cancel is felt.
+const GROUP: usize = 64;
+
+/// Waits `boot_wait`, renders the commands with `fields` and types them.
+pub(crate) async fn type_commands(
+    plan: &BootPlan,
+    machine: &dyn Machine,
+    renderer: &Renderer,
+    fields: &[(&str, &str)],
+    context: &BuildContext,
+) -> Result<(), StepError> {
+    if plan.commands.is_empty() {
+        // Packer waits boot_wait even with nothing to type; nobody gains anything from that.
+        return Ok(());
+    }
+    if !plan.wait.is_zero() {
+        context.say(format!("Waiting {} for boot...", GoDuration(plan.wait)));
+        tokio::time::sleep(plan.wait).await;
+    }
+    let keyboard = machine
+        .keyboard()
+        .ok_or_else(|| StepError::new("this hypervisor offers no keyboard to type the boot command on"))?;
+    context.say("Typing the boot command...");
+    for (command, description) in &plan.commands {
+        if let Some(description) = description {
+            context.say(format!("Typing boot command for: {description}"));
+        }
+        let text = renderer.render(command, fields)?;
+        let actions = boot_command::parse(&text).map_err(StepError::wrap)?;
+        perform(&actions, keyboard, plan.key_interval).await?;
+    }
+    Ok(())
+}
+
+async fn perform(actions: &[BootAction], keyboard: &dyn Keyboard, interval: Option<Duration>) -> Result<(), StepError> {
+    let mut pending: Vec<KeyEvent> = Vec::new();
+    for action in actions {
+        match action {
+            BootAction::Wait(duration) => {
+                send(keyboard, &mut pending).await?;
+                tokio::time::sleep(*duration).await;
+            }
+            BootAction::Special(name, stroke) => strike(&mut pending, special_key(name)?, *stroke, false),
+            BootAction::Character(character, stroke) => {
+                let (key, shift) = key_for_char(*character).ok_or_else(|| {
+                    StepError::new(format!("the boot command has {character:?}, which a US keyboard cannot type"))
+                        .with_hint("boot commands are typed on a US keyboard; use a file on the HTTP server, a CD or a floppy for such text")
+                })?;
+                strike(&mut pending, key, *stroke, shift);
+            }
+        }
+        // With an explicit interval every key is its own group, as the template's author expects.
+        if let Some(interval) = interval {
+            send(keyboard, &mut pending).await?;
+            tokio::time::sleep(interval).await;
+        } else if pending.len() >= GROUP {
+            send(keyboard, &mut pending).await?;
+        }
+    }
+    send(keyboard, &mut pending).await
+}
+
+async fn send(keyboard: &dyn Keyboard, pending: &mut Vec<KeyEvent>) -> Result<(), StepError> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    keyboard.press(pending).await.map_err(StepError::wrap)?;
+    pending.clear();
+    Ok(())
+}
+
+fn strike(pending: &mut Vec<KeyEvent>, key: Key, stroke: Stroke, shift: bool) {
+    let down = matches!(stroke, Stroke::Press | Stroke::On);
+    let up = matches!(stroke, Stroke::Press | Stroke::Off);
+    if shift && down {
+        pending.push(KeyEvent { key: Key::ShiftLeft, down: true });
+    }
+    if down {
+        pending.push(KeyEvent { key, down: true });
+    }
+    if up {
+        pending.push(KeyEvent { key, down: false });
+    }
+    if shift && up {
+        pending.push(KeyEvent { key: Key::ShiftLeft, down: false });
+    }
+}
+
+fn special_key(name: &str) -> Result<Key, StepError> {
+    Key::from_boot_command_name(name).ok_or_else(|| StepError::new(format!("there is no key named <{name}>")))
+}

@@ -1,0 +1,201 @@
+//! Connects to the guest, and explains itself when that does not work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_communicators::ssh::{
+    Bastion, ConnectError, ConnectEvent, ConnectObserver, PrivateKeySource, Socks5Proxy, SshConfig, Stage,
+    TransferMethod, Tunnel,
+};
+use kiln_communicators::{Communicator, EcdsaBits, KeyKind, KeyPair, Secret, generate_key_pair};
+use kiln_hypervisors::{ForwardState, Machine};
+
+use super::evidence;
+use crate::backends::Backends;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::go_duration::GoDuration;
+use crate::plan::{Redacted, SshPlan};
+
+/// The largest RSA key that is made; OpenSSH's own limit.
+const MAX_RSA_BITS: u32 = 16384;
+
+/// Makes the temporary key pair that the plan asks for.
+pub(crate) async fn make_key(plan: &SshPlan, context: &BuildContext) -> Result<Option<KeyPair>, StepError> {
+    let Some((kind, bits)) = &plan.temporary_key else { return Ok(None) };
+    let kind = match (kind.as_str(), bits) {
+        ("ed25519", _) => KeyKind::Ed25519,
+        ("ecdsa", Some(256)) => KeyKind::Ecdsa(EcdsaBits::P256),
+        ("ecdsa", Some(384)) => KeyKind::Ecdsa(EcdsaBits::P384),
+        ("ecdsa", _) => KeyKind::Ecdsa(EcdsaBits::P521),
+        (_, bits) => KeyKind::Rsa(bits.unwrap_or(4096).clamp(1024, MAX_RSA_BITS)),
+    };
+    let comment = format!("kiln_{}", context.settings.run_uuid);
+    let made = tokio::task::spawn_blocking(move || generate_key_pair(kind, &comment));
+    let pair = made
+        .await
+        .map_err(|error| StepError::new("making the temporary key ended abnormally").with_source(error))?
+        .map_err(StepError::wrap)?;
+    context.redactor.add(pair.private_openssh.expose());
+    Ok(Some(pair))
+}
+
+/// The connection settings for a guest at `host`:`port`.
+pub(crate) fn config(plan: &SshPlan, host: &str, port: u16, key: Option<&KeyPair>) -> Result<SshConfig, StepError> {
+    let secret = |secret: &Redacted| Secret::from(secret.expose());
+    let keys_of = |file: &Option<PathBuf>| -> Vec<_> { file.iter().cloned().map(PrivateKeySource::File).collect() };
+    let mut config = SshConfig::new(plan.host.as_deref().unwrap_or(host), &plan.username);
+    config.port = if plan.host.is_some() { plan.port } else { port };
+    config.password = plan.password.as_ref().map(secret);
+    config.private_keys = keys_of(&plan.private_key_file);
+    config.private_keys.extend(key.map(|pair| PrivateKeySource::Pem(pair.private_openssh.clone())));
+    config.certificate.clone_from(&plan.certificate_file);
+    config.agent_socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+    config.agent_auth = plan.agent;
+    config.agent_forwarding = plan.agent_forwarding;
+    config.pty = plan.pty;
+    config.keep_alive_interval = plan.keep_alive;
+    config.read_write_timeout = plan.read_write_timeout;
+    config.handshake_attempts = plan.handshake_attempts;
+    config.timeout = plan.timeout;
+    config.transfer = if plan.sftp { TransferMethod::Sftp } else { TransferMethod::Scp };
+    config.ciphers.clone_from(&plan.ciphers);
+    config.key_exchange_algorithms.clone_from(&plan.key_exchanges);
+    config.bastion = plan.bastion.as_ref().map(|bastion| Bastion {
+        host: bastion.host.clone(),
+        port: bastion.port,
+        username: bastion.username.clone(),
+        password: bastion.password.as_ref().map(secret),
+        private_keys: keys_of(&bastion.private_key_file),
+        certificate: None,
+        agent_auth: bastion.agent,
+    });
+    config.proxy = plan.proxy.as_ref().map(|proxy| Socks5Proxy {
+        host: proxy.host.clone(),
+        port: proxy.port,
+        credentials: proxy
+            .username
+            .clone()
+            .map(|user| (user, proxy.password.as_ref().map_or_else(|| Secret::from(""), secret))),
+    });
+    let tunnels = |list: &[String]| -> Result<Vec<Tunnel>, StepError> {
+        list.iter().map(|tunnel| tunnel.parse().map_err(StepError::wrap)).collect()
+    };
+    config.local_tunnels = tunnels(&plan.local_tunnels)?;
+    config.remote_tunnels = tunnels(&plan.remote_tunnels)?;
+    Ok(config)
+}
+
+/// Connects. `machine` is watched meanwhile and asked for evidence when it does not work.
+pub(crate) async fn connect(
+    plan: &SshPlan,
+    config: &SshConfig,
+    machine: Option<&dyn Machine>,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Arc<dyn Communicator>, StepError> {
+    let address = config.address();
+    context.say(format!("Using SSH communicator to connect: {}", config.host));
+    context.say("Waiting for SSH to become available...");
+    let connection = attempt(config, machine, context, backends).await?;
+    let pause = plan.pause_before_connecting;
+    if pause.is_zero() {
+        context.say("Connected to SSH!");
+        return Ok(connection);
+    }
+    connection.close().await;
+    context.say(format!("Pausing {} before connecting...", GoDuration(pause)));
+    tokio::time::sleep(pause).await;
+    let connection = attempt(config, machine, context, backends).await?;
+    context.say("Connected to SSH!");
+    tracing::debug!(address, "connected");
+    Ok(connection)
+}
+
+async fn attempt(
+    config: &SshConfig,
+    machine: Option<&dyn Machine>,
+    context: &BuildContext,
+    backends: &Backends,
+) -> Result<Arc<dyn Communicator>, StepError> {
+    let observer = Arc::new(Teller { context: context.clone() });
+    let connecting = backends.connector.connect(config, observer);
+    let Some(machine) = machine else {
+        return connecting.await.map_err(|error| explain(&error, None));
+    };
+    tokio::select! {
+        result = connecting => match result {
+            Ok(connection) => Ok(connection),
+            Err(error) => {
+                let network = network_words(machine, &error.stage).await;
+                let error = explain(&error, network);
+                evidence::show(machine, context).await;
+                Err(error)
+            }
+        },
+        exit = machine.exited() => {
+            evidence::show(machine, context).await;
+            let error = StepError::new(format!("the machine stopped before SSH became available: {exit}"));
+            Err(match exit.hint() {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
+    }
+}
+
+/// What the host's side of the network knows beyond the connection itself.
+async fn network_words(machine: &dyn Machine, stage: &Stage) -> Option<String> {
+    let network = tokio::time::timeout(Duration::from_secs(5), machine.network()).await.unwrap_or_default();
+    if !matches!(stage, Stage::NoBanner | Stage::NoAnswer | Stage::ClosedAtOnce) {
+        return None;
+    }
+    match network.forward_state {
+        ForwardState::NoAnswer => Some(
+            "the guest has no address: no DHCP, no driver for its network adapter, or it never got that far".into(),
+        ),
+        ForwardState::Established | ForwardState::Closing => {
+            Some("the guest accepts the connection but never says anything: its SSH server hangs".into())
+        }
+        ForwardState::Idle => None,
+    }
+}
+
+fn explain(error: &ConnectError, network: Option<String>) -> StepError {
+    let mut text = String::new();
+    // The words that scripts wait for, then the reason that Packer does not give.
+    if !matches!(error.stage, Stage::Configuration) {
+        text.push_str("Timeout waiting for SSH. ");
+    }
+    text.push_str(&StepError::wrap_ref(error));
+    if let Some(network) = network {
+        text.push_str(": ");
+        text.push_str(&network);
+    }
+    let explained = StepError::new(text);
+    match error.hint() {
+        Some(hint) => explained.with_hint(hint),
+        None => explained,
+    }
+}
+
+/// Tells what happens while a connection is made.
+struct Teller {
+    context: BuildContext,
+}
+
+impl ConnectObserver for Teller {
+    fn event(&self, event: &ConnectEvent) {
+        match event {
+            ConnectEvent::HostKey { address, fingerprint, previous: Some(previous) } => self.context.say(format!(
+                "The host key at {address} is now {fingerprint} (it was {previous}): another system answers."
+            )),
+            ConnectEvent::Note(text) => self.context.say(text),
+            ConnectEvent::Reconnecting { address } => {
+                self.context.say(format!("The connection to {address} is lost; connecting again..."));
+            }
+            other => tracing::debug!(?other, "ssh"),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Fetches the installer or disk image.
+
+use std::path::PathBuf;
+
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::fetch::{self, FetchRequest, Target};
+use crate::plan::ImagePlan;
+
+/// Returns the local path of the image, downloading it when it is not here yet.
+pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<PathBuf, StepError> {
+    context.say("Retrieving ISO");
+    let cwd = std::env::current_dir()
+        .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
+    let spec = fetch::parse_checksum(&plan.checksum).map_err(StepError::wrap)?;
+    let first = plan.urls.first().map_or("", String::as_str);
+    let checksum = fetch::resolve_checksum(&spec, first, &cwd).await.map_err(with_hint)?;
+    let request = FetchRequest {
+        urls: plan.urls.clone(),
+        checksum,
+        target: Target { path: plan.target_path.clone(), extension: plan.extension.clone() },
+        cache_dir: context.settings.cache_dir.clone(),
+    };
+    let what = format!("download {first}");
+    let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
+    let say = |text: String| context.say(text);
+    let fetched = fetch::fetch(&request, &progress, &say).await.map_err(with_hint)?;
+    Ok(fetched.path)
+}
+
+fn with_hint(error: fetch::FetchError) -> StepError {
+    let hint = error.hint();
+    let error = StepError::wrap(error);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}

@@ -1,0 +1,11 @@
+//! The steps that builders with a guest are made of. Each takes what it needs and returns what it made.
+
+pub(crate) mod boot;
+pub(crate) mod connect;
+pub(crate) mod evidence;
+pub(crate) mod image;
+pub(crate) mod media;
+pub(crate) mod output_directory;
+pub(crate) mod provision;
+pub(crate) mod serve;
+pub(crate) mod shut_down;

@@ -1,0 +1,67 @@
+//! Shuts the guest down and waits until it is off.
+
+use kiln_communicators::Communicator;
+use kiln_hypervisors::{ExitReport, Machine};
+
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::go_duration::GoDuration;
+use crate::line_output::LineOutput;
+use crate::plan::ShutdownPlan;
+
+/// Runs the shutdown command, or powers off hard when there is none, and waits for the machine to be off.
+pub(crate) async fn run(
+    plan: &ShutdownPlan,
+    machine: &dyn Machine,
+    communicator: Option<&dyn Communicator>,
+    context: &BuildContext,
+) -> Result<(), StepError> {
+    match (&plan.command, communicator) {
+        (Some(command), Some(communicator)) => {
+            context.say("Gracefully halting virtual machine...");
+            let output = LineOutput::new(context);
+            let off = async {
+                tokio::select! {
+                    // The guest may be off before its command's exit status can come back.
+                    exit = machine.exited() => Ok(exit),
+                    result = communicator.execute(command, &output) => {
+                        if let Err(error) = result {
+                            tracing::debug!(%error, "the shutdown command ended with its connection");
+                        }
+                        Ok::<_, StepError>(machine.exited().await)
+                    }
+                }
+            };
+            let exit = tokio::time::timeout(plan.timeout, off).await;
+            output.finish();
+            judge(exit.map_err(|_| still_running(plan))??)
+        }
+        (_, None) => {
+            // Without a communicator the guest ends by itself.
+            context.say("Waiting for the machine to shut down...");
+            judge(tokio::time::timeout(plan.timeout, machine.exited()).await.map_err(|_| still_running(plan))?)
+        }
+        (None, Some(_)) => {
+            context.say("Halting the virtual machine...");
+            machine.kill().await;
+            Ok(())
+        }
+    }
+}
+
+fn still_running(plan: &ShutdownPlan) -> StepError {
+    StepError::new(format!(
+        "Timeout while waiting for machine to shut down. (It was still running after {}.)",
+        GoDuration(plan.timeout)
+    ))
+    .with_hint(
+        "check that shutdown_command powers the guest off (for example with -P or -h), or raise shutdown_timeout",
+    )
+}
+
+fn judge(exit: ExitReport) -> Result<(), StepError> {
+    if exit.is_clean() {
+        return Ok(());
+    }
+    Err(StepError::new(format!("the machine did not shut down in order: {exit}")))
+}
