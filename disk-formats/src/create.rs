@@ -1,16 +1,23 @@
 //! Empty images, overlays and growing: what a hypervisor needs before a machine starts.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 
-use crate::{Error, Format, Result};
+use crate::convert::{self, WriterContext, convert};
+use crate::qcow2::{self, Backing, Qcow2Writer};
+use crate::reader::ZeroDisk;
+use crate::storage::FileSystem;
+use crate::{
+    ConvertOptions, Error, ErrorKind, Format, NoProgress, OpenPolicy, Operation, Output, OutputKind, Qcow2Options,
+    Result, open,
+};
 
 /// Makes an empty raw disk of `size` bytes: one hole.
 ///
 /// # Errors
 /// When `path` exists or cannot be written.
 pub fn create_raw(path: &Path, size: u64) -> Result<()> {
-    let _ = size;
-    Err(Error::unsupported("not built in").with_path(path))
+    create(path, size, OutputKind::Raw)
 }
 
 /// Makes an empty qcow2 (version 3, 64 KiB clusters) with a guest disk of `size` bytes.
@@ -18,8 +25,13 @@ pub fn create_raw(path: &Path, size: u64) -> Result<()> {
 /// # Errors
 /// When `path` exists, the size is over the format's limit, or the file cannot be written.
 pub fn create_qcow2(path: &Path, size: u64) -> Result<()> {
-    let _ = size;
-    Err(Error::unsupported("not built in").with_path(path))
+    create(path, size, OutputKind::qcow2())
+}
+
+fn create(path: &Path, size: u64, kind: OutputKind) -> Result<()> {
+    let options = ConvertOptions { threads: Some(1), ..ConvertOptions::without_digests() };
+    convert(&ZeroDisk::new(size), &[Output::new(path, kind)], &options, &NoProgress)?;
+    Ok(())
 }
 
 /// Makes an empty qcow2 over `backing`, which is not opened for writing and must not change afterwards.
@@ -30,8 +42,23 @@ pub fn create_qcow2(path: &Path, size: u64) -> Result<()> {
 /// # Errors
 /// When `path` exists, `backing` cannot be opened as `backing_format`, or `size` is smaller than the backing disk.
 pub fn create_overlay(path: &Path, backing: &Path, backing_format: Format, size: Option<u64>) -> Result<()> {
-    let _ = (backing, backing_format, size);
-    Err(Error::unsupported("not built in").with_path(path))
+    let invalid = |rule: &'static str| Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_path(path);
+    let backing_size = open(backing, Some(backing_format), &OpenPolicy::allow_any())?.virtual_size();
+    let size = size.unwrap_or(backing_size);
+    if size < backing_size {
+        return Err(invalid("the overlay would be smaller than its backing disk"));
+    }
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::new(ErrorKind::AlreadyExists, Operation::Create, "the file exists already").with_path(path));
+    }
+    let absolute = backing.canonicalize().map_err(|error| Error::io(Operation::Create, error).with_path(backing))?;
+    let name = absolute.to_str().ok_or_else(|| invalid("the backing file's path is not UTF-8"))?;
+    // QEMU takes what stands before the first colon of a name for a protocol.
+    let name = if name.contains(':') { format!("file:{name}") } else { name.to_owned() };
+    let backing = Backing { name, format: backing_format };
+    let mut context = WriterContext::new(&FileSystem, false);
+    let writer = Qcow2Writer::create(path, size, &Qcow2Options::default(), Some(backing), &mut context)?;
+    convert::write_empty(writer, size)
 }
 
 /// Grows the guest disk of a raw or qcow2 image in place to `new_size` bytes; nothing else may have it open.
@@ -39,6 +66,22 @@ pub fn create_overlay(path: &Path, backing: &Path, backing_format: Format, size:
 /// # Errors
 /// When the image is of another format, has internal snapshots, or would shrink.
 pub fn resize(path: &Path, format: Format, new_size: u64) -> Result<()> {
-    let _ = (format, new_size);
-    Err(Error::unsupported("not built in").with_path(path))
+    match format {
+        Format::Raw => resize_raw(path, new_size),
+        Format::Qcow2 => qcow2::resize(path, new_size),
+        format => {
+            let rule = format!("{format} images cannot be resized in place");
+            return Err(Error::new(ErrorKind::Unsupported, Operation::Resize, rule).with_path(path));
+        }
+    }
+    .map_err(|error| error.during(Operation::Resize).with_path(path))
+}
+
+fn resize_raw(path: &Path, new_size: u64) -> Result<()> {
+    let fail = |error| Error::io(Operation::Resize, error).with_path(path);
+    let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+    if new_size < file.metadata().map_err(fail)?.len() {
+        return Err(Error::new(ErrorKind::InvalidInput, Operation::Resize, "the disk would shrink"));
+    }
+    file.set_len(new_size).and_then(|()| file.sync_all()).map_err(fail)
 }

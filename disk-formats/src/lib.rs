@@ -29,18 +29,21 @@
 //! Identifiers and times inside written files are derived from the content or are constants; the bytes do not depend on the
 //! number of threads.
 
+mod cache;
 pub mod convert;
 mod create;
 mod digest;
 mod error;
 mod format;
+pub mod media;
 mod open;
 mod output;
-pub mod media;
+mod output_file;
 pub mod package;
 mod qcow2;
 mod raw;
 mod reader;
+mod source_file;
 mod storage;
 #[cfg(test)]
 mod testing;

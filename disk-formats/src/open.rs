@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{DiskReader, Error, Format, Result};
+use crate::qcow2::{self, Qcow2Reader};
+use crate::raw::RawReader;
+use crate::source_file::SourceFile;
+use crate::{DiskReader, Error, ErrorKind, Format, Operation, Result};
 
 /// Says whether an image may pull in the files that it names (backing file, parent, extents).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +31,12 @@ pub struct OpenPolicy {
 
 /// Largest guest disk accepted by default: 64 TiB, the limit of VHDX and of seSparse.
 const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 64 << 40;
+
+/// Longest chain of images that is followed.
+const MAX_CHAIN: usize = 16;
+
+/// Bytes at the front of a file that detection looks at.
+const PROBE: usize = 512;
 
 impl OpenPolicy {
     /// Returns the policy for images that nobody vouches for: no other file is opened.
@@ -62,10 +71,117 @@ impl Default for OpenPolicy {
 /// # Errors
 /// When the file cannot be read, breaks its format's rules, or needs what the policy does not allow.
 pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<Box<dyn DiskReader>> {
-    let _ = (format, policy);
-    Err(Error::unsupported("no reader is built in").with_path(path))
+    let opening = Opening { policy, chain: Vec::new() };
+    let reader = SourceFile::open(path).and_then(|file| opening.open_file(file, format));
+    reader.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
+/// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
-    Err(Error::unsupported("no reader is built in").with_path(path))
+    let file = SourceFile::open(path)?;
+    detect_file(&file).map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn detect_file(file: &SourceFile) -> Result<Format> {
+    let mut front = [0; PROBE];
+    file.read_padded_at(0, &mut front)?;
+    if front.starts_with(&qcow2::MAGIC) {
+        return Ok(Format::Qcow2);
+    }
+    Ok(Format::Raw)
+}
+
+/// A chain of images being opened: the policy, and the files above the present one.
+pub(crate) struct Opening<'a> {
+    policy: &'a OpenPolicy,
+    /// Device and inode numbers of the files above.
+    chain: Vec<(u64, u64)>,
+}
+
+impl Opening<'_> {
+    fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
+        let format = match format {
+            Some(format) => format,
+            None => detect_file(&file)?,
+        };
+        let mut chain = self.chain.clone();
+        chain.push(file.identity());
+        let opening = Opening { policy: self.policy, chain };
+        match format {
+            Format::Raw => {
+                opening.check_virtual_size(file.len(), &file)?;
+                Ok(Box::new(RawReader::new(file)))
+            }
+            Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, &opening)?)),
+            format => Err(file.error(ErrorKind::Unsupported, format!("reading {format} images is not supported"))),
+        }
+    }
+
+    /// Refuses guest disks over the policy's limit.
+    pub(crate) fn check_virtual_size(&self, size: u64, file: &SourceFile) -> Result<()> {
+        if size > self.policy.max_virtual_size {
+            let limit = self.policy.max_virtual_size;
+            let rule = format!("the guest disk of {size} bytes is over the limit of {limit} bytes");
+            return Err(file.error(ErrorKind::TooLarge, rule));
+        }
+        Ok(())
+    }
+
+    /// Opens the image that `from` names as its backing file or parent, if the policy allows it.
+    pub(crate) fn open_backing(
+        &self,
+        name: &str,
+        format: Option<&str>,
+        from: &SourceFile,
+    ) -> Result<Box<dyn DiskReader>> {
+        let file = self.open_named(name, from)?;
+        let format = match format {
+            // Guessing would let a guest that writes a header into its raw disk choose the next file.
+            None => {
+                let rule = format!("the format of the backing file {name:?} is not recorded");
+                return Err(from
+                    .error(ErrorKind::Refused, rule)
+                    .with_hint("record it, for example with `qemu-img rebase -u -F FORMAT`"));
+            }
+            Some(word) => Format::from_name(word).ok_or_else(|| {
+                from.error(ErrorKind::Unsupported, format!("the backing file's format {word:?} is not known"))
+            })?,
+        };
+        self.open_file(file, Some(format))
+    }
+
+    /// Opens a file that `from` names, if the policy allows it.
+    pub(crate) fn open_named(&self, name: &str, from: &SourceFile) -> Result<SourceFile> {
+        let refuse = |rule: String| from.error(ErrorKind::Refused, rule);
+        if self.policy.backing == BackingPolicy::Deny {
+            return Err(refuse(format!("the image needs the file {name:?}")));
+        }
+        if self.chain.len() >= MAX_CHAIN {
+            return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16"));
+        }
+        let plain = name.strip_prefix("file:").filter(|rest| !rest.starts_with("//")).unwrap_or(name);
+        // "json:", "nbd://", "host:port": QEMU would interpret them, a path never needs them.
+        let scheme = plain.split_once(':').map(|(scheme, _)| scheme);
+        if plain.is_empty() || scheme.is_some_and(|scheme| !scheme.contains('/')) {
+            return Err(refuse(format!("the image names {name:?}, which is not a path")));
+        }
+        let directory = from.path().parent().unwrap_or(Path::new(""));
+        let path = directory.join(plain);
+        let fail = |error| Error::io(Operation::Open, error).with_path(&path);
+        let resolved = path.canonicalize().map_err(fail)?;
+        if let BackingPolicy::Allow(directories) = &self.policy.backing {
+            let inside = directories
+                .iter()
+                .filter_map(|directory| directory.canonicalize().ok())
+                .any(|directory| resolved.starts_with(directory));
+            if !inside {
+                return Err(refuse(format!("the image needs {name:?}, which is outside the allowed directories")));
+            }
+        }
+        let file = SourceFile::open(&resolved)?;
+        if self.chain.contains(&file.identity()) {
+            return Err(from.error(ErrorKind::Corrupt, format!("the chain of images comes back to {name:?}")));
+        }
+        Ok(file)
+    }
 }

@@ -53,6 +53,14 @@ pub struct ImageInfo {
     pub files: Vec<PathBuf>,
 }
 
+impl ImageInfo {
+    /// Returns the facts about a disk without variant, clusters or files.
+    #[must_use]
+    pub fn new(format: Format, virtual_size: u64) -> Self {
+        Self { format, variant: String::new(), virtual_size, cluster_size: None, backing_file: None, files: Vec::new() }
+    }
+}
+
 /// An opened disk image.
 ///
 /// # Contract
@@ -142,13 +150,6 @@ impl DiskReader for ZeroDisk {
     }
 
     fn info(&self) -> ImageInfo {
-        ImageInfo {
-            format: Format::Raw,
-            variant: String::new(),
-            virtual_size: self.size,
-            cluster_size: None,
-            backing_file: None,
-            files: Vec::new(),
-        }
+        ImageInfo::new(Format::Raw, self.size)
     }
 }

@@ -1,1 +1,206 @@
-//! Output files: nameless until whole.
+//! Where outputs go: files that have no name until they are whole.
+//!
+//! On Linux file systems that can, a file is made without any name (`O_TMPFILE`), so that even a killed process leaves nothing;
+//! elsewhere it has a temporary name beside the target. Tests put a storage between that fails where they choose.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+/// Makes the files of a conversion. The seam where tests inject failures.
+pub(crate) trait Destinations: Sync {
+    /// Makes a file that will be published as `path`.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Storage>>;
+}
+
+/// A file in the making. Dropping it before [`Storage::publish`] removes it.
+pub(crate) trait Storage: Send {
+    /// Writes all of `bytes` at `offset`; writing behind the end leaves a hole of zeroes.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Fills the buffer from `offset`.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// Sets the length; growth is a hole.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+
+    /// Makes all contents durable.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Gives the file its final name, replacing an existing file only when asked.
+    fn publish(&mut self, overwrite: bool) -> io::Result<()>;
+}
+
+/// The real file system.
+pub(crate) struct FileSystem;
+
+impl Destinations for FileSystem {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Storage>> {
+        Ok(Box::new(PendingFile::create(path)?))
+    }
+}
+
+/// How an unpublished file is held.
+enum Hold {
+    /// No name at all: the kernel removes it with its last descriptor.
+    Nameless,
+    /// A name beside the target, removed on drop.
+    Named(tempfile::TempPath),
+    /// Published.
+    Done,
+}
+
+/// A file that has no final name yet.
+pub(crate) struct PendingFile {
+    file: File,
+    target: PathBuf,
+    hold: Hold,
+}
+
+impl PendingFile {
+    /// Makes an empty file to be published as `target`.
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        let directory = directory_of(target);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        // Without /proc a nameless file could never be linked.
+        if Path::new("/proc/self/fd").exists()
+            && let Ok(file) = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666))
+        {
+            return Ok(Self { file: file.into(), target: target.to_path_buf(), hold: Hold::Nameless });
+        }
+        let (file, name) = temporary_beside(target)?;
+        Ok(Self { file, target: target.to_path_buf(), hold: Hold::Named(name) })
+    }
+
+    /// Links a nameless file under a temporary name, from which it can replace an existing target.
+    fn link_temporarily(&self) -> io::Result<tempfile::TempPath> {
+        let builder = temporary_name();
+        let link = builder.make_in(directory_of(&self.target), |path| self.link(path))?;
+        Ok(link.into_temp_path())
+    }
+
+    fn link(&self, name: &Path) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let descriptor = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, descriptor, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+}
+
+impl Storage for PendingFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn publish(&mut self, overwrite: bool) -> io::Result<()> {
+        match std::mem::replace(&mut self.hold, Hold::Done) {
+            Hold::Nameless if overwrite => {
+                self.link_temporarily()?.persist(&self.target).map_err(|error| error.error)?
+            }
+            Hold::Nameless => self.link(&self.target)?,
+            Hold::Named(name) if overwrite => name.persist(&self.target).map_err(|error| error.error)?,
+            Hold::Named(name) => name.persist_noclobber(&self.target).map_err(|error| error.error)?,
+            Hold::Done => return Ok(()),
+        }
+        // The name itself must survive a power loss too.
+        File::open(directory_of(&self.target))?.sync_all()
+    }
+}
+
+/// Returns the directory that holds `path`.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_name() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-").suffix(".partial");
+    builder
+}
+
+fn temporary_beside(target: &Path) -> io::Result<(File, tempfile::TempPath)> {
+    use std::os::unix::fs::PermissionsExt;
+    let file = temporary_name()
+        // Like any file a program makes: the umask decides, not tempfile's private default.
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(directory_of(target))?;
+    Ok(file.into_parts())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_only_when_published() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = PendingFile::create(&directory.path().join("a")).unwrap();
+        file.write_at(0, b"whole").unwrap();
+        assert!(!directory.path().join("a").exists());
+        file.sync().unwrap();
+        file.publish(false).unwrap();
+        assert_eq!(std::fs::read(directory.path().join("a")).unwrap(), b"whole");
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_dropped_file_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = PendingFile::create(&directory.path().join("a")).unwrap();
+        file.write_at(0, b"part").unwrap();
+        drop(file);
+        assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_when_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        std::fs::write(&target, b"old").unwrap();
+        let mut refused = PendingFile::create(&target).unwrap();
+        assert_eq!(refused.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let mut accepted = PendingFile::create(&target).unwrap();
+        accepted.write_at(0, b"new").unwrap();
+        accepted.publish(true).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_named_temporary_works_where_nameless_files_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        let (file, name) = temporary_beside(&target).unwrap();
+        let mut pending = PendingFile { file, target: target.clone(), hold: Hold::Named(name) };
+        pending.write_at(2, b"x").unwrap();
+        pending.publish(false).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"\0\0x");
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+}

@@ -3,6 +3,17 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+mod batch;
+mod outputs;
+mod pipeline;
+mod process;
+
+pub(crate) use batch::{Batch, Method, Recipe};
+pub(crate) use outputs::{OutputWriter, WriterContext, write_empty};
+pub(crate) use pipeline::{BatchWriter, PassReport};
+pub(crate) use process::is_zero;
+
+use crate::storage::FileSystem;
 use crate::{ContentDigest, DiskReader, Error, Output, Result, Sha256Digest};
 
 /// How to convert.
@@ -22,6 +33,14 @@ pub struct ConvertOptions {
 impl Default for ConvertOptions {
     fn default() -> Self {
         Self { threads: None, overwrite: false, content_digest: true, file_digests: true }
+    }
+}
+
+impl ConvertOptions {
+    /// Returns the defaults without any digest: the fastest way when nobody needs a proof.
+    #[must_use]
+    pub fn without_digests() -> Self {
+        Self { content_digest: false, file_digests: false, ..Self::default() }
     }
 }
 
@@ -130,8 +149,7 @@ pub fn convert_disks(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<MachineReport> {
-    let _ = (readers, outputs, options, progress);
-    Err(Error::unsupported("not built in"))
+    outputs::convert_to(readers, outputs, options, progress, &FileSystem)
 }
 
 /// Computes the content digest of a disk without writing anything.

@@ -1,7 +1,16 @@
 //! Machines in packages: the description, and the OVF, manifest and OVA that carry it.
 
 mod machine;
+mod manifest;
+mod ova_writer;
+mod ovf;
+mod ovf_writer;
+mod tar;
+mod vendor_words;
+mod xml;
 
 pub use machine::{
     DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
 };
+pub(crate) use ova_writer::OvaWriter;
+pub(crate) use ovf_writer::{OvfWriter, ovf_file_names};

@@ -1,1 +1,18 @@
-//! The qcow2 format.
+//! qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2.rst). All integers are big-endian.
+//!
+//! The guest disk is divided into clusters. A two-level table maps each: the header points to the L1 table, its entries to L2
+//! tables of one cluster each, and their entries to data clusters, compressed data, or zeroes. Reference counts, in a second
+//! two-level table, say how often each cluster of the file is used.
+
+mod entry;
+mod header;
+mod layout;
+mod reader;
+mod refcounts;
+mod resize;
+mod writer;
+
+pub(crate) use layout::MAGIC;
+pub(crate) use reader::Qcow2Reader;
+pub(crate) use resize::resize;
+pub(crate) use writer::{Backing, Qcow2Writer};

@@ -1,1 +1,7 @@
-//! The raw format.
+//! Raw disks: the guest's bytes at their own offsets; holes of the file are zeroes of the guest.
+
+mod reader;
+mod writer;
+
+pub(crate) use reader::RawReader;
+pub(crate) use writer::RawWriter;

@@ -1,1 +1,12 @@
-//! The vmdk format.
+//! VMDK, VMware's virtual machine disk ("Virtual Disk Format 5.0"). All integers are little-endian; a sector is 512 bytes.
+//!
+//! The guest disk is divided into grains of 64 KiB. A grain directory points to grain tables of 512 entries, and these to grains.
+//! A text descriptor, embedded or in its own file, names the extents and the virtual hardware.
+
+mod descriptor;
+mod layout;
+mod sparse_writer;
+mod stream_writer;
+
+pub(crate) use sparse_writer::SparseVmdkWriter;
+pub(crate) use stream_writer::{StreamVmdk, StreamVmdkFile};

@@ -1,0 +1,170 @@
+//! What a worker does with one window: read, find zeroes, hash, compress.
+
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::batch::{Buffers, Chunk, Compressed, Method, Recipe};
+use crate::digest::{CHUNK, Sha256Digest};
+use crate::output::Compression;
+use crate::{DiskReader, Error, ErrorKind, Operation, Result};
+
+/// libdeflate's levels, measured on 64 KiB grains: 5 is no larger than zlib 6 at three times its speed.
+fn deflate_level(compression: Compression) -> i32 {
+    match compression {
+        Compression::Fast => 1,
+        Compression::Default => 5,
+        Compression::Best => 12,
+    }
+}
+
+fn zstd_level(compression: Compression) -> i32 {
+    match compression {
+        Compression::Fast => 1,
+        Compression::Default => 3,
+        Compression::Best => 19,
+    }
+}
+
+/// Says whether all bytes are zero.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    // SAFETY-free wide compare: 128-bit words that the compiler turns into vector instructions, leaving early per block.
+    let (blocks, rest) = bytes.as_chunks::<256>();
+    blocks.iter().all(|block| {
+        let (words, _) = block.as_chunks::<16>();
+        words.iter().fold(0, |sum, word| sum | u128::from_ne_bytes(*word)) == 0
+    }) && rest.iter().all(|byte| *byte == 0)
+}
+
+enum Encoder {
+    Deflate(Box<Compressor>),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+/// One worker's tools.
+pub(crate) struct Processor<'a> {
+    reader: &'a dyn DiskReader,
+    recipes: &'a [Recipe],
+    encoders: Vec<Encoder>,
+    content_digest: bool,
+    batch_size: usize,
+}
+
+impl<'a> Processor<'a> {
+    pub(crate) fn new(
+        reader: &'a dyn DiskReader,
+        recipes: &'a [Recipe],
+        content_digest: bool,
+        batch_size: usize,
+    ) -> Result<Self> {
+        let encoders = recipes
+            .iter()
+            .map(|recipe| match recipe.method {
+                Method::Deflate(compression) => {
+                    let level = CompressionLvl::new(deflate_level(compression)).unwrap_or_default();
+                    Ok(Encoder::Deflate(Box::new(Compressor::new(level))))
+                }
+                Method::Zstd(compression) => zstd::bulk::Compressor::new(zstd_level(compression))
+                    .map(Encoder::Zstd)
+                    .map_err(|error| Error::io(Operation::Convert, error)),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { reader, recipes, encoders, content_digest, batch_size })
+    }
+
+    /// Fills the buffers for the window at `offset`; `wanted` has a bit per chunk that may hold data.
+    pub(crate) fn run(&mut self, offset: u64, wanted: u64, buffers: &mut Buffers) -> Result<()> {
+        let count = self.batch_size / CHUNK;
+        buffers.data.resize(self.batch_size, 0);
+        buffers.chunks.clear();
+        buffers.chunks.resize(count, Chunk { zero: true, ..Chunk::default() });
+        self.read(offset, wanted, buffers)?;
+        for index in (0..count).filter(|index| wanted & (1 << index) != 0) {
+            let bytes = &buffers.data[index * CHUNK..(index + 1) * CHUNK];
+            let chunk = &mut buffers.chunks[index];
+            chunk.zero = is_zero(bytes);
+            if !chunk.zero {
+                chunk.crc32 = libdeflater::crc32(bytes);
+                chunk.sha256 = self.content_digest.then(|| Sha256Digest::of(bytes));
+            }
+        }
+        buffers.compressed.resize_with(self.recipes.len(), Compressed::default);
+        for (index, recipe) in self.recipes.iter().enumerate() {
+            compress(&mut self.encoders[index], recipe.piece, buffers, index)?;
+        }
+        Ok(())
+    }
+
+    /// Reads runs of wanted chunks with one call each, and clears the others where pieces reach over them.
+    fn read(&self, offset: u64, wanted: u64, buffers: &mut Buffers) -> Result<()> {
+        let count = self.batch_size / CHUNK;
+        let clear_unwanted = self.recipes.iter().any(|recipe| recipe.piece > CHUNK);
+        let mut index = 0;
+        while index < count {
+            let is_wanted = |index: usize| wanted & (1 << index) != 0;
+            let run = (index..count).take_while(|other| is_wanted(*other) == is_wanted(index)).count();
+            let bytes = &mut buffers.data[index * CHUNK..(index + run) * CHUNK];
+            if is_wanted(index) {
+                self.reader.read_at(offset + (index * CHUNK) as u64, bytes)?;
+            } else if clear_unwanted {
+                bytes.fill(0);
+            }
+            index += run;
+        }
+        Ok(())
+    }
+}
+
+fn compress(encoder: &mut Encoder, piece: usize, buffers: &mut Buffers, index: usize) -> Result<()> {
+    let Buffers { data, chunks, compressed } = buffers;
+    let Compressed { pieces, bytes } = &mut compressed[index];
+    pieces.clear();
+    let mut used = 0;
+    for (number, input) in data.chunks_exact(piece).enumerate() {
+        // A piece smaller than a chunk can be zero in a chunk that is not.
+        let start = number * piece;
+        let zero = chunks[start / CHUNK..=(start + piece - 1) / CHUNK].iter().all(|chunk| chunk.zero)
+            || (piece < CHUNK && is_zero(input));
+        if zero {
+            pieces.push(None);
+            continue;
+        }
+        let bound = match encoder {
+            Encoder::Deflate(compressor) => compressor.deflate_compress_bound(piece),
+            Encoder::Zstd(_) => zstd::zstd_safe::compress_bound(piece),
+        };
+        if bytes.len() < used + bound {
+            bytes.resize(used + bound, 0);
+        }
+        let room = &mut bytes[used..used + bound];
+        let length = match encoder {
+            Encoder::Deflate(compressor) => compressor.deflate_compress(input, room).map_err(|_| room_error())?,
+            Encoder::Zstd(compressor) => {
+                compressor.compress_to_buffer(input, room).map_err(|error| Error::io(Operation::Convert, error))?
+            }
+        };
+        pieces.push(Some(used..used + length));
+        used += length;
+    }
+    Ok(())
+}
+
+fn room_error() -> Error {
+    Error::new(ErrorKind::Io, Operation::Convert, "a compressed piece is larger than its bound")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeroes_are_found_at_any_length_and_place() {
+        for length in [0, 1, 15, 255, 256, 257, 4096, 65536] {
+            let mut bytes = vec![0u8; length];
+            assert!(is_zero(&bytes));
+            for place in [0, length / 2, length.saturating_sub(1)].into_iter().filter(|place| *place < length) {
+                bytes[place] = 1;
+                assert!(!is_zero(&bytes), "{length} bytes, a one at {place}");
+                bytes[place] = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Writes an OVF package as separate files: descriptor, manifest, and a stream-optimized VMDK per disk.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::machine::MachineDescription;
+use super::manifest::manifest;
+use super::ovf::{PackagedDisk, envelope};
+use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
+use crate::output_file::{FinishedFile, OutputFile};
+use crate::vmdk::StreamVmdk;
+use crate::{Compression, Error, ErrorKind, Operation, Result, Sha256Digest};
+
+/// Checks a description and returns the file names of its disks.
+pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Result<Vec<String>> {
+    let invalid = |rule: &'static str| Error::new(ErrorKind::InvalidInput, Operation::Describe, rule);
+    if machine.cpus == 0 || machine.memory_mib < 4 {
+        return Err(invalid("a machine needs at least one processor and 4 MiB of memory"));
+    }
+    if machine.disks.len() > disks {
+        return Err(invalid("the machine has more disks than were given"));
+    }
+    let names = raw_disk_file_names(machine, disks);
+    let mut seen = HashSet::new();
+    for name in &names {
+        let bad = name.is_empty()
+            || matches!(name.as_str(), "." | "..")
+            || name.chars().any(|c| matches!(c, '/' | '\\' | '"' | '(' | ')') || c.is_control());
+        if bad {
+            let rule = "names of files in a package must be plain, without directories, quotes or brackets";
+            return Err(invalid(rule));
+        }
+        if !seen.insert(name) {
+            return Err(invalid("two disks have the same file name"));
+        }
+    }
+    Ok(names)
+}
+
+fn raw_disk_file_names(machine: &MachineDescription, disks: usize) -> Vec<String> {
+    let default = |number: usize| format!("{}-disk{number}.vmdk", plain_name(&machine.name));
+    (0..disks)
+        .map(|index| machine.disks.get(index).and_then(|disk| disk.file.clone()).unwrap_or_else(|| default(index + 1)))
+        .collect()
+}
+
+/// Makes a machine's name usable in file names.
+pub(crate) fn plain_name(name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ') { c } else { '_' }).collect();
+    match plain.trim_matches([' ', '.']) {
+        "" => "machine".to_owned(),
+        plain => plain.to_owned(),
+    }
+}
+
+/// Returns all files of an OVF package, descriptor first.
+pub(crate) fn ovf_file_names(path: &Path, machine: &MachineDescription, disks: usize) -> Vec<PathBuf> {
+    let mut files = vec![path.to_path_buf(), path.with_extension("mf")];
+    files.extend(raw_disk_file_names(machine, disks).iter().map(|name| path.with_file_name(name)));
+    files
+}
+
+/// Writes one OVF package.
+pub(crate) struct OvfWriter {
+    machine: MachineDescription,
+    descriptor: OutputFile,
+    manifest: OutputFile,
+    /// The disks that are not complete yet, the present one first.
+    disks: Vec<(OutputFile, StreamVmdk)>,
+    finished: Vec<(OutputFile, PackagedDisk, Sha256Digest)>,
+}
+
+impl OvfWriter {
+    pub(crate) fn create(
+        path: &Path,
+        sizes: &[u64],
+        machine: &MachineDescription,
+        context: &mut WriterContext<'_>,
+    ) -> Result<Self> {
+        let names = disk_file_names(machine, sizes.len())?;
+        let mut disks = Vec::new();
+        for (index, (name, size)) in names.iter().zip(sizes).enumerate() {
+            let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
+            let vmdk = StreamVmdk::new(name, *size, controller.vmdk_adapter(), Compression::default(), context)?;
+            disks.push((context.create(&path.with_file_name(name), false)?, vmdk));
+        }
+        Ok(Self {
+            machine: machine.clone(),
+            descriptor: context.create(path, false)?,
+            manifest: context.create(&path.with_extension("mf"), false)?,
+            disks,
+            finished: Vec::new(),
+        })
+    }
+}
+
+impl BatchWriter for OvfWriter {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        match self.disks.first_mut() {
+            Some((file, vmdk)) => vmdk.write(file, batch),
+            None => Ok(()),
+        }
+    }
+}
+
+impl OutputWriter for OvfWriter {
+    fn begin_disk(&mut self, _index: usize) -> Result<()> {
+        let Some((file, vmdk)) = self.disks.first_mut() else { return Ok(()) };
+        file.begin_part();
+        vmdk.begin(file)
+    }
+
+    fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
+        let (mut file, mut vmdk) = self.disks.remove(0);
+        vmdk.end(&mut file)?;
+        let digest = file.end_part();
+        let disk = PackagedDisk {
+            file: file_name(file.path()),
+            size: vmdk.length(),
+            capacity: vmdk.capacity(),
+            populated: vmdk.populated(),
+        };
+        self.finished.push((file, disk, digest));
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Vec<FinishedFile>> {
+        let disks: Vec<PackagedDisk> = self.finished.iter().map(|(_, disk, _)| disk.clone()).collect();
+        let text = envelope(&self.machine, &disks);
+        self.descriptor.append(text.as_bytes())?;
+        let descriptor_name = file_name(self.descriptor.path());
+        let descriptor_line = (descriptor_name.as_str(), Sha256Digest::of(text.as_bytes()));
+        let disk_lines = self.finished.iter().map(|(_, disk, digest)| (disk.file.as_str(), *digest));
+        let manifest = manifest(std::iter::once(descriptor_line).chain(disk_lines));
+        self.manifest.append(manifest.as_bytes())?;
+        let mut files = vec![self.descriptor.finish()?, self.manifest.finish()?];
+        for (file, _, digest) in self.finished {
+            let mut file = file.finish()?;
+            file.report.sha256 = Some(digest);
+            files.push(file);
+        }
+        Ok(files)
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::MachineDisk;
+
+    fn named(name: &str) -> MachineDescription {
+        let disk = MachineDisk { file: Some(name.to_owned()), ..MachineDisk::default() };
+        MachineDescription { disks: vec![disk], ..MachineDescription::default() }
+    }
+
+    #[test]
+    fn names_that_leave_the_package_are_refused() {
+        for name in ["../a.vmdk", "/a", "a\\b", "", "..", "a\"b", "a)b"] {
+            assert!(disk_file_names(&named(name), 1).is_err(), "{name:?}");
+        }
+        assert_eq!(disk_file_names(&named("a.vmdk"), 2).unwrap(), ["a.vmdk", "machine-disk2.vmdk"]);
+    }
+
+    #[test]
+    fn default_names_come_from_the_machines_name() {
+        assert_eq!(plain_name("web/1 (test)"), "web_1 _test_");
+        assert_eq!(plain_name(".."), "machine");
+    }
+}

@@ -1,0 +1,56 @@
+//! Grows the guest disk of a qcow2 image in place.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::{BE, U32, U64};
+
+use super::header::CheckedHeader;
+use super::layout::{Header, Incompatible, MAX_L1_BYTES};
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// Sets the size in the header, after making sure that the L1 table's clusters have room for the new entries.
+pub(crate) fn resize(path: &Path, new_size: u64) -> Result<()> {
+    let source = SourceFile::open(path)?;
+    let header = CheckedHeader::read(&source)?;
+    let refuse = |kind, rule: &'static str| Error::new(kind, Operation::Resize, rule).with_path(path);
+    if new_size < header.size {
+        return Err(refuse(ErrorKind::InvalidInput, "the disk would shrink"));
+    }
+    if header.snapshots != 0 {
+        return Err(refuse(ErrorKind::Unsupported, "the image has internal snapshots"));
+    }
+    if header.backing_name.is_some() {
+        return Err(refuse(ErrorKind::Unsupported, "the image has a backing file")
+            .with_hint("give the size when the overlay is made"));
+    }
+    if header.incompatible & (Incompatible::CORRUPT | Incompatible::DIRTY | Incompatible::EXTERNAL_DATA) != 0 {
+        return Err(refuse(
+            ErrorKind::Unsupported,
+            "the image is marked dirty or damaged, or keeps its data elsewhere",
+        ));
+    }
+    let entries = header.l1_entries_for(new_size).max(u64::from(header.l1_entries));
+    let room = (u64::from(header.l1_entries) * 8).next_multiple_of(header.cluster_size());
+    if entries * 8 > MAX_L1_BYTES {
+        return Err(refuse(ErrorKind::TooLarge, "the l1 table would be larger than 32 MiB"));
+    }
+    if entries * 8 > room {
+        return Err(refuse(ErrorKind::Unsupported, "the l1 table has no room for the new size")
+            .with_hint("convert the image to a new one of the wanted size"));
+    }
+    let fail = |error| Error::io(Operation::Resize, error).with_path(path);
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+    let new_entries = vec![0; (entries * 8) as usize - header.l1_entries as usize * 8];
+    let end_of_entries = header.l1_offset + u64::from(header.l1_entries) * 8;
+    file.write_all_at(&new_entries, end_of_entries).map_err(fail)?;
+    file.sync_data().map_err(fail)?;
+    // Entries first: a crash between the two writes leaves an image with a table larger than it needs, which is legal.
+    let entries = U32::<BE>::new(entries as u32);
+    file.write_all_at(entries.as_bytes(), std::mem::offset_of!(Header, l1_entries) as u64).map_err(fail)?;
+    file.write_all_at(U64::<BE>::new(new_size).as_bytes(), std::mem::offset_of!(Header, size) as u64).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}

@@ -1,0 +1,62 @@
+//! Reads a raw disk and asks the file system where its holes are.
+
+use std::ops::Range;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use crate::reader::{clip, clip_read};
+use crate::source_file::SourceFile;
+use crate::{DiskReader, Error, Extent, ExtentKind, Format, ImageInfo, Operation, Result};
+
+/// An opened raw disk, or a part of a file that holds one.
+pub(crate) struct RawReader {
+    file: SourceFile,
+}
+
+impl RawReader {
+    pub(crate) fn new(file: SourceFile) -> Self {
+        Self { file }
+    }
+}
+
+/// Returns what `range` of a file starts with: data or a hole, and where that ends.
+pub(crate) fn file_extent(file: &SourceFile, range: &Range<u64>) -> Result<Extent> {
+    let fail = |error: Errno| Error::io(Operation::Read, error.into()).with_path(file.path()).at(range.start);
+    let extent = |end: u64, kind| {
+        let end = end.clamp(range.start + 1, range.end);
+        Extent { offset: range.start, len: end - range.start, kind }
+    };
+    match seek(file.file(), SeekFrom::Data(range.start)) {
+        Ok(data) if data > range.start => Ok(extent(data, ExtentKind::Hole)),
+        Ok(_) => match seek(file.file(), SeekFrom::Hole(range.start)) {
+            Ok(hole) => Ok(extent(hole, ExtentKind::Data)),
+            Err(error) => Err(fail(error)),
+        },
+        // Nothing but a hole up to the end of the file.
+        Err(Errno::NXIO) => Ok(extent(range.end, ExtentKind::Hole)),
+        // Block devices and some file systems cannot tell: everything may be data.
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => Ok(extent(range.end, ExtentKind::Data)),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+impl DiskReader for RawReader {
+    fn virtual_size(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        let Some(range) = clip(&range, self.file.len()) else { return Ok(Vec::new()) };
+        Ok(vec![file_extent(&self.file, &range)?])
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let inside = clip_read(offset, buf, self.file.len())?;
+        self.file.read_exact_at(offset, inside)
+    }
+
+    fn info(&self) -> ImageInfo {
+        ImageInfo { files: vec![self.file.path().to_path_buf()], ..ImageInfo::new(Format::Raw, self.file.len()) }
+    }
+}

@@ -1,0 +1,97 @@
+//! A file that is read from: opened safely, with errors that name it and the place.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// An open image file or block device.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    file: File,
+    path: PathBuf,
+    len: u64,
+    identity: (u64, u64),
+}
+
+impl SourceFile {
+    /// Opens a regular file or block device for reading; never waits, as opening a FIFO would.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let fail = |error| Error::io(Operation::Open, error).with_path(path);
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)
+            .map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        let kind = metadata.file_type();
+        let len = if kind.is_file() {
+            metadata.len()
+        } else if kind.is_block_device() {
+            // A block device's inode has no size; its end does.
+            rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0)).map_err(|error| fail(error.into()))?
+        } else {
+            let rule = "neither a regular file nor a block device";
+            return Err(Error::new(ErrorKind::InvalidInput, Operation::Open, rule).with_path(path));
+        };
+        Ok(Self { file, path: path.to_path_buf(), len, identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the length in bytes when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Returns device and inode number, which tell whether two names are one file.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fills `buf` from `offset`.
+    pub(crate) fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.file
+            .read_exact_at(buf, offset)
+            .map_err(|error| Error::io(Operation::Read, error).with_path(&self.path).at(offset))
+    }
+
+    /// Fills `buf` from `offset`; what lies behind the end of the file reads as zeroes.
+    pub(crate) fn read_padded_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let inside = self.len.saturating_sub(offset).min(buf.len() as u64) as usize;
+        let (inside, outside) = buf.split_at_mut(inside);
+        outside.fill(0);
+        self.read_exact_at(offset, inside)
+    }
+
+    /// Reads a table of `len` bytes after checking that it lies inside the file.
+    pub(crate) fn read_table(&self, offset: u64, len: u64, what: &'static str) -> Result<Vec<u8>> {
+        self.check_range(offset, len, what)?;
+        let len = usize::try_from(len).map_err(|_| self.error(ErrorKind::TooLarge, what).at(offset))?;
+        let mut bytes = vec![0; len];
+        self.read_exact_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Fails unless the range lies inside the file.
+    pub(crate) fn check_range(&self, offset: u64, len: u64, what: &'static str) -> Result<()> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(self.error(ErrorKind::Truncated, format!("{what} reaches past the end of the file")).at(offset)),
+        }
+    }
+
+    /// Makes an error about this file.
+    pub(crate) fn error(&self, kind: ErrorKind, rule: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        Error::new(kind, Operation::Read, rule).with_path(&self.path)
+    }
+}

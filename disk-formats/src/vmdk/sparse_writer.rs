@@ -1,0 +1,142 @@
+//! Writes a monolithicSparse VMDK: all tables in front, filled in as their ranges are done, grains in order behind them.
+//!
+//! ```text
+//! header | descriptor | redundant directory | its tables | directory | its tables | pad | grains
+//! ```
+
+use std::path::Path;
+
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::{LE, U32, U64};
+
+use super::descriptor::{Descriptor, ExtentLine, check_extent_name, content_id};
+use super::layout::{
+    DESCRIPTOR_OFFSET, DESCRIPTOR_SECTORS, Flags, GRAIN, GRAIN_SECTORS, MAX_FILE, SECTOR, SparseHeader, TABLE_ENTRIES,
+    TABLE_SECTORS, TABLE_SPAN,
+};
+use super::stream_writer::extent_name;
+use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
+use crate::output_file::{FinishedFile, OutputFile};
+use crate::{Error, ErrorKind, Operation, Result, VmdkOptions};
+
+/// Writes one hosted sparse disk.
+pub(crate) struct SparseVmdkWriter {
+    file: OutputFile,
+    places: Places,
+    table: Vec<U32<LE>>,
+    /// Index of the table being filled.
+    table_index: Option<u64>,
+}
+
+/// Where the tables are, in sectors. VirtualBox compares both copies, so each directory has tables of its own.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    tables: u64,
+    redundant_directory: u64,
+    directory: u64,
+    grains: u64,
+}
+
+impl Places {
+    fn new(virtual_size: u64) -> Self {
+        let tables = virtual_size.div_ceil(TABLE_SPAN);
+        let directory_sectors = (tables * 4).div_ceil(SECTOR);
+        let redundant_directory = DESCRIPTOR_OFFSET + DESCRIPTOR_SECTORS;
+        let directory = redundant_directory + directory_sectors + tables * TABLE_SECTORS;
+        let end = directory + directory_sectors + tables * TABLE_SECTORS;
+        Self { tables, redundant_directory, directory, grains: end.next_multiple_of(GRAIN_SECTORS) }
+    }
+
+    fn first_table(&self, directory: u64) -> u64 {
+        directory + (self.tables * 4).div_ceil(SECTOR)
+    }
+}
+
+impl SparseVmdkWriter {
+    pub(crate) fn create(
+        path: &Path,
+        virtual_size: u64,
+        options: &VmdkOptions,
+        context: &mut WriterContext<'_>,
+    ) -> Result<Self> {
+        // The largest disk whose full file still has 32-bit sector numbers.
+        if virtual_size > MAX_FILE - (1 << 30) {
+            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a sparse vmdk can have at most 2 TiB"));
+        }
+        let name = extent_name(path)?;
+        check_extent_name(name)?;
+        let capacity_sectors = virtual_size.div_ceil(SECTOR);
+        let places = Places::new(virtual_size);
+        let header = SparseHeader {
+            flags: U32::new(Flags::NEWLINES | Flags::REDUNDANT),
+            redundant_directory: U64::new(places.redundant_directory),
+            directory: U64::new(places.directory),
+            overhead: U64::new(places.grains),
+            ..SparseHeader::new(capacity_sectors)
+        };
+        let descriptor = Descriptor {
+            content_id: content_id(capacity_sectors),
+            create_type: "monolithicSparse".to_owned(),
+            extents: vec![ExtentLine {
+                sectors: capacity_sectors,
+                kind: "SPARSE",
+                file: name.to_owned(),
+                offset: None,
+            }],
+            adapter: options.adapter,
+            capacity_sectors,
+        };
+        let mut file = context.create(path, true)?;
+        file.append(header.as_bytes())?;
+        file.append(&descriptor.embedded()?)?;
+        for directory in [places.redundant_directory, places.directory] {
+            file.skip_to(directory * SECTOR);
+            let first = places.first_table(directory);
+            let entries: Vec<U32<LE>> =
+                (0..places.tables).map(|table| U32::new((first + table * TABLE_SECTORS) as u32)).collect();
+            file.append(entries.as_bytes())?;
+        }
+        file.skip_to(places.grains * SECTOR);
+        Ok(Self { file, places, table: vec![U32::ZERO; TABLE_ENTRIES as usize], table_index: None })
+    }
+
+    fn write_table(&mut self) -> Result<()> {
+        if let Some(index) = self.table_index.take() {
+            for directory in [self.places.redundant_directory, self.places.directory] {
+                let sector = self.places.first_table(directory) + index * TABLE_SECTORS;
+                self.file.correct(sector * SECTOR, self.table.as_bytes())?;
+            }
+            self.table.fill(U32::ZERO);
+        }
+        Ok(())
+    }
+}
+
+impl BatchWriter for SparseVmdkWriter {
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        for (offset, bytes) in batch.data_chunks() {
+            let index = offset / TABLE_SPAN;
+            if self.table_index.is_some_and(|open| open != index) {
+                self.write_table()?;
+            }
+            self.table_index = Some(index);
+            let sector = self.file.position() / SECTOR;
+            self.table[(offset % TABLE_SPAN / GRAIN) as usize] = U32::new(sector as u32);
+            self.file.append(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl OutputWriter for SparseVmdkWriter {
+    fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
+        self.write_table()
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<FinishedFile>> {
+        Ok(vec![self.file.finish()?])
+    }
+}
+
+/// Grains are written as they come in batches.
+const _: () = assert!(GRAIN as usize == crate::digest::CHUNK);

@@ -1,0 +1,139 @@
+//! Images that lie: typed errors, no panic, no opened path that the policy did not allow.
+
+use std::path::Path;
+
+use kiln_disk_formats::{ErrorKind, Format, OpenPolicy, OutputKind, open};
+use proptest::prelude::*;
+
+use crate::sample::{Bench, digest};
+
+/// Writes an empty qcow2 whose header names a backing file.
+fn with_backing_name(path: &Path, name: &str, format: Option<&str>) {
+    let mut header = vec![0u8; 65536 * 2];
+    header[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+    header[20..24].copy_from_slice(&16u32.to_be_bytes());
+    header[24..32].copy_from_slice(&(1u64 << 20).to_be_bytes());
+    header[36..40].copy_from_slice(&1u32.to_be_bytes());
+    header[40..48].copy_from_slice(&65536u64.to_be_bytes());
+    header[96..100].copy_from_slice(&4u32.to_be_bytes());
+    header[100..104].copy_from_slice(&104u32.to_be_bytes());
+    let mut end = 104;
+    if let Some(format) = format {
+        header[end..end + 4].copy_from_slice(&0xe279_2acau32.to_be_bytes());
+        header[end + 4..end + 8].copy_from_slice(&(format.len() as u32).to_be_bytes());
+        header[end + 8..end + 8 + format.len()].copy_from_slice(format.as_bytes());
+        end += 8 + format.len().next_multiple_of(8);
+    }
+    end += 8;
+    header[8..16].copy_from_slice(&(end as u64).to_be_bytes());
+    header[16..20].copy_from_slice(&(name.len() as u32).to_be_bytes());
+    header[end..end + name.len()].copy_from_slice(name.as_bytes());
+    std::fs::write(path, header).unwrap();
+}
+
+fn kind_of(path: &Path, policy: &OpenPolicy) -> ErrorKind {
+    open(path, Some(Format::Qcow2), policy).err().unwrap().kind()
+}
+
+#[test]
+fn a_backing_file_is_opened_only_below_allowed_directories() {
+    let bench = Bench::new(1 << 20, 3, 1);
+    let path = bench.path("a.qcow2");
+    let below = OpenPolicy::allow_below(vec![bench.directory.path().into()]);
+    with_backing_name(&path, "source.raw", Some("raw"));
+    assert_eq!(kind_of(&path, &OpenPolicy::deny()), ErrorKind::Refused);
+    assert_eq!(digest(&*open(&path, None, &below).unwrap()), bench.digest());
+    for name in ["/etc/passwd", "../../../../../../etc/passwd", "json:{}", "nbd://localhost/x", "ssh:x", ""] {
+        with_backing_name(&path, name, Some("raw"));
+        assert_eq!(kind_of(&path, &below), ErrorKind::Refused, "{name}");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", bench.path("link")).unwrap();
+    with_backing_name(&path, "link", Some("raw"));
+    assert_eq!(kind_of(&path, &below), ErrorKind::Refused);
+    // A guest can write a qcow2 header into a raw backing disk, so its format is never guessed.
+    with_backing_name(&path, "source.raw", None);
+    assert_eq!(kind_of(&path, &OpenPolicy::allow_any()), ErrorKind::Refused);
+}
+
+#[test]
+fn a_chain_that_comes_back_to_itself_is_refused() {
+    let bench = Bench::new(1 << 20, 0, 1);
+    let (a, b) = (bench.path("a.qcow2"), bench.path("b.qcow2"));
+    with_backing_name(&a, "b.qcow2", Some("qcow2"));
+    with_backing_name(&b, "a.qcow2", Some("qcow2"));
+    assert_eq!(kind_of(&a, &OpenPolicy::allow_any()), ErrorKind::Corrupt);
+}
+
+#[test]
+fn unknown_features_encryption_and_absurd_sizes_are_named() {
+    let bench = Bench::new(1 << 20, 4, 1);
+    let (path, _) = bench.convert("a.qcow2", OutputKind::qcow2());
+    let good = std::fs::read(&path).unwrap();
+    let cases: [(usize, &[u8], ErrorKind); 8] = [
+        (72, &[0x80, 0, 0, 0, 0, 0, 0, 0], ErrorKind::Unsupported),
+        (32, &[0, 0, 0, 2], ErrorKind::Encrypted),
+        (24, &[0x7f; 8], ErrorKind::Corrupt),
+        (20, &[0, 0, 0, 63], ErrorKind::Corrupt),
+        (4, &[0, 0, 0, 9], ErrorKind::Unsupported),
+        (40, &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], ErrorKind::Truncated),
+        (36, &[0xff; 4], ErrorKind::Corrupt),
+        (0, b"nope", ErrorKind::Corrupt),
+    ];
+    for (offset, bytes, kind) in cases {
+        let mut bad = good.clone();
+        bad[offset..offset + bytes.len()].copy_from_slice(bytes);
+        std::fs::write(&path, bad).unwrap();
+        let error = open(&path, Some(Format::Qcow2), &OpenPolicy::deny()).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.path().is_some() && error.to_string().contains("a.qcow2"), "{error}");
+    }
+}
+
+/// Opens and reads everything; any error is fine, panics and hangs are not.
+fn exercise(path: &Path, format: Format) {
+    let mut policy = OpenPolicy::deny();
+    policy.max_virtual_size = 64 << 20;
+    if let Ok(reader) = open(path, Some(format), &policy) {
+        let size = reader.virtual_size();
+        let mut position = 0;
+        while position < size {
+            let Ok(extents) = reader.extents(position..size) else { break };
+            position = extents.last().map_or(size, |extent| extent.end());
+        }
+        let mut buffer = vec![0; 1 << 20];
+        for offset in (0..size).step_by(buffer.len()) {
+            if reader.read_at(offset, &mut buffer).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_images_give_errors_and_never_panic(
+        which in 0usize..3,
+        damage in prop::collection::vec((0usize..200_000, any::<u8>()), 1..12),
+        header_damage in prop::collection::vec((0usize..120, any::<u8>()), 0..4),
+        cut in prop::option::of(0usize..200_000),
+    ) {
+        let bench = Bench::new(3 << 20, 6, which as u64);
+        let kinds = [OutputKind::qcow2(), OutputKind::qcow2_compressed(), OutputKind::qcow2()];
+        let format = kinds[which].disk_format();
+        let (path, _) = bench.convert("a.image", kinds[which].clone());
+        let mut bytes = std::fs::read(&path).unwrap();
+        for (offset, value) in damage.into_iter().chain(header_damage) {
+            let len = bytes.len();
+            // Tables are at the end, the header at the front: hit both often.
+            let offset = if offset % 2 == 0 { offset % len } else { len - 1 - offset % len };
+            bytes[offset] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        exercise(&path, format);
+    }
+}

@@ -1,0 +1,118 @@
+//! OVF and OVA packages: order, manifest, sizes, and the disk inside.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+
+use kiln_disk_formats::package::{DiskController, Firmware, MachineDescription, MachineDisk, MachineNic};
+use kiln_disk_formats::{ConvertOptions, NoProgress, Output, OutputKind, Sha256Digest, convert, convert_disks};
+
+use crate::qemu_img::{self, assert_same};
+use crate::sample::{Bench, names};
+
+fn machine() -> MachineDescription {
+    MachineDescription {
+        name: "web".to_owned(),
+        cpus: 2,
+        memory_mib: 1024,
+        firmware: Firmware::Uefi { secure_boot: false },
+        nics: vec![MachineNic::default()],
+        ..MachineDescription::default()
+    }
+}
+
+/// Checks every line of a manifest against the files beside it.
+fn check_manifest(directory: &Path, manifest: &str) -> usize {
+    let text = std::fs::read_to_string(directory.join(manifest)).unwrap();
+    for line in text.lines() {
+        let (name, digest) = line.strip_prefix("SHA256(").unwrap().split_once(")= ").unwrap();
+        assert_eq!(Sha256Digest::of(&std::fs::read(directory.join(name)).unwrap()).to_string(), digest, "{name}");
+    }
+    text.lines().count()
+}
+
+fn attribute<'t>(text: &'t str, name: &str) -> &'t str {
+    text.split_once(&format!("{name}=\"")).unwrap().1.split_once('"').unwrap().0
+}
+
+#[test]
+fn an_ovf_package_is_complete_and_its_disk_is_equal() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (path, report) = bench.convert("web.ovf", OutputKind::ovf(machine()));
+    assert_eq!(names(bench.directory.path()), ["source.raw", "web-disk1.vmdk", "web.mf", "web.ovf"]);
+    assert_eq!(check_manifest(bench.directory.path(), "web.mf"), 2);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let disk = bench.path("web-disk1.vmdk");
+    assert_eq!(attribute(&text, "ovf:size"), disk.metadata().unwrap().len().to_string());
+    assert_eq!(attribute(&text, "ovf:capacity"), (5 << 20).to_string());
+    assert_eq!(report.files.len(), 3);
+    assert_eq!(report.files[0].path, path);
+    if qemu_img::present() {
+        assert_same("raw", &bench.raw, "vmdk", &disk);
+    }
+}
+
+#[test]
+fn an_ova_is_a_plain_tar_in_the_order_that_importers_want() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (path, _) = bench.convert("x.ova", OutputKind::ova(machine()));
+    let unpacked = bench.path("unpacked");
+    std::fs::create_dir(&unpacked).unwrap();
+    let listing = Command::new("tar").arg("-xvf").arg(&path).arg("-C").arg(&unpacked).output().unwrap();
+    assert!(listing.status.success(), "{listing:?}");
+    let listed: Vec<_> = String::from_utf8(listing.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(listed, ["web.ovf", "web.mf", "web-disk1.vmdk"]);
+    assert_eq!(check_manifest(&unpacked, "web.mf"), 2);
+    let text = std::fs::read_to_string(unpacked.join("web.ovf")).unwrap();
+    let disk = unpacked.join("web-disk1.vmdk");
+    assert_eq!(attribute(&text, "ovf:size"), disk.metadata().unwrap().len().to_string());
+    if qemu_img::present() {
+        assert_same("raw", &bench.raw, "vmdk", &disk);
+    }
+}
+
+#[test]
+fn packages_of_one_pass_hold_the_same_disk_file() {
+    let bench = Bench::new(3 << 20, 10, 9);
+    let outputs = [
+        Output::new(bench.path("web.ovf"), OutputKind::ovf(machine())),
+        Output::new(bench.path("web.ova"), OutputKind::ova(machine())),
+    ];
+    convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
+    let disk = std::fs::read(bench.path("web-disk1.vmdk")).unwrap();
+    let ova = std::fs::read(bench.path("web.ova")).unwrap();
+    let start = ova.len() - 1024 - disk.len();
+    assert!(ova[start..start + disk.len()] == disk);
+}
+
+#[test]
+fn a_machine_can_have_several_disks() {
+    let (first, second) = (Bench::new(3 << 20, 10, 1), Bench::new(2 << 20, 10, 2));
+    let nvme = MachineDisk { controller: DiskController::Nvme, file: Some("data.vmdk".to_owned()) };
+    let machine = MachineDescription { disks: vec![MachineDisk::default(), nvme], ..machine() };
+    let outputs = [Output::new(first.path("web.ovf"), OutputKind::ovf(machine))];
+    let readers = [first.reader(), second.reader()];
+    let readers = [&*readers[0], &*readers[1]];
+    let report = convert_disks(&readers, &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
+    assert_eq!(report.disks[0].content_digest, Some(first.digest()));
+    assert_eq!(report.disks[1].content_digest, Some(second.digest()));
+    assert_eq!(check_manifest(first.directory.path(), "web.mf"), 3);
+    if qemu_img::present() {
+        assert_same("raw", &first.raw, "vmdk", &first.path("web-disk1.vmdk"));
+        assert_same("raw", &second.raw, "vmdk", &first.path("data.vmdk"));
+    }
+    let single = [Output::new(first.path("x.raw"), OutputKind::Raw)];
+    assert!(convert_disks(&readers, &single, &ConvertOptions::default(), &NoProgress).is_err());
+}
+
+#[test]
+fn instance_ids_are_unique() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    let (path, _) = bench.convert("web.ovf", OutputKind::ovf(machine()));
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut seen = HashMap::new();
+    for part in text.split("<rasd:InstanceID>").skip(1) {
+        *seen.entry(part.split_once('<').unwrap().0).or_insert(0) += 1;
+    }
+    assert!(seen.len() >= 5 && seen.values().all(|count| *count == 1), "{seen:?}");
+}

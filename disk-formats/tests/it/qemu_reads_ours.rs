@@ -1,0 +1,181 @@
+//! Everything we write is accepted by qemu-img and holds what the source holds.
+
+use std::path::Path;
+
+use kiln_disk_formats::{
+    Compression, DiskAdapter, Format, OpenPolicy, OutputKind, Qcow2Options, create_overlay, create_qcow2, create_raw,
+    open, resize,
+};
+
+use crate::qemu_img::{self, assert_clean, assert_same, text};
+use crate::sample::{Bench, digest, raw_disk};
+
+const SIZES: [u64; 5] = [512, 65536, 100 * 1024 + 512, 5 << 20, (70 << 20) + 1536];
+
+#[test]
+fn raw_outputs_are_equal_to_their_source() {
+    if !qemu_img::present() {
+        return;
+    }
+    for size in SIZES {
+        let bench = Bench::new(size, 12, size);
+        let (path, report) = bench.convert("out.raw", OutputKind::Raw);
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&bench.raw).unwrap());
+        assert_same("raw", &bench.raw, "raw", &path);
+        assert_eq!(report.files[0].size, size);
+    }
+}
+
+#[test]
+fn qcow2_outputs_are_clean_and_equal_with_every_cluster_size() {
+    if !qemu_img::present() {
+        return;
+    }
+    for (index, cluster_size) in [512, 4096, 65536, 1 << 20, 2 << 20].into_iter().enumerate() {
+        for compression in [None, Some(Compression::Default), Some(Compression::Fast)] {
+            let size = SIZES[(index + 2) % SIZES.len()].max(1 << 20);
+            let bench = Bench::new(size, 40, size + index as u64);
+            let options = Qcow2Options { compression, cluster_size };
+            let (path, _) = bench.convert("out.qcow2", OutputKind::Qcow2(options));
+            assert_clean("qcow2", &path);
+            assert_same("raw", &bench.raw, "qcow2", &path);
+        }
+    }
+}
+
+#[test]
+fn compressed_qcow2_counts_references_over_many_blocks() {
+    if !qemu_img::present() {
+        return;
+    }
+    // 512 byte clusters: a reference count block covers 128 KiB of the file.
+    let bench = Bench::new(8 << 20, 60, 99);
+    for compression in [None, Some(Compression::Default)] {
+        let name = format!("{compression:?}.qcow2");
+        let (path, _) = bench.convert(&name, OutputKind::Qcow2(Qcow2Options { compression, cluster_size: 512 }));
+        assert_clean("qcow2", &path);
+        assert_same("raw", &bench.raw, "qcow2", &path);
+    }
+}
+
+#[test]
+fn vmdk_outputs_are_clean_and_equal() {
+    if !qemu_img::present() {
+        return;
+    }
+    for size in SIZES {
+        let bench = Bench::new(size, 20, size);
+        let kinds = [
+            OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic),
+            OutputKind::vmdk_monolithic_sparse(DiskAdapter::Ide),
+        ];
+        for (index, kind) in kinds.into_iter().enumerate() {
+            let (path, _) = bench.convert(&format!("{index}.vmdk"), kind);
+            assert_clean("vmdk", &path);
+            assert_same("raw", &bench.raw, "vmdk", &path);
+        }
+    }
+}
+
+#[test]
+fn a_vmdk_names_its_adapter_and_subformat() {
+    if !qemu_img::present() {
+        return;
+    }
+    let bench = Bench::new(1 << 20, 3, 1);
+    let (path, _) = bench.convert("a.vmdk", OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic));
+    let info = qemu_img::ok(&["info", "--output=json", text(&path)]);
+    assert!(info.contains("streamOptimized"), "{info}");
+    let bytes = std::fs::read(&path).unwrap();
+    let descriptor = String::from_utf8_lossy(&bytes[512..2048]).into_owned();
+    assert!(descriptor.contains("ddb.adapterType = \"lsilogic\""), "{descriptor}");
+}
+
+#[test]
+fn empty_images_are_clean() {
+    if !qemu_img::present() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for size in [0, 512, 1 << 30, 2 << 40] {
+        let qcow2 = directory.path().join(format!("{size}.qcow2"));
+        create_qcow2(&qcow2, size).unwrap();
+        assert_clean("qcow2", &qcow2);
+        let raw = directory.path().join(format!("{size}.raw"));
+        create_raw(&raw, size).unwrap();
+        assert_eq!(raw.metadata().unwrap().len(), size);
+        let info = qemu_img::ok(&["info", "--output=json", text(&qcow2)]);
+        assert!(info.contains(&format!("\"virtual-size\": {size}")), "{info}");
+    }
+}
+
+#[test]
+fn overlays_read_their_backing_disk_here_and_in_qemu() {
+    if !qemu_img::present() {
+        return;
+    }
+    let bench = Bench::new(3 << 20, 10, 5);
+    let base = bench.convert("base.qcow2", OutputKind::qcow2()).0;
+    let overlay = bench.path("overlay.qcow2");
+    create_overlay(&overlay, &base, Format::Qcow2, Some(5 << 20)).unwrap();
+    assert_clean("qcow2", &overlay);
+    write_with_qemu(&overlay);
+
+    let larger = bench.path("larger.raw");
+    std::fs::copy(&bench.raw, &larger).unwrap();
+    resize(&larger, Format::Raw, 5 << 20).unwrap();
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::OpenOptions::new().write(true).open(&larger).unwrap();
+    file.write_all_at(&[0x5a; 70_000], 200_000).unwrap();
+
+    assert_same("raw", &larger, "qcow2", &overlay);
+    let ours =
+        open(&overlay, Some(Format::Qcow2), &OpenPolicy::allow_below(vec![bench.directory.path().into()])).unwrap();
+    let raw = open(&larger, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+    assert_eq!(digest(&*ours), digest(&*raw));
+    assert_eq!(ours.info().files.len(), 2);
+}
+
+fn write_with_qemu(path: &Path) {
+    let status = std::process::Command::new("qemu-io")
+        .args(["-f", "qcow2", "-c", "write -P 0x5a 200000 70000", text(path)])
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{status:?}");
+}
+
+#[test]
+fn resized_qcow2_images_are_clean_and_keep_their_content() {
+    if !qemu_img::present() {
+        return;
+    }
+    let bench = Bench::new(3 << 20, 10, 6);
+    let ours = bench.convert("ours.qcow2", OutputKind::qcow2()).0;
+    let theirs = bench.path("theirs.qcow2");
+    qemu_img::ok(&["convert", "-f", "raw", "-O", "qcow2", text(&bench.raw), text(&theirs)]);
+    resize(&bench.raw, Format::Raw, 900 << 30).unwrap();
+    for path in [ours, theirs] {
+        resize(&path, Format::Qcow2, 900 << 30).unwrap();
+        assert_clean("qcow2", &path);
+        assert_same("raw", &bench.raw, "qcow2", &path);
+        assert!(resize(&path, Format::Qcow2, 1 << 20).is_err());
+    }
+}
+
+#[test]
+fn qemu_sees_the_holes() {
+    if !qemu_img::present() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let raw = directory.path().join("a.raw");
+    raw_disk(&raw, 64 << 20, 0, 0);
+    use std::os::unix::fs::FileExt;
+    std::fs::OpenOptions::new().write(true).open(&raw).unwrap().write_all_at(&[1; 65536], 32 << 20).unwrap();
+    let bench = Bench { raw, directory };
+    let (path, _) = bench.convert("a.qcow2", OutputKind::qcow2());
+    assert!(path.metadata().unwrap().len() < 1 << 20);
+    let map = qemu_img::ok(&["map", "--output=json", "-f", "qcow2", text(&path)]);
+    assert_eq!(map.matches("\"data\": true").count(), 1, "{map}");
+    assert!(map.contains("\"start\": 33554432, \"length\": 65536"), "{map}");
+}
