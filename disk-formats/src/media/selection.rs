@@ -126,7 +126,36 @@ impl SelectionError {
 }
 
 impl MediaTree {
-    /// Builds the tree that Packer's `floppy_files`, `floppy_dirs` and `floppy_content` ask for.
+    /// Builds the tree that Packer's `floppy_files`, `floppy_dirs` and `floppy_content` ask for; relative paths start from
+    /// the working directory of the process. See [`Selection::floppy`].
+    ///
+    /// # Errors
+    ///
+    /// The same as of [`Selection::floppy`].
+    pub fn from_packer_floppy<K: AsRef<str>, V: AsRef<[u8]>>(
+        files: &[impl AsRef<Path>],
+        dirs: &[impl AsRef<Path>],
+        content: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, SelectionError> {
+        Selection::floppy(Path::new(""), files, dirs, content).map(|selection| selection.tree)
+    }
+
+    /// Builds the tree that Packer's `cd_files` and `cd_content` ask for; relative paths start from the working directory of
+    /// the process. See [`Selection::cd`].
+    ///
+    /// # Errors
+    ///
+    /// The same as of [`Selection::cd`].
+    pub fn from_packer_cd<K: AsRef<str>, V: AsRef<[u8]>>(
+        files: &[impl AsRef<Path>],
+        content: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, SelectionError> {
+        Selection::cd(Path::new(""), files, content).map(|selection| selection.tree)
+    }
+}
+
+impl Selection {
+    /// Selects what Packer's `floppy_files`, `floppy_dirs` and `floppy_content` ask for.
     ///
     /// Files of `files` all go into the root, those inside directories too. Directories of `dirs` keep their tree under their
     /// own name; plain files among them go into the root. `content` pairs paths with bytes. Both lists may hold patterns.
@@ -136,12 +165,12 @@ impl MediaTree {
     ///
     /// Fails when a path that is no pattern does not exist, something cannot be read, or two files would have the same
     /// place. The same file named twice is put there once.
-    pub fn from_packer_floppy(
+    pub fn floppy<K: AsRef<str>, V: AsRef<[u8]>>(
         base: &Path,
-        files: &[PathBuf],
-        dirs: &[PathBuf],
-        content: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<Selection, SelectionError> {
+        files: &[impl AsRef<Path>],
+        dirs: &[impl AsRef<Path>],
+        content: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, SelectionError> {
         let mut collector = Collector::new(base, "floppy");
         for path in collector.expand(files)? {
             collector.place(&path, Shape::Flat)?;
@@ -149,10 +178,10 @@ impl MediaTree {
         for path in collector.expand(dirs)? {
             collector.place(&path, Shape::Tree)?;
         }
-        collector.finish(content, Self::add_file)
+        collector.finish(content, MediaTree::add_file)
     }
 
-    /// Builds the tree that Packer's `cd_files` and `cd_content` ask for.
+    /// Selects what Packer's `cd_files` and `cd_content` ask for.
     ///
     /// Files go into the root; directories keep their tree under their own name. An entry of `content` replaces a file of
     /// the same path, and a later file an earlier one. Relative paths start from `base`. Symbolic links are followed.
@@ -160,17 +189,17 @@ impl MediaTree {
     /// # Errors
     ///
     /// Fails when a path that is no pattern does not exist, or something cannot be read.
-    pub fn from_packer_cd(
+    pub fn cd<K: AsRef<str>, V: AsRef<[u8]>>(
         base: &Path,
-        files: &[PathBuf],
-        content: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<Selection, SelectionError> {
+        files: &[impl AsRef<Path>],
+        content: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, SelectionError> {
         let mut collector = Collector::new(base, "CD");
         collector.replace = true;
         for path in collector.expand(files)? {
             collector.place(&path, Shape::Tree)?;
         }
-        collector.finish(content, Self::replace_file)
+        collector.finish(content, MediaTree::replace_file)
     }
 }
 
@@ -198,11 +227,11 @@ impl<'a> Collector<'a> {
         Self { base, medium, replace: false, selection: Selection::default(), visited: 0, walking: Vec::new() }
     }
 
-    fn expand(&mut self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, SelectionError> {
+    fn expand(&mut self, paths: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>, SelectionError> {
         let mut expanded = Vec::new();
-        for path in paths {
+        for path in paths.iter().map(AsRef::as_ref) {
             if !glob::is_pattern(path) {
-                expanded.push(path.clone());
+                expanded.push(path.to_owned());
                 continue;
             }
             let medium = self.medium;
@@ -305,14 +334,19 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn finish(
+    fn finish<K: AsRef<str>, V: AsRef<[u8]>>(
         mut self,
-        content: impl IntoIterator<Item = (String, Vec<u8>)>,
+        content: impl IntoIterator<Item = (K, V)>,
         put: impl Fn(&mut MediaTree, &str, MediaSource) -> Result<(), TreeError>,
     ) -> Result<Selection, SelectionError> {
         for (path, bytes) in content {
-            put(&mut self.selection.tree, &path, MediaSource::Bytes(bytes))
-                .map_err(|source| SelectionError::Content { medium: self.medium, path: path.clone(), source })?;
+            let path = path.as_ref();
+            let source = MediaSource::Bytes(bytes.as_ref().to_vec());
+            put(&mut self.selection.tree, path, source).map_err(|source| SelectionError::Content {
+                medium: self.medium,
+                path: path.to_owned(),
+                source,
+            })?;
         }
         Ok(self.selection)
     }
@@ -353,13 +387,11 @@ mod tests {
         directory
     }
 
-    fn paths(list: &[&str]) -> Vec<PathBuf> {
-        list.iter().map(PathBuf::from).collect()
-    }
+    const NOTHING: [(&str, &str); 0] = [];
 
     fn floppy(base: &Path, files: &[&str], dirs: &[&str], content: &[&str]) -> Result<Selection, SelectionError> {
         let content = content.iter().map(|path| ((*path).to_owned(), path.as_bytes().to_vec()));
-        MediaTree::from_packer_floppy(base, &paths(files), &paths(dirs), content)
+        Selection::floppy(base, files, dirs, content)
     }
 
     #[test]
@@ -387,15 +419,14 @@ mod tests {
     #[test]
     fn cd_files_keep_their_tree_and_content_wins() {
         let fixture = fixture();
-        let content = [("drivers/readme".to_owned(), b"new".to_vec()), ("/meta-data".to_owned(), Vec::new())];
-        let selection =
-            MediaTree::from_packer_cd(fixture.path(), &paths(&["drivers", "?.ps1"]), content.clone()).unwrap();
+        let content = [("drivers/readme", "new"), ("/meta-data", "")];
+        let selection = Selection::cd(fixture.path(), &["drivers", "?.ps1"], content).unwrap();
         assert_eq!(
             selection.tree.file_paths(),
             ["a.ps1", "b.ps1", "drivers/net/w11/net.inf", "drivers/readme", "meta-data"]
         );
         assert_eq!(selection.tree.file_source("drivers/readme"), Some(&MediaSource::Bytes(b"new".to_vec())));
-        let dot = MediaTree::from_packer_cd(fixture.path(), &paths(&["."]), []).unwrap();
+        let dot = Selection::cd(fixture.path(), &["."], NOTHING).unwrap();
         assert_eq!(dot.tree.file_paths().len(), 5);
     }
 
@@ -412,7 +443,7 @@ mod tests {
         assert!(matches!(error, SelectionError::Place { source: TreeError::Duplicate { .. }, .. }));
         assert!(error.hint().unwrap().contains("floppy_dirs"));
         std::os::unix::fs::symlink("..", base.join("drivers/loop")).unwrap();
-        let error = MediaTree::from_packer_cd(base, &paths(&["drivers"]), []).unwrap_err();
+        let error = Selection::cd(base, &["drivers"], NOTHING).unwrap_err();
         assert!(matches!(error, SelectionError::Loop { .. }), "{error}");
     }
 }

@@ -18,6 +18,7 @@ use self::layout::{
     ROOT_FIRST_SECTOR, SECTOR_BYTES, TOTAL_SECTORS,
 };
 use self::plan::{Plan, Target};
+use super::selection::SelectionError;
 use super::source::{CopyError, SourceError};
 use super::time::MediaTime;
 use super::tree::MediaTree;
@@ -34,7 +35,14 @@ pub struct FloppyOptions {
     pub time: MediaTime,
 }
 
-/// Why a floppy image cannot be written.
+impl Default for FloppyOptions {
+    /// Returns Packer's default label and the earliest time that FAT can hold.
+    fn default() -> Self {
+        Self { label: "packer".to_owned(), time: MediaTime::default() }
+    }
+}
+
+/// Why a floppy image cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FloppyError {
     /// The label does not fit into a volume label.
@@ -83,6 +91,9 @@ pub enum FloppyError {
         /// Bytes there are for files and directories.
         capacity: u64,
     },
+    /// The files for the floppy cannot be selected.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// The content of a file cannot be had.
     #[error("cannot put `{path}` on the floppy")]
     Source {
@@ -98,11 +109,12 @@ pub enum FloppyError {
 
 impl FloppyError {
     /// Returns what the user can do about it, where there is something.
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Full { .. } => Some("put large files on a CD with cd_files, or serve them with http_directory"),
             Self::RootFull { .. } => Some("put files into a directory with floppy_dirs, or on a CD with cd_files"),
             Self::Name { .. } | Self::CaseCollision { .. } => Some("a CD (cd_files) can hold such names"),
+            Self::Selection(error) => error.hint(),
             Self::Label { .. } | Self::Source { .. } | Self::Write(_) => None,
         }
     }

@@ -31,6 +31,7 @@ use zerocopy::IntoBytes;
 use self::content::Content;
 use self::descriptors::{VolumeDescriptor, VolumeFacts, terminator};
 use self::hierarchy::{Flavour, Hierarchy};
+use super::selection::SelectionError;
 use super::source::{CopyError, SourceError};
 use super::time::MediaTime;
 use super::tree::MediaTree;
@@ -57,7 +58,14 @@ pub struct IsoOptions {
     pub time: MediaTime,
 }
 
-/// Why a CD image cannot be written.
+impl Default for IsoOptions {
+    /// Returns Packer's default label and the earliest time that FAT can hold.
+    fn default() -> Self {
+        Self { label: "packer".to_owned(), time: MediaTime::default() }
+    }
+}
+
+/// Why a CD image cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum IsoError {
     /// The label does not fit into a volume label.
@@ -80,6 +88,9 @@ pub enum IsoError {
         /// Bytes needed.
         bytes: u64,
     },
+    /// The files for the CD cannot be selected.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// The content of a file cannot be had.
     #[error("cannot put `{path}` on the CD")]
     Source {
@@ -95,9 +106,10 @@ pub enum IsoError {
 
 impl IsoError {
     /// Returns what the user can do about it, where there is something.
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TooManyDirectories { .. } => Some("pack the directories into an archive and put that on the CD"),
+            Self::Selection(error) => error.hint(),
             Self::Label { .. } | Self::TooLarge { .. } | Self::Source { .. } | Self::Write(_) => None,
         }
     }
