@@ -1,45 +1,162 @@
 //! Puts the build engine behind the runner's seam.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use kiln_protocol::HypervisorInfo;
+use kiln_build::{Action, Control, Event};
+use kiln_protocol::{Artifact, Choice, EventBody, HypervisorInfo, JobKind, OnError, Severity};
 
 use crate::runner::{
-    BoxFuture, EventSink, JobControl, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
+    BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
 };
 
 /// The build engine.
 #[derive(Debug)]
 pub struct Engine;
 
-/// Reaches into a job of a program without an engine.
-struct Nothing;
+/// Reaches into a running job.
+struct Reach(Control);
 
 impl JobRunner for Engine {
-    fn start(&self, _request: JobRequest, _sink: EventSink) -> StartedJob {
-        let error = Some("this kilnd was built without a build engine".to_owned());
-        let outcome = JobOutcome { exit_code: 1, cancelled: false, error };
-        StartedJob { control: std::sync::Arc::new(Nothing), outcome: Box::pin(std::future::ready(outcome)) }
+    fn start(&self, request: JobRequest, sink: EventSink) -> StartedJob {
+        let control = Control::default();
+        let reach = Arc::new(Reach(control.clone()));
+        let sink: kiln_build::EventSink = Arc::new(move |event| {
+            if let Some(event) = on_the_wire(event) {
+                sink(event);
+            }
+        });
+        let outcome = async move {
+            let outcome = kiln_build::run_job(request_of(request), sink, control).await;
+            JobOutcome { exit_code: outcome.exit_code, cancelled: outcome.cancelled, error: None }
+        };
+        StartedJob { control: reach, outcome: Box::pin(outcome) }
     }
 
-    fn sweep(&self, _job_directory: &Path) -> io::Result<SweepReport> {
-        Ok(SweepReport::default())
+    fn sweep(&self, job_directory: &Path) -> io::Result<SweepReport> {
+        let sweep = kiln_build::sweep(job_directory)?;
+        Ok(SweepReport { removed: sweep.removed, failed: sweep.failed })
     }
 
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>> {
-        Box::pin(std::future::ready(Vec::new()))
+        Box::pin(async {
+            let environment: BTreeMap<String, String> = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect();
+            let found = kiln_build::hypervisors(&cache_directory(&environment)).await;
+            let info = |found: kiln_build::HypervisorSummary| HypervisorInfo {
+                name: found.name,
+                available: found.available,
+                version: found.version,
+                reason: found.reason,
+            };
+            found.into_iter().map(info).collect()
+        })
     }
 }
 
-impl JobControl for Nothing {
-    fn cancel(&self) {}
-
-    fn screen<'a>(&'a self, _build: Option<&'a str>) -> BoxFuture<'a, Result<Vec<u8>, Refused>> {
-        Box::pin(std::future::ready(Err(Refused { reason: "no guest runs".to_owned() })))
+impl JobControl for Reach {
+    fn cancel(&self) {
+        self.0.cancel();
     }
 
-    fn answer(&self, _prompt: &str, _answer: &str) -> Result<(), Refused> {
-        Err(Refused { reason: "nothing was asked".to_owned() })
+    fn screen<'a>(&'a self, build: Option<&'a str>) -> BoxFuture<'a, Result<Vec<u8>, Refused>> {
+        Box::pin(async move { self.0.screen(build).await.map_err(|error| Refused { reason: error.to_string() }) })
     }
+
+    fn answer(&self, prompt: &str, answer: &str) -> Result<(), Refused> {
+        let id = prompt.parse().map_err(|_| Refused { reason: format!("there is no question {prompt:?}") })?;
+        self.0.answer(id, answer).map_err(|error| Refused { reason: error.to_string() })
+    }
+}
+
+fn request_of(request: JobRequest) -> kiln_build::JobRequest {
+    let submission = request.submission;
+    let options = submission.options;
+    let action = match (submission.kind, options.syntax_only) {
+        (JobKind::Build, _) => Action::Build,
+        (JobKind::Validate, true) => Action::ValidateSyntax,
+        (JobKind::Validate, false) => Action::Validate,
+    };
+    kiln_build::JobRequest {
+        action,
+        template: submission.template.into(),
+        cwd: submission.working_directory.into(),
+        cache_dir: cache_directory(&submission.environment),
+        environment: submission.environment,
+        vars: options.variables.into_iter().map(|set| format!("{}={}", set.name, set.value)).collect(),
+        var_files: options.variable_files.into_iter().map(Into::into).collect(),
+        only: options.only,
+        except: options.except,
+        force: options.force,
+        debug: options.debug,
+        on_error: match options.on_error {
+            OnError::Cleanup => kiln_build::OnError::Cleanup,
+            OnError::Abort => kiln_build::OnError::Abort,
+            OnError::Ask => kiln_build::OnError::Ask,
+            OnError::RunCleanupProvisioner => kiln_build::OnError::RunCleanupProvisioner,
+        },
+        parallel_builds: usize::try_from(options.parallel_builds).unwrap_or(usize::MAX),
+        warn_on_undeclared_var: options.warn_on_undeclared_variables,
+        job_dir: request.job_directory,
+        runtime_dir: request.runtime_directory,
+    }
+}
+
+/// Where downloads are kept: as Packer's variable says, else below the caller's cache directory.
+fn cache_directory(environment: &BTreeMap<String, String>) -> PathBuf {
+    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("PACKER_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("kiln")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/kiln")))
+        .unwrap_or_else(|| std::env::temp_dir().join("kiln-cache"))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn on_the_wire(event: Event) -> Option<JobEvent> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let (build, body) = match event {
+        Event::Diagnostics { text, json, has_errors } => {
+            let severity = if has_errors { Severity::Error } else { Severity::Warning };
+            let diagnostics = match json {
+                serde_json::Value::Array(list) => list,
+                _ => Vec::new(),
+            };
+            (None, EventBody::Diagnostics { severity, text, diagnostics })
+        }
+        Event::BuildPlanned { build, position } => (Some(build), EventBody::BuildPlanned { position }),
+        Event::Say { build, text } => (build, EventBody::Say { text, target: None }),
+        Event::Message { build, text } => (build, EventBody::Message { text, target: None }),
+        Event::Error { build, text } => (build, EventBody::Error { text, target: None }),
+        Event::StepStarted { build, step } => (Some(build), EventBody::StepStarted { step }),
+        Event::StepFinished { build, step, elapsed, error } => {
+            (Some(build), EventBody::StepFinished { step, elapsed_us: micros(elapsed), error })
+        }
+        Event::Progress { build, what, done, total } => (Some(build), EventBody::Progress { what, done, total }),
+        Event::ScreenSaved { build, path: file } => (Some(build), EventBody::ScreenSaved { path: path(file) }),
+        Event::Prompt { build, id, text, choices } => {
+            let default = choices.first().cloned();
+            let choices = choices.into_iter().map(|key| Choice { label: key.clone(), key }).collect();
+            (Some(build), EventBody::Prompt { prompt: id.to_string(), text, choices, default })
+        }
+        Event::PromptClosed { build, id, answer } => {
+            (Some(build), EventBody::PromptAnswered { prompt: id.to_string(), answer })
+        }
+        Event::Artifact { build, builder_id, id, text, files } => {
+            let files = files.into_iter().map(path).collect();
+            (Some(build), EventBody::Artifact(Artifact { builder_id, id, text: Some(text), files }))
+        }
+        Event::BuildFinished { build, elapsed, error, cancelled } => {
+            (Some(build), EventBody::BuildFinished { elapsed_us: micros(elapsed), error, cancelled })
+        }
+        // An event that a newer engine has and this daemon does not know.
+        _ => return None,
+    };
+    Some(JobEvent { build, body })
 }

@@ -36,6 +36,38 @@ impl Connector for SshConnector {
     }
 }
 
+/// What is known of one hypervisor on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HypervisorSummary {
+    /// Name, such as `qemu`.
+    pub name: String,
+    /// Whether machines can be started.
+    pub available: bool,
+    /// Its version.
+    pub version: Option<String>,
+    /// Why it cannot be used, or how its accelerators fare.
+    pub reason: Option<String>,
+}
+
+/// Looks at every hypervisor there is. Probe results are kept in `cache_dir`; the first time takes some seconds.
+pub async fn hypervisors(cache_dir: &Path) -> Vec<HypervisorSummary> {
+    let backends = Backends::real(cache_dir);
+    let mut found = Vec::new();
+    for hypervisor in [&backends.qemu] {
+        let probed = hypervisor.probe().await;
+        let available = probed.is_available();
+        let accelerators = probed.accelerators.iter().map(|accelerator| {
+            let state = if accelerator.usable { "works" } else { "does not work" };
+            format!("{} {state}: {}", accelerator.name, accelerator.reason)
+        });
+        let accelerators: Vec<String> = accelerators.collect();
+        let reason = probed.reason.or_else(|| (!accelerators.is_empty()).then(|| accelerators.join("; ")));
+        let name = hypervisor.name().to_owned();
+        found.push(HypervisorSummary { name, available, version: probed.version, reason });
+    }
+    found
+}
+
 /// What a job runs on.
 #[derive(Clone)]
 pub struct Backends {

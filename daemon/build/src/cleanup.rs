@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn gives_up_on_a_clean_up_that_hangs() {
         let mut stack = CleanupStack::default();
-        stack.push("step", "stop the moon", || std::future::pending());
+        stack.push("step", "stop the moon", std::future::pending);
         let entry = stack.entries.pop().unwrap();
         let failure = run(entry, Duration::from_millis(10)).await.unwrap_err();
         assert_eq!(failure, CleanupFailure { what: "stop the moon".into(), error: "gave up after 0.01 s".into() });

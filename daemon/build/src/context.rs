@@ -148,14 +148,13 @@ impl BuildContext {
             Ok(_) if fault.is_some() => Err(BuildError::new(step, StepError::new("a failure injected by a test"))),
             other => other,
         };
-        let failed = result.is_err();
         self.emit(Event::StepFinished {
             build: self.build.to_string(),
             step: step.to_owned(),
             elapsed: started.elapsed(),
-            failed,
+            error: result.as_ref().err().map(|error| self.redactor.redact(&error.to_string())),
         });
-        if !failed && self.settings.debug {
+        if result.is_ok() && self.settings.debug {
             self.pause(&format!("Pausing after run of step '{step}'. Press enter to continue.")).await;
         }
         result

@@ -20,6 +20,8 @@ pub enum Event {
     BuildPlanned {
         /// Its full name, such as `qemu.web`.
         build: String,
+        /// Its place in the template, from 0.
+        position: u32,
     },
     /// A line for people. `build` is `None` when it belongs to the whole job.
     Say {
@@ -57,8 +59,8 @@ pub enum Event {
         step: String,
         /// Wall time it took.
         elapsed: Duration,
-        /// True when it failed or was cancelled.
-        failed: bool,
+        /// Why it failed, if it did.
+        error: Option<String>,
     },
     /// How far something long has come.
     Progress {

@@ -233,8 +233,8 @@ async fn run_builds(
     if request.debug {
         say(&sink, "Debug mode enabled. Builds will not be parallelized.");
     }
-    for build in &planned {
-        sink(Event::BuildPlanned { build: build.build.name.clone() });
+    for (position, build) in (0..).zip(&planned) {
+        sink(Event::BuildPlanned { build: build.build.name.clone(), position });
     }
     let at_once = match request.parallel_builds {
         _ if request.debug => 1,

@@ -40,7 +40,7 @@ mod run;
 mod sources;
 mod steps;
 
-pub use backends::{Backends, Connector};
+pub use backends::{Backends, Connector, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;
 pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_disk_formats::package::MachineDescription;
-use kiln_template::{EvaluatedBuild, Provisioner};
+use kiln_template::EvaluatedBuild;
 
 use crate::artifact::Artifact;
 use crate::backends::Backends;
@@ -50,7 +50,7 @@ pub(crate) async fn run_build(
     }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
-        Err(error) => return Err(give_up(error, planned, context).await),
+        Err(error) => return Err(give_up(error, context).await),
     };
     context.clean_up().await;
     let process = PostProcessContext {
@@ -115,7 +115,7 @@ pub(crate) fn base_data(planned: &PlannedBuild, context: &BuildContext) -> Gener
 }
 
 /// Does what `-on-error` says, and turns the error into the build's last word.
-async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildContext) -> BuildFailure {
+async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
     let failure = BuildFailure { text: error.to_string(), cancelled: error.is_cancelled() };
     if failure.cancelled {
         // Who cancels wants the machine's resources back, whatever -on-error says about failures.
@@ -126,7 +126,7 @@ async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildConte
     if let Some(hint) = error.hint() {
         context.error(format!("hint: {hint}"));
     }
-    match decide(&error, planned.build.cleanup_provisioner.as_ref(), context).await {
+    match decide(&error, context).await {
         OnError::Abort | OnError::RunCleanupProvisioner => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
             context.abandon();
@@ -136,7 +136,7 @@ async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildConte
     failure
 }
 
-async fn decide(error: &BuildError, _cleanup: Option<&Provisioner>, context: &BuildContext) -> OnError {
+async fn decide(error: &BuildError, context: &BuildContext) -> OnError {
     match context.settings.on_error {
         OnError::Ask => {
             context.error(format!("Step {:?} failed", error.step));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use kiln_communicators::Communicator;
 use kiln_template::{Options, Provisioner};
 
-use crate::context::{BuildContext, GeneratedData};
+use crate::context::{BuildContext, GeneratedData, OnError};
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::go_duration::GoDuration;
@@ -35,6 +35,9 @@ pub(crate) async fn run_all(
 ) -> Result<(), StepError> {
     for provisioner in provisioners {
         if let Err(error) = run_wrapped(context, provisioner).await {
+            if context.build.settings.on_error == OnError::Abort {
+                return Err(error);
+            }
             context.build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
             if let Some(cleanup) = cleanup
                 && let Err(error) = run_wrapped(context, cleanup).await

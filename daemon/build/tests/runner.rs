@@ -1,0 +1,437 @@
+//! Whole builds on a fake hypervisor and a fake guest, since what is under test is the runner: the order of steps, and that
+//! a failure or a cancel at any of them leaves nothing. Real guests are in the end-to-end tests.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kiln_build::{
+    Action, Backends, Connector, Control, Event, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep,
+};
+use kiln_communicators::fake::{Answer, FakeCommunicator};
+use kiln_communicators::ssh::{ConnectError, ConnectObserver, SshConfig};
+use kiln_communicators::{BoxFuture, Communicator};
+use kiln_hypervisors::ExitReport;
+use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+
+/// The steps of a qemu build, in order, as the template below makes them run.
+const STEPS: [&str; 15] = [
+    "fetch",
+    "output",
+    "work",
+    "media",
+    "media",
+    "disk",
+    "firmware",
+    "serve",
+    "key",
+    "start",
+    "boot",
+    "connect",
+    "provision",
+    "shut-down",
+    "export",
+];
+
+struct World {
+    directory: tempfile::TempDir,
+    hypervisor: FakeHypervisor,
+    guest: FakeCommunicator,
+    events: Arc<Mutex<Vec<Event>>>,
+    control: Control,
+    fault: Option<Fault>,
+    on_error: OnError,
+    force: bool,
+}
+
+struct FakeConnector(FakeCommunicator);
+
+impl Connector for FakeConnector {
+    fn connect<'a>(
+        &'a self,
+        _config: &'a SshConfig,
+        _observer: Arc<dyn ConnectObserver>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
+        Box::pin(async { Ok(Arc::new(self.0.clone()) as Arc<dyn Communicator>) })
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["job", "run", "http"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        std::fs::write(directory.path().join("installer.iso"), vec![7; 100_000]).unwrap();
+        std::fs::write(directory.path().join("seed"), "seed").unwrap();
+        let hypervisor = FakeHypervisor::new(FakeScript {
+            // The guest writes to its disk as soon as it runs.
+            on_resume: Some(Arc::new(|spec| assert!(spec.disks[0].path.exists()))),
+            ..FakeScript::default()
+        });
+        Self {
+            directory,
+            hypervisor,
+            guest: FakeCommunicator::new(),
+            events: Arc::default(),
+            control: Control::unattended(),
+            fault: None,
+            on_error: OnError::Cleanup,
+            force: false,
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn template(&self, extra: &str, rest: &str) -> String {
+        let root = self.directory.path().display();
+        format!(
+            r#"
+source "qemu" "web" {{
+  iso_url          = "{root}/installer.iso"
+  iso_checksum     = "none"
+  headless         = true
+  disk_size        = "1M"
+  boot_wait        = "-1s"
+  boot_command     = ["run {{{{ .HTTPIP }}}}:{{{{ .HTTPPort }}}} {{{{ .Name }}}}<enter>"]
+  http_directory   = "{root}/http"
+  floppy_files     = ["{root}/seed"]
+  cd_files         = ["{root}/seed"]
+  ssh_username     = "root"
+  ssh_password     = "a-long-password"
+  temporary_key_pair_type = "ed25519"
+  shutdown_command = "poweroff"
+  shutdown_timeout = "5s"
+  output_directory = "{root}/out"
+  vm_name          = "web"
+  {extra}
+}}
+
+build {{
+  sources = ["source.qemu.web"]
+  {rest}
+}}
+"#
+        )
+    }
+
+    async fn run(&self, template: &str) -> JobOutcome {
+        self.run_action(template, Action::Build).await
+    }
+
+    async fn run_action(&self, template: &str, action: Action) -> JobOutcome {
+        let path = self.path("web.pkr.hcl");
+        std::fs::write(&path, template).unwrap();
+        let request = JobRequest {
+            action,
+            template: path,
+            cwd: self.directory.path().to_owned(),
+            environment: BTreeMap::new(),
+            vars: Vec::new(),
+            var_files: Vec::new(),
+            only: Vec::new(),
+            except: Vec::new(),
+            force: self.force,
+            debug: false,
+            on_error: self.on_error,
+            parallel_builds: 0,
+            warn_on_undeclared_var: false,
+            job_dir: self.path("job"),
+            runtime_dir: self.path("run"),
+            cache_dir: self.path("cache"),
+        };
+        let backends = Backends {
+            qemu: Arc::new(self.hypervisor.clone()),
+            connector: Arc::new(FakeConnector(self.guest.clone())),
+            fault: self.fault.clone(),
+        };
+        let events = self.events.clone();
+        let sink = Arc::new(move |event| events.lock().unwrap().push(event));
+        // `poweroff` in the guest ends its machine.
+        let (hypervisor, guest) = (self.hypervisor.clone(), self.guest.clone());
+        let power = tokio::spawn(async move {
+            loop {
+                if guest.commands().iter().any(|command| command == "poweroff") {
+                    hypervisor.end_guests(&ExitReport::GuestShutdown);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let job = run_job_with(request, sink, self.control.clone(), backends);
+        let outcome = tokio::time::timeout(Duration::from_secs(60), job).await.expect("the job ends");
+        power.abort();
+        outcome
+    }
+
+    fn steps(&self) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        let started = events.iter().filter_map(|event| match event {
+            Event::StepStarted { step, .. } => Some(step.clone()),
+            _ => None,
+        });
+        started.collect()
+    }
+
+    fn text(&self) -> String {
+        let events = self.events.lock().unwrap();
+        let lines = events.iter().filter_map(|event| match event {
+            Event::Say { text, .. } | Event::Message { text, .. } | Event::Error { text, .. } => Some(text.clone()),
+            Event::Diagnostics { text, .. } => Some(text.clone()),
+            _ => None,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn error(&self) -> Option<String> {
+        let events = self.events.lock().unwrap();
+        events.iter().find_map(|event| match event {
+            Event::BuildFinished { error, .. } => error.clone(),
+            _ => None,
+        })
+    }
+
+    fn files(&self, directory: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(directory)) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Nothing is left of a build that did not succeed.
+    fn assert_nothing_left(&self, what: &str) {
+        assert_eq!(self.hypervisor.running(), 0, "{what}: a machine runs");
+        assert!(!self.path("out").exists(), "{what}: the output directory is there: {:?}", self.files("out"));
+        assert_eq!(self.files("run"), Vec::<String>::new(), "{what}: sockets are left");
+        assert_eq!(self.files("job"), ["resources.ndjson"], "{what}: work files are left");
+        let swept = sweep(&self.path("job")).unwrap();
+        assert_eq!(swept, kiln_build::Sweep::default(), "{what}: the ledger holds something");
+        for port in http_ports(&self.text()) {
+            assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{what}: port {port} is open");
+        }
+    }
+}
+
+fn http_ports(text: &str) -> Vec<u16> {
+    text.lines().filter_map(|line| line.strip_prefix("Starting HTTP server on port ")?.parse().ok()).collect()
+}
+
+const PROVISION: &str = r#"
+  provisioner "shell" {
+    inline = ["echo hello"]
+  }
+  post-processor "export" {
+    formats = ["vmdk", "ova"]
+  }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_build_runs_its_steps_in_order_and_leaves_only_its_output() {
+    let world = World::new();
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{}", world.text());
+    let steps = world.steps();
+    assert_eq!(steps[..STEPS.len()], STEPS);
+    assert_eq!(steps[STEPS.len()..], ["keep", "post-process"]);
+    assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"]);
+    assert_eq!(world.files("run"), Vec::<String>::new());
+    assert_eq!(world.hypervisor.running(), 0);
+    let spec = &world.hypervisor.specs()[0];
+    assert_eq!((spec.cdroms.len(), spec.floppy.is_some()), (2, true));
+    assert!(!world.hypervisor.typed().is_empty());
+    assert!(world.guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME='web'")));
+    assert!(!world.text().contains("a-long-password"));
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_at_any_step_leaves_nothing() {
+    for step in STEPS {
+        let mut world = World::new();
+        world.fault = Some(Fault { step, cancel: false });
+        let outcome = world.run(&world.template("", PROVISION)).await;
+        assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false }, "{step}");
+        assert_eq!(world.error().as_deref(), Some("a failure injected by a test"), "{step}");
+        assert_eq!(world.steps().last().map(String::as_str), Some(step));
+        world.assert_nothing_left(step);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_at_any_step_leaves_nothing() {
+    for step in STEPS {
+        let mut world = World::new();
+        world.fault = Some(Fault { step, cancel: true });
+        let outcome = world.run(&world.template("", PROVISION)).await;
+        assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: true }, "{step}");
+        assert_eq!(world.error().as_deref(), Some("Build was cancelled."), "{step}");
+        world.assert_nothing_left(step);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_while_a_provisioner_hangs_is_felt_at_once() {
+    let world = World::new();
+    world.guest.on_command("script_", Answer::Hang);
+    let control = world.control.clone();
+    let guest = world.guest.clone();
+    tokio::spawn(async move {
+        while !guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        control.cancel();
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert!(outcome.cancelled, "{}", world.text());
+    world.assert_nothing_left("hanging provisioner");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_script_is_retried_and_then_cleaned_up_after() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(3)).on_command("PACKER_BUILD_NAME", Answer::code(3));
+    let rest = r#"
+      provisioner "shell" {
+        inline      = ["false"]
+        max_retries = 1
+      }
+      error-cleanup-provisioner "shell" {
+        inline = ["echo rescue"]
+      }
+    "#;
+    let outcome = world.run(&world.template("", rest)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let text = world.text();
+    let error = "Script exited with non-zero exit status: 3.Allowed exit codes are: [0]";
+    assert!(text.contains(&format!("Provisioner failed with {error:?}, retrying with 1 trie(s) left")), "{text}");
+    assert!(text.contains("retry limit reached."), "{text}");
+    assert!(text.contains("Running the cleanup provisioner, if present..."), "{text}");
+    assert_eq!(world.error().as_deref(), Some(error));
+    let runs = world.guest.commands().iter().filter(|command| command.contains("PACKER_BUILD_NAME")).count();
+    assert_eq!(runs, 3, "twice, and the cleanup provisioner");
+    world.assert_nothing_left("failing script");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_dies_ends_the_build_with_the_reason() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
+    let (hypervisor, guest) = (world.hypervisor.clone(), world.guest.clone());
+    tokio::spawn(async move {
+        while !guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let stderr_tail = "qemu: uncorrectable memory error".to_owned();
+        hypervisor.end_guests(&ExitReport::Crashed { status: "signal 11".to_owned(), stderr_tail });
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("uncorrectable memory error"), "{error}");
+    world.assert_nothing_left("dead guest");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abort_keeps_the_files_and_says_so() {
+    let mut world = World::new();
+    world.on_error = OnError::Abort;
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.path("out").exists());
+    assert!(world.text().contains("Step \"provision\" failed, aborting..."), "{}", world.text());
+    assert!(world.text().contains("aborted: skipping cleanup of step \"start\""), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_output_directory_is_refused_before_anything_starts_and_replaced_with_force() {
+    let mut world = World::new();
+    std::fs::create_dir(world.path("out")).unwrap();
+    std::fs::write(world.path("out/precious"), "x").unwrap();
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.text().contains("already exists"), "{}", world.text());
+    assert_eq!((world.steps(), world.files("out")), (Vec::new(), vec!["precious".to_owned()]));
+    world.force = true;
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leftover_of_an_interrupted_build_is_replaced_without_force() {
+    let world = World::new();
+    std::fs::create_dir(world.path("out")).unwrap();
+    std::fs::write(world.path("out/.kiln-incomplete"), "").unwrap();
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_error_of_a_template_is_told_and_nothing_is_started() {
+    let world = World::new();
+    let template = world.template("disk_size = \"1Q\"\n  memory = 100000000\n  bootcommand = []", PROVISION);
+    let template = template.replacen("  disk_size        = \"1M\"\n", "", 1).replace("iso_checksum     = \"none\"", "");
+    let outcome = world.run(&template).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert_eq!(world.steps(), Vec::<String>::new());
+    let text = world.text();
+    assert!(text.contains("bootcommand"), "{text}");
+    let world = World::new();
+    let template = template.replace("bootcommand = []", "");
+    let outcome = world.run_action(&template, Action::Validate).await;
+    assert_eq!(outcome.exit_code, 1);
+    let text = world.text();
+    for part in ["disk size", "memory", "iso_checksum", "web.pkr.hcl line"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_image_is_told_and_leaves_nothing() {
+    let world = World::new();
+    std::fs::remove_file(world.path("installer.iso")).unwrap();
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("installer.iso"), "{error}");
+    world.assert_nothing_left("missing image");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_builder_feeds_manifest_and_checksum() {
+    let world = World::new();
+    let root = world.directory.path().display();
+    let template = format!(
+        r#"
+source "file" "note" {{
+  content = "abc"
+  target  = "{root}/files/note.txt"
+}}
+build {{
+  sources = ["file.note"]
+  post-processor "checksum" {{
+    checksum_types = ["md5", "sha256"]
+    output         = "{root}/files/{{{{.BuildName}}}}.{{{{.ChecksumType}}}}"
+  }}
+  post-processor "manifest" {{
+    output     = "{root}/files/manifest.json"
+    strip_path = true
+  }}
+}}
+"#
+    );
+    let outcome = world.run(&template).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert_eq!(world.files("files"), ["manifest.json", "note.md5", "note.sha256", "note.txt"]);
+    let sum = std::fs::read_to_string(world.path("files/note.md5")).unwrap();
+    assert_eq!(sum, "900150983cd24fb0d6963f7d28e17f72\tnote.txt\n");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(world.path("files/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["builds"][0]["name"], "note");
+    assert_eq!(manifest["builds"][0]["files"][0]["name"], "note.txt");
+}

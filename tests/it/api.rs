@@ -1,0 +1,80 @@
+//! The API as curl sees it: self-description, hostile requests, other users.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use kiln_tests::{Home, root, tool};
+
+fn status(home: &Home, arguments: &[&str]) -> String {
+    let mut all = arguments.to_vec();
+    all.extend(["-o", "/dev/null", "-w", "%{http_code}"]);
+    String::from_utf8_lossy(&home.curl(&all).stdout).into_owned()
+}
+
+#[test]
+fn the_daemon_describes_itself_and_survives_hostile_requests() {
+    if !tool("curl") {
+        return;
+    }
+    let home = Home::new();
+    home.kiln(["jobs"]).expect(0);
+    let info = home.get("/v1/info").expect("info is JSON");
+    assert!(info["hypervisors"].as_array().is_some_and(|list| !list.is_empty()), "{info}");
+    let document = home.get("/v1/openapi.json").expect("the document is JSON");
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    for path in [
+        "/v1/info",
+        "/v1/jobs",
+        "/v1/jobs/{id}",
+        "/v1/jobs/{id}/events",
+        "/v1/jobs/{id}/cancel",
+        "/v1/jobs/{id}/screen",
+    ] {
+        assert!(document["paths"].get(path).is_some(), "{path} is not in the document");
+    }
+    let json = ["-H", "Content-Type: application/json"];
+    assert_eq!(status(&home, &["/v1/jobs", json[0], json[1], "-d", "{not json"]), "400");
+    home.write("big", &"x".repeat(2 << 20));
+    let big = format!("@{}", home.work("big").display());
+    assert_eq!(status(&home, &["/v1/jobs", json[0], json[1], "--data-binary", &big]), "413");
+    assert_eq!(status(&home, &["/v1/jobs/none-such"]), "404");
+    assert_eq!(status(&home, &["/v1/nowhere"]), "404");
+    let problem = home.curl(&["/v1/jobs/none-such", "-i"]);
+    assert!(String::from_utf8_lossy(&problem.stdout).contains("application/problem+json"));
+    assert_eq!(status(&home, &["/v1/info"]), "200", "the daemon goes on");
+}
+
+/// Needs root, to become somebody else.
+#[test]
+fn another_user_is_refused() {
+    if !tool("curl") || !root() {
+        return;
+    }
+    let home = Home::new();
+    home.kiln(["jobs"]).expect(0);
+    // The socket's own mode would stop them already: this is about what the daemon does when it does not.
+    for path in ["", "run", "run/kiln", "run/kiln/kiln.sock"] {
+        let path = home.path().join(path);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let output = Command::new("curl")
+        .args(["-sS", "-i", "--max-time", "10", "--unix-socket"])
+        .arg(home.socket())
+        .arg("http://kiln/v1/jobs")
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("HTTP/1.1 403"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(status(&home, &["/v1/info"]), "200", "the daemon goes on");
+}
+
+#[test]
+fn version_needs_no_daemon_and_no_time() {
+    let home = Home::new();
+    let fastest = (0..5).map(|_| home.kiln(["version"]).expect(0).elapsed).min().unwrap();
+    assert!(!home.socket().exists(), "no daemon was started");
+    // 10 ms is the promise of a release build on a quiet machine; this one may be neither.
+    assert!(fastest.as_millis() < 50, "{fastest:?}");
+}

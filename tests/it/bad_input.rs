@@ -1,0 +1,77 @@
+//! What users get wrong, told before anything is started: the place, the reason, a hint, exit code 1, nothing left.
+
+use kiln_tests::{Home, Ran};
+
+fn build(home: &Home, template: &str) -> Ran {
+    home.write("bad.pkr.hcl", template);
+    let ran = home.kiln(["build", "-color=false", "bad.pkr.hcl"]).expect(1);
+    assert!(!home.work("out").exists() && home.leftovers().is_empty());
+    ran
+}
+
+fn template(source: &str) -> String {
+    format!(
+        "source \"qemu\" \"x\" {{\n  headless = true\n  ssh_username = \"root\"\n  ssh_password = \"password\"\n  \
+         shutdown_command = \"poweroff\"\n  output_directory = \"out\"\n{source}\n}}\nbuild {{\n  sources = [\"qemu.x\"]\n}}\n"
+    )
+}
+
+#[test]
+fn all_errors_are_listed_with_their_places() {
+    let home = Home::new();
+    let ran = build(
+        &home,
+        &template(
+            "  iso_url = var.missing\n  iso_checksum = \"none\"\n  memroy = 512\n  disk_size = [1, 2]\n  cpus = \"many\"",
+        ),
+    );
+    for part in ["line 7", "line 9", "line 10", "line 11", "memory", "bad.pkr.hcl", "^"] {
+        assert!(ran.stdout.contains(part), "{part:?} is not in\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("Retrieving ISO"));
+}
+
+#[test]
+fn a_missing_image_a_wrong_checksum_an_unreachable_url() {
+    let home = Home::new();
+    let ran = build(&home, &template("  iso_url = \"no-such.iso\"\n  iso_checksum = \"none\""));
+    assert!(ran.stdout.contains("no-such.iso"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("hint: "), "{}", ran.stdout);
+    home.write("some.iso", "not an image");
+    let ran =
+        build(&home, &template(&format!("  iso_url = \"some.iso\"\n  iso_checksum = \"sha256:{}\"", "0".repeat(64))));
+    assert!(ran.stdout.contains("some.iso") && ran.stdout.contains(&"0".repeat(64)), "{}", ran.stdout);
+    // Port 9 (discard) of this machine: nothing listens there.
+    let ran = build(&home, &template("  iso_url = \"http://127.0.0.1:9/x.iso\"\n  iso_checksum = \"none\""));
+    assert!(ran.stdout.contains("127.0.0.1:9") && ran.stdout.contains("hint: "), "{}", ran.stdout);
+}
+
+#[test]
+fn a_used_output_directory_and_an_absent_qemu() {
+    let home = Home::new();
+    home.write("some.iso", "not an image");
+    home.write("used/file", "precious");
+    let text = template("  iso_url = \"some.iso\"\n  iso_checksum = \"none\"");
+    let ran = build(&home, &text.replace("\"out\"", "\"used\""));
+    assert!(ran.stdout.contains("already exists") && ran.stdout.contains("-force"), "{}", ran.stdout);
+    assert!(home.work("used/file").exists());
+    let ran = build(
+        &home,
+        &template(
+            "  iso_url = \"some.iso\"\n  iso_checksum = \"none\"\n  accelerator = \"tcg\"\n  qemu_binary = \"qemu-system-none\"",
+        ),
+    );
+    assert!(ran.stdout.contains("qemu-system-none") && ran.stdout.contains("hint: "), "{}", ran.stdout);
+}
+
+#[test]
+fn usage_errors_have_packers_exit_codes() {
+    let home = Home::new();
+    assert_eq!(home.kiln::<&str>([]).code(), 127);
+    assert_eq!(home.kiln(["frobnicate"]).code(), 127);
+    assert_eq!(home.kiln(["build", "-no-such-flag", "x"]).code(), 1);
+    assert_eq!(home.kiln(["build"]).code(), 1);
+    assert_eq!(home.kiln(["build", "--help"]).code(), 0);
+    let ran = home.kiln(["build", "no-such-template.pkr.hcl"]).expect(1);
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains("no-such-template.pkr.hcl"));
+}

@@ -1,0 +1,96 @@
+//! Rules about the source tree itself: who may depend on whom, and what each file opens with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Every crate with the crates of ours that it may depend on (not for its tests).
+const MAY_DEPEND_ON: [(&str, &[&str]); 9] = [
+    ("kiln-protocol", &[]),
+    ("kiln-template", &[]),
+    ("kiln-communicators", &[]),
+    ("kiln-disk-formats", &[]),
+    ("kiln-hypervisors", &["kiln-disk-formats"]),
+    ("kiln-build", &["kiln-template", "kiln-communicators", "kiln-hypervisors", "kiln-disk-formats"]),
+    ("kiln-daemon", &["kiln-build", "kiln-template", "kiln-protocol"]),
+    ("kiln-client", &["kiln-protocol", "kiln-template"]),
+    (
+        "kiln-tests",
+        &[
+            "kiln-client",
+            "kiln-daemon",
+            "kiln-build",
+            "kiln-communicators",
+            "kiln-disk-formats",
+            "kiln-hypervisors",
+            "kiln-protocol",
+            "kiln-template",
+        ],
+    ),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+#[test]
+fn crates_depend_in_one_direction_only() {
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .exec()
+        .unwrap();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        MAY_DEPEND_ON.iter().map(|(name, others)| (*name, others.iter().copied().collect())).collect();
+    let ours: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    assert_eq!(ours, allowed.keys().map(|&name| name.to_owned()).collect(), "every crate has its line above");
+    for package in &metadata.packages {
+        for dependency in &package.dependencies {
+            let normal = dependency.kind == cargo_metadata::DependencyKind::Normal;
+            if normal && ours.contains(&dependency.name) {
+                assert!(
+                    allowed[package.name.as_str()].contains(dependency.name.as_str()),
+                    "{} must not depend on {}",
+                    package.name,
+                    dependency.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_owns() {
+    let mut files = Vec::new();
+    for folder in ["client", "daemon", "disk-formats", "hypervisors", "tests"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    assert!(files.len() > 100);
+    let silent: Vec<_> = files
+        .iter()
+        .filter(|file| !std::fs::read_to_string(file).unwrap().lines().next().unwrap_or("").starts_with("//!"))
+        .collect();
+    assert!(silent.is_empty(), "these do not open with //!: {silent:#?}");
+}
+
+#[test]
+fn no_end_to_end_test_is_forgotten() {
+    let main = std::fs::read_to_string(root().join("tests/it/main.rs")).unwrap();
+    for entry in std::fs::read_dir(root().join("tests/it")).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(name == "main" || main.contains(&format!("mod {name};")), "tests/it/main.rs lacks `mod {name};`");
+    }
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                rust_files(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}

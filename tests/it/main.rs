@@ -1,0 +1,11 @@
+//! All end-to-end tests, in one binary. `layers` fails when a file here is forgotten.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api;
+mod bad_input;
+mod build;
+mod cancel;
+mod guests;
+mod layers;
+mod unreachable;

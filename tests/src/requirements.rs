@@ -1,0 +1,61 @@
+//! What a test needs from the machine. A test that cannot have it says so; under `KILN_TEST_REQUIRE=all` it fails.
+
+use std::path::{Path, PathBuf};
+
+/// Tells whether `name` can be run; when not, says that the test is ignored, or fails where tools are required.
+pub fn tool(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join(name).is_file());
+    if !found {
+        missing(&format!("the program {name}"));
+    }
+    found
+}
+
+/// The path of one of this workspace's programs: beside the test binary, where `cargo build` puts it, or
+/// `KILN_BIN_DIR`.
+///
+/// # Panics
+///
+/// It was not built: `cargo test` builds no binaries of other packages, `./x test` does.
+pub fn program(name: &str) -> PathBuf {
+    let directory = std::env::var_os("KILN_BIN_DIR").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("a test knows its own path");
+            // target/debug/deps/it-… → target/debug
+            test.parent().and_then(Path::parent).expect("a test binary lies in target/PROFILE/deps").to_owned()
+        },
+        PathBuf::from,
+    );
+    let path = directory.join(name);
+    assert!(path.is_file(), "{} is not built; run `cargo build --bins` first, or `./x test`", path.display());
+    path
+}
+
+/// The test guest's installer CD, which `./x test` makes; `None` (said aloud) where it is not there.
+pub fn installer() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let path =
+        std::env::var_os("KILN_TEST_ISO").map_or_else(|| root.join("target/guests/kiln-tiny.iso"), PathBuf::from);
+    if !path.is_file() {
+        missing(&format!("the test guest's installer {} (tests/guests/make-installer makes it)", path.display()));
+        return None;
+    }
+    tool("qemu-system-x86_64").then(|| path.canonicalize().expect("it exists"))
+}
+
+/// Tells whether this process is root; when not, says that the test is ignored, or fails where all is required.
+pub fn root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        missing("root");
+    }
+    root
+}
+
+#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
+fn missing(what: &str) {
+    let required = std::env::var("KILN_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!required, "this test needs {what}, and KILN_TEST_REQUIRE=all");
+    eprintln!("ignored: needs {what}");
+}
