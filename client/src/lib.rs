@@ -1,1 +1,25 @@
-//! Placeholder.
+//! kiln: the command line, and the typed client of kilnd's API.
+//!
+//! ```text
+//! argv (Packer's flags → clap's) ─► arguments ─► commands ─► api ──► kilnd
+//!                                                   └► render (events → Packer's lines) ─► standard output
+//! ```
+//!
+//! Data and build output go to standard output, as scripts around Packer expect; errors, hints and bars go to standard error.
+//! [`api`] and [`render`] know neither terminal nor environment; tests use them directly.
+
+pub mod api;
+mod arguments;
+pub mod argv;
+mod commands;
+mod error;
+mod progress;
+pub mod render;
+mod run;
+mod terminal;
+
+pub use error::{CommandError, Hinted};
+pub use run::run;
+
+/// Version of the client.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,293 @@
+//! The typed client of kilnd's API. Knows nothing of terminals; tests use it too.
+//!
+//! Each request has a connection of its own: on a Unix socket that costs some microseconds, and nothing can be stale.
+
+mod connection;
+mod events;
+mod start;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use kiln_protocol::{
+    Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList, JobSubmission,
+    MAX_REQUEST_BYTES, NDJSON, Problem, ShutdownReport,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+pub use connection::Starting;
+pub use events::{EventStream, Received};
+
+use crate::error::Hinted;
+
+/// Time for an answer, except for streams. A screen or a busy disk may take a while.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest answer that is read whole, in bytes.
+const MAX_ANSWER_BYTES: usize = 128 << 20;
+
+/// Reports that the daemon did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("cannot reach kilnd at {socket}")]
+    Connect {
+        /// Its socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Somebody else listens.
+    #[error("the daemon at {socket} belongs to user {uid}, and would see the environment of this shell")]
+    ForeignDaemon {
+        /// Its socket.
+        socket: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// It could not be started.
+    #[error("cannot start kilnd")]
+    Start(#[from] start::StartError),
+    /// The connection broke.
+    #[error("the connection to kilnd broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It does not answer.
+    #[error("kilnd does not answer")]
+    Timeout,
+    /// It answered something that is not of this API.
+    #[error("kilnd's answer is not understood")]
+    Nonsense(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request is too large to be sent.
+    #[error("the request has {0} bytes, more than the {MAX_REQUEST_BYTES} that kilnd takes")]
+    TooLarge(usize),
+    /// It refused.
+    #[error("{}", .0.detail)]
+    Problem(Problem),
+}
+
+impl ClientError {
+    /// Whether asking again may help: the daemon is gone or going.
+    #[must_use]
+    pub fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken(_) | Self::Timeout => true,
+            Self::Problem(problem) => problem.code == kiln_protocol::ProblemCode::Unavailable,
+            _ => false,
+        }
+    }
+}
+
+impl Hinted for ClientError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { .. } => Some("`kilnd --user` starts it by hand, and shows what goes wrong".to_owned()),
+            Self::ForeignDaemon { .. } => Some("set KILN_SOCKET to a path of your own".to_owned()),
+            Self::Start(error) => error.hint(),
+            Self::Timeout | Self::Broken(_) => Some("`kiln daemon status` shows whether kilnd runs".to_owned()),
+            Self::Nonsense(_) => {
+                Some("client and daemon may be of different versions: `kiln daemon stop` and try again".to_owned())
+            }
+            Self::TooLarge(_) => {
+                Some("most of it is the environment of this shell; `env -i` runs with less".to_owned())
+            }
+            Self::Problem(problem) => problem.hint.clone(),
+        }
+    }
+}
+
+/// A daemon, by its socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+    starting: Starting,
+}
+
+impl Client {
+    /// Names the daemon; nothing is sent yet.
+    #[must_use]
+    pub fn new(socket: PathBuf, starting: Starting) -> Self {
+        Self { socket, starting }
+    }
+
+    /// Returns the same daemon with another way to deal with its absence.
+    #[must_use]
+    pub fn starting(&self, starting: Starting) -> Self {
+        Self { socket: self.socket.clone(), starting }
+    }
+
+    /// Describes the daemon.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached.
+    pub async fn info(&self) -> Result<Info, ClientError> {
+        self.get("/v1/info").await
+    }
+
+    /// Submits a job. The same `key` and submission may be sent again when the answer was lost.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or refuses.
+    pub async fn submit(&self, submission: &JobSubmission, key: &str) -> Result<Job, ClientError> {
+        let body = encode(submission)?;
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err(ClientError::TooLarge(body.len()));
+        }
+        let request = request(Method::POST, "/v1/jobs").header(IDEMPOTENCY_KEY_HEADER, key);
+        self.json(request, body).await
+    }
+
+    /// Lists the newest jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached.
+    pub async fn jobs(&self, limit: u32) -> Result<JobList, ClientError> {
+        self.get(&format!("/v1/jobs?limit={limit}")).await
+    }
+
+    /// Describes a job.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or there is no such job.
+    pub async fn job(&self, id: &JobId) -> Result<Job, ClientError> {
+        self.get(&format!("/v1/jobs/{id}")).await
+    }
+
+    /// Opens the stream of a job's events with numbers above `after`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or there is no such job.
+    pub async fn events(&self, id: &JobId, after: u64, follow: bool) -> Result<EventStream, ClientError> {
+        let path = format!("/v1/jobs/{id}/events?after={after}&follow={follow}");
+        let response = self.send(request(Method::GET, &path).header(ACCEPT, NDJSON), Bytes::new()).await?;
+        Ok(EventStream::new(response.into_body()))
+    }
+
+    /// Cancels a job.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, there is no such job, or it is over.
+    pub async fn cancel(&self, id: &JobId, mode: CancelMode) -> Result<Job, ClientError> {
+        let body = encode(&CancelRequest { mode })?;
+        self.json(request(Method::POST, &format!("/v1/jobs/{id}/cancel")), body).await
+    }
+
+    /// Answers a prompt.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or the prompt does not wait or does not take this answer.
+    pub async fn answer(&self, id: &JobId, answer: &Answer) -> Result<(), ClientError> {
+        let body = encode(answer)?;
+        self.bytes(request(Method::POST, &format!("/v1/jobs/{id}/answers")), body).await.map(drop)
+    }
+
+    /// Returns the screen of a build's guest, as PNG.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or no guest runs.
+    pub async fn screen(&self, id: &JobId, build: Option<&str>) -> Result<Bytes, ClientError> {
+        let query = build.map_or_else(String::new, |build| format!("?build={}", percent_encode(build)));
+        self.bytes(request(Method::GET, &format!("/v1/jobs/{id}/screen{query}")), Bytes::new()).await
+    }
+
+    /// Stops the daemon.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached.
+    pub async fn shut_down(&self) -> Result<ShutdownReport, ClientError> {
+        self.json(request(Method::POST, "/v1/shutdown"), Bytes::new()).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.json(request(Method::GET, path), Bytes::new()).await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
+        let bytes = self.bytes(request, body).await?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Nonsense(error.into()))
+    }
+
+    async fn bytes(&self, request: hyper::http::request::Builder, body: Bytes) -> Result<Bytes, ClientError> {
+        let response = self.send(request, body).await?;
+        read(response.into_body()).await
+    }
+
+    /// Sends a request and returns the answer when it is a good one.
+    async fn send(
+        &self,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Nonsense(error.into()))?;
+        let stream = self.connect().await?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.into());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Ends by itself when the answer has been read or dropped; its errors come out at the sender.
+        tokio::spawn(connection);
+        let response = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
+        let response = response.map_err(|_| ClientError::Timeout)?.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = read(response.into_body()).await?;
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Problem(problem)),
+            Err(_) => Err(ClientError::Nonsense(format!("HTTP status {status} without a problem").into())),
+        }
+    }
+}
+
+fn request(method: Method, path: &str) -> hyper::http::request::Builder {
+    Request::builder().method(method).uri(path).header(HOST, "kiln").header(CONTENT_TYPE, "application/json")
+}
+
+fn encode(value: &impl Serialize) -> Result<Bytes, ClientError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| ClientError::Nonsense(error.into()))
+}
+
+async fn read(body: Incoming) -> Result<Bytes, ClientError> {
+    let read = timeout(ANSWER_TIMEOUT, Limited::new(body, MAX_ANSWER_BYTES).collect()).await;
+    let read = read.map_err(|_| ClientError::Timeout)?;
+    Ok(read.map_err(ClientError::Broken)?.to_bytes())
+}
+
+/// Encodes all but unreserved characters, RFC 3986 section 2.
+fn percent_encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_builds_are_safe_in_queries() {
+        assert_eq!(percent_encode("web.qemu.ä b&c"), "web.qemu.%C3%A4%20b%26c");
+    }
+}

@@ -1,0 +1,35 @@
+//! `kiln attach` and `kiln logs`.
+
+use kiln_protocol::JobId;
+
+use super::follow::{Follow, OnInterrupt, events_so_far};
+use super::prompt::Prompts;
+use super::{Context, find_job};
+use crate::arguments::{AttachArguments, LogsArguments, ViewFlags};
+use crate::error::CommandError;
+
+pub(super) async fn attach(context: Context, arguments: AttachArguments) -> Result<u8, CommandError> {
+    let id = find_job(&context.client, &arguments.job).await?;
+    follow(context, id, &arguments.view, Prompts::IfTerminal).run().await
+}
+
+pub(super) async fn logs(context: Context, arguments: LogsArguments) -> Result<u8, CommandError> {
+    let id = find_job(&context.client, &arguments.job).await?;
+    if arguments.follow {
+        follow(context, id, &arguments.view, Prompts::Never).run().await?;
+        return Ok(0);
+    }
+    let events = events_so_far(&context.client, &id).await?;
+    follow(context, id, &arguments.view, Prompts::Never).print(events).await?;
+    Ok(0)
+}
+
+fn follow(context: Context, id: JobId, view: &ViewFlags, prompts: Prompts) -> Follow {
+    let mut follow = Follow::new(context, id);
+    follow.colour = view.color;
+    follow.timestamps = view.timestamp_ui;
+    follow.json = view.json;
+    follow.on_interrupt = OnInterrupt::Leave;
+    follow.prompts = prompts;
+    follow
+}

@@ -1,0 +1,84 @@
+//! `kiln daemon status` and `kiln daemon stop`.
+
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use kiln_protocol::Info;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{Context, note};
+use crate::api::{ClientError, Starting};
+use crate::arguments::DaemonCommand;
+use crate::error::CommandError;
+
+/// Time for a stopping daemon to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u8, CommandError> {
+    let client = context.client.starting(Starting::Never);
+    let info = match client.info().await {
+        Ok(info) => info,
+        Err(ClientError::Connect { socket, .. }) => {
+            note(&format!("kilnd does not run (nobody answers at {})", socket.display()));
+            // Nothing to stop is what was wanted; nothing to show is not.
+            return Ok(u8::from(matches!(command, DaemonCommand::Status { .. })));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match command {
+        DaemonCommand::Status { json } => {
+            let mut stdout = io::stdout().lock();
+            if json {
+                writeln!(stdout, "{}", serde_json::to_string_pretty(&info).map_err(CommandError::new)?)?;
+            } else {
+                write!(stdout, "{}", describe(&info))?;
+            }
+        }
+        DaemonCommand::Stop => {
+            // Opened while it runs, so that it cannot mean another process.
+            let process = watch(info.pid);
+            let report = client.shut_down().await?;
+            if let Some(process) = process
+                && !ends(&process)
+            {
+                return Err(CommandError::new(format!("kilnd (process {}) does not end", info.pid)));
+            }
+            note("kilnd has stopped");
+            if report.running_jobs > 0 {
+                note(&format!("{} running jobs go on; the next kilnd takes them up", report.running_jobs));
+            }
+            if report.queued_jobs > 0 {
+                note(&format!("{} queued jobs wait for the next kilnd", report.queued_jobs));
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn watch(pid: u32) -> Option<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+fn ends(process: &OwnedFd) -> bool {
+    let timeout = Timespec { tv_sec: STOP_TIMEOUT.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0)
+}
+
+fn describe(info: &Info) -> String {
+    let mut lines = vec![
+        format!("kilnd {} runs ({} mode, process {}, since {})", info.version, info.mode, info.pid, info.started_at),
+        format!("jobs: {} running (at most {}), {} queued", info.running_jobs, info.max_running_jobs, info.queued_jobs),
+        format!("state: {}", info.state_directory),
+        format!("log: {}/kilnd.log", info.state_directory),
+    ];
+    for hypervisor in &info.hypervisors {
+        let version = hypervisor.version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
+        let available = if hypervisor.available { "available" } else { "not available" };
+        let reason = hypervisor.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        lines.push(format!("{}{version}: {available}{reason}", hypervisor.name));
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,352 @@
+//! Shows a job while it runs: events to lines, signals to cancellations, questions to answers, and a lost daemon found again.
+
+use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use kiln_protocol::{Answer, CancelMode, EventBody, JobId};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::prompt::{Prompts, Question};
+use super::{Context, note};
+use crate::api::{Client, ClientError, Received, Starting};
+use crate::error::CommandError;
+use crate::progress::Bars;
+use crate::render::{Look, Renderer};
+use crate::terminal;
+
+/// Events that may wait for the terminal.
+const BACKLOG: usize = 64;
+
+/// Time in which a lost daemon must be found again.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time in which a lost daemon may come back by itself, before one is started.
+const RETURN_TIME: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts to reach the daemon: there is nothing to wait for but the attempt itself.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What Ctrl-C does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnInterrupt {
+    /// Cancels the job; the second time, leaves it to the daemon.
+    Cancel,
+    /// Leaves; the job goes on.
+    Leave,
+}
+
+/// Shows one job.
+pub(super) struct Follow {
+    client: Client,
+    id: JobId,
+    machine_readable: bool,
+    pub(super) colour: Option<bool>,
+    pub(super) timestamps: bool,
+    pub(super) json: bool,
+    pub(super) debug: bool,
+    pub(super) on_interrupt: OnInterrupt,
+    pub(super) prompts: Prompts,
+}
+
+type Events = mpsc::Receiver<Result<Received, ClientError>>;
+
+impl Follow {
+    pub(super) fn new(context: Context, id: JobId) -> Self {
+        Self {
+            client: context.client,
+            id,
+            machine_readable: context.machine_readable,
+            colour: None,
+            timestamps: false,
+            json: false,
+            debug: false,
+            on_interrupt: OnInterrupt::Cancel,
+            prompts: Prompts::Never,
+        }
+    }
+
+    /// Shows the job to its end; returns its exit code.
+    pub(super) async fn run(self) -> Result<u8, CommandError> {
+        let mut signals = Signals::new()?;
+        let mut events = events(self.client.clone(), self.id.clone(), 0);
+        let mut display = self.display();
+        let (answers, mut answered) = mpsc::channel::<Answer>(4);
+        let mut interrupts = 0;
+        loop {
+            if events.is_empty() {
+                // All that has happened is seen: what still waits for an answer really does.
+                display.flush()?;
+                if let Some(question) = display.questions.pop() {
+                    question.ask(self.prompts, answers.clone());
+                }
+            }
+            tokio::select! {
+                received = events.recv() => match received {
+                    Some(received) => display.show(&received?)?,
+                    None => return self.finish(display),
+                },
+                Some(answer) = answered.recv() => {
+                    if let Err(error) = self.client.answer(&self.id, &answer).await {
+                        note(&format!("the answer was not taken: {error}"));
+                    }
+                }
+                name = signals.next() => {
+                    interrupts += 1;
+                    match self.on_interrupt {
+                        OnInterrupt::Leave => {
+                            display.flush()?;
+                            note(&format!("job {} goes on; `kiln attach {}` shows it", self.id, self.id));
+                            return Ok(1);
+                        }
+                        OnInterrupt::Cancel if interrupts == 1 => {
+                            display.say(&format!("Cancelling build after receiving {name}"))?;
+                            tokio::spawn(cancel(self.client.clone(), self.id.clone()));
+                        }
+                        OnInterrupt::Cancel => {
+                            display.flush()?;
+                            note(&format!("kilnd goes on cleaning up after job {}; `kiln attach {}` shows it", self.id, self.id));
+                            return Ok(1);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows events that have come already.
+    pub(super) async fn print(self, events: Vec<Received>) -> Result<(), CommandError> {
+        let mut display = self.display();
+        for received in &events {
+            display.show(received)?;
+        }
+        display.flush()?;
+        Ok(())
+    }
+
+    fn display(&self) -> Display {
+        let look = Look {
+            machine_readable: self.machine_readable,
+            colour: !self.machine_readable && terminal::wants_colour(self.colour),
+            timestamps: self.timestamps,
+            time_zone: TimeZone::system(),
+        };
+        Display {
+            output: BufWriter::new(io::stdout().lock()),
+            renderer: (!self.json).then(|| Renderer::new(look, self.debug)),
+            bars: (!self.json && !self.machine_readable && terminal::shows_bars()).then(Bars::default),
+            questions: Vec::new(),
+            ending: None,
+        }
+    }
+
+    fn finish(self, mut display: Display) -> Result<u8, CommandError> {
+        display.flush()?;
+        match display.ending {
+            Some(Ending { exit_code, error: None }) => Ok(exit_code),
+            Some(Ending { error: Some(error), .. }) => {
+                let hint = format!("`kiln logs {}` shows all that it said", self.id);
+                Err(CommandError::new(format!("job {} failed: {error}", self.id)).hint(hint))
+            }
+            None => Err(CommandError::new(format!("the events of job {} end without its end", self.id))
+                .hint("`kiln daemon status` shows where the daemon's log is")),
+        }
+    }
+}
+
+/// Where events go.
+struct Display {
+    output: BufWriter<StdoutLock<'static>>,
+    /// Nothing when raw lines are wanted.
+    renderer: Option<Renderer>,
+    bars: Option<Bars>,
+    /// Questions that nobody was asked yet.
+    questions: Vec<Question>,
+    ending: Option<Ending>,
+}
+
+struct Ending {
+    exit_code: u8,
+    error: Option<String>,
+}
+
+impl Display {
+    fn show(&mut self, received: &Received) -> io::Result<()> {
+        let Received { event, line } = received;
+        match &event.body {
+            EventBody::JobFinished { exit_code, error, .. } => {
+                self.ending = Some(Ending { exit_code: *exit_code, error: error.clone() });
+            }
+            EventBody::Prompt { prompt, text, choices, default } => {
+                let (prompt, text, choices) = (prompt.clone(), text.clone(), choices.clone());
+                self.questions.push(Question { prompt, text, choices, default: default.clone() });
+            }
+            EventBody::PromptAnswered { prompt, .. } => self.questions.retain(|question| question.prompt != *prompt),
+            _ => {}
+        }
+        if let Some(bars) = &mut self.bars {
+            bars.event(event);
+        }
+        let output = &mut self.output;
+        match &mut self.renderer {
+            Some(renderer) => renderer.event(event, output),
+            None => {
+                output.write_all(line)?;
+                output.write_all(b"\n")
+            }
+        }
+    }
+
+    /// Says something of the client's own; raw lines are not mixed with it.
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        match &self.renderer {
+            Some(renderer) => renderer.say(text, &mut self.output)?,
+            None => note(text),
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.output.buffer().is_empty() {
+            return Ok(());
+        }
+        match &self.bars {
+            Some(bars) => bars.suspend(|| self.output.flush()),
+            None => self.output.flush(),
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for a signal and returns its name, as Go has it. Cancel safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "interrupt",
+            _ = self.terminate.recv() => "terminated",
+        }
+    }
+}
+
+/// Cancels the job, even when the daemon is away for a moment.
+async fn cancel(client: Client, id: JobId) {
+    let mut attempts = Attempts::new(&client);
+    loop {
+        match attempts.client().cancel(&id, CancelMode::Graceful).await {
+            Err(error) if error.is_lost_connection() && attempts.pause().await => {}
+            Err(ClientError::Problem(problem)) if problem.code == kiln_protocol::ProblemCode::WrongState => return,
+            Err(error) => return note(&format!("the job was not cancelled: {error}")),
+            Ok(_) => return,
+        }
+    }
+}
+
+/// Receives a job's events with numbers above `after` until its last, across restarts of the daemon.
+pub(super) fn events(client: Client, id: JobId, after: u64) -> Events {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    tokio::spawn(async move {
+        if let Err(error) = forward(&client, &id, after, &sender).await {
+            // Fails when nobody wants to know any more.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    receiver
+}
+
+async fn forward(
+    client: &Client,
+    id: &JobId,
+    mut after: u64,
+    sender: &mpsc::Sender<Result<Received, ClientError>>,
+) -> Result<(), ClientError> {
+    let mut attempts = Attempts::new(client);
+    loop {
+        let before = after;
+        let result = forward_stream(&attempts.client(), id, &mut after, sender).await;
+        if after > before {
+            attempts = Attempts::new(client);
+        }
+        match result {
+            Ok(true) => return Ok(()),
+            Ok(false) if attempts.pause().await => {}
+            Ok(false) => return Err(ClientError::Timeout),
+            Err(error) if error.is_lost_connection() && attempts.pause().await => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Receives one stream to its end; true when nothing comes after it.
+async fn forward_stream(
+    client: &Client,
+    id: &JobId,
+    after: &mut u64,
+    sender: &mpsc::Sender<Result<Received, ClientError>>,
+) -> Result<bool, ClientError> {
+    let before = *after;
+    let mut stream = client.events(id, before, true).await?;
+    while let Some(received) = stream.next().await? {
+        *after = received.event.seq;
+        let last = matches!(received.event.body, EventBody::JobFinished { .. });
+        if sender.send(Ok(received)).await.is_err() || last {
+            return Ok(true);
+        }
+    }
+    // The stream ended early: the daemon is stopping, or the last event could not be written. The latter is certain when the job is over
+    // and a whole stream brings nothing more.
+    let job = client.starting(Starting::Never).job(id).await;
+    Ok(*after == before && job.is_ok_and(|job| job.state.is_over()))
+}
+
+/// Returns all events that a job has now.
+pub(super) async fn events_so_far(client: &Client, id: &JobId) -> Result<Vec<Received>, ClientError> {
+    let mut stream = client.events(id, 0, false).await?;
+    let mut events = Vec::new();
+    while let Some(received) = stream.next().await? {
+        events.push(received);
+    }
+    Ok(events)
+}
+
+/// Attempts to reach a daemon that was there before.
+struct Attempts {
+    client: Client,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Attempts {
+    fn new(client: &Client) -> Self {
+        Self { client: client.clone(), since: None, pause: FIRST_PAUSE }
+    }
+
+    /// Returns the client for the next attempt. At first it starts no daemon: one may be on its way back.
+    fn client(&self) -> Client {
+        match self.since {
+            Some(since) if since.elapsed() < RETURN_TIME => self.client.starting(Starting::Never),
+            _ => self.client.clone(),
+        }
+    }
+
+    /// Waits before the next attempt; false when there have been enough.
+    async fn pause(&mut self) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() > RECONNECT_TIMEOUT {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}

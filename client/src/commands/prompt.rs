@@ -1,0 +1,99 @@
+//! Questions of a job, asked at the terminal.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+
+use kiln_protocol::{Answer, Choice};
+use tokio::sync::mpsc;
+
+/// Who answers questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prompts {
+    /// Nobody here.
+    Never,
+    /// Whoever sits at the terminal, if there is one.
+    IfTerminal,
+    /// Whoever sits at the terminal; without one the default is taken, as Packer does.
+    OrDefault,
+    /// Nobody: the default is taken.
+    Default,
+}
+
+/// A question that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) prompt: String,
+    pub(super) text: String,
+    pub(super) choices: Vec<Choice>,
+    pub(super) default: Option<String>,
+}
+
+impl Question {
+    /// Gets an answer and sends it on, without blocking the caller. Nothing is sent when nobody answers.
+    pub(super) fn ask(self, prompts: Prompts, answers: mpsc::Sender<Answer>) {
+        let default = self.default.clone().or_else(|| self.choices.first().map(|choice| choice.key.clone()));
+        let prompt = self.prompt.clone();
+        let send = move |answer: String| {
+            // Fails when the job is over, and with it the question.
+            let _ = answers.blocking_send(Answer { prompt, answer });
+        };
+        let default = move || default.unwrap_or_default();
+        match prompts {
+            Prompts::Never => {}
+            Prompts::Default => drop(std::thread::spawn(move || send(default()))),
+            Prompts::IfTerminal | Prompts::OrDefault => {
+                drop(std::thread::spawn(move || match self.ask_at_terminal() {
+                    Ok(answer) => send(answer.unwrap_or_else(default)),
+                    Err(_) if prompts == Prompts::OrDefault => send(default()),
+                    Err(_) => {}
+                }));
+            }
+        }
+    }
+
+    /// Asks until the answer is a possible one; nothing stands for the default.
+    fn ask_at_terminal(&self) -> io::Result<Option<String>> {
+        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let mut lines = BufReader::new(terminal.try_clone()?);
+        loop {
+            write!(terminal, "{} ", self.text)?;
+            terminal.flush()?;
+            let mut line = String::new();
+            if lines.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            let line = line.trim();
+            match (line.is_empty(), choose(&self.choices, line)) {
+                (true, _) => return Ok(None),
+                (false, Some(answer)) => return Ok(Some(answer)),
+                (false, None) => writeln!(terminal, "Incorrect input: {line:?}")?,
+            }
+        }
+    }
+}
+
+/// Returns the choice that is meant: its key, or a text that begins with the same letter.
+fn choose(choices: &[Choice], text: &str) -> Option<String> {
+    if choices.is_empty() {
+        return Some(text.to_owned());
+    }
+    let first = |text: &str| text.chars().next().map(|letter| letter.to_ascii_lowercase());
+    let exact = choices.iter().find(|choice| choice.key == text);
+    let found = exact.or_else(|| choices.iter().find(|choice| first(&choice.key) == first(text)));
+    found.map(|choice| choice.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_letter_decides_in_any_case() {
+        let choices: Vec<_> =
+            ["clean", "abort", "retry"].map(|key| Choice { key: key.to_owned(), label: String::new() }).into();
+        for (text, answer) in [("c", Some("clean")), ("Retry!", Some("retry")), ("abort", Some("abort")), ("x", None)] {
+            assert_eq!(choose(&choices, text).as_deref(), answer, "{text}");
+        }
+        assert_eq!(choose(&[], "anything").as_deref(), Some("anything"));
+    }
+}

@@ -1,0 +1,16 @@
+//! `kiln version`: no socket, no runtime.
+
+use std::io;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::error::CommandError;
+use crate::render::{Look, write_version};
+
+/// Prints the version in Packer's form.
+pub(crate) fn version(machine_readable: bool) -> Result<(), CommandError> {
+    let look = Look { machine_readable, colour: false, timestamps: false, time_zone: TimeZone::UTC };
+    write_version(&look, Timestamp::now(), crate::VERSION, &mut io::stdout().lock())?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! From the words of a command line to an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use kiln_protocol::places;
+
+use crate::api::{Client, Starting};
+use crate::arguments::{Arguments, Command};
+use crate::argv::{self, Normalised};
+use crate::commands::{self, Context};
+use crate::error::CommandError;
+use crate::terminal;
+
+/// Exit code for everything that fails, as in Packer.
+const EXIT_FAILURE: u8 = 1;
+
+/// Exit code for a missing or unknown command, as in Packer.
+const EXIT_UNKNOWN_COMMAND: u8 = 127;
+
+/// Commands of Packer's that are not there yet.
+const MISSING_COMMANDS: &[&str] =
+    &["console", "fix", "fmt", "hcl2_upgrade", "init", "inspect", "plugins", "verify-attestation"];
+
+/// Runs kiln with this command line.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Normalised { words, machine_readable } = argv::normalise(words);
+    let result = match words.as_slice() {
+        // Without clap and without a runtime: scripts ask for the version all the time.
+        [_, command] if command == "version" => commands::version(machine_readable).map(|()| 0),
+        [] | [_] => return help(EXIT_UNKNOWN_COMMAND),
+        _ => match Arguments::try_parse_from(&words) {
+            Ok(arguments) => execute(arguments.command, machine_readable),
+            Err(error) => return usage(&error, &words),
+        },
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if !error.is_broken_pipe() {
+                // Nobody is left to tell when the terminal is gone.
+                let _ = error.print(&mut io::stderr().lock());
+            }
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError> {
+    let user = rustix::process::geteuid().as_raw();
+    let socket = places::socket_path(terminal::variable, user);
+    let client = Client::new(socket, Starting::OnDemand);
+    let context = Context { client, machine_readable };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(commands::run(command, context));
+    // A thread that waits for somebody at the terminal must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints the list of commands.
+fn help(code: u8) -> ExitCode {
+    let help = Arguments::command().render_help();
+    // Nobody is left to tell when the terminal is gone.
+    let _ = write!(io::stdout().lock(), "{help}");
+    ExitCode::from(code)
+}
+
+fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let given = words.get(1).map(|word| word.to_string_lossy());
+            match given.filter(|given| MISSING_COMMANDS.contains(&given.as_ref())) {
+                Some(given) => {
+                    let error = CommandError::new(format!("`kiln {given}` is not there yet"));
+                    // Nobody is left to tell when the terminal is gone.
+                    let _ = error.print(&mut io::stderr().lock());
+                    ExitCode::from(EXIT_FAILURE)
+                }
+                None => help(EXIT_UNKNOWN_COMMAND),
+            }
+        }
+        kind => {
+            // To standard output for help, to standard error for mistakes.
+            let _ = error.print();
+            ExitCode::from(if kind == ErrorKind::DisplayHelp { 0 } else { EXIT_FAILURE })
+        }
+    }
+}
