@@ -55,5 +55,5 @@ pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use format::{Format, detect};
 pub use open::{BackingPolicy, OpenPolicy, open};
-pub use output::{Compression, DiskAdapter, Output, OutputKind, Qcow2Options, VmdkOptions, VmdkSubformat};
+pub use output::{Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VmdkOptions, VmdkSubformat};
 pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

@@ -109,7 +109,7 @@ impl Storage for PendingFile {
     fn publish(&mut self, overwrite: bool) -> io::Result<()> {
         match std::mem::replace(&mut self.hold, Hold::Done) {
             Hold::Nameless if overwrite => {
-                self.link_temporarily()?.persist(&self.target).map_err(|error| error.error)?
+                self.link_temporarily()?.persist(&self.target).map_err(|error| error.error)?;
             }
             Hold::Nameless => self.link(&self.target)?,
             Hold::Named(name) if overwrite => name.persist(&self.target).map_err(|error| error.error)?,

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 mod batch;
+#[cfg(test)]
+mod fault_tests;
 mod outputs;
 mod pipeline;
 mod process;

@@ -41,7 +41,7 @@ impl Xml {
     /// Writes an element that holds text.
     pub(crate) fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> &mut Self {
         self.start(name, attributes);
-        self.text.push_str(&format!(">{}</{name}>\n", escape(&allowed(text))));
+        self.text.push_str(&format!(">{}</{name}>\n", escape(allowed(text))));
         self
     }
 
@@ -56,7 +56,7 @@ impl Xml {
         self.text.push('<');
         self.text.push_str(name);
         for (key, value) in attributes {
-            self.text.push_str(&format!(" {key}=\"{}\"", escape(&allowed(value))));
+            self.text.push_str(&format!(" {key}=\"{}\"", escape(allowed(value))));
         }
     }
 

@@ -11,14 +11,14 @@ use zerocopy::byteorder::{BE, U32, U64};
 
 use super::entry::{COPIED, make_compressed};
 use super::layout::{
-    CLUSTER_BITS, EXTENSION_BACKING_FORMAT, EXTENSION_END, ExtensionHeader, Header, MAGIC, MAX_BACKING_NAME,
-    MAX_L1_BYTES,
+    CLUSTER_BITS, EXTENSION_BACKING_FORMAT, EXTENSION_END, ExtensionHeader, Header, Incompatible, MAGIC,
+    MAX_BACKING_NAME, MAX_L1_BYTES,
 };
 use super::refcounts::{RefcountTable, Refcounts};
 use crate::convert::{Batch, BatchWriter, Method, OutputWriter, PassReport, Recipe, WriterContext, is_zero};
 use crate::digest::CHUNK;
 use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Format, Operation, Qcow2Options, Result};
+use crate::{Error, ErrorKind, Format, Operation, Qcow2Method, Qcow2Options, Result};
 
 /// The backing file recorded in an overlay.
 pub(crate) struct Backing {
@@ -35,6 +35,8 @@ pub(crate) struct Qcow2Writer {
     cluster_bits: u32,
     /// Index of the compression results in batches.
     recipe: Option<usize>,
+    /// Compressed clusters are Zstandard frames.
+    zstd: bool,
     backing: Option<Backing>,
     l1: Vec<U64<BE>>,
     /// The L2 table being filled, and its index in the L1 table.
@@ -69,7 +71,11 @@ impl Qcow2Writer {
             return Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule));
         }
         let recipe = options.compression.map(|compression| {
-            context.recipe(Recipe { method: Method::Deflate(compression), piece: cluster_size as usize })
+            let method = match options.method {
+                Qcow2Method::Zlib => Method::Deflate(compression),
+                Qcow2Method::Zstd => Method::Zstd(compression),
+            };
+            context.recipe(Recipe { method, piece: cluster_size as usize })
         });
         let mut file = context.create(path, true)?;
         file.skip_to(cluster_size);
@@ -80,6 +86,7 @@ impl Qcow2Writer {
             virtual_size,
             cluster_bits,
             recipe,
+            zstd: recipe.is_some() && options.method == Qcow2Method::Zstd,
             backing,
             l1: vec![U64::ZERO; l1_entries as usize],
             l2: vec![U64::ZERO; cluster_size as usize / 8],
@@ -167,7 +174,10 @@ impl Qcow2Writer {
         }
         push_extension(&mut extensions, EXTENSION_END, &[]);
         let name = self.backing.as_ref().map_or("", |backing| backing.name.as_str());
-        let name_offset = size_of::<Header>() + extensions.len();
+        // The compression type is one byte behind the header, padded to a multiple of 8.
+        let compression_type: &[u8] = if self.zstd { &[1, 0, 0, 0, 0, 0, 0, 0] } else { &[] };
+        let header_length = size_of::<Header>() + compression_type.len();
+        let name_offset = header_length + extensions.len();
         let header = Header {
             magic: MAGIC,
             version: U32::new(3),
@@ -182,13 +192,13 @@ impl Qcow2Writer {
             refcount_table_clusters: U32::new(refcounts.clusters),
             snapshots: U32::ZERO,
             snapshots_offset: U64::ZERO,
-            incompatible: U64::ZERO,
+            incompatible: U64::new(if self.zstd { Incompatible::COMPRESSION_TYPE } else { 0 }),
             compatible: U64::ZERO,
             autoclear: U64::ZERO,
             refcount_order: U32::new(4),
-            header_length: U32::new(size_of::<Header>() as u32),
+            header_length: U32::new(header_length as u32),
         };
-        let bytes = [header.as_bytes(), &extensions, name.as_bytes()].concat();
+        let bytes = [header.as_bytes(), compression_type, &extensions, name.as_bytes()].concat();
         if bytes.len() as u64 > self.cluster_size() {
             let rule = "the backing file's name does not fit into the first cluster";
             return Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule));

@@ -1,6 +1,9 @@
 //! Whole-crate tests over the public interface, and cross-checks with qemu-img.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is left out must say so")]
 
 mod failures;
+mod golden;
 mod hostile_images;
 mod packages;
 mod qemu_img;

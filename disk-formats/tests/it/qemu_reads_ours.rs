@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use kiln_disk_formats::{
-    Compression, DiskAdapter, Format, OpenPolicy, OutputKind, Qcow2Options, create_overlay, create_qcow2, create_raw,
-    open, resize,
+    Compression, DiskAdapter, Format, OpenPolicy, OutputKind, Qcow2Method, Qcow2Options, create_overlay, create_qcow2,
+    create_raw, open, resize,
 };
 
 use crate::qemu_img::{self, assert_clean, assert_same, text};
@@ -35,10 +35,13 @@ fn qcow2_outputs_are_clean_and_equal_with_every_cluster_size() {
         for compression in [None, Some(Compression::Default), Some(Compression::Fast)] {
             let size = SIZES[(index + 2) % SIZES.len()].max(1 << 20);
             let bench = Bench::new(size, 40, size + index as u64);
-            let options = Qcow2Options { compression, cluster_size };
-            let (path, _) = bench.convert("out.qcow2", OutputKind::Qcow2(options));
-            assert_clean("qcow2", &path);
-            assert_same("raw", &bench.raw, "qcow2", &path);
+            for method in [Qcow2Method::Zlib, Qcow2Method::Zstd] {
+                let options = Qcow2Options { compression, method, cluster_size };
+                let (path, _) = bench.convert(&format!("{method:?}.qcow2"), OutputKind::Qcow2(options));
+                assert_clean("qcow2", &path);
+                assert_same("raw", &bench.raw, "qcow2", &path);
+                std::fs::remove_file(path).unwrap();
+            }
         }
     }
 }
@@ -52,7 +55,10 @@ fn compressed_qcow2_counts_references_over_many_blocks() {
     let bench = Bench::new(8 << 20, 60, 99);
     for compression in [None, Some(Compression::Default)] {
         let name = format!("{compression:?}.qcow2");
-        let (path, _) = bench.convert(&name, OutputKind::Qcow2(Qcow2Options { compression, cluster_size: 512 }));
+        let (path, _) = bench.convert(
+            &name,
+            OutputKind::Qcow2(Qcow2Options { compression, cluster_size: 512, ..Qcow2Options::default() }),
+        );
         assert_clean("qcow2", &path);
         assert_same("raw", &bench.raw, "qcow2", &path);
     }

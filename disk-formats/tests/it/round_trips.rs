@@ -6,15 +6,21 @@ use std::ops::{ControlFlow, Range};
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
     Compression, ConvertOptions, DiskAdapter, DiskReader, Extent, ExtentKind, Format, ImageInfo, NoProgress,
-    OpenPolicy, Output, OutputKind, Qcow2Options, Result, Sha256Digest, convert, open,
+    OpenPolicy, Output, OutputKind, Qcow2Method, Qcow2Options, Result, Sha256Digest, convert, open,
 };
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
 
+fn zstd() -> Qcow2Options {
+    Qcow2Options { compression: Some(Compression::Default), method: Qcow2Method::Zstd, ..Qcow2Options::default() }
+}
+
 /// Writers whose output is read back here.
 fn kinds() -> Vec<(&'static str, OutputKind)> {
-    let qcow2 = |compression, cluster_size| OutputKind::Qcow2(Qcow2Options { compression, cluster_size });
+    let qcow2 = |compression, cluster_size| {
+        OutputKind::Qcow2(Qcow2Options { compression, cluster_size, ..Qcow2Options::default() })
+    };
     vec![
         ("a.raw", OutputKind::Raw),
         ("a.qcow2", OutputKind::qcow2()),
@@ -22,6 +28,7 @@ fn kinds() -> Vec<(&'static str, OutputKind)> {
         ("c.qcow2", qcow2(None, 4096)),
         ("d.qcow2", qcow2(Some(Compression::Fast), 512)),
         ("e.qcow2", qcow2(Some(Compression::Fast), 2 << 20)),
+        ("f.qcow2", OutputKind::Qcow2(zstd())),
     ]
 }
 
