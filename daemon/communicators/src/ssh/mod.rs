@@ -1,14 +1,35 @@
 //! The SSH communicator.
 //!
-//! Host keys are not verified, for a freshly installed guest has one nobody has seen; they are remembered and reported,
+//! [`connect`] returns as soon as the guest lets us in; `probe.rs` shows how a starting guest is found quickly. Host keys are not verified, for a freshly installed guest has one nobody has seen; they are remembered and reported,
 //! so that an installer's SSH server is told from the installed system's.
 
+mod algorithms;
+mod auth;
+mod channel;
+mod communicator;
 mod config;
+mod connect;
+mod connection;
+mod dial;
 mod error;
+mod execute;
+mod handler;
 mod host_keys;
+mod local_files;
 mod observer;
+mod probe;
+mod progress;
+mod quoting;
+mod scp;
+mod sftp;
+mod socks5;
+mod stream;
+mod transfer;
+mod tunnels;
 
+pub use communicator::SshCommunicator;
 pub use config::{Bastion, PrivateKeySource, Socks5Proxy, SshConfig, TransferMethod, Tunnel, TunnelParseError};
+pub use connect::connect;
 pub use error::{ConnectError, ConnectFailure, Stage};
 pub use host_keys::HostKeyMemory;
 pub use observer::{ConnectEvent, ConnectObserver, SilentObserver};

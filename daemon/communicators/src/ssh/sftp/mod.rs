@@ -1,0 +1,177 @@
+//! Files by the guest's sftp subsystem, spoken through russh-sftp.
+//!
+//! russh-sftp runs tasks of its own over a stream; it is given one end of a pipe, and the other end is relayed to the
+//! channel by the very future that does the work. So the tasks end with it, and a closed channel cannot hang a write.
+
+mod download;
+mod pattern;
+mod upload;
+
+use std::io;
+use std::time::Duration;
+
+use russh_sftp::client::error::Error as SftpError;
+use russh_sftp::client::{Config, SftpSession};
+use russh_sftp::protocol::FileAttributes;
+use tokio::time::timeout;
+
+use crate::error::CommunicatorError;
+use crate::ssh::channel::SessionChannel;
+use crate::ssh::execute::wait_accepted;
+use crate::ssh::transfer::{Job, Transfer, TransferFailure};
+
+/// How long one request may take. A guest's disk can take its time over a flush; russh-sftp's own limit is 10 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long the subsystem may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests under way at the same time: 2 MiB of writes, the window OpenSSH gives.
+const PIPELINE: usize = 64;
+
+/// Bytes between the relay and russh-sftp, each way.
+const PIPE: usize = 256 * 1024;
+
+pub(crate) async fn perform(mut channel: SessionChannel, job: Job<'_>) -> Result<(), TransferFailure> {
+    let host = channel.connection().address().to_owned();
+    if channel.requests().request_subsystem(true, "sftp").await.is_err() {
+        return Err(CommunicatorError::Disconnected { host, operation: "the start of sftp".into() }.into());
+    }
+    match wait_accepted(&mut channel, "the sftp subsystem").await {
+        Ok(()) => {}
+        Err(CommunicatorError::Refused { .. }) => {
+            return Err(TransferFailure::Missing("the guest refuses the sftp subsystem".into()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let (near, far) = tokio::io::duplex(PIPE);
+    let work = async {
+        let config = Config {
+            max_concurrent_reads: PIPELINE / 2,
+            max_concurrent_writes: PIPELINE,
+            request_timeout_secs: REQUEST_TIMEOUT.as_secs(),
+            ..Config::default()
+        };
+        let session = match timeout(START_TIMEOUT, SftpSession::new_with_config(near, config)).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => return Err(TransferFailure::Missing(format!("the sftp server does not start: {error}"))),
+            Err(_) => {
+                let (host, operation) = (host.clone(), "the start of sftp".to_owned());
+                return Err(CommunicatorError::TimedOut { host, operation, after: START_TIMEOUT }.into());
+            }
+        };
+        let sftp = Sftp { session, host: host.clone() };
+        Ok(sftp.perform(job).await?)
+    };
+    tokio::select! {
+        biased;
+        result = work => return result,
+        () = channel.relay(far) => {}
+    }
+    // The relay ends first only when the guest closes the channel.
+    if channel.connection().is_closed() {
+        return Err(CommunicatorError::Disconnected { host, operation: "an sftp transfer".into() }.into());
+    }
+    Err(TransferFailure::Missing("the sftp server ends at once, or in the middle of its work".into()))
+}
+
+/// A running sftp session.
+struct Sftp {
+    session: SftpSession,
+    host: String,
+}
+
+impl Sftp {
+    async fn perform(&self, job: Job<'_>) -> Result<(), CommunicatorError> {
+        match job.transfer {
+            Transfer::UploadFile { source, destination, mode } => {
+                self.upload_file(source, destination, mode, job.progress).await
+            }
+            Transfer::UploadBytes { content, destination, mode } => {
+                self.upload_bytes(content, destination, mode, job.progress).await
+            }
+            Transfer::UploadDirectory { source, destination } => {
+                self.upload_directory(source, destination, job.progress).await
+            }
+            Transfer::DownloadFile { source, destination } => {
+                self.download_file(source, destination, job.progress).await
+            }
+            Transfer::DownloadDirectory { source, destination } => {
+                self.download_directory(source, destination, job.progress).await
+            }
+        }
+    }
+
+    fn error(&self, action: &'static str, path: &str, error: SftpError) -> CommunicatorError {
+        let operation = || format!("the sftp transfer of {path}");
+        match error {
+            SftpError::Status(status) => CommunicatorError::Remote {
+                action,
+                path: path.to_owned(),
+                message: if status.error_message.is_empty() {
+                    status.status_code.to_string()
+                } else {
+                    status.error_message
+                },
+            },
+            SftpError::Timeout => {
+                CommunicatorError::TimedOut { host: self.host.clone(), operation: operation(), after: REQUEST_TIMEOUT }
+            }
+            other => {
+                CommunicatorError::Protocol { host: self.host.clone(), operation: operation(), what: other.to_string() }
+            }
+        }
+    }
+
+    fn io_error(&self, action: &'static str, path: &str, error: &io::Error) -> CommunicatorError {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return self.error(action, path, SftpError::Timeout);
+        }
+        CommunicatorError::Remote { action, path: path.to_owned(), message: error.to_string() }
+    }
+}
+
+/// sftp servers know no shell: paths are relative to the home directory as they are.
+fn server_path(path: &str) -> String {
+    match path.strip_prefix('~') {
+        Some("" | "/") => ".".to_owned(),
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/').to_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+/// What a file in the guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileKind {
+    Regular,
+    Directory,
+    Other,
+}
+
+/// Reads the kind from POSIX mode bits. russh-sftp's own test takes block devices and sockets for directories.
+fn kind(attributes: &FileAttributes) -> FileKind {
+    match attributes.permissions.map(|mode| mode & 0o170_000) {
+        Some(0o040_000) => FileKind::Directory,
+        // Servers that send no kind are taken at their word that there is a file.
+        None | Some(0 | 0o100_000) => FileKind::Regular,
+        Some(_) => FileKind::Other,
+    }
+}
+
+/// Puts a name below a directory of the guest.
+fn join(directory: &str, name: &str) -> String {
+    if directory.ends_with('/') { format!("{directory}{name}") } else { format!("{directory}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_is_where_sftp_starts() {
+        assert_eq!(server_path("~/a/b"), "a/b");
+        assert_eq!(server_path("~"), ".");
+        assert_eq!(server_path("~user/x"), "~user/x");
+        assert_eq!(server_path("/tmp/~"), "/tmp/~");
+    }
+}

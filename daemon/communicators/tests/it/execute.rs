@@ -1,0 +1,143 @@
+//! Commands: output, status, terminal, environment, cancelling, lost connections.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kiln_communicators::ssh::ConnectEvent;
+use kiln_communicators::{CollectedOutput, CommandOutput, Communicator, DiscardedOutput, Exit};
+
+use crate::servers::{Events, Server, descendants, run, server_or_return};
+
+async fn basics(server: &Server) {
+    let guest = server.connect().await;
+    let (exit, stdout, stderr) = run(&guest, "echo out; echo err >&2; exit 3").await;
+    assert_eq!((exit, stdout.as_str(), stderr.as_str()), (Exit::Code(3), "out\n", "err\n"));
+
+    let (exit, _, _) = run(&guest, "kill -TERM $$").await;
+    assert_eq!(exit, Exit::Signal("TERM".into()), "{}", server.log());
+
+    // A command that reads its input finds none, and ends.
+    let (exit, stdout, _) = run(&guest, "cat; echo done").await;
+    assert_eq!((exit, stdout.as_str()), (Exit::Code(0), "done\n"));
+
+    let output = CollectedOutput::new(64 << 20);
+    let exit = guest.execute("head -c 20000000 /dev/zero | tr '\\0' x; echo e >&2", &output).await.unwrap();
+    assert!(exit.is_success());
+    assert_eq!(output.stdout_bytes().len(), 20_000_000);
+    assert_eq!(output.stderr_text(), "e\n");
+
+    // Channels at the same time do not disturb each other.
+    let (a, b, c) = tokio::join!(run(&guest, "echo a"), run(&guest, "sleep 0.2; echo b"), run(&guest, "echo c"));
+    assert_eq!((a.1.as_str(), b.1.as_str(), c.1.as_str()), ("a\n", "b\n", "c\n"));
+
+    for number in 0..20 {
+        let (exit, stdout, _) = run(&guest, &format!("echo {number}")).await;
+        assert_eq!((exit, stdout), (Exit::Code(0), format!("{number}\n")));
+    }
+    guest.close().await;
+    guest.disconnected().await;
+    assert!(guest.execute("true", &DiscardedOutput).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_run_on_openssh() {
+    basics(&server_or_return!(Server::openssh(), "sshd")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_run_on_dropbear() {
+    basics(&server_or_return!(Server::dropbear(), "dropbear, dropbearconvert and cc")).await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_packers_and_does_not_echo() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let mut config = server.config();
+    config.pty = true;
+    let guest = crate::servers::connect(&config).await;
+    let (exit, stdout, _) = run(&guest, "stty size; stty -a | grep -o -- '-echo '; echo $TERM").await;
+    assert_eq!((exit, stdout.as_str()), (Exit::Code(0), "40 80\r\n-echo \r\nxterm\r\n"));
+}
+
+#[tokio::test]
+async fn environment_is_offered() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let mut config = server.config();
+    config.environment = vec![("KILN_TEST".into(), "a b".into()), ("REFUSED".into(), "x".into())];
+    let guest = crate::servers::connect(&config).await;
+    assert_eq!(run(&guest, "echo \"$KILN_TEST,$REFUSED\"").await.1, "a b,\n");
+}
+
+#[tokio::test]
+async fn something_left_running_does_not_hold_the_command() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let guest = server.connect().await;
+    let started = Instant::now();
+    let (exit, stdout, _) = run(&guest, "sleep 30 & echo started").await;
+    assert_eq!((exit, stdout.as_str()), (Exit::Code(0), "started\n"));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+async fn cancelling_ends_the_command(server: &Server) {
+    let guest = server.connect().await;
+    let pid_file = server.path("pid");
+    let command = format!("echo $$ > {}; exec sleep 1000", pid_file.display());
+    let cancelled = tokio::time::timeout(Duration::from_millis(700), guest.execute(&command, &DiscardedOutput)).await;
+    assert!(cancelled.is_err());
+    // The session can be used at once, and the command is gone.
+    assert_eq!(run(&guest, "echo next").await.1, "next\n");
+    let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+    let started = Instant::now();
+    while fs::exists(format!("/proc/{pid}")).unwrap() {
+        assert!(started.elapsed() < Duration::from_secs(5), "the command still runs");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_command_on_openssh() {
+    cancelling_ends_the_command(&server_or_return!(Server::openssh(), "sshd")).await;
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_command_on_dropbear() {
+    cancelling_ends_the_command(&server_or_return!(Server::dropbear(), "dropbear, dropbearconvert and cc")).await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_ends_the_command_and_the_next_call_reconnects() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let events = Events::default();
+    let guest = kiln_communicators::ssh::connect(&server.config(), std::sync::Arc::new(events.clone())).await.unwrap();
+    let (exit, _, _) = run(&guest, "kill -KILL $PPID; sleep 5").await;
+    assert_eq!(exit, Exit::Disconnected);
+    tokio::time::timeout(Duration::from_secs(1), guest.disconnected()).await.unwrap();
+    assert_eq!(run(&guest, "echo again").await.1, "again\n");
+    let reconnects = |event: &ConnectEvent| matches!(event, ConnectEvent::Reconnecting { .. });
+    assert_eq!(events.all().iter().filter(|event| reconnects(event)).count(), 1);
+}
+
+/// Stops the server's processes on the first output.
+struct StopOnOutput(u32);
+
+impl CommandOutput for StopOnOutput {
+    fn stdout(&self, _bytes: &[u8]) {
+        for pid in descendants(self.0) {
+            std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap();
+        }
+    }
+    fn stderr(&self, _bytes: &[u8]) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_stands_still_is_noticed() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let mut config = server.config();
+    config.keep_alive_interval = Some(Duration::from_millis(200));
+    config.keep_alive_count_max = 3;
+    let guest = crate::servers::connect(&config).await;
+    let started = Instant::now();
+    let exit = guest.execute("echo up; sleep 100", &StopOnOutput(server.pid())).await.unwrap();
+    assert_eq!(exit, Exit::Disconnected);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}

@@ -1,0 +1,12 @@
+//! The SSH communicator against real servers: OpenSSH and dropbear on loopback, and russh's own server where a server
+//! must misbehave or know a password.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod auth;
+mod connect;
+mod execute;
+mod failures;
+mod routes;
+mod scripted_server;
+mod servers;
+mod transfer;

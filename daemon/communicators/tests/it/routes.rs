@@ -1,0 +1,138 @@
+//! Ways to the guest and through it: bastion, proxy, tunnels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_communicators::Communicator;
+use kiln_communicators::ssh::{Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, Tunnel};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::servers::{Events, Server, connect, free_port, run, server_or_return, user};
+
+fn through(bastion: &Server, guest: &Server) -> SshConfig {
+    let mut config = guest.config();
+    config.bastion = Some(Bastion {
+        host: "127.0.0.1".into(),
+        port: bastion.port,
+        username: user(),
+        password: None,
+        private_keys: vec![PrivateKeySource::Pem(bastion.key.private_openssh.clone())],
+        certificate: None,
+        agent_auth: false,
+    });
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_is_reached_through_a_bastion() {
+    let bastion = server_or_return!(Server::openssh(), "sshd");
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let config = through(&bastion, &guest);
+    let connected = connect(&config).await;
+    assert_eq!(run(&connected, "echo there").await.1, "there\n");
+    let file = guest.path("big");
+    let content = vec![7; 3_000_000];
+    connected.upload_bytes(&content, file.to_str().unwrap(), 0o600).await.unwrap();
+    assert!(std::fs::read(file).unwrap() == content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bastion_waits_for_the_guest_but_not_for_itself() {
+    let bastion = server_or_return!(Server::openssh(), "sshd");
+    let mut guest = server_or_return!(Server::openssh(), "sshd");
+    guest.port = free_port();
+    let mut config = through(&bastion, &guest);
+    config.timeout = Some(Duration::from_secs(2));
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    assert_eq!(error.stage, Stage::Refused, "{error} {:?}", error.source);
+
+    config.bastion.as_mut().unwrap().private_keys = config.private_keys.clone();
+    config.timeout = Some(Duration::from_secs(20));
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    assert_eq!(error.stage, Stage::Bastion);
+    assert!(matches!(&error.source, ConnectFailure::Bastion { stage: Stage::Authentication { .. }, .. }));
+    assert!(error.elapsed < Duration::from_secs(10), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_is_reached_through_a_proxy() {
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut hello = [0; 3];
+                stream.read_exact(&mut hello).await.unwrap();
+                stream.write_all(&[5, 0]).await.unwrap();
+                let mut request = [0; 10];
+                stream.read_exact(&mut request).await.unwrap();
+                let port = u16::from_be_bytes([request[8], request[9]]);
+                let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut target).await;
+            });
+        }
+    });
+    let mut config = guest.config();
+    config.proxy = Some(Socks5Proxy { host: "127.0.0.1".into(), port, credentials: None });
+    assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+}
+
+/// Echoes in capitals.
+async fn shouter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut text = Vec::new();
+                stream.read_to_end(&mut text).await.unwrap();
+                text.make_ascii_uppercase();
+                stream.write_all(&text).await.unwrap();
+            });
+        }
+    });
+    port
+}
+
+async fn ask(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tunnels_lead_both_ways_and_end_with_the_connection() {
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let target = shouter().await;
+    let (local, remote) = (free_port(), free_port());
+    let mut config = guest.config();
+    let tunnel = |port| Tunnel { listen_port: port, target_host: "127.0.0.1".into(), target_port: target };
+    config.local_tunnels = vec![tunnel(local)];
+    config.remote_tunnels = vec![tunnel(remote)];
+    let connected = connect(&config).await;
+    assert_eq!(ask(local).await, "HELLO");
+    assert_eq!(ask(remote).await, "HELLO");
+    connected.close().await;
+    drop(connected);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(TcpStream::connect(("127.0.0.1", local)).await.is_err(), "the local port is still open");
+    assert!(TcpStream::connect(("127.0.0.1", remote)).await.is_err(), "the remote port is still open");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told() {
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut config = guest.config();
+    config.local_tunnels = vec![Tunnel { listen_port: port, target_host: "127.0.0.1".into(), target_port: 1 }];
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    assert_eq!(error.stage, Stage::Session);
+    assert!(matches!(error.source, ConnectFailure::Tunnel { port: told, .. } if told == port));
+}
