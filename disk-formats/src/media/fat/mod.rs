@@ -18,7 +18,6 @@ use self::layout::{
     ROOT_FIRST_SECTOR, SECTOR_BYTES, TOTAL_SECTORS,
 };
 use self::plan::{Plan, Target};
-use super::selection::SelectionError;
 use super::source::{CopyError, SourceError};
 use super::time::MediaTime;
 use super::tree::MediaTree;
@@ -91,9 +90,6 @@ pub enum FloppyError {
         /// Bytes there are for files and directories.
         capacity: u64,
     },
-    /// The files for the floppy cannot be selected.
-    #[error(transparent)]
-    Selection(#[from] SelectionError),
     /// The content of a file cannot be had.
     #[error("cannot put `{path}` on the floppy")]
     Source {
@@ -109,12 +105,11 @@ pub enum FloppyError {
 
 impl FloppyError {
     /// Returns what the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Full { .. } => Some("put large files on a CD with cd_files, or serve them with http_directory"),
             Self::RootFull { .. } => Some("put files into a directory with floppy_dirs, or on a CD with cd_files"),
             Self::Name { .. } | Self::CaseCollision { .. } => Some("a CD (cd_files) can hold such names"),
-            Self::Selection(error) => error.hint(),
             Self::Label { .. } | Self::Source { .. } | Self::Write(_) => None,
         }
     }

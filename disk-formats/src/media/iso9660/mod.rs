@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Departures from ECMA-119, the same as those of other writers and understood by all readers in use: the label may hold any
-//! printable ASCII (cloud-init needs `cidata`), and directories may be more than eight levels deep.
+//! printable ASCII (cloud-init needs `cidata`), and directories may be more than eight levels deep. Names of 254 and 255 bytes
+//! are stored whole, but Linux shows only their first 250 bytes.
 
 mod content;
 mod descriptors;
@@ -31,7 +32,6 @@ use zerocopy::IntoBytes;
 use self::content::Content;
 use self::descriptors::{VolumeDescriptor, VolumeFacts, terminator};
 use self::hierarchy::{Flavour, Hierarchy};
-use super::selection::SelectionError;
 use super::source::{CopyError, SourceError};
 use super::time::MediaTime;
 use super::tree::MediaTree;
@@ -88,9 +88,6 @@ pub enum IsoError {
         /// Bytes needed.
         bytes: u64,
     },
-    /// The files for the CD cannot be selected.
-    #[error(transparent)]
-    Selection(#[from] SelectionError),
     /// The content of a file cannot be had.
     #[error("cannot put `{path}` on the CD")]
     Source {
@@ -106,10 +103,9 @@ pub enum IsoError {
 
 impl IsoError {
     /// Returns what the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TooManyDirectories { .. } => Some("pack the directories into an archive and put that on the CD"),
-            Self::Selection(error) => error.hint(),
             Self::Label { .. } | Self::TooLarge { .. } | Self::Source { .. } | Self::Write(_) => None,
         }
     }
