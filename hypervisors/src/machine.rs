@@ -1,6 +1,7 @@
 //! The traits every backend implements, and what a running machine reports.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -120,6 +121,8 @@ pub struct MachineInfo {
     pub command_line: Vec<String>,
     /// Where a VNC viewer may connect.
     pub vnc: Option<SocketAddr>,
+    /// A second monitor that other programs may attach to.
+    pub monitor: Option<PathBuf>,
     /// Anything odd that the user should know, one sentence each.
     pub warnings: Vec<String>,
 }

@@ -207,7 +207,7 @@ keys! {
     /// Right Super (Windows, Command).
     SuperRight, "meta_r", 0x5c EXTENDED, 0xffec, None, ["rightsuper", "rightcommand"];
     /// Menu.
-    Menu, "menu", 0x5d EXTENDED, 0xff67, None, ["menu"];
+    Menu, "compose", 0x5d EXTENDED, 0xff67, None, ["menu"];
 }
 
 impl Key {
@@ -217,6 +217,11 @@ impl Key {
         let release = if down { 0 } else { 0x80 };
         let prefix = (code & EXTENDED != 0).then_some(0xe0);
         prefix.into_iter().chain([(code & 0x7f) as u8 | release])
+    }
+
+    /// Tells whether the key types a visible character.
+    pub(crate) const fn types_character(self) -> bool {
+        self.characters().is_some()
     }
 
     /// Bytes a PS/2 keyboard sends to its controller for the key going down or up (set 2: releases carry the prefix `f0`).

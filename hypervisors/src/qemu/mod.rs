@@ -1,22 +1,114 @@
-//! The QEMU backend.
+//! The QEMU backend: each machine is a process, driven over QMP on a socket it inherits.
+//!
+//! | module        | owns                                                                  |
+//! |---------------|-----------------------------------------------------------------------|
+//! | `arguments`   | QEMU's command line, Packer's defaults and `qemuargs`                 |
+//! | `probe`       | which accelerators really run guest code here                         |
+//! | `start`       | from a spec to a paused machine with its ports bound                  |
+//! | `machine`     | the running machine                                                   |
+//! | `end`         | how it ended, and cleaning up                                         |
+//! | `keyboard`, `screen`, `network`, `tpm` | one ability each                             |
+//! | `qmp`         | the protocol                                                          |
+
+mod arguments;
+mod check;
+mod end;
+mod keyboard;
+mod machine;
+mod network;
+mod private_dir;
+mod probe;
+mod qmp;
+mod screen;
+mod start;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tpm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
-use crate::{Availability, Hypervisor, Machine, MachineSpec, ResourceLedger, StartError, Unsupported};
+use crate::process::find_program;
+use crate::{
+    Accelerator, Availability, ChosenAccelerator, Hypervisor, Machine, MachineSpec, ResourceLedger, StartError,
+    Unsupported,
+};
+use arguments::Overrides;
+use machine::QemuMachine;
+use probe::{Findings, ProbeError, Prober};
+use start::Decisions;
 
-/// Runs machines with QEMU, each a process driven over QMP.
+/// The program that is probed when no template has named another.
+const DEFAULT_PROGRAM: &str = "qemu-system-x86_64";
+
+/// Runs machines with QEMU.
 #[derive(Debug)]
 pub struct QemuHypervisor {
-    cache_dir: PathBuf,
+    prober: Prober,
 }
 
 impl QemuHypervisor {
     /// A backend that keeps the results of its probes in `cache_dir` (made when needed).
     pub fn new(cache_dir: PathBuf) -> Self {
-        Self { cache_dir }
+        Self { prober: Prober::new(cache_dir) }
+    }
+
+    /// Decides what runs the guest's code: the name for `accel=`, and what to tell about it.
+    fn choose(&self, spec: &MachineSpec, findings: &Findings) -> (Option<String>, ChosenAccelerator, Vec<String>) {
+        let chosen = |name: &str, reason: &str| ChosenAccelerator { name: name.to_owned(), reason: reason.to_owned() };
+        if let Some(name) = Overrides::new(&spec.extra_arguments).accelerator()
+            && spec.accelerator == Accelerator::Auto
+        {
+            return (None, chosen(&name, "set in qemuargs"), Vec::new());
+        }
+        match &spec.accelerator {
+            Accelerator::None => (None, chosen("none", "the template leaves it to QEMU"), Vec::new()),
+            Accelerator::Named(name) => {
+                let broken = findings.accelerators.iter().find(|one| one.name == *name && !one.usable);
+                let warnings = broken.map(|one| one.reason.clone()).into_iter().collect();
+                (Some(name.clone()), chosen(name, "asked for by the template"), warnings)
+            }
+            Accelerator::Auto => {
+                let usable = findings.accelerators.iter().find(|one| one.usable);
+                let name = usable.map_or("tcg", |one| one.name.as_str());
+                // What was passed over says why this one was taken.
+                let passed_over = findings.accelerators.iter().find(|one| !one.usable);
+                let reason = passed_over.or(usable).map_or("the only one", |one| one.reason.as_str());
+                (Some(name.to_owned()), chosen(name, reason), Vec::new())
+            }
+        }
+    }
+
+    async fn start_machine(
+        &self,
+        spec: &MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Box<dyn Machine>, StartError> {
+        let program = find_program(&spec.binary).ok_or_else(|| StartError::ProgramMissing {
+            program: spec.binary.clone(),
+            hint: check::package_hint(&spec.binary),
+        })?;
+        let findings = self.prober.findings(&program).await.map_err(|error| start_error(spec, error))?;
+        let (accelerator, chosen, mut warnings) = self.choose(spec, &findings);
+        tracing::info!(accelerator = chosen.name, "{}", chosen.reason);
+        let decisions = Decisions { program: program.clone(), accelerator, sandbox: findings.sandbox };
+        let mut started = start::start(spec, &decisions, &ledger).await?;
+        started.line.warnings.append(&mut warnings);
+        Ok(Box::new(QemuMachine::new(spec, started, program, chosen)?))
+    }
+}
+
+fn start_error(spec: &MachineSpec, error: ProbeError) -> StartError {
+    match error {
+        ProbeError::Run(program, problem) => StartError::Spawn { program, source: std::io::Error::other(problem) },
+        ProbeError::NotQemu(_, stderr) => {
+            StartError::EndedEarly { program: spec.binary.clone(), status: "probe".to_owned(), stderr }
+        }
+        ProbeError::Ask(_, error) => StartError::Setup(error),
     }
 }
 
@@ -27,23 +119,35 @@ impl Hypervisor for QemuHypervisor {
 
     fn probe(&self) -> BoxFuture<'_, Availability> {
         async move {
-            Availability {
-                reason: Some(format!("being written ({})", self.cache_dir.display())),
-                ..Availability::default()
+            let Some(program) = find_program(DEFAULT_PROGRAM) else {
+                return Availability {
+                    reason: Some(format!("{DEFAULT_PROGRAM} is not in PATH")),
+                    hint: Some(check::package_hint(DEFAULT_PROGRAM)),
+                    ..Availability::default()
+                };
+            };
+            match self.prober.findings(&program).await {
+                Ok(findings) => Availability {
+                    version: Some(findings.version),
+                    accelerators: findings.accelerators.into_iter().map(Into::into).collect(),
+                    reason: None,
+                    hint: None,
+                },
+                Err(error) => Availability { reason: Some(error.to_string()), ..Availability::default() },
             }
         }
         .boxed()
     }
 
-    fn check(&self, _: &MachineSpec) -> Result<(), Vec<Unsupported>> {
-        Ok(())
+    fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
+        check::check(spec)
     }
 
     fn start<'a>(
         &'a self,
         spec: &'a MachineSpec,
-        _: Arc<dyn ResourceLedger>,
+        ledger: Arc<dyn ResourceLedger>,
     ) -> BoxFuture<'a, Result<Box<dyn Machine>, StartError>> {
-        async move { Err(StartError::ProgramMissing { program: spec.binary.clone(), hint: String::new() }) }.boxed()
+        self.start_machine(spec, ledger).boxed()
     }
 }

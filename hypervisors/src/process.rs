@@ -1,1 +1,0 @@
-//! Processes (being written).

@@ -1,0 +1,81 @@
+//! The thread that starts child processes.
+//!
+//! The kernel's parent-death signal belongs to the *thread* that forked, not to the process: a child started from a tokio worker
+//! thread would be killed when that thread is retired. So one thread, which lives as long as the process, forks them all.
+#![expect(
+    unsafe_code,
+    reason = "setting the death signal and letting descriptors through happen between fork and exec"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use tokio::sync::oneshot;
+
+use super::ChildCommand;
+
+struct Job {
+    command: ChildCommand,
+    reply: oneshot::Sender<io::Result<Child>>,
+}
+
+static QUEUE: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
+
+/// Starts `command`. If the future is dropped, a child that was already started is killed.
+pub(super) async fn spawn(command: ChildCommand) -> io::Result<Child> {
+    let (reply, answer) = oneshot::channel();
+    queue()?.send(Job { command, reply }).map_err(|_| io::Error::other("the thread that starts programs is gone"))?;
+    answer.await.map_err(|_| io::Error::other("the thread that starts programs is gone"))?
+}
+
+fn queue() -> io::Result<mpsc::Sender<Job>> {
+    let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(sender) = queue.as_ref() {
+        return Ok(sender.clone());
+    }
+    let (sender, jobs) = mpsc::channel();
+    std::thread::Builder::new().name("kiln-spawner".to_owned()).spawn(move || run(&jobs))?;
+    *queue = Some(sender.clone());
+    Ok(sender)
+}
+
+fn run(jobs: &mpsc::Receiver<Job>) {
+    while let Ok(Job { command, reply }) = jobs.recv() {
+        if let Err(Ok(mut orphan)) = reply.send(spawn_here(command)) {
+            let _ = orphan.kill();
+            let _ = orphan.wait();
+        }
+    }
+}
+
+fn spawn_here(command: ChildCommand) -> io::Result<Child> {
+    let parent = getpid();
+    let inherited: Vec<RawFd> = command.inherited.iter().map(OwnedFd::as_raw_fd).collect();
+    let mut process = Command::new(&command.program);
+    process.args(&command.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    // SAFETY: the closure only makes system calls; it neither allocates nor locks, and `inherited` was moved in before the fork.
+    unsafe {
+        process.pre_exec(move || prepare_child(parent, &inherited));
+    }
+    process.spawn()
+    // `command.inherited` is dropped here: the child has its own copies.
+}
+
+fn prepare_child(parent: Pid, inherited: &[RawFd]) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have died before the line above.
+    if getppid() != Some(parent) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    for &descriptor in inherited {
+        // SAFETY: the parent holds these open until spawn returns, and fork copied them.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        fcntl_setfd(descriptor, FdFlags::empty())?;
+    }
+    Ok(())
+}

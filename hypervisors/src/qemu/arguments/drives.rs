@@ -1,0 +1,161 @@
+//! Disks, CD-ROM drives and flash memory as QEMU's `-drive` and `-device` values.
+
+use super::{escape, text};
+use crate::{CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, MachineSpec};
+
+/// Values of `-drive` and of `-device`.
+pub(super) type Drives = (Vec<String>, Vec<String>);
+
+/// Controllers made so far.
+#[derive(Default)]
+struct Controllers {
+    virtio_scsi: bool,
+    lsi: bool,
+    /// Ports used on the AHCI controller; `None`: there is none yet.
+    ahci_ports: Option<usize>,
+}
+
+/// All disks and CD-ROM drives, disks first.
+pub(super) fn drives(spec: &MachineSpec, warnings: &mut Vec<String>) -> Drives {
+    let (mut drives, mut devices) = Drives::default();
+    let mut controllers = Controllers::default();
+    for (index, disk) in spec.disks.iter().enumerate() {
+        let options = disk_options(disk, warnings);
+        let file = escape(&text(&disk.path));
+        if let Some(device) = disk_device(spec, disk.interface, index, &mut controllers, &mut devices) {
+            drives.push(format!("if=none,file={file},id=drive{index},{options}"));
+            devices.push(device);
+        } else {
+            drives.push(format!("file={file},if={},{options}", disk.interface.as_str()));
+        }
+    }
+    for (index, cdrom) in spec.cdroms.iter().enumerate() {
+        cdrom_drive(spec, cdrom, index, &mut controllers, (&mut drives, &mut devices));
+    }
+    (drives, devices)
+}
+
+/// The firmware's flash memory.
+pub(super) fn firmware(firmware: &Firmware) -> Vec<String> {
+    match firmware {
+        Firmware::Default | Firmware::Bios(_) => Vec::new(),
+        Firmware::Flash(path) => {
+            vec![format!("file={},if=pflash,format=raw,readonly=on", escape(&text(path)))]
+        }
+        Firmware::Efi { code, vars } => vec![
+            format!("file={},if=pflash,unit=0,format=raw,readonly=on", escape(&text(code))),
+            format!("file={},if=pflash,unit=1,format=raw", escape(&text(vars))),
+        ],
+    }
+}
+
+fn disk_options(disk: &DiskSpec, warnings: &mut Vec<String>) -> String {
+    let cache = disk.cache.unwrap_or(CacheMode::Unsafe);
+    let discard = disk.discard.unwrap_or(true);
+    let mut detect_zeroes = disk.detect_zeroes.unwrap_or(if discard { DetectZeroes::Unmap } else { DetectZeroes::On });
+    if detect_zeroes == DetectZeroes::Unmap && !discard {
+        warnings.push("disk_detect_zeroes = \"unmap\" needs disk_discard = \"unmap\"; \"on\" is used".to_owned());
+        detect_zeroes = DetectZeroes::On;
+    }
+    let discard = if discard { "unmap" } else { "ignore" };
+    let mut options = format!("cache={},discard={discard},format={}", cache.as_str(), disk.format.as_str());
+    if detect_zeroes != DetectZeroes::Off {
+        options += &format!(",detect-zeroes={}", detect_zeroes.as_str());
+    }
+    options
+}
+
+/// The device for a disk that `-drive if=` cannot make by itself, after its controller.
+fn disk_device(
+    spec: &MachineSpec,
+    interface: DiskInterface,
+    index: usize,
+    controllers: &mut Controllers,
+    devices: &mut Vec<String>,
+) -> Option<String> {
+    match interface {
+        DiskInterface::VirtioScsi => {
+            controllers.virtio_scsi(devices);
+            Some(format!("scsi-hd,bus=scsi0.0,drive=drive{index}"))
+        }
+        // `if=sata` does not exist: Packer accepts the word and QEMU then refuses it.
+        DiskInterface::Sata => {
+            let port = controllers.ahci_port(devices);
+            Some(format!("ide-hd,bus=ahci0.{port},drive=drive{index}"))
+        }
+        // PCs lost `if=scsi` in QEMU 3; machines with SCSI of their own still have it.
+        DiskInterface::Scsi if is_pc(spec) => {
+            controllers.lsi(devices);
+            Some(format!("scsi-hd,bus=lsi0.0,drive=drive{index}"))
+        }
+        DiskInterface::Scsi | DiskInterface::Ide | DiskInterface::Virtio | DiskInterface::Sd => None,
+    }
+}
+
+fn cdrom_drive(
+    spec: &MachineSpec,
+    cdrom: &CdromSpec,
+    index: usize,
+    controllers: &mut Controllers,
+    (drives, devices): (&mut Vec<String>, &mut Vec<String>),
+) {
+    let file = escape(&text(&cdrom.path));
+    // Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
+    let is_dmg = cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"));
+    let format = if is_dmg { "" } else { ",format=raw" };
+    let none = format!("file={file},if=none,index={index},id=cdrom{index},media=cdrom{format}");
+    match cdrom.interface.as_deref() {
+        None | Some("") => drives.push(format!("file={file},media=cdrom{format}")),
+        Some("virtio-scsi") => {
+            controllers.virtio_scsi(devices);
+            devices.push(format!("scsi-cd,bus=scsi0.0,drive=cdrom{index}"));
+            drives.push(none);
+        }
+        Some("sata") => {
+            let port = controllers.ahci_port(devices);
+            devices.push(format!("ide-cd,bus=ahci0.{port},drive=cdrom{index}"));
+            drives.push(none);
+        }
+        Some("scsi") if is_pc(spec) => {
+            controllers.lsi(devices);
+            devices.push(format!("scsi-cd,bus=lsi0.0,drive=cdrom{index}"));
+            drives.push(none);
+        }
+        Some(interface) => {
+            // Packer counts from 0 even if a disk has that place already.
+            let taken = spec.disks.iter().filter(|disk| disk.interface.as_str() == interface).count();
+            let place = taken + index;
+            drives.push(format!("file={file},if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
+        }
+    }
+}
+
+impl Controllers {
+    fn virtio_scsi(&mut self, devices: &mut Vec<String>) {
+        if !std::mem::replace(&mut self.virtio_scsi, true) {
+            devices.push("virtio-scsi-pci,id=scsi0".to_owned());
+        }
+    }
+
+    fn lsi(&mut self, devices: &mut Vec<String>) {
+        if !std::mem::replace(&mut self.lsi, true) {
+            devices.push("lsi53c895a,id=lsi0".to_owned());
+        }
+    }
+
+    /// The next free port of the AHCI controller, which has six.
+    fn ahci_port(&mut self, devices: &mut Vec<String>) -> usize {
+        if self.ahci_ports.is_none() {
+            devices.push("ich9-ahci,id=ahci0".to_owned());
+        }
+        let port = self.ahci_ports.unwrap_or(0);
+        self.ahci_ports = Some(port + 1);
+        port
+    }
+}
+
+/// Tells whether the machine is one of the PC types, which have no SCSI of their own.
+fn is_pc(spec: &MachineSpec) -> bool {
+    let kind = spec.machine_type.split(',').next().unwrap_or_default();
+    kind == "pc" || kind == "q35" || kind == "ubuntu" || kind.starts_with("pc-")
+}

@@ -1,0 +1,266 @@
+//! QEMU's command line for a [`MachineSpec`]: the switches Packer gives by default, with the template's `qemuargs` put over
+//! them by Packer's rules, and what this program needs to drive QEMU put after them.
+//!
+//! Where it differs from Packer, it is on purpose: no VNC server and no window unless asked for, disks are cached for speed and kept small, ports
+//! are bound at run time on 127.0.0.1, and commas in paths work.
+
+mod drives;
+mod overrides;
+
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use crate::{BootOrder, Firmware, Gui, MachineSpec, NetworkMode, SSH_HOST_PORT, VncSpec};
+pub(crate) use overrides::Overrides;
+
+/// Id of the network back end, as Packer names it; templates refer to it.
+pub(crate) const NETDEV_ID: &str = "user.0";
+
+/// Lowest VNC port: display 0 of the RFB protocol.
+pub(crate) const VNC_PORT_BASE: u16 = 5900;
+
+/// What connects QEMU with this process, by descriptor number in QEMU, and what was found out about this QEMU.
+#[derive(Debug, Default)]
+pub(crate) struct Plumbing {
+    /// Connected socket of the control monitor.
+    pub(crate) control: RawFd,
+    /// Listening socket of the spare monitor.
+    pub(crate) spare: RawFd,
+    /// Connected socket for the first serial port.
+    pub(crate) serial: RawFd,
+    /// Connected control socket of the TPM emulator.
+    pub(crate) tpm: Option<RawFd>,
+    /// `accel=`; `None`: nothing is said.
+    pub(crate) accelerator: Option<String>,
+    /// This QEMU was built with seccomp.
+    pub(crate) sandbox: bool,
+}
+
+/// A command line, switch by switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandLine {
+    switches: Vec<(String, Option<String>)>,
+    /// QEMU's first serial port leads to this process.
+    pub(crate) has_own_serial: bool,
+    /// The user network is ours: forwarding can be added to it.
+    pub(crate) has_own_netdev: bool,
+    /// The VNC server is ours.
+    pub(crate) has_own_vnc: bool,
+    /// Anything odd that was done for the user.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl CommandLine {
+    /// Builds the command line.
+    pub(crate) fn new(spec: &MachineSpec, plumbing: &Plumbing) -> Self {
+        let overrides = Overrides::new(&spec.extra_arguments);
+        let mut warnings = Vec::new();
+        let mut switches = Vec::new();
+        for (switch, values) in defaults(spec, plumbing, &overrides, &mut warnings) {
+            if !overrides.has(switch) {
+                switches.extend(values.into_iter().map(|value| (switch.to_owned(), Some(value))));
+            }
+        }
+        switches.extend(overrides.switches().map(|(switch, value)| (switch.to_owned(), value.map(ToOwned::to_owned))));
+        let nic = format!("{},netdev={NETDEV_ID}", spec.network.device);
+        let devices = |switches: &[(String, Option<String>)]| -> Vec<String> {
+            switches.iter().filter(|(switch, _)| switch == "-device").filter_map(|(_, value)| value.clone()).collect()
+        };
+        // Packer's rule: the adapter comes back unless some device's text has its name in it.
+        if !devices(&switches).iter().any(|device| device.contains(&spec.network.device)) {
+            switches.push(("-device".to_owned(), Some(nic)));
+        }
+        replace_host_cpu(&mut switches, plumbing, &mut warnings);
+
+        let has_own_serial = !overrides.has("-serial")
+            && !devices(&switches).iter().any(|device| device.starts_with("isa-serial"))
+            && !overrides.has("-nodefaults");
+        let mut line = Self {
+            switches,
+            has_own_serial,
+            has_own_netdev: !overrides.has("-netdev") && matches!(spec.network.mode, NetworkMode::User { .. }),
+            has_own_vnc: !overrides.has("-vnc") && spec.vnc.is_some(),
+            warnings,
+        };
+        line.add_own_switches(spec, plumbing, &overrides);
+        line
+    }
+
+    /// What QEMU is driven by. After everything of the template, which can neither remove it nor be hurt by it.
+    fn add_own_switches(&mut self, spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides) {
+        let mut add = |switch: &str, value: String| self.switches.push((switch.to_owned(), Some(value)));
+        add("-chardev", format!("socket,id=kiln-control,fd={}", plumbing.control));
+        add("-mon", "chardev=kiln-control,mode=control".to_owned());
+        add("-chardev", format!("socket,id=kiln-spare,fd={},server=on,wait=off", plumbing.spare));
+        add("-mon", "chardev=kiln-spare,mode=control".to_owned());
+        if self.has_own_serial {
+            add("-chardev", format!("socket,id=kiln-serial,fd={}", plumbing.serial));
+            add("-serial", "chardev:kiln-serial".to_owned());
+        }
+        if plumbing.sandbox && sandbox_fits(spec, overrides) {
+            add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny".to_owned());
+        }
+        self.switches.push(("-S".to_owned(), None));
+    }
+
+    /// Tells whether a switch or value has the forwarded port in it, which is then known only when QEMU has bound it.
+    pub(crate) fn mentions_forwarded_port(&self) -> bool {
+        self.switches.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.contains(SSH_HOST_PORT)))
+    }
+
+    /// The arguments, with `port` where the forwarded port is mentioned.
+    pub(crate) fn arguments(&self, port: Option<u16>) -> Vec<String> {
+        let port = port.map_or_else(|| "0".to_owned(), |port| port.to_string());
+        let mut arguments = Vec::with_capacity(self.switches.len() * 2);
+        for (switch, value) in &self.switches {
+            arguments.push(switch.clone());
+            arguments.extend(value.as_ref().map(|value| value.replace(SSH_HOST_PORT, &port)));
+        }
+        arguments
+    }
+
+    /// The host's port that the template's own `hostfwd` leads to `guest_port` from.
+    pub(crate) fn forwarded_by_template(&self, guest_port: u16, port: Option<u16>) -> Option<u16> {
+        let port = port.map_or_else(String::new, |port| port.to_string());
+        self.switches
+            .iter()
+            .filter(|(switch, _)| matches!(switch.as_str(), "-netdev" | "-net" | "-nic"))
+            .filter_map(|(_, value)| value.as_deref())
+            .flat_map(|value| value.split(','))
+            .filter_map(|part| part.strip_prefix("hostfwd="))
+            .find_map(|rule| host_port_of(&rule.replace(SSH_HOST_PORT, &port), guest_port))
+    }
+
+    /// Tells whether a device's text has `word` in it.
+    pub(crate) fn has_device(&self, word: &str) -> bool {
+        self.switches
+            .iter()
+            .any(|(switch, value)| switch == "-device" && value.as_ref().is_some_and(|value| value.contains(word)))
+    }
+}
+
+/// Reads `tcp:[host address]:host port-[guest address]:guest port`.
+fn host_port_of(rule: &str, guest_port: u16) -> Option<u16> {
+    let (protocol, rest) = rule.split_once(':')?;
+    if !matches!(protocol, "tcp" | "") {
+        return None;
+    }
+    let (host, guest) = rest.split_once('-')?;
+    let port = |side: &str| side.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    (port(guest)? == guest_port).then(|| port(host))?
+}
+
+type Defaults = Vec<(&'static str, Vec<String>)>;
+
+/// Packer's default switches, each with all its values.
+fn defaults(spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides, warnings: &mut Vec<String>) -> Defaults {
+    let mut machine = format!("type={}", spec.machine_type);
+    // With `-accel` QEMU refuses a second opinion in `-machine`.
+    if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !overrides.has("-accel")) {
+        machine += &format!(",accel={accelerator}");
+    }
+    let mut all: Defaults = vec![
+        ("-name", vec![escape(&spec.name)]),
+        ("-machine", vec![machine]),
+        ("-m", vec![format!("{}M", spec.memory_mib)]),
+        ("-smp", vec![processors(spec)]),
+    ];
+    all.extend(spec.cpu_model.iter().map(|model| ("-cpu", vec![model.clone()])));
+    match (&spec.firmware, spec.boot) {
+        (Firmware::Efi { .. }, _) => {}
+        (_, BootOrder::CdromOnce) => all.push(("-boot", vec!["once=d".to_owned()])),
+        (_, BootOrder::Disk) => all.push(("-boot", vec!["c".to_owned()])),
+    }
+    if let Firmware::Bios(path) = &spec.firmware {
+        all.push(("-bios", vec![text(path)]));
+    }
+    all.extend(spec.floppy.iter().map(|path| ("-fda", vec![text(path)])));
+    all.push(("-netdev", vec![netdev(&spec.network.mode)]));
+    match &spec.display {
+        // Without this QEMU opens whatever window it was built with.
+        None => all.push(("-display", vec!["none".to_owned()])),
+        Some(Gui::HypervisorChooses) => {}
+        Some(Gui::Named(name)) => all.push(("-display", vec![name.clone()])),
+    }
+    all.extend(spec.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc)])));
+    all.extend(spec.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
+
+    let (mut drives, mut devices) = drives::drives(spec, warnings);
+    drives.append(&mut drives::firmware(&spec.firmware));
+    devices.push(format!("{},netdev={NETDEV_ID}", spec.network.device));
+    if let (Some(tpm), Some(socket)) = (&spec.tpm, plumbing.tpm) {
+        all.push(("-chardev", vec![format!("socket,id=vtpm,fd={socket}")]));
+        all.push(("-tpmdev", vec!["emulator,id=tpm0,chardev=vtpm".to_owned()]));
+        devices.push(format!("{},tpmdev=tpm0", tpm.device));
+    }
+    all.push(("-drive", drives));
+    all.push(("-device", devices));
+    all
+}
+
+fn processors(spec: &MachineSpec) -> String {
+    let mut value = spec.topology.processors().to_string();
+    let terms =
+        [("sockets", spec.topology.sockets), ("cores", spec.topology.cores), ("threads", spec.topology.threads)];
+    for (name, term) in terms {
+        if let Some(term) = term {
+            value += &format!(",{name}={term}");
+        }
+    }
+    value
+}
+
+fn netdev(mode: &NetworkMode) -> String {
+    match mode {
+        // Forwarding is added once QEMU runs, on a port that QEMU itself could bind.
+        NetworkMode::User { .. } => format!("user,id={NETDEV_ID}"),
+        NetworkMode::Bridge { bridge } => format!("bridge,id={NETDEV_ID},br={}", escape(bridge)),
+    }
+}
+
+fn vnc_server(vnc: &VncSpec) -> String {
+    let bind = if vnc.bind.contains(':') { format!("[{}]", vnc.bind) } else { vnc.bind.clone() };
+    // QEMU tries the displays up to `to` itself, so the port is bound, never just probed.
+    let display = vnc.port_min.saturating_sub(VNC_PORT_BASE);
+    let last = vnc.port_max.saturating_sub(VNC_PORT_BASE);
+    let password = if vnc.password.is_some() { ",password=on" } else { "" };
+    format!("{bind}:{display},to={last}{password}")
+}
+
+/// The CPU model `host` needs an accelerator that runs on the host's processor.
+fn replace_host_cpu(switches: &mut [(String, Option<String>)], plumbing: &Plumbing, warnings: &mut Vec<String>) {
+    if plumbing.accelerator.as_deref() != Some("tcg") {
+        return;
+    }
+    for (switch, value) in switches {
+        if switch == "-cpu"
+            && let Some(model) = value
+            && (model == "host" || model.starts_with("host,"))
+        {
+            model.replace_range(.."host".len(), "max");
+            warnings.push("the CPU model host needs kvm; with tcg the guest gets max".to_owned());
+        }
+    }
+}
+
+/// The sandbox forbids QEMU to start programs, which bridges, sound servers and user-given back ends may need.
+fn sandbox_fits(spec: &MachineSpec, overrides: &Overrides) -> bool {
+    let may_start_programs =
+        ["-netdev", "-net", "-nic", "-chardev", "-sandbox", "-runas", "-chroot", "-spice", "-audiodev"];
+    matches!(spec.network.mode, NetworkMode::User { .. })
+        && spec.display.is_none()
+        && !may_start_programs.iter().any(|switch| overrides.has(switch))
+}
+
+/// Doubles commas, which separate options in QEMU's values.
+fn escape(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+/// A path as text; [`check`](super::check) has refused those that are not.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::{
+    Accelerator, CacheMode, CdromSpec, DetectZeroes, DiskFormat, DiskInterface, DiskSpec, PortForward, Topology,
+    TpmSpec,
+};
+
+fn plumbing() -> Plumbing {
+    let accelerator = Some("tcg".to_owned());
+    Plumbing { control: 10, spare: 11, serial: 12, tpm: None, accelerator, sandbox: false }
+}
+
+/// A spec as the build of an ordinary template makes it.
+fn spec() -> MachineSpec {
+    let mut spec = MachineSpec::new("packer-web", "/run/kiln");
+    spec.boot = BootOrder::CdromOnce;
+    spec.disks.push(DiskSpec::new("out/packer-web", DiskFormat::Qcow2, DiskInterface::Virtio));
+    spec.cdroms.push(CdromSpec { path: "/iso/x.iso".into(), interface: None });
+    spec.network.mode =
+        NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min: 2222, host_max: 4444 }) };
+    spec
+}
+
+/// The arguments before what is ours, one switch with its value a line.
+fn lines(spec: &MachineSpec) -> Vec<String> {
+    lines_with(spec, &plumbing())
+}
+
+fn lines_with(spec: &MachineSpec, plumbing: &Plumbing) -> Vec<String> {
+    let line = CommandLine::new(spec, plumbing);
+    let lines = line.switches.iter().map(|(switch, value)| match value {
+        Some(value) => format!("{switch} {value}"),
+        None => switch.clone(),
+    });
+    lines.take_while(|line| !line.contains("id=kiln-control")).collect()
+}
+
+fn values(spec: &MachineSpec, switch: &str) -> Vec<String> {
+    let prefix = format!("{switch} ");
+    lines(spec).iter().filter_map(|line| line.strip_prefix(&prefix)).map(ToOwned::to_owned).collect()
+}
+
+fn override_with(spec: &mut MachineSpec, arguments: &[&[&str]]) {
+    spec.extra_arguments = arguments.iter().map(|list| list.iter().map(|item| (*item).to_owned()).collect()).collect();
+}
+
+#[test]
+fn the_defaults_are_packers() {
+    assert_eq!(
+        lines(&spec()),
+        [
+            "-name packer-web",
+            "-machine type=pc,accel=tcg",
+            "-m 512M",
+            "-smp 1",
+            "-boot once=d",
+            "-netdev user,id=user.0",
+            "-display none",
+            "-drive file=out/packer-web,if=virtio,cache=unsafe,discard=unmap,format=qcow2,detect-zeroes=unmap",
+            "-drive file=/iso/x.iso,media=cdrom,format=raw",
+            "-device virtio-net,netdev=user.0",
+        ]
+    );
+}
+
+#[test]
+fn what_drives_qemu_comes_last() {
+    let line = CommandLine::new(&spec(), &Plumbing { sandbox: true, ..plumbing() });
+    let arguments = line.arguments(None);
+    let ours = arguments.iter().position(|argument| argument.contains("kiln-control")).unwrap();
+    assert_eq!(
+        arguments[ours - 1..].join(" "),
+        "-chardev socket,id=kiln-control,fd=10 -mon chardev=kiln-control,mode=control \
+         -chardev socket,id=kiln-spare,fd=11,server=on,wait=off -mon chardev=kiln-spare,mode=control \
+         -chardev socket,id=kiln-serial,fd=12 -serial chardev:kiln-serial \
+         -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny -S"
+    );
+    assert!(line.has_own_serial && line.has_own_netdev && !line.has_own_vnc);
+}
+
+#[test]
+fn every_option_of_the_table() {
+    let mut spec = spec();
+    spec.machine_type = "q35".to_owned();
+    spec.cpu_model = Some("qemu64".to_owned());
+    spec.topology = Topology::from_options(8, 2, 2, 1);
+    spec.memory_mib = 2048;
+    spec.floppy = Some("/tmp/floppy.img".into());
+    spec.display = Some(Gui::Named("gtk".to_owned()));
+    spec.vga = Some("virtio".to_owned());
+    spec.boot = BootOrder::Disk;
+    spec.firmware = Firmware::Bios("/fw/bios.bin".into());
+    spec.vnc = Some(VncSpec {
+        bind: "127.0.0.1".to_owned(),
+        port_min: 5901,
+        port_max: 5999,
+        password: Some("hunter22".to_owned()),
+    });
+    spec.tpm = Some(TpmSpec { device: "tpm-tis".to_owned(), version_1_2: false });
+    let plumbing = Plumbing { tpm: Some(13), ..plumbing() };
+    let lines = lines_with(&spec, &plumbing);
+    for expected in [
+        "-machine type=q35,accel=tcg",
+        "-cpu qemu64",
+        "-smp 4,sockets=2,cores=2,threads=1",
+        "-m 2048M",
+        "-fda /tmp/floppy.img",
+        "-display gtk",
+        "-vga virtio",
+        "-boot c",
+        "-bios /fw/bios.bin",
+        "-vnc 127.0.0.1:1,to=99,password=on",
+        "-chardev socket,id=vtpm,fd=13",
+        "-tpmdev emulator,id=tpm0,chardev=vtpm",
+        "-device tpm-tis,tpmdev=tpm0",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
+    }
+    assert!(!lines.concat().contains("hunter22"), "a password is never on the command line");
+}
+
+#[test]
+fn efi_has_flash_and_no_boot_switch() {
+    let mut spec = spec();
+    spec.firmware = Firmware::Efi { code: "/fw/CODE.fd".into(), vars: "out/efivars.fd".into() };
+    assert_eq!(values(&spec, "-boot"), Vec::<String>::new());
+    assert_eq!(
+        values(&spec, "-drive")[2..],
+        ["file=/fw/CODE.fd,if=pflash,unit=0,format=raw,readonly=on", "file=out/efivars.fd,if=pflash,unit=1,format=raw"]
+    );
+}
+
+#[test]
+fn no_accelerator_says_nothing() {
+    let mut spec = spec();
+    spec.accelerator = Accelerator::None;
+    let lines = lines_with(&spec, &Plumbing { accelerator: None, ..plumbing() });
+    assert!(lines.contains(&"-machine type=pc".to_owned()));
+    override_with(&mut spec, &[&["-accel", "tcg,thread=multi"]]);
+    assert!(lines_with(&spec, &plumbing()).contains(&"-machine type=pc".to_owned()));
+}
+
+#[test]
+fn disks_on_every_interface() {
+    let disk = |interface| {
+        let mut spec = spec();
+        spec.disks = vec![DiskSpec::new("a,b", DiskFormat::Raw, interface); 2];
+        (values(&spec, "-drive")[..2].to_vec(), values(&spec, "-device"))
+    };
+    let options = "cache=unsafe,discard=unmap,format=raw,detect-zeroes=unmap";
+    let nic = "virtio-net,netdev=user.0".to_owned();
+    for interface in [DiskInterface::Ide, DiskInterface::Virtio, DiskInterface::Sd] {
+        let drive = format!("file=a,,b,if={},{options}", interface.as_str());
+        assert_eq!(disk(interface), (vec![drive.clone(), drive], vec![nic.clone()]));
+    }
+    for (interface, controller, bus) in [
+        (DiskInterface::VirtioScsi, "virtio-scsi-pci,id=scsi0", ["scsi-hd,bus=scsi0.0"; 2]),
+        (DiskInterface::Scsi, "lsi53c895a,id=lsi0", ["scsi-hd,bus=lsi0.0"; 2]),
+        (DiskInterface::Sata, "ich9-ahci,id=ahci0", ["ide-hd,bus=ahci0.0", "ide-hd,bus=ahci0.1"]),
+    ] {
+        let drives = (0..2).map(|index| format!("if=none,file=a,,b,id=drive{index},{options}")).collect();
+        let devices = vec![
+            controller.to_owned(),
+            format!("{},drive=drive0", bus[0]),
+            format!("{},drive=drive1", bus[1]),
+            nic.clone(),
+        ];
+        assert_eq!(disk(interface), (drives, devices));
+    }
+}
+
+#[test]
+fn explicit_disk_options_are_honoured() {
+    let mut spec = spec();
+    spec.disks[0].cache = Some(CacheMode::Writeback);
+    spec.disks[0].discard = Some(false);
+    spec.disks[0].detect_zeroes = Some(DetectZeroes::Off);
+    assert_eq!(values(&spec, "-drive")[0], "file=out/packer-web,if=virtio,cache=writeback,discard=ignore,format=qcow2");
+    spec.disks[0].detect_zeroes = Some(DetectZeroes::Unmap);
+    let line = CommandLine::new(&spec, &plumbing());
+    assert_eq!(line.warnings.len(), 1);
+    assert!(values(&spec, "-drive")[0].ends_with(",detect-zeroes=on"));
+}
+
+#[test]
+fn cdroms_on_every_interface() {
+    let mut spec = spec();
+    let cdrom =
+        |interface: Option<&str>| CdromSpec { path: "c.iso".into(), interface: interface.map(ToOwned::to_owned) };
+    spec.disks = vec![DiskSpec::new("d", DiskFormat::Raw, DiskInterface::Ide)];
+    spec.cdroms = vec![cdrom(Some("ide")), cdrom(Some("virtio-scsi")), cdrom(Some("sata")), cdrom(Some("scsi"))];
+    assert_eq!(
+        values(&spec, "-drive")[1..],
+        [
+            "file=c.iso,if=ide,index=1,id=cdrom0,media=cdrom,format=raw",
+            "file=c.iso,if=none,index=1,id=cdrom1,media=cdrom,format=raw",
+            "file=c.iso,if=none,index=2,id=cdrom2,media=cdrom,format=raw",
+            "file=c.iso,if=none,index=3,id=cdrom3,media=cdrom,format=raw",
+        ]
+    );
+    assert_eq!(
+        values(&spec, "-device"),
+        [
+            "virtio-scsi-pci,id=scsi0",
+            "scsi-cd,bus=scsi0.0,drive=cdrom1",
+            "ich9-ahci,id=ahci0",
+            "ide-cd,bus=ahci0.0,drive=cdrom2",
+            "lsi53c895a,id=lsi0",
+            "scsi-cd,bus=lsi0.0,drive=cdrom3",
+            "virtio-net,netdev=user.0",
+        ]
+    );
+    spec.cdroms = vec![CdromSpec { path: PathBuf::from("Install.DMG"), interface: None }];
+    assert_eq!(values(&spec, "-drive")[1], "file=Install.DMG,media=cdrom");
+}
+
+#[test]
+fn a_given_switch_replaces_all_its_defaults_and_the_adapter_comes_back() {
+    let mut spec = spec();
+    override_with(
+        &mut spec,
+        &[&["-device", "ahci,id=x"], &["-m", "1024", "M"], &["-device", "usb-ehci"], &["-no-hpet"]],
+    );
+    assert_eq!(values(&spec, "-device"), ["ahci,id=x", "usb-ehci", "virtio-net,netdev=user.0"]);
+    assert_eq!(values(&spec, "-m"), ["1024M"]);
+    assert!(lines(&spec).contains(&"-no-hpet".to_owned()));
+    assert_eq!(values(&spec, "-drive").len(), 2, "other defaults stay");
+
+    override_with(
+        &mut spec,
+        &[&["-device", "virtio-net-pci,netdev=user.0,mac=52:54:00:00:00:01"], &["-drive", "file=x"]],
+    );
+    assert_eq!(values(&spec, "-device"), ["virtio-net-pci,netdev=user.0,mac=52:54:00:00:00:01"]);
+    assert_eq!(values(&spec, "-drive"), ["file=x"]);
+
+    // Bare switches: no value, and a value of nothing.
+    override_with(&mut spec, &[&["-nographic"], &["-enable-kvm", ""], &[]]);
+    let all = lines(&spec);
+    assert!(all.contains(&"-nographic".to_owned()) && all.contains(&"-enable-kvm".to_owned()), "{all:?}");
+}
+
+#[test]
+fn what_the_template_has_taken_over_is_left_to_it() {
+    let mut spec = spec();
+    spec.vnc = Some(VncSpec { bind: "::1".to_owned(), port_min: 5900, port_max: 6000, password: None });
+    assert_eq!(values(&spec, "-vnc"), ["[::1]:0,to=100"]);
+    override_with(&mut spec, &[&["-serial", "file:x"], &["--netdev", "user,id=user.0"], &["-vnc", ":7"]]);
+    let line = CommandLine::new(&spec, &Plumbing { sandbox: true, ..plumbing() });
+    assert!(!line.has_own_serial && !line.has_own_netdev && !line.has_own_vnc);
+    let all = line.arguments(None).join(" ");
+    assert!(!all.contains("kiln-serial") && !all.contains("-sandbox") && !all.contains("to=100"), "{all}");
+    override_with(&mut spec, &[&["-device", "isa-serial,chardev=c"]]);
+    assert!(!CommandLine::new(&spec, &plumbing()).has_own_serial);
+}
+
+#[test]
+fn the_forwarded_port_is_filled_in_when_known() {
+    let mut spec = spec();
+    assert!(!CommandLine::new(&spec, &plumbing()).mentions_forwarded_port());
+    let rule = format!("user,id=user.0,hostfwd=udp::53-:53,hostfwd=tcp:127.0.0.1:{SSH_HOST_PORT}-:22");
+    override_with(&mut spec, &[&["-netdev", &rule]]);
+    let line = CommandLine::new(&spec, &plumbing());
+    assert!(line.mentions_forwarded_port());
+    assert!(
+        line.arguments(Some(3000))
+            .contains(&"user,id=user.0,hostfwd=udp::53-:53,hostfwd=tcp:127.0.0.1:3000-:22".to_owned())
+    );
+    assert_eq!(line.forwarded_by_template(22, Some(3000)), Some(3000));
+    assert_eq!(line.forwarded_by_template(23, Some(3000)), None);
+
+    override_with(&mut spec, &[&["-net", "user,hostfwd=tcp::2200-10.0.2.15:22"], &["-net", "nic"]]);
+    assert_eq!(CommandLine::new(&spec, &plumbing()).forwarded_by_template(22, None), Some(2200));
+}
+
+#[test]
+fn the_host_cpu_becomes_max_under_tcg() {
+    let mut spec = spec();
+    spec.cpu_model = Some("host".to_owned());
+    assert_eq!(values(&spec, "-cpu"), ["max"]);
+    override_with(&mut spec, &[&["-cpu", "host,-x2apic"]]);
+    assert_eq!(values(&spec, "-cpu"), ["max,-x2apic"]);
+    let kvm = Plumbing { accelerator: Some("kvm".to_owned()), ..plumbing() };
+    assert!(lines_with(&spec, &kvm).contains(&"-cpu host,-x2apic".to_owned()));
+}
+
+#[test]
+fn bridges() {
+    let mut spec = spec();
+    spec.network.mode = NetworkMode::Bridge { bridge: "br0".to_owned() };
+    assert_eq!(values(&spec, "-netdev"), ["bridge,id=user.0,br=br0"]);
+}

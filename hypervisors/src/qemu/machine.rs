@@ -1,0 +1,185 @@
+//! A running QEMU machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::end::{self, Belongings, Running, Verdict};
+use super::keyboard::QemuKeyboard;
+use super::network;
+use super::screen::QemuScreen;
+use super::start::{SPARE_MONITOR, Started};
+use crate::process::Tail;
+use crate::{
+    ChosenAccelerator, ExitReport, ForwardState, GuestNetwork, Keyboard, Machine, MachineError, MachineInfo,
+    MachineSpec, NetworkMode, Screen, StartError,
+};
+
+/// How long QEMU may take to quit by itself, which it does in milliseconds and with its disks closed in order, before it is killed.
+const QUIT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long questions about the network may take; they are asked while something else already waits.
+const NETWORK_LIMIT: Duration = Duration::from_secs(5);
+
+/// A machine in a QEMU process.
+pub(super) struct QemuMachine {
+    running: Arc<Running>,
+    info: MachineInfo,
+    keyboard: QemuKeyboard,
+    screen: QemuScreen,
+    serial: Arc<Tail>,
+    network: NetworkMode,
+    forwarded_port: Option<u16>,
+    report: watch::Receiver<Option<ExitReport>>,
+    finished: watch::Receiver<bool>,
+}
+
+impl QemuMachine {
+    /// Takes a started QEMU over.
+    pub(super) fn new(
+        spec: &MachineSpec,
+        started: Started,
+        program: PathBuf,
+        accelerator: ChosenAccelerator,
+    ) -> Result<Self, StartError> {
+        let Started { unfinished, qmp, line, arguments, serial, forwarded_port, vnc, wiring } = started;
+        let events = qmp.events();
+        let gone = || StartError::Setup(MachineError::Gone);
+        let parts = unfinished.finish().ok_or_else(gone)?;
+        let process = parts.process.ok_or_else(gone)?;
+        let mut command_line = vec![program.to_string_lossy().into_owned()];
+        command_line.extend(arguments);
+        let info = MachineInfo {
+            pid: Some(process.pid()),
+            accelerator,
+            command_line,
+            vnc,
+            monitor: Some(parts.directory.path().join(SPARE_MONITOR)),
+            warnings: line.warnings,
+        };
+        let keyboard = QemuKeyboard::new(qmp.clone(), spec.key_pacing, wiring);
+        let screen = QemuScreen::new(qmp.clone(), parts.directory.path().to_owned());
+        let accelerator = info.accelerator.name.clone();
+        let running = Arc::new(Running { qmp, process, killed: AtomicBool::new(false), accelerator });
+        let (report_sender, report) = watch::channel(None);
+        let (finished_sender, finished) = watch::channel(false);
+        tokio::spawn(end::watch_over(
+            running.clone(),
+            events,
+            Belongings { directory: parts.directory, serial: parts.serial, tpm: parts.tpm },
+            Verdict { report: report_sender, finished: finished_sender },
+        ));
+        let network = spec.network.mode.clone();
+        Ok(Self { running, info, keyboard, screen, serial, network, forwarded_port, report, finished })
+    }
+
+    async fn usernet(&self, guest_port: Option<u16>) -> Result<GuestNetwork, MachineError> {
+        let table = self.running.qmp.human("info usernet").await?;
+        Ok(network::read_usernet(&table, guest_port))
+    }
+
+    async fn bridged(&self, bridge: &str) -> Result<GuestNetwork, MachineError> {
+        let mac_address = network::mac_address(&self.running.qmp.human("info network").await?);
+        let arp = tokio::fs::read_to_string("/proc/net/arp").await.unwrap_or_default();
+        let addresses = mac_address.as_ref().map(|mac| network::addresses_on_bridge(&arp, bridge, mac));
+        let addresses = addresses.unwrap_or_default();
+        let guest_seen = !addresses.is_empty();
+        Ok(GuestNetwork { guest_seen, forward_state: ForwardState::Idle, addresses, mac_address })
+    }
+}
+
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        self.running.killed.store(true, Ordering::Release);
+        self.running.process.kill();
+    }
+}
+
+impl Machine for QemuMachine {
+    fn description(&self) -> &MachineInfo {
+        &self.info
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async move { self.running.qmp.execute("cont", Value::Null).await.map(drop) }.boxed()
+    }
+
+    fn exited(&self) -> BoxFuture<'_, ExitReport> {
+        let mut report = self.report.clone();
+        async move {
+            let ended = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+            // The watching task tells before it goes, unless the runtime is shut down.
+            ended.unwrap_or(ExitReport::Killed)
+        }
+        .boxed()
+    }
+
+    fn power_button(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async move { self.running.qmp.execute("system_powerdown", Value::Null).await.map(drop) }.boxed()
+    }
+
+    fn kill(&self) -> BoxFuture<'_, ()> {
+        async move {
+            let mut finished = self.finished.clone();
+            if *finished.borrow_and_update() {
+                return;
+            }
+            self.running.killed.store(true, Ordering::Release);
+            // If this future is dropped meanwhile, the end still comes.
+            let insist = Insist(&self.running);
+            let quit = self.running.qmp.execute_within("quit", Value::Null, QUIT_LIMIT);
+            if quit.await.is_ok() {
+                let _ = tokio::time::timeout(QUIT_LIMIT, self.running.process.ended()).await;
+            }
+            drop(insist);
+            let _ = finished.wait_for(|finished| *finished).await;
+        }
+        .boxed()
+    }
+
+    fn keyboard(&self) -> Option<&dyn Keyboard> {
+        Some(&self.keyboard)
+    }
+
+    fn screen(&self) -> Option<&dyn Screen> {
+        Some(&self.screen)
+    }
+
+    fn serial_tail(&self, max_bytes: usize) -> Vec<u8> {
+        self.serial.last(max_bytes)
+    }
+
+    fn network(&self) -> BoxFuture<'_, GuestNetwork> {
+        async move {
+            let network = async {
+                match &self.network {
+                    NetworkMode::User { forward } => self.usernet(forward.map(|forward| forward.guest_port)).await,
+                    NetworkMode::Bridge { bridge } => self.bridged(bridge).await,
+                }
+            };
+            match tokio::time::timeout(NETWORK_LIMIT, network).await {
+                Ok(Ok(network)) => network,
+                _ => GuestNetwork::default(),
+            }
+        }
+        .boxed()
+    }
+
+    fn forwarded_port(&self) -> Option<u16> {
+        self.forwarded_port
+    }
+}
+
+/// Kills the process on drop; does nothing to one that has ended.
+struct Insist<'a>(&'a Running);
+
+impl Drop for Insist<'_> {
+    fn drop(&mut self) {
+        self.0.process.kill();
+    }
+}

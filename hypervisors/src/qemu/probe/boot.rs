@@ -1,0 +1,146 @@
+//! Boots the probe's payload on one accelerator.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+
+use super::{ProbeError, run};
+use crate::process::{ChildProcess, ExitState, Tail};
+
+/// The boot sector made from `payload.s`.
+pub(super) const PAYLOAD: &[u8; 512] = include_bytes!("payload.bin");
+
+/// How long the payload may run. It takes 0.3 s under TCG, less with hardware's help; where each instruction is emulated it takes a minute.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What isa-debug-exit makes of the payload's 0x10: `(value << 1) | 1`.
+const SUCCESS: ExitState = ExitState::Exited(0x21);
+
+/// The payload's stages in order, by what it prints before or after each.
+const STAGES: [(char, &str); 7] = [
+    ('R', "real mode"),
+    ('P', "protected mode"),
+    ('L', "long mode"),
+    ('X', "SSE"),
+    ('C', "cmpxchg16b"),
+    ('B', "BMI2"),
+    ('S', "xsave"),
+];
+
+/// Tells whether the payload is made for the architecture.
+pub(super) fn fits(architecture: &str) -> bool {
+    matches!(architecture, "x86_64" | "i386")
+}
+
+/// Runs the payload and returns how long it took, or what is wrong.
+pub(super) async fn boot(program: &Path, accelerator: &str) -> Result<Duration, String> {
+    let mut file = tempfile::NamedTempFile::new().map_err(|error| format!("no temporary file: {error}"))?;
+    file.write_all(PAYLOAD).map_err(|error| format!("no temporary file: {error}"))?;
+    match boot_with(program, accelerator, Some("max"), file.path()).await {
+        // Some hosts cannot start the CPU model `max` but run the default one.
+        Err(Failure::BeforeTheGuest(_)) => boot_with(program, accelerator, None, file.path()).await,
+        result => result,
+    }
+    .map_err(|failure| match failure {
+        Failure::BeforeTheGuest(problem) | Failure::InTheGuest(problem) => problem,
+    })
+}
+
+enum Failure {
+    BeforeTheGuest(String),
+    InTheGuest(String),
+}
+
+async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>, payload: &Path) -> Result<Duration, Failure> {
+    let early = |problem: String| Failure::BeforeTheGuest(problem);
+    let (serial, serial_there) = StdUnixStream::pair().map_err(|error| early(error.to_string()))?;
+    serial.set_nonblocking(true).map_err(|error| early(error.to_string()))?;
+    let serial_there = OwnedFd::from(serial_there);
+    let mut arguments: Vec<OsString> = [
+        "-nodefaults",
+        "-display",
+        "none",
+        "-m",
+        "16",
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+        "-serial",
+        "chardev:kiln-serial",
+        "-machine",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    arguments.push(format!("type=pc,accel={accelerator}").into());
+    arguments.push("-drive".into());
+    let payload = payload.to_string_lossy().replace(',', ",,");
+    arguments.push(format!("file={payload},format=raw,if=ide,readonly=off,snapshot=on").into());
+    arguments.push("-chardev".into());
+    arguments.push(format!("socket,id=kiln-serial,fd={}", serial_there.as_raw_fd()).into());
+    if let Some(cpu) = cpu {
+        arguments.extend(["-cpu".into(), cpu.into()]);
+    }
+    let started = Instant::now();
+    let tail = Arc::new(Tail::new(64));
+    let serial = UnixStream::from_std(serial).map_err(|error| early(error.to_string()))?;
+    let reading = tokio::spawn(keep(serial, tail.clone()));
+    let running = run(program, arguments, vec![serial_there]).await;
+    let (process, qmp) = running.map_err(|error| match error {
+        ProbeError::NotQemu(_, problem) => early(problem),
+        error => early(error.to_string()),
+    })?;
+    let mut events = qmp.events();
+    let verdict = tokio::time::timeout(LIMIT, async {
+        loop {
+            tokio::select! {
+                state = process.ended() => break Some(state),
+                // The guest is only ever stopped by an error.
+                Ok(event) = events.recv() => if event.name == "STOP" { break None },
+            }
+        }
+    })
+    .await;
+    if let Ok(Some(SUCCESS)) = verdict {
+        return Ok(started.elapsed());
+    }
+    let ended = describe(&process, verdict).await;
+    // The serial port's other end is closed by now.
+    let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+    let printed = String::from_utf8_lossy(&tail.last(64)).into_owned();
+    Err(Failure::InTheGuest(format!("{ended}, {}", progress(&printed))))
+}
+
+async fn describe(process: &ChildProcess, verdict: Result<Option<ExitState>, tokio::time::error::Elapsed>) -> String {
+    process.kill();
+    process.ended().await;
+    let words = process.stderr_tail();
+    let first = words.lines().find(|line| !line.contains("warning:")).unwrap_or_default();
+    match verdict {
+        Err(_) => format!("the boot probe was not through after {} s", LIMIT.as_secs()),
+        Ok(None) if first.is_empty() => "QEMU stopped with an internal error".to_owned(),
+        Ok(None) => format!("QEMU stopped with \"{first}\""),
+        Ok(Some(state)) if first.is_empty() => format!("QEMU ended with {state}"),
+        Ok(Some(state)) => format!("QEMU ended with {state}: {first}"),
+    }
+}
+
+/// Says how far the payload came.
+fn progress(printed: &str) -> String {
+    match STAGES.iter().rev().find(|(letter, _)| printed.contains(*letter)) {
+        Some((_, stage)) => format!("the last stage reached was {stage}"),
+        None => "not even real mode was reached".to_owned(),
+    }
+}
+
+async fn keep(mut stream: UnixStream, tail: Arc<Tail>) {
+    let mut buffer = [0; 64];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        tail.push(&buffer[..length]);
+    }
+}

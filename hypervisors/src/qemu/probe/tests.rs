@@ -1,0 +1,60 @@
+use super::*;
+use crate::qemu::testing::{QEMU, missing};
+
+#[test]
+fn the_payload_is_made_from_its_source() {
+    if missing("as") || missing("objcopy") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/qemu/probe/payload.s");
+    let (object, binary) = (directory.path().join("payload.o"), directory.path().join("payload.bin"));
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        assert!(std::process::Command::new(program).args(arguments).status().unwrap().success(), "{program}");
+    };
+    run("as", &["--64".as_ref(), "-o".as_ref(), object.as_ref(), source.as_ref()]);
+    run(
+        "objcopy",
+        &["-O".as_ref(), "binary".as_ref(), "-j".as_ref(), ".text".as_ref(), object.as_ref(), binary.as_ref()],
+    );
+    assert_eq!(std::fs::read(binary).unwrap(), boot::PAYLOAD);
+}
+
+#[tokio::test]
+async fn tcg_runs_guest_code_and_the_answer_is_kept() {
+    if missing(QEMU) {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let program = crate::process::find_program(QEMU).unwrap();
+    let prober = Prober::new(cache.path().to_owned());
+    let findings = prober.findings(&program).await.unwrap();
+    eprintln!("{findings:#?}");
+    assert!(findings.version.split('.').count() == 3, "{findings:?}");
+    assert_eq!(findings.architecture, "x86_64");
+    let tcg = findings.accelerators.iter().find(|one| one.name == "tcg").unwrap();
+    assert!(tcg.usable && tcg.reason.starts_with("guest code ran on tcg"), "{tcg:?}");
+    let kvm = findings.accelerators.iter().find(|one| one.name == "kvm").unwrap();
+    assert!(!kvm.reason.is_empty());
+
+    let again = std::time::Instant::now();
+    assert_eq!(prober.findings(&program).await.unwrap(), findings);
+    assert_eq!(Prober::new(cache.path().to_owned()).findings(&program).await.unwrap(), findings);
+    assert!(again.elapsed() < Duration::from_millis(50), "answered from the cache");
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_qemu_is_told() {
+    let cache = tempfile::tempdir().unwrap();
+    let prober = Prober::new(cache.path().to_owned());
+    let error = prober.findings(Path::new("/bin/false")).await.unwrap_err();
+    assert!(matches!(error, ProbeError::NotQemu(..)), "{error:?}");
+    let error = prober.findings(Path::new("/nonexistent")).await.unwrap_err();
+    assert!(matches!(error, ProbeError::Run(..)), "{error:?}");
+}
+
+#[test]
+fn architectures() {
+    assert_eq!(family("i386"), family("x86_64"));
+    assert_ne!(family("aarch64"), family("x86_64"));
+}

@@ -1,0 +1,340 @@
+//! Starting a machine: make its connections, run QEMU, find free ports by what QEMU could really bind.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::arguments::{CommandLine, NETDEV_ID, Plumbing};
+use super::keyboard::{self, Wiring};
+use super::private_dir::PrivateDir;
+use super::qmp::QmpClient;
+use super::tpm;
+use crate::process::{ChildCommand, ChildProcess, Tail};
+use crate::{Firmware, MachineError, MachineSpec, NetworkMode, PortForward, ResourceLedger, StartError};
+
+/// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
+const GREETING_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much of the guest's serial output is kept.
+const SERIAL_TAIL_BYTES: usize = 64 << 10;
+
+/// QEMU's words when a port to forward is taken.
+const PORT_TAKEN: &str = "Could not set up host forwarding rule";
+
+/// Name of the spare monitor's socket in the machine's directory.
+pub(super) const SPARE_MONITOR: &str = "qmp";
+
+/// What is decided before QEMU is started.
+pub(super) struct Decisions {
+    pub(super) program: PathBuf,
+    /// `accelerator` and `sandbox`; the rest is filled in here.
+    pub(super) accelerator: Option<String>,
+    pub(super) sandbox: bool,
+}
+
+/// A QEMU that runs a paused machine.
+pub(super) struct Started {
+    pub(super) unfinished: Unfinished,
+    pub(super) qmp: Arc<QmpClient>,
+    pub(super) line: CommandLine,
+    pub(super) arguments: Vec<String>,
+    pub(super) serial: Arc<Tail>,
+    pub(super) forwarded_port: Option<u16>,
+    pub(super) vnc: Option<SocketAddr>,
+    pub(super) wiring: Wiring,
+}
+
+/// Everything that must go if the start is not finished.
+pub(super) struct Unfinished {
+    parts: Option<Parts>,
+}
+
+/// What a started machine consists of.
+pub(super) struct Parts {
+    pub(super) process: Option<ChildProcess>,
+    pub(super) tpm: Option<ChildProcess>,
+    pub(super) serial: Option<JoinHandle<()>>,
+    pub(super) directory: PrivateDir,
+}
+
+impl Unfinished {
+    /// Gives the parts to somebody who looks after them.
+    pub(super) fn finish(mut self) -> Option<Parts> {
+        self.parts.take()
+    }
+
+    async fn abandon(mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.give_up().await;
+        }
+    }
+
+    fn parts(&mut self) -> Option<&mut Parts> {
+        self.parts.as_mut()
+    }
+}
+
+impl Parts {
+    /// Ends the processes first: nobody writes into a directory that is being removed.
+    async fn give_up(self) {
+        for process in self.process.iter().chain(&self.tpm) {
+            process.kill();
+            process.ended().await;
+        }
+        if let Some(serial) = &self.serial {
+            serial.abort();
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            // Outside a runtime the parts are dropped here, which kills the processes too.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(parts.give_up());
+            }
+        }
+    }
+}
+
+/// Why one attempt did not work.
+enum Attempt {
+    /// The port that was tried is taken.
+    PortTaken(String),
+    Failed(StartError),
+}
+
+impl From<StartError> for Attempt {
+    fn from(error: StartError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Starts QEMU with a paused machine.
+pub(super) async fn start(
+    spec: &MachineSpec,
+    decisions: &Decisions,
+    ledger: &Arc<dyn ResourceLedger>,
+) -> Result<Started, StartError> {
+    let line = CommandLine::new(spec, &Plumbing::default());
+    let (Some(forward), true) = (forward_of(spec), line.mentions_forwarded_port()) else {
+        return match attempt(spec, decisions, ledger, None).await {
+            Ok(started) => Ok(started),
+            Err(Attempt::Failed(error)) => Err(error),
+            Err(Attempt::PortTaken(stderr)) => {
+                Err(StartError::EndedEarly { program: spec.binary.clone(), status: "exit status 1".to_owned(), stderr })
+            }
+        };
+    };
+    // The template names the port in its own arguments, so QEMU has to be started anew for each.
+    let mut last = String::new();
+    for port in forward.host_min..=forward.host_max {
+        match attempt(spec, decisions, ledger, Some(port)).await {
+            Ok(started) => return Ok(started),
+            Err(Attempt::PortTaken(reason)) => last = reason,
+            Err(Attempt::Failed(error)) => return Err(error),
+        }
+    }
+    Err(no_free_port(forward, last))
+}
+
+fn forward_of(spec: &MachineSpec) -> Option<PortForward> {
+    match spec.network.mode {
+        NetworkMode::User { forward } => forward,
+        NetworkMode::Bridge { .. } => None,
+    }
+}
+
+fn no_free_port(forward: PortForward, reason: String) -> StartError {
+    let (min, max) = (forward.host_min, forward.host_max);
+    StartError::NoFreePort { purpose: "the guest", bind: "127.0.0.1".to_owned(), min, max, reason }
+}
+
+async fn attempt(
+    spec: &MachineSpec,
+    decisions: &Decisions,
+    ledger: &Arc<dyn ResourceLedger>,
+    port: Option<u16>,
+) -> Result<Started, Attempt> {
+    let directory = PrivateDir::create(&spec.runtime_dir, ledger.clone())
+        .map_err(|(path, source)| StartError::Prepare { path, source })?;
+    let path = directory.path().to_owned();
+    let mut unfinished = Unfinished { parts: Some(Parts { process: None, tpm: None, serial: None, directory }) };
+    let result = launch(spec, decisions, ledger, port, &mut unfinished, path).await;
+    match result {
+        Ok((qmp, line, arguments, serial)) => {
+            let started = Started {
+                forwarded_port: forward_of(spec).and_then(|it| line.forwarded_by_template(it.guest_port, port)),
+                unfinished,
+                qmp,
+                line,
+                arguments,
+                serial,
+                vnc: None,
+                wiring: Wiring::Unseen,
+            };
+            Ok(set_up(spec, started).await?)
+        }
+        Err(error) => {
+            unfinished.abandon().await;
+            Err(error)
+        }
+    }
+}
+
+type Launched = (Arc<QmpClient>, CommandLine, Vec<String>, Arc<Tail>);
+
+/// Runs QEMU and waits for its greeting.
+async fn launch(
+    spec: &MachineSpec,
+    decisions: &Decisions,
+    ledger: &Arc<dyn ResourceLedger>,
+    port: Option<u16>,
+    unfinished: &mut Unfinished,
+    directory: PathBuf,
+) -> Result<Launched, Attempt> {
+    let prepare = |source| StartError::Prepare { path: directory.clone(), source };
+    let (control, control_there) = socket_pair().map_err(prepare)?;
+    let (serial, serial_there) = socket_pair().map_err(prepare)?;
+    let spare = match unfinished.parts() {
+        Some(parts) => OwnedFd::from(parts.directory.listen(SPARE_MONITOR).map_err(prepare)?),
+        None => return Err(StartError::Setup(MachineError::Gone).into()),
+    };
+    let mut inherited = vec![control_there, serial_there, spare];
+    let mut plumbing = Plumbing {
+        control: inherited[0].as_raw_fd(),
+        serial: inherited[1].as_raw_fd(),
+        spare: inherited[2].as_raw_fd(),
+        tpm: None,
+        accelerator: decisions.accelerator.clone(),
+        sandbox: decisions.sandbox,
+    };
+    if let Some(tpm) = &spec.tpm {
+        let started = tpm::start(tpm, &directory, ledger.clone()).await?;
+        plumbing.tpm = Some(started.socket.as_raw_fd());
+        inherited.push(started.socket);
+        if let Some(parts) = unfinished.parts() {
+            parts.tpm = Some(started.process);
+        }
+    }
+    let line = CommandLine::new(spec, &plumbing);
+    let arguments = line.arguments(port);
+    let program = decisions.program.clone();
+    let command =
+        ChildCommand { program: program.clone(), arguments: arguments.iter().map(OsString::from).collect(), inherited };
+    let spawned = ChildProcess::spawn(command, ledger.clone()).await;
+    let process = spawned.map_err(|source| StartError::Spawn { program, source })?;
+
+    let tail = Arc::new(Tail::new(SERIAL_TAIL_BYTES));
+    let stream = UnixStream::from_std(serial).map_err(prepare)?;
+    let reading = tokio::spawn(keep_serial_tail(stream, tail.clone()));
+    let control = UnixStream::from_std(control).map_err(prepare)?;
+    let greeting = greet(&process, control, &spec.binary).await;
+    if let Some(parts) = unfinished.parts() {
+        parts.process = Some(process);
+        parts.serial = Some(reading);
+    }
+    Ok((Arc::new(greeting?), line, arguments, tail))
+}
+
+/// Waits for QEMU's greeting, or for its end.
+async fn greet(process: &ChildProcess, control: UnixStream, program: &str) -> Result<QmpClient, Attempt> {
+    let connecting = QmpClient::connect(control, GREETING_LIMIT);
+    match connecting.await {
+        Ok(qmp) => Ok(qmp),
+        Err(MachineError::Timeout { limit, .. }) => {
+            Err(StartError::Timeout { program: program.to_owned(), what: "greet".to_owned(), limit }.into())
+        }
+        Err(MachineError::Gone) => {
+            // It closed the connection because it ended, or is about to.
+            let Ok(state) = tokio::time::timeout(GREETING_LIMIT, process.ended()).await else {
+                let what = "end after it closed its monitor".to_owned();
+                return Err(StartError::Timeout { program: program.to_owned(), what, limit: GREETING_LIMIT }.into());
+            };
+            let stderr = process.stderr_tail();
+            if stderr.contains(PORT_TAKEN) {
+                return Err(Attempt::PortTaken(stderr));
+            }
+            let (program, status) = (program.to_owned(), state.to_string());
+            Err(StartError::EndedEarly { program, status, stderr }.into())
+        }
+        Err(error) => Err(StartError::Setup(error).into()),
+    }
+}
+
+fn socket_pair() -> io::Result<(StdUnixStream, OwnedFd)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((ours, theirs.into()))
+}
+
+async fn keep_serial_tail(mut stream: UnixStream, tail: Arc<Tail>) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        tail.push(&buffer[..length]);
+    }
+}
+
+/// Does what can only be done to a QEMU that runs: forwards the port, sets the VNC password.
+async fn set_up(spec: &MachineSpec, mut started: Started) -> Result<Started, StartError> {
+    let result = set_up_parts(spec, &mut started).await;
+    if let Err(error) = result {
+        started.unfinished.abandon().await;
+        return Err(error);
+    }
+    Ok(started)
+}
+
+async fn set_up_parts(spec: &MachineSpec, started: &mut Started) -> Result<(), StartError> {
+    if let (Some(forward), true) = (forward_of(spec), started.line.has_own_netdev) {
+        started.forwarded_port = Some(forward_port(&started.qmp, forward).await?);
+    }
+    let usb = ["usb-kbd", "virtio-keyboard"].iter().any(|device| started.line.has_device(device));
+    let bios = !matches!(spec.firmware, Firmware::Efi { .. });
+    started.wiring = keyboard::wiring(&started.qmp, usb, bios).await.map_err(StartError::Setup)?;
+    if started.line.has_own_vnc {
+        if let Some(password) = spec.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()) {
+            let arguments = json!({ "protocol": "vnc", "password": password });
+            started.qmp.execute("set_password", arguments).await.map_err(StartError::Setup)?;
+        }
+        let server = started.qmp.execute("query-vnc", Value::Null).await.map_err(StartError::Setup)?;
+        started.vnc = vnc_address(&server);
+    }
+    Ok(())
+}
+
+/// Lets QEMU bind one port after the other until one is free.
+async fn forward_port(qmp: &QmpClient, forward: PortForward) -> Result<u16, StartError> {
+    let mut last = String::new();
+    for port in forward.host_min..=forward.host_max {
+        let rule = format!("hostfwd_add {NETDEV_ID} tcp:127.0.0.1:{port}-:{}", forward.guest_port);
+        let answer = qmp.human(&rule).await.map_err(StartError::Setup)?;
+        let answer = answer.trim();
+        if answer.is_empty() {
+            return Ok(port);
+        }
+        if !answer.contains(PORT_TAKEN) {
+            return Err(StartError::Setup(MachineError::Refused { command: rule, message: answer.to_owned() }));
+        }
+        last = answer.to_owned();
+    }
+    Err(no_free_port(forward, last))
+}
+
+/// Reads `{"enabled": true, "host": "127.0.0.1", "service": "5901", …}`.
+fn vnc_address(server: &Value) -> Option<SocketAddr> {
+    let host = server["host"].as_str()?.parse().ok()?;
+    let port = server["service"].as_str()?.parse().ok()?;
+    Some(SocketAddr::new(host, port))
+}

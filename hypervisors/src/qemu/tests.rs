@@ -1,0 +1,289 @@
+//! Machines on a real QEMU, under TCG: the boot sectors of [`guests`](super::testing::guests) stand for guests.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::testing::{Guest, Host, QEMU, missing};
+use super::*;
+use crate::conformance::{self, RecordingLedger};
+use crate::{
+    ExitReport, ForwardState, KeyEvent, KeyPacing, MachineError, PortForward, Resource, SSH_HOST_PORT, VncSpec,
+};
+use crate::{NetworkMode, key_for_char};
+
+/// Longest wait for a guest; it needs well under a second on an idle host.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it came to an end in time")
+}
+
+fn forward(host_min: u16, host_max: u16) -> NetworkMode {
+    NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min, host_max }) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_promises_of_a_hypervisor() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    within(conformance::check(&host.hypervisor, &host.spec(Guest::Echo))).await;
+}
+
+#[tokio::test]
+async fn starts_paused_and_runs_the_guest_until_it_switches_off() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = host.hypervisor.start(&host.spec(Guest::PowerOff), ledger.clone()).await.unwrap();
+    let info = machine.description();
+    assert_eq!(info.accelerator.name, "tcg");
+    assert!(info.command_line.contains(&"-S".to_owned()) && info.pid.is_some(), "{info:?}");
+    assert!(info.monitor.as_ref().is_some_and(|path| path.exists()));
+    assert_eq!(machine.serial_tail(100), b"", "nothing has run");
+    machine.resume().await.unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
+    assert_eq!(machine.serial_tail(100), b"off\r\n");
+    machine.kill().await;
+    assert_eq!(ledger.held(), []);
+    assert!(ledger.ever().iter().any(|resource| matches!(resource, Resource::Process { .. })));
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn a_taken_port_is_passed_over() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut spec = host.spec(Guest::Echo);
+    spec.network.mode = forward(port, port.saturating_add(20));
+    let machine = host.start(&spec).await;
+    let forwarded = machine.forwarded_port().unwrap();
+    assert!(forwarded > port);
+    machine.resume().await.unwrap();
+    // Nobody answers in this guest: QEMU takes the connection and keeps asking for the guest.
+    let _connection = tokio::net::TcpStream::connect(("127.0.0.1", forwarded)).await.unwrap();
+    within(async {
+        while machine.network().await.forward_state != ForwardState::NoAnswer {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(!machine.network().await.guest_seen);
+    machine.kill().await;
+    TcpListener::bind(("127.0.0.1", forwarded)).expect("the port is free again");
+
+    spec.network.mode = forward(port, port);
+    let error = host.hypervisor.start(&spec, Arc::new(crate::NoLedger)).await.err().unwrap();
+    assert!(matches!(error, StartError::NoFreePort { min, max, .. } if (min, max) == (port, port)), "{error}");
+    assert!(error.hint().is_some());
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn a_port_in_the_templates_own_netdev_is_found_by_trying() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut spec = host.spec(Guest::Echo);
+    spec.network.mode = forward(port, port.saturating_add(20));
+    let netdev = format!("user,id=user.0,hostfwd=tcp:127.0.0.1:{SSH_HOST_PORT}-:22");
+    spec.extra_arguments = vec![vec!["-netdev".to_owned(), netdev]];
+    let machine = host.start(&spec).await;
+    let forwarded = machine.forwarded_port().unwrap();
+    assert!(forwarded > port);
+    assert!(machine.description().command_line.iter().any(|it| it.contains(&format!("127.0.0.1:{forwarded}-:22"))));
+    machine.kill().await;
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn vnc_is_there_when_asked_for_only() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    let machine = host.start(&spec).await;
+    assert_eq!(machine.description().vnc, None);
+    machine.kill().await;
+
+    let password = Some("hunter22".to_owned());
+    // The lowest free port of the range is taken first, so that the next has to be found.
+    let base = (5900..6000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", base)).unwrap();
+    spec.vnc = Some(VncSpec { bind: "127.0.0.1".to_owned(), port_min: base, port_max: 6000, password });
+    let machine = host.start(&spec).await;
+    let address = machine.description().vnc.unwrap();
+    assert!(address.port() > base && address.ip().is_loopback(), "{address}");
+    tokio::net::TcpStream::connect(address).await.unwrap();
+    assert!(!format!("{:?}", machine.description()).contains("hunter22"));
+    machine.kill().await;
+    drop(taken);
+}
+
+#[tokio::test]
+async fn shows_its_screen() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let machine = host.running(Guest::Echo).await;
+    let screen = machine.screen().unwrap();
+    let first = within(screen.capture()).await.unwrap();
+    assert!(first.width >= 640 && first.height >= 350, "{first:?}");
+    let again = within(screen.capture()).await.unwrap();
+    machine.keyboard().unwrap().press(&KeyEvent::text("q").unwrap()).await.unwrap();
+    within(async {
+        while screen.capture().await.unwrap().hash() == again.hash() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let files = std::fs::read_dir(machine.description().monitor.as_ref().unwrap().parent().unwrap()).unwrap();
+    assert_eq!(files.count(), 1, "no picture is left");
+    machine.kill().await;
+}
+
+#[tokio::test]
+async fn a_killed_qemu_is_noticed() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = host.hypervisor.start(&host.spec(Guest::Echo), ledger.clone()).await.unwrap();
+    machine.resume().await.unwrap();
+    let pid = machine.description().pid.unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let report = within(machine.exited()).await;
+    assert!(matches!(&report, ExitReport::Crashed { status, .. } if status == "signal 9 (SIGKILL)"), "{report:?}");
+    assert_eq!(ledger.held(), [], "even without kill");
+    assert!(!host.anything_left());
+    let press = machine.keyboard().unwrap().press(&KeyEvent::text("a").unwrap()).await;
+    assert_eq!(press, Err(MachineError::Gone.into()));
+}
+
+#[tokio::test]
+async fn the_power_button_reaches_the_guest() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let machine = host.running(Guest::PowerButton).await;
+    within(host.serial(machine.as_ref(), "ready")).await;
+    machine.power_button().await.unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
+    machine.kill().await;
+}
+
+#[tokio::test]
+async fn a_restart_under_no_reboot_is_told_apart() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Reset);
+    spec.extra_arguments = vec![vec!["-no-reboot".to_owned()]];
+    let machine = host.start(&spec).await;
+    machine.resume().await.unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::GuestReset);
+    machine.kill().await;
+}
+
+#[tokio::test]
+async fn what_qemu_does_not_like_is_told_in_its_words() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    spec.machine_type = "pdp11".to_owned();
+    let ledger = Arc::new(RecordingLedger::default());
+    let error = host.hypervisor.start(&spec, ledger.clone()).await.err().unwrap();
+    assert!(matches!(&error, StartError::EndedEarly { stderr, .. } if stderr.contains("unsupported machine type")), "{error}");
+    assert!(error.hint().is_some(), "{error}");
+    assert_eq!(ledger.held(), []);
+    assert!(!host.anything_left());
+    spec.binary = "qemu-system-none".to_owned();
+    let error = host.hypervisor.start(&spec, ledger).await.err().unwrap();
+    assert!(matches!(error, StartError::ProgramMissing { .. }), "{error}");
+}
+
+/// Every character a template can type, many times over, while the guest reads them through its BIOS.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_lost() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let machine = host.running(Guest::Echo).await;
+    within(host.serial(machine.as_ref(), "ready\r\n")).await;
+    let all: String = (0x20..0x7f_u8).map(char::from).filter(|it| key_for_char(*it).is_some()).collect();
+    let text: String = all.chars().cycle().take(1000).collect();
+    let started = std::time::Instant::now();
+    let press = machine.keyboard().unwrap();
+    within(press.press(&KeyEvent::text(&text).unwrap())).await.unwrap();
+    let typed = started.elapsed();
+    eprintln!("1000 characters in {typed:?}");
+    let expected = format!("ready\r\n{text}");
+    within(async {
+        while machine.serial_tail(4096).len() < expected.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(String::from_utf8_lossy(&machine.serial_tail(4096)), expected);
+    // Packer's pace: 100 ms an event, two events a character and four with Shift.
+    let events = KeyEvent::text(&text).unwrap().len();
+    assert!(typed < Duration::from_millis(100 / 5) * u32::try_from(events).unwrap(), "{typed:?}");
+    machine.kill().await;
+}
+
+/// A guest that looks at its keyboard only now and then: without watching it, nearly everything would be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_lost_on_a_slow_guest() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let machine = host.running(Guest::SlowEcho).await;
+    within(host.serial(machine.as_ref(), "ready\r\n")).await;
+    let text = "Ab9 ~!{}|_ the quick (x) \"";
+    within(machine.keyboard().unwrap().press(&KeyEvent::text(text).unwrap())).await.unwrap();
+    let expected = format!("ready\r\n{text}");
+    within(host.serial(machine.as_ref(), &expected)).await;
+    machine.kill().await;
+}
+
+#[tokio::test]
+async fn a_fixed_pace_is_kept_and_held_keys_are_let_go() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    spec.key_pacing = KeyPacing::Fixed { per_event: Duration::from_millis(20) };
+    let machine = host.start(&spec).await;
+    machine.resume().await.unwrap();
+    within(host.serial(machine.as_ref(), "ready\r\n")).await;
+    let keyboard = machine.keyboard().unwrap();
+    let started = std::time::Instant::now();
+    keyboard.press(&KeyEvent::text("abc").unwrap()).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(100));
+    keyboard.press(&[KeyEvent::down(crate::Key::ShiftLeft)]).await.unwrap();
+    keyboard.release_all().await.unwrap();
+    keyboard.press(&KeyEvent::text("d").unwrap()).await.unwrap();
+    within(host.serial(machine.as_ref(), "ready\r\nabcd")).await;
+    machine.kill().await;
+}
