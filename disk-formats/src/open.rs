@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
 use crate::source_file::SourceFile;
+use crate::vmdk::{self, VmdkReader};
 use crate::{DiskReader, Error, ErrorKind, Format, Operation, Result};
 
 /// Says whether an image may pull in the files that it names (backing file, parent, extents).
@@ -88,6 +89,12 @@ fn detect_file(file: &SourceFile) -> Result<Format> {
     if front.starts_with(&qcow2::MAGIC) {
         return Ok(Format::Qcow2);
     }
+    let descriptor = b"# disk descriptor";
+    let is_descriptor = front.get(..descriptor.len()).is_some_and(|start| start.eq_ignore_ascii_case(descriptor));
+    let se_sparse = front.starts_with(&vmdk::SESPARSE_MAGIC.to_le_bytes());
+    if front.starts_with(&vmdk::MAGIC) || front.starts_with(&vmdk::COWD_MAGIC) || se_sparse || is_descriptor {
+        return Ok(Format::Vmdk);
+    }
     Ok(Format::Raw)
 }
 
@@ -104,17 +111,23 @@ impl Opening<'_> {
             Some(format) => format,
             None => detect_file(&file)?,
         };
-        let mut chain = self.chain.clone();
-        chain.push(file.identity());
-        let opening = Opening { policy: self.policy, chain };
+        let opening = self.descend(&file);
         match format {
             Format::Raw => {
                 opening.check_virtual_size(file.len(), &file)?;
                 Ok(Box::new(RawReader::new(file)))
             }
             Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, &opening)?)),
+            Format::Vmdk => Ok(Box::new(VmdkReader::open(file, &opening)?)),
             format => Err(file.error(ErrorKind::Unsupported, format!("reading {format} images is not supported"))),
         }
+    }
+
+    /// Returns the opening for what `file` names.
+    pub(crate) fn descend(&self, file: &SourceFile) -> Self {
+        let mut chain = self.chain.clone();
+        chain.push(file.identity());
+        Self { policy: self.policy, chain }
     }
 
     /// Refuses guest disks over the policy's limit.

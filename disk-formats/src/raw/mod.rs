@@ -3,5 +3,5 @@
 mod reader;
 mod writer;
 
-pub(crate) use reader::RawReader;
-pub(crate) use writer::RawWriter;
+pub(crate) use reader::{RawReader, file_extent};
+pub(crate) use writer::{RawWriter, write_blocks};

@@ -35,6 +35,8 @@ impl Flags {
     pub(crate) const NEWLINES: u32 = 1 << 0;
     /// There is a redundant grain directory.
     pub(crate) const REDUNDANT: u32 = 1 << 1;
+    /// Table entry 1 stands for a grain of zeroes.
+    pub(crate) const ZEROED_GRAINS: u32 = 1 << 2;
     /// Grains are compressed.
     pub(crate) const COMPRESSED: u32 = 1 << 16;
     /// Grains and tables are preceded by markers.
@@ -149,3 +151,70 @@ impl MetadataMarker {
         Self { sectors: U64::new(sectors), size: U32::ZERO, kind: U32::new(kind), padding: [0; 496] }
     }
 }
+
+/// First four bytes of ESX's copy-on-write file (practice).
+pub(crate) const COWD_MAGIC: [u8; 4] = *b"COWD";
+
+/// Header of ESX's copy-on-write file, as far as readers need it (practice).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct CowdHeader {
+    /// [`COWD_MAGIC`].
+    pub(crate) magic: [u8; 4],
+    /// 1.
+    pub(crate) version: U32<LE>,
+    /// 3.
+    pub(crate) flags: U32<LE>,
+    /// Guest disk in sectors.
+    pub(crate) sectors: U32<LE>,
+    /// Sectors of a grain.
+    pub(crate) grain_sectors: U32<LE>,
+    /// Sector of the grain directory.
+    pub(crate) directory: U32<LE>,
+    /// Entries of the grain directory; each table has 4096.
+    pub(crate) directory_entries: U32<LE>,
+    /// Next free sector.
+    pub(crate) free_sector: U32<LE>,
+}
+
+/// First eight bytes of ESX's space-efficient sparse file (practice).
+pub(crate) const SESPARSE_MAGIC: u64 = 0xcafe_babe;
+
+/// Constant header of ESX's space-efficient sparse file (practice: qemu's block/vmdk.c).
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct SeSparseHeader {
+    /// [`SESPARSE_MAGIC`].
+    pub(crate) magic: U64<LE>,
+    /// 0x2_0000_0001.
+    pub(crate) version: U64<LE>,
+    /// Guest disk in sectors.
+    pub(crate) capacity: U64<LE>,
+    /// Sectors of a grain: 8.
+    pub(crate) grain_sectors: U64<LE>,
+    /// Sectors of a grain table: 64.
+    pub(crate) table_sectors: U64<LE>,
+    /// 0.
+    pub(crate) flags: U64<LE>,
+    /// 0.
+    pub(crate) reserved: [U64<LE>; 4],
+    /// Sector and length of the volatile header.
+    pub(crate) volatile: [U64<LE>; 2],
+    /// Sector and length of the journal header.
+    pub(crate) journal_header: [U64<LE>; 2],
+    /// Sector and length of the journal.
+    pub(crate) journal: [U64<LE>; 2],
+    /// Sector and length of the grain directory.
+    pub(crate) directory: [U64<LE>; 2],
+    /// Sector and length of the grain tables.
+    pub(crate) tables: [U64<LE>; 2],
+    /// Sector and length of the free bitmap.
+    pub(crate) free_bitmap: [U64<LE>; 2],
+    /// Sector and length of the back map.
+    pub(crate) back_map: [U64<LE>; 2],
+    /// Sector and length of the grains.
+    pub(crate) grains: [U64<LE>; 2],
+}
+
+/// First eight bytes of the volatile header (practice).
+pub(crate) const SESPARSE_VOLATILE_MAGIC: u64 = 0xcafe_cafe;

@@ -4,9 +4,15 @@
 //! A text descriptor, embedded or in its own file, names the extents and the virtual hardware.
 
 mod descriptor;
+mod descriptor_parser;
 mod layout;
+mod reader;
+mod se_sparse;
+mod sparse_extent;
 mod sparse_writer;
 mod stream_writer;
 
+pub(crate) use layout::{COWD_MAGIC, MAGIC, SESPARSE_MAGIC};
+pub(crate) use reader::VmdkReader;
 pub(crate) use sparse_writer::SparseVmdkWriter;
 pub(crate) use stream_writer::{StreamVmdk, StreamVmdkFile};

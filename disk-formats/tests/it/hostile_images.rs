@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::{ErrorKind, Format, OpenPolicy, OutputKind, open};
+use kiln_disk_formats::{DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, open};
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
@@ -114,13 +114,19 @@ proptest! {
 
     #[test]
     fn damaged_images_give_errors_and_never_panic(
-        which in 0usize..3,
+        which in 0usize..4,
         damage in prop::collection::vec((0usize..200_000, any::<u8>()), 1..12),
         header_damage in prop::collection::vec((0usize..120, any::<u8>()), 0..4),
         cut in prop::option::of(0usize..200_000),
     ) {
         let bench = Bench::new(3 << 20, 6, which as u64);
-        let kinds = [OutputKind::qcow2(), OutputKind::qcow2_compressed(), OutputKind::qcow2()];
+        let adapter = DiskAdapter::LsiLogic;
+        let kinds = [
+            OutputKind::qcow2(),
+            OutputKind::qcow2_compressed(),
+            OutputKind::vmdk_stream_optimized(adapter),
+            OutputKind::vmdk_monolithic_sparse(adapter),
+        ];
         let format = kinds[which].disk_format();
         let (path, _) = bench.convert("a.image", kinds[which].clone());
         let mut bytes = std::fs::read(&path).unwrap();

@@ -1,0 +1,91 @@
+//! What all formats with an allocation map share: a format says where each guest byte is, this says how to read and list it.
+
+use std::ops::Range;
+
+use crate::reader::{clip, clip_read, push_extent};
+use crate::{DiskReader, Extent, ExtentKind, Result};
+
+/// Extents returned at once.
+const MAX_EXTENTS: usize = 4096;
+
+/// Where guest bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing here: the disk below decides, or it is zero.
+    Unallocated,
+    /// Zeroes, whatever is below.
+    Zero,
+    /// Stored; the number means something to the format only.
+    Stored(u64),
+}
+
+/// An image with an allocation map.
+pub(crate) trait Mapped: Send + Sync {
+    /// Returns where the byte at `guest` (inside the disk) is, and for how many bytes from there on (at least 1) that holds.
+    fn place(&self, guest: u64) -> Result<(Place, u64)>;
+
+    /// Reads bytes that are stored; `buf` does not reach past what `place` answered for.
+    fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Returns the disk below, whose bytes show through where nothing is allocated.
+    fn below(&self) -> Option<&dyn DiskReader>;
+}
+
+/// Implements [`DiskReader::extents`].
+pub(crate) fn extents(image: &impl Mapped, size: u64, range: &Range<u64>) -> Result<Vec<Extent>> {
+    let mut extents = Vec::new();
+    let Some(range) = clip(range, size) else { return Ok(extents) };
+    let mut offset = range.start;
+    while offset < range.end && extents.len() < MAX_EXTENTS {
+        let (place, len) = image.place(offset)?;
+        let end = offset.saturating_add(len).min(range.end);
+        let kind = match (place, image.below()) {
+            (Place::Unallocated, Some(below)) => {
+                let stopped = extents_below(below, offset..end, &mut extents)?;
+                if stopped == offset {
+                    break;
+                }
+                offset = stopped;
+                continue;
+            }
+            (Place::Unallocated, None) => ExtentKind::Hole,
+            (Place::Zero, _) => ExtentKind::Zero,
+            (Place::Stored(_), _) => ExtentKind::Data,
+        };
+        push_extent(&mut extents, Extent { offset, len: end - offset, kind });
+        offset = end;
+    }
+    Ok(extents)
+}
+
+/// Adds what the disk below has in `range`; behind its end there is nothing. Returns where it stopped.
+fn extents_below(below: &dyn DiskReader, range: Range<u64>, extents: &mut Vec<Extent>) -> Result<u64> {
+    let mut offset = range.start;
+    for extent in below.extents(range.clone())? {
+        push_extent(extents, extent);
+        offset = extent.end();
+    }
+    if offset >= below.virtual_size() && offset < range.end {
+        push_extent(extents, Extent { offset, len: range.end - offset, kind: ExtentKind::Hole });
+        offset = range.end;
+    }
+    Ok(offset)
+}
+
+/// Implements [`DiskReader::read_at`].
+pub(crate) fn read_at(image: &impl Mapped, size: u64, offset: u64, buf: &mut [u8]) -> Result<()> {
+    let mut rest = clip_read(offset, buf, size)?;
+    let mut offset = offset;
+    while !rest.is_empty() {
+        let (place, len) = image.place(offset)?;
+        let (part, behind) = rest.split_at_mut(len.min(rest.len() as u64) as usize);
+        match (place, image.below()) {
+            (Place::Zero, _) | (Place::Unallocated, None) => part.fill(0),
+            (Place::Unallocated, Some(below)) => below.read_at(offset, part)?,
+            (Place::Stored(stored), _) => image.read_stored(stored, offset, part)?,
+        }
+        offset += part.len() as u64;
+        rest = behind;
+    }
+    Ok(())
+}

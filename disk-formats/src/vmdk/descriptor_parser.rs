@@ -1,0 +1,169 @@
+//! Reads a descriptor, line by line: never by searching for words, which would find `CID` inside `parentCID`.
+
+use crate::source_file::SourceFile;
+use crate::{ErrorKind, Result};
+
+/// Longest descriptor in bytes (qemu's limit for stand-alone ones).
+pub(crate) const MAX_DESCRIPTOR: u64 = 1 << 20;
+/// Most lines.
+const MAX_LINES: usize = 4096;
+
+/// What may be done with an extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParsedKind {
+    /// Bytes as they are, from this sector of the file on.
+    Flat(u64),
+    /// A hosted sparse file.
+    Sparse,
+    /// ESX's copy-on-write file.
+    VmfsSparse,
+    /// ESX's space-efficient sparse file.
+    SeSparse,
+    /// Zeroes without a file.
+    Zero,
+}
+
+/// One extent line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ParsedExtent {
+    pub(crate) sectors: u64,
+    pub(crate) kind: ParsedKind,
+    /// File name; empty for [`ParsedKind::Zero`].
+    pub(crate) file: String,
+}
+
+/// A descriptor that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ParsedDescriptor {
+    pub(crate) content_id: Option<u32>,
+    /// Content identifier of the parent; `None` without parent.
+    pub(crate) parent_content_id: Option<u32>,
+    pub(crate) parent_hint: Option<String>,
+    pub(crate) create_type: String,
+    pub(crate) extents: Vec<ParsedExtent>,
+}
+
+impl ParsedDescriptor {
+    /// Reads the text up to its first zero byte.
+    pub(crate) fn parse(bytes: &[u8], file: &SourceFile) -> Result<Self> {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let text = String::from_utf8_lossy(&bytes[..end]);
+        let mut descriptor = Self::default();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if number >= MAX_LINES {
+                return Err(file.error(ErrorKind::Corrupt, "the descriptor has more than 4096 lines"));
+            }
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if !descriptor.header_line(line) {
+                match parse_extent(line) {
+                    Ok(Some(extent)) => descriptor.extents.push(extent),
+                    Ok(None) => {}
+                    Err(rule) => {
+                        let rule = format!("line {} of the descriptor: {rule}", number + 1);
+                        return Err(file.error(ErrorKind::Corrupt, rule));
+                    }
+                }
+            }
+        }
+        Ok(descriptor)
+    }
+
+    /// Takes `key = value`; the first of several counts. False when the line is something else.
+    fn header_line(&mut self, line: &str) -> bool {
+        let Some((key, value)) = line.split_once('=') else { return false };
+        let key = key.trim().to_ascii_lowercase();
+        if key.contains([' ', '"']) {
+            return false;
+        }
+        let value = value.trim().trim_matches('"');
+        let hex = u32::from_str_radix(value, 16).ok();
+        match key.as_str() {
+            "cid" => self.content_id = self.content_id.or(hex),
+            "parentcid" => {
+                self.parent_content_id = self.parent_content_id.or(hex.filter(|id| *id != u32::MAX));
+            }
+            "parentfilenamehint" if self.parent_hint.is_none() => self.parent_hint = Some(printable(value)),
+            "createtype" if self.create_type.is_empty() => self.create_type = printable(value),
+            _ => {}
+        }
+        true
+    }
+
+    /// Returns the sum of all extents in sectors.
+    pub(crate) fn sectors(&self) -> Option<u64> {
+        self.extents.iter().try_fold(0u64, |sum, extent| sum.checked_add(extent.sectors))
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Reads `ACCESS SECTORS TYPE "NAME" OFFSET`; `None` for a line that is no extent.
+fn parse_extent(line: &str) -> Result<Option<ParsedExtent>, &'static str> {
+    let (before, name, after) = match line.split_once('"') {
+        Some((before, rest)) => match rest.split_once('"') {
+            Some((name, after)) => (before, name, after),
+            None => return Err("a file name without its closing quote"),
+        },
+        None => (line, "", ""),
+    };
+    let mut words = before.split_whitespace();
+    match words.next() {
+        Some(access) if access.eq_ignore_ascii_case("RW") || access.eq_ignore_ascii_case("RDONLY") => {}
+        Some(access) if access.eq_ignore_ascii_case("NOACCESS") => return Err("an extent that may not be read"),
+        _ => return Ok(None),
+    }
+    let sectors = words.next().and_then(|word| word.parse().ok()).ok_or("an extent without its number of sectors")?;
+    let offset = match after.split_whitespace().next() {
+        Some(word) => word.parse().map_err(|_| "an extent's offset is not a number")?,
+        None => 0,
+    };
+    let kind = match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
+        "FLAT" => ParsedKind::Flat(offset),
+        "VMFS" => ParsedKind::Flat(0),
+        "SPARSE" => ParsedKind::Sparse,
+        "VMFSSPARSE" => ParsedKind::VmfsSparse,
+        "SESPARSE" => ParsedKind::SeSparse,
+        "ZERO" => ParsedKind::Zero,
+        _ => return Err("an extent of an unsupported type"),
+    };
+    if name.is_empty() && kind != ParsedKind::Zero {
+        return Err("an extent without its file name");
+    }
+    Ok(Some(ParsedExtent { sectors, kind, file: name.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extent_lines_of_all_kinds_are_read() {
+        let parsed = |line| parse_extent(line).unwrap().unwrap();
+        assert_eq!(
+            parsed("RW 2048 FLAT \"a b-flat.vmdk\" 128"),
+            ParsedExtent { sectors: 2048, kind: ParsedKind::Flat(128), file: "a b-flat.vmdk".to_owned() }
+        );
+        assert_eq!(parsed("RDONLY 1 sparse \"x\"").kind, ParsedKind::Sparse);
+        assert_eq!(parsed("RW 63 ZERO").kind, ParsedKind::Zero);
+        assert_eq!(parse_extent("ddb.foo"), Ok(None));
+        for line in ["NOACCESS 1 ZERO", "RW x FLAT \"a\"", "RW 1 FLAT \"a", "RW 1 FLAT", "RW 1 VMFSRDM \"a\""] {
+            assert!(parse_extent(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_told_apart_and_the_first_counts() {
+        let mut descriptor = ParsedDescriptor::default();
+        for line in ["parentCID=ffffffff", "CID=12ab", "CID=99", "createType=\"vmfs\"", "ddb.x = \"CID=5\""] {
+            assert!(descriptor.header_line(line));
+        }
+        assert_eq!(descriptor.content_id, Some(0x12ab));
+        assert_eq!(descriptor.parent_content_id, None);
+        assert_eq!(descriptor.create_type, "vmfs");
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads VMDKs of all shapes: one file or many, with a parent or without.
+
+use std::ops::Range;
+
+use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedKind};
+use super::layout::{COWD_MAGIC, MAGIC, SECTOR, SESPARSE_MAGIC};
+use super::se_sparse::SeSparseExtent;
+use super::sparse_extent::SparseExtent;
+use crate::mapping::{self, Mapped, Place};
+use crate::open::Opening;
+use crate::raw::file_extent;
+use crate::source_file::SourceFile;
+use crate::{DiskReader, ErrorKind, Extent, ExtentKind, Format, ImageInfo, Result};
+
+/// One stretch of the disk.
+struct Part {
+    /// Guest bytes before it.
+    start: u64,
+    len: u64,
+    kind: PartKind,
+}
+
+enum PartKind {
+    Zero,
+    Flat { file: SourceFile, offset: u64 },
+    Sparse(SparseExtent),
+    SeSparse(SeSparseExtent),
+}
+
+/// An opened VMDK.
+pub(crate) struct VmdkReader {
+    descriptor: ParsedDescriptor,
+    /// The file that was opened first.
+    path: std::path::PathBuf,
+    parts: Vec<Part>,
+    size: u64,
+    parent: Option<Box<Self>>,
+}
+
+impl VmdkReader {
+    pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
+        let mut front = [0; 8];
+        file.read_padded_at(0, &mut front)?;
+        let path = file.path().to_path_buf();
+        let mut reader = if front.starts_with(&MAGIC) {
+            let (extent, descriptor) = SparseExtent::open_hosted(file)?;
+            let descriptor = descriptor.unwrap_or_default();
+            let size = embedded_size(&extent, &descriptor);
+            Self::single(path, descriptor, PartKind::Sparse(extent), size)
+        } else if front.starts_with(&COWD_MAGIC) {
+            let extent = SparseExtent::open_cowd(file)?;
+            let size = extent.capacity();
+            Self::single(path, ParsedDescriptor::default(), PartKind::Sparse(extent), size)
+        } else if u64::from_le_bytes(front) == SESPARSE_MAGIC {
+            let extent = SeSparseExtent::open(file)?;
+            let size = extent.capacity();
+            Self::single(path, ParsedDescriptor::default(), PartKind::SeSparse(extent), size)
+        } else {
+            Self::from_descriptor_file(&file, opening)?
+        };
+        let own_file = reader.first_file();
+        if let Some(file) = own_file {
+            opening.check_virtual_size(reader.size, file)?;
+        }
+        reader.parent = reader.open_parent(opening)?.map(Box::new);
+        Ok(reader)
+    }
+
+    fn single(path: std::path::PathBuf, descriptor: ParsedDescriptor, kind: PartKind, size: u64) -> Self {
+        Self { descriptor, path, parts: vec![Part { start: 0, len: size, kind }], size, parent: None }
+    }
+
+    fn from_descriptor_file(file: &SourceFile, opening: &Opening<'_>) -> Result<Self> {
+        if file.len() > MAX_DESCRIPTOR {
+            return Err(file.error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB"));
+        }
+        let bytes = file.read_table(0, file.len(), "the descriptor")?;
+        let descriptor = ParsedDescriptor::parse(&bytes, file)?;
+        let sectors = descriptor.sectors().and_then(|sectors| sectors.checked_mul(SECTOR));
+        let size = match sectors {
+            None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow")),
+            Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents")),
+            Some(size) => size,
+        };
+        opening.check_virtual_size(size, file)?;
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for extent in &descriptor.extents {
+            let len = extent.sectors * SECTOR;
+            let kind = match extent.kind {
+                ParsedKind::Zero => PartKind::Zero,
+                ParsedKind::Flat(sector) => {
+                    let named = opening.open_named(&extent.file, file)?;
+                    let offset = sector.checked_mul(SECTOR).ok_or_else(|| {
+                        file.error(ErrorKind::Corrupt, "an extent's offset is past the largest offset")
+                    })?;
+                    named.check_range(offset, len, "a flat extent")?;
+                    PartKind::Flat { file: named, offset }
+                }
+                ParsedKind::Sparse => {
+                    PartKind::Sparse(SparseExtent::open_hosted(opening.open_named(&extent.file, file)?)?.0)
+                }
+                ParsedKind::VmfsSparse => {
+                    PartKind::Sparse(SparseExtent::open_cowd(opening.open_named(&extent.file, file)?)?)
+                }
+                ParsedKind::SeSparse => {
+                    PartKind::SeSparse(SeSparseExtent::open(opening.open_named(&extent.file, file)?)?)
+                }
+            };
+            parts.push(Part { start, len, kind });
+            start += len;
+        }
+        Ok(Self { descriptor, path: file.path().to_path_buf(), parts, size, parent: None })
+    }
+
+    fn open_parent(&self, opening: &Opening<'_>) -> Result<Option<Self>> {
+        let (Some(id), Some(from)) = (self.descriptor.parent_content_id, self.first_file()) else { return Ok(None) };
+        let Some(hint) = &self.descriptor.parent_hint else {
+            return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it"));
+        };
+        let file = opening.open_named(hint, from)?;
+        let below = opening.descend(&file);
+        let parent = Self::open(file, &below)?;
+        if parent.descriptor.content_id != Some(id) {
+            let rule = format!("the parent {hint:?} was changed after this disk was made from it");
+            return Err(from.error(ErrorKind::Corrupt, rule));
+        }
+        Ok(Some(parent))
+    }
+
+    fn first_file(&self) -> Option<&SourceFile> {
+        self.parts.iter().find_map(|part| part.file())
+    }
+
+    fn part(&self, guest: u64) -> &Part {
+        let index = self.parts.partition_point(|part| part.start + part.len <= guest);
+        &self.parts[index.min(self.parts.len() - 1)]
+    }
+}
+
+/// The descriptor's extent line knows the true size where a writer rounded the header's capacity up to a grain.
+fn embedded_size(extent: &SparseExtent, descriptor: &ParsedDescriptor) -> u64 {
+    let line = match descriptor.extents.as_slice() {
+        [line] => line.sectors.saturating_mul(SECTOR),
+        _ => 0,
+    };
+    match extent.capacity().checked_sub(line) {
+        Some(difference) if line > 0 && difference < extent.grain() => line,
+        _ => extent.capacity(),
+    }
+}
+
+impl Part {
+    fn file(&self) -> Option<&SourceFile> {
+        match &self.kind {
+            PartKind::Zero => None,
+            PartKind::Flat { file, .. } => Some(file),
+            PartKind::Sparse(extent) => Some(extent.file()),
+            PartKind::SeSparse(extent) => Some(extent.file()),
+        }
+    }
+}
+
+impl Mapped for VmdkReader {
+    fn place(&self, guest: u64) -> Result<(Place, u64)> {
+        let part = self.part(guest);
+        let within = guest - part.start;
+        let left = part.len - within;
+        let (place, len) = match &part.kind {
+            PartKind::Zero => (Place::Zero, left),
+            PartKind::Flat { file, offset } => {
+                let at = offset + within;
+                let extent = file_extent(file, &(at..offset + part.len))?;
+                let place = if extent.kind == ExtentKind::Data { Place::Stored(at) } else { Place::Zero };
+                (place, extent.len)
+            }
+            // A split extent may be shorter than its line says; the rest is unallocated.
+            PartKind::Sparse(extent) if within >= extent.capacity() => (Place::Unallocated, left),
+            PartKind::Sparse(extent) => extent.place(within)?,
+            PartKind::SeSparse(extent) if within >= extent.capacity() => (Place::Unallocated, left),
+            PartKind::SeSparse(extent) => extent.place(within)?,
+        };
+        Ok((place, len.min(left)))
+    }
+
+    fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
+        let part = self.part(guest);
+        match &part.kind {
+            PartKind::Zero => buf.fill(0),
+            PartKind::Flat { file, .. } => file.read_exact_at(stored, buf)?,
+            PartKind::Sparse(extent) => extent.read_stored(stored, guest - part.start, buf)?,
+            PartKind::SeSparse(extent) => extent.read_stored(stored, guest - part.start, buf)?,
+        }
+        Ok(())
+    }
+
+    fn below(&self) -> Option<&dyn DiskReader> {
+        self.parent.as_deref().map(|parent| parent as &dyn DiskReader)
+    }
+}
+
+impl DiskReader for VmdkReader {
+    fn virtual_size(&self) -> u64 {
+        self.size
+    }
+
+    fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        mapping::extents(self, self.size, &range)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        mapping::read_at(self, self.size, offset, buf)
+    }
+
+    fn info(&self) -> ImageInfo {
+        let mut files = vec![self.path.clone()];
+        files.extend(self.parts.iter().filter_map(Part::file).map(|file| file.path().to_path_buf()));
+        files.dedup();
+        files.extend(self.parent.iter().flat_map(|parent| parent.info().files));
+        let cluster_size = self.parts.iter().find_map(|part| match &part.kind {
+            PartKind::Sparse(extent) => Some(extent.grain()),
+            _ => None,
+        });
+        ImageInfo {
+            variant: self.descriptor.create_type.clone(),
+            cluster_size,
+            backing_file: self.descriptor.parent_content_id.and(self.descriptor.parent_hint.clone()),
+            files,
+            ..ImageInfo::new(Format::Vmdk, self.size)
+        }
+    }
+}
