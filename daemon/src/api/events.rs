@@ -1,6 +1,7 @@
 //! Event streams: a follower has its own place in the file and its own pace.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -21,6 +22,9 @@ use crate::jobs::{Jobs, JobsError};
 
 /// Media type of server-sent events (HTML standard, section 9.2).
 const EVENT_STREAM: &str = "text/event-stream";
+
+/// Time for a worker to end after its last event.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 pub(super) struct EventsQuery {
@@ -109,7 +113,10 @@ impl Follower {
             };
             let batch = self.read().await?;
             if !batch.is_empty() {
-                self.done = batch.iter().any(EventLine::is_last);
+                if batch.iter().any(EventLine::is_last) {
+                    self.done = true;
+                    self.wait_until_over().await;
+                }
                 return Some(Ok(self.format.events(&batch)));
             }
             if over {
@@ -123,6 +130,20 @@ impl Follower {
                 () = heartbeat => return Some(Ok(self.format.heartbeat())),
                 () = self.shutdown.cancelled() => return None,
             }
+        }
+    }
+
+    /// Waits until the worker is gone and the journal knows it: who has read the last event finds nothing running any more.
+    async fn wait_until_over(&mut self) {
+        let over = async {
+            while self.jobs.job(&self.id).await.is_ok_and(|job| !job.state.is_over()) {
+                // The sender lives as long as the jobs do.
+                let _ = self.endings.changed().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(ENDING_TIMEOUT, over) => {}
+            () = self.shutdown.cancelled() => {}
         }
     }
 

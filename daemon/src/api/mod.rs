@@ -33,8 +33,11 @@ pub(crate) struct ApiState {
     shutdown: CancellationToken,
     started_at: Arc<str>,
     /// The hypervisors as last found, and when.
-    hypervisors: Arc<Mutex<Option<(Instant, Vec<HypervisorInfo>)>>>,
+    hypervisors: Arc<Mutex<Option<FoundHypervisors>>>,
 }
+
+/// Hypervisors as they were found at a time.
+type FoundHypervisors = (Instant, Vec<HypervisorInfo>);
 
 impl ApiState {
     pub(crate) fn new(jobs: Jobs, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {

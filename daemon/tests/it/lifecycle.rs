@@ -1,0 +1,252 @@
+//! Jobs through queue, cancellation, crashes and restarts.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kiln_protocol::{Event, EventBody, JobState};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::rig::{Daemon, PATIENCE, ending, is_alive, scripted_kilnd, texts};
+
+fn worker_pid(event: &Event) -> Option<i32> {
+    match event.body {
+        EventBody::JobStarted { pid, .. } => Some(pid as i32),
+        _ => None,
+    }
+}
+
+/// Returns the process that the script left, from what it said.
+fn left_pid(event: &Event) -> Option<i32> {
+    match &event.body {
+        EventBody::Say { text, .. } => text.strip_prefix("left ")?.split(' ').next()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn jobs_start_in_order_when_there_is_room() {
+    let daemon = Daemon::with(|config| config.max_running_jobs = 1).await;
+    let script = json!([{"await_file": "go"}]);
+    let first = daemon.submit(&script).await;
+    let second = daemon.submit(&script).await;
+    let third = daemon.submit(&script).await;
+    daemon.wait_for_state(&first, JobState::Running).await;
+    let waiting = daemon.job(&third).await;
+    assert_eq!((waiting.state, waiting.queue_position), (JobState::Queued, Some(1)));
+    let cancelled = daemon.post(&format!("/v1/jobs/{second}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.status, 202);
+    let events = daemon.events(&second).await;
+    assert_eq!(ending(&events), (JobState::Cancelled, 1, None));
+    assert_eq!(daemon.job(&third).await.queue_position, Some(0));
+    std::fs::write(daemon.path("go"), "").unwrap();
+    assert_eq!(ending(&daemon.events(&first).await).0, JobState::Succeeded);
+    assert_eq!(ending(&daemon.events(&third).await).0, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_over_when_it_is_cleaned_up() {
+    let daemon = Daemon::start().await;
+    let id = daemon.submit(&json!([{"await_file": "go"}])).await;
+    // At once: the worker may not even have its socket yet.
+    let reply = daemon.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
+    assert_eq!(reply.json::<serde_json::Value>()["state"], "cancelling");
+    let events = daemon.events(&id).await;
+    assert!(events.iter().any(|event| event.body == EventBody::CancelRequested));
+    assert_eq!(texts(&events), ["cleaned up"]);
+    assert_eq!(ending(&events), (JobState::Cancelled, 1, None));
+    let again = daemon.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
+    assert_eq!(again.problem(409, "wrong-state"), format!("job {id} is over (cancelled)"));
+}
+
+#[tokio::test]
+async fn a_worker_killed_on_request_is_swept_and_the_job_is_cancelled() {
+    let daemon = Daemon::start().await;
+    let id = daemon.submit(&json!([{"leave_process": "1000"}, {"await_file": "go"}])).await;
+    let left = left_pid(&daemon.wait_for(&id, |event| left_pid(event).is_some()).await).unwrap();
+    daemon.post(&format!("/v1/jobs/{id}/cancel"), &json!({"mode": "now"})).await;
+    let events = daemon.events(&id).await;
+    assert_eq!(ending(&events), (JobState::Cancelled, 1, Some("the worker was killed on request")));
+    assert!(!is_alive(left), "swept");
+}
+
+#[tokio::test]
+async fn a_killed_worker_is_noticed_and_what_it_left_is_removed() {
+    let daemon = Daemon::start().await;
+    let script = json!([
+        {"emit": {"build": "null.a", "kind": "build_planned", "position": 0}},
+        {"leave_process": "1000"},
+        {"await_file": "go"},
+    ]);
+    let id = daemon.submit(&script).await;
+    let left = left_pid(&daemon.wait_for(&id, |event| left_pid(event).is_some()).await).unwrap();
+    let worker = worker_pid(&daemon.wait_for(&id, |event| worker_pid(event).is_some()).await).unwrap();
+    assert!(is_alive(left));
+    kill(worker);
+    let events = daemon.events(&id).await;
+    let (state, code, error) = ending(&events);
+    assert_eq!((state, code), (JobState::Failed, 1));
+    assert!(error.unwrap().contains("SIGKILL"), "{error:?}");
+    assert!(texts(&events).contains(&format!("after the worker's end: killed process {left}").as_str()));
+    assert!(!is_alive(left));
+    let job = daemon.job(&id).await;
+    assert_eq!(job.builds[0].state, kiln_protocol::BuildState::Failed);
+    assert!(job.error.unwrap().contains("SIGKILL"));
+    assert!(!daemon.path("run/jobs").join(id.as_str()).exists());
+}
+
+#[tokio::test]
+async fn a_panic_in_the_worker_is_a_failure_that_names_its_log() {
+    let daemon = Daemon::start().await;
+    let id = daemon.submit(&json!([{"panic": "as the script says"}])).await;
+    let events = daemon.events(&id).await;
+    let (state, _, error) = ending(&events);
+    assert_eq!(state, JobState::Failed);
+    assert!(error.unwrap().contains("worker.log"), "{error:?}");
+    let log = daemon.path("state/jobs").join(id.as_str()).join("worker.log");
+    assert!(std::fs::read_to_string(log).unwrap().contains("as the script says"));
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_start_is_a_failure_that_says_why() {
+    let daemon = Daemon::start().await;
+    let mut submission = daemon.submission(&json!([]));
+    submission["working_directory"] = json!("/nowhere/at/all");
+    let id = daemon.post("/v1/jobs", &submission).await.json::<kiln_protocol::Job>().id;
+    let events = daemon.events(&id).await;
+    let (state, code, error) = ending(&events);
+    assert_eq!((state, code), (JobState::Failed, 1));
+    assert!(error.unwrap().starts_with("cannot enter the working directory /nowhere/at/all: "), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_restarted_daemon_finds_running_workers_and_carries_on() {
+    let mut daemon = Daemon::start().await;
+    let id =
+        daemon.submit(&json!([{"say_variable": "GREETING"}, {"await_file": "go"}, {"say_variable": "GREETING"}])).await;
+    let worker = worker_pid(&daemon.wait_for(&id, |event| worker_pid(event).is_some()).await).unwrap();
+    daemon.stop().await;
+    assert!(is_alive(worker));
+    daemon.restart().await;
+    assert_eq!(daemon.job(&id).await.state, JobState::Running);
+    // It still reaches the worker, too.
+    assert_eq!(daemon.get(&format!("/v1/jobs/{id}/screen")).await.status, 200);
+    std::fs::write(daemon.path("go"), "").unwrap();
+    let events = daemon.events(&id).await;
+    assert_eq!(texts(&events), ["GREETING=hello", "GREETING=hello"]);
+    assert_eq!(ending(&events), (JobState::Succeeded, 0, None));
+    assert_eq!(daemon.job(&id).await.state, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn what_happened_while_no_daemon_ran_is_found_out() {
+    let mut daemon = Daemon::with(|config| config.max_running_jobs = 2).await;
+    let done = daemon.submit(&json!([{"await_file": "first"}])).await;
+    let killed = daemon.submit(&json!([{"leave_process": "1000"}, {"await_file": "go"}])).await;
+    let queued = daemon.submit(&json!([])).await;
+    let worker = worker_pid(&daemon.wait_for(&killed, |event| worker_pid(event).is_some()).await).unwrap();
+    let left = left_pid(&daemon.wait_for(&killed, |event| left_pid(event).is_some()).await).unwrap();
+    let finished = worker_pid(&daemon.wait_for(&done, |event| worker_pid(event).is_some()).await).unwrap();
+    daemon.stop().await;
+    kill(worker);
+    std::fs::write(daemon.path("first"), "").unwrap();
+    let gone = Instant::now();
+    while is_alive(worker) || is_alive(finished) {
+        assert!(gone.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A crash between directory and journal leaves this.
+    let orphan = daemon.path("state/jobs/aaaaaaaaaa");
+    std::fs::create_dir(&orphan).unwrap();
+    daemon.restart().await;
+    assert_eq!(ending(&daemon.events(&done).await), (JobState::Succeeded, 0, None));
+    let events = daemon.events(&killed).await;
+    assert_eq!(ending(&events).0, JobState::Failed);
+    assert!(!is_alive(left));
+    assert_eq!(ending(&daemon.events(&queued).await).0, JobState::Succeeded, "queued jobs are queued again");
+    assert!(!orphan.exists());
+}
+
+#[tokio::test]
+async fn a_job_that_was_being_cancelled_is_cancelled_by_the_next_daemon() {
+    let mut daemon = Daemon::start().await;
+    let id = daemon.submit(&json!([{"await_file": "go"}])).await;
+    let worker = worker_pid(&daemon.wait_for(&id, |event| worker_pid(event).is_some()).await).unwrap();
+    daemon.stop().await;
+    let journal = kiln_daemon::journal::Journal::open(&daemon.path("state/kiln.db")).unwrap();
+    journal.set_state(id.clone(), JobState::Cancelling).await.unwrap();
+    drop(journal);
+    assert!(is_alive(worker));
+    daemon.restart().await;
+    assert_eq!(ending(&daemon.events(&id).await), (JobState::Cancelled, 1, None));
+}
+
+/// kilnd as a process of its own.
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(daemon: &Daemon) -> Self {
+        let mut child = Command::new(scripted_kilnd())
+            .args(["--user", "--detached"])
+            .env("KILN_SOCKET", &daemon.config.socket)
+            .env("XDG_STATE_HOME", daemon.path("home"))
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("\"ready\""), "{line}");
+        Self { child }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_daemon_loses_nothing() {
+    let mut daemon = Daemon::start().await;
+    daemon.stop().await;
+    let _ = std::fs::remove_file(&daemon.config.socket);
+    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let first = Process::start(&daemon);
+    let id = daemon.submit(&json!([{"say_variable": "GREETING"}, {"await_file": "go"}])).await;
+    daemon.wait_for(&id, |event| worker_pid(event).is_some()).await;
+    drop(first);
+    assert!(daemon.config.socket.exists(), "killed, so it left its socket");
+    let second = Process::start(&daemon);
+    std::fs::write(daemon.path("go"), "").unwrap();
+    let events = daemon.events(&id).await;
+    assert_eq!(texts(&events), ["GREETING=hello"]);
+    assert_eq!(ending(&events), (JobState::Succeeded, 0, None));
+    // A second daemon beside it reports that there is one, and ends.
+    let mut third = Process::start(&daemon);
+    assert!(third.child.wait().unwrap().success());
+    drop(second);
+}
+
+#[tokio::test]
+async fn sigterm_stops_the_daemon_and_takes_its_socket_along() {
+    let mut daemon = Daemon::start().await;
+    daemon.stop().await;
+    let _ = std::fs::remove_file(&daemon.config.socket);
+    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let mut process = Process::start(&daemon);
+    kill_process(Pid::from_raw(process.child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert!(process.child.wait().unwrap().success());
+    assert!(!daemon.config.socket.exists());
+}

@@ -1,0 +1,8 @@
+//! The daemon as its clients see it: over the socket, with scripted workers in processes of their own.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
+
+mod api;
+mod hostile;
+mod lifecycle;
+mod rig;
