@@ -9,6 +9,7 @@
 //! | `{"await_file": "path"}` | waits until the file is there, or the job is cancelled |
 //! | `{"await_answer": "prompt"}` | waits for an answer and says it |
 //! | `{"leave_process": "1000"}` | starts a process that lives so many seconds and that only a sweep finds, and says its id |
+//! | `{"clean_up_until": "path"}` | makes the clean-up of a later cancellation wait for the file |
 //! | `{"stop": 1}` | ends with this exit code |
 //! | `{"panic": "text"}` | panics with this text |
 
@@ -40,6 +41,7 @@ enum Action {
     AwaitFile(String),
     AwaitAnswer(String),
     LeaveProcess(String),
+    CleanUpUntil(String),
     Stop(u8),
     Panic(String),
 }
@@ -121,6 +123,7 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
     if request.submission.kind == JobKind::Validate {
         return JobOutcome { exit_code: 0, cancelled: false, error: None };
     }
+    let mut clean_up_until = None;
     for action in actions {
         let cancelled = match action {
             Action::Emit(event) => {
@@ -132,13 +135,7 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
                 false
             }
             Action::AwaitFile(path) => {
-                let appears = async {
-                    while !Path::new(&path).exists() {
-                        // A test rig's way to be held up; nothing real waits like this.
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                };
-                tokio::select! { () = appears => false, () = control.cancel.cancelled() => true }
+                tokio::select! { () = appears(&path) => false, () = control.cancel.cancelled() => true }
             }
             Action::AwaitAnswer(prompt) => {
                 let (sender, answer) = oneshot::channel();
@@ -173,13 +170,27 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
                 }
                 false
             }
+            Action::CleanUpUntil(path) => {
+                clean_up_until = Some(path);
+                false
+            }
             Action::Stop(exit_code) => return JobOutcome { exit_code, cancelled: false, error: None },
             Action::Panic(text) => panic!("{text}"),
         };
         if cancelled || control.cancel.is_cancelled() {
+            if let Some(path) = &clean_up_until {
+                appears(path).await;
+            }
             say("cleaned up".to_owned());
             return JobOutcome { exit_code: 1, cancelled: true, error: None };
         }
     }
     JobOutcome { exit_code: 0, cancelled: false, error: None }
+}
+
+/// Waits for a file; a test rig's way to be held up, nothing real waits like this.
+async fn appears(path: &str) {
+    while !Path::new(path).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use kiln_protocol::{Answer, CancelMode, EventBody, JobId};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::prompt::{Prompts, Question};
@@ -75,7 +76,7 @@ impl Follow {
         let mut events = events(self.client.clone(), self.id.clone(), 0);
         let mut display = self.display();
         let (answers, mut answered) = mpsc::channel::<Answer>(4);
-        let mut interrupts = 0;
+        let mut cancelling: Option<JoinHandle<()>> = None;
         loop {
             if events.is_empty() {
                 // All that has happened is seen: what still waits for an answer really does.
@@ -94,25 +95,28 @@ impl Follow {
                         note(&format!("the answer was not taken: {error}"));
                     }
                 }
-                name = signals.next() => {
-                    interrupts += 1;
-                    match self.on_interrupt {
-                        OnInterrupt::Leave => {
-                            display.flush()?;
-                            note(&format!("job {} goes on; `kiln attach {}` shows it", self.id, self.id));
-                            return Ok(1);
-                        }
-                        OnInterrupt::Cancel if interrupts == 1 => {
-                            display.say(&format!("Cancelling build after receiving {name}"))?;
-                            tokio::spawn(cancel(self.client.clone(), self.id.clone()));
-                        }
-                        OnInterrupt::Cancel => {
-                            display.flush()?;
-                            note(&format!("kilnd goes on cleaning up after job {}; `kiln attach {}` shows it", self.id, self.id));
-                            return Ok(1);
-                        }
+                name = signals.next() => match (self.on_interrupt, &mut cancelling) {
+                    (OnInterrupt::Leave, _) => {
+                        display.flush()?;
+                        note(&format!("job {} goes on; `kiln attach {}` shows it", self.id, self.id));
+                        return Ok(1);
                     }
-                }
+                    (OnInterrupt::Cancel, None) => {
+                        display.say(&format!("Cancelling build after receiving {name}"))?;
+                        cancelling = Some(tokio::spawn(cancel(self.client.clone(), self.id.clone())));
+                    }
+                    (OnInterrupt::Cancel, Some(cancelling)) => {
+                        display.flush()?;
+                        // The daemon must have heard of it before it is left alone; a third signal waits no longer.
+                        tokio::select! {
+                            _ = cancelling => {}
+                            _ = signals.next() => {}
+                        }
+                        let id = &self.id;
+                        note(&format!("kilnd goes on cleaning up after job {id}; `kiln attach {id}` shows it"));
+                        return Ok(1);
+                    }
+                },
             }
         }
     }

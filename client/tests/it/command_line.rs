@@ -1,0 +1,159 @@
+//! Forms, outputs and exit codes.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::rig::Home;
+
+fn script() -> Value {
+    json!([
+        {"emit": {"build": "null.a", "kind": "build_planned", "position": 0}},
+        {"emit": {"build": "null.a", "kind": "say", "text": "one\ntwo"}},
+        {"say_variable": "GREETING"},
+        {"emit": {"build": "null.a", "kind": "artifact", "builder_id": "b", "id": "i", "text": "an artifact"}},
+        {"emit": {"build": "null.a", "kind": "build_finished", "elapsed_us": 2_033_000}},
+    ])
+}
+
+#[test]
+fn a_build_prints_what_packer_prints() {
+    let Some(home) = Home::new() else { return };
+    home.script("t.json", &script());
+    let run = home.run("build t.json");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let lines: Vec<_> = run.stdout.lines().filter(|line| !line.contains("Wait completed")).collect();
+    let expected = [
+        "==> null.a: one",
+        "==> null.a: two",
+        "GREETING=hello",
+        "Build 'null.a' finished after 2 seconds 33 milliseconds.",
+        "",
+        "",
+        "==> Builds finished. The artifacts of successful builds are:",
+        "--> null.a: an artifact",
+    ];
+    assert_eq!(lines, expected);
+    let records = home.run("build t.json -machine-readable").stdout;
+    assert!(records.lines().all(|line| line.split(',').count() >= 4), "{records}");
+    assert!(records.contains(",,ui,say,==> null.a: one\\n==> null.a: two\n"), "{records}");
+    assert!(home.run("build -color=true t.json").stdout.starts_with("\x1b[1;32mnull.a: output will be in this color."));
+    let events = home.run("build --json t.json").stdout;
+    let kinds: Vec<_> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds.first().map(String::as_str), Some("job_started"));
+    assert_eq!(kinds.last().map(String::as_str), Some("job_finished"));
+}
+
+#[test]
+fn failures_have_exit_code_one_and_say_why_on_standard_error() {
+    let Some(home) = Home::new() else { return };
+    home.script("t.json", &json!([{"stop": 1}]));
+    let run = home.run("build t.json");
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (1, "", ""), "the events have said all");
+    let run = home.run("build missing.json");
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.starts_with("error: job "), "{run:?}");
+    assert!(run.stderr.contains("cannot read missing.json: No such file"), "{run:?}");
+    assert!(run.stderr.contains("\nhint: `kiln logs "), "{run:?}");
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_not_sent_anywhere() {
+    let Some(home) = Home::new() else { return };
+    for (arguments, code) in
+        [("", 127), ("bake t.json", 127), ("build", 1), ("build -forse t", 1), ("build a b", 1), ("fmt .", 1)]
+    {
+        assert_eq!(home.run(arguments).code, code, "{arguments}");
+    }
+    let list = home.run("").stdout;
+    assert!(list.contains("Available commands are:\n  build "), "{list}");
+    let help = home.run("build -help");
+    assert_eq!(help.code, 0);
+    assert!(help.stdout.contains("--parallel-builds"), "{help:?}");
+    assert!(home.run("build -var x t.json").stderr.contains("No '=' value in arg: x"));
+    assert!(!home.socket().exists(), "no daemon was needed");
+}
+
+#[test]
+fn the_version_needs_neither_daemon_nor_home() {
+    let Some(home) = Home::new() else { return };
+    let start = Instant::now();
+    let output = home.command("-v").env_clear().env("KILN_SOCKET", "/nowhere/kiln.sock").output().unwrap();
+    let elapsed = start.elapsed();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("Kiln v{}\n", env!("CARGO_PKG_VERSION")));
+    // A debug build on a busy machine; the release build is measured by the benchmark.
+    assert!(elapsed.as_millis() < 500, "{elapsed:?}");
+    let records = home.run("-machine-readable version").stdout;
+    assert!(records.contains(concat!(",,version,", env!("CARGO_PKG_VERSION"), "\n")), "{records}");
+}
+
+#[test]
+fn validation_says_that_all_is_well() {
+    let Some(home) = Home::new() else { return };
+    home.script("t.json", &script());
+    let run = home.run("validate t.json");
+    assert_eq!((run.code, run.stdout.as_str()), (0, "The configuration is valid.\n"), "{run:?}");
+    let run = home.run("validate -syntax-only t.json");
+    assert_eq!(run.stdout, "Syntax-only check passed. Everything looks okay.\n");
+    home.script("bad.json", &json!({"no": "array"}));
+    assert_eq!(home.run("validate bad.json").code, 1);
+}
+
+#[test]
+fn jobs_are_found_by_the_beginning_of_their_ids() {
+    let Some(home) = Home::new() else { return };
+    let id = home.detach(&script());
+    assert_eq!(id.len(), 10);
+    let attached = home.run(&format!("attach {}", &id[..6]));
+    assert_eq!(attached.code, 0, "{attached:?}");
+    assert!(attached.stdout.contains("--> null.a: an artifact"));
+    assert_eq!(home.run(&format!("logs {id}")).stdout, attached.stdout);
+    let table = home.run("jobs").stdout;
+    assert!(table.lines().nth(1).unwrap().starts_with(&format!("{id}  succeeded ")), "{table}");
+    let run = home.run("logs 0");
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (1, "error: there is no job `0`\n\nhint: `kiln jobs` lists the jobs\n")
+    );
+}
+
+#[test]
+fn a_screen_is_saved_whole() {
+    let Some(home) = Home::new() else { return };
+    let id = home.detach(&json!([{"await_file": "go"}]));
+    home.wait_for_state(&id, "running");
+    let run = home.run(&format!("screen {id} -o picture.png"));
+    assert_eq!((run.code, run.stdout.as_str()), (0, "picture.png\n"), "{run:?}");
+    assert!(std::fs::read(home.path("work/picture.png")).unwrap().starts_with(b"\x89PNG"));
+    let run = home.run(&format!("screen -build=none {id} -o other.png"));
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.starts_with("error: no guest of none is running\n"), "{run:?}");
+    assert!(!home.path("work/other.png").exists());
+    let output = home.command(&format!("screen {id}")).output().unwrap();
+    assert!(output.stdout.starts_with(b"\x89PNG"), "to a pipe, as it is");
+}
+
+#[test]
+fn a_template_from_standard_input_is_built() {
+    let Some(home) = Home::new() else { return };
+    home.script("t.json", &script());
+    let input = std::fs::File::open(home.path("work/t.json")).unwrap();
+    let output = home.command("build -").stdin(Stdio::from(input)).output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("GREETING=hello"));
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_client_and_not_the_job() {
+    let Some(home) = Home::new() else { return };
+    home.script("t.json", &json!([{"say_variable": "GREETING"}, {"await_file": "go"}, {"say_variable": "GREETING"}]));
+    let mut child = home.command("build t.json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let list: Value = serde_json::from_str(&home.run("jobs --json").stdout).unwrap();
+    assert_eq!(list["jobs"][0]["state"], "running");
+}

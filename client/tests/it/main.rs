@@ -1,0 +1,8 @@
+//! The client as people and scripts use it, with a daemon whose jobs follow a script (`daemon/examples/kilnd_scripted.rs`).
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
+
+mod command_line;
+mod following;
+mod rig;
+mod starting;
