@@ -1,11 +1,18 @@
 //! Owns [`Component`]: one builder, provisioner or post-processor with its options still unevaluated.
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::decode;
+use crate::diagnostics::Diagnostics;
 use crate::evaluated::Generated;
 use crate::go_template;
+use crate::hcl2::Base;
 use crate::options::Options;
 use crate::schema::Schema;
 use crate::source_map::Span;
+use crate::syntax::ast::Block;
+use crate::value::{Entries, Value};
 
 /// A component of a build. Cheap to clone; may be decoded again whenever more is known.
 #[derive(Debug, Clone)]
@@ -15,9 +22,44 @@ pub struct Component {
     /// Where the template names it.
     pub span: Span,
     schema: &'static Schema,
+    config: Config,
+}
+
+/// The options as the template has them.
+#[derive(Debug, Clone)]
+enum Config {
+    Hcl(Arc<HclConfig>),
+}
+
+/// Options of an HCL2 template.
+#[derive(Debug, Clone)]
+pub(crate) struct HclConfig {
+    pub(crate) base: Arc<Base>,
+    /// Names beyond those of the base: `source`, iteration values of dynamic blocks.
+    pub(crate) names: BTreeMap<Arc<str>, Value>,
+    /// The bodies that make up the options: of a builder, the source and what the build adds to it.
+    pub(crate) bodies: Vec<Arc<Block>>,
+    /// What `override` says for this build.
+    pub(crate) overrides: Option<Value>,
+    /// Arguments that are not the component's own.
+    pub(crate) skip: &'static [&'static str],
+    /// Whether `build.*` can be used.
+    pub(crate) has_build_values: bool,
+    pub(crate) block_name: Option<String>,
+    pub(crate) build_name: String,
+    pub(crate) build_type: String,
 }
 
 impl Component {
+    pub(crate) fn hcl(schema: &'static Schema, span: Span, config: HclConfig) -> Self {
+        Self { kind: schema.kind.to_owned(), span, schema, config: Config::Hcl(Arc::new(config)) }
+    }
+
+    pub(crate) fn set_overrides(&mut self, overrides: Option<Value>) {
+        let Config::Hcl(config) = &mut self.config;
+        Arc::make_mut(config).overrides = overrides;
+    }
+
     /// Returns the table its options are checked against.
     #[must_use]
     pub fn schema(&self) -> &'static Schema {
@@ -30,17 +72,36 @@ impl Component {
     /// marked `late`. The options are absent when anything in them is wrong; the diagnostics name all of it.
     #[must_use]
     pub fn decode(&self, generated: &Generated) -> (Option<Options>, Diagnostics) {
-        _ = generated;
-        (None, Diagnostic::error("Options cannot be decoded yet", "").at(self.span).into())
+        let mut diagnostics = Diagnostics::new();
+        let context = self.template_context(generated);
+        let Config::Hcl(config) = &self.config;
+        let options = decode::hcl::decode(config, self.schema, self.span, generated, &context, &mut diagnostics);
+        (Some(options).filter(|_| !diagnostics.has_errors()), diagnostics)
     }
 
     /// Returns what Go templates of this component can refer to, for rendering the options marked `late`.
     #[must_use]
     pub fn template_context(&self, generated: &Generated) -> go_template::Context {
+        let Config::Hcl(config) = &self.config;
+        let environment = &config.base.environment;
         go_template::Context {
             fields: generated.fields.clone(),
+            variables: BTreeMap::new(),
             build: generated.build.clone(),
-            ..go_template::Context::default()
+            environment: None,
+            build_name: Some(config.build_name.clone()),
+            build_type: Some(config.build_type.clone()),
+            template_dir: Some(crate::functions::clean_path(&environment.root)),
+            cwd: environment.cwd.clone(),
+            now: environment.now,
         }
     }
+}
+
+/// Returns the value of `build` in expressions.
+pub(crate) fn build_object(generated: &Generated, block_name: Option<&str>) -> Value {
+    let mut entries: Entries =
+        generated.build.iter().map(|(name, text)| (name.as_str().into(), Value::string(text))).collect();
+    entries.entry("name".into()).or_insert_with(|| Value::string(block_name.unwrap_or_default()));
+    Value::object(entries)
 }

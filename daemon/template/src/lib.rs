@@ -12,14 +12,26 @@
 //! only through [`Inputs`]; nothing is printed.
 
 mod component;
+mod decode;
 mod diagnostics;
+mod duration;
+mod eval;
 mod evaluated;
 mod files;
+mod foreign;
+mod functions;
 pub mod go_template;
+mod go_text;
+mod hcl2;
 mod load;
 mod options;
 mod schema;
 mod source_map;
+mod suggest;
+mod syntax;
+mod time_layout;
+mod type_expr;
+mod value;
 
 pub use component::Component;
 pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, Style};

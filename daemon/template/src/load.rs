@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::diagnostics::Diagnostic;
 use crate::evaluated::Loaded;
 use crate::files::Files;
 use crate::schema::Catalog;
-use crate::source_map::SourceMap;
 
 /// What a load starts from. Nothing else is read: no environment, no clock, no current folder.
 #[derive(Debug, Clone)]
@@ -40,11 +38,5 @@ pub struct Inputs {
 /// Never fails outright: whatever is wrong is in the diagnostics of the answer.
 #[must_use]
 pub fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
-    _ = (files, catalog);
-    let detail = format!("{} cannot be loaded yet.", inputs.path.display());
-    Loaded {
-        evaluated: None,
-        diagnostics: Diagnostic::error("Templates cannot be loaded yet", detail).into(),
-        sources: SourceMap::new(),
-    }
+    crate::hcl2::load(inputs, files, catalog)
 }

@@ -108,18 +108,21 @@ impl Diagnostics {
         Self::default()
     }
 
-    /// Adds a problem. A problem that was already reported for the same place is not repeated.
+    /// Adds a problem.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.items.contains(&diagnostic) {
-            self.items.push(diagnostic);
-        }
+        self.items.push(diagnostic);
     }
 
     /// Adds all problems of another list.
     pub fn extend(&mut self, others: impl IntoIterator<Item = Diagnostic>) {
-        for diagnostic in others {
-            self.push(diagnostic);
-        }
+        self.items.extend(others);
+    }
+
+    /// Removes problems that are exactly like an earlier one: something wrong in a source that two builds share is
+    /// found twice.
+    pub(crate) fn dedup(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        self.items.retain(|item| seen.insert((item.subject, item.summary.clone(), item.detail.clone())));
     }
 
     /// Reports whether any of the problems is an error.

@@ -1,5 +1,13 @@
 //! Owns Go's `text/template` language with Packer's functions: the `{{ … }}` in option texts.
 
+mod execute;
+mod functions;
+mod printf;
+mod syntax;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -126,8 +134,9 @@ pub fn render(text: &str, context: &Context) -> Result<String, RenderError> {
     if !text.contains("{{") {
         return Ok(text.to_owned());
     }
-    _ = context;
-    Err(RenderError { message: "templates with actions cannot be rendered yet".into(), offset: 0, length: text.len() })
+    let nodes = syntax::parse(text)?;
+    check_functions(&nodes)?;
+    execute::run(&nodes, context)
 }
 
 /// Checks that a text can be parsed and names only functions that exist.
@@ -135,6 +144,73 @@ pub fn render(text: &str, context: &Context) -> Result<String, RenderError> {
 /// # Errors
 /// When it is not a Go template.
 pub fn check(text: &str) -> Result<(), RenderError> {
-    _ = text;
-    Ok(())
+    if !text.contains("{{") {
+        return Ok(());
+    }
+    check_functions(&syntax::parse(text)?)
+}
+
+/// Returns the names of the fields (`.Name`) that a template refers to at its top level of data.
+#[must_use]
+pub fn fields(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(nodes) = syntax::parse(text) {
+        visit(&nodes, &mut |operand| {
+            if let syntax::Operand::Field(path, _) = operand
+                && let Some(first) = path.first()
+            {
+                names.push(first.clone());
+            }
+        });
+    }
+    names
+}
+
+/// Go looks functions up while it parses, so a wrong one is an error even where it would not be reached.
+fn check_functions(nodes: &[syntax::Node]) -> Result<(), RenderError> {
+    let mut problem = None;
+    visit(nodes, &mut |operand| {
+        if let syntax::Operand::Function(name, at) = operand
+            && let Err(message) = functions::check(name)
+        {
+            let error = RenderError { message, offset: at.start, length: at.end - at.start };
+            problem.get_or_insert(error);
+        }
+    });
+    problem.map_or(Ok(()), Err)
+}
+
+fn visit(nodes: &[syntax::Node], each: &mut dyn FnMut(&syntax::Operand)) {
+    use syntax::Node;
+    for node in nodes {
+        match node {
+            Node::Text(_) | Node::Break | Node::Continue => {}
+            Node::Action(pipeline) => visit_pipeline(pipeline, each),
+            Node::If { condition: value, yes, no } | Node::With { value, yes, no } => {
+                visit_pipeline(value, each);
+                visit(yes, each);
+                visit(no, each);
+            }
+            Node::Range { value, body, empty } => {
+                visit_pipeline(value, each);
+                visit(body, each);
+                visit(empty, each);
+            }
+            Node::Template { argument, .. } => {
+                if let Some(argument) = argument {
+                    visit_pipeline(argument, each);
+                }
+            }
+            Node::Define { body, .. } => visit(body, each),
+        }
+    }
+}
+
+fn visit_pipeline(pipeline: &syntax::Pipeline, each: &mut dyn FnMut(&syntax::Operand)) {
+    for operand in pipeline.commands.iter().flat_map(|command| &command.operands) {
+        each(operand);
+        if let syntax::Operand::Group(inner, ..) = operand {
+            visit_pipeline(inner, each);
+        }
+    }
 }

@@ -1,0 +1,309 @@
+//! Owns the execution of parsed Go templates.
+
+use std::collections::BTreeMap;
+
+use super::functions;
+use super::syntax::{Command, Node, Operand, Pipeline, Place};
+use super::{Context, RenderError, Value};
+
+/// Bytes of output at most: 64 MiB.
+const MAX_OUTPUT: usize = 64 << 20;
+/// Steps at most, so that nested ranges end.
+const MAX_STEPS: u64 = 10_000_000;
+/// `{{template}}` calls inside one another at most.
+const MAX_CALLS: u32 = 50;
+
+/// Why a list of nodes stopped.
+#[derive(PartialEq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+/// Runs a template.
+pub(super) fn run(nodes: &[Node], context: &Context) -> Result<String, RenderError> {
+    let mut definitions = BTreeMap::new();
+    collect(nodes, &mut definitions);
+    let dot = Value::Map(context.fields.clone());
+    let mut machine = Machine {
+        context,
+        definitions: &definitions,
+        out: String::new(),
+        variables: vec![(String::new(), dot.clone())],
+        steps: 0,
+        calls: 0,
+    };
+    machine.nodes(nodes, &dot)?;
+    Ok(machine.out)
+}
+
+/// Finds the templates that a template defines.
+pub(super) fn collect<'a>(nodes: &'a [Node], into: &mut BTreeMap<String, &'a [Node]>) {
+    for node in nodes {
+        match node {
+            Node::Define { name, body } => {
+                into.insert(name.clone(), body);
+                collect(body, into);
+            }
+            Node::If { yes, no, .. } | Node::With { yes, no, .. } => {
+                collect(yes, into);
+                collect(no, into);
+            }
+            Node::Range { body, empty, .. } => {
+                collect(body, into);
+                collect(empty, into);
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Machine<'a> {
+    context: &'a Context,
+    definitions: &'a BTreeMap<String, &'a [Node]>,
+    out: String,
+    variables: Vec<(String, Value)>,
+    steps: u64,
+    calls: u32,
+}
+
+fn fail<T>(message: impl Into<String>, at: Place) -> Result<T, RenderError> {
+    Err(RenderError { message: message.into(), offset: at.start, length: at.end.saturating_sub(at.start).max(1) })
+}
+
+/// Reports whether Go's `if` takes a value for true.
+pub(super) fn truth(value: &Value) -> bool {
+    match value {
+        Value::Nil => false,
+        Value::Bool(truth) => *truth,
+        Value::Integer(number) => *number != 0,
+        Value::Float(number) => *number != 0.0,
+        Value::String(text) => !text.is_empty(),
+        Value::List(items) => !items.is_empty(),
+        Value::Map(entries) => !entries.is_empty(),
+    }
+}
+
+impl Machine<'_> {
+    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, RenderError> {
+        for node in nodes {
+            let flow = self.node(node, dot)?;
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn step(&mut self, at: Place) -> Result<(), RenderError> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS || self.out.len() > MAX_OUTPUT {
+            return fail("the template produces too much", at);
+        }
+        Ok(())
+    }
+
+    fn scoped(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, RenderError> {
+        let variables = self.variables.len();
+        let flow = self.nodes(nodes, dot);
+        self.variables.truncate(variables);
+        flow
+    }
+
+    fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, RenderError> {
+        match node {
+            Node::Text(text) => self.out.push_str(text),
+            Node::Action(pipeline) => {
+                self.step(pipeline.at)?;
+                let value = self.pipeline(pipeline, dot)?;
+                if pipeline.variables.is_empty() {
+                    self.out.push_str(&functions::print(&value));
+                }
+            }
+            Node::If { condition, yes, no } => {
+                let variables = self.variables.len();
+                let chosen = if truth(&self.pipeline(condition, dot)?) { yes } else { no };
+                let flow = self.scoped(chosen, dot);
+                self.variables.truncate(variables);
+                return flow;
+            }
+            Node::With { value, yes, no } => {
+                let variables = self.variables.len();
+                let inner = self.pipeline(value, dot)?;
+                let flow = if truth(&inner) { self.scoped(yes, &inner) } else { self.scoped(no, dot) };
+                self.variables.truncate(variables);
+                return flow;
+            }
+            Node::Range { value, body, empty } => self.range(value, body, empty, dot)?,
+            Node::Template { name, argument, at } => {
+                self.step(*at)?;
+                let Some(body) = self.definitions.get(name).copied() else {
+                    return fail(format!("template {name:?} not defined"), *at);
+                };
+                let inner = match argument {
+                    Some(argument) => self.pipeline(argument, dot)?,
+                    None => Value::Nil,
+                };
+                if self.calls >= MAX_CALLS {
+                    return fail("exceeded maximum template depth", *at);
+                }
+                self.calls += 1;
+                let outer = std::mem::replace(&mut self.variables, vec![(String::new(), inner.clone())]);
+                let result = self.nodes(body, &inner);
+                self.variables = outer;
+                self.calls -= 1;
+                result?;
+            }
+            Node::Define { .. } => {}
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn range(&mut self, value: &Pipeline, body: &[Node], empty: &[Node], dot: &Value) -> Result<(), RenderError> {
+        let variables = self.variables.len();
+        let quiet = Pipeline { variables: Vec::new(), ..value.clone() };
+        let collection = self.pipeline(&quiet, dot)?;
+        let pairs: Vec<(Value, Value)> = match collection {
+            Value::List(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(index, item)| (Value::Integer(i64::try_from(index).unwrap_or(i64::MAX)), item))
+                .collect(),
+            Value::Map(entries) => entries.into_iter().map(|(key, item)| (key.into(), item)).collect(),
+            Value::Nil => Vec::new(),
+            other => return fail(format!("range can't iterate over {}", functions::print(&other)), value.at),
+        };
+        if pairs.is_empty() {
+            self.scoped(empty, dot)?;
+            return Ok(());
+        }
+        for (key, item) in pairs {
+            self.step(value.at)?;
+            match value.variables.as_slice() {
+                [single] => self.variables.push((single.clone(), item.clone())),
+                [first, second] => {
+                    self.variables.push((first.clone(), key));
+                    self.variables.push((second.clone(), item.clone()));
+                }
+                _ => {}
+            }
+            let flow = self.scoped(body, &item);
+            self.variables.truncate(variables);
+            if flow? == Flow::Break {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Value) -> Result<Value, RenderError> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, value, dot)?);
+        }
+        let value = value.unwrap_or(Value::Nil);
+        for name in &pipeline.variables {
+            if !pipeline.assign {
+                self.variables.push((name.clone(), value.clone()));
+                continue;
+            }
+            match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+                Some((_, slot)) => *slot = value.clone(),
+                None => return fail(format!("undefined variable ${name}"), pipeline.at),
+            }
+        }
+        Ok(value)
+    }
+
+    fn command(&mut self, command: &Command, last: Option<Value>, dot: &Value) -> Result<Value, RenderError> {
+        let Some((first, rest)) = command.operands.split_first() else { return Ok(Value::Nil) };
+        if let Operand::Function(name, at) = first {
+            return self.call(name, rest, last, dot, *at);
+        }
+        if !rest.is_empty() || last.is_some() {
+            return fail("can't give argument to non-function", command.at);
+        }
+        self.operand(first, dot)
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        rest: &[Operand],
+        last: Option<Value>,
+        dot: &Value,
+        at: Place,
+    ) -> Result<Value, RenderError> {
+        // `and` and `or` stop at the first value that decides.
+        if name == "and" || name == "or" {
+            let mut value = None;
+            for operand in rest {
+                let next = self.operand(operand, dot)?;
+                let decided = truth(&next) == (name == "or");
+                value = Some(next);
+                if decided {
+                    return Ok(value.unwrap_or(Value::Nil));
+                }
+            }
+            return match last.or(value) {
+                Some(value) => Ok(value),
+                None => fail(format!("wrong number of args for {name}: want at least 1 got 0"), at),
+            };
+        }
+        let mut arguments = Vec::with_capacity(rest.len() + 1);
+        for operand in rest {
+            arguments.push(self.operand(operand, dot)?);
+        }
+        arguments.extend(last);
+        match functions::call(name, &arguments, self.context) {
+            Ok(value) => Ok(value),
+            Err(message) => fail(message, at),
+        }
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, RenderError> {
+        match operand {
+            Operand::Literal(value) => Ok(value.clone()),
+            Operand::Field(names, at) => fields(dot, names, *at),
+            Operand::Variable(name, names, at) => {
+                let found =
+                    self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+                match found {
+                    Some(value) => fields(&value, names, *at),
+                    None => fail(format!("undefined variable \"${name}\""), *at),
+                }
+            }
+            Operand::Function(name, at) => self.call(name, &[], None, dot, *at),
+            Operand::Group(inner, names, at) => {
+                let value = self.pipeline(inner, dot)?;
+                fields(&value, names, *at)
+            }
+        }
+    }
+}
+
+fn fields(value: &Value, names: &[String], at: Place) -> Result<Value, RenderError> {
+    let mut value = value;
+    for name in names {
+        value = match value {
+            Value::Map(entries) => match entries.get(name) {
+                Some(found) => found,
+                None => {
+                    let known: Vec<&str> = entries.keys().map(String::as_str).collect();
+                    let known = if known.is_empty() {
+                        "; no data is available here".to_owned()
+                    } else {
+                        format!("; available here: .{}", known.join(", ."))
+                    };
+                    return fail(format!("can't evaluate field {name}{known}"), at);
+                }
+            },
+            Value::Nil => return fail(format!("nil data; no entry for key {name:?}"), at),
+            _ => return fail(format!("can't evaluate field {name} in {}", functions::print(value)), at),
+        };
+    }
+    Ok(value.clone())
+}

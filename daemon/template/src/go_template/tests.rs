@@ -1,0 +1,64 @@
+//! Tests of Go templates against recorded results of Go.
+
+use super::*;
+
+fn context() -> Context {
+    let mut context = Context { now: "2020-01-02T03:04:05Z".parse().unwrap(), ..Context::default() };
+    context.variables.insert("x".into(), "value".into());
+    context.build.insert("ID".into(), "7".into());
+    context.build_name = Some("web".into());
+    context
+        .field("HTTPIP", "10.0.2.2")
+        .field("HTTPPort", 8123u16)
+        .field("List", Value::List(vec!["a".into(), "b".into()]))
+}
+
+fn ok(text: &str) -> String {
+    render(text, &context()).unwrap()
+}
+
+#[test]
+fn fields_and_functions() {
+    assert_eq!(ok("http://{{ .HTTPIP }}:{{.HTTPPort}}/"), "http://10.0.2.2:8123/");
+    assert_eq!(ok("{{user `x`}} {{ user \"y\" }}|{{build_name}} {{build `ID`}}"), "value |web 7");
+    assert_eq!(ok("{{isotime \"2006-01\"}} {{timestamp}}"), "2020-01 1577934245");
+    assert_eq!(ok("{{ .HTTPIP | upper | printf \"%5s|%-12s|\" `a` }}"), "    a|10.0.2.2    |");
+    assert_eq!(ok("{{split `a-b` `-` 1}}{{replace_all `-` `/` `a-b-c`}}"), "ba/b/c");
+}
+
+#[test]
+fn control_structures() {
+    assert_eq!(ok("{{if eq .HTTPPort 8123}}yes{{else}}no{{end}}"), "yes");
+    assert_eq!(ok("{{if false}}1{{else if true}}2{{else}}3{{end}}4"), "24");
+    assert_eq!(ok("{{range $i, $e := .List}}{{$i}}{{$e}};{{end}}"), "0a;1b;");
+    assert_eq!(ok("{{range .List}}{{if eq . `b`}}{{break}}{{end}}{{.}}{{end}}"), "a");
+    assert_eq!(ok("{{with .HTTPIP}}{{.}}{{end}}{{$x := 3}}{{$x}}{{$x = 4}}{{$x}}"), "10.0.2.234");
+    assert_eq!(ok("{{define `t`}}<{{.}}>{{end}}{{template `t` .HTTPIP}}"), "<10.0.2.2>");
+    assert_eq!(ok("a {{- /* note */ -}} b{{/* c */}}"), "ab");
+    assert_eq!(ok("a  {{- 1 -}}  b"), "a1b");
+    assert_eq!(ok("{{and true 0}} {{or 0 `x`}} {{not 1}} {{len `abc`}} {{index .List 1}}"), "0 x false 3 b");
+}
+
+#[test]
+fn problems_have_places() {
+    let error = |text: &str| render(text, &context()).unwrap_err();
+    let found = error("abc {{ .Nope }}");
+    assert_eq!((found.offset, found.length), (7, 5));
+    assert!(found.message.starts_with("can't evaluate field Nope; available here"), "{found}");
+    assert!(error("{{ usr `x` }}").message.contains("did you mean \"user\""));
+    assert!(error("{{ if true }}x").message.contains("unexpected EOF"));
+    assert!(error("{{ env `HOME` }}").message.contains("not allowed here"));
+    for bad in
+        ["{{", "{{}}", "{{ end }}", "{{ .a b }}", "{{ 1 2 }}", "{{ \"x }}", "{{ | upper }}", "{{ (1 }}", "{{$y}}"]
+    {
+        assert!(render(bad, &context()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn hostile_templates_end() {
+    let deep = format!("{}x{}", "{{if true}}".repeat(5000), "{{end}}".repeat(5000));
+    assert!(render(&deep, &context()).is_err());
+    assert!(render(&format!("{{{{ {} }}}}", "(".repeat(5000)), &context()).is_err());
+    assert!(render("{{define `t`}}{{template `t`}}{{end}}{{template `t`}}", &context()).is_err());
+}

@@ -1,0 +1,427 @@
+//! Owns `source` and `build` blocks: one build for each source of each build block.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Base;
+use super::blocks::{Root, expect_labels, expect_only, unsupported_argument, unsupported_block};
+use super::dynamic::{Expanded, expand};
+use super::meta::{self, Meta};
+use super::select::Selection;
+use crate::component::{Component, HclConfig};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::eval::{Scope, evaluate_as};
+use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
+use crate::foreign;
+use crate::load::Inputs;
+use crate::schema::{Catalog, ComponentType};
+use crate::source_map::Span;
+use crate::suggest::did_you_mean;
+use crate::syntax::ast::{Attribute, Block, Body};
+use crate::value::{Entries, Type, Value};
+
+/// One use of a source in a build block.
+struct Use {
+    kind: Arc<str>,
+    /// The label of the source.
+    name: Arc<str>,
+    alias: Option<Arc<str>>,
+    root: Arc<Block>,
+    /// The `source` block inside the build block, if it is used that way.
+    nested: Option<Expanded>,
+}
+
+/// What a build block's parts are evaluated with.
+struct Context<'a> {
+    base: &'a Arc<Base>,
+    catalog: &'a dyn Catalog,
+    block_name: Option<String>,
+}
+
+/// Evaluates all build blocks, keeping what `-only` and `-except` select.
+pub(super) fn evaluate(
+    inputs: &Inputs,
+    root: &Root,
+    base: &Arc<Base>,
+    catalog: &dyn Catalog,
+    diagnostics: &mut Diagnostics,
+) -> Evaluated {
+    let known = sources(root, diagnostics);
+    let mut selection = Selection::new(&inputs.only, &inputs.except, diagnostics);
+    let mut evaluated = Evaluated::default();
+    let mut names = Vec::new();
+    for block in &root.build {
+        build_block(block, &known, base, catalog, &mut selection, &mut evaluated, &mut names, diagnostics);
+    }
+    selection.warn_unused(&names, diagnostics);
+    evaluated
+}
+
+type Sources = BTreeMap<(Arc<str>, Arc<str>), Arc<Block>>;
+
+fn sources(root: &Root, diagnostics: &mut Diagnostics) -> Sources {
+    let mut known = Sources::new();
+    for block in &root.source {
+        let [kind, name] = block.labels.as_slice() else { continue };
+        if known.insert((kind.text.clone(), name.text.clone()), block.clone()).is_some() {
+            let detail = format!("A source {}.{} was already declared.", kind.text, name.text);
+            diagnostics.push(Diagnostic::error("Duplicate source block", detail).at(block.header));
+        }
+    }
+    known
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
+fn build_block(
+    block: &Arc<Block>,
+    known: &Sources,
+    base: &Arc<Base>,
+    catalog: &dyn Catalog,
+    selection: &mut Selection,
+    evaluated: &mut Evaluated,
+    names: &mut Vec<String>,
+    diagnostics: &mut Diagnostics,
+) {
+    const ATTRIBUTES: &[&str] = &["name", "description", "sources"];
+    const BLOCKS: &[&str] = &[
+        "source",
+        "provisioner",
+        "error-cleanup-provisioner",
+        "post-processor",
+        "post-processors",
+        "hcp_packer_registry",
+        "dynamic",
+    ];
+    expect_only(&block.body, ATTRIBUTES, BLOCKS, diagnostics);
+    let scope = base.scope([]);
+    let text = |name: &str, diagnostics: &mut Diagnostics| {
+        let attribute = block.body.attribute(name)?;
+        let what = format!("attribute {name:?}");
+        let value = evaluate_as(&attribute.value, &Type::String, &what, &scope, diagnostics)?;
+        value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let block_name = text("name", diagnostics);
+    text("description", diagnostics);
+    let blocks = expand(&block.body, &BTreeMap::new(), &scope, diagnostics);
+    let uses = uses(block, &blocks, known, &scope, diagnostics);
+    let context = Context { base, catalog, block_name };
+    let mut selected = 0;
+    for source in &uses {
+        let label = source.alias.as_ref().unwrap_or(&source.name);
+        let short = format!("{}.{label}", source.kind);
+        let name = match &context.block_name {
+            Some(block_name) => format!("{block_name}.{short}"),
+            None => short.clone(),
+        };
+        names.push(name.clone());
+        if !selection.build(&name) {
+            continue;
+        }
+        selected += 1;
+        if let Some(build) = one_build(&context, name, &short, source, &blocks, selection, diagnostics) {
+            evaluated.builds.push(build);
+        }
+    }
+    if selected == 0 {
+        // Nothing of this block runs, but what is plainly wrong in it is still worth telling.
+        for expanded in &blocks {
+            check_shape(&expanded.block, catalog, diagnostics);
+        }
+    }
+}
+
+/// Finds what a build block builds: its `sources` and its `source` blocks.
+fn uses(
+    block: &Block,
+    blocks: &[Expanded],
+    known: &Sources,
+    scope: &Scope<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Use> {
+    let mut uses = Vec::new();
+    if let Some(attribute) = block.body.attribute("sources") {
+        let wanted = Type::list(Type::String);
+        let value = evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", scope, diagnostics);
+        for reference in value.iter().filter_map(Value::as_elements).flat_map(|elements| elements.iter()) {
+            let Some(text) = reference.as_str() else { continue };
+            if let Some((kind, name, root)) = find_source(text, known, attribute.value.span, diagnostics) {
+                uses.push(Use { kind, name, alias: None, root, nested: None });
+            }
+        }
+    }
+    for expanded in blocks.iter().filter(|expanded| &*expanded.block.kind.text == "source") {
+        let block = &expanded.block;
+        let Some(label) = block.labels.first().filter(|_| block.labels.len() == 1) else {
+            let detail = "A source block inside a build block has one label: \"source.TYPE.NAME\".";
+            diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(block.header));
+            continue;
+        };
+        let Some((kind, name, root)) = find_source(&label.text, known, label.span, diagnostics) else { continue };
+        let alias = block.body.attribute("name").and_then(|attribute| {
+            let inner = scope.child(expanded.names.clone());
+            let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
+            value.as_str().map(Arc::from)
+        });
+        uses.push(Use { kind, name, alias, root, nested: Some(expanded.clone()) });
+    }
+    uses
+}
+
+fn find_source(
+    text: &str,
+    known: &Sources,
+    span: Span,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Arc<str>, Arc<str>, Arc<Block>)> {
+    let plain = text.strip_prefix("source.").unwrap_or(text);
+    let Some((kind, name)) = plain.split_once('.').filter(|(kind, name)| !kind.is_empty() && !name.is_empty()) else {
+        let detail = format!("A source reference has a type and a name, such as \"source.qemu.web\", not {text:?}.");
+        diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(span));
+        return None;
+    };
+    let key = (Arc::from(kind), Arc::from(name));
+    if let Some(block) = known.get(&key) {
+        return Some((key.0, key.1, block.clone()));
+    }
+    let names: Vec<String> = known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
+    let detail = if names.is_empty() {
+        format!("There is no source {plain:?}; the template declares none.")
+    } else {
+        format!("There is no source {plain:?}. Known: {}.", names.join(", "))
+    };
+    let hint = did_you_mean(plain, names.iter().map(String::as_str));
+    diagnostics.push(Diagnostic::error(format!("Unknown source {plain}"), detail).at(span).hint_maybe(hint));
+    None
+}
+
+fn one_build(
+    context: &Context<'_>,
+    name: String,
+    short: &str,
+    source: &Use,
+    blocks: &[Expanded],
+    selection: &mut Selection,
+    diagnostics: &mut Diagnostics,
+) -> Option<EvaluatedBuild> {
+    let label = source.alias.as_ref().unwrap_or(&source.name);
+    let entries: Entries =
+        [("type".into(), Value::string(&source.kind)), ("name".into(), Value::string(label))].into_iter().collect();
+    let own: BTreeMap<Arc<str>, Value> = [("source".into(), Value::object(entries))].into_iter().collect();
+    let kind_span = source.root.labels.first().map_or(source.root.header, |label| label.span);
+    let component =
+        |kind: ComponentType, block: &Expanded, skip: &'static [&'static str], diagnostics: &mut Diagnostics| {
+            let label = block.block.labels.first()?;
+            let schema = schema_of(context.catalog, kind, &label.text, label.span, diagnostics)?;
+            let mut names = own.clone();
+            names.extend(block.names.clone());
+            Some(Component::hcl(
+                schema,
+                block.block.header,
+                HclConfig {
+                    base: context.base.clone(),
+                    names,
+                    bodies: vec![block.block.clone()],
+                    overrides: None,
+                    skip,
+                    has_build_values: true,
+                    block_name: context.block_name.clone(),
+                    build_name: source.name.to_string(),
+                    build_type: source.kind.to_string(),
+                },
+            ))
+        };
+    let mut provisioners = Vec::new();
+    let mut cleanup = None;
+    let mut post_processors = Vec::new();
+    let plan_values: BTreeMap<Arc<str>, Value> = own
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .chain([(
+            "build".into(),
+            super::super::component::build_object(&crate::evaluated::Generated::plan(), context.block_name.as_deref()),
+        )])
+        .collect();
+    for block in blocks {
+        let mut names = plan_values.clone();
+        names.extend(block.names.clone());
+        let scope = context.base.scope(names);
+        match &*block.block.kind.text {
+            "provisioner" | "error-cleanup-provisioner" => {
+                if !expect_labels(&block.block, &["type"], diagnostics) {
+                    continue;
+                }
+                let meta = Meta { body: &block.block.body, scope: &scope };
+                if !meta.applies_to(short, diagnostics) {
+                    continue;
+                }
+                let is_cleanup = &*block.block.kind.text == "error-cleanup-provisioner";
+                let Some(mut component) = component(ComponentType::Provisioner, block, meta::PROVISIONER, diagnostics)
+                else {
+                    continue;
+                };
+                component.set_overrides(meta.override_for(label, diagnostics));
+                let provisioner = Provisioner {
+                    component,
+                    name: meta.text("name", diagnostics),
+                    pause_before: meta.duration("pause_before", diagnostics).unwrap_or_default(),
+                    timeout: meta.duration("timeout", diagnostics),
+                    max_retries: meta.count("max_retries", diagnostics).unwrap_or(0),
+                    continue_on_error: meta.flag("continue_on_error", diagnostics).unwrap_or(false),
+                };
+                if !is_cleanup {
+                    provisioners.push(provisioner);
+                } else if cleanup.is_some() {
+                    let detail = "Only one error-cleanup-provisioner is allowed per build.";
+                    let diagnostic = Diagnostic::error("Only one error-cleanup-provisioner is allowed", detail);
+                    diagnostics.push(diagnostic.at(block.block.header));
+                } else {
+                    cleanup = Some(provisioner);
+                }
+            }
+            "post-processor" => {
+                let chain = [block.clone()];
+                let chain = sequence(&chain, short, &plan_values, context, &component, selection, diagnostics);
+                post_processors.extend(chain);
+            }
+            "post-processors" => {
+                expect_labels(&block.block, &[], diagnostics);
+                expect_only(&block.block.body, &[], &["post-processor", "dynamic"], diagnostics);
+                let mut chain = expand(&block.block.body, &block.names, &scope, diagnostics);
+                chain.retain(|expanded| &*expanded.block.kind.text == "post-processor");
+                let chain = sequence(&chain, short, &plan_values, context, &component, selection, diagnostics);
+                post_processors.extend(chain);
+            }
+            "source" | "hcp_packer_registry" => {}
+            _ => diagnostics.push(unsupported_block(&block.block, &["provisioner", "post-processor", "source"])),
+        }
+    }
+    let schema = schema_of(context.catalog, ComponentType::Builder, &source.kind, kind_span, diagnostics)?;
+    let mut names = own;
+    let mut bodies = vec![source.root.clone()];
+    if let Some(nested) = &source.nested {
+        names.extend(nested.names.clone());
+        bodies.push(without_name(nested));
+        check_duplicates(&source.root.body, &nested.block.body, diagnostics);
+    }
+    let component = Component::hcl(
+        schema,
+        source.root.header,
+        HclConfig {
+            base: context.base.clone(),
+            names,
+            bodies,
+            overrides: None,
+            skip: &[],
+            has_build_values: false,
+            block_name: context.block_name.clone(),
+            build_name: source.name.to_string(),
+            build_type: source.kind.to_string(),
+        },
+    );
+    Some(EvaluatedBuild {
+        name,
+        block_name: context.block_name.clone(),
+        source_type: source.kind.to_string(),
+        source_name: source.name.to_string(),
+        source: component,
+        provisioners,
+        cleanup_provisioner: cleanup,
+        post_processors,
+    })
+}
+
+/// Removes the alias from a `source` block of a build block: it is not an option of the builder.
+fn without_name(nested: &Expanded) -> Arc<Block> {
+    let mut block = Block::clone(&nested.block);
+    block.body.attributes.retain(|attribute| &*attribute.name.text != "name");
+    Arc::new(block)
+}
+
+fn check_duplicates(root: &Body, nested: &Body, diagnostics: &mut Diagnostics) {
+    for attribute in &nested.attributes {
+        if root.attribute(&attribute.name.text).is_some() && &*attribute.name.text != "name" {
+            let detail = format!(
+                "Argument {:?} was already set in the source itself; a source block inside a build block can only add \
+                 arguments.",
+                attribute.name.text
+            );
+            diagnostics.push(Diagnostic::error("Duplicate argument", detail).at(attribute.name.span));
+        }
+    }
+}
+
+/// Makes one post-processor sequence; nothing when none of it is left.
+fn sequence(
+    chain: &[Expanded],
+    short: &str,
+    plan_values: &BTreeMap<Arc<str>, Value>,
+    context: &Context<'_>,
+    component: &dyn Fn(ComponentType, &Expanded, &'static [&'static str], &mut Diagnostics) -> Option<Component>,
+    selection: &mut Selection,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<PostProcessor>> {
+    let mut made = Vec::new();
+    for block in chain {
+        if !expect_labels(&block.block, &["type"], diagnostics) {
+            continue;
+        }
+        let mut names = plan_values.clone();
+        names.extend(block.names.clone());
+        let scope = context.base.scope(names);
+        let meta = Meta { body: &block.block.body, scope: &scope };
+        if !meta.applies_to(short, diagnostics) {
+            continue;
+        }
+        let name = meta.text("name", diagnostics);
+        let kind = block.block.labels.first().map(|label| label.text.to_string()).unwrap_or_default();
+        if selection.excludes_post_processor(name.as_deref().unwrap_or(&kind)) {
+            break;
+        }
+        if let Some(component) = component(ComponentType::PostProcessor, block, meta::POST_PROCESSOR, diagnostics) {
+            let keep_input_artifact = meta.flag("keep_input_artifact", diagnostics);
+            made.push(PostProcessor { component, name, keep_input_artifact });
+        }
+    }
+    (!made.is_empty()).then_some(made)
+}
+
+/// Looks a component up, or explains why there is none.
+pub(crate) fn schema_of(
+    catalog: &dyn Catalog,
+    component: ComponentType,
+    kind: &str,
+    span: Span,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'static crate::schema::Schema> {
+    let schema = catalog.schema(component, kind);
+    if schema.is_none() {
+        diagnostics.push(foreign::unknown_component(component, kind, &catalog.kinds(component)).at(span));
+    }
+    schema
+}
+
+/// Checks what can be checked of a block that no build uses.
+fn check_shape(block: &Block, catalog: &dyn Catalog, diagnostics: &mut Diagnostics) {
+    let component = match &*block.kind.text {
+        "provisioner" | "error-cleanup-provisioner" => ComponentType::Provisioner,
+        "post-processor" => ComponentType::PostProcessor,
+        _ => return,
+    };
+    if expect_labels(block, &["type"], diagnostics)
+        && let Some(label) = block.labels.first()
+        && let Some(schema) = catalog.schema(component, &label.text)
+    {
+        let meta = if component == ComponentType::Provisioner { meta::PROVISIONER } else { meta::POST_PROCESSOR };
+        for attribute in &block.body.attributes {
+            check_known(attribute, schema, meta, diagnostics);
+        }
+    }
+}
+
+fn check_known(attribute: &Attribute, schema: &crate::schema::Schema, meta: &[&str], diagnostics: &mut Diagnostics) {
+    let name = &*attribute.name.text;
+    if schema.spec(name).is_none() && !meta.contains(&name) {
+        let known = schema.specs().map(|spec| spec.name).chain(meta.iter().copied());
+        diagnostics.push(unsupported_argument(&attribute.name, known));
+    }
+}

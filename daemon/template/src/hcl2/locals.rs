@@ -1,0 +1,271 @@
+//! Owns local values and data sources: each is evaluated after everything it refers to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::blocks::{Root, expect_only, unsupported_block};
+use super::declared_twice;
+use super::variables::literal_bool;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::eval::{Scope, evaluate, evaluate_as};
+use crate::functions::{Environment, FunctionSet};
+use crate::source_map::Span;
+use crate::syntax::ast::{Block, Expr, ExprKind, Step};
+use crate::value::{Entries, Type, Value};
+
+/// What a name is made of.
+enum Definition<'a> {
+    Local { expr: &'a Expr, sensitive: bool },
+    Data { block: &'a Block },
+}
+
+/// A name, its place and its definition.
+struct Item<'a> {
+    span: Span,
+    definition: Definition<'a>,
+    state: State,
+}
+
+#[derive(PartialEq, Clone, Copy)]
+enum State {
+    Waiting,
+    Open,
+    Done,
+}
+
+/// `local.NAME` or `data.TYPE.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Local(Arc<str>),
+    Data(Arc<str>, Arc<str>),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(name) => write!(f, "local.{name}"),
+            Self::Data(kind, name) => write!(f, "data.{kind}.{name}"),
+        }
+    }
+}
+
+/// Evaluates all local values; data sources are put into `names`.
+pub(super) fn resolve(
+    root: &Root,
+    environment: &Environment,
+    names: &mut BTreeMap<Arc<str>, Value>,
+    diagnostics: &mut Diagnostics,
+) -> Entries {
+    let items = collect(root, environment, names, diagnostics);
+    let order: Vec<Key> = items.keys().cloned().collect();
+    let mut resolver =
+        Resolver { items, environment, names, locals: Entries::new(), data: BTreeMap::new(), path: Vec::new() };
+    for key in &order {
+        resolver.visit(key, diagnostics);
+    }
+    let Resolver { locals, data, .. } = resolver;
+    if !root.data.is_empty() {
+        names.insert("data".into(), data_object(&data));
+    }
+    locals
+}
+
+fn data_object(data: &BTreeMap<Arc<str>, Entries>) -> Value {
+    Value::object(data.iter().map(|(kind, entries)| (kind.clone(), Value::object(entries.clone()))).collect())
+}
+
+fn collect<'a>(
+    root: &'a Root,
+    environment: &Environment,
+    names: &BTreeMap<Arc<str>, Value>,
+    diagnostics: &mut Diagnostics,
+) -> BTreeMap<Key, Item<'a>> {
+    let mut items = BTreeMap::new();
+    let mut add = |key: Key, span, definition, diagnostics: &mut Diagnostics| {
+        if items.contains_key(&key) {
+            let kind = if matches!(key, Key::Local(_)) { "local" } else { "data" };
+            diagnostics.push(declared_twice(kind, &key.to_string(), span));
+        } else {
+            items.insert(key, Item { span, definition, state: State::Waiting });
+        }
+    };
+    for block in &root.locals {
+        for nested in &block.body.blocks {
+            diagnostics.push(unsupported_block(nested, &[]));
+        }
+        for attribute in &block.body.attributes {
+            let definition = Definition::Local { expr: &attribute.value, sensitive: false };
+            add(Key::Local(attribute.name.text.clone()), attribute.name.span, definition, diagnostics);
+        }
+    }
+    let scope = Scope::new(environment, FunctionSet::All, names.clone());
+    for block in &root.local {
+        expect_only(&block.body, &["expression", "sensitive"], &[], diagnostics);
+        let Some(label) = block.labels.first() else { continue };
+        let Some(expression) = block.body.attribute("expression") else {
+            let detail = "The argument \"expression\" is required, but no definition was found.";
+            diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
+            continue;
+        };
+        let sensitive = literal_bool(block.body.attribute("sensitive"), &scope, diagnostics);
+        let definition = Definition::Local { expr: &expression.value, sensitive };
+        add(Key::Local(label.text.clone()), label.span, definition, diagnostics);
+    }
+    for block in &root.data {
+        if let [kind, name] = block.labels.as_slice() {
+            let key = Key::Data(kind.text.clone(), name.text.clone());
+            add(key, block.header, Definition::Data { block }, diagnostics);
+        }
+    }
+    items
+}
+
+struct Resolver<'a> {
+    items: BTreeMap<Key, Item<'a>>,
+    environment: &'a Environment,
+    names: &'a BTreeMap<Arc<str>, Value>,
+    locals: Entries,
+    data: BTreeMap<Arc<str>, Entries>,
+    /// What is being evaluated, outermost first.
+    path: Vec<Key>,
+}
+
+impl Resolver<'_> {
+    fn visit(&mut self, key: &Key, diagnostics: &mut Diagnostics) {
+        let Some(item) = self.items.get_mut(key) else { return };
+        match item.state {
+            State::Done => return,
+            State::Open => {
+                let start = self.path.iter().position(|open| open == key).unwrap_or(0);
+                let circle: Vec<String> = self.path[start..].iter().chain([key]).map(Key::to_string).collect();
+                let detail = format!("These values refer to each other in a circle: {}.", circle.join(" → "));
+                diagnostics.push(Diagnostic::error("Cycle in local values", detail).at(item.span));
+                return;
+            }
+            State::Waiting => item.state = State::Open,
+        }
+        let expressions: Vec<&Expr> = match item.definition {
+            Definition::Local { expr, .. } => vec![expr],
+            Definition::Data { block } => block.body.attributes.iter().map(|attribute| &attribute.value).collect(),
+        };
+        let needed: Vec<Key> = expressions.into_iter().flat_map(|expr| self.references(expr)).collect();
+        self.path.push(key.clone());
+        for other in needed {
+            self.visit(&other, diagnostics);
+        }
+        self.path.pop();
+        let value = self.evaluate(key, diagnostics);
+        if let Some(item) = self.items.get_mut(key) {
+            item.state = State::Done;
+        }
+        match key {
+            Key::Local(name) => _ = self.locals.insert(name.clone(), value),
+            Key::Data(kind, name) => _ = self.data.entry(kind.clone()).or_default().insert(name.clone(), value),
+        }
+    }
+
+    /// Returns the names an expression needs, in sorted order.
+    fn references(&self, expr: &Expr) -> Vec<Key> {
+        let mut found = Vec::new();
+        let mut all = Vec::new();
+        let mut roots = Vec::new();
+        let mut whole = Vec::new();
+        expr.walk(&mut |inner| match &inner.kind {
+            ExprKind::Traversal { source, steps } => {
+                if let Some(root @ ("local" | "data")) = source.keyword() {
+                    roots.push((root, steps.as_slice(), source.span));
+                }
+            }
+            ExprKind::Variable(name) if matches!(&**name, "local" | "data") => {
+                whole.push((&**name == "local", inner.span))
+            }
+            _ => {}
+        });
+        for (local, span) in whole {
+            // The root of a traversal is visited too; only a bare name needs everything.
+            if !roots.iter().any(|(_, _, root)| *root == span) {
+                all.push(local);
+            }
+        }
+        let name = |step: Option<&Step>| match step {
+            Some(Step::Attribute(name)) => Some(name.text.clone()),
+            Some(Step::Index { key, .. }) => key.literal_string().map(Arc::from),
+            None => None,
+        };
+        for (root, steps, _) in roots {
+            let key = match (root, name(steps.first()), name(steps.get(1))) {
+                ("local", Some(name), _) => Key::Local(name),
+                ("data", Some(kind), Some(name)) => Key::Data(kind, name),
+                (root, _, _) => {
+                    all.push(root == "local");
+                    continue;
+                }
+            };
+            if self.items.contains_key(&key) {
+                found.push(key);
+            }
+        }
+        for local in all {
+            found.extend(self.items.keys().filter(|key| matches!(key, Key::Local(_)) == local).cloned());
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    fn evaluate(&self, key: &Key, diagnostics: &mut Diagnostics) -> Value {
+        let Some(item) = self.items.get(key) else { return Value::unknown() };
+        let mut names = self.names.clone();
+        // A value that waits for this one (in a cycle) is unknown; the cycle has been reported.
+        let mut locals = self.locals.clone();
+        for other in &self.path {
+            if let Key::Local(name) = other {
+                locals.insert(name.clone(), Value::unknown());
+            }
+        }
+        if let Key::Local(name) = key {
+            locals.entry(name.clone()).or_insert_with(Value::unknown);
+        }
+        names.insert("local".into(), Value::object(locals));
+        names.insert("data".into(), data_object(&self.data));
+        let scope = Scope::new(self.environment, FunctionSet::All, names);
+        match &item.definition {
+            Definition::Local { expr, sensitive } => evaluate(expr, &scope, diagnostics).marked(*sensitive),
+            Definition::Data { block } => evaluate_data(block, &scope, diagnostics),
+        }
+    }
+}
+
+/// Evaluates a data source. `null` gives its input; what other ones would give is not known to this crate.
+fn evaluate_data(block: &Block, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
+    let kind = block.labels.first().map(|label| &*label.text).unwrap_or_default();
+    match kind {
+        "null" => {
+            expect_only(&block.body, &["input"], &[], diagnostics);
+            let output = match block.body.attribute("input") {
+                Some(input) => evaluate_as(&input.value, &Type::String, "attribute \"input\"", scope, diagnostics)
+                    .unwrap_or_else(|| Value::unknown_of(Type::String)),
+                None => {
+                    let detail = "The argument \"input\" is required, but no definition was found.";
+                    diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
+                    Value::unknown_of(Type::String)
+                }
+            };
+            Value::object([("output".into(), output)].into_iter().collect())
+        }
+        "http" => {
+            let detail = "This version of Kiln does not fetch http data sources.";
+            diagnostics.push(
+                Diagnostic::error("Data source not available", detail)
+                    .at(block.header)
+                    .hint("pass what the page says as a variable"),
+            );
+            Value::unknown()
+        }
+        other => {
+            let detail = format!("The data source {other:?} is not known; Kiln has null and http.");
+            diagnostics.push(Diagnostic::error("Unknown data source", detail).at(block.header));
+            Value::unknown()
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Owns HCL2 templates: from files to builds.
+
+mod blocks;
+mod builds;
+mod dynamic;
+mod locals;
+mod meta;
+mod read;
+mod requirements;
+mod select;
+mod validate;
+mod values;
+mod variables;
+
+pub(crate) use dynamic::expand as expand_dynamic;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::eval::Scope;
+use crate::evaluated::{Evaluated, Generated, Loaded};
+use crate::files::Files;
+use crate::functions::{Environment, FunctionSet};
+use crate::go_template::PACKER_VERSION;
+use crate::load::Inputs;
+use crate::schema::Catalog;
+use crate::source_map::SourceMap;
+use crate::value::{Data, Entries, Value};
+
+/// What every expression of a template's blocks can refer to.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) names: BTreeMap<Arc<str>, Value>,
+    pub(crate) environment: Environment,
+    /// Texts that must not be shown.
+    pub(crate) sensitive: Vec<String>,
+}
+
+impl Base {
+    /// Returns a scope with the base's names and a few more.
+    pub(crate) fn scope(&self, more: impl IntoIterator<Item = (Arc<str>, Value)>) -> Scope<'_> {
+        let mut names = self.names.clone();
+        names.extend(more);
+        Scope::new(&self.environment, FunctionSet::All, names)
+    }
+}
+
+/// Loads an HCL2 template.
+pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let found = read::read(inputs, &*files, &mut sources, &mut diagnostics);
+    let evaluated = found.and_then(|found| {
+        let environment = Environment {
+            files: files.clone(),
+            root: inputs.cwd.join(&found.root),
+            cwd: inputs.cwd.clone(),
+            variables: inputs.env.clone(),
+            now: inputs.now,
+        };
+        evaluate(inputs, &found, environment, catalog, &mut sources, &mut diagnostics)
+    });
+    diagnostics.dedup();
+    let evaluated = evaluated.filter(|_| !diagnostics.has_errors());
+    Loaded { evaluated, diagnostics, sources }
+}
+
+fn evaluate(
+    inputs: &Inputs,
+    found: &read::Found,
+    environment: Environment,
+    catalog: &dyn Catalog,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<Evaluated> {
+    // A template for another version may use blocks this one does not know, so that comes before everything else.
+    if !requirements::check(&found.bodies, diagnostics) {
+        return None;
+    }
+    let root = blocks::collect(&found.bodies, diagnostics);
+    let mut variables = variables::declare(&root, &environment, diagnostics);
+    values::assign(&mut variables, inputs, found, &environment, sources, diagnostics);
+    validate::check(&variables, &environment, sources, diagnostics);
+    let mut names: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+    names.insert("var".into(), Value::object(variables::values(&variables)));
+    names.insert("path".into(), path_object(&found.root, &inputs.cwd));
+    names.insert("packer".into(), packer_object());
+    let mut sensitive = Vec::new();
+    for value in variables::values(&variables).values() {
+        collect_sensitive(value, false, &mut sensitive);
+    }
+    let locals = locals::resolve(&root, &environment, &mut names, diagnostics);
+    for value in locals.values() {
+        collect_sensitive(value, false, &mut sensitive);
+    }
+    names.insert("local".into(), Value::object(locals));
+    sensitive.sort();
+    sensitive.dedup();
+    let base = Arc::new(Base { names, environment, sensitive: sensitive.clone() });
+    let mut evaluated = builds::evaluate(inputs, &root, &base, catalog, diagnostics);
+    if diagnostics.has_errors() {
+        // The caller will not get to the options, so their problems are told here, with all the others.
+        check_options(&evaluated, diagnostics);
+    }
+    evaluated.sensitive = sensitive;
+    Some(evaluated)
+}
+
+fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
+    let plan = Generated::plan();
+    for build in &evaluated.builds {
+        let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
+        let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
+        for component in [&build.source].into_iter().chain(provisioners).chain(post_processors) {
+            diagnostics.extend(component.decode(&plan).1);
+        }
+    }
+}
+
+fn path_object(root: &Path, cwd: &Path) -> Value {
+    let text = |path: &Path| Value::string(&path.to_string_lossy().replace('\\', "/"));
+    let entries: Entries = [("root".into(), text(root)), ("cwd".into(), text(cwd))].into_iter().collect();
+    Value::object(entries)
+}
+
+fn packer_object() -> Value {
+    let entries: Entries = [("version", PACKER_VERSION), ("iterationID", ""), ("versionFingerprint", "")]
+        .into_iter()
+        .map(|(name, text)| (name.into(), Value::string(text)))
+        .collect();
+    Value::object(entries)
+}
+
+/// Collects what is marked as secret. Shorter results of computing with secrets are left out: a derived `8` would make
+/// every 8 unreadable.
+fn collect_sensitive(value: &Value, inherited: bool, into: &mut Vec<String>) {
+    let sensitive = inherited || value.is_sensitive();
+    match value.data() {
+        Data::String(text) if sensitive && !text.trim().is_empty() => {
+            into.push(text.to_string());
+            if text.trim() != &**text {
+                into.push(text.trim().to_owned());
+            }
+            // A secret of several lines is shown line by line.
+            into.extend(text.lines().map(str::trim).filter(|line| line.len() >= 4).map(str::to_owned));
+        }
+        Data::Number(number) if sensitive => {
+            let text = number.to_string();
+            if text.len() >= 4 {
+                into.push(text);
+            }
+        }
+        _ => value.children().for_each(|child| collect_sensitive(child, sensitive, into)),
+    }
+}
+
+/// Returns "was already declared on line N of FILE" for a second definition.
+fn declared_twice(kind: &str, name: &str, again: crate::source_map::Span) -> Diagnostic {
+    Diagnostic::error(format!("Duplicate {kind}"), format!("Duplicate {name} {kind} definition found.")).at(again)
+}

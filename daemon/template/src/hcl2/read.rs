@@ -1,0 +1,155 @@
+//! Owns the reading of template and variable files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::files::Files;
+use crate::load::Inputs;
+use crate::source_map::{FileId, SourceMap, Span};
+use crate::syntax::ast::Body;
+use crate::syntax::json;
+use crate::syntax::parse_body;
+
+/// The bodies of a template.
+pub(super) struct Found {
+    /// The template's folder as it was given.
+    pub(super) root: PathBuf,
+    pub(super) bodies: Vec<Arc<Body>>,
+    /// Automatic variable files, HCL before JSON, then those of `-var-file`.
+    pub(super) variable_files: Vec<Body>,
+}
+
+/// Reads everything; nothing when there is no template.
+pub(super) fn read(
+    inputs: &Inputs,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<Found> {
+    let path = inputs.cwd.join(&inputs.path);
+    let mut template_files = Vec::new();
+    let mut automatic = Vec::new();
+    let root = if files.is_dir(&path) {
+        let listed = match files.list(&path) {
+            Ok(listed) => listed,
+            Err(error) => {
+                let detail = format!("{} cannot be listed: {error}.", inputs.path.display());
+                diagnostics.push(Diagnostic::error("Cannot read folder", detail));
+                return None;
+            }
+        };
+        let shown: Vec<PathBuf> = listed
+            .iter()
+            .filter(|file| !files.is_dir(file))
+            .filter_map(|file| Some(inputs.path.join(file.file_name()?)))
+            .collect();
+        template_files.extend(with_suffix(&shown, ".pkr.hcl"));
+        template_files.extend(with_suffix(&shown, ".pkr.json"));
+        automatic.extend(with_suffix(&shown, ".auto.pkrvars.hcl"));
+        automatic.extend(with_suffix(&shown, ".auto.pkrvars.json"));
+        if template_files.is_empty() {
+            let detail = format!("{} has no file that ends with .pkr.hcl or .pkr.json.", inputs.path.display());
+            diagnostics.push(Diagnostic::error("Could not find any config file", detail));
+            return None;
+        }
+        inputs.path.clone()
+    } else {
+        if !files.exists(&path) {
+            let detail = format!("There is no file {}.", inputs.path.display());
+            diagnostics.push(
+                Diagnostic::error("Template not found", detail)
+                    .hint("name a .pkr.hcl file, a JSON template, or a folder with .pkr.hcl files"),
+            );
+            return None;
+        }
+        template_files.push(inputs.path.clone());
+        match inputs.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        }
+    };
+    let mut found = Found { root, bodies: Vec::new(), variable_files: Vec::new() };
+    for file in template_files {
+        if let Some(body) = read_body(&inputs.cwd, &file, Purpose::Template, files, sources, diagnostics) {
+            found.bodies.push(Arc::new(body));
+        }
+    }
+    for file in automatic.iter().chain(&inputs.var_files) {
+        let guessed = matches!(file.extension().and_then(|extension| extension.to_str()), Some("hcl" | "json"));
+        if !guessed {
+            let detail = format!(
+                "The format of the variable file {} is not clear from its name, which must end with .hcl or .json.",
+                file.display()
+            );
+            diagnostics.push(Diagnostic::error(format!("Could not guess format of {}", file.display()), detail));
+            continue;
+        }
+        if let Some(body) = read_body(&inputs.cwd, file, Purpose::Variables, files, sources, diagnostics) {
+            found.variable_files.push(body);
+        }
+    }
+    Some(found)
+}
+
+fn with_suffix(files: &[PathBuf], suffix: &str) -> Vec<PathBuf> {
+    let matches = |file: &&PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().ends_with(suffix));
+    files.iter().filter(matches).cloned().collect()
+}
+
+/// What a file is read as.
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    Template,
+    Variables,
+}
+
+fn read_body(
+    cwd: &Path,
+    path: &Path,
+    purpose: Purpose,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<Body> {
+    let file = read_text(cwd, path, files, sources, diagnostics)?;
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    Some(match (is_json, purpose) {
+        (false, _) => parse_body(sources, file, diagnostics),
+        (true, Purpose::Template) => json::parse_template(sources, file, diagnostics),
+        (true, Purpose::Variables) => json::parse_variables(sources, file, diagnostics),
+    })
+}
+
+/// Reads a text into the source map. Text that is not UTF-8 is reported and read with replacement characters.
+pub(crate) fn read_text(
+    cwd: &Path,
+    path: &Path,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<FileId> {
+    let bytes = match files.read(&cwd.join(path)) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let detail = match error.kind() {
+                std::io::ErrorKind::NotFound => format!("There is no file {}.", path.display()),
+                _ => format!("{} cannot be read: {error}.", path.display()),
+            };
+            diagnostics.push(Diagnostic::error("Failed to read file", detail));
+            return None;
+        }
+    };
+    let name = path.display().to_string();
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(sources.add(name, text)),
+        Err(error) => {
+            let start = u32::try_from(error.utf8_error().valid_up_to()).unwrap_or(u32::MAX);
+            let file = sources.add(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
+            let detail = "Template files must be UTF-8. Make sure that the editor saves the file in this encoding.";
+            let span = Span { file, start, end: start.saturating_add(3) };
+            diagnostics.push(Diagnostic::error("Invalid character encoding", detail).at(span));
+            Some(file)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Tests of the parser: trees in a compact spelling, and what is reported where.
+
+use super::*;
+
+/// Parses a body and spells the diagnostics as `line:column summary`.
+fn problems(text: &str) -> Vec<String> {
+    let mut sources = SourceMap::new();
+    let file = sources.add("t.pkr.hcl", text);
+    let mut diagnostics = Diagnostics::new();
+    parse_body(&mut sources, file, &mut diagnostics);
+    diagnostics
+        .iter()
+        .map(|item| {
+            let at = sources.get(file).unwrap().position(item.subject.unwrap().start);
+            format!("{}:{} {}", at.line, at.column, item.summary)
+        })
+        .collect()
+}
+
+fn body(text: &str) -> Body {
+    let mut sources = SourceMap::new();
+    let file = sources.add("t.pkr.hcl", text);
+    let mut diagnostics = Diagnostics::new();
+    let body = parse_body(&mut sources, file, &mut diagnostics);
+    assert_eq!(diagnostics.len(), 0, "{}", diagnostics.render(&sources, &crate::Style::default()));
+    body
+}
+
+#[test]
+fn blocks_and_arguments() {
+    let body = body("a = 1\nsource \"qemu\" \"web\" {\n  b = [1,\n 2]\n  c { d = 1 }\n}\n# end");
+    assert_eq!(body.attributes.len(), 1);
+    assert_eq!(&*body.blocks[0].labels[1].text, "web");
+    assert_eq!(body.blocks[0].body.blocks[0].body.attributes.len(), 1);
+}
+
+#[test]
+fn every_broken_item_is_reported() {
+    let text = "a = \nb = [1, 2\nc = 3\nblock {\n  d = 'x'\n  e = \"unclosed\n  f = 1 2\n}\ng = ;\n";
+    assert_eq!(
+        problems(text),
+        [
+            "1:5 Invalid expression",
+            "3:1 Missing item separator",
+            "5:7 Invalid character",
+            "6:16 Invalid multi-line string",
+            "7:9 Missing newline after argument",
+            "9:5 Invalid character",
+        ]
+    );
+}
+
+#[test]
+fn structure_errors() {
+    assert_eq!(problems("a {\n b = 1\n"), ["1:3 Unclosed configuration block"]);
+    assert_eq!(problems("a\n"), ["1:1 Argument or block definition required"]);
+    assert_eq!(problems("a \"b\"\n{\n}\n")[0], "1:6 Invalid block definition");
+    assert_eq!(problems("a = 1\na = 2\n"), ["2:1 Attribute redefined"]);
+    assert_eq!(problems("\"a\" = 1\n"), ["1:1 Invalid argument name"]);
+    assert_eq!(problems("a { b = 1\n}\n"), ["1:10 Invalid single-argument block definition"]);
+}
+
+#[test]
+fn template_errors() {
+    assert_eq!(problems("a = \"${b\"\n")[0], "1:6 Unclosed template interpolation sequence");
+    assert_eq!(problems("a = \"${b c}\"\n"), ["1:10 Extra characters after interpolation expression"]);
+    assert_eq!(problems("a = \"%{iff x}%{endif}\"\n"), ["1:8 Invalid template control keyword"]);
+    assert_eq!(problems("a = \"%{if x}y\"\n"), ["1:6 Unexpected end of template"]);
+    assert_eq!(problems("a = \"%{endif}\"\n"), ["1:6 Unexpected endif directive"]);
+    assert_eq!(problems("a = \"\\q\"\nb = \"\\w\"\n"), ["1:6 Invalid escape sequence", "2:6 Invalid escape sequence"]);
+    assert_eq!(problems("a = <<EOT\nx\nEOT"), ["1:5 Unterminated template string"]);
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for open in ["[", "{a=", "(", "-", "!", "f(", "x[", "\"${", "[*][*].a[", "b {\n"] {
+        let text = format!("a = {}", open.repeat(20_000));
+        assert!(!problems(&text).is_empty(), "{open}");
+    }
+    let chain = format!("a = 1{}\n", " + 1".repeat(20_000));
+    assert!(problems(&chain).is_empty());
+    let blocks = "b {\n".repeat(10_000);
+    assert!(problems(&blocks).iter().any(|problem| problem.ends_with("Nesting too deep")));
+}
+
+#[test]
+fn byte_order_marks_and_line_ends_do_not_matter() {
+    body("\u{feff}a = 1\r\nb = <<EOT\r\nx\r\nEOT\r\n");
+}

@@ -1,0 +1,529 @@
+//! Owns numbers: binary floats of stated precision that round and print exactly as Go's `big.Float` does.
+//!
+//! cty (HCL's value library) computes with 512-bit floats, except where a function hands it a machine integer (64 bits)
+//! or a `float64` (53 bits); the precision travels with the number and shows when it is printed.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use dashu_int::{IBig, UBig, ops::BitTest as _, ops::DivRem as _, ops::UnsignedAbs as _};
+
+/// Bits of mantissa of number literals and of everything computed from them.
+pub(crate) const LITERAL_PRECISION: u32 = 512;
+/// Largest decimal exponent that is accepted, to keep hostile literals from filling the memory.
+const MAX_DECIMAL_EXPONENT: i64 = 20_000;
+/// Largest binary exponent of a result, for the same reason.
+const MAX_BINARY_EXPONENT: i64 = 80_000;
+
+/// `mantissa × 2^exponent`, with the mantissa odd (or the whole number zero).
+#[derive(Clone)]
+pub(crate) struct Number {
+    mantissa: IBig,
+    exponent: i64,
+    precision: u32,
+}
+
+/// Why a number cannot be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NumberError {
+    #[error("division by zero")]
+    DivisionByZero,
+    #[error("the number is too large")]
+    TooLarge,
+}
+
+impl Number {
+    /// Returns zero.
+    pub(crate) fn zero() -> Self {
+        Self { mantissa: IBig::ZERO, exponent: 0, precision: LITERAL_PRECISION }
+    }
+
+    /// Rounds to `precision` bits, half to even, and removes factors of two.
+    fn rounded(mantissa: IBig, exponent: i64, precision: u32) -> Self {
+        Self::rounded_sticky(mantissa, exponent, precision, false)
+    }
+
+    /// As [`Self::rounded`]; `sticky` says that the true value is slightly larger in magnitude.
+    fn rounded_sticky(mantissa: IBig, mut exponent: i64, precision: u32, sticky: bool) -> Self {
+        let negative = mantissa < IBig::ZERO;
+        let mut magnitude: UBig = mantissa.unsigned_abs();
+        let excess = magnitude.bit_len().saturating_sub(precision as usize);
+        if excess > 0 {
+            let half = UBig::ONE << (excess - 1);
+            let low = &magnitude & ((UBig::ONE << excess) - UBig::ONE);
+            magnitude >>= excess;
+            exponent += as_i64(excess);
+            let up = match low.cmp(&half) {
+                Ordering::Greater => true,
+                Ordering::Equal => sticky || magnitude.bit(0),
+                Ordering::Less => false,
+            };
+            if up {
+                magnitude += UBig::ONE;
+            }
+        }
+        if let Some(zeros) = magnitude.trailing_zeros() {
+            magnitude >>= zeros;
+            exponent += as_i64(zeros);
+        } else {
+            exponent = 0;
+        }
+        let mantissa = if negative { -IBig::from(magnitude) } else { IBig::from(magnitude) };
+        Self { mantissa, exponent, precision }
+    }
+
+    /// Parses a decimal literal (`12`, `1.5`, `-2e10`) as Go's `big.ParseFloat` with 512 bits does.
+    ///
+    /// Returns nothing when the text is not a decimal number or its exponent is out of bounds.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (negative, digits) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (digits, exponent) = match digits.split_once(['e', 'E']) {
+            Some((digits, exponent)) => (digits, exponent.parse::<i64>().ok()?),
+            None => (digits, 0),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let all: String = [whole, fraction].concat();
+        let exponent = exponent.checked_sub(as_i64(fraction.len()))?;
+        if exponent.abs() > MAX_DECIMAL_EXPONENT || all.len() > MAX_DECIMAL_EXPONENT as usize {
+            return None;
+        }
+        let magnitude: UBig = all.parse().ok()?;
+        let mantissa = if negative { -IBig::from(magnitude) } else { IBig::from(magnitude) };
+        let unscaled = Self { mantissa, exponent: 0, precision: LITERAL_PRECISION };
+        if exponent == 0 {
+            return Some(Self::rounded(unscaled.mantissa, 0, LITERAL_PRECISION));
+        }
+        // 10^n = 5^n × 2^n; Go rounds the power of five to 64 bits more than the result.
+        let power = power_of_five(exponent.unsigned_abs(), LITERAL_PRECISION + 64);
+        let mut scaled = if exponent < 0 {
+            unscaled.divide_to(&power, LITERAL_PRECISION)
+        } else {
+            Self::rounded(&unscaled.mantissa * &power.mantissa, unscaled.exponent + power.exponent, LITERAL_PRECISION)
+        };
+        if scaled.mantissa != IBig::ZERO {
+            scaled.exponent += exponent;
+        }
+        Some(scaled)
+    }
+
+    /// Converts a machine float, keeping its 53 bits; nothing for infinities and NaN.
+    pub(crate) fn from_f64(value: f64) -> Option<Self> {
+        if !value.is_finite() {
+            return None;
+        }
+        let bits = value.to_bits();
+        let biased = i64::from(u32::try_from((bits >> 52) & 0x7ff).ok()?);
+        let fraction = bits & ((1 << 52) - 1);
+        let (magnitude, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << 52, biased - 1075) };
+        let mantissa = if value < 0.0 { -IBig::from(magnitude) } else { IBig::from(magnitude) };
+        Some(Self::rounded(mantissa, exponent, 53))
+    }
+
+    /// Returns the nearest machine float.
+    pub(crate) fn to_f64(&self) -> f64 {
+        // 53 bits and one rounding step; subnormal results may round twice, which no template function can show.
+        let rounded = Self::rounded(self.mantissa.clone(), self.exponent, 53);
+        let magnitude = i64::try_from(&rounded.mantissa).unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "at most 53 bits are left")]
+        let mut value = magnitude as f64;
+        let mut exponent = rounded.exponent;
+        while exponent > 0 && value.is_finite() {
+            let step = exponent.min(1000);
+            value *= 2f64.powi(i32::try_from(step).unwrap_or(1000));
+            exponent -= step;
+        }
+        while exponent < 0 && value != 0.0 {
+            let step = (-exponent).min(1000);
+            value /= 2f64.powi(i32::try_from(step).unwrap_or(1000));
+            exponent += step;
+        }
+        value
+    }
+
+    /// Returns the value, if it is whole.
+    pub(crate) fn to_integer(&self) -> Option<IBig> {
+        let shift = usize::try_from(self.exponent).ok()?;
+        Some(&self.mantissa << shift)
+    }
+
+    /// Returns the value, if it is whole and fits.
+    pub(crate) fn to_i64(&self) -> Option<i64> {
+        if self.exponent > 64 {
+            return None;
+        }
+        i64::try_from(self.to_integer()?).ok()
+    }
+
+    /// Reports whether there is no fraction.
+    pub(crate) fn is_integer(&self) -> bool {
+        self.exponent >= 0
+    }
+
+    /// Returns -1, 0 or 1.
+    pub(crate) fn sign(&self) -> i64 {
+        match self.mantissa.cmp(&IBig::ZERO) {
+            Ordering::Less => -1,
+            Ordering::Equal => 0,
+            Ordering::Greater => 1,
+        }
+    }
+
+    pub(crate) fn negate(&self) -> Self {
+        Self { mantissa: -self.mantissa.clone(), ..self.clone() }
+    }
+
+    pub(crate) fn absolute(&self) -> Self {
+        if self.sign() < 0 { self.negate() } else { self.clone() }
+    }
+
+    pub(crate) fn add(&self, other: &Self) -> Result<Self, NumberError> {
+        let low = self.exponent.min(other.exponent);
+        let sum = self.mantissa_at(low)? + other.mantissa_at(low)?;
+        Self::rounded(sum, low, self.precision.max(other.precision)).bounded()
+    }
+
+    pub(crate) fn subtract(&self, other: &Self) -> Result<Self, NumberError> {
+        self.add(&other.negate())
+    }
+
+    /// Multiplies exactly where 512 bits suffice, as cty does, and keeps the wider precision needed.
+    pub(crate) fn multiply(&self, other: &Self) -> Result<Self, NumberError> {
+        let exact = Self::rounded(
+            &self.mantissa * &other.mantissa,
+            self.exponent + other.exponent,
+            LITERAL_PRECISION.max(self.precision).max(other.precision),
+        );
+        let needed = u32::try_from(exact.mantissa.bit_len()).unwrap_or(u32::MAX);
+        let precision = self.precision.max(other.precision).max(needed);
+        Self { precision, ..exact }.bounded()
+    }
+
+    pub(crate) fn divide(&self, other: &Self) -> Result<Self, NumberError> {
+        if other.sign() == 0 {
+            return Err(NumberError::DivisionByZero);
+        }
+        self.divide_to(other, self.precision.max(other.precision)).bounded()
+    }
+
+    fn divide_to(&self, other: &Self, precision: u32) -> Self {
+        let wanted = precision as usize + 2 + other.mantissa.bit_len();
+        let shift = wanted.saturating_sub(self.mantissa.bit_len());
+        let (quotient, remainder) = (&self.mantissa << shift).div_rem(&other.mantissa);
+        let exponent = self.exponent - other.exponent - as_i64(shift);
+        // One more bit holds whether anything was cut off.
+        let mut mantissa: IBig = quotient << 1;
+        let negative = (self.mantissa < IBig::ZERO) != (other.mantissa < IBig::ZERO);
+        if remainder != IBig::ZERO {
+            mantissa += if negative { -IBig::ONE } else { IBig::ONE };
+        }
+        Self::rounded(mantissa, exponent - 1, precision)
+    }
+
+    /// Returns what is left after dividing by `other`, with the sign of `self`, as cty computes `%`.
+    pub(crate) fn modulo(&self, other: &Self) -> Result<Self, NumberError> {
+        if other.sign() == 0 {
+            return Err(NumberError::DivisionByZero);
+        }
+        let times = self.divide(other)?.truncate();
+        let multiple =
+            Self::rounded(&other.mantissa * &times.mantissa, other.exponent + times.exponent, self.precision);
+        Ok(Self { precision: self.precision, ..self.subtract(&multiple)? })
+    }
+
+    /// Cuts the fraction off.
+    pub(crate) fn truncate(&self) -> Self {
+        if self.exponent >= 0 {
+            return self.clone();
+        }
+        let shift = usize::try_from(-self.exponent).unwrap_or(usize::MAX);
+        let magnitude =
+            if shift > self.mantissa.bit_len() { UBig::ZERO } else { self.mantissa.clone().unsigned_abs() >> shift };
+        let mantissa = if self.sign() < 0 { -IBig::from(magnitude) } else { IBig::from(magnitude) };
+        Self::rounded(mantissa, 0, self.precision)
+    }
+
+    /// Rounds down.
+    pub(crate) fn floor(&self) -> Self {
+        let cut = self.truncate();
+        if self.sign() < 0 && !self.is_integer() {
+            Self::rounded(cut.to_integer().unwrap_or(IBig::ZERO) - IBig::ONE, 0, self.precision)
+        } else {
+            cut
+        }
+    }
+
+    /// Rounds up.
+    pub(crate) fn ceil(&self) -> Self {
+        self.negate().floor().negate()
+    }
+
+    /// Returns the mantissa written with a smaller exponent.
+    fn mantissa_at(&self, exponent: i64) -> Result<IBig, NumberError> {
+        if self.mantissa == IBig::ZERO {
+            return Ok(IBig::ZERO);
+        }
+        let shift = usize::try_from(self.exponent - exponent).map_err(|_| NumberError::TooLarge)?;
+        Ok(&self.mantissa << shift)
+    }
+
+    fn bounded(self) -> Result<Self, NumberError> {
+        if self.exponent.abs() > MAX_BINARY_EXPONENT { Err(NumberError::TooLarge) } else { Ok(self) }
+    }
+}
+
+fn as_i64(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Computes `5^power` by squaring, rounded to `precision` bits at each step (64 bits more while squaring).
+fn power_of_five(power: u64, precision: u32) -> Number {
+    // Go begins with the largest power that fits a 64-bit word.
+    const FIRST: u64 = 27;
+    let small = |power: u64| IBig::from(5u64.pow(u32::try_from(power.min(FIRST)).unwrap_or(0)));
+    let mut result = Number::rounded(small(power), 0, precision);
+    let mut left = power.saturating_sub(FIRST);
+    let mut square = Number::rounded(IBig::from(5), 0, precision + 64);
+    while left > 0 {
+        if left & 1 != 0 {
+            result = Number::rounded(&result.mantissa * &square.mantissa, result.exponent + square.exponent, precision);
+        }
+        square = Number::rounded(&square.mantissa * &square.mantissa, square.exponent * 2, precision + 64);
+        left >>= 1;
+    }
+    result
+}
+
+/// A decimal number `0.DIGITS × 10^point` while it is being shortened.
+struct Decimal {
+    digits: Vec<u8>,
+    point: i64,
+}
+
+impl Decimal {
+    /// Writes `magnitude × 2^exponent` exactly.
+    fn new(magnitude: &UBig, exponent: i64) -> Self {
+        let (text, below) = if exponent >= 0 {
+            ((magnitude << usize::try_from(exponent).unwrap_or(0)).to_string(), 0)
+        } else {
+            // m / 2^n = m × 5^n / 10^n
+            let power = usize::try_from(-exponent).unwrap_or(0);
+            ((magnitude * UBig::from(5u8).pow(power)).to_string(), as_i64(power))
+        };
+        let point = as_i64(text.len()) - below;
+        let mut digits: Vec<u8> = text.into_bytes();
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        Self { digits, point }
+    }
+
+    fn at(&self, index: usize) -> u8 {
+        self.digits.get(index).copied().unwrap_or(b'0')
+    }
+
+    fn round_down(&mut self, length: usize) {
+        self.digits.truncate(length);
+        while self.digits.last() == Some(&b'0') {
+            self.digits.pop();
+        }
+    }
+
+    fn round_up(&mut self, length: usize) {
+        let mut length = length;
+        while length > 0 && self.digits[length - 1] == b'9' {
+            length -= 1;
+        }
+        if length == 0 {
+            self.digits = vec![b'1'];
+            self.point += 1;
+            return;
+        }
+        self.digits.truncate(length);
+        self.digits[length - 1] += 1;
+    }
+
+    /// Keeps as few digits as still name only this number of `precision` bits.
+    fn shorten(&mut self, mantissa: &UBig, exponent: i64, precision: u32) {
+        // Scale the mantissa to one bit more than the precision: one unit is then half a unit in the last place.
+        let wanted = precision as usize + 1;
+        let shift = wanted.saturating_sub(mantissa.bit_len());
+        let scaled = mantissa << shift;
+        let exponent = exponent - as_i64(shift);
+        let lower = Self::new(&(&scaled - UBig::ONE), exponent);
+        let upper = Self::new(&(&scaled + UBig::ONE), exponent);
+        let inclusive = !scaled.bit(1);
+        for index in 0..self.digits.len() {
+            let (low, middle, high) = (lower.at(index), self.digits[index], upper.at(index));
+            let down = low != middle || inclusive && index + 1 == lower.digits.len();
+            let up = middle != high && (inclusive || middle + 1 < high || index + 1 < upper.digits.len());
+            match (down, up) {
+                (true, true) => {
+                    let next = self.at(index + 1);
+                    let tie = next == b'5' && index + 2 >= self.digits.len();
+                    let rounds_up = if tie { middle % 2 == 1 } else { next >= b'5' };
+                    if rounds_up {
+                        self.round_up(index + 1)
+                    } else {
+                        self.round_down(index + 1)
+                    }
+                    return;
+                }
+                (true, false) => return self.round_down(index + 1),
+                (false, true) => return self.round_up(index + 1),
+                (false, false) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    /// Writes the shortest decimal text that reads back as this number at its precision, never with an exponent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.mantissa == IBig::ZERO {
+            return f.write_str("0");
+        }
+        if self.mantissa < IBig::ZERO {
+            f.write_str("-")?;
+        }
+        let magnitude = self.mantissa.clone().unsigned_abs();
+        let mut decimal = Decimal::new(&magnitude, self.exponent);
+        decimal.shorten(&magnitude, self.exponent, self.precision);
+        let digits = std::str::from_utf8(&decimal.digits).unwrap_or_default();
+        let point = usize::try_from(decimal.point).unwrap_or(0);
+        match point {
+            0 => write!(f, "0.{}{digits}", "0".repeat(usize::try_from(-decimal.point).unwrap_or(0))),
+            point if point >= digits.len() => write!(f, "{digits}{}", "0".repeat(point - digits.len())),
+            point => write!(f, "{}.{}", &digits[..point], &digits[point..]),
+        }
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl From<i64> for Number {
+    /// Converts a machine integer, with its 64 bits of precision.
+    fn from(value: i64) -> Self {
+        Self::rounded(IBig::from(value), 0, 64)
+    }
+}
+
+impl From<usize> for Number {
+    fn from(value: usize) -> Self {
+        Self::from(as_i64(value))
+    }
+}
+
+impl From<IBig> for Number {
+    /// Converts an integer of any size, with at least 64 bits of precision and at most 512.
+    fn from(value: IBig) -> Self {
+        let bits = u32::try_from(value.bit_len()).unwrap_or(u32::MAX);
+        Self::rounded(value, 0, bits.clamp(64, LITERAL_PRECISION))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.mantissa == other.mantissa && self.exponent == other.exponent
+    }
+}
+
+impl Eq for Number {}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let low = self.exponent.min(other.exponent);
+        match (self.mantissa_at(low), other.mantissa_at(low)) {
+            (Ok(left), Ok(right)) => left.cmp(&right),
+            _ => self.sign().cmp(&other.sign()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    #[test]
+    fn literals_print_as_written() {
+        for text in ["0", "1", "-1", "1.5", "0.1", "100000", "0.00001", "123456789012345678901234567890.5"] {
+            assert_eq!(number(text).to_string(), text);
+        }
+        assert_eq!(number("1e5").to_string(), "100000");
+        assert_eq!(number("1.10").to_string(), "1.1");
+        assert_eq!(number("1e-3").to_string(), "0.001");
+    }
+
+    #[test]
+    fn tenths_add_up() {
+        assert_eq!(number("0.1").add(&number("0.2")).unwrap().to_string(), "0.3");
+    }
+
+    #[test]
+    fn a_third_has_512_bits() {
+        // Recorded from Go's cty.
+        assert_eq!(
+            number("1").divide(&number("3")).unwrap().to_string(),
+            "0.33333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333335"
+        );
+    }
+
+    #[test]
+    fn machine_floats_print_short() {
+        // Recorded from Go's cty: pow(2, 60) goes through float64.
+        assert_eq!(Number::from_f64(2f64.powi(60)).unwrap().to_string(), "1152921504606847000");
+        assert_eq!(Number::from_f64(0.1).unwrap().to_string(), "0.1");
+        assert_eq!(number("0.1").to_f64(), 0.1);
+        assert_eq!(number("-1e300").to_f64(), -1e300);
+    }
+
+    #[test]
+    fn big_integers_are_exact() {
+        let big = number("10000000000").multiply(&number("10000000000")).unwrap();
+        assert_eq!(big.to_string(), "100000000000000000000");
+    }
+
+    #[test]
+    fn remainders_have_the_sign_of_the_left() {
+        assert_eq!(number("-5").modulo(&number("3")).unwrap().to_string(), "-2");
+        assert_eq!(number("5").modulo(&number("3.5")).unwrap().to_string(), "1.5");
+        assert!(number("1").modulo(&number("0")).is_err());
+    }
+
+    #[test]
+    fn rounding_goes_the_right_way() {
+        assert_eq!(number("-1.5").floor().to_string(), "-2");
+        assert_eq!(number("-1.5").ceil().to_string(), "-1");
+        assert_eq!(number("1.5").ceil().to_string(), "2");
+        assert_eq!(number("0.25").truncate().to_string(), "0");
+    }
+
+    #[test]
+    fn hostile_literals_are_refused() {
+        assert!(Number::parse("1e999999999").is_none());
+        assert!(Number::parse("1e").is_none());
+        assert!(Number::parse("").is_none());
+        assert!(Number::parse("-").is_none());
+    }
+}
