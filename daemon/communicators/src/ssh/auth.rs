@@ -100,7 +100,10 @@ impl LoginFailure {
 struct Login<'a> {
     handle: &'a mut Handle<ClientHandler>,
     user: &'a str,
+    /// What the server still takes.
     offered: Vec<MethodKind>,
+    /// What it named first; some servers leave out what has failed.
+    offered_first: Vec<MethodKind>,
     tried: Vec<String>,
     agent_failure: Option<ConnectFailure>,
 }
@@ -112,7 +115,8 @@ pub(crate) async fn log_in(
     credentials: &[Credential],
     first: usize,
 ) -> Result<(), LoginFailure> {
-    let mut login = Login { handle, user, offered: Vec::new(), tried: Vec::new(), agent_failure: None };
+    let mut login =
+        Login { handle, user, offered: Vec::new(), offered_first: Vec::new(), tried: Vec::new(), agent_failure: None };
     // `none` tells what the server offers and lets in users without a password.
     let mut outcome = login.none().await;
     for step in 0..credentials.len() {
@@ -138,7 +142,7 @@ impl Login<'_> {
     fn rejected(&mut self, untried: Option<usize>) -> LoginFailure {
         let only_agent_failed = self.tried.is_empty();
         let failure = self.agent_failure.take().filter(|_| only_agent_failed).unwrap_or(ConnectFailure::Rejected);
-        let offered = self.offered.iter().map(|method| <&str>::from(method).to_owned()).collect();
+        let offered = self.offered_first.iter().map(|method| <&str>::from(method).to_owned()).collect();
         LoginFailure { tried: std::mem::take(&mut self.tried), offered, failure, untried }
     }
 
@@ -159,6 +163,9 @@ impl Login<'_> {
             AuthResult::Failure { remaining_methods, .. } => {
                 if !remaining_methods.is_empty() {
                     self.offered = remaining_methods.to_vec();
+                    if self.offered_first.is_empty() {
+                        self.offered_first.clone_from(&self.offered);
+                    }
                 }
                 false
             }

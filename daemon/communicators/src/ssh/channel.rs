@@ -21,8 +21,11 @@ use crate::ssh::connection::Connection;
 /// Bytes a guest may send while we only write to it.
 const MAX_UNREAD: usize = 1 << 20;
 
-/// How long the guest may take to confirm that a channel is closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a command may take to end by itself once its input has ended and it was asked to.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the guest may take to confirm that it knows of a closed channel.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Size of the pieces relayed between a channel and a local stream.
 const RELAY_BUFFER: usize = 64 * 1024;
@@ -58,13 +61,14 @@ pub(crate) struct SessionChannel {
     connection: Arc<Connection>,
     unread: VecDeque<Incoming>,
     unread_bytes: usize,
+    input_finished: bool,
     ended: bool,
 }
 
 impl SessionChannel {
     pub(crate) fn new(connection: Arc<Connection>, channel: russh::Channel<Msg>) -> Self {
         let halves = Some(channel.split());
-        Self { halves, connection, unread: VecDeque::new(), unread_bytes: 0, ended: false }
+        Self { halves, connection, unread: VecDeque::new(), unread_bytes: 0, input_finished: false, ended: false }
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
@@ -135,6 +139,7 @@ impl SessionChannel {
 
     /// Says that no more input follows.
     pub(crate) async fn finish_input(&mut self) {
+        self.input_finished = true;
         // An error means the connection is gone, which the next read says as well.
         let _ = self.halves().1.eof().await;
     }
@@ -149,17 +154,26 @@ impl SessionChannel {
 impl Drop for SessionChannel {
     fn drop(&mut self) {
         let Some((mut read, write)) = self.halves.take().filter(|_| !self.ended) else { return };
-        let closing = self.connection.channel_closing();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let connection = Arc::downgrade(&self.connection);
+        let closing = self.connection.channel_closing();
+        let input_finished = self.input_finished;
         runtime.spawn(async move {
-            let close = async {
-                // Closing alone leaves a command running that neither reads nor writes.
+            // russh forgets a channel when it closes it, so the guest's own close is seen only if it comes first. Errors
+            // mean that the connection is gone, and the channel with it.
+            let end = async {
+                if !input_finished {
+                    let _ = write.eof().await;
+                }
                 let _ = write.signal(Sig::TERM).await;
-                let _ = write.close().await;
                 while read.wait().await.is_some() {}
             };
-            // After the time-out the channel is as good as closed: the connection is dead or will say so.
-            let _ = timeout(CLOSE_TIMEOUT, close).await;
+            if timeout(END_TIMEOUT, end).await.is_err() {
+                let _ = write.close().await;
+                if let Some(connection) = connection.upgrade() {
+                    let _ = timeout(CLOSE_TIMEOUT, connection.round_trip()).await;
+                }
+            }
             drop(closing);
         });
     }

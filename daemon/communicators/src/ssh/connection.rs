@@ -91,6 +91,12 @@ impl Connection {
         self.handle.tcpip_forward("localhost", u32::from(port)).await.map(|_chosen_port| ())
     }
 
+    /// Waits until the server has answered to something sent now, and so has handled all that was sent before.
+    pub(crate) async fn round_trip(&self) {
+        // An error means the connection is gone.
+        let _ = self.handle.send_ping().await;
+    }
+
     /// Notes that a channel is being closed, until the guard is dropped.
     pub(crate) fn channel_closing(&self) -> ClosingGuard {
         self.closing.send_modify(|count| *count += 1);

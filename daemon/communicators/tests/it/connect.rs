@@ -138,7 +138,7 @@ async fn slirp(guest: u16, down: Duration, closed: Duration) -> (u16, Instant) {
         if age < down + closed {
             return;
         }
-        let mut to_guest = TcpStream::connect(("127.0.0.1", guest)).await.unwrap();
+        let Ok(mut to_guest) = TcpStream::connect(("127.0.0.1", guest)).await else { return };
         let _ = copy_bidirectional(&mut stream, &mut to_guest).await;
     })
     .await;
@@ -180,7 +180,7 @@ async fn a_server_slow_to_greet_is_not_overrun() {
             counter.fetch_add(1, Ordering::SeqCst);
             // An emulated guest needs this long to start a process for us.
             tokio::time::sleep(Duration::from_millis(2000)).await;
-            let mut to_guest = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let Ok(mut to_guest) = TcpStream::connect(("127.0.0.1", to)).await else { return };
             let _ = copy_bidirectional(&mut stream, &mut to_guest).await;
         }
     })
@@ -237,7 +237,7 @@ async fn a_guest_that_goes_down_in_the_key_exchange_is_found_again() {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 return;
             }
-            let mut to_guest = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let Ok(mut to_guest) = TcpStream::connect(("127.0.0.1", to)).await else { return };
             let _ = copy_bidirectional(&mut stream, &mut to_guest).await;
         }
     })

@@ -138,4 +138,13 @@ impl Handler for Guest {
         }
         Ok(())
     }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
 }

@@ -14,7 +14,7 @@ use crate::ssh::config::SshConfig;
 use crate::ssh::local_files::{OpenedFile, UploadStep, directory_name, open_for_upload, plan_upload};
 use crate::ssh::quoting::{Patterns, quote_path};
 use crate::ssh::scp::Scp;
-use crate::ssh::transfer::{CHUNK, NEW_DIRECTORY_MODE, TransferFailure, file_destination, split_remote};
+use crate::ssh::transfer::{CHUNK, NEW_DIRECTORY_MODE, RemotePath, TransferFailure, file_destination, split_remote};
 
 const MODE_MASK: u32 = 0o7777;
 
@@ -29,7 +29,7 @@ pub(super) async fn file(
     let opened = open_for_upload(source).await?;
     let destination = file_destination(source, destination)?;
     let target = split_remote(&destination)?;
-    let command = format!("scp -t {}", quote_path(&target.directory, Patterns::Literal));
+    let command = file_command(&target);
     let mut scp = Scp::start(channel, config, &command, "receive", &destination).await?;
     scp.acknowledged().await?;
     let mode = mode.unwrap_or(opened.mode);
@@ -46,7 +46,7 @@ pub(super) async fn bytes(
     progress: &dyn TransferProgress,
 ) -> Result<(), TransferFailure> {
     let target = split_remote(destination)?;
-    let command = format!("scp -t {}", quote_path(&target.directory, Patterns::Literal));
+    let command = file_command(&target);
     let mut scp = Scp::start(channel, config, &command, "receive", destination).await?;
     scp.acknowledged().await?;
     scp.header(b'C', mode, content.len() as u64, OsStr::new(&target.name)).await?;
@@ -102,6 +102,12 @@ pub(super) async fn directory(
         scp.leave().await?;
     }
     scp.finish().await
+}
+
+/// `-p` gives the file exactly the mode sent, whatever the guest's umask and though the file exists. Directories are sent
+/// without it, for it would change the mode of those that exist, `/tmp` for one.
+fn file_command(target: &RemotePath) -> String {
+    format!("scp -p -t {}", quote_path(&target.directory, Patterns::Literal))
 }
 
 async fn send_file(

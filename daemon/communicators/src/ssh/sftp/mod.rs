@@ -47,7 +47,7 @@ pub(crate) async fn perform(mut channel: SessionChannel, job: Job<'_>) -> Result
     let (near, far) = tokio::io::duplex(PIPE);
     let work = async {
         let config = Config {
-            max_concurrent_reads: PIPELINE / 2,
+            max_concurrent_reads: PIPELINE / 4,
             max_concurrent_writes: PIPELINE,
             request_timeout_secs: REQUEST_TIMEOUT.as_secs(),
             ..Config::default()
