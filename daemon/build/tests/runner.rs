@@ -276,7 +276,7 @@ async fn a_cancel_at_any_step_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_while_a_provisioner_hangs_is_felt_at_once() {
     let world = World::new();
-    world.guest.on_command("script_", Answer::Hang);
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
     let control = world.control.clone();
     let guest = world.guest.clone();
     tokio::spawn(async move {
