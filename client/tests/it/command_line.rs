@@ -153,7 +153,8 @@ fn output_that_nobody_reads_ends_the_client_and_not_the_job() {
     home.script("t.json", &json!([{"say_variable": "GREETING"}, {"await_file": "go"}, {"say_variable": "GREETING"}]));
     let mut child = home.command("build t.json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(1), ""));
     let list: Value = serde_json::from_str(&home.run("jobs --json").stdout).unwrap();
     assert_eq!(list["jobs"][0]["state"], "running");
 }

@@ -30,9 +30,11 @@ impl Home {
         for name in ["bin", "run", "work"] {
             std::fs::DirBuilder::new().mode(0o700).create(scratch.path().join(name)).unwrap();
         }
-        // Links would be seen through: the client looks for kilnd beside its own file.
-        std::fs::copy(kiln, scratch.path().join("bin/kiln")).unwrap();
-        std::fs::copy(kilnd, scratch.path().join("bin/kilnd")).unwrap();
+        // Symbolic links would be seen through: the client looks for kilnd beside its own file. And not `fs::copy`: another test's
+        // child would inherit the open file for a moment, and a program that is open for writing cannot be run.
+        for (program, name) in [(kiln, "bin/kiln"), (&kilnd, "bin/kilnd")] {
+            assert!(Command::new("cp").arg(program).arg(scratch.path().join(name)).status().unwrap().success());
+        }
         Some(Self { scratch })
     }
 

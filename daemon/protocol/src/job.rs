@@ -121,7 +121,7 @@ pub struct Assignment {
 pub enum JobState {
     /// Waits for its turn.
     Queued,
-    /// The worker is being started.
+    /// The worker is being started; it cannot be spoken to yet.
     Starting,
     /// The worker runs.
     Running,

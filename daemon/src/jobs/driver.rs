@@ -40,7 +40,7 @@ impl Driver {
                 (JobState::Queued, JobKind::Build) => self.queue.push(job.id),
                 (JobState::Queued, JobKind::Validate) => {
                     self.queue.run_free(job.id.clone());
-                    self.supervise(job.id, Begin::Start, false, 0);
+                    self.start(job.id).await;
                 }
                 _ => self.take_up(job).await,
             }
@@ -146,7 +146,7 @@ impl Driver {
             JobKind::Build => self.queue.push(id.clone()),
             JobKind::Validate => {
                 self.queue.run_free(id.clone());
-                self.supervise(id.clone(), Begin::Start, false, 0);
+                self.start(id.clone()).await;
             }
         }
         Ok((id, true))
@@ -154,12 +154,16 @@ impl Driver {
 
     async fn start_waiting(&mut self) {
         while let Some(id) = self.queue.start_next() {
-            // The intent comes before the act, so that a crash in between leaves a trace of the worker.
-            if let Err(error) = self.shared.journal.set_state(id.clone(), JobState::Starting).await {
-                tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
-            }
-            self.supervise(id, Begin::Start, false, 0);
+            self.start(id).await;
         }
+    }
+
+    async fn start(&mut self, id: JobId) {
+        // The intent comes before the act, so that a crash in between leaves a trace of the worker.
+        if let Err(error) = self.shared.journal.set_state(id.clone(), JobState::Starting).await {
+            tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
+        }
+        self.supervise(id, Begin::Start, false, 0);
     }
 
     fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool, last_event: u64) {

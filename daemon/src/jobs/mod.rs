@@ -2,7 +2,7 @@
 //! worker; everybody else holds a [`Jobs`] and sends messages.
 //!
 //! ```text
-//! submit ─► request.json ─► journal: queued ─► queue ─► journal: starting ─► worker process ─► journal: running
+//! submit ─► request.json ─► journal: queued ─► queue ─► journal: starting ─► worker process ─► JobStarted ─► journal: running
 //!                                                                               │ events.ndjson
 //!                              journal: builds, artifacts ◄── supervisor ◄──────┤
 //!           journal: over ◄── sweep when no last event ◄── worker ends ◄────────┘
@@ -225,7 +225,7 @@ impl Jobs {
         let job = self.job(id).await?;
         match job.state {
             state if state.is_over() => Err(JobsError::Over { id: id.clone(), state }),
-            state @ JobState::Queued => Err(JobsError::NotRunning { id: id.clone(), state }),
+            state @ (JobState::Queued | JobState::Starting) => Err(JobsError::NotRunning { id: id.clone(), state }),
             _ => Ok(control::ask(&self.directory(id).control_socket(), request).await?),
         }
     }

@@ -207,7 +207,12 @@ impl Supervisor {
             for line in &batch {
                 match meaning(line) {
                     Meaning::Nothing => {}
-                    Meaning::Started => watched.started = true,
+                    Meaning::Started => {
+                        watched.started = true;
+                        if let Err(error) = self.shared.journal.set_running(self.id.clone()).await {
+                            tracing::error!(job = %self.id, error = explain(&error), "the start is not in the journal");
+                        }
+                    }
                     Meaning::Build(fact) => facts.push(fact),
                     Meaning::Ended(ending) => watched.ending = Some(ending),
                 }

@@ -138,18 +138,30 @@ impl Journal {
         .await
     }
 
-    /// Writes down which process works on a job. A job that is being cancelled stays so, others run from now on.
+    /// Writes down which process works on a job.
     ///
     /// # Errors
     ///
     /// The journal failed.
     pub async fn set_worker(&self, id: JobId, worker: ProcessIdentity) -> Result<(), JournalError> {
         self.run(move |connection| {
-            let sql = "UPDATE jobs SET worker_pid = ?2, worker_ticks = ?3, worker_boot = ?4, started_at = coalesce(started_at, ?5),
-                       state = CASE state WHEN 'cancelling' THEN state ELSE 'running' END
+            let sql = "UPDATE jobs SET worker_pid = ?2, worker_ticks = ?3, worker_boot = ?4, started_at = coalesce(started_at, ?5)
                        WHERE id = ?1 AND finished_at IS NULL";
             let ticks = i64::try_from(worker.start_ticks).unwrap_or(i64::MAX);
             connection.execute(sql, params![id.as_str(), worker.pid, ticks, worker.boot_id, now()]).map(drop)
+        })
+        .await
+    }
+
+    /// Writes down that the worker of a starting job can be spoken to. A job that is being cancelled stays so.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn set_running(&self, id: JobId) -> Result<(), JournalError> {
+        self.run(move |connection| {
+            let sql = "UPDATE jobs SET state = 'running' WHERE id = ?1 AND state IN ('queued', 'starting')";
+            connection.execute(sql, [id.as_str()]).map(drop)
         })
         .await
     }

@@ -34,6 +34,8 @@ async fn what_is_written_is_there_after_a_restart() {
         journal.insert(new_job(3, None)).await.unwrap();
         journal.set_state(id(1), JobState::Starting).await.unwrap();
         journal.set_worker(id(1), worker.clone()).await.unwrap();
+        assert_eq!(journal.job(id(1)).await.unwrap().unwrap().state, JobState::Starting);
+        journal.set_running(id(1)).await.unwrap();
         let fact = |event, fact| Observation { event, build: "qemu.a".to_owned(), fact };
         let artifact = Artifact {
             builder_id: "transcend.qemu".to_owned(),
@@ -82,6 +84,7 @@ async fn the_first_ending_counts_and_ends_the_builds() {
     let other = Ending { state: JobState::Succeeded, exit_code: 0, error: None };
     journal.finish(id(1), other).await.unwrap();
     journal.set_state(id(1), JobState::Running).await.unwrap();
+    journal.set_running(id(1)).await.unwrap();
     let job = journal.job(id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.exit_code, job.error), (JobState::Failed, Some(1), error));
     assert_eq!(job.builds[0].state, BuildState::Failed);
