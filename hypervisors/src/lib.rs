@@ -47,8 +47,8 @@ pub use futures_util::future::BoxFuture;
 pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
 pub use machine::{
-    AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, ForwardState, GuestNetwork, Hypervisor,
-    Machine, MachineInfo,
+    AcceleratorAvailability, Availability, ChosenAccelerator, DhcpState, ExitReport, ForwardState, GuestNetwork,
+    Hypervisor, Machine, MachineInfo,
 };
 pub use registry::{Settings, by_name, names};
 pub use screen::{Screen, Screenshot};

@@ -213,15 +213,28 @@ impl std::fmt::Display for ExitReport {
 /// What the host can see of the guest's network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuestNetwork {
-    /// The guest sent something on its network: it has an address and a working driver. `false` proves little: a quiet
-    /// guest is not seen.
+    /// The guest was seen to use an address since it last started. `false` proves nothing where packets cannot be watched (see `dhcp`).
     pub guest_seen: bool,
+    /// How far the guest came with getting an address by DHCP since it last started; `None`: cannot be watched.
+    pub dhcp: Option<DhcpState>,
     /// State of the connections through the forwarded port.
     pub forward_state: ForwardState,
     /// Addresses of the guest as the host knows them; with user networking those are only reachable from inside.
     pub addresses: Vec<IpAddr>,
     /// Hardware address of the guest's adapter, when known.
     pub mac_address: Option<String>,
+}
+
+/// How far a guest came with getting an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DhcpState {
+    /// It did not ask: it has not come that far, does not know its adapter, or has a fixed address.
+    #[default]
+    Silent,
+    /// It asked and got no answer yet.
+    Asked,
+    /// It was given an address.
+    Answered,
 }
 
 /// State of the newest connection that the host tries through the forwarded port.

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::address::{self, Seen};
 use super::end::{self, Belongings, Running, Verdict};
 use super::keyboard::QemuKeyboard;
 use super::network;
@@ -20,8 +21,11 @@ use crate::{
     MachineSpec, NetworkMode, Screen, StartError,
 };
 
-/// How long QEMU may take to quit by itself, which it does in milliseconds and with its disks closed in order, before it is killed.
+/// How long QEMU may take to agree to quit, which it does in milliseconds, before it is killed.
 const QUIT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a QEMU that has agreed to quit may take to write back what it holds of its disks.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long questions about the network may take; they are asked while something else already waits.
 const NETWORK_LIMIT: Duration = Duration::from_secs(5);
@@ -34,6 +38,7 @@ pub(super) struct QemuMachine {
     screen: QemuScreen,
     serial: Arc<Tail>,
     network: NetworkMode,
+    address: Option<watch::Receiver<Seen>>,
     forwarded_port: Option<u16>,
     report: watch::Receiver<Option<ExitReport>>,
     finished: watch::Receiver<bool>,
@@ -47,7 +52,7 @@ impl QemuMachine {
         program: PathBuf,
         accelerator: ChosenAccelerator,
     ) -> Result<Self, StartError> {
-        let Started { unfinished, qmp, line, arguments, serial, forwarded_port, vnc, wiring } = started;
+        let Started { unfinished, qmp, line, arguments, serial, forwarded_port, vnc, wiring, tap } = started;
         let events = qmp.events();
         let gone = || StartError::Setup(MachineError::Gone);
         let parts = unfinished.finish().ok_or_else(gone)?;
@@ -63,7 +68,8 @@ impl QemuMachine {
             warnings: line.warnings,
         };
         let keyboard = QemuKeyboard::new(qmp.clone(), spec.key_pacing, wiring);
-        let screen = QemuScreen::new(qmp.clone(), parts.directory.path().to_owned());
+        let directory = parts.directory.path().to_owned();
+        let screen = QemuScreen::new(qmp.clone(), directory.clone());
         let accelerator = info.accelerator.name.clone();
         let running = Arc::new(Running { qmp, process, killed: AtomicBool::new(false), accelerator });
         let (report_sender, report) = watch::channel(None);
@@ -74,8 +80,14 @@ impl QemuMachine {
             Belongings { directory: parts.directory, serial: parts.serial, tpm: parts.tpm },
             Verdict { report: report_sender, finished: finished_sender },
         ));
+        let address = tap.map(|tap| {
+            let (sender, receiver) = watch::channel(Seen::default());
+            let (qmp, events) = (running.qmp.clone(), running.qmp.events());
+            tokio::spawn(address::watch(qmp, directory, tap, events, sender));
+            receiver
+        });
         let network = spec.network.mode.clone();
-        Ok(Self { running, info, keyboard, screen, serial, network, forwarded_port, report, finished })
+        Ok(Self { running, info, keyboard, screen, serial, network, address, forwarded_port, report, finished })
     }
 
     async fn usernet(&self, guest_port: Option<u16>) -> Result<GuestNetwork, MachineError> {
@@ -89,7 +101,22 @@ impl QemuMachine {
         let addresses = mac_address.as_ref().map(|mac| network::addresses_on_bridge(&arp, bridge, mac));
         let addresses = addresses.unwrap_or_default();
         let guest_seen = !addresses.is_empty();
-        Ok(GuestNetwork { guest_seen, forward_state: ForwardState::Idle, addresses, mac_address })
+        let forward_state = ForwardState::Idle;
+        Ok(GuestNetwork { guest_seen, dhcp: None, forward_state, addresses, mac_address })
+    }
+
+    /// Adds what was seen in the guest's packets.
+    fn with_address(&self, mut network: GuestNetwork) -> GuestNetwork {
+        if let Some(seen) = self.address.as_ref().map(|address| *address.borrow()) {
+            network.dhcp = Some(seen.dhcp);
+            if let Some(address) = seen.address {
+                network.guest_seen = true;
+                if !network.addresses.contains(&address) {
+                    network.addresses.push(address);
+                }
+            }
+        }
+        network
     }
 }
 
@@ -134,7 +161,7 @@ impl Machine for QemuMachine {
             let insist = Insist(&self.running);
             let quit = self.running.qmp.execute_within("quit", Value::Null, QUIT_LIMIT);
             if quit.await.is_ok() {
-                let _ = tokio::time::timeout(QUIT_LIMIT, self.running.process.ended()).await;
+                let _ = tokio::time::timeout(CLOSE_LIMIT, self.running.process.ended()).await;
             }
             drop(insist);
             let _ = finished.wait_for(|finished| *finished).await;
@@ -163,7 +190,7 @@ impl Machine for QemuMachine {
                 }
             };
             match tokio::time::timeout(NETWORK_LIMIT, network).await {
-                Ok(Ok(network)) => network,
+                Ok(Ok(network)) => self.with_address(network),
                 _ => GuestNetwork::default(),
             }
         }

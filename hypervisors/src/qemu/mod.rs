@@ -7,9 +7,10 @@
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
 //! | `machine`     | the running machine                                                   |
 //! | `end`         | how it ended, and cleaning up                                         |
-//! | `keyboard`, `screen`, `network`, `tpm` | one ability each                             |
+//! | `keyboard`, `screen`, `network`, `address`, `tpm` | one ability each                  |
 //! | `qmp`         | the protocol                                                          |
 
+mod address;
 mod arguments;
 mod check;
 mod end;

@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
+use super::address::Tap;
 use super::arguments::{CommandLine, NETDEV_ID, Plumbing};
 use super::keyboard::{self, Wiring};
 use super::private_dir::PrivateDir;
@@ -52,6 +53,8 @@ pub(super) struct Started {
     pub(super) forwarded_port: Option<u16>,
     pub(super) vnc: Option<SocketAddr>,
     pub(super) wiring: Wiring,
+    /// Copies of the guest's packets, where QEMU gives them.
+    pub(super) tap: Option<Tap>,
 }
 
 /// Everything that must go if the start is not finished.
@@ -183,6 +186,7 @@ async fn attempt(
                 serial,
                 vnc: None,
                 wiring: Wiring::Unseen,
+                tap: None,
             };
             Ok(set_up(spec, started).await?)
         }
@@ -299,6 +303,13 @@ async fn set_up(spec: &MachineSpec, mut started: Started) -> Result<Started, Sta
 async fn set_up_parts(spec: &MachineSpec, started: &mut Started) -> Result<(), StartError> {
     if let (Some(forward), true) = (forward_of(spec), started.line.has_own_netdev) {
         started.forwarded_port = Some(forward_port(&started.qmp, forward).await?);
+    }
+    if let Some(directory) = started.unfinished.parts().map(|parts| parts.directory.path().to_owned()) {
+        match Tap::open(&started.qmp, &directory).await {
+            Ok(tap) => started.tap = Some(tap),
+            // The template's own network has another name, or none.
+            Err(error) => tracing::debug!(%error, "the guest's packets cannot be seen"),
+        }
     }
     let usb = ["usb-kbd", "virtio-keyboard"].iter().any(|device| started.line.has_device(device));
     let bios = !matches!(spec.firmware, Firmware::Efi { .. });

@@ -150,7 +150,8 @@ async fn shows_its_screen() {
     })
     .await;
     let files = std::fs::read_dir(machine.description().monitor.as_ref().unwrap().parent().unwrap()).unwrap();
-    assert_eq!(files.count(), 1, "no picture is left");
+    let pictures = files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains("screen"));
+    assert_eq!(pictures.count(), 0, "no picture is left");
     machine.kill().await;
 }
 
@@ -211,7 +212,10 @@ async fn what_qemu_does_not_like_is_told_in_its_words() {
     spec.machine_type = "pdp11".to_owned();
     let ledger = Arc::new(RecordingLedger::default());
     let error = host.hypervisor.start(&spec, ledger.clone()).await.err().unwrap();
-    assert!(matches!(&error, StartError::EndedEarly { stderr, .. } if stderr.contains("unsupported machine type")), "{error}");
+    assert!(
+        matches!(&error, StartError::EndedEarly { stderr, .. } if stderr.contains("unsupported machine type")),
+        "{error}"
+    );
     assert!(error.hint().is_some(), "{error}");
     assert_eq!(ledger.held(), []);
     assert!(!host.anything_left());
@@ -286,4 +290,129 @@ async fn a_fixed_pace_is_kept_and_held_keys_are_let_go() {
     keyboard.press(&KeyEvent::text("d").unwrap()).await.unwrap();
     within(host.serial(machine.as_ref(), "ready\r\nabcd")).await;
     machine.kill().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_guest_and_is_told() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Writer);
+    // The writes of this drive fail with ENOSPC.
+    let file = spec.disks[0].path.to_string_lossy().into_owned();
+    let drive = format!(
+        "if=ide,format=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={file},\
+         file.inject-error.0.event=write_aio,file.inject-error.0.errno=28"
+    );
+    spec.extra_arguments = vec![vec!["-drive".to_owned(), drive]];
+    let machine = host.start(&spec).await;
+    machine.resume().await.unwrap();
+    let report = within(machine.exited()).await;
+    assert!(matches!(report, ExitReport::DiskError { no_space: true, .. }), "{report:?}");
+    assert!(report.hint().is_some());
+    machine.kill().await;
+    assert_eq!(machine.exited().await, report, "the first cause stays");
+    assert!(!host.anything_left());
+}
+
+/// Only where `/dev/kvm` is there but cannot run guests.
+#[tokio::test]
+async fn a_guest_that_kvm_cannot_run_is_an_internal_error() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let availability = host.hypervisor.probe().await;
+    let kvm = availability.accelerators.iter().find(|one| one.name == "kvm").unwrap();
+    if kvm.usable || !kvm.reason.contains("internal error") {
+        eprintln!("ignored: needs a /dev/kvm that starts guests and cannot run them");
+        return;
+    }
+    let mut spec = host.spec(Guest::Probe);
+    spec.accelerator = Accelerator::Named("kvm".to_owned());
+    let machine = host.start(&spec).await;
+    assert_eq!(machine.description().warnings.len(), 1, "{:?}", machine.description().warnings);
+    machine.resume().await.unwrap();
+    let report = within(machine.exited()).await;
+    assert_eq!(report, ExitReport::InternalError { accelerator: "kvm".to_owned() });
+    assert!(report.hint().unwrap().contains("tcg"));
+    machine.kill().await;
+
+    spec.accelerator = Accelerator::Auto;
+    let machine = host.start(&spec).await;
+    assert_eq!(machine.description().accelerator.name, "tcg");
+    assert_eq!(machine.description().accelerator.reason, kvm.reason);
+    machine.kill().await;
+}
+
+#[tokio::test]
+async fn every_disk_and_cdrom_interface_starts() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    for machine_type in ["pc", "q35"] {
+        for interface in ["ide", "sata", "scsi", "virtio", "virtio-scsi"] {
+            let mut spec = host.spec(Guest::Echo);
+            spec.machine_type = machine_type.to_owned();
+            spec.memory_mib = 32;
+            spec.disks[0].interface = crate::DiskInterface::parse(interface).unwrap();
+            let path = host.directory().join("a,b");
+            let iso = host.directory().join("c,d.iso");
+            std::fs::write(&path, [0; 4096]).unwrap();
+            std::fs::write(&iso, [0; 4096]).unwrap();
+            spec.disks.push(crate::DiskSpec::new(&path, crate::DiskFormat::Raw, spec.disks[0].interface));
+            let drive = |interface: Option<&str>| crate::CdromSpec {
+                path: iso.clone(),
+                interface: interface.map(ToOwned::to_owned),
+            };
+            // `if=virtio` makes no CD-ROM drives.
+            spec.cdroms =
+                if interface == "virtio" { vec![drive(None)] } else { vec![drive(Some(interface)), drive(None)] };
+            let machine = host.start(&spec).await;
+            machine.kill().await;
+        }
+    }
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn a_tpm_is_started_and_goes_with_the_machine() {
+    if missing(QEMU) || missing("swtpm") {
+        return;
+    }
+    let host = Host::new();
+    for version_1_2 in [false, true] {
+        let mut spec = host.spec(Guest::Echo);
+        spec.tpm = Some(crate::TpmSpec { device: "tpm-tis".to_owned(), version_1_2 });
+        assert_eq!(host.hypervisor.check(&spec), Ok(()));
+        let ledger = Arc::new(RecordingLedger::default());
+        let machine = host.hypervisor.start(&spec, ledger.clone()).await.unwrap();
+        machine.resume().await.unwrap();
+        within(host.serial(machine.as_ref(), "ready")).await;
+        let processes = |held: Vec<Resource>| held.iter().filter(|one| matches!(one, Resource::Process { .. })).count();
+        assert_eq!(processes(ledger.held()), 2);
+        machine.kill().await;
+        assert_eq!(ledger.held(), []);
+        assert!(!host.anything_left());
+    }
+}
+
+#[tokio::test]
+async fn the_spare_monitor_answers_others() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let machine = host.running(Guest::Echo).await;
+    let path = machine.description().monitor.clone().unwrap();
+    let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let other = qmp::QmpClient::connect(stream, PATIENCE).await.unwrap();
+    assert_eq!(other.status().await.unwrap(), "running");
+    // Somebody else ends it.
+    other.execute("quit", serde_json::Value::Null).await.unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::Killed);
+    machine.kill().await;
+    assert!(!host.anything_left());
 }

@@ -103,7 +103,7 @@ fn cdrom_drive(
     // Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
     let is_dmg = cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"));
     let format = if is_dmg { "" } else { ",format=raw" };
-    let none = format!("file={file},if=none,index={index},id=cdrom{index},media=cdrom{format}");
+    let none = format!("file={file},if=none,id=cdrom{index},media=cdrom{format}");
     match cdrom.interface.as_deref() {
         None | Some("") => drives.push(format!("file={file},media=cdrom{format}")),
         Some("virtio-scsi") => {

@@ -194,9 +194,9 @@ fn cdroms_on_every_interface() {
         values(&spec, "-drive")[1..],
         [
             "file=c.iso,if=ide,index=1,id=cdrom0,media=cdrom,format=raw",
-            "file=c.iso,if=none,index=1,id=cdrom1,media=cdrom,format=raw",
-            "file=c.iso,if=none,index=2,id=cdrom2,media=cdrom,format=raw",
-            "file=c.iso,if=none,index=3,id=cdrom3,media=cdrom,format=raw",
+            "file=c.iso,if=none,id=cdrom1,media=cdrom,format=raw",
+            "file=c.iso,if=none,id=cdrom2,media=cdrom,format=raw",
+            "file=c.iso,if=none,id=cdrom3,media=cdrom,format=raw",
         ]
     );
     assert_eq!(

@@ -15,7 +15,7 @@ use super::{ProbeError, run};
 use crate::process::{ChildProcess, ExitState, Tail};
 
 /// The boot sector made from `payload.s`.
-pub(super) const PAYLOAD: &[u8; 512] = include_bytes!("payload.bin");
+pub(crate) const PAYLOAD: &[u8; 512] = include_bytes!("payload.bin");
 
 /// How long the payload may run. It takes 0.3 s under TCG, less with hardware's help; where each instruction is emulated it takes a minute.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -21,6 +21,8 @@ use tokio::net::UnixStream;
 use super::qmp::QmpClient;
 use crate::process::{ChildCommand, ChildProcess};
 use crate::{AcceleratorAvailability, MachineError, NoLedger};
+#[cfg(test)]
+pub(crate) use boot::PAYLOAD;
 use cache::Cache;
 
 /// How long QEMU may take to tell about itself.

@@ -17,7 +17,7 @@ fn the_payload_is_made_from_its_source() {
         "objcopy",
         &["-O".as_ref(), "binary".as_ref(), "-j".as_ref(), ".text".as_ref(), object.as_ref(), binary.as_ref()],
     );
-    assert_eq!(std::fs::read(binary).unwrap(), boot::PAYLOAD);
+    assert_eq!(std::fs::read(binary).unwrap(), PAYLOAD);
 }
 
 #[tokio::test]

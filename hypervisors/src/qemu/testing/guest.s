@@ -4,6 +4,7 @@
 #   2 power off: "off", then PIIX4's soft-off
 #   3 power button: "ready", then soft-off when the ACPI power button is pressed
 #   4 reset: "ready", then a reset through the keyboard controller
+#   5 writer: writes its second sector for ever
 # Assembled by `as --32` and `objcopy -O binary`.
 
         .code16
@@ -40,6 +41,16 @@ _start: cli
         .if KIND == 4
         movb    $0xfe, %al
         outb    %al, $0x64
+        .endif
+        .if KIND == 5
+6:      movw    %ds, %ax
+        movw    %ax, %es
+        movw    $0x7c00, %bx
+        movw    $0x0301, %ax            # int 13h: write one sector
+        movw    $0x0002, %cx
+        movw    $0x0080, %dx
+        int     $0x13
+        jmp     6b
         .endif
         .if KIND < 2
 next:

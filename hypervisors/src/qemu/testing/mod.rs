@@ -34,10 +34,14 @@ pub(crate) enum Guest {
     PowerButton,
     /// Restarts.
     Reset,
+    /// Writes to its disk.
+    Writer,
+    /// The boot probe's payload.
+    Probe,
 }
 
 impl Guest {
-    const ALL: [Self; 5] = [Self::Echo, Self::SlowEcho, Self::PowerOff, Self::PowerButton, Self::Reset];
+    const ALL: [Self; 6] = [Self::Echo, Self::SlowEcho, Self::PowerOff, Self::PowerButton, Self::Reset, Self::Writer];
 
     fn sector(self) -> &'static [u8] {
         match self {
@@ -46,6 +50,8 @@ impl Guest {
             Self::PowerOff => include_bytes!("power-off.bin"),
             Self::PowerButton => include_bytes!("power-button.bin"),
             Self::Reset => include_bytes!("reset.bin"),
+            Self::Writer => include_bytes!("writer.bin"),
+            Self::Probe => super::probe::PAYLOAD,
         }
     }
 }
@@ -81,8 +87,14 @@ impl Host {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("run")).unwrap();
         // One cache for all tests of a run: the probe is tested elsewhere.
-        let hypervisor = QemuHypervisor::new(std::env::temp_dir().join("kiln-test-probe"));
+        let hypervisor = QemuHypervisor::new(
+            std::env::temp_dir().join(format!("kiln-test-probe-{}", rustix::process::getuid().as_raw())),
+        );
         Self { directory, hypervisor }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn runtime_dir(&self) -> std::path::PathBuf {
@@ -92,7 +104,9 @@ impl Host {
     /// A small machine that boots `guest` from its disk under TCG.
     pub(crate) fn spec(&self, guest: Guest) -> MachineSpec {
         let disk = self.directory.path().join("disk");
-        std::fs::write(&disk, guest.sector()).unwrap();
+        let mut image = guest.sector().to_vec();
+        image.resize(1 << 20, 0);
+        std::fs::write(&disk, image).unwrap();
         let mut spec = MachineSpec::new("test", self.runtime_dir());
         spec.accelerator = Accelerator::Named("tcg".to_owned());
         spec.memory_mib = 16;
