@@ -29,6 +29,8 @@
 //! Identifiers and times inside written files are derived from the content or are constants; the bytes do not depend on the
 //! number of threads.
 
+mod ascending_table;
+mod blocks;
 mod cache;
 pub mod convert;
 mod create;
@@ -49,6 +51,9 @@ mod source_file;
 mod storage;
 #[cfg(test)]
 mod testing;
+mod vdi;
+mod vhd;
+mod vhdx;
 mod vmdk;
 
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
@@ -57,5 +62,7 @@ pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use format::{Format, detect};
 pub use open::{BackingPolicy, OpenPolicy, open};
-pub use output::{Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VmdkOptions, VmdkSubformat};
+pub use output::{
+    Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
+};
 pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
 use crate::source_file::SourceFile;
+use crate::vdi::{self, VdiReader};
+use crate::vhd::{self, VhdReader};
+use crate::vhdx::{self, VhdxReader};
 use crate::vmdk::{self, VmdkReader};
 use crate::{DiskReader, Error, ErrorKind, Format, Operation, Result};
 
@@ -95,6 +98,20 @@ fn detect_file(file: &SourceFile) -> Result<Format> {
     if front.starts_with(&vmdk::MAGIC) || front.starts_with(&vmdk::COWD_MAGIC) || se_sparse || is_descriptor {
         return Ok(Format::Vmdk);
     }
+    if front.starts_with(&vhdx::FILE_SIGNATURE) {
+        return Ok(Format::Vhdx);
+    }
+    if front[vdi::MAGIC_OFFSET..].starts_with(&vdi::MAGIC.to_le_bytes()) {
+        return Ok(Format::Vdi);
+    }
+    // A fixed vhd has its signature at the end only.
+    let mut end = [0; vhd::COOKIE.len()];
+    if let Some(footer) = file.len().checked_sub(512) {
+        file.read_exact_at(footer, &mut end)?;
+    }
+    if front.starts_with(&vhd::COOKIE) || end == vhd::COOKIE {
+        return Ok(Format::Vhd);
+    }
     Ok(Format::Raw)
 }
 
@@ -119,7 +136,9 @@ impl Opening<'_> {
             }
             Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, &opening)?)),
             Format::Vmdk => Ok(Box::new(VmdkReader::open(file, &opening)?)),
-            format => Err(file.error(ErrorKind::Unsupported, format!("reading {format} images is not supported"))),
+            Format::Vdi => Ok(Box::new(VdiReader::open(file, &opening)?)),
+            Format::Vhd => Ok(Box::new(VhdReader::open(file, &opening)?)),
+            Format::Vhdx => Ok(Box::new(VhdxReader::open(file, &opening)?)),
         }
     }
 

@@ -33,6 +33,12 @@ pub enum OutputKind {
     Qcow2(Qcow2Options),
     /// VMDK. Sub-formats with several extents write them beside `path` (`disk-flat.vmdk`, `disk-s001.vmdk`).
     Vmdk(VmdkOptions),
+    /// VDI, dynamic.
+    Vdi,
+    /// VHD; at most 2040 GiB.
+    Vhd(VhdVariant),
+    /// VHDX, dynamic; at most 64 TiB.
+    Vhdx,
     /// Open Virtualization Format: `path` is the descriptor (`name.ovf`); `name.mf` and the disks are written beside it.
     Ovf(Box<MachineDescription>),
     /// The same in one tar archive, `path`.
@@ -76,13 +82,16 @@ impl OutputKind {
         Self::Ova(Box::new(machine))
     }
 
-    /// Returns the format of the disks written; `None` for none.
+    /// Returns the format of the disks written.
     #[must_use]
     pub fn disk_format(&self) -> Format {
         match self {
             Self::Raw => Format::Raw,
             Self::Qcow2(_) => Format::Qcow2,
             Self::Vmdk(_) | Self::Ovf(_) | Self::Ova(_) => Format::Vmdk,
+            Self::Vdi => Format::Vdi,
+            Self::Vhd(_) => Format::Vhd,
+            Self::Vhdx => Format::Vhdx,
         }
     }
 }
@@ -128,6 +137,16 @@ impl Default for Qcow2Options {
     }
 }
 
+/// The two kinds of VHD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum VhdVariant {
+    /// Grows as it is written.
+    #[default]
+    Dynamic,
+    /// All bytes in the file, zeroes as holes; what Azure takes.
+    Fixed,
+}
+
 /// The shapes a VMDK comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -137,14 +156,50 @@ pub enum VmdkSubformat {
     MonolithicSparse,
     /// One compressed file for upload and exchange; what OVF packages hold.
     StreamOptimized,
+    /// A text descriptor and one file with all bytes (`disk-flat.vmdk`), zeroes as holes.
+    MonolithicFlat,
+    /// A text descriptor and growing files for 2047 MiB each (`disk-s001.vmdk`, …).
+    TwoGbMaxExtentSparse,
+    /// A text descriptor and files of 2047 MiB with all bytes (`disk-f001.vmdk`, …).
+    TwoGbMaxExtentFlat,
+    /// As monolithicFlat, in the words of ESXi, which runs machines from it directly.
+    VmfsFlat,
+}
+
+impl VmdkSubformat {
+    /// All shapes.
+    pub const ALL: [Self; 6] = [
+        Self::MonolithicSparse,
+        Self::StreamOptimized,
+        Self::MonolithicFlat,
+        Self::TwoGbMaxExtentSparse,
+        Self::TwoGbMaxExtentFlat,
+        Self::VmfsFlat,
+    ];
+
+    /// Returns the shape's `createType`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MonolithicSparse => "monolithicSparse",
+            Self::StreamOptimized => "streamOptimized",
+            Self::MonolithicFlat => "monolithicFlat",
+            Self::TwoGbMaxExtentSparse => "twoGbMaxExtentSparse",
+            Self::TwoGbMaxExtentFlat => "twoGbMaxExtentFlat",
+            Self::VmfsFlat => "vmfs",
+        }
+    }
+
+    /// Returns the shape for its `createType` in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shape| shape.name().eq_ignore_ascii_case(name))
+    }
 }
 
 impl fmt::Display for VmdkSubformat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MonolithicSparse => "monolithicSparse",
-            Self::StreamOptimized => "streamOptimized",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -82,6 +82,19 @@ impl Batch {
         })
     }
 
+    /// Returns the guest offset and bytes of every run of chunks that are not all zero.
+    pub(crate) fn data_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let chunks = &self.buffers.chunks;
+        let mut index = 0;
+        std::iter::from_fn(move || {
+            index += chunks[index..].iter().take_while(|chunk| chunk.zero).count();
+            let start = index;
+            index += chunks[index..].iter().take_while(|chunk| !chunk.zero).count();
+            let bytes = &self.buffers.data[start * CHUNK..index * CHUNK];
+            (start < index).then_some((self.offset + (start * CHUNK) as u64, bytes))
+        })
+    }
+
     /// Returns the guest offset, bytes and compressed bytes of every piece of a recipe that is not all zero.
     pub(crate) fn pieces(&self, recipe: usize, piece: usize) -> impl Iterator<Item = (u64, &[u8], &[u8])> {
         let compressed = &self.buffers.compressed[recipe];

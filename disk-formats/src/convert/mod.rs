@@ -12,7 +12,7 @@ mod process;
 
 pub(crate) use batch::{Batch, Method, Recipe};
 pub(crate) use outputs::{OutputWriter, WriterContext, write_empty};
-pub(crate) use pipeline::{BatchWriter, PassReport};
+pub(crate) use pipeline::{BatchWriter, Identity, PassReport};
 pub(crate) use process::is_zero;
 
 use crate::storage::FileSystem;

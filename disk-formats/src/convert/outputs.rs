@@ -15,8 +15,11 @@ use crate::package::{OvaWriter, OvfWriter};
 use crate::qcow2::Qcow2Writer;
 use crate::raw::RawWriter;
 use crate::storage::Destinations;
-use crate::vmdk::{SparseVmdkWriter, StreamVmdkFile};
-use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result, VmdkSubformat};
+use crate::vdi::VdiWriter;
+use crate::vhd::{DynamicVhdWriter, FixedVhdWriter};
+use crate::vhdx::VhdxWriter;
+use crate::vmdk::{SparseVmdkWriter, SplitVmdkWriter, StreamVmdkFile};
+use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result, VhdVariant, VmdkSubformat};
 
 /// Writes one output: an image, or a package of several.
 pub(crate) trait OutputWriter: BatchWriter {
@@ -68,7 +71,7 @@ pub(crate) fn convert_to(
     destinations: &dyn Destinations,
 ) -> Result<MachineReport> {
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
-    check_outputs(readers, outputs, options.overwrite)?;
+    check_outputs(readers, &sizes, outputs, options.overwrite)?;
     let mut context = WriterContext::new(destinations, options.file_digests);
     let mut writers =
         outputs.iter().map(|output| create_writer(output, &sizes, &mut context)).collect::<Result<Vec<_>>>()?;
@@ -127,7 +130,12 @@ fn create_writer(output: &Output, sizes: &[u64], context: &mut WriterContext<'_>
         OutputKind::Vmdk(options) => match options.subformat {
             VmdkSubformat::MonolithicSparse => SparseVmdkWriter::create(path, single()?, options, context).map(boxed),
             VmdkSubformat::StreamOptimized => StreamVmdkFile::create(path, single()?, options, context).map(boxed),
+            _ => SplitVmdkWriter::create(path, single()?, options, context).map(boxed),
         },
+        OutputKind::Vdi => VdiWriter::create(path, single()?, context).map(boxed),
+        OutputKind::Vhd(VhdVariant::Dynamic) => DynamicVhdWriter::create(path, single()?, context).map(boxed),
+        OutputKind::Vhd(VhdVariant::Fixed) => FixedVhdWriter::create(path, single()?, context).map(boxed),
+        OutputKind::Vhdx => VhdxWriter::create(path, single()?, context).map(boxed),
         OutputKind::Ovf(machine) => OvfWriter::create(path, sizes, machine, context).map(boxed),
         OutputKind::Ova(machine) => OvaWriter::create(path, sizes, machine, context).map(boxed),
     };
@@ -139,20 +147,23 @@ fn boxed<W: OutputWriter + 'static>(writer: W) -> Box<dyn OutputWriter> {
 }
 
 /// Returns the names of all files that an output will make, main file first.
-pub(crate) fn file_names(output: &Output, disks: usize) -> Vec<PathBuf> {
+fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
     match &output.kind {
-        OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, disks),
+        OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Vmdk(options) => {
+            crate::vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
+        }
         _ => vec![output.path.clone()],
     }
 }
 
 /// Refuses outputs that collide with each other, with a source, or with files that must not be replaced, before any work.
-fn check_outputs(readers: &[&dyn DiskReader], outputs: &[Output], overwrite: bool) -> Result<()> {
+fn check_outputs(readers: &[&dyn DiskReader], sizes: &[u64], outputs: &[Output], overwrite: bool) -> Result<()> {
     let identity = |path: &Path| path.metadata().ok().map(|data| (data.dev(), data.ino()));
     let sources: HashSet<_> =
         readers.iter().flat_map(|reader| reader.info().files).filter_map(|path| identity(&path)).collect();
     let mut names = HashSet::new();
-    for path in outputs.iter().flat_map(|output| file_names(output, readers.len())) {
+    for path in outputs.iter().flat_map(|output| file_names(output, sizes)) {
         let fail = |kind, rule: &'static str| Err(Error::new(kind, Operation::Create, rule).with_path(&path));
         if path.file_name().is_none() {
             return fail(ErrorKind::InvalidInput, "the output has no file name");

@@ -5,6 +5,7 @@
 
 mod descriptor;
 mod descriptor_parser;
+mod flat_writer;
 mod layout;
 mod reader;
 mod se_sparse;
@@ -12,6 +13,7 @@ mod sparse_extent;
 mod sparse_writer;
 mod stream_writer;
 
+pub(crate) use flat_writer::{SplitVmdkWriter, file_names as split_file_names};
 pub(crate) use layout::{COWD_MAGIC, MAGIC, SESPARSE_MAGIC};
 pub(crate) use reader::VmdkReader;
 pub(crate) use sparse_writer::SparseVmdkWriter;

@@ -142,10 +142,6 @@ impl SparseExtent {
         self.capacity
     }
 
-    pub(crate) fn compressed(&self) -> bool {
-        self.compressed
-    }
-
     pub(crate) fn grain(&self) -> u64 {
         self.grain
     }

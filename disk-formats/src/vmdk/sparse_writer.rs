@@ -1,4 +1,4 @@
-//! Writes a monolithicSparse VMDK: all tables in front, filled in as their ranges are done, grains in order behind them.
+//! Writes a hosted sparse extent: all tables in front, filled in as their ranges are done, grains in order behind them.
 //!
 //! ```text
 //! header | descriptor | redundant directory | its tables | directory | its tables | pad | grains
@@ -19,8 +19,11 @@ use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::{Error, ErrorKind, Operation, Result, VmdkOptions};
 
-/// Writes one hosted sparse disk.
-pub(crate) struct SparseVmdkWriter {
+/// Grains are written as they come in batches.
+const _: () = assert!(GRAIN as usize == crate::digest::CHUNK);
+
+/// Writes one sparse file.
+pub(crate) struct SparseExtentWriter {
     file: OutputFile,
     places: Places,
     table: Vec<U32<LE>>,
@@ -38,8 +41,8 @@ struct Places {
 }
 
 impl Places {
-    fn new(virtual_size: u64) -> Self {
-        let tables = virtual_size.div_ceil(TABLE_SPAN);
+    fn new(size: u64) -> Self {
+        let tables = size.div_ceil(TABLE_SPAN);
         let directory_sectors = (tables * 4).div_ceil(SECTOR);
         let redundant_directory = DESCRIPTOR_OFFSET + DESCRIPTOR_SECTORS;
         let directory = redundant_directory + directory_sectors + tables * TABLE_SECTORS;
@@ -52,43 +55,34 @@ impl Places {
     }
 }
 
-impl SparseVmdkWriter {
+impl SparseExtentWriter {
+    /// Begins an extent of `size` guest bytes, with an embedded descriptor or none.
     pub(crate) fn create(
         path: &Path,
-        virtual_size: u64,
-        options: &VmdkOptions,
-        context: &mut WriterContext<'_>,
+        size: u64,
+        descriptor: Option<&Descriptor>,
+        context: &WriterContext<'_>,
     ) -> Result<Self> {
         // The largest disk whose full file still has 32-bit sector numbers.
-        if virtual_size > MAX_FILE - (1 << 30) {
+        if size > MAX_FILE - (1 << 30) {
             return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a sparse vmdk can have at most 2 TiB"));
         }
-        let name = extent_name(path)?;
-        check_extent_name(name)?;
-        let capacity_sectors = virtual_size.div_ceil(SECTOR);
-        let places = Places::new(virtual_size);
-        let header = SparseHeader {
+        let places = Places::new(size);
+        let mut header = SparseHeader {
             flags: U32::new(Flags::NEWLINES | Flags::REDUNDANT),
             redundant_directory: U64::new(places.redundant_directory),
             directory: U64::new(places.directory),
             overhead: U64::new(places.grains),
-            ..SparseHeader::new(capacity_sectors)
+            ..SparseHeader::new(size.div_ceil(SECTOR))
         };
-        let descriptor = Descriptor {
-            content_id: content_id(capacity_sectors),
-            create_type: "monolithicSparse".to_owned(),
-            extents: vec![ExtentLine {
-                sectors: capacity_sectors,
-                kind: "SPARSE",
-                file: name.to_owned(),
-                offset: None,
-            }],
-            adapter: options.adapter,
-            capacity_sectors,
-        };
+        if descriptor.is_none() {
+            (header.descriptor_offset, header.descriptor_sectors) = (U64::ZERO, U64::ZERO);
+        }
         let mut file = context.create(path, true)?;
         file.append(header.as_bytes())?;
-        file.append(&descriptor.embedded()?)?;
+        if let Some(descriptor) = descriptor {
+            file.append(&descriptor.embedded()?)?;
+        }
         for directory in [places.redundant_directory, places.directory] {
             file.skip_to(directory * SECTOR);
             let first = places.first_table(directory);
@@ -98,6 +92,32 @@ impl SparseVmdkWriter {
         }
         file.skip_to(places.grains * SECTOR);
         Ok(Self { file, places, table: vec![U32::ZERO; TABLE_ENTRIES as usize], table_index: None })
+    }
+
+    /// Writes one grain; offsets ascend.
+    pub(crate) fn write(&mut self, offset: u64, grain: &[u8]) -> Result<()> {
+        self.place(offset, self.file.position() / SECTOR)?;
+        self.file.append(grain)
+    }
+
+    /// Enters the grain at `offset` into its table.
+    fn place(&mut self, offset: u64, sector: u64) -> Result<()> {
+        let index = offset / TABLE_SPAN;
+        if self.table_index.is_some_and(|open| open != index) {
+            self.write_table()?;
+        }
+        self.table_index = Some(index);
+        self.table[(offset % TABLE_SPAN / GRAIN) as usize] = U32::new(sector as u32);
+        Ok(())
+    }
+
+    /// Writes several grains that follow each other with one call.
+    fn write_run(&mut self, offset: u64, grains: &[u8]) -> Result<()> {
+        let first = self.file.position() / SECTOR;
+        for index in 0..grains.len() as u64 / GRAIN {
+            self.place(offset + index * GRAIN, first + index * GRAIN_SECTORS)?;
+        }
+        self.file.append(grains)
     }
 
     fn write_table(&mut self) -> Result<()> {
@@ -110,33 +130,58 @@ impl SparseVmdkWriter {
         }
         Ok(())
     }
+
+    /// Completes the tables.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.write_table()
+    }
+
+    pub(crate) fn finish(self) -> Result<FinishedFile> {
+        self.file.finish()
+    }
+}
+
+/// Writes one monolithicSparse disk.
+pub(crate) struct SparseVmdkWriter(SparseExtentWriter);
+
+impl SparseVmdkWriter {
+    pub(crate) fn create(
+        path: &Path,
+        virtual_size: u64,
+        options: &VmdkOptions,
+        context: &WriterContext<'_>,
+    ) -> Result<Self> {
+        let name = extent_name(path)?;
+        check_extent_name(name)?;
+        let capacity_sectors = virtual_size.div_ceil(SECTOR);
+        let descriptor = Descriptor {
+            content_id: content_id(capacity_sectors),
+            create_type: "monolithicSparse".to_owned(),
+            extents: vec![ExtentLine {
+                sectors: capacity_sectors,
+                kind: "SPARSE",
+                file: name.to_owned(),
+                offset: None,
+            }],
+            adapter: options.adapter,
+            capacity_sectors,
+        };
+        SparseExtentWriter::create(path, virtual_size, Some(&descriptor), context).map(Self)
+    }
 }
 
 impl BatchWriter for SparseVmdkWriter {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        for (offset, bytes) in batch.data_chunks() {
-            let index = offset / TABLE_SPAN;
-            if self.table_index.is_some_and(|open| open != index) {
-                self.write_table()?;
-            }
-            self.table_index = Some(index);
-            let sector = self.file.position() / SECTOR;
-            self.table[(offset % TABLE_SPAN / GRAIN) as usize] = U32::new(sector as u32);
-            self.file.append(bytes)?;
-        }
-        Ok(())
+        batch.data_runs().try_for_each(|(offset, grains)| self.0.write_run(offset, grains))
     }
 }
 
 impl OutputWriter for SparseVmdkWriter {
     fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
-        self.write_table()
+        self.0.end()
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FinishedFile>> {
-        Ok(vec![self.file.finish()?])
+        Ok(vec![self.0.finish()?])
     }
 }
-
-/// Grains are written as they come in batches.
-const _: () = assert!(GRAIN as usize == crate::digest::CHUNK);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::{DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, open};
+use kiln_disk_formats::{DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, VhdVariant, open};
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
@@ -110,13 +110,13 @@ fn exercise(path: &Path, format: Format) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn damaged_images_give_errors_and_never_panic(
-        which in 0usize..4,
+        which in 0usize..8,
         damage in prop::collection::vec((0usize..200_000, any::<u8>()), 1..12),
-        header_damage in prop::collection::vec((0usize..120, any::<u8>()), 0..4),
+        header_damage in prop::collection::vec((0usize..4096, any::<u8>()), 0..4),
         cut in prop::option::of(0usize..200_000),
     ) {
         let bench = Bench::new(3 << 20, 6, which as u64);
@@ -126,14 +126,23 @@ proptest! {
             OutputKind::qcow2_compressed(),
             OutputKind::vmdk_stream_optimized(adapter),
             OutputKind::vmdk_monolithic_sparse(adapter),
+            OutputKind::Vdi,
+            OutputKind::Vhd(VhdVariant::Dynamic),
+            OutputKind::Vhd(VhdVariant::Fixed),
+            OutputKind::Vhdx,
         ];
         let format = kinds[which].disk_format();
         let (path, _) = bench.convert("a.image", kinds[which].clone());
         let mut bytes = std::fs::read(&path).unwrap();
         for (offset, value) in damage.into_iter().chain(header_damage) {
             let len = bytes.len();
-            // Tables are at the end, the header at the front: hit both often.
-            let offset = if offset % 2 == 0 { offset % len } else { len - 1 - offset % len };
+            // Tables and headers are at the front, at the end, and at round places: hit these often.
+            let offset = match offset % 4 {
+                0 => offset % len,
+                1 => len - 1 - offset % len,
+                2 => (offset % 24) * 65536 % len + offset % 64,
+                _ => offset % 600,
+            } % len;
             bytes[offset] = value;
         }
         if let Some(cut) = cut {

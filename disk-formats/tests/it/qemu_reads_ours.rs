@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use kiln_disk_formats::{
-    Compression, DiskAdapter, Format, OpenPolicy, OutputKind, Qcow2Method, Qcow2Options, create_overlay, create_qcow2,
-    create_raw, open, resize,
+    Compression, ConvertOptions, DiskAdapter, Format, NoProgress, OpenPolicy, Output, OutputKind, Qcow2Method,
+    Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat, convert, create_overlay, create_qcow2, create_raw, open,
+    resize,
 };
 
 use crate::qemu_img::{self, assert_clean, assert_same, text};
@@ -80,6 +81,53 @@ fn vmdk_outputs_are_clean_and_equal() {
             assert_clean("vmdk", &path);
             assert_same("raw", &bench.raw, "vmdk", &path);
         }
+    }
+}
+
+#[test]
+fn vmdks_of_several_files_are_equal() {
+    if !qemu_img::present() {
+        return;
+    }
+    let kind = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
+    let shapes = [
+        VmdkSubformat::MonolithicFlat,
+        VmdkSubformat::TwoGbMaxExtentSparse,
+        VmdkSubformat::TwoGbMaxExtentFlat,
+        VmdkSubformat::VmfsFlat,
+    ];
+    // The larger disk needs three files.
+    for size in [1 << 20, 5 << 30] {
+        let bench = Bench::new(size, 20, size);
+        for shape in shapes {
+            let name = format!("{shape}.vmdk");
+            let options = ConvertOptions::without_digests();
+            let outputs = [Output::new(bench.path(&name), kind(shape))];
+            let report = convert(&*bench.reader(), &outputs, &options, &NoProgress).unwrap();
+            let split = matches!(shape, VmdkSubformat::TwoGbMaxExtentSparse | VmdkSubformat::TwoGbMaxExtentFlat);
+            assert_eq!(report.files.len(), if split && size > 1 << 30 { 4 } else { 2 }, "{shape}");
+            assert_same("raw", &bench.raw, "vmdk", &bench.path(&name));
+        }
+    }
+}
+
+#[test]
+fn vdi_vhd_and_vhdx_outputs_are_clean_and_equal() {
+    if !qemu_img::present() {
+        return;
+    }
+    for size in SIZES {
+        let bench = Bench::new(size, 20, size);
+        let (vdi, _) = bench.convert("a.vdi", OutputKind::Vdi);
+        assert_clean("vdi", &vdi);
+        assert_same("raw", &bench.raw, "vdi", &vdi);
+        let (dynamic, _) = bench.convert("a.vhd", OutputKind::Vhd(VhdVariant::Dynamic));
+        assert_same("raw", &bench.raw, "vpc", &dynamic);
+        let (fixed, _) = bench.convert("b.vhd", OutputKind::Vhd(VhdVariant::Fixed));
+        assert_same("raw", &bench.raw, "vpc", &fixed);
+        let (vhdx, _) = bench.convert("a.vhdx", OutputKind::Vhdx);
+        assert_clean("vhdx", &vhdx);
+        assert_same("raw", &bench.raw, "vhdx", &vhdx);
     }
 }
 

@@ -6,11 +6,16 @@ use std::ops::{ControlFlow, Range};
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
     Compression, ConvertOptions, DiskAdapter, DiskReader, Extent, ExtentKind, Format, ImageInfo, NoProgress,
-    OpenPolicy, Output, OutputKind, Qcow2Method, Qcow2Options, Result, Sha256Digest, convert, open,
+    OpenPolicy, Output, OutputKind, Qcow2Method, Qcow2Options, Result, Sha256Digest, VhdVariant, VmdkOptions,
+    VmdkSubformat, convert, open,
 };
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
+
+fn vmdk(subformat: VmdkSubformat) -> OutputKind {
+    OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() })
+}
 
 fn zstd() -> Qcow2Options {
     Qcow2Options { compression: Some(Compression::Default), method: Qcow2Method::Zstd, ..Qcow2Options::default() }
@@ -31,6 +36,14 @@ fn kinds() -> Vec<(&'static str, OutputKind)> {
         ("f.qcow2", OutputKind::Qcow2(zstd())),
         ("a.vmdk", OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic)),
         ("b.vmdk", OutputKind::vmdk_monolithic_sparse(DiskAdapter::LsiLogic)),
+        ("c.vmdk", vmdk(VmdkSubformat::MonolithicFlat)),
+        ("d.vmdk", vmdk(VmdkSubformat::TwoGbMaxExtentSparse)),
+        ("e.vmdk", vmdk(VmdkSubformat::TwoGbMaxExtentFlat)),
+        ("f.vmdk", vmdk(VmdkSubformat::VmfsFlat)),
+        ("a.vdi", OutputKind::Vdi),
+        ("a.vhd", OutputKind::Vhd(VhdVariant::Dynamic)),
+        ("b.vhd", OutputKind::Vhd(VhdVariant::Fixed)),
+        ("a.vhdx", OutputKind::Vhdx),
     ]
 }
 
@@ -53,7 +66,7 @@ proptest! {
         let report = convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
         prop_assert_eq!(report.content_digest, Some(wanted));
         for output in &outputs {
-            let reader = open(&output.path, Some(output.kind.disk_format()), &OpenPolicy::deny()).unwrap();
+            let reader = open(&output.path, Some(output.kind.disk_format()), &bench.policy()).unwrap();
             prop_assert_eq!(reader.virtual_size(), size);
             prop_assert_eq!(digest(&*reader), wanted, "{:?}", output.kind);
         }
@@ -66,7 +79,7 @@ proptest! {
         for (name, kind) in kinds() {
             let format = kind.disk_format();
             let (path, _) = bench.convert(name, kind);
-            let reader = open(&path, Some(format), &OpenPolicy::deny()).unwrap();
+            let reader = open(&path, Some(format), &bench.policy()).unwrap();
             for (offset, len) in &reads {
                 let (mut wanted, mut found) = (vec![1; *len], vec![2; *len]);
                 raw.read_at(*offset, &mut wanted).unwrap();
@@ -83,7 +96,7 @@ fn extents_cover_the_disk_and_zero_runs_are_zero() {
     for (name, kind) in kinds() {
         let format = kind.disk_format();
         let (path, _) = bench.convert(name, kind);
-        let reader = open(&path, Some(format), &OpenPolicy::deny()).unwrap();
+        let reader = open(&path, Some(format), &bench.policy()).unwrap();
         let size = reader.virtual_size();
         let mut position = 0;
         while position < size {
@@ -188,14 +201,19 @@ impl DiskReader for Huge {
 fn a_disk_of_60_tib_takes_no_time() {
     let directory = tempfile::tempdir().unwrap();
     let (qcow2, vmdk) = (directory.path().join("a.qcow2"), directory.path().join("a.vmdk"));
+    let vhdx = directory.path().join("a.vhdx");
     let outputs = [
         Output::new(&qcow2, OutputKind::qcow2()),
         Output::new(&vmdk, OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic)),
+        Output::new(&vhdx, OutputKind::Vhdx),
     ];
     let report = convert(&Huge, &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
     assert_eq!(report.data_bytes, 3 * 65536);
-    assert!(report.files.iter().all(|file| file.size < 64 << 20));
-    let reader = open(&qcow2, Some(Format::Qcow2), &OpenPolicy::deny()).unwrap();
-    assert_eq!(reader.virtual_size(), HUGE);
-    assert_eq!(Some(digest(&*reader)), report.content_digest);
+    assert!(report.files[..2].iter().all(|file| file.size < 64 << 20));
+    assert!(report.files[2].size < 1 << 30);
+    for path in [qcow2, vmdk, vhdx] {
+        let reader = open(&path, None, &OpenPolicy::deny()).unwrap();
+        assert_eq!(reader.virtual_size(), HUGE);
+        assert_eq!(Some(digest(&*reader)), report.content_digest);
+    }
 }

@@ -66,6 +66,11 @@ impl Bench {
         self.directory.path().join(name)
     }
 
+    /// Allows what lies in the directory.
+    pub(crate) fn policy(&self) -> OpenPolicy {
+        OpenPolicy::allow_below(vec![self.directory.path().into()])
+    }
+
     pub(crate) fn reader(&self) -> Box<dyn DiskReader> {
         open(&self.raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap()
     }

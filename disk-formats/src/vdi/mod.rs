@@ -1,0 +1,11 @@
+//! VDI, VirtualBox's disk image, version 1.1. All integers are little-endian.
+//!
+//! The guest disk is divided into blocks of 1 MiB; a map says which block of the file holds each, or that none does.
+
+mod layout;
+mod reader;
+mod writer;
+
+pub(crate) use layout::{MAGIC, MAGIC_OFFSET};
+pub(crate) use reader::VdiReader;
+pub(crate) use writer::VdiWriter;

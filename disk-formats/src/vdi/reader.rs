@@ -1,0 +1,123 @@
+//! Reads dynamic and fixed VDIs. Differencing ones name their parent by UUID only, which a registry would have to resolve.
+
+use std::ops::Range;
+
+use zerocopy::FromBytes;
+
+use super::layout::{FREE, Header, ImageType, MAGIC, MAX_BLOCKS, VERSION_1_1, ZERO};
+use crate::mapping::{self, Mapped, Place};
+use crate::open::Opening;
+use crate::paged_table::PagedTable;
+use crate::source_file::SourceFile;
+use crate::{DiskReader, Error, ErrorKind, Extent, Format, ImageInfo, Result};
+
+/// Largest block that makes sense in bytes (vendor: VirtualBox allows 256 MiB).
+const MAX_BLOCK: u64 = 256 << 20;
+
+/// An opened VDI.
+pub(crate) struct VdiReader {
+    file: SourceFile,
+    size: u64,
+    block: u64,
+    /// Distance of blocks in the file in bytes.
+    stride: u64,
+    /// Offset of the first block's data.
+    data_offset: u64,
+    fixed: bool,
+    map: PagedTable<4>,
+}
+
+impl VdiReader {
+    pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
+        let bytes = file.read_table(0, size_of::<Header>() as u64, "the header")?;
+        let header = Header::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no vdi header"))?;
+        let wrong = |rule: &'static str, at: u64| Err(file.error(ErrorKind::Corrupt, rule).at(at));
+        if header.magic.get() != MAGIC {
+            return wrong("no vdi signature", 0x40);
+        }
+        if header.version.get() != VERSION_1_1 {
+            let rule = format!("vdi version {:#x}", header.version.get());
+            return Err(file.error(ErrorKind::Unsupported, rule).at(0x44));
+        }
+        let fixed = match header.image_type.get() {
+            ImageType::DYNAMIC => false,
+            ImageType::FIXED => true,
+            3 | 4 => {
+                return Err(file
+                    .error(ErrorKind::Unsupported, "a differencing vdi needs VirtualBox to find its parent")
+                    .with_hint("merge it with `VBoxManage clonemedium` first"));
+            }
+            _ => return wrong("an unknown image type", 0x4c),
+        };
+        let size = header.disk_size.get();
+        opening.check_virtual_size(size, &file)?;
+        let (block, extra) = (u64::from(header.block_size.get()), u64::from(header.block_extra.get()));
+        if !block.is_power_of_two() || !(512..=MAX_BLOCK).contains(&block) {
+            return wrong("the block size is not a power of two up to 256 MiB", 0x178);
+        }
+        if extra > block {
+            return wrong("the space before each block is larger than the block", 0x17c);
+        }
+        let blocks = header.blocks.get();
+        if blocks > MAX_BLOCKS || u64::from(blocks) < size.div_ceil(block) {
+            return wrong("the number of blocks does not fit the disk's size", 0x180);
+        }
+        let map = PagedTable::new(&file, u64::from(header.map_offset.get()), u64::from(blocks), "the block map")?;
+        Ok(Self {
+            size,
+            block,
+            stride: block + extra,
+            data_offset: u64::from(header.data_offset.get()) + extra,
+            fixed,
+            map,
+            file,
+        })
+    }
+}
+
+impl Mapped for VdiReader {
+    fn place(&self, guest: u64) -> Result<(Place, u64)> {
+        let entry = u32::from_le_bytes(self.map.get(&self.file, guest / self.block)?);
+        let place = match entry {
+            FREE => Place::Unallocated,
+            ZERO => Place::Zero,
+            // At most 2^32 blocks of 2^28 bytes, twice: fits.
+            block => Place::Stored(self.data_offset + u64::from(block) * self.stride),
+        };
+        Ok((place, self.block - guest % self.block))
+    }
+
+    fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
+        if stored >= self.file.len() {
+            return Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored));
+        }
+        self.file.read_padded_at(stored + guest % self.block, buf)
+    }
+
+    fn below(&self) -> Option<&dyn DiskReader> {
+        None
+    }
+}
+
+impl DiskReader for VdiReader {
+    fn virtual_size(&self) -> u64 {
+        self.size
+    }
+
+    fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        mapping::extents(self, self.size, &range)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        mapping::read_at(self, self.size, offset, buf)
+    }
+
+    fn info(&self) -> ImageInfo {
+        ImageInfo {
+            variant: if self.fixed { "fixed" } else { "dynamic" }.to_owned(),
+            cluster_size: Some(self.block),
+            files: vec![self.file.path().to_path_buf()],
+            ..ImageInfo::new(Format::Vdi, self.size)
+        }
+    }
+}

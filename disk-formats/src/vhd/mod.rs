@@ -1,0 +1,13 @@
+//! VHD, Microsoft's older virtual hard disk ("Virtual Hard Disk Image Format Specification" 1.0). All integers are big-endian.
+//!
+//! A footer ends every file. A fixed disk is nothing but its bytes and the footer; a dynamic one has a table of 2 MiB blocks,
+//! each with a bitmap of its sectors in front.
+
+mod geometry;
+mod layout;
+mod reader;
+mod writer;
+
+pub(crate) use layout::COOKIE;
+pub(crate) use reader::VhdReader;
+pub(crate) use writer::{DynamicVhdWriter, FixedVhdWriter};

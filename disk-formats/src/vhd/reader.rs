@@ -1,0 +1,253 @@
+//! Reads fixed, dynamic and differencing VHDs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::layout::{COOKIE, DYNAMIC_COOKIE, DiskType, DynamicHeader, Footer, SECTOR, UNUSED, checksum};
+use crate::cache::Cache;
+use crate::mapping::{self, Mapped, Place};
+use crate::open::Opening;
+use crate::paged_table::PagedTable;
+use crate::raw::file_extent;
+use crate::source_file::SourceFile;
+use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, Format, ImageInfo, Result};
+
+/// Largest block that makes sense in bytes (practice: 2 MiB, 512 KiB for small disks).
+const MAX_BLOCK: u64 = 256 << 20;
+/// Sector bitmaps kept in memory.
+const BITMAPS: u64 = 256;
+/// Creators whose footer's size counts; for all others cylinders, heads and sectors do (qemu's rule).
+const SIZE_COUNTS: [&[u8; 4]; 6] = [b"win ", b"qem2", b"d2v ", b"tap\0", b"CTXS", b"wa\0\0"];
+
+/// An opened VHD.
+pub(crate) struct VhdReader {
+    file: SourceFile,
+    size: u64,
+    uuid: [u8; 16],
+    kind: Kind,
+}
+
+enum Kind {
+    Fixed,
+    Dynamic(Box<Dynamic>),
+}
+
+struct Dynamic {
+    block: u64,
+    /// Bytes of the sector bitmap before each block.
+    bitmap: u64,
+    table: PagedTable<4>,
+    parent: Option<Parent>,
+}
+
+struct Parent {
+    name: String,
+    reader: VhdReader,
+    /// Say for each sector of a block whether it is here or in the parent.
+    bitmaps: Cache<Vec<u8>>,
+}
+
+impl VhdReader {
+    pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
+        let footer = read_footer(&file)?;
+        let size = disk_size(&footer);
+        opening.check_virtual_size(size, &file)?;
+        let kind = match footer.disk_type.get() {
+            DiskType::FIXED => {
+                file.check_range(0, size, "the disk")?;
+                Kind::Fixed
+            }
+            DiskType::DYNAMIC | DiskType::DIFFERENCING => {
+                Kind::Dynamic(Box::new(Dynamic::open(&file, &footer, size, opening)?))
+            }
+            other => return Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
+        };
+        Ok(Self { file, size, uuid: footer.uuid, kind })
+    }
+}
+
+/// Finds a footer with a right checksum: at the end, one byte further on (old versions wrote 511 bytes), or its copy in front.
+fn read_footer(file: &SourceFile) -> Result<Footer> {
+    let end = file.len();
+    let mut places = vec![end.saturating_sub(SECTOR), end.saturating_sub(SECTOR - 1), 0];
+    places.retain(|place| *place < end);
+    let mut damaged = None;
+    for place in places {
+        let mut bytes = [0; SECTOR as usize];
+        file.read_padded_at(place, &mut bytes)?;
+        let Ok(mut footer) = Footer::read_from_bytes(&bytes) else { continue };
+        if footer.cookie != COOKIE {
+            continue;
+        }
+        let wanted = std::mem::take(&mut footer.checksum);
+        if checksum(footer.as_bytes()) == wanted.get() {
+            return Ok(footer);
+        }
+        damaged = Some(place);
+    }
+    match damaged {
+        Some(place) => Err(file.error(ErrorKind::Corrupt, "the footer's checksum is wrong").at(place)),
+        None => Err(file.error(ErrorKind::Corrupt, "no vhd footer").at(end.saturating_sub(SECTOR))),
+    }
+}
+
+/// Returns the size that counts in bytes.
+fn disk_size(footer: &Footer) -> u64 {
+    let (cylinders, heads, sectors) = (footer.cylinders.get(), footer.heads, footer.sectors);
+    let by_geometry = u64::from(cylinders) * u64::from(heads) * u64::from(sectors) * SECTOR;
+    // At its largest a geometry says nothing any more.
+    let geometry_full = (cylinders, heads, sectors) == (65535, 16, 255);
+    match SIZE_COUNTS.contains(&&footer.creator) || geometry_full || by_geometry == 0 {
+        true => footer.current_size.get() / SECTOR * SECTOR,
+        false => by_geometry,
+    }
+}
+
+impl Dynamic {
+    fn open(file: &SourceFile, footer: &Footer, size: u64, opening: &Opening<'_>) -> Result<Self> {
+        let offset = footer.data_offset.get();
+        let bytes = file.read_table(offset, size_of::<DynamicHeader>() as u64, "the dynamic header")?;
+        let mut header = DynamicHeader::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no dynamic header"))?;
+        let wrong = |rule: &'static str| Err(file.error(ErrorKind::Corrupt, rule).at(offset));
+        if header.cookie != DYNAMIC_COOKIE {
+            return wrong("no dynamic header");
+        }
+        let wanted = std::mem::take(&mut header.checksum);
+        if checksum(header.as_bytes()) != wanted.get() {
+            return wrong("the dynamic header's checksum is wrong");
+        }
+        let block = u64::from(header.block_size.get());
+        if !block.is_power_of_two() || !(SECTOR..=MAX_BLOCK).contains(&block) {
+            return wrong("the block size is not a power of two from 512 bytes to 256 MiB");
+        }
+        if u64::from(header.entries.get()) < size.div_ceil(block) {
+            return wrong("the block table is too small for the disk's size");
+        }
+        let entries = size.div_ceil(block);
+        let table = PagedTable::new(file, header.table_offset.get(), entries, "the block table")?;
+        let parent = match footer.disk_type.get() {
+            DiskType::DIFFERENCING => Some(Parent::open(file, &header, opening)?),
+            _ => None,
+        };
+        Ok(Self { block, bitmap: (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR), table, parent })
+    }
+}
+
+impl Parent {
+    fn open(file: &SourceFile, header: &DynamicHeader, opening: &Opening<'_>) -> Result<Self> {
+        let name = parent_name(file, header)?;
+        let parent_file = opening.open_named(&name, file)?;
+        let below = opening.descend(&parent_file);
+        let reader = VhdReader::open(parent_file, &below)?;
+        if reader.uuid != header.parent_uuid {
+            return Err(file.error(ErrorKind::Corrupt, format!("{name:?} is not the parent of this disk")));
+        }
+        Ok(Self { name, reader, bitmaps: Cache::new(BITMAPS) })
+    }
+}
+
+/// Returns the parent's path: the relative locator if there is one, else the plain name in the header.
+fn parent_name(file: &SourceFile, header: &DynamicHeader) -> Result<String> {
+    if let Some(locator) = header.parent_locators.iter().find(|locator| locator.platform == *b"W2ru") {
+        let length = u64::from(locator.length.get());
+        if length > 4096 {
+            return Err(file.error(ErrorKind::Corrupt, "the parent's path is longer than 4096 bytes"));
+        }
+        let bytes = file.read_table(locator.offset.get(), length, "the parent's path")?;
+        let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+        return Ok(path_from(units));
+    }
+    let units = header.parent_name.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    Ok(path_from(units))
+}
+
+/// Turns a Windows path into one of this system.
+fn path_from(units: impl Iterator<Item = u16>) -> String {
+    char::decode_utf16(units.take_while(|unit| *unit != 0))
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .map(|c| if c == '\\' { '/' } else { c })
+        .collect()
+}
+
+impl Mapped for VhdReader {
+    fn place(&self, guest: u64) -> Result<(Place, u64)> {
+        let dynamic = match &self.kind {
+            Kind::Fixed => {
+                let extent = file_extent(&self.file, &(guest..self.size))?;
+                let place = if extent.kind == ExtentKind::Data { Place::Stored(guest) } else { Place::Unallocated };
+                return Ok((place, extent.len));
+            }
+            Kind::Dynamic(dynamic) => dynamic,
+        };
+        let (index, within) = (guest / dynamic.block, guest % dynamic.block);
+        let sector = u32::from_be_bytes(dynamic.table.get(&self.file, index)?);
+        if sector == UNUSED {
+            return Ok((Place::Unallocated, dynamic.block - within));
+        }
+        let bitmap_offset = u64::from(sector) * SECTOR;
+        let data = bitmap_offset + dynamic.bitmap;
+        let Some(parent) = &dynamic.parent else { return Ok((Place::Stored(data), dynamic.block - within)) };
+        let bitmap: Arc<Vec<u8>> = parent
+            .bitmaps
+            .get(bitmap_offset, || self.file.read_table(bitmap_offset, dynamic.bitmap, "a block's bitmap"))?;
+        let is_here = |sector: u64| bitmap[(sector / 8) as usize] >> (7 - sector % 8) & 1 == 1;
+        let first = within / SECTOR;
+        let here = is_here(first);
+        let run = (first..dynamic.block / SECTOR).take_while(|sector| is_here(*sector) == here).count() as u64;
+        let place = if here { Place::Stored(data) } else { Place::Unallocated };
+        Ok((place, run * SECTOR - within % SECTOR))
+    }
+
+    fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
+        match &self.kind {
+            Kind::Fixed => self.file.read_exact_at(stored, buf),
+            Kind::Dynamic(_) if stored >= self.file.len() => {
+                Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored))
+            }
+            Kind::Dynamic(dynamic) => self.file.read_padded_at(stored + guest % dynamic.block, buf),
+        }
+    }
+
+    fn below(&self) -> Option<&dyn DiskReader> {
+        match &self.kind {
+            Kind::Fixed => None,
+            Kind::Dynamic(dynamic) => dynamic.parent.as_ref().map(|parent| &parent.reader as &dyn DiskReader),
+        }
+    }
+}
+
+impl DiskReader for VhdReader {
+    fn virtual_size(&self) -> u64 {
+        self.size
+    }
+
+    fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
+        mapping::extents(self, self.size, &range)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        mapping::read_at(self, self.size, offset, buf)
+    }
+
+    fn info(&self) -> ImageInfo {
+        let mut info = ImageInfo::new(Format::Vhd, self.size);
+        info.files.push(self.file.path().to_path_buf());
+        match &self.kind {
+            Kind::Fixed => "fixed".clone_into(&mut info.variant),
+            Kind::Dynamic(dynamic) => {
+                info.cluster_size = Some(dynamic.block);
+                match &dynamic.parent {
+                    None => "dynamic".clone_into(&mut info.variant),
+                    Some(parent) => {
+                        "differencing".clone_into(&mut info.variant);
+                        info.backing_file = Some(parent.name.clone());
+                        info.files.extend(parent.reader.info().files);
+                    }
+                }
+            }
+        }
+        info
+    }
+}
