@@ -24,6 +24,13 @@ impl StepError {
         self
     }
 
+    /// Adds what to do next, when something is known.
+    #[must_use]
+    pub fn with_hint_maybe(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into);
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -66,6 +73,27 @@ impl fmt::Display for StepError {
 }
 
 impl Error for StepError {}
+
+/// Errors that know a hint keep it.
+macro_rules! keep_hint_of {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StepError {
+            fn from(error: $error) -> Self {
+                let hint = error.hint().map(|hint| hint.to_string());
+                Self::wrap(error).with_hint_maybe(hint)
+            }
+        })*
+    };
+}
+
+keep_hint_of!(
+    crate::fetch::FetchError,
+    crate::http_server::HttpServerError,
+    kiln_communicators::CommunicatorError,
+    kiln_disk_formats::Error,
+    kiln_disk_formats::media::SelectionError,
+    kiln_hypervisors::StartError
+);
 
 /// A build's failure.
 #[derive(Debug)]

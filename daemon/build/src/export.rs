@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
-    ConvertOptions, DiskReader, ErrorKind, Format, OpenPolicy, Output, OutputKind, convert, convert_disks, open,
+    ConvertOptions, DiskReader, Format, OpenPolicy, Output, OutputKind, convert, convert_disks, open,
 };
 
 use crate::context::BuildContext;
@@ -62,11 +62,7 @@ pub(crate) async fn write(
     });
     let result = work.await.map_err(|error| StepError::new("the export ended abnormally").with_source(error))?;
     drop(stop);
-    result.map_err(|error| {
-        let full = error.kind() == ErrorKind::NoSpace;
-        let error = StepError::wrap(error);
-        if full { error.with_hint("free space on that file system and build again") } else { error }
-    })
+    Ok(result?)
 }
 
 struct StopOnDrop(Arc<AtomicBool>);

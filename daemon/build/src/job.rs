@@ -100,11 +100,14 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
         return failed;
     };
     let redactor = Redactor::new(evaluated.sensitive.iter().cloned());
+    let mentions_key = source_map
+        .files()
+        .any(|(_, file)| ["SSHPublicKey", "SSHPrivateKey"].iter().any(|name| file.text().contains(name)));
     let mut planned = Vec::new();
     let mut prepared_all = !diagnostics.has_errors();
     let none_selected = evaluated.builds.is_empty();
     for build in evaluated.builds {
-        let (plan, problems) = plan_build(&build, &request);
+        let (plan, problems) = plan_build(&build, &request, mentions_key);
         prepared_all &= !problems.has_errors();
         if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
             secrets_of(&plan).for_each(|secret| redactor.add(secret));
@@ -148,11 +151,11 @@ fn read_template(request: &JobRequest) -> (Option<Evaluated>, Diagnostics, Sourc
     (loaded.evaluated, loaded.diagnostics, loaded.sources)
 }
 
-fn plan_build(build: &EvaluatedBuild, request: &JobRequest) -> (Option<SourcePlan>, Diagnostics) {
+fn plan_build(build: &EvaluatedBuild, request: &JobRequest, mentions_key: bool) -> (Option<SourcePlan>, Diagnostics) {
     let unknown = Generated::plan();
     let (options, mut diagnostics) = build.source.decode(&unknown);
     let plan = options.map(|options| {
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics };
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
         match build.source_type.as_str() {
             "qemu" => {
                 let force = request.force;
@@ -166,7 +169,7 @@ fn plan_build(build: &EvaluatedBuild, request: &JobRequest) -> (Option<SourcePla
         let (options, problems) = provisioner.component.decode(&unknown);
         diagnostics.extend(problems);
         if let Some(options) = options {
-            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics };
+            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
             provisioners::check(&mut reader, &provisioner.component.kind);
         }
     }
@@ -174,7 +177,7 @@ fn plan_build(build: &EvaluatedBuild, request: &JobRequest) -> (Option<SourcePla
         let (options, problems) = post_processor.component.decode(&unknown);
         diagnostics.extend(problems);
         if let Some(options) = options {
-            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics };
+            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
             post_processors::check(&mut reader, &post_processor.component.kind);
         }
     }

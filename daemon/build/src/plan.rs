@@ -138,7 +138,7 @@ pub(crate) struct SshPlan {
     pub private_key_file: Option<PathBuf>,
     /// Certificate file.
     pub certificate_file: Option<PathBuf>,
-    /// Temporary key: `rsa`, `ecdsa`, `ed25519`, with its size.
+    /// Temporary key: `rsa`, `ecdsa`, `ed25519`, with its size; `None` where nothing could put it into the guest.
     pub temporary_key: Option<(String, Option<u32>)>,
     /// Use the agent.
     pub agent: bool,
@@ -206,6 +206,8 @@ pub(crate) struct ProxyPlan {
 pub(crate) struct PlanReader<'a> {
     pub(crate) options: &'a Options,
     pub(crate) diagnostics: &'a mut Diagnostics,
+    /// The template mentions the temporary SSH key somewhere.
+    pub(crate) mentions_key: bool,
 }
 
 impl PlanReader<'_> {

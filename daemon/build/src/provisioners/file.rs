@@ -47,11 +47,7 @@ pub(crate) async fn run(context: &ProvisionContext, options: &Options) -> Result
         let destination =
             if destination.ends_with('/') { format!("{destination}pkr-file-content") } else { destination.to_owned() };
         context.build.say(format!("Uploading content => {destination}"));
-        return context
-            .communicator
-            .upload_bytes(content.as_bytes(), &destination, 0o644)
-            .await
-            .map_err(StepError::wrap);
+        return Ok(context.communicator.upload_bytes(content.as_bytes(), &destination, 0o644).await?);
     }
     if options.string("direction") == Some("download") {
         return download(context, &sources(options), destination).await;
@@ -70,10 +66,10 @@ async fn upload(context: &ProvisionContext, source: &str, destination: &str) -> 
         .map_err(|error| StepError::new(format!("cannot read {source}")).with_source(error))?;
     if metadata.is_dir() {
         let directory = context.communicator.upload_directory(Path::new(source), destination, &progress);
-        return directory.await.map_err(StepError::wrap);
+        return Ok(directory.await?);
     }
     let destination = with_name(destination, source);
-    context.communicator.upload_file(Path::new(source), &destination, None, &progress).await.map_err(StepError::wrap)
+    Ok(context.communicator.upload_file(Path::new(source), &destination, None, &progress).await?)
 }
 
 async fn download(context: &ProvisionContext, sources: &[String], destination: &str) -> Result<(), StepError> {
@@ -83,7 +79,7 @@ async fn download(context: &ProvisionContext, sources: &[String], destination: &
         if source.ends_with('/') || source.contains(['*', '?', '[']) {
             create_directories(Path::new(destination)).await?;
             let directory = context.communicator.download_directory(source, Path::new(destination), &progress);
-            directory.await.map_err(StepError::wrap)?;
+            directory.await?;
             continue;
         }
         let destination = with_name(destination, source);
@@ -91,7 +87,7 @@ async fn download(context: &ProvisionContext, sources: &[String], destination: &
         if let Some(parent) = path.parent() {
             create_directories(parent).await?;
         }
-        context.communicator.download_file(source, path, &progress).await.map_err(StepError::wrap)?;
+        context.communicator.download_file(source, path, &progress).await?;
     }
     Ok(())
 }

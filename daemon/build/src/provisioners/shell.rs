@@ -77,7 +77,7 @@ impl Shell<'_> {
         let text = scripts::format_variables(&variables, format);
         let variable_file = file_used.then(|| format!("/tmp/varfile_{}.sh", random_number()));
         if let Some(variable_file) = &variable_file {
-            self.upload(text.as_bytes(), variable_file, "0600").await.map_err(explain)?;
+            self.upload(text.as_bytes(), variable_file, "0600").await?;
         }
         let command = self.command(&path, &text, variable_file.as_deref())?;
         let exit = self.start(content, &path, &command).await?;
@@ -115,7 +115,7 @@ impl Shell<'_> {
             };
             match attempt.await {
                 Ok(exit) => return Ok(exit),
-                Err(error) if !error.is_transport() || Instant::now() >= self.until => return Err(explain(error)),
+                Err(error) if !error.is_transport() || Instant::now() >= self.until => return Err(error.into()),
                 Err(error) => tracing::debug!(%error, "the script could not be started; trying again"),
             }
             tokio::time::sleep(RETRY_PACE).await;
@@ -176,15 +176,6 @@ impl Shell<'_> {
             Some(file) => format!("{folder}/{file}"),
             None => format!("{folder}/script_{}.sh", random_number()),
         }
-    }
-}
-
-fn explain(error: CommunicatorError) -> StepError {
-    let hint = error.hint();
-    let error = StepError::wrap(error);
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
     }
 }
 

@@ -137,10 +137,7 @@ async fn attempt(
         exit = machine.exited() => {
             evidence::show(machine, context).await;
             let error = StepError::new(format!("the machine stopped before SSH became available: {exit}"));
-            Err(match exit.hint() {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            })
+            Err(error.with_hint_maybe(exit.hint()))
         }
     }
 }
@@ -173,11 +170,7 @@ fn explain(error: &ConnectError, network: Option<String>) -> StepError {
         text.push_str(": ");
         text.push_str(&network);
     }
-    let explained = StepError::new(text);
-    match error.hint() {
-        Some(hint) => explained.with_hint(hint),
-        None => explained,
-    }
+    StepError::new(text).with_hint_maybe(error.hint())
 }
 
 /// Tells what happens while a connection is made.

@@ -14,7 +14,7 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
         .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
     let spec = fetch::parse_checksum(&plan.checksum).map_err(StepError::wrap)?;
     let first = plan.urls.first().map_or("", String::as_str);
-    let checksum = fetch::resolve_checksum(&spec, first, &cwd).await.map_err(with_hint)?;
+    let checksum = fetch::resolve_checksum(&spec, first, &cwd).await?;
     let request = FetchRequest {
         urls: plan.urls.clone(),
         checksum,
@@ -24,15 +24,6 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
     let what = format!("download {first}");
     let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
     let say = |text: String| context.say(text);
-    let fetched = fetch::fetch(&request, &progress, &say).await.map_err(with_hint)?;
+    let fetched = fetch::fetch(&request, &progress, &say).await?;
     Ok(fetched.path)
-}
-
-fn with_hint(error: fetch::FetchError) -> StepError {
-    let hint = error.hint();
-    let error = StepError::wrap(error);
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::media::{FloppyOptions, IsoOptions, MediaTree, SelectionError, write_floppy, write_iso9660};
+use kiln_disk_formats::media::{FloppyOptions, IsoOptions, MediaTree, write_floppy, write_iso9660};
 
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -15,7 +15,7 @@ pub(crate) async fn floppy(plan: &MediaPlan, directory: &Path, context: &BuildCo
     context.say("Creating floppy disk...");
     let plan = plan.clone();
     make(directory.join("floppy.img"), "floppy", move |file| {
-        let tree = MediaTree::from_packer_floppy(&plan.files, &plan.directories, &plan.content).map_err(explain)?;
+        let tree = MediaTree::from_packer_floppy(&plan.files, &plan.directories, &plan.content)?;
         let options = FloppyOptions { label: plan.label.clone(), ..FloppyOptions::default() };
         write_floppy(&tree, &options, file).map_err(StepError::wrap)
     })
@@ -27,20 +27,11 @@ pub(crate) async fn cd(plan: &MediaPlan, directory: &Path, context: &BuildContex
     context.say("Creating CD disk...");
     let plan = plan.clone();
     make(directory.join("cd.iso"), "CD", move |file| {
-        let tree = MediaTree::from_packer_cd(&plan.files, &plan.content).map_err(explain)?;
+        let tree = MediaTree::from_packer_cd(&plan.files, &plan.content)?;
         let options = IsoOptions { label: plan.label.clone(), ..IsoOptions::default() };
         write_iso9660(&tree, &options, file).map_err(StepError::wrap)
     })
     .await
-}
-
-fn explain(error: SelectionError) -> StepError {
-    let hint = error.hint();
-    let error = StepError::wrap(error);
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
 }
 
 async fn make(

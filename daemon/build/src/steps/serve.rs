@@ -4,17 +4,8 @@ use std::sync::Arc;
 
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::http_server::{HttpServer, HttpServerConfig, HttpServerError, RequestLog};
+use crate::http_server::{HttpServer, HttpServerConfig, RequestLog};
 use crate::plan::HttpPlan;
-
-fn explain(error: HttpServerError) -> StepError {
-    let hint = error.hint();
-    let error = StepError::wrap(error);
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
-}
 
 /// Starts the server and stops it on clean-up; returns its port.
 pub(crate) async fn start(plan: &HttpPlan, context: &BuildContext) -> Result<u16, StepError> {
@@ -29,7 +20,7 @@ pub(crate) async fn start(plan: &HttpPlan, context: &BuildContext) -> Result<u16
             reporter.say(format!("The guest fetched {request}"));
         }),
     };
-    let server = HttpServer::start(config).await.map_err(explain)?;
+    let server = HttpServer::start(config).await?;
     let port = server.port();
     context.say(format!("Starting HTTP server on port {port}"));
     context.on_cleanup("serve", "stop the HTTP server", move || async move {

@@ -105,15 +105,15 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
         Format::Raw => create_raw(&disk.path, size),
         _ => create_qcow2(&disk.path, size),
     };
-    made.map_err(StepError::wrap)
+    Ok(made?)
 }
 
 /// The main disk from a disk image: an overlay over it, or a copy.
 fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), StepError> {
-    let format = detect(image).map_err(StepError::wrap)?;
+    let format = detect(image)?;
     // A local image may itself lie over others; whoever names it in a template vouches for it.
     let policy = OpenPolicy::allow_any();
-    let size = open(image, Some(format), &policy).map_err(StepError::wrap)?.virtual_size();
+    let size = open(image, Some(format), &policy)?.virtual_size();
     let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
     if wanted < size {
         let detail = format!("disk_size is {wanted} bytes, but {} holds a disk of {size}", image.display());
@@ -122,16 +122,16 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), 
     }
     if plan.use_backing_file {
         main.policy = OpenPolicy::allow_any();
-        return create_overlay(&main.path, image, format, Some(wanted)).map_err(StepError::wrap);
+        return Ok(create_overlay(&main.path, image, format, Some(wanted))?);
     }
-    let reader = open(image, Some(format), &policy).map_err(StepError::wrap)?;
+    let reader = open(image, Some(format), &policy)?;
     let kind = if main.format == Format::Raw { OutputKind::Raw } else { OutputKind::qcow2() };
     let mut options = ConvertOptions::default();
     options.content_digest = false;
     options.file_digests = false;
-    convert(&*reader, &[Output::new(&main.path, kind)], &options, &NoProgress).map_err(StepError::wrap)?;
+    convert(&*reader, &[Output::new(&main.path, kind)], &options, &NoProgress)?;
     if wanted > size {
-        resize(&main.path, main.format, wanted).map_err(StepError::wrap)?;
+        resize(&main.path, main.format, wanted)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use kiln_disk_formats::package::{
 };
 use kiln_hypervisors::{
     Accelerator, BootOrder, CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, Gui, Machine,
-    MachineSpec, NetworkMode, NetworkSpec, PortForward, Topology, TpmSpec, VncSpec,
+    MachineSpec, NetworkMode, NetworkSpec, PortForward, StartError, Topology, TpmSpec, VncSpec,
 };
 
 use super::Prepared;
@@ -133,22 +133,9 @@ pub(crate) async fn start(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Arc<dyn Machine>, StepError> {
-    backends.qemu.check(spec).map_err(|problems| {
-        let error = StepError::wrap(kiln_hypervisors::StartError::Unsupported(problems.clone()));
-        match problems.into_iter().find_map(|problem| problem.hint) {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    })?;
+    backends.qemu.check(spec).map_err(StartError::Unsupported)?;
     context.say(if from_disk { "Starting VM, booting disk image" } else { "Starting VM, booting from CD-ROM" });
-    let machine = backends.qemu.start(spec, context.ledger.clone()).await.map_err(|error| {
-        let hint = error.hint();
-        let error = StepError::wrap(error);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    })?;
+    let machine = backends.qemu.start(spec, context.ledger.clone()).await?;
     let machine: Arc<dyn Machine> = Arc::from(machine);
     let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
     context.on_cleanup("start", "stop the virtual machine", move || async move {
