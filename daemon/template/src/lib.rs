@@ -12,6 +12,7 @@
 //! only through [`Inputs`]; nothing is printed.
 
 mod component;
+mod console;
 mod decode;
 mod diagnostics;
 mod duration;
@@ -34,6 +35,7 @@ mod type_expr;
 mod value;
 
 pub use component::Component;
+pub use console::{Answer, Console};
 pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, Style};
 pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
 pub use files::{Files, MemoryFiles, OsFiles};

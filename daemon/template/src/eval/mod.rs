@@ -5,6 +5,9 @@ mod operators;
 mod template;
 mod traversal;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -43,16 +43,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("zipmap", &[of(Kind::Texts, "keys"), any("values")], zipmap),
 ];
 
-/// Returns a list of unified elements, or a tuple where there is no common type.
-pub(super) fn sequence(elements: Vec<Value>) -> Value {
-    let types: Vec<Type> = elements.iter().map(Value::ty).collect();
-    let Some(ty) = unify(&types, true).filter(|ty| *ty != Type::Dynamic) else { return Value::tuple(elements) };
-    match elements.iter().map(|element| convert(element, &ty)).collect::<Result<Vec<_>, _>>() {
-        Ok(converted) => Value::list(ty, converted),
-        Err(_) => Value::tuple(elements),
-    }
-}
-
 fn need_sequence<'a>(call: &'a Call<'_>, argument: usize, message: &str) -> Result<&'a [Value], Failure> {
     match call.value(argument).data() {
         Data::List(_, elements) | Data::Tuple(elements) => Ok(elements),
@@ -83,9 +73,14 @@ fn chunklist(call: &Call<'_>) -> Answer {
 fn coalesce(call: &Call<'_>) -> Answer {
     let types: Vec<Type> = call.arguments.iter().map(Value::ty).collect();
     let ty = unify(&types, true).ok_or_else(|| Failure::new("all arguments must have the same type"))?;
-    let found = call.arguments.iter().find(|value| !value.is_null());
-    let found = found.ok_or_else(|| Failure::new("no non-null arguments"))?;
-    convert(found, &ty).map_err(|error| Failure::new(error.to_string()))
+    for value in call.arguments.iter().filter(|value| !value.is_null()) {
+        let converted = convert(value, &ty).map_err(|error| Failure::new(error.to_string()))?;
+        // An empty text counts as nothing, as in Packer.
+        if converted.as_str() != Some("") {
+            return Ok(converted);
+        }
+    }
+    Err(Failure::new("no non-null, non-empty-string arguments"))
 }
 
 fn coalescelist(call: &Call<'_>) -> Answer {

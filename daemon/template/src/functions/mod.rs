@@ -1,18 +1,21 @@
 //! Owns the functions of the language: the table, and how calls are checked before a function runs.
 
 mod collection;
-// mod crypto;
-// mod date;
-// mod encoding;
+mod crypto;
+mod date;
+mod encoding;
 mod filesystem;
-// mod format;
-// mod network;
+mod format;
+mod network;
 mod numeric;
-// mod pattern;
+mod pattern;
 mod set;
 mod special;
 mod text;
-// mod yaml;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use filesystem::clean as clean_path;
 
@@ -134,7 +137,6 @@ enum Kind {
     Any,
     Text,
     Number,
-    Bool,
     /// list of string
     Texts,
     /// list of any one type
@@ -151,7 +153,6 @@ impl Kind {
             Self::Any => Type::Dynamic,
             Self::Text => Type::String,
             Self::Number => Type::Number,
-            Self::Bool => Type::Bool,
             Self::Texts => Type::list(Type::String),
             Self::List => Type::list(Type::Dynamic),
             Self::Bools => Type::list(Type::Bool),
@@ -215,18 +216,18 @@ impl Function {
 /// All tables.
 const TABLES: &[&[Function]] = &[
     collection::FUNCTIONS,
-    // crypto::FUNCTIONS,
-    // date::FUNCTIONS,
-    // encoding::FUNCTIONS,
+    crypto::FUNCTIONS,
+    date::FUNCTIONS,
+    encoding::FUNCTIONS,
     filesystem::FUNCTIONS,
-    // format::FUNCTIONS,
-    // network::FUNCTIONS,
+    format::FUNCTIONS,
+    network::FUNCTIONS,
     numeric::FUNCTIONS,
-    // pattern::FUNCTIONS,
+    pattern::FUNCTIONS,
     set::FUNCTIONS,
     special::FUNCTIONS,
     text::FUNCTIONS,
-    // yaml::FUNCTIONS,
+    yaml::FUNCTIONS,
 ];
 
 /// Functions whose arguments are not evaluated before the call.

@@ -12,6 +12,9 @@ mod validate;
 mod values;
 mod variables;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use dynamic::expand as expand_dynamic;
 
 use std::collections::BTreeMap;
@@ -47,41 +50,50 @@ impl Base {
     }
 }
 
+/// A template whose variables and locals have values.
+pub(crate) struct Prepared {
+    pub(crate) base: Arc<Base>,
+    root: blocks::Root,
+    /// Whether the template is for this version; if not, nothing else is looked at.
+    suitable: bool,
+}
+
 /// Loads an HCL2 template.
 pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let found = read::read(inputs, &*files, &mut sources, &mut diagnostics);
-    let evaluated = found.and_then(|found| {
-        let environment = Environment {
-            files: files.clone(),
-            root: inputs.cwd.join(&found.root),
-            cwd: inputs.cwd.clone(),
-            variables: inputs.env.clone(),
-            now: inputs.now,
-        };
-        evaluate(inputs, &found, environment, catalog, &mut sources, &mut diagnostics)
-    });
+    let evaluated =
+        prepare(inputs, files, &mut sources, &mut diagnostics).filter(|prepared| prepared.suitable).map(|prepared| {
+            let mut evaluated = builds::evaluate(inputs, &prepared.root, &prepared.base, catalog, &mut diagnostics);
+            if diagnostics.has_errors() {
+                // The caller will not get to the options, so their problems are told here, with all the others.
+                check_options(&evaluated, &mut diagnostics);
+            }
+            evaluated.sensitive.clone_from(&prepared.base.sensitive);
+            evaluated
+        });
     diagnostics.dedup();
     let evaluated = evaluated.filter(|_| !diagnostics.has_errors());
     Loaded { evaluated, diagnostics, sources }
 }
 
-fn evaluate(
+/// Reads a template and gives its variables and locals their values.
+pub(crate) fn prepare(
     inputs: &Inputs,
-    found: &read::Found,
-    environment: Environment,
-    catalog: &dyn Catalog,
+    files: Arc<dyn Files>,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
-) -> Option<Evaluated> {
+) -> Option<Prepared> {
+    let found = read::read(inputs, &*files, sources, diagnostics)?;
+    let environment = environment(inputs, files, &found.root);
     // A template for another version may use blocks this one does not know, so that comes before everything else.
     if !requirements::check(&found.bodies, diagnostics) {
-        return None;
+        let base = Arc::new(Base { names: BTreeMap::new(), environment, sensitive: Vec::new() });
+        return Some(Prepared { base, root: blocks::Root::default(), suitable: false });
     }
     let root = blocks::collect(&found.bodies, diagnostics);
     let mut variables = variables::declare(&root, &environment, diagnostics);
-    values::assign(&mut variables, inputs, found, &environment, sources, diagnostics);
+    values::assign(&mut variables, inputs, &found, &environment, sources, diagnostics);
     validate::check(&variables, &environment, sources, diagnostics);
     let mut names: BTreeMap<Arc<str>, Value> = BTreeMap::new();
     names.insert("var".into(), Value::object(variables::values(&variables)));
@@ -98,14 +110,17 @@ fn evaluate(
     names.insert("local".into(), Value::object(locals));
     sensitive.sort();
     sensitive.dedup();
-    let base = Arc::new(Base { names, environment, sensitive: sensitive.clone() });
-    let mut evaluated = builds::evaluate(inputs, &root, &base, catalog, diagnostics);
-    if diagnostics.has_errors() {
-        // The caller will not get to the options, so their problems are told here, with all the others.
-        check_options(&evaluated, diagnostics);
+    Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true })
+}
+
+pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -> Environment {
+    Environment {
+        files,
+        root: inputs.cwd.join(root),
+        cwd: inputs.cwd.clone(),
+        variables: inputs.env.clone(),
+        now: inputs.now,
     }
-    evaluated.sensitive = sensitive;
-    Some(evaluated)
 }
 
 fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
@@ -119,13 +134,13 @@ fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn path_object(root: &Path, cwd: &Path) -> Value {
+pub(crate) fn path_object(root: &Path, cwd: &Path) -> Value {
     let text = |path: &Path| Value::string(&path.to_string_lossy().replace('\\', "/"));
     let entries: Entries = [("root".into(), text(root)), ("cwd".into(), text(cwd))].into_iter().collect();
     Value::object(entries)
 }
 
-fn packer_object() -> Value {
+pub(crate) fn packer_object() -> Value {
     let entries: Entries = [("version", PACKER_VERSION), ("iterationID", ""), ("versionFingerprint", "")]
         .into_iter()
         .map(|(name, text)| (name.into(), Value::string(text)))

@@ -265,6 +265,72 @@ impl Number {
         self.negate().floor().negate()
     }
 
+    /// Returns the exact decimal digits of the magnitude.
+    fn decimal(&self) -> Decimal {
+        if self.mantissa == IBig::ZERO {
+            return Decimal { digits: Vec::new(), point: 0 };
+        }
+        Decimal::new(&self.mantissa.clone().unsigned_abs(), self.exponent)
+    }
+
+    /// Returns the magnitude with exactly `decimals` digits after the point (Go's `%f`).
+    pub(crate) fn fixed(&self, decimals: usize) -> String {
+        let mut decimal = self.decimal();
+        decimal.round(decimal.point.saturating_add(as_i64(decimals)));
+        let point = decimal.point.max(0);
+        let whole: String = match point {
+            0 => "0".into(),
+            point => {
+                (0..point).map(|index| char::from(decimal.at(usize::try_from(index).unwrap_or(usize::MAX)))).collect()
+            }
+        };
+        if decimals == 0 {
+            return whole;
+        }
+        let fraction = (0..as_i64(decimals)).map(|index| match usize::try_from(decimal.point + index) {
+            Ok(index) => char::from(decimal.at(index)),
+            Err(_) => '0',
+        });
+        format!("{whole}.{}", fraction.collect::<String>())
+    }
+
+    /// Returns the magnitude as `d.ddde±dd` with `decimals` digits after the point (Go's `%e`).
+    pub(crate) fn exponential(&self, decimals: usize) -> String {
+        let mut decimal = self.decimal();
+        decimal.round(as_i64(decimals).saturating_add(1));
+        decimal.exponential(decimals)
+    }
+
+    /// Returns the magnitude in the shorter of both forms (Go's `%g`): of all digits that count without a precision.
+    pub(crate) fn general(&self, precision: Option<usize>) -> String {
+        let mut decimal = self.decimal();
+        let limit = match precision {
+            None => {
+                if !decimal.digits.is_empty() {
+                    let magnitude = self.mantissa.clone().unsigned_abs();
+                    decimal.shorten(&magnitude, self.exponent, self.precision);
+                }
+                // Go decides as if six digits had been asked for.
+                6
+            }
+            Some(precision) => {
+                let precision = precision.max(1);
+                decimal.round(as_i64(precision));
+                let digits = decimal.digits.len();
+                if precision > digits && as_i64(digits) >= decimal.point { digits } else { precision }
+            }
+        };
+        if decimal.digits.is_empty() {
+            return "0".into();
+        }
+        let exponent = decimal.point - 1;
+        if exponent < -4 || exponent >= as_i64(limit) {
+            let decimals = decimal.digits.len() - 1;
+            return decimal.exponential(decimals);
+        }
+        decimal.plain()
+    }
+
     /// Returns the mantissa written with a smaller exponent.
     fn mantissa_at(&self, exponent: i64) -> Result<IBig, NumberError> {
         if self.mantissa == IBig::ZERO {
@@ -325,8 +391,45 @@ impl Decimal {
         Self { digits, point }
     }
 
+    /// Writes `d.ddde±dd`.
+    fn exponential(&self, decimals: usize) -> String {
+        let mut out = String::from(char::from(self.at(0)));
+        if decimals > 0 {
+            out.push('.');
+            out.extend((1..=decimals).map(|index| char::from(self.at(index))));
+        }
+        let exponent = if self.digits.is_empty() { 0 } else { self.point - 1 };
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{out}e{sign}{:02}", exponent.abs())
+    }
+
+    /// Writes all digits without an exponent.
+    fn plain(&self) -> String {
+        let digits = std::str::from_utf8(&self.digits).unwrap_or_default();
+        match usize::try_from(self.point).unwrap_or(0) {
+            0 => format!("0.{}{digits}", "0".repeat(usize::try_from(-self.point).unwrap_or(0))),
+            point if point >= digits.len() => format!("{digits}{}", "0".repeat(point - digits.len())),
+            point => format!("{}.{}", &digits[..point], &digits[point..]),
+        }
+    }
+
     fn at(&self, index: usize) -> u8 {
         self.digits.get(index).copied().unwrap_or(b'0')
+    }
+
+    /// Rounds to `length` digits, ties to the even digit. A negative length leaves nothing.
+    fn round(&mut self, length: i64) {
+        let Ok(length) = usize::try_from(length) else {
+            self.digits.clear();
+            return;
+        };
+        if length >= self.digits.len() {
+            return;
+        }
+        let next = self.at(length);
+        let tie = next == b'5' && length + 1 >= self.digits.len();
+        let up = if tie { length > 0 && self.digits[length - 1] % 2 == 1 } else { next >= b'5' };
+        if up { self.round_up(length) } else { self.round_down(length) }
     }
 
     fn round_down(&mut self, length: usize) {
@@ -396,13 +499,7 @@ impl fmt::Display for Number {
         let magnitude = self.mantissa.clone().unsigned_abs();
         let mut decimal = Decimal::new(&magnitude, self.exponent);
         decimal.shorten(&magnitude, self.exponent, self.precision);
-        let digits = std::str::from_utf8(&decimal.digits).unwrap_or_default();
-        let point = usize::try_from(decimal.point).unwrap_or(0);
-        match point {
-            0 => write!(f, "0.{}{digits}", "0".repeat(usize::try_from(-decimal.point).unwrap_or(0))),
-            point if point >= digits.len() => write!(f, "{digits}{}", "0".repeat(point - digits.len())),
-            point => write!(f, "{}.{}", &digits[..point], &digits[point..]),
-        }
+        f.write_str(&decimal.plain())
     }
 }
 

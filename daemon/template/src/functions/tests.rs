@@ -1,0 +1,90 @@
+//! Tests of the functions whose details are easy to get wrong; the corpus and differential tests have the bulk.
+
+use crate::eval::tests::evaluated;
+
+fn check(lines: &str) {
+    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+        let (expression, expected) = line.trim().split_once(" => ").unwrap();
+        assert_eq!(evaluated(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn formats_as_in_go() {
+    // Recorded from Go's cty.
+    check(
+        r#"
+        format("%05s|%-5s|%5s", "a","b","c") => "0000a|b    |    c" string
+        format("%[2]s %[1]s","a","b") => "b a" string
+        format("%6.2[1]f",3.14159) => "  3.14" string
+        format("%+d % d %x %#x %o %b %X",5,6,255,255,8,5,255) => "+5  6 ff 0xff 10 101 FF" string
+        format("%v %v %v %#v",1000000,1.5,[1,"a"],"x") => "1e+06 1.5 [1,\"a\"] \"x\"" string
+        format("%e %E %g %f",1234.5,1234.5,0.00001,2) => "1.234500e+03 1.234500E+03 1e-05 2.000000" string
+        format("%s",null) => ERR Error in function call
+        format("%v",null) => "null" string
+        format("a","b") => ERR Invalid function argument
+        format("%q",1) => "\"1\"" string
+        format("%.2s","héllo") => "hé" string
+        format("%08.3f",-3.14159) => "-003.142" string
+        format("%.0f %.0f",0.5,1.5) => "0 2" string
+        format("%10.3e|",12345.678) => " 1.235e+04|" string
+        format("%.3d",5) => "005" string
+        format("%5d|%-5d|%05d",42,42,-42) => "   42|42   |-0042" string
+        format("%G %.3g",1e100,1234567) => "1E+100 1.23e+06" string
+        "#,
+    );
+}
+
+#[test]
+fn patterns_as_in_go() {
+    check(
+        r#"
+        regex("(\\d\\d\\d\\d)-(\\d\\d)", "2019-02-01") => ["2019","02"] tuple
+        regex("(?P<y>\\d+)-(?P<m>\\d+)", "2019-02") => {"m":"02","y":"2019"} object
+        regex("x", "y") => ERR Error in function call
+        regexall("[a-z]+", "12ab cd") => ["ab","cd"] list of string
+        regex_replace("-ab-axxb-", "a(x*)b", "$${1}W") => "-W-xxW-" string
+        regex("(a", "a") => ERR Invalid function argument
+        regex("\\w+", "é1_") => "1_" string
+        regex("a{1001}", "a") => ERR Invalid function argument
+        regex("[[:alpha:]\\d&&-]+", "a1&-") => "a1&-" string
+        regex("{", "{") => "{" string
+        regex("[]a]+", "]a") => "]a" string
+        "#,
+    );
+}
+
+#[test]
+fn hostile_arguments_are_refused() {
+    check(
+        r#"
+        range(0, 1000000) => ERR Error in function call
+        indent(1000000000, "a\nb") => ERR Invalid function argument
+        bcrypt("x", 40) => ERR Invalid function argument
+        jsondecode("[") => ERR Invalid function argument
+        base64decode("//8=") => ERR Invalid function argument
+        cidrsubnet("10.0.0.0/8", 300, 1) => ERR Error in function call
+        cidrhost("nonsense", 1) => ERR Invalid function argument
+        substr("hello", -3, 2) => "ll" string
+        substr("hello", 9, -1) => "" string
+        chunklist([1,2,3], 0) => [[1,2,3]] list of list of number
+        element([], 0) => ERR Invalid function argument
+        formatdate("YYYYY", "2020-01-02T03:04:05Z") => ERR Invalid function argument
+        timeadd("2020-01-02", "1h") => ERR Invalid function argument
+        "#,
+    );
+}
+
+#[test]
+fn data_formats() {
+    check(
+        r#"
+        jsonencode({b=[1,null,"<"],a=true}) => "{\"a\":true,\"b\":[1,null,\"\\u003c\"]}" string
+        yamldecode("a: [1, x, 1.5]\nb: ~") => {"a":[1,"x",1.5],"b":null} object
+        yamlencode({a=[1,{b="c"}],d={}}) => "\"a\":\n- 1\n- \"b\": \"c\"\n\"d\": {}\n" string
+        csvdecode("a,b\n1,2") => [{"a":"1","b":"2"}] list of object
+        textdecodebase64(textencodebase64("hé", "UTF-16LE"), "UTF-16LE") => "hé" string
+        base64gzip("") => "H4sIAAAAAAAA/wEAAP//AAAAAAAAAAA=" string
+        "#,
+    );
+}
