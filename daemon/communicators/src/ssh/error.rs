@@ -27,7 +27,13 @@ impl ConnectError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match &self.stage {
-            Stage::Configuration => return None,
+            Stage::Configuration => match &self.source {
+                ConnectFailure::PrivateKey { source: russh::keys::Error::KeyIsEncrypted, .. } => {
+                    "take the passphrase off a copy of the key with `ssh-keygen -p`, or load it into an agent and set \
+                     ssh_agent_auth"
+                }
+                _ => return None,
+            },
             Stage::Resolving => "check ssh_host",
             Stage::Refused | Stage::ClosedAtOnce => {
                 "the guest is on the network but runs no SSH server on ssh_port yet: look at its screen, \

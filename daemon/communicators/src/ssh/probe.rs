@@ -50,7 +50,7 @@ const MAX_WAITING: usize = 6;
 /// How long one attempt may wait for its banner.
 const BANNER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Silence of this length is reported as a stage of its own.
+/// When no attempt has come to any end for this long, the silence is reported as a stage of its own.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What may come before the line `SSH-…` (RFC 4253 §4.2 allows other lines), and the longest line read.
@@ -76,6 +76,7 @@ pub(crate) async fn probe(dialer: &Arc<Dialer>, progress: &Progress) -> Result<G
     let mut waiting: VecDeque<Waiting> = VecDeque::with_capacity(MAX_WAITING + 1);
     let mut next_start = Instant::now();
     let mut last_closed_at_once: Option<Instant> = None;
+    let mut last_end = next_start;
     loop {
         let finished = tokio::select! {
             biased;
@@ -86,6 +87,7 @@ pub(crate) async fn probe(dialer: &Arc<Dialer>, progress: &Progress) -> Result<G
             Some((_, Ok(greeting))) => return Ok(greeting),
             Some((_, Err(failure))) if failure.is_final => return Err(failure),
             Some((started, Err(failure))) => {
+                last_end = Instant::now();
                 if matches!(failure.stage, Stage::ClosedAtOnce | Stage::Refused) {
                     last_closed_at_once = last_closed_at_once.max(Some(started));
                 }
@@ -95,7 +97,9 @@ pub(crate) async fn probe(dialer: &Arc<Dialer>, progress: &Progress) -> Result<G
                 progress.failed(failure.stage, failure.failure);
             }
             None => {
-                report_silence(&waiting, progress);
+                if last_end.elapsed() >= SILENCE {
+                    report_silence(&waiting, progress);
+                }
                 if waiting.len() >= MAX_WAITING {
                     thin_out(&mut waiting);
                 }
@@ -146,10 +150,9 @@ fn is_served(waiting: &VecDeque<Waiting>, last_closed: Instant) -> bool {
 }
 
 fn report_silence(waiting: &VecDeque<Waiting>, progress: &Progress) {
-    // Attempts that end fast report themselves; all waiting ones being old enough means that nothing ends.
     let Some(oldest) = waiting.front() else { return };
     let after = oldest.started.elapsed();
-    if waiting.len() < MAX_WAITING - 1 || after < SILENCE {
+    if after < SILENCE {
         return;
     }
     let stage = if oldest.connected.load(Ordering::Relaxed) { Stage::NoBanner } else { Stage::NoAnswer };

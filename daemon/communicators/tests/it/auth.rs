@@ -8,7 +8,7 @@ use kiln_communicators::ssh::{ConnectError, ConnectEvent, PrivateKeySource, SshC
 use kiln_communicators::{EcdsaBits, KeyKind, generate_key_pair};
 
 use crate::scripted_server::{Script, ScriptedServer};
-use crate::servers::{Events, Server, connect, run, server_or_return, skip, tool, write_private};
+use crate::servers::{Events, Server, connect, run, server_or_return, skip, tool, user, write_private};
 
 fn config(port: u16, password: &str) -> SshConfig {
     let mut config = SshConfig::new("127.0.0.1", "someone");
@@ -121,6 +121,55 @@ async fn a_missing_key_file_fails_before_anything_is_tried() {
     assert_eq!(error.stage, Stage::Configuration);
     assert!(error.source.to_string().contains("/nonexistent/key"));
     assert!(events.is_empty());
+}
+
+fn keygen(directory: &std::path::Path, arguments: &[&str]) {
+    let mut command = Command::new("ssh-keygen");
+    let made = command.current_dir(directory).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(made.status().unwrap().success(), "{arguments:?}");
+}
+
+#[tokio::test]
+async fn key_files_of_all_formats_are_read() {
+    if tool("ssh-keygen").is_none() {
+        return skip("ssh-keygen");
+    }
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let at = server.directory.path();
+    for kind in [["rsa", "2048"], ["ecdsa", "256"], ["ecdsa", "521"]] {
+        for format in ["RFC4716", "PKCS8", "PEM"] {
+            let name = format!("{}-{}-{format}", kind[0], kind[1]);
+            keygen(at, &["-q", "-t", kind[0], "-b", kind[1], "-m", format, "-N", "", "-f", &name]);
+            std::fs::copy(at.join(format!("{name}.pub")), at.join(".ssh/authorized_keys")).unwrap();
+            let mut config = server.config();
+            config.private_keys = vec![PrivateKeySource::File(at.join(&name))];
+            assert_eq!(run(&connect(&config).await, "echo in").await.1, "in\n", "{name}");
+        }
+    }
+    keygen(at, &["-q", "-t", "ed25519", "-N", "secret", "-f", "locked"]);
+    let mut config = server.config();
+    config.private_keys = vec![PrivateKeySource::File(at.join("locked"))];
+    let (error, _) = failure(&config).await;
+    assert_eq!(error.stage, Stage::Configuration);
+    assert!(error.hint().unwrap().contains("passphrase"), "{:?}", error.source);
+}
+
+#[tokio::test]
+async fn a_certificate_is_taken() {
+    if tool("ssh-keygen").is_none() {
+        return skip("ssh-keygen");
+    }
+    let authority = tempfile::tempdir().unwrap();
+    let at = authority.path();
+    keygen(at, &["-q", "-t", "ed25519", "-N", "", "-f", "ca"]);
+    keygen(at, &["-q", "-t", "ed25519", "-N", "", "-f", "user"]);
+    keygen(at, &["-q", "-s", "ca", "-I", "id", "-n", &user(), "user.pub"]);
+    let extra = format!("TrustedUserCAKeys {}\n", at.join("ca.pub").display());
+    let server = server_or_return!(Server::openssh_with(&extra), "sshd");
+    let mut config = server.config();
+    config.private_keys = vec![PrivateKeySource::File(at.join("user"))];
+    config.certificate = Some(at.join("user-cert.pub"));
+    assert_eq!(run(&connect(&config).await, "echo in").await.1, "in\n");
 }
 
 /// An agent with the server's key.
