@@ -121,6 +121,7 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
         Err(error) => return fail(format!("{}: {error}", request.submission.template)),
     };
     if request.submission.kind == JobKind::Validate {
+        say("The configuration is valid.".to_owned());
         return JobOutcome { exit_code: 0, cancelled: false, error: None };
     }
     let mut clean_up_until = None;

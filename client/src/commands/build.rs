@@ -46,26 +46,15 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
 }
 
 pub(super) async fn validate(context: Context, arguments: ValidateArguments) -> Result<u8, CommandError> {
-    let syntax_only = arguments.syntax_only;
     let options = JobOptions {
         warn_on_undeclared_variables: !arguments.no_warn_undeclared_var,
         evaluate_datasources: arguments.evaluate_datasources,
-        syntax_only,
+        syntax_only: arguments.syntax_only,
         ..template_options(arguments.template_flags)?
     };
     let submission = submission(JobKind::Validate, arguments.template, options)?;
     let job = submit(&context.client, &submission).await?;
-    let machine_readable = context.machine_readable;
-    let code = Follow::new(context, job.id).run().await?;
-    if code == 0 {
-        let text = if syntax_only {
-            "Syntax-only check passed. Everything looks okay."
-        } else {
-            "The configuration is valid."
-        };
-        crate::render::say(machine_readable, text, &mut io::stdout())?;
-    }
-    Ok(code)
+    Follow::new(context, job.id).run().await
 }
 
 fn template_options(flags: TemplateFlags) -> Result<JobOptions, CommandError> {

@@ -2,16 +2,19 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_protocol::Info;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Context, note};
-use crate::api::{ClientError, Starting};
+use crate::api::{Client, ClientError, Starting};
 use crate::arguments::DaemonCommand;
 use crate::error::CommandError;
+
+/// Time for the daemon to look at all hypervisors.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time for a stopping daemon to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +32,7 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     };
     match command {
         DaemonCommand::Status { json } => {
+            let info = with_hypervisors(&client, info).await?;
             let mut stdout = io::stdout().lock();
             if json {
                 writeln!(stdout, "{}", serde_json::to_string_pretty(&info).map_err(CommandError::new)?)?;
@@ -57,6 +61,18 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     Ok(0)
 }
 
+/// Asks again until the daemon has looked at all hypervisors; it takes a second each time, so there is no pause.
+async fn with_hypervisors(client: &Client, mut info: Info) -> Result<Info, CommandError> {
+    let start = Instant::now();
+    if info.looking_for_hypervisors {
+        note("kilnd is looking for hypervisors; the first time this takes some seconds");
+    }
+    while info.looking_for_hypervisors && start.elapsed() < SEARCH_TIMEOUT {
+        info = client.info().await?;
+    }
+    Ok(info)
+}
+
 fn watch(pid: u32) -> Option<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
     pidfd_open(pid, PidfdFlags::empty()).ok()
@@ -79,6 +95,9 @@ fn describe(info: &Info) -> String {
         let available = if hypervisor.available { "available" } else { "not available" };
         let reason = hypervisor.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
         lines.push(format!("{}{version}: {available}{reason}", hypervisor.name));
+    }
+    if info.looking_for_hypervisors {
+        lines.push("hypervisors: still being looked for".to_owned());
     }
     lines.join("\n") + "\n"
 }

@@ -6,7 +6,6 @@ mod output;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity};
 
 pub use duration::spell_duration;
@@ -242,16 +241,6 @@ impl Renderer {
             self.builds.len() - 1
         })
     }
-}
-
-/// Writes something of the client's own, in the form that is asked for.
-///
-/// # Errors
-///
-/// The output is closed.
-pub fn say(machine_readable: bool, text: &str, output: &mut dyn Write) -> io::Result<()> {
-    let look = Look { machine_readable, colour: false, timestamps: false, time_zone: TimeZone::UTC };
-    look.message(output, Timestamp::now(), Voice::Job, Tone::Say, text)
 }
 
 /// Writes the version, in Packer's form.

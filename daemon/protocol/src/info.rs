@@ -28,6 +28,9 @@ pub struct Info {
     pub queued_jobs: u32,
     /// What can run guests here, and why not.
     pub hypervisors: Vec<HypervisorInfo>,
+    /// Whether they are still being looked for: trying out an accelerator takes some seconds the first time.
+    #[serde(default)]
+    pub looking_for_hypervisors: bool,
 }
 
 /// Describes one hypervisor on this machine.

@@ -1,15 +1,13 @@
 //! What the API's routes do, except for the event streams.
 
-use std::time::{Duration, Instant};
-
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{StatusCode, header};
 use kiln_protocol::{
-    Answer, CancelRequest, HypervisorInfo, IDEMPOTENCY_KEY_HEADER, Info, JobId, JobList, JobSubmission, Problem,
-    ProblemCode, ShutdownReport,
+    Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, JobId, JobList, JobSubmission, Problem, ProblemCode,
+    ShutdownReport,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -21,12 +19,6 @@ use crate::config::Mode;
 use crate::control::ControlRequest;
 use crate::jobs::JobsError;
 use crate::peer::Peer;
-
-/// Time for finding hypervisors; what takes longer is reported as unknown.
-const HYPERVISOR_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time for which found hypervisors are believed.
-const HYPERVISOR_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Jobs in a list when the client does not say.
 const DEFAULT_LIMIT: u32 = 100;
@@ -40,6 +32,7 @@ const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempoten
 pub(super) async fn info(State(state): State<ApiState>) -> Result<Json<Info>, ApiProblem> {
     let counts = state.jobs.counts().await?;
     let config = state.jobs.config();
+    let (hypervisors, looking_for_hypervisors) = state.hypervisors.get().await;
     Ok(Json(Info {
         version: crate::VERSION.to_owned(),
         api: 1,
@@ -53,28 +46,9 @@ pub(super) async fn info(State(state): State<ApiState>) -> Result<Json<Info>, Ap
         max_running_jobs: count(config.max_running_jobs),
         running_jobs: count(counts.running),
         queued_jobs: count(counts.queued),
-        hypervisors: hypervisors(&state).await,
+        hypervisors,
+        looking_for_hypervisors,
     }))
-}
-
-async fn hypervisors(state: &ApiState) -> Vec<HypervisorInfo> {
-    // Held while looking: several clients at once wait for one answer.
-    let mut known = state.hypervisors.lock().await;
-    if let Some((found_at, hypervisors)) = &*known
-        && found_at.elapsed() < HYPERVISOR_LIFETIME
-    {
-        return hypervisors.clone();
-    }
-    match tokio::time::timeout(HYPERVISOR_TIMEOUT, state.runner.hypervisors()).await {
-        Ok(hypervisors) => {
-            *known = Some((Instant::now(), hypervisors.clone()));
-            hypervisors
-        }
-        Err(_) => {
-            tracing::warn!("looking for hypervisors took too long");
-            Vec::new()
-        }
-    }
 }
 
 pub(super) async fn create_job(

@@ -3,24 +3,24 @@
 mod body;
 mod events;
 mod handlers;
+mod hypervisors;
 mod openapi;
 mod problem;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
-use kiln_protocol::{HypervisorInfo, Problem, ProblemCode};
-use tokio::sync::Mutex;
+use kiln_protocol::{Problem, ProblemCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Jobs;
 use crate::peer::Peer;
 use crate::runner::JobRunner;
+use hypervisors::Hypervisors;
 use openapi::{Answer, Operation, Parameter};
 
 pub(crate) use problem::problem_response;
@@ -29,20 +29,15 @@ pub(crate) use problem::problem_response;
 #[derive(Clone)]
 pub(crate) struct ApiState {
     jobs: Jobs,
-    runner: Arc<dyn JobRunner>,
     shutdown: CancellationToken,
     started_at: Arc<str>,
-    /// The hypervisors as last found, and when.
-    hypervisors: Arc<Mutex<Option<FoundHypervisors>>>,
+    hypervisors: Arc<Hypervisors>,
 }
-
-/// Hypervisors as they were found at a time.
-type FoundHypervisors = (Instant, Vec<HypervisorInfo>);
 
 impl ApiState {
     pub(crate) fn new(jobs: Jobs, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
         let started_at = format!("{:.3}", jiff::Timestamp::now()).into();
-        Self { jobs, runner, shutdown, started_at, hypervisors: Arc::default() }
+        Self { jobs, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)) }
     }
 }
 
