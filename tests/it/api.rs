@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use kiln_tests::{Home, root, tool};
 
@@ -18,8 +19,12 @@ fn the_daemon_describes_itself_and_survives_hostile_requests() {
     }
     let home = Home::new();
     home.kiln(["jobs"]).expect(0);
-    let info = home.get("/v1/info").expect("info is JSON");
-    assert!(info["hypervisors"].as_array().is_some_and(|list| !list.is_empty()), "{info}");
+    // Looking for hypervisors takes some seconds the first time after a boot; the daemon answers meanwhile.
+    home.wait_for("the list of hypervisors", Duration::from_secs(60), || {
+        let info = home.get("/v1/info").expect("info is JSON");
+        let list = info["hypervisors"].as_array()?;
+        list.iter().any(|one| one["name"] == "qemu" && one["reason"].is_string()).then_some(())
+    });
     let document = home.get("/v1/openapi.json").expect("the document is JSON");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     for path in [

@@ -26,7 +26,7 @@ impl StepError {
 
     /// Adds what to do next, when something is known.
     #[must_use]
-    pub fn with_hint_maybe(mut self, hint: Option<impl Into<String>>) -> Self {
+    pub(crate) fn with_hint_maybe(mut self, hint: Option<impl Into<String>>) -> Self {
         self.hint = hint.map(Into::into);
         self
     }

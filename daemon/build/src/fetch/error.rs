@@ -219,6 +219,9 @@ impl UrlError {
             Self::Connect { .. } | Self::Stalled { .. } => {
                 "check the network and the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); what has arrived is kept"
             }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "check iso_url; relative paths start from the directory in which the build was started"
+            }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room, or set PACKER_CACHE_DIR to a larger disk"
             }
