@@ -1,7 +1,8 @@
 //! The SSH communicator.
 //!
-//! [`connect`] returns as soon as the guest lets us in; `probe.rs` shows how a starting guest is found quickly. Host keys are not verified, for a freshly installed guest has one nobody has seen; they are remembered and reported,
-//! so that an installer's SSH server is told from the installed system's.
+//! [`connect()`] returns as soon as the guest lets us in; `probe.rs` shows how a starting guest is found quickly. Host keys
+//! are not verified, for a freshly installed guest has one nobody has seen; they are remembered and reported, so that
+//! an installer's SSH server is told from the installed system's.
 
 mod algorithms;
 mod auth;
