@@ -1,5 +1,6 @@
 //! Makes the temporary key pair of a build.
 
+use russh::keys::ssh_key::private::RsaKeypair;
 use russh::keys::ssh_key::{LineEnding, PrivateKey};
 use russh::keys::{Algorithm, EcdsaCurve};
 
@@ -8,7 +9,7 @@ use crate::secret::Secret;
 /// What kind of key to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
-    /// RSA with this many bits: 2048, 3072, 4096 or 8192.
+    /// RSA with this many bits, from 1024 to 16384. 2048, 3072, 4096 and 8192 are made fast.
     Rsa(u32),
     /// ECDSA over a NIST curve.
     Ecdsa(EcdsaBits),
@@ -41,7 +42,7 @@ pub struct KeyPair {
 #[non_exhaustive]
 pub enum GenerateKeyError {
     /// A size nobody should use, or that is not offered.
-    #[error("RSA keys of {bits} bits are not offered: use 2048, 3072, 4096 or 8192")]
+    #[error("RSA keys of {bits} bits are not offered: use 1024 to 16384, better 4096")]
     RsaSize {
         /// The size asked for.
         bits: u32,
@@ -56,8 +57,8 @@ pub enum GenerateKeyError {
 
 /// Makes a key pair with `comment` on its public half.
 ///
-/// An RSA key of 4096 bits takes a tenth of a second to two seconds of processor time: call it from
-/// `spawn_blocking`. The others take microseconds.
+/// An RSA key of 4096 bits takes a tenth of a second to two seconds of processor time, one of an uncommon size much
+/// longer: call it from `spawn_blocking`. The others take microseconds.
 ///
 /// # Errors
 ///
@@ -99,6 +100,11 @@ fn generate_rsa(bits: u32) -> Result<PrivateKey, GenerateKeyError> {
         3072 => KeySize::Rsa3072,
         4096 => KeySize::Rsa4096,
         8192 => KeySize::Rsa8192,
+        // OpenSSH takes no other sizes.
+        1024..=16384 => {
+            let pair = RsaKeypair::random(&mut russh::keys::key::safe_rng(), bits as usize).map_err(encode)?;
+            return Ok(pair.into());
+        }
         _ => return Err(GenerateKeyError::RsaSize { bits }),
     };
     let pair = aws_lc_rs::rsa::KeyPair::generate(size).map_err(|_| GenerateKeyError::Library)?;
@@ -114,6 +120,7 @@ mod tests {
     fn each_kind_can_be_read_back() {
         for (kind, prefix) in [
             (KeyKind::Rsa(2048), "ssh-rsa "),
+            (KeyKind::Rsa(1032), "ssh-rsa "),
             (KeyKind::Ecdsa(EcdsaBits::P521), "ecdsa-sha2-nistp521 "),
             (KeyKind::Ed25519, "ssh-ed25519 "),
         ] {
@@ -128,6 +135,6 @@ mod tests {
 
     #[test]
     fn odd_rsa_sizes_are_refused() {
-        assert!(matches!(generate_key_pair(KeyKind::Rsa(1024), ""), Err(GenerateKeyError::RsaSize { bits: 1024 })));
+        assert!(matches!(generate_key_pair(KeyKind::Rsa(512), ""), Err(GenerateKeyError::RsaSize { bits: 512 })));
     }
 }
