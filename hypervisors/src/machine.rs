@@ -215,7 +215,8 @@ impl std::fmt::Display for ExitReport {
 pub struct GuestNetwork {
     /// The guest was seen to use an address since it last started. `false` proves nothing where packets cannot be watched (see `dhcp`).
     pub guest_seen: bool,
-    /// How far the guest came with getting an address by DHCP since it last started; `None`: cannot be watched.
+    /// How far the guest came with getting an address by DHCP since it last started; `None`: cannot be watched. A boot ROM that tries the
+    /// network counts as the guest.
     pub dhcp: Option<DhcpState>,
     /// State of the connections through the forwarded port.
     pub forward_state: ForwardState,

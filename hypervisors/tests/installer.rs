@@ -1,4 +1,4 @@
-//! Keys and network of a real Linux: the installer CD that `tests/guests/make-installer` makes, named by `KILN_TEST_INSTALLER`.
+//! Keys and network of a real Linux: the installer CD that `tests/guests/make-installer` makes, named by `KILN_TEST_ISO`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn installer() -> Option<PathBuf> {
-    let found = std::env::var_os("KILN_TEST_INSTALLER").map(PathBuf::from).filter(|path| path.is_file());
+    let found = std::env::var_os("KILN_TEST_ISO").map(PathBuf::from).filter(|path| path.is_file());
     if found.is_none() {
         let required = std::env::var("KILN_TEST_REQUIRE").as_deref() == Ok("all");
-        assert!(!required, "the test needs KILN_TEST_INSTALLER to name an installer CD");
-        eprintln!("ignored: needs KILN_TEST_INSTALLER to name an installer CD");
+        assert!(!required, "the test needs KILN_TEST_ISO to name an installer CD");
+        eprintln!("ignored: needs KILN_TEST_ISO to name an installer CD");
     }
     found
 }

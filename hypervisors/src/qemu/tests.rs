@@ -416,3 +416,37 @@ async fn the_spare_monitor_answers_others() {
     machine.kill().await;
     assert!(!host.anything_left());
 }
+
+/// What public templates put into `qemuargs` most often.
+#[tokio::test]
+async fn common_qemuargs_do_not_get_in_the_way() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let log = host.directory().join("serial.log").to_string_lossy().into_owned();
+    let log = format!("file:{log}");
+    let cases: [&[[&str; 2]]; 8] = [
+        &[["-nographic", ""]],
+        &[["-serial", "mon:stdio"]],
+        &[["-serial", &log], ["-monitor", "none"]],
+        &[["-display", "none"], ["-vga", "qxl"], ["-m", "32M"], ["-smp", "cpus=2"]],
+        &[["-machine", "q35"], ["-cpu", "host"]],
+        &[["-device", "virtio-rng-pci"], ["-object", "rng-random,id=r,filename=/dev/urandom"]],
+        &[["-device", "usb-ehci"], ["-device", "usb-kbd"], ["-rtc", "base=utc"]],
+        &[["-netdev", "user,id=net0"], ["-device", "e1000,netdev=net0"]],
+    ];
+    for case in cases {
+        let mut spec = host.spec(Guest::Echo);
+        spec.extra_arguments = case.iter().map(|pair| pair.map(ToOwned::to_owned).to_vec()).collect();
+        // `-device` in qemuargs drops the disk of some interfaces, not that of this one.
+        let machine = host.start(&spec).await;
+        machine.resume().await.unwrap();
+        if !case.iter().any(|[switch, _]| *switch == "-serial") {
+            within(host.serial(machine.as_ref(), "ready")).await;
+        }
+        machine.kill().await;
+        assert_eq!(machine.exited().await, ExitReport::Killed, "{case:?}");
+    }
+    assert!(!host.anything_left());
+}

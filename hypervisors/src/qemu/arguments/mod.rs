@@ -100,6 +100,13 @@ impl CommandLine {
         if plumbing.sandbox && sandbox_fits(spec, overrides) {
             add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny".to_owned());
         }
+        // A template that replaces `-machine` takes away the accelerator with it, without meaning to.
+        if let Some(accelerator) = &plumbing.accelerator
+            && overrides.has("-machine")
+            && overrides.accelerator().is_none()
+        {
+            add("-accel", accelerator.clone());
+        }
         self.switches.push(("-S".to_owned(), None));
     }
 

@@ -285,6 +285,20 @@ fn the_host_cpu_becomes_max_under_tcg() {
 }
 
 #[test]
+fn a_template_that_replaces_the_machine_keeps_the_accelerator() {
+    let mut spec = spec();
+    override_with(&mut spec, &[&["-machine", "q35,usb=on"]]);
+    let arguments = CommandLine::new(&spec, &plumbing()).arguments(None).join(" ");
+    assert!(arguments.contains("-machine q35,usb=on") && arguments.contains("-accel tcg"), "{arguments}");
+    for own in [["-machine", "q35,accel=kvm:tcg"], ["-machine", "type=pc,accel=kvm"]] {
+        override_with(&mut spec, &[&own]);
+        let arguments = CommandLine::new(&spec, &plumbing()).arguments(None);
+        assert!(!arguments.contains(&"-accel".to_owned()), "{arguments:?}");
+        assert_eq!(Overrides::new(&spec.extra_arguments).accelerator().as_deref(), Some("kvm"));
+    }
+}
+
+#[test]
 fn bridges() {
     let mut spec = spec();
     spec.network.mode = NetworkMode::Bridge { bridge: "br0".to_owned() };

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
@@ -41,11 +42,9 @@ pub(super) fn fits(architecture: &str) -> bool {
 
 /// Runs the payload and returns how long it took, or what is wrong.
 pub(super) async fn boot(program: &Path, accelerator: &str) -> Result<Duration, String> {
-    let mut file = tempfile::NamedTempFile::new().map_err(|error| format!("no temporary file: {error}"))?;
-    file.write_all(PAYLOAD).map_err(|error| format!("no temporary file: {error}"))?;
-    match boot_with(program, accelerator, Some("max"), file.path()).await {
+    match boot_with(program, accelerator, Some("max")).await {
         // Some hosts cannot start the CPU model `max` but run the default one.
-        Err(Failure::BeforeTheGuest(_)) => boot_with(program, accelerator, None, file.path()).await,
+        Err(Failure::BeforeTheGuest(_)) => boot_with(program, accelerator, None).await,
         result => result,
     }
     .map_err(|failure| match failure {
@@ -53,12 +52,19 @@ pub(super) async fn boot(program: &Path, accelerator: &str) -> Result<Duration, 
     })
 }
 
+/// The payload as a disk that exists in memory only, so that nothing can be left behind.
+fn payload_disk() -> std::io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create("kiln-probe", MemfdFlags::CLOEXEC)?);
+    file.write_all(PAYLOAD)?;
+    Ok(file.into())
+}
+
 enum Failure {
     BeforeTheGuest(String),
     InTheGuest(String),
 }
 
-async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>, payload: &Path) -> Result<Duration, Failure> {
+async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>) -> Result<Duration, Failure> {
     let early = |problem: String| Failure::BeforeTheGuest(problem);
     let (serial, serial_there) = StdUnixStream::pair().map_err(|error| early(error.to_string()))?;
     serial.set_nonblocking(true).map_err(|error| early(error.to_string()))?;
@@ -78,9 +84,9 @@ async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>, payload
     .map(OsString::from)
     .to_vec();
     arguments.push(format!("type=pc,accel={accelerator}").into());
+    let disk = payload_disk().map_err(|error| early(error.to_string()))?;
     arguments.push("-drive".into());
-    let payload = payload.to_string_lossy().replace(',', ",,");
-    arguments.push(format!("file={payload},format=raw,if=ide,readonly=off,snapshot=on").into());
+    arguments.push(format!("file=/proc/self/fd/{},format=raw,if=ide", disk.as_raw_fd()).into());
     arguments.push("-chardev".into());
     arguments.push(format!("socket,id=kiln-serial,fd={}", serial_there.as_raw_fd()).into());
     if let Some(cpu) = cpu {
@@ -90,7 +96,7 @@ async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>, payload
     let tail = Arc::new(Tail::new(64));
     let serial = UnixStream::from_std(serial).map_err(|error| early(error.to_string()))?;
     let reading = tokio::spawn(keep(serial, tail.clone()));
-    let running = run(program, arguments, vec![serial_there]).await;
+    let running = run(program, arguments, vec![serial_there, disk]).await;
     let (process, qmp) = running.map_err(|error| match error {
         ProbeError::NotQemu(_, problem) => early(problem),
         error => early(error.to_string()),
