@@ -35,7 +35,7 @@ pub(crate) fn evaluated(text: &str) -> String {
 /// Checks `expression => result` lines.
 fn check(lines: &str) {
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-        let (expression, expected) = line.trim().split_once(" => ").unwrap();
+        let (expression, expected) = line.trim().rsplit_once(" => ").unwrap();
         assert_eq!(evaluated(&expression.replace("\\n", "\n")), expected, "{expression}");
     }
 }
@@ -78,7 +78,7 @@ fn conditionals_unify() {
         null ? 1 : 2 => ERR Null condition
         "x" ? 1 : 2 => ERR Incorrect condition type
         true ? [1] : 2 => ERR Inconsistent conditional result types
-        true ? 1 : nope => 1 dynamic
+        true ? 1 : nope => 1 number
         "#,
     );
 }

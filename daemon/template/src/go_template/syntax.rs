@@ -315,10 +315,10 @@ fn number(rest: &str, at: usize) -> Result<(Kind, usize), RenderError> {
     let bytes = rest.as_bytes();
     while let Some(&byte) = bytes.get(length) {
         let exponent_sign = matches!(byte, b'+' | b'-') && !hexadecimal && matches!(bytes[length - 1], b'e' | b'E');
-        if length > sign || !matches!(byte, b'+' | b'-') {
-            if !(byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_' || exponent_sign) {
-                break;
-            }
+        if (length > sign || !matches!(byte, b'+' | b'-'))
+            && !(byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_' || exponent_sign)
+        {
+            break;
         }
         length += 1;
     }

@@ -17,7 +17,7 @@ use crate::load::Inputs;
 use crate::schema::{Catalog, ComponentType};
 use crate::source_map::Span;
 use crate::suggest::did_you_mean;
-use crate::syntax::ast::{Attribute, Block, Body};
+use crate::syntax::ast::{Attribute, Block, Body, Expr, ExprKind};
 use crate::value::{Entries, Type, Value};
 
 /// One use of a source in a build block.
@@ -142,9 +142,15 @@ fn uses(
     if let Some(attribute) = block.body.attribute("sources") {
         let wanted = Type::list(Type::String);
         let value = evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", scope, diagnostics);
-        for reference in value.iter().filter_map(Value::as_elements).flat_map(|elements| elements.iter()) {
+        let items: &[Expr] = match &attribute.value.kind {
+            ExprKind::Tuple(items) => items,
+            _ => &[],
+        };
+        let elements = value.iter().filter_map(Value::as_elements).flat_map(|elements| elements.iter());
+        for (index, reference) in elements.enumerate() {
             let Some(text) = reference.as_str() else { continue };
-            if let Some((kind, name, root)) = find_source(text, known, attribute.value.span, diagnostics) {
+            let span = items.get(index).map_or(attribute.value.span, |item| item.span);
+            if let Some((kind, name, root)) = find_source(text, known, span, diagnostics) {
                 uses.push(Use { kind, name, alias: None, root, nested: None });
             }
         }
@@ -173,8 +179,13 @@ fn find_source(
     span: Span,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Arc<str>, Arc<str>, Arc<Block>)> {
-    let plain = text.strip_prefix("source.").unwrap_or(text);
-    let Some((kind, name)) = plain.split_once('.').filter(|(kind, name)| !kind.is_empty() && !name.is_empty()) else {
+    // With more than two parts the first is only a word, usually "source".
+    let parts: Vec<&str> = text.split('.').collect();
+    let (kind, name) = match parts.as_slice() {
+        [kind, name] | [_, kind, name, ..] => (*kind, *name),
+        _ => ("", ""),
+    };
+    if kind.is_empty() || name.is_empty() {
         let detail = format!("A source reference has a type and a name, such as \"source.qemu.web\", not {text:?}.");
         diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(span));
         return None;
@@ -183,13 +194,14 @@ fn find_source(
     if let Some(block) = known.get(&key) {
         return Some((key.0, key.1, block.clone()));
     }
+    let plain = format!("{kind}.{name}");
     let names: Vec<String> = known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
     let detail = if names.is_empty() {
         format!("There is no source {plain:?}; the template declares none.")
     } else {
         format!("There is no source {plain:?}. Known: {}.", names.join(", "))
     };
-    let hint = did_you_mean(plain, names.iter().map(String::as_str));
+    let hint = did_you_mean(&plain, names.iter().map(String::as_str));
     diagnostics.push(Diagnostic::error(format!("Unknown source {plain}"), detail).at(span).hint_maybe(hint));
     None
 }
@@ -350,13 +362,17 @@ fn check_duplicates(root: &Body, nested: &Body, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Makes the component of a block; the third argument names the arguments that are not its own.
+type MakeComponent<'a> =
+    &'a dyn Fn(ComponentType, &Expanded, &'static [&'static str], &mut Diagnostics) -> Option<Component>;
+
 /// Makes one post-processor sequence; nothing when none of it is left.
 fn sequence(
     chain: &[Expanded],
     short: &str,
     plan_values: &BTreeMap<Arc<str>, Value>,
     context: &Context<'_>,
-    component: &dyn Fn(ComponentType, &Expanded, &'static [&'static str], &mut Diagnostics) -> Option<Component>,
+    component: MakeComponent<'_>,
     selection: &mut Selection,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<PostProcessor>> {

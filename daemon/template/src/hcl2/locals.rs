@@ -1,6 +1,7 @@
 //! Owns local values and data sources: each is evaluated after everything it refers to.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::blocks::{Root, expect_only, unsupported_block};
@@ -82,11 +83,10 @@ fn collect<'a>(
 ) -> BTreeMap<Key, Item<'a>> {
     let mut items = BTreeMap::new();
     let mut add = |key: Key, span, definition, diagnostics: &mut Diagnostics| {
-        if items.contains_key(&key) {
-            let kind = if matches!(key, Key::Local(_)) { "local" } else { "data" };
-            diagnostics.push(declared_twice(kind, &key.to_string(), span));
-        } else {
-            items.insert(key, Item { span, definition, state: State::Waiting });
+        let kind = if matches!(key, Key::Local(_)) { "local" } else { "data" };
+        match items.entry(key) {
+            Entry::Occupied(known) => diagnostics.push(declared_twice(kind, &known.key().to_string(), span)),
+            Entry::Vacant(place) => _ = place.insert(Item { span, definition, state: State::Waiting }),
         }
     };
     for block in &root.locals {
@@ -177,7 +177,7 @@ impl Resolver<'_> {
                 }
             }
             ExprKind::Variable(name) if matches!(&**name, "local" | "data") => {
-                whole.push((&**name == "local", inner.span))
+                whole.push((&**name == "local", inner.span));
             }
             _ => {}
         });
@@ -263,9 +263,12 @@ fn evaluate_data(block: &Block, scope: &Scope<'_>, diagnostics: &mut Diagnostics
             Value::unknown()
         }
         other => {
-            let detail = format!("The data source {other:?} is not known; Kiln has null and http.");
-            diagnostics.push(Diagnostic::error("Unknown data source", detail).at(block.header));
-            Value::unknown()
+            // Many templates ask such a source only inside try(), so it is an empty object, not an error.
+            let detail = format!(
+                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has null."
+            );
+            diagnostics.push(Diagnostic::warning("Unknown data source", detail).at(block.header));
+            Value::object(Entries::new())
         }
     }
 }

@@ -244,7 +244,16 @@ fn only_and_except_select() {
     assert_eq!((builds.len(), builds[0].post_processors[0].len()), (1, 1));
     inputs.only = vec!["qmu.a".into()];
     let loaded = load_with(text, &inputs);
-    assert_snapshot!(loaded.diagnostics.render(&loaded.sources, &Style::default()), @"");
+    assert_snapshot!(loaded.diagnostics.render(&loaded.sources, &Style::default()), @r#"
+Warning: An option -only matched nothing
+
+-only=qmu.a matched nothing; the builds are qemu.a, amazon-ebs.b.
+hint: did you mean "qemu.a"?
+
+Warning: An option -except matched nothing
+
+-except=late matched nothing; the builds are qemu.a, amazon-ebs.b.
+"#);
 }
 
 #[test]
@@ -304,12 +313,160 @@ build {
   post-processor "manifest" { only = "x" }
 }
 "#
-    ), @"");
+    ), @r#"
+Error: Invalid type specification
+
+  on t.pkr.hcl line 4, column 13, in variable "typed":
+    4:   type    = nubmer
+                   ^^^^^^
+
+The keyword "nubmer" is not a valid type specification.
+hint: did you mean "number"?
+
+Error: Unset variable "unset"
+
+  on t.pkr.hcl line 2, column 10, in variable "unset":
+    2: variable "unset" {}
+                ^^^^^^^
+
+A variable must be set or have a default value, even if nothing uses it.
+hint: pass -var 'unset=…', set PKR_VAR_unset in the environment, or put it into
+a variable file
+
+Error: Cycle in local values
+
+  on t.pkr.hcl line 8, column 3, in locals:
+    8:   x = local.y
+         ^
+
+These values refer to each other in a circle: local.x → local.y → local.x.
+
+Error: Unknown source qemu.wbe
+
+  on t.pkr.hcl line 20, column 14, in build:
+   20:   sources = ["source.qemu.wbe", "qemu.web"]
+                    ^^^^^^^^^^^^^^^^^
+
+There is no source "qemu.wbe". Known: qemu.web.
+hint: did you mean "qemu.web"?
+
+Error: Unknown provisioner "shel"
+
+  on t.pkr.hcl line 21, column 15, in build, provisioner "shel":
+   21:   provisioner "shel" {}
+                     ^^^^^^
+
+There is no provisioner of this kind. Available: shell.
+hint: did you mean "shell"?
+
+Error: Unknown provisioner "ansible"
+
+  on t.pkr.hcl line 22, column 15, in build, provisioner "ansible":
+   22:   provisioner "ansible" {}
+                     ^^^^^^^^^
+
+Kiln has no provisioner of this kind and runs no plugins. Available: shell.
+
+Error: Incorrect attribute value type
+
+  on t.pkr.hcl line 23, column 38, in build, post-processor "manifest":
+   23:   post-processor "manifest" { only = "x" }
+                                            ^^^
+
+Inappropriate value for attribute "only": list of string required.
+
+Error: Unsupported argument
+
+  on t.pkr.hcl line 12, column 3, in source "qemu" "web":
+   12:   iso_ulr      = "x"
+         ^^^^^^^
+
+An argument named "iso_ulr" is not expected here.
+hint: did you mean "iso_url"?
+
+Error: Incorrect attribute value type
+
+  on t.pkr.hcl line 13, column 18, in source "qemu" "web":
+   13:   memory       = "lots"
+                        ^^^^^^
+
+Inappropriate value for attribute "memory": a number is required.
+
+Error: Invalid duration
+
+  on t.pkr.hcl line 14, column 18, in source "qemu" "web":
+   14:   boot_wait    = "10"
+                        ^^^^
+
+Error decoding "boot_wait": time: missing unit in duration "10".
+hint: durations need a unit: "90s", "5m", "1h30m"
+
+Error: Unsupported attribute
+
+  on t.pkr.hcl line 15, column 22, in source "qemu" "web":
+   15:   headless     = var.hedless
+                            ^^^^^^^
+
+There is no input variable named "hedless".
+hint: declare it with: variable "hedless" {}
+
+Error: Error interpolating an option
+
+  on t.pkr.hcl line 16, column 22, in source "qemu" "web":
+   16:   ssh_password = "{{ usr `x` }}"
+                            ^^^
+
+The Go template "{{ usr `x` }}" in "ssh_password" cannot be rendered: function
+"usr" not defined; did you mean "user"?.
+
+Error: Unsupported block type
+
+  on t.pkr.hcl line 17, column 3, in source "qemu" "web", http_content:
+   17:   http_content { a = "b" }
+         ^^^^^^^^^^^^
+
+Blocks of type "http_content" are not expected here.
+hint: http_content is an argument: write http_content = … with an equals sign
+
+Error: Missing required argument
+
+  on t.pkr.hcl line 11, column 1, in source "qemu" "web":
+   11: source "qemu" "web" {
+       ^^^^^^^^^^^^^^^^^^^
+
+The argument "iso_url" is required, but no definition was found.
+"#);
 }
 
 #[test]
 fn syntax_errors_are_shown_with_carets() {
-    assert_snapshot!(problems("source \"qemu\" \"web\" {\n  iso_url = \"a\n  memory  = [1, 2\n}\nbuild {\n  sources = ['x']\n}\n"), @"");
+    assert_snapshot!(problems("source \"qemu\" \"web\" {\n  iso_url = \"a\n  memory  = [1, 2\n}\nbuild {\n  sources = ['x']\n}\n"), @r#"
+Error: Invalid multi-line string
+
+  on t.pkr.hcl line 2, column 15, in source "qemu" "web":
+    2:   iso_url = "a
+                     ^
+
+A quoted string cannot go on over the end of the line. Write \n for a line end
+in it, or use a heredoc.
+
+Error: Missing item separator
+
+  on t.pkr.hcl line 4, column 1, in source "qemu" "web":
+    3:   memory  = [1, 2
+    4: }
+       ^
+
+Expected a comma before the next item, but found a closing brace.
+
+Error: Invalid character
+
+  on t.pkr.hcl line 6, column 14, in build:
+    6:   sources = ['x']
+                    ^
+
+Single quotes have no meaning here; strings stand in double quotes (").
+"#);
 }
 
 #[test]
@@ -327,7 +484,26 @@ variable "size" {
   }
 }
 "#;
-    assert_snapshot!(problems(text), @"");
+    assert_snapshot!(problems(text), @r#"
+Error: Invalid value for variable
+
+  on t.pkr.hcl line 2, column 10, in variable "size":
+    2: variable "size" {
+                ^^^^^^
+
+The size must be above 10.
+
+This was checked by the validation rule at t.pkr.hcl:5.
+
+Error: Invalid reference in variable validation
+
+  on t.pkr.hcl line 9, column 21, in variable "size", validation:
+    9:     condition     = var.other > 10
+                           ^^^^^^^^^
+
+The condition for variable "size" can refer only to the variable itself, using
+var.size.
+"#);
 }
 
 #[test]
@@ -335,12 +511,58 @@ fn command_line_values_are_checked() {
     let mut inputs = inputs("t.pkr.hcl");
     inputs.vars = vec!["nope=1".into(), "n=abc".into(), "l=[1".into(), "l=foo".into(), "bad".into()];
     let loaded = load_with("variable \"n\" { type = number }\nvariable \"l\" { type = list(string) }\n", &inputs);
-    assert_snapshot!(loaded.diagnostics.render(&loaded.sources, &Style::default()), @"");
+    assert_snapshot!(loaded.diagnostics.render(&loaded.sources, &Style::default()), @r#"
+Error: Undefined -var variable
+
+A "nope" variable was passed in the command line but was not found in known
+variables.
+hint: declare it with: variable "nope" {}
+
+Error: Invalid value for variable
+
+  on <value for var.n from arguments> line 1, column 1:
+    1: abc
+       ^^^
+
+The value for "n" from the arguments is not compatible with the variable's type
+constraint: a number is required.
+
+Error: Unterminated tuple constructor expression
+
+  on <value for var.l from arguments> line 1, column 1:
+    1: [1
+       ^
+
+The file ends before the closing bracket ("]") of this list.
+
+Error: Variables not allowed
+
+  on <value for var.l from arguments> line 1, column 1:
+    1: foo
+       ^^^
+
+References cannot be used here; only literal values can.
+
+Error: Invalid -var option
+
+No '=' value in arg: bad.
+hint: write -var NAME=VALUE
+"#);
 }
 
 #[test]
 fn old_versions_are_refused() {
-    assert_snapshot!(problems("packer {\n  required_version = \"= 1.6.6\"\n}\nnonsense {}\n"), @"");
+    assert_snapshot!(problems("packer {\n  required_version = \"= 1.6.6\"\n}\nnonsense {}\n"), @r#"
+Error: Unsupported Packer Core version
+
+  on t.pkr.hcl line 2, column 22, in packer:
+    2:   required_version = "= 1.6.6"
+                            ^^^^^^^^^
+
+This template asks for Packer = 1.6.6. Kiln understands the language of Packer
+1.16.0, which does not satisfy that.
+hint: relax required_version if the template does not depend on that version
+"#);
 }
 
 #[test]

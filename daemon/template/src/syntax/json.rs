@@ -152,11 +152,9 @@ impl<'a> Reader<'a> {
         let length = rest.find(|c: char| !matches!(c, '-' | '+' | '.' | 'e' | 'E' | '0'..='9')).unwrap_or(rest.len());
         let text = &rest[..length];
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let well_formed = digits.starts_with(|c: char| c.is_ascii_digit())
-            && !(digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit())
-            && !digits.ends_with('.')
-            && !digits.contains(".e")
-            && !digits.contains(".E");
+        let leading_zero = digits.starts_with('0') && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
+        let bare_dot = digits.ends_with('.') || digits.contains(".e") || digits.contains(".E");
+        let well_formed = digits.starts_with(|c: char| c.is_ascii_digit()) && !leading_zero && !bare_dot;
         match Number::parse(text).filter(|_| well_formed) {
             Some(number) => {
                 self.at += length;

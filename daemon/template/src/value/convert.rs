@@ -24,11 +24,6 @@ impl ConvertError {
         self.path = if rest.is_empty() { format!("{}: ", step.into()) } else { format!("{}, {rest}", step.into()) };
         self
     }
-
-    /// Returns the reason without the place in the value.
-    pub(crate) fn reason(&self) -> &str {
-        &self.reason
-    }
 }
 
 /// Converts a value, also where that may fail (`"5"` to a number).
@@ -233,7 +228,7 @@ fn common_type<'a>(mut values: impl Iterator<Item = &'a Value>, want: &Type) -> 
 
 /// Finds the type that all of these convert to; nothing when there is none.
 pub(crate) fn unify(types: &[Type], lossy: bool) -> Option<Type> {
-    let dynamic = types.iter().any(|ty| *ty == Type::Dynamic);
+    let dynamic = types.contains(&Type::Dynamic);
     let all = |test: fn(&Type) -> bool| types.iter().all(|ty| *ty == Type::Dynamic || test(ty));
     let any = |test: fn(&Type) -> bool| types.iter().any(test);
     let is_map = |ty: &Type| matches!(ty, Type::Map(_));

@@ -374,15 +374,6 @@ impl Value {
             }
         }
     }
-
-    /// Collects every text that this value spells, for the list of secrets.
-    pub(crate) fn collect_texts(&self, into: &mut Vec<String>) {
-        match &self.data {
-            Data::String(text) => into.push(text.to_string()),
-            Data::Number(number) => into.push(number.to_string()),
-            _ => self.children().for_each(|child| child.collect_texts(into)),
-        }
-    }
 }
 
 /// Orders the elements of a set; nulls and unknowns come last.

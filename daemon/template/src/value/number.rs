@@ -473,9 +473,9 @@ impl Decimal {
                     let tie = next == b'5' && index + 2 >= self.digits.len();
                     let rounds_up = if tie { middle % 2 == 1 } else { next >= b'5' };
                     if rounds_up {
-                        self.round_up(index + 1)
+                        self.round_up(index + 1);
                     } else {
-                        self.round_down(index + 1)
+                        self.round_down(index + 1);
                     }
                     return;
                 }

@@ -32,10 +32,6 @@ impl Type {
         Self::Map(Arc::new(element))
     }
 
-    pub(crate) fn is_primitive(&self) -> bool {
-        matches!(self, Self::String | Self::Number | Self::Bool)
-    }
-
     /// Returns the element type of a list, set or map.
     pub(crate) fn element(&self) -> Option<&Self> {
         match self {

@@ -496,7 +496,7 @@ impl<'a> Parser<'a> {
     fn recover(&mut self, start: usize) {
         let column = self.column(start);
         let error_at = self.at;
-        let mut open = 0usize;
+        let mut open: Vec<TokenKind> = Vec::new();
         let mut index = start;
         while let Some(&token) = self.tokens.get(index) {
             let line_end = match token.kind {
@@ -512,23 +512,28 @@ impl<'a> Parser<'a> {
                 | TokenKind::OpenQuote
                 | TokenKind::OpenHeredoc
                 | TokenKind::TemplateInterpolation
-                | TokenKind::TemplateControl => open += 1,
-                TokenKind::CloseBrace if open == 0 && index >= error_at => break,
+                | TokenKind::TemplateControl => open.push(token.kind),
+                // A brace that nothing inside the item opened ends the body, whatever else was left open.
                 TokenKind::CloseBrace
-                | TokenKind::CloseBracket
+                    if !open.contains(&TokenKind::OpenBrace) && index + 1 >= error_at && index > start =>
+                {
+                    break;
+                }
+                TokenKind::CloseBrace => while open.pop().is_some_and(|kind| kind != TokenKind::OpenBrace) {},
+                TokenKind::CloseBracket
                 | TokenKind::CloseParen
                 | TokenKind::CloseQuote
                 | TokenKind::CloseHeredoc
-                | TokenKind::TemplateEnd => open = open.saturating_sub(1),
-                TokenKind::QuotedNewline => open = open.saturating_sub(1),
+                | TokenKind::TemplateEnd
+                | TokenKind::QuotedNewline => _ = open.pop(),
                 _ => {}
             }
             index += 1;
-            if line_end && index >= error_at && (open == 0 || self.looks_like_item(index, column)) {
+            if line_end && index >= error_at && (open.is_empty() || self.looks_like_item(index, column)) {
                 break;
             }
         }
-        self.at = index.max(error_at.min(self.tokens.len().saturating_sub(1)));
+        self.at = index.min(self.tokens.len().saturating_sub(1));
     }
 
     fn looks_like_item(&self, index: usize, column: usize) -> bool {

@@ -1,0 +1,222 @@
+//! Real templates and recorded results of Packer, from the folder that `KILN_CORPUS` names (else `../shared/corpus`
+//! beside the repository).
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_template::{
+    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Style, go_template, load,
+};
+use serde_json::Value as Json;
+
+/// Returns the corpus, or says that it is absent.
+fn corpus() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let path = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from);
+    if path.join("index.json").is_file() {
+        return Some(path);
+    }
+    assert!(std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "needs the corpus in {}", path.display());
+    eprintln!("ignored: needs the corpus in {}", path.display());
+    None
+}
+
+fn json(path: &Path) -> Json {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn inputs(path: PathBuf, cwd: PathBuf) -> Inputs {
+    Inputs {
+        path,
+        cwd,
+        vars: Vec::new(),
+        var_files: Vec::new(),
+        env: [("HOME".to_owned(), "/root".to_owned())].into(),
+        only: Vec::new(),
+        except: Vec::new(),
+        now: "2020-01-02T03:04:05Z".parse().unwrap(),
+        warn_on_undeclared_var: false,
+    }
+}
+
+/// Examples whose recorded output is of Packer 1.6.6 and which a current Packer answers differently, or which give
+/// another answer each time.
+const OTHER_ANSWERS: &[&str] = &[
+    // Random or dependent on the time and place of the recording.
+    "bcrypt(\"hello world\")",
+    "timestamp()",
+    "uuidv4()",
+    "abspath(path.root)",
+    // The recording was made by passing the line through a shell, which ate the quotes.
+    "formatdate(\"H 'o''clock'\", \"2018-01-02T23:12:01-08:00\")",
+    // The YAML reader takes unknown tags for none.
+    "yamldecode(\"{a: !not-supported foo}\")",
+];
+
+#[test]
+fn documented_examples() {
+    let Some(corpus) = corpus() else { return };
+    let console = Console::empty(&inputs(".".into(), "/tmp".into()), Arc::new(MemoryFiles::new()));
+    let suite = json(&corpus.join("suites/hcl_doc_examples.json"));
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for case in suite["cases"].as_array().unwrap() {
+        let expression = case["expr"].as_str().unwrap();
+        let kind = case["packer166"].as_str().unwrap();
+        if !matches!(kind, "agree" | "differ" | "agree-error") || OTHER_ANSWERS.contains(&expression) {
+            continue;
+        }
+        checked += 1;
+        let answer = console.evaluate(expression);
+        let expected = case["packer166_out"].as_str().unwrap();
+        match answer.text {
+            None if kind == "agree-error" => {}
+            Some(text) if kind != "agree-error" && text.trim_end() == expected => {}
+            other => wrong.push(format!(
+                "{expression}\n  expected {expected:?}\n  got {other:?} {}",
+                answer.diagnostics.render(&answer.sources, &Style::default())
+            )),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(checked > 150, "only {checked} examples were checked");
+}
+
+#[test]
+fn template_engine() {
+    let Some(corpus) = corpus() else { return };
+    let suite = json(&corpus.join("suites/template_engine.json"));
+    let cases = suite["cases"].as_array().unwrap();
+    let mut wrong = Vec::new();
+    for case in cases {
+        let mut context = go_template::Context {
+            now: "2020-01-02T03:04:05Z".parse().unwrap(),
+            build_name: Some("qemu-build-1".into()),
+            build_type: Some("qemu".into()),
+            template_dir: Some("/tpl/dir".into()),
+            cwd: "/tmp/corpus".into(),
+            ..go_template::Context::default()
+        };
+        if let Some(user) = case["user"].as_object() {
+            context.variables =
+                user.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
+        }
+        if let Some(data) = case["data"].as_object() {
+            for (key, value) in data {
+                context = match value.as_i64() {
+                    Some(number) => context.field(key, number),
+                    None => context.field(key, value.as_str().unwrap()),
+                };
+            }
+        }
+        context.environment = (case["env"] == true).then(BTreeMap::new);
+        let input = case["input"].as_str().unwrap();
+        let expected = case["want"].as_str().unwrap().replace("1.6.6", go_template::PACKER_VERSION);
+        match go_template::render(input, &context) {
+            Ok(text) if text == expected => {}
+            // Each call gives a new identifier.
+            Ok(_) if input.contains("uuid") => {}
+            other => wrong.push(format!("{input}\n  expected {expected:?}\n  got {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+/// The corpus holds symbolic links as files with the link's target; this reads through them. Of a folder only the files
+/// that belong to the template are listed.
+struct CorpusFiles {
+    files: Vec<String>,
+}
+
+impl Files for CorpusFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = OsFiles.read(path)?;
+        let target = std::str::from_utf8(&bytes).ok().filter(|text| text.len() < 200 && !text.contains('\n'));
+        let target = target.and_then(|target| Some(path.parent()?.join(target))).filter(|target| target.is_file());
+        match target {
+            Some(target) => OsFiles.read(&target),
+            None => Ok(bytes),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = OsFiles.list(path)?;
+        let belongs = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            self.files.is_empty() || !name.contains(".pkr.") || self.files.contains(&name)
+        };
+        paths.retain(belongs);
+        Ok(paths)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        OsFiles.is_dir(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        OsFiles.is_file(path)
+    }
+}
+
+/// Knows every component and, for each, no options.
+struct Everything;
+
+static ANY: Schema = Schema { kind: "any", options: NO_OPTIONS, groups: &[] };
+const NO_OPTIONS: &[OptionSpec] = &[];
+
+impl Catalog for Everything {
+    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
+        Some(&ANY)
+    }
+
+    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// Summaries that say nothing against the template itself: values that the user has to give, files that the corpus
+/// leaves empty or out, and options, which this test knows none of.
+const NOT_THE_TEMPLATE: &[&str] = &["Unset variable", "Unsupported argument", "Unsupported block type"];
+
+#[test]
+fn every_hcl_template_loads() {
+    let Some(corpus) = corpus() else { return };
+    let index = json(&corpus.join("index.json"));
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for entry in index.as_array().unwrap().iter().filter(|entry| entry["kind"] == "hcl2") {
+        let dir = corpus.join("templates").join(entry["dir"].as_str().unwrap());
+        let path = entry["path"].as_str().unwrap();
+        let expect = entry["expect"].as_str().unwrap_or("unknown");
+        if !expect.starts_with("valid") {
+            continue;
+        }
+        checked += 1;
+        let files = entry["files"].as_array().into_iter().flatten().map(|file| file.as_str().unwrap().to_owned());
+        let files = CorpusFiles { files: files.collect() };
+        let mut inputs = inputs(path.into(), dir);
+        inputs.env.insert("USER".into(), "user".into());
+        let loaded = load(&inputs, Arc::new(files), &Everything);
+        let found: Vec<String> = loaded
+            .diagnostics
+            .reports(&loaded.sources)
+            .into_iter()
+            .filter(|report| report.severity == kiln_template::Severity::Error)
+            .filter(|report| !NOT_THE_TEMPLATE.iter().any(|start| report.summary.starts_with(start)))
+            .map(|report| {
+                let place =
+                    report.range.map_or_else(String::new, |range| format!("{}:{}", range.file, range.start.line));
+                format!("    {place} {}: {}", report.summary, report.detail)
+            })
+            .collect();
+        if !found.is_empty() {
+            wrong.push(format!("{} {path} ({expect})\n{}", entry["dir"].as_str().unwrap(), found.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(checked > 100, "only {checked} templates were checked");
+}
