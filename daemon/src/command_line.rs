@@ -23,7 +23,7 @@ use crate::instance::{Instance, InstanceError};
 use crate::job_dir::JobDir;
 use crate::runner::JobRunner;
 use crate::worker::{self, WorkerError};
-use crate::{explain, logging, server};
+use crate::{descriptor, explain, logging, server};
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
@@ -157,6 +157,11 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
     // What the daemon writes is for its owner alone; workers set the mask of their client.
     rustix::process::umask(FileMode::from_raw_mode(0o077));
     if detached {
+        #[expect(unsafe_code, reason = "only at this point is it known that a daemon is meant")]
+        // SAFETY: the process has just begun, in one thread; arguments own no descriptor, and neither does a runner before its first job.
+        unsafe {
+            descriptor::close_inherited();
+        }
         // Fails for the leader of a process group, and then it has no terminal to lose.
         let _ = rustix::process::setsid();
         std::env::set_current_dir("/").map_err(|error| plain(&error))?;

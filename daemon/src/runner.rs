@@ -89,7 +89,7 @@ pub struct SweepReport {
     pub failed: Vec<String>,
 }
 
-/// Runs jobs.
+/// Runs jobs. Holds no descriptor before its first call.
 pub trait JobRunner: Send + Sync {
     /// Begins a job. Called once in a worker, inside a tokio runtime with several threads.
     fn start(&self, request: JobRequest, sink: EventSink) -> StartedJob;

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::control;
 use crate::event_log::{EventWriter, WriteError};
 use crate::explain;
-use crate::job_dir::{JobDir, JobDirError};
+use crate::job_dir::{JobDir, JobDirError, WorkerLock};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::{EventSink, JobEvent, JobOutcome, JobRequest, JobRunner};
 
@@ -28,6 +28,9 @@ pub const EXIT_LOCKED: u8 = 75;
 
 /// Mask when the client did not say: the usual one.
 const DEFAULT_UMASK: u32 = 0o022;
+
+/// Time for another sweeper to finish.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time between two progress events about the same thing.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -100,7 +103,7 @@ pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, Worker
 ///
 /// Another process works on this job, or events cannot be written.
 pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause: &str) -> Result<(), WorkerError> {
-    let _lock = directory.lock()?.ok_or(WorkerError::Locked)?;
+    let _lock = wait_for_lock(directory)?;
     let started = Instant::now();
     let mut writer = EventWriter::open(&directory.events())?;
     if writer.is_finished() {
@@ -115,6 +118,21 @@ pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause:
     writer.append(None, EventBody::JobFinished { state, exit_code: 1, elapsed_us, error: Some(cause.to_owned()) })?;
     writer.sync()?;
     Ok(())
+}
+
+/// Takes the job's lock, after a sweeper that an earlier daemon started perhaps.
+fn wait_for_lock(directory: &JobDir) -> Result<WorkerLock, WorkerError> {
+    let start = Instant::now();
+    loop {
+        if let Some(lock) = directory.lock()? {
+            return Ok(lock);
+        }
+        if start.elapsed() > LOCK_TIMEOUT {
+            return Err(WorkerError::Locked);
+        }
+        // flock(2) waits without a time limit or not at all.
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Sweeps and returns a line for each thing found; true marks what went wrong.

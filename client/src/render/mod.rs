@@ -112,7 +112,7 @@ impl Renderer {
     }
 
     fn said(
-        &mut self,
+        &self,
         time: Timestamp,
         build: Option<&str>,
         target: Option<&str>,
@@ -122,7 +122,7 @@ impl Renderer {
     ) -> io::Result<()> {
         match build {
             Some(build) => {
-                let voice = Voice::Build(self.index(build));
+                let voice = self.voice(build);
                 let text = prefix_lines(target.unwrap_or(build), text);
                 self.look.message(output, time, voice, tone, &text)
             }
@@ -232,6 +232,13 @@ impl Renderer {
             }
         }
         Ok(())
+    }
+
+    /// Returns the voice of a build, also when it speaks as `name (post-processor)`.
+    fn voice(&self, name: &str) -> Voice {
+        let base = name.split_once(" (").map_or(name, |(base, _)| base);
+        let position = self.builds.iter().position(|build| build.name == name || build.name == base);
+        Voice::Build(position.unwrap_or(0))
     }
 
     /// Returns the position of a build; one that was never announced comes last.

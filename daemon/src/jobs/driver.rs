@@ -7,11 +7,10 @@ use std::sync::Arc;
 use kiln_protocol::{CancelMode, EventBody, JobId, JobKind, JobState, JobSubmission};
 use tokio::sync::mpsc;
 
-use super::supervisor::{Begin, Supervisor, blocking};
+use super::supervisor::{Begin, Supervisor, blocking, write_last_event};
 use super::{JobCounts, JobsError, Message, Reply, Shared, StartError};
-use crate::event_log::EventWriter;
 use crate::explain;
-use crate::journal::{Ending, NewJob, Unfinished};
+use crate::journal::{Ending, JournalError, NewJob, Unfinished};
 use crate::queue::Queue;
 
 /// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
@@ -63,15 +62,22 @@ impl Driver {
         self.supervise(job.id, begin, cancelling, job.last_event);
     }
 
-    /// Removes job directories without a journal entry (from a crash between the two) and forgets old jobs.
-    async fn remove_orphans(&self) -> Result<(), StartError> {
+    /// Forgets finished jobs, when there are many.
+    async fn forget_old(&self) -> Result<(), JournalError> {
         let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs).await?;
+        if !forgotten.is_empty() {
+            let shared = Arc::clone(&self.shared);
+            blocking(move || forgotten.iter().for_each(|id| shared.directory(id).remove())).await;
+        }
+        Ok(())
+    }
+
+    /// Removes job directories without a journal entry, from a crash between the two.
+    async fn remove_orphans(&self) -> Result<(), StartError> {
+        self.forget_old().await?;
         let known: HashSet<JobId> = self.shared.journal.jobs(u32::MAX).await?.into_iter().map(|job| job.id).collect();
         let shared = Arc::clone(&self.shared);
         blocking(move || {
-            for id in forgotten {
-                shared.directory(&id).remove();
-            }
             let Ok(entries) = std::fs::read_dir(shared.config.state_directory.join("jobs")) else { return };
             for entry in entries.flatten() {
                 let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
@@ -106,6 +112,9 @@ impl Driver {
                     self.running.remove(&id);
                     self.queue.finish(&id);
                     self.start_waiting().await;
+                    if let Err(error) = self.forget_old().await {
+                        tracing::warn!(error = explain(&error), "old jobs are not forgotten");
+                    }
                 }
             }
         }
@@ -210,13 +219,13 @@ impl Driver {
         let directory = self.shared.directory(id);
         let written = blocking(move || {
             let body = EventBody::JobFinished { state: JobState::Cancelled, exit_code: 1, elapsed_us: 0, error: None };
-            let written = EventWriter::open(&directory.events()).and_then(|mut writer| writer.append(None, body));
+            let written = write_last_event(&directory, body);
             directory.remove_runtime();
             (written, directory.scrub_request())
         })
         .await;
         if let (Err(error), _) = &written {
-            tracing::error!(job = %id, error = explain(error), "the last event cannot be written");
+            tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
         }
         self.shared
             .journal

@@ -1,5 +1,6 @@
 //! Watches one job's worker: carries its events into the journal, passes on cancellations, and cleans up after its death.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
@@ -245,12 +246,11 @@ impl Supervisor {
         }
         self.read_events(watched).await;
         if watched.ending.is_none() {
-            let (path, error) = (directory.events(), Some(cause.to_owned()));
+            let (directory, error) = (directory.clone(), Some(cause.to_owned()));
             let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error };
-            let written =
-                blocking(move || EventWriter::open(&path).and_then(|mut writer| writer.append(None, body))).await;
+            let written = blocking(move || write_last_event(&directory, body)).await;
             if let Err(error) = written {
-                tracing::error!(job = %self.id, error = explain(&error), "the last event cannot be written");
+                tracing::error!(job = %self.id, error = explain(error.as_ref()), "the last event cannot be written");
             }
             self.read_events(watched).await;
         }
@@ -359,6 +359,12 @@ impl Exit {
             }
         }
     }
+}
+
+/// Writes the last event in the place of a worker, unless one is there after all.
+pub(super) fn write_last_event(directory: &JobDir, body: EventBody) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let _lock = directory.lock()?.ok_or("another process works on the job")?;
+    Ok(EventWriter::open(&directory.events())?.append(None, body)?)
 }
 
 /// Runs file work off the runtime's thread.

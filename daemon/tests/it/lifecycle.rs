@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kiln_protocol::{Event, EventBody, JobState};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,16 @@ fn left_pid(event: &Event) -> Option<i32> {
         EventBody::Say { text, .. } => text.strip_prefix("left ")?.split(' ').next()?.parse().ok(),
         _ => None,
     }
+}
+
+/// Waits for a process to end that was killed; the kernel takes its time.
+async fn wait_until_gone(pid: i32) {
+    let gone = async {
+        while is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("gone in time");
 }
 
 fn kill(pid: i32) {
@@ -72,7 +82,7 @@ async fn a_worker_killed_on_request_is_swept_and_the_job_is_cancelled() {
     daemon.post(&format!("/v1/jobs/{id}/cancel"), &json!({"mode": "now"})).await;
     let events = daemon.events(&id).await;
     assert_eq!(ending(&events), (JobState::Cancelled, 1, Some("the worker was killed on request")));
-    assert!(!is_alive(left), "swept");
+    wait_until_gone(left).await;
 }
 
 #[tokio::test]
@@ -93,7 +103,7 @@ async fn a_killed_worker_is_noticed_and_what_it_left_is_removed() {
     assert_eq!((state, code), (JobState::Failed, 1));
     assert!(error.unwrap().contains("SIGKILL"), "{error:?}");
     assert!(texts(&events).contains(&format!("after the worker's end: killed process {left}").as_str()));
-    assert!(!is_alive(left));
+    wait_until_gone(left).await;
     let job = daemon.job(&id).await;
     assert_eq!(job.builds[0].state, kiln_protocol::BuildState::Failed);
     assert!(job.error.unwrap().contains("SIGKILL"));
@@ -155,11 +165,8 @@ async fn what_happened_while_no_daemon_ran_is_found_out() {
     daemon.stop().await;
     kill(worker);
     std::fs::write(daemon.path("first"), "").unwrap();
-    let gone = Instant::now();
-    while is_alive(worker) || is_alive(finished) {
-        assert!(gone.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_until_gone(worker).await;
+    wait_until_gone(finished).await;
     // A crash between directory and journal leaves this.
     let orphan = daemon.path("state/jobs/aaaaaaaaaa");
     std::fs::create_dir(&orphan).unwrap();
@@ -167,7 +174,7 @@ async fn what_happened_while_no_daemon_ran_is_found_out() {
     assert_eq!(ending(&daemon.events(&done).await), (JobState::Succeeded, 0, None));
     let events = daemon.events(&killed).await;
     assert_eq!(ending(&events).0, JobState::Failed);
-    assert!(!is_alive(left));
+    wait_until_gone(left).await;
     assert_eq!(ending(&daemon.events(&queued).await).0, JobState::Succeeded, "queued jobs are queued again");
     assert!(!orphan.exists());
 }
@@ -249,4 +256,45 @@ async fn sigterm_stops_the_daemon_and_takes_its_socket_along() {
     kill_process(Pid::from_raw(process.child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert!(process.child.wait().unwrap().success());
     assert!(!daemon.config.socket.exists());
+}
+
+#[tokio::test]
+async fn old_jobs_are_forgotten_with_their_files() {
+    let daemon = Daemon::with(|config| config.limits.finished_jobs = 2).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let id = daemon.submit(&json!([])).await;
+        assert_eq!(ending(&daemon.events(&id).await).0, JobState::Succeeded);
+        ids.push(id);
+    }
+    let forgotten = async {
+        while daemon.get(&format!("/v1/jobs/{}", ids[1])).await.status == 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
+    daemon.get(&format!("/v1/jobs/{}/events", ids[0])).await.problem(404, "no-such-job");
+    assert!(!daemon.path("state/jobs").join(ids[0].as_str()).exists());
+    assert_eq!(daemon.job(&ids[3]).await.state, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_detached_daemon_keeps_nothing_open_that_it_inherited() {
+    let mut daemon = Daemon::start().await;
+    daemon.stop().await;
+    let _ = std::fs::remove_file(&daemon.config.socket);
+    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    // A pipe whose other end sees when the last holder is gone, as a shell's `$(...)` does.
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let process = Process::start(&daemon);
+    drop(writer);
+    // Other tests' children may have it for a moment, too.
+    let gone = async {
+        while rustix::io::read(&reader, &mut [0; 1]) != Ok(0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("end of file: the daemon does not have it open");
+    drop(process);
 }
