@@ -8,10 +8,12 @@ use crate::diagnostics::Diagnostics;
 use crate::evaluated::Generated;
 use crate::go_template;
 use crate::hcl2::Base;
+use crate::legacy;
 use crate::options::Options;
 use crate::schema::Schema;
 use crate::source_map::Span;
-use crate::syntax::ast::Block;
+use crate::syntax::ast::{Block, Name};
+use crate::syntax::json::Json;
 use crate::value::{Entries, Value};
 
 /// A component of a build. Cheap to clone; may be decoded again whenever more is known.
@@ -29,6 +31,16 @@ pub struct Component {
 #[derive(Debug, Clone)]
 enum Config {
     Hcl(Arc<HclConfig>),
+    Json(Arc<JsonConfig>),
+}
+
+/// Options of a legacy JSON template.
+#[derive(Debug, Clone)]
+pub(crate) struct JsonConfig {
+    pub(crate) base: Arc<legacy::Base>,
+    pub(crate) options: Vec<(Name, Json)>,
+    pub(crate) build_name: String,
+    pub(crate) build_type: String,
 }
 
 /// Options of an HCL2 template.
@@ -55,9 +67,14 @@ impl Component {
         Self { kind: schema.kind.to_owned(), span, schema, config: Config::Hcl(Arc::new(config)) }
     }
 
+    pub(crate) fn json(schema: &'static Schema, span: Span, config: JsonConfig) -> Self {
+        Self { kind: schema.kind.to_owned(), span, schema, config: Config::Json(Arc::new(config)) }
+    }
+
     pub(crate) fn set_overrides(&mut self, overrides: Option<Value>) {
-        let Config::Hcl(config) = &mut self.config;
-        Arc::make_mut(config).overrides = overrides;
+        if let Config::Hcl(config) = &mut self.config {
+            Arc::make_mut(config).overrides = overrides;
+        }
     }
 
     /// Returns the table its options are checked against.
@@ -74,15 +91,30 @@ impl Component {
     pub fn decode(&self, generated: &Generated) -> (Option<Options>, Diagnostics) {
         let mut diagnostics = Diagnostics::new();
         let context = self.template_context(generated);
-        let Config::Hcl(config) = &self.config;
-        let options = decode::hcl::decode(config, self.schema, self.span, generated, &context, &mut diagnostics);
+        let options = match &self.config {
+            Config::Hcl(config) => {
+                decode::hcl::decode(config, self.schema, self.span, generated, &context, &mut diagnostics)
+            }
+            Config::Json(config) => decode::json::decode(config, self.schema, self.span, &context, &mut diagnostics),
+        };
         (Some(options).filter(|_| !diagnostics.has_errors()), diagnostics)
     }
 
     /// Returns what Go templates of this component can refer to, for rendering the options marked `late`.
     #[must_use]
     pub fn template_context(&self, generated: &Generated) -> go_template::Context {
-        let Config::Hcl(config) = &self.config;
+        let config = match &self.config {
+            Config::Hcl(config) => config,
+            Config::Json(config) => {
+                return go_template::Context {
+                    fields: generated.fields.clone(),
+                    build: generated.build.clone(),
+                    build_name: Some(config.build_name.clone()),
+                    build_type: Some(config.build_type.clone()),
+                    ..config.base.context()
+                };
+            }
+        };
         let environment = &config.base.environment;
         go_template::Context {
             fields: generated.fields.clone(),

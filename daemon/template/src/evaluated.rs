@@ -30,6 +30,17 @@ pub struct Evaluated {
     pub description: Option<String>,
 }
 
+impl Evaluated {
+    /// Returns every builder, provisioner and post-processor of all builds.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        self.builds.iter().flat_map(|build| {
+            let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
+            let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
+            [&build.source].into_iter().chain(provisioners).chain(post_processors)
+        })
+    }
+}
+
 /// One source of one `build` block.
 #[derive(Debug, Clone)]
 pub struct EvaluatedBuild {

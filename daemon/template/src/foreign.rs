@@ -80,7 +80,8 @@ pub(crate) fn unknown_component(component: ComponentType, kind: &str, known: &[&
             );
             let diagnostic = Diagnostic::error(summary, detail);
             if component == ComponentType::Builder {
-                diagnostic.hint("select the local builds of the template with -only, such as -only='qemu.*'")
+                diagnostic
+                    .hint("select the local builds of the template with -only, or leave this one out with -except")
             } else {
                 diagnostic
             }

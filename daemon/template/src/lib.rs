@@ -24,6 +24,7 @@ mod functions;
 pub mod go_template;
 mod go_text;
 mod hcl2;
+mod legacy;
 mod load;
 mod options;
 mod schema;
@@ -40,7 +41,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, St
 pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use go_template::PACKER_VERSION;
-pub use load::{Inputs, load};
+pub use load::{Inputs, is_hcl2, load};
 pub use options::{Options, SENSITIVE};
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};

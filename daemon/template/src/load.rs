@@ -38,5 +38,16 @@ pub struct Inputs {
 /// Never fails outright: whatever is wrong is in the diagnostics of the answer.
 #[must_use]
 pub fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
-    crate::hcl2::load(inputs, files, catalog)
+    if is_hcl2(inputs, &*files) {
+        crate::hcl2::load(inputs, files, catalog)
+    } else {
+        crate::legacy::load(inputs, &*files, catalog)
+    }
+}
+
+/// Reports whether a path names an HCL2 template: a folder, or a file with one of the two endings.
+#[must_use]
+pub fn is_hcl2(inputs: &Inputs, files: &dyn Files) -> bool {
+    let name = inputs.path.to_string_lossy();
+    name.ends_with(".pkr.hcl") || name.ends_with(".pkr.json") || files.is_dir(&inputs.cwd.join(&inputs.path))
 }

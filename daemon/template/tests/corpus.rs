@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Style, go_template, load,
+    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Severity, Style,
+    go_template, load,
 };
 use serde_json::Value as Json;
 
@@ -180,15 +181,15 @@ impl Catalog for Everything {
 
 /// Summaries that say nothing against the template itself: values that the user has to give, files that the corpus
 /// leaves empty or out, and options, which this test knows none of.
-const NOT_THE_TEMPLATE: &[&str] = &["Unset variable", "Unsupported argument", "Unsupported block type"];
+const NOT_THE_TEMPLATE: &[&str] =
+    &["Unset variable", "Unsupported argument", "Unsupported block type", "Unknown configuration key"];
 
-#[test]
-fn every_hcl_template_loads() {
-    let Some(corpus) = corpus() else { return };
+/// Loads every template of a kind that is expected to be valid, and returns what is said against them.
+fn problems_of_valid(corpus: &Path, kind: &str) -> (usize, Vec<String>) {
     let index = json(&corpus.join("index.json"));
     let mut wrong = Vec::new();
     let mut checked = 0;
-    for entry in index.as_array().unwrap().iter().filter(|entry| entry["kind"] == "hcl2") {
+    for entry in index.as_array().unwrap().iter().filter(|entry| entry["kind"] == kind) {
         let dir = corpus.join("templates").join(entry["dir"].as_str().unwrap());
         let path = entry["path"].as_str().unwrap();
         let expect = entry["expect"].as_str().unwrap_or("unknown");
@@ -205,7 +206,7 @@ fn every_hcl_template_loads() {
             .diagnostics
             .reports(&loaded.sources)
             .into_iter()
-            .filter(|report| report.severity == kiln_template::Severity::Error)
+            .filter(|report| report.severity == Severity::Error)
             .filter(|report| !NOT_THE_TEMPLATE.iter().any(|start| report.summary.starts_with(start)))
             .map(|report| {
                 let place =
@@ -217,6 +218,21 @@ fn every_hcl_template_loads() {
             wrong.push(format!("{} {path} ({expect})\n{}", entry["dir"].as_str().unwrap(), found.join("\n")));
         }
     }
+    (checked, wrong)
+}
+
+#[test]
+fn every_hcl_template_loads() {
+    let Some(corpus) = corpus() else { return };
+    let (checked, wrong) = problems_of_valid(&corpus, "hcl2");
+    assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(checked > 100, "only {checked} templates were checked");
+}
+
+#[test]
+fn every_json_template_loads() {
+    let Some(corpus) = corpus() else { return };
+    let (checked, wrong) = problems_of_valid(&corpus, "json");
     assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(checked > 100, "only {checked} templates were checked");
 }

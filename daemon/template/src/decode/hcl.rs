@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::mentions;
 use super::render::{Origin, render_text, render_value};
 use crate::component::{HclConfig, build_object};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -393,19 +394,4 @@ fn add_block(options: &mut Options, spec: &OptionSpec, nested: Options, span: Sp
     }
     let entry = OptionEntry { value: OptionValue::Block(nested), span, sensitive };
     options.entries.insert(spec.name.to_owned(), entry);
-}
-
-/// Reports whether a value holds any of the secrets.
-fn mentions(value: &OptionValue, secrets: &[String]) -> bool {
-    if secrets.is_empty() {
-        return false;
-    }
-    let has = |text: &String| secrets.iter().any(|secret| text.contains(secret.as_str()));
-    match value {
-        OptionValue::String(text) => has(text),
-        OptionValue::Strings(texts) => texts.iter().any(has),
-        OptionValue::StringLists(lists) => lists.iter().flatten().any(has),
-        OptionValue::Map(map) => map.iter().any(|(key, text)| has(key) || has(text)),
-        _ => false,
-    }
 }

@@ -125,6 +125,11 @@ impl Diagnostics {
         self.items.retain(|item| seen.insert((item.subject, item.summary.clone(), item.detail.clone())));
     }
 
+    /// Returns the problem found last.
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Diagnostic> {
+        self.items.last_mut()
+    }
+
     /// Reports whether any of the problems is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {

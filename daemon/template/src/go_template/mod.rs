@@ -166,6 +166,22 @@ pub fn fields(text: &str) -> Vec<String> {
     names
 }
 
+/// Returns the names of the variables that a template asks for with `user`.
+pub(crate) fn user_variables(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(nodes) = syntax::parse(text) {
+        visit_commands(&nodes, &mut |command| {
+            if let [syntax::Operand::Function(name, _), syntax::Operand::Literal(Value::String(variable)), ..] =
+                command.operands.as_slice()
+                && name == "user"
+            {
+                names.push(variable.clone());
+            }
+        });
+    }
+    names
+}
+
 /// Go looks functions up while it parses, so a wrong one is an error even where it would not be reached.
 fn check_functions(nodes: &[syntax::Node]) -> Result<(), RenderError> {
     let mut problem = None;
@@ -181,6 +197,11 @@ fn check_functions(nodes: &[syntax::Node]) -> Result<(), RenderError> {
 }
 
 fn visit(nodes: &[syntax::Node], each: &mut dyn FnMut(&syntax::Operand)) {
+    visit_commands(nodes, &mut |command| command.operands.iter().for_each(&mut *each));
+}
+
+/// Calls `each` with every command, also those in parentheses.
+fn visit_commands(nodes: &[syntax::Node], each: &mut dyn FnMut(&syntax::Command)) {
     use syntax::Node;
     for node in nodes {
         match node {
@@ -188,29 +209,31 @@ fn visit(nodes: &[syntax::Node], each: &mut dyn FnMut(&syntax::Operand)) {
             Node::Action(pipeline) => visit_pipeline(pipeline, each),
             Node::If { condition: value, yes, no } | Node::With { value, yes, no } => {
                 visit_pipeline(value, each);
-                visit(yes, each);
-                visit(no, each);
+                visit_commands(yes, each);
+                visit_commands(no, each);
             }
             Node::Range { value, body, empty } => {
                 visit_pipeline(value, each);
-                visit(body, each);
-                visit(empty, each);
+                visit_commands(body, each);
+                visit_commands(empty, each);
             }
             Node::Template { argument, .. } => {
                 if let Some(argument) = argument {
                     visit_pipeline(argument, each);
                 }
             }
-            Node::Define { body, .. } => visit(body, each),
+            Node::Define { body, .. } => visit_commands(body, each),
         }
     }
 }
 
-fn visit_pipeline(pipeline: &syntax::Pipeline, each: &mut dyn FnMut(&syntax::Operand)) {
-    for operand in pipeline.commands.iter().flat_map(|command| &command.operands) {
-        each(operand);
-        if let syntax::Operand::Group(inner, ..) = operand {
-            visit_pipeline(inner, each);
+fn visit_pipeline(pipeline: &syntax::Pipeline, each: &mut dyn FnMut(&syntax::Command)) {
+    for command in &pipeline.commands {
+        each(command);
+        for operand in &command.operands {
+            if let syntax::Operand::Group(inner, ..) = operand {
+                visit_pipeline(inner, each);
+            }
         }
     }
 }

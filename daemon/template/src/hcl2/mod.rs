@@ -15,7 +15,10 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use builds::schema_of;
 pub(crate) use dynamic::expand as expand_dynamic;
+pub(crate) use read::read_text;
+pub(crate) use requirements::Constraints;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,13 +127,8 @@ pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -
 }
 
 fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
-    let plan = Generated::plan();
-    for build in &evaluated.builds {
-        let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
-        let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
-        for component in [&build.source].into_iter().chain(provisioners).chain(post_processors) {
-            diagnostics.extend(component.decode(&plan).1);
-        }
+    for component in evaluated.components() {
+        diagnostics.extend(component.decode(&Generated::plan()).1);
     }
 }
 

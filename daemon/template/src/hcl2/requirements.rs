@@ -168,6 +168,11 @@ impl Constraints {
         Ok(Self(parts))
     }
 
+    /// Reports whether the version whose language this is satisfies all.
+    pub(crate) fn allow_current(&self) -> bool {
+        self.allow(&Version::current())
+    }
+
     fn allow(&self, version: &Version) -> bool {
         self.0.iter().all(|(operator, wanted)| {
             let order = version.order(wanted);

@@ -1,0 +1,196 @@
+//! Owns the builds of legacy templates: one for each builder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Base;
+use super::parse::{Builder, Options, Provisioner as Written, Template};
+use crate::component::{Component, JsonConfig};
+use crate::decode::json::weak_integer;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::duration::parse_go_duration;
+use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
+use crate::go_template;
+use crate::hcl2::schema_of;
+use crate::load::Inputs;
+use crate::schema::{Catalog, ComponentType};
+use crate::suggest::did_you_mean;
+use crate::syntax::json::JsonKind;
+
+/// Evaluates the builders that `-only` and `-except` select.
+pub(super) fn evaluate(
+    inputs: &Inputs,
+    template: &Template,
+    base: &Arc<Base>,
+    catalog: &dyn Catalog,
+    diagnostics: &mut Diagnostics,
+) -> Evaluated {
+    let mut evaluated = Evaluated::default();
+    let mut names: Vec<String> = Vec::new();
+    for builder in &template.builders {
+        let name = match go_template::render(&builder.name, &base.context()) {
+            Ok(name) => name,
+            Err(error) => {
+                let detail = format!("The builder's name {:?} cannot be rendered: {error}.", builder.name);
+                diagnostics.push(Diagnostic::error("Error interpolating a builder's name", detail).at(builder.span));
+                continue;
+            }
+        };
+        if names.contains(&name) {
+            let detail = format!("There are two builders with the name {name:?}.");
+            let diagnostic = Diagnostic::error("Duplicate builder", detail).at(builder.span);
+            diagnostics.push(diagnostic.hint("give one of them another \"name\""));
+            continue;
+        }
+        names.push(name.clone());
+        let listed = |list: &[String]| list.contains(&name);
+        if (!inputs.only.is_empty() && !listed(&inputs.only)) || listed(&inputs.except) {
+            continue;
+        }
+        if let Some(build) = one_build(inputs, template, builder, &name, base, catalog, diagnostics) {
+            evaluated.builds.push(build);
+        }
+    }
+    evaluated.builds.sort_by(|left, right| left.source_name.cmp(&right.source_name));
+    warn_unused(inputs, template, &names, diagnostics);
+    evaluated
+}
+
+fn warn_unused(inputs: &Inputs, template: &Template, names: &[String], diagnostics: &mut Diagnostics) {
+    let is_post_processor = |name: &String| template.post_processors.iter().flatten().any(|item| item.name == *name);
+    for (flag, patterns) in [("-only", &inputs.only), ("-except", &inputs.except)] {
+        for pattern in patterns.iter().filter(|pattern| !names.contains(pattern)) {
+            if flag == "-except" && is_post_processor(pattern) {
+                continue;
+            }
+            let detail = format!("{flag}={pattern} matched nothing; the builders are {}.", names.join(", "));
+            let hint = did_you_mean(pattern, names.iter().map(String::as_str));
+            let diagnostic = Diagnostic::warning(format!("An option {flag} matched nothing"), detail);
+            diagnostics.push(diagnostic.hint_maybe(hint));
+        }
+    }
+}
+
+fn one_build(
+    inputs: &Inputs,
+    template: &Template,
+    builder: &Builder,
+    name: &str,
+    base: &Arc<Base>,
+    catalog: &dyn Catalog,
+    diagnostics: &mut Diagnostics,
+) -> Option<EvaluatedBuild> {
+    let config = |options: Options| JsonConfig {
+        base: base.clone(),
+        options,
+        build_name: name.to_owned(),
+        build_type: builder.kind.clone(),
+    };
+    let provisioner = |written: &Written, diagnostics: &mut Diagnostics| {
+        if !written.selection.includes(&builder.name) {
+            return None;
+        }
+        let schema = schema_of(catalog, ComponentType::Provisioner, &written.kind, written.span, diagnostics)?;
+        let mut options = written.options.clone();
+        for (_, changes) in written.overrides.iter().filter(|(key, _)| *key.text == *builder.name) {
+            for (key, value) in changes {
+                options.retain(|(known, _)| known.text != key.text);
+                options.push((key.clone(), value.clone()));
+            }
+        }
+        let mut made = Provisioner {
+            component: Component::json(schema, written.span, config(options)),
+            name: None,
+            pause_before: Duration::ZERO,
+            timeout: None,
+            max_retries: 0,
+            continue_on_error: false,
+        };
+        wrapper(&mut made, written, base, diagnostics);
+        Some(made)
+    };
+    let provisioners = template.provisioners.iter().filter_map(|written| provisioner(written, diagnostics)).collect();
+    let cleanup_provisioner = template.cleanup.as_ref().and_then(|written| provisioner(written, diagnostics));
+    let mut post_processors = Vec::new();
+    for chain in &template.post_processors {
+        let mut made = Vec::new();
+        for written in chain {
+            if !written.selection.includes(&builder.name) {
+                continue;
+            }
+            if inputs.except.contains(&written.name) {
+                break;
+            }
+            let Some(schema) =
+                schema_of(catalog, ComponentType::PostProcessor, &written.kind, written.span, diagnostics)
+            else {
+                continue;
+            };
+            made.push(PostProcessor {
+                component: Component::json(schema, written.span, config(written.options.clone())),
+                name: Some(written.name.clone()),
+                keep_input_artifact: written.keep_input_artifact,
+            });
+        }
+        if !made.is_empty() {
+            post_processors.push(made);
+        }
+    }
+    let schema = schema_of(catalog, ComponentType::Builder, &builder.kind, builder.span, diagnostics)?;
+    Some(EvaluatedBuild {
+        name: if name == builder.kind { name.to_owned() } else { format!("{}.{name}", builder.kind) },
+        block_name: None,
+        source_type: builder.kind.clone(),
+        source_name: name.to_owned(),
+        source: Component::json(schema, builder.span, config(builder.options.clone())),
+        provisioners,
+        cleanup_provisioner,
+        post_processors,
+    })
+}
+
+/// Reads `pause_before`, `timeout` and `max_retries`.
+fn wrapper(made: &mut Provisioner, written: &Written, base: &Base, diagnostics: &mut Diagnostics) {
+    for (key, value) in &written.wrapper {
+        let mut text = match &value.kind {
+            JsonKind::String(text) => text.clone(),
+            JsonKind::Number(number) => number.to_string(),
+            JsonKind::Null => continue,
+            _ => {
+                let detail = format!("{:?} must be a string, not {}.", key.text, value.noun());
+                diagnostics.push(Diagnostic::error("Wrong type", detail).at(value.span));
+                continue;
+            }
+        };
+        match go_template::render(&text, &base.context()) {
+            Ok(rendered) => text = rendered,
+            Err(error) => {
+                let detail = format!("{:?} cannot be rendered: {error}.", key.text);
+                diagnostics.push(Diagnostic::error("Error interpolating an option", detail).at(value.span));
+                continue;
+            }
+        }
+        if &*key.text == "max_retries" {
+            match weak_integer(&text).and_then(|count| u32::try_from(count).ok()) {
+                Some(count) => made.max_retries = count,
+                None => {
+                    let detail = format!("max_retries must be a whole number, not {text:?}.");
+                    diagnostics.push(Diagnostic::error("Wrong type", detail).at(value.span));
+                }
+            }
+            continue;
+        }
+        match parse_go_duration(&text) {
+            Ok(duration) => {
+                let duration = Duration::try_from(duration).unwrap_or(Duration::ZERO);
+                if &*key.text == "timeout" { made.timeout = Some(duration) } else { made.pause_before = duration }
+            }
+            Err(_) if text.is_empty() => {}
+            Err(error) => {
+                let detail = format!("Error decoding '{}': {error}.", key.text);
+                let diagnostic = Diagnostic::error("Invalid duration", detail).at(value.span);
+                diagnostics.push(diagnostic.hint("durations need a unit: \"90s\", \"5m\", \"1h30m\""));
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Owns legacy JSON templates: from a file to builds.
+
+mod builds;
+mod parse;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::evaluated::{Evaluated, Generated, Loaded};
+use crate::files::Files;
+use crate::functions::clean_path;
+use crate::go_template::Context;
+use crate::hcl2::read_text;
+use crate::load::Inputs;
+use crate::schema::Catalog;
+use crate::source_map::SourceMap;
+use crate::syntax::json::parse_json;
+
+pub(crate) use parse::Template;
+
+/// What every option of a template is rendered with.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Texts that must not be shown.
+    pub(crate) sensitive: Vec<String>,
+    /// The template's folder, absolute.
+    pub(crate) template_dir: PathBuf,
+    pub(crate) cwd: PathBuf,
+    pub(crate) now: jiff::Timestamp,
+}
+
+impl Base {
+    /// Returns what texts outside of `variables` can refer to.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            variables: self.variables.clone(),
+            template_dir: Some(self.template_dir.clone()),
+            cwd: self.cwd.clone(),
+            now: self.now,
+            ..Context::default()
+        }
+    }
+}
+
+/// Reads a template's structure; nothing when it is not JSON at all.
+pub(crate) fn read(
+    inputs: &Inputs,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<Template> {
+    let path = inputs.cwd.join(&inputs.path);
+    if !files.exists(&path) {
+        let detail = format!("There is no file {}.", inputs.path.display());
+        diagnostics.push(
+            Diagnostic::error("Template not found", detail)
+                .hint("name a .pkr.hcl file, a JSON template, or a folder with .pkr.hcl files"),
+        );
+        return None;
+    }
+    let file = read_text(&inputs.cwd, &inputs.path, files, sources, diagnostics)?;
+    let errors = diagnostics.len();
+    let json = parse_json(sources, file, diagnostics);
+    if diagnostics.len() > errors
+        && let Some(last) = diagnostics.last_mut()
+        && last.hint.is_none()
+    {
+        last.hint =
+            Some("HCL2 templates must be named …​.pkr.hcl; everything else is read as JSON".replace('\u{200b}', ""));
+    }
+    Some(parse::template(&json?, diagnostics))
+}
+
+/// Reads a template and gives its variables their values.
+pub(crate) fn prepare(
+    inputs: &Inputs,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Template, Arc<Base>)> {
+    let template = read(inputs, files, sources, diagnostics)?;
+    let path = clean_path(&inputs.cwd.join(&inputs.path));
+    let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
+    let (variables, sensitive) = variables::resolve(&template, inputs, &template_dir, files, sources, diagnostics);
+    let base = Base { variables, sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
+    Some((template, Arc::new(base)))
+}
+
+/// Loads a legacy JSON template.
+pub(crate) fn load(inputs: &Inputs, files: &dyn Files, catalog: &dyn Catalog) -> Loaded {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let evaluated = prepare(inputs, files, &mut sources, &mut diagnostics).map(|(template, base)| {
+        let mut evaluated = builds::evaluate(inputs, &template, &base, catalog, &mut diagnostics);
+        evaluated.sensitive.clone_from(&base.sensitive);
+        evaluated.description.clone_from(&template.description);
+        if diagnostics.has_errors() {
+            check_options(&evaluated, &mut diagnostics);
+        }
+        evaluated
+    });
+    diagnostics.dedup();
+    let evaluated = evaluated.filter(|_| !diagnostics.has_errors());
+    Loaded { evaluated, diagnostics, sources }
+}
+
+/// Tells the problems of all options too, when the caller will not get to them.
+fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
+    for component in evaluated.components() {
+        diagnostics.extend(component.decode(&Generated::plan()).1);
+    }
+}

@@ -1,0 +1,352 @@
+//! Tests of legacy JSON templates.
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::files::MemoryFiles;
+use crate::schema::{ComponentType, OptionKind, OptionSpec, Schema};
+use crate::{Options, Style};
+
+const QEMU: Schema = Schema {
+    kind: "qemu",
+    options: &[
+        OptionSpec::new("iso_url", OptionKind::String, "", "").required(),
+        OptionSpec::new("memory", OptionKind::Integer, "", ""),
+        OptionSpec::new("headless", OptionKind::Bool, "", ""),
+        OptionSpec::new("boot_wait", OptionKind::Duration, "", ""),
+        OptionSpec::new("boot_command", OptionKind::Strings, "", "").late(),
+        OptionSpec::new("iso_urls", OptionKind::Strings, "", ""),
+        OptionSpec::new("qemuargs", OptionKind::StringLists, "", ""),
+        OptionSpec::new("http_content", OptionKind::Map, "", ""),
+        OptionSpec::new("ssh_password", OptionKind::String, "", ""),
+    ],
+    groups: &[],
+};
+const SHELL: Schema = Schema {
+    kind: "shell",
+    options: &[
+        OptionSpec::new("inline", OptionKind::Strings, "", ""),
+        OptionSpec::new("execute_command", OptionKind::String, "", "").late(),
+    ],
+    groups: &[],
+};
+const COMPRESS: Schema =
+    Schema { kind: "compress", options: &[OptionSpec::new("output", OptionKind::String, "", "").late()], groups: &[] };
+
+struct TestCatalog;
+
+impl Catalog for TestCatalog {
+    fn schema(&self, component: ComponentType, kind: &str) -> Option<&'static Schema> {
+        match (component, kind) {
+            (ComponentType::Builder, "qemu") => Some(&QEMU),
+            (ComponentType::Provisioner, "shell") => Some(&SHELL),
+            (ComponentType::PostProcessor, "compress") => Some(&COMPRESS),
+            _ => None,
+        }
+    }
+
+    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
+        vec!["qemu", "shell", "compress"]
+    }
+}
+
+fn inputs() -> Inputs {
+    Inputs {
+        path: "t/t.json".into(),
+        cwd: "/w".into(),
+        vars: Vec::new(),
+        var_files: Vec::new(),
+        env: [("HOME".to_owned(), "/root".to_owned())].into(),
+        only: Vec::new(),
+        except: Vec::new(),
+        now: "2020-01-02T03:04:05Z".parse().unwrap(),
+        warn_on_undeclared_var: true,
+    }
+}
+
+fn load_text(text: &str, inputs: &Inputs) -> Loaded {
+    let files = MemoryFiles::new().with("/w/t/t.json", text).with("/w/v.json", r#"{"b": "file", "new": "x"}"#);
+    load(inputs, &files, &TestCatalog)
+}
+
+fn problems(text: &str) -> String {
+    let loaded = load_text(text, &inputs());
+    let mut diagnostics = loaded.diagnostics;
+    if let Some(evaluated) = &loaded.evaluated {
+        check_options(evaluated, &mut diagnostics);
+        diagnostics.dedup();
+    }
+    diagnostics.render(&loaded.sources, &Style::default())
+}
+
+fn source_options(loaded: &Loaded, index: usize) -> Options {
+    let rendered = loaded.diagnostics.render(&loaded.sources, &Style::default());
+    assert!(!loaded.diagnostics.has_errors(), "{rendered}");
+    let (options, diagnostics) = loaded.evaluated.as_ref().unwrap().builds[index].source.decode(&Generated::plan());
+    options.unwrap_or_else(|| panic!("{}", diagnostics.render(&loaded.sources, &Style::default())))
+}
+
+#[test]
+fn a_whole_template() {
+    let text = r#"{
+      "_comment": "x",
+      "description": "d",
+      "min_packer_version": "1.2.0",
+      "variables": {"a": "{{user `b`}}/{{env `HOME`}}", "b": "default", "req": null, "pw": "s3cret", "late": "{{ .Vars }}"},
+      "sensitive-variables": ["pw"],
+      "builders": [
+        {"type": "qemu", "name": "z", "iso_url": "{{user `a`}}", "memory": "2048", "headless": "{{user `req`}}",
+         "boot_wait": "5s", "boot_command": "a{{ .HTTPIP }},b", "iso_urls": "x,y", "qemuargs": [["-m", 5]],
+         "http_content": {"/{{build_name}}": true}, "ssh_password": "{{user `pw`}}"},
+        {"type": "qemu", "iso_url": "{{template_dir}}/{{isotime `2006`}}"},
+        {"type": "amazon-ebs"}
+      ],
+      "provisioners": [
+        {"type": "shell", "inline": ["{{build `ID`}}"], "execute_command": "{{user `late`}}", "pause_before": "3s",
+         "max_retries": "2", "override": {"z": {"inline": ["over"]}}},
+        {"type": "shell", "inline": ["x"], "only": ["z"]}
+      ],
+      "post-processors": ["compress", [{"type": "compress", "name": "c2", "keep_input_artifact": true}, "compress"]]
+    }"#;
+    let mut inputs = inputs();
+    inputs.vars = vec!["req=true".into()];
+    inputs.var_files = vec!["v.json".into()];
+    inputs.only = vec!["z".into(), "qemu".into()];
+    inputs.except = vec!["c2".into()];
+    let loaded = load_text(text, &inputs);
+    let options = source_options(&loaded, 1);
+    let evaluated = loaded.evaluated.as_ref().unwrap();
+    assert_eq!(evaluated.sensitive, ["s3cret"]);
+    assert_eq!(evaluated.description.as_deref(), Some("d"));
+    let names: Vec<&str> = evaluated.builds.iter().map(|build| build.name.as_str()).collect();
+    assert_eq!(names, ["qemu", "qemu.z"]);
+    assert_eq!(options.string("iso_url"), Some("file//root"));
+    assert_eq!((options.integer("memory"), options.bool("headless")), (Some(2048), Some(true)));
+    assert_eq!(options.strings("boot_command"), ["a{{ .HTTPIP }}", "b"]);
+    assert_eq!(options.strings("iso_urls"), ["x", "y"]);
+    assert_eq!(options.string_lists("qemuargs"), [["-m", "5"]]);
+    assert_eq!(options.map("http_content").get("/z").unwrap(), "1");
+    assert_eq!(options.to_redacted_json()["ssh_password"], "<sensitive>");
+    assert_eq!(source_options(&loaded, 0).string("iso_url"), Some("/w/t/2020"));
+    let z = &evaluated.builds[1];
+    assert_eq!((z.source_name.as_str(), z.provisioners.len(), z.post_processors.len()), ("z", 2, 1));
+    assert_eq!((z.provisioners[0].pause_before.as_secs(), z.provisioners[0].max_retries), (3, 2));
+    let shell = z.provisioners[0].component.decode(&Generated::plan()).0.unwrap();
+    assert_eq!(shell.strings("inline"), ["over"]);
+    let context = z.provisioners[0].component.template_context(&Generated::plan());
+    assert_eq!(crate::go_template::render(shell.string("execute_command").unwrap(), &context).unwrap(), "{{ .Vars }}");
+}
+
+#[test]
+fn structure_problems_are_told_at_once() {
+    assert_snapshot!(problems(
+        r#"{
+  "variables": {"n": 5, "c1": "{{user `c2`}}", "c2": "{{user `c1`}}", "u": "{{user `nope`}}"},
+  "bulders": [],
+  "builders": [{"name": "x"}, {"type": "qemu", "type": "qemu"}, {"type": "vsphere-iso", "name": "v"}],
+  "provisioners": [{"type": "shell", "only": ["qmu"], "timeout": "10"}],
+  "post-processors": [{"type": "compress", "keep_input_artifact": "true"}, 5]
+}"#
+    ), @r#"
+Error: Duplicate field
+
+  on t/t.json line 4, column 48:
+    4:   "builders": [{"name": "x"}, {"type": "qemu", "type": "qemu"}, {"type": "vsphere-iso", "name": "v"}],
+                                                      ^^^^^^
+
+The template has a duplicate field: type.
+
+Error: Wrong type
+
+  on t/t.json line 2, column 22:
+    2:   "variables": {"n": 5, "c1": "{{user `c2`}}", "c2": "{{user `c1`}}", "u": "{{user `nope`}}"},
+                            ^
+
+The variable "n" must be a string or null, not a number.
+hint: put the value in quotes
+
+Error: Unknown root level key
+
+  on t/t.json line 3, column 3:
+    3:   "bulders": [],
+         ^^^^^^^^^
+
+Unknown root level key in template: 'bulders'.
+hint: did you mean "builders"?
+
+Error: Missing type of builder
+
+  on t/t.json line 4, column 16:
+    4:   "builders": [{"name": "x"}, {"type": "qemu", "type": "qemu"}, {"type": "vsphere-iso", "name": "v"}],
+                      ^^^^^^^^^^^^^
+
+The builder has no 'type'.
+
+Error: Wrong type
+
+  on t/t.json line 6, column 67:
+    6:   "post-processors": [{"type": "compress", "keep_input_artifact": "true"}, 5]
+                                                                         ^^^^^^
+
+"keep_input_artifact" must be true or false, not a string.
+
+Error: Wrong type
+
+  on t/t.json line 6, column 76:
+    6:   "post-processors": [{"type": "compress", "keep_input_artifact": "true"}, 5]
+                                                                                  ^
+
+A post-processor must be a string or an object, not a number.
+
+Error: Unknown builder name
+
+  on t/t.json line 5, column 47:
+    5:   "provisioners": [{"type": "shell", "only": ["qmu"], "timeout": "10"}],
+                                                     ^^^^^
+
+'only' specified builder 'qmu' not found; the builders are qemu, v.
+hint: did you mean "qemu"?
+
+Error: Cycle in variables
+
+  on t/t.json line 2, column 31:
+    2:   "variables": {"n": 5, "c1": "{{user `c2`}}", "c2": "{{user `c1`}}", "u": "{{user `nope`}}"},
+                                     ^^^^^^^^^^^^^^^
+
+These variables refer to each other in a circle: c1 → c2 → c1.
+
+Error: Unknown variable
+
+  on t/t.json line 2, column 76:
+    2:   "variables": {"n": 5, "c1": "{{user `c2`}}", "c2": "{{user `c1`}}", "u": "{{user `nope`}}"},
+                                                                                  ^^^^^^^^^^^^^^^^^
+
+The variable "u" refers to the variable "nope", which is not set.
+
+Error: Unknown builder "vsphere-iso"
+
+  on t/t.json line 4, column 74:
+    4:   "builders": [{"name": "x"}, {"type": "qemu", "type": "qemu"}, {"type": "vsphere-iso", "name": "v"}],
+                                                                                ^^^^^^^^^^^^^
+
+This builder belongs to the plugin for VMware vSphere. Kiln builds on this
+machine and runs no plugins. Available: compress, qemu, shell.
+hint: select the local builds of the template with -only, or leave this one out
+with -except
+
+Error: Missing required option
+
+  on t/t.json line 4, column 40:
+    4:   "builders": [{"name": "x"}, {"type": "qemu", "type": "qemu"}, {"type": "vsphere-iso", "name": "v"}],
+                                              ^^^^^^
+
+The option "iso_url" is required, but is not set.
+"#);
+}
+
+#[test]
+fn option_problems_are_told_at_once() {
+    assert_snapshot!(problems(
+        r#"{"builders": [{
+  "type": "qemu",
+  "memory": "lots",
+  "headless": "yes",
+  "boot_wait": "10",
+  "iso_checksum_type": "md5",
+  "iso_ulr": "x",
+  "ssh_password": "{{ env `PW` }}",
+  "http_content": "x"
+}]}"#
+    ), @r#"
+Error: Wrong type of option
+
+  on t/t.json line 3, column 13:
+    3:   "memory": "lots",
+                   ^^^^^^
+
+The option "memory" must be a whole number, not "lots".
+
+Error: Wrong type of option
+
+  on t/t.json line 4, column 15:
+    4:   "headless": "yes",
+                     ^^^^^
+
+The option "headless" must be true or false, not "yes".
+
+Error: Invalid duration
+
+  on t/t.json line 5, column 16:
+    5:   "boot_wait": "10",
+                      ^^^^
+
+Error decoding 'boot_wait': time: missing unit in duration "10".
+hint: durations need a unit: "90s", "5m", "1h30m"
+
+Error: Unknown configuration key "iso_checksum_type"
+
+  on t/t.json line 6, column 3:
+    6:   "iso_checksum_type": "md5",
+         ^^^^^^^^^^^^^^^^^^^
+
+There is no option "iso_checksum_type" here.
+hint: this option is of an older Packer; `kiln fix` rewrites it
+
+Error: Unknown configuration key "iso_ulr"
+
+  on t/t.json line 7, column 3:
+    7:   "iso_ulr": "x",
+         ^^^^^^^^^
+
+There is no option "iso_ulr" here.
+hint: did you mean "iso_url"?
+
+Error: Error interpolating an option
+
+  on t/t.json line 8, column 23:
+    8:   "ssh_password": "{{ env `PW` }}",
+                             ^^^
+
+The Go template "{{ env `PW` }}" in "ssh_password" cannot be rendered: error
+calling env: env vars are not allowed here.
+
+Error: Wrong type of option
+
+  on t/t.json line 9, column 19:
+    9:   "http_content": "x"
+                         ^^^
+
+The option "http_content" must be an object of strings, not "x".
+
+Error: Missing required option
+
+  on t/t.json line 2, column 11:
+    2:   "type": "qemu",
+                 ^^^^^^
+
+The option "iso_url" is required, but is not set.
+"#);
+}
+
+#[test]
+fn syntax_problems_have_places() {
+    assert_snapshot!(problems("{\n  \"builders\": [\n    {\"type\": \"qemu\",}\n  ]\n}\n"), @r#"
+Error: Error parsing JSON
+
+  on t/t.json line 3, column 21:
+    3:     {"type": "qemu",}
+                           ^
+
+invalid character '}' looking for the beginning of an object key string.
+hint: JSON allows no comma before a closing bracket
+"#);
+}
+
+#[test]
+fn hostile_texts_do_not_crash() {
+    for text in
+        ["", "[", "null", "5", "\"", "{\"builders\": null}", "{\"builders\": 5}", &"[".repeat(100_000), "\u{feff}{}"]
+    {
+        assert!(!problems(text).is_empty(), "{text:.20}");
+    }
+}
