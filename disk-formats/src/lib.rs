@@ -32,6 +32,7 @@
 mod ascending_table;
 mod blocks;
 mod cache;
+mod compare;
 pub mod convert;
 mod create;
 mod digest;
@@ -56,6 +57,7 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
 pub use create::{create_overlay, create_qcow2, create_raw, resize};
 pub use digest::{ContentDigest, Sha256Digest};

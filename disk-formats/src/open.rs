@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::package;
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
 use crate::source_file::SourceFile;
@@ -70,7 +71,8 @@ impl Default for OpenPolicy {
 
 /// Opens an image for reading.
 ///
-/// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known.
+/// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known. Of an OVA, the first disk is
+/// opened in place, without unpacking.
 ///
 /// # Errors
 /// When the file cannot be read, breaks its format's rules, or needs what the policy does not allow.
@@ -83,6 +85,10 @@ pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<
 /// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
     let file = SourceFile::open(path)?;
+    let file = match package::first_disk(&file)? {
+        Some((offset, len)) => file.part(offset, len)?,
+        None => file,
+    };
     detect_file(&file).map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
@@ -124,6 +130,11 @@ pub(crate) struct Opening<'a> {
 
 impl Opening<'_> {
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
+        let file = match package::first_disk(&file)? {
+            // A raw disk may begin with anything, an archive too.
+            Some((offset, len)) if format != Some(Format::Raw) => file.part(offset, len)?,
+            _ => file,
+        };
         let format = match format {
             Some(format) => format,
             None => detect_file(&file)?,

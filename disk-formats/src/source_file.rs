@@ -4,15 +4,29 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::io::Errno;
 
 use crate::{Error, ErrorKind, Operation, Result};
 
+/// What to look for with [`SourceFile::seek`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeekTarget {
+    /// Stored bytes.
+    Data,
+    /// A hole, or the end of the file.
+    Hole,
+}
+
 /// An open image file or block device.
+///
+/// It can be a part of a file, such as a member of an archive: offsets then count from the part's front, also in errors.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     file: File,
     path: PathBuf,
+    /// Offset of the part in the file.
+    base: u64,
     len: u64,
     identity: (u64, u64),
 }
@@ -32,12 +46,20 @@ impl SourceFile {
             metadata.len()
         } else if kind.is_block_device() {
             // A block device's inode has no size; its end does.
-            rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0)).map_err(|error| fail(error.into()))?
+            seek(&file, SeekFrom::End(0)).map_err(|error| fail(error.into()))?
         } else {
             let rule = "neither a regular file nor a block device";
             return Err(Error::new(ErrorKind::InvalidInput, Operation::Open, rule).with_path(path));
         };
-        Ok(Self { file, path: path.to_path_buf(), len, identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self { file, path: path.to_path_buf(), base: 0, len, identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Narrows to a part of the file.
+    pub(crate) fn part(mut self, offset: u64, len: u64) -> Result<Self> {
+        self.check_range(offset, len, "a member of the archive")?;
+        self.base += offset;
+        self.len = len;
+        Ok(self)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -54,14 +76,32 @@ impl SourceFile {
         self.identity
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// Returns the offset of the next data (or hole) at or after `offset`; `None` when the file system cannot tell.
+    pub(crate) fn seek(&self, to: SeekTarget, offset: u64) -> Result<Option<u64>> {
+        let at = self.base + offset;
+        let from = match to {
+            SeekTarget::Data => SeekFrom::Data(at),
+            SeekTarget::Hole => SeekFrom::Hole(at),
+        };
+        match seek(&self.file, from) {
+            Ok(found) => Ok(Some((found - self.base).min(self.len))),
+            // Nothing but a hole up to the end of the file.
+            Err(Errno::NXIO) => Ok(Some(self.len)),
+            // Block devices and some file systems cannot tell.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => Ok(None),
+            Err(error) => Err(Error::io(Operation::Read, error.into()).with_path(&self.path).at(offset)),
+        }
     }
 
     /// Fills `buf` from `offset`.
     pub(crate) fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        if buf.is_empty() {
+            return Ok(());
+        }
+        // A part must not show what follows it in the file.
+        self.check_range(offset, buf.len() as u64, "the read")?;
         self.file
-            .read_exact_at(buf, offset)
+            .read_exact_at(buf, self.base.saturating_add(offset))
             .map_err(|error| Error::io(Operation::Read, error).with_path(&self.path).at(offset))
     }
 

@@ -2,6 +2,7 @@
 
 mod machine;
 mod manifest;
+mod ova_reader;
 mod ova_writer;
 mod ovf;
 mod ovf_writer;
@@ -12,5 +13,6 @@ mod xml;
 pub use machine::{
     DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
 };
+pub(crate) use ova_reader::first_disk;
 pub(crate) use ova_writer::OvaWriter;
 pub(crate) use ovf_writer::{OvfWriter, ovf_file_names};

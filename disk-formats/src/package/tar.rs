@@ -1,6 +1,6 @@
 //! Tar headers as every OVA reader understands them: plain ustar, and GNU's binary size for members of 8 GiB and more.
 
-use zerocopy::{Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::{Error, ErrorKind, Operation, Result};
 
@@ -14,7 +14,7 @@ const OCTAL_LIMIT: u64 = 1 << 33;
 const FIXED_TIME: u64 = 315_532_800;
 
 /// A member's header (POSIX.1-1988 ustar).
-#[derive(IntoBytes, Immutable, KnownLayout)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     name: [u8; 100],
@@ -88,6 +88,44 @@ fn binary(value: u64) -> [u8; 12] {
     field
 }
 
+/// A member of an archive that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// Bytes of its content, which follows the header.
+    pub(crate) size: u64,
+}
+
+/// Reads a header; `None` for the end of the archive, for other kinds of members, and for what is no header.
+pub(crate) fn read_header(bytes: &[u8]) -> Option<Member> {
+    let header = Header::read_from_bytes(bytes).ok()?;
+    // "ustar\0" from POSIX, "ustar " from GNU.
+    if !header.magic.starts_with(b"ustar") || !matches!(header.kind, b'0' | 0) {
+        return None;
+    }
+    let mut unsummed = bytes.to_vec();
+    let field = std::mem::offset_of!(Header, checksum);
+    unsummed[field..field + 8].fill(b' ');
+    let sum: u64 = unsummed.iter().map(|byte| u64::from(*byte)).sum();
+    if number(&header.checksum)? != sum {
+        return None;
+    }
+    let end = header.name.iter().position(|byte| *byte == 0).unwrap_or(header.name.len());
+    let name = std::str::from_utf8(&header.name[..end]).ok()?.to_owned();
+    Some(Member { name, size: number(&header.size)? })
+}
+
+/// Reads octal digits, or GNU's binary form.
+fn number(field: &[u8]) -> Option<u64> {
+    if field.first()? & 0x80 != 0 {
+        let (high, low) = field.split_at_checked(field.len().checked_sub(8)?)?;
+        let is_plain = high.first() == Some(&0x80) && high[1..].iter().all(|byte| *byte == 0);
+        return is_plain.then_some(u64::from_be_bytes(low.try_into().ok()?));
+    }
+    let text = std::str::from_utf8(field).ok()?.trim_matches([' ', '\0']);
+    u64::from_str_radix(text, 8).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +145,18 @@ mod tests {
     fn members_of_8_gib_have_a_binary_size() {
         let bytes = header("a.vmdk", 1 << 33).unwrap();
         assert_eq!(&bytes[124..136], [0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn headers_are_read_back() {
+        for size in [0, 1000, (1 << 33) - 1, 1 << 33, 1 << 50] {
+            let member = read_header(&header("a.vmdk", size).unwrap()).unwrap();
+            assert_eq!(member, Member { name: "a.vmdk".to_owned(), size });
+        }
+        let mut damaged = header("a.vmdk", 1).unwrap();
+        damaged[0] = b'b';
+        assert_eq!(read_header(&damaged), None);
+        assert_eq!(read_header(&[0; 512]), None);
     }
 
     #[test]

@@ -149,8 +149,15 @@ impl Qcow2Reader {
                 // QEMU may leave the last cluster of the file short; the rest is zero.
                 file.read_padded_at(offset + within, buf)?;
             }
+            (Mapping::Compressed { offset, length }, _) if buf.len() as u64 == self.header.cluster_size() => {
+                self.unpack(offset, length, buf)?;
+            }
             (Mapping::Compressed { offset, length }, _) => {
-                let cluster = self.inflated(offset, length)?;
+                let cluster = self.clusters.get(offset, || {
+                    let mut cluster = vec![0; self.header.cluster_size() as usize];
+                    self.unpack(offset, length, &mut cluster)?;
+                    Ok(cluster)
+                })?;
                 let within = (guest % self.header.cluster_size()) as usize;
                 buf.copy_from_slice(&cluster[within..within + buf.len()]);
             }
@@ -158,21 +165,19 @@ impl Qcow2Reader {
         Ok(())
     }
 
-    fn inflated(&self, offset: u64, length: u64) -> Result<Arc<Vec<u8>>> {
-        self.clusters.get(offset, || {
-            // The entry counts whole sectors, the last of which need not be there in full.
-            let length = length.min(self.file.len().saturating_sub(offset));
-            let packed = self.file.read_table(offset, length, "a compressed cluster")?;
-            let mut cluster = vec![0; self.header.cluster_size() as usize];
-            let full = match self.header.compression {
-                CompressionType::Deflate => inflate(&packed, &mut cluster),
-                CompressionType::Zstd => unpack_zstd(&packed, &mut cluster, self.header.cluster_bits),
-            };
-            match full {
-                true => Ok(cluster),
-                false => Err(self.file.error(ErrorKind::Corrupt, "a compressed cluster cannot be unpacked").at(offset)),
-            }
-        })
+    /// Unpacks a compressed cluster.
+    fn unpack(&self, offset: u64, length: u64, cluster: &mut [u8]) -> Result<()> {
+        // The entry counts whole sectors, the last of which need not be there in full.
+        let length = length.min(self.file.len().saturating_sub(offset));
+        let packed = self.file.read_table(offset, length, "a compressed cluster")?;
+        let full = match self.header.compression {
+            CompressionType::Deflate => inflate(&packed, cluster),
+            CompressionType::Zstd => unpack_zstd(&packed, cluster, self.header.cluster_bits),
+        };
+        match full {
+            true => Ok(()),
+            false => Err(self.file.error(ErrorKind::Corrupt, "a compressed cluster cannot be unpacked").at(offset)),
+        }
     }
 }
 

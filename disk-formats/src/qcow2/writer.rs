@@ -152,6 +152,20 @@ impl Qcow2Writer {
         self.file.append(bytes)
     }
 
+    /// Writes whole clusters that follow each other with one call. They lie in one batch, so in one L2 table's range.
+    fn write_run(&mut self, guest: u64, bytes: &[u8]) -> Result<()> {
+        let first = guest >> self.cluster_bits;
+        self.select_l2(first)?;
+        self.file.align(self.cluster_size());
+        self.refcounts.spill(&mut self.file)?;
+        let host = self.file.position();
+        self.refcounts.add(host, bytes.len() as u64);
+        for index in 0..bytes.len() as u64 >> self.cluster_bits {
+            self.set_entry(first + index, host + (index << self.cluster_bits) | COPIED);
+        }
+        self.file.append(bytes)
+    }
+
     fn write_compressed(&mut self, guest: u64, bytes: &[u8], packed: &[u8]) -> Result<()> {
         if packed.len() >= bytes.len() {
             return self.write_plain(guest, bytes);
@@ -223,7 +237,11 @@ impl BatchWriter for Qcow2Writer {
             }
             return Ok(());
         }
-        for (offset, bytes) in batch.data_chunks() {
+        for (offset, bytes) in batch.data_runs() {
+            if cluster_size == CHUNK {
+                self.write_run(offset, bytes)?;
+                continue;
+            }
             let mut offset = offset;
             for part in bytes.chunks(cluster_size.min(CHUNK)) {
                 if cluster_size >= CHUNK || !is_zero(part) {

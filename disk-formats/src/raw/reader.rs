@@ -2,12 +2,9 @@
 
 use std::ops::Range;
 
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
-
 use crate::reader::{clip, clip_read};
-use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, Extent, ExtentKind, Format, ImageInfo, Operation, Result};
+use crate::source_file::{SeekTarget, SourceFile};
+use crate::{DiskReader, Extent, ExtentKind, Format, ImageInfo, Result};
 
 /// An opened raw disk, or a part of a file that holds one.
 pub(crate) struct RawReader {
@@ -22,22 +19,14 @@ impl RawReader {
 
 /// Returns what `range` of a file starts with: data or a hole, and where that ends.
 pub(crate) fn file_extent(file: &SourceFile, range: &Range<u64>) -> Result<Extent> {
-    let fail = |error: Errno| Error::io(Operation::Read, error.into()).with_path(file.path()).at(range.start);
     let extent = |end: u64, kind| {
         let end = end.clamp(range.start + 1, range.end);
         Extent { offset: range.start, len: end - range.start, kind }
     };
-    match seek(file.file(), SeekFrom::Data(range.start)) {
-        Ok(data) if data > range.start => Ok(extent(data, ExtentKind::Hole)),
-        Ok(_) => match seek(file.file(), SeekFrom::Hole(range.start)) {
-            Ok(hole) => Ok(extent(hole, ExtentKind::Data)),
-            Err(error) => Err(fail(error)),
-        },
-        // Nothing but a hole up to the end of the file.
-        Err(Errno::NXIO) => Ok(extent(range.end, ExtentKind::Hole)),
-        // Block devices and some file systems cannot tell: everything may be data.
-        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => Ok(extent(range.end, ExtentKind::Data)),
-        Err(error) => Err(fail(error)),
+    // What cannot be told may all be data.
+    match file.seek(SeekTarget::Data, range.start)?.unwrap_or(range.start) {
+        data if data > range.start => Ok(extent(data, ExtentKind::Hole)),
+        _ => Ok(extent(file.seek(SeekTarget::Hole, range.start)?.unwrap_or(range.end), ExtentKind::Data)),
     }
 }
 

@@ -24,7 +24,7 @@ impl RawWriter {
     }
 }
 
-/// Writes one chunk's non-zero blocks at `offset`, each run with one call.
+/// Writes the non-zero blocks of a stretch at `offset`, each run with one call.
 pub(crate) fn write_blocks(file: &mut OutputFile, offset: u64, bytes: &[u8]) -> Result<()> {
     let mut start = 0;
     while start < bytes.len() {
@@ -47,7 +47,7 @@ pub(crate) fn write_blocks(file: &mut OutputFile, offset: u64, bytes: &[u8]) -> 
 
 impl BatchWriter for RawWriter {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        for (offset, bytes) in batch.data_chunks() {
+        for (offset, bytes) in batch.data_runs() {
             let inside = (self.virtual_size - offset).min(bytes.len() as u64) as usize;
             write_blocks(&mut self.file, offset, &bytes[..inside])?;
         }

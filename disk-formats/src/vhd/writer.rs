@@ -78,7 +78,7 @@ impl FixedVhdWriter {
 
 impl BatchWriter for FixedVhdWriter {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        for (offset, bytes) in batch.data_chunks() {
+        for (offset, bytes) in batch.data_runs() {
             let inside = (self.size - offset).min(bytes.len() as u64) as usize;
             write_blocks(&mut self.file, offset, &bytes[..inside])?;
         }

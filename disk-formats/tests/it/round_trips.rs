@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::FileExt;
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
     Compression, ConvertOptions, DiskAdapter, DiskReader, Extent, ExtentKind, Format, ImageInfo, NoProgress,
     OpenPolicy, Output, OutputKind, Qcow2Method, Qcow2Options, Result, Sha256Digest, VhdVariant, VmdkOptions,
-    VmdkSubformat, convert, open,
+    VmdkSubformat, compare, convert, open,
 };
 use proptest::prelude::*;
 
@@ -44,13 +45,13 @@ fn kinds() -> Vec<(&'static str, OutputKind)> {
         ("a.vhd", OutputKind::Vhd(VhdVariant::Dynamic)),
         ("b.vhd", OutputKind::Vhd(VhdVariant::Fixed)),
         ("a.vhdx", OutputKind::Vhdx),
+        ("a.ova", OutputKind::ova(MachineDescription::default())),
     ]
 }
 
 fn all_kinds() -> Vec<(&'static str, OutputKind)> {
     let mut kinds = kinds();
     kinds.push(("a.ovf", OutputKind::ovf(MachineDescription::default())));
-    kinds.push(("a.ova", OutputKind::ova(MachineDescription::default())));
     kinds
 }
 
@@ -216,4 +217,22 @@ fn a_disk_of_60_tib_takes_no_time() {
         assert_eq!(reader.virtual_size(), HUGE);
         assert_eq!(Some(digest(&*reader)), report.content_digest);
     }
+}
+
+#[test]
+fn comparing_finds_the_first_difference() {
+    let bench = Bench::new(5 << 20, 20, 12);
+    let (path, _) = bench.convert("a.vmdk", OutputKind::vmdk_stream_optimized(DiskAdapter::Ide));
+    let ours = open(&path, None, &OpenPolicy::deny()).unwrap();
+    assert!(compare(&*bench.reader(), &*ours, &NoProgress).unwrap().is_identical());
+    let other = bench.path("other.raw");
+    fs::copy(&bench.raw, &other).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&other).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 3_000_001).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 3_000_001).unwrap();
+    file.set_len(6 << 20).unwrap();
+    let other = open(&other, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+    let found = compare(&*other, &*ours, &NoProgress).unwrap();
+    assert_eq!((found.first_difference, found.same_size), (Some(3_000_001), false));
 }
