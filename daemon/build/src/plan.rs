@@ -185,6 +185,8 @@ pub(crate) struct BastionPlan {
     pub password: Option<Redacted>,
     /// Private key file.
     pub private_key_file: Option<PathBuf>,
+    /// Certificate file.
+    pub certificate_file: Option<PathBuf>,
     /// Use the agent.
     pub agent: bool,
 }

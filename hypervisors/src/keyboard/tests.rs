@@ -1,3 +1,5 @@
+//! Keys, characters and codes against Packer's tables.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Children, their ends, and what becomes of them when their parent goes.
+
 use super::*;
 use crate::conformance::RecordingLedger;
 

@@ -96,7 +96,7 @@ pub(crate) const CHECKSUM: Schema = Schema { kind: "checksum", options: CHECKSUM
 const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
     "formats" Strings required = "", "qcow2, qcow2-compressed, raw, vmdk, vmdk-sparse, ovf, ova";
     "output_directory" String = "", "where they go; by default beside the image";
-    "name" String = "", "file name without its extension; by default the machine's name";
+    "file_name" String = "", "file name without its extension; by default the machine's name";
 };
 
 /// Kiln's export post-processor.

@@ -60,7 +60,7 @@ pub(crate) fn planned(
 
 fn outputs(options: &Options, beside: &Path, machine: &MachineDescription) -> Vec<Output> {
     let directory = options.string("output_directory").filter(|text| !text.is_empty()).map_or(beside, Path::new);
-    let name = options.string("name").filter(|text| !text.is_empty()).unwrap_or(&machine.name);
+    let name = options.string("file_name").filter(|text| !text.is_empty()).unwrap_or(&machine.name);
     options.strings("formats").iter().filter_map(|format| export::output(format, directory, name, machine)).collect()
 }
 

@@ -126,6 +126,7 @@ fn read_bastion(reader: &mut PlanReader<'_>) -> Option<BastionPlan> {
         password: reader.text("ssh_bastion_password").map(Redacted::new),
         private_key_file: existing_file(reader, "ssh_bastion_private_key_file")
             .or_else(|| reader.text("ssh_private_key_file").map(PathBuf::from)),
+        certificate_file: existing_file(reader, "ssh_bastion_certificate_file"),
         agent: reader.flag("ssh_bastion_agent_auth"),
     };
     if bastion.password.is_none() && bastion.private_key_file.is_none() && !bastion.agent {

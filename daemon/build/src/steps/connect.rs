@@ -9,7 +9,7 @@ use kiln_communicators::ssh::{
     TransferMethod, Tunnel,
 };
 use kiln_communicators::{Communicator, EcdsaBits, KeyKind, KeyPair, Secret, generate_key_pair};
-use kiln_hypervisors::{ForwardState, Machine};
+use kiln_hypervisors::{DhcpState, ForwardState, Machine};
 
 use super::evidence;
 use crate::backends::Backends;
@@ -68,7 +68,7 @@ pub(crate) fn config(plan: &SshPlan, host: &str, port: u16, key: Option<&KeyPair
         username: bastion.username.clone(),
         password: bastion.password.as_ref().map(secret),
         private_keys: keys_of(&bastion.private_key_file),
-        certificate: None,
+        certificate: bastion.certificate_file.clone(),
         agent_auth: bastion.agent,
     });
     config.proxy = plan.proxy.as_ref().map(|proxy| Socks5Proxy {
@@ -122,14 +122,14 @@ async fn attempt(
     let observer = Arc::new(Teller { context: context.clone() });
     let connecting = backends.connector.connect(config, observer);
     let Some(machine) = machine else {
-        return connecting.await.map_err(|error| explain(&error, None));
+        return connecting.await.map_err(|error| explain(&error, config.timeout, None));
     };
     tokio::select! {
         result = connecting => match result {
             Ok(connection) => Ok(connection),
             Err(error) => {
                 let network = network_words(machine, &error.stage).await;
-                let error = explain(&error, network);
+                let error = explain(&error, config.timeout, network);
                 evidence::show(machine, context).await;
                 Err(error)
             }
@@ -149,9 +149,22 @@ async fn network_words(machine: &dyn Machine, stage: &Stage) -> Option<String> {
         return None;
     }
     match network.forward_state {
-        ForwardState::NoAnswer => Some(
-            "the guest has no address: no DHCP, no driver for its network adapter, or it never got that far".into(),
-        ),
+        ForwardState::NoAnswer => {
+            let words = match network.dhcp {
+                Some(DhcpState::Answered) => {
+                    "the guest has an address (by DHCP) but does not answer: a firewall drops the packets"
+                }
+                Some(DhcpState::Asked) => "the guest has no address: it asked by DHCP and got no answer",
+                Some(DhcpState::Silent) => {
+                    "the guest has no address: it never asked for one by DHCP (no driver for its network adapter, or it \
+                     never got that far)"
+                }
+                None => {
+                    "the guest has no address: no DHCP, no driver for its network adapter, or it never got that far"
+                }
+            };
+            Some(words.to_owned())
+        }
         ForwardState::Established | ForwardState::Closing => {
             Some("the guest accepts the connection but never says anything: its SSH server hangs".into())
         }
@@ -159,10 +172,11 @@ async fn network_words(machine: &dyn Machine, stage: &Stage) -> Option<String> {
     }
 }
 
-fn explain(error: &ConnectError, network: Option<String>) -> StepError {
+fn explain(error: &ConnectError, timeout: Option<Duration>, network: Option<String>) -> StepError {
     let mut text = String::new();
-    // The words that scripts wait for, then the reason that Packer does not give.
-    if !matches!(error.stage, Stage::Configuration) {
+    // The words that scripts wait for, then the reason that Packer does not give. Who used up his log-ins, or was turned
+    // away on the way to the guest, was not waiting.
+    if timeout.is_some_and(|timeout| error.elapsed + Duration::from_secs(1) >= timeout) {
         text.push_str("Timeout waiting for SSH. ");
     }
     text.push_str(&StepError::wrap_ref(error));

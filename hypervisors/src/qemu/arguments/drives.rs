@@ -3,8 +3,16 @@
 use super::{escape, text};
 use crate::{CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, MachineSpec};
 
-/// Values of `-drive` and of `-device`.
-pub(super) type Drives = (Vec<String>, Vec<String>);
+/// Disks and CD-ROM drives as switches' values.
+#[derive(Default)]
+pub(super) struct Drives {
+    /// Values of `-drive`.
+    pub(super) drives: Vec<String>,
+    /// Values of `-device` that Packer makes too: a template's own `-device` replaces them.
+    pub(super) devices: Vec<String>,
+    /// Values of `-device` where Packer has only `-drive`: only a template's own `-drive` replaces them.
+    pub(super) drive_devices: Vec<String>,
+}
 
 /// Controllers made so far.
 #[derive(Default)]
@@ -17,22 +25,21 @@ struct Controllers {
 
 /// All disks and CD-ROM drives, disks first.
 pub(super) fn drives(spec: &MachineSpec, warnings: &mut Vec<String>) -> Drives {
-    let (mut drives, mut devices) = Drives::default();
+    let mut all = Drives::default();
     let mut controllers = Controllers::default();
     for (index, disk) in spec.disks.iter().enumerate() {
         let options = disk_options(disk, warnings);
         let file = escape(&text(&disk.path));
-        if let Some(device) = disk_device(spec, disk.interface, index, &mut controllers, &mut devices) {
-            drives.push(format!("if=none,file={file},id=drive{index},{options}"));
-            devices.push(device);
+        if disk_device(spec, disk.interface, index, &mut controllers, &mut all) {
+            all.drives.push(format!("if=none,file={file},id=drive{index},{options}"));
         } else {
-            drives.push(format!("file={file},if={},{options}", disk.interface.as_str()));
+            all.drives.push(format!("file={file},if={},{options}", disk.interface.as_str()));
         }
     }
     for (index, cdrom) in spec.cdroms.iter().enumerate() {
-        cdrom_drive(spec, cdrom, index, &mut controllers, (&mut drives, &mut devices));
+        cdrom_drive(spec, cdrom, index, &mut controllers, &mut all);
     }
-    (drives, devices)
+    all
 }
 
 /// The firmware's flash memory.
@@ -65,67 +72,62 @@ fn disk_options(disk: &DiskSpec, warnings: &mut Vec<String>) -> String {
     options
 }
 
-/// The device for a disk that `-drive if=` cannot make by itself, after its controller.
+/// Makes the device for a disk that `-drive if=` cannot make by itself, after its controller; tells whether it did.
 fn disk_device(
     spec: &MachineSpec,
     interface: DiskInterface,
     index: usize,
     controllers: &mut Controllers,
-    devices: &mut Vec<String>,
-) -> Option<String> {
+    all: &mut Drives,
+) -> bool {
     match interface {
         DiskInterface::VirtioScsi => {
-            controllers.virtio_scsi(devices);
-            Some(format!("scsi-hd,bus=scsi0.0,drive=drive{index}"))
+            controllers.virtio_scsi(&mut all.devices);
+            all.devices.push(format!("scsi-hd,bus=scsi0.0,drive=drive{index}"));
         }
         // `if=sata` does not exist: Packer accepts the word and QEMU then refuses it.
         DiskInterface::Sata => {
-            let port = controllers.ahci_port(devices);
-            Some(format!("ide-hd,bus=ahci0.{port},drive=drive{index}"))
+            let port = controllers.ahci_port(&mut all.drive_devices);
+            all.drive_devices.push(format!("ide-hd,bus=ahci0.{port},drive=drive{index}"));
         }
         // PCs lost `if=scsi` in QEMU 3; machines with SCSI of their own still have it.
         DiskInterface::Scsi if is_pc(spec) => {
-            controllers.lsi(devices);
-            Some(format!("scsi-hd,bus=lsi0.0,drive=drive{index}"))
+            controllers.lsi(&mut all.drive_devices);
+            all.drive_devices.push(format!("scsi-hd,bus=lsi0.0,drive=drive{index}"));
         }
-        DiskInterface::Scsi | DiskInterface::Ide | DiskInterface::Virtio | DiskInterface::Sd => None,
+        DiskInterface::Scsi | DiskInterface::Ide | DiskInterface::Virtio | DiskInterface::Sd => return false,
     }
+    true
 }
 
-fn cdrom_drive(
-    spec: &MachineSpec,
-    cdrom: &CdromSpec,
-    index: usize,
-    controllers: &mut Controllers,
-    (drives, devices): (&mut Vec<String>, &mut Vec<String>),
-) {
+fn cdrom_drive(spec: &MachineSpec, cdrom: &CdromSpec, index: usize, controllers: &mut Controllers, all: &mut Drives) {
     let file = escape(&text(&cdrom.path));
     // Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
     let is_dmg = cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"));
     let format = if is_dmg { "" } else { ",format=raw" };
     let none = format!("file={file},if=none,id=cdrom{index},media=cdrom{format}");
     match cdrom.interface.as_deref() {
-        None | Some("") => drives.push(format!("file={file},media=cdrom{format}")),
+        None | Some("") => all.drives.push(format!("file={file},media=cdrom{format}")),
         Some("virtio-scsi") => {
-            controllers.virtio_scsi(devices);
-            devices.push(format!("scsi-cd,bus=scsi0.0,drive=cdrom{index}"));
-            drives.push(none);
+            controllers.virtio_scsi(&mut all.devices);
+            all.devices.push(format!("scsi-cd,bus=scsi0.0,drive=cdrom{index}"));
+            all.drives.push(none);
         }
         Some("sata") => {
-            let port = controllers.ahci_port(devices);
-            devices.push(format!("ide-cd,bus=ahci0.{port},drive=cdrom{index}"));
-            drives.push(none);
+            let port = controllers.ahci_port(&mut all.drive_devices);
+            all.drive_devices.push(format!("ide-cd,bus=ahci0.{port},drive=cdrom{index}"));
+            all.drives.push(none);
         }
         Some("scsi") if is_pc(spec) => {
-            controllers.lsi(devices);
-            devices.push(format!("scsi-cd,bus=lsi0.0,drive=cdrom{index}"));
-            drives.push(none);
+            controllers.lsi(&mut all.drive_devices);
+            all.drive_devices.push(format!("scsi-cd,bus=lsi0.0,drive=cdrom{index}"));
+            all.drives.push(none);
         }
         Some(interface) => {
             // Packer counts from 0 even if a disk has that place already.
             let taken = spec.disks.iter().filter(|disk| disk.interface.as_str() == interface).count();
             let place = taken + index;
-            drives.push(format!("file={file},if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
+            all.drives.push(format!("file={file},if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
         }
     }
 }

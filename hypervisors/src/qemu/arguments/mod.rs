@@ -56,8 +56,8 @@ impl CommandLine {
         let overrides = Overrides::new(&spec.extra_arguments);
         let mut warnings = Vec::new();
         let mut switches = Vec::new();
-        for (switch, values) in defaults(spec, plumbing, &overrides, &mut warnings) {
-            if !overrides.has(switch) {
+        for Default { switch, replaced_by, values } in defaults(spec, plumbing, &overrides, &mut warnings) {
+            if !overrides.has(replaced_by) {
                 switches.extend(values.into_iter().map(|value| (switch.to_owned(), Some(value))));
             }
         }
@@ -157,16 +157,27 @@ fn host_port_of(rule: &str, guest_port: u16) -> Option<u16> {
     (port(guest)? == guest_port).then(|| port(host))?
 }
 
-type Defaults = Vec<(&'static str, Vec<String>)>;
+/// A default switch with all its values.
+struct Default {
+    switch: &'static str,
+    /// The switch that replaces it when a template gives it.
+    replaced_by: &'static str,
+    values: Vec<String>,
+}
 
-/// Packer's default switches, each with all its values.
-fn defaults(spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides, warnings: &mut Vec<String>) -> Defaults {
+/// Packer's default switches.
+fn defaults(
+    spec: &MachineSpec,
+    plumbing: &Plumbing,
+    overrides: &Overrides,
+    warnings: &mut Vec<String>,
+) -> Vec<Default> {
     let mut machine = format!("type={}", spec.machine_type);
     // With `-accel` QEMU refuses a second opinion in `-machine`.
     if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !overrides.has("-accel")) {
         machine += &format!(",accel={accelerator}");
     }
-    let mut all: Defaults = vec![
+    let mut all: Vec<(&'static str, Vec<String>)> = vec![
         ("-name", vec![escape(&spec.name)]),
         ("-machine", vec![machine]),
         ("-m", vec![format!("{}M", spec.memory_mib)]),
@@ -192,7 +203,7 @@ fn defaults(spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides, warn
     all.extend(spec.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc)])));
     all.extend(spec.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
 
-    let (mut drives, mut devices) = drives::drives(spec, warnings);
+    let drives::Drives { mut drives, mut devices, drive_devices } = drives::drives(spec, warnings);
     drives.append(&mut drives::firmware(&spec.firmware));
     devices.push(format!("{},netdev={NETDEV_ID}", spec.network.device));
     if let (Some(tpm), Some(socket)) = (&spec.tpm, plumbing.tpm) {
@@ -201,7 +212,10 @@ fn defaults(spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides, warn
         devices.push(format!("{},tpmdev=tpm0", tpm.device));
     }
     all.push(("-drive", drives));
-    all.push(("-device", devices));
+    let replaced_by_itself = |(switch, values)| Default { switch, replaced_by: switch, values };
+    let mut all: Vec<Default> = all.into_iter().map(replaced_by_itself).collect();
+    all.push(Default { switch: "-device", replaced_by: "-drive", values: drive_devices });
+    all.push(Default { switch: "-device", replaced_by: "-device", values: devices });
     all
 }
 

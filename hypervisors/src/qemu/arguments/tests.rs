@@ -1,3 +1,5 @@
+//! Command lines against Packer's table of defaults.
+
 use std::path::PathBuf;
 
 use super::*;
@@ -202,12 +204,12 @@ fn cdroms_on_every_interface() {
     assert_eq!(
         values(&spec, "-device"),
         [
-            "virtio-scsi-pci,id=scsi0",
-            "scsi-cd,bus=scsi0.0,drive=cdrom1",
             "ich9-ahci,id=ahci0",
             "ide-cd,bus=ahci0.0,drive=cdrom2",
             "lsi53c895a,id=lsi0",
             "scsi-cd,bus=lsi0.0,drive=cdrom3",
+            "virtio-scsi-pci,id=scsi0",
+            "scsi-cd,bus=scsi0.0,drive=cdrom1",
             "virtio-net,netdev=user.0",
         ]
     );
@@ -238,6 +240,22 @@ fn a_given_switch_replaces_all_its_defaults_and_the_adapter_comes_back() {
     override_with(&mut spec, &[&["-nographic"], &["-enable-kvm", ""], &[]]);
     let all = lines(&spec);
     assert!(all.contains(&"-nographic".to_owned()) && all.contains(&"-enable-kvm".to_owned()), "{all:?}");
+}
+
+#[test]
+fn a_disk_that_packer_makes_by_drive_alone_outlives_the_templates_devices() {
+    let mut spec = spec();
+    spec.disks = vec![DiskSpec::new("d", DiskFormat::Raw, DiskInterface::Sata)];
+    override_with(&mut spec, &[&["-device", "virtio-rng-pci"]]);
+    let expected =
+        ["ich9-ahci,id=ahci0", "ide-hd,bus=ahci0.0,drive=drive0", "virtio-rng-pci", "virtio-net,netdev=user.0"];
+    assert_eq!(values(&spec, "-device"), expected);
+    override_with(&mut spec, &[&["-drive", "file=x"]]);
+    assert_eq!(values(&spec, "-device"), ["virtio-net,netdev=user.0"]);
+    // Packer makes virtio-scsi disks of devices, and a template's own devices replace those.
+    spec.disks[0].interface = DiskInterface::VirtioScsi;
+    override_with(&mut spec, &[&["-device", "virtio-rng-pci"]]);
+    assert_eq!(values(&spec, "-device"), ["virtio-rng-pci", "virtio-net,netdev=user.0"]);
 }
 
 #[test]
