@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::diagnostics::Diagnostics;
 use crate::evaluated::Loaded;
 use crate::files::Files;
 use crate::schema::Catalog;
+use crate::source_map::SourceMap;
 
 /// What a load starts from. Nothing else is read: no environment, no clock, no current folder.
 #[derive(Debug, Clone)]
@@ -50,4 +52,18 @@ pub fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Lo
 pub fn is_hcl2(inputs: &Inputs, files: &dyn Files) -> bool {
     let name = inputs.path.to_string_lossy();
     name.ends_with(".pkr.hcl") || name.ends_with(".pkr.json") || files.is_dir(&inputs.cwd.join(&inputs.path))
+}
+
+/// Checks only the syntax of an HCL2 text (JSON syntax when the name ends in `.json`).
+#[must_use]
+pub fn check_syntax(name: &str, text: &str) -> (Diagnostics, SourceMap) {
+    let mut sources = SourceMap::new();
+    let file = sources.add(name, text);
+    let mut diagnostics = Diagnostics::new();
+    if name.ends_with(".json") {
+        crate::syntax::json::parse_template(&mut sources, file, &mut diagnostics);
+    } else {
+        crate::syntax::parse_body(&mut sources, file, &mut diagnostics);
+    }
+    (diagnostics, sources)
 }

@@ -156,7 +156,11 @@ pub(super) fn splat(
     }
     let result = match value.data() {
         Data::List(element, _) | Data::Set(element, _) => match results.first().map(Value::ty) {
-            None => Value::list(element.clone(), results),
+            // What each element would give says the type, and whether it could be done at all.
+            None => Value::list(
+                evaluate(each, &scope.with_item(Value::unknown_of(element.clone())), diagnostics).ty(),
+                results,
+            ),
             Some(first) if results.iter().all(|result| result.ty() == first) => Value::list(first, results),
             Some(_) => Value::tuple(results),
         },

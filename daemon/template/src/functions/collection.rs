@@ -84,17 +84,12 @@ fn coalesce(call: &Call<'_>) -> Answer {
 }
 
 fn coalescelist(call: &Call<'_>) -> Answer {
-    for (index, value) in call.arguments.iter().enumerate() {
-        if value.is_null() {
-            continue;
-        }
-        match value.data() {
-            Data::List(_, elements) | Data::Tuple(elements) if !elements.is_empty() => return Ok(value.clone()),
-            Data::List(..) | Data::Tuple(_) => {}
-            _ => return Err(Failure::at(index, "coalescelist arguments must be lists or tuples")),
-        }
+    let is_list = |value: &Value| matches!(value.data(), Data::List(..) | Data::Tuple(_));
+    if let Some(index) = call.arguments.iter().position(|value| !value.is_null() && !is_list(value)) {
+        return Err(Failure::at(index, "coalescelist arguments must be lists or tuples"));
     }
-    Err(Failure::new("no non-null arguments"))
+    let found = call.arguments.iter().find(|value| value.as_elements().is_some_and(|elements| !elements.is_empty()));
+    found.cloned().ok_or_else(|| Failure::new("no non-null arguments"))
 }
 
 fn concat(call: &Call<'_>) -> Answer {

@@ -3,7 +3,7 @@
 use dashu_int::IBig;
 
 use super::{Answer, Call, Failure, Function, Kind, any, function, number, of};
-use crate::value::{Data, Number, Value};
+use crate::value::{Number, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("abs", &[number("num")], |call| Ok(call.number(0).absolute().into())),
@@ -41,13 +41,9 @@ fn extreme(call: &Call<'_>, better: fn(&Number, &Number) -> bool) -> Answer {
 }
 
 fn parse_int(call: &Call<'_>) -> Answer {
-    let text = match call.value(0).data() {
-        Data::String(text) => text.to_string(),
-        Data::Number(number) => number.to_string(),
-        other => {
-            let ty = Value::from(other.clone()).ty();
-            return Err(Failure::at(0, format!("first argument must be a string or number, not {ty}")));
-        }
+    let Some(text) = call.value(0).as_str() else {
+        let ty = call.value(0).ty();
+        return Err(Failure::at(0, format!("first argument must be a string, not {ty}")));
     };
     let base = call.integer(1)?;
     if !(2..=62).contains(&base) {
@@ -57,7 +53,7 @@ fn parse_int(call: &Call<'_>) -> Answer {
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
-        _ => (false, &text[..]),
+        _ => (false, text),
     };
     if digits.is_empty() || digits.len() > 5000 {
         return Err(failed());

@@ -83,8 +83,14 @@ fn translate(pattern: &str) -> Result<String, String> {
     let mut in_class = false;
     // Offset in `out` after the opening of the class, where `]` is a literal.
     let mut class_start = 0;
+    let mut repeat = Repeat::None;
     while let Some(c) = rest.chars().next() {
         let next = &rest[c.len_utf8()..];
+        if !in_class {
+            repeat = repeat.after(rest).ok_or_else(|| {
+                format!("invalid nested repetition operator: `{}`", rest.chars().next().unwrap_or('*'))
+            })?;
+        }
         match c {
             '\\' => {
                 let Some(kind) = next.chars().next() else {
@@ -179,18 +185,46 @@ fn translate(pattern: &str) -> Result<String, String> {
                     if too_big {
                         return Err(format!("invalid repeat count: `{{{}}}`", &next[..end]));
                     }
-                    out.push('{');
+                    out.push_str(&rest[..end + 2]);
+                    rest = &next[end + 1..];
+                    continue;
                 } else {
                     // Not a repetition, so a literal brace.
                     out.push_str("\\{");
                 }
             }
-            '}' if !in_class && !ends_repeat(&out) => out.push_str("\\}"),
+            '}' if !in_class && !ends_escape(&out) => out.push_str("\\}"),
             c => out.push(c),
         }
         rest = next;
     }
     Ok(out)
+}
+
+/// Whether the text so far ends with a repetition, which RE2 does not allow to be repeated again.
+#[derive(Clone, Copy, PartialEq)]
+enum Repeat {
+    None,
+    /// After `*`, `+`, `?` or `{2}`, where `?` may follow to make it lazy.
+    Greedy,
+    Lazy,
+}
+
+impl Repeat {
+    /// Returns the state after what comes next, or nothing when that is not allowed.
+    fn after(self, rest: &str) -> Option<Self> {
+        let is_operator = match rest.as_bytes().first() {
+            Some(b'*' | b'+' | b'?') => true,
+            Some(b'{') => rest[1..].find('}').is_some_and(|end| is_repeat(&rest[1..=end])),
+            _ => return Some(Self::None),
+        };
+        match (self, is_operator) {
+            (_, false) => Some(Self::None),
+            (Self::None, true) => Some(Self::Greedy),
+            (Self::Greedy, true) if rest.starts_with('?') => Some(Self::Lazy),
+            _ => None,
+        }
+    }
 }
 
 fn is_repeat(inner: &str) -> bool {
@@ -199,10 +233,9 @@ fn is_repeat(inner: &str) -> bool {
     !low.is_empty() && digits(low) && digits(high)
 }
 
-/// Reports whether the text so far ends inside `{2,3`.
-fn ends_repeat(out: &str) -> bool {
+/// Reports whether the text so far ends inside `\\p{Greek` or `\\x{41`.
+fn ends_escape(out: &str) -> bool {
     let Some(open) = out.rfind('{') else { return false };
-    is_repeat(&out[open + 1..]) && !out[..open].ends_with('\\')
-        || out[open + 1..].chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '^')
-            && (out[..open].ends_with("\\p") || out[..open].ends_with("\\P") || out[..open].ends_with("\\x"))
+    let inside = out[open + 1..].chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '^');
+    inside && ["\\p", "\\P", "\\x"].iter().any(|escape| out[..open].ends_with(escape))
 }

@@ -226,6 +226,9 @@ impl Machine<'_> {
         if !rest.is_empty() || last.is_some() {
             return fail("can't give argument to non-function", command.at);
         }
+        if matches!(first, Operand::Literal(Value::Nil)) {
+            return fail("nil is not a command", command.at);
+        }
         self.operand(first, dot)
     }
 

@@ -193,7 +193,64 @@ fn check_functions(nodes: &[syntax::Node]) -> Result<(), RenderError> {
             problem.get_or_insert(error);
         }
     });
-    problem.map_or(Ok(()), Err)
+    match problem {
+        Some(problem) => Err(problem),
+        None => check_variables(nodes, &mut vec![String::new()]),
+    }
+}
+
+/// Go finds undefined variables while it parses, too.
+fn check_variables(nodes: &[syntax::Node], known: &mut Vec<String>) -> Result<(), RenderError> {
+    use syntax::Node;
+    let outer = known.len();
+    for node in nodes {
+        let here = known.len();
+        match node {
+            Node::Text(_) | Node::Break | Node::Continue => {}
+            Node::Action(pipeline) => check_pipeline(pipeline, known)?,
+            Node::If { condition: value, yes, no }
+            | Node::With { value, yes, no }
+            | Node::Range { value, body: yes, empty: no } => {
+                check_pipeline(value, known)?;
+                check_variables(yes, known)?;
+                check_variables(no, known)?;
+                known.truncate(here);
+            }
+            Node::Template { argument, .. } => {
+                if let Some(argument) = argument {
+                    check_pipeline(argument, known)?;
+                }
+            }
+            Node::Define { body, .. } => check_variables(body, &mut vec![String::new()])?,
+        }
+    }
+    known.truncate(outer);
+    Ok(())
+}
+
+fn check_pipeline(pipeline: &syntax::Pipeline, known: &mut Vec<String>) -> Result<(), RenderError> {
+    if !pipeline.assign {
+        known.extend(pipeline.variables.iter().cloned());
+    }
+    let used = pipeline.commands.iter().flat_map(|command| &command.operands);
+    let undefined = |name: &str, at: syntax::Place| RenderError {
+        message: format!("undefined variable \"${name}\""),
+        offset: at.start,
+        length: at.end - at.start,
+    };
+    for name in pipeline.variables.iter().filter(|_| pipeline.assign) {
+        if !known.contains(name) {
+            return Err(undefined(name, pipeline.at));
+        }
+    }
+    for operand in used {
+        match operand {
+            syntax::Operand::Variable(name, _, at) if !known.contains(name) => return Err(undefined(name, *at)),
+            syntax::Operand::Group(inner, ..) => check_pipeline(inner, known)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn visit(nodes: &[syntax::Node], each: &mut dyn FnMut(&syntax::Operand)) {

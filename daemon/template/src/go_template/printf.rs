@@ -120,7 +120,7 @@ fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, 
     let has = |flag: char| flags.contains(flag);
     let bad = || match value {
         Value::Nil => format!("%!{verb}(<nil>)"),
-        _ => format!("%!{verb}({}={})", type_name(value), verb_v(value)),
+        _ => format!("%!{verb}({}={})", type_name(value), one('v', flags, width, precision, value)),
     };
     let cut = |text: &str| match precision {
         Some(limit) => text.chars().take(limit).collect::<String>(),
@@ -175,7 +175,7 @@ fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, 
             let digits = if verb.is_uppercase() { digits.to_uppercase() } else { digits };
             signed(number.is_sign_negative(), &digits, flags)
         }
-        _ => bad(),
+        _ => return bad(),
     };
     pad(&body, flags, width, numeric)
 }

@@ -72,8 +72,7 @@ pub(crate) fn read(
         && let Some(last) = diagnostics.last_mut()
         && last.hint.is_none()
     {
-        last.hint =
-            Some("HCL2 templates must be named …​.pkr.hcl; everything else is read as JSON".replace('\u{200b}', ""));
+        last.hint = Some("names of HCL2 templates end with .pkr.hcl; every other file is read as JSON".into());
     }
     Some(parse::template(&json?, diagnostics))
 }

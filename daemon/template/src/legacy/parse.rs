@@ -91,7 +91,7 @@ pub(super) fn template(json: &Json, diagnostics: &mut Diagnostics) -> Template {
         match &*key.text {
             "builders" => {
                 template.builders =
-                    array(key, value, diagnostics).filter_map(|item| builder(item, diagnostics)).collect()
+                    array(key, value, diagnostics).filter_map(|item| builder(item, diagnostics)).collect();
             }
             "description" => template.description = text(key, value, diagnostics),
             "error-cleanup-provisioner" => template.cleanup = provisioner(value, diagnostics),
