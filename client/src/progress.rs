@@ -40,7 +40,8 @@ impl Bars {
                 }
             }
             EventBody::BuildFinished { .. } => self.clear(|build| build == event.build.as_deref()),
-            EventBody::JobFinished { .. } => self.clear(|_| true),
+            // A question needs the line to itself; bars come back with the next news.
+            EventBody::JobFinished { .. } | EventBody::Prompt { .. } => self.clear(|_| true),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@
 //! | `request.json` (0600) | daemon | the submission; environment and variables are removed when the job is over |
 //! | `template.json` (0600) | worker | a template that came from standard input; removed when the job is over |
 //! | `events.ndjson` | worker | the events |
+//! | `reserve` | daemon | nothing; its room on the disk is for the last event, should the disk be full |
 //! | `worker.lock` | worker | held (flock) while a worker or a sweeper works on the job |
 //! | `worker.json` | worker | which process the worker is |
 //! | `worker.log` | worker | its standard output and error |
@@ -16,7 +17,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use kiln_protocol::{JobId, JobSubmission};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +25,12 @@ use crate::process_identity::ProcessIdentity;
 
 /// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Name of the file that keeps room for the last event, beside the events file.
+pub(crate) const RESERVE_NAME: &str = "reserve";
+
+/// Size of that file, in bytes: for the last event and for the smaller request.
+const RESERVE_BYTES: u64 = 64 << 10;
 
 /// The directories of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +78,10 @@ impl JobDir {
         self.runtime.join("control.sock")
     }
 
+    fn reserve(&self) -> PathBuf {
+        self.root.join(RESERVE_NAME)
+    }
+
     fn request(&self) -> PathBuf {
         self.root.join("request.json")
     }
@@ -107,6 +118,7 @@ impl JobDir {
         let failed = |source| JobDirError { action: "make", path: events.clone(), source };
         let options = OpenOptions::new().append(true).create(true).mode(0o600).open(&events);
         options.and_then(|file| file.sync_all()).map_err(failed)?;
+        make_reserve(&self.reserve())?;
         sync_directory(&self.root)
     }
 
@@ -146,10 +158,12 @@ impl JobDir {
     ///
     /// The file cannot be replaced.
     pub fn scrub_request(&self) -> Result<(), JobDirError> {
-        if let Err(source) = std::fs::remove_file(self.template())
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(JobDirError { action: "remove", path: self.template(), source });
+        for path in [self.template(), self.reserve()] {
+            if let Err(source) = std::fs::remove_file(&path)
+                && source.kind() != io::ErrorKind::NotFound
+            {
+                return Err(JobDirError { action: "remove", path, source });
+            }
         }
         let mut submission = match self.read_request() {
             Ok(submission) => submission,
@@ -229,9 +243,20 @@ fn remove_tree(path: &Path) {
     }
 }
 
+/// Takes room on the disk. File systems that cannot do so beforehand have none to give, and that is no error.
+fn make_reserve(path: &Path) -> Result<(), JobDirError> {
+    let failed = |source| JobDirError { action: "make", path: path.to_owned(), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
 /// Writes a file so that it is either there as a whole or not at all. Mode 0600.
 fn write_whole(path: &Path, value: &impl Serialize) -> Result<(), JobDirError> {
-    write_bytes(path, |file| Ok(serde_json::to_writer(io::BufWriter::new(file), value)?))
+    let text = serde_json::to_vec(value);
+    write_bytes(path, |file| file.write_all(&text?))
 }
 
 fn write_bytes(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), JobDirError> {

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
 
 /// Size after which the log is renamed at the next start, in bytes. One old log is kept.
 const MAX_LOG_BYTES: u64 = 8 << 20;
@@ -27,11 +29,7 @@ pub(crate) fn start(directory: &Path, filter: Option<&str>) -> io::Result<()> {
         std::fs::rename(&path, path.with_extension("log.1"))?;
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(parse(filter))
-        .with_ansi(false)
-        .with_writer(Mutex::new(file))
-        .finish();
+    let subscriber = builder(filter).with_ansi(false).with_writer(Mutex::new(file)).finish();
     // Fails when a test has set one already; then that one is meant.
     let _ = tracing::subscriber::set_global_default(subscriber);
     log_panics();
@@ -41,14 +39,15 @@ pub(crate) fn start(directory: &Path, filter: Option<&str>) -> io::Result<()> {
 /// Starts logging to standard error; a worker's is its log file.
 pub(crate) fn to_stderr(filter: Option<&str>) {
     let colour = io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(parse(filter)).with_ansi(colour).with_writer(io::stderr);
+    let subscriber = builder(filter).with_ansi(colour).with_writer(io::stderr);
     // Fails when a test has set one already; then that one is meant.
     let _ = tracing::subscriber::set_global_default(subscriber.finish());
 }
 
-fn parse(filter: Option<&str>) -> EnvFilter {
+fn builder(filter: Option<&str>) -> SubscriberBuilder<DefaultFields, Format, EnvFilter> {
     let filter = filter.filter(|filter| !filter.is_empty()).unwrap_or("info");
-    EnvFilter::builder().parse_lossy(filter)
+    // Errors of logging would be printed to standard error, which is the same full disk, and a failure to print is a panic.
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::builder().parse_lossy(filter)).log_internal_errors(false)
 }
 
 /// Standard error of a daemon leads nowhere; a panic must be seen all the same.

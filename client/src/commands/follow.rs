@@ -88,7 +88,7 @@ impl Follow {
             tokio::select! {
                 received = events.recv() => match received {
                     Some(received) => display.show(&received?)?,
-                    None => return self.finish(display),
+                    None => return self.finish(display).await,
                 },
                 Some(answer) = answered.recv() => {
                     if let Err(error) = self.client.answer(&self.id, &answer).await {
@@ -147,9 +147,15 @@ impl Follow {
         }
     }
 
-    fn finish(self, mut display: Display) -> Result<u8, CommandError> {
+    async fn finish(self, mut display: Display) -> Result<u8, CommandError> {
         display.flush()?;
-        match display.ending {
+        let mut ending = display.ending;
+        if ending.is_none() {
+            // A full disk may have kept the last event from being written.
+            let job = self.client.job(&self.id).await?;
+            ending = job.exit_code.map(|exit_code| Ending { exit_code, error: job.error });
+        }
+        match ending {
             Some(Ending { exit_code, error: None }) => Ok(exit_code),
             Some(Ending { error: Some(error), .. }) => {
                 let hint = format!("`kiln logs {}` shows all that it said", self.id);
@@ -190,6 +196,10 @@ impl Display {
             }
             EventBody::PromptAnswered { prompt, .. } => self.questions.retain(|question| question.prompt != *prompt),
             _ => {}
+        }
+        if self.bars.is_some() && matches!(event.body, EventBody::Progress { .. }) {
+            // What was said before the bar moved belongs above it.
+            self.flush()?;
         }
         if let Some(bars) = &mut self.bars {
             bars.event(event);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kiln_protocol::{Event, EventBody};
 
 use super::reader::{EventReader, ReadError};
+use crate::job_dir::RESERVE_NAME;
 
 /// Longest text in an event, in bytes. JSON may make it six times as long, which stays below the line limit.
 const MAX_TEXT_BYTES: usize = 512 << 10;
@@ -96,7 +97,8 @@ impl EventWriter {
 
     /// Appends an event with the next number and the present time, in one write. Long texts are cut.
     ///
-    /// Events that could not be written are counted, and mentioned before the next one that can.
+    /// Events that could not be written are counted, and mentioned before the next one that can. For the last event of a job there
+    /// is room kept aside.
     ///
     /// # Errors
     ///
@@ -105,13 +107,13 @@ impl EventWriter {
         if self.finished {
             return Ok(());
         }
-        if self.lost > 0 {
-            let text = format!("{} events are missing here: they could not be written", self.lost);
-            self.write(None, EventBody::Error { text, target: None })?;
-            self.lost = 0;
-        }
         let finished = matches!(body, EventBody::JobFinished { .. });
-        let written = self.write(build, body);
+        let mut written = self.write(build.clone(), body.clone());
+        if finished && written.is_err() {
+            // Without its last event a job would look as if its worker had died. This is what the room is for.
+            let _ = std::fs::remove_file(self.path.with_file_name(RESERVE_NAME));
+            written = self.write(build, body);
+        }
         match &written {
             Ok(()) => self.finished = finished,
             Err(_) => self.lost += 1,
@@ -128,20 +130,35 @@ impl EventWriter {
         self.file.sync_data().map_err(|source| WriteError::Io { path: self.path.clone(), source })
     }
 
+    /// Writes an event, after a word about those that were lost before it: all of it or nothing.
     fn write(&mut self, build: Option<String>, mut body: EventBody) -> Result<(), WriteError> {
         cut_text(&mut body);
-        let time = format!("{:.3}", Timestamp::now());
-        let mut line = serde_json::to_vec(&Event { seq: self.last + 1, time, build, body })?;
-        line.push(b'\n');
-        if let Err(source) = self.file.write_all_at(&line, self.length) {
+        let mut lines = Vec::new();
+        let mut last = self.last;
+        if self.lost > 0 {
+            let text = format!("{} events are missing here: they could not be written", self.lost);
+            last += 1;
+            push_line(&mut lines, last, None, EventBody::Error { text, target: None })?;
+        }
+        last += 1;
+        push_line(&mut lines, last, build, body)?;
+        if let Err(source) = self.file.write_all_at(&lines, self.length) {
             // The next event starts where this one did; if cutting fails too, it overwrites the rest.
             let _ = self.file.set_len(self.length);
             return Err(WriteError::Io { path: self.path.clone(), source });
         }
-        self.last += 1;
-        self.length += line.len() as u64;
+        self.last = last;
+        self.length += lines.len() as u64;
+        self.lost = 0;
         Ok(())
     }
+}
+
+fn push_line(lines: &mut Vec<u8>, seq: u64, build: Option<String>, body: EventBody) -> Result<(), serde_json::Error> {
+    let time = format!("{:.3}", Timestamp::now());
+    serde_json::to_writer(&mut *lines, &Event { seq, time, build, body })?;
+    lines.push(b'\n');
+    Ok(())
 }
 
 fn cut_text(body: &mut EventBody) {

@@ -16,8 +16,9 @@ mod facts;
 mod spawn;
 mod supervisor;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_protocol::{CancelMode, Job, JobId, JobState, JobSubmission};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +27,7 @@ use crate::config::{Config, Limits};
 use crate::control::{self, ControlError, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::{JobDir, JobDirError};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Ending, Journal, JournalError};
 
 /// Messages that may wait for the driver.
 const BACKLOG: usize = 64;
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) journal: Journal,
     pub(crate) watcher: EventWatcher,
+    /// Endings that the journal has no room for yet.
+    unwritten_endings: Mutex<HashMap<JobId, Ending>>,
     /// Changes whenever a job is over, so that followers look.
     pub(crate) endings: watch::Sender<()>,
 }
@@ -153,7 +156,8 @@ impl Jobs {
         let watcher =
             EventWatcher::start().map_err(|source| StartError::System { action: "watch files (inotify)", source })?;
         let (messages, inbox) = mpsc::channel(BACKLOG);
-        let shared = Arc::new(Shared { config, journal, watcher, endings: watch::Sender::new(()) });
+        let endings = watch::Sender::new(());
+        let shared = Arc::new(Shared { config, journal, watcher, unwritten_endings: Mutex::default(), endings });
         let mut driver = driver::Driver::new(Arc::clone(&shared), messages.downgrade());
         driver.recover().await?;
         tokio::spawn(driver.run(inbox));
@@ -199,7 +203,7 @@ impl Jobs {
     pub async fn job(&self, id: &JobId) -> Result<Job, JobsError> {
         let job = self.shared.journal.job(id.clone()).await?;
         let mut job = job.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?;
-        self.fill_in_position(&mut job).await?;
+        self.complete(&mut job).await?;
         Ok(job)
     }
 
@@ -211,7 +215,7 @@ impl Jobs {
     pub async fn list(&self, limit: u32) -> Result<Vec<Job>, JobsError> {
         let mut jobs = self.shared.journal.jobs(limit).await?;
         for job in &mut jobs {
-            self.fill_in_position(job).await?;
+            self.complete(job).await?;
         }
         Ok(jobs)
     }
@@ -276,7 +280,12 @@ impl Jobs {
         self.shared.directory(id)
     }
 
-    async fn fill_in_position(&self, job: &mut Job) -> Result<(), JobsError> {
+    /// Adds what the journal does not know.
+    async fn complete(&self, job: &mut Job) -> Result<(), JobsError> {
+        let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
+        if let Some(ending) = unwritten {
+            (job.state, job.exit_code, job.error) = (ending.state, Some(ending.exit_code), ending.error);
+        }
         if job.state == JobState::Queued {
             let (reply, answer) = oneshot::channel();
             self.send(Message::Position { id: job.id.clone(), reply }).await?;
@@ -292,6 +301,10 @@ impl Jobs {
 }
 
 impl Shared {
+    pub(crate) fn unwritten_endings(&self) -> MutexGuard<'_, HashMap<JobId, Ending>> {
+        self.unwritten_endings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn directory(&self, id: &JobId) -> JobDir {
         JobDir::of(&self.config.state_directory, self.config.runtime_directory(), id)
     }

@@ -28,6 +28,9 @@ use crate::worker::EXIT_LOCKED;
 /// Time for cleaning up after a dead worker.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Time between attempts to write an ending to a journal whose disk is full.
+const FINISH_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Time for a worker that has the lock to say who it is.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -270,8 +273,10 @@ impl Supervisor {
         if let Err(error) = scrubbed {
             tracing::error!(job = %self.id, error = explain(&error), "secrets of the request are still in its file");
         }
-        if let Err(error) = self.shared.journal.finish(self.id.clone(), ending).await {
-            tracing::error!(job = %self.id, error = explain(&error), "the ending is not in the journal");
+        if let Err(error) = self.shared.journal.finish(self.id.clone(), ending.clone()).await {
+            tracing::error!(job = %self.id, error = explain(&error), "the ending is not in the journal yet");
+            self.shared.unwritten_endings().insert(self.id.clone(), ending.clone());
+            tokio::spawn(finish_later(Arc::clone(&self.shared), self.id, ending));
         }
         self.shared.endings.send_modify(|()| {});
     }
@@ -357,6 +362,19 @@ impl Exit {
             Self::Unknown => {
                 "the worker died; it was started by an earlier daemon, so its exit status is unknown".to_owned()
             }
+        }
+    }
+}
+
+/// Writes the ending into the journal as soon as there is room for it; the job's place in the queue is free meanwhile.
+async fn finish_later(shared: Arc<Shared>, id: JobId, ending: Ending) {
+    loop {
+        // Nobody says when a disk is no longer full.
+        tokio::time::sleep(FINISH_INTERVAL).await;
+        if shared.journal.finish(id.clone(), ending.clone()).await.is_ok() {
+            tracing::info!(job = %id, "the ending is in the journal now");
+            shared.unwritten_endings().remove(&id);
+            return;
         }
     }
 }

@@ -8,7 +8,7 @@ use kiln_protocol::{Event, EventBody, JobState};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::rig::{Daemon, PATIENCE, ending, is_alive, scripted_kilnd, texts};
+use crate::rig::{Daemon, PATIENCE, ending, is_alive, scripted_kilnd, skip, texts};
 
 fn worker_pid(event: &Event) -> Option<i32> {
     match event.body {
@@ -297,4 +297,40 @@ async fn a_detached_daemon_keeps_nothing_open_that_it_inherited() {
     };
     tokio::time::timeout(PATIENCE, gone).await.expect("end of file: the daemon does not have it open");
     drop(process);
+}
+
+/// A small file system of its own; gone with its owner.
+struct SmallDisk(std::path::PathBuf);
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the daemon of the test still has its journal open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_the_job_still_ends_and_says_what_is_missing() {
+    let mut disk = None;
+    let daemon = Daemon::with(|config| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=400k", "none"]).arg(&config.state_directory);
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            disk = Some(SmallDisk(config.state_directory.clone()));
+        }
+    })
+    .await;
+    if disk.is_none() {
+        return skip("the right to mount a file system");
+    }
+    let mut script = vec![json!({"emit": {"kind": "say", "text": "x".repeat(20_000)}}); 40];
+    script.push(json!({"say_variable": "GREETING"}));
+    let id = daemon.submit(&serde_json::Value::Array(script)).await;
+    let events = daemon.events(&id).await;
+    assert_eq!(ending(&events), (JobState::Succeeded, 0, None));
+    let texts = texts(&events);
+    let whole = texts.iter().filter(|text| text.len() == 20_000).count();
+    let missing = format!("{} events are missing here: they could not be written", 40 - whole);
+    assert_eq!(texts[whole..], [missing.as_str(), "GREETING=hello"]);
+    drop(disk);
 }
