@@ -1,4 +1,5 @@
-//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix. `-f` before the outputs compresses faster.
+//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix. `-f` before the outputs compresses faster, `-d`
+//! computes digests, `-u` does not wait for stable storage.
 //!
 //! A small client of the library, and what its benchmarks run.
 
@@ -44,6 +45,7 @@ fn run(arguments: &[String]) -> Result<(), Error> {
         paths.filter_map(|path| kind(&path, compression).map(|kind| Output::new(path, kind))).collect();
     let mut options = if flag("-d") { ConvertOptions::default() } else { ConvertOptions::without_digests() };
     options.overwrite = true;
+    options.durable = !flag("-u");
     let reader = open(&input, None, &OpenPolicy::deny())?;
     convert(&*reader, &outputs, &options, &NoProgress).map(|_| ())
 }

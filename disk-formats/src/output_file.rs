@@ -20,6 +20,18 @@ pub(crate) struct OutputFile {
     hash: Hash,
     /// Hashes a part of the file on its own (a member of an archive).
     part: Option<Sha256>,
+    durable: bool,
+}
+
+/// How files are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileOptions {
+    /// Computes the file's SHA-256.
+    pub(crate) hashed: bool,
+    /// The writer will use [`OutputFile::correct`].
+    pub(crate) corrected: bool,
+    /// Waits for stable storage when the file is finished.
+    pub(crate) durable: bool,
 }
 
 /// How the file's SHA-256 comes about.
@@ -39,15 +51,15 @@ pub(crate) struct FinishedFile {
 }
 
 impl OutputFile {
-    /// Makes a file that will be published as `path`. `corrected` says that the writer will use [`Self::correct`].
-    pub(crate) fn create(destinations: &dyn Destinations, path: &Path, hashed: bool, corrected: bool) -> Result<Self> {
+    /// Makes a file that will be published as `path`.
+    pub(crate) fn create(destinations: &dyn Destinations, path: &Path, options: FileOptions) -> Result<Self> {
         let storage = destinations.create(path).map_err(|error| Error::io(Operation::Create, error).with_path(path))?;
-        let hash = match (hashed, corrected) {
+        let hash = match (options.hashed, options.corrected) {
             (false, _) => Hash::Off,
             (true, false) => Hash::Running(Sha256::new()),
             (true, true) => Hash::Reread,
         };
-        Ok(Self { storage, path: path.to_path_buf(), position: 0, hash, part: None })
+        Ok(Self { storage, path: path.to_path_buf(), position: 0, hash, part: None, durable: options.durable })
     }
 
     /// Returns the final name.
@@ -117,7 +129,7 @@ impl OutputFile {
         Sha256Digest(self.part.take().unwrap_or_default().finalize().into())
     }
 
-    /// Hashes what is not hashed yet and makes the file durable.
+    /// Hashes what is not hashed yet and makes the file durable if wanted.
     pub(crate) fn finish(mut self) -> Result<FinishedFile> {
         let sha256 = self.finish_parts().map_err(|error| Error::io(Operation::Write, error).with_path(&self.path))?;
         let report = FileReport { path: self.path, size: self.position, sha256 };
@@ -131,7 +143,9 @@ impl OutputFile {
             Hash::Running(hasher) => Some(hasher),
             Hash::Reread => Some(self.reread()?),
         };
-        self.storage.sync()?;
+        if self.durable {
+            self.storage.sync()?;
+        }
         Ok(hasher.map(|hasher| Sha256Digest(hasher.finalize().into())))
     }
 

@@ -28,13 +28,17 @@ pub struct ConvertOptions {
     pub overwrite: bool,
     /// Computes the content digest of the guest disk.
     pub content_digest: bool,
-    /// Computes the SHA-256 of every file written (those that a manifest needs are computed anyway).
+    /// Computes the SHA-256 of every file written (those that a manifest needs are computed anyway). A hole costs as much as data
+    /// here: about a second per GiB of a raw disk.
     pub file_digests: bool,
+    /// Waits until everything is on stable storage before files get their names. Without it a power loss soon afterwards can
+    /// leave files with missing content, as with most tools.
+    pub durable: bool,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self { threads: None, overwrite: false, content_digest: true, file_digests: true }
+        Self { threads: None, overwrite: false, content_digest: true, file_digests: true, durable: true }
     }
 }
 

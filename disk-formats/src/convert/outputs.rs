@@ -10,7 +10,7 @@ use std::thread;
 use super::batch::Recipe;
 use super::pipeline::{self, BatchWriter, PassReport};
 use super::{ConvertOptions, MachineReport, Progress};
-use crate::output_file::{FinishedFile, OutputFile};
+use crate::output_file::{FileOptions, FinishedFile, OutputFile};
 use crate::package::{OvaWriter, OvfWriter};
 use crate::qcow2::Qcow2Writer;
 use crate::raw::RawWriter;
@@ -40,17 +40,19 @@ pub(crate) trait OutputWriter: BatchWriter {
 pub(crate) struct WriterContext<'a> {
     destinations: &'a dyn Destinations,
     hashed: bool,
+    durable: bool,
     recipes: Vec<Recipe>,
 }
 
 impl<'a> WriterContext<'a> {
-    pub(crate) fn new(destinations: &'a dyn Destinations, hashed: bool) -> Self {
-        Self { destinations, hashed, recipes: Vec::new() }
+    pub(crate) fn new(destinations: &'a dyn Destinations, options: &ConvertOptions) -> Self {
+        Self { destinations, hashed: options.file_digests, durable: options.durable, recipes: Vec::new() }
     }
 
-    /// Makes a file, hashed if the caller wants hashes. `corrected`: see [`OutputFile::create`].
+    /// Makes a file, hashed if the caller wants hashes. `corrected`: see [`FileOptions`].
     pub(crate) fn create(&self, path: &Path, corrected: bool) -> Result<OutputFile> {
-        OutputFile::create(self.destinations, path, self.hashed, corrected)
+        let options = FileOptions { hashed: self.hashed, corrected, durable: self.durable };
+        OutputFile::create(self.destinations, path, options)
     }
 
     /// Returns the index under which batches carry this recipe's results.
@@ -72,7 +74,7 @@ pub(crate) fn convert_to(
 ) -> Result<MachineReport> {
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
     check_outputs(readers, &sizes, outputs, options.overwrite)?;
-    let mut context = WriterContext::new(destinations, options.file_digests);
+    let mut context = WriterContext::new(destinations, options);
     let mut writers =
         outputs.iter().map(|output| create_writer(output, &sizes, &mut context)).collect::<Result<Vec<_>>>()?;
 

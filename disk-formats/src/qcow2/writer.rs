@@ -161,7 +161,7 @@ impl Qcow2Writer {
         let host = self.file.position();
         self.refcounts.add(host, bytes.len() as u64);
         for index in 0..bytes.len() as u64 >> self.cluster_bits {
-            self.set_entry(first + index, host + (index << self.cluster_bits) | COPIED);
+            self.set_entry(first + index, (host + (index << self.cluster_bits)) | COPIED);
         }
         self.file.append(bytes)
     }
