@@ -91,6 +91,7 @@ impl Console {
 /// Writes a value as the console shows it: strings plain at the top, quoted inside.
 pub(crate) fn show(value: &Value) -> String {
     match value.data() {
+        Data::Null(_) => "null".to_owned(),
         _ if value.is_sensitive() => SENSITIVE.to_owned(),
         Data::String(text) => text.to_string(),
         _ => quoted(value),
@@ -132,7 +133,8 @@ fn write(value: &Value, level: usize, out: &mut String) {
                 return out.push_str("{}");
             }
             out.push_str("{\n");
-            for (key, element) in entries.iter() {
+            // What is null is as if it were not there, as in Packer.
+            for (key, element) in entries.iter().filter(|(_, element)| !element.is_null()) {
                 out.push_str(&indentation);
                 out.push_str("  ");
                 out.push_str(&crate::go_text::quote(key));

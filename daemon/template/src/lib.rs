@@ -25,6 +25,7 @@ mod functions;
 pub mod go_template;
 mod go_text;
 mod hcl2;
+mod inspect;
 mod legacy;
 mod load;
 mod options;
@@ -43,6 +44,7 @@ pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor,
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use format::{FormatError, format_hcl};
 pub use go_template::PACKER_VERSION;
+pub use inspect::{InspectLine, Inspection, inspect};
 pub use load::{Inputs, check_syntax, is_hcl2, load};
 pub use options::{Options, SENSITIVE};
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Base;
 use super::blocks::{Root, expect_labels, expect_only, unsupported_argument, unsupported_block};
 use super::dynamic::{Expanded, expand};
 use super::meta::{self, Meta};
 use super::select::Selection;
+use super::{Base, BuildOutline};
 use crate::component::{Component, HclConfig};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate_as};
@@ -128,6 +128,49 @@ fn build_block(
             check_shape(&expanded.block, catalog, diagnostics);
         }
     }
+}
+
+/// Lists the parts of all build blocks.
+pub(super) fn outline(root: &Root, base: &Arc<Base>, diagnostics: &mut Diagnostics) -> Vec<BuildOutline> {
+    let known = sources(root, diagnostics);
+    let scope = base.scope([]);
+    let label = |block: &Block| block.labels.first().map(|label| label.text.to_string());
+    let mut outlines = Vec::new();
+    for block in &root.build {
+        let text = |name: &str| {
+            let attribute = block.body.attribute(name)?;
+            let value = evaluate_as(&attribute.value, &Type::String, name, &scope, &mut Diagnostics::new())?;
+            value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let blocks = expand(&block.body, &BTreeMap::new(), &scope, diagnostics);
+        let of = |kind: &'static str| blocks.iter().filter(move |expanded| &*expanded.block.kind.text == kind);
+        let named = |block: &Block| {
+            let attribute = block.body.attribute("name");
+            attribute.and_then(|attribute| attribute.value.literal_string()).or_else(|| label(block))
+        };
+        let mut post_processors = Vec::new();
+        for expanded in &blocks {
+            match &*expanded.block.kind.text {
+                "post-processor" => post_processors.push(named(&expanded.block).into_iter().collect()),
+                "post-processors" => {
+                    let inner = expand(&expanded.block.body, &expanded.names, &scope, diagnostics);
+                    post_processors.push(inner.iter().filter_map(|inner| named(&inner.block)).collect());
+                }
+                _ => {}
+            }
+        }
+        outlines.push(BuildOutline {
+            name: text("name"),
+            description: text("description"),
+            sources: uses(block, &blocks, &known, &scope, diagnostics)
+                .iter()
+                .map(|source| format!("{}.{}", source.kind, source.name))
+                .collect(),
+            provisioners: of("provisioner").filter_map(|expanded| label(&expanded.block)).collect(),
+            post_processors,
+        });
+    }
+    outlines
 }
 
 /// Finds what a build block builds: its `sources` and its `source` blocks.

@@ -59,6 +59,31 @@ pub(crate) struct Prepared {
     root: blocks::Root,
     /// Whether the template is for this version; if not, nothing else is looked at.
     suitable: bool,
+    /// Whether something was wrong before any value was looked at.
+    broken: bool,
+}
+
+/// The parts of a build block, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildOutline {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    /// `TYPE.NAME` of each source.
+    pub(crate) sources: Vec<String>,
+    pub(crate) provisioners: Vec<String>,
+    pub(crate) post_processors: Vec<Vec<String>>,
+}
+
+impl Prepared {
+    /// Reports whether the template's text or structure is wrong.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken || !self.suitable
+    }
+
+    /// Lists the parts of all build blocks.
+    pub(crate) fn outline(&self, diagnostics: &mut Diagnostics) -> Vec<BuildOutline> {
+        builds::outline(&self.root, &self.base, diagnostics)
+    }
 }
 
 /// Loads an HCL2 template.
@@ -92,10 +117,11 @@ pub(crate) fn prepare(
     // A template for another version may use blocks this one does not know, so that comes before everything else.
     if !requirements::check(&found.bodies, diagnostics) {
         let base = Arc::new(Base { names: BTreeMap::new(), environment, sensitive: Vec::new() });
-        return Some(Prepared { base, root: blocks::Root::default(), suitable: false });
+        return Some(Prepared { base, root: blocks::Root::default(), suitable: false, broken: false });
     }
     let root = blocks::collect(&found.bodies, diagnostics);
     let mut variables = variables::declare(&root, &environment, diagnostics);
+    let broken = diagnostics.has_errors();
     values::assign(&mut variables, inputs, &found, &environment, sources, diagnostics);
     validate::check(&variables, &environment, sources, diagnostics);
     let mut names: BTreeMap<Arc<str>, Value> = BTreeMap::new();
@@ -113,7 +139,7 @@ pub(crate) fn prepare(
     names.insert("local".into(), Value::object(locals));
     sensitive.sort();
     sensitive.dedup();
-    Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true })
+    Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true, broken })
 }
 
 pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -> Environment {

@@ -1,0 +1,197 @@
+//! Owns `inspect`: what a template is made of, as Packer lists it.
+
+use std::sync::Arc;
+
+use crate::console::show;
+use crate::diagnostics::Diagnostics;
+use crate::files::Files;
+use crate::go_text::quote;
+use crate::hcl2::{self, BuildOutline};
+use crate::legacy;
+use crate::load::{Inputs, is_hcl2};
+use crate::options::SENSITIVE;
+use crate::source_map::SourceMap;
+use crate::value::Value;
+
+/// One message of `inspect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InspectLine {
+    /// Text for people; a line end follows it.
+    Say(String),
+    /// A record for `-machine-readable`: its type and fields.
+    Record(&'static str, Vec<String>),
+}
+
+/// What a template is made of.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The messages; empty when the template could not be read.
+    pub lines: Vec<InspectLine>,
+    /// Problems found on the way. Values that are missing do not keep a template from being inspected.
+    pub diagnostics: Diagnostics,
+    /// The texts the problems point into.
+    pub sources: SourceMap,
+}
+
+impl Inspection {
+    /// Returns the text for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let said = self.lines.iter().filter_map(|line| match line {
+            InspectLine::Say(text) => Some(format!("{text}\n")),
+            InspectLine::Record(..) => None,
+        });
+        said.collect()
+    }
+}
+
+/// Lists variables, builds and what they are made of.
+#[must_use]
+pub fn inspect(inputs: &Inputs, files: Arc<dyn Files>) -> Inspection {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let lines = if is_hcl2(inputs, &*files) {
+        inspect_hcl(inputs, files, &mut sources, &mut diagnostics)
+    } else {
+        inspect_json(inputs, &*files, &mut sources, &mut diagnostics)
+    };
+    diagnostics.dedup();
+    Inspection { lines, diagnostics, sources }
+}
+
+fn inspect_hcl(
+    inputs: &Inputs,
+    files: Arc<dyn Files>,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Vec<InspectLine> {
+    let Some(prepared) = hcl2::prepare(inputs, files, sources, diagnostics) else { return Vec::new() };
+    if prepared.is_broken() {
+        return Vec::new();
+    }
+    let values = |namespace: &str| {
+        let entries = prepared.base.names.get(namespace).and_then(Value::as_entries).cloned().unwrap_or_default();
+        let lines = entries.iter().map(|(name, value)| {
+            let text = if value.is_sensitive() && !value.is_null() { SENSITIVE.to_owned() } else { show(value) };
+            format!("{namespace}.{name}: {}\n", quote(&text))
+        });
+        lines.collect::<String>()
+    };
+    let variables = format!("> input-variables:\n\n{}\n> local-variables:\n\n{}", values("var"), values("local"));
+    let mut builds = String::from("> builds:\n");
+    for (index, build) in prepared.outline(diagnostics).iter().enumerate() {
+        builds.push_str(&outline(index, build));
+    }
+    let said = ["Packer Inspect: HCL2 mode\n".to_owned(), variables, builds];
+    said.into_iter().map(InspectLine::Say).collect()
+}
+
+fn outline(index: usize, build: &BuildOutline) -> String {
+    let name = build.name.clone().unwrap_or_else(|| format!("<unnamed build {index}>"));
+    let mut out = format!("\n  > {name}:\n\n");
+    if let Some(description) = &build.description {
+        out.push_str(&format!("  > Description: {description}\n\n"));
+    }
+    out.push_str("    sources:\n");
+    for source in &build.sources {
+        out.push_str(&format!("\n      {source}\n"));
+    }
+    if build.sources.is_empty() {
+        out.push_str("\n      <no source>\n");
+    }
+    out.push_str("\n    provisioners:\n\n");
+    for provisioner in &build.provisioners {
+        out.push_str(&format!("      {provisioner}\n"));
+    }
+    if build.provisioners.is_empty() {
+        out.push_str("      <no provisioner>\n");
+    }
+    out.push_str("\n    post-processors:\n");
+    for (index, chain) in build.post_processors.iter().enumerate() {
+        out.push_str(&format!("\n      {index}:\n"));
+        for post_processor in chain {
+            out.push_str(&format!("        {post_processor}\n"));
+        }
+    }
+    if build.post_processors.is_empty() {
+        out.push_str("\n      <no post-processor>\n");
+    }
+    out
+}
+
+fn inspect_json(
+    inputs: &Inputs,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Vec<InspectLine> {
+    let Some(template) = legacy::read(inputs, files, sources, diagnostics) else { return Vec::new() };
+    if diagnostics.has_errors() {
+        return Vec::new();
+    }
+    let say = |text: &str| InspectLine::Say(text.to_owned());
+    let mut lines = vec![say("Packer Inspect: JSON mode")];
+    if let Some(description) = template.description.as_ref().filter(|description| !description.is_empty()) {
+        lines.push(say("Description:\n"));
+        lines.push(say(&format!("{description}\n")));
+    }
+    let hidden = |name: &str, value: &str| {
+        if template.sensitive.iter().any(|known| known == name) { SENSITIVE.to_owned() } else { value.to_owned() }
+    };
+    let mut variables: Vec<(&str, Option<String>)> = template
+        .variables
+        .iter()
+        .map(|(name, default, _)| (&*name.text, default.as_ref().map(|value| hidden(&name.text, value))))
+        .collect();
+    variables.sort();
+    if variables.is_empty() {
+        lines.push(say("Variables:\n"));
+        lines.push(say("  <No variables>"));
+    }
+    let width = variables.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let (required, optional): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(_, default)| default.is_none());
+    if !required.is_empty() {
+        lines.push(say("Required variables:\n"));
+        for (name, _) in &required {
+            lines.push(InspectLine::Record("template-variable", vec![(*name).into(), String::new(), "1".into()]));
+            lines.push(say(&format!("  {name}")));
+        }
+    }
+    if !optional.is_empty() {
+        if !required.is_empty() {
+            lines.push(say(""));
+        }
+        lines.push(say("Optional variables and their defaults:\n"));
+        for (name, default) in &optional {
+            let default = default.clone().unwrap_or_default();
+            let record = vec![(*name).into(), default.clone(), "0".into()];
+            lines.push(InspectLine::Record("template-variable", record));
+            lines.push(say(&format!("  {name:width$} = {default}")));
+        }
+    }
+    lines.push(say(""));
+    lines.push(say("Builders:\n"));
+    let mut builders: Vec<(&str, &str)> =
+        template.builders.iter().map(|builder| (builder.name.as_str(), builder.kind.as_str())).collect();
+    builders.sort_unstable();
+    let width = builders.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, kind) in builders {
+        lines.push(InspectLine::Record("template-builder", vec![name.into(), kind.into()]));
+        let kind = if name == kind { String::new() } else { format!(" ({kind})") };
+        lines.push(say(&format!("  {name:width$}{kind}")));
+    }
+    lines.push(say(""));
+    lines.push(say("Provisioners:\n"));
+    if template.provisioners.is_empty() {
+        lines.push(say("  <No provisioners>"));
+    }
+    for provisioner in &template.provisioners {
+        lines.push(InspectLine::Record("template-provisioner", vec![provisioner.kind.clone()]));
+        lines.push(say(&format!("  {}", provisioner.kind)));
+    }
+    lines.push(say(
+        "\nNote: If your build names contain user variables or template\nfunctions such as 'timestamp', these are \
+         processed at build time,\nand therefore only show in their raw form here.",
+    ));
+    lines
+}
