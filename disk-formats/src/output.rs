@@ -43,6 +43,8 @@ pub enum OutputKind {
     Ovf(Box<MachineDescription>),
     /// The same in one tar archive, `path`.
     Ova(Box<MachineDescription>),
+    /// A machine for VMware Workstation or Fusion: `path` is `name.vmx`; its disks are written beside it, as monolithicSparse.
+    Vmx(Box<MachineDescription>),
 }
 
 impl OutputKind {
@@ -82,13 +84,19 @@ impl OutputKind {
         Self::Ova(Box::new(machine))
     }
 
+    /// Returns a bundle for VMware Workstation.
+    #[must_use]
+    pub fn vmx(machine: MachineDescription) -> Self {
+        Self::Vmx(Box::new(machine))
+    }
+
     /// Returns the format of the disks written.
     #[must_use]
     pub fn disk_format(&self) -> Format {
         match self {
             Self::Raw => Format::Raw,
             Self::Qcow2(_) => Format::Qcow2,
-            Self::Vmdk(_) | Self::Ovf(_) | Self::Ova(_) => Format::Vmdk,
+            Self::Vmdk(_) | Self::Ovf(_) | Self::Ova(_) | Self::Vmx(_) => Format::Vmdk,
             Self::Vdi => Format::Vdi,
             Self::Vhd(_) => Format::Vhd,
             Self::Vhdx => Format::Vhdx,

@@ -11,7 +11,7 @@ use super::batch::Recipe;
 use super::pipeline::{self, BatchWriter, PassReport};
 use super::{ConvertOptions, MachineReport, Progress};
 use crate::output_file::{FileOptions, FinishedFile, OutputFile};
-use crate::package::{OvaWriter, OvfWriter};
+use crate::package::{OvaWriter, OvfWriter, VmxWriter};
 use crate::qcow2::Qcow2Writer;
 use crate::raw::RawWriter;
 use crate::storage::Destinations;
@@ -140,6 +140,7 @@ fn create_writer(output: &Output, sizes: &[u64], context: &mut WriterContext<'_>
         OutputKind::Vhdx => VhdxWriter::create(path, single()?, context).map(boxed),
         OutputKind::Ovf(machine) => OvfWriter::create(path, sizes, machine, context).map(boxed),
         OutputKind::Ova(machine) => OvaWriter::create(path, sizes, machine, context).map(boxed),
+        OutputKind::Vmx(machine) => VmxWriter::create(path, sizes, machine, context).map(boxed),
     };
     writer.map_err(|error| error.with_path(path))
 }
@@ -152,6 +153,7 @@ fn boxed<W: OutputWriter + 'static>(writer: W) -> Box<dyn OutputWriter> {
 fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
     match &output.kind {
         OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Vmx(machine) => crate::package::vmx_file_names(&output.path, machine, sizes.len()),
         OutputKind::Vmdk(options) => {
             crate::vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
         }

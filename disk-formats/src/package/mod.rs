@@ -1,4 +1,4 @@
-//! Machines in packages: the description, and the OVF, manifest and OVA that carry it.
+//! Machines in packages: the description, and the OVF, manifest, OVA and VMX that carry it.
 
 mod machine;
 mod manifest;
@@ -8,6 +8,8 @@ mod ovf;
 mod ovf_writer;
 mod tar;
 mod vendor_words;
+mod vmx;
+mod vmx_writer;
 mod xml;
 
 pub use machine::{
@@ -16,3 +18,4 @@ pub use machine::{
 pub(crate) use ova_reader::first_disk;
 pub(crate) use ova_writer::OvaWriter;
 pub(crate) use ovf_writer::{OvfWriter, ovf_file_names};
+pub(crate) use vmx_writer::{VmxWriter, vmx_file_names};

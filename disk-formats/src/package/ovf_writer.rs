@@ -37,7 +37,8 @@ pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Res
     Ok(names)
 }
 
-fn raw_disk_file_names(machine: &MachineDescription, disks: usize) -> Vec<String> {
+/// Returns the names without checking them.
+pub(crate) fn raw_disk_file_names(machine: &MachineDescription, disks: usize) -> Vec<String> {
     let default = |number: usize| format!("{}-disk{number}.vmdk", plain_name(&machine.name));
     (0..disks)
         .map(|index| machine.disks.get(index).and_then(|disk| disk.file.clone()).unwrap_or_else(|| default(index + 1)))

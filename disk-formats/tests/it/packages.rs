@@ -116,3 +116,15 @@ fn instance_ids_are_unique() {
     }
     assert!(seen.len() >= 5 && seen.values().all(|count| *count == 1), "{seen:?}");
 }
+
+#[test]
+fn a_vmx_bundle_is_complete_and_its_disk_is_equal() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (path, report) = bench.convert("web.vmx", OutputKind::vmx(machine()));
+    assert_eq!(names(bench.directory.path()), ["source.raw", "web-disk1.vmdk", "web.vmx"]);
+    assert_eq!(report.files.len(), 2);
+    assert!(std::fs::read_to_string(path).unwrap().contains("sata0:0.fileName = \"web-disk1.vmdk\""));
+    if qemu_img::present() {
+        assert_same("raw", &bench.raw, "vmdk", &bench.path("web-disk1.vmdk"));
+    }
+}

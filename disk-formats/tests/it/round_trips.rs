@@ -51,6 +51,8 @@ fn kinds() -> Vec<(&'static str, OutputKind)> {
 
 fn all_kinds() -> Vec<(&'static str, OutputKind)> {
     let mut kinds = kinds();
+    let vmx = MachineDescription { name: "vmx".to_owned(), ..MachineDescription::default() };
+    kinds.push(("a.vmx", OutputKind::vmx(vmx)));
     kinds.push(("a.ovf", OutputKind::ovf(MachineDescription::default())));
     kinds
 }
