@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Severity, Style,
+    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Severity, Style, fix,
     go_template, inspect, load,
 };
 use serde_json::Value as Json;
@@ -294,6 +294,26 @@ fn inspections() {
             let line = text.lines().zip(expected.lines()).find(|(mine, theirs)| mine != theirs);
             let problems: Vec<&str> = inspection.diagnostics.iter().map(|item| item.summary.as_str()).collect();
             wrong.push(format!("{dir} {path}: {line:.300?} {problems:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {checked} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// `fix` says byte for byte what Packer 1.6.6 said.
+#[test]
+fn fixes() {
+    let Some(corpus) = corpus() else { return };
+    let recorded = std::fs::read_to_string(corpus.join("packer-1.6.6.jsonl")).unwrap();
+    let (mut wrong, mut checked) = (Vec::new(), 0);
+    for record in recorded.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()) {
+        let Some(expected) = record["fix"]["out"].as_str().filter(|_| record["fix"]["rc"] == 0) else { continue };
+        let path =
+            corpus.join("templates").join(record["dir"].as_str().unwrap()).join(record["path"].as_str().unwrap());
+        checked += 1;
+        let fixed = fix(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        if format!("{fixed}\n") != expected {
+            let line = fixed.lines().zip(expected.lines()).find(|(mine, theirs)| mine != theirs);
+            wrong.push(format!("{}: {line:.300?}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "{} of {checked} differ:\n{}", wrong.len(), wrong.join("\n"));
