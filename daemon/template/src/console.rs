@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::DataMode;
 use crate::diagnostics::Diagnostics;
 use crate::eval::{Scope, evaluate};
 use crate::files::Files;
@@ -53,7 +54,7 @@ impl Console {
     pub fn open(inputs: &Inputs, files: Arc<dyn Files>) -> (Self, Diagnostics, SourceMap) {
         let mut sources = SourceMap::new();
         let mut diagnostics = Diagnostics::new();
-        let prepared = hcl2::prepare(inputs, files.clone(), &mut sources, &mut diagnostics);
+        let prepared = hcl2::prepare(inputs, files.clone(), DataMode::Unknown, &mut sources, &mut diagnostics);
         let console = match prepared {
             Some(prepared) => Self { base: prepared.base },
             None => Self::empty(inputs, files),

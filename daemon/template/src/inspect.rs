@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::console::show;
+use crate::data::DataMode;
 use crate::diagnostics::Diagnostics;
 use crate::files::Files;
 use crate::go_text::quote;
@@ -65,7 +66,9 @@ fn inspect_hcl(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Vec<InspectLine> {
-    let Some(prepared) = hcl2::prepare(inputs, files, sources, diagnostics) else { return Vec::new() };
+    let Some(prepared) = hcl2::prepare(inputs, files, DataMode::Unknown, sources, diagnostics) else {
+        return Vec::new();
+    };
     if prepared.is_broken() {
         return Vec::new();
     }

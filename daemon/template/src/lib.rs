@@ -13,6 +13,7 @@
 
 mod component;
 mod console;
+mod data;
 mod decode;
 mod diagnostics;
 mod duration;
@@ -40,6 +41,7 @@ mod value;
 
 pub use component::Component;
 pub use console::{Answer, Console};
+pub use data::{DataMode, DataSources, HttpRequest, HttpResponse};
 pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, Style};
 pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
 pub use files::{Files, MemoryFiles, OsFiles};
@@ -47,7 +49,7 @@ pub use fix::{FixError, fix, fixers};
 pub use format::{FormatError, format_hcl};
 pub use go_template::PACKER_VERSION;
 pub use inspect::{InspectLine, Inspection, inspect};
-pub use load::{Inputs, check_syntax, is_hcl2, load};
+pub use load::{Inputs, check_syntax, is_hcl2, load, load_with};
 pub use options::{Options, SENSITIVE};
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::data::DataMode;
 use crate::diagnostics::Diagnostics;
 use crate::evaluated::Loaded;
 use crate::files::Files;
@@ -40,8 +41,14 @@ pub struct Inputs {
 /// Never fails outright: whatever is wrong is in the diagnostics of the answer.
 #[must_use]
 pub fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
+    load_with(inputs, files, catalog, DataMode::Refuse)
+}
+
+/// As [`load`], saying also what is done about data sources.
+#[must_use]
+pub fn load_with(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode<'_>) -> Loaded {
     if is_hcl2(inputs, &*files) {
-        crate::hcl2::load(inputs, files, catalog)
+        crate::hcl2::load(inputs, files, catalog, data)
     } else {
         crate::legacy::load(inputs, &*files, catalog)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::blocks::{Root, expect_only, unsupported_block};
 use super::declared_twice;
 use super::variables::literal_bool;
+use crate::data::{DataMode, HttpRequest};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate, evaluate_as};
 use crate::functions::{Environment, FunctionSet};
@@ -55,12 +56,13 @@ pub(super) fn resolve(
     root: &Root,
     environment: &Environment,
     names: &mut BTreeMap<Arc<str>, Value>,
+    mode: DataMode<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Entries {
     let items = collect(root, environment, names, diagnostics);
     let order: Vec<Key> = items.keys().cloned().collect();
     let mut resolver =
-        Resolver { items, environment, names, locals: Entries::new(), data: BTreeMap::new(), path: Vec::new() };
+        Resolver { items, mode, environment, names, locals: Entries::new(), data: BTreeMap::new(), path: Vec::new() };
     for key in &order {
         resolver.visit(key, diagnostics);
     }
@@ -122,6 +124,7 @@ fn collect<'a>(
 
 struct Resolver<'a> {
     items: BTreeMap<Key, Item<'a>>,
+    mode: DataMode<'a>,
     environment: &'a Environment,
     names: &'a BTreeMap<Arc<str>, Value>,
     locals: Entries,
@@ -231,13 +234,13 @@ impl Resolver<'_> {
         let scope = Scope::new(self.environment, FunctionSet::All, names);
         match &item.definition {
             Definition::Local { expr, sensitive } => evaluate(expr, &scope, diagnostics).marked(*sensitive),
-            Definition::Data { block } => evaluate_data(block, &scope, diagnostics),
+            Definition::Data { block } => evaluate_data(block, &scope, self.mode, diagnostics),
         }
     }
 }
 
-/// Evaluates a data source. `null` gives its input; what other ones would give is not known to this crate.
-fn evaluate_data(block: &Block, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
+/// Evaluates a data source.
+fn evaluate_data(block: &Block, scope: &Scope<'_>, data: DataMode<'_>, diagnostics: &mut Diagnostics) -> Value {
     let kind = block.labels.first().map(|label| &*label.text).unwrap_or_default();
     match kind {
         "null" => {
@@ -253,22 +256,85 @@ fn evaluate_data(block: &Block, scope: &Scope<'_>, diagnostics: &mut Diagnostics
             };
             Value::object([("output".into(), output)].into_iter().collect())
         }
-        "http" => {
-            let detail = "This version of Kiln does not fetch http data sources.";
-            diagnostics.push(
-                Diagnostic::error("Data source not available", detail)
-                    .at(block.header)
-                    .hint("pass what the page says as a variable"),
-            );
-            Value::unknown()
-        }
+        "http" => evaluate_http(block, scope, data, diagnostics),
         other => {
             // Many templates ask such a source only inside try(), so it is an empty object, not an error.
             let detail = format!(
-                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has null."
+                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has http and null."
             );
             diagnostics.push(Diagnostic::warning("Unknown data source", detail).at(block.header));
             Value::object(Entries::new())
+        }
+    }
+}
+
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+
+fn evaluate_http(block: &Block, scope: &Scope<'_>, mode: DataMode<'_>, diagnostics: &mut Diagnostics) -> Value {
+    let errors = diagnostics.len();
+    let body = &block.body;
+    expect_only(body, &["url", "method", "request_headers", "request_body"], &[], diagnostics);
+    let mut get = |name: &str, ty: &Type| {
+        let attribute = body.attribute(name)?;
+        let what = format!("attribute {name:?}");
+        evaluate_as(&attribute.value, ty, &what, scope, diagnostics).filter(|value| !value.is_null())
+    };
+    let url = get("url", &Type::String);
+    let method = get("method", &Type::String);
+    let headers = get("request_headers", &Type::map(Type::String));
+    let request_body = get("request_body", &Type::String);
+    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).map(str::to_owned);
+    let method = text(&method).unwrap_or_else(|| "GET".into());
+    if body.attribute("url").is_none() {
+        let detail = "The argument \"url\" is required, but no definition was found.";
+        diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
+    }
+    if !METHODS.contains(&method.as_str()) {
+        let detail = format!("The method must be one of {}, not {method:?}.", METHODS.join(", "));
+        let span = body.attribute("method").map_or(block.header, |attribute| attribute.value.span);
+        diagnostics.push(Diagnostic::error("Unsupported method", detail).at(span));
+    }
+    let unknown = || {
+        let fields = [("url", Type::String), ("body", Type::String), ("request_headers", Type::map(Type::String))];
+        Value::object(fields.into_iter().map(|(name, ty)| (name.into(), Value::unknown_of(ty))).collect())
+    };
+    let Some(url) = text(&url).filter(|_| diagnostics.len() == errors) else { return unknown() };
+    let sources = match mode {
+        DataMode::Unknown => return unknown(),
+        DataMode::Refuse => {
+            let detail = "http data sources are not fetched here.";
+            let diagnostic = Diagnostic::error("Data source not available", detail).at(block.header);
+            diagnostics.push(diagnostic.hint("pass what the page says as a variable"));
+            return unknown();
+        }
+        DataMode::Fetch(sources) => sources,
+    };
+    let entries = headers.as_ref().and_then(Value::as_entries).cloned().unwrap_or_default();
+    let headers = entries.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_str()?.to_owned())));
+    let request = HttpRequest { url: url.clone(), method, headers: headers.collect(), body: text(&request_body) };
+    let answer = sources.http(&request).and_then(|answer| {
+        let body = String::from_utf8(answer.body).map_err(|_| "the answer is not text".to_owned())?;
+        Ok((body, answer.headers))
+    });
+    match answer {
+        Ok((body, headers)) => {
+            // Packer calls the headers of the answer request_headers.
+            let mut joined: BTreeMap<String, String> = BTreeMap::new();
+            for (name, value) in headers {
+                joined.entry(name).and_modify(|known| *known = format!("{known}, {value}")).or_insert(value);
+            }
+            let headers = joined.iter().map(|(name, value)| (name.as_str().into(), Value::string(value))).collect();
+            let fields = [
+                ("url", Value::string(&url)),
+                ("body", Value::string(&body)),
+                ("request_headers", Value::map(Type::String, headers)),
+            ];
+            Value::object(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+        }
+        Err(reason) => {
+            let detail = format!("{url} could not be fetched: {reason}.");
+            diagnostics.push(Diagnostic::error("Data source failed", detail).at(block.header));
+            unknown()
         }
     }
 }

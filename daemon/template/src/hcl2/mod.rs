@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::Scope;
 use crate::evaluated::{Evaluated, Generated, Loaded};
@@ -87,11 +88,12 @@ impl Prepared {
 }
 
 /// Loads an HCL2 template.
-pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Loaded {
+pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode<'_>) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let evaluated =
-        prepare(inputs, files, &mut sources, &mut diagnostics).filter(|prepared| prepared.suitable).map(|prepared| {
+    let evaluated = prepare(inputs, files, data, &mut sources, &mut diagnostics)
+        .filter(|prepared| prepared.suitable)
+        .map(|prepared| {
             let mut evaluated = builds::evaluate(inputs, &prepared.root, &prepared.base, catalog, &mut diagnostics);
             if diagnostics.has_errors() {
                 // The caller will not get to the options, so their problems are told here, with all the others.
@@ -109,6 +111,7 @@ pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog
 pub(crate) fn prepare(
     inputs: &Inputs,
     files: Arc<dyn Files>,
+    data: DataMode<'_>,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<Prepared> {
@@ -132,7 +135,7 @@ pub(crate) fn prepare(
     for value in variables::values(&variables).values() {
         collect_sensitive(value, false, &mut sensitive);
     }
-    let locals = locals::resolve(&root, &environment, &mut names, diagnostics);
+    let locals = locals::resolve(&root, &environment, &mut names, data, diagnostics);
     for value in locals.values() {
         collect_sensitive(value, false, &mut sensitive);
     }

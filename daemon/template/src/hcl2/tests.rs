@@ -85,7 +85,7 @@ fn load_text(text: &str) -> Loaded {
 
 fn load_with(text: &str, inputs: &Inputs) -> Loaded {
     let files = MemoryFiles::new().with("/w/t.pkr.hcl", text).with("/w/x.txt", "content");
-    load(inputs, Arc::new(files), &TestCatalog)
+    crate::load(inputs, Arc::new(files), &TestCatalog)
 }
 
 /// Loads and decodes everything; returns all diagnostics as text.
@@ -201,7 +201,7 @@ fn values_come_from_everywhere() {
     inputs.env = [("PKR_VAR_a", "env"), ("E", "from-env")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     inputs.var_files = vec!["v.json".into()];
     inputs.vars = vec!["c=flag".into(), "l=[1, 2]".into()];
-    let loaded = load(&inputs, Arc::new(files), &TestCatalog);
+    let loaded = crate::load(&inputs, Arc::new(files), &TestCatalog);
     assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics.render(&loaded.sources, &Style::default()));
     let options = loaded.evaluated.unwrap().builds[0].source.decode(&Generated::plan()).0.unwrap();
     assert_eq!(options.string("iso_url"), Some("auto file ${x} flag 1+2 from-env"));
@@ -265,7 +265,7 @@ fn json_templates_are_the_same_language() {
       "build": {"sources": ["source.qemu.a"], "provisioner": [{"shell": {"inline": ["a"]}}, {"shell": {"inline": ["b"]}}]}
     }"#;
     let files = MemoryFiles::new().with("/w/t.pkr.json", text);
-    let loaded = load(&inputs("t.pkr.json"), Arc::new(files), &TestCatalog);
+    let loaded = crate::load(&inputs("t.pkr.json"), Arc::new(files), &TestCatalog);
     assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics.render(&loaded.sources, &Style::default()));
     let builds = loaded.evaluated.unwrap().builds;
     let options = builds[0].source.decode(&Generated::plan()).0.unwrap();
@@ -573,9 +573,39 @@ fn hostile_texts_do_not_crash() {
         let _ = problems(text);
     }
     let files = MemoryFiles::new().with("/w/t.pkr.hcl", vec![b'a', b'=', 0xff, 0xfe, b'\n']);
-    let loaded = load(&inputs("t.pkr.hcl"), Arc::new(files), &TestCatalog);
+    let loaded = crate::load(&inputs("t.pkr.hcl"), Arc::new(files), &TestCatalog);
     assert!(loaded.diagnostics.has_errors());
     for path in ["missing.pkr.hcl", "t.pkr.hcl/x.pkr.hcl"] {
-        assert!(load(&inputs(path), Arc::new(MemoryFiles::new()), &TestCatalog).diagnostics.has_errors());
+        assert!(crate::load(&inputs(path), Arc::new(MemoryFiles::new()), &TestCatalog).diagnostics.has_errors());
     }
+}
+
+struct Page;
+
+impl crate::DataSources for Page {
+    fn http(&self, request: &crate::HttpRequest) -> Result<crate::HttpResponse, String> {
+        if request.url.ends_with("missing") {
+            return Err("the server answered 404 Not Found".into());
+        }
+        let body = format!("{} {}", request.method, request.url).into_bytes();
+        Ok(crate::HttpResponse { body, headers: vec![("A".into(), "1".into()), ("A".into(), "2".into())] })
+    }
+}
+
+#[test]
+fn data_sources_are_fetched() {
+    let text = "locals { base = data.null.x.output }\ndata \"null\" \"x\" { input = \"http://h\" }\ndata \"http\" \"p\" { url = \"${local.base}/page\" }\nsource \"qemu\" \"a\" { iso_url = \"${data.http.p.body} ${data.http.p.request_headers.A}\" }\nbuild { sources = [\"qemu.a\"] }\n";
+    let load = |text: &str, data| {
+        let files = MemoryFiles::new().with("/w/t.pkr.hcl", text);
+        crate::load_with(&inputs("t.pkr.hcl"), Arc::new(files), &TestCatalog, data)
+    };
+    let url = |loaded: &Loaded| {
+        let options = loaded.evaluated.as_ref().unwrap().builds[0].source.decode(&Generated::plan()).0.unwrap();
+        options.string("iso_url").unwrap().to_owned()
+    };
+    assert_eq!(url(&load(text, DataMode::Fetch(&Page))), "GET http://h/page 1, 2");
+    assert_eq!(url(&load(text, DataMode::Unknown)), Generated::UNKNOWN);
+    assert!(load(text, DataMode::Refuse).diagnostics.has_errors());
+    let missing = load(&text.replace("/page", "/missing"), DataMode::Fetch(&Page));
+    assert!(missing.diagnostics.iter().any(|item| item.detail.contains("404")));
 }
