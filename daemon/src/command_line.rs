@@ -28,6 +28,12 @@ use crate::{descriptor, explain, logging, server};
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
 
+/// Threads for work on files; followers take turns.
+const FILE_THREADS: usize = 8;
+
+/// Time after which an idle one ends, and its memory with it.
+const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);
+
 /// Time for another daemon, found to hold the lock, to answer.
 const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -170,7 +176,12 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
     let owner = rustix::process::geteuid().as_raw();
     let config = Config::for_user(variable, owner, program)
         .map_err(|error| Failure { error: error.to_string(), hint: error.hint().map(str::to_owned) })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| plain(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(FILE_THREADS)
+        .thread_keep_alive(FILE_THREAD_LIFETIME)
+        .enable_all()
+        .build()
+        .map_err(|error| plain(&error))?;
     let served = runtime.block_on(async {
         let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
         match Instance::claim(&config, chosen) {

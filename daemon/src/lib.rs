@@ -20,6 +20,7 @@ pub mod job_dir;
 pub mod jobs;
 pub mod journal;
 mod logging;
+mod memory;
 mod peer;
 mod private_directory;
 mod process_identity;

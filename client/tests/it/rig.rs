@@ -97,9 +97,14 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Releases scripts that wait, then the daemon.
-        for name in ["go", "clean"] {
-            let _ = std::fs::write(self.path("work").join(name), "");
+        // First the jobs, so that no worker outlives its test, then the daemon.
+        let list = self.command("jobs --json").output();
+        let list = list.ok().and_then(|output| serde_json::from_slice::<Value>(&output.stdout).ok());
+        for job in list.iter().filter_map(|list| list["jobs"].as_array()).flatten() {
+            if job["exit_code"].is_null() {
+                let id = job["id"].as_str().unwrap_or_default();
+                let _ = self.command(&format!("cancel --now --wait {id}")).output();
+            }
         }
         let _ = self.command("daemon stop").output();
     }

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::ApiState;
 use super::problem::ApiProblem;
 use crate::event_log::{EventLine, EventReader, Subscription};
-use crate::explain;
 use crate::jobs::{Jobs, JobsError};
+use crate::{explain, memory};
 
 /// Media type of server-sent events (HTML standard, section 9.2).
 const EVENT_STREAM: &str = "text/event-stream";
@@ -158,6 +158,13 @@ impl Follower {
         batch
             .inspect_err(|error| tracing::error!(job = %self.id, error = explain(error), "a follower was cut off"))
             .ok()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // What a long stream went through has gone through this process, too.
+        memory::give_back();
     }
 }
 

@@ -11,7 +11,7 @@ use kiln_protocol::MAX_EVENT_BYTES;
 use serde::Deserialize;
 
 /// Bytes read at once; grows up to [`MAX_EVENT_BYTES`] for a longer line.
-const CHUNK_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// One event as it stands in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::supervisor::{Begin, Supervisor, blocking, write_last_event};
 use super::{JobCounts, JobsError, Message, Reply, Shared, StartError};
-use crate::explain;
 use crate::journal::{Ending, JournalError, NewJob, Unfinished};
 use crate::queue::Queue;
+use crate::{explain, memory};
 
 /// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
 const ORDERS: usize = 4;
@@ -114,6 +114,9 @@ impl Driver {
                     self.start_waiting().await;
                     if let Err(error) = self.forget_old().await {
                         tracing::warn!(error = explain(&error), "old jobs are not forgotten");
+                    }
+                    if self.queue.running() == 0 {
+                        memory::give_back();
                     }
                 }
             }

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
+use kiln_daemon::ProcessIdentity;
 use kiln_daemon::config::{Config, Limits, Mode};
 use kiln_daemon::runner::{BoxFuture, EventSink, JobRequest, JobRunner, StartedJob, SweepReport};
 use kiln_protocol::{Event, EventBody, HypervisorInfo, Job, JobId, JobState};
@@ -204,8 +205,15 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Scripts that still wait are released, so that no worker outlives its test.
-        let _ = std::fs::write(self.path("go"), "");
+        // No worker outlives its test.
+        let Ok(jobs) = std::fs::read_dir(self.config.state_directory.join("jobs")) else { return };
+        for job in jobs.flatten() {
+            let identity = std::fs::read(job.path().join("worker.json")).ok();
+            let identity = identity.and_then(|text| serde_json::from_slice::<ProcessIdentity>(&text).ok());
+            if let Some(process) = identity.as_ref().and_then(ProcessIdentity::open) {
+                let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 
