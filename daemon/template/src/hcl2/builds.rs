@@ -7,29 +7,18 @@ use super::blocks::{Root, expect_labels, expect_only, unsupported_argument, unsu
 use super::dynamic::{Expanded, expand};
 use super::meta::{self, Meta};
 use super::select::Selection;
+use super::uses::{Sources, Use, sources, uses};
 use super::{Base, BuildOutline};
 use crate::component::{Component, HclConfig};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate_as};
+use crate::eval::evaluate_as;
 use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
 use crate::foreign;
 use crate::load::Inputs;
 use crate::schema::{Catalog, ComponentType};
 use crate::source_map::Span;
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::{Attribute, Block, Body, Expr, ExprKind};
+use crate::syntax::ast::{Attribute, Block, Body};
 use crate::value::{Entries, Type, Value};
-
-/// One use of a source in a build block.
-struct Use {
-    kind: Arc<str>,
-    /// The label of the source.
-    name: Arc<str>,
-    alias: Option<Arc<str>>,
-    root: Arc<Block>,
-    /// The `source` block inside the build block, if it is used that way.
-    nested: Option<Expanded>,
-}
 
 /// What a build block's parts are evaluated with.
 struct Context<'a> {
@@ -55,20 +44,6 @@ pub(super) fn evaluate(
     }
     selection.warn_unused(&names, diagnostics);
     evaluated
-}
-
-type Sources = BTreeMap<(Arc<str>, Arc<str>), Arc<Block>>;
-
-fn sources(root: &Root, diagnostics: &mut Diagnostics) -> Sources {
-    let mut known = Sources::new();
-    for block in &root.source {
-        let [kind, name] = block.labels.as_slice() else { continue };
-        if known.insert((kind.text.clone(), name.text.clone()), block.clone()).is_some() {
-            let detail = format!("A source {}.{} was already declared.", kind.text, name.text);
-            diagnostics.push(Diagnostic::error("Duplicate source block", detail).at(block.header));
-        }
-    }
-    known
 }
 
 #[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
@@ -171,82 +146,6 @@ pub(super) fn outline(root: &Root, base: &Arc<Base>, diagnostics: &mut Diagnosti
         });
     }
     outlines
-}
-
-/// Finds what a build block builds: its `sources` and its `source` blocks.
-fn uses(
-    block: &Block,
-    blocks: &[Expanded],
-    known: &Sources,
-    scope: &Scope<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Use> {
-    let mut uses = Vec::new();
-    if let Some(attribute) = block.body.attribute("sources") {
-        let wanted = Type::list(Type::String);
-        let value = evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", scope, diagnostics);
-        let items: &[Expr] = match &attribute.value.kind {
-            ExprKind::Tuple(items) => items,
-            _ => &[],
-        };
-        let elements = value.iter().filter_map(Value::as_elements).flat_map(|elements| elements.iter());
-        for (index, reference) in elements.enumerate() {
-            let Some(text) = reference.as_str() else { continue };
-            let span = items.get(index).map_or(attribute.value.span, |item| item.span);
-            if let Some((kind, name, root)) = find_source(text, known, span, diagnostics) {
-                uses.push(Use { kind, name, alias: None, root, nested: None });
-            }
-        }
-    }
-    for expanded in blocks.iter().filter(|expanded| &*expanded.block.kind.text == "source") {
-        let block = &expanded.block;
-        let Some(label) = block.labels.first().filter(|_| block.labels.len() == 1) else {
-            let detail = "A source block inside a build block has one label: \"source.TYPE.NAME\".";
-            diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(block.header));
-            continue;
-        };
-        let Some((kind, name, root)) = find_source(&label.text, known, label.span, diagnostics) else { continue };
-        let alias = block.body.attribute("name").and_then(|attribute| {
-            let inner = scope.child(expanded.names.clone());
-            let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
-            value.as_str().map(Arc::from)
-        });
-        uses.push(Use { kind, name, alias, root, nested: Some(expanded.clone()) });
-    }
-    uses
-}
-
-fn find_source(
-    text: &str,
-    known: &Sources,
-    span: Span,
-    diagnostics: &mut Diagnostics,
-) -> Option<(Arc<str>, Arc<str>, Arc<Block>)> {
-    // With more than two parts the first is only a word, usually "source".
-    let parts: Vec<&str> = text.split('.').collect();
-    let (kind, name) = match parts.as_slice() {
-        [kind, name] | [_, kind, name, ..] => (*kind, *name),
-        _ => ("", ""),
-    };
-    if kind.is_empty() || name.is_empty() {
-        let detail = format!("A source reference has a type and a name, such as \"source.qemu.web\", not {text:?}.");
-        diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(span));
-        return None;
-    };
-    let key = (Arc::from(kind), Arc::from(name));
-    if let Some(block) = known.get(&key) {
-        return Some((key.0, key.1, block.clone()));
-    }
-    let plain = format!("{kind}.{name}");
-    let names: Vec<String> = known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
-    let detail = if names.is_empty() {
-        format!("There is no source {plain:?}; the template declares none.")
-    } else {
-        format!("There is no source {plain:?}. Known: {}.", names.join(", "))
-    };
-    let hint = did_you_mean(&plain, names.iter().map(String::as_str));
-    diagnostics.push(Diagnostic::error(format!("Unknown source {plain}"), detail).at(span).hint_maybe(hint));
-    None
 }
 
 fn one_build(

@@ -8,6 +8,7 @@ mod meta;
 mod read;
 mod requirements;
 mod select;
+mod uses;
 mod validate;
 mod values;
 mod variables;

@@ -1,0 +1,243 @@
+//! Owns `fix`: legacy JSON templates of older Packers brought up to date.
+
+mod changes;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use changes::*;
+
+/// Why a template cannot be fixed.
+#[derive(Debug, Error)]
+pub enum FixError {
+    /// It is not JSON.
+    #[error("the template is not JSON: {0}")]
+    Parse(#[from] serde_json::Error),
+    /// Its root is not an object.
+    #[error("the template is not a JSON object")]
+    NotAnObject,
+}
+
+/// One change that newer Packers need.
+struct Fixer {
+    name: &'static str,
+    synopsis: &'static str,
+    apply: fn(&mut Map<String, Value>),
+}
+
+/// All fixers in the order in which they are applied.
+const FIXERS: &[Fixer] = &[
+    Fixer { name: "iso-md5", synopsis: "replaces iso_md5 by iso_checksum", apply: iso_md5 },
+    Fixer { name: "createtime", synopsis: "replaces {{.CreateTime}} by {{timestamp}}", apply: create_time },
+    Fixer {
+        name: "virtualbox-gaattach",
+        synopsis: "replaces guest_additions_attach by guest_additions_mode",
+        apply: additions_attach,
+    },
+    Fixer {
+        name: "pp-vagrant-override",
+        synopsis: "moves overrides of the vagrant post-processor into override",
+        apply: vagrant_override,
+    },
+    Fixer {
+        name: "virtualbox-rename",
+        synopsis: "renames the builder virtualbox to virtualbox-iso",
+        apply: |t| rename_builder(t, "virtualbox", "virtualbox-iso"),
+    },
+    Fixer {
+        name: "vmware-rename",
+        synopsis: "renames the builder vmware to vmware-iso",
+        apply: |t| rename_builder(t, "vmware", "vmware-iso"),
+    },
+    Fixer {
+        name: "parallels-headless",
+        synopsis: "removes headless from parallels builders",
+        apply: |t| remove(t, &["parallels-iso", "parallels-pvm"], "headless"),
+    },
+    Fixer {
+        name: "parallels-deprecations",
+        synopsis: "removes parallels_tools_host_path, renames guest_os_distribution",
+        apply: parallels,
+    },
+    Fixer {
+        name: "sshkeypath",
+        synopsis: "renames ssh_key_path to ssh_private_key_file",
+        apply: |t| rename(t, &[], "ssh_key_path", "ssh_private_key_file"),
+    },
+    Fixer {
+        name: "sshdisableagent",
+        synopsis: "renames ssh_disable_agent to ssh_disable_agent_forwarding",
+        apply: |t| rename(t, &[], "ssh_disable_agent", "ssh_disable_agent_forwarding"),
+    },
+    Fixer {
+        name: "scaleway-access-key",
+        synopsis: "renames access_key of scaleway to organization_id",
+        apply: |t| rename(t, &["scaleway"], "api_access_key", "organization_id"),
+    },
+    Fixer {
+        name: "manifest-filename",
+        synopsis: "renames filename of the manifest post-processor to output",
+        apply: manifest_filename,
+    },
+    Fixer {
+        name: "amazon-shutdown_behavior",
+        synopsis: "renames shutdown_behaviour",
+        apply: |t| rename_where(t, |kind| kind.starts_with("amazon-"), "shutdown_behaviour", "shutdown_behavior"),
+    },
+    Fixer {
+        name: "amazon-enhanced-networking",
+        synopsis: "renames enhanced_networking to ena_support",
+        apply: |t| rename_where(t, |kind| kind.starts_with("amazon-"), "enhanced_networking", "ena_support"),
+    },
+    Fixer { name: "amazon-private-ip", synopsis: "replaces ssh_private_ip by ssh_interface", apply: amazon_private_ip },
+    Fixer {
+        name: "amazon-temp-sec-cidrs",
+        synopsis: "replaces temporary_security_group_source_cidr by a list",
+        apply: amazon_cidrs,
+    },
+    Fixer { name: "docker-email", synopsis: "removes login_email of docker post-processors", apply: docker_email },
+    Fixer {
+        name: "docker-tag-tags",
+        synopsis: "replaces tag of the docker-tag post-processor by tags",
+        apply: docker_tags,
+    },
+    Fixer {
+        name: "powershell-escapes",
+        synopsis: "removes PowerShell escapes from variables and passwords",
+        apply: powershell_escapes,
+    },
+    Fixer {
+        name: "hyperv-deprecations",
+        synopsis: "removes vhd_temp_path",
+        apply: |t| remove(t, &["hyperv-iso"], "vhd_temp_path"),
+    },
+    Fixer {
+        name: "hyperv-vmxc-typo",
+        synopsis: "renames clone_from_vmxc_path to clone_from_vmcx_path",
+        apply: |t| rename(t, &["hyperv-vmcx"], "clone_from_vmxc_path", "clone_from_vmcx_path"),
+    },
+    Fixer { name: "hyperv-cpu-and-ram", synopsis: "renames cpu to cpus and ram_size to memory", apply: hyperv_cpu },
+    Fixer {
+        name: "clean-image-name",
+        synopsis: "replaces clean_ami_name and clean_image_name by clean_resource_name",
+        apply: clean_image_name,
+    },
+    Fixer {
+        name: "spot-price-auto-product",
+        synopsis: "removes spot_price_auto_product",
+        apply: |t| remove(t, &[], "spot_price_auto_product"),
+    },
+    Fixer {
+        name: "qemu-disk-size",
+        synopsis: "replaces a number of MB in disk_size by a text with unit",
+        apply: qemu_disk_size,
+    },
+    Fixer { name: "galaxy-command", synopsis: "renames galaxycommand of ansible-local", apply: galaxy_command },
+    Fixer {
+        name: "comm-config",
+        synopsis: "renames ssh_host_port_min, ssh_host_port_max and ssh_skip_nat_mapping",
+        apply: comm_config,
+    },
+    Fixer {
+        name: "ssh-wait-timeout",
+        synopsis: "renames ssh_wait_timeout to ssh_timeout",
+        apply: |t| rename(t, &[], "ssh_wait_timeout", "ssh_timeout"),
+    },
+    Fixer {
+        name: "iso-checksum-type-and-url",
+        synopsis: "puts iso_checksum_type and iso_checksum_url into iso_checksum",
+        apply: iso_checksum,
+    },
+    Fixer {
+        name: "qemu-host-port",
+        synopsis: "renames ssh_host_port_min and ssh_host_port_max of qemu",
+        apply: qemu_host_port,
+    },
+    Fixer {
+        name: "proxmox-type",
+        synopsis: "renames the builder proxmox to proxmox-iso",
+        apply: |t| rename_builder(t, "proxmox", "proxmox-iso"),
+    },
+];
+
+/// Names and synopses of all fixers, for the help text.
+pub fn fixers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FIXERS.iter().map(|fixer| (fixer.name, fixer.synopsis))
+}
+
+/// Brings a legacy JSON template up to date; the answer has sorted keys and two blanks of indentation.
+///
+/// # Errors
+/// When the text is not a JSON object.
+pub fn fix(text: &str) -> Result<String, FixError> {
+    let mut template = match serde_json::from_str(text)? {
+        Value::Object(template) => template,
+        _ => return Err(FixError::NotAnObject),
+    };
+    for fixer in FIXERS {
+        (fixer.apply)(&mut template);
+    }
+    let mut out = String::new();
+    write(&Value::Object(template), 0, &mut out);
+    out.push('\n');
+    Ok(out)
+}
+
+/// Writes JSON as Packer does: sorted keys, `&` escaped as Go does, `<` and `>` not.
+fn write(value: &Value, level: usize, out: &mut String) {
+    let line = |level: usize, out: &mut String| {
+        out.push('\n');
+        out.push_str(&"  ".repeat(level));
+    };
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                line(level + 1, out);
+                write(item, level + 1, out);
+            }
+            line(level, out);
+            out.push(']');
+        }
+        Value::Object(entries) if !entries.is_empty() => {
+            let mut sorted: Vec<_> = entries.iter().collect();
+            sorted.sort_by_key(|(key, _)| key.as_str());
+            out.push('{');
+            for (index, (key, item)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                line(level + 1, out);
+                out.push_str(&quoted(key));
+                out.push_str(": ");
+                write(item, level + 1, out);
+            }
+            line(level, out);
+            out.push('}');
+        }
+        Value::String(text) => out.push_str(&quoted(text)),
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if u32::from(c) < 0x20 || matches!(c, '&' | '\u{2028}' | '\u{2029}') => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

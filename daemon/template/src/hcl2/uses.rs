@@ -1,0 +1,116 @@
+//! Owns which sources a build block builds: those of its `sources` and its own `source` blocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::blocks::Root;
+use super::dynamic::Expanded;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::eval::{Scope, evaluate_as};
+use crate::source_map::Span;
+use crate::suggest::did_you_mean;
+use crate::syntax::ast::{Block, Expr, ExprKind};
+use crate::value::{Type, Value};
+
+/// One use of a source in a build block.
+pub(super) struct Use {
+    pub(super) kind: Arc<str>,
+    /// The label of the source.
+    pub(super) name: Arc<str>,
+    pub(super) alias: Option<Arc<str>>,
+    pub(super) root: Arc<Block>,
+    /// The `source` block inside the build block, if it is used that way.
+    pub(super) nested: Option<Expanded>,
+}
+
+/// All `source` blocks by type and name.
+pub(super) type Sources = BTreeMap<(Arc<str>, Arc<str>), Arc<Block>>;
+
+/// Collects the `source` blocks and complains about duplicates.
+pub(super) fn sources(root: &Root, diagnostics: &mut Diagnostics) -> Sources {
+    let mut known = Sources::new();
+    for block in &root.source {
+        let [kind, name] = block.labels.as_slice() else { continue };
+        if known.insert((kind.text.clone(), name.text.clone()), block.clone()).is_some() {
+            let detail = format!("A source {}.{} was already declared.", kind.text, name.text);
+            diagnostics.push(Diagnostic::error("Duplicate source block", detail).at(block.header));
+        }
+    }
+    known
+}
+
+/// Finds what a build block builds: its `sources` and its `source` blocks.
+pub(super) fn uses(
+    block: &Block,
+    blocks: &[Expanded],
+    known: &Sources,
+    scope: &Scope<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Use> {
+    let mut uses = Vec::new();
+    if let Some(attribute) = block.body.attribute("sources") {
+        let wanted = Type::list(Type::String);
+        let value = evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", scope, diagnostics);
+        let items: &[Expr] = match &attribute.value.kind {
+            ExprKind::Tuple(items) => items,
+            _ => &[],
+        };
+        let elements = value.iter().filter_map(Value::as_elements).flat_map(|elements| elements.iter());
+        for (index, reference) in elements.enumerate() {
+            let Some(text) = reference.as_str() else { continue };
+            let span = items.get(index).map_or(attribute.value.span, |item| item.span);
+            if let Some((kind, name, root)) = find_source(text, known, span, diagnostics) {
+                uses.push(Use { kind, name, alias: None, root, nested: None });
+            }
+        }
+    }
+    for expanded in blocks.iter().filter(|expanded| &*expanded.block.kind.text == "source") {
+        let block = &expanded.block;
+        let Some(label) = block.labels.first().filter(|_| block.labels.len() == 1) else {
+            let detail = "A source block inside a build block has one label: \"source.TYPE.NAME\".";
+            diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(block.header));
+            continue;
+        };
+        let Some((kind, name, root)) = find_source(&label.text, known, label.span, diagnostics) else { continue };
+        let alias = block.body.attribute("name").and_then(|attribute| {
+            let inner = scope.child(expanded.names.clone());
+            let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
+            value.as_str().map(Arc::from)
+        });
+        uses.push(Use { kind, name, alias, root, nested: Some(expanded.clone()) });
+    }
+    uses
+}
+
+fn find_source(
+    text: &str,
+    known: &Sources,
+    span: Span,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Arc<str>, Arc<str>, Arc<Block>)> {
+    // With more than two parts the first is only a word, usually "source".
+    let parts: Vec<&str> = text.split('.').collect();
+    let (kind, name) = match parts.as_slice() {
+        [kind, name] | [_, kind, name, ..] => (*kind, *name),
+        _ => ("", ""),
+    };
+    if kind.is_empty() || name.is_empty() {
+        let detail = format!("A source reference has a type and a name, such as \"source.qemu.web\", not {text:?}.");
+        diagnostics.push(Diagnostic::error("Invalid source reference", detail).at(span));
+        return None;
+    };
+    let key = (Arc::from(kind), Arc::from(name));
+    if let Some(block) = known.get(&key) {
+        return Some((key.0, key.1, block.clone()));
+    }
+    let plain = format!("{kind}.{name}");
+    let names: Vec<String> = known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
+    let detail = if names.is_empty() {
+        format!("There is no source {plain:?}; the template declares none.")
+    } else {
+        format!("There is no source {plain:?}. Known: {}.", names.join(", "))
+    };
+    let hint = did_you_mean(&plain, names.iter().map(String::as_str));
+    diagnostics.push(Diagnostic::error(format!("Unknown source {plain}"), detail).at(span).hint_maybe(hint));
+    None
+}
