@@ -58,6 +58,17 @@ impl PassReport {
 pub(crate) struct Identity(pub(crate) [u8; 32]);
 
 impl Identity {
+    /// Derives an identity from the front of a disk, for files whose header is written before the rest is known: an installed
+    /// system's first batch holds the identifiers of its partitions. `None` is a disk of zeroes.
+    pub(crate) fn of_front(virtual_size: u64, first: Option<&Batch>) -> Self {
+        let mut hasher = Sha256::new_with_prefix(virtual_size.to_le_bytes());
+        if let Some(batch) = first {
+            hasher.update(batch.offset.to_le_bytes());
+            batch.chunks().iter().for_each(|chunk| hasher.update(chunk.crc32.to_le_bytes()));
+        }
+        Self(hasher.finalize().into())
+    }
+
     /// Derives a UUID (RFC 9562, version 8) for one purpose.
     pub(crate) fn uuid(&self, purpose: &str) -> [u8; 16] {
         let digest = Sha256::new().chain_update(self.0).chain_update(purpose).finalize();

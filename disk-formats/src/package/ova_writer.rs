@@ -104,11 +104,10 @@ impl BatchWriter for OvaWriter {
 
 impl OutputWriter for OvaWriter {
     fn begin_disk(&mut self, _index: usize) -> Result<()> {
-        let Some(vmdk) = self.disks.first_mut() else { return Ok(()) };
         self.disk_at = self.file.position();
         self.file.skip_to(self.disk_at + tar::BLOCK);
         self.file.begin_part();
-        vmdk.begin(&mut self.file)
+        Ok(())
     }
 
     fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {

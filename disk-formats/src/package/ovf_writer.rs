@@ -107,9 +107,10 @@ impl BatchWriter for OvfWriter {
 
 impl OutputWriter for OvfWriter {
     fn begin_disk(&mut self, _index: usize) -> Result<()> {
-        let Some((file, vmdk)) = self.disks.first_mut() else { return Ok(()) };
-        file.begin_part();
-        vmdk.begin(file)
+        if let Some((file, _)) = self.disks.first_mut() {
+            file.begin_part();
+        }
+        Ok(())
     }
 
     fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {

@@ -83,7 +83,8 @@ impl OutputWriter for VdiWriter {
             modification_uuid: pass.identity.uuid("vdi modification"),
             parent_uuid: [0; 16],
             parent_modification_uuid: [0; 16],
-            logical_geometry: [U32::ZERO; 4],
+            // VirtualBox refuses any other sector size; it works the rest out itself.
+            logical_geometry: [U32::ZERO, U32::ZERO, U32::ZERO, U32::new(512)],
         };
         self.file.correct(0, header.as_bytes())
     }

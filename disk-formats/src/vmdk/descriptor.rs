@@ -3,15 +3,26 @@
 use std::fmt;
 
 use super::layout::{DESCRIPTOR_SECTORS, SECTOR};
+use crate::convert::Identity;
 use crate::{DiskAdapter, Error, ErrorKind, Operation, Result};
 
-/// A content identifier that is fixed by the disk's size: it only matters between a disk and its snapshots, and
-/// a streamed file has its descriptor in front of the content.
-pub(crate) fn content_id(capacity_sectors: u64) -> u32 {
-    let digest = crate::Sha256Digest::of(&[b"kiln vmdk".as_slice(), &capacity_sectors.to_le_bytes()].concat()).0;
-    let id = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-    // ffffffff means "no parent" and fffffffe "use the long identifier".
-    if id >= 0xffff_fffe { 1 } else { id }
+/// What tells one disk from another, for VMware and for VirtualBox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DiskId {
+    /// Changes with the content; matters between a disk and its snapshots.
+    pub(crate) content_id: u32,
+    /// VirtualBox's name for the image; without it, it makes up one each time it opens the file read-only.
+    pub(crate) uuid: [u8; 16],
+}
+
+impl DiskId {
+    /// Derives both from the disk's content.
+    pub(crate) fn new(identity: &Identity) -> Self {
+        let uuid = identity.uuid("vmdk");
+        let id = u32::from_be_bytes([uuid[0], uuid[1], uuid[2], uuid[3]]);
+        // ffffffff means "no parent" and fffffffe "use the long identifier".
+        Self { content_id: if id >= 0xffff_fffe { 1 } else { id }, uuid }
+    }
 }
 
 /// One line of the extent section.
@@ -30,7 +41,7 @@ pub(crate) struct ExtentLine {
 /// A descriptor to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Descriptor {
-    pub(crate) content_id: u32,
+    pub(crate) id: DiskId,
     pub(crate) create_type: String,
     pub(crate) extents: Vec<ExtentLine>,
     pub(crate) adapter: DiskAdapter,
@@ -79,7 +90,7 @@ impl fmt::Display for Descriptor {
         writeln!(f, "# Disk DescriptorFile")?;
         writeln!(f, "version=1")?;
         writeln!(f, "encoding=\"UTF-8\"")?;
-        writeln!(f, "CID={:08x}", self.content_id)?;
+        writeln!(f, "CID={:08x}", self.id.content_id)?;
         writeln!(f, "parentCID=ffffffff")?;
         writeln!(f, "createType=\"{}\"", self.create_type)?;
         writeln!(f)?;
@@ -100,6 +111,12 @@ impl fmt::Display for Descriptor {
         writeln!(f, "ddb.geometry.cylinders = \"{cylinders}\"")?;
         writeln!(f, "ddb.geometry.heads = \"{heads}\"")?;
         writeln!(f, "ddb.geometry.sectors = \"{sectors}\"")?;
+        let uuid = |bytes: &[u8; 16]| {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        };
+        writeln!(f, "ddb.uuid.image = \"{}\"", uuid(&self.id.uuid))?;
+        writeln!(f, "ddb.uuid.parent = \"{}\"", uuid(&[0; 16]))?;
         writeln!(f, "ddb.virtualHWVersion = \"4\"")
     }
 }
@@ -111,7 +128,7 @@ mod tests {
     #[test]
     fn a_descriptor_has_the_order_and_spacing_that_strict_readers_want() {
         let descriptor = Descriptor {
-            content_id: 0x1234_abcd,
+            id: DiskId { content_id: 0x1234_abcd, uuid: [0xab; 16] },
             create_type: "streamOptimized".to_owned(),
             extents: vec![ExtentLine { sectors: 2048, kind: "SPARSE", file: "a b.vmdk".to_owned(), offset: None }],
             adapter: DiskAdapter::LsiLogic,
@@ -122,6 +139,7 @@ mod tests {
         assert!(text.contains("\nCID=1234abcd\nparentCID=ffffffff\ncreateType=\"streamOptimized\"\n"));
         assert!(text.contains("\nRW 2048 SPARSE \"a b.vmdk\"\n"));
         assert!(text.contains("ddb.adapterType = \"lsilogic\"\nddb.geometry.cylinders = \"1\"\n"));
+        assert!(text.contains("ddb.uuid.image = \"abababab-abab-abab-abab-abababababab\"\n"));
         assert_eq!(descriptor.embedded().unwrap().len(), 10240);
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::descriptor::{Descriptor, ExtentLine, check_extent_name, content_id};
+use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
 use super::layout::SECTOR;
 use super::sparse_writer::SparseExtentWriter;
 use super::stream_writer::extent_name;
@@ -10,7 +10,7 @@ use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext
 use crate::digest::CHUNK;
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::raw::write_blocks;
-use crate::{Error, ErrorKind, Operation, Result, VmdkOptions, VmdkSubformat};
+use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions, VmdkSubformat};
 
 /// Guest bytes of each file of a split disk: 2047 MiB, safe for 31-bit file offsets and a multiple of a grain (practice).
 const SPLIT: u64 = 2047 << 20;
@@ -52,6 +52,10 @@ enum Content {
 /// Writes one VMDK with a descriptor of its own.
 pub(crate) struct SplitVmdkWriter {
     descriptor: OutputFile,
+    lines: Vec<ExtentLine>,
+    subformat: VmdkSubformat,
+    adapter: DiskAdapter,
+    capacity_sectors: u64,
     extents: Vec<ExtentFile>,
     /// Index of the extent being written.
     present: usize,
@@ -93,22 +97,20 @@ impl SplitVmdkWriter {
                 offset: (kind == "FLAT").then_some(0),
             });
             let content = match kind {
-                "SPARSE" => Content::Sparse(Box::new(SparseExtentWriter::create(name, len, None, context)?)),
+                "SPARSE" => Content::Sparse(Box::new(SparseExtentWriter::create(name, len, false, context)?)),
                 _ => Content::Flat(Box::new(context.create(name, false)?)),
             };
             extents.push(ExtentFile { start, len, content });
         }
-        let capacity_sectors = size / SECTOR;
-        let text = Descriptor {
-            content_id: content_id(capacity_sectors),
-            create_type: subformat.name().to_owned(),
-            extents: lines,
+        Ok(Self {
+            descriptor: context.create(path, false)?,
+            lines,
+            subformat,
             adapter: options.adapter,
-            capacity_sectors,
-        };
-        let mut descriptor = context.create(path, false)?;
-        descriptor.append(text.to_string().as_bytes())?;
-        Ok(Self { descriptor, extents, present: 0 })
+            capacity_sectors: size / SECTOR,
+            extents,
+            present: 0,
+        })
     }
 
     /// Completes the extents before the one that holds a guest offset.
@@ -154,8 +156,16 @@ impl BatchWriter for SplitVmdkWriter {
 }
 
 impl OutputWriter for SplitVmdkWriter {
-    fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
-        self.advance(u64::MAX)
+    fn end_disk(&mut self, pass: &PassReport) -> Result<()> {
+        self.advance(u64::MAX)?;
+        let text = Descriptor {
+            id: DiskId::new(&pass.identity),
+            create_type: self.subformat.name().to_owned(),
+            extents: std::mem::take(&mut self.lines),
+            adapter: self.adapter,
+            capacity_sectors: self.capacity_sectors,
+        };
+        self.descriptor.append(text.to_string().as_bytes())
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FinishedFile>> {

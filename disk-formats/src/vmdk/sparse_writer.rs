@@ -9,7 +9,7 @@ use std::path::Path;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{LE, U32, U64};
 
-use super::descriptor::{Descriptor, ExtentLine, check_extent_name, content_id};
+use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
 use super::layout::{
     DESCRIPTOR_OFFSET, DESCRIPTOR_SECTORS, Flags, GRAIN, GRAIN_SECTORS, MAX_FILE, SECTOR, SparseHeader, TABLE_ENTRIES,
     TABLE_SECTORS, TABLE_SPAN,
@@ -17,7 +17,7 @@ use super::layout::{
 use super::stream_writer::extent_name;
 use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
 use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Operation, Result, VmdkOptions};
+use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
 
 /// Grains are written as they come in batches.
 const _: () = assert!(GRAIN as usize == crate::digest::CHUNK);
@@ -56,13 +56,8 @@ impl Places {
 }
 
 impl SparseExtentWriter {
-    /// Begins an extent of `size` guest bytes, with an embedded descriptor or none.
-    pub(crate) fn create(
-        path: &Path,
-        size: u64,
-        descriptor: Option<&Descriptor>,
-        context: &WriterContext<'_>,
-    ) -> Result<Self> {
+    /// Begins an extent of `size` guest bytes, with room for an embedded descriptor or without.
+    pub(crate) fn create(path: &Path, size: u64, with_descriptor: bool, context: &WriterContext<'_>) -> Result<Self> {
         // The largest disk whose full file still has 32-bit sector numbers.
         if size > MAX_FILE - (1 << 30) {
             return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a sparse vmdk can have at most 2 TiB"));
@@ -75,14 +70,11 @@ impl SparseExtentWriter {
             overhead: U64::new(places.grains),
             ..SparseHeader::new(size.div_ceil(SECTOR))
         };
-        if descriptor.is_none() {
+        if !with_descriptor {
             (header.descriptor_offset, header.descriptor_sectors) = (U64::ZERO, U64::ZERO);
         }
         let mut file = context.create(path, true)?;
         file.append(header.as_bytes())?;
-        if let Some(descriptor) = descriptor {
-            file.append(&descriptor.embedded()?)?;
-        }
         for directory in [places.redundant_directory, places.directory] {
             file.skip_to(directory * SECTOR);
             let first = places.first_table(directory);
@@ -131,6 +123,11 @@ impl SparseExtentWriter {
         Ok(())
     }
 
+    /// Fills in the embedded descriptor.
+    fn describe(&mut self, descriptor: &Descriptor) -> Result<()> {
+        self.file.correct(DESCRIPTOR_OFFSET * SECTOR, &descriptor.embedded()?)
+    }
+
     /// Completes the tables.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.write_table()
@@ -142,7 +139,12 @@ impl SparseExtentWriter {
 }
 
 /// Writes one monolithicSparse disk.
-pub(crate) struct SparseVmdkWriter(SparseExtentWriter);
+pub(crate) struct SparseVmdkWriter {
+    extent: SparseExtentWriter,
+    name: String,
+    capacity_sectors: u64,
+    adapter: DiskAdapter,
+}
 
 impl SparseVmdkWriter {
     pub(crate) fn create(
@@ -153,35 +155,39 @@ impl SparseVmdkWriter {
     ) -> Result<Self> {
         let name = extent_name(path)?;
         check_extent_name(name)?;
-        let capacity_sectors = virtual_size.div_ceil(SECTOR);
-        let descriptor = Descriptor {
-            content_id: content_id(capacity_sectors),
-            create_type: "monolithicSparse".to_owned(),
-            extents: vec![ExtentLine {
-                sectors: capacity_sectors,
-                kind: "SPARSE",
-                file: name.to_owned(),
-                offset: None,
-            }],
+        Ok(Self {
+            extent: SparseExtentWriter::create(path, virtual_size, true, context)?,
+            name: name.to_owned(),
+            capacity_sectors: virtual_size.div_ceil(SECTOR),
             adapter: options.adapter,
-            capacity_sectors,
-        };
-        SparseExtentWriter::create(path, virtual_size, Some(&descriptor), context).map(Self)
+        })
     }
 }
 
 impl BatchWriter for SparseVmdkWriter {
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        batch.data_runs().try_for_each(|(offset, grains)| self.0.write_run(offset, grains))
+        batch.data_runs().try_for_each(|(offset, grains)| self.extent.write_run(offset, grains))
     }
 }
 
 impl OutputWriter for SparseVmdkWriter {
-    fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
-        self.0.end()
+    fn end_disk(&mut self, pass: &PassReport) -> Result<()> {
+        self.extent.end()?;
+        self.extent.describe(&Descriptor {
+            id: DiskId::new(&pass.identity),
+            create_type: "monolithicSparse".to_owned(),
+            extents: vec![ExtentLine {
+                sectors: self.capacity_sectors,
+                kind: "SPARSE",
+                file: self.name.clone(),
+                offset: None,
+            }],
+            adapter: self.adapter,
+            capacity_sectors: self.capacity_sectors,
+        })
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<FinishedFile>> {
-        Ok(vec![self.0.finish()?])
+        Ok(vec![self.extent.finish()?])
     }
 }

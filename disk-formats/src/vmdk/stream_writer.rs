@@ -12,13 +12,13 @@ use std::path::Path;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{LE, U16, U32, U64};
 
-use super::descriptor::{Descriptor, ExtentLine, check_extent_name, content_id};
+use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
 use super::layout::{
     COMPRESSION_DEFLATE, DESCRIPTOR_SECTORS, DIRECTORY_AT_END, Flags, GRAIN, GRAIN_SECTORS, GrainMarker,
     MARKER_DIRECTORY, MARKER_END, MARKER_FOOTER, MARKER_TABLE, MAX_FILE, MetadataMarker, SECTOR, SparseHeader,
     TABLE_ENTRIES, TABLE_SECTORS, TABLE_SPAN,
 };
-use crate::convert::{Batch, BatchWriter, Method, OutputWriter, PassReport, Recipe, WriterContext};
+use crate::convert::{Batch, BatchWriter, Identity, Method, OutputWriter, PassReport, Recipe, WriterContext};
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::{Compression, DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
 
@@ -102,9 +102,9 @@ impl StreamVmdk {
     }
 
     /// Writes what comes before the first grain.
-    pub(crate) fn begin(&mut self, file: &mut OutputFile) -> Result<()> {
+    fn begin(&mut self, file: &mut OutputFile, first: Option<&Batch>) -> Result<()> {
         let descriptor = Descriptor {
-            content_id: content_id(self.capacity_sectors),
+            id: DiskId::new(&Identity::of_front(self.capacity(), first)),
             create_type: "streamOptimized".to_owned(),
             extents: vec![ExtentLine {
                 sectors: self.capacity_sectors,
@@ -123,6 +123,9 @@ impl StreamVmdk {
 
     /// Writes a batch's grains.
     pub(crate) fn write(&mut self, file: &mut OutputFile, batch: &Batch) -> Result<()> {
+        if self.length == 0 {
+            self.begin(file, Some(batch))?;
+        }
         for (offset, bytes, packed) in batch.pieces(self.recipe, GRAIN as usize) {
             let index = (offset / TABLE_SPAN) as usize;
             if self.table_index.is_some_and(|open| open != index) {
@@ -145,6 +148,9 @@ impl StreamVmdk {
 
     /// Writes what comes after the last grain.
     pub(crate) fn end(&mut self, file: &mut OutputFile) -> Result<()> {
+        if self.length == 0 {
+            self.begin(file, None)?;
+        }
         self.write_table()?;
         let directory_sectors = (self.directory.len() as u64 * 4).div_ceil(SECTOR);
         self.push(MetadataMarker::new(MARKER_DIRECTORY, directory_sectors).as_bytes());
@@ -217,10 +223,8 @@ impl StreamVmdkFile {
         context: &mut WriterContext<'_>,
     ) -> Result<Self> {
         let name = extent_name(path)?;
-        let mut vmdk = StreamVmdk::new(name, virtual_size, options.adapter, options.compression, context)?;
-        let mut file = context.create(path, false)?;
-        vmdk.begin(&mut file)?;
-        Ok(Self { file, vmdk })
+        let vmdk = StreamVmdk::new(name, virtual_size, options.adapter, options.compression, context)?;
+        Ok(Self { file: context.create(path, false)?, vmdk })
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use kiln_disk_formats::package::{MachineDescription, MachineNic};
-use kiln_disk_formats::{DiskAdapter, OutputKind, Qcow2Options};
+use kiln_disk_formats::{DiskAdapter, OutputKind, Qcow2Options, VhdVariant};
 
 use crate::sample::Bench;
 
@@ -39,6 +39,9 @@ fn tiny_images_have_these_bytes() {
         ("compressed.qcow2", OutputKind::qcow2_compressed()),
         ("stream.vmdk", OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic)),
         ("sparse.vmdk", OutputKind::vmdk_monolithic_sparse(DiskAdapter::Ide)),
+        ("dynamic.vdi", OutputKind::Vdi),
+        ("dynamic.vhd", OutputKind::Vhd(VhdVariant::Dynamic)),
+        ("dynamic.vhdx", OutputKind::Vhdx),
         ("golden.ova", OutputKind::ova(machine)),
     ];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
