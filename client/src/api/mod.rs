@@ -239,6 +239,15 @@ impl Client {
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Nonsense(error.into()))?;
+        // A daemon that is just going takes a connection and drops it. What may be asked twice is asked the next one.
+        let again = request.method() == Method::GET || request.headers().contains_key(IDEMPOTENCY_KEY_HEADER);
+        match self.send_once(request.clone()).await {
+            Err(ClientError::Broken(_)) if again => self.send_once(request).await,
+            other => other,
+        }
+    }
+
+    async fn send_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let broken = |error: hyper::Error| ClientError::Broken(error.into());
         let (mut sender, connection) =
