@@ -81,6 +81,11 @@ fn data_formats() {
         r#"
         jsonencode({b=[1,null,"<"],a=true}) => "{\"a\":true,\"b\":[1,null,\"\\u003c\"]}" string
         yamldecode("a: [1, x, 1.5]\nb: ~") => {"a":[1,"x",1.5],"b":null} object
+        yamldecode("{a: &x {k: 1}, b: {<<: *x, l: 0x10}}") => {"a":{"k":1},"b":{"k":1,"l":16}} object
+        yamldecode("a: &x [*x]") => ERR Error in function call
+        yamldecode("a: 1\n---\nb: 2") => ERR Error in function call
+        yamldecode("- \"1\"\n- !!str 1\n- 010\n- 2001-01-01") => ["1","1",8,"2001-01-01"] tuple
+        yamldecode("") => null dynamic
         yamlencode({a=[1,{b="c"}],d={}}) => "\"a\":\n- 1\n- \"b\": \"c\"\n\"d\": {}\n" string
         csvdecode("a,b\n1,2") => [{"a":"1","b":"2"}] list of object
         textdecodebase64(textencodebase64("hé", "UTF-16LE"), "UTF-16LE") => "hé" string
