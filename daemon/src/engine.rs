@@ -131,9 +131,9 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
             (None, EventBody::Diagnostics { severity, text, diagnostics })
         }
         Event::BuildPlanned { build, position } => (Some(build), EventBody::BuildPlanned { position }),
-        Event::Say { build, text } => (build, EventBody::Say { text, target: None }),
-        Event::Message { build, text } => (build, EventBody::Message { text, target: None }),
-        Event::Error { build, text } => (build, EventBody::Error { text, target: None }),
+        Event::Say { build, target, text } => (build, EventBody::Say { text, target }),
+        Event::Message { build, target, text } => (build, EventBody::Message { text, target }),
+        Event::Error { build, target, text } => (build, EventBody::Error { text, target }),
         Event::StepStarted { build, step } => (Some(build), EventBody::StepStarted { step }),
         Event::StepFinished { build, step, elapsed, error } => {
             (Some(build), EventBody::StepFinished { step, elapsed_us: micros(elapsed), error })

@@ -76,6 +76,7 @@ pub(crate) struct BuildContext {
     /// The job's secrets.
     pub redactor: Redactor,
     sink: EventSink,
+    target: Option<Arc<str>>,
     cleanups: Arc<Mutex<CleanupStack>>,
 }
 
@@ -89,7 +90,7 @@ impl BuildContext {
         redactor: Redactor,
         sink: EventSink,
     ) -> Self {
-        Self { build: build.into(), settings, ledger, control, redactor, sink, cleanups: Arc::default() }
+        Self { build: build.into(), settings, ledger, control, redactor, sink, target: None, cleanups: Arc::default() }
     }
 
     /// The token that is cancelled when the job is.
@@ -104,17 +105,30 @@ impl BuildContext {
 
     /// Says a line of Kiln's own.
     pub(crate) fn say(&self, text: impl AsRef<str>) {
-        self.emit(Event::Say { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+        let (build, target, text) = self.words(text.as_ref());
+        self.emit(Event::Say { build, target, text });
+    }
+
+    fn words(&self, text: &str) -> (Option<String>, Option<String>, String) {
+        let target = self.target.as_ref().map(ToString::to_string);
+        (Some(self.build.to_string()), target, self.redactor.redact(text))
+    }
+
+    /// The same build, with the post-processor `kind` speaking: Packer's prefix `NAME (kind)`.
+    pub(crate) fn speaking_as(&self, kind: &str) -> Self {
+        Self { target: Some(format!("{} ({kind})", self.build).into()), ..self.clone() }
     }
 
     /// Passes on output of a guest or a command.
     pub(crate) fn message(&self, text: impl AsRef<str>) {
-        self.emit(Event::Message { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+        let (build, target, text) = self.words(text.as_ref());
+        self.emit(Event::Message { build, target, text });
     }
 
     /// Says an error line.
     pub(crate) fn error(&self, text: impl AsRef<str>) {
-        self.emit(Event::Error { build: Some(self.build.to_string()), text: self.redactor.redact(text.as_ref()) });
+        let (build, target, text) = self.words(text.as_ref());
+        self.emit(Event::Error { build, target, text });
     }
 
     /// Reports how far something has come.

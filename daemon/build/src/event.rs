@@ -29,6 +29,8 @@ pub enum Event {
         build: Option<String>,
         /// The text; may have several lines.
         text: String,
+        /// Who speaks in place of the build, such as `qemu.web (manifest)`.
+        target: Option<String>,
     },
     /// Output of the guest or of a local command.
     Message {
@@ -36,6 +38,8 @@ pub enum Event {
         build: Option<String>,
         /// The text; may have several lines.
         text: String,
+        /// Who speaks in place of the build, such as `qemu.web (manifest)`.
+        target: Option<String>,
     },
     /// An error line for people; also the guest's standard error.
     Error {
@@ -43,6 +47,8 @@ pub enum Event {
         build: Option<String>,
         /// The text; may have several lines.
         text: String,
+        /// Who speaks in place of the build, such as `qemu.web (manifest)`.
+        target: Option<String>,
     },
     /// A step of a build begins.
     StepStarted {

@@ -219,7 +219,7 @@ async fn run_builds(
         Ok(ledger) => Arc::new(ledger),
         Err(error) => {
             let text = format!("cannot open the resource ledger in {}: {error}", request.job_dir.display());
-            sink(Event::Error { build: None, text });
+            sink(Event::Error { build: None, target: None, text });
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
@@ -283,7 +283,7 @@ async fn run_builds(
             Err(error) => {
                 all_good = false;
                 let text = format!("a build ended abnormally, which is a bug in Kiln: {error}");
-                sink(Event::Error { build: None, text });
+                sink(Event::Error { build: None, target: None, text });
             }
         }
     }
@@ -305,5 +305,5 @@ fn report(sink: &EventSink, diagnostics: &Diagnostics, source_map: &SourceMap, r
 }
 
 fn say(sink: &EventSink, text: &str) {
-    sink(Event::Say { build: None, text: text.to_owned() });
+    sink(Event::Say { build: None, target: None, text: text.to_owned() });
 }

@@ -17,6 +17,7 @@ use crate::plan::PlanReader;
 use crate::provisioners::shell_local::ShellLocal;
 
 /// What a post-processor works with.
+#[derive(Clone)]
 pub(crate) struct PostProcessContext {
     pub(crate) build: BuildContext,
     pub(crate) generated: Arc<GeneratedData>,
@@ -28,6 +29,12 @@ pub(crate) struct PostProcessContext {
     pub(crate) machine: Option<kiln_disk_formats::package::MachineDescription>,
     /// Main files of the exports that the builder's pass over the disk wrote already.
     pub(crate) exported: Vec<PathBuf>,
+}
+
+impl PostProcessContext {
+    fn speaking_as(&self, kind: &str) -> Self {
+        Self { build: self.build.speaking_as(kind), ..self.clone() }
+    }
 }
 
 /// What a post-processor made of its input.
@@ -121,6 +128,7 @@ async fn run_one(
         return Err(StepError::new(generated::flatten(&diagnostics)));
     };
     let renderer = Renderer::new(component, &values);
+    let context = &context.speaking_as(kind);
     match kind {
         "manifest" => manifest::run(context, &options, input).await,
         "checksum" => checksum::run(context, &options, &renderer, input).await,
