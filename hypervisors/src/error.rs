@@ -127,6 +127,7 @@ fn early_end_hint(stderr: &str) -> Option<&'static str> {
         ),
         ("does not accept value 'gtk'", "set headless = true, or install qemu-system-gui"),
         ("ui-gtk", "set headless = true, or install qemu-system-gui"),
+        ("invalid option", "this QEMU does not know a switch in the qemuargs of the source block"),
         ("unsupported machine type", "run the qemu_binary with `-machine help` to see the machine types it has"),
     ];
     known.iter().find(|(words, _)| stderr.contains(words)).map(|(_, hint)| *hint)

@@ -22,10 +22,13 @@ fn all_errors_are_listed_with_their_places() {
     let ran = build(
         &home,
         &template(
-            "  iso_url = var.missing\n  iso_checksum = \"none\"\n  memroy = 512\n  disk_size = [1, 2]\n  cpus = \"many\"",
+            "  iso_url = var.missing\n  iso_checksum = \"none\"\n  memroy = 512\n  disk_size = [1, 2]\n  cpus = \"many\"\n  \
+             format = \"vdi\"\n  boot_command = [\"{{ .HTTPIPP }}\"]\n  qemu_binary = \"qemu-system-none\"",
         ),
     );
-    for part in ["line 7", "line 9", "line 10", "line 11", "memory", "bad.pkr.hcl", "^"] {
+    for part in
+        ["line 7", "line 9", "line 10", "line 11", "line 12", "line 13", "line 14", "memory", "bad.pkr.hcl", "^"]
+    {
         assert!(ran.stdout.contains(part), "{part:?} is not in\n{}", ran.stdout);
     }
     assert!(!ran.stdout.contains("Retrieving ISO"));

@@ -107,7 +107,7 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
     let mut prepared_all = !diagnostics.has_errors();
     let none_selected = evaluated.builds.is_empty();
     for build in evaluated.builds {
-        let (plan, problems) = plan_build(&build, &request, mentions_key);
+        let (plan, problems) = plan_build(&build, &request, mentions_key, &backends);
         prepared_all &= !problems.has_errors();
         if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
             secrets_of(&plan).for_each(|secret| redactor.add(secret));
@@ -151,36 +151,38 @@ fn read_template(request: &JobRequest) -> (Option<Evaluated>, Diagnostics, Sourc
     (loaded.evaluated, loaded.diagnostics, loaded.sources)
 }
 
-fn plan_build(build: &EvaluatedBuild, request: &JobRequest, mentions_key: bool) -> (Option<SourcePlan>, Diagnostics) {
+fn plan_build(
+    build: &EvaluatedBuild,
+    request: &JobRequest,
+    mentions_key: bool,
+    backends: &Backends,
+) -> (Option<SourcePlan>, Diagnostics) {
     let unknown = Generated::plan();
-    let (options, mut diagnostics) = build.source.decode(&unknown);
-    let plan = options.map(|options| {
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-        match build.source_type.as_str() {
-            "qemu" => {
-                let force = request.force;
-                SourcePlan::Qemu(Box::new(sources::qemu::plan::read(&mut reader, &build.source_name, force)))
-            }
-            "file" => SourcePlan::File(sources::file::read(&mut reader)),
-            _ => SourcePlan::Null(sources::null::read(&mut reader)),
+    // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
+    let (options, mut diagnostics) = build.source.decode_partly(&unknown);
+    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+    let plan = match build.source_type.as_str() {
+        "qemu" => {
+            let plan = sources::qemu::plan::read(&mut reader, &build.source_name, request.force);
+            sources::qemu::check_host(&plan, &mut reader, backends);
+            SourcePlan::Qemu(Box::new(plan))
         }
-    });
+        "file" => SourcePlan::File(sources::file::read(&mut reader)),
+        _ => SourcePlan::Null(sources::null::read(&mut reader)),
+    };
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
-        let (options, problems) = provisioner.component.decode(&unknown);
+        let (options, problems) = provisioner.component.decode_partly(&unknown);
         diagnostics.extend(problems);
-        if let Some(options) = options {
-            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-            provisioners::check(&mut reader, &provisioner.component.kind);
-        }
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        provisioners::check(&mut reader, &provisioner.component.kind);
     }
     for post_processor in build.post_processors.iter().flatten() {
-        let (options, problems) = post_processor.component.decode(&unknown);
+        let (options, problems) = post_processor.component.decode_partly(&unknown);
         diagnostics.extend(problems);
-        if let Some(options) = options {
-            let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-            post_processors::check(&mut reader, &post_processor.component.kind);
-        }
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        post_processors::check(&mut reader, &post_processor.component.kind);
     }
+    let plan = (!diagnostics.has_errors()).then_some(plan);
     (plan, diagnostics)
 }
 
@@ -233,9 +235,6 @@ async fn run_builds(
         run_uuid: uuid::Uuid::new_v4().to_string(),
         fault: backends.fault.clone(),
     });
-    if request.debug {
-        say(&sink, "Debug mode enabled. Builds will not be parallelized.");
-    }
     for (position, build) in (0..).zip(&planned) {
         sink(Event::BuildPlanned { build: build.build.name.clone(), position });
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kiln_template::{Diagnostic, Diagnostics, Options};
+use kiln_template::{Diagnostic, Diagnostics, Generated, Options, go_template};
 use serde::{Serialize, Serializer};
 
 use crate::sources::file::FilePlan;
@@ -204,6 +204,9 @@ pub(crate) struct ProxyPlan {
     pub password: Option<Redacted>,
 }
 
+/// What templates can refer to beside [`Generated::NAMES`], in every build.
+const BUILD_FIELDS: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
+
 /// Reads a component's options into a plan, collecting every complaint with its place.
 pub(crate) struct PlanReader<'a> {
     pub(crate) options: &'a Options,
@@ -215,9 +218,44 @@ pub(crate) struct PlanReader<'a> {
 impl PlanReader<'_> {
     /// Complains about option `name`.
     pub(crate) fn error(&mut self, name: &str, summary: impl Into<String>, detail: impl Into<String>) {
+        self.error_with_hint(name, summary, detail, None::<String>);
+    }
+
+    /// Complains about option `name`, saying what to do next.
+    pub(crate) fn error_with_hint(
+        &mut self,
+        name: &str,
+        summary: impl Into<String>,
+        detail: impl Into<String>,
+        hint: Option<impl Into<String>>,
+    ) {
+        // Its value is wrong, and that has been said.
+        if self.options.is_unusable(name) {
+            return;
+        }
         let mut diagnostic = Diagnostic::error(summary, detail);
         diagnostic.subject = Some(self.options.span_of(name));
+        diagnostic.hint = hint.map(Into::into);
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Complains about the Go templates in `texts`, which are rendered only when the build runs: what cannot be parsed, and
+    /// fields that are not among `known` or the values every build has.
+    pub(crate) fn check_late<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>, known: &[&str]) {
+        for text in texts {
+            if let Err(error) = go_template::check(text) {
+                self.error(name, "Invalid template", format!("{text:?} cannot be rendered: {error}."));
+                continue;
+            }
+            for field in go_template::fields(text) {
+                let field = field.as_str();
+                if known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field) {
+                    continue;
+                }
+                let detail = format!("{text:?} refers to {{{{ .{field} }}}}. There are: {}.", known.join(", "));
+                self.error(name, "Unknown template field", detail);
+            }
+        }
     }
 
     /// Warns about option `name`.

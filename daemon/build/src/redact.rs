@@ -39,7 +39,12 @@ impl Redactor {
                 continue;
             }
             forms.extend(base64_cores(part));
-            forms.push(percent_encode(part));
+            for (kept, space) in [("-_.~", "%20"), ("-_.~", "+"), ("-_.~/", "%20")] {
+                let form = percent_encode(part, kept, space);
+                forms.push(lower_case_escapes(&form));
+                forms.push(form);
+            }
+            forms.push(ascii_json(part));
             forms.push(part.replace('\'', "'\"'\"'"));
             if let Ok(json) = serde_json::to_string(part) {
                 forms.push(json[1..json.len() - 1].to_owned());
@@ -91,13 +96,42 @@ fn base64_cores(secret: &str) -> Vec<String> {
     cores
 }
 
-fn percent_encode(text: &str) -> String {
+/// URL encoding; tools differ in what they leave as it is and in how they write a blank.
+fn percent_encode(text: &str, kept: &str, space: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),
+            b' ' => space.to_owned(),
+            other if kept.as_bytes().contains(&other) => char::from(other).to_string(),
+            other => format!("%{other:02X}"),
         })
         .collect()
+}
+
+/// `%2F` as `%2f`, which some tools write.
+fn lower_case_escapes(text: &str) -> String {
+    let mut escape = 0;
+    text.chars()
+        .map(|character| {
+            escape = if character == '%' { 3_u8 } else { escape.saturating_sub(1) };
+            if escape > 0 { character.to_ascii_lowercase() } else { character }
+        })
+        .collect()
+}
+
+/// A JSON text with `\uXXXX` for everything that is not ASCII.
+fn ascii_json(text: &str) -> String {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json);
+    let mut result = String::new();
+    for character in inner.chars() {
+        if character.is_ascii() {
+            result.push(character);
+        } else {
+            result.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    result
 }
 
 fn mask_words(text: &str, word: &str) -> String {
@@ -130,12 +164,26 @@ mod tests {
             b64(secret),
             b64(&format!("x{secret}")),
             b64(&format!("user:{secret}@host")),
-            percent_encode(secret),
+            percent_encode(secret, "-_.~", "%20"),
             serde_json::to_string(secret).unwrap(),
         ] {
             let shown = redactor.redact(&text);
             assert!(shown.contains(MASK), "{text} -> {shown}");
             assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn masks_what_other_tools_make_of_a_secret() {
+        let redactor = Redactor::new(["Top/Secret+Val ü=1".to_owned()]);
+        for text in [
+            "Top%2FSecret%2BVal+%C3%BC%3D1",
+            "Top/Secret%2BVal%20%C3%BC%3D1",
+            "Top%2fSecret%2bVal%20%c3%bc%3d1",
+            "{\"a\": \"Top/Secret+Val \\u00fc=1\"}",
+        ] {
+            let shown = redactor.redact(text);
+            assert!(!shown.contains("Secret"), "{text} -> {shown}");
         }
     }
 

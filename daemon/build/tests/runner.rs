@@ -262,8 +262,20 @@ async fn a_failure_at_any_step_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_processor_that_fails_keeps_the_image_and_leaves_nothing_else() {
+    let mut world = World::new();
+    world.fault = Some(Fault { step: "post-process", cancel: false });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert!(world.error().unwrap().contains("Post-processor failed: a failure injected by a test"));
+    assert!(world.files("out").contains(&"web".to_owned()));
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_at_any_step_leaves_nothing() {
-    for step in STEPS {
+    for step in STEPS.into_iter().chain(["keep"]) {
         let mut world = World::new();
         world.fault = Some(Fault { step, cancel: true });
         let outcome = world.run(&world.template("", PROVISION)).await;
@@ -380,7 +392,9 @@ async fn every_error_of_a_template_is_told_and_nothing_is_started() {
     assert_eq!(outcome.exit_code, 1);
     assert_eq!(world.steps(), Vec::<String>::new());
     let text = world.text();
-    assert!(text.contains("bootcommand"), "{text}");
+    for part in ["bootcommand", "disk size", "memory", "iso_checksum"] {
+        assert!(text.contains(part), "{part} is not told at once: {text}");
+    }
     let world = World::new();
     let template = template.replace("bootcommand = []", "");
     let outcome = world.run_action(&template, Action::Validate).await;

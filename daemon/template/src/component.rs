@@ -89,6 +89,14 @@ impl Component {
     /// marked `late`. The options are absent when anything in them is wrong; the diagnostics name all of it.
     #[must_use]
     pub fn decode(&self, generated: &Generated) -> (Option<Options>, Diagnostics) {
+        let (options, diagnostics) = self.decode_partly(generated);
+        (Some(options).filter(|_| !diagnostics.has_errors()), diagnostics)
+    }
+
+    /// Evaluates and checks the options as [`Self::decode`] does, and returns those that are right even when others are
+    /// not, so that a caller can complain about all of them at once.
+    #[must_use]
+    pub fn decode_partly(&self, generated: &Generated) -> (Options, Diagnostics) {
         let mut diagnostics = Diagnostics::new();
         let context = self.template_context(generated);
         let options = match &self.config {
@@ -97,7 +105,7 @@ impl Component {
             }
             Config::Json(config) => decode::json::decode(config, self.schema, self.span, &context, &mut diagnostics),
         };
-        (Some(options).filter(|_| !diagnostics.has_errors()), diagnostics)
+        (options, diagnostics)
     }
 
     /// Returns what Go templates of this component can refer to, for rendering the options marked `late`.

@@ -1,5 +1,6 @@
 //! Owns the decoded options of one component: [`Options`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -40,6 +41,8 @@ pub(crate) struct OptionEntry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     pub(crate) entries: IndexMap<String, OptionEntry>,
+    /// Options that the template gives with values that are wrong.
+    pub(crate) unusable: BTreeSet<String>,
     pub(crate) span: Span,
 }
 
@@ -145,6 +148,12 @@ impl Options {
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// Tells whether the template gives an option with a value that is wrong, which a diagnostic has said.
+    #[must_use]
+    pub fn is_unusable(&self, name: &str) -> bool {
+        self.unusable.contains(name)
     }
 
     /// Returns where the option's value is written, or the component's own place when it is unset.

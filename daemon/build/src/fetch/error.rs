@@ -184,6 +184,9 @@ impl FetchError {
         match self {
             Self::NoUrl => Some("set iso_url or iso_urls".to_owned()),
             Self::AllFailed { failures } => failures.iter().find_map(|failure| failure.error.hint()),
+            Self::ChecksumFile { source: UrlError::Read { .. }, .. } => Some(
+                "check iso_checksum; relative paths start from the directory in which the build was started".to_owned(),
+            ),
             Self::Local(error) | Self::ChecksumFile { source: error, .. } => error.hint(),
             Self::NoChecksumInFile { name, .. } => Some(format!(
                 "the file has no line for {name}; check that it belongs to this version, or give the checksum itself"

@@ -27,7 +27,22 @@ pub(super) struct PartialFile {
     length: u64,
     hasher: Option<Hasher>,
     origin: Origin,
+    /// Before the lock, so that it acts under the lock.
+    _sweep: RemoveIfEmpty,
     lock: CacheLock,
+}
+
+/// Removes a partial file into which nothing has come: it is worth nothing to the next download.
+#[derive(Debug)]
+struct RemoveIfEmpty(PathBuf);
+
+impl Drop for RemoveIfEmpty {
+    fn drop(&mut self) {
+        if std::fs::metadata(&self.0).is_ok_and(|metadata| metadata.len() == 0) {
+            // The next download starts from nothing either way.
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
 }
 
 /// Where the bytes of a partial file come from.
@@ -71,7 +86,8 @@ impl PartialFile {
                 origin = Origin { url, validator: String::new() };
             }
             let hasher = expected.map(Hasher::new);
-            let mut opened = Self { target, partial, file, length, hasher, origin, lock };
+            let sweep = RemoveIfEmpty(partial.clone());
+            let mut opened = Self { target, partial, file, length, hasher, origin, _sweep: sweep, lock };
             if expected.is_some() || same && !opened.origin.validator.is_empty() {
                 opened.hash_existing(cancelled)?;
             } else {

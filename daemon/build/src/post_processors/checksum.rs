@@ -31,7 +31,9 @@ pub(crate) fn check(reader: &mut PlanReader<'_>) {
             reader.error("checksum_types", "Unrecognized checksum type", detail);
         }
     }
-    if let Some(output) = reader.text("output")
+    let output = reader.text("output");
+    reader.check_late("output", output.as_deref(), &["BuildName", "BuilderType", "ChecksumType"]);
+    if let Some(output) = output
         && types(reader.options).len() > 1
         && !output.contains("ChecksumType")
     {

@@ -39,6 +39,12 @@ pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
         };
         reader.error("script", "More than one kind of script", detail);
     }
+    let fields: &[&str] =
+        if kind == "shell" { &["Vars", "Path", "EnvVarFile"] } else { &["Vars", "Script", "Command"] };
+    let commands = options.string("execute_command").into_iter();
+    let commands = commands.chain(options.strings("execute_command").iter().map(String::as_str));
+    reader.check_late("execute_command", commands, fields);
+    reader.check_late("inline", options.strings("inline").iter().map(String::as_str), &[]);
     for name in ["script", "scripts"] {
         let paths: Vec<String> = match name {
             "script" => options.string(name).map(str::to_owned).into_iter().collect(),

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kiln_template::go_template;
-
 use crate::boot_command;
 use crate::fetch;
 use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, PlanReader, ShutdownPlan};
@@ -160,10 +158,13 @@ fn boot_wait(reader: &PlanReader<'_>) -> Duration {
     }
 }
 
+/// What boot commands and `qemuargs` can refer to.
+pub(crate) const MACHINE_FIELDS: [&str; 7] =
+    ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
+
 fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, text: &str) {
-    if let Err(error) = go_template::check(text) {
-        reader.error(option, "Invalid template", format!("The boot command cannot be rendered: {error}."));
-    } else if let Err(error) = boot_command::parse(text) {
+    reader.check_late(option, [text], &MACHINE_FIELDS);
+    if let Err(error) = boot_command::parse(text) {
         reader.error(option, "Invalid boot command", error.to_string());
     }
 }

@@ -85,6 +85,7 @@ impl Decoder<'_> {
                 continue;
             };
             warn_deprecated(spec, attribute.name.span, diagnostics);
+            let told = diagnostics.len();
             let entry = match spec.kind {
                 OptionKind::Block(inner) | OptionKind::Blocks(inner) => {
                     self.block_from_expr(&attribute.value, spec, inner, scope, diagnostics)
@@ -93,6 +94,8 @@ impl Decoder<'_> {
             };
             if let Some(entry) = entry {
                 options.entries.insert(name.to_owned(), entry);
+            } else if diagnostics.len() > told {
+                options.unusable.insert(name.to_owned());
             }
         }
         let blocks = expand_dynamic(body, &BTreeMap::new(), scope, diagnostics);

@@ -99,7 +99,10 @@ impl Decoder<'_> {
             if matches!(value.kind, JsonKind::Null) {
                 continue;
             }
-            let Some(decoded) = self.value(value, spec, diagnostics) else { continue };
+            let Some(decoded) = self.value(value, spec, diagnostics) else {
+                options.unusable.insert(spec.name.to_owned());
+                continue;
+            };
             let sensitive = spec.sensitive || self.mentions(&decoded);
             let entry = OptionEntry { value: decoded, span: value.span, sensitive };
             options.entries.insert(spec.name.to_owned(), entry);

@@ -17,7 +17,7 @@ use super::plan::{FirmwarePlan, QemuPlan};
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::plan::CommunicatorPlan;
+use crate::plan::{CommunicatorPlan, PlanReader};
 
 /// The UEFI variables' file in the output directory; Packer's name.
 pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
@@ -30,6 +30,17 @@ pub(crate) async fn copy_efi_vars(plan: &QemuPlan) -> Result<Option<PathBuf>, St
         StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
     })?;
     Ok(Some(target))
+}
+
+/// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
+pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
+    let machine = &plan.machine;
+    let mut spec = MachineSpec::new(&plan.vm_name, ".");
+    spec.binary.clone_from(&machine.binary);
+    spec.tpm = machine.tpm.as_ref().map(|(device, old)| TpmSpec { device: device.clone(), version_1_2: *old });
+    for problem in backends.qemu.check(&spec).err().into_iter().flatten() {
+        reader.error_with_hint(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+    }
 }
 
 /// The machine the plan describes.

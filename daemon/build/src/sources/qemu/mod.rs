@@ -14,6 +14,7 @@ use kiln_disk_formats::package::MachineDescription;
 use kiln_hypervisors::Machine;
 
 use self::disks::GuestDisks;
+pub(crate) use self::machine::check_host;
 use self::plan::QemuPlan;
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;

@@ -214,10 +214,11 @@ fn check_output_directory(reader: &mut PlanReader<'_>, directory: &Path, force: 
         return;
     }
     let path = directory.display();
-    reader.error(
+    reader.error_with_hint(
         "output_directory",
         "Output directory already exists",
-        format!("Output directory '{path}' already exists. It must not exist. Remove it, or build with -force to replace it."),
+        format!("Output directory '{path}' already exists. It must not exist."),
+        Some("remove it, choose another output_directory, or build with -force to replace it"),
     );
 }
 
@@ -296,8 +297,14 @@ fn read_machine(reader: &mut PlanReader<'_>) -> QemuMachinePlan {
         firmware: read_firmware(reader),
         drop_efivars: reader.flag("efi_drop_efivars"),
         tpm: reader.flag("vtpm").then(|| (reader.text_or("tpm_device_type", "tpm-tis"), reader.flag("use_tpm1"))),
-        qemuargs: reader.options.string_lists("qemuargs").to_vec(),
+        qemuargs: qemuargs(reader),
     }
+}
+
+fn qemuargs(reader: &mut PlanReader<'_>) -> Vec<Vec<String>> {
+    let arguments = reader.options.string_lists("qemuargs").to_vec();
+    reader.check_late("qemuargs", arguments.iter().flatten().map(String::as_str), &shared::MACHINE_FIELDS);
+    arguments
 }
 
 fn host_ports(reader: &mut PlanReader<'_>) -> (u16, u16) {
