@@ -104,7 +104,7 @@ impl StartError {
             Self::ProgramMissing { hint, .. } => Some(hint.clone()),
             Self::Unsupported(all) => all.iter().find_map(|one| one.hint.clone()),
             Self::AcceleratorUnusable { .. } => {
-                Some("leave accelerator unset: one that works is chosen; `kiln doctor` shows which".to_owned())
+                Some("leave accelerator unset: one that works is chosen; `kiln daemon status` shows which".to_owned())
             }
             Self::NoFreePort { .. } => Some("widen the port range, or end what listens there (`ss -ltnp`)".to_owned()),
             Self::EndedEarly { stderr, .. } => early_end_hint(stderr).map(ToOwned::to_owned),
