@@ -1,5 +1,6 @@
 //! Owns the texts that were read and the places inside them: [`Span`], [`SourceMap`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub struct SourceFile {
     text: Arc<str>,
     line_starts: Vec<u32>,
     blocks: Vec<(Span, String)>,
+    /// Places of sensitive values, which are never shown.
+    hidden: Vec<Span>,
 }
 
 impl SourceFile {
@@ -85,6 +88,22 @@ impl SourceFile {
         let Some(&start) = self.line_starts.get(index) else { return "" };
         let end = self.line_starts.get(index + 1).map_or(self.text.len(), |&next| next as usize);
         self.text.get(start as usize..end).unwrap_or_default().trim_end_matches(['\n', '\r'])
+    }
+
+    /// Returns a line as it may be shown: each byte of a sensitive value is a star, so that columns stay what they are.
+    pub(crate) fn shown_line(&self, line: u32) -> Cow<'_, str> {
+        let text = self.line(line);
+        let start = self.line_start(line);
+        let end = start + to_u32(text.len());
+        let mut shown = Cow::Borrowed(text);
+        for hidden in self.hidden.iter().filter(|hidden| hidden.start < end && start < hidden.end) {
+            let from = (hidden.start.max(start) - start) as usize;
+            let to = (hidden.end.min(end) - start) as usize;
+            if shown.is_char_boundary(from) && shown.is_char_boundary(to) {
+                shown.to_mut().replace_range(from..to, &"*".repeat(to - from));
+            }
+        }
+        shown
     }
 
     /// Returns the offset of the first byte of a line (from 1).
@@ -123,7 +142,7 @@ impl SourceMap {
         let text = text.into();
         let mut line_starts = vec![0];
         line_starts.extend(text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| to_u32(at + 1)));
-        self.files.push(SourceFile { name: name.into(), text, line_starts, blocks: Vec::new() });
+        self.files.push(SourceFile { name: name.into(), text, line_starts, blocks: Vec::new(), hidden: Vec::new() });
         FileId(to_u32(self.files.len() - 1))
     }
 
@@ -142,6 +161,13 @@ impl SourceMap {
     #[must_use]
     pub fn text(&self, span: Span) -> &str {
         self.get(span.file).and_then(|file| file.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
+    }
+
+    /// Keeps a sensitive value out of every excerpt.
+    pub(crate) fn hide(&mut self, span: Span) {
+        if let Some(file) = self.files.get_mut(span.file.0 as usize) {
+            file.hidden.push(span);
+        }
     }
 
     /// Remembers that a block with this header covers `span`, so that diagnostics can say `in source "qemu" "web"`.

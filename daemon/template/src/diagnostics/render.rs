@@ -125,7 +125,7 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
     let shown_last = last.min(first + MAX_EXCERPT_LINES - 1);
     let digits = shown_last.to_string().len().max(3);
     for line in shown_first.max(1)..=shown_last {
-        let text = file.line(line);
+        let text = &*file.shown_line(line);
         let line_start = file.line_start(line);
         let shown: String = clipped(text);
         _ = writeln!(out, "{}", format!("  {line:>digits$}: {shown}").trim_end());

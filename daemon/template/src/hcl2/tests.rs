@@ -609,3 +609,32 @@ fn data_sources_are_fetched() {
     let missing = load(&text.replace("/page", "/missing"), DataMode::Fetch(&Page));
     assert!(missing.diagnostics.iter().any(|item| item.detail.contains("404")));
 }
+
+#[test]
+fn a_sensitive_value_is_in_no_excerpt() {
+    let text = r#"
+variable "default" {
+  type      = number
+  default   = "hidden-default"
+  sensitive = true
+}
+variable "argument" {
+  sensitive = true
+  validation {
+    condition     = length(var.argument) > 100
+    error_message = "The argument is too short."
+  }
+}
+variable "environment" {
+  type      = list(string)
+  sensitive = true
+}
+"#;
+    let mut inputs = inputs("t.pkr.hcl");
+    inputs.vars.push("argument=hidden-argument".to_owned());
+    inputs.env.insert("PKR_VAR_environment".to_owned(), "hidden-environment".to_owned());
+    let loaded = load_with(text, &inputs);
+    let shown = loaded.diagnostics.render(&loaded.sources, &Style::default());
+    assert!(shown.contains("too short") && shown.matches("Error: ").count() >= 3, "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+}

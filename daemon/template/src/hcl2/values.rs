@@ -27,6 +27,7 @@ pub(super) fn assign(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) {
+    hide_defaults(variables, found, sources);
     for variable in &mut *variables {
         if let Some(text) = inputs.env.get(&format!("{ENVIRONMENT_PREFIX}{}", variable.name)) {
             from_text(variable, text, "environment", environment, sources, diagnostics);
@@ -34,7 +35,7 @@ pub(super) fn assign(
     }
     let mut undeclared = Vec::new();
     for body in &found.variable_files {
-        from_body(variables, body, environment, &mut undeclared, diagnostics);
+        from_body(variables, body, environment, &mut undeclared, sources, diagnostics);
     }
     if inputs.warn_on_undeclared_var {
         warn_undeclared(variables, &undeclared, diagnostics);
@@ -53,11 +54,24 @@ pub(super) fn assign(
     }
 }
 
+/// Keeps the default values of sensitive variables out of excerpts.
+fn hide_defaults(variables: &[Variable], found: &Found, sources: &mut SourceMap) {
+    let blocks = found.bodies.iter().flat_map(|body| body.blocks_of("variable"));
+    for block in blocks {
+        let name = block.labels.first().map(|label| &*label.text);
+        let sensitive = variables.iter().any(|variable| variable.sensitive && Some(&*variable.name) == name);
+        if let Some(attribute) = block.body.attribute("default").filter(|_| sensitive) {
+            sources.hide(attribute.value.span);
+        }
+    }
+}
+
 fn from_body(
     variables: &mut [Variable],
     body: &Body,
     environment: &Environment,
     undeclared: &mut Vec<(String, Span)>,
+    sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) {
     for block in &body.blocks {
@@ -82,6 +96,9 @@ fn from_body(
             undeclared.push((attribute.name.text.to_string(), attribute.name.span));
             continue;
         };
+        if variable.sensitive {
+            sources.hide(attribute.value.span);
+        }
         let errors = diagnostics.len();
         let value = evaluate(&attribute.value, &scope, diagnostics);
         if diagnostics.len() > errors {
@@ -141,6 +158,9 @@ fn from_text(
 ) {
     let file = sources.add(format!("<value for var.{} from {origin}>", variable.name), text);
     let span = Span { file, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+    if variable.sensitive {
+        sources.hide(span);
+    }
     let literal = matches!(
         variable.effective(),
         Constraint::Any | Constraint::Primitive(Type::String | Type::Number | Type::Dynamic)
