@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::source_map::Span;
 use crate::suggest::did_you_mean;
 use crate::syntax::ast::{Block, Body};
 
@@ -35,7 +36,12 @@ const KINDS: &[&str] = &[
 pub(super) fn collect(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> Root {
     let mut root = Root::default();
     for body in bodies {
-        for attribute in &body.attributes {
+        // A block that a stray brace has closed too early spills its arguments here; the brace is what is wrong.
+        let spilled = body.attributes.first().is_some_and(|attribute| {
+            let here = |subject: Span| subject.file == attribute.name.span.file;
+            diagnostics.iter().any(|told| told.is_error() && told.subject.is_some_and(here))
+        });
+        for attribute in body.attributes.iter().filter(|_| !spilled) {
             let detail =
                 format!("An argument named {:?} is not expected here, outside of all blocks.", attribute.name.text);
             diagnostics.push(

@@ -638,3 +638,11 @@ variable "environment" {
     assert!(shown.contains("too short") && shown.matches("Error: ").count() >= 3, "{shown}");
     assert!(!shown.contains("hidden"), "{shown}");
 }
+
+#[test]
+fn a_stray_brace_is_the_only_thing_told_about_what_it_spills() {
+    let text = "source \"qemu\" \"web\" {\n  }\n  iso_url = \"a\"\n  memory = 1\n}\n";
+    let shown = problems(text);
+    assert!(shown.contains("line 5, column 1") && !shown.contains("outside of all blocks"), "{shown}");
+    assert!(problems("memory = 1\n").contains("outside of all blocks"));
+}
