@@ -142,7 +142,7 @@ impl EventWriter {
         }
         last += 1;
         push_line(&mut lines, last, build, body)?;
-        if let Err(source) = self.file.write_all_at(&lines, self.length) {
+        if let Err(source) = self.make_room(lines.len()).and_then(|()| self.file.write_all_at(&lines, self.length)) {
             // The next event starts where this one did; if cutting fails too, it overwrites the rest.
             let _ = self.file.set_len(self.length);
             return Err(WriteError::Io { path: self.path.clone(), source });
@@ -151,6 +151,19 @@ impl EventWriter {
         self.length += lines.len() as u64;
         self.lost = 0;
         Ok(())
+    }
+}
+
+impl EventWriter {
+    /// Takes the space for the next write. A write that runs out of space half way leaves whole lines which a reader may
+    /// have taken before they are cut off again.
+    fn make_room(&self, bytes: usize) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, self.length, bytes as u64) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+            // Not every file system can do it; then the write itself says what is wrong.
+            _ => Ok(()),
+        }
     }
 }
 
