@@ -31,25 +31,25 @@ fn assert_explained(ran: &Ran, stage: &str) {
 
 #[test]
 fn a_guest_without_an_address() {
-    let Some((_home, ran)) = build(&["fail=no-dhcp"], PASSWORD, "45s") else { return };
+    let Some((_home, ran)) = build(&["fail=no-dhcp"], PASSWORD, "60s") else { return };
     assert_explained(&ran, "the guest has no address");
 }
 
 #[test]
 fn a_guest_without_an_ssh_server() {
-    let Some((_home, ran)) = build(&["fail=no-sshd"], PASSWORD, "45s") else { return };
+    let Some((_home, ran)) = build(&["fail=no-sshd"], PASSWORD, "60s") else { return };
     assert_explained(&ran, "port");
 }
 
 #[test]
 fn a_guest_whose_ssh_server_hangs() {
-    let Some((_home, ran)) = build(&["fail=no-banner"], PASSWORD, "45s") else { return };
+    let Some((_home, ran)) = build(&["fail=no-banner"], PASSWORD, "60s") else { return };
     assert_explained(&ran, "never says anything");
 }
 
 #[test]
 fn a_guest_that_refuses_the_password() {
-    let Some((_home, ran)) = build(&[], "not-the-password", "45s") else { return };
+    let Some((_home, ran)) = build(&[], "not-the-password", "60s") else { return };
     assert_explained(&ran, "password");
 }
 
