@@ -9,14 +9,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::communicator::Exit;
 use crate::ssh::connection::Connection;
+use crate::ssh::relay::relay;
 
 /// Bytes a guest may send while we only write to it.
 const MAX_UNREAD: usize = 1 << 20;
@@ -26,9 +27,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the guest may take to confirm that it knows of a closed channel.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Size of the pieces relayed between a channel and a local stream.
-const RELAY_BUFFER: usize = 64 * 1024;
 
 /// What comes out of a session channel.
 #[derive(Debug)]
@@ -197,47 +195,5 @@ fn signal_text(signal: Sig) -> String {
     match signal {
         Sig::Custom(name) => name.chars().filter(|c| c.is_ascii_graphic()).take(32).collect(),
         other => format!("{other:?}"),
-    }
-}
-
-/// Moves bytes between a channel's halves and a stream until the channel or the stream ends.
-pub(crate) async fn relay(
-    read: &mut ChannelReadHalf,
-    write: &ChannelWriteHalf<Msg>,
-    stream: impl AsyncRead + AsyncWrite,
-) {
-    let (mut from_stream, mut to_stream) = tokio::io::split(stream);
-    let outward = async {
-        let mut buffer = BytesMut::new();
-        loop {
-            buffer.reserve(RELAY_BUFFER);
-            match from_stream.read_buf(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {
-                    if write.data_bytes(buffer.split().freeze()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-        let _ = write.eof().await;
-        // The other direction may still have much to say; it ends both.
-        std::future::pending::<()>().await;
-    };
-    let inward = async {
-        while let Some(message) = read.wait().await {
-            match message {
-                ChannelMsg::Data { data } => to_stream.write_all(&data).await?,
-                ChannelMsg::Eof => to_stream.shutdown().await?,
-                ChannelMsg::Close => break,
-                _ => {}
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    tokio::select! {
-        () = outward => {}
-        // A stream that takes no more bytes ends the relay as the channel's end does.
-        _ = inward => {}
     }
 }

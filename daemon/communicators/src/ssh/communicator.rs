@@ -1,88 +1,87 @@
 //! The SSH backend of [`Communicator`].
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
 use crate::error::CommunicatorError;
-use crate::ssh::channel::SessionChannel;
-use crate::ssh::config::TransferMethod;
+use crate::ssh::config::{SshConfig, TransferMethod};
 use crate::ssh::connect::ConnectPlan;
 use crate::ssh::connection::Connection;
-use crate::ssh::observer::ConnectEvent;
-use crate::ssh::progress::AttemptFailure;
+use crate::ssh::error::{ConnectError, Stage};
+use crate::ssh::link::Link;
+use crate::ssh::observer::{ConnectEvent, ConnectObserver};
+use crate::ssh::progress::{AttemptFailure, Progress};
 use crate::ssh::transfer::{Job, Transfer, TransferFailure};
 use crate::ssh::{execute, scp, sftp, tunnels};
 
-/// How long the guest may take to open a session. An emulated guest starts a process for it.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connects and logs in, trying again until it works, time is up or trying is pointless.
+///
+/// Rejected logins are tried again, for a guest may still be setting up its users; see
+/// [`SshConfig::handshake_attempts`]. Dropping the future leaves nothing behind.
+///
+/// # Errors
+///
+/// Settings that cannot work fail at once; everything else when `timeout` or `handshake_attempts` is used up.
+pub async fn connect(config: &SshConfig, observer: Arc<dyn ConnectObserver>) -> Result<SshCommunicator, ConnectError> {
+    let progress = Progress::new(Arc::clone(&observer), config.address());
+    let configured = |failure| progress.final_error(AttemptFailure::final_at(Stage::Configuration, failure));
+    let plan = Arc::new(ConnectPlan::prepare(config, observer).await.map_err(configured)?);
+    let deadline = plan.config.timeout.map(|limit| Instant::now() + limit);
+    let connection = plan.establish(deadline).await?;
+    SshCommunicator::start(plan, connection).await.map_err(|failure| progress.final_error(failure))
+}
 
 /// A guest reached by SSH. Dropping it closes the connection and the tunnels.
 pub struct SshCommunicator {
-    shared: Arc<Shared>,
+    link: Arc<Link>,
+    /// The transfer method that worked, once the configured one did not.
+    fallback: Mutex<Option<TransferMethod>>,
     /// Local tunnels; the tasks end with the handles.
     _tunnels: Vec<AbortOnDropHandle<()>>,
 }
 
-pub(crate) struct Shared {
-    plan: Arc<ConnectPlan>,
-    current: Mutex<Arc<Connection>>,
-    /// Held while connecting again, so that several calls make one connection.
-    reconnecting: tokio::sync::Mutex<()>,
-    closed: AtomicBool,
-    /// The transfer method that worked, once the configured one did not.
-    fallback: Mutex<Option<TransferMethod>>,
-}
-
 impl std::fmt::Debug for SshCommunicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SshCommunicator").field("address", &self.shared.address()).finish_non_exhaustive()
+        f.debug_struct("SshCommunicator").field("address", &self.link.address()).finish_non_exhaustive()
     }
 }
 
 impl SshCommunicator {
-    pub(crate) async fn start(plan: Arc<ConnectPlan>, connection: Arc<Connection>) -> Result<Self, AttemptFailure> {
-        let shared = Arc::new(Shared {
-            plan,
-            current: Mutex::new(connection),
-            reconnecting: tokio::sync::Mutex::default(),
-            closed: AtomicBool::new(false),
-            fallback: Mutex::default(),
-        });
+    async fn start(plan: Arc<ConnectPlan>, connection: Arc<Connection>) -> Result<Self, AttemptFailure> {
+        let link = Arc::new(Link::new(plan, connection));
         let mut listening = Vec::new();
-        for tunnel in &shared.plan.config.local_tunnels {
-            listening.push(tunnels::listen(tunnel.clone(), Arc::downgrade(&shared)).await?);
+        for tunnel in &link.config().local_tunnels {
+            listening.push(tunnels::listen(tunnel.clone(), Arc::downgrade(&link)).await?);
         }
-        Ok(Self { shared, _tunnels: listening })
+        Ok(Self { link, fallback: Mutex::default(), _tunnels: listening })
     }
 
     /// Returns the guest as `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
-        self.shared.address()
+        self.link.address()
     }
 
     /// Returns the server's banner, such as `SSH-2.0-OpenSSH_9.2p1`.
     #[must_use]
     pub fn server(&self) -> String {
-        self.shared.present().banner().to_owned()
+        self.link.present().banner().to_owned()
     }
 
     /// Returns the fingerprint of the host key the guest showed last.
     #[must_use]
     pub fn host_key_fingerprint(&self) -> Option<String> {
-        self.shared.plan.config.host_keys.fingerprint(&self.address())
+        self.link.config().host_keys.fingerprint(&self.address())
     }
 
     async fn transfer(&self, transfer: Transfer<'_>, progress: &dyn TransferProgress) -> Result<(), CommunicatorError> {
         let job = Job { transfer, progress };
-        let fallback = *self.shared.fallback.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = fallback.unwrap_or(self.shared.plan.config.transfer);
+        let fallback = *self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = fallback.unwrap_or(self.link.config().transfer);
         let first_why = match self.transfer_by(first, job).await {
             Ok(()) => return Ok(()),
             Err(TransferFailure::Failed(error)) => return Err(error),
@@ -100,94 +99,18 @@ impl SshCommunicator {
             Err(TransferFailure::Failed(error)) => return Err(error),
             Ok(()) => {}
         }
-        *self.shared.fallback.lock().unwrap_or_else(PoisonError::into_inner) = Some(second);
+        *self.fallback.lock().unwrap_or_else(PoisonError::into_inner) = Some(second);
         let note = format!("the guest has no {} ({first_why}): files go by {}", first.name(), second.name());
-        self.shared.plan.observer.event(&ConnectEvent::Note(note));
+        self.link.tell(&ConnectEvent::Note(note));
         Ok(())
     }
 
     async fn transfer_by(&self, method: TransferMethod, job: Job<'_>) -> Result<(), TransferFailure> {
-        let channel = self.shared.open_session().await?;
+        let channel = self.link.open_session().await?;
         match method {
-            TransferMethod::Scp => scp::perform(channel, &self.shared.plan.config, job).await,
+            TransferMethod::Scp => scp::perform(channel, self.link.config(), job).await,
             TransferMethod::Sftp => sftp::perform(channel, job).await,
         }
-    }
-}
-
-impl Shared {
-    fn address(&self) -> String {
-        self.plan.config.address()
-    }
-
-    fn present(&self) -> Arc<Connection> {
-        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Returns the connection if it lives.
-    pub(crate) fn live_connection(&self) -> Option<Arc<Connection>> {
-        Some(self.present()).filter(|connection| !connection.is_closed())
-    }
-
-    fn check_open(&self) -> Result<(), CommunicatorError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(CommunicatorError::Closed { host: self.address() });
-        }
-        Ok(())
-    }
-
-    /// Returns the connection, made anew if it is lost.
-    async fn connection(&self) -> Result<Arc<Connection>, CommunicatorError> {
-        self.check_open()?;
-        if let Some(connection) = self.live_connection() {
-            return Ok(connection);
-        }
-        let _one_at_a_time = self.reconnecting.lock().await;
-        self.check_open()?;
-        if let Some(connection) = self.live_connection() {
-            return Ok(connection);
-        }
-        self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
-        let deadline = Instant::now() + self.plan.config.reconnect_timeout;
-        let made = self.plan.establish(Some(deadline)).await;
-        let connection =
-            made.map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source) })?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
-        Ok(connection)
-    }
-
-    /// Opens a session; a connection that turns out to be lost is made anew once.
-    async fn open_session(&self) -> Result<SessionChannel, CommunicatorError> {
-        let mut last = None;
-        for _ in 0..2 {
-            let connection = self.connection().await?;
-            match timeout(SESSION_TIMEOUT, connection.open_session()).await {
-                Ok(Ok(channel)) => return Ok(SessionChannel::new(connection, channel)),
-                Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-                    return Err(CommunicatorError::Refused {
-                        host: self.address(),
-                        operation: "a session".to_owned(),
-                        reason: reason.description().to_lowercase(),
-                    });
-                }
-                Ok(Err(_)) => {
-                    connection.sever();
-                    last = Some(CommunicatorError::Disconnected {
-                        host: self.address(),
-                        operation: "the opening of a session".to_owned(),
-                    });
-                }
-                Err(_) => {
-                    connection.sever();
-                    last = Some(CommunicatorError::TimedOut {
-                        host: self.address(),
-                        operation: "the opening of a session".to_owned(),
-                        after: SESSION_TIMEOUT,
-                    });
-                }
-            }
-        }
-        Err(last.expect("the loop ran"))
     }
 }
 
@@ -198,8 +121,8 @@ impl Communicator for SshCommunicator {
         output: &'a dyn CommandOutput,
     ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
         Box::pin(async move {
-            let mut channel = self.shared.open_session().await?;
-            execute::start(&mut channel, &self.shared.plan.config, command, true).await?;
+            let mut channel = self.link.open_session().await?;
+            execute::start(&mut channel, self.link.config(), command, true).await?;
             Ok(execute::run(&mut channel, output).await)
         })
     }
@@ -251,14 +174,10 @@ impl Communicator for SshCommunicator {
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.shared.present().ended().await })
+        Box::pin(async move { self.link.present().ended().await })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if !self.shared.closed.swap(true, Ordering::AcqRel) {
-                self.shared.present().close().await;
-            }
-        })
+        Box::pin(self.link.close())
     }
 }

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::communicator::BoxFuture;
 use crate::ssh::algorithms;
 use crate::ssh::auth::{Credential, CredentialSources, log_in};
-use crate::ssh::communicator::SshCommunicator;
 use crate::ssh::config::{Bastion, SshConfig};
 use crate::ssh::connection::Connection;
 use crate::ssh::dial::{Dialer, Route};
@@ -48,23 +47,6 @@ const WRITE_STALL: Duration = Duration::from_secs(60);
 /// Bytes the guest may send before we have read them, per channel.
 const WINDOW: u32 = 4 << 20;
 
-/// Connects and logs in, trying again until it works, time is up or trying is pointless.
-///
-/// Rejected logins are tried again, for a guest may still be setting up its users; see
-/// [`SshConfig::handshake_attempts`]. Dropping the future leaves nothing behind.
-///
-/// # Errors
-///
-/// Settings that cannot work fail at once; everything else when `timeout` or `handshake_attempts` is used up.
-pub async fn connect(config: &SshConfig, observer: Arc<dyn ConnectObserver>) -> Result<SshCommunicator, ConnectError> {
-    let progress = Progress::new(Arc::clone(&observer), config.address());
-    let configured = |failure| progress.final_error(AttemptFailure::final_at(Stage::Configuration, failure));
-    let plan = Arc::new(ConnectPlan::prepare(config, observer).await.map_err(configured)?);
-    let deadline = plan.config.timeout.map(|limit| Instant::now() + limit);
-    let connection = plan.establish(deadline).await?;
-    SshCommunicator::start(plan, connection).await.map_err(|failure| progress.final_error(failure))
-}
-
 /// Everything needed to connect, and to connect again: settings checked, keys read.
 pub(crate) struct ConnectPlan {
     pub(crate) config: SshConfig,
@@ -77,7 +59,10 @@ pub(crate) struct ConnectPlan {
 }
 
 impl ConnectPlan {
-    fn prepare(config: &SshConfig, observer: Arc<dyn ConnectObserver>) -> BoxFuture<'_, Result<Self, ConnectFailure>> {
+    pub(crate) fn prepare(
+        config: &SshConfig,
+        observer: Arc<dyn ConnectObserver>,
+    ) -> BoxFuture<'_, Result<Self, ConnectFailure>> {
         Box::pin(async move {
             if config.bastion.is_some() && config.proxy.is_some() {
                 return Err(ConnectFailure::BastionAndProxy);

@@ -1,19 +1,18 @@
 //! Opens the byte stream to the guest's SSH port: directly, through a SOCKS5 proxy or through a bastion.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::ssh::config::{Socks5Proxy, address};
+use crate::ssh::config::Socks5Proxy;
 use crate::ssh::connection::Connection;
 use crate::ssh::error::{ConnectFailure, Stage};
 use crate::ssh::progress::AttemptFailure;
 use crate::ssh::socks5;
 use crate::ssh::stream::BoxedTransport;
+use crate::ssh::tcp::{connect_tcp, transport_failure};
 
 /// Packer's limit for one TCP connect.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -76,37 +75,4 @@ impl Dialer {
             },
         }
     }
-}
-
-/// Connects to the first address of `host` that takes the connection.
-pub(crate) async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, AttemptFailure> {
-    let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => lookup_host((host, port)).await.map(Iterator::collect).map_err(|source| {
-            AttemptFailure::new(Stage::Resolving, ConnectFailure::Resolve { host: host.to_owned(), source })
-        })?,
-    };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address(host, port)));
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Every keystroke-sized packet of scp waits for an answer: Nagle would add 40 ms to each.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
-                }
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(transport_failure(last))
-}
-
-fn transport_failure(error: io::Error) -> AttemptFailure {
-    let stage = match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Stage::Refused,
-        io::ErrorKind::TimedOut => Stage::NoAnswer,
-        _ => Stage::Unreachable,
-    };
-    AttemptFailure::new(stage, ConnectFailure::Transport(error))
 }

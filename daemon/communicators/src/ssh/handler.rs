@@ -10,11 +10,11 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::net::UnixStream;
 use tokio_util::sync::DropGuard;
 
-use crate::ssh::channel::relay;
 use crate::ssh::config::Tunnel;
-use crate::ssh::dial::connect_tcp;
 use crate::ssh::host_keys::HostKeyMemory;
 use crate::ssh::observer::{ConnectEvent, ConnectObserver};
+use crate::ssh::relay::relay;
+use crate::ssh::tcp::connect_tcp;
 
 /// How long the near end of a forwarded port or agent may take to connect.
 const NEAR_END_TIMEOUT: Duration = Duration::from_secs(15);

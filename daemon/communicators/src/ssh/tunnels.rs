@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::ssh::channel::relay;
-use crate::ssh::communicator::Shared;
 use crate::ssh::config::Tunnel;
 use crate::ssh::error::{ConnectFailure, Stage};
+use crate::ssh::link::Link;
 use crate::ssh::progress::AttemptFailure;
+use crate::ssh::relay::relay;
 
 /// How long the guest may take to reach a tunnel's target.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,17 +22,17 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_CONNECTIONS: usize = 256;
 
 /// Listens for one tunnel for as long as the handle lives.
-pub(crate) async fn listen(tunnel: Tunnel, shared: Weak<Shared>) -> Result<AbortOnDropHandle<()>, AttemptFailure> {
+pub(crate) async fn listen(tunnel: Tunnel, link: Weak<Link>) -> Result<AbortOnDropHandle<()>, AttemptFailure> {
     let port = tunnel.listen_port;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
         let failure = ConnectFailure::Tunnel { port, reason: error.to_string() };
         AttemptFailure::final_at(Stage::Session, failure)
     })?;
-    Ok(AbortOnDropHandle::new(tokio::spawn(serve(listener, tunnel, shared))))
+    Ok(AbortOnDropHandle::new(tokio::spawn(serve(listener, tunnel, link))))
 }
 
 /// Takes connections. Those under way end with this future, for the set aborts its tasks when dropped.
-async fn serve(listener: TcpListener, tunnel: Tunnel, shared: Weak<Shared>) {
+async fn serve(listener: TcpListener, tunnel: Tunnel, link: Weak<Link>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -42,15 +42,15 @@ async fn serve(listener: TcpListener, tunnel: Tunnel, shared: Weak<Shared>) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 };
-                connections.spawn(forward(stream, tunnel.clone(), shared.clone()));
+                connections.spawn(forward(stream, tunnel.clone(), link.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }
 
-async fn forward(stream: TcpStream, tunnel: Tunnel, shared: Weak<Shared>) {
-    let Some(connection) = shared.upgrade().and_then(|shared| shared.live_connection()) else { return };
+async fn forward(stream: TcpStream, tunnel: Tunnel, link: Weak<Link>) {
+    let Some(connection) = link.upgrade().and_then(|link| link.live_connection()) else { return };
     let opening = connection.open_direct(&tunnel.target_host, tunnel.target_port);
     match timeout(OPEN_TIMEOUT, opening).await {
         Ok(Ok(channel)) => {

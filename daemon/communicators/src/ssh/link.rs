@@ -1,0 +1,128 @@
+//! The way to one guest: a connection that is made anew when it is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::error::CommunicatorError;
+use crate::ssh::channel::SessionChannel;
+use crate::ssh::config::SshConfig;
+use crate::ssh::connect::ConnectPlan;
+use crate::ssh::connection::Connection;
+use crate::ssh::observer::ConnectEvent;
+
+/// How long the guest may take to open a session. An emulated guest starts a process for it.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A guest's address, settings and present connection.
+pub(crate) struct Link {
+    plan: Arc<ConnectPlan>,
+    current: Mutex<Arc<Connection>>,
+    /// Held while connecting again, so that several calls make one connection.
+    reconnecting: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn new(plan: Arc<ConnectPlan>, connection: Arc<Connection>) -> Self {
+        Self {
+            plan,
+            current: Mutex::new(connection),
+            reconnecting: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &SshConfig {
+        &self.plan.config
+    }
+
+    /// Tells the observer something.
+    pub(crate) fn tell(&self, event: &ConnectEvent) {
+        self.plan.observer.event(event);
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.plan.config.address()
+    }
+
+    /// Returns the connection as it is, lost or not.
+    pub(crate) fn present(&self) -> Arc<Connection> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the connection if it lives.
+    pub(crate) fn live_connection(&self) -> Option<Arc<Connection>> {
+        Some(self.present()).filter(|connection| !connection.is_closed())
+    }
+
+    fn check_open(&self) -> Result<(), CommunicatorError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(CommunicatorError::Closed { host: self.address() });
+        }
+        Ok(())
+    }
+
+    /// Returns the connection, made anew if it is lost.
+    async fn connection(&self) -> Result<Arc<Connection>, CommunicatorError> {
+        self.check_open()?;
+        if let Some(connection) = self.live_connection() {
+            return Ok(connection);
+        }
+        let _one_at_a_time = self.reconnecting.lock().await;
+        self.check_open()?;
+        if let Some(connection) = self.live_connection() {
+            return Ok(connection);
+        }
+        self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
+        let deadline = Instant::now() + self.plan.config.reconnect_timeout;
+        let made = self.plan.establish(Some(deadline)).await;
+        let connection =
+            made.map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source) })?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
+        Ok(connection)
+    }
+
+    /// Opens a session; a connection that turns out to be lost is made anew once.
+    pub(crate) async fn open_session(&self) -> Result<SessionChannel, CommunicatorError> {
+        let mut last = None;
+        for _ in 0..2 {
+            let connection = self.connection().await?;
+            match timeout(SESSION_TIMEOUT, connection.open_session()).await {
+                Ok(Ok(channel)) => return Ok(SessionChannel::new(connection, channel)),
+                Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                    return Err(CommunicatorError::Refused {
+                        host: self.address(),
+                        operation: "a session".to_owned(),
+                        reason: reason.description().to_lowercase(),
+                    });
+                }
+                Ok(Err(_)) => {
+                    connection.sever();
+                    last = Some(CommunicatorError::Disconnected {
+                        host: self.address(),
+                        operation: "the opening of a session".to_owned(),
+                    });
+                }
+                Err(_) => {
+                    connection.sever();
+                    last = Some(CommunicatorError::TimedOut {
+                        host: self.address(),
+                        operation: "the opening of a session".to_owned(),
+                        after: SESSION_TIMEOUT,
+                    });
+                }
+            }
+        }
+        Err(last.expect("the loop ran"))
+    }
+
+    /// Says goodbye once; nothing connects again afterwards.
+    pub(crate) async fn close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.present().close().await;
+        }
+    }
+}
