@@ -1,18 +1,20 @@
-//! Owns the console: expressions evaluated with the variables and locals of a template.
+//! Owns the console: lines evaluated with the variables and locals of a template.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::DataMode;
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate};
 use crate::files::Files;
 use crate::functions::FunctionSet;
+use crate::go_template::{self, Context};
 use crate::hcl2::{self, Base};
-use crate::load::Inputs;
+use crate::legacy;
+use crate::load::{Inputs, is_hcl2};
 use crate::options::SENSITIVE;
-use crate::source_map::SourceMap;
+use crate::source_map::{SourceMap, Span};
 use crate::syntax::parse_expression;
 use crate::value::{Data, Value};
 
@@ -27,14 +29,27 @@ pub struct Answer {
     pub sources: SourceMap,
 }
 
-/// Evaluates expressions in the scope of a template, or of none.
+/// Evaluates lines in the scope of a template, or of none.
+///
+/// With an HCL2 template, and with none, a line is an expression; with a JSON template it is a text with `{{ … }}` in it.
 #[derive(Debug, Clone)]
 pub struct Console {
-    base: Arc<Base>,
+    scope: Names,
+}
+
+/// What lines can refer to.
+#[derive(Debug, Clone)]
+enum Names {
+    Hcl(Arc<Base>),
+    Json {
+        context: Box<Context>,
+        /// Texts that must not be shown.
+        sensitive: Vec<String>,
+    },
 }
 
 impl Console {
-    /// Opens a console without a template: only functions, `path` and `packer`.
+    /// Opens a console for expressions without a template: only functions, `path` and `packer`.
     #[must_use]
     pub fn empty(inputs: &Inputs, files: Arc<dyn Files>) -> Self {
         let environment = hcl2::environment(inputs, files, Path::new("."));
@@ -46,21 +61,59 @@ impl Console {
         ]
         .into_iter()
         .collect();
-        Self { base: Arc::new(Base { names, environment, sensitive: Vec::new() }) }
+        Self { scope: Names::Hcl(Arc::new(Base { names, environment, sensitive: Vec::new() })) }
     }
 
-    /// Opens a console on an HCL2 template. It opens also when the template has problems, which are told too.
+    /// Opens a console for texts with `{{ … }}` without a template: its variables are those that `-var` sets.
+    #[must_use]
+    pub fn empty_json(inputs: &Inputs) -> Self {
+        let variables = inputs.vars.iter().filter_map(|set| set.split_once('='));
+        let context = Context {
+            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            cwd: inputs.cwd.clone(),
+            now: inputs.now,
+            ..Context::default()
+        };
+        Self { scope: Names::Json { context: Box::new(context), sensitive: Vec::new() } }
+    }
+
+    /// Opens a console on a template. It opens also when the template has problems, which are told too.
     #[must_use]
     pub fn open(inputs: &Inputs, files: Arc<dyn Files>) -> (Self, Diagnostics, SourceMap) {
         let mut sources = SourceMap::new();
         let mut diagnostics = Diagnostics::new();
-        let prepared = hcl2::prepare(inputs, files.clone(), DataMode::Unknown, &mut sources, &mut diagnostics);
-        let console = match prepared {
-            Some(prepared) => Self { base: prepared.base },
-            None => Self::empty(inputs, files),
+        let console = if is_hcl2(inputs, &*files) {
+            let prepared = hcl2::prepare(inputs, files.clone(), DataMode::Unknown, &mut sources, &mut diagnostics);
+            match prepared {
+                Some(prepared) => Self { scope: Names::Hcl(prepared.base) },
+                None => Self::empty(inputs, files),
+            }
+        } else {
+            match legacy::prepare(inputs, &*files, &mut sources, &mut diagnostics) {
+                Some((_, base)) => {
+                    let (context, sensitive) = (Box::new(base.context()), base.sensitive.clone());
+                    Self { scope: Names::Json { context, sensitive } }
+                }
+                None => Self::empty_json(inputs),
+            }
         };
         diagnostics.dedup();
         (console, diagnostics, sources)
+    }
+
+    /// Reports whether lines are expressions, not texts with `{{ … }}`.
+    #[must_use]
+    pub fn is_hcl2(&self) -> bool {
+        matches!(self.scope, Names::Hcl(_))
+    }
+
+    /// Returns the texts that must not be shown or kept.
+    #[must_use]
+    pub fn sensitive(&self) -> &[String] {
+        match &self.scope {
+            Names::Hcl(base) => &base.sensitive,
+            Names::Json { sensitive, .. } => sensitive,
+        }
     }
 
     /// Evaluates one line.
@@ -69,24 +122,70 @@ impl Console {
         let mut sources = SourceMap::new();
         let file = sources.add("<console-input>", line);
         let mut diagnostics = Diagnostics::new();
-        let expr = parse_expression(&sources, file, &mut diagnostics);
-        let mut text = None;
-        if !diagnostics.has_errors() {
-            let scope = Scope::new(&self.base.environment, FunctionSet::All, self.base.names.clone());
-            let value = evaluate(&expr, &scope, &mut diagnostics);
-            text = (!diagnostics.has_errors()).then(|| show(&value));
-        }
+        let text = match &self.scope {
+            Names::Hcl(base) => {
+                let expr = parse_expression(&sources, file, &mut diagnostics);
+                let scope = Scope::new(&base.environment, FunctionSet::All, base.names.clone());
+                let value = (!diagnostics.has_errors()).then(|| evaluate(&expr, &scope, &mut diagnostics));
+                value.filter(|_| !diagnostics.has_errors()).map(|value| show(&value))
+            }
+            Names::Json { context, sensitive } => match go_template::render(line, context) {
+                Ok(text) => Some(sensitive.iter().fold(text, |text, secret| text.replace(secret, SENSITIVE))),
+                Err(error) => {
+                    let to_u32 = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                    let start = to_u32(error.offset.min(line.len()));
+                    let end = to_u32(error.offset.saturating_add(error.length).min(line.len()));
+                    let diagnostic = Diagnostic::error("Interpolation error", format!("{error}."));
+                    diagnostics.push(diagnostic.at(Span { file, start, end }));
+                    None
+                }
+            },
+        };
         Answer { text, diagnostics, sources }
     }
 
-    /// Returns the names and values of variables or locals (`namespace` is `var` or `local`), secrets hidden.
+    /// Returns the names and values of variables or locals (`namespace` is `var` or `local`), secrets hidden. Those of JSON
+    /// templates are plain texts.
     #[must_use]
     pub fn values(&self, namespace: &str) -> Vec<(String, String)> {
-        let entries = self.base.names.get(namespace).and_then(|value| value.as_entries().cloned());
-        entries
-            .map(|entries| entries.iter().map(|(name, value)| (name.to_string(), quoted(value))).collect())
-            .unwrap_or_default()
+        match &self.scope {
+            Names::Hcl(base) => {
+                let entries = base.names.get(namespace).and_then(|value| value.as_entries().cloned());
+                let entries = entries.unwrap_or_default();
+                entries.iter().map(|(name, value)| (name.to_string(), quoted_once(value))).collect()
+            }
+            Names::Json { context, sensitive } if namespace == "var" => {
+                let hide =
+                    |value: &String| if sensitive.contains(value) { SENSITIVE.to_owned() } else { value.clone() };
+                context.variables.iter().map(|(name, value)| (name.clone(), hide(value))).collect()
+            }
+            Names::Json { .. } => Vec::new(),
+        }
     }
+
+    /// Lists all variables and locals, as Packer's console does for `variables`.
+    #[must_use]
+    pub fn variables(&self) -> String {
+        if self.is_hcl2() {
+            return hcl_variables(&self.values("var"), &self.values("local"));
+        }
+        self.values("var").iter().map(|(name, value)| format!("{name}: {value},\n")).collect()
+    }
+}
+
+/// Lists variables and locals, whose values are quoted.
+pub(crate) fn hcl_variables(variables: &[(String, String)], locals: &[(String, String)]) -> String {
+    let lines = |namespace: &str, values: &[(String, String)]| -> String {
+        values.iter().map(|(name, value)| format!("{namespace}.{name}: {value}\n")).collect()
+    };
+    let (variables, locals) = (lines("var", variables), lines("local", locals));
+    format!("> input-variables:\n\n{variables}\n> local-variables:\n\n{locals}")
+}
+
+/// Writes a value as one quoted text.
+pub(crate) fn quoted_once(value: &Value) -> String {
+    let hidden = value.is_sensitive() && !value.is_null();
+    crate::go_text::quote(&if hidden { SENSITIVE.to_owned() } else { show(value) })
 }
 
 /// Writes a value as the console shows it: strings plain at the top, quoted inside.

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::console::show;
+use serde_json::{Value as Json, json};
+
+use crate::console::{hcl_variables, quoted_once};
 use crate::data::DataMode;
 use crate::diagnostics::Diagnostics;
 use crate::files::Files;
-use crate::go_text::quote;
 use crate::hcl2::{self, BuildOutline};
 use crate::legacy;
 use crate::load::{Inputs, is_hcl2};
 use crate::options::SENSITIVE;
 use crate::source_map::SourceMap;
 use crate::value::Value;
+use crate::value::json::encode;
 
 /// One message of `inspect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum InspectLine {
 pub struct Inspection {
     /// The messages; empty when the template could not be read.
     pub lines: Vec<InspectLine>,
+    /// The same as one value, secrets hidden; `null` when the template could not be read.
+    pub json: Json,
     /// Problems found on the way. Values that are missing do not keep a template from being inspected.
     pub diagnostics: Diagnostics,
     /// The texts the problems point into.
@@ -51,13 +55,13 @@ impl Inspection {
 pub fn inspect(inputs: &Inputs, files: Arc<dyn Files>) -> Inspection {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let lines = if is_hcl2(inputs, &*files) {
+    let (lines, json) = if is_hcl2(inputs, &*files) {
         inspect_hcl(inputs, files, &mut sources, &mut diagnostics)
     } else {
         inspect_json(inputs, &*files, &mut sources, &mut diagnostics)
     };
     diagnostics.dedup();
-    Inspection { lines, diagnostics, sources }
+    Inspection { lines, json, diagnostics, sources }
 }
 
 fn inspect_hcl(
@@ -65,28 +69,35 @@ fn inspect_hcl(
     files: Arc<dyn Files>,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
-) -> Vec<InspectLine> {
+) -> (Vec<InspectLine>, Json) {
     let Some(prepared) = hcl2::prepare(inputs, files, DataMode::Unknown, sources, diagnostics) else {
-        return Vec::new();
+        return (Vec::new(), Json::Null);
     };
     if prepared.is_broken() {
-        return Vec::new();
+        return (Vec::new(), Json::Null);
     }
-    let values = |namespace: &str| {
+    let values = |namespace: &str| -> Vec<(String, Value)> {
         let entries = prepared.base.names.get(namespace).and_then(Value::as_entries).cloned().unwrap_or_default();
-        let lines = entries.iter().map(|(name, value)| {
-            let text = if value.is_sensitive() && !value.is_null() { SENSITIVE.to_owned() } else { show(value) };
-            format!("{namespace}.{name}: {}\n", quote(&text))
-        });
-        lines.collect::<String>()
+        entries.iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
     };
-    let variables = format!("> input-variables:\n\n{}\n> local-variables:\n\n{}", values("var"), values("local"));
+    let (variables, locals) = (values("var"), values("local"));
+    let shown = |values: &[(String, Value)]| -> Vec<(String, String)> {
+        values.iter().map(|(name, value)| (name.clone(), quoted_once(value))).collect()
+    };
+    let listed = hcl_variables(&shown(&variables), &shown(&locals));
+    let outlines = prepared.outline(diagnostics);
     let mut builds = String::from("> builds:\n");
-    for (index, build) in prepared.outline(diagnostics).iter().enumerate() {
+    for (index, build) in outlines.iter().enumerate() {
         builds.push_str(&outline(index, build));
     }
-    let said = ["Packer Inspect: HCL2 mode\n".to_owned(), variables, builds];
-    said.into_iter().map(InspectLine::Say).collect()
+    let said = ["Packer Inspect: HCL2 mode\n".to_owned(), listed, builds];
+    let json = json!({
+        "language": "hcl2",
+        "variables": variables.iter().map(value_entry).collect::<Vec<_>>(),
+        "locals": locals.iter().map(value_entry).collect::<Vec<_>>(),
+        "builds": outlines,
+    });
+    (said.into_iter().map(InspectLine::Say).collect(), json)
 }
 
 fn outline(index: usize, build: &BuildOutline) -> String {
@@ -127,10 +138,10 @@ fn inspect_json(
     files: &dyn Files,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
-) -> Vec<InspectLine> {
-    let Some(template) = legacy::read(inputs, files, sources, diagnostics) else { return Vec::new() };
+) -> (Vec<InspectLine>, Json) {
+    let Some(template) = legacy::read(inputs, files, sources, diagnostics) else { return (Vec::new(), Json::Null) };
     if diagnostics.has_errors() {
-        return Vec::new();
+        return (Vec::new(), Json::Null);
     }
     let say = |text: &str| InspectLine::Say(text.to_owned());
     let mut lines = vec![say("Packer Inspect: JSON mode")];
@@ -151,6 +162,24 @@ fn inspect_json(
         lines.push(say("Variables:\n"));
         lines.push(say("  <No variables>"));
     }
+    let json = json!({
+        "language": "json",
+        "description": template.description,
+        "variables": variables.iter().map(|(name, default)| json!({
+            "name": name,
+            "default": default,
+            "required": default.is_none(),
+            "sensitive": template.sensitive.iter().any(|known| known == name),
+        })).collect::<Vec<_>>(),
+        "builders": template.builders.iter().map(|builder| json!({
+            "name": builder.name,
+            "type": builder.kind,
+        })).collect::<Vec<_>>(),
+        "provisioners": template.provisioners.iter().map(|provisioner| &provisioner.kind).collect::<Vec<_>>(),
+        "post_processors": template.post_processors.iter().map(|chain| {
+            chain.iter().map(|post_processor| &post_processor.kind).collect::<Vec<_>>()
+        }).collect::<Vec<_>>(),
+    });
     let width = variables.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let (required, optional): (Vec<_>, Vec<_>) = variables.into_iter().partition(|(_, default)| default.is_none());
     if !required.is_empty() {
@@ -196,5 +225,24 @@ fn inspect_json(
         "\nNote: If your build names contain user variables or template\nfunctions such as 'timestamp', these are \
          processed at build time,\nand therefore only show in their raw form here.",
     ));
-    lines
+    (lines, json)
+}
+
+/// A variable or local for programs.
+fn value_entry((name, value): &(String, Value)) -> Json {
+    json!({ "name": name, "value": visible(value), "sensitive": value.is_sensitive_within() })
+}
+
+/// Returns a value as JSON, with [`SENSITIVE`] in the place of secrets and null in that of what is not known.
+fn visible(value: &Value) -> Json {
+    if value.is_sensitive() && !value.is_null() {
+        return Json::from(SENSITIVE);
+    }
+    if let Some(entries) = value.as_entries() {
+        return Json::Object(entries.iter().map(|(name, value)| (name.to_string(), visible(value))).collect());
+    }
+    if let Some(elements) = value.as_elements() {
+        return elements.iter().map(visible).collect();
+    }
+    serde_json::from_str(&encode(value)).unwrap_or(Json::Null)
 }

@@ -31,6 +31,7 @@ mod inspect;
 mod legacy;
 mod load;
 mod options;
+mod plugins;
 mod schema;
 mod source_map;
 mod suggest;
@@ -51,5 +52,9 @@ pub use go_template::PACKER_VERSION;
 pub use inspect::{InspectLine, Inspection, inspect};
 pub use load::{Inputs, check_syntax, is_hcl2, load, load_with};
 pub use options::{Options, SENSITIVE};
+pub use plugins::{
+    BUILT_IN_PLUGINS, BuiltInPlugin, PluginRequirement, RequiredPlugins, built_in_plugin, required_plugins,
+};
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};
+pub use suggest::did_you_mean;

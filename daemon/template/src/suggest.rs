@@ -1,7 +1,8 @@
 //! Owns "did you mean": the nearest of a few names.
 
 /// Returns `did you mean "NAME"?` for the candidate nearest to `given`, if one is near enough.
-pub(crate) fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(given, candidates).map(|name| format!("did you mean {name:?}?"))
 }
 

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use builds::schema_of;
 pub(crate) use dynamic::expand as expand_dynamic;
 pub(crate) use read::read_text;
-pub(crate) use requirements::Constraints;
+pub(crate) use requirements::{Constraints, required_plugins};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +66,7 @@ pub(crate) struct Prepared {
 }
 
 /// The parts of a build block, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct BuildOutline {
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use super::blocks;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::files::Files;
 use crate::go_template::PACKER_VERSION;
+use crate::load::Inputs;
+use crate::plugins::PluginRequirement;
+use crate::source_map::SourceMap;
 use crate::syntax::ast::{Attribute, Block, Body, ExprKind, ObjectKey};
 
 /// Checks all `packer` blocks; false when the template is for another version.
@@ -110,6 +114,48 @@ fn check_plugins(block: &Block, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Collects the well-formed requirements of all `packer` blocks, sorted by name.
+fn collect(bodies: &[Arc<Body>]) -> Vec<PluginRequirement> {
+    let mut found: Vec<PluginRequirement> = Vec::new();
+    let blocks = bodies.iter().flat_map(|body| body.blocks_of("packer"));
+    let attributes =
+        blocks.flat_map(|block| block.body.blocks_of("required_plugins")).flat_map(|block| &block.body.attributes);
+    for attribute in attributes {
+        let ExprKind::Object(items) = &attribute.value.kind else { continue };
+        let text = |wanted: &str| {
+            let named = |key: &ObjectKey| match key {
+                ObjectKey::Name(name) => &*name.text == wanted,
+                ObjectKey::Expr(key) => key.literal_string().is_some_and(|name| &*name == wanted),
+            };
+            items.iter().find(|(key, _)| named(key)).and_then(|(_, value)| value.literal_string())
+        };
+        let (Some(source), Some(version)) = (text("source"), text("version")) else { continue };
+        let name = attribute.name.text.to_string();
+        match found.iter_mut().find(|known| known.name == name) {
+            Some(known) if known.version == *version => {}
+            Some(known) => known.version = format!("{},{version}", known.version),
+            None => {
+                let (source, version) = (source.to_string(), version.to_string());
+                found.push(PluginRequirement { name, source, version, span: attribute.name.span });
+            }
+        }
+    }
+    found.sort_by(|left, right| left.name.cmp(&right.name));
+    found
+}
+
+/// Reads a template for its plugin requirements alone.
+pub(crate) fn required_plugins(
+    inputs: &Inputs,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Vec<PluginRequirement> {
+    let Some(found) = super::read::read(inputs, files, sources, diagnostics) else { return Vec::new() };
+    check(&found.bodies, diagnostics);
+    collect(&found.bodies)
+}
+
 /// A version: numbers, and whether it is a pre-release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
@@ -171,6 +217,11 @@ impl Constraints {
     /// Reports whether the version whose language this is satisfies all.
     pub(crate) fn allow_current(&self) -> bool {
         self.allow(&Version::current())
+    }
+
+    /// Reports whether a version that is written like this satisfies all.
+    pub(crate) fn allow_version(&self, version: &str) -> bool {
+        Version::parse(version).is_some_and(|version| self.allow(&version))
     }
 
     fn allow(&self, version: &Version) -> bool {
