@@ -54,6 +54,32 @@ pub(crate) fn parse_go_duration(text: &str) -> Result<SignedDuration, String> {
     i64::try_from(signed).map(SignedDuration::from_nanos).map_err(|_| invalid())
 }
 
+/// Writes a duration as Go does: `1h2m3.5s`, `20ms`, `0s`.
+pub(crate) fn go_duration(duration: SignedDuration) -> String {
+    let sign = if duration.is_negative() { "-" } else { "" };
+    let nanoseconds = duration.as_nanos().unsigned_abs();
+    let decimal = |count: u128, unit: u128| {
+        let text = format!("{}.{:09}", count / unit, count % unit * (1_000_000_000 / unit));
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match nanoseconds {
+        0 => "0s".into(),
+        1..1_000 => format!("{nanoseconds}ns"),
+        1_000..1_000_000 => format!("{}\u{b5}s", decimal(nanoseconds, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanoseconds, 1_000_000)),
+        _ => {
+            let minutes = nanoseconds / 60_000_000_000;
+            let seconds = decimal(nanoseconds % 60_000_000_000, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

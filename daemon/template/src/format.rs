@@ -32,6 +32,11 @@ pub fn format_hcl(name: &str, text: &str) -> Result<String, FormatError> {
     if diagnostics.has_errors() {
         return Err(FormatError { diagnostics, sources });
     }
+    Ok(format_tokens(text))
+}
+
+/// Formats a text whatever its structure is.
+pub(crate) fn format_tokens(text: &str) -> String {
     let mut pieces = pieces(text);
     let lines = lines(&pieces);
     indent(&mut pieces, &lines);
@@ -42,7 +47,7 @@ pub fn format_hcl(name: &str, text: &str) -> Result<String, FormatError> {
         out.extend(std::iter::repeat_n(' ', piece.spaces));
         out.push_str(piece.text);
     }
-    Ok(out)
+    out
 }
 
 /// A token with the blanks before it.

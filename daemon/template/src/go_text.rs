@@ -23,6 +23,12 @@ pub(crate) fn lower(c: char) -> char {
     }
 }
 
+/// Reports whether Go prints a character as it is: no control characters, and of the blanks only the common one.
+pub(crate) fn is_printable(c: char) -> bool {
+    let hidden = matches!(c, '\u{a0}' | '\u{ad}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{feff}');
+    !(c.is_control() || hidden)
+}
+
 /// Quotes a text as Go's `%q` does.
 pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
@@ -38,12 +44,8 @@ pub(crate) fn quote(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\u{b}' => out.push_str("\\v"),
             c if u32::from(c) < 0x20 || c == '\u{7f}' => _ = write!(out, "\\x{:02x}", u32::from(c)),
-            c if c.is_control()
-                || matches!(c, '\u{a0}' | '\u{ad}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{feff}') =>
-            {
-                _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => _ = write!(out, "\\u{:04x}", u32::from(c)),
         }
     }
     out.push('"');

@@ -38,6 +38,7 @@ mod suggest;
 mod syntax;
 mod time_layout;
 mod type_expr;
+mod upgrade;
 mod value;
 
 pub use component::Component;
@@ -58,3 +59,4 @@ pub use plugins::{
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};
 pub use suggest::did_you_mean;
+pub use upgrade::{Upgraded, hcl2_upgrade};

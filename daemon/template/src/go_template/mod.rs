@@ -3,6 +3,7 @@
 mod execute;
 mod functions;
 mod printf;
+pub(crate) mod rewrite;
 mod syntax;
 
 #[cfg(test)]

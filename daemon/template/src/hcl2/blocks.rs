@@ -130,7 +130,7 @@ pub(super) fn expect_labels(block: &Block, names: &[&str], diagnostics: &mut Dia
 }
 
 /// Reports whether a text could be written as a bare name.
-pub(super) fn is_identifier(text: &str) -> bool {
+pub(crate) fn is_identifier(text: &str) -> bool {
     text.starts_with(crate::syntax::lexer::starts_identifier)
         && text.chars().all(crate::syntax::lexer::continues_identifier)
 }

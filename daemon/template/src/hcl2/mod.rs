@@ -16,6 +16,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blocks::is_identifier;
 pub(crate) use builds::schema_of;
 pub(crate) use dynamic::expand as expand_dynamic;
 pub(crate) use read::read_text;

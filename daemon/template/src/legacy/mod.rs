@@ -22,7 +22,7 @@ use crate::schema::Catalog;
 use crate::source_map::SourceMap;
 use crate::syntax::json::parse_json;
 
-pub(crate) use parse::Template;
+pub(crate) use parse::{Builder, PostProcessor, Provisioner, Selection, Template, structure};
 
 /// What every option of a template is rendered with.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::syntax::json::{Json, JsonKind};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Template {
     pub(crate) description: Option<String>,
+    pub(crate) min_version: Option<String>,
     /// Names and defaults; nothing makes a variable required.
     pub(crate) variables: Vec<(Name, Option<String>, Span)>,
     pub(crate) sensitive: Vec<String>,
@@ -79,8 +80,18 @@ const ROOT_KEYS: &[&str] = &[
     "variables",
 ];
 
-/// Reads the structure, reporting all that is wrong with it.
+/// Reads the structure, reporting all that is wrong with it, also that there is nothing to build.
 pub(super) fn template(json: &Json, diagnostics: &mut Diagnostics) -> Template {
+    let template = structure(json, diagnostics);
+    if template.builders.is_empty() && !diagnostics.has_errors() {
+        let detail = "At least one builder must be defined.";
+        diagnostics.push(Diagnostic::error("No builders", detail).at(json.span.before()));
+    }
+    template
+}
+
+/// Reads the structure of a template that may have no builders.
+pub(crate) fn structure(json: &Json, diagnostics: &mut Diagnostics) -> Template {
     let mut template = Template::default();
     check_duplicates(json, diagnostics);
     let JsonKind::Object(entries) = &json.kind else {
@@ -95,7 +106,7 @@ pub(super) fn template(json: &Json, diagnostics: &mut Diagnostics) -> Template {
             }
             "description" => template.description = text(key, value, diagnostics),
             "error-cleanup-provisioner" => template.cleanup = provisioner(value, diagnostics),
-            "min_packer_version" => check_version(key, value, diagnostics),
+            "min_packer_version" => template.min_version = version(key, value, diagnostics),
             "post-processors" => {
                 let chains = array(key, value, diagnostics).map(|item| post_processors(item, diagnostics));
                 template.post_processors = chains.filter(|chain| !chain.is_empty()).collect();
@@ -122,10 +133,6 @@ pub(super) fn template(json: &Json, diagnostics: &mut Diagnostics) -> Template {
                 diagnostics.push(Diagnostic::error("Unknown root level key", detail).at(key.span).hint(hint));
             }
         }
-    }
-    if template.builders.is_empty() && !diagnostics.has_errors() {
-        let detail = "At least one builder must be defined.";
-        diagnostics.push(Diagnostic::error("No builders", detail).at(json.span.before()));
     }
     check_selections(&template, diagnostics);
     template
@@ -197,8 +204,8 @@ fn variables(value: &Json, diagnostics: &mut Diagnostics) -> Vec<(Name, Option<S
     found
 }
 
-fn check_version(key: &Name, value: &Json, diagnostics: &mut Diagnostics) {
-    let Some(text) = text(key, value, diagnostics) else { return };
+fn version(key: &Name, value: &Json, diagnostics: &mut Diagnostics) -> Option<String> {
+    let text = text(key, value, diagnostics)?;
     match Constraints::parse(&format!(">= {text}")) {
         Err(_) => {
             let detail = format!("min_packer_version is {text:?}, which is not a version.");
@@ -213,6 +220,7 @@ fn check_version(key: &Name, value: &Json, diagnostics: &mut Diagnostics) {
         }
         Ok(_) => {}
     }
+    Some(text)
 }
 
 fn kind_of(what: &str, json: &Json, entries: &[(Name, Json)], diagnostics: &mut Diagnostics) -> Option<(String, Span)> {
