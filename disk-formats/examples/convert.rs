@@ -1,4 +1,4 @@
-//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix. `-f` before the outputs compresses faster, `-d`
+//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix; `-` is raw to standard output. `-f` before the outputs compresses faster, `-d`
 //! computes digests, `-u` does not wait for stable storage.
 //!
 //! A small client of the library, and what its benchmarks run.
@@ -23,7 +23,7 @@ fn kind(path: &Path, compression: Compression) -> Option<OutputKind> {
         name if name.ends_with(".stream.vmdk") => vmdk(VmdkSubformat::StreamOptimized),
         name if name.ends_with(".flat.vmdk") => vmdk(VmdkSubformat::MonolithicFlat),
         name if name.ends_with(".fixed.vhd") => OutputKind::Vhd(VhdVariant::Fixed),
-        _ => match path.extension()?.to_str()? {
+        _ => match path.extension().unwrap_or_default().to_str()? {
             "qcow2" => OutputKind::qcow2(),
             "vmdk" => vmdk(VmdkSubformat::MonolithicSparse),
             "vdi" => OutputKind::Vdi,
@@ -39,7 +39,8 @@ fn kind(path: &Path, compression: Compression) -> Option<OutputKind> {
 fn run(arguments: &[String]) -> Result<(), Error> {
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     let compression = if flag("-f") { Compression::Fast } else { Compression::Default };
-    let mut paths = arguments.iter().filter(|argument| !argument.starts_with('-')).map(PathBuf::from);
+    let mut paths =
+        arguments.iter().filter(|argument| *argument == "-" || !argument.starts_with('-')).map(PathBuf::from);
     let input = paths.next().unwrap_or_default();
     let outputs: Vec<Output> =
         paths.filter_map(|path| kind(&path, compression).map(|kind| Output::new(path, kind))).collect();

@@ -45,6 +45,7 @@ mod output;
 mod output_file;
 pub mod package;
 mod paged_table;
+mod pipe;
 mod qcow2;
 mod raw;
 mod reader;
@@ -67,4 +68,5 @@ pub use open::{BackingPolicy, OpenPolicy, open};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };
+pub use pipe::is_stream;
 pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

@@ -9,7 +9,7 @@ use crate::package::MachineDescription;
 /// One thing to write. Some kinds make several files; the others are named after `path` (see [`OutputKind`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// Final name of the main file.
+    /// Final name of the main file; or `-`, `/dev/stdout`, a FIFO or the like, see [`crate::is_stream`].
     pub path: PathBuf,
     /// Format and options.
     pub kind: OutputKind,

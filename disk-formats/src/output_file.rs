@@ -55,6 +55,8 @@ impl OutputFile {
     pub(crate) fn create(destinations: &dyn Destinations, path: &Path, options: FileOptions) -> Result<Self> {
         let storage = destinations.create(path).map_err(|error| Error::io(Operation::Create, error).with_path(path))?;
         let hash = match (options.hashed, options.corrected) {
+            // A stream knows best what went through it.
+            _ if storage.is_stream() => Hash::Off,
             (false, _) => Hash::Off,
             (true, false) => Hash::Running(Sha256::new()),
             (true, true) => Hash::Reread,
@@ -138,15 +140,16 @@ impl OutputFile {
 
     fn finish_parts(&mut self) -> std::io::Result<Option<Sha256Digest>> {
         self.storage.set_len(self.position)?;
-        let hasher = match std::mem::replace(&mut self.hash, Hash::Off) {
-            Hash::Off => None,
-            Hash::Running(hasher) => Some(hasher),
-            Hash::Reread => Some(self.reread()?),
+        let digest = |hasher: Sha256| Some(Sha256Digest(hasher.finalize().into()));
+        let sha256 = match std::mem::replace(&mut self.hash, Hash::Off) {
+            Hash::Off => self.storage.stream_digest(),
+            Hash::Running(hasher) => digest(hasher),
+            Hash::Reread => digest(self.reread()?),
         };
         if self.durable {
             self.storage.sync()?;
         }
-        Ok(hasher.map(|hasher| Sha256Digest(hasher.finalize().into())))
+        Ok(sha256)
     }
 
     fn reread(&self) -> std::io::Result<Sha256> {
@@ -164,6 +167,11 @@ impl OutputFile {
 }
 
 impl FinishedFile {
+    /// Says whether its bytes have left already, so that its name cannot be taken away again.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.storage.is_stream()
+    }
+
     /// Gives the file its final name.
     pub(crate) fn publish(&mut self, overwrite: bool) -> Result<()> {
         self.storage

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use crate::Sha256Digest;
+
 /// Makes the files of a conversion. The seam where tests inject failures.
 pub(crate) trait Destinations: Sync {
     /// Makes a file that will be published as `path`.
@@ -32,6 +34,16 @@ pub(crate) trait Storage: Send {
 
     /// Gives the file its final name, replacing an existing file only when asked.
     fn publish(&mut self, overwrite: bool) -> io::Result<()>;
+
+    /// Says whether bytes leave at once for somebody else: nothing can be read back, hashed later, or taken away.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Returns the SHA-256 of all that went through a stream, where it was wanted.
+    fn stream_digest(&mut self) -> Option<Sha256Digest> {
+        None
+    }
 }
 
 /// The real file system.

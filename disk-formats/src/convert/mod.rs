@@ -8,6 +8,7 @@ mod batch;
 mod fault_tests;
 mod outputs;
 mod pipeline;
+mod preflight;
 mod process;
 
 pub(crate) use batch::{Batch, Method, Recipe};

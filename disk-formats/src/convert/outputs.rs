@@ -1,17 +1,22 @@
 //! From the list of outputs to writers, through the passes, to published files. Only this file knows every writer.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::batch::Recipe;
 use super::pipeline::{self, BatchWriter, PassReport};
-use super::{ConvertOptions, MachineReport, Progress};
+use super::preflight::check_outputs;
+use super::{ConvertOptions, DiskReport, MachineReport, Progress};
 use crate::output_file::{FileOptions, FinishedFile, OutputFile};
 use crate::package::{OvaWriter, OvfWriter, VmxWriter};
+use crate::pipe;
 use crate::qcow2::Qcow2Writer;
 use crate::raw::RawWriter;
 use crate::storage::Destinations;
@@ -20,6 +25,9 @@ use crate::vhd::{DynamicVhdWriter, FixedVhdWriter};
 use crate::vhdx::VhdxWriter;
 use crate::vmdk::{SparseVmdkWriter, SplitVmdkWriter, StreamVmdkFile};
 use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result, VhdVariant, VmdkSubformat};
+
+/// How often whoever waits for files to be completed is asked whether to go on.
+const ATTENTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Writes one output: an image, or a package of several.
 pub(crate) trait OutputWriter: BatchWriter {
@@ -64,7 +72,7 @@ impl<'a> WriterContext<'a> {
     }
 }
 
-/// Converts into files of `destinations`.
+/// Converts into files of `destinations`, and into streams where names say so.
 pub(crate) fn convert_to(
     readers: &[&dyn DiskReader],
     outputs: &[Output],
@@ -74,30 +82,65 @@ pub(crate) fn convert_to(
 ) -> Result<MachineReport> {
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
     check_outputs(readers, &sizes, outputs, options.overwrite)?;
-    let mut context = WriterContext::new(destinations, options);
-    let mut writers =
-        outputs.iter().map(|output| create_writer(output, &sizes, &mut context)).collect::<Result<Vec<_>>>()?;
+    let is_measured = |output: &&Output| pipe::is_stream(&output.path) && !is_forward(&output.kind);
+    let measured: Vec<Output> = outputs.iter().filter(is_measured).cloned().collect();
+    let passes = if measured.is_empty() { 1 } else { 2 };
+    let mut whole = Whole::new(progress, &sizes, passes);
+    let mut corrections = BTreeMap::new();
+    if passes == 2 {
+        let files = pipe::Measured::default();
+        let mut measuring = ConvertOptions::without_digests();
+        (measuring.threads, measuring.durable) = (options.threads, false);
+        run_passes(readers, &measured, &measuring, &mut whole, &files)?;
+        corrections = files.into_corrections();
+    }
+    let destinations = pipe::StreamsAndFiles {
+        files: destinations,
+        corrections: Mutex::new(corrections),
+        hashed: options.file_digests,
+        stop: Arc::clone(&whole.stop),
+    };
+    let (disks, mut files) = run_passes(readers, outputs, options, &mut whole, &destinations)?;
+    publish_all(&mut files, options.overwrite)?;
+    Ok(MachineReport { disks, files: files.into_iter().map(|file| file.report).collect() })
+}
 
+/// Makes the writers, runs a pass over each disk, and completes the files.
+fn run_passes(
+    readers: &[&dyn DiskReader],
+    outputs: &[Output],
+    options: &ConvertOptions,
+    whole: &mut Whole<'_>,
+    destinations: &dyn Destinations,
+) -> Result<(Vec<DiskReport>, Vec<FinishedFile>)> {
+    let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
+    let mut context = WriterContext::new(destinations, options);
+    let mut writers = whole.attend(|| {
+        outputs.iter().map(|output| create_writer(output, &sizes, &mut context)).collect::<Result<Vec<_>>>()
+    })?;
     let mut disks = Vec::new();
-    let total = sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
-    let mut before = 0;
     for (index, reader) in readers.iter().enumerate() {
         for writer in &mut writers {
             writer.begin_disk(index)?;
         }
         let mut batch_writers: Vec<&mut (dyn BatchWriter + '_)> =
             writers.iter_mut().map(|writer| &mut **writer as &mut dyn BatchWriter).collect();
-        let part = PartProgress { whole: progress, before, total };
-        let pass = pipeline::run(*reader, &mut batch_writers, &context.recipes, options, &part)?;
-        for writer in &mut writers {
-            writer.end_disk(&pass)?;
-        }
-        before = before.saturating_add(sizes[index]);
+        let pass = pipeline::run(*reader, &mut batch_writers, &context.recipes, options, &*whole, &whole.stop)?;
+        whole.before = whole.before.saturating_add(sizes[index]);
+        whole.attend(|| writers.iter_mut().try_for_each(|writer| writer.end_disk(&pass)))?;
         disks.push(pass.disk);
     }
-    let mut files = finish_all(writers)?;
-    publish_all(&mut files, options.overwrite)?;
-    Ok(MachineReport { disks, files: files.into_iter().map(|file| file.report).collect() })
+    let files = whole.attend(|| finish_all(writers))?;
+    Ok((disks, files))
+}
+
+/// Says whether a writer never goes back in its file.
+fn is_forward(kind: &OutputKind) -> bool {
+    match kind {
+        OutputKind::Raw | OutputKind::Vhd(VhdVariant::Fixed) => true,
+        OutputKind::Vmdk(options) => options.subformat == VmdkSubformat::StreamOptimized,
+        _ => false,
+    }
 }
 
 /// Completes and publishes an image without any data.
@@ -107,16 +150,49 @@ pub(crate) fn write_empty(writer: impl OutputWriter + 'static, virtual_size: u64
     publish_all(&mut writer.finish()?, false)
 }
 
-/// Progress of one disk as part of the progress of all.
-struct PartProgress<'a> {
-    whole: &'a dyn Progress,
+/// Progress over all disks and passes.
+struct Whole<'a> {
+    progress: &'a dyn Progress,
+    /// Guest bytes of the disks that are done.
     before: u64,
     total: u64,
+    /// Set when the conversion has failed or was cancelled: nobody needs to wait for a stream's reader any more.
+    stop: Arc<AtomicBool>,
 }
 
-impl Progress for PartProgress<'_> {
+impl<'a> Whole<'a> {
+    fn new(progress: &'a dyn Progress, sizes: &[u64], passes: u64) -> Self {
+        let sum = sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
+        Self { progress, before: 0, total: sum.saturating_mul(passes), stop: Arc::default() }
+    }
+
+    /// Runs work that may wait for a stream's reader or for the disk, and goes on asking whether to stop.
+    fn attend<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let (finished, done) = bounded(1);
+        thread::scope(|scope| {
+            scope.spawn(move || finished.send(work()));
+            loop {
+                match done.recv_timeout(ATTENTION_INTERVAL) {
+                    Ok(result) => return result,
+                    Err(RecvTimeoutError::Timeout) => {
+                        if self.progress.advance(self.before, self.total).is_break() {
+                            self.stop.store(true, Ordering::Relaxed);
+                            // Streams give up now; what writes to files comes to its end.
+                            let _ = done.recv();
+                            return Err(Error::cancelled(Operation::Convert));
+                        }
+                    }
+                    // The work panicked; the scope passes that on.
+                    Err(RecvTimeoutError::Disconnected) => return Err(Error::cancelled(Operation::Convert)),
+                }
+            }
+        })
+    }
+}
+
+impl Progress for Whole<'_> {
     fn advance(&self, done: u64, _total: u64) -> ControlFlow<()> {
-        self.whole.advance(self.before.saturating_add(done), self.total)
+        self.progress.advance(self.before.saturating_add(done), self.total)
     }
 }
 
@@ -149,46 +225,6 @@ fn boxed<W: OutputWriter + 'static>(writer: W) -> Box<dyn OutputWriter> {
     Box::new(writer)
 }
 
-/// Returns the names of all files that an output will make, main file first.
-fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
-    match &output.kind {
-        OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, sizes.len()),
-        OutputKind::Vmx(machine) => crate::package::vmx_file_names(&output.path, machine, sizes.len()),
-        OutputKind::Vmdk(options) => {
-            crate::vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
-        }
-        _ => vec![output.path.clone()],
-    }
-}
-
-/// Refuses outputs that collide with each other, with a source, or with files that must not be replaced, before any work.
-fn check_outputs(readers: &[&dyn DiskReader], sizes: &[u64], outputs: &[Output], overwrite: bool) -> Result<()> {
-    let identity = |path: &Path| path.metadata().ok().map(|data| (data.dev(), data.ino()));
-    let sources: HashSet<_> =
-        readers.iter().flat_map(|reader| reader.info().files).filter_map(|path| identity(&path)).collect();
-    let mut names = HashSet::new();
-    for path in outputs.iter().flat_map(|output| file_names(output, sizes)) {
-        let fail = |kind, rule: &'static str| Err(Error::new(kind, Operation::Create, rule).with_path(&path));
-        if path.file_name().is_none() {
-            return fail(ErrorKind::InvalidInput, "the output has no file name");
-        }
-        if !names.insert(path.clone()) {
-            return fail(ErrorKind::InvalidInput, "two outputs have the same name");
-        }
-        let Ok(existing) = path.symlink_metadata() else { continue };
-        if identity(&path).is_some_and(|identity| sources.contains(&identity)) {
-            return fail(ErrorKind::DestinationIsSource, "the destination is also a source");
-        }
-        if existing.is_dir() {
-            return fail(ErrorKind::AlreadyExists, "a directory of this name exists");
-        }
-        if !overwrite {
-            return fail(ErrorKind::AlreadyExists, "the file exists already");
-        }
-    }
-    Ok(())
-}
-
 /// Completes all outputs at once: hashing and waiting for the disk overlap.
 fn finish_all(writers: Vec<Box<dyn OutputWriter>>) -> Result<Vec<FinishedFile>> {
     let results = Mutex::new(Vec::new());
@@ -216,7 +252,7 @@ fn publish_all(files: &mut [FinishedFile], overwrite: bool) -> Result<()> {
         if let Err(error) = files[index].publish(overwrite) {
             // What an overwritten file held is gone in any case; removing its successor would help nobody.
             if !overwrite {
-                for file in &files[..index] {
+                for file in files[..index].iter().filter(|file| !file.is_stream()) {
                     let _ = std::fs::remove_file(&file.report.path);
                 }
             }

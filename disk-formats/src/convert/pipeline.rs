@@ -98,7 +98,7 @@ struct Done {
 /// The first error of any thread, and the sign for all others to stop.
 #[derive(Default)]
 struct Failure {
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     first: Mutex<Option<Error>>,
 }
 
@@ -113,18 +113,19 @@ impl Failure {
     }
 }
 
-/// Runs one pass over `reader`, feeding every writer.
+/// Runs one pass over `reader`, feeding every writer. `stop` is set as soon as the pass has failed.
 pub(crate) fn run(
     reader: &dyn DiskReader,
     writers: &mut [&mut (dyn BatchWriter + '_)],
     recipes: &[Recipe],
     options: &ConvertOptions,
     progress: &dyn Progress,
+    stop: &Arc<AtomicBool>,
 ) -> Result<PassReport> {
     let threads = options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
     let batch_size = recipes.iter().map(|recipe| recipe.piece).fold(BATCH, usize::max);
     let in_flight = threads * 2 + 2 + OUTPUT_QUEUE.min(writers.len() * 2);
-    let failure = Failure::default();
+    let failure = Failure { stop: Arc::clone(stop), ..Failure::default() };
 
     let (home, memory) = bounded(in_flight);
     for _ in 0..in_flight {

@@ -230,6 +230,9 @@ impl StreamVmdkFile {
 
 /// Returns the file name that goes into the descriptor.
 pub(crate) fn extent_name(path: &Path) -> Result<&str> {
+    if crate::pipe::is_standard_output(path) {
+        return Ok("disk.vmdk");
+    }
     path.file_name()
         .and_then(|name| name.to_str())
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, Operation::Create, "the name of a vmdk file must be UTF-8"))

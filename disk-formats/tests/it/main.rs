@@ -6,6 +6,7 @@ mod failures;
 mod golden;
 mod hostile_images;
 mod packages;
+mod pipes;
 mod qemu_img;
 mod qemu_reads_ours;
 mod round_trips;

@@ -1,0 +1,94 @@
+//! What can be refused before any work: outputs that collide with each other, with a source, or with files that are there.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::pipe;
+use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result};
+
+/// Returns the names of all files that an output will make, main file first.
+fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
+    match &output.kind {
+        OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Vmx(machine) => crate::package::vmx_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Vmdk(options) => {
+            crate::vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
+        }
+        _ => vec![output.path.clone()],
+    }
+}
+
+/// Refuses outputs that collide with each other, with a source, or with files that must not be replaced, before any work.
+pub(crate) fn check_outputs(
+    readers: &[&dyn DiskReader],
+    sizes: &[u64],
+    outputs: &[Output],
+    overwrite: bool,
+) -> Result<()> {
+    let sources: HashSet<_> =
+        readers.iter().flat_map(|reader| reader.info().files).filter_map(|path| pipe::identity(&path)).collect();
+    let (mut names, mut streams) = (HashSet::new(), HashSet::new());
+    for output in outputs {
+        let files = file_names(output, sizes);
+        for path in &files {
+            let fail = |kind, rule: &'static str| Error::new(kind, Operation::Create, rule).with_path(path);
+            let identity = pipe::identity(path);
+            if identity.is_some_and(|identity| sources.contains(&identity)) {
+                return Err(fail(ErrorKind::DestinationIsSource, "the destination is also a source"));
+            }
+            if pipe::is_stream(path) {
+                check_stream(&output.kind, files.len()).map_err(|error| error.with_path(path))?;
+                // Nothing is wrong with throwing several outputs away.
+                if path != Path::new("/dev/null") && !streams.insert(identity) {
+                    return Err(fail(ErrorKind::InvalidInput, "two outputs go to the same stream"));
+                }
+                continue;
+            }
+            if path.file_name().is_none() {
+                return Err(fail(ErrorKind::InvalidInput, "the output has no file name"));
+            }
+            if !names.insert(resolved(path)) {
+                return Err(fail(ErrorKind::InvalidInput, "two outputs have the same name"));
+            }
+            let Ok(existing) = path.symlink_metadata() else { continue };
+            if existing.is_dir() {
+                return Err(fail(ErrorKind::AlreadyExists, "a directory of this name exists"));
+            }
+            if !existing.is_file() && !existing.is_symlink() {
+                let rule = "a device of this name exists, and only files are replaced";
+                return Err(
+                    fail(ErrorKind::InvalidInput, rule).with_hint("write to `-` and pipe it into `dd of=DEVICE`")
+                );
+            }
+            if !overwrite {
+                return Err(fail(ErrorKind::AlreadyExists, "the file exists already"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what cannot go through a stream.
+fn check_stream(kind: &OutputKind, files: usize) -> Result<()> {
+    if files == 1 && !matches!(kind, OutputKind::Vmx(_) | OutputKind::Ovf(_)) {
+        return Ok(());
+    }
+    let hint = match kind {
+        OutputKind::Ovf(_) | OutputKind::Vmx(_) => "write an ova, which is one file",
+        _ => "write a streamOptimized or monolithicSparse vmdk, which is one file",
+    };
+    let rule = "this format consists of several files, and a stream is one";
+    Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_hint(hint))
+}
+
+/// Returns a name under which the same file is known however it was written; its directory may not exist.
+fn resolved(path: &Path) -> PathBuf {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match (directory.canonicalize(), path.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => path.to_path_buf(),
+    }
+}
