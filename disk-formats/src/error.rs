@@ -115,6 +115,8 @@ pub enum Operation {
     Convert,
     /// Describing a machine in a package.
     Describe,
+    /// Checking files against a manifest.
+    Verify,
 }
 
 impl Operation {
@@ -128,6 +130,7 @@ impl Operation {
             Self::Resize => "resize",
             Self::Convert => "convert",
             Self::Describe => "describe machine for",
+            Self::Verify => "verify",
         }
     }
 }

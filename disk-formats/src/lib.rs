@@ -37,6 +37,7 @@ pub mod convert;
 mod create;
 mod digest;
 mod error;
+mod file_digest;
 mod format;
 mod mapping;
 pub mod media;
@@ -63,6 +64,7 @@ pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, cont
 pub use create::{create_overlay, create_qcow2, create_raw, resize};
 pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
+pub use file_digest::DigestAlgorithm;
 pub use format::{Format, detect};
 pub use open::{BackingPolicy, OpenPolicy, open};
 pub use output::{

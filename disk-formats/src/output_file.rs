@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::file_digest::{DigestAlgorithm, FileHasher};
 use crate::storage::{Destinations, Storage};
 use crate::{Error, FileReport, Operation, Result, Sha256Digest};
 
@@ -19,7 +20,7 @@ pub(crate) struct OutputFile {
     position: u64,
     hash: Hash,
     /// Hashes a part of the file on its own (a member of an archive).
-    part: Option<Sha256>,
+    part: Option<FileHasher>,
     durable: bool,
 }
 
@@ -62,6 +63,11 @@ impl OutputFile {
             (true, true) => Hash::Reread,
         };
         Ok(Self { storage, path: path.to_path_buf(), position: 0, hash, part: None, durable: options.durable })
+    }
+
+    /// Says whether the whole file is hashed with SHA-256 as it is written.
+    pub(crate) fn is_hashed(&self) -> bool {
+        matches!(self.hash, Hash::Running(_))
     }
 
     /// Returns the final name.
@@ -122,13 +128,13 @@ impl OutputFile {
     }
 
     /// Starts hashing a part of the file from the position on.
-    pub(crate) fn begin_part(&mut self) {
-        self.part = Some(Sha256::new());
+    pub(crate) fn begin_part(&mut self, algorithm: DigestAlgorithm) {
+        self.part = Some(FileHasher::new(algorithm));
     }
 
-    /// Ends the part and returns its hash.
-    pub(crate) fn end_part(&mut self) -> Sha256Digest {
-        Sha256Digest(self.part.take().unwrap_or_default().finalize().into())
+    /// Ends the part and returns its hash in hexadecimal digits.
+    pub(crate) fn end_part(&mut self) -> String {
+        self.part.take().map(FileHasher::finish).unwrap_or_default()
     }
 
     /// Hashes what is not hashed yet and makes the file durable if wanted.

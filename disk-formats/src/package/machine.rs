@@ -1,6 +1,6 @@
 //! A machine as packages describe it, independent of any vendor's words.
 
-use crate::DiskAdapter;
+use crate::{Compression, DigestAlgorithm, DiskAdapter};
 
 /// A virtual machine for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct MachineDescription {
     pub product: Option<ProductInfo>,
     /// Licence text to be accepted at import.
     pub eula: Option<String>,
+    /// How hard the package's disks are compressed (OVF and OVA).
+    pub compression: Compression,
+    /// What the package's manifest holds: SHA-256, or SHA-1 for ESXi before 6.5, or SHA-512.
+    pub manifest: DigestAlgorithm,
 }
 
 impl Default for MachineDescription {
@@ -48,6 +52,8 @@ impl Default for MachineDescription {
             annotation: None,
             product: None,
             eula: None,
+            compression: Compression::default(),
+            manifest: DigestAlgorithm::default(),
         }
     }
 }

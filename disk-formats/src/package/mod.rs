@@ -1,5 +1,6 @@
 //! Machines in packages: the description, and the OVF, manifest, OVA and VMX that carry it.
 
+mod archive;
 mod machine;
 mod manifest;
 mod ova_reader;
@@ -8,9 +9,11 @@ mod ovf;
 mod ovf_writer;
 mod tar;
 mod vendor_words;
+mod verify;
 mod vmx;
 mod vmx_writer;
 mod xml;
+mod xml_tree;
 
 pub use machine::{
     DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
@@ -18,4 +21,5 @@ pub use machine::{
 pub(crate) use ova_reader::first_disk;
 pub(crate) use ova_writer::OvaWriter;
 pub(crate) use ovf_writer::{OvfWriter, ovf_file_names};
+pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};
 pub(crate) use vmx_writer::{VmxWriter, vmx_file_names};

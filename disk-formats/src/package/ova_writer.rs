@@ -11,10 +11,11 @@ use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
 use super::ovf_writer::{disk_file_names, plain_name};
 use super::tar;
+use crate::Result;
 use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
+use crate::file_digest::FileHasher;
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::vmdk::StreamVmdk;
-use crate::{Compression, Result, Sha256Digest};
 
 /// Writes one OVA.
 pub(crate) struct OvaWriter {
@@ -30,7 +31,7 @@ pub(crate) struct OvaWriter {
     disks: Vec<StreamVmdk>,
     /// Offset of the present disk's tar header.
     disk_at: u64,
-    finished: Vec<(PackagedDisk, Sha256Digest)>,
+    finished: Vec<(PackagedDisk, String)>,
 }
 
 impl OvaWriter {
@@ -46,7 +47,7 @@ impl OvaWriter {
             // Fails now rather than after the disk was written.
             tar::header(name, 0)?;
             let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-            disks.push(StreamVmdk::new(name, *size, controller.vmdk_adapter(), Compression::default(), context)?);
+            disks.push(StreamVmdk::new(name, *size, controller.vmdk_adapter(), machine.compression, context)?);
         }
         let longest: Vec<PackagedDisk> = names
             .iter()
@@ -66,8 +67,9 @@ impl OvaWriter {
         };
         tar::header(&writer.text_name("ovf"), 0)?;
         writer.keep_room(descriptor_room as u64);
+        let no_digest = "0".repeat(machine.manifest.digits());
         writer.manifest_at = writer.file.position();
-        let manifest_room = writer.manifest(Sha256Digest([0; 32]), &vec![Sha256Digest([0; 32]); sizes.len()]).len();
+        let manifest_room = writer.manifest(&no_digest, &vec![no_digest.clone(); sizes.len()]).len();
         writer.keep_room(manifest_room as u64);
         Ok(writer)
     }
@@ -81,10 +83,11 @@ impl OvaWriter {
         self.file.align(tar::BLOCK);
     }
 
-    fn manifest(&self, descriptor: Sha256Digest, disks: &[Sha256Digest]) -> String {
+    fn manifest(&self, descriptor: &str, disks: &[String]) -> String {
         let descriptor_name = self.text_name("ovf");
-        let disk_lines = self.names.iter().map(String::as_str).zip(disks.iter().copied());
-        manifest(std::iter::once((descriptor_name.as_str(), descriptor)).chain(disk_lines))
+        let disk_lines = self.names.iter().map(String::as_str).zip(disks.iter().map(String::as_str));
+        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(disk_lines);
+        manifest(self.machine.manifest, lines)
     }
 
     fn fill_in(&mut self, at: u64, name: &str, text: &str) -> Result<()> {
@@ -106,7 +109,7 @@ impl OutputWriter for OvaWriter {
     fn begin_disk(&mut self, _index: usize) -> Result<()> {
         self.disk_at = self.file.position();
         self.file.skip_to(self.disk_at + tar::BLOCK);
-        self.file.begin_part();
+        self.file.begin_part(self.machine.manifest);
         Ok(())
     }
 
@@ -131,8 +134,8 @@ impl OutputWriter for OvaWriter {
         let mut descriptor = envelope(&self.machine, &disks);
         // Blanks behind the last element are legal XML.
         descriptor.extend(std::iter::repeat_n('\n', self.descriptor_room.saturating_sub(descriptor.len())));
-        let digests: Vec<Sha256Digest> = self.finished.iter().map(|(_, digest)| *digest).collect();
-        let manifest = self.manifest(Sha256Digest::of(descriptor.as_bytes()), &digests);
+        let digests: Vec<String> = self.finished.iter().map(|(_, digest)| digest.clone()).collect();
+        let manifest = self.manifest(&FileHasher::of(self.machine.manifest, descriptor.as_bytes()), &digests);
         self.fill_in(self.descriptor_at, &self.text_name("ovf"), &descriptor)?;
         self.fill_in(self.manifest_at, &self.text_name("mf"), &manifest)?;
         self.file.append(&tar::END)?;

@@ -7,15 +7,19 @@ use super::machine::MachineDescription;
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
 use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
+use crate::file_digest::{DigestAlgorithm, FileHasher};
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::vmdk::StreamVmdk;
-use crate::{Compression, Error, ErrorKind, Operation, Result, Sha256Digest};
+use crate::{Error, ErrorKind, Operation, Result, Sha256Digest};
 
 /// Checks a description and returns the file names of its disks.
 pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Result<Vec<String>> {
     let invalid = |rule: &'static str| Error::new(ErrorKind::InvalidInput, Operation::Describe, rule);
     if machine.cpus == 0 || machine.memory_mib < 4 {
         return Err(invalid("a machine needs at least one processor and 4 MiB of memory"));
+    }
+    if !matches!(machine.manifest, DigestAlgorithm::Sha1 | DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512) {
+        return Err(invalid("a manifest has sha256, sha1 or sha512"));
     }
     if machine.disks.len() > disks {
         return Err(invalid("the machine has more disks than were given"));
@@ -69,7 +73,8 @@ pub(crate) struct OvfWriter {
     manifest: OutputFile,
     /// The disks that are not complete yet, the present one first.
     disks: Vec<(OutputFile, StreamVmdk)>,
-    finished: Vec<(OutputFile, PackagedDisk, Sha256Digest)>,
+    /// Files with their digests for the manifest; `None` where the file's own SHA-256 will do.
+    finished: Vec<(OutputFile, PackagedDisk, Option<String>)>,
 }
 
 impl OvfWriter {
@@ -83,7 +88,7 @@ impl OvfWriter {
         let mut disks = Vec::new();
         for (index, (name, size)) in names.iter().zip(sizes).enumerate() {
             let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-            let vmdk = StreamVmdk::new(name, *size, controller.vmdk_adapter(), Compression::default(), context)?;
+            let vmdk = StreamVmdk::new(name, *size, controller.vmdk_adapter(), machine.compression, context)?;
             disks.push((context.create(&path.with_file_name(name), false)?, vmdk));
         }
         Ok(Self {
@@ -108,7 +113,10 @@ impl BatchWriter for OvfWriter {
 impl OutputWriter for OvfWriter {
     fn begin_disk(&mut self, _index: usize) -> Result<()> {
         if let Some((file, _)) = self.disks.first_mut() {
-            file.begin_part();
+            let has_digest = file.is_hashed() && self.machine.manifest == DigestAlgorithm::Sha256;
+            if !has_digest {
+                file.begin_part(self.machine.manifest);
+            }
         }
         Ok(())
     }
@@ -116,7 +124,7 @@ impl OutputWriter for OvfWriter {
     fn end_disk(&mut self, _pass: &PassReport) -> Result<()> {
         let (mut file, mut vmdk) = self.disks.remove(0);
         vmdk.end(&mut file)?;
-        let digest = file.end_part();
+        let digest = Some(file.end_part()).filter(|digest| !digest.is_empty());
         let disk = PackagedDisk {
             file: file_name(file.path()),
             size: vmdk.length(),
@@ -131,17 +139,24 @@ impl OutputWriter for OvfWriter {
         let disks: Vec<PackagedDisk> = self.finished.iter().map(|(_, disk, _)| disk.clone()).collect();
         let text = envelope(&self.machine, &disks);
         self.descriptor.append(text.as_bytes())?;
-        let descriptor_name = file_name(self.descriptor.path());
-        let descriptor_line = (descriptor_name.as_str(), Sha256Digest::of(text.as_bytes()));
-        let disk_lines = self.finished.iter().map(|(_, disk, digest)| (disk.file.as_str(), *digest));
-        let manifest = manifest(std::iter::once(descriptor_line).chain(disk_lines));
-        self.manifest.append(manifest.as_bytes())?;
-        let mut files = vec![self.descriptor.finish()?, self.manifest.finish()?];
-        for (file, _, digest) in self.finished {
+        let algorithm = self.machine.manifest;
+        let mut lines = vec![(file_name(self.descriptor.path()), FileHasher::of(algorithm, text.as_bytes()))];
+        let mut files = Vec::new();
+        for (file, disk, digest) in self.finished {
             let mut file = file.finish()?;
-            file.report.sha256 = Some(digest);
+            let digest = match (digest, file.report.sha256) {
+                (Some(digest), _) => digest,
+                (None, sha256) => sha256.map(|sha256| sha256.to_string()).unwrap_or_default(),
+            };
+            if algorithm == DigestAlgorithm::Sha256 {
+                file.report.sha256 = Sha256Digest::from_hex(&digest);
+            }
+            lines.push((disk.file, digest));
             files.push(file);
         }
+        let lines = lines.iter().map(|(name, digest)| (name.as_str(), digest.as_str()));
+        self.manifest.append(manifest(algorithm, lines).as_bytes())?;
+        files.splice(0..0, [self.descriptor.finish()?, self.manifest.finish()?]);
         Ok(files)
     }
 }

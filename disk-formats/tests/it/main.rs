@@ -11,4 +11,5 @@ mod qemu_img;
 mod qemu_reads_ours;
 mod round_trips;
 mod sample;
+mod verify;
 mod we_read_qemus;

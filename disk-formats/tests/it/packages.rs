@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_disk_formats::package::{DiskController, Firmware, MachineDescription, MachineDisk, MachineNic};
-use kiln_disk_formats::{ConvertOptions, NoProgress, Output, OutputKind, Sha256Digest, convert, convert_disks};
+use kiln_disk_formats::{
+    ConvertOptions, DigestAlgorithm, NoProgress, Output, OutputKind, Sha256Digest, convert, convert_disks,
+};
 
 use crate::qemu_img::{self, assert_same};
 use crate::sample::{Bench, names};
@@ -69,6 +71,28 @@ fn an_ova_is_a_plain_tar_in_the_order_that_importers_want() {
     if qemu_img::present() {
         assert_same("raw", &bench.raw, "vmdk", &disk);
     }
+}
+
+#[test]
+fn manifests_have_other_digests_on_request() {
+    let bench = Bench::new(3 << 20, 10, 9);
+    for (algorithm, tool) in [(DigestAlgorithm::Sha1, "sha1sum"), (DigestAlgorithm::Sha512, "sha512sum")] {
+        let machine = MachineDescription { manifest: algorithm, ..machine() };
+        bench.convert(&format!("{algorithm}.ova"), OutputKind::ova(machine.clone()));
+        let unpacked = bench.path(tool);
+        std::fs::create_dir(&unpacked).unwrap();
+        let ova = bench.path(&format!("{algorithm}.ova"));
+        assert!(Command::new("tar").arg("-xf").arg(ova).arg("-C").arg(&unpacked).status().unwrap().success());
+        let manifest = std::fs::read_to_string(unpacked.join("web.mf")).unwrap();
+        for name in ["web.ovf", "web-disk1.vmdk"] {
+            let judged = Command::new(tool).arg(unpacked.join(name)).output().unwrap().stdout;
+            let digest = String::from_utf8(judged).unwrap().split(' ').next().unwrap().to_owned();
+            assert!(manifest.contains(&format!("{algorithm}({name})= {digest}\n")), "{manifest}");
+        }
+    }
+    let machine = MachineDescription { manifest: DigestAlgorithm::Md5, ..machine() };
+    let outputs = [Output::new(bench.path("x.ova"), OutputKind::ova(machine))];
+    assert!(convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).is_err());
 }
 
 #[test]

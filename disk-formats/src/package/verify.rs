@@ -1,0 +1,410 @@
+//! Checks files against what lists them: an OVF package or OVA against its manifest, and any files against a checksum file.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use super::archive::{has_extension, is_ova, members};
+use super::manifest::{self, Entry};
+use super::xml_tree;
+use crate::file_digest::{DigestAlgorithm, FileHasher};
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Operation, Progress, Result};
+
+/// Largest manifest or descriptor in bytes that is read.
+const MAX_TEXT: u64 = 16 << 20;
+/// Bytes hashed at once.
+const BUFFER: usize = 1 << 20;
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The files whose digests are right, in the order of the list.
+    pub verified: Vec<VerifiedFile>,
+    /// All that is wrong; empty when everything is as listed.
+    pub problems: Vec<VerifyProblem>,
+}
+
+/// A file that is as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifiedFile {
+    /// Its name as listed.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it was checked with.
+    pub algorithm: DigestAlgorithm,
+}
+
+/// Something that is not as listed. Displays as one sentence without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProblem {
+    /// The file concerned, as it is named in the list or descriptor; control characters are escaped when displayed.
+    pub name: String,
+    /// Line of the list, counted from 1.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub kind: VerifyProblemKind,
+}
+
+/// What can be wrong with a listed file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyProblemKind {
+    /// The line is no digest with a name.
+    BadLine,
+    /// Two lines list the file with one algorithm but different digests, or the archive holds two files of the name.
+    Duplicate,
+    /// The name leads out of the list's directory; the file was not opened.
+    Escapes,
+    /// The file is not there.
+    Missing,
+    /// The file is there but cannot be read, or is no regular file; with the reason.
+    Unreadable(String),
+    /// The content is another.
+    WrongDigest {
+        /// What it was checked with.
+        algorithm: DigestAlgorithm,
+        /// The digest listed.
+        expected: String,
+        /// The digest of the file.
+        found: String,
+    },
+    /// The OVF descriptor gives another length, in bytes.
+    WrongSize {
+        /// What the descriptor says.
+        expected: u64,
+        /// The file's.
+        found: u64,
+    },
+    /// The package uses the file, but its manifest does not list it.
+    Unlisted,
+    /// The manifest lists the file, but the package does not use it.
+    Unreferenced,
+    /// There is no manifest.
+    NoManifest,
+}
+
+impl fmt::Display for VerifyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name.escape_debug())?;
+        if let Some(line) = self.line {
+            write!(f, " (line {line})")?;
+        }
+        match &self.kind {
+            VerifyProblemKind::BadLine => f.write_str(": not a line with a digest and a name"),
+            VerifyProblemKind::Duplicate => f.write_str(": is there twice"),
+            VerifyProblemKind::Escapes => f.write_str(": the name leads out of the directory"),
+            VerifyProblemKind::Missing => f.write_str(": the file is missing"),
+            VerifyProblemKind::Unreadable(reason) => write!(f, ": cannot be read: {reason}"),
+            VerifyProblemKind::WrongDigest { algorithm, expected, found } => {
+                write!(f, ": the {algorithm} is {found}, not {expected}")
+            }
+            VerifyProblemKind::WrongSize { expected, found } => {
+                write!(f, ": the file has {found} bytes, but the descriptor says {expected}")
+            }
+            VerifyProblemKind::Unlisted => {
+                f.write_str(": the package uses this file, but its manifest does not list it")
+            }
+            VerifyProblemKind::Unreferenced => {
+                f.write_str(": the manifest lists this file, but the package does not use it")
+            }
+            VerifyProblemKind::NoManifest => f.write_str(": the package has no manifest"),
+        }
+    }
+}
+
+/// Checks the files of a package or checksum file; all problems are found at once.
+///
+/// `path` is an OVF descriptor (`name.ovf` with `name.mf` beside it), its manifest, an OVA, or a file of digests as
+/// `sha256sum`, `openssl dgst` and Packer's `checksum` post-processor write them (MD5, SHA-1 and all of SHA-2, told apart by
+/// name or length). Files are streamed; names in a list lead to no file outside the list's directory.
+///
+/// # Errors
+/// When `path` itself cannot be read or is none of these, or `progress` says stop. What is wrong with listed files is not an
+/// error but a problem in the result.
+pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
+    let fail = |error: Error| error.during(Operation::Verify).with_path(path);
+    let file = SourceFile::open(path).map_err(fail)?;
+    let list = if is_ova(&file).map_err(fail)? {
+        archive_list(file)
+    } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ovf")) {
+        package_list(path, &file, None)
+    } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mf")) {
+        let descriptor = path.with_extension("ovf");
+        match SourceFile::open(&descriptor) {
+            Ok(found) => package_list(&descriptor, &found, Some(&file)),
+            Err(_) => checksum_list(path, &file, true),
+        }
+    } else {
+        checksum_list(path, &file, false)
+    };
+    list.and_then(|list| list.check(progress)).map_err(fail)
+}
+
+/// Where listed files are.
+enum Place {
+    /// In a directory; `plain`: names may have no directories.
+    Directory { path: PathBuf, plain: bool },
+    /// In an archive: offset and length by name.
+    Archive { file: SourceFile, members: HashMap<String, (u64, u64)> },
+}
+
+/// What a file must be.
+struct List {
+    place: Place,
+    entries: Vec<(usize, Entry)>,
+    /// Lengths by name where an OVF descriptor gives them, in its order.
+    sizes: Vec<(String, Option<u64>)>,
+    problems: Vec<VerifyProblem>,
+}
+
+fn problem(name: &str, line: Option<usize>, kind: VerifyProblemKind) -> VerifyProblem {
+    VerifyProblem { name: name.to_owned(), line, kind }
+}
+
+fn read_text(file: &SourceFile, offset: u64, length: u64, what: &'static str) -> Result<String> {
+    if length > MAX_TEXT {
+        return Err(file.error(ErrorKind::TooLarge, format!("{what} is larger than 16 MiB")));
+    }
+    String::from_utf8(file.read_table(offset, length, what)?).map_err(|error| {
+        file.error(ErrorKind::Corrupt, format!("{what} is not text in utf-8"))
+            .at(error.utf8_error().valid_up_to() as u64)
+    })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn checksum_list(path: &Path, file: &SourceFile, plain: bool) -> Result<List> {
+    let text = read_text(file, 0, file.len(), "the list of digests")?;
+    let place = Place::Directory { path: directory_of(path).to_path_buf(), plain };
+    let list = List::new(place, &text);
+    if list.entries.is_empty() {
+        let rule = "neither an ovf package, an ova, nor a list of digests";
+        return Err(file
+            .error(ErrorKind::UnknownFormat, rule)
+            .with_hint("give the .ovf, .ova or .mf, or a file such as SHA256SUMS"));
+    }
+    Ok(list)
+}
+
+fn package_list(descriptor: &Path, file: &SourceFile, manifest: Option<&SourceFile>) -> Result<List> {
+    let place = Place::Directory { path: directory_of(descriptor).to_path_buf(), plain: true };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let path = descriptor.with_extension("mf");
+    let opened = match manifest {
+        Some(_) => None,
+        None => SourceFile::open(&path).ok(),
+    };
+    let mut list = match manifest.or(opened.as_ref()) {
+        Some(manifest) => List::new(place, &read_text(manifest, 0, manifest.len(), "the manifest")?),
+        None => List::without_manifest(place, &name(&path)),
+    };
+    let text = read_text(file, 0, file.len(), "the descriptor")?;
+    list.reference(&name(descriptor), &text).map_err(|error| error.with_path(descriptor))?;
+    Ok(list)
+}
+
+fn archive_list(file: SourceFile) -> Result<List> {
+    let members = members(&file)?;
+    let (mut places, mut duplicates) = (HashMap::new(), Vec::new());
+    for (member, offset) in &members {
+        if places.insert(member.name.clone(), (*offset, member.size)).is_some() {
+            duplicates.push(problem(&member.name, None, VerifyProblemKind::Duplicate));
+        }
+    }
+    let of_kind = |extension: &str| members.iter().find(|(member, _)| has_extension(&member.name, extension));
+    let manifest = of_kind("mf");
+    let manifest_text = manifest.map(|(member, at)| read_text(&file, *at, member.size, "the manifest")).transpose()?;
+    let (descriptor, descriptor_at) =
+        of_kind("ovf").ok_or_else(|| file.error(ErrorKind::Corrupt, "the ova has no descriptor"))?;
+    let text = read_text(&file, *descriptor_at, descriptor.size, "the descriptor")?;
+    let place = Place::Archive { file, members: places };
+    let mut list = match manifest_text {
+        Some(text) => List::new(place, &text),
+        None => List::without_manifest(place, &format!("{}.mf", descriptor.name.trim_end_matches(".ovf"))),
+    };
+    list.problems.extend(duplicates);
+    list.reference(&descriptor.name, &text)?;
+    Ok(list)
+}
+
+impl List {
+    fn new(place: Place, text: &str) -> Self {
+        let mut list = Self { place, entries: Vec::new(), sizes: Vec::new(), problems: Vec::new() };
+        let mut seen: HashMap<(String, DigestAlgorithm), String> = HashMap::new();
+        for line in manifest::parse(text) {
+            match line {
+                Err(line) => list.problems.push(problem("the list", Some(line), VerifyProblemKind::BadLine)),
+                Ok((line, entry)) => {
+                    let known = seen.insert((entry.name.clone(), entry.algorithm), entry.digest.clone());
+                    match known {
+                        Some(digest) if digest == entry.digest => {}
+                        Some(_) => list.problems.push(problem(&entry.name, Some(line), VerifyProblemKind::Duplicate)),
+                        None => list.entries.push((line, entry)),
+                    }
+                }
+            }
+        }
+        list
+    }
+
+    fn without_manifest(place: Place, name: &str) -> Self {
+        let problems = vec![problem(name, None, VerifyProblemKind::NoManifest)];
+        Self { place, entries: Vec::new(), sizes: Vec::new(), problems }
+    }
+
+    /// Compares the names listed with those that the package uses, and notes the lengths it gives.
+    fn reference(&mut self, descriptor: &str, text: &str) -> Result<()> {
+        let envelope = xml_tree::read(text)?;
+        let mut used = vec![(descriptor.to_owned(), None)];
+        for file in envelope.all("References").flat_map(|references| references.all("File")) {
+            let Some(name) = file.attribute("href") else { continue };
+            // The parts of a file in chunks have names of their own.
+            let size = file.attribute("size").filter(|_| file.attribute("chunkSize").is_none());
+            used.push((name.to_owned(), size.and_then(|size| size.parse().ok())));
+        }
+        let has_manifest = !self.problems.iter().any(|problem| problem.kind == VerifyProblemKind::NoManifest);
+        if has_manifest {
+            let listed: HashSet<&str> = self.entries.iter().map(|(_, entry)| entry.name.as_str()).collect();
+            let names: HashSet<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
+            let unlisted = used.iter().filter(|(name, _)| !listed.contains(name.as_str()));
+            self.problems.extend(unlisted.map(|(name, _)| problem(name, None, VerifyProblemKind::Unlisted)));
+            let unreferenced = self.entries.iter().filter(|(_, entry)| !names.contains(entry.name.as_str()));
+            self.problems.extend(
+                unreferenced.map(|(line, entry)| problem(&entry.name, Some(*line), VerifyProblemKind::Unreferenced)),
+            );
+        }
+        self.sizes = used;
+        Ok(())
+    }
+
+    fn check(mut self, progress: &dyn Progress) -> Result<Verification> {
+        let mut verified = Vec::new();
+        let mut found: HashMap<String, Option<Content>> = HashMap::new();
+        let names = self.entries.iter().map(|(line, entry)| (entry.name.clone(), Some(*line)));
+        let names: Vec<_> = names.chain(self.sizes.iter().map(|(name, _)| (name.clone(), None))).collect();
+        for (name, line) in names {
+            if found.contains_key(&name) {
+                continue;
+            }
+            let content = match self.place.find(&name) {
+                Ok(content) => Some(content),
+                Err(kind) => {
+                    self.problems.push(problem(&name, line, kind));
+                    None
+                }
+            };
+            found.insert(name, content);
+        }
+        for (name, expected) in &self.sizes {
+            if let (Some(expected), Some(Some(content))) = (*expected, found.get(name))
+                && expected != content.size
+            {
+                let kind = VerifyProblemKind::WrongSize { expected, found: content.size };
+                self.problems.push(problem(name, None, kind));
+            }
+        }
+        let size_of = |entry: &Entry| found.get(&entry.name).and_then(Option::as_ref).map_or(0, |content| content.size);
+        let mut work = Work { progress, done: 0, total: self.entries.iter().map(|(_, entry)| size_of(entry)).sum() };
+        for (line, entry) in &self.entries {
+            let Some(Some(content)) = found.get(&entry.name) else { continue };
+            match content.hash(&self.place, entry.algorithm, &mut work) {
+                Ok(digest) if digest == entry.digest => verified.push(VerifiedFile {
+                    name: entry.name.clone(),
+                    size: content.size,
+                    algorithm: entry.algorithm,
+                }),
+                Ok(digest) => {
+                    let (algorithm, expected) = (entry.algorithm, entry.digest.clone());
+                    let kind = VerifyProblemKind::WrongDigest { algorithm, expected, found: digest };
+                    self.problems.push(problem(&entry.name, Some(*line), kind));
+                }
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => {
+                    let kind = VerifyProblemKind::Unreadable(error.to_string());
+                    self.problems.push(problem(&entry.name, Some(*line), kind));
+                }
+            }
+        }
+        self.problems.sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
+        Ok(Verification { verified, problems: self.problems })
+    }
+}
+
+/// How far the hashing is.
+struct Work<'a> {
+    progress: &'a dyn Progress,
+    done: u64,
+    total: u64,
+}
+
+/// A file that was found.
+struct Content {
+    /// `None`: the archive itself.
+    file: Option<SourceFile>,
+    offset: u64,
+    size: u64,
+}
+
+impl Place {
+    fn find(&self, name: &str) -> Result<Content, VerifyProblemKind> {
+        match self {
+            Self::Archive { members, .. } => match members.get(name) {
+                Some((offset, size)) => Ok(Content { file: None, offset: *offset, size: *size }),
+                None => Err(VerifyProblemKind::Missing),
+            },
+            Self::Directory { path, plain } => {
+                let inside =
+                    Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+                if !inside || name.contains('\0') || (*plain && name.contains(['/', '\\'])) {
+                    return Err(VerifyProblemKind::Escapes);
+                }
+                let unreadable = |error: std::io::Error| match error.kind() {
+                    std::io::ErrorKind::NotFound => VerifyProblemKind::Missing,
+                    _ => VerifyProblemKind::Unreadable(error.to_string()),
+                };
+                let directory = path.canonicalize().map_err(unreadable)?;
+                let resolved = directory.join(name).canonicalize().map_err(unreadable)?;
+                // A symbolic link may stay inside only.
+                if !resolved.starts_with(&directory) {
+                    return Err(VerifyProblemKind::Escapes);
+                }
+                if !resolved.metadata().map_err(unreadable)?.is_file() {
+                    return Err(VerifyProblemKind::Unreadable("not a regular file".to_owned()));
+                }
+                let file =
+                    SourceFile::open(&resolved).map_err(|error| VerifyProblemKind::Unreadable(error.to_string()))?;
+                let size = file.len();
+                Ok(Content { file: Some(file), offset: 0, size })
+            }
+        }
+    }
+}
+
+impl Content {
+    fn hash(&self, place: &Place, algorithm: DigestAlgorithm, work: &mut Work<'_>) -> Result<String> {
+        let file = match (&self.file, place) {
+            (Some(file), _) | (None, Place::Archive { file, .. }) => file,
+            (None, Place::Directory { .. }) => return Err(Error::unsupported("no file to be read")),
+        };
+        let (mut hasher, mut buffer) = (FileHasher::new(algorithm), vec![0; BUFFER]);
+        let mut position = 0;
+        while position < self.size {
+            if work.progress.advance(work.done, work.total).is_break() {
+                return Err(Error::cancelled(Operation::Verify));
+            }
+            let length = (self.size - position).min(BUFFER as u64) as usize;
+            file.read_exact_at(self.offset + position, &mut buffer[..length])?;
+            hasher.update(&buffer[..length]);
+            position += length as u64;
+            work.done += length as u64;
+        }
+        Ok(hasher.finish())
+    }
+}
