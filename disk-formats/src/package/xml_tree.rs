@@ -131,6 +131,7 @@ mod tests {
         assert_eq!((root.name.as_str(), root.attribute("k")), ("a", Some("1 & 2")));
         assert_eq!(root.all("b").count(), 2);
         assert_eq!(root.children[1].text(), "x <A<");
+        assert_eq!((root.child("b").map(Element::text), root.text_of("b")), (Some(""), Some("")));
     }
 
     #[test]
