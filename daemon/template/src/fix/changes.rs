@@ -46,16 +46,21 @@ fn each_text(value: &mut Value, change: &dyn Fn(&mut String)) {
 }
 
 pub(super) fn rename(template: &mut Map<String, Value>, kinds: &[&str], old: &str, new: &str) {
-    for builder in builders(template, kinds) {
-        if let Some(value) = builder.remove(old) {
-            builder.insert(new.into(), value);
-        }
-    }
+    rename_if(template, kinds, |_| true, old, new);
 }
 
-pub(super) fn rename_where(template: &mut Map<String, Value>, applies: fn(&str) -> bool, old: &str, new: &str) {
-    for builder in builders(template, &[]).into_iter().filter(|builder| applies(kind(builder))) {
-        if let Some(value) = builder.remove(old) {
+/// Renames an option whose value has the type that Packer expects; any other is left for the person to see.
+pub(super) fn rename_if(
+    template: &mut Map<String, Value>,
+    kinds: &[&str],
+    applies: fn(&Value) -> bool,
+    old: &str,
+    new: &str,
+) {
+    for builder in builders(template, kinds) {
+        if builder.get(old).is_some_and(applies)
+            && let Some(value) = builder.remove(old)
+        {
             builder.insert(new.into(), value);
         }
     }
@@ -67,23 +72,30 @@ pub(super) fn remove(template: &mut Map<String, Value>, kinds: &[&str], name: &s
     }
 }
 
-/// Renames a builder's kind, and what provisioners override for it.
+/// Renames a builder's kind.
 pub(super) fn rename_builder(template: &mut Map<String, Value>, old: &str, new: &str) {
     for builder in builders(template, &[old]) {
         builder.insert("type".into(), json!(new));
     }
+}
+
+/// Renames the builder virtualbox, and what provisioners override for it.
+pub(super) fn virtualbox_rename(template: &mut Map<String, Value>) {
+    rename_builder(template, "virtualbox", "virtualbox-iso");
     for provisioner in objects(template, "provisioners") {
         if let Some(overrides) = provisioner.get_mut("override").and_then(Value::as_object_mut)
-            && let Some(value) = overrides.remove(old)
+            && let Some(value) = overrides.remove("virtualbox")
         {
-            overrides.insert(new.into(), value);
+            overrides.insert("virtualbox-iso".into(), value);
         }
     }
 }
 
 pub(super) fn iso_md5(template: &mut Map<String, Value>) {
     for builder in builders(template, &[]) {
-        if let Some(hash) = builder.remove("iso_md5") {
+        if builder.get("iso_md5").is_some_and(Value::is_string)
+            && let Some(hash) = builder.remove("iso_md5")
+        {
             builder.insert("iso_checksum".into(), hash);
             builder.insert("iso_checksum_type".into(), json!("md5"));
         }
@@ -94,18 +106,20 @@ pub(super) fn create_time(template: &mut Map<String, Value>) {
     static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{\{\s*\.CreateTime\s*\}\}").ok());
     let Some(pattern) = PATTERN.as_ref() else { return };
     for builder in builders(template, &[]) {
-        for value in builder.values_mut() {
-            each_text(value, &|text| *text = pattern.replace_all(text, "{{timestamp}}").into_owned());
+        for name in ["ami_name", "bundle_prefix", "snapshot_name"] {
+            if let Some(Value::String(text)) = builder.get_mut(name) {
+                *text = pattern.replace_all(text, "{{timestamp}}").into_owned();
+            }
         }
     }
 }
 
 pub(super) fn additions_attach(template: &mut Map<String, Value>) {
-    for builder in builders(template, &["virtualbox", "virtualbox-iso"]) {
-        if let Some(attach) = builder.remove("guest_additions_attach")
-            && (attach == json!(true) || attach == json!("true"))
-        {
-            builder.insert("guest_additions_mode".into(), json!("attach"));
+    // The builder is renamed only after this.
+    for builder in builders(template, &["virtualbox"]) {
+        if let Some(&Value::Bool(attach)) = builder.get("guest_additions_attach") {
+            builder.remove("guest_additions_attach");
+            builder.insert("guest_additions_mode".into(), json!(if attach { "attach" } else { "upload" }));
         }
     }
 }
@@ -132,7 +146,9 @@ pub(super) fn parallels(template: &mut Map<String, Value>) {
 
 pub(super) fn manifest_filename(template: &mut Map<String, Value>) {
     for post_processor in post_processors(template).into_iter().filter(|item| kind(item) == "manifest") {
-        if let Some(value) = post_processor.remove("filename") {
+        if post_processor.get("filename").is_some_and(Value::is_string)
+            && let Some(value) = post_processor.remove("filename")
+        {
             post_processor.insert("output".into(), value);
         }
     }
@@ -149,7 +165,8 @@ pub(super) fn amazon_private_ip(template: &mut Map<String, Value>) {
 
 pub(super) fn amazon_cidrs(template: &mut Map<String, Value>) {
     for builder in builders(template, &[]).into_iter().filter(|builder| kind(builder).starts_with("amazon-")) {
-        if let Some(Value::String(cidr)) = builder.remove("temporary_security_group_source_cidr") {
+        if let Some(Value::String(cidr)) = builder.get("temporary_security_group_source_cidr").cloned() {
+            builder.remove("temporary_security_group_source_cidr");
             let list: Vec<&str> = cidr.split(',').map(str::trim).collect();
             builder.insert("temporary_security_group_source_cidrs".into(), json!(list));
         }
@@ -161,28 +178,29 @@ pub(super) fn docker_email(template: &mut Map<String, Value>) {
         builder.remove("login_email");
     }
     for post_processor in post_processors(template) {
-        if kind(post_processor).starts_with("docker-") {
-            post_processor.remove("login_email");
-        }
+        post_processor.remove("login_email");
     }
 }
 
 pub(super) fn docker_tags(template: &mut Map<String, Value>) {
     for post_processor in post_processors(template).into_iter().filter(|item| kind(item) == "docker-tag") {
-        let mut tags: Vec<Value> = match post_processor.remove("tags") {
+        let mut tags: Vec<Value> = match post_processor.remove("tag") {
             Some(Value::Array(tags)) => tags,
-            Some(single @ Value::String(_)) => vec![single],
+            Some(Value::String(list)) => list.split(',').map(|tag| json!(tag.trim())).collect(),
             _ => Vec::new(),
         };
-        match post_processor.remove("tag") {
+        match post_processor.remove("tags") {
             Some(Value::Array(more)) => tags.extend(more),
-            Some(Value::String(list)) => tags.extend(list.split(',').map(|tag| json!(tag.trim()))),
+            Some(single @ Value::String(_)) => tags.push(single),
             _ => {}
         }
-        tags.dedup();
-        if !tags.is_empty() {
-            post_processor.insert("tags".into(), Value::Array(tags));
-        }
+        let mut seen = Vec::new();
+        tags.retain(|tag| {
+            let new = !seen.contains(tag);
+            seen.push(tag.clone());
+            new
+        });
+        post_processor.insert("tags".into(), Value::Array(tags));
     }
 }
 
@@ -194,9 +212,53 @@ pub(super) fn powershell_escapes(template: &mut Map<String, Value>) {
     };
     for provisioner in objects(template, "provisioners").into_iter().filter(|item| kind(item) == "powershell") {
         for name in ["elevated_user", "elevated_password", "environment_vars"] {
-            if let Some(value) = provisioner.get_mut(name) {
+            if let Some(value) = provisioner.get_mut(name)
+                && (name != "environment_vars" || value.is_array())
+            {
                 each_text(value, &plain);
             }
+        }
+    }
+}
+
+/// On ESXi only thin disks can be compacted.
+pub(super) fn vmware_compaction(template: &mut Map<String, Value>) {
+    for builder in builders(template, &["vmware-iso"]) {
+        let is = |name: &str, text: &str| builder.get(name).and_then(Value::as_str) == Some(text);
+        let disk_type_is_text = builder.get("disk_type_id").is_none_or(Value::is_string);
+        if is("remote_type", "esx5") && !is("disk_type_id", "thin") && disk_type_is_text {
+            builder.entry("disk_type_id").or_insert(json!("zeroedthick"));
+            builder.insert("skip_compaction".into(), json!(true));
+        }
+    }
+}
+
+pub(super) fn vsphere_adapters(template: &mut Map<String, Value>) {
+    const MOVES: &[(&str, &[&str])] = &[
+        ("network_adapters", &["network", "network_card"]),
+        ("storage", &["disk_size", "disk_thin_provisioned", "disk_eagerly_scrub"]),
+    ];
+    for builder in builders(template, &["vsphere-iso"]) {
+        for (list, names) in MOVES {
+            let moved: Map<String, Value> =
+                names.iter().filter_map(|name| Some(((*name).to_owned(), builder.remove(*name)?))).collect();
+            if moved.is_empty() {
+                continue;
+            }
+            match builder.get_mut(*list).and_then(Value::as_array_mut) {
+                Some(known) => known.insert(0, Value::Object(moved)),
+                None => _ = builder.insert((*list).into(), json!([moved])),
+            }
+        }
+    }
+}
+
+pub(super) fn azure_exclude(template: &mut Map<String, Value>) {
+    for builder in builders(template, &["azure-chroot"]) {
+        if let Some(destination) = builder.get_mut("shared_image_destination").and_then(Value::as_object_mut)
+            && let Some(value) = destination.remove("exlude_from_latest")
+        {
+            destination.insert("exclude_from_latest".into(), value);
         }
     }
 }
@@ -210,11 +272,11 @@ pub(super) fn hyperv_cpu(template: &mut Map<String, Value>) {
 pub(super) fn clean_image_name(template: &mut Map<String, Value>) {
     for builder in builders(template, &[]) {
         for value in builder.values_mut() {
-            each_text(value, &|text| {
+            if let Value::String(text) = value {
                 *text = text
                     .replace("clean_ami_name", "clean_resource_name")
                     .replace("clean_image_name", "clean_resource_name");
-            });
+            }
         }
     }
 }
@@ -222,7 +284,7 @@ pub(super) fn clean_image_name(template: &mut Map<String, Value>) {
 pub(super) fn qemu_disk_size(template: &mut Map<String, Value>) {
     for builder in builders(template, &["qemu"]) {
         if let Some(Value::Number(size)) = builder.get("disk_size") {
-            let text = format!("{size}M");
+            let text = format!("{}M", size.as_f64().unwrap_or_default().trunc());
             builder.insert("disk_size".into(), json!(text));
         }
     }
@@ -230,7 +292,9 @@ pub(super) fn qemu_disk_size(template: &mut Map<String, Value>) {
 
 pub(super) fn galaxy_command(template: &mut Map<String, Value>) {
     for provisioner in objects(template, "provisioners").into_iter().filter(|item| kind(item) == "ansible-local") {
-        if let Some(value) = provisioner.remove("galaxycommand") {
+        if provisioner.get("galaxycommand").is_some_and(Value::is_string)
+            && let Some(value) = provisioner.remove("galaxycommand")
+        {
             provisioner.insert("galaxy_command".into(), value);
         }
     }
@@ -240,7 +304,7 @@ pub(super) fn comm_config(template: &mut Map<String, Value>) {
     const KINDS: &[&str] = &["virtualbox-iso", "virtualbox-ovf", "virtualbox-vm", "qemu"];
     rename(template, KINDS, "ssh_host_port_min", "host_port_min");
     rename(template, KINDS, "ssh_host_port_max", "host_port_max");
-    rename(template, KINDS, "ssh_skip_nat_mapping", "skip_nat_mapping");
+    rename_if(template, &KINDS[..3], Value::is_boolean, "ssh_skip_nat_mapping", "skip_nat_mapping");
 }
 
 pub(super) fn qemu_host_port(template: &mut Map<String, Value>) {
@@ -250,13 +314,17 @@ pub(super) fn qemu_host_port(template: &mut Map<String, Value>) {
 
 pub(super) fn iso_checksum(template: &mut Map<String, Value>) {
     for builder in builders(template, &[]) {
-        let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned));
+        let text = |value: Option<Value>| {
+            value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty())
+        };
         let kind = text(builder.remove("iso_checksum_type"));
         let url = text(builder.remove("iso_checksum_url"));
-        let checksum = builder.get("iso_checksum").and_then(Value::as_str).map(str::to_owned);
+        let has_checksum = builder.contains_key("iso_checksum");
+        let checksum = text(builder.get("iso_checksum").cloned());
         let new = match (kind.as_deref(), url, checksum) {
-            (Some("none"), _, Some(_)) => "none".to_owned(),
             (_, Some(url), _) => format!("file:{url}"),
+            // Packer writes "none:" and the checksum, which it then refuses.
+            (Some("none"), ..) if has_checksum => "none".to_owned(),
             (Some(kind), None, Some(checksum)) => format!("{kind}:{checksum}"),
             _ => continue,
         };

@@ -25,6 +25,9 @@ struct Fixer {
     apply: fn(&mut Map<String, Value>),
 }
 
+/// Amazon's builders; the first knows no spot prices.
+const AMAZON: &[&str] = &["amazon-chroot", "amazon-ebs", "amazon-ebssurrogate", "amazon-ebsvolume", "amazon-instance"];
+
 /// All fixers in the order in which they are applied.
 const FIXERS: &[Fixer] = &[
     Fixer { name: "iso-md5", synopsis: "replaces iso_md5 by iso_checksum", apply: iso_md5 },
@@ -42,7 +45,7 @@ const FIXERS: &[Fixer] = &[
     Fixer {
         name: "virtualbox-rename",
         synopsis: "renames the builder virtualbox to virtualbox-iso",
-        apply: |t| rename_builder(t, "virtualbox", "virtualbox-iso"),
+        apply: virtualbox_rename,
     },
     Fixer {
         name: "vmware-rename",
@@ -62,17 +65,17 @@ const FIXERS: &[Fixer] = &[
     Fixer {
         name: "sshkeypath",
         synopsis: "renames ssh_key_path to ssh_private_key_file",
-        apply: |t| rename(t, &[], "ssh_key_path", "ssh_private_key_file"),
+        apply: |t| rename_if(t, &[], Value::is_string, "ssh_key_path", "ssh_private_key_file"),
     },
     Fixer {
         name: "sshdisableagent",
         synopsis: "renames ssh_disable_agent to ssh_disable_agent_forwarding",
-        apply: |t| rename(t, &[], "ssh_disable_agent", "ssh_disable_agent_forwarding"),
+        apply: |t| rename_if(t, &[], Value::is_boolean, "ssh_disable_agent", "ssh_disable_agent_forwarding"),
     },
     Fixer {
         name: "scaleway-access-key",
         synopsis: "renames access_key of scaleway to organization_id",
-        apply: |t| rename(t, &["scaleway"], "api_access_key", "organization_id"),
+        apply: |t| rename_if(t, &["scaleway"], Value::is_string, "access_key", "organization_id"),
     },
     Fixer {
         name: "manifest-filename",
@@ -82,12 +85,12 @@ const FIXERS: &[Fixer] = &[
     Fixer {
         name: "amazon-shutdown_behavior",
         synopsis: "renames shutdown_behaviour",
-        apply: |t| rename_where(t, |kind| kind.starts_with("amazon-"), "shutdown_behaviour", "shutdown_behavior"),
+        apply: |t| rename(t, AMAZON, "shutdown_behaviour", "shutdown_behavior"),
     },
     Fixer {
         name: "amazon-enhanced-networking",
         synopsis: "renames enhanced_networking to ena_support",
-        apply: |t| rename_where(t, |kind| kind.starts_with("amazon-"), "enhanced_networking", "ena_support"),
+        apply: |t| rename_if(t, AMAZON, Value::is_boolean, "enhanced_networking", "ena_support"),
     },
     Fixer { name: "amazon-private-ip", synopsis: "replaces ssh_private_ip by ssh_interface", apply: amazon_private_ip },
     Fixer {
@@ -105,6 +108,11 @@ const FIXERS: &[Fixer] = &[
         name: "powershell-escapes",
         synopsis: "removes PowerShell escapes from variables and passwords",
         apply: powershell_escapes,
+    },
+    Fixer {
+        name: "vmware-compaction",
+        synopsis: "adds skip_compaction and disk_type_id to vmware-iso on ESXi",
+        apply: vmware_compaction,
     },
     Fixer {
         name: "hyperv-deprecations",
@@ -125,7 +133,7 @@ const FIXERS: &[Fixer] = &[
     Fixer {
         name: "spot-price-auto-product",
         synopsis: "removes spot_price_auto_product",
-        apply: |t| remove(t, &[], "spot_price_auto_product"),
+        apply: |t| remove(t, &AMAZON[1..], "spot_price_auto_product"),
     },
     Fixer {
         name: "qemu-disk-size",
@@ -141,7 +149,12 @@ const FIXERS: &[Fixer] = &[
     Fixer {
         name: "ssh-wait-timeout",
         synopsis: "renames ssh_wait_timeout to ssh_timeout",
-        apply: |t| rename(t, &[], "ssh_wait_timeout", "ssh_timeout"),
+        apply: |t| rename_if(t, &[], Value::is_string, "ssh_wait_timeout", "ssh_timeout"),
+    },
+    Fixer {
+        name: "vsphere-iso-net-disk",
+        synopsis: "moves network and disk options of vsphere-iso into network_adapters and storage",
+        apply: vsphere_adapters,
     },
     Fixer {
         name: "iso-checksum-type-and-url",
@@ -152,6 +165,11 @@ const FIXERS: &[Fixer] = &[
         name: "qemu-host-port",
         synopsis: "renames ssh_host_port_min and ssh_host_port_max of qemu",
         apply: qemu_host_port,
+    },
+    Fixer {
+        name: "azure-exclude_from_latest",
+        synopsis: "renames exlude_from_latest of Azure's shared_image_destination to exclude_from_latest",
+        apply: azure_exclude,
     },
     Fixer {
         name: "proxmox-type",
