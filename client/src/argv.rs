@@ -16,6 +16,8 @@ const FLAGS_WITH_VALUE: &[&str] = &[
     "parallel-builds",
     "config-type",
     "output",
+    "output-file",
+    "path",
     "build",
     "limit",
     "o",

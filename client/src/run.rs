@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use kiln_protocol::places;
+use kiln_template::did_you_mean;
 
 use crate::api::{Client, Starting};
 use crate::arguments::{Arguments, Command};
@@ -22,8 +23,7 @@ const EXIT_FAILURE: u8 = 1;
 const EXIT_UNKNOWN_COMMAND: u8 = 127;
 
 /// Commands of Packer's that are not there yet.
-const MISSING_COMMANDS: &[&str] =
-    &["console", "fix", "fmt", "hcl2_upgrade", "init", "inspect", "plugins", "verify-attestation"];
+const MISSING_COMMANDS: &[&str] = &["verify-attestation"];
 
 /// Runs kiln with this command line.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -50,6 +50,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError> {
+    let command = match command {
+        // Without a runtime and a socket: an editor runs these at every change.
+        Command::Template(command) => return commands::run_on_template(command, machine_readable),
+        other => other,
+    };
     let user = rustix::process::geteuid().as_raw();
     let socket = places::socket_path(terminal::variable, user);
     let client = Client::new(socket, Starting::OnDemand);
@@ -70,23 +75,31 @@ fn help(code: u8) -> ExitCode {
 }
 
 fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let given = words.get(1).map(|word| word.to_string_lossy());
-            match given.filter(|given| MISSING_COMMANDS.contains(&given.as_ref())) {
-                Some(given) => {
-                    let error = CommandError::new(format!("`kiln {given}` is not there yet"));
-                    // Nobody is left to tell when the terminal is gone.
-                    let _ = error.print(&mut io::stderr().lock());
-                    ExitCode::from(EXIT_FAILURE)
-                }
-                None => help(EXIT_UNKNOWN_COMMAND),
-            }
-        }
-        kind => {
-            // To standard output for help, to standard error for mistakes.
-            let _ = error.print();
-            ExitCode::from(if kind == ErrorKind::DisplayHelp { 0 } else { EXIT_FAILURE })
-        }
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(given) = words.get(1).map(|word| word.to_string_lossy())
+        && Arguments::command().find_subcommand(&*given).is_none()
+    {
+        return unknown_command(&given);
     }
+    // To standard output for help, to standard error for mistakes.
+    let _ = error.print();
+    ExitCode::from(if error.kind() == ErrorKind::DisplayHelp { 0 } else { EXIT_FAILURE })
+}
+
+/// Says that there is no such command, with the list of those that there are.
+fn unknown_command(given: &str) -> ExitCode {
+    let missing = MISSING_COMMANDS.contains(&given);
+    let error = if missing {
+        CommandError::new(format!("`kiln {given}` is not there yet"))
+    } else {
+        let error = CommandError::new(format!("there is no command `{given}`"));
+        let command = Arguments::command();
+        match did_you_mean(given, command.get_subcommands().map(clap::Command::get_name)) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    };
+    // Nobody is left to tell when the terminal is gone.
+    let _ = error.print(&mut io::stderr().lock());
+    if missing { ExitCode::from(EXIT_FAILURE) } else { help(EXIT_UNKNOWN_COMMAND) }
 }

@@ -33,6 +33,13 @@ pub(crate) fn wants_colour(flag: Option<bool>) -> bool {
     })
 }
 
+/// Whether to use colours on standard error.
+pub(crate) fn wants_colour_on_errors() -> bool {
+    let dumb = variable(environment::TERM).is_some_and(|terminal| terminal == "dumb");
+    let refused = is_set(environment::PACKER_NO_COLOR) || is_set(environment::NO_COLOR);
+    io::stderr().is_terminal() && !refused && !dumb
+}
+
 /// Whether there is somebody to watch bars: both outputs lead to a terminal.
 pub(crate) fn shows_bars() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()

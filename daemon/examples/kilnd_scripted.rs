@@ -23,7 +23,7 @@ use std::time::Duration;
 use kiln_daemon::runner::{
     BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
 };
-use kiln_protocol::{EventBody, HypervisorInfo, JobKind};
+use kiln_protocol::{EventBody, HypervisorInfo};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -120,10 +120,6 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
         Ok(actions) => actions,
         Err(error) => return fail(format!("{}: {error}", request.submission.template)),
     };
-    if request.submission.kind == JobKind::Validate {
-        say("The configuration is valid.".to_owned());
-        return JobOutcome { exit_code: 0, cancelled: false, error: None };
-    }
     let mut clean_up_until = None;
     for action in actions {
         let cancelled = match action {

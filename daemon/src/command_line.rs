@@ -1,6 +1,7 @@
 //! kilnd's own command line, and what each form of it starts.
 //!
-//! `kilnd --user` is the daemon; `kilnd worker …` is what the daemon starts for a job, and nothing that people type.
+//! `kilnd --user` is the daemon; `kilnd worker …` is what the daemon starts for a job and
+//! `kilnd validate` what the client starts: nothing that people type.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -23,7 +24,7 @@ use crate::instance::{Instance, InstanceError};
 use crate::job_dir::JobDir;
 use crate::runner::JobRunner;
 use crate::worker::{self, WorkerError};
-use crate::{descriptor, explain, logging, server};
+use crate::{descriptor, engine, explain, logging, server};
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
@@ -59,6 +60,9 @@ enum Command {
     /// Run one job; started by the daemon
     #[command(hide = true)]
     Worker(WorkerArguments),
+    /// Check a template: a request on standard input, a report on standard output; started by the client
+    #[command(hide = true)]
+    Validate,
 }
 
 #[derive(Args)]
@@ -111,6 +115,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
     let detached = arguments.detached;
     let result = match arguments.command {
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
+        Some(Command::Validate) => run_validate(),
         None if arguments.system => Err(Failure {
             error: "kilnd --system is not there yet".to_owned(),
             hint: Some("`kilnd --user` serves your own builds, and `kiln` starts it by itself".to_owned()),
@@ -243,6 +248,18 @@ async fn answers(config: &Config) -> bool {
         }
     };
     tokio::time::timeout(OTHER_DAEMON_TIMEOUT, connect).await.is_ok()
+}
+
+/// Answers one request of a client.
+fn run_validate() -> Result<(), Failure> {
+    let failure = |error: String| Failure { error, hint: None };
+    let request = serde_json::from_reader(std::io::stdin().lock())
+        .map_err(|error| failure(format!("cannot read the request: {error}")))?;
+    let directory =
+        std::env::current_dir().map_err(|error| failure(format!("cannot find out the working directory: {error}")))?;
+    let report =
+        serde_json::to_vec(&engine::validate(request, directory)).map_err(|error| failure(error.to_string()))?;
+    std::io::stdout().lock().write_all(&report).map_err(|error| failure(error.to_string()))
 }
 
 fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitCode {

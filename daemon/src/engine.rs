@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{Action, Control, Event};
-use kiln_protocol::{Artifact, Choice, EventBody, HypervisorInfo, JobKind, OnError, Severity};
+use kiln_build::{Control, Event};
+use kiln_protocol::{
+    Artifact, Assignment, Choice, EventBody, HypervisorInfo, JobKind, OnError, Severity, TemplateProblem,
+    ValidateReport, ValidateRequest,
+};
 
 use crate::runner::{
     BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
@@ -30,6 +33,10 @@ impl JobRunner for Engine {
             }
         });
         let outcome = async move {
+            if request.submission.kind == JobKind::Validate {
+                let error = Some("templates are not validated in jobs, but by `kiln validate`".to_owned());
+                return JobOutcome { exit_code: 1, cancelled: false, error };
+            }
             let outcome = kiln_build::run_job(request_of(request), sink, control).await;
             JobOutcome { exit_code: outcome.exit_code, cancelled: outcome.cancelled, error: None }
         };
@@ -75,23 +82,9 @@ impl JobControl for Reach {
 
 fn request_of(request: JobRequest) -> kiln_build::JobRequest {
     let submission = request.submission;
+    let cache_dir = cache_directory(&submission.environment);
     let options = submission.options;
-    let action = match (submission.kind, options.syntax_only) {
-        (JobKind::Build, _) => Action::Build,
-        (JobKind::Validate, true) => Action::ValidateSyntax,
-        (JobKind::Validate, false) => Action::Validate,
-    };
     kiln_build::JobRequest {
-        action,
-        template: submission.template.into(),
-        cwd: submission.working_directory.into(),
-        cache_dir: cache_directory(&submission.environment),
-        environment: submission.environment,
-        vars: options.variables.into_iter().map(|set| format!("{}={}", set.name, set.value)).collect(),
-        var_files: options.variable_files.into_iter().map(Into::into).collect(),
-        only: options.only,
-        except: options.except,
-        force: options.force,
         debug: options.debug,
         on_error: match options.on_error {
             OnError::Cleanup => kiln_build::OnError::Cleanup,
@@ -100,10 +93,55 @@ fn request_of(request: JobRequest) -> kiln_build::JobRequest {
             OnError::RunCleanupProvisioner => kiln_build::OnError::RunCleanupProvisioner,
         },
         parallel_builds: usize::try_from(options.parallel_builds).unwrap_or(usize::MAX),
-        warn_on_undeclared_var: options.warn_on_undeclared_variables,
         job_dir: request.job_directory,
         runtime_dir: request.runtime_directory,
+        cache_dir,
+        template: kiln_build::CheckRequest {
+            template: submission.template.into(),
+            text: None,
+            cwd: submission.working_directory.into(),
+            environment: submission.environment,
+            vars: options.variables.into_iter().map(argument).collect(),
+            var_files: options.variable_files.into_iter().map(Into::into).collect(),
+            only: options.only,
+            except: options.except,
+            force: options.force,
+            warn_on_undeclared_var: options.warn_on_undeclared_variables,
+            evaluate_data: true,
+        },
     }
+}
+
+/// Checks a template in this process, which has the caller's environment.
+pub(crate) fn validate(request: ValidateRequest, cwd: PathBuf) -> ValidateReport {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let cache_dir = cache_directory(&environment);
+    let check = kiln_build::CheckRequest {
+        template: request.template.into(),
+        text: request.template_text,
+        cwd,
+        environment,
+        vars: request.variables.into_iter().map(argument).collect(),
+        var_files: request.variable_files.into_iter().map(Into::into).collect(),
+        only: request.only,
+        except: request.except,
+        force: false,
+        warn_on_undeclared_var: request.warn_on_undeclared_variables,
+        evaluate_data: request.evaluate_datasources,
+    };
+    let validation = kiln_build::validate(&check, &cache_dir, request.colour);
+    let problem = |problem: kiln_build::Problem| TemplateProblem {
+        severity: if problem.is_error { Severity::Error } else { Severity::Warning },
+        text: problem.text,
+        report: problem.json,
+    };
+    ValidateReport { valid: validation.valid, problems: validation.problems.into_iter().map(problem).collect() }
+}
+
+fn argument(set: Assignment) -> String {
+    format!("{}={}", set.name, set.value)
 }
 
 /// Where downloads are kept: as Packer's variable says, else below the caller's cache directory.

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 pub use connection::Starting;
 pub use events::{EventStream, Received};
+pub(crate) use start::find_program as find_daemon;
 
 use crate::error::Hinted;
 

@@ -88,7 +88,7 @@ pub(super) async fn start_daemon() -> Result<(), StartError> {
 }
 
 /// Returns the program beside this one, else its bare name, which is looked up on the PATH.
-fn find_program() -> PathBuf {
+pub(crate) fn find_program() -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|this| Some(this.parent()?.join(PROGRAM)));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| Path::new(PROGRAM).to_owned())
 }

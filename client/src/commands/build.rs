@@ -1,4 +1,4 @@
-//! `kiln build` and `kiln validate`: what the shell has becomes a submission.
+//! `kiln build`: what the shell has becomes a submission.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::follow::Follow;
 use super::prompt::Prompts;
 use super::{Context, note};
 use crate::api::Client;
-use crate::arguments::{BuildArguments, TemplateFlags, ValidateArguments};
+use crate::arguments::{BuildArguments, TemplateFlags};
 use crate::error::CommandError;
 
 pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result<u8, CommandError> {
@@ -43,18 +43,6 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
     follow.debug = arguments.debug;
     follow.prompts = prompts;
     follow.run().await
-}
-
-pub(super) async fn validate(context: Context, arguments: ValidateArguments) -> Result<u8, CommandError> {
-    let options = JobOptions {
-        warn_on_undeclared_variables: !arguments.no_warn_undeclared_var,
-        evaluate_datasources: arguments.evaluate_datasources,
-        syntax_only: arguments.syntax_only,
-        ..template_options(arguments.template_flags)?
-    };
-    let submission = submission(JobKind::Validate, arguments.template, options)?;
-    let job = submit(&context.client, &submission).await?;
-    Follow::new(context, job.id).run().await
 }
 
 fn template_options(flags: TemplateFlags) -> Result<JobOptions, CommandError> {

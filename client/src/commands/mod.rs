@@ -8,6 +8,7 @@ mod follow;
 mod jobs;
 mod prompt;
 mod screen;
+mod template;
 mod version;
 
 use std::io::{self, Write as _};
@@ -18,6 +19,7 @@ use crate::api::Client;
 use crate::arguments::Command;
 use crate::error::CommandError;
 
+pub(crate) use template::run as run_on_template;
 pub(crate) use version::version;
 
 /// Jobs among which the beginning of an id is looked for.
@@ -35,7 +37,7 @@ pub(crate) struct Context {
 pub(crate) async fn run(command: Command, context: Context) -> Result<u8, CommandError> {
     match command {
         Command::Build(arguments) => build::build(context, arguments).await,
-        Command::Validate(arguments) => build::validate(context, arguments).await,
+        Command::Template(command) => run_on_template(command, context.machine_readable),
         Command::Jobs(arguments) => jobs::jobs(context, arguments).await,
         Command::Attach(arguments) => attach::attach(context, arguments).await,
         Command::Logs(arguments) => attach::logs(context, arguments).await,

@@ -71,8 +71,13 @@ impl Look {
         }
     }
 
+    /// Writes a text of the whole command, or its record.
+    pub(crate) fn notice(&self, output: &mut dyn Write, time: Timestamp, is_error: bool, text: &str) -> io::Result<()> {
+        self.message(output, time, Voice::Job, if is_error { Tone::Error } else { Tone::Say }, text)
+    }
+
     /// Writes a record for programs; nothing otherwise.
-    pub(super) fn record(
+    pub(crate) fn record(
         &self,
         output: &mut dyn Write,
         time: Timestamp,

@@ -1,71 +1,37 @@
-//! A job from its template to its artifacts: load, plan every build, run them.
+//! A job from its template to its artifacts: check the template, run every build.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_template::{Diagnostics, Evaluated, EvaluatedBuild, Generated, Inputs, OsFiles, SourceMap, Style, load};
 use tokio::sync::Semaphore;
 
 use crate::backends::Backends;
-use crate::catalog::BuiltIn;
+use crate::check::{CheckRequest, Checked, check};
 use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::Ledger;
-use crate::plan::{PlanReader, SourcePlan};
 use crate::redact::Redactor;
 use crate::run::{self, PlannedBuild};
-use crate::sources;
-use crate::{post_processors, provisioners};
 
-/// What a job is asked to do. Paths are relative to `cwd`, which must be the process's working directory too.
+/// What a job is asked to do.
 #[derive(Debug, Clone)]
 pub struct JobRequest {
-    /// Build, or only say whether it could be built.
-    pub action: Action,
-    /// The template: a file or a directory.
-    pub template: PathBuf,
-    /// The caller's working directory, absolute.
-    pub cwd: PathBuf,
-    /// The caller's environment.
-    pub environment: BTreeMap<String, String>,
-    /// `-var`, as `NAME=VALUE`.
-    pub vars: Vec<String>,
-    /// `-var-file`.
-    pub var_files: Vec<PathBuf>,
-    /// `-only`.
-    pub only: Vec<String>,
-    /// `-except`.
-    pub except: Vec<String>,
-    /// `-force`.
-    pub force: bool,
+    /// The template and its variables.
+    pub template: CheckRequest,
     /// `-debug`.
     pub debug: bool,
     /// `-on-error`.
     pub on_error: OnError,
     /// `-parallel-builds`; 0 for no limit.
     pub parallel_builds: usize,
-    /// `-warn-on-undeclared-var`.
-    pub warn_on_undeclared_var: bool,
     /// The job's directory, for its ledger and what it saves.
     pub job_dir: PathBuf,
     /// A short directory for sockets, which exists.
     pub runtime_dir: PathBuf,
     /// Downloads and probe results.
     pub cache_dir: PathBuf,
-}
-
-/// What is to be done with the template.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Build it.
-    Build,
-    /// Check it, with everything that can be checked without building.
-    Validate,
-    /// Check its syntax only.
-    ValidateSyntax,
 }
 
 /// How a job ended.
@@ -85,128 +51,31 @@ pub async fn run_job(request: JobRequest, sink: EventSink, control: Control) -> 
 
 /// [`run_job`] with hypervisors and communicators of the caller's choice.
 pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control, backends: Backends) -> JobOutcome {
-    let failed = JobOutcome { exit_code: 1, cancelled: false };
-    let (evaluated, mut diagnostics, source_map) = read_template(&request);
-    if request.action == Action::ValidateSyntax {
-        let ok = !diagnostics.has_errors();
-        report(&sink, &diagnostics, &source_map, &Redactor::default());
-        if ok {
-            say(&sink, "Syntax-only check passed. Everything looks okay.");
-        }
-        return JobOutcome { exit_code: u8::from(!ok), cancelled: false };
-    }
-    let Some(evaluated) = evaluated else {
-        report(&sink, &diagnostics, &source_map, &Redactor::default());
-        return failed;
+    let cancel = control.cancel_token();
+    let checking = {
+        let (template, backends) = (request.template.clone(), backends.clone());
+        // Data sources are fetched meanwhile.
+        tokio::task::spawn_blocking(move || check(&template, &backends))
     };
-    let redactor = Redactor::new(evaluated.sensitive.iter().cloned());
-    let mentions_key = source_map
-        .files()
-        .any(|(_, file)| ["SSHPublicKey", "SSHPrivateKey"].iter().any(|name| file.text().contains(name)));
-    let mut planned = Vec::new();
-    let mut prepared_all = !diagnostics.has_errors();
-    let none_selected = evaluated.builds.is_empty();
-    for build in evaluated.builds {
-        let (plan, problems) = plan_build(&build, &request, mentions_key, &backends);
-        prepared_all &= !problems.has_errors();
-        if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
-            secrets_of(&plan).for_each(|secret| redactor.add(secret));
-            planned.push(PlannedBuild { build, plan });
+    let checked = tokio::select! {
+        checked = checking => checked,
+        () = cancel.cancelled() => return JobOutcome { exit_code: 1, cancelled: true },
+    };
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(error) => {
+            let text = format!("the template could not be checked, which is a bug in Kiln: {error}");
+            sink(Event::Error { build: None, target: None, text });
+            return JobOutcome { exit_code: 1, cancelled: false };
         }
-        diagnostics.extend(problems);
-    }
-    if none_selected && !diagnostics.has_errors() {
-        let detail = "The template has no build, or -only and -except leave none.";
-        diagnostics.push(kiln_template::Diagnostic::error("No builds to run", detail));
-        prepared_all = false;
-    }
-    report(&sink, &diagnostics, &source_map, &redactor);
-    if request.action == Action::Validate {
-        if prepared_all {
-            say(&sink, "The configuration is valid.");
-        }
-        return JobOutcome { exit_code: u8::from(!prepared_all), cancelled: false };
-    }
+    };
+    report(&sink, &checked);
     // Packer builds what it can and fails at the end. A template with errors is not a thing to spend an hour on:
     // nothing is started (docs/differences.md).
-    if !prepared_all {
-        return failed;
+    if !checked.valid {
+        return JobOutcome { exit_code: 1, cancelled: false };
     }
-    run_builds(request, sink, control, backends, planned, redactor).await
-}
-
-fn read_template(request: &JobRequest) -> (Option<Evaluated>, Diagnostics, SourceMap) {
-    let inputs = Inputs {
-        path: request.template.clone(),
-        cwd: request.cwd.clone(),
-        vars: request.vars.clone(),
-        var_files: request.var_files.clone(),
-        env: request.environment.clone(),
-        only: request.only.clone(),
-        except: request.except.clone(),
-        now: jiff::Timestamp::now(),
-        warn_on_undeclared_var: request.warn_on_undeclared_var,
-    };
-    let loaded = load(&inputs, Arc::new(OsFiles), &BuiltIn);
-    (loaded.evaluated, loaded.diagnostics, loaded.sources)
-}
-
-fn plan_build(
-    build: &EvaluatedBuild,
-    request: &JobRequest,
-    mentions_key: bool,
-    backends: &Backends,
-) -> (Option<SourcePlan>, Diagnostics) {
-    let unknown = Generated::plan();
-    // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
-    let (options, mut diagnostics) = build.source.decode_partly(&unknown);
-    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-    let plan = match build.source_type.as_str() {
-        "qemu" => {
-            let plan = sources::qemu::plan::read(&mut reader, &build.source_name, request.force);
-            sources::qemu::check_host(&plan, &mut reader, backends);
-            SourcePlan::Qemu(Box::new(plan))
-        }
-        "file" => SourcePlan::File(sources::file::read(&mut reader)),
-        _ => SourcePlan::Null(sources::null::read(&mut reader)),
-    };
-    for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
-        let (options, problems) = provisioner.component.decode_partly(&unknown);
-        diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-        provisioners::check(&mut reader, &provisioner.component.kind);
-    }
-    for post_processor in build.post_processors.iter().flatten() {
-        let (options, problems) = post_processor.component.decode_partly(&unknown);
-        diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
-        post_processors::check(&mut reader, &post_processor.component.kind);
-    }
-    let plan = (!diagnostics.has_errors()).then_some(plan);
-    (plan, diagnostics)
-}
-
-/// A shorter password is a word that stands in ordinary text too (`vagrant`, `packer`, `root`), and hiding it there
-/// would hide paths and names; the template marks it `sensitive` when it is a secret all the same.
-const SECRET_LENGTH: usize = 8;
-
-/// Passwords are secrets even when the template does not say so, unless they are everyday words.
-fn secrets_of(plan: &SourcePlan) -> impl Iterator<Item = &str> {
-    let communicator = match plan {
-        SourcePlan::Qemu(plan) => Some(&plan.communicator),
-        SourcePlan::Null(plan) => Some(&plan.communicator),
-        SourcePlan::File(_) => None,
-    };
-    let ssh = match communicator {
-        Some(crate::plan::CommunicatorPlan::Ssh(ssh)) => Some(ssh),
-        _ => None,
-    };
-    ssh.into_iter().flat_map(|ssh| {
-        let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
-        let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
-        let all = ssh.password.iter().chain(bastion).chain(proxy).map(crate::plan::Redacted::expose);
-        all.filter(|secret| secret.len() >= SECRET_LENGTH && *secret != ssh.username)
-    })
+    run_builds(request, sink, control, backends, checked.planned, checked.redactor).await
 }
 
 async fn run_builds(
@@ -226,7 +95,7 @@ async fn run_builds(
         }
     };
     let settings = Arc::new(JobSettings {
-        force: request.force,
+        force: request.template.force,
         debug: request.debug,
         on_error: request.on_error,
         job_dir: request.job_dir,
@@ -289,20 +158,14 @@ async fn run_builds(
     JobOutcome { exit_code: u8::from(!all_good), cancelled: control.cancel_token().is_cancelled() }
 }
 
-fn report(sink: &EventSink, diagnostics: &Diagnostics, source_map: &SourceMap, redactor: &Redactor) {
-    if diagnostics.is_empty() {
+fn report(sink: &EventSink, checked: &Checked) {
+    let problems = checked.problems(false);
+    if problems.is_empty() {
         return;
     }
-    let json = serde_json::to_value(diagnostics.reports(source_map)).unwrap_or_default();
-    // Secrets can stand in the excerpts and in values that are quoted.
-    let json = serde_json::from_str(&redactor.redact(&json.to_string())).unwrap_or(json);
     sink(Event::Diagnostics {
-        text: redactor.redact(&diagnostics.render(source_map, &Style::default())),
-        json,
-        has_errors: diagnostics.has_errors(),
+        text: problems.iter().map(|problem| problem.text.as_str()).collect(),
+        has_errors: problems.iter().any(|problem| problem.is_error),
+        json: problems.into_iter().map(|problem| problem.json).collect(),
     });
-}
-
-fn say(sink: &EventSink, text: &str) {
-    sink(Event::Say { build: None, target: None, text: text.to_owned() });
 }

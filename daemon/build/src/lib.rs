@@ -16,11 +16,13 @@ mod atomic_file;
 mod backends;
 mod boot_command;
 mod catalog;
+mod check;
 mod cleanup;
 mod context;
 mod control;
 #[cfg(test)]
 mod corpus;
+mod data_sources;
 mod error;
 mod event;
 mod export;
@@ -42,8 +44,9 @@ mod steps;
 
 pub use backends::{Backends, Connector, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;
+pub use check::{CheckRequest, Problem, Validation, validate};
 pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};
 pub use event::Event;
-pub use job::{Action, JobOutcome, JobRequest, run_job, run_job_with};
+pub use job::{JobOutcome, JobRequest, run_job, run_job_with};
 pub use ledger::{Sweep, sweep};

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kiln_build::{
-    Action, Backends, Connector, Control, Event, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep,
+    Backends, CheckRequest, Connector, Control, Event, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep,
+    validate,
 };
 use kiln_communicators::fake::{Answer, FakeCommunicator};
 use kiln_communicators::ssh::{ConnectError, ConnectObserver, SshConfig};
@@ -119,16 +120,12 @@ build {{
         )
     }
 
-    async fn run(&self, template: &str) -> JobOutcome {
-        self.run_action(template, Action::Build).await
-    }
-
-    async fn run_action(&self, template: &str, action: Action) -> JobOutcome {
+    fn check_request(&self, template: &str) -> CheckRequest {
         let path = self.path("web.pkr.hcl");
         std::fs::write(&path, template).unwrap();
-        let request = JobRequest {
-            action,
+        CheckRequest {
             template: path,
+            text: None,
             cwd: self.directory.path().to_owned(),
             environment: BTreeMap::new(),
             vars: Vec::new(),
@@ -136,10 +133,17 @@ build {{
             only: Vec::new(),
             except: Vec::new(),
             force: self.force,
+            warn_on_undeclared_var: false,
+            evaluate_data: true,
+        }
+    }
+
+    async fn run(&self, template: &str) -> JobOutcome {
+        let request = JobRequest {
+            template: self.check_request(template),
             debug: false,
             on_error: self.on_error,
             parallel_builds: 0,
-            warn_on_undeclared_var: false,
             job_dir: self.path("job"),
             runtime_dir: self.path("run"),
             cache_dir: self.path("cache"),
@@ -397,9 +401,9 @@ async fn every_error_of_a_template_is_told_and_nothing_is_started() {
     }
     let world = World::new();
     let template = template.replace("bootcommand = []", "");
-    let outcome = world.run_action(&template, Action::Validate).await;
-    assert_eq!(outcome.exit_code, 1);
-    let text = world.text();
+    let validation = validate(&world.check_request(&template), &world.path("cache"), false);
+    assert!(!validation.valid);
+    let text: String = validation.problems.into_iter().map(|problem| problem.text).collect();
     for part in ["disk size", "memory", "iso_checksum", "web.pkr.hcl line"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }

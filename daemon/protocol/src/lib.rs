@@ -16,6 +16,7 @@
 //! | [`problem`] | errors (problem+json) |
 //! | [`id`] | job identifiers |
 //! | [`places`] | where the socket is, from the environment |
+//! | [`validate`] | what `kilnd validate` reads and writes; not part of the HTTP API |
 
 pub mod event;
 pub mod id;
@@ -23,6 +24,7 @@ pub mod info;
 pub mod job;
 pub mod places;
 pub mod problem;
+pub mod validate;
 
 pub use event::{Choice, Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
@@ -32,6 +34,7 @@ pub use job::{
     JobOptions, JobState, JobSubmission, OnError,
 };
 pub use problem::{Problem, ProblemCode};
+pub use validate::{TemplateProblem, ValidateReport, ValidateRequest};
 
 /// Largest request body that the daemon reads, in bytes (1 MiB).
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;

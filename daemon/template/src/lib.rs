@@ -51,7 +51,7 @@ pub use fix::{FixError, fix, fixers};
 pub use format::{FormatError, format_hcl};
 pub use go_template::PACKER_VERSION;
 pub use inspect::{InspectLine, Inspection, inspect};
-pub use load::{Inputs, check_syntax, is_hcl2, load, load_with};
+pub use load::{Inputs, check_syntax, check_template_syntax, is_hcl2, load, load_with};
 pub use options::{Options, SENSITIVE};
 pub use plugins::{
     BUILT_IN_PLUGINS, BuiltInPlugin, PluginRequirement, RequiredPlugins, built_in_plugin, required_plugins,

@@ -61,6 +61,20 @@ pub fn is_hcl2(inputs: &Inputs, files: &dyn Files) -> bool {
     name.ends_with(".pkr.hcl") || name.ends_with(".pkr.json") || files.is_dir(&inputs.cwd.join(&inputs.path))
 }
 
+/// Checks a template's text and structure: nothing is evaluated, and variables may be without values.
+#[must_use]
+pub fn check_template_syntax(inputs: &Inputs, files: &Arc<dyn Files>) -> (Diagnostics, SourceMap) {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    if is_hcl2(inputs, &**files) {
+        crate::hcl2::check_structure(inputs, files, &mut sources, &mut diagnostics);
+    } else {
+        crate::legacy::read(inputs, &**files, &mut sources, &mut diagnostics);
+    }
+    diagnostics.dedup();
+    (diagnostics, sources)
+}
+
 /// Checks only the syntax of an HCL2 text (JSON syntax when the name ends in `.json`).
 #[must_use]
 pub fn check_syntax(name: &str, text: &str) -> (Diagnostics, SourceMap) {

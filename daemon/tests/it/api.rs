@@ -118,17 +118,6 @@ async fn screens_and_answers_go_through_the_worker() {
 }
 
 #[tokio::test]
-async fn a_validation_waits_for_no_build() {
-    let daemon = Daemon::with(|config| config.max_running_jobs = 1).await;
-    let build = daemon.submit(&json!([{"await_file": "go"}])).await;
-    let mut submission = daemon.submission(&json!([{"await_file": "go"}]));
-    submission["kind"] = json!("validate");
-    let validation = daemon.post("/v1/jobs", &submission).await.json::<Job>().id;
-    assert_eq!(ending(&daemon.events(&validation).await), (JobState::Succeeded, 0, None));
-    assert!(!daemon.job(&build).await.state.is_over());
-}
-
-#[tokio::test]
 async fn a_template_from_standard_input_is_a_file_for_the_worker() {
     let daemon = Daemon::start().await;
     let mut submission = daemon.submission(&json!([]));

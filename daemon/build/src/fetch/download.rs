@@ -107,7 +107,7 @@ async fn attempt(
             headers.push((IF_RANGE, validator));
         }
     }
-    let answer = match transport.request(Method::GET, url, &headers).await {
+    let answer = match transport.request(Method::GET, url, &headers, Bytes::new()).await {
         Ok(answer) => answer,
         Err(error) if error.is_temporary() => return Ok(Attempt::Interrupted(file, error)),
         Err(error) => return Err(error),

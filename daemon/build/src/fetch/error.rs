@@ -264,7 +264,7 @@ impl UrlError {
 }
 
 /// Returns the message of an error and of all its causes.
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

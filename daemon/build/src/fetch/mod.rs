@@ -9,6 +9,7 @@
 //!
 //! All futures may be dropped at any time: the lock and the files are owned by the blocking call that uses them, and go with it.
 
+mod ask;
 mod cache_lock;
 mod checksum;
 mod checksum_file;
@@ -30,8 +31,9 @@ use self::location::{Location, RemoteUrl};
 use self::partial::{existing_matches, remove};
 use self::transport::Transport;
 
+pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
-pub(crate) use self::error::FetchError;
+pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
 
 /// What to get, and where to keep it.
@@ -115,7 +117,7 @@ async fn fetch_with(
             Err(error) if error.ends_everything() => return Err(FetchError::Local(error)),
             Err(error) => {
                 if !matches!(error, UrlError::WrongChecksum { .. }) {
-                    say(format!("Download failed {}", error::with_causes(&error)));
+                    say(format!("Download failed {}", with_causes(&error)));
                 }
                 failures.push(UrlFailure { url: location::shown(url), error });
             }
@@ -235,7 +237,7 @@ async fn existing_is_right(
             Err(error) if error.is_temporary() => {
                 say(format!(
                     "Cannot ask whether {url} has changed ({}): using the copy in the cache",
-                    error::with_causes(&error)
+                    with_causes(&error)
                 ));
                 return Ok(true);
             }

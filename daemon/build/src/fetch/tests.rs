@@ -334,9 +334,9 @@ async fn checksum_files_are_looked_up() {
     assert_eq!(error.to_string(), format!("no checksum found in: {}", server.url("/pub/SHA256SUMS")));
     assert!(error.hint().unwrap().contains("y.iso"));
     let huge = ChecksumSpec::File(server.url("/huge"));
-    assert!(error::with_causes(&resolve(&huge, "x.iso").await.unwrap_err()).contains("small file was expected"));
+    assert!(with_causes(&resolve(&huge, "x.iso").await.unwrap_err()).contains("small file was expected"));
     let missing = ChecksumSpec::File("nonexistent".to_owned());
-    assert!(error::with_causes(&resolve(&missing, "x.iso").await.unwrap_err()).contains("/work/nonexistent"));
+    assert!(with_causes(&resolve(&missing, "x.iso").await.unwrap_err()).contains("/work/nonexistent"));
 
     let place = Place::new();
     let url = format!("{}?checksum=file:{}", server.url("/pub/x.iso"), server.url("/pub/SHA256SUMS"));

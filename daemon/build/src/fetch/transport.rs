@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
 };
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, StatusCode};
@@ -91,31 +91,43 @@ impl Transport {
         Self { proxies, patience, tls: OnceCell::new_with(tls.map(Arc::new)) }
     }
 
-    /// Asks for a URL, following redirects.
+    /// Asks for a URL, following redirects as most clients do: what is posted goes to the first URL only, unless the server
+    /// says to send it again (307, 308), and secrets do not go to another host.
     pub(super) async fn request(
         &self,
         method: Method,
         url: &RemoteUrl,
         headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
     ) -> Result<Answer, UrlError> {
         let mut current = url.clone();
+        let (mut method, mut headers, mut body) = (method, headers.to_vec(), body);
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.request_once(method.clone(), &current, headers).await?;
-            if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let answer = self.request_once(method.clone(), &current, &headers, body.clone()).await?;
+            let status = answer.status.as_u16();
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
+            }
+            if status < 304 && method != Method::GET && method != Method::HEAD {
+                (method, body) = (Method::GET, Bytes::new());
+                headers.retain(|(name, _)| *name != CONTENT_TYPE);
             }
             let unusable = |reason: &str| UrlError::Answer { url: current.to_string(), reason: reason.to_owned() };
             let target =
                 answer.headers.get(LOCATION).ok_or_else(|| unusable("a redirect that does not say where to"))?;
             let target = std::str::from_utf8(target.as_bytes()).map_err(|_| unusable("a redirect that is not text"))?;
-            current = current.join(target)?;
+            let next = current.join(target)?;
+            if next.host() != current.host() {
+                headers.retain(|(name, _)| ![AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name));
+            }
+            current = next;
         }
         Err(UrlError::Redirects { url: url.to_string(), limit: MAX_REDIRECTS })
     }
 
     /// Asks how long a file is, without getting it.
     pub(super) async fn length(&self, url: &RemoteUrl) -> Result<Option<u64>, UrlError> {
-        let answer = self.request(Method::HEAD, url, &[]).await?;
+        let answer = self.request(Method::HEAD, url, &[], Bytes::new()).await?;
         match answer.status {
             status if status.is_success() => Ok(content_length(&answer.headers)),
             // Some servers know only GET.
@@ -141,19 +153,11 @@ impl Transport {
     }
 
     async fn small_file_once(&self, url: &RemoteUrl, limit: usize) -> Result<Vec<u8>, UrlError> {
-        let mut answer = self.request(Method::GET, url, &[]).await?;
+        let mut answer = self.request(Method::GET, url, &[], Bytes::new()).await?;
         if answer.status != StatusCode::OK {
             return Err(UrlError::Status { url: answer.url.to_string(), status: answer.status });
         }
-        let mut content = Vec::new();
-        while let Some(piece) = self.piece(&mut answer, content.len() as u64).await? {
-            if content.len() + piece.len() > limit {
-                let reason = format!("more than {limit} bytes where a small file was expected");
-                return Err(UrlError::Answer { url: answer.url.to_string(), reason });
-            }
-            content.extend_from_slice(&piece);
-        }
-        Ok(content)
+        read_whole(self, &mut answer, limit).await
     }
 
     /// Returns the next piece of a body, or nothing at its end. `received` is for messages.
@@ -184,6 +188,7 @@ impl Transport {
         method: Method,
         url: &RemoteUrl,
         headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
     ) -> Result<Answer, UrlError> {
         let proxy = self.proxies.for_url(url)?;
         let stream = self.dial(proxy.as_ref().unwrap_or(url)).await?;
@@ -196,7 +201,7 @@ impl Transport {
             .header(HOST, url.uri().authority().map_or("", |authority| authority.as_str()))
             .header(USER_AGENT, AGENT)
             .header(ACCEPT_ENCODING, "identity")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| UrlError::Malformed { url: url.to_string(), reason: error.to_string() })?;
         if let Some(login) = url.login() {
             request.headers_mut().insert(AUTHORIZATION, basic(login));
@@ -204,7 +209,9 @@ impl Transport {
         if let Some(login) = to_proxy.and_then(RemoteUrl::login) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, basic(login));
         }
-        request.headers_mut().extend(headers.iter().cloned());
+        for (name, value) in headers {
+            request.headers_mut().insert(name, value.clone());
+        }
         let (mut sender, connection) = if url.is_https() {
             let stream = match &proxy {
                 Some(proxy) => self.tunnel(stream, proxy, url).await?,
@@ -301,6 +308,19 @@ impl Transport {
     }
 }
 
+/// Reads the body of an answer that is expected to be small.
+pub(super) async fn read_whole(transport: &Transport, answer: &mut Answer, limit: usize) -> Result<Vec<u8>, UrlError> {
+    let mut content = Vec::new();
+    while let Some(piece) = transport.piece(answer, content.len() as u64).await? {
+        if content.len() + piece.len() > limit {
+            let reason = format!("more than {limit} bytes where a small file was expected");
+            return Err(UrlError::Answer { url: answer.url.to_string(), reason });
+        }
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
+}
+
 /// Returns the length that an answer announces.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
@@ -309,7 +329,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 async fn start<S: Read + Write + Unpin + Send + 'static>(
     stream: S,
     url: &RemoteUrl,
-) -> Result<(SendRequest<Empty<Bytes>>, AbortOnDropHandle<()>), UrlError> {
+) -> Result<(SendRequest<Full<Bytes>>, AbortOnDropHandle<()>), UrlError> {
     let (sender, connection) =
         handshake(stream).await.map_err(|source| UrlError::Broken { url: url.to_string(), received: 0, source })?;
     let task = tokio::spawn(async move {

@@ -88,6 +88,12 @@ impl Diagnostic {
         self
     }
 
+    /// Returns the problem as text, in Packer's form: summary, place, excerpt, detail, hint.
+    #[must_use]
+    pub fn render(&self, sources: &SourceMap, style: &Style) -> String {
+        render::render(self, sources, style)
+    }
+
     /// Reports whether this is an error.
     #[must_use]
     pub fn is_error(&self) -> bool {

@@ -109,6 +109,20 @@ pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog
     Loaded { evaluated, diagnostics, sources }
 }
 
+/// Reads a template and checks which blocks it has and how its variables are declared.
+pub(crate) fn check_structure(
+    inputs: &Inputs,
+    files: &Arc<dyn Files>,
+    sources: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(found) = read::read(inputs, &**files, sources, diagnostics) else { return };
+    if requirements::check(&found.bodies, diagnostics) {
+        let root = blocks::collect(&found.bodies, diagnostics);
+        variables::declare(&root, &environment(inputs, files.clone(), &found.root), diagnostics);
+    }
+}
+
 /// Reads a template and gives its variables and locals their values.
 pub(crate) fn prepare(
     inputs: &Inputs,

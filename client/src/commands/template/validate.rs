@@ -1,0 +1,121 @@
+//! `kiln validate`.
+//!
+//! Syntax is checked here. Everything else needs to know the builders, which only kilnd does: it is run as a child that is
+//! asked once and leaves nothing. (A job in the daemon costs a queue entry, a journal transaction and a worker.)
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use jiff::Timestamp;
+use kiln_protocol::{Severity, TemplateProblem, ValidateReport, ValidateRequest};
+use kiln_template::{Diagnostic, Style, check_template_syntax};
+use serde_json::json;
+
+use super::{EXIT_FAILURE, Template, look, read_input};
+use crate::api::find_daemon;
+use crate::arguments::ValidateArguments;
+use crate::error::CommandError;
+use crate::terminal;
+
+pub(super) fn validate(arguments: ValidateArguments, machine_readable: bool) -> Result<u8, CommandError> {
+    if arguments.syntax_only {
+        return check_syntax(arguments, machine_readable);
+    }
+    let as_json = arguments.json;
+    let colour = !machine_readable && !as_json && terminal::wants_colour(None);
+    let report = ask(&request(arguments, colour)?)?;
+    print(report, "The configuration is valid.", as_json, machine_readable)
+}
+
+fn check_syntax(arguments: ValidateArguments, machine_readable: bool) -> Result<u8, CommandError> {
+    let template = Template::new(arguments.template_flags, &arguments.template)?;
+    let (diagnostics, sources) = check_template_syntax(&template.inputs, &template.files);
+    let colour = !machine_readable && terminal::wants_colour(None);
+    let style = Style { colour, ..Style::default() };
+    let problem = |(diagnostic, report): (&Diagnostic, _)| {
+        Ok(TemplateProblem {
+            severity: if diagnostic.is_error() { Severity::Error } else { Severity::Warning },
+            text: diagnostic.render(&sources, &style),
+            report: serde_json::to_value(report).map_err(CommandError::new)?,
+        })
+    };
+    let problems = diagnostics.iter().zip(diagnostics.reports(&sources)).map(problem);
+    let report =
+        ValidateReport { valid: !diagnostics.has_errors(), problems: problems.collect::<Result<_, CommandError>>()? };
+    print(report, "Syntax-only check passed. Everything looks okay.", arguments.json, machine_readable)
+}
+
+/// Prints what was found, on standard output as Packer does: it is what was asked for.
+fn print(report: ValidateReport, praise: &str, as_json: bool, machine_readable: bool) -> Result<u8, CommandError> {
+    let code = if report.valid { 0 } else { EXIT_FAILURE };
+    let mut stdout = io::stdout().lock();
+    if as_json {
+        let diagnostics: Vec<_> = report.problems.into_iter().map(|problem| problem.report).collect();
+        let object = json!({ "valid": report.valid, "diagnostics": diagnostics });
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&object).map_err(CommandError::new)?)?;
+        return Ok(code);
+    }
+    let look = look(machine_readable);
+    for problem in &report.problems {
+        // One empty line after each, as there is in Packer's.
+        let text = format!("{}\n", problem.text.trim_end());
+        look.notice(&mut stdout, Timestamp::now(), problem.severity == Severity::Error, &text)?;
+    }
+    if report.valid {
+        look.notice(&mut stdout, Timestamp::now(), false, praise)?;
+    }
+    Ok(code)
+}
+
+fn request(arguments: ValidateArguments, colour: bool) -> Result<ValidateRequest, CommandError> {
+    let flags = arguments.template_flags;
+    let text = |path: PathBuf| {
+        let not_text = |path| CommandError::new(format!("the name {path:?} is not UTF-8"));
+        path.into_os_string().into_string().map_err(not_text)
+    };
+    let from_input = arguments.template == Path::new("-");
+    let not_text = |_| CommandError::new("the template on standard input is not UTF-8");
+    let template_text =
+        from_input.then(read_input).transpose()?.map(String::from_utf8).transpose().map_err(not_text)?;
+    let template = match (from_input, flags.config_type.as_deref()) {
+        (true, Some("hcl2")) => "<standard input>.pkr.hcl".to_owned(),
+        (true, _) => "<standard input>".to_owned(),
+        (false, _) => text(arguments.template)?,
+    };
+    Ok(ValidateRequest {
+        template,
+        template_text,
+        variables: flags.var.into_iter().map(|set| set.0).collect(),
+        variable_files: flags.var_file.into_iter().map(text).collect::<Result<_, _>>()?,
+        only: flags.only,
+        except: flags.except,
+        warn_on_undeclared_variables: !arguments.no_warn_undeclared_var,
+        evaluate_datasources: arguments.evaluate_datasources,
+        colour,
+    })
+}
+
+/// Runs kilnd for one request.
+fn ask(request: &ValidateRequest) -> Result<ValidateReport, CommandError> {
+    let program = find_daemon();
+    let failed = |error: io::Error| {
+        let error = CommandError::new(format!("cannot run {}: {error}", program.display()));
+        error.hint("kilnd belongs beside kiln, or on the PATH")
+    };
+    let body = serde_json::to_vec(request).map_err(CommandError::new)?;
+    let child = Command::new(&program).arg("validate").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child: Child = child.map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        match input.write_all(&body) {
+            // It ended before it read everything; its exit says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other.map_err(failed)?,
+        }
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let error = CommandError::new(format!("{} gave no report ({})", program.display(), output.status));
+        error.hint("kiln and kilnd may be of different versions")
+    })
+}

@@ -1,0 +1,237 @@
+//! From a template to planned builds: load it, check every option of every component, tell all problems at once.
+//!
+//! Both `build` and `validate` come through here; `validate` ends here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_template::{
+    DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles, SourceMap, Style, load_with,
+};
+use serde_json::Value as Json;
+
+use crate::backends::Backends;
+use crate::catalog::BuiltIn;
+use crate::data_sources::HttpSources;
+use crate::plan::{PlanReader, SourcePlan};
+use crate::redact::Redactor;
+use crate::run::PlannedBuild;
+use crate::{post_processors, provisioners, sources};
+
+/// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
+#[derive(Debug, Clone)]
+pub struct CheckRequest {
+    /// The template: a file or a directory.
+    pub template: PathBuf,
+    /// Its text, when it does not lie in a file (`-`).
+    pub text: Option<String>,
+    /// The caller's working directory, absolute.
+    pub cwd: PathBuf,
+    /// The caller's environment.
+    pub environment: BTreeMap<String, String>,
+    /// `-var`, as `NAME=VALUE`.
+    pub vars: Vec<String>,
+    /// `-var-file`.
+    pub var_files: Vec<PathBuf>,
+    /// `-only`.
+    pub only: Vec<String>,
+    /// `-except`.
+    pub except: Vec<String>,
+    /// `-force`: what is in the way is no problem.
+    pub force: bool,
+    /// Whether variable files may not name undeclared variables without a warning.
+    pub warn_on_undeclared_var: bool,
+    /// Fetch what data sources name; otherwise their values are not known.
+    pub evaluate_data: bool,
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Validation {
+    /// Every build could be built.
+    pub valid: bool,
+    /// The problems, secrets removed.
+    pub problems: Vec<Problem>,
+}
+
+/// One problem of a template.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// An error, not a warning.
+    pub is_error: bool,
+    /// For people, with an excerpt.
+    pub text: String,
+    /// For programs.
+    pub json: Json,
+}
+
+/// Checks a template and everything that can be checked without building. Blocks, on the network too when data sources
+/// are evaluated.
+#[must_use]
+pub fn validate(request: &CheckRequest, cache_dir: &Path, colour: bool) -> Validation {
+    let checked = check(request, &Backends::real(cache_dir));
+    Validation { valid: checked.valid, problems: checked.problems(colour) }
+}
+
+/// A template with everything that is known before building.
+pub(crate) struct Checked {
+    /// The builds without problems.
+    pub(crate) planned: Vec<PlannedBuild>,
+    pub(crate) redactor: Redactor,
+    /// Nothing is wrong.
+    pub(crate) valid: bool,
+    diagnostics: Diagnostics,
+    sources: SourceMap,
+}
+
+impl Checked {
+    /// Returns the problems with every secret removed: they can stand in excerpts, and in values that are quoted.
+    pub(crate) fn problems(&self, colour: bool) -> Vec<Problem> {
+        let style = Style { colour, ..Style::default() };
+        let reports = self.diagnostics.reports(&self.sources);
+        let problem = |(diagnostic, report): (&Diagnostic, _)| {
+            let json = serde_json::to_value(report).unwrap_or_default();
+            Problem {
+                is_error: diagnostic.is_error(),
+                text: self.redactor.redact(&diagnostic.render(&self.sources, &style)),
+                json: serde_json::from_str(&self.redactor.redact(&json.to_string())).unwrap_or_default(),
+            }
+        };
+        self.diagnostics.iter().zip(reports).map(problem).collect()
+    }
+}
+
+/// Loads a template and plans its builds.
+pub(crate) fn check(request: &CheckRequest, backends: &Backends) -> Checked {
+    let inputs = Inputs {
+        path: request.template.clone(),
+        cwd: request.cwd.clone(),
+        vars: request.vars.clone(),
+        var_files: request.var_files.clone(),
+        env: request.environment.clone(),
+        only: request.only.clone(),
+        except: request.except.clone(),
+        now: jiff::Timestamp::now(),
+        warn_on_undeclared_var: request.warn_on_undeclared_var,
+    };
+    let files: Arc<dyn Files> = match &request.text {
+        Some(text) => Arc::new(GivenText { path: request.cwd.join(&request.template), text: text.clone() }),
+        None => Arc::new(OsFiles),
+    };
+    let http = HttpSources::default();
+    let data = if request.evaluate_data { DataMode::Fetch(&http) } else { DataMode::Unknown };
+    let loaded = load_with(&inputs, files, &BuiltIn, data);
+    let (mut diagnostics, sources) = (loaded.diagnostics, loaded.sources);
+    let mut checked = Checked {
+        planned: Vec::new(),
+        redactor: Redactor::default(),
+        valid: false,
+        diagnostics: Diagnostics::new(),
+        sources,
+    };
+    if let Some(evaluated) = loaded.evaluated {
+        checked.redactor = Redactor::new(evaluated.sensitive.iter().cloned());
+        let mentions_key = checked
+            .sources
+            .files()
+            .any(|(_, file)| ["SSHPublicKey", "SSHPrivateKey"].iter().any(|name| file.text().contains(name)));
+        if evaluated.builds.is_empty() && !diagnostics.has_errors() {
+            let detail = "The template has no build, or -only and -except leave none.";
+            diagnostics.push(Diagnostic::error("No builds to run", detail));
+        }
+        for build in evaluated.builds {
+            let (plan, problems) = plan_build(&build, request.force, mentions_key, backends);
+            if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
+                secrets_of(&plan).for_each(|secret| checked.redactor.add(secret));
+                checked.planned.push(PlannedBuild { build, plan });
+            }
+            diagnostics.extend(problems);
+        }
+        checked.valid = !diagnostics.has_errors();
+    }
+    checked.diagnostics = diagnostics;
+    checked
+}
+
+fn plan_build(
+    build: &EvaluatedBuild,
+    force: bool,
+    mentions_key: bool,
+    backends: &Backends,
+) -> (Option<SourcePlan>, Diagnostics) {
+    let unknown = Generated::plan();
+    // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
+    let (options, mut diagnostics) = build.source.decode_partly(&unknown);
+    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+    let plan = match build.source_type.as_str() {
+        "qemu" => {
+            let plan = sources::qemu::plan::read(&mut reader, &build.source_name, force);
+            sources::qemu::check_host(&plan, &mut reader, backends);
+            SourcePlan::Qemu(Box::new(plan))
+        }
+        "file" => SourcePlan::File(sources::file::read(&mut reader)),
+        _ => SourcePlan::Null(sources::null::read(&mut reader)),
+    };
+    for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
+        let (options, problems) = provisioner.component.decode_partly(&unknown);
+        diagnostics.extend(problems);
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        provisioners::check(&mut reader, &provisioner.component.kind);
+    }
+    for post_processor in build.post_processors.iter().flatten() {
+        let (options, problems) = post_processor.component.decode_partly(&unknown);
+        diagnostics.extend(problems);
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        post_processors::check(&mut reader, &post_processor.component.kind);
+    }
+    let plan = (!diagnostics.has_errors()).then_some(plan);
+    (plan, diagnostics)
+}
+
+/// A shorter password is a word that stands in ordinary text too (`vagrant`, `packer`, `root`), and hiding it there
+/// would hide paths and names; the template marks it `sensitive` when it is a secret all the same.
+const SECRET_LENGTH: usize = 8;
+
+/// Passwords are secrets even when the template does not say so, unless they are everyday words.
+fn secrets_of(plan: &SourcePlan) -> impl Iterator<Item = &str> {
+    let communicator = match plan {
+        SourcePlan::Qemu(plan) => Some(&plan.communicator),
+        SourcePlan::Null(plan) => Some(&plan.communicator),
+        SourcePlan::File(_) => None,
+    };
+    let ssh = match communicator {
+        Some(crate::plan::CommunicatorPlan::Ssh(ssh)) => Some(ssh),
+        _ => None,
+    };
+    ssh.into_iter().flat_map(|ssh| {
+        let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
+        let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
+        let all = ssh.password.iter().chain(bastion).chain(proxy).map(crate::plan::Redacted::expose);
+        all.filter(|secret| secret.len() >= SECRET_LENGTH && *secret != ssh.username)
+    })
+}
+
+/// The machine's files, and the text of the template.
+struct GivenText {
+    path: PathBuf,
+    text: String,
+}
+
+impl Files for GivenText {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        if path == self.path { Ok(self.text.clone().into_bytes()) } else { OsFiles.read(path) }
+    }
+
+    fn list(&self, path: &Path) -> std::io::Result<Vec<PathBuf>> {
+        OsFiles.list(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path != self.path && OsFiles.is_dir(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        path == self.path || OsFiles.is_file(path)
+    }
+}

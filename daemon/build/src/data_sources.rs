@@ -1,0 +1,27 @@
+//! What `data` sources ask of the world: HTTP requests, with the transport that downloads use.
+
+use std::io;
+use std::sync::OnceLock;
+
+use kiln_template::{DataSources, HttpRequest, HttpResponse};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::fetch;
+
+/// Answers to `data "http"`. Blocks, so it belongs on a thread where that is allowed.
+#[derive(Debug, Default)]
+pub(crate) struct HttpSources {
+    /// Made for the first request; most templates have none.
+    runtime: OnceLock<Result<Runtime, String>>,
+}
+
+impl DataSources for HttpSources {
+    fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String> {
+        let start = || Builder::new_current_thread().enable_all().build().map_err(|error: io::Error| error.to_string());
+        let runtime = self.runtime.get_or_init(start).as_ref().map_err(Clone::clone)?;
+        let (body, headers) = runtime
+            .block_on(fetch::ask(&request.method, &request.url, &request.headers, request.body.as_deref()))
+            .map_err(|error| fetch::with_causes(&error))?;
+        Ok(HttpResponse { body, headers })
+    }
+}
