@@ -9,4 +9,5 @@ mod cancel;
 mod documents;
 mod guests;
 mod layers;
+mod template_commands;
 mod unreachable;

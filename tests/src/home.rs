@@ -126,8 +126,17 @@ impl Home {
     ///
     /// It cannot be run.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
+        self.start_with(arguments, Stdio::null())
+    }
+
+    /// Starts `kiln` with this standard input.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be run.
+    pub fn start_with<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>, input: Stdio) -> Running {
         let mut command = self.command("kiln");
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running { child: command.spawn().expect("kiln can be run"), started: Instant::now() }
     }
 

@@ -44,6 +44,19 @@ pub fn installer() -> Option<PathBuf> {
     tool("qemu-system-x86_64").then(|| path.canonicalize().expect("it exists"))
 }
 
+/// The folder of real templates and recorded results of Packer: `KILN_CORPUS`, else beside the checkout; `None` (said
+/// aloud) where it is absent. It is not part of the project, so nothing requires it.
+#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
+pub fn corpus() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let path = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from);
+    if path.join("index.json").is_file() {
+        return Some(path.canonicalize().expect("it exists"));
+    }
+    eprintln!("ignored: needs the corpus in {}", path.display());
+    None
+}
+
 /// Tells whether this process is root; when not, says that the test is ignored, or fails where all is required.
 pub fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
