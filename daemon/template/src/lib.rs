@@ -44,7 +44,7 @@ mod value;
 pub use component::Component;
 pub use console::{Answer, Console};
 pub use data::{DataMode, DataSources, HttpRequest, HttpResponse};
-pub use diagnostics::{Diagnostic, Diagnostics, Report, ReportRange, Severity, Style};
+pub use diagnostics::{Diagnostic, Diagnostics, ExcerptLine, RelatedPlace, Report, ReportRange, Severity, Style};
 pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use fix::{FixError, fix, fixers};

@@ -6,6 +6,11 @@ pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a st
     nearest(given, candidates).map(|name| format!("did you mean {name:?}?"))
 }
 
+/// Returns the name that a hint made by [`did_you_mean`] suggests.
+pub(crate) fn suggested(hint: &str) -> Option<&str> {
+    hint.strip_prefix("did you mean \"")?.split_once("\"?").map(|(name, _)| name)
+}
+
 /// Returns the candidate that needs the fewest edits, at most a third of the longer name's length (and at least one).
 pub(crate) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(given);
@@ -55,5 +60,7 @@ mod tests {
         assert_eq!(nearest("shel", ["shell", "shell-local"]), Some("shell"));
         assert_eq!(nearest("foo", ["memory"]), None);
         assert_eq!(nearest("", ["a"]), None);
+        assert_eq!(suggested(&did_you_mean("shel", ["shell"]).unwrap()), Some("shell"));
+        assert_eq!(suggested("write another name"), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Owns what is told to people about their templates: [`Diagnostic`], [`Diagnostics`].
 
 mod render;
+mod report;
 
-pub use render::{Report, ReportRange, Style};
+pub use render::Style;
+pub use report::{ExcerptLine, RelatedPlace, Report, ReportRange};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,8 @@ pub struct Diagnostic {
     pub subject: Option<Span>,
     /// A wider range worth showing around the subject.
     pub context: Option<Span>,
+    /// Another place that has to do with it, and what it is, such as "first declared here".
+    pub related: Option<Box<(Span, &'static str)>>,
     /// What to do about it, as one sentence without a full stop.
     pub hint: Option<String>,
 }
@@ -44,6 +48,7 @@ impl Diagnostic {
             detail: detail.into(),
             subject: None,
             context: None,
+            related: None,
             hint: None,
         }
     }
@@ -71,6 +76,13 @@ impl Diagnostic {
     #[must_use]
     pub fn within(mut self, context: Span) -> Self {
         self.context = Some(context);
+        self
+    }
+
+    /// Names another place that has to do with it.
+    #[must_use]
+    pub fn related(mut self, place: Span, what: &'static str) -> Self {
+        self.related = Some(Box::new((place, what)));
         self
     }
 

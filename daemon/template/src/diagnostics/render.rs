@@ -1,15 +1,14 @@
-//! Owns the two faces of a diagnostic: text with an excerpt, and a serialisable [`Report`].
+//! Owns the face of a diagnostic for people: text with an excerpt.
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{Diagnostic, Severity};
-use crate::source_map::{Position, SourceFile, SourceMap, Span};
+use crate::source_map::{SourceFile, SourceMap, Span};
 
 /// Lines of an excerpt shown at most; the rest is elided.
-const MAX_EXCERPT_LINES: u32 = 6;
+pub(super) const MAX_EXCERPT_LINES: u32 = 6;
 /// Grapheme clusters of one excerpt line shown at most.
 const MAX_EXCERPT_WIDTH: usize = 160;
 
@@ -29,60 +28,6 @@ impl Default for Style {
     }
 }
 
-/// A diagnostic with its place spelled out, for programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is wrong, in a few words.
-    pub summary: String,
-    /// What is wrong, in sentences.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<ReportRange>,
-    /// Headers of the blocks around the place, outermost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub blocks: Vec<String>,
-}
-
-/// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReportRange {
-    /// Name of the file as it was given.
-    pub file: String,
-    /// First place.
-    pub start: Position,
-    /// Place after the last.
-    pub end: Position,
-}
-
-impl Report {
-    /// Spells out the place of a diagnostic.
-    #[must_use]
-    pub fn new(diagnostic: &Diagnostic, sources: &SourceMap) -> Self {
-        let place = diagnostic.subject.and_then(|span| sources.get(span.file).map(|file| (span, file)));
-        Self {
-            severity: diagnostic.severity,
-            summary: diagnostic.summary.clone(),
-            detail: diagnostic.detail.clone(),
-            hint: diagnostic.hint.clone(),
-            range: place.map(|(span, file)| ReportRange {
-                file: file.name().to_owned(),
-                start: file.position(span.start),
-                end: file.position(span.end),
-            }),
-            blocks: place
-                .map(|(span, _)| sources.blocks_around(span).into_iter().map(str::to_owned).collect())
-                .unwrap_or_default(),
-        }
-    }
-}
-
 /// Writes one diagnostic, ending with an empty line.
 pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style) -> String {
     let paint = Paint { on: style.colour };
@@ -97,10 +42,16 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
         _ = write!(out, "  on {} line {}, column {}", file.name(), at.line, at.column);
         let blocks = sources.blocks_around(span);
         if !blocks.is_empty() {
-            _ = write!(out, ", in {}", blocks.join(", "));
+            _ = write!(out, ", in {}", shortened(&blocks));
         }
         out.push_str(":\n");
         excerpt(&mut out, file, span, diagnostic.context, &paint, colour);
+        if let Some(&(other, what)) = diagnostic.related.as_deref()
+            && let Some(file) = sources.get(other.file)
+        {
+            _ = writeln!(out, "  {what}, on {} line {}:", file.name(), file.position(other.start).line);
+            excerpt(&mut out, file, other, None, &paint, "36");
+        }
         out.push('\n');
     }
     if !diagnostic.detail.is_empty() {
@@ -116,6 +67,14 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
     out
 }
 
+/// Names the blocks around a place; of many, only the outermost and the innermost.
+fn shortened(blocks: &[&str]) -> String {
+    match blocks {
+        [first, second, .., last] if blocks.len() > 4 => format!("{first}, {second}, …, {last}"),
+        _ => blocks.join(", "),
+    }
+}
+
 /// Writes the lines of `span` (and a few of `context`) with carets under the exact bytes.
 fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span>, paint: &Paint, colour: &str) {
     let first = file.position(span.start).line;
@@ -125,9 +84,12 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
     let shown_last = last.min(first + MAX_EXCERPT_LINES - 1);
     let digits = shown_last.to_string().len().max(3);
     for line in shown_first.max(1)..=shown_last {
-        let text = &*file.shown_line(line);
-        let line_start = file.line_start(line);
-        let shown: String = clipped(text);
+        let whole = &*file.shown_line(line);
+        // Of a line that is too long the part around the place is shown.
+        let hidden = skipped_bytes(whole, if line == first { span.start - file.line_start(line) } else { 0 });
+        let text = &whole[hidden as usize..];
+        let line_start = file.line_start(line) + hidden;
+        let shown = if hidden > 0 { format!("…{}", clipped(text)) } else { clipped(text) };
         _ = writeln!(out, "{}", format!("  {line:>digits$}: {shown}").trim_end());
         let from = span.start.max(line_start) - line_start;
         let to = (span.end.max(line_start) - line_start).min(u32::try_from(text.len()).unwrap_or(u32::MAX));
@@ -138,6 +100,7 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
         let (before, rest) = text.split_at_checked(from).unwrap_or((text, ""));
         let within = rest.get(..(to as usize).saturating_sub(from)).unwrap_or(rest);
         let skipped = if line > first { within.len() - within.trim_start().len() } else { 0 };
+        let mark = if hidden > 0 { " " } else { "" };
         let pad: String = clipped(before)
             .graphemes(true)
             .chain(within[..skipped].graphemes(true))
@@ -146,12 +109,23 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
         let length = within[skipped..].trim_end().graphemes(true).map(columns).sum::<usize>().max(1);
         if before.graphemes(true).count() < MAX_EXCERPT_WIDTH {
             let carets = "^".repeat(length.min(MAX_EXCERPT_WIDTH));
-            _ = writeln!(out, "  {:>digits$}  {pad}{}", "", paint.bold(colour, &carets));
+            _ = writeln!(out, "  {:>digits$}  {mark}{pad}{}", "", paint.bold(colour, &carets));
         }
     }
     if last > shown_last {
         _ = writeln!(out, "  {:>digits$}: …", "");
     }
+}
+
+/// Returns how many bytes of a long line are left out so that the byte at `offset` can be seen.
+fn skipped_bytes(text: &str, offset: u32) -> u32 {
+    let before = text.get(..offset as usize).unwrap_or(text);
+    let count = before.graphemes(true).count();
+    if count < MAX_EXCERPT_WIDTH * 3 / 4 {
+        return 0;
+    }
+    let skipped: usize = before.graphemes(true).take(count - MAX_EXCERPT_WIDTH / 4).map(str::len).sum();
+    u32::try_from(skipped).unwrap_or(0)
 }
 
 /// Cuts a line that is too long to be shown, and hides bytes that would move the cursor.

@@ -45,7 +45,7 @@ pub(super) fn check(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let hint = did_you_mean(name, BUILTIN.iter().chain(PACKER).copied());
-    Err(format!("function {name:?} not defined{}", hint.map_or_else(String::new, |hint| format!("; {hint}"))))
+    Err(format!("function {name:?} not defined{}", hint.map_or_else(String::new, |hint| format!(" ({hint})"))))
 }
 
 /// Writes a value as Go's templates print it.
@@ -129,7 +129,7 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
                 }
                 None => {
                     let hint = did_you_mean(key, context.build.keys().map(String::as_str));
-                    let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                    let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
                     Err(format!("error calling build: there is no build value named {key:?}{hint}"))
                 }
             }

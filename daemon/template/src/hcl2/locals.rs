@@ -85,9 +85,12 @@ fn collect<'a>(
 ) -> BTreeMap<Key, Item<'a>> {
     let mut items = BTreeMap::new();
     let mut add = |key: Key, span, definition, diagnostics: &mut Diagnostics| {
-        let kind = if matches!(key, Key::Local(_)) { "local" } else { "data" };
+        let kind = if matches!(key, Key::Local(_)) { "local value" } else { "data source" };
         match items.entry(key) {
-            Entry::Occupied(known) => diagnostics.push(declared_twice(kind, &known.key().to_string(), span)),
+            Entry::Occupied(known) => {
+                let first: &Item<'_> = known.get();
+                diagnostics.push(declared_twice(kind, &known.key().to_string(), first.span, span));
+            }
             Entry::Vacant(place) => _ = place.insert(Item { span, definition, state: State::Waiting }),
         }
     };

@@ -35,7 +35,7 @@ use crate::functions::{Environment, FunctionSet};
 use crate::go_template::PACKER_VERSION;
 use crate::load::Inputs;
 use crate::schema::Catalog;
-use crate::source_map::SourceMap;
+use crate::source_map::{SourceMap, Span};
 use crate::value::{Data, Entries, Value};
 
 /// What every expression of a template's blocks can refer to.
@@ -214,7 +214,8 @@ fn collect_sensitive(value: &Value, inherited: bool, into: &mut Vec<String>) {
     }
 }
 
-/// Returns "was already declared on line N of FILE" for a second definition.
-fn declared_twice(kind: &str, name: &str, again: crate::source_map::Span) -> Diagnostic {
-    Diagnostic::error(format!("Duplicate {kind}"), format!("Duplicate {name} {kind} definition found.")).at(again)
+/// Returns what is said of a second definition.
+fn declared_twice(kind: &str, name: &str, first: Span, again: Span) -> Diagnostic {
+    let detail = format!("There is already a {kind} named {name:?}; each name can be defined only once.");
+    Diagnostic::error(format!("Duplicate {kind}"), detail).at(again).related(first, "first defined here")
 }

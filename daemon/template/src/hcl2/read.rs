@@ -148,7 +148,13 @@ pub(crate) fn read_text(
             let file = sources.add(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
             let detail = "Template files must be UTF-8. Make sure that the editor saves the file in this encoding.";
             let span = Span { file, start, end: start.saturating_add(3) };
-            diagnostics.push(Diagnostic::error("Invalid character encoding", detail).at(span));
+            let diagnostic = Diagnostic::error("Invalid character encoding", detail).at(span);
+            // Of a file in another encoding nothing can be understood.
+            if error.as_bytes().contains(&0) {
+                diagnostics.push(diagnostic.hint("the file seems to be UTF-16"));
+                return None;
+            }
+            diagnostics.push(diagnostic);
             Some(file)
         }
     }

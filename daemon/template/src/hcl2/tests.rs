@@ -417,7 +417,7 @@ Error: Error interpolating an option
                             ^^^
 
 The Go template "{{ usr `x` }}" in "ssh_password" cannot be rendered: function
-"usr" not defined; did you mean "user"?.
+"usr" not defined (did you mean "user"?).
 
 Error: Unsupported block type
 

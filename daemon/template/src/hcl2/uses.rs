@@ -31,9 +31,10 @@ pub(super) fn sources(root: &Root, diagnostics: &mut Diagnostics) -> Sources {
     let mut known = Sources::new();
     for block in &root.source {
         let [kind, name] = block.labels.as_slice() else { continue };
-        if known.insert((kind.text.clone(), name.text.clone()), block.clone()).is_some() {
-            let detail = format!("A source {}.{} was already declared.", kind.text, name.text);
-            diagnostics.push(Diagnostic::error("Duplicate source block", detail).at(block.header));
+        if let Some(first) = known.insert((kind.text.clone(), name.text.clone()), block.clone()) {
+            let detail = format!("There is already a source {}.{}.", kind.text, name.text);
+            let diagnostic = Diagnostic::error("Duplicate source block", detail).at(block.header);
+            diagnostics.push(diagnostic.related(first.header, "first defined here"));
         }
     }
     known

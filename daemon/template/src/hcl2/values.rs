@@ -8,7 +8,7 @@ use crate::functions::{Environment, FunctionSet};
 use crate::load::Inputs;
 use crate::source_map::{SourceMap, Span};
 use crate::suggest::did_you_mean;
-use crate::syntax::ast::Body;
+use crate::syntax::ast::{Body, Expr, ExprKind};
 use crate::syntax::parse_expression;
 use crate::type_expr::Constraint;
 use crate::value::{Type, Value};
@@ -64,6 +64,21 @@ fn hide_defaults(variables: &[Variable], found: &Found, sources: &mut SourceMap)
             sources.hide(attribute.value.span);
         }
     }
+    for block in found.bodies.iter().flat_map(|body| body.blocks_of("local")) {
+        let sensitive = block.body.attribute("sensitive").is_some_and(|attribute| !is_false(&attribute.value));
+        if let Some(attribute) = block.body.attribute("expression").filter(|_| sensitive) {
+            // What is written out is the secret; names and calls are not.
+            attribute.value.walk(&mut |inner| {
+                if matches!(&inner.kind, ExprKind::Template(parts) if !parts.is_empty()) {
+                    sources.hide(inner.span);
+                }
+            });
+        }
+    }
+}
+
+fn is_false(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Literal(value) if value.as_bool() == Some(false))
 }
 
 fn from_body(

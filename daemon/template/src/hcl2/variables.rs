@@ -62,8 +62,8 @@ pub(super) fn values(variables: &[Variable]) -> Entries {
 pub(super) fn declare(root: &Root, environment: &Environment, diagnostics: &mut Diagnostics) -> Vec<Variable> {
     let mut variables: Vec<Variable> = Vec::new();
     let mut add = |variable: Variable, diagnostics: &mut Diagnostics| {
-        if variables.iter().any(|known| known.name == variable.name) {
-            diagnostics.push(declared_twice("variable", &variable.name, variable.span));
+        if let Some(known) = variables.iter().find(|known| known.name == variable.name) {
+            diagnostics.push(declared_twice("variable", &variable.name, known.span, variable.span));
         } else {
             variables.push(variable);
         }

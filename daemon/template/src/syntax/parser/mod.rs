@@ -102,13 +102,24 @@ struct Parser<'a> {
     /// Whether line ends count, for each bracket around; the file itself counts them.
     newlines: Vec<bool>,
     failed: bool,
+    /// Whether it has been said that the nesting is too deep.
+    too_deep: bool,
     depth: u32,
     diagnostics: Diagnostics,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, tokens: Vec<Token>) -> Self {
-        Self { text, tokens, at: 0, newlines: vec![true], failed: false, depth: 0, diagnostics: Diagnostics::new() }
+        Self {
+            text,
+            tokens,
+            at: 0,
+            newlines: vec![true],
+            failed: false,
+            too_deep: false,
+            depth: 0,
+            diagnostics: Diagnostics::new(),
+        }
     }
 
     fn slice(&self, span: Span) -> &'a str {
@@ -161,7 +172,7 @@ impl<'a> Parser<'a> {
 
     /// Reports a problem of the current item; only the first of each item is of use.
     fn error(&mut self, diagnostic: Diagnostic) {
-        if !self.failed && self.diagnostics.len() < MAX_ERRORS {
+        if !self.failed && !self.too_deep && self.diagnostics.len() < MAX_ERRORS {
             self.diagnostics.push(diagnostic);
         }
         self.failed = true;
@@ -169,7 +180,7 @@ impl<'a> Parser<'a> {
 
     /// Reports a problem without giving up on the current item.
     fn complain(&mut self, diagnostic: Diagnostic) {
-        if self.diagnostics.len() < MAX_ERRORS {
+        if !self.too_deep && self.diagnostics.len() < MAX_ERRORS {
             self.diagnostics.push(diagnostic);
         }
     }
@@ -185,6 +196,9 @@ impl<'a> Parser<'a> {
                 )
                 .at(span),
             );
+            // Nobody wrote this by hand: what follows is not looked at, and nothing is said of brackets that stay open.
+            self.at = self.tokens.len().saturating_sub(1);
+            self.too_deep = true;
             return fallback;
         }
         self.depth += 1;
