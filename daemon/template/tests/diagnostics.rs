@@ -350,6 +350,10 @@ fn bad_input() {
     tell("unreadable file", here(), Arc::new(Unreadable));
     tell("unreadable JSON template", inputs("t.json"), Arc::new(Unreadable));
     tell("unreadable folder", inputs("folder"), Arc::new(Unreadable));
+    let link = MemoryFiles::new()
+        .with("/w/folder/a.pkr.hcl", "../common.pkr.hcl")
+        .with("/w/common.pkr.hcl", "locals { a = nope }\n");
+    tell("a symbolic link that git left as a text", inputs("folder"), Arc::new(link));
     let recursive = MemoryFiles::new()
         .with("/w/t.pkr.hcl", "locals { a = templatefile(\"x.tpl\", {}) }\n")
         .with("/w/x.tpl", "${templatefile(\"x.tpl\", {})}");

@@ -112,13 +112,34 @@ fn read_body(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<Body> {
-    let file = read_text(cwd, path, files, sources, diagnostics)?;
+    let mut file = read_text(cwd, path, files, sources, diagnostics)?;
+    if let Some(target) = link_text(cwd, path, &sources.get(file)?.text().clone(), files) {
+        let detail = format!(
+            "{} holds nothing but the path of another file, as git leaves a symbolic link where there are none. {} is \
+             read in its place.",
+            path.display(),
+            target.display()
+        );
+        let whole = Span { file, start: 0, end: 0 };
+        diagnostics.push(Diagnostic::warning("Symbolic link as a text", detail).at(whole));
+        file = read_text(cwd, &target, files, sources, diagnostics)?;
+    }
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     Some(match (is_json, purpose) {
         (false, _) => parse_body(sources, file, diagnostics),
         (true, Purpose::Template) => json::parse_template(sources, file, diagnostics),
         (true, Purpose::Variables) => json::parse_variables(sources, file, diagnostics),
     })
+}
+
+/// Returns the path that a text consists of, if it is that of a file of the same kind.
+fn link_text(cwd: &Path, path: &Path, text: &str, files: &dyn Files) -> Option<PathBuf> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if text.contains(['\n', '"', '=', '{', ' ']) || Path::new(text).extension()? != path.extension()? {
+        return None;
+    }
+    let target = crate::functions::clean_path(&path.parent()?.join(text));
+    (target != path && files.is_file(&cwd.join(&target))).then_some(target)
 }
 
 /// Reads a text into the source map. Text that is not UTF-8 is reported and read with replacement characters.
