@@ -35,6 +35,7 @@ mod cache;
 mod compare;
 pub mod convert;
 mod create;
+mod deflate;
 mod digest;
 mod error;
 mod file_digest;

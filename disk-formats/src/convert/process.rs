@@ -3,16 +3,46 @@
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::batch::{Buffers, Chunk, Compressed, Method, Recipe};
+use crate::deflate::FastDeflate;
 use crate::digest::{CHUNK, Sha256Digest};
 use crate::output::Compression;
 use crate::{DiskReader, Error, ErrorKind, Operation, Result};
 
-/// libdeflate's levels, measured on 64 KiB grains: 5 is no larger than zlib 6 at three times its speed.
-fn deflate_level(compression: Compression) -> i32 {
-    match compression {
-        Compression::Fast => 1,
-        Compression::Default => 5,
-        Compression::Best => 12,
+/// A recipe's tool.
+enum Encoder {
+    Fast(FastDeflate),
+    Deflate(Box<Compressor>),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Encoder {
+    /// libdeflate's levels, measured on 64 KiB grains: 5 is no larger than zlib 6 at three times its speed.
+    fn deflate(compression: Compression) -> Self {
+        let level = match compression {
+            Compression::Fast => return Self::Fast(FastDeflate::new()),
+            Compression::Default => 5,
+            Compression::Best => 12,
+        };
+        Self::Deflate(Box::new(Compressor::new(CompressionLvl::new(level).unwrap_or_default())))
+    }
+
+    /// Returns the room that a piece needs.
+    fn bound(&mut self, piece: usize) -> usize {
+        match self {
+            Self::Fast(_) => FastDeflate::bound(piece),
+            Self::Deflate(compressor) => compressor.deflate_compress_bound(piece),
+            Self::Zstd(_) => zstd::zstd_safe::compress_bound(piece),
+        }
+    }
+
+    fn compress(&mut self, input: &[u8], room: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Fast(encoder) => Ok(encoder.compress(input, room)),
+            Self::Deflate(compressor) => compressor.deflate_compress(input, room).map_err(|_| room_error()),
+            Self::Zstd(compressor) => {
+                compressor.compress_to_buffer(input, room).map_err(|error| Error::io(Operation::Convert, error))
+            }
+        }
     }
 }
 
@@ -34,11 +64,6 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     }) && rest.iter().all(|byte| *byte == 0)
 }
 
-enum Encoder {
-    Deflate(Box<Compressor>),
-    Zstd(zstd::bulk::Compressor<'static>),
-}
-
 /// One worker's tools.
 pub(crate) struct Processor<'a> {
     reader: &'a dyn DiskReader,
@@ -58,10 +83,7 @@ impl<'a> Processor<'a> {
         let encoders = recipes
             .iter()
             .map(|recipe| match recipe.method {
-                Method::Deflate(compression) => {
-                    let level = CompressionLvl::new(deflate_level(compression)).unwrap_or_default();
-                    Ok(Encoder::Deflate(Box::new(Compressor::new(level))))
-                }
+                Method::Deflate(compression) => Ok(Encoder::deflate(compression)),
                 Method::Zstd(compression) => zstd::bulk::Compressor::new(zstd_level(compression))
                     .map(Encoder::Zstd)
                     .map_err(|error| Error::io(Operation::Convert, error)),
@@ -127,20 +149,12 @@ fn compress(encoder: &mut Encoder, piece: usize, buffers: &mut Buffers, index: u
             pieces.push(None);
             continue;
         }
-        let bound = match encoder {
-            Encoder::Deflate(compressor) => compressor.deflate_compress_bound(piece),
-            Encoder::Zstd(_) => zstd::zstd_safe::compress_bound(piece),
-        };
+        let bound = encoder.bound(piece);
         if bytes.len() < used + bound {
             bytes.resize(used + bound, 0);
         }
         let room = &mut bytes[used..used + bound];
-        let length = match encoder {
-            Encoder::Deflate(compressor) => compressor.deflate_compress(input, room).map_err(|_| room_error())?,
-            Encoder::Zstd(compressor) => {
-                compressor.compress_to_buffer(input, room).map_err(|error| Error::io(Operation::Convert, error))?
-            }
-        };
+        let length = encoder.compress(input, room)?;
         pieces.push(Some(used..used + length));
         used += length;
     }

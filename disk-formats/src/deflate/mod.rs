@@ -1,0 +1,57 @@
+//! A deflate encoder (RFC 1951) for `compression=fast`: several times the speed of zlib's fastest level at a better ratio.
+//!
+//! ```text
+//! piece ─► segments of 64 KiB ─(matcher)─► sequences: literals, then a match ─(huffman)─► codes ─(block)─► bits
+//! ```
+//!
+//! Why not ISA-L, which is faster still: its bytes depend on the processor (the hash behind its matches is another one where the
+//! CRC instruction is missing), and ours have to be the same everywhere. This one is integer arithmetic without tricks: one
+//! probe of a table of positions per byte, no search, one block with codes of its own per segment.
+
+mod block;
+mod huffman;
+mod matcher;
+
+use block::{BitWriter, write_segment};
+use matcher::{Matcher, SEGMENT};
+
+/// Bytes of a stored block at most (RFC 1951, 3.2.4).
+const MAX_STORED: usize = 65535;
+/// Bytes that a stored block adds at most: the block's type, padding, and its length twice.
+const STORED_OVERHEAD: usize = 5;
+/// Bytes that are written beyond the end before they are corrected.
+const SLACK: usize = 8;
+
+/// The encoder with its memory: about 300 KiB, reused for every piece.
+pub(crate) struct FastDeflate {
+    matcher: Matcher,
+}
+
+impl FastDeflate {
+    pub(crate) fn new() -> Self {
+        Self { matcher: Matcher::new() }
+    }
+
+    /// Returns the room that [`FastDeflate::compress`] needs for `length` bytes.
+    pub(crate) fn bound(length: usize) -> usize {
+        length + (length.div_ceil(MAX_STORED) + length.div_ceil(SEGMENT) + 1) * STORED_OVERHEAD + SLACK
+    }
+
+    /// Compresses `input` to the front of `out`, which has the room of [`FastDeflate::bound`]; returns the bytes used.
+    pub(crate) fn compress(&mut self, input: &[u8], out: &mut [u8]) -> usize {
+        debug_assert!(out.len() >= Self::bound(input.len()), "the caller asks for the bound");
+        let mut writer = BitWriter::new(out);
+        let mut segments = input.chunks(SEGMENT).peekable();
+        if segments.peek().is_none() {
+            write_segment(&mut writer, &[], &self.matcher.find(&[]), true);
+        }
+        while let Some(segment) = segments.next() {
+            let found = self.matcher.find(segment);
+            write_segment(&mut writer, segment, &found, segments.peek().is_none());
+        }
+        writer.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
