@@ -1,5 +1,7 @@
 //! A machine as packages describe it, independent of any vendor's words.
 
+use std::fmt;
+
 use crate::{Compression, DigestAlgorithm, DiskAdapter};
 
 /// A virtual machine for a package.
@@ -120,11 +122,46 @@ pub struct MachineNic {
     pub model: NicModel,
     /// Name of the network it is connected to.
     pub network: String,
+    /// Its address; `None` lets the importer choose.
+    pub mac: Option<MacAddress>,
+}
+
+/// An Ethernet address of a single station (neither multicast nor zero); displays as `00:50:56:01:02:03`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MacAddress([u8; 6]);
+
+impl MacAddress {
+    /// Reads twelve hexadecimal digits, plain or in pairs with `:` or `-` between them; `None` for anything else and for
+    /// addresses that no card can have.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-')).collect();
+        let separators = text.len() - digits.len();
+        if digits.len() != 12 || !digits.is_ascii() || !matches!(separators, 0 | 5) {
+            return None;
+        }
+        let value = u64::from_str_radix(&digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+        let bytes = value.to_be_bytes();
+        let mac = [bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]];
+        (mac[0] & 1 == 0 && value != 0).then_some(Self(mac))
+    }
+
+    /// Returns twelve digits without separators, as VirtualBox writes them.
+    pub(crate) fn plain(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02X}")).collect()
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<String> = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        f.write_str(&pairs.join(":"))
+    }
 }
 
 impl Default for MachineNic {
     fn default() -> Self {
-        Self { model: NicModel::default(), network: "nat".to_owned() }
+        Self { model: NicModel::default(), network: "nat".to_owned(), mac: None }
     }
 }
 

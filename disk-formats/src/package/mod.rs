@@ -8,6 +8,7 @@ mod ova_writer;
 mod ovf;
 mod ovf_writer;
 mod tar;
+mod vbox_machine;
 mod vendor_words;
 mod verify;
 mod vmx;
@@ -16,7 +17,7 @@ mod xml;
 mod xml_tree;
 
 pub use machine::{
-    DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
+    DiskController, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
 };
 pub(crate) use ova_reader::first_disk;
 pub(crate) use ova_writer::OvaWriter;

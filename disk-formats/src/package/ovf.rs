@@ -1,6 +1,7 @@
 //! The OVF envelope: version 1.x, because VMware's products refuse version 2's elements. DMTF DSP0243 and DSP8023.
 
 use super::machine::{DiskController, Firmware, MachineDescription};
+use super::vbox_machine;
 use super::xml::Xml;
 
 /// The format of the disks, in the only spelling that ESXi accepts.
@@ -35,6 +36,8 @@ pub(crate) struct PackagedDisk {
 struct Item<'a> {
     required: Option<bool>,
     address: Option<u32>,
+    /// A network card's address, in the place of `address`.
+    mac: Option<String>,
     address_on_parent: Option<u32>,
     allocation_units: Option<&'a str>,
     automatic_allocation: Option<bool>,
@@ -64,7 +67,7 @@ impl Items<'_> {
                 self.xml.text(name, &[], &value);
             }
         };
-        field("rasd:Address", item.address.map(|number| number.to_string()));
+        field("rasd:Address", item.address.map(|number| number.to_string()).or_else(|| item.mac.clone()));
         field("rasd:AddressOnParent", item.address_on_parent.map(|number| number.to_string()));
         field("rasd:AllocationUnits", item.allocation_units.map(str::to_owned));
         field("rasd:AutomaticAllocation", item.automatic_allocation.map(|automatic| automatic.to_string()));
@@ -87,7 +90,7 @@ impl Items<'_> {
 pub(crate) fn envelope(machine: &MachineDescription, disks: &[PackagedDisk]) -> String {
     let mut xml = Xml::new();
     xml.open("Envelope", &NAMESPACES);
-    references(&mut xml, disks);
+    references(&mut xml, machine, disks);
     networks(&mut xml, machine);
     xml.open("VirtualSystem", &[("ovf:id", &machine.name)]);
     xml.text("Info", &[], "A virtual machine");
@@ -107,11 +110,14 @@ pub(crate) fn envelope(machine: &MachineDescription, disks: &[PackagedDisk]) -> 
     if let Some(eula) = &machine.eula {
         xml.open("EulaSection", &[]).text("Info", &[], "License agreement").text("License", &[], eula).close();
     }
+    if vbox_machine::is_needed(machine) {
+        vbox_machine::write(&mut xml, machine, disks.len());
+    }
     xml.close().close();
     xml.finish()
 }
 
-fn references(xml: &mut Xml, disks: &[PackagedDisk]) {
+fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk]) {
     xml.open("References", &[]);
     for (index, disk) in disks.iter().enumerate() {
         let (id, size) = (format!("file{}", index + 1), disk.size.to_string());
@@ -123,17 +129,19 @@ fn references(xml: &mut Xml, disks: &[PackagedDisk]) {
         let (id, file) = (format!("vmdisk{}", index + 1), format!("file{}", index + 1));
         let (capacity, populated) = (disk.capacity.to_string(), disk.populated.to_string());
         // VirtualBox ignores capacityAllocationUnits, so the capacity is in bytes.
-        xml.empty(
-            "Disk",
-            &[
-                ("ovf:capacity", &capacity),
-                ("ovf:capacityAllocationUnits", "byte"),
-                ("ovf:diskId", &id),
-                ("ovf:fileRef", &file),
-                ("ovf:format", STREAM_OPTIMIZED),
-                ("ovf:populatedSize", &populated),
-            ],
-        );
+        let uuid = vbox_machine::disk_uuid(machine, index);
+        let mut attributes = vec![
+            ("ovf:capacity", capacity.as_str()),
+            ("ovf:capacityAllocationUnits", "byte"),
+            ("ovf:diskId", &id),
+            ("ovf:fileRef", &file),
+            ("ovf:format", STREAM_OPTIMIZED),
+            ("ovf:populatedSize", &populated),
+        ];
+        if vbox_machine::is_needed(machine) {
+            attributes.push(("vbox:uuid", &uuid));
+        }
+        xml.empty("Disk", &attributes);
     }
     xml.close();
 }
@@ -180,6 +188,7 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk])
     disk_items(&mut items, machine, disks.len());
     for (index, nic) in (0u32..).zip(&machine.nics) {
         items.push(&Item {
+            mac: nic.mac.map(|mac| mac.to_string()),
             address_on_parent: Some(7 + index),
             automatic_allocation: Some(true),
             connection: Some(&nic.network),

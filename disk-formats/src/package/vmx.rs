@@ -45,7 +45,13 @@ pub(crate) fn vmx(machine: &MachineDescription, disks: &[String]) -> String {
         vmx.set(&key("present"), "TRUE");
         vmx.set(&key("virtualDev"), nic_word(nic.model));
         vmx.set(&key("connectionType"), "nat");
-        vmx.set(&key("addressType"), "generated");
+        match nic.mac {
+            Some(mac) => {
+                vmx.set(&key("addressType"), "static");
+                vmx.set(&key("address"), &mac.to_string());
+            }
+            None => vmx.set(&key("addressType"), "generated"),
+        }
     }
     vmx.0
 }

@@ -18,8 +18,9 @@ use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, Format, ImageInfo,
 const MAX_BLOCK: u64 = 256 << 20;
 /// Sector bitmaps kept in memory.
 const BITMAPS: u64 = 256;
-/// Creators whose footer's size counts; for all others cylinders, heads and sectors do (qemu's rule).
-const SIZE_COUNTS: [&[u8; 4]; 6] = [b"win ", b"qem2", b"d2v ", b"tap\0", b"CTXS", b"wa\0\0"];
+/// Creators whose footer's size counts; for all others cylinders, heads and sectors do (qemu's rule; but VirtualBox's own
+/// reading of its images goes by the size).
+const SIZE_COUNTS: [&[u8; 4]; 7] = [b"vbox", b"win ", b"qem2", b"d2v ", b"tap\0", b"CTXS", b"wa\0\0"];
 
 /// An opened VHD.
 pub(crate) struct VhdReader {

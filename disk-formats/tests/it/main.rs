@@ -5,6 +5,8 @@
 mod failures;
 mod golden;
 mod hostile_images;
+mod judges;
+mod judges_read_ours;
 mod packages;
 mod pipes;
 mod qemu_img;
@@ -13,3 +15,4 @@ mod round_trips;
 mod sample;
 mod verify;
 mod we_read_qemus;
+mod we_read_the_judges;

@@ -1,0 +1,132 @@
+//! VirtualBox's own description of a machine inside an OVF. OVF has no words of its own for UEFI and TPM that VirtualBox
+//! knows; where this element is present VirtualBox takes the hardware from it, and from the rest only the disks' contents.
+//!
+//! Element names and values are those that VirtualBox 7.2 exports. Other importers skip the element.
+
+use sha2::{Digest, Sha256};
+
+use super::machine::{DiskController, Firmware, MachineDescription, NicModel};
+use super::xml::Xml;
+
+/// Settings format of VirtualBox 7.0, the first with a TPM.
+const VERSION_WITH_TPM: &str = "1.19-linux";
+/// Settings format of VirtualBox 5.1, which everything in use reads.
+const VERSION: &str = "1.16-linux";
+
+/// Says whether a machine has something that VirtualBox does not take from OVF's own elements.
+pub(crate) fn is_needed(machine: &MachineDescription) -> bool {
+    machine.tpm || machine.firmware != Firmware::Bios
+}
+
+/// Returns the identifier that ties a disk of the package to its place in the machine: a UUID of version 8 from their names.
+pub(crate) fn disk_uuid(machine: &MachineDescription, index: usize) -> String {
+    uuid(&format!("disk {index} of {}", machine.name))
+}
+
+fn uuid(purpose: &str) -> String {
+    let digest = Sha256::digest(purpose);
+    let mut hex = String::new();
+    for (index, byte) in digest.iter().take(16).enumerate() {
+        let byte = match index {
+            6 => byte & 0x0f | 0x80,
+            8 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        if matches!(index, 4 | 6 | 8 | 10) {
+            hex.push('-');
+        }
+        hex += &format!("{byte:02x}");
+    }
+    hex
+}
+
+/// Writes the element into a virtual system.
+pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
+    let id = format!("{{{}}}", uuid(&format!("machine {}", machine.name)));
+    let version = if machine.tpm { VERSION_WITH_TPM } else { VERSION };
+    xml.open(
+        "vbox:Machine",
+        &[
+            ("ovf:required", "false"),
+            ("version", version),
+            ("uuid", &id),
+            ("name", &machine.name),
+            ("OSType", machine.guest_os.words().virtualbox),
+        ],
+    );
+    xml.text("ovf:Info", &[], "The machine in VirtualBox's own words");
+    xml.open("Hardware", &[]);
+    xml.open("CPU", &[("count", &machine.cpus.to_string())]).empty("LongMode", &[("enabled", "true")]).close();
+    xml.empty("Memory", &[("RAMSize", &machine.memory_mib.to_string())]);
+    xml.empty("Firmware", &[("type", if machine.firmware == Firmware::Bios { "BIOS" } else { "EFI" })]);
+    xml.open("BIOS", &[]).empty("IOAPIC", &[("enabled", "true")]).close();
+    if machine.tpm {
+        xml.empty("TrustedPlatformModule", &[("type", "v2_0"), ("location", "")]);
+    }
+    network(xml, machine);
+    // VirtualBox 7 looks here, older ones beside the hardware; the settings format says which.
+    if machine.tpm {
+        storage(xml, machine, disks);
+        xml.close();
+    } else {
+        xml.close();
+        storage(xml, machine, disks);
+    }
+    xml.close();
+}
+
+fn network(xml: &mut Xml, machine: &MachineDescription) {
+    xml.open("Network", &[]);
+    for (slot, nic) in machine.nics.iter().enumerate() {
+        let slot = slot.to_string();
+        let model = match nic.model {
+            NicModel::PcNet32 => "Am79C973",
+            NicModel::Virtio => "virtio",
+            // It has neither of VMware's own, and the 82574L in its newest versions only.
+            NicModel::E1000 | NicModel::E1000e | NicModel::Vmxnet3 => "82545EM",
+        };
+        let mac = nic.mac.map(|mac| mac.plain());
+        let mut attributes = vec![("slot", slot.as_str()), ("enabled", "true"), ("type", model)];
+        attributes.extend(mac.as_deref().map(|mac| ("MACAddress", mac)));
+        xml.open("Adapter", &attributes).empty("NAT", &[]).close();
+    }
+    xml.close();
+}
+
+fn storage(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
+    xml.open("StorageControllers", &[]);
+    let mut kinds: Vec<DiskController> = Vec::new();
+    let kind_of = |index: usize| machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
+    for index in 0..disks {
+        let kind = kind_of(index);
+        if kinds.contains(&kind) {
+            continue;
+        }
+        kinds.push(kind);
+        let on_it: Vec<usize> = (0..disks).filter(|index| kind_of(*index) == kind).collect();
+        let name = kind.words().title;
+        let (model, ports) = match kind {
+            DiskController::Ide => ("PIIX4", 2),
+            DiskController::Sata => ("AHCI", on_it.len()),
+            DiskController::LsiLogicSas => ("LsiLogicSas", on_it.len()),
+            DiskController::BusLogic => ("BusLogic", 16),
+            // It has no paravirtual SCSI of VMware's.
+            DiskController::LsiLogic | DiskController::ParavirtualScsi => ("LsiLogic", 16),
+            DiskController::Nvme => ("NVMe", on_it.len()),
+        };
+        let number = kinds.len() - 1;
+        let name = if number == 0 { name.to_owned() } else { format!("{name} {number}") };
+        let attributes =
+            [("name", name.as_str()), ("type", model), ("PortCount", &ports.to_string()), ("Bootable", "true")];
+        xml.open("StorageController", &attributes);
+        for (unit, disk) in (0u32..).zip(on_it) {
+            // IDE has two devices on each of two channels.
+            let (port, device) = if kind == DiskController::Ide { (unit / 2, unit % 2) } else { (kind.unit(unit), 0) };
+            let (port, device) = (port.to_string(), device.to_string());
+            xml.open("AttachedDevice", &[("type", "HardDisk"), ("port", &port), ("device", &device)]);
+            xml.empty("Image", &[("uuid", &format!("{{{}}}", disk_uuid(machine, disk)))]).close();
+        }
+        xml.close();
+    }
+    xml.close();
+}
