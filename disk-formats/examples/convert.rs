@@ -1,5 +1,5 @@
-//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix; `-` is raw to standard output. `-f` before the outputs compresses faster, `-d`
-//! computes digests, `-u` does not wait for stable storage.
+//! Converts a disk image: `convert INPUT OUTPUT…`, the formats by suffix; `-` is raw to standard output. `-f` before the outputs compresses faster, `-c`
+//! computes the content digest, `-d` all digests, `-u` does not wait for stable storage.
 //!
 //! A small client of the library, and what its benchmarks run.
 
@@ -45,6 +45,7 @@ fn run(arguments: &[String]) -> Result<(), Error> {
     let outputs: Vec<Output> =
         paths.filter_map(|path| kind(&path, compression).map(|kind| Output::new(path, kind))).collect();
     let mut options = if flag("-d") { ConvertOptions::default() } else { ConvertOptions::without_digests() };
+    options.content_digest |= flag("-c");
     options.overwrite = true;
     options.durable = !flag("-u");
     let reader = open(&input, None, &OpenPolicy::deny())?;
