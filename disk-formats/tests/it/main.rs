@@ -14,5 +14,6 @@ mod qemu_reads_ours;
 mod round_trips;
 mod sample;
 mod verify;
+mod vmware_lab;
 mod we_read_qemus;
 mod we_read_the_judges;
