@@ -30,6 +30,8 @@ pub(crate) struct CheckedHeader {
     pub(crate) l1_entries: u32,
     pub(crate) snapshots: u32,
     pub(crate) incompatible: u64,
+    /// Features that a writer must know or clear; 0 in version 2.
+    pub(crate) autoclear: u64,
     pub(crate) compression: CompressionType,
     /// Name of the backing file as written.
     pub(crate) backing_name: Option<String>,
@@ -78,6 +80,7 @@ impl CheckedHeader {
             l1_entries: header.l1_entries.get(),
             snapshots: header.snapshots.get(),
             incompatible,
+            autoclear: if version == 2 { 0 } else { header.autoclear.get() },
             compression,
             backing_name: read_backing_name(file, &header)?,
             backing_format: None,

@@ -7,6 +7,7 @@
 mod entry;
 mod header;
 mod layout;
+mod move_l1;
 mod reader;
 mod refcounts;
 mod resize;

@@ -9,10 +9,11 @@ use zerocopy::byteorder::{BE, U32, U64};
 
 use super::header::CheckedHeader;
 use super::layout::{Header, Incompatible, MAX_L1_BYTES};
+use super::move_l1::move_l1;
 use crate::source_file::SourceFile;
 use crate::{Error, ErrorKind, Operation, Result};
 
-/// Sets the size in the header, after making sure that the L1 table's clusters have room for the new entries.
+/// Sets the size in the header; an L1 table whose clusters have no room for the new entries is moved to the end of the file.
 pub(crate) fn resize(path: &Path, new_size: u64) -> Result<()> {
     let source = SourceFile::open(path)?;
     let header = CheckedHeader::read(&source)?;
@@ -33,17 +34,20 @@ pub(crate) fn resize(path: &Path, new_size: u64) -> Result<()> {
             "the image is marked dirty or damaged, or keeps its data elsewhere",
         ));
     }
+    if header.autoclear != 0 {
+        return Err(refuse(ErrorKind::Unsupported, "the image has bitmaps or other features that follow its size")
+            .with_hint("resize it with `qemu-img resize`"));
+    }
     let entries = header.l1_entries_for(new_size).max(u64::from(header.l1_entries));
     let room = (u64::from(header.l1_entries) * 8).next_multiple_of(header.cluster_size());
     if entries * 8 > MAX_L1_BYTES {
         return Err(refuse(ErrorKind::TooLarge, "the l1 table would be larger than 32 MiB"));
     }
-    if entries * 8 > room {
-        return Err(refuse(ErrorKind::Unsupported, "the l1 table has no room for the new size")
-            .with_hint("convert the image to a new one of the wanted size"));
-    }
     let fail = |error| Error::io(Operation::Resize, error).with_path(path);
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+    if entries * 8 > room {
+        return move_l1(&file, &header, entries, new_size).map_err(|error| error.with_path(path));
+    }
     let new_entries = vec![0; (entries * 8) as usize - header.l1_entries as usize * 8];
     let end_of_entries = header.l1_offset + u64::from(header.l1_entries) * 8;
     file.write_all_at(&new_entries, end_of_entries).map_err(fail)?;

@@ -1,10 +1,11 @@
 //! What is left behind when things go wrong: nothing.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::{MachineDescription, MachineDisk};
 use kiln_disk_formats::{
-    ConvertOptions, DiskAdapter, ErrorKind, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, create_qcow2,
+    ConvertOptions, DiskAdapter, DiskReader, ErrorKind, Extent, ExtentKind, Format, ImageInfo, NoProgress, OpenPolicy,
+    Output, OutputKind, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat, convert, create_overlay, create_qcow2,
     open,
 };
 
@@ -91,13 +92,110 @@ fn outputs_that_cannot_be_are_refused_before_any_work() {
 }
 
 #[test]
-fn sizes_over_a_formats_limit_are_refused() {
-    let bench = Bench::new(3 << 40, 0, 0);
-    let outputs = [Output::new(bench.path("x.vmdk"), OutputKind::vmdk_monolithic_sparse(DiskAdapter::Ide))];
+fn files_behind_a_source_are_never_destinations() {
+    let bench = Bench::new(1 << 20, 3, 3);
+    let (base, _) = bench.convert("base.qcow2", OutputKind::qcow2());
+    let overlay = bench.path("overlay.qcow2");
+    create_overlay(&overlay, &base, Format::Qcow2, None).unwrap();
+    let flat = VmdkOptions { subformat: VmdkSubformat::MonolithicFlat, ..VmdkOptions::default() };
+    let (vmdk, _) = bench.convert("disk.vmdk", OutputKind::Vmdk(flat.clone()));
+    let link = bench.path("link");
+    std::os::unix::fs::symlink("base.qcow2", &link).unwrap();
+    let mut options = ConvertOptions::default();
+    options.overwrite = true;
+    let machine = MachineDescription { name: "disk".to_owned(), ..MachineDescription::default() };
+    let cases = [
+        (&overlay, base.clone(), OutputKind::Raw),
+        (&overlay, link, OutputKind::Raw),
+        (
+            &overlay,
+            bench.path("../").join(bench.directory.path().file_name().unwrap()).join("base.qcow2"),
+            OutputKind::Raw,
+        ),
+        (&vmdk, bench.path("disk-flat.vmdk"), OutputKind::Raw),
+        // Files beside the named one count too.
+        (&vmdk, bench.path("disk.vmdk"), OutputKind::Vmdk(flat)),
+        (&vmdk, bench.path("x.vmx"), OutputKind::vmx(named_disk(&machine, "disk-flat.vmdk"))),
+    ];
+    for (source, path, kind) in cases {
+        let before = std::fs::read(&base).unwrap();
+        let reader = open(source, None, &bench.policy()).unwrap();
+        let error = convert(&*reader, &[Output::new(&path, kind)], &options, &NoProgress).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DestinationIsSource, "{error}");
+        assert!(std::fs::read(&base).unwrap() == before);
+    }
+}
+
+fn named_disk(machine: &MachineDescription, file: &str) -> MachineDescription {
+    let disk = MachineDisk { file: Some(file.to_owned()), ..MachineDisk::default() };
+    MachineDescription { disks: vec![disk], ..machine.clone() }
+}
+
+#[test]
+fn one_name_written_in_two_ways_is_one_output() {
+    let bench = Bench::new(1 << 20, 3, 3);
+    std::fs::create_dir(bench.path("sub")).unwrap();
+    let outputs =
+        [Output::new(bench.path("x"), OutputKind::Raw), Output::new(bench.path("sub/../x"), OutputKind::qcow2())];
     let error = convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+}
+
+#[test]
+fn sizes_over_a_formats_limit_are_refused_before_anything_is_written() {
+    let vmdk = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
+    let machine = MachineDescription::default;
+    const GIB: u64 = 1 << 30;
+    let limits = [
+        (2048 * GIB, vmdk(VmdkSubformat::MonolithicSparse)),
+        (2048 * GIB, OutputKind::vmx(machine())),
+        (64 << 40, vmdk(VmdkSubformat::StreamOptimized)),
+        (64 << 40, OutputKind::ova(machine())),
+        (64 << 40, OutputKind::ovf(machine())),
+        (9999 * (2047 << 20), vmdk(VmdkSubformat::TwoGbMaxExtentSparse)),
+        (9999 * (2047 << 20), vmdk(VmdkSubformat::TwoGbMaxExtentFlat)),
+        (2040 * GIB, OutputKind::Vhd(VhdVariant::Dynamic)),
+        (2040 * GIB, OutputKind::Vhd(VhdVariant::Fixed)),
+        (64 << 40, OutputKind::Vhdx),
+        (1023 << 40, OutputKind::Vdi),
+        (2 << 50, OutputKind::qcow2()),
+        (8 << 30, OutputKind::Qcow2(Qcow2Options { cluster_size: 512, ..Qcow2Options::default() })),
+    ];
+    for (limit, kind) in limits {
+        // An image of no bytes that says how large it is: no file system needs to hold it.
+        let bench = Bench::new(1024, 0, 0);
+        let huge = Huge(limit * 4 + 1024 * GIB);
+        let outputs = [Output::new(bench.path("x.img"), kind.clone())];
+        let error = convert(&huge, &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{kind:?}: {error}");
+        assert!(error.path().is_some(), "{error}");
+        assert_eq!(names(bench.directory.path()), ["source.raw"], "{kind:?}");
+    }
+    let bench = Bench::new(1024, 0, 0);
     assert_eq!(create_qcow2(&bench.path("x.qcow2"), u64::MAX).unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(names(bench.directory.path()), ["source.raw"]);
+}
+
+/// A disk of zeroes, however large.
+struct Huge(u64);
+
+impl DiskReader for Huge {
+    fn virtual_size(&self) -> u64 {
+        self.0
+    }
+
+    fn extents(&self, range: Range<u64>) -> kiln_disk_formats::Result<Vec<Extent>> {
+        Ok(vec![Extent { offset: range.start, len: range.end - range.start, kind: ExtentKind::Hole }])
+    }
+
+    fn read_at(&self, _offset: u64, buf: &mut [u8]) -> kiln_disk_formats::Result<()> {
+        buf.fill(0);
+        Ok(())
+    }
+
+    fn info(&self) -> ImageInfo {
+        ImageInfo::new(Format::Raw, self.0)
+    }
 }
 
 #[test]

@@ -217,6 +217,49 @@ fn resized_qcow2_images_are_clean_and_keep_their_content() {
 }
 
 #[test]
+fn qcow2_images_grow_over_their_l1_table() {
+    if !qemu_img::present() {
+        return;
+    }
+    let bench = Bench::new(3 << 20, 10, 6);
+    let options = [
+        "cluster_size=512",
+        "cluster_size=512,refcount_bits=1",
+        "cluster_size=512,refcount_bits=64",
+        "cluster_size=1k,refcount_bits=2",
+        "cluster_size=4k,refcount_bits=8",
+        "cluster_size=4k,compat=0.10",
+        "cluster_size=16k,extended_l2=on",
+    ];
+    let mut images = Vec::new();
+    for (index, options) in options.iter().enumerate() {
+        let path = bench.path(&format!("theirs{index}.qcow2"));
+        qemu_img::ok(&["convert", "-f", "raw", "-O", "qcow2", "-o", options, text(&bench.raw), text(&path)]);
+        images.push(path);
+    }
+    for cluster_size in [512, 4096] {
+        for compression in [None, Some(Compression::Fast)] {
+            let name = format!("ours{cluster_size}{compression:?}.qcow2");
+            let options = Qcow2Options { cluster_size, compression, ..Qcow2Options::default() };
+            images.push(bench.convert(&name, OutputKind::Qcow2(options)).0);
+        }
+    }
+    // The first step needs some clusters, the last one a larger reference count table too where clusters are small.
+    for size in [40 << 20, 3 << 30, 60 << 30] {
+        resize(&bench.raw, Format::Raw, size).unwrap();
+        for path in &images {
+            resize(path, Format::Qcow2, size).unwrap();
+            assert_clean("qcow2", path);
+            assert_same("raw", &bench.raw, "qcow2", path);
+        }
+    }
+    let before = std::fs::read(&images[0]).unwrap();
+    let error = resize(&images[0], Format::Qcow2, 1 << 50).unwrap_err();
+    assert_eq!(error.kind(), kiln_disk_formats::ErrorKind::TooLarge, "{error}");
+    assert!(std::fs::read(&images[0]).unwrap() == before);
+}
+
+#[test]
 fn qemu_sees_the_holes() {
     if !qemu_img::present() {
         return;
