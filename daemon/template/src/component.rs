@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::{HclConfig, JsonConfig};
 use crate::decode;
 use crate::diagnostics::Diagnostics;
-use crate::evaluated::Generated;
+use crate::generated::Generated;
 use crate::go_template;
-use crate::hcl2::Base;
-use crate::legacy;
 use crate::options::Options;
 use crate::schema::Schema;
 use crate::source_map::Span;
-use crate::syntax::ast::{Block, Name};
-use crate::syntax::json::Json;
-use crate::value::{Entries, Value};
+use crate::value::Value;
 
 /// A component of a build. Cheap to clone; may be decoded again whenever more is known.
 #[derive(Debug, Clone)]
@@ -32,34 +29,6 @@ pub struct Component {
 enum Config {
     Hcl(Arc<HclConfig>),
     Json(Arc<JsonConfig>),
-}
-
-/// Options of a legacy JSON template.
-#[derive(Debug, Clone)]
-pub(crate) struct JsonConfig {
-    pub(crate) base: Arc<legacy::Base>,
-    pub(crate) options: Vec<(Name, Json)>,
-    pub(crate) build_name: String,
-    pub(crate) build_type: String,
-}
-
-/// Options of an HCL2 template.
-#[derive(Debug, Clone)]
-pub(crate) struct HclConfig {
-    pub(crate) base: Arc<Base>,
-    /// Names beyond those of the base: `source`, iteration values of dynamic blocks.
-    pub(crate) names: BTreeMap<Arc<str>, Value>,
-    /// The bodies that make up the options: of a builder, the source and what the build adds to it.
-    pub(crate) bodies: Vec<Arc<Block>>,
-    /// What `override` says for this build.
-    pub(crate) overrides: Option<Value>,
-    /// Arguments that are not the component's own.
-    pub(crate) skip: &'static [&'static str],
-    /// Whether `build.*` can be used.
-    pub(crate) has_build_values: bool,
-    pub(crate) block_name: Option<String>,
-    pub(crate) build_name: String,
-    pub(crate) build_type: String,
 }
 
 impl Component {
@@ -136,12 +105,4 @@ impl Component {
             now: environment.now,
         }
     }
-}
-
-/// Returns the value of `build` in expressions.
-pub(crate) fn build_object(generated: &Generated, block_name: Option<&str>) -> Value {
-    let mut entries: Entries =
-        generated.build.iter().map(|(name, text)| (name.as_str().into(), Value::string(text))).collect();
-    entries.entry("name".into()).or_insert_with(|| Value::string(block_name.unwrap_or_default()));
-    Value::object(entries)
 }

@@ -12,11 +12,13 @@
 //! only through [`Inputs`]; nothing is printed.
 
 mod component;
+mod config;
 mod console;
 mod data;
 mod decode;
 mod diagnostics;
 mod duration;
+mod dynamic;
 mod eval;
 mod evaluated;
 mod files;
@@ -24,15 +26,18 @@ mod fix;
 mod foreign;
 mod format;
 mod functions;
+mod generated;
 pub mod go_template;
 mod go_text;
 mod hcl2;
+mod inputs;
 mod inspect;
 mod legacy;
 mod load;
 mod options;
 mod plugins;
 mod schema;
+mod shape;
 mod source_map;
 mod suggest;
 mod syntax;
@@ -45,13 +50,15 @@ pub use component::Component;
 pub use console::{Answer, Console};
 pub use data::{DataMode, DataSources, HttpRequest, HttpResponse};
 pub use diagnostics::{Diagnostic, Diagnostics, ExcerptLine, RelatedPlace, Report, ReportRange, Severity, Style};
-pub use evaluated::{Evaluated, EvaluatedBuild, Generated, Loaded, PostProcessor, Provisioner};
+pub use evaluated::{Evaluated, EvaluatedBuild, Loaded, PostProcessor, Provisioner};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use fix::{FixError, fix, fixers};
 pub use format::{FormatError, format_hcl};
+pub use generated::Generated;
 pub use go_template::PACKER_VERSION;
+pub use inputs::Inputs;
 pub use inspect::{InspectLine, Inspection, inspect};
-pub use load::{Inputs, check_syntax, check_template_syntax, is_hcl2, load, load_with};
+pub use load::{check_syntax, check_template_syntax, is_hcl2, load, load_with};
 pub use options::{Options, SENSITIVE};
 pub use plugins::{
     BUILT_IN_PLUGINS, BuiltInPlugin, PluginRequirement, RequiredPlugins, built_in_plugin, required_plugins,

@@ -1,40 +1,14 @@
 //! Owns [`load`]: from paths and flags to builds.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-
-use jiff::Timestamp;
 
 use crate::data::DataMode;
 use crate::diagnostics::Diagnostics;
 use crate::evaluated::Loaded;
 use crate::files::Files;
+use crate::inputs::Inputs;
 use crate::schema::Catalog;
 use crate::source_map::SourceMap;
-
-/// What a load starts from. Nothing else is read: no environment, no clock, no current folder.
-#[derive(Debug, Clone)]
-pub struct Inputs {
-    /// The template: a file or a folder, absolute or relative to `cwd`.
-    pub path: PathBuf,
-    /// The caller's current folder, absolute.
-    pub cwd: PathBuf,
-    /// Raw `-var` values, `NAME=VALUE`, in order.
-    pub vars: Vec<String>,
-    /// `-var-file` paths in order.
-    pub var_files: Vec<PathBuf>,
-    /// The caller's environment, for `env()` and `PKR_VAR_*`.
-    pub env: BTreeMap<String, String>,
-    /// `-only` patterns.
-    pub only: Vec<String>,
-    /// `-except` patterns.
-    pub except: Vec<String>,
-    /// The time that `timestamp`, `isotime` and their like give.
-    pub now: Timestamp,
-    /// Whether a variable file may not name variables the template does not declare without a warning.
-    pub warn_on_undeclared_var: bool,
-}
 
 /// Reads, resolves and evaluates a template.
 ///

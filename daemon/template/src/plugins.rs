@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diagnostics::Diagnostics;
 use crate::files::Files;
 use crate::hcl2;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::schema::ComponentType;
 use crate::source_map::{SourceMap, Span};
 

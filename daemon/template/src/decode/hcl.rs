@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::mentions;
 use super::render::{Origin, render_text, render_value};
-use crate::component::{HclConfig, build_object};
+use crate::config::{HclConfig, build_object};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration::parse_go_duration;
+use crate::dynamic::expand as expand_dynamic;
 use crate::eval::{Scope, evaluate};
-use crate::evaluated::Generated;
+use crate::generated::Generated;
 use crate::go_template::Context;
-use crate::hcl2::expand_dynamic;
 use crate::options::{OptionEntry, OptionValue, Options};
 use crate::schema::{OptionKind, OptionSpec, Schema};
 use crate::source_map::Span;

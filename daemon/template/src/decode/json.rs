@@ -3,10 +3,10 @@
 use indexmap::IndexMap;
 
 use super::render::{Origin, render_text};
-use crate::component::JsonConfig;
+use crate::config::JsonConfig;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration::parse_go_duration;
-use crate::evaluated::Generated;
+use crate::generated::Generated;
 use crate::go_template::Context;
 use crate::options::{OptionEntry, OptionValue, Options};
 use crate::schema::{OptionKind, OptionSpec, Schema};

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::blocks::{Root, expect_labels, expect_only, unsupported_argument, unsupported_block};
-use super::dynamic::{Expanded, expand};
+use super::blocks::Root;
 use super::meta::{self, Meta};
 use super::select::Selection;
 use super::uses::{Sources, Use, sources, uses};
 use super::{Base, BuildOutline};
-use crate::component::{Component, HclConfig};
+use crate::component::Component;
+use crate::config::{HclConfig, build_object};
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::dynamic::{Expanded, expand};
 use crate::eval::evaluate_as;
 use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
 use crate::foreign;
-use crate::load::Inputs;
+use crate::generated::Generated;
+use crate::inputs::Inputs;
 use crate::schema::{Catalog, ComponentType};
+use crate::shape::{expect_labels, expect_only, unsupported_argument, unsupported_block};
 use crate::source_map::Span;
 use crate::syntax::ast::{Attribute, Block, Body};
 use crate::value::{Entries, Type, Value};
@@ -190,10 +193,7 @@ fn one_build(
     let plan_values: BTreeMap<Arc<str>, Value> = own
         .iter()
         .map(|(name, value)| (name.clone(), value.clone()))
-        .chain([(
-            "build".into(),
-            super::super::component::build_object(&crate::evaluated::Generated::plan(), context.block_name.as_deref()),
-        )])
+        .chain([("build".into(), build_object(&Generated::plan(), context.block_name.as_deref()))])
         .collect();
     for block in blocks {
         let mut names = plan_values.clone();

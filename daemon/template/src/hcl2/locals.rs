@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use super::blocks::{Root, expect_only, unsupported_block};
+use super::blocks::Root;
 use super::declared_twice;
 use super::variables::literal_bool;
 use crate::data::{DataMode, HttpRequest};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate, evaluate_as};
 use crate::functions::{Environment, FunctionSet};
+use crate::shape::{expect_only, unsupported_block};
 use crate::source_map::Span;
 use crate::syntax::ast::{Block, Expr, ExprKind, Step};
 use crate::value::{Entries, Type, Value};

@@ -2,7 +2,6 @@
 
 mod blocks;
 mod builds;
-mod dynamic;
 mod locals;
 mod meta;
 mod read;
@@ -16,9 +15,8 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use blocks::is_identifier;
+pub(crate) use crate::config::HclBase as Base;
 pub(crate) use builds::schema_of;
-pub(crate) use dynamic::expand as expand_dynamic;
 pub(crate) use read::read_text;
 pub(crate) use requirements::{Constraints, required_plugins};
 
@@ -28,33 +26,15 @@ use std::sync::Arc;
 
 use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::Scope;
-use crate::evaluated::{Evaluated, Generated, Loaded};
+use crate::evaluated::{Evaluated, Loaded};
 use crate::files::Files;
-use crate::functions::{Environment, FunctionSet};
+use crate::functions::Environment;
+use crate::generated::Generated;
 use crate::go_template::PACKER_VERSION;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::schema::Catalog;
 use crate::source_map::{SourceMap, Span};
 use crate::value::{Data, Entries, Value};
-
-/// What every expression of a template's blocks can refer to.
-#[derive(Debug)]
-pub(crate) struct Base {
-    pub(crate) names: BTreeMap<Arc<str>, Value>,
-    pub(crate) environment: Environment,
-    /// Texts that must not be shown.
-    pub(crate) sensitive: Vec<String>,
-}
-
-impl Base {
-    /// Returns a scope with the base's names and a few more.
-    pub(crate) fn scope(&self, more: impl IntoIterator<Item = (Arc<str>, Value)>) -> Scope<'_> {
-        let mut names = self.names.clone();
-        names.extend(more);
-        Scope::new(&self.environment, FunctionSet::All, names)
-    }
-}
 
 /// A template whose variables and locals have values.
 pub(crate) struct Prepared {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Files;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::source_map::{FileId, SourceMap, Span};
 use crate::syntax::ast::Body;
 use crate::syntax::json;

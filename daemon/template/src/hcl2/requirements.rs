@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::blocks;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Files;
 use crate::go_template::PACKER_VERSION;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::plugins::PluginRequirement;
+use crate::shape::{expect_labels, expect_only};
 use crate::source_map::SourceMap;
 use crate::syntax::ast::{Attribute, Block, Body, ExprKind, ObjectKey};
 
@@ -16,8 +16,8 @@ use crate::syntax::ast::{Attribute, Block, Body, ExprKind, ObjectKey};
 pub(super) fn check(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> bool {
     let mut suitable = true;
     for block in bodies.iter().flat_map(|body| body.blocks_of("packer")) {
-        blocks::expect_labels(block, &[], diagnostics);
-        blocks::expect_only(&block.body, &["required_version"], &["required_plugins"], diagnostics);
+        expect_labels(block, &[], diagnostics);
+        expect_only(&block.body, &["required_version"], &["required_plugins"], diagnostics);
         if let Some(attribute) = block.body.attribute("required_version") {
             suitable &= check_version(attribute, diagnostics);
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::blocks::Root;
-use super::dynamic::Expanded;
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::dynamic::Expanded;
 use crate::eval::{Scope, evaluate_as};
 use crate::source_map::Span;
 use crate::suggest::did_you_mean;

@@ -1,10 +1,10 @@
 //! Owns the `validation` blocks of variables.
 
-use super::blocks::expect_only;
 use super::variables::Variable;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate_as};
 use crate::functions::{Environment, FunctionSet};
+use crate::shape::expect_only;
 use crate::source_map::SourceMap;
 use crate::syntax::ast::{Block, Expr, ExprKind, Step};
 use crate::value::{Type, Value};

@@ -5,7 +5,7 @@ use super::variables::Variable;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate};
 use crate::functions::{Environment, FunctionSet};
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::source_map::{SourceMap, Span};
 use crate::suggest::did_you_mean;
 use crate::syntax::ast::{Body, Expr, ExprKind};

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::blocks::{Root, expect_only, is_identifier};
+use super::blocks::Root;
 use super::declared_twice;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate, evaluate_as};
 use crate::functions::{Environment, FunctionSet};
+use crate::shape::{expect_only, is_identifier, unsupported_block};
 use crate::source_map::Span;
 use crate::syntax::ast::{Attribute, Block};
 use crate::type_expr::{self, Constraint};
@@ -74,7 +75,7 @@ pub(super) fn declare(root: &Root, environment: &Environment, diagnostics: &mut 
     }
     for block in &root.variables {
         for nested in &block.body.blocks {
-            diagnostics.push(super::blocks::unsupported_block(nested, &[]));
+            diagnostics.push(unsupported_block(nested, &[]));
         }
         for attribute in &block.body.attributes {
             let scope = Scope::new(environment, FunctionSet::Environment, [].into());

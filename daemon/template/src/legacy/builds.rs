@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::Base;
 use super::parse::{Builder, Options, Provisioner as Written, Template};
-use crate::component::{Component, JsonConfig};
+use crate::component::Component;
+use crate::config::JsonConfig;
 use crate::decode::json::weak_integer;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::duration::parse_go_duration;
 use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
 use crate::go_template;
 use crate::hcl2::schema_of;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::schema::{Catalog, ComponentType};
 use crate::suggest::did_you_mean;
 use crate::syntax::json::JsonKind;

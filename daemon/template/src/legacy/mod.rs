@@ -7,47 +7,22 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::evaluated::{Evaluated, Generated, Loaded};
+use crate::evaluated::{Evaluated, Loaded};
 use crate::files::Files;
 use crate::functions::clean_path;
-use crate::go_template::Context;
+use crate::generated::Generated;
 use crate::hcl2::read_text;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::schema::Catalog;
 use crate::source_map::SourceMap;
 use crate::syntax::json::parse_json;
 
+pub(crate) use crate::config::JsonBase as Base;
 pub(crate) use parse::{Builder, PostProcessor, Provisioner, Selection, Template, structure};
-
-/// What every option of a template is rendered with.
-#[derive(Debug)]
-pub(crate) struct Base {
-    pub(crate) variables: BTreeMap<String, String>,
-    /// Texts that must not be shown.
-    pub(crate) sensitive: Vec<String>,
-    /// The template's folder, absolute.
-    pub(crate) template_dir: PathBuf,
-    pub(crate) cwd: PathBuf,
-    pub(crate) now: jiff::Timestamp,
-}
-
-impl Base {
-    /// Returns what texts outside of `variables` can refer to.
-    pub(crate) fn context(&self) -> Context {
-        Context {
-            variables: self.variables.clone(),
-            template_dir: Some(self.template_dir.clone()),
-            cwd: self.cwd.clone(),
-            now: self.now,
-            ..Context::default()
-        }
-    }
-}
 
 /// Reads a template's structure; nothing when it is not JSON at all.
 pub(crate) fn read(

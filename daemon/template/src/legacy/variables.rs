@@ -8,7 +8,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Files;
 use crate::go_template::{self, Context};
 use crate::hcl2::read_text;
-use crate::load::Inputs;
+use crate::inputs::Inputs;
 use crate::source_map::{SourceMap, Span};
 use crate::suggest::did_you_mean;
 use crate::syntax::json::{JsonKind, parse_json};

@@ -1,7 +1,7 @@
 //! Owns the writing of JSON options as HCL arguments and blocks, not yet aligned.
 
 use super::calls::{Calls, quoted};
-use crate::hcl2::is_identifier;
+use crate::shape::is_identifier;
 use crate::syntax::json::{Json, JsonKind};
 
 /// Objects of these names are blocks even when they hold only plain values.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::go_template::rewrite::{Piece, Translator, rewrite};
-use crate::hcl2::is_identifier;
+use crate::shape::is_identifier;
 
 /// Translates the calls of one block after another, and remembers what they need.
 #[derive(Debug, Default)]

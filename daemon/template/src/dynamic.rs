@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::blocks::{expect_labels, expect_only};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate, evaluate_as};
+use crate::shape::{expect_labels, expect_only};
 use crate::syntax::ast::{Block, Body, Name};
 use crate::value::{Type, Value};
 
