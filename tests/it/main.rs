@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod build;
 mod cancel;
+mod console;
 mod documents;
 mod guests;
 mod layers;
