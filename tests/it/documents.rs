@@ -21,7 +21,8 @@ fn commands(text: &str, prefix: &str) -> BTreeSet<String> {
         for (at, _) in line.match_indices(prefix) {
             let before = line[..at].trim_end();
             if before.is_empty() || before.ends_with(['$', '`', ',']) {
-                let word: String = line[at + prefix.len()..].chars().take_while(char::is_ascii_lowercase).collect();
+                let of_a_name = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_';
+                let word: String = line[at + prefix.len()..].chars().take_while(of_a_name).collect();
                 found.insert(word);
             }
         }
@@ -33,7 +34,9 @@ fn commands(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn every_command_that_the_documents_name_exists() {
     let home = Home::new();
-    let texts = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/differences.md"].map(read).join("\n");
+    let texts = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/differences.md", "docs/template-commands.md"]
+        .map(read)
+        .join("\n");
     let named = commands(&texts, "kiln ");
     assert!(named.len() >= 6, "{named:?}");
     for command in named {
@@ -68,4 +71,32 @@ fn the_readme_shows_a_real_transcript() {
     let readme = read("README.md");
     assert!(readme.contains("==> qemu.tiny: Connected to SSH!") && readme.contains("Build 'qemu.tiny' finished after"));
     assert!(!readme.contains("<!--"));
+}
+
+/// Returns the lines of the first block of a language.
+fn block(text: &str, language: &str) -> String {
+    let fence = format!("```{language}\n");
+    let (_, rest) = text.split_once(&fence).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_example_of_the_template_commands_is_what_they_print() {
+    let home = Home::new();
+    let text = read("docs/template-commands.md");
+    home.write("web.pkr.hcl", &block(&text, "hcl"));
+    let transcript = block(&text, "console");
+    let mut printed = String::new();
+    for line in transcript.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        // The programs under test come first.
+        let directory = kiln_tests::program("kiln").parent().unwrap().display().to_string();
+        let mut shell = home.command("kiln");
+        let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{line} 2>&1")]).current_dir(home.work(""));
+        command.envs(shell.env("PATH", path).get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
+        printed.push_str(&format!("$ {line}\n{}", String::from_utf8(output.stdout).unwrap()));
+    }
+    assert_eq!(printed, transcript);
 }
