@@ -206,18 +206,28 @@ pub enum GuestOs {
     Linux64,
     /// Debian, 64 bits.
     Debian64,
+    /// Debian 12, 64 bits; hardware version 20.
+    Debian12,
     /// Ubuntu, 64 bits.
     Ubuntu64,
     /// Red Hat Enterprise Linux, 64 bits.
     RedHat64,
+    /// Red Hat Enterprise Linux 8 and its relatives.
+    RedHat8,
+    /// Red Hat Enterprise Linux 9 and its relatives; hardware version 18.
+    RedHat9,
     /// CentOS and its successors, 64 bits.
     CentOs64,
+    /// Fedora, 64 bits.
+    Fedora64,
     /// SUSE Linux Enterprise, 64 bits.
     Suse64,
     /// FreeBSD, 64 bits.
     FreeBsd64,
     /// Windows 10 and 11.
     Windows10,
+    /// Windows 11, which wants UEFI and a TPM; hardware version 18.
+    Windows11,
     /// Windows Server 2019 and later.
     WindowsServer,
     /// Something else, 32 bits.

@@ -4,10 +4,14 @@ use super::machine::{DiskController, GuestOs, NicModel};
 
 /// What a guest system is called.
 pub(crate) struct GuestWords {
+    /// Our own name, which users type.
+    pub(crate) name: &'static str,
     /// CIM's number, which VirtualBox requires (DSP0004's CIM_OperatingSystem.OSType).
     pub(crate) cim: &'static str,
     /// vSphere's identifier.
     pub(crate) vmware: &'static str,
+    /// Workstation's identifier in a VMX, which differs from vSphere's.
+    pub(crate) workstation: &'static str,
     /// VirtualBox's identifier.
     pub(crate) virtualbox: &'static str,
     /// For people.
@@ -15,22 +19,115 @@ pub(crate) struct GuestWords {
 }
 
 impl GuestOs {
+    /// All guest systems.
+    pub const ALL: [Self; 16] = [
+        Self::Linux64,
+        Self::Debian64,
+        Self::Debian12,
+        Self::Ubuntu64,
+        Self::RedHat64,
+        Self::RedHat8,
+        Self::RedHat9,
+        Self::CentOs64,
+        Self::Fedora64,
+        Self::Suse64,
+        Self::FreeBsd64,
+        Self::Windows10,
+        Self::Windows11,
+        Self::WindowsServer,
+        Self::Other,
+        Self::Other64,
+    ];
+
+    /// Returns the name that users type, such as `debian12-64`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.words().name
+    }
+
+    /// Returns the guest system for one of our names, or for any vendor's name of it, in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let is = |word: &str| word.eq_ignore_ascii_case(name);
+        let ours = Self::ALL.into_iter().find(|guest| is(guest.name()));
+        ours.or_else(|| {
+            Self::ALL.into_iter().find(|guest| {
+                let words = guest.words();
+                is(words.vmware) || is(words.workstation) || is(words.virtualbox)
+            })
+        })
+    }
+
     pub(crate) fn words(self) -> GuestWords {
-        let words = |cim, vmware, virtualbox, title| GuestWords { cim, vmware, virtualbox, title };
+        let words = |name, cim, vmware, workstation, virtualbox, title| GuestWords {
+            name,
+            cim,
+            vmware,
+            workstation,
+            virtualbox,
+            title,
+        };
         match self {
-            Self::Linux64 => words("101", "other4xLinux64Guest", "Linux_64", "Linux (64-bit)"),
-            Self::Debian64 => words("96", "debian10_64Guest", "Debian_64", "Debian (64-bit)"),
-            Self::Ubuntu64 => words("94", "ubuntu64Guest", "Ubuntu_64", "Ubuntu (64-bit)"),
-            Self::RedHat64 => words("80", "rhel7_64Guest", "RedHat_64", "Red Hat Enterprise Linux (64-bit)"),
-            Self::CentOs64 => words("107", "centos7_64Guest", "RedHat_64", "CentOS (64-bit)"),
-            Self::Suse64 => words("85", "sles12_64Guest", "OpenSUSE_64", "SUSE Linux Enterprise (64-bit)"),
-            Self::FreeBsd64 => words("78", "freebsd64Guest", "FreeBSD_64", "FreeBSD (64-bit)"),
-            Self::Windows10 => words("121", "windows9_64Guest", "Windows10_64", "Windows 10 and later (64-bit)"),
-            Self::WindowsServer => {
-                words("116", "windows9Server64Guest", "Windows2019_64", "Windows Server 2016 and later (64-bit)")
+            Self::Linux64 => {
+                words("linux-64", "101", "other4xLinux64Guest", "other4xlinux-64", "Linux_64", "Linux (64-bit)")
             }
-            Self::Other => words("1", "otherGuest", "Other", "Other (32-bit)"),
-            Self::Other64 => words("102", "otherGuest64", "Other_64", "Other (64-bit)"),
+            Self::Debian64 => {
+                words("debian-64", "96", "debian10_64Guest", "debian10-64", "Debian_64", "Debian (64-bit)")
+            }
+            Self::Debian12 => {
+                words("debian12-64", "96", "debian12_64Guest", "debian12-64", "Debian12_64", "Debian 12 (64-bit)")
+            }
+            Self::Ubuntu64 => words("ubuntu-64", "94", "ubuntu64Guest", "ubuntu-64", "Ubuntu_64", "Ubuntu (64-bit)"),
+            Self::RedHat64 => {
+                words("rhel-64", "80", "rhel7_64Guest", "rhel7-64", "RedHat_64", "Red Hat Enterprise Linux (64-bit)")
+            }
+            Self::RedHat8 => words(
+                "rhel8-64",
+                "80",
+                "rhel8_64Guest",
+                "rhel8-64",
+                "RedHat8_64",
+                "Red Hat Enterprise Linux 8 (64-bit)",
+            ),
+            Self::RedHat9 => words(
+                "rhel9-64",
+                "80",
+                "rhel9_64Guest",
+                "rhel9-64",
+                "RedHat9_64",
+                "Red Hat Enterprise Linux 9 (64-bit)",
+            ),
+            Self::CentOs64 => {
+                words("centos-64", "107", "centos7_64Guest", "centos7-64", "RedHat_64", "CentOS (64-bit)")
+            }
+            Self::Fedora64 => words("fedora-64", "101", "fedora64Guest", "fedora-64", "Fedora_64", "Fedora (64-bit)"),
+            Self::Suse64 => {
+                words("sles-64", "85", "sles12_64Guest", "sles12-64", "OpenSUSE_64", "SUSE Linux Enterprise (64-bit)")
+            }
+            Self::FreeBsd64 => {
+                words("freebsd-64", "78", "freebsd64Guest", "freebsd-64", "FreeBSD_64", "FreeBSD (64-bit)")
+            }
+            Self::Windows10 => words(
+                "windows10-64",
+                "121",
+                "windows9_64Guest",
+                "windows9-64",
+                "Windows10_64",
+                "Windows 10 and later (64-bit)",
+            ),
+            Self::Windows11 => {
+                words("windows11-64", "121", "windows11_64Guest", "windows11-64", "Windows11_64", "Windows 11 (64-bit)")
+            }
+            Self::WindowsServer => words(
+                "windows-server-64",
+                "116",
+                "windows9Server64Guest",
+                "windows9srv-64",
+                "Windows2019_64",
+                "Windows Server 2016 and later (64-bit)",
+            ),
+            Self::Other => words("other", "1", "otherGuest", "other", "Other", "Other (32-bit)"),
+            Self::Other64 => words("other-64", "102", "otherGuest64", "other-64", "Other_64", "Other (64-bit)"),
         }
     }
 }
@@ -79,5 +176,20 @@ impl NicModel {
             Self::PcNet32 => "PCNet32",
             Self::Virtio => "virtio",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_are_found_by_our_and_the_vendors_names() {
+        for guest in GuestOs::ALL {
+            assert_eq!(GuestOs::from_name(guest.name()), Some(guest));
+        }
+        assert_eq!(GuestOs::from_name("Debian12_64"), Some(GuestOs::Debian12));
+        assert_eq!(GuestOs::from_name("windows9srv-64"), Some(GuestOs::WindowsServer));
+        assert_eq!(GuestOs::from_name("plan9"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::machine::{DiskController, Firmware, GuestOs, MachineDescription, NicModel};
+use super::machine::{DiskController, Firmware, MachineDescription, NicModel};
 
 /// Writes a VMX for a machine whose disks are in these files.
 pub(crate) fn vmx(machine: &MachineDescription, disks: &[String]) -> String {
@@ -11,7 +11,7 @@ pub(crate) fn vmx(machine: &MachineDescription, disks: &[String]) -> String {
     vmx.set("config.version", "8");
     vmx.set("virtualHW.version", &machine.hardware_version.to_string());
     vmx.set("displayName", &machine.name);
-    vmx.set("guestOS", guest_word(machine.guest_os));
+    vmx.set("guestOS", machine.guest_os.words().workstation);
     vmx.set("numvcpus", &machine.cpus.to_string());
     // VMware insists on a multiple of 4.
     vmx.set("memsize", &machine.memory_mib.next_multiple_of(4).to_string());
@@ -58,23 +58,6 @@ pub(crate) fn vmx(machine: &MachineDescription, disks: &[String]) -> String {
 
 fn truth(value: bool) -> &'static str {
     if value { "TRUE" } else { "FALSE" }
-}
-
-/// Workstation's names; they differ from vSphere's.
-fn guest_word(guest: GuestOs) -> &'static str {
-    match guest {
-        GuestOs::Linux64 => "other4xlinux-64",
-        GuestOs::Debian64 => "debian10-64",
-        GuestOs::Ubuntu64 => "ubuntu-64",
-        GuestOs::RedHat64 => "rhel7-64",
-        GuestOs::CentOs64 => "centos7-64",
-        GuestOs::Suse64 => "sles12-64",
-        GuestOs::FreeBsd64 => "freebsd-64",
-        GuestOs::Windows10 => "windows9-64",
-        GuestOs::WindowsServer => "windows9srv-64",
-        GuestOs::Other => "other",
-        GuestOs::Other64 => "other-64",
-    }
 }
 
 fn nic_word(model: NicModel) -> &'static str {

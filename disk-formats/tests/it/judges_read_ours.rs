@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kiln_disk_formats::package::{
-    DiskController, Firmware, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel,
+    DiskController, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel,
 };
 use kiln_disk_formats::{
     Compression, DigestAlgorithm, DiskAdapter, Format, OutputKind, VhdVariant, VmdkOptions, VmdkSubformat, open,
@@ -133,6 +133,26 @@ fn virtualbox_imports_every_package() {
             }
             assert_content(&bench, &bench.path("disk.vdi"), Format::Vdi);
         }
+    }
+}
+
+#[test]
+fn virtualbox_knows_every_guest_system() {
+    let Some(judges) = Judges::present() else { return };
+    let bench = Bench::new(1 << 20, 3, 3);
+    for guest_os in GuestOs::ALL {
+        let name = guest_os.name();
+        bench.convert(&format!("{name}.ova"), OutputKind::ova(MachineDescription { guest_os, ..machine(name) }));
+    }
+    let dry = |guest: GuestOs| format!("VBoxManage import {}.ova --dry-run\n", guest.name());
+    let report = judges.run(&bench, &GuestOs::ALL.map(dry).concat());
+    // What VirtualBox does not know it calls "Other", so the names in its answers tell.
+    let suggested: Vec<_> = report.lines().filter_map(|line| line.split_once("Suggested OS type: \"")).collect();
+    assert_eq!(suggested.len(), GuestOs::ALL.len(), "{report}");
+    for (guest, (_, found)) in GuestOs::ALL.iter().zip(suggested) {
+        let found = found.trim_end_matches('"');
+        assert_eq!(GuestOs::from_name(found).map(|_| ()), Some(()), "{guest:?} became {found}");
+        assert!(!found.starts_with("Other") || guest.name().starts_with("other"), "{guest:?} became {found}");
     }
 }
 
