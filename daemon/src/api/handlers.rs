@@ -27,7 +27,7 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_KEY_BYTES: usize = 200;
 
 /// Optional abilities of this version.
-const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "screen", "validate"];
+const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "screen"];
 
 pub(super) async fn info(State(state): State<ApiState>) -> Result<Json<Info>, ApiProblem> {
     let counts = state.jobs.counts().await?;
