@@ -10,6 +10,7 @@ use super::entry::{self, Mapping, OFFSET_MASK};
 use super::header::{CheckedHeader, CompressionType};
 use super::layout::Incompatible;
 use crate::cache::Cache;
+use crate::mapping::MAX_STEPS;
 use crate::open::Opening;
 use crate::reader::{clip, clip_read, push_extent};
 use crate::source_file::SourceFile;
@@ -217,7 +218,9 @@ impl DiskReader for Qcow2Reader {
         let mut extents = Vec::new();
         let Some(range) = clip(&range, self.header.size) else { return Ok(extents) };
         let mut offset = range.start;
-        while offset < range.end && extents.len() < MAX_EXTENTS {
+        let mut steps = 0;
+        while offset < range.end && extents.len() < MAX_EXTENTS && steps < MAX_STEPS {
+            steps += 1;
             let (mapping, len) = self.map(offset)?;
             let end = offset.saturating_add(len).min(range.end);
             let kind = match (mapping, &self.backing) {
