@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{DiskReader, Error, ExtentKind, Operation, Progress, Result};
+use crate::{DiskReader, Error, Extent, ExtentKind, Operation, Progress, Result};
 
 /// Bytes compared at once.
 const PIECE: u64 = 1 << 20;
@@ -33,12 +33,13 @@ pub fn compare(a: &dyn DiskReader, b: &dyn DiskReader, progress: &dyn Progress) 
     let size = a.virtual_size().max(b.virtual_size());
     let same_size = a.virtual_size() == b.virtual_size();
     let (mut left, mut right) = (vec![0; PIECE as usize], vec![0; PIECE as usize]);
+    let (mut runs_a, mut runs_b) = (Runs::of(a), Runs::of(b));
     let mut offset = 0;
     while offset < size {
         if let ControlFlow::Break(()) = progress.advance(offset, size) {
             return Err(Error::cancelled(Operation::Read));
         }
-        let empty = empty_run(a, offset, size)?.min(empty_run(b, offset, size)?);
+        let empty = runs_a.empty(offset, size)?.min(runs_b.empty(offset, size)?);
         if empty > 0 {
             offset += empty;
             continue;
@@ -46,7 +47,10 @@ pub fn compare(a: &dyn DiskReader, b: &dyn DiskReader, progress: &dyn Progress) 
         let len = PIECE.min(size - offset) as usize;
         a.read_at(offset, &mut left[..len])?;
         b.read_at(offset, &mut right[..len])?;
-        if let Some(place) = left[..len].iter().zip(&right[..len]).position(|(a, b)| a != b) {
+        // Whole slices compare many times as fast as bytes.
+        if left[..len] != right[..len]
+            && let Some(place) = left[..len].iter().zip(&right[..len]).position(|(a, b)| a != b)
+        {
             return Ok(Comparison { first_difference: Some(offset + place as u64), same_size });
         }
         offset += len as u64;
@@ -54,11 +58,29 @@ pub fn compare(a: &dyn DiskReader, b: &dyn DiskReader, progress: &dyn Progress) 
     Ok(Comparison { first_difference: None, same_size })
 }
 
-/// Returns for how many bytes from `offset` on there is surely nothing but zeroes.
-fn empty_run(disk: &dyn DiskReader, offset: u64, size: u64) -> Result<u64> {
-    if offset >= disk.virtual_size() {
-        return Ok(size - offset);
+/// A disk's extents, asked for only where the last answer ends: an answer can be long and reaches far.
+struct Runs<'a> {
+    disk: &'a dyn DiskReader,
+    known: std::vec::IntoIter<Extent>,
+}
+
+impl<'a> Runs<'a> {
+    fn of(disk: &'a dyn DiskReader) -> Self {
+        Self { disk, known: Vec::new().into_iter() }
     }
-    let extents = disk.extents(offset..size)?;
-    Ok(extents.iter().take_while(|extent| extent.kind != ExtentKind::Data).map(|extent| extent.len).sum())
+
+    /// Returns for how many bytes from `offset` on, which never goes back, there is surely nothing but zeroes.
+    fn empty(&mut self, offset: u64, size: u64) -> Result<u64> {
+        if offset >= self.disk.virtual_size() {
+            return Ok(size - offset);
+        }
+        while self.known.as_slice().first().is_some_and(|extent| extent.end() <= offset) {
+            self.known.next();
+        }
+        if self.known.as_slice().is_empty() {
+            self.known = self.disk.extents(offset..size)?.into_iter();
+        }
+        let empty = self.known.as_slice().iter().take_while(|extent| extent.kind != ExtentKind::Data).last();
+        Ok(empty.map_or(0, |extent| extent.end() - offset))
+    }
 }
