@@ -24,7 +24,7 @@ use crate::vdi::VdiWriter;
 use crate::vhd::{DynamicVhdWriter, FixedVhdWriter};
 use crate::vhdx::VhdxWriter;
 use crate::vmdk::{SparseVmdkWriter, SplitVmdkWriter, StreamVmdkFile};
-use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result, VhdVariant, VmdkSubformat};
+use crate::{DiskReader, Error, ErrorKind, Format, Operation, Output, OutputKind, Result, VhdVariant, VmdkSubformat};
 
 /// How often whoever waits for files to be completed is asked whether to go on.
 const ATTENTION_INTERVAL: Duration = Duration::from_millis(100);
@@ -198,6 +198,11 @@ impl Progress for Whole<'_> {
 
 fn create_writer(output: &Output, sizes: &[u64], context: &mut WriterContext<'_>) -> Result<Box<dyn OutputWriter>> {
     let path = &output.path;
+    if output.kind.disk_format() == Format::Vmdk && sizes.contains(&0) {
+        // Its readers, QEMU's and ours too, take a capacity of 0 for damage.
+        let rule = "a vmdk cannot hold a disk of 0 bytes";
+        return Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_path(path));
+    }
     let single = || match sizes {
         [size] => Ok(*size),
         _ => Err(Error::new(ErrorKind::InvalidInput, Operation::Convert, "this format holds exactly one disk")),

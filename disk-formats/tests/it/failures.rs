@@ -205,3 +205,15 @@ fn fifos_and_directories_are_not_images() {
     assert_eq!(open(&bench.path("none"), None, &OpenPolicy::deny()).err().unwrap().kind(), ErrorKind::NotFound);
     assert_eq!(open("/dev/null".as_ref(), None, &OpenPolicy::deny()).err().unwrap().kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_vmdk_cannot_be_empty() {
+    let bench = Bench::new(0, 0, 0);
+    for subformat in VmdkSubformat::ALL {
+        let kind = OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
+        let outputs = [Output::new(bench.path("x.vmdk"), kind)];
+        let error = convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    assert_eq!(names(bench.directory.path()), ["source.raw"]);
+}
