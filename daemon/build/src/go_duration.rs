@@ -3,8 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-const UNITS: [(&str, f64); 8] =
-    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+/// Units with their nanoseconds.
+const UNITS: [(&str, u128); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+/// Digits of a fraction that count: more than a nanosecond can show.
+const FRACTION_DIGITS: usize = 18;
 
 /// Says why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,21 +32,31 @@ pub(crate) fn parse(text: &str) -> Result<Duration, ParseDurationError> {
     if rest.is_empty() {
         return Err(error());
     }
-    let mut nanoseconds = 0.0_f64;
+    let mut nanoseconds = 0u128;
     while !rest.is_empty() {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
-        let value: f64 = rest[..number].parse().map_err(|_| error())?;
-        rest = &rest[number..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == &rest[..unit]).ok_or_else(error)?;
-        nanoseconds += value * scale;
-        rest = &rest[unit..];
+        let (digits, after) = rest.split_at(number);
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == &after[..unit]).ok_or_else(error)?;
+        let part = scaled(digits, *scale).and_then(|part| nanoseconds.checked_add(part));
+        nanoseconds = part.ok_or_else(error)?;
+        rest = &after[unit..];
     }
     // i64 nanoseconds is Go's range; beyond it Go refuses too.
-    if !nanoseconds.is_finite() || nanoseconds > i64::MAX as f64 {
-        return Err(error());
+    let nanoseconds = i64::try_from(nanoseconds).map_err(|_| error())?;
+    Ok(Duration::from_nanos(nanoseconds.unsigned_abs()))
+}
+
+/// Returns a decimal number times `scale`, rounded down; exact where floating point would not be.
+fn scaled(digits: &str, scale: u128) -> Option<u128> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
     }
-    Ok(Duration::from_nanos(nanoseconds.round() as u64))
+    let number = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u128>().ok() };
+    let kept = &fraction[..fraction.len().min(FRACTION_DIGITS)];
+    let behind_point = number(kept)? * scale / 10u128.pow(u32::try_from(kept.len()).ok()?);
+    number(whole)?.checked_mul(scale)?.checked_add(behind_point)
 }
 
 /// Prints a duration as Go's `time.Duration.String` does: `1m30s`, `1.5s`, `500ms`.
@@ -89,7 +110,9 @@ mod tests {
         assert_eq!(parse("1h2m3.5s").unwrap(), Duration::from_millis(3_723_500));
         assert_eq!(parse("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(parse("0").unwrap(), Duration::ZERO);
-        for bad in ["", "10", "s", "1x", "-5s", "1h-2m", "1..2s", "9999999999h"] {
+        assert_eq!(parse("5555555555000000001ns").unwrap(), Duration::new(5_555_555_555, 1));
+        assert_eq!(parse(".5s").unwrap(), parse("0.50000000000000000000000000000000s").unwrap());
+        for bad in ["", "10", "s", ".s", "1x", "-5s", "1h-2m", "1..2s", "0.00000000000000000000.1s", "9999999999h"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
