@@ -192,6 +192,10 @@ fn space(pieces: &mut [Piece<'_>], lines: &[Line]) {
 fn space_after(subject: &Piece<'_>, before: Option<T>, after: T) -> bool {
     let kind = subject.kind;
     let literal = |kind| matches!(kind, T::QuotedText | T::PlainText);
+    // `2 .5` (an error) would become the number 2.5 (none).
+    if kind == T::Number && after == T::Dot && before != Some(T::Dot) {
+        return true;
+    }
     if after == T::Newline || (kind == T::Identifier && after == T::OpenParen) || kind == T::Dot || after == T::Dot {
         return false;
     }
@@ -299,6 +303,11 @@ mod tests {
     fn heredocs_are_left_alone() {
         let text = "a   = <<-EOT\n      x ${ upper( \"y\" ) }\n   EOT\nb=1\n";
         assert_eq!(formatted(text), "a = <<-EOT\n      x ${upper(\"y\")}\n   EOT\nb = 1\n");
+    }
+
+    #[test]
+    fn a_number_does_not_grow_by_the_index_behind_it() {
+        assert_eq!(formatted("a = [2 .5, b.0 .c]\n"), "a = [2 .5, b.0.c]\n");
     }
 
     #[test]
