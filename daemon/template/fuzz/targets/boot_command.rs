@@ -1,0 +1,46 @@
+//! Boot commands: what was parsed, written down again, is parsed as the same.
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+// The two files alone: the crate they belong to brings network and TLS, which would all be built with instrumentation.
+#[rustfmt::skip]
+#[path = "../../../build/src/boot_command.rs"]
+mod boot_command;
+#[path = "../../../build/src/go_duration.rs"]
+#[expect(dead_code, unused_imports, reason = "printing durations is not used here")]
+mod go_duration;
+
+use boot_command::{BootAction, Stroke};
+
+fn written(actions: &[BootAction]) -> String {
+    let held = |stroke| match stroke {
+        Stroke::Press => "",
+        Stroke::On => "on",
+        Stroke::Off => "off",
+    };
+    let mut text = String::new();
+    for action in actions {
+        match action {
+            BootAction::Wait(time) => text.push_str(&format!("<wait{}ns>", time.as_nanos())),
+            BootAction::Special(name, stroke) => text.push_str(&format!("<{name}{}>", held(*stroke))),
+            BootAction::Character(character, Stroke::Press) => text.push(*character),
+            BootAction::Character(character, stroke) => text.push_str(&format!("<{character}{}>", held(*stroke))),
+        }
+    }
+    text
+}
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(input) else { return Corpus::Reject };
+    if let Ok(actions) = boot_command::parse(text) {
+        assert!(actions.len() <= text.chars().count());
+        // Longer waits than Go's durations can say only in seconds.
+        let sayable =
+            |action: &BootAction| !matches!(action, BootAction::Wait(time) if time.as_nanos() > i64::MAX as u128);
+        if actions.iter().all(sayable) {
+            assert_eq!(boot_command::parse(&written(&actions)).as_ref(), Ok(&actions), "{:?}", written(&actions));
+        }
+    }
+    Corpus::Keep
+});

@@ -1,0 +1,199 @@
+//! Writes seeds: small images by our writers and by qemu-img, as inputs of the targets. `seeds DIRECTORY` makes a folder per target.
+
+// The coverage instrumentation calls into libFuzzer.
+use libfuzzer_sys as _;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::{ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, open};
+use kiln_disk_formats_fuzz::input::{ALLOW, DIGEST, REPAIR, WRITTEN, kinds_of};
+use kiln_disk_formats_fuzz::sparse_file::{SparseFile, encode};
+
+/// What qemu-img is asked for: the target, and its arguments.
+const QEMU: [(&str, &[&str]); 22] = [
+    ("qcow2", &["qcow2", "-o", "cluster_size=512"]),
+    ("qcow2", &["qcow2", "-o", "cluster_size=4k,compat=0.10"]),
+    ("qcow2", &["qcow2", "-c", "-o", "cluster_size=4k"]),
+    ("qcow2", &["qcow2", "-c", "-o", "cluster_size=4k,compression_type=zstd"]),
+    ("qcow2", &["qcow2", "-o", "cluster_size=16k,extended_l2=on"]),
+    ("qcow2", &["qcow2", "-c", "-o", "cluster_size=16k,extended_l2=on"]),
+    ("qcow2", &["qcow2", "-o", "preallocation=metadata"]),
+    ("qcow2", &["qcow2", "-o", "lazy_refcounts=on,refcount_bits=1"]),
+    ("vmdk", &["vmdk"]),
+    ("vmdk", &["vmdk", "-o", "subformat=streamOptimized"]),
+    ("vmdk", &["vmdk", "-o", "zeroed_grain=on"]),
+    ("vmdk", &["vmdk", "-o", "hwversion=7,adapter_type=lsilogic"]),
+    ("vdi", &["vdi"]),
+    ("vdi", &["vdi", "-o", "static=on"]),
+    ("vhd", &["vpc"]),
+    ("vhd", &["vpc", "-o", "force_size=on"]),
+    ("vhd", &["vpc", "-o", "subformat=fixed"]),
+    ("vhdx", &["vhdx"]),
+    ("vhdx", &["vhdx", "-o", "block_size=1M"]),
+    ("vhdx", &["vhdx", "-o", "subformat=fixed"]),
+    ("vhdx", &["vhdx", "-o", "log_size=2M"]),
+    ("raw", &["raw"]),
+];
+
+/// A directory of seeds.
+struct Seeds {
+    directory: PathBuf,
+    made: usize,
+}
+
+impl Seeds {
+    fn add(&mut self, target: &str, flags: u8, body: &[u8]) -> io::Result<()> {
+        for target in [target, "detect"] {
+            let directory = self.directory.join(target);
+            std::fs::create_dir_all(&directory)?;
+            std::fs::write(directory.join(format!("seed-{:03}", self.made)), [&[flags], body].concat())?;
+        }
+        self.made += 1;
+        Ok(())
+    }
+
+    /// Adds an image with the files it names, for both policies.
+    fn add_files(&mut self, target: &str, files: &[SparseFile]) -> io::Result<()> {
+        let body = encode(files);
+        self.add(target, REPAIR | ALLOW | DIGEST, &body)?;
+        self.add(target, 0, &body)
+    }
+}
+
+/// A disk with a little of everything at odd places, small when packed.
+fn disk(path: &Path, size: usize) -> io::Result<()> {
+    let mut bytes = vec![0; size];
+    bytes[..64].fill(0x11);
+    for (at, byte) in bytes.iter_mut().enumerate().skip(size / 3).take(3000) {
+        *byte = (at * 7 % 251) as u8;
+    }
+    bytes[size - 600..].fill(0x77);
+    std::fs::write(path, bytes)
+}
+
+fn qemu_img(arguments: &[&str]) -> bool {
+    Command::new("qemu-img").args(arguments).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is text")
+}
+
+/// Descriptors that name other files, inside and outside of what a policy allows.
+fn descriptors() -> Vec<String> {
+    let start = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"custom\"\n";
+    let child = start.replace("parentCID=ffffffff", "parentCID=fffffffe\nparentFileNameHint=\"a\"");
+    vec![
+        format!("{start}RW 8 FLAT \"a\" 0\nRW 16 ZERO\nRW 4 FLAT \"b\" 1\n"),
+        format!("{start}RW 8192 VMFS \"a\"\n"),
+        format!("{start}RW 2048 SPARSE \"a\"\nRW 2048 SPARSE \"b\"\n"),
+        format!("{start}RW 2048 VMFSSPARSE \"a\"\n"),
+        format!("{start}RW 2048 SESPARSE \"a\"\n"),
+        format!("{start}RW 2048 FLAT \"link\" 0\n"),
+        format!("{start}RW 2048 FLAT \"../outside/decoy\" 0\n"),
+        format!("{child}RW 2048 SPARSE \"b\"\n"),
+    ]
+}
+
+/// An empty COWD extent with one grain.
+fn cowd() -> SparseFile {
+    let mut header = b"COWD\x01\0\0\0\x03\0\0\0\0\x08\0\0\x01\0\0\0\x04\0\0\0\x01\0\0\0".to_vec();
+    header.resize(2048, 0);
+    // The directory in sector 4, its table from sector 8 on, a grain in sector 48.
+    let pieces =
+        vec![(0, header), (4 * 512, vec![8, 0, 0, 0]), (8 * 512 + 4, vec![48, 0, 0, 0]), (48 * 512, vec![7; 512])];
+    SparseFile { len: 64 * 512, pieces }
+}
+
+/// A seSparse extent with one grain (offsets and sizes in sectors).
+fn se_sparse() -> SparseFile {
+    let words: [u64; 24] =
+        [0xcafe_babe, 0x2_0000_0001, 2048, 8, 64, 0, 0, 0, 0, 0, 1, 1, 2, 1, 3, 1, 4, 8, 16, 64, 80, 8, 88, 8];
+    let mut header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    header.extend([0; 16]);
+    header[192..208].copy_from_slice(&[96u64.to_le_bytes(), 64u64.to_le_bytes()].concat());
+    let pieces = vec![
+        (0, header),
+        (512, 0xcafe_cafeu64.to_le_bytes().to_vec()),
+        (4 * 512, 0x1000_0000_0000_0000u64.to_le_bytes().to_vec()),
+        (16 * 512 + 8, 0x3000_0000_0000_0000u64.to_le_bytes().to_vec()),
+        (96 * 512, vec![7; 4096]),
+    ];
+    SparseFile { len: 160 * 512, pieces }
+}
+
+/// An image over another, as qemu-img makes it; formats of image and backing file.
+fn overlay(seeds: &mut Seeds, directory: &Path, format: &str, backing: &str) -> io::Result<()> {
+    let (image, base) = (directory.join("disk.img"), directory.join("a"));
+    qemu_img(&["convert", "-f", "raw", "-O", backing, text(&directory.join("source")), text(&base)]);
+    let _ = std::fs::remove_file(&image);
+    if qemu_img(&["create", "-f", format, "-b", "a", "-F", backing, text(&image)]) {
+        seeds.add_files(format, &[SparseFile::read(&image)?, SparseFile::read(&base)?])?;
+    }
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
+    let directory = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds DIRECTORY"));
+    let mut seeds = Seeds { directory, made: 0 };
+    let work = tempfile::tempdir()?;
+    let source = work.path().join("source");
+    disk(&source, (300 << 10) + 512)?;
+    let reader = open(&source, Some(Format::Raw), &OpenPolicy::deny()).map_err(io::Error::other)?;
+    let kinds =
+        Format::ALL.into_iter().flat_map(|format| kinds_of(format).into_iter().map(move |kind| (format.name(), kind)));
+    let ova = ("package", OutputKind::ova(MachineDescription::default()));
+    for (target, kind) in kinds.chain([ova]) {
+        let path = work.path().join("disk.img");
+        let mut options = ConvertOptions::without_digests();
+        options.overwrite = true;
+        let report = convert(&*reader, &[Output::new(&path, kind)], &options, &NoProgress).map_err(io::Error::other)?;
+        if report.files.len() == 1 {
+            seeds.add_files(target, &[SparseFile::read(&path)?])?;
+        }
+    }
+    for (target, arguments) in QEMU {
+        let path = work.path().join("qemu.img");
+        if qemu_img(&[&["convert", "-f", "raw", "-O"], arguments, &[text(&source), text(&path)]].concat()) {
+            seeds.add_files(target, &[SparseFile::read(&path)?])?;
+        }
+    }
+    for (format, backing) in [("qcow2", "raw"), ("qcow2", "qcow2"), ("qcow2", "vmdk"), ("vmdk", "vmdk")] {
+        overlay(&mut seeds, work.path(), format, backing)?;
+    }
+    let sparse = work.path().join("sparse.vmdk");
+    convert(
+        &*reader,
+        &[Output::new(&sparse, OutputKind::vmdk_monolithic_sparse(Default::default()))],
+        &ConvertOptions::default(),
+        &NoProgress,
+    )
+    .map_err(io::Error::other)?;
+    let (flat, sparse) = (SparseFile::read(&source)?, SparseFile::read(&sparse)?);
+    for (index, descriptor) in descriptors().into_iter().enumerate() {
+        let main = SparseFile { len: descriptor.len() as u64, pieces: vec![(0, descriptor.into_bytes())] };
+        let named = match index {
+            2 | 7 => sparse.clone(),
+            3 => cowd(),
+            4 => se_sparse(),
+            _ => flat.clone(),
+        };
+        seeds.add_files("vmdk", &[main, named.clone(), named])?;
+    }
+    seeds.add_files("vmdk", &[cowd()])?;
+    seeds.add_files("vmdk", &[se_sparse()])?;
+    // Plans for our writers: each kind, a few sizes, without and with damage.
+    for target in ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "package"] {
+        for seed in 0..24u8 {
+            let plan: Vec<u8> =
+                (0..60).map(|at: u8| at.wrapping_mul(37).wrapping_add(seed.wrapping_mul(11)) ^ seed).collect();
+            let len = usize::from(seed % 4) * 12 + 14;
+            seeds.add(target, WRITTEN | ALLOW | if seed % 2 == 0 { REPAIR } else { 0 }, &plan[..len])?;
+        }
+    }
+    println!("{} seeds", seeds.made);
+    Ok(())
+}

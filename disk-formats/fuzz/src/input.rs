@@ -1,0 +1,169 @@
+//! The one entry of all targets: from an input's bytes to a judged image.
+
+use std::sync::Mutex;
+
+use kiln_disk_formats::{
+    Compression, DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, Qcow2Method, Qcow2Options, VhdVariant,
+    VmdkOptions, VmdkSubformat, content_digest, detect, open,
+};
+
+use crate::oracle;
+use crate::playground::{NAMES, Playground};
+use crate::repair;
+use crate::sparse_file::{self, SparseFile};
+use crate::written::{Files, Images, Plan};
+
+/// The input is a plan for our writer, not a set of files.
+pub const WRITTEN: u8 = 1;
+/// Files in the image's directory may be opened.
+pub const ALLOW: u8 = 2;
+/// Checksums are made right.
+pub const REPAIR: u8 = 4;
+/// The format is found out.
+pub const DETECT: u8 = 8;
+/// The content digest is computed too, by the whole pipeline.
+pub const DIGEST: u8 = 16;
+
+/// Largest disk whose digest is computed in bytes.
+const MAX_DIGESTED: u64 = 8 << 20;
+
+/// A target: what it opens, and what our writers make for it.
+pub struct Target {
+    format: Option<Format>,
+    kinds: Vec<OutputKind>,
+    playground: Playground,
+    images: Mutex<Images>,
+}
+
+impl Target {
+    /// Makes the target for one format, or for finding out the format.
+    pub fn new(format: Option<Format>, kinds: Vec<OutputKind>) -> Self {
+        Self { format, kinds, playground: Playground::new(), images: Mutex::default() }
+    }
+
+    /// Judges one input.
+    pub fn run(&self, input: &[u8]) {
+        let Some((flags, input)) = input.split_first() else { return };
+        match flags & WRITTEN {
+            0 => self.run_files(*flags, input),
+            _ => self.run_written(*flags, input),
+        }
+    }
+
+    fn run_files(&self, flags: u8, input: &[u8]) {
+        let mut files = sparse_file::decode(input);
+        if flags & REPAIR != 0 {
+            files.iter_mut().for_each(repair::checksums);
+        }
+        let files: Vec<_> = NAMES.into_iter().zip(&files).filter(|(_, file)| **file != SparseFile::default()).collect();
+        self.playground.lay_out(files);
+        if self.playground.image().exists() {
+            self.judge(flags);
+        }
+    }
+
+    fn run_written(&self, flags: u8, input: &[u8]) {
+        let Ok(plan) = Plan::arbitrary(input, self.kinds.len()) else { return };
+        let mut images = self.images.lock().unwrap();
+        let Some(pristine) = images.write(&self.playground, &plan.disk, plan.kind, &self.kinds[plan.kind]) else {
+            return;
+        };
+        let mut files: Files = (*pristine).clone();
+        for damage in &plan.damage {
+            damage.apply(&mut files);
+        }
+        if flags & REPAIR != 0 {
+            files.iter_mut().for_each(|(_, file)| repair::checksums(file));
+        }
+        self.playground.lay_out(files.iter().map(|(name, file)| (name.as_str(), file)));
+        let reader = self.judge(flags);
+        if plan.damage.is_empty() {
+            // A raw disk is recognised by having no signature, which its content may contain.
+            let reader = match (reader, self.format) {
+                (_, None) if self.kinds[plan.kind].disk_format() == Format::Raw => return,
+                (Some(reader), _) => reader,
+                (None, _) => {
+                    let needs_others = flags & ALLOW == 0 && files.len() > 1;
+                    assert!(needs_others, "what was written does not open: {:?}", plan.disk);
+                    return;
+                }
+            };
+            oracle::assert_same(&*reader, &plan.disk);
+            let format = self.kinds[plan.kind].disk_format();
+            assert!(format == Format::Raw || detect(&self.playground.image()).is_ok_and(|found| found == format));
+        }
+    }
+
+    /// Opens the image and asks it everything.
+    fn judge(&self, flags: u8) -> Option<Box<dyn kiln_disk_formats::DiskReader>> {
+        let allow = flags & ALLOW != 0;
+        let policy = match allow {
+            true => OpenPolicy::allow_below(vec![self.playground.images().to_path_buf()]),
+            false => OpenPolicy::deny(),
+        };
+        let image = self.playground.image();
+        let format = self.format.filter(|_| flags & DETECT == 0);
+        if let Err(error) = self.playground.watched(false, || detect(&image)) {
+            oracle::check_error(&error);
+        }
+        let opened = self.playground.watched(allow, || {
+            let reader = open(&image, format, &policy)?;
+            oracle::examine(&*reader);
+            Ok::<_, kiln_disk_formats::Error>(reader)
+        });
+        let reader = match opened {
+            Ok(reader) => reader,
+            Err(error) => {
+                oracle::check_error(&error);
+                assert!(!allow || error.kind() != ErrorKind::PermissionDenied, "{error:?}");
+                return None;
+            }
+        };
+        if flags & DIGEST != 0 && reader.virtual_size() <= MAX_DIGESTED {
+            let digest = || {
+                let options = kiln_disk_formats::ConvertOptions::default();
+                content_digest(&*reader, &options, &kiln_disk_formats::NoProgress).map_err(|error| error.kind())
+            };
+            let (first, second) = (digest(), digest());
+            assert_eq!(first.is_ok(), second.is_ok());
+            assert!(first.is_err() || first == second);
+        }
+        Some(reader)
+    }
+}
+
+/// Returns what our writers make of a format.
+pub fn kinds_of(format: Format) -> Vec<OutputKind> {
+    let qcow2 =
+        |compression, method, cluster_size| OutputKind::Qcow2(Qcow2Options { compression, method, cluster_size });
+    match format {
+        Format::Qcow2 => vec![
+            qcow2(None, Qcow2Method::Zlib, 65536),
+            qcow2(None, Qcow2Method::Zlib, 512),
+            qcow2(Some(Compression::Fast), Qcow2Method::Zlib, 4096),
+            qcow2(Some(Compression::Fast), Qcow2Method::Zlib, 65536),
+            qcow2(Some(Compression::Fast), Qcow2Method::Zstd, 4096),
+            qcow2(Some(Compression::Fast), Qcow2Method::Zstd, 65536),
+        ],
+        Format::Vmdk => VmdkSubformat::ALL
+            .into_iter()
+            .map(|subformat| {
+                OutputKind::Vmdk(VmdkOptions { subformat, adapter: DiskAdapter::Ide, compression: Compression::Fast })
+            })
+            .collect(),
+        Format::Vdi => vec![OutputKind::Vdi],
+        Format::Vhd => vec![OutputKind::Vhd(VhdVariant::Dynamic), OutputKind::Vhd(VhdVariant::Fixed)],
+        Format::Vhdx => vec![OutputKind::Vhdx],
+        _ => vec![OutputKind::Raw],
+    }
+}
+
+/// Runs inputs against the target of a format.
+#[macro_export]
+macro_rules! target {
+    ($format:expr, $kinds:expr) => {
+        static TARGET: std::sync::LazyLock<$crate::input::Target> =
+            std::sync::LazyLock::new(|| $crate::input::Target::new($format, $kinds));
+        libfuzzer_sys::fuzz_target!(|input: &[u8]| TARGET.run(input));
+    };
+}

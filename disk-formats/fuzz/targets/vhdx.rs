@@ -1,0 +1,6 @@
+//! Opens images as vhdx, whatever they are.
+#![no_main]
+
+use kiln_disk_formats::Format;
+
+kiln_disk_formats_fuzz::target!(Some(Format::Vhdx), kiln_disk_formats_fuzz::input::kinds_of(Format::Vhdx));
