@@ -129,7 +129,12 @@ impl Storage for PendingFile {
             Hold::Done => return Ok(()),
         }
         // The name itself must survive a power loss too.
-        File::open(directory_of(&self.target))?.sync_all()
+        let durable = File::open(directory_of(&self.target)).and_then(|directory| directory.sync_all());
+        if durable.is_err() && !overwrite {
+            // Who is told that publishing failed must not find the file.
+            let _ = std::fs::remove_file(&self.target);
+        }
+        durable
     }
 }
 

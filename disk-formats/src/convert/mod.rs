@@ -8,6 +8,8 @@ mod batch;
 mod fault_tests;
 mod outputs;
 mod pipeline;
+#[cfg(test)]
+mod power_loss_tests;
 mod preflight;
 mod process;
 
