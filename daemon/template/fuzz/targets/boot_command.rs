@@ -8,7 +8,6 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 #[path = "../../../build/src/boot_command.rs"]
 mod boot_command;
 #[path = "../../../build/src/go_duration.rs"]
-#[expect(dead_code, unused_imports, reason = "printing durations is not used here")]
 mod go_duration;
 
 use boot_command::{BootAction, Stroke};
@@ -22,7 +21,7 @@ fn written(actions: &[BootAction]) -> String {
     let mut text = String::new();
     for action in actions {
         match action {
-            BootAction::Wait(time) => text.push_str(&format!("<wait{}ns>", time.as_nanos())),
+            BootAction::Wait(time) => text.push_str(&format!("<wait{}>", go_duration::GoDuration(*time))),
             BootAction::Special(name, stroke) => text.push_str(&format!("<{name}{}>", held(*stroke))),
             BootAction::Character(character, Stroke::Press) => text.push(*character),
             BootAction::Character(character, stroke) => text.push_str(&format!("<{character}{}>", held(*stroke))),
