@@ -7,6 +7,7 @@ mod golden;
 mod hostile_images;
 mod judges;
 mod judges_read_ours;
+mod memory;
 mod packages;
 mod pipes;
 mod qemu_img;
