@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use kiln_protocol::{Assignment, OnError};
 
+use crate::image_arguments::{ConvertArguments, ImageCommand};
+
 /// Bake machine images from Packer templates
 #[derive(Debug, Parser)]
 #[command(name = "kiln", disable_version_flag = true, disable_help_subcommand = true, max_term_width = 100)]
@@ -20,6 +22,11 @@ pub(crate) enum Command {
     Build(BuildArguments),
     #[command(flatten)]
     Template(TemplateCommand),
+    /// Write disk images in other formats, many at once
+    Convert(Box<ConvertArguments>),
+    /// Look at disk images
+    #[command(subcommand, subcommand_required = true)]
+    Image(ImageCommand),
     /// List jobs
     Jobs(JobsArguments),
     /// Show a job from its beginning, and go on until it is over
@@ -291,6 +298,9 @@ pub(crate) enum PluginsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct JobsArguments {
+    /// List finished looks at images (`kiln image`), too
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Number of jobs to list at most
     #[arg(long, value_name = "number", default_value_t = 20)]
     pub(crate) limit: u32,

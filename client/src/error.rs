@@ -4,17 +4,21 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 
+/// Exit code for everything that fails, as in Packer.
+const EXIT_FAILURE: u8 = 1;
+
 /// A command that failed.
 #[derive(Debug)]
 pub struct CommandError {
     source: Box<dyn Error + Send + Sync>,
     hint: Option<String>,
+    exit_code: u8,
 }
 
 impl CommandError {
     /// Makes an error of a text or of another error.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: error.into(), hint: None }
+        Self { source: error.into(), hint: None, exit_code: EXIT_FAILURE }
     }
 
     /// Adds what to do next.
@@ -22,6 +26,19 @@ impl CommandError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Sets the exit code; 1 unless it is set.
+    #[must_use]
+    pub fn exit_code(mut self, exit_code: u8) -> Self {
+        self.exit_code = exit_code;
+        self
+    }
+
+    /// Returns the exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.exit_code
     }
 
     /// Writes `error:`, the causes, and `hint:`.
@@ -71,7 +88,7 @@ pub trait Hinted {
 impl<E: Hinted + Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
         let hint = error.hint();
-        Self { source: Box::new(error), hint }
+        Self { source: Box::new(error), hint, exit_code: EXIT_FAILURE }
     }
 }
 

@@ -13,6 +13,7 @@ mod arguments;
 pub mod argv;
 mod commands;
 mod error;
+mod image_arguments;
 mod progress;
 pub mod render;
 mod run;

@@ -44,7 +44,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
                 // Nobody is left to tell when the terminal is gone.
                 let _ = error.print(&mut io::stderr().lock());
             }
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(error.code())
         }
     }
 }
@@ -83,7 +83,13 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     }
     // To standard output for help, to standard error for mistakes.
     let _ = error.print();
-    ExitCode::from(if error.kind() == ErrorKind::DisplayHelp { 0 } else { EXIT_FAILURE })
+    // In a comparison, 1 means that the images differ.
+    let compares = words.get(1..3).is_some_and(|command| command == ["image", "compare"]);
+    ExitCode::from(match error.kind() {
+        ErrorKind::DisplayHelp => 0,
+        _ if compares => 2,
+        _ => EXIT_FAILURE,
+    })
 }
 
 /// Says that there is no such command, with the list of those that there are.

@@ -1,4 +1,4 @@
-//! Puts the build engine behind the runner's seam.
+//! Puts the build engine, and work on images, behind the runner's seam.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,6 +12,7 @@ use kiln_protocol::{
     ValidateReport, ValidateRequest,
 };
 
+use crate::images;
 use crate::runner::{
     BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
 };
@@ -24,7 +25,10 @@ pub struct Engine;
 struct Reach(Control);
 
 impl JobRunner for Engine {
-    fn start(&self, request: JobRequest, sink: EventSink) -> StartedJob {
+    fn start(&self, mut request: JobRequest, sink: EventSink) -> StartedJob {
+        if let Some(task) = request.submission.image.take() {
+            return images::start(task, sink);
+        }
         let control = Control::default();
         let reach = Arc::new(Reach(control.clone()));
         let sink: kiln_build::EventSink = Arc::new(move |event| {

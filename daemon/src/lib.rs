@@ -15,6 +15,7 @@ pub mod control;
 mod descriptor;
 pub mod engine;
 pub mod event_log;
+mod images;
 mod instance;
 pub mod job_dir;
 pub mod jobs;

@@ -34,9 +34,15 @@ fn commands(text: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn every_command_that_the_documents_name_exists() {
     let home = Home::new();
-    let texts = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/differences.md", "docs/template-commands.md"]
-        .map(read)
-        .join("\n");
+    let texts = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "docs/differences.md",
+        "docs/template-commands.md",
+        "docs/convert.md",
+    ];
+    let texts = texts.map(read).join("\n");
     let named = commands(&texts, "kiln ");
     assert!(named.len() >= 6, "{named:?}");
     for command in named {
@@ -99,4 +105,25 @@ fn the_example_of_the_template_commands_is_what_they_print() {
         printed.push_str(&format!("$ {line}\n{}", String::from_utf8(output.stdout).unwrap()));
     }
     assert_eq!(printed, transcript);
+}
+
+#[test]
+fn the_commands_of_the_guide_to_conversions_work() {
+    let home = Home::new();
+    let disk = std::fs::File::create(home.work("disk.raw")).unwrap();
+    disk.set_len(8 << 20).unwrap();
+    let guide = read("docs/convert.md");
+    let commands: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert!(commands.len() >= 12, "{commands:?}");
+    for line in commands {
+        // The programs under test come first.
+        let directory = kiln_tests::program("kiln").parent().unwrap().display().to_string();
+        let mut shell = home.command("kiln");
+        let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(home.work(""));
+        command.envs(shell.env("PATH", path).get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

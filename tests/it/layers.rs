@@ -11,7 +11,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 9] = [
     ("kiln-disk-formats", &[]),
     ("kiln-hypervisors", &["kiln-disk-formats"]),
     ("kiln-build", &["kiln-template", "kiln-communicators", "kiln-hypervisors", "kiln-disk-formats"]),
-    ("kiln-daemon", &["kiln-build", "kiln-template", "kiln-protocol"]),
+    ("kiln-daemon", &["kiln-build", "kiln-disk-formats", "kiln-template", "kiln-protocol"]),
     ("kiln-client", &["kiln-protocol", "kiln-template"]),
     (
         "kiln-tests",

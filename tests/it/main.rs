@@ -9,6 +9,7 @@ mod cancel;
 mod console;
 mod documents;
 mod guests;
+mod images;
 mod layers;
 mod template_commands;
 mod unreachable;

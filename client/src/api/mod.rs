@@ -152,8 +152,8 @@ impl Client {
     /// # Errors
     ///
     /// It cannot be reached.
-    pub async fn jobs(&self, limit: u32) -> Result<JobList, ClientError> {
-        self.get(&format!("/v1/jobs?limit={limit}")).await
+    pub async fn jobs(&self, limit: u32, all: bool) -> Result<JobList, ClientError> {
+        self.get(&format!("/v1/jobs?limit={limit}&all={all}")).await
     }
 
     /// Describes a job.

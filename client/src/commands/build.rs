@@ -56,7 +56,7 @@ fn template_options(flags: TemplateFlags) -> Result<JobOptions, CommandError> {
     })
 }
 
-fn submission(kind: JobKind, template: PathBuf, options: JobOptions) -> Result<JobSubmission, CommandError> {
+pub(super) fn submission(kind: JobKind, template: PathBuf, options: JobOptions) -> Result<JobSubmission, CommandError> {
     let directory = std::env::current_dir()
         .map_err(|error| CommandError::new(format!("cannot find out the working directory: {error}")))?;
     let template_text = if template == Path::new("-") { Some(read_template()?) } else { None };
@@ -67,12 +67,13 @@ fn submission(kind: JobKind, template: PathBuf, options: JobOptions) -> Result<J
         working_directory: text(directory, "the working directory")?,
         environment: environment(),
         umask: Some(umask()),
+        image: None,
         options,
     })
 }
 
 /// Submits; once more when the answer was lost. The key makes sure that there is one job all the same.
-async fn submit(client: &Client, submission: &JobSubmission) -> Result<Job, CommandError> {
+pub(super) async fn submit(client: &Client, submission: &JobSubmission) -> Result<Job, CommandError> {
     let key = random_key()?;
     match client.submit(submission, &key).await {
         Err(error) if error.is_lost_connection() => Ok(client.submit(submission, &key).await?),

@@ -234,18 +234,18 @@ impl Display {
     }
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Waits for a signal and returns its name, as Go has it. Cancel safe.
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupt",
             _ = self.terminate.recv() => "terminated",
@@ -254,7 +254,7 @@ impl Signals {
 }
 
 /// Cancels the job, even when the daemon is away for a moment.
-async fn cancel(client: Client, id: JobId) {
+pub(super) async fn cancel(client: Client, id: JobId) {
     let mut attempts = Attempts::new(&client);
     loop {
         match attempts.client().cancel(&id, CancelMode::Graceful).await {

@@ -12,7 +12,7 @@ use crate::arguments::JobsArguments;
 use crate::error::CommandError;
 
 pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u8, CommandError> {
-    let list = context.client.jobs(arguments.limit).await?;
+    let list = context.client.jobs(arguments.limit, arguments.all).await?;
     let mut stdout = io::stdout().lock();
     if arguments.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&list).map_err(CommandError::new)?)?;
@@ -42,7 +42,7 @@ fn table(jobs: &[Job], zone: &TimeZone) -> String {
 fn what(job: &Job) -> String {
     let mut text = match job.kind {
         JobKind::Build => job.template.clone(),
-        JobKind::Validate => format!("validate {}", job.template),
+        kind => format!("{} {}", kind.as_str(), job.template),
     };
     match job.queue_position {
         Some(0) => text.push_str(" (next)"),

@@ -3,11 +3,15 @@
 mod attach;
 mod build;
 mod cancel;
+mod convert;
 mod daemon;
 mod follow;
+mod image;
 mod jobs;
 mod prompt;
 mod screen;
+mod stdout;
+mod task;
 mod template;
 mod version;
 
@@ -38,6 +42,8 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
     match command {
         Command::Build(arguments) => build::build(context, arguments).await,
         Command::Template(command) => run_on_template(command, context.machine_readable),
+        Command::Convert(arguments) => convert::convert(context, *arguments).await,
+        Command::Image(command) => image::image(context, command).await,
         Command::Jobs(arguments) => jobs::jobs(context, arguments).await,
         Command::Attach(arguments) => attach::attach(context, arguments).await,
         Command::Logs(arguments) => attach::logs(context, arguments).await,
@@ -59,7 +65,7 @@ async fn find_job(client: &Client, text: &str) -> Result<JobId, CommandError> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let jobs = client.jobs(JOBS_TO_SEARCH).await?.jobs;
+    let jobs = client.jobs(JOBS_TO_SEARCH, true).await?.jobs;
     let mut found = jobs.into_iter().map(|job| job.id).filter(|id| !text.is_empty() && id.as_str().starts_with(text));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),

@@ -1,6 +1,7 @@
 //! Renders a job's events as Packer would have printed them. A pure function of the events: no clock, no terminal.
 
 mod duration;
+mod image;
 mod output;
 
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity};
 
 pub use duration::spell_duration;
+pub use image::describe_result;
 pub use output::Look;
 use output::{Tone, Voice};
 
@@ -64,6 +66,14 @@ impl Renderer {
                 self.said(time, build, target.as_deref(), Tone::Say, text, output)
             }
             EventBody::Error { text, target } => self.said(time, build, target.as_deref(), Tone::Error, text, output),
+            EventBody::Result { result } => {
+                let text = describe_result(result);
+                self.look.message(output, time, Voice::Job, Tone::Say, text.trim_end())
+            }
+            EventBody::Failure { text, hint } => {
+                let hint = hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+                self.look.message(output, time, Voice::Job, Tone::Error, &format!("{text}{hint}"))
+            }
             EventBody::Artifact(artifact) => {
                 let index = self.index(build.unwrap_or_default());
                 self.builds[index].artifacts.push(artifact.clone());

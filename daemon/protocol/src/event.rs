@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, JobState};
+use crate::{Artifact, ImageResult, JobState};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -124,6 +124,19 @@ pub enum EventBody {
         /// The answer.
         answer: String,
     },
+    /// Work on images came to a result, or to a part of it.
+    Result {
+        /// What came out.
+        result: ImageResult,
+    },
+    /// Work on images failed, with what can be done about it.
+    Failure {
+        /// What failed, on what, and why.
+        text: String,
+        /// What to do next, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
     /// A build left something.
     Artifact(Artifact),
     /// A build is over.
@@ -143,7 +156,7 @@ pub enum EventBody {
     JobFinished {
         /// How it ended.
         state: JobState,
-        /// Exit code for the client: 0 or 1.
+        /// Exit code for the client: 0 or 1; for work on images, qemu-img's.
         exit_code: u8,
         /// From the worker's start on, in microseconds.
         elapsed_us: u64,

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::JobId;
+use crate::{ImageTask, JobId};
 
 /// Asks for a job.
 ///
@@ -14,10 +14,14 @@ use crate::JobId;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSubmission {
-    /// What to do with the template.
+    /// What to do.
     pub kind: JobKind,
-    /// Path of the template, as typed; relative to `working_directory`.
+    /// Path of the template, as typed; relative to `working_directory`. Empty for work on images.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub template: String,
+    /// What to do with images, for the kinds `convert` and `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageTask>,
     /// The template itself, when it came from standard input (`-`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_text: Option<String>,
@@ -54,6 +58,32 @@ pub enum JobKind {
     Build,
     /// Check the template and every builder's settings; start nothing.
     Validate,
+    /// Convert disk images.
+    Convert,
+    /// Look at disk images: facts, map, check, comparison, verification.
+    Image,
+}
+
+impl JobKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Build, Self::Validate, Self::Convert, Self::Image];
+
+    /// Returns the kind's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Validate => "validate",
+            Self::Convert => "convert",
+            Self::Image => "image",
+        }
+    }
+
+    /// Whether jobs of this kind wait for their turn. The others take little, and somebody waits for them.
+    #[must_use]
+    pub fn queues(self) -> bool {
+        matches!(self, Self::Build | Self::Convert)
+    }
 }
 
 /// What to do when a step fails (`-on-error`).
@@ -186,9 +216,9 @@ pub enum BuildState {
 pub struct Job {
     /// Its identifier.
     pub id: JobId,
-    /// What is done with the template.
+    /// What is done.
     pub kind: JobKind,
-    /// Path of the template, as typed.
+    /// Path of the template, as typed; for work on images, what it works on in a few words.
     pub template: String,
     /// Directory in which the worker runs.
     pub working_directory: String,
@@ -205,7 +235,7 @@ pub struct Job {
     /// When it was over, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
-    /// Exit code for the client, once over: 0 or 1.
+    /// Exit code for the client, once over: 0 or 1; for work on images, qemu-img's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u8>,
     /// Why it failed as a whole; failures of single builds are in `builds`.
@@ -316,7 +346,10 @@ mod tests {
     }
 
     #[test]
-    fn state_names_are_those_on_the_wire() {
+    fn names_are_those_on_the_wire() {
+        for kind in JobKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
         for state in JobState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }

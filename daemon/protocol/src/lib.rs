@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`job`] | what is asked for ([`JobSubmission`]) and what became of it ([`Job`]) |
 //! | [`event`] | the numbered events of a job |
+//! | [`image`] | work on disk images: conversions, facts, checks |
 //! | [`info`] | what this daemon is and can do |
 //! | [`problem`] | errors (problem+json) |
 //! | [`id`] | job identifiers |
@@ -20,6 +21,7 @@
 
 pub mod event;
 pub mod id;
+pub mod image;
 pub mod info;
 pub mod job;
 pub mod places;
@@ -28,6 +30,11 @@ pub mod validate;
 
 pub use event::{Choice, Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
+pub use image::{
+    CompareRequest, CompareResult, ConvertOutput, ConvertRequest, ConvertResult, ConvertedDisk, Digests, FormatOption,
+    ImageFacts, ImageResult, ImageSource, ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent,
+    MapRequest, VerifiedFile, VerifyRequest, WrittenFile,
+};
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{
     Answer, Artifact, Assignment, BuildState, BuildSummary, CancelMode, CancelRequest, Job, JobKind, JobList,

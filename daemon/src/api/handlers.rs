@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{StatusCode, header};
 use kiln_protocol::{
-    Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, JobId, JobList, JobSubmission, Problem, ProblemCode,
-    ShutdownReport,
+    Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, ImageTask, Info, JobId, JobKind, JobList, JobSubmission,
+    MAX_IMAGE_ITEMS, Problem, ProblemCode, ShutdownReport,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_KEY_BYTES: usize = 200;
 
 /// Optional abilities of this version.
-const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "screen"];
+const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "images", "screen"];
 
 pub(super) async fn info(State(state): State<ApiState>) -> Result<Json<Info>, ApiProblem> {
     let counts = state.jobs.counts().await?;
@@ -76,8 +76,28 @@ pub(super) async fn create_job(
 /// Refuses what no process can be started with.
 fn check(submission: &JobSubmission) -> Result<(), ApiProblem> {
     let invalid = |detail: &str| Err(ApiProblem::new(ProblemCode::InvalidRequest, detail));
-    if submission.template.is_empty() {
-        return invalid("`template` is empty");
+    match (submission.kind, &submission.image) {
+        (JobKind::Convert, Some(ImageTask::Convert(request))) => {
+            let counts =
+                [request.inputs.len(), request.outputs.len(), request.options.len(), request.machine.nics.len()];
+            if counts.into_iter().any(|count| count > MAX_IMAGE_ITEMS) {
+                return invalid("the conversion has too many inputs, outputs or options");
+            }
+            if request.inputs.is_empty() || request.outputs.is_empty() {
+                return invalid("the conversion has no input or no output");
+            }
+        }
+        (JobKind::Image, Some(task)) if !matches!(task, ImageTask::Convert(_)) => {}
+        (JobKind::Build | JobKind::Validate, None) if submission.template.is_empty() => {
+            return invalid("`template` is empty");
+        }
+        (JobKind::Build | JobKind::Validate, None) => {}
+        _ => return invalid("`image` does not fit the `kind`"),
+    }
+    if let Some(image) = &submission.image
+        && image.paths().any(|path| path.is_empty() || path.contains('\0'))
+    {
+        return invalid("a path is empty or holds a zero byte");
     }
     if !submission.working_directory.starts_with('/') {
         return invalid("`working_directory` is not an absolute path");
@@ -95,6 +115,7 @@ fn check(submission: &JobSubmission) -> Result<(), ApiProblem> {
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
     limit: Option<u32>,
+    all: Option<bool>,
 }
 
 pub(super) async fn list_jobs(
@@ -102,7 +123,7 @@ pub(super) async fn list_jobs(
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<JobList>, ApiProblem> {
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
-    let jobs = state.jobs.list(query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
+    let jobs = state.jobs.list(query.limit.unwrap_or(DEFAULT_LIMIT), query.all.unwrap_or(true)).await?;
     Ok(Json(JobList { jobs }))
 }
 

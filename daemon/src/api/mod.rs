@@ -71,6 +71,7 @@ fn routes() -> Vec<Route> {
         route(
             Operation::get("/v1/jobs", "listJobs", "Lists jobs, newest first.")
                 .parameter(Parameter::query("limit", "Number of jobs at most; 100 when not given."))
+                .parameter(Parameter::query("all", "`false`: without looks at images that are over."))
                 .answers(200, Answer::json::<kiln_protocol::JobList>("The jobs.")),
             get(handlers::list_jobs),
         ),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kiln_protocol::{CancelMode, EventBody, JobId, JobKind, JobState, JobSubmission};
+use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobState, JobSubmission};
 use tokio::sync::mpsc;
 
 use super::supervisor::{Begin, Supervisor, blocking, write_last_event};
@@ -12,6 +12,9 @@ use super::{JobCounts, JobsError, Message, Reply, Shared, StartError};
 use crate::journal::{Ending, JournalError, NewJob, Unfinished};
 use crate::queue::Queue;
 use crate::{explain, memory};
+
+/// Finished looks at images (info, check, …) that are kept: they say nothing about anything that is still there.
+const FINISHED_LOOKS: u32 = 20;
 
 /// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
 const ORDERS: usize = 4;
@@ -35,9 +38,9 @@ impl Driver {
         let unfinished = self.shared.journal.unfinished().await?;
         self.remove_orphans().await?;
         for job in unfinished {
-            match (job.state, job.kind) {
-                (JobState::Queued, JobKind::Build) => self.queue.push(job.id),
-                (JobState::Queued, JobKind::Validate) => {
+            match (job.state, job.kind.queues()) {
+                (JobState::Queued, true) => self.queue.push(job.id),
+                (JobState::Queued, false) => {
                     self.queue.run_free(job.id.clone());
                     self.start(job.id).await;
                 }
@@ -49,9 +52,10 @@ impl Driver {
     }
 
     async fn take_up(&mut self, job: Unfinished) {
-        match job.kind {
-            JobKind::Build => self.queue.adopt(job.id.clone()),
-            JobKind::Validate => self.queue.run_free(job.id.clone()),
+        if job.kind.queues() {
+            self.queue.adopt(job.id.clone());
+        } else {
+            self.queue.run_free(job.id.clone());
         }
         let directory = self.shared.directory(&job.id);
         let identity = job.worker.or_else(|| directory.read_identity());
@@ -64,7 +68,7 @@ impl Driver {
 
     /// Forgets finished jobs, when there are many.
     async fn forget_old(&self) -> Result<(), JournalError> {
-        let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs).await?;
+        let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs, FINISHED_LOOKS).await?;
         if !forgotten.is_empty() {
             let shared = Arc::clone(&self.shared);
             blocking(move || forgotten.iter().for_each(|id| shared.directory(id).remove())).await;
@@ -75,7 +79,8 @@ impl Driver {
     /// Removes job directories without a journal entry, from a crash between the two.
     async fn remove_orphans(&self) -> Result<(), StartError> {
         self.forget_old().await?;
-        let known: HashSet<JobId> = self.shared.journal.jobs(u32::MAX).await?.into_iter().map(|job| job.id).collect();
+        let known: HashSet<JobId> =
+            self.shared.journal.jobs(u32::MAX, true).await?.into_iter().map(|job| job.id).collect();
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let Ok(entries) = std::fs::read_dir(shared.config.state_directory.join("jobs")) else { return };
@@ -140,7 +145,7 @@ impl Driver {
         let job = NewJob {
             id: id.clone(),
             kind,
-            template: submission.template.clone(),
+            template: submission.image.as_ref().map_or_else(|| submission.template.clone(), ImageTask::subject),
             working_directory: submission.working_directory.clone(),
             owner,
             key,
@@ -154,12 +159,11 @@ impl Driver {
             return Err(error.into());
         }
         tracing::info!(job = %id, ?kind, "submitted");
-        match kind {
-            JobKind::Build => self.queue.push(id.clone()),
-            JobKind::Validate => {
-                self.queue.run_free(id.clone());
-                self.start(id.clone()).await;
-            }
+        if kind.queues() {
+            self.queue.push(id.clone());
+        } else {
+            self.queue.run_free(id.clone());
+            self.start(id.clone()).await;
         }
         Ok((id, true))
     }

@@ -207,13 +207,13 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Returns the newest jobs, newest first.
+    /// Returns the newest jobs, newest first; without `all`, leaves out looks at images that are over.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn list(&self, limit: u32) -> Result<Vec<Job>, JobsError> {
-        let mut jobs = self.shared.journal.jobs(limit).await?;
+    pub async fn list(&self, limit: u32, all: bool) -> Result<Vec<Job>, JobsError> {
+        let mut jobs = self.shared.journal.jobs(limit, all).await?;
         for job in &mut jobs {
             self.complete(job).await?;
         }

@@ -103,7 +103,7 @@ impl Journal {
         self.run(move |connection| {
             let sql = "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest)
                        VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8)";
-            let kind = kind_name(job.kind);
+            let kind = job.kind.as_str();
             let row = params![
                 job.id.as_str(), kind, job.template, job.working_directory, job.owner, now(), job.key, job.digest
             ];
@@ -218,14 +218,15 @@ impl Journal {
         .await
     }
 
-    /// Returns the newest jobs, newest first.
+    /// Returns the newest jobs, newest first; without `all`, leaves out looks at images that are over.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn jobs(&self, limit: u32) -> Result<Vec<Job>, JournalError> {
+    pub async fn jobs(&self, limit: u32, all: bool) -> Result<Vec<Job>, JournalError> {
         self.run(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM jobs ORDER BY submitted DESC LIMIT ?1");
+            let which = if all { "" } else { "WHERE kind <> 'image' OR finished_at IS NULL" };
+            let sql = format!("SELECT {COLUMNS} FROM jobs {which} ORDER BY submitted DESC LIMIT ?1");
             let mut statement = connection.prepare_cached(&sql)?;
             let jobs = statement.query_map([limit], read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
             jobs.into_iter().map(|job| with_builds(connection, job)).collect()
@@ -247,16 +248,24 @@ impl Journal {
         .await
     }
 
-    /// Forgets all finished jobs but the newest `keep`, and returns them.
+    /// Forgets all finished jobs but the newest `keep`, and all finished looks at images but the newest `keep_looks`; returns them.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn forget_old(&self, keep: u32) -> Result<Vec<JobId>, JournalError> {
+    pub async fn forget_old(&self, keep: u32, keep_looks: u32) -> Result<Vec<JobId>, JournalError> {
         self.run(move |connection| {
-            let sql = "DELETE FROM jobs WHERE finished_at IS NOT NULL AND id NOT IN
-                       (SELECT id FROM jobs WHERE finished_at IS NOT NULL ORDER BY submitted DESC LIMIT ?1) RETURNING id";
-            connection.prepare_cached(sql)?.query_map([keep], |row| job_id(row, 0))?.collect()
+            let sql = "DELETE FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2 AND id NOT IN
+                       (SELECT id FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2
+                        ORDER BY submitted DESC LIMIT ?1) RETURNING id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut forgotten = Vec::new();
+            for (keep, looks) in [(keep, false), (keep_looks, true)] {
+                for id in statement.query_map(params![keep, looks], |row| job_id(row, 0))? {
+                    forgotten.push(id?);
+                }
+            }
+            Ok(forgotten)
         })
         .await
     }
@@ -376,8 +385,7 @@ fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
 
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<JobKind> {
     let text: String = row.get(column)?;
-    let kinds = [JobKind::Build, JobKind::Validate];
-    kinds.into_iter().find(|kind| kind_name(*kind) == text).ok_or_else(|| unexpected(column, &text))
+    JobKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| unexpected(column, &text))
 }
 
 fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
@@ -387,13 +395,6 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
 
 fn unexpected(column: usize, text: &str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("unexpected value {text:?}").into())
-}
-
-fn kind_name(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::Build => "build",
-        JobKind::Validate => "validate",
-    }
 }
 
 fn build_state_name(state: BuildState) -> &'static str {

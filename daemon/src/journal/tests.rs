@@ -65,7 +65,10 @@ async fn what_is_written_is_there_after_a_restart() {
     assert_eq!(job.builds[0].step.as_deref(), Some("connect"));
     assert_eq!(job.builds[0].artifacts.len(), 1, "observed twice, there once");
     assert!(job.started_at.is_some() && job.finished_at.is_none());
-    assert_eq!(journal.jobs(2).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(3), id(2)]);
+    assert_eq!(
+        journal.jobs(2, true).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
+        [id(3), id(2)]
+    );
     assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1));
     assert_eq!(journal.find_key(1001, "key".to_owned()).await.unwrap(), None);
     assert!(journal.job(id(9)).await.unwrap().is_none());
@@ -111,8 +114,11 @@ async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
             journal.finish(id(number), ending).await.unwrap();
         }
     }
-    assert_eq!(journal.forget_old(1).await.unwrap(), [id(1), id(3)]);
-    assert_eq!(journal.jobs(10).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(4), id(2)]);
+    assert_eq!(journal.forget_old(1, 0).await.unwrap(), [id(1), id(3)]);
+    assert_eq!(
+        journal.jobs(10, true).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
+        [id(4), id(2)]
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,106 @@
+//! Has images worked on by the daemon, and waits: progress as a bar, failures as errors, results for the command.
+
+use std::io::{self, IsTerminal as _};
+
+use kiln_protocol::{EventBody, ImageResult, ImageTask, Job, JobKind, JobOptions, JobState};
+use tokio::task::JoinHandle;
+
+use super::follow::{Signals, cancel, events};
+use super::stdout::StandardOutput;
+use super::{Context, build, note};
+use crate::error::CommandError;
+use crate::progress::Bars;
+
+/// What came out.
+pub(super) struct Done {
+    pub(super) exit_code: u8,
+    /// Whether everything was said already, as errors.
+    pub(super) failed: bool,
+    pub(super) results: Vec<ImageResult>,
+}
+
+/// Hands the task to the daemon.
+pub(super) async fn submit(context: &Context, task: ImageTask) -> Result<Job, CommandError> {
+    let kind = if matches!(task, ImageTask::Convert(_)) { JobKind::Convert } else { JobKind::Image };
+    let mut submission = build::submission(kind, "".into(), JobOptions::default())?;
+    submission.image = Some(task);
+    build::submit(&context.client, &submission).await
+}
+
+/// Hands the task to the daemon and waits for its end. What it writes to standard output goes through `output`.
+pub(super) async fn run(
+    context: &Context,
+    task: ImageTask,
+    quiet: bool,
+    output: Option<StandardOutput>,
+) -> Result<Done, CommandError> {
+    let mut signals = Signals::new()?;
+    let job = submit(context, task).await?;
+    let id = job.id;
+    if job.state == JobState::Queued && !quiet {
+        note(&format!("job {id} waits for other jobs to finish; `kiln jobs` lists them"));
+    }
+    let mut bars = (!quiet && io::stderr().is_terminal()).then(Bars::default);
+    let mut received = events(context.client.clone(), id.clone(), 0);
+    let mut copying = output.map(StandardOutput::start);
+    let mut cancelling: Option<JoinHandle<()>> = None;
+    let mut done = Done { exit_code: 1, failed: false, results: Vec::new() };
+    let mut reason = None;
+    loop {
+        tokio::select! {
+            event = received.recv() => {
+                let Some(event) = event else { break };
+                let event = event?.event;
+                if let Some(bars) = &mut bars {
+                    bars.event(&event);
+                }
+                match event.body {
+                    EventBody::Result { result } => done.results.push(result),
+                    EventBody::Failure { text, hint } => {
+                        done.failed = true;
+                        let error = CommandError::new(text);
+                        let error = match hint {
+                            Some(hint) => error.hint(hint),
+                            None => error,
+                        };
+                        if !copying.as_ref().is_some_and(JoinHandle::is_finished) {
+                            error.print(&mut io::stderr().lock())?;
+                        }
+                    }
+                    EventBody::JobFinished { exit_code, error, state, .. } => {
+                        done.exit_code = exit_code;
+                        reason = error;
+                        if state == JobState::Cancelled {
+                            done.failed = true;
+                            note("cancelled; nothing was written");
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ = signals.next() => {
+                if cancelling.is_some() {
+                    note(&format!("kilnd goes on cancelling job {id}; `kiln attach {id}` shows it"));
+                    return Ok(Done { failed: true, ..done });
+                }
+                if let Some(copying) = &copying {
+                    // Nobody wants the rest, and a worker that waits for its reader hears of it.
+                    copying.abort();
+                }
+                cancelling = Some(tokio::spawn(cancel(context.client.clone(), id.clone())));
+            }
+        }
+    }
+    if done.exit_code == 0
+        && let Some(copying) = &mut copying
+    {
+        copying.await.map_err(CommandError::new)??;
+    }
+    if done.exit_code != 0 && !done.failed && done.results.is_empty() {
+        // The worker did not come to say it: it was killed, or could not start.
+        done.failed = true;
+        let reason = reason.unwrap_or_else(|| "the job ended without a word".to_owned());
+        CommandError::new(reason).print(&mut io::stderr().lock())?;
+    }
+    Ok(done)
+}

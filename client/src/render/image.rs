@@ -1,0 +1,134 @@
+//! Results of work on images, for people; facts about images in qemu-img's words.
+
+use std::fmt::Write as _;
+
+use kiln_protocol::{CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, VerifiedFile};
+
+/// Describes a result in lines, each with its end.
+#[must_use]
+pub fn describe_result(result: &ImageResult) -> String {
+    match result {
+        ImageResult::Convert(result) => converted(result),
+        ImageResult::Info { images } => images.iter().map(facts).collect::<Vec<_>>().join("\n"),
+        ImageResult::Map { extents } => extents.iter().map(extent).collect(),
+        ImageResult::Compare(result) => compared(result),
+        ImageResult::Verify { files } => files.iter().map(verified).collect(),
+        _ => String::new(),
+    }
+}
+
+fn converted(result: &ConvertResult) -> String {
+    let mut text = String::new();
+    for file in &result.files {
+        let digest = file.sha256.as_ref().map_or_else(String::new, |digest| format!(", SHA-256 {digest}"));
+        line(&mut text, format_args!("{}: {}{digest}", file.filename, bytes(file.size)));
+    }
+    for disk in &result.disks {
+        let (size, data) = (bytes(disk.virtual_size), bytes(disk.data_bytes));
+        let digest = disk.content_digest.as_ref().map_or_else(String::new, |digest| format!(", content {digest}"));
+        line(&mut text, format_args!("{}: a disk of {size}, {data} of it data{digest}", disk.filename));
+    }
+    text
+}
+
+fn facts(image: &ImageFacts) -> String {
+    let mut text = String::new();
+    line(&mut text, format_args!("image: {}", image.filename));
+    line(&mut text, format_args!("file format: {}", image.format));
+    line(&mut text, format_args!("virtual size: {} ({} bytes)", bytes(image.virtual_size), image.virtual_size));
+    line(&mut text, format_args!("disk size: {}", bytes(image.actual_size)));
+    if let Some(variant) = &image.variant {
+        line(&mut text, format_args!("variant: {variant}"));
+    }
+    if let Some(size) = image.cluster_size {
+        line(&mut text, format_args!("cluster_size: {size}"));
+    }
+    if let Some(backing) = &image.backing_filename {
+        let actual = image.full_backing_filename.as_ref().filter(|full| *full != backing);
+        let actual = actual.map_or_else(String::new, |full| format!(" (actual path: {full})"));
+        line(&mut text, format_args!("backing file: {backing}{actual}"));
+    }
+    text
+}
+
+fn extent(extent: &MapExtent) -> String {
+    let kind = match (extent.data, extent.present) {
+        (true, _) => "data",
+        (false, true) => "zero",
+        (false, false) => "hole",
+    };
+    format!("{:#018x} {:#018x} {kind}\n", extent.start, extent.length)
+}
+
+fn compared(result: &CompareResult) -> String {
+    let mut text = String::new();
+    if !result.same_size && result.identical {
+        line(&mut text, format_args!("The images have different sizes; what one has more reads as zeroes."));
+    }
+    match (result.identical, result.first_difference) {
+        (true, _) => line(&mut text, format_args!("Images are identical.")),
+        (false, Some(offset)) => line(&mut text, format_args!("Content mismatch at offset {offset}!")),
+        (false, None) => line(&mut text, format_args!("Image size mismatch!")),
+    }
+    text
+}
+
+fn verified(file: &VerifiedFile) -> String {
+    match (&file.problem, &file.algorithm) {
+        (Some(problem), _) => format!("FAILED {problem}\n"),
+        (None, Some(algorithm)) => format!("OK {} ({algorithm})\n", file.filename),
+        (None, None) => format!("OK {}\n", file.filename),
+    }
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{arguments}");
+}
+
+/// Spells a number of bytes with three digits, in powers of 1024.
+fn bytes(number: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut unit = 0;
+    let mut value = number as f64;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value.fract() == 0.0 || value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (number, text) in [(0, "0 B"), (512, "512 B"), (1536, "1.50 KiB"), (1 << 30, "1 GiB"), (u64::MAX, "16 EiB")]
+        {
+            assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn facts_read_as_qemu_imgs() {
+        let text = r#"{"of":"info","images":[{"filename":"d/a.qcow2","format":"qcow2","virtual-size":1048576,"actual-size":4096,
+            "dirty-flag":false,"cluster-size":65536,"backing-filename":"b","full-backing-filename":"d/b","variant":"v3"}]}"#;
+        let expected = "image: d/a.qcow2\nfile format: qcow2\nvirtual size: 1 MiB (1048576 bytes)\ndisk size: 4 KiB\n\
+                        variant: v3\ncluster_size: 65536\nbacking file: b (actual path: d/b)\n";
+        assert_eq!(describe_result(&serde_json::from_str(text).unwrap()), expected);
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let text = r#"{"of":"compare","identical":false,"same-size":true,"first-difference":7}"#;
+        assert_eq!(describe_result(&serde_json::from_str(text).unwrap()), "Content mismatch at offset 7!\n");
+    }
+}

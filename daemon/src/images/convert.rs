@@ -1,0 +1,119 @@
+//! `convert`: the one pass from a machine's disks to all outputs.
+
+use std::path::Path;
+
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::{ConvertOptions, DiskReader, Output, convert_disks};
+use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, WrittenFile};
+
+use super::failure::{Failure, Failures};
+use super::machine::machine;
+use super::outputs::outputs;
+use super::source::open_source;
+use super::{Ended, Reporter, stdout};
+
+/// Most worker threads.
+const MAX_THREADS: u32 = 1024;
+
+/// The name of the client's standard output.
+const STANDARD_OUTPUT: &str = "-";
+
+pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended, Failures> {
+    let (readers, targets) = prepare(request)?;
+    if let Some(fifo) = &request.stdout {
+        stdout::connect(Path::new(fifo))?;
+    }
+    let readers: Vec<&dyn DiskReader> = readers.iter().map(|reader| &**reader).collect();
+    let mut options = ConvertOptions::default();
+    options.threads = request.threads.map(|threads| threads.clamp(1, MAX_THREADS) as usize);
+    options.overwrite = request.force;
+    options.content_digest = request.digests != Digests::None;
+    options.file_digests = request.digests == Digests::All;
+    options.durable = !request.no_sync;
+    let report = convert_disks(&readers, &targets, &options, &reporter.progress("convert".to_owned()))?;
+    let disks = report.disks.iter().zip(&request.inputs).map(|(disk, input)| ConvertedDisk {
+        filename: input.path.clone(),
+        virtual_size: disk.virtual_size,
+        data_bytes: disk.data_bytes,
+        content_digest: disk.content_digest.map(|digest| digest.to_string()),
+    });
+    let files = report.files.iter().map(|file| WrittenFile {
+        filename: file.path.to_string_lossy().into_owned(),
+        size: file.size,
+        sha256: file.sha256.map(|digest| digest.to_string()),
+    });
+    reporter.result(ImageResult::Convert(ConvertResult { disks: disks.collect(), files: files.collect() }));
+    Ok(Ended::well())
+}
+
+/// The disks to read, and what to write.
+type Prepared = (Vec<Box<dyn DiskReader>>, Vec<Output>);
+
+/// Opens all inputs and reads all words; all that is wrong is told at once.
+fn prepare(request: &ConvertRequest) -> Result<Prepared, Failures> {
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut cancelled = false;
+    let mut keep = |found: Failures| {
+        cancelled |= found.cancelled;
+        failures.extend(found.list);
+    };
+    let readers: Vec<_> =
+        request.inputs.iter().filter_map(|input| open_source(input).map_err(&mut keep).ok()).collect();
+    let targets = match machine(&request.machine, request.inputs.len()) {
+        Ok(machine) => outputs(request, &machine),
+        Err(found) => {
+            keep(found);
+            // For its complaints.
+            outputs(request, &MachineDescription::default())
+        }
+    };
+    let targets = targets.map_err(&mut keep).unwrap_or_default();
+    let to_client = request.outputs.iter().any(|output| output.path == STANDARD_OUTPUT);
+    if to_client && request.stdout.is_none() {
+        failures.push(Failure::new("there is no client that takes what goes to standard output"));
+    }
+    if let Some(name) = request.outputs.iter().map(|output| output.path.as_str()).find(|path| is_own_stdout(path)) {
+        failures.push(Failure::new(format!("{name} would be the worker's own")).hint("`-` is your standard output"));
+    }
+    Failures::check(failures)?;
+    Ok((readers, targets))
+}
+
+/// Names that mean something else in this process than in the caller's shell.
+fn is_own_stdout(path: &str) -> bool {
+    path == "/dev/stdout" || path == "/dev/stderr" || path.starts_with("/dev/fd/") || path.starts_with("/proc/self/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Mutex};
+
+    use kiln_protocol::EventBody;
+
+    use super::*;
+
+    #[test]
+    fn every_mistake_of_a_request_is_told_and_nothing_is_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name).to_string_lossy().into_owned();
+        let text = serde_json::json!({
+            "inputs": [{"path": path("none.raw")}, {"path": path("b"), "format": "qcow3"}],
+            "outputs": [{"path": path("o.vmdk")}, {"path": "/dev/stdout", "format": "raw"}],
+            "machine": {"bus": "x"},
+        });
+        assert!(serde_json::from_value::<ConvertRequest>(text.clone()).is_err(), "misspelt options are refused");
+        let mut text = text;
+        text["machine"] = serde_json::json!({ "firmware": "x" });
+        let request: ConvertRequest = serde_json::from_value(text).unwrap();
+        let events = Arc::new(Mutex::new(Vec::<EventBody>::new()));
+        let sink = Arc::clone(&events);
+        let stop = Arc::new(AtomicBool::new(false));
+        let reporter = Reporter { sink: Arc::new(move |event| sink.lock().unwrap().push(event.body)), stop };
+        let Err(failures) = run(&request, &reporter) else { panic!("nothing of it is right") };
+        let texts: Vec<_> = failures.list.iter().map(|failure| failure.text.as_str()).collect();
+        assert!(texts.len() >= 5, "{texts:#?}");
+        assert!(events.lock().unwrap().is_empty());
+        assert!(!scratch.path().join("o.vmdk").exists());
+    }
+}

@@ -1,0 +1,116 @@
+//! Work on disk images in the worker: conversions, and looks at images. The only part of the daemon that knows disk formats.
+//!
+//! ```text
+//! ImageTask (words) ─► values of disk-formats, all mistakes at once ─► a thread that works ─► Progress*, Result* | Failure+
+//! ```
+//!
+//! Exit codes are qemu-img's. Nothing needs to be swept: files have no name until they are whole.
+
+mod compare;
+mod convert;
+mod failure;
+mod look;
+mod machine;
+mod options;
+mod outputs;
+mod source;
+mod stdout;
+mod verify;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kiln_protocol::{EventBody, ImageResult, ImageTask};
+
+use crate::runner::{BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, Refused, StartedJob};
+
+/// Exit code for whatever fails.
+const EXIT_FAILURE: u8 = 1;
+
+/// How the work ended: the exit code, and why it is not 0, for lists of jobs.
+struct Ended {
+    exit_code: u8,
+    why: Option<String>,
+}
+
+impl Ended {
+    fn well() -> Self {
+        Self { exit_code: 0, why: None }
+    }
+}
+
+/// What tasks report to, and hear from.
+struct Reporter {
+    sink: EventSink,
+    stop: Arc<AtomicBool>,
+}
+
+impl Reporter {
+    fn emit(&self, body: EventBody) {
+        (self.sink)(JobEvent { build: None, body });
+    }
+
+    fn result(&self, result: ImageResult) {
+        self.emit(EventBody::Result { result });
+    }
+
+    /// Returns a callback for the library that reports progress under this name.
+    fn progress(&self, what: String) -> impl Fn(u64, u64) -> ControlFlow<()> + Sync {
+        move |done, total| {
+            self.emit(EventBody::Progress { what: what.clone(), done, total: Some(total) });
+            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+}
+
+struct Control {
+    stop: Arc<AtomicBool>,
+}
+
+impl JobControl for Control {
+    fn cancel(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn screen<'a>(&'a self, _build: Option<&'a str>) -> BoxFuture<'a, Result<Vec<u8>, Refused>> {
+        Box::pin(async { Err(Refused { reason: "this job has no guest".to_owned() }) })
+    }
+
+    fn answer(&self, _prompt: &str, _answer: &str) -> Result<(), Refused> {
+        Err(Refused { reason: "this job asks nothing".to_owned() })
+    }
+}
+
+/// Begins a task.
+pub(crate) fn start(task: ImageTask, sink: EventSink) -> StartedJob {
+    let stop = Arc::new(AtomicBool::new(false));
+    let reporter = Reporter { sink, stop: Arc::clone(&stop) };
+    let outcome = async move {
+        match tokio::task::spawn_blocking(move || run(&task, &reporter)).await {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    };
+    StartedJob { control: Arc::new(Control { stop }), outcome: Box::pin(outcome) }
+}
+
+fn run(task: &ImageTask, reporter: &Reporter) -> JobOutcome {
+    let ended = match task {
+        ImageTask::Convert(request) => convert::run(request, reporter),
+        ImageTask::Info(request) => look::info(request, reporter),
+        ImageTask::Map(request) => look::map(request, reporter),
+        ImageTask::Compare(request) => compare::run(request, reporter),
+        ImageTask::Verify(request) => verify::run(request, reporter),
+    };
+    match ended {
+        Ok(Ended { exit_code, why }) => JobOutcome { exit_code, cancelled: false, error: why },
+        Err(failures) if failures.cancelled => JobOutcome { exit_code: EXIT_FAILURE, cancelled: true, error: None },
+        Err(failures) => {
+            let error = failures.summary();
+            let exit_code = failures.exit_code;
+            failures.report(reporter);
+            JobOutcome { exit_code, cancelled: false, error: Some(error) }
+        }
+    }
+}
