@@ -103,6 +103,8 @@ pub enum Operation {
     Open,
     /// Reading guest data or tables.
     Read,
+    /// Checking an image's structure.
+    Check,
     /// Making a new file.
     Create,
     /// Writing an output.
@@ -124,6 +126,7 @@ impl Operation {
         match self {
             Self::Open => "open",
             Self::Read => "read",
+            Self::Check => "check",
             Self::Create => "create",
             Self::Write => "write",
             Self::Publish => "publish",

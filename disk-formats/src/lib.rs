@@ -32,6 +32,7 @@
 mod ascending_table;
 mod blocks;
 mod cache;
+mod check;
 mod compare;
 pub mod convert;
 mod create;
@@ -60,6 +61,7 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+pub use check::{CheckReport, Finding, FindingKind, check};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
 pub use create::{create_overlay, create_qcow2, create_raw, resize};
@@ -67,9 +69,10 @@ pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file_digest::DigestAlgorithm;
 pub use format::{Format, detect};
-pub use open::{BackingPolicy, OpenPolicy, open};
+pub use open::{BackingPolicy, OpenPolicy, open, snapshots};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };
 pub use pipe::is_stream;
+pub use qcow2::Snapshot;
 pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

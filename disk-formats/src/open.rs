@@ -89,10 +89,11 @@ pub(crate) fn detect_path(path: &Path) -> Result<Format> {
         Some((offset, len)) => file.part(offset, len)?,
         None => file,
     };
-    detect_file(&file).map_err(|error| error.with_path(path).during(Operation::Open))
+    format_of(&file).map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
-fn detect_file(file: &SourceFile) -> Result<Format> {
+/// Recognises the format of an opened file.
+pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
     let mut front = [0; PROBE];
     file.read_padded_at(0, &mut front)?;
     if front.starts_with(&qcow2::MAGIC) {
@@ -121,6 +122,18 @@ fn detect_file(file: &SourceFile) -> Result<Format> {
     Ok(Format::Raw)
 }
 
+/// Lists the internal snapshots of an image; only qcow2 has any.
+///
+/// # Errors
+/// When the file cannot be read or its snapshot table is damaged.
+pub fn snapshots(path: &Path, format: Option<Format>) -> Result<Vec<qcow2::Snapshot>> {
+    let listed = SourceFile::open(path).and_then(|file| match format.map_or_else(|| format_of(&file), Ok)? {
+        Format::Qcow2 => qcow2::list_snapshots(&file),
+        _ => Ok(Vec::new()),
+    });
+    listed.map_err(|error| error.with_path(path).during(Operation::Read))
+}
+
 /// A chain of images being opened: the policy, and the files above the present one.
 pub(crate) struct Opening<'a> {
     policy: &'a OpenPolicy,
@@ -137,7 +150,7 @@ impl Opening<'_> {
         };
         let format = match format {
             Some(format) => format,
-            None => detect_file(&file)?,
+            None => format_of(&file)?,
         };
         let opening = self.descend(&file);
         match format {

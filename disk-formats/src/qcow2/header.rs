@@ -202,7 +202,7 @@ fn read_backing_name(file: &SourceFile, header: &Header) -> Result<Option<String
 }
 
 /// Turns a name from a file into text that is safe to show.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .chars()
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })

@@ -4,6 +4,7 @@
 //! tables of one cluster each, and their entries to data clusters, compressed data, or zeroes. Reference counts, in a second
 //! two-level table, say how often each cluster of the file is used.
 
+mod check;
 mod entry;
 mod header;
 mod layout;
@@ -11,9 +12,13 @@ mod move_l1;
 mod reader;
 mod refcounts;
 mod resize;
+mod snapshots;
 mod writer;
 
+pub(crate) use check::check;
 pub(crate) use layout::MAGIC;
 pub(crate) use reader::Qcow2Reader;
 pub(crate) use resize::resize;
+pub use snapshots::Snapshot;
+pub(crate) use snapshots::list as list_snapshots;
 pub(crate) use writer::{Backing, Qcow2Writer};

@@ -1,0 +1,122 @@
+//! Checks an image's structure without reading guest data, and counts as `qemu-img check` does.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::open::format_of;
+use crate::package;
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Format, Operation, Result, qcow2, vdi};
+
+/// Findings that are listed; further ones are only counted.
+const MAX_FINDINGS: usize = 1000;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// Guest data may be wrong, or become wrong when the image is written to.
+    Corruption,
+    /// Space in the file that nothing uses; harmless.
+    Leak,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How bad it is.
+    pub kind: FindingKind,
+    /// Offset in the file in bytes of what is wrong.
+    pub offset: u64,
+    /// Guest offset in bytes, where one is known.
+    pub guest_offset: Option<u64>,
+    /// What is wrong; lower case, no full stop.
+    pub rule: Cow<'static, str>,
+}
+
+/// What checking an image found. The counts have the meaning of the fields of `qemu-img check --output=json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The format that was checked.
+    pub format: Format,
+    /// The first findings; `corruptions` and `leaks` count them all.
+    pub findings: Vec<Finding>,
+    /// Number of corruptions.
+    pub corruptions: u64,
+    /// Number of leaked clusters or blocks.
+    pub leaks: u64,
+    /// Clusters (blocks) of the guest disk.
+    pub total_clusters: u64,
+    /// Clusters with data in the file.
+    pub allocated_clusters: u64,
+    /// Clusters that do not follow the one before them, compressed ones included; 0 where the format is not counted so.
+    pub fragmented_clusters: u64,
+    /// Compressed clusters.
+    pub compressed_clusters: u64,
+    /// End of the part of the file that is in use, in bytes, where the format has reference counts.
+    pub image_end_offset: Option<u64>,
+}
+
+impl CheckReport {
+    pub(crate) fn new(format: Format, total_clusters: u64) -> Self {
+        Self {
+            format,
+            findings: Vec::new(),
+            corruptions: 0,
+            leaks: 0,
+            total_clusters,
+            allocated_clusters: 0,
+            fragmented_clusters: 0,
+            compressed_clusters: 0,
+            image_end_offset: None,
+        }
+    }
+
+    /// Returns whether nothing was found.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.corruptions == 0 && self.leaks == 0
+    }
+
+    pub(crate) fn corruption(&mut self, offset: u64, guest_offset: Option<u64>, rule: impl Into<Cow<'static, str>>) {
+        self.corruptions += 1;
+        self.list(FindingKind::Corruption, offset, guest_offset, rule.into());
+    }
+
+    pub(crate) fn leak(&mut self, offset: u64, rule: impl Into<Cow<'static, str>>) {
+        self.leaks += 1;
+        self.list(FindingKind::Leak, offset, None, rule.into());
+    }
+
+    fn list(&mut self, kind: FindingKind, offset: u64, guest_offset: Option<u64>, rule: Cow<'static, str>) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding { kind, offset, guest_offset, rule });
+        }
+    }
+}
+
+/// Checks the structure of a qcow2 or VDI image; of an OVA, its first disk. No other file is opened.
+///
+/// # Errors
+/// When the file cannot be read, its header breaks the format's rules, or the format cannot be checked.
+pub fn check(path: &Path, format: Option<Format>) -> Result<CheckReport> {
+    check_file(path, format).map_err(|error| error.with_path(path).during(Operation::Check))
+}
+
+fn check_file(path: &Path, format: Option<Format>) -> Result<CheckReport> {
+    let file = SourceFile::open(path)?;
+    let file = match package::first_disk(&file)? {
+        Some((offset, len)) if format != Some(Format::Raw) => file.part(offset, len)?,
+        _ => file,
+    };
+    match format.map_or_else(|| format_of(&file), Ok)? {
+        Format::Qcow2 => qcow2::check(&file),
+        Format::Vdi => vdi::check(&file),
+        format => {
+            let rule = format!("the structure of {format} images cannot be checked");
+            Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule))
+        }
+    }
+}

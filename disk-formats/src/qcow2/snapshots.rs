@@ -1,0 +1,105 @@
+//! The table of internal snapshots.
+
+use zerocopy::byteorder::{BE, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use super::header::CheckedHeader;
+use super::layout::Header;
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Result};
+
+/// Most extra data of a snapshot in bytes (qemu's QCOW_MAX_SNAPSHOT_EXTRA_DATA).
+const MAX_EXTRA: u32 = 1024;
+
+/// An internal snapshot of a qcow2 image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Identifier, a number in practice.
+    pub id: String,
+    /// Name that the user gave.
+    pub name: String,
+    /// Size of the machine's saved state in bytes; 0 for a snapshot of the disk alone.
+    pub vm_state_size: u64,
+    /// When it was taken: seconds and nanoseconds since 1970-01-01 UTC.
+    pub date: (u32, u32),
+    /// The guest's clock in nanoseconds.
+    pub vm_clock: u64,
+    /// Instructions that the guest had executed, when recorded.
+    pub icount: Option<u64>,
+}
+
+/// Where a snapshot's L1 table is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SnapshotL1 {
+    pub(super) offset: u64,
+    pub(super) entries: u32,
+}
+
+/// The fixed part of an entry (spec).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Entry {
+    l1_offset: U64<BE>,
+    l1_entries: U32<BE>,
+    id_length: U16<BE>,
+    name_length: U16<BE>,
+    seconds: U32<BE>,
+    nanoseconds: U32<BE>,
+    vm_clock: U64<BE>,
+    vm_state_size: U32<BE>,
+    extra_length: U32<BE>,
+}
+
+const _: () = assert!(size_of::<Entry>() == 40);
+
+/// Lists the snapshots of an image.
+pub(crate) fn list(file: &SourceFile) -> Result<Vec<Snapshot>> {
+    let header = CheckedHeader::read(file)?;
+    let mut snapshots = Vec::new();
+    walk(file, table_offset(file)?, header.snapshots, |snapshot, _| snapshots.push(snapshot))?;
+    Ok(snapshots)
+}
+
+fn table_offset(file: &SourceFile) -> Result<u64> {
+    let mut bytes = [0; size_of::<Header>()];
+    file.read_padded_at(0, &mut bytes)?;
+    let header = Header::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no qcow2 header"))?;
+    Ok(header.snapshots_offset.get())
+}
+
+/// Visits `count` snapshots from `start` on; returns the table's length in bytes.
+pub(super) fn walk(
+    file: &SourceFile,
+    start: u64,
+    count: u32,
+    mut visit: impl FnMut(Snapshot, SnapshotL1),
+) -> Result<u64> {
+    let mut at = start;
+    for _ in 0..count {
+        let bytes = file.read_table(at, size_of::<Entry>() as u64, "the snapshot table")?;
+        let entry = Entry::read_from_bytes(&bytes).map_err(|_| Error::corrupt("the snapshot table").at(at))?;
+        let extra_length = entry.extra_length.get();
+        if extra_length > MAX_EXTRA {
+            return Err(file.error(ErrorKind::Corrupt, "a snapshot's extra data is longer than 1024 bytes").at(at));
+        }
+        let (id, name) = (entry.id_length.get() as usize, entry.name_length.get() as usize);
+        let tail_at = at + size_of::<Entry>() as u64;
+        let tail = file.read_table(tail_at, u64::from(extra_length) + (id + name) as u64, "the snapshot table")?;
+        let (extra, names) = tail.split_at(extra_length as usize);
+        let field =
+            |index: usize| extra.get(index * 8..index * 8 + 8).and_then(|bytes| U64::<BE>::read_from_bytes(bytes).ok());
+        let snapshot = Snapshot {
+            id: super::header::printable(&names[..id]),
+            name: super::header::printable(&names[id..]),
+            vm_state_size: field(0).map_or(u64::from(entry.vm_state_size.get()), U64::get),
+            date: (entry.seconds.get(), entry.nanoseconds.get()),
+            vm_clock: entry.vm_clock.get(),
+            // All ones: not recorded (spec).
+            icount: field(2).map(U64::get).filter(|count| *count != u64::MAX),
+        };
+        visit(snapshot, SnapshotL1 { offset: entry.l1_offset.get(), entries: entry.l1_entries.get() });
+        at = (tail_at + tail.len() as u64).next_multiple_of(8);
+    }
+    Ok(at - start)
+}

@@ -1,0 +1,62 @@
+//! Checks the block map of a VDI.
+
+use zerocopy::FromBytes;
+
+use super::layout::{FREE, Header, MAGIC, MAX_BLOCKS, ZERO};
+use crate::check::CheckReport;
+use crate::paged_table::PagedTable;
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Format, Result};
+
+/// Most blocks that are checked: a bit each, 32 MiB; 256 TiB with the usual blocks.
+const MAX_CHECKED_BLOCKS: u32 = 1 << 28;
+
+/// Finds blocks used twice, blocks outside the file, and a wrong number of allocated blocks.
+pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
+    let bytes = file.read_table(0, size_of::<Header>() as u64, "the header")?;
+    let header = Header::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no vdi header"))?;
+    if header.magic.get() != MAGIC {
+        return Err(file.error(ErrorKind::Corrupt, "no vdi signature").at(0x40));
+    }
+    let blocks = header.blocks.get();
+    if blocks > MAX_BLOCKS.min(MAX_CHECKED_BLOCKS) {
+        return Err(file.error(ErrorKind::TooLarge, "more than 2^28 blocks").at(0x180));
+    }
+    let (block, extra) = (u64::from(header.block_size.get()), u64::from(header.block_extra.get()));
+    if !block.is_power_of_two() || block < 512 {
+        return Err(file.error(ErrorKind::Corrupt, "the block size is not a power of two").at(0x178));
+    }
+    let (map_offset, data_offset) = (u64::from(header.map_offset.get()), u64::from(header.data_offset.get()));
+    let map = PagedTable::<4>::new(file, map_offset, u64::from(blocks), "the block map")?;
+    let mut report = CheckReport::new(Format::Vdi, u64::from(blocks));
+    if data_offset < map_offset + u64::from(blocks) * 4 {
+        report.corruption(0x158, None, "the blocks begin inside the block map");
+    }
+    let mut used = vec![0u8; (blocks as usize).div_ceil(8)];
+    for index in 0..u64::from(blocks) {
+        let entry = u32::from_le_bytes(map.get(file, index)?);
+        if entry == FREE || entry == ZERO {
+            continue;
+        }
+        let (at, guest) = (map_offset + index * 4, Some(index * block));
+        if entry >= blocks {
+            report.corruption(at, guest, format!("block {entry} is behind the last of the {blocks} blocks"));
+            continue;
+        }
+        report.allocated_clusters += 1;
+        let (byte, bit) = (entry as usize / 8, 1 << (entry % 8));
+        if used[byte] & bit != 0 {
+            report.corruption(at, guest, format!("block {entry} is used twice"));
+        }
+        used[byte] |= bit;
+        if data_offset + u64::from(entry) * (block + extra) + extra >= file.len() {
+            report.corruption(at, guest, format!("block {entry} lies behind the end of the file"));
+        }
+    }
+    let allocated = u64::from(header.allocated.get());
+    if report.allocated_clusters != allocated {
+        let rule = format!("{} blocks are mapped, the header counts {allocated}", report.allocated_clusters);
+        report.corruption(0x184, None, rule);
+    }
+    Ok(report)
+}
