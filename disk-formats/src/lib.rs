@@ -47,6 +47,7 @@ mod open;
 mod output;
 mod output_file;
 pub mod package;
+mod packed;
 mod paged_table;
 mod pipe;
 mod qcow2;
@@ -73,6 +74,7 @@ pub use open::{BackingPolicy, OpenPolicy, open, snapshots};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };
+pub use packed::unpack_file;
 pub use pipe::is_stream;
 pub use qcow2::Snapshot;
 pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::package;
+use crate::packed::{self, Packing};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
 use crate::source_file::SourceFile;
@@ -32,10 +33,18 @@ pub struct OpenPolicy {
     pub backing: BackingPolicy,
     /// Largest guest disk in bytes that is accepted.
     pub max_virtual_size: u64,
+    /// Most bytes that an image packed with gzip, xz, bzip2 or zstd may unpack to.
+    pub max_unpacked_size: u64,
 }
 
 /// Largest guest disk accepted by default: 64 TiB, the limit of VHDX and of seSparse.
 const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 64 << 40;
+
+/// Most bytes unpacked by default: 256 GiB, some minutes of work when they are zeroes.
+const DEFAULT_MAX_UNPACKED_SIZE: u64 = 256 << 30;
+
+/// Packings around an image that are taken off, as of a packed disk in a packed archive.
+const MAX_PACKINGS: usize = 2;
 
 /// Longest chain of images that is followed.
 const MAX_CHAIN: usize = 16;
@@ -47,7 +56,11 @@ impl OpenPolicy {
     /// Returns the policy for images that nobody vouches for: no other file is opened.
     #[must_use]
     pub fn deny() -> Self {
-        Self { backing: BackingPolicy::Deny, max_virtual_size: DEFAULT_MAX_VIRTUAL_SIZE }
+        Self {
+            backing: BackingPolicy::Deny,
+            max_virtual_size: DEFAULT_MAX_VIRTUAL_SIZE,
+            max_unpacked_size: DEFAULT_MAX_UNPACKED_SIZE,
+        }
     }
 
     /// Returns the policy that allows files below `directories`.
@@ -72,24 +85,53 @@ impl Default for OpenPolicy {
 /// Opens an image for reading.
 ///
 /// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known. Of an OVA, the first disk is
-/// opened in place, without unpacking.
+/// opened in place, without unpacking. An image packed with gzip, xz, bzip2 or zstd is unpacked into a nameless file first;
+/// only this image, never one that it names.
 ///
 /// # Errors
 /// When the file cannot be read, breaks its format's rules, or needs what the policy does not allow.
 pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<Box<dyn DiskReader>> {
     let opening = Opening { policy, chain: Vec::new() };
-    let reader = SourceFile::open(path).and_then(|file| opening.open_file(file, format));
+    let file = SourceFile::open(path).and_then(|file| match format {
+        // The caller says that these bytes are the disk, unless the name says otherwise.
+        Some(Format::Raw) if !is_named_packed(path) => Ok(file),
+        _ => take_out(file, policy.max_unpacked_size),
+    });
+    let reader = file.and_then(|file| opening.open_file(file, format));
     reader.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
 /// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
-    let file = SourceFile::open(path)?;
-    let file = match package::first_disk(&file)? {
-        Some((offset, len)) => file.part(offset, len)?,
-        None => file,
-    };
+    let file = SourceFile::open(path)
+        .and_then(|file| take_out(file, DEFAULT_MAX_UNPACKED_SIZE))
+        .map_err(|error| error.with_path(path).during(Operation::Open))?;
     format_of(&file).map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn is_named_packed(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["gz", "xz", "bz2", "zst"].iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+}
+
+/// Takes an image out of what it is packed in: streams, and an OVA.
+fn take_out(mut file: SourceFile, limit: u64) -> Result<SourceFile> {
+    let mut packings = 0;
+    let mut in_archive = false;
+    loop {
+        if let Some(packing) = Packing::of(&file)? {
+            packings += 1;
+            if packings > MAX_PACKINGS {
+                return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice"));
+            }
+            file = packed::unpack(&file, packing, limit)?;
+        } else if let Some((offset, len)) = package::first_disk(&file)?.filter(|_| !in_archive) {
+            in_archive = true;
+            file = file.part(offset, len)?;
+        } else {
+            return Ok(file);
+        }
+    }
 }
 
 /// Recognises the format of an opened file.
@@ -143,11 +185,6 @@ pub(crate) struct Opening<'a> {
 
 impl Opening<'_> {
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
-        let file = match package::first_disk(&file)? {
-            // A raw disk may begin with anything, an archive too.
-            Some((offset, len)) if format != Some(Format::Raw) => file.part(offset, len)?,
-            _ => file,
-        };
         let format = match format {
             Some(format) => format,
             None => format_of(&file)?,

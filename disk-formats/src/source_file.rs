@@ -62,6 +62,16 @@ impl SourceFile {
         Ok(self)
     }
 
+    /// Replaces the bytes by those of `file`, which holds this one unpacked; name and identity stay.
+    pub(crate) fn unpacked_as(&self, file: File, len: u64) -> Self {
+        Self { file, path: self.path.clone(), base: 0, len, identity: self.identity }
+    }
+
+    /// Gives the file away.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

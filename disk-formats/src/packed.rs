@@ -1,0 +1,263 @@
+//! Images inside gzip, xz, bzip2 or zstd: recognised by their first bytes, unpacked into a file without a name.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::convert::is_zero;
+use crate::source_file::SourceFile;
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// Bytes at the front of a file that say how it is packed.
+const PROBE: usize = 10;
+/// Unit in which unpacked bytes are looked at: what is all zero becomes a hole.
+const BLOCK: usize = 64 << 10;
+/// Most memory that an xz stream may ask for in bytes; `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
+/// Largest zstd window as a power of two: what its own tool takes without `--long`.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// How a file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// RFC 1952.
+    Gzip,
+    /// The .xz format 1.2.
+    Xz,
+    /// bzip2 1.0.
+    Bzip2,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Packing {
+    /// Recognises a packed file.
+    pub(crate) fn of(file: &SourceFile) -> Result<Option<Self>> {
+        let mut front = [0; PROBE];
+        file.read_padded_at(0, &mut front)?;
+        Ok(match front {
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            // The first block's signature is the digits of pi.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59] => Some(Self::Bzip2),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            _ => None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Returns the unpacked bytes of all members, streams or frames, one after the other.
+    fn unpacker<'a>(self, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Self::Xz => {
+                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+                Box::new(liblzma::read::XzDecoder::new_stream(packed, stream))
+            }
+            Self::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::new(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// Unpacks a file into one without a name in the folder for temporary files; zeroes take no room there.
+///
+/// # Errors
+/// When the stream is damaged or cut off, asks for too much memory, unpacks to more than `limit` bytes, or the folder is full.
+pub(crate) fn unpack(file: &SourceFile, packing: Packing, limit: u64) -> Result<SourceFile> {
+    let folder = std::env::temp_dir();
+    let fail = |error: io::Error| {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let error = Error::io(Operation::Write, error).with_path(&folder);
+        if full { error.with_hint("point TMPDIR at a folder with room for the unpacked image") } else { error }
+    };
+    let unpacked = tempfile::tempfile_in(&folder).map_err(fail)?;
+    let packed = Packed { file, position: 0 };
+    let mut source =
+        packing.unpacker(BufReader::with_capacity(BLOCK, packed)).map_err(|error| damaged(file, packing, &error))?;
+    let mut block = vec![0; BLOCK];
+    let mut len = 0;
+    loop {
+        let filled = fill(&mut source, &mut block).map_err(|error| damaged(file, packing, &error))?;
+        let read = &block[..filled];
+        if len + filled as u64 > limit {
+            let rule = format!("the {} stream unpacks to more than {limit} bytes", packing.name());
+            return Err(file
+                .error(ErrorKind::TooLarge, rule)
+                .with_hint("unpack it by hand if it is meant to be that large"));
+        }
+        if !is_zero(read) {
+            unpacked.write_all_at(read, len).map_err(fail)?;
+        }
+        len += filled as u64;
+        if filled < BLOCK {
+            break;
+        }
+    }
+    unpacked.set_len(len).map_err(fail)?;
+    Ok(file.unpacked_as(unpacked, len))
+}
+
+/// Unpacks the file at `path` when it is packed; `None` when it is not. See [`crate::OpenPolicy::max_unpacked_size`] for
+/// `limit`.
+///
+/// # Errors
+/// As [`crate::open`] of a packed image.
+pub fn unpack_file(path: &Path, limit: u64) -> Result<Option<File>> {
+    let file = SourceFile::open(path)?;
+    match Packing::of(&file)? {
+        Some(packing) => Ok(Some(unpack(&file, packing, limit)?.into_file())),
+        None => Ok(None),
+    }
+}
+
+fn damaged(file: &SourceFile, packing: Packing, error: &io::Error) -> Error {
+    let cut = error.kind() == io::ErrorKind::UnexpectedEof;
+    let kind = if cut { ErrorKind::Truncated } else { ErrorKind::Corrupt };
+    file.error(kind, format!("the {} stream cannot be unpacked: {error}", packing.name()))
+}
+
+/// Reads until `block` is full or the source ends; returns how much there was.
+fn fill(source: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match source.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The packed bytes in order.
+struct Packed<'a> {
+    file: &'a SourceFile,
+    position: u64,
+}
+
+impl Read for Packed<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = (self.file.len() - self.position).min(buf.len() as u64) as usize;
+        self.file.read_exact_at(self.position, &mut buf[..left]).map_err(io::Error::other)?;
+        self.position += left as u64;
+        Ok(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::{Format, OpenPolicy, detect, open};
+
+    fn pack(packing: Packing, bytes: &[u8]) -> Vec<u8> {
+        match packing {
+            Packing::Gzip => {
+                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                packer.write_all(bytes).unwrap();
+                packer.finish().unwrap()
+            }
+            Packing::Xz => {
+                let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                packer.write_all(bytes).unwrap();
+                packer.finish().unwrap()
+            }
+            Packing::Bzip2 => {
+                let mut packer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                packer.write_all(bytes).unwrap();
+                packer.finish().unwrap()
+            }
+            Packing::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+        }
+    }
+
+    const ALL: [Packing; 4] = [Packing::Gzip, Packing::Xz, Packing::Bzip2, Packing::Zstd];
+
+    fn disk() -> Vec<u8> {
+        let mut disk = vec![0; 5 * BLOCK + 512];
+        disk[BLOCK..BLOCK + 300].fill(7);
+        disk[5 * BLOCK..].fill(9);
+        disk
+    }
+
+    #[test]
+    fn packed_disks_read_as_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        for packing in ALL {
+            let path = dir.path().join(packing.name());
+            // Two members make one disk.
+            let disk = disk();
+            let (front, back) = disk.split_at(2 * BLOCK + 100);
+            std::fs::write(&path, [pack(packing, front), pack(packing, back)].concat()).unwrap();
+            let reader = open(&path, None, &OpenPolicy::deny()).unwrap();
+            assert_eq!(reader.virtual_size(), disk.len() as u64, "{packing:?}");
+            let mut read = vec![0; disk.len()];
+            reader.read_at(0, &mut read).unwrap();
+            assert_eq!(read, disk, "{packing:?}");
+            assert_eq!(detect(&path).unwrap(), Format::Raw);
+        }
+    }
+
+    #[test]
+    fn a_packed_qcow2_in_a_pack_is_opened_and_a_deeper_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner.qcow2");
+        crate::create_qcow2(&inner, 1 << 20).unwrap();
+        let mut bytes = std::fs::read(&inner).unwrap();
+        let path = dir.path().join("packed");
+        for depth in 1..=3 {
+            bytes = pack(ALL[depth % 4], &bytes);
+            std::fs::write(&path, &bytes).unwrap();
+            let opened = open(&path, None, &OpenPolicy::deny());
+            match depth {
+                1 | 2 => assert_eq!(opened.unwrap().info().format, Format::Qcow2),
+                _ => assert_eq!(opened.err().unwrap().kind(), ErrorKind::Unsupported),
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_or_damaged_stream_says_where_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        for packing in ALL {
+            let path = dir.path().join(packing.name());
+            let whole = pack(packing, &disk());
+            std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+            let error = open(&path, None, &OpenPolicy::deny()).err().unwrap();
+            assert!(matches!(error.kind(), ErrorKind::Truncated | ErrorKind::Corrupt), "{packing:?}: {error}");
+            assert!(error.to_string().contains(packing.name()), "{error}");
+            let mut wrong = whole.clone();
+            let middle = whole.len() / 2;
+            wrong[middle..middle + 8].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            std::fs::write(&path, &wrong).unwrap();
+            assert!(open(&path, None, &OpenPolicy::deny()).is_err(), "{packing:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_at_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = OpenPolicy { max_unpacked_size: 1 << 20, ..OpenPolicy::deny() };
+        for packing in ALL {
+            let path = dir.path().join(packing.name());
+            std::fs::write(&path, pack(packing, &vec![0; 8 << 20])).unwrap();
+            assert_eq!(open(&path, None, &policy).err().unwrap().kind(), ErrorKind::TooLarge, "{packing:?}");
+        }
+    }
+}
