@@ -164,6 +164,23 @@ pub(crate) enum ImageCommand {
         #[arg(value_name = "image")]
         image: String,
     },
+    /// Check an image's structure; exits with 0 (clean), 2 (corruptions), 3 (leaks only), 1 (an error) or 63 (not checkable)
+    Check {
+        /// Format of the image; otherwise its signature decides
+        #[arg(short = 'f', long, value_name = "format")]
+        format: Option<String>,
+        #[command(flatten)]
+        output: OutputFlags,
+        /// Say nothing but errors
+        #[arg(short = 'q', long)]
+        quiet: bool,
+        /// Accepted for compatibility: images are never locked
+        #[arg(short = 'U', long, hide = true)]
+        force_share: bool,
+        /// The image
+        #[arg(value_name = "image")]
+        image: String,
+    },
     /// Compare what two guests would see; exits with 0 (the same), 1 (different) or 2 (an error)
     Compare {
         #[command(flatten)]
@@ -295,6 +312,8 @@ mod tests {
         assert!(convert.compress && convert.paths == ["a.raw", "-"]);
         let line = "image info --output=json --backing-chain -U -f qcow2 a";
         assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Info { output, .. }) if output.json()));
+        let line = "image check -U -q -f qcow2 --output json a";
+        assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Check { quiet: true, .. })));
         let line = "image compare -f raw -F qcow2 -s -p a b";
         assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Compare { strict: true, .. })));
     }

@@ -9,6 +9,7 @@ mod cancel;
 mod console;
 mod documents;
 mod guests;
+mod image_looks;
 mod images;
 mod layers;
 mod template_commands;

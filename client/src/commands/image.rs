@@ -2,7 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use kiln_protocol::{CompareRequest, ImageResult, ImageTask, InfoRequest, MapExtent, MapRequest, VerifyRequest};
+use kiln_protocol::{
+    CheckRequest, CompareRequest, ImageResult, ImageTask, InfoRequest, MapExtent, MapRequest, VerifyRequest,
+};
 use serde::Serialize;
 
 use super::convert::source;
@@ -24,6 +26,9 @@ pub(super) async fn image(context: Context, command: ImageCommand) -> Result<u8,
             let image = source(image, &flags);
             let request = MapRequest { image, start: start_offset, length: max_length };
             (ImageTask::Map(request), output.json(), false)
+        }
+        ImageCommand::Check { format, output, quiet, image, .. } => {
+            (ImageTask::Check(CheckRequest { path: image, format }), output.json(), quiet)
         }
         ImageCommand::Compare { source: flags, second_format, output, strict, quiet, left, right, .. } => {
             let (left, mut right) = (source(left, &flags), source(right, &flags));
@@ -60,6 +65,7 @@ fn print_json(results: Vec<ImageResult>, list: bool) -> Result<(), CommandError>
             ImageResult::Info { images } if list => print(&images)?,
             ImageResult::Info { images } => images.first().map_or(Ok(()), print)?,
             ImageResult::Map { extents } => map.get_or_insert_default().extend(extents),
+            ImageResult::Check(result) => print(&result)?,
             ImageResult::Compare(result) => print(&result)?,
             ImageResult::Verify { files } => print(&files)?,
             _ => {}

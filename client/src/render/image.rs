@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use kiln_protocol::{CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, VerifiedFile};
+use kiln_protocol::{
+    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, VerifiedFile,
+};
 
 /// Describes a result in lines, each with its end.
 #[must_use]
@@ -11,6 +13,7 @@ pub fn describe_result(result: &ImageResult) -> String {
         ImageResult::Convert(result) => converted(result),
         ImageResult::Info { images } => images.iter().map(facts).collect::<Vec<_>>().join("\n"),
         ImageResult::Map { extents } => extents.iter().map(extent).collect(),
+        ImageResult::Check(result) => checked(result),
         ImageResult::Compare(result) => compared(result),
         ImageResult::Verify { files } => files.iter().map(verified).collect(),
         _ => String::new(),
@@ -58,6 +61,52 @@ fn extent(extent: &MapExtent) -> String {
         (false, false) => "hole",
     };
     format!("{:#018x} {:#018x} {kind}\n", extent.start, extent.length)
+}
+
+fn checked(result: &CheckResult) -> String {
+    let mut text = String::new();
+    for finding in &result.findings {
+        let kind = match finding.kind {
+            CheckFindingKind::Corruption => "ERROR",
+            CheckFindingKind::Leak => "Leaked",
+        };
+        let guest = finding.guest_offset.map_or_else(String::new, |guest| format!(", guest {guest:#x}"));
+        line(&mut text, format_args!("{kind} offset {:#x}{guest}: {}", finding.offset, finding.rule));
+    }
+    if result.corruptions > 0 {
+        let count = result.corruptions;
+        line(
+            &mut text,
+            format_args!("{count} errors were found on the image: guest data may be wrong, or become wrong."),
+        );
+    }
+    if result.leaks > 0 {
+        let count = result.leaks;
+        line(
+            &mut text,
+            format_args!("{count} leaked clusters were found on the image: wasted space, no harm to data."),
+        );
+    }
+    if result.corruptions == 0 && result.leaks == 0 {
+        line(&mut text, format_args!("No errors were found on the image."));
+    }
+    if let (1.., 1..) = (result.total_clusters, result.allocated_clusters) {
+        let (total, allocated) = (result.total_clusters, result.allocated_clusters);
+        let percent = |part: u64, of: u64| part as f64 * 100.0 / of as f64;
+        let of_disk = percent(allocated, total);
+        let fragmented = percent(result.fragmented_clusters, allocated);
+        let compressed = percent(result.compressed_clusters, allocated);
+        line(
+            &mut text,
+            format_args!(
+                "{allocated}/{total} = {of_disk:.2}% allocated, {fragmented:.2}% fragmented, {compressed:.2}% compressed clusters"
+            ),
+        );
+    }
+    if result.image_end_offset > 0 {
+        line(&mut text, format_args!("Image end offset: {}", result.image_end_offset));
+    }
+    text
 }
 
 fn compared(result: &CompareResult) -> String {

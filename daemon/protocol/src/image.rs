@@ -19,6 +19,8 @@ pub enum ImageTask {
     Info(InfoRequest),
     /// List which parts of the guest's disk hold data.
     Map(MapRequest),
+    /// Check an image's structure.
+    Check(CheckRequest),
     /// Compare what two guests would see.
     Compare(CompareRequest),
     /// Check files against the digests in a manifest.
@@ -191,6 +193,17 @@ pub struct MapRequest {
     pub length: Option<u64>,
 }
 
+/// Asks for a check of an image's structure. No other file is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// The image.
+    pub path: String,
+    /// Its format; found by its signature when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
 /// Asks for a comparison of two disks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -224,6 +237,7 @@ impl ImageTask {
             }
             Self::Info(request) => format!("info {}", request.image.path),
             Self::Map(request) => format!("map {}", request.image.path),
+            Self::Check(request) => format!("check {}", request.path),
             Self::Compare(request) => format!("compare {} {}", request.left.path, request.right.path),
             Self::Verify(request) => format!("verify {}", request.path),
         }
@@ -235,7 +249,7 @@ impl ImageTask {
             Self::Convert(request) => request.inputs.iter().collect(),
             Self::Info(InfoRequest { image, .. }) | Self::Map(MapRequest { image, .. }) => vec![image],
             Self::Compare(request) => vec![&request.left, &request.right],
-            Self::Verify(_) => Vec::new(),
+            Self::Check(_) | Self::Verify(_) => Vec::new(),
         };
         let mut paths: Vec<&str> = Vec::new();
         for source in sources {
@@ -248,6 +262,7 @@ impl ImageTask {
                 paths.extend(request.stdout.as_deref());
                 paths.extend(request.machine.eula.as_deref());
             }
+            Self::Check(request) => paths.push(&request.path),
             Self::Verify(request) => paths.push(&request.path),
             _ => {}
         }
@@ -272,6 +287,8 @@ pub enum ImageResult {
         /// Ascending.
         extents: Vec<MapExtent>,
     },
+    /// Of a check.
+    Check(CheckResult),
     /// Of a comparison.
     Compare(CompareResult),
     /// Of a verification.
@@ -384,6 +401,72 @@ pub struct MapExtent {
     /// Where the bytes are in the file, when they are there as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+}
+
+/// What a check found, named as in `qemu-img check --output=json`; as there, numbers that are 0 are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckResult {
+    /// The image's path.
+    pub filename: String,
+    /// Its format, in qemu-img's words.
+    pub format: String,
+    /// Parts that could not be checked.
+    pub check_errors: u64,
+    /// End of the part of the file that is in use, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub image_end_offset: u64,
+    /// Corruptions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub corruptions: u64,
+    /// Clusters of the file that nothing uses.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leaks: u64,
+    /// Clusters of the guest's disk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub total_clusters: u64,
+    /// Those with data in the file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub allocated_clusters: u64,
+    /// Those that do not follow the one before them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fragmented_clusters: u64,
+    /// Those that are compressed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compressed_clusters: u64,
+    /// The first of the corruptions and leaks. qemu-img says them on standard error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<CheckFinding>,
+}
+
+/// A rule that an image breaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckFinding {
+    /// How bad it is.
+    pub kind: CheckFindingKind,
+    /// Offset in the file in bytes of what is wrong.
+    pub offset: u64,
+    /// Byte of the guest's disk that it concerns, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_offset: Option<u64>,
+    /// What is wrong.
+    pub rule: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckFindingKind {
+    /// Guest data may be wrong, or become wrong when the image is written to.
+    Corruption,
+    /// Space that nothing uses; harmless.
+    Leak,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a comparison found.

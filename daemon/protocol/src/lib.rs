@@ -31,9 +31,10 @@ pub mod validate;
 pub use event::{Choice, Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
 pub use image::{
-    CompareRequest, CompareResult, ConvertOutput, ConvertRequest, ConvertResult, ConvertedDisk, Digests, FormatOption,
-    ImageFacts, ImageResult, ImageSource, ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent,
-    MapRequest, VerifiedFile, VerifyRequest, WrittenFile,
+    CheckFinding, CheckFindingKind, CheckRequest, CheckResult, CompareRequest, CompareResult, ConvertOutput,
+    ConvertRequest, ConvertResult, ConvertedDisk, Digests, FormatOption, ImageFacts, ImageResult, ImageSource,
+    ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent, MapRequest, VerifiedFile, VerifyRequest,
+    WrittenFile,
 };
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{

@@ -6,6 +6,7 @@
 //!
 //! Exit codes are qemu-img's. Nothing needs to be swept: files have no name until they are whole.
 
+mod check;
 mod compare;
 mod convert;
 mod failure;
@@ -100,6 +101,7 @@ fn run(task: &ImageTask, reporter: &Reporter) -> JobOutcome {
         ImageTask::Convert(request) => convert::run(request, reporter),
         ImageTask::Info(request) => look::info(request, reporter),
         ImageTask::Map(request) => look::map(request, reporter),
+        ImageTask::Check(request) => check::run(request, reporter),
         ImageTask::Compare(request) => compare::run(request, reporter),
         ImageTask::Verify(request) => verify::run(request, reporter),
     };

@@ -20,7 +20,7 @@ pub(super) fn qemu_name(format: Format) -> &'static str {
 
 /// Opens an image.
 pub(super) fn open_source(source: &ImageSource) -> Result<Box<dyn DiskReader>, Failures> {
-    let format = format(source)?;
+    let format = named_format(source.format.as_deref())?;
     let path = Path::new(&source.path);
     if matches!(source.path.as_str(), "-" | "/dev/stdin") {
         let failure = Failure::new(format!("cannot read an image from a pipe ({})", source.path));
@@ -41,8 +41,9 @@ fn policy(source: &ImageSource) -> OpenPolicy {
     OpenPolicy::allow_below(std::iter::once(directory).chain(more).collect())
 }
 
-fn format(source: &ImageSource) -> Result<Option<Format>, Failure> {
-    let Some(name) = &source.format else { return Ok(None) };
+/// Returns the format of this name.
+pub(super) fn named_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
+    let Some(name) = name else { return Ok(None) };
     let format = Format::from_name(name).ok_or_else(|| Failure::unknown("the format", name, &FORMATS))?;
     Ok(Some(format))
 }
