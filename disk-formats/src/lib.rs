@@ -57,6 +57,7 @@ mod source_file;
 mod storage;
 #[cfg(test)]
 mod testing;
+mod used_space;
 mod vdi;
 mod vhd;
 mod vhdx;

@@ -3,11 +3,13 @@
 //! A footer ends every file. A fixed disk is nothing but its bytes and the footer; a dynamic one has a table of 2 MiB blocks,
 //! each with a bitmap of its sectors in front.
 
+mod check;
 mod geometry;
 mod layout;
 mod reader;
 mod writer;
 
+pub(crate) use check::check;
 pub(crate) use layout::COOKIE;
 pub(crate) use reader::VhdReader;
 pub(crate) use writer::{DynamicVhdWriter, FixedVhdWriter};

@@ -36,11 +36,19 @@ enum Kind {
 }
 
 struct Dynamic {
-    block: u64,
-    /// Bytes of the sector bitmap before each block.
-    bitmap: u64,
-    table: PagedTable<4>,
+    table: BlockTable,
     parent: Option<Parent>,
+}
+
+/// Where the blocks are.
+pub(super) struct BlockTable {
+    pub(super) header: DynamicHeader,
+    /// Guest bytes of a block.
+    pub(super) block: u64,
+    /// Bytes of the sector bitmap before each block.
+    pub(super) bitmap: u64,
+    /// Sectors of the blocks, as far as the disk reaches.
+    pub(super) entries: PagedTable<4>,
 }
 
 struct Parent {
@@ -61,7 +69,12 @@ impl VhdReader {
                 Kind::Fixed
             }
             DiskType::DYNAMIC | DiskType::DIFFERENCING => {
-                Kind::Dynamic(Box::new(Dynamic::open(&file, &footer, size, opening)?))
+                let table = BlockTable::read(&file, &footer, size)?;
+                let parent = match footer.disk_type.get() {
+                    DiskType::DIFFERENCING => Some(Parent::open(&file, &table.header, opening)?),
+                    _ => None,
+                };
+                Kind::Dynamic(Box::new(Dynamic { table, parent }))
             }
             other => return Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
         };
@@ -70,23 +83,17 @@ impl VhdReader {
 }
 
 /// Finds a footer with a right checksum: at the end, one byte further on (old versions wrote 511 bytes), or its copy in front.
-fn read_footer(file: &SourceFile) -> Result<Footer> {
+pub(super) fn read_footer(file: &SourceFile) -> Result<Footer> {
     let end = file.len();
     let mut places = vec![end.saturating_sub(SECTOR), end.saturating_sub(SECTOR - 1), 0];
     places.retain(|place| *place < end);
     let mut damaged = None;
     for place in places {
-        let mut bytes = [0; SECTOR as usize];
-        file.read_padded_at(place, &mut bytes)?;
-        let Ok(mut footer) = Footer::read_from_bytes(&bytes) else { continue };
-        if footer.cookie != COOKIE {
-            continue;
+        match footer_at(file, place)? {
+            Some((footer, true)) => return Ok(footer),
+            Some(_) => damaged = Some(place),
+            None => {}
         }
-        let wanted = std::mem::take(&mut footer.checksum);
-        if checksum(footer.as_bytes()) == wanted.get() {
-            return Ok(footer);
-        }
-        damaged = Some(place);
     }
     match damaged {
         Some(place) => Err(file.error(ErrorKind::Corrupt, "the footer's checksum is wrong").at(place)),
@@ -94,8 +101,26 @@ fn read_footer(file: &SourceFile) -> Result<Footer> {
     }
 }
 
+/// Returns what has a footer's signature at this place, and whether its checksum is right.
+fn footer_at(file: &SourceFile, place: u64) -> Result<Option<(Footer, bool)>> {
+    let mut bytes = [0; SECTOR as usize];
+    file.read_padded_at(place, &mut bytes)?;
+    let Ok(footer) = Footer::read_from_bytes(&bytes) else { return Ok(None) };
+    if footer.cookie != COOKIE {
+        return Ok(None);
+    }
+    let mut summed = footer;
+    summed.checksum = 0.into();
+    Ok(Some((footer, checksum(summed.as_bytes()) == footer.checksum.get())))
+}
+
+/// Returns the footer at this place unless it is missing or damaged.
+pub(super) fn valid_footer_at(file: &SourceFile, place: u64) -> Result<Option<Footer>> {
+    Ok(footer_at(file, place)?.and_then(|(footer, valid)| valid.then_some(footer)))
+}
+
 /// Returns the size that counts in bytes.
-fn disk_size(footer: &Footer) -> u64 {
+pub(super) fn disk_size(footer: &Footer) -> u64 {
     let (cylinders, heads, sectors) = (footer.cylinders.get(), footer.heads, footer.sectors);
     let by_geometry = u64::from(cylinders) * u64::from(heads) * u64::from(sectors) * SECTOR;
     // At its largest a geometry says nothing any more.
@@ -106,8 +131,9 @@ fn disk_size(footer: &Footer) -> u64 {
     }
 }
 
-impl Dynamic {
-    fn open(file: &SourceFile, footer: &Footer, size: u64, opening: &Opening<'_>) -> Result<Self> {
+impl BlockTable {
+    /// Reads the dynamic header and checks what it says.
+    pub(super) fn read(file: &SourceFile, footer: &Footer, size: u64) -> Result<Self> {
         let offset = footer.data_offset.get();
         let bytes = file.read_table(offset, size_of::<DynamicHeader>() as u64, "the dynamic header")?;
         let mut header = DynamicHeader::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no dynamic header"))?;
@@ -126,13 +152,8 @@ impl Dynamic {
         if u64::from(header.entries.get()) < size.div_ceil(block) {
             return wrong("the block table is too small for the disk's size");
         }
-        let entries = size.div_ceil(block);
-        let table = PagedTable::new(file, header.table_offset.get(), entries, "the block table")?;
-        let parent = match footer.disk_type.get() {
-            DiskType::DIFFERENCING => Some(Parent::open(file, &header, opening)?),
-            _ => None,
-        };
-        Ok(Self { block, bitmap: (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR), table, parent })
+        let entries = PagedTable::new(file, header.table_offset.get(), size.div_ceil(block), "the block table")?;
+        Ok(Self { block, bitmap: (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR), entries, header })
     }
 }
 
@@ -182,21 +203,21 @@ impl Mapped for VhdReader {
             }
             Kind::Dynamic(dynamic) => dynamic,
         };
-        let (index, within) = (guest / dynamic.block, guest % dynamic.block);
-        let sector = u32::from_be_bytes(dynamic.table.get(&self.file, index)?);
+        let (index, within) = (guest / dynamic.table.block, guest % dynamic.table.block);
+        let sector = u32::from_be_bytes(dynamic.table.entries.get(&self.file, index)?);
         if sector == UNUSED {
-            return Ok((Place::Unallocated, dynamic.block - within));
+            return Ok((Place::Unallocated, dynamic.table.block - within));
         }
         let bitmap_offset = u64::from(sector) * SECTOR;
-        let data = bitmap_offset + dynamic.bitmap;
-        let Some(parent) = &dynamic.parent else { return Ok((Place::Stored(data), dynamic.block - within)) };
+        let data = bitmap_offset + dynamic.table.bitmap;
+        let Some(parent) = &dynamic.parent else { return Ok((Place::Stored(data), dynamic.table.block - within)) };
         let bitmap: Arc<Vec<u8>> = parent
             .bitmaps
-            .get(bitmap_offset, || self.file.read_table(bitmap_offset, dynamic.bitmap, "a block's bitmap"))?;
+            .get(bitmap_offset, || self.file.read_table(bitmap_offset, dynamic.table.bitmap, "a block's bitmap"))?;
         let is_here = |sector: u64| bitmap[(sector / 8) as usize] >> (7 - sector % 8) & 1 == 1;
         let first = within / SECTOR;
         let here = is_here(first);
-        let run = (first..dynamic.block / SECTOR).take_while(|sector| is_here(*sector) == here).count() as u64;
+        let run = (first..dynamic.table.block / SECTOR).take_while(|sector| is_here(*sector) == here).count() as u64;
         let place = if here { Place::Stored(data) } else { Place::Unallocated };
         Ok((place, run * SECTOR - within % SECTOR))
     }
@@ -207,7 +228,7 @@ impl Mapped for VhdReader {
             Kind::Dynamic(_) if stored >= self.file.len() => {
                 Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored))
             }
-            Kind::Dynamic(dynamic) => self.file.read_padded_at(stored + guest % dynamic.block, buf),
+            Kind::Dynamic(dynamic) => self.file.read_padded_at(stored + guest % dynamic.table.block, buf),
         }
     }
 
@@ -238,7 +259,7 @@ impl DiskReader for VhdReader {
         match &self.kind {
             Kind::Fixed => "fixed".clone_into(&mut info.variant),
             Kind::Dynamic(dynamic) => {
-                info.cluster_size = Some(dynamic.block);
+                info.cluster_size = Some(dynamic.table.block);
                 match &dynamic.parent {
                     None => "dynamic".clone_into(&mut info.variant),
                     Some(parent) => {

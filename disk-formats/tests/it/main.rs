@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "a test that is left out must say so")]
 
 mod checks;
+mod checks_of_blocks;
 mod failures;
 mod golden;
 mod hostile_images;

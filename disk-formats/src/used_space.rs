@@ -1,0 +1,74 @@
+//! Which parts of a file are in use, a bit each: finds what lies on one another.
+
+use std::ops::Range;
+
+/// Units looked at in one go: 32 MiB of bits. Larger files are gone through once for each window.
+const WINDOW: u64 = 1 << 28;
+
+/// Divides a file of so many units into windows.
+pub(crate) fn windows(units: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..units.div_ceil(WINDOW).max(1)).map(move |index| index * WINDOW..units.min((index + 1) * WINDOW))
+}
+
+/// The units of one window.
+pub(crate) struct UsedSpace {
+    window: Range<u64>,
+    bits: Vec<u64>,
+}
+
+impl UsedSpace {
+    pub(crate) fn new(window: Range<u64>) -> Self {
+        let words = (window.end - window.start).div_ceil(64);
+        Self { window, bits: vec![0; words as usize] }
+    }
+
+    /// Says whether this is the window at the front: what needs no comparing is reported there only.
+    pub(crate) fn is_first(&self) -> bool {
+        self.window.start == 0
+    }
+
+    /// Marks the units that are inside the window as used; returns whether one of them was in use already.
+    ///
+    /// Two things on each other across the border of two windows are seen in both.
+    pub(crate) fn claim(&mut self, units: Range<u64>) -> bool {
+        let start = units.start.max(self.window.start).saturating_sub(self.window.start);
+        let end = units.end.min(self.window.end).saturating_sub(self.window.start);
+        let (mut at, mut taken) = (start, false);
+        while at < end {
+            let bits = (64 - at % 64).min(end - at);
+            let mask = (u64::MAX >> (64 - bits)) << (at % 64);
+            let word = &mut self.bits[(at / 64) as usize];
+            taken |= *word & mask != 0;
+            *word |= mask;
+            at += bits;
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_units_used_before_are_taken() {
+        let mut space = UsedSpace::new(0..300);
+        assert!(!space.claim(3..70));
+        assert!(!space.claim(70..256));
+        assert!(!space.claim(0..3));
+        assert!(space.claim(255..257));
+        assert!(!space.claim(257..1000));
+        assert!(space.claim(299..300));
+        assert!(!space.claim(300..400));
+    }
+
+    #[test]
+    fn windows_cover_everything_once() {
+        assert!(windows(10).eq(std::iter::once(0..10)));
+        assert_eq!(windows(WINDOW + 1).collect::<Vec<_>>(), [0..WINDOW, WINDOW..WINDOW + 1]);
+        let mut second = UsedSpace::new(WINDOW..WINDOW + 100);
+        assert!(!second.claim(WINDOW - 5..WINDOW + 5));
+        assert!(!second.claim(0..WINDOW));
+        assert!(second.claim(WINDOW + 4..WINDOW + 5));
+    }
+}

@@ -1,0 +1,117 @@
+//! Checks the two footers and the block table of a VHD.
+
+use super::layout::{DiskType, DynamicHeader, Footer, SECTOR, UNUSED};
+use super::reader::{BlockTable, disk_size, read_footer, valid_footer_at};
+use crate::check::CheckReport;
+use crate::source_file::SourceFile;
+use crate::used_space::{UsedSpace, windows};
+use crate::{ErrorKind, Format, Result};
+
+/// Most blocks that are checked; with the usual blocks a full disk has 2^20.
+const MAX_BLOCKS: u64 = 1 << 28;
+
+/// Finds damaged footers, blocks outside the file, and blocks on one another or on the tables. No parent is opened.
+pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
+    let footer = read_footer(file)?;
+    let size = disk_size(&footer);
+    match footer.disk_type.get() {
+        DiskType::FIXED => Ok(check_fixed(file, size)),
+        DiskType::DYNAMIC | DiskType::DIFFERENCING => check_dynamic(file, &footer, size),
+        other => Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
+    }
+}
+
+fn check_fixed(file: &SourceFile, size: u64) -> CheckReport {
+    let mut report = CheckReport::new(Format::Vhd, 0);
+    if size > file.len().saturating_sub(SECTOR - 1) {
+        report.corruption(file.len(), Some(file.len()), "the file is too short for the disk and the footer behind it");
+    }
+    report
+}
+
+fn check_dynamic(file: &SourceFile, footer: &Footer, size: u64) -> Result<CheckReport> {
+    let table = BlockTable::read(file, footer, size)?;
+    let blocks = size.div_ceil(table.block);
+    if blocks > MAX_BLOCKS {
+        return Err(file.error(ErrorKind::TooLarge, "a disk of more than 2^28 blocks is not checked"));
+    }
+    let mut report = CheckReport::new(Format::Vhd, blocks);
+    let end = check_footers(file, &mut report)?;
+    check_locators(file, &table.header, &mut report);
+    // No entry can point further than a 32-bit sector number.
+    for window in windows(file.len().div_ceil(SECTOR).min(1 << 32)) {
+        let mut used = UsedSpace::new(window);
+        claim_structures(&mut used, footer, &table, end, &mut report);
+        check_blocks(file, &table, blocks, &mut used, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Compares the footer with its copy in front; returns the offset of the footer.
+fn check_footers(file: &SourceFile, report: &mut CheckReport) -> Result<u64> {
+    let end = file.len().saturating_sub(SECTOR);
+    let at_end = valid_footer_at(file, end)?;
+    match (at_end, valid_footer_at(file, 0)?) {
+        (None, _) => report.corruption(end, None, "the footer is missing or damaged; only its copy in front is left"),
+        (_, None) => report.corruption(0, None, "the footer's copy in front is missing or damaged"),
+        (Some(footer), Some(copy)) if footer.checksum.get() != copy.checksum.get() => {
+            report.corruption(0, None, "the footer's copy in front differs from the footer");
+        }
+        _ => {}
+    }
+    // Without a footer there, blocks may reach up to the end.
+    Ok(if at_end.is_some() { end } else { file.len() })
+}
+
+fn check_locators(file: &SourceFile, header: &DynamicHeader, report: &mut CheckReport) {
+    for locator in header.parent_locators.iter().filter(|locator| locator.platform != [0; 4]) {
+        let (offset, length) = (locator.offset.get(), u64::from(locator.length.get()));
+        if file.check_range(offset, length, "").is_err() {
+            report.corruption(offset, None, "a path of the parent lies behind the end of the file");
+        }
+    }
+}
+
+/// Marks everything that is not a block.
+fn claim_structures(used: &mut UsedSpace, footer: &Footer, table: &BlockTable, end: u64, report: &mut CheckReport) {
+    let sectors = |offset: u64, length: u64| offset / SECTOR..offset.saturating_add(length).div_ceil(SECTOR);
+    used.claim(sectors(0, SECTOR));
+    used.claim(sectors(end, SECTOR));
+    let header = footer.data_offset.get();
+    if used.claim(sectors(header, size_of::<DynamicHeader>() as u64)) {
+        report.corruption(header, None, "the dynamic header lies on a footer");
+    }
+    let offset = table.header.table_offset.get();
+    if used.claim(sectors(offset, u64::from(table.header.entries.get()) * 4)) {
+        report.corruption(offset, None, "the block table lies on a footer or on the dynamic header");
+    }
+}
+
+fn check_blocks(
+    file: &SourceFile,
+    table: &BlockTable,
+    blocks: u64,
+    used: &mut UsedSpace,
+    report: &mut CheckReport,
+) -> Result<()> {
+    let length = table.bitmap + table.block;
+    for index in 0..blocks {
+        let sector = u32::from_be_bytes(table.entries.get(file, index)?);
+        if sector == UNUSED {
+            continue;
+        }
+        let (at, guest) = (table.header.table_offset.get() + index * 4, Some(index * table.block));
+        let first = u64::from(sector);
+        let outside = first * SECTOR + length > file.len();
+        if used.is_first() {
+            report.allocated_clusters += 1;
+            if outside {
+                report.corruption(at, guest, "the block reaches past the end of the file");
+            }
+        }
+        if used.claim(first..first + length / SECTOR) && !outside {
+            report.corruption(at, guest, "the block lies on another block, on the block table, or on a footer");
+        }
+    }
+    Ok(())
+}
