@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::open::format_of;
 use crate::package;
 use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Format, Operation, Result, qcow2, vdi, vhd};
+use crate::{Error, ErrorKind, Format, Operation, Result, qcow2, vdi, vhd, vhdx};
 
 /// Findings that are listed; further ones are only counted.
 const MAX_FINDINGS: usize = 1000;
@@ -97,7 +97,7 @@ impl CheckReport {
     }
 }
 
-/// Checks the structure of a qcow2, VDI or VHD image; of an OVA, its first disk. No other file is opened.
+/// Checks the structure of a qcow2, VDI, VHD or VHDX image; of an OVA, its first disk. No other file is opened.
 ///
 /// # Errors
 /// When the file cannot be read, its header breaks the format's rules, or the format cannot be checked.
@@ -115,6 +115,7 @@ fn check_file(path: &Path, format: Option<Format>) -> Result<CheckReport> {
         Format::Qcow2 => qcow2::check(&file),
         Format::Vdi => vdi::check(&file),
         Format::Vhd => vhd::check(&file),
+        Format::Vhdx => vhdx::check(&file),
         format => {
             let rule = format!("the structure of {format} images cannot be checked");
             Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule))

@@ -3,6 +3,7 @@
 //! Two headers and two region tables in front say where metadata, block table and log are. Changes to the tables go through the
 //! log, so an image that was not closed cleanly is only right after replaying it; readers here do that in memory.
 
+mod check;
 mod crc32c;
 mod layout;
 mod log;
@@ -10,6 +11,7 @@ mod metadata;
 mod reader;
 mod writer;
 
+pub(crate) use check::check;
 pub(crate) use layout::FILE_SIGNATURE;
 pub(crate) use reader::VhdxReader;
 pub(crate) use writer::VhdxWriter;

@@ -97,6 +97,55 @@ fn damage_of_a_vhd_is_found() {
     only_finding(&fixed, "too short");
 }
 
+#[test]
+fn whole_vhdxs_are_clean() {
+    let bench = bench();
+    let (path, _) = bench.convert("a.vhdx", OutputKind::Vhdx);
+    let report = assert_clean(&path, Format::Vhdx);
+    assert_eq!(report.total_clusters, 5);
+    assert!((1..=5).contains(&report.allocated_clusters));
+    if present() {
+        for options in ["subformat=dynamic", "subformat=fixed", "subformat=dynamic,block_size=1048576"] {
+            ok(&["convert", "-f", "raw", "-O", "vhdx", "-o", options, text(&bench.raw), text(&path)]);
+            ok(&["check", "-f", "vhdx", text(&path)]);
+            assert_clean(&path, Format::Vhdx);
+        }
+    }
+}
+
+#[test]
+fn damage_of_a_vhdx_is_found() {
+    let bench = bench();
+    std::fs::write(&bench.raw, vec![7; 9 << 20]).unwrap();
+    let path = bench.path("a.vhdx");
+    // Our writer's block table is at 3 MiB, its blocks have 2 MiB.
+    let table = 3 << 20;
+    let fresh = || {
+        std::fs::remove_file(&path).ok();
+        bench.convert("a.vhdx", OutputKind::Vhdx);
+        edit(&path)
+    };
+    let cases: [(u64, &str); 6] = [
+        (4 << 20 | 6, "on another block"),
+        (2 << 20 | 6, "on a region"),
+        (1 << 40 | 6, "past the end"),
+        (6 << 20 | 5, "the unknown state 5"),
+        (6 << 20 | 7, "without parent"),
+        (6 << 20 | 1 << 10 | 6, "reserved bits"),
+    ];
+    for (entry, rule) in cases {
+        fresh().write_all_at(&entry.to_le_bytes(), table + 8).unwrap();
+        assert_eq!(only_finding(&path, rule), (table + 8, Some(2 << 20)));
+    }
+    fresh().write_all_at(b"x", (128 << 10) + 20).unwrap();
+    assert_eq!(only_finding(&path, "a header is damaged"), (128 << 10, None));
+    fresh().write_all_at(b"x", (192 << 10) + 2000).unwrap();
+    assert_eq!(only_finding(&path, "a region table is damaged"), (192 << 10, None));
+    let file = fresh();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    assert_eq!(only_finding(&path, "past the end"), (table + 32, Some(8 << 20)));
+}
+
 /// Damages an image at places where tables and headers are, and checks it.
 fn check_damaged(kind: &OutputKind, damage: &[(usize, u8)]) -> Result<(), TestCaseError> {
     let bench = Bench::new(3 << 20, 6, 1);
@@ -124,10 +173,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn damaged_blocks_end_in_a_report_or_an_error(
-        which in 0usize..2,
+        which in 0usize..3,
         damage in prop::collection::vec((0usize..400_000, any::<u8>()), 1..12),
     ) {
-        let kinds = [OutputKind::Vhd(VhdVariant::Dynamic), OutputKind::Vhd(VhdVariant::Fixed)];
+        let kinds = [OutputKind::Vhd(VhdVariant::Dynamic), OutputKind::Vhd(VhdVariant::Fixed), OutputKind::Vhdx];
         check_damaged(&kinds[which], &damage)?;
     }
 }
