@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::open::format_of;
+use crate::open::{Opening, format_of};
 use crate::package;
 use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Format, Operation, Result, qcow2, vdi, vhd, vhdx};
+use crate::{Error, ErrorKind, Format, OpenPolicy, Operation, Result, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Findings that are listed; further ones are only counted.
 const MAX_FINDINGS: usize = 1000;
@@ -90,22 +90,36 @@ impl CheckReport {
         self.list(FindingKind::Leak, offset, None, rule.into());
     }
 
+    /// Says whether further findings are only counted.
+    pub(crate) fn lists_no_more(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
     fn list(&mut self, kind: FindingKind, offset: u64, guest_offset: Option<u64>, rule: Cow<'static, str>) {
-        if self.findings.len() < MAX_FINDINGS {
+        if !self.lists_no_more() {
             self.findings.push(Finding { kind, offset, guest_offset, rule });
         }
     }
 }
 
-/// Checks the structure of a qcow2, VDI, VHD or VHDX image; of an OVA, its first disk. No other file is opened.
+/// Checks the structure of an image; of an OVA, its first disk. No other file is opened: see [`check_with`].
 ///
 /// # Errors
-/// When the file cannot be read, its header breaks the format's rules, or the format cannot be checked.
+/// When the file cannot be read, its header breaks the format's rules, or the format cannot be checked: raw has no structure.
 pub fn check(path: &Path, format: Option<Format>) -> Result<CheckReport> {
-    check_file(path, format).map_err(|error| error.with_path(path).during(Operation::Check))
+    check_with(path, format, &OpenPolicy::deny())
 }
 
-fn check_file(path: &Path, format: Option<Format>) -> Result<CheckReport> {
+/// Checks the structure of an image as [`check`] does, and that of the extents that a VMDK's descriptor names, which the policy
+/// must allow. Backing files and parents are images of their own and are not opened. A finding in an extent names its file.
+///
+/// # Errors
+/// As [`check`], and when an extent cannot be opened or is not allowed.
+pub fn check_with(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<CheckReport> {
+    check_file(path, format, policy).map_err(|error| error.with_path(path).during(Operation::Check))
+}
+
+fn check_file(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<CheckReport> {
     let file = SourceFile::open(path)?;
     let file = match package::first_disk(&file)? {
         Some((offset, len)) if format != Some(Format::Raw) => file.part(offset, len)?,
@@ -113,11 +127,12 @@ fn check_file(path: &Path, format: Option<Format>) -> Result<CheckReport> {
     };
     match format.map_or_else(|| format_of(&file), Ok)? {
         Format::Qcow2 => qcow2::check(&file),
+        Format::Vmdk => vmdk::check(&file, &Opening::new(policy).descend(&file)),
         Format::Vdi => vdi::check(&file),
         Format::Vhd => vhd::check(&file),
         Format::Vhdx => vhdx::check(&file),
-        format => {
-            let rule = format!("the structure of {format} images cannot be checked");
+        Format::Raw => {
+            let rule = "the structure of raw images cannot be checked";
             Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule))
         }
     }

@@ -63,7 +63,7 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
-pub use check::{CheckReport, Finding, FindingKind, check};
+pub use check::{CheckReport, Finding, FindingKind, check, check_with};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
 pub use create::{create_overlay, create_qcow2, create_raw, resize};

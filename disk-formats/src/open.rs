@@ -91,7 +91,7 @@ impl Default for OpenPolicy {
 /// # Errors
 /// When the file cannot be read, breaks its format's rules, or needs what the policy does not allow.
 pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<Box<dyn DiskReader>> {
-    let opening = Opening { policy, chain: Vec::new() };
+    let opening = Opening::new(policy);
     let file = SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
@@ -183,7 +183,12 @@ pub(crate) struct Opening<'a> {
     chain: Vec<(u64, u64)>,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// Begins a chain.
+    pub(crate) fn new(policy: &'a OpenPolicy) -> Self {
+        Self { policy, chain: Vec::new() }
+    }
+
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
         let format = match format {
             Some(format) => format,

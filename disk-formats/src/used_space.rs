@@ -27,6 +27,11 @@ impl UsedSpace {
         self.window.start == 0
     }
 
+    /// Says whether any of the units is inside the window.
+    pub(crate) fn touches(&self, units: &Range<u64>) -> bool {
+        units.start < self.window.end && units.end > self.window.start
+    }
+
     /// Marks the units that are inside the window as used; returns whether one of them was in use already.
     ///
     /// Two things on each other across the border of two windows are seen in both.

@@ -3,6 +3,8 @@
 //! The guest disk is divided into grains of 64 KiB. A grain directory points to grain tables of 512 entries, and these to grains.
 //! A text descriptor, embedded or in its own file, names the extents and the virtual hardware.
 
+mod check;
+mod check_sparse;
 mod descriptor;
 mod descriptor_parser;
 mod flat_writer;
@@ -13,6 +15,7 @@ mod sparse_extent;
 mod sparse_writer;
 mod stream_writer;
 
+pub(crate) use check::check;
 pub(crate) use flat_writer::{SplitVmdkWriter, file_names as split_file_names};
 pub(crate) use layout::{COWD_MAGIC, MAGIC, SESPARSE_MAGIC};
 pub(crate) use reader::VmdkReader;

@@ -41,21 +41,22 @@ pub(crate) struct SparseExtent {
 }
 
 /// The numbers of either header.
-struct Geometry {
-    capacity_sectors: u64,
-    grain_sectors: u64,
-    table_entries: u64,
-    directory_sector: u64,
-    compressed: bool,
-    zeroed_grains: bool,
+pub(super) struct Geometry {
+    pub(super) capacity_sectors: u64,
+    pub(super) grain_sectors: u64,
+    pub(super) table_entries: u64,
+    pub(super) directory_sector: u64,
+    pub(super) compressed: bool,
+    /// Table entry 1 means zeroes.
+    pub(super) zeroed_grains: bool,
 }
 
-impl SparseExtent {
-    /// Opens a hosted sparse file; also returns its embedded descriptor.
-    pub(crate) fn open_hosted(file: SourceFile) -> Result<(Self, Option<ParsedDescriptor>)> {
-        let mut header = read_header(&file, 0)?;
+impl Geometry {
+    /// Reads the header of a hosted sparse file, or its footer where that counts; returns which was read, too.
+    pub(super) fn hosted(file: &SourceFile) -> Result<(Self, SparseHeader)> {
+        let mut header = read_header(file, 0)?;
         if header.directory.get() == DIRECTORY_AT_END {
-            header = read_footer(&file)?;
+            header = read_footer(file)?;
         }
         let flags = header.flags.get();
         let known = 0xffff | Flags::COMPRESSED | Flags::MARKERS;
@@ -71,8 +72,7 @@ impl SparseExtent {
             }
             other => return Err(file.error(ErrorKind::Unsupported, format!("compression algorithm {other}")).at(77)),
         };
-        let descriptor = embedded_descriptor(&file, &header)?;
-        let geometry = Geometry {
+        let geometry = Self {
             capacity_sectors: header.capacity.get(),
             grain_sectors: header.grain_sectors.get(),
             table_entries: u64::from(header.table_entries.get()),
@@ -80,30 +80,30 @@ impl SparseExtent {
             compressed,
             zeroed_grains: flags & Flags::ZEROED_GRAINS != 0,
         };
-        Ok((Self::new(file, &geometry)?, descriptor))
+        Ok((geometry, header))
     }
 
-    /// Opens ESX's copy-on-write file.
-    pub(crate) fn open_cowd(file: SourceFile) -> Result<Self> {
+    /// Reads the header of ESX's copy-on-write file.
+    pub(super) fn cowd(file: &SourceFile) -> Result<Self> {
         let bytes = file.read_table(0, size_of::<CowdHeader>() as u64, "the header")?;
         let header = CowdHeader::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no COWD header"))?;
         if header.magic != COWD_MAGIC {
             return Err(file.error(ErrorKind::Corrupt, "no COWD signature").at(0));
         }
-        let geometry = Geometry {
+        Ok(Self {
             capacity_sectors: u64::from(header.sectors.get()),
             grain_sectors: u64::from(header.grain_sectors.get()),
             table_entries: 4096,
             directory_sector: u64::from(header.directory.get()),
             compressed: false,
             zeroed_grains: false,
-        };
-        Self::new(file, &geometry)
+        })
     }
 
-    fn new(file: SourceFile, geometry: &Geometry) -> Result<Self> {
+    /// Checks the numbers; returns the entries of the grain directory.
+    pub(super) fn directory_entries(&self, file: &SourceFile) -> Result<u64> {
         let wrong = |rule: &'static str| Err(file.error(ErrorKind::Corrupt, rule));
-        let Geometry { capacity_sectors, grain_sectors, table_entries, .. } = *geometry;
+        let Self { capacity_sectors, grain_sectors, table_entries, .. } = *self;
         if capacity_sectors == 0 || capacity_sectors > i64::MAX as u64 / SECTOR {
             return wrong("the capacity is zero or absurd");
         }
@@ -117,13 +117,33 @@ impl SparseExtent {
         if entries * 4 > MAX_DIRECTORY {
             return wrong("the grain directory is larger than 64 MiB");
         }
+        Ok(entries)
+    }
+}
+
+impl SparseExtent {
+    /// Opens a hosted sparse file; also returns its embedded descriptor.
+    pub(crate) fn open_hosted(file: SourceFile) -> Result<(Self, Option<ParsedDescriptor>)> {
+        let (geometry, header) = Geometry::hosted(&file)?;
+        let descriptor = embedded_descriptor(&file, &header)?;
+        Ok((Self::new(file, &geometry)?, descriptor))
+    }
+
+    /// Opens ESX's copy-on-write file.
+    pub(crate) fn open_cowd(file: SourceFile) -> Result<Self> {
+        let geometry = Geometry::cowd(&file)?;
+        Self::new(file, &geometry)
+    }
+
+    fn new(file: SourceFile, geometry: &Geometry) -> Result<Self> {
+        let entries = geometry.directory_entries(&file)?;
         let offset = sector_offset(&file, geometry.directory_sector)?;
         let bytes = file.read_table(offset, entries * 4, "the grain directory")?;
         let directory = <[U32<LE>]>::ref_from_bytes(&bytes).map_err(|_| Error::corrupt("the grain directory"))?;
         Ok(Self {
-            capacity: capacity_sectors * SECTOR,
-            grain: grain_sectors * SECTOR,
-            table_entries,
+            capacity: geometry.capacity_sectors * SECTOR,
+            grain: geometry.grain_sectors * SECTOR,
+            table_entries: geometry.table_entries,
             directory: directory.to_vec(),
             tables: Cache::new(TABLES),
             compressed: geometry.compressed,
@@ -222,7 +242,7 @@ impl SparseExtent {
     }
 }
 
-fn read_header(file: &SourceFile, offset: u64) -> Result<SparseHeader> {
+pub(super) fn read_header(file: &SourceFile, offset: u64) -> Result<SparseHeader> {
     let bytes = file.read_table(offset, SECTOR, "the header")?;
     let header = SparseHeader::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no sparse header"))?;
     if header.magic != MAGIC {
@@ -253,7 +273,7 @@ fn read_footer(file: &SourceFile) -> Result<SparseHeader> {
     }
 }
 
-fn embedded_descriptor(file: &SourceFile, header: &SparseHeader) -> Result<Option<ParsedDescriptor>> {
+pub(super) fn embedded_descriptor(file: &SourceFile, header: &SparseHeader) -> Result<Option<ParsedDescriptor>> {
     if header.descriptor_offset.get() == 0 {
         return Ok(None);
     }
@@ -266,7 +286,7 @@ fn embedded_descriptor(file: &SourceFile, header: &SparseHeader) -> Result<Optio
     ParsedDescriptor::parse(&bytes, file).map(Some)
 }
 
-fn sector_offset(file: &SourceFile, sector: u64) -> Result<u64> {
+pub(super) fn sector_offset(file: &SourceFile, sector: u64) -> Result<u64> {
     sector
         .checked_mul(SECTOR)
         .ok_or_else(|| file.error(ErrorKind::Corrupt, format!("sector {sector} is past the largest offset")))

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use kiln_disk_formats::{CheckReport, Format, OutputKind, VhdVariant, check};
+use kiln_disk_formats::{
+    CheckReport, DiskAdapter, ErrorKind, Format, OutputKind, VhdVariant, VmdkOptions, VmdkSubformat, check, check_with,
+};
 use proptest::prelude::*;
 
 use crate::qemu_img::{ok, present, text};
@@ -146,6 +148,159 @@ fn damage_of_a_vhdx_is_found() {
     assert_eq!(only_finding(&path, "past the end"), (table + 32, Some(8 << 20)));
 }
 
+#[test]
+fn whole_vmdks_are_clean() {
+    let bench = bench();
+    let adapter = DiskAdapter::LsiLogic;
+    let kinds = [OutputKind::vmdk_monolithic_sparse(adapter), OutputKind::vmdk_stream_optimized(adapter)];
+    for kind in kinds {
+        let (path, _) = bench.convert("a.vmdk", kind);
+        let report = assert_clean(&path, Format::Vmdk);
+        assert_eq!(report.total_clusters, 144);
+        assert!((1..=144).contains(&report.allocated_clusters));
+        std::fs::remove_file(path).unwrap();
+    }
+    for subformat in [VmdkSubformat::TwoGbMaxExtentSparse, VmdkSubformat::MonolithicFlat] {
+        let options = VmdkOptions { subformat, ..VmdkOptions::default() };
+        let (path, _) = bench.convert("a.vmdk", OutputKind::Vmdk(options));
+        assert_eq!(check(&path, None).unwrap_err().kind(), ErrorKind::Refused);
+        let report = check_with(&path, None, &bench.policy()).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        std::fs::remove_file(path).unwrap();
+    }
+    if present() {
+        for subformat in
+            ["monolithicSparse", "streamOptimized", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "monolithicFlat"]
+        {
+            let path = bench.path(&format!("{subformat}.vmdk"));
+            let options = format!("subformat={subformat}");
+            ok(&["convert", "-f", "raw", "-O", "vmdk", "-o", &options, text(&bench.raw), text(&path)]);
+            let report = check_with(&path, None, &bench.policy()).unwrap();
+            assert!(report.is_clean(), "{subformat}: {report:?}");
+        }
+    }
+}
+
+/// Reads a sector number at `offset` as an offset in bytes.
+fn sector_at(file: &File, offset: u64) -> u64 {
+    u64::from(u32::from_le_bytes(bytes_at(file, offset))) * 512
+}
+
+#[test]
+fn damage_of_a_sparse_vmdk_is_found() {
+    let bench = bench();
+    std::fs::write(&bench.raw, vec![7; 9 << 20]).unwrap();
+    let path = bench.path("a.vmdk");
+    // Returns the file, its two directories, and their first tables.
+    let fresh = || {
+        std::fs::remove_file(&path).ok();
+        bench.convert("a.vmdk", OutputKind::vmdk_monolithic_sparse(DiskAdapter::LsiLogic));
+        let file = edit(&path);
+        let [redundant, primary] = [48, 56].map(|at| u64::from_le_bytes(bytes_at(&file, at)) * 512);
+        let tables = [sector_at(&file, redundant), sector_at(&file, primary)];
+        (file, [redundant, primary], tables)
+    };
+    let cases: [(u64, &str); 4] = [
+        (0, "on another grain"),
+        (1, "on a table, or on the header"),
+        (30, "on a table, or on the header"),
+        (u64::from(u32::MAX), "past the end"),
+    ];
+    for (sector, rule) in cases {
+        let (file, _, tables) = fresh();
+        let sector = if sector == 0 { sector_at(&file, tables[1]) / 512 } else { sector };
+        for table in tables {
+            file.write_all_at(&(sector as u32).to_le_bytes(), table + 5 * 4).unwrap();
+        }
+        let report = check(&path, None).unwrap();
+        let finding = &report.findings[0];
+        assert!(report.corruptions == 1 && finding.rule.contains(rule), "{rule}: {report:?}");
+        assert_eq!((finding.offset, finding.guest_offset), (tables[1] + 20, Some(5 * 65536)));
+    }
+    let (file, _, tables) = fresh();
+    file.write_all_at(&[0; 4], tables[0]).unwrap();
+    assert_eq!(only_finding(&path, "redundant grain table differs"), (tables[0], Some(0)));
+    let (file, [redundant, _], _) = fresh();
+    file.write_all_at(&[0; 4], redundant).unwrap();
+    assert_eq!(only_finding(&path, "only one of the two"), (redundant, Some(0)));
+    let (file, directories, _) = fresh();
+    file.write_all_at(&u32::MAX.to_le_bytes(), directories[1]).unwrap();
+    let report = check(&path, None).unwrap();
+    assert_eq!((report.corruptions, report.findings[0].offset), (2, directories[1]), "{report:?}");
+    // VirtualBox refuses a file whose directories share a table.
+    let (file, directories, tables) = fresh();
+    file.write_all_at(&((tables[1] / 512) as u32).to_le_bytes(), directories[0]).unwrap();
+    assert_eq!(only_finding(&path, "lies on another table"), (directories[0], Some(0)));
+    let (file, _, tables) = fresh();
+    file.set_len(file.metadata().unwrap().len() - 512).unwrap();
+    assert_eq!(only_finding(&path, "past the end"), (tables[1] + 143 * 4, Some(143 * 65536)));
+}
+
+#[test]
+fn damage_of_a_stream_optimized_vmdk_is_found() {
+    let bench = bench();
+    std::fs::write(&bench.raw, vec![7; 9 << 20]).unwrap();
+    let path = bench.path("a.vmdk");
+    // Returns the file, its length, and the offset of the first table.
+    let fresh = || {
+        std::fs::remove_file(&path).ok();
+        bench.convert("a.vmdk", OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic));
+        let file = edit(&path);
+        let len = file.metadata().unwrap().len();
+        let directory = u64::from_le_bytes(bytes_at(&file, len - 1024 + 56)) * 512;
+        let table = sector_at(&file, directory);
+        (file, len, table)
+    };
+    let (file, _, table) = fresh();
+    let grain = sector_at(&file, table + 4);
+    file.write_all_at(&bytes_at::<4>(&file, table), table + 4).unwrap();
+    assert_eq!(only_finding(&path, "names another place"), (table + 4, Some(65536)));
+    let (file, _, table) = fresh();
+    file.write_all_at(&[0; 4], grain + 8).unwrap();
+    assert_eq!(only_finding(&path, "size is zero or absurd"), (table + 4, Some(65536)));
+    let (file, _, table) = fresh();
+    file.write_all_at(&[0xff; 2], grain + 8).unwrap();
+    let report = check(&path, None).unwrap();
+    assert!(report.corruptions > 1 && report.findings[0].rule.contains("on another grain"), "{report:?}");
+    let (file, _, _) = fresh();
+    file.write_all_at(&[9], table - 512 + 12).unwrap();
+    assert_eq!(only_finding(&path, "a grain table has no marker"), (table, Some(0)));
+    let (file, len, _) = fresh();
+    file.write_all_at(&[9], len - 512 + 12).unwrap();
+    assert_eq!(only_finding(&path, "does not end with an end marker"), (len - 512, None));
+    let (file, len, _) = fresh();
+    file.write_all_at(&[9], len - 1536 + 12).unwrap();
+    assert_eq!(only_finding(&path, "the footer has no marker"), (len - 1536, None));
+    let (file, len, _) = fresh();
+    file.write_all_at(&[1], len - 1024 + 12).unwrap();
+    assert_eq!(only_finding(&path, "the footer contradicts the header"), (len - 1024, None));
+    let (file, len, _) = fresh();
+    file.set_len(len - 512).unwrap();
+    assert_eq!(check(&path, None).unwrap_err().kind(), ErrorKind::Truncated);
+}
+
+#[test]
+fn damage_of_split_vmdks_is_found_and_names_the_file() {
+    let bench = bench();
+    let (path, _) = bench.convert(
+        "a.vmdk",
+        OutputKind::Vmdk(VmdkOptions { subformat: VmdkSubformat::MonolithicFlat, ..VmdkOptions::default() }),
+    );
+    let file = edit(&bench.path("a-flat.vmdk"));
+    file.set_len(8 << 20).unwrap();
+    let report = check_with(&path, None, &bench.policy()).unwrap();
+    assert_eq!(report.corruptions, 1, "{report:?}");
+    assert_eq!(report.findings[0].rule, "a-flat.vmdk: the file is shorter than its extent");
+    assert_eq!((report.findings[0].offset, report.findings[0].guest_offset), (8 << 20, Some(8 << 20)));
+    file.set_len(9 << 20).unwrap();
+    let descriptor = std::fs::read_to_string(&path).unwrap();
+    let line = descriptor.lines().find(|line| line.starts_with("RW ")).unwrap();
+    std::fs::write(&path, descriptor.replace(line, &format!("{line}\n{line}"))).unwrap();
+    let report = check_with(&path, None, &bench.policy()).unwrap();
+    assert_eq!(report.findings[0].rule, "a-flat.vmdk: two extents share a part of the file", "{report:?}");
+    assert_eq!(report.findings[0].guest_offset, Some(9 << 20));
+}
+
 /// Damages an image at places where tables and headers are, and checks it.
 fn check_damaged(kind: &OutputKind, damage: &[(usize, u8)]) -> Result<(), TestCaseError> {
     let bench = Bench::new(3 << 20, 6, 1);
@@ -173,10 +328,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn damaged_blocks_end_in_a_report_or_an_error(
-        which in 0usize..3,
+        which in 0usize..5,
         damage in prop::collection::vec((0usize..400_000, any::<u8>()), 1..12),
     ) {
-        let kinds = [OutputKind::Vhd(VhdVariant::Dynamic), OutputKind::Vhd(VhdVariant::Fixed), OutputKind::Vhdx];
+        let kinds = [
+            OutputKind::Vhd(VhdVariant::Dynamic),
+            OutputKind::Vhd(VhdVariant::Fixed),
+            OutputKind::Vhdx,
+            OutputKind::vmdk_monolithic_sparse(DiskAdapter::LsiLogic),
+            OutputKind::vmdk_stream_optimized(DiskAdapter::LsiLogic),
+        ];
         check_damaged(&kinds[which], &damage)?;
     }
 }

@@ -1,0 +1,158 @@
+//! Checks a VMDK: one sparse file, or a descriptor and the extents that it names.
+
+use super::check_sparse::SparseCheck;
+use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, ParsedKind};
+use super::layout::{COWD_MAGIC, DIRECTORY_AT_END, Flags, MAGIC, SECTOR, SESPARSE_MAGIC};
+use super::sparse_extent::{Geometry, embedded_descriptor, sector_offset};
+use crate::check::CheckReport;
+use crate::open::Opening;
+use crate::source_file::SourceFile;
+use crate::{ErrorKind, Format, Result};
+
+/// Finds tables and grains outside the file or on one another, a redundant directory that differs, markers and a footer that do
+/// not fit, and extents that are too short. The extents that a descriptor names are opened if the policy allows it, a parent never.
+pub(crate) fn check(file: &SourceFile, opening: &Opening<'_>) -> Result<CheckReport> {
+    let mut report = CheckReport::new(Format::Vmdk, 0);
+    let mut front = [0; 8];
+    file.read_padded_at(0, &mut front)?;
+    if front.starts_with(&MAGIC) {
+        check_hosted(file, Extent::whole(), &mut report)?;
+    } else if front.starts_with(&COWD_MAGIC) {
+        check_cowd(file, Extent::whole(), &mut report)?;
+    } else if u64::from_le_bytes(front) == SESPARSE_MAGIC {
+        return Err(se_sparse(file));
+    } else {
+        check_descriptor(file, opening, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Which part of the disk a sparse file holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent<'a> {
+    /// The file's name where there are several, to be named in findings; else empty.
+    name: &'a str,
+    /// Guest offset of its first byte.
+    start: u64,
+}
+
+impl Extent<'_> {
+    fn whole() -> Self {
+        Self { name: "", start: 0 }
+    }
+
+    /// Reports a corruption; `guest` counts from the extent's front.
+    pub(super) fn corruption(&self, report: &mut CheckReport, at: u64, guest: Option<u64>, rule: &'static str) {
+        let guest = guest.map(|guest| self.start.saturating_add(guest));
+        match self.name.is_empty() || report.lists_no_more() {
+            true => report.corruption(at, guest, rule),
+            false => report.corruption(at, guest, format!("{}: {rule}", self.name)),
+        }
+    }
+}
+
+fn se_sparse(file: &SourceFile) -> crate::Error {
+    file.error(ErrorKind::Unsupported, "the structure of seSparse extents cannot be checked")
+}
+
+/// Checks a hosted sparse file; returns its guest sectors.
+fn check_hosted(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -> Result<u64> {
+    let (geometry, header) = Geometry::hosted(file)?;
+    embedded_descriptor(file, &header)?;
+    let mut structures = vec![(0, SECTOR)];
+    let descriptor = header.descriptor_offset.get();
+    if descriptor != 0 {
+        let offset = sector_offset(file, descriptor)?;
+        structures.push((offset, header.descriptor_sectors.get() * SECTOR));
+    }
+    let redundant = header.redundant_directory.get();
+    let has_redundant = header.flags.get() & Flags::REDUNDANT != 0 && redundant != 0;
+    let mut check = SparseCheck {
+        file,
+        extent,
+        redundant_directory: if has_redundant { Some(sector_offset(file, redundant)?) } else { None },
+        is_stream: super::sparse_extent::read_header(file, 0)?.directory.get() == DIRECTORY_AT_END,
+        structures,
+        geometry: &geometry,
+    };
+    if check.is_stream {
+        check.trailer(&header, report)?;
+    }
+    check.run(report)?;
+    Ok(geometry.capacity_sectors)
+}
+
+/// Checks ESX's copy-on-write file; returns its guest sectors.
+fn check_cowd(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -> Result<u64> {
+    let geometry = Geometry::cowd(file)?;
+    let check = SparseCheck {
+        file,
+        extent,
+        redundant_directory: None,
+        is_stream: false,
+        structures: vec![(0, 4 * SECTOR)],
+        geometry: &geometry,
+    };
+    check.run(report)?;
+    Ok(geometry.capacity_sectors)
+}
+
+fn check_descriptor(file: &SourceFile, opening: &Opening<'_>, report: &mut CheckReport) -> Result<()> {
+    if file.len() > MAX_DESCRIPTOR {
+        return Err(file.error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB"));
+    }
+    let bytes = file.read_table(0, file.len(), "the descriptor")?;
+    let descriptor = ParsedDescriptor::parse(&bytes, file)?;
+    match descriptor.sectors().and_then(|sectors| sectors.checked_mul(SECTOR)) {
+        None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow")),
+        Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents")),
+        Some(_) => {}
+    }
+    let mut start = 0;
+    let mut used = Vec::new();
+    for line in &descriptor.extents {
+        if line.kind != ParsedKind::Zero {
+            let named = opening.open_named(&line.file, file)?;
+            let bytes = check_named(&named, line, start, report)?;
+            let extent = Extent { name: &line.file, start };
+            let shared = |(other, range): &((u64, u64), std::ops::Range<u64>)| {
+                *other == named.identity() && range.start < bytes.end && bytes.start < range.end
+            };
+            if used.iter().any(shared) {
+                extent.corruption(report, bytes.start, Some(0), "two extents share a part of the file");
+            }
+            used.push((named.identity(), bytes));
+        }
+        start += line.sectors * SECTOR;
+    }
+    Ok(())
+}
+
+/// Checks a file that the descriptor names; returns the part of it that belongs to the extent.
+fn check_named(
+    file: &SourceFile,
+    line: &ParsedExtent,
+    start: u64,
+    report: &mut CheckReport,
+) -> Result<std::ops::Range<u64>> {
+    let extent = Extent { name: &line.file, start };
+    let sectors = match line.kind {
+        ParsedKind::Flat(first) => {
+            let offset = sector_offset(file, first)?;
+            let end = offset.saturating_add(line.sectors * SECTOR);
+            if end > file.len() {
+                let guest = file.len().saturating_sub(offset);
+                extent.corruption(report, file.len(), Some(guest), "the file is shorter than its extent");
+            }
+            return Ok(offset..end);
+        }
+        ParsedKind::Sparse => check_hosted(file, extent, report)?,
+        ParsedKind::VmfsSparse => check_cowd(file, extent, report)?,
+        ParsedKind::SeSparse | ParsedKind::Zero => return Err(se_sparse(file)),
+    };
+    if sectors < line.sectors {
+        let rule = "the extent's header has fewer sectors than the descriptor says";
+        extent.corruption(report, 12, Some(sectors * SECTOR), rule);
+    }
+    Ok(0..u64::MAX)
+}
