@@ -1,38 +1,72 @@
-//! Which builders, provisioners and post-processors this version has.
+//! Which builders, provisioners and post-processors this version knows.
 
 use kiln_template::{Catalog, ComponentType, Schema};
 
-use crate::options::{builders, components};
+use crate::options::{
+    Definition, ansible, builders, chef, components, post_processors, puppet, scripts, upload, vagrant, virtualbox,
+    vmware, windows,
+};
 
-static BUILDERS: [Schema; 3] = [builders::QEMU, builders::NULL, builders::FILE];
-
-static PROVISIONERS: [Schema; 5] =
-    [components::SHELL, components::SHELL_LOCAL, components::FILE, components::BREAKPOINT, components::SLEEP];
-
-static POST_PROCESSORS: [Schema; 4] =
-    [components::MANIFEST, components::CHECKSUM, components::EXPORT, components::SHELL_LOCAL_POST];
+static DEFINITIONS: &[&Definition] = &[
+    &builders::QEMU,
+    &builders::NULL,
+    &builders::FILE,
+    &virtualbox::ISO,
+    &virtualbox::OVF,
+    &virtualbox::VM,
+    &vmware::ISO,
+    &vmware::VMX,
+    &scripts::SHELL,
+    &scripts::SHELL_LOCAL,
+    &components::FILE,
+    &components::BREAKPOINT,
+    &components::SLEEP,
+    &components::HCP_SBOM,
+    &windows::POWERSHELL,
+    &windows::WINDOWS_SHELL,
+    &windows::WINDOWS_RESTART,
+    &ansible::ANSIBLE,
+    &ansible::ANSIBLE_LOCAL,
+    &puppet::MASTERLESS,
+    &puppet::SERVER,
+    &chef::SOLO,
+    &chef::CLIENT,
+    &post_processors::MANIFEST,
+    &post_processors::CHECKSUM,
+    &post_processors::EXPORT,
+    &post_processors::COMPRESS,
+    &post_processors::ARTIFICE,
+    &post_processors::PROVENANCE,
+    &scripts::SHELL_LOCAL_POST,
+    &vagrant::VAGRANT,
+    &upload::VAGRANT_CLOUD,
+    &upload::VAGRANT_REGISTRY,
+    &upload::HCP_VAGRANT_REGISTRY,
+];
 
 /// The components that are built in.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BuiltIn;
 
-impl BuiltIn {
-    fn schemas(component: ComponentType) -> &'static [Schema] {
-        match component {
-            ComponentType::Builder => &BUILDERS,
-            ComponentType::Provisioner => &PROVISIONERS,
-            ComponentType::PostProcessor => &POST_PROCESSORS,
-            _ => &[],
-        }
-    }
+/// Returns everything about every component.
+pub(crate) fn definitions() -> impl Iterator<Item = &'static Definition> {
+    DEFINITIONS.iter().copied()
+}
+
+/// Returns everything about a component, or nothing when there is no such component.
+pub(crate) fn definition(component: ComponentType, kind: &str) -> Option<&'static Definition> {
+    definitions().find(|definition| definition.component == component && definition.schema.kind == kind)
 }
 
 impl Catalog for BuiltIn {
     fn schema(&self, component: ComponentType, kind: &str) -> Option<&'static Schema> {
-        Self::schemas(component).iter().find(|schema| schema.kind == kind)
+        definition(component, kind).map(|definition| &definition.schema)
     }
 
     fn kinds(&self, component: ComponentType) -> Vec<&'static str> {
-        Self::schemas(component).iter().map(|schema| schema.kind).collect()
+        definitions()
+            .filter(|definition| definition.component == component)
+            .map(|definition| definition.schema.kind)
+            .collect()
     }
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles, SourceMap, Style, load_with,
+    ComponentType, DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles, SourceMap,
+    Style, load_with,
 };
 use serde_json::Value as Json;
 
 use crate::backends::Backends;
-use crate::catalog::BuiltIn;
+use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
 use crate::plan::{PlanReader, SourcePlan};
 use crate::redact::Redactor;
@@ -86,6 +87,13 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// Refuses what can be checked but not run yet; for a build, not for a check.
+    pub(crate) fn refuse_unbuilt(&mut self) {
+        let complaints = crate::unbuilt::complaints(&self.planned);
+        self.valid &= !complaints.has_errors();
+        self.diagnostics.extend(complaints);
+    }
+
     /// Returns the problems with every secret removed: they can stand in excerpts, and in values that are quoted.
     pub(crate) fn problems(&self, colour: bool) -> Vec<Problem> {
         let style = Style { colour, ..Style::default() };
@@ -164,6 +172,7 @@ fn plan_build(
     // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
     let (options, mut diagnostics) = build.source.decode_partly(&unknown);
     let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+    check_rules(&mut reader, ComponentType::Builder, &build.source_type);
     let plan = match build.source_type.as_str() {
         "qemu" => {
             let plan = sources::qemu::plan::read(&mut reader, &build.source_name, force);
@@ -171,22 +180,33 @@ fn plan_build(
             SourcePlan::Qemu(Box::new(plan))
         }
         "file" => SourcePlan::File(sources::file::read(&mut reader)),
-        _ => SourcePlan::Null(sources::null::read(&mut reader)),
+        "null" => SourcePlan::Null(sources::null::read(&mut reader)),
+        _ => SourcePlan::Unbuilt,
     };
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
         let (options, problems) = provisioner.component.decode_partly(&unknown);
         diagnostics.extend(problems);
         let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        check_rules(&mut reader, ComponentType::Provisioner, &provisioner.component.kind);
         provisioners::check(&mut reader, &provisioner.component.kind);
     }
     for post_processor in build.post_processors.iter().flatten() {
         let (options, problems) = post_processor.component.decode_partly(&unknown);
         diagnostics.extend(problems);
         let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        check_rules(&mut reader, ComponentType::PostProcessor, &post_processor.component.kind);
         post_processors::check(&mut reader, &post_processor.component.kind);
     }
+    // The rules of a table and the reader of a plan can say the same.
+    diagnostics.dedup();
     let plan = (!diagnostics.has_errors()).then_some(plan);
     (plan, diagnostics)
+}
+
+fn check_rules(reader: &mut PlanReader<'_>, component: ComponentType, kind: &str) {
+    if let Some(definition) = catalog::definition(component, kind) {
+        definition.check(reader);
+    }
 }
 
 /// A shorter password is a word that stands in ordinary text too (`vagrant`, `packer`, `root`), and hiding it there
@@ -198,7 +218,7 @@ fn secrets_of(plan: &SourcePlan) -> impl Iterator<Item = &str> {
     let communicator = match plan {
         SourcePlan::Qemu(plan) => Some(&plan.communicator),
         SourcePlan::Null(plan) => Some(&plan.communicator),
-        SourcePlan::File(_) => None,
+        SourcePlan::File(_) | SourcePlan::Unbuilt => None,
     };
     let ssh = match communicator {
         Some(crate::plan::CommunicatorPlan::Ssh(ssh)) => Some(ssh),

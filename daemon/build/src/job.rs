@@ -69,6 +69,8 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
+    let mut checked = checked;
+    checked.refuse_unbuilt();
     report(&sink, &checked);
     // Packer builds what it can and fails at the end. A template with errors is not a thing to spend an hour on:
     // nothing is started (docs/differences.md).

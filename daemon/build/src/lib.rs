@@ -41,6 +41,7 @@ mod redact;
 mod run;
 mod sources;
 mod steps;
+mod unbuilt;
 
 pub use backends::{Backends, Connector, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;
@@ -50,3 +51,4 @@ pub use control::{Control, ControlError};
 pub use event::Event;
 pub use job::{JobOutcome, JobRequest, run_job, run_job_with};
 pub use ledger::{Sweep, sweep};
+pub use options::component_pages;

@@ -22,6 +22,8 @@ pub(crate) enum SourcePlan {
     File(FilePlan),
     /// Runs a machine on QEMU.
     Qemu(Box<QemuPlan>),
+    /// Of a builder that this version can check but not run; [`crate::unbuilt`] refuses to build it.
+    Unbuilt,
 }
 
 /// A value that never shows itself.
@@ -121,6 +123,8 @@ pub(crate) enum CommunicatorPlan {
     None,
     /// By SSH.
     Ssh(Box<SshPlan>),
+    /// By WinRM, which this version can check but not do; [`crate::unbuilt`] refuses to build with it.
+    WinRm,
 }
 
 /// SSH settings.

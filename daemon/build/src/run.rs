@@ -9,7 +9,7 @@ use kiln_template::EvaluatedBuild;
 use crate::artifact::Artifact;
 use crate::backends::Backends;
 use crate::context::{BuildContext, GeneratedData, OnError};
-use crate::error::BuildError;
+use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::plan::SourcePlan;
 use crate::post_processors::{self, PostProcessContext};
@@ -96,6 +96,12 @@ async fn run_source(
         }),
         SourcePlan::Null(plan) => sources::null::run(plan, planned, context, backends).await,
         SourcePlan::Qemu(plan) => sources::qemu::run(index, plan, planned, context, backends).await,
+        SourcePlan::Unbuilt => {
+            let kind = &planned.build.source_type;
+            let error =
+                StepError::new(format!("{kind}: this version of Kiln can check this builder but not run it yet"));
+            Err(BuildError::new("start", error))
+        }
     }
 }
 

@@ -82,6 +82,8 @@ pub enum OptionKind {
     Map,
     /// A list of lists of texts, as `qemuargs`.
     StringLists,
+    /// Any value, kept as JSON text; in HCL2 templates that text itself.
+    Json,
     /// One nested block (in JSON templates an object).
     Block(&'static [OptionSpec]),
     /// Any number of nested blocks (in JSON templates an object or a list of objects).
@@ -102,6 +104,7 @@ impl OptionKind {
             Self::Integers => "list of number",
             Self::Map => "map of string",
             Self::StringLists => "list of list of string",
+            Self::Json => "any",
             Self::Block(_) => "block",
             Self::Blocks(_) => "blocks",
         }

@@ -1,8 +1,9 @@
-//! The builders' own options.
+//! The options of the qemu, null and file builders.
 
-use kiln_template::{OptionSpec, Schema};
+use kiln_template::OptionSpec;
 
-use super::{option_table, shared};
+use super::rule::Rule;
+use super::{define, option_table, shared};
 
 const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "accelerator" String = "", "kvm, tcg, none, …; unset: KVM when guests really run on it, else TCG";
@@ -64,27 +65,37 @@ const QEMU_IMG_ARGS: &[OptionSpec] = option_table! {
     "resize" Strings = "", "for qemu-img resize";
 };
 
-/// The qemu builder.
-pub(crate) const QEMU: Schema = Schema {
-    kind: "qemu",
-    options: QEMU_OPTIONS,
-    groups: &[
-        shared::ISO,
-        shared::HTTP,
-        shared::FLOPPY,
-        shared::CD,
-        shared::BOOT,
-        shared::BOOT_KEYS,
-        shared::SHUTDOWN,
-        shared::NAT,
-        shared::COMMUNICATOR,
-        shared::INTERNAL,
-    ],
-};
+const QEMU_RULES: &[Rule] = &[
+    Rule::OneOf("accelerator", &["none", "kvm", "tcg", "xen", "hax", "hvf", "whpx"]),
+    Rule::OneOf("disk_interface", &["ide", "sata", "scsi", "virtio", "virtio-scsi", "sd"]),
+    Rule::OneOf("disk_cache", &["writethrough", "writeback", "none", "unsafe", "directsync"]),
+    Rule::OneOf("disk_discard", &["ignore", "unmap"]),
+    Rule::OneOf("disk_detect_zeroes", &["off", "on", "unmap"]),
+    Rule::Check("`disk_size` is a number of MiB, or a number with b, k, m, g or t.", |_| {}),
+    Rule::Check(
+        "`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`.",
+        |_| {},
+    ),
+    Rule::Check("`boot_command` and `boot_steps` exclude each other.", |_| {}),
+    Rule::Check("`vnc_password` has at most 8 characters.", |_| {}),
+    Rule::Check("`output_directory` does not exist, unless `-force` is given.", |_| {}),
+    Rule::Check("`vm_name` holds no slash.", |_| {}),
+];
 
-/// The null builder.
-pub(crate) const NULL: Schema =
-    Schema { kind: "null", options: &[], groups: &[shared::COMMUNICATOR, shared::INTERNAL] };
+define!(QEMU = Builder "qemu" true,
+    "Builds an image in a QEMU machine, from an installer CD or from a disk image.",
+    QEMU_OPTIONS,
+    [shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::SHUTDOWN,
+     shared::NAT, shared::COMMUNICATOR],
+    [QEMU_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
+     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::VNC_RULES, shared::COMMUNICATOR_RULES]);
+
+const NULL_RULES: &[Rule] =
+    &[Rule::Check("Unless `communicator` is `none`: host, user and exactly one way to log in are required.", |_| {})];
+
+define!(NULL = Builder "null" true,
+    "Makes no machine: connects to one that is there, and provisions it.",
+    &[], [shared::COMMUNICATOR], [NULL_RULES, shared::COMMUNICATOR_RULES]);
 
 const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "source" String = "", "file to copy";
@@ -92,5 +103,7 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "target" String required = "", "file to make";
 };
 
-/// The file builder.
-pub(crate) const FILE: Schema = Schema { kind: "file", options: FILE_OPTIONS, groups: &[shared::INTERNAL] };
+const FILE_RULES: &[Rule] =
+    &[Rule::Check("At most one of `source`, `content` is set; with neither, the file is empty.", |_| {})];
+
+define!(FILE = Builder "file" true, "Makes a file: a copy of another, or a text.", FILE_OPTIONS, [], [FILE_RULES]);

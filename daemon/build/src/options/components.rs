@@ -1,51 +1,9 @@
-//! The options of provisioners and post-processors.
+//! The options of the small provisioners: file, breakpoint, sleep, hcp-sbom.
 
-use kiln_template::{OptionSpec, Schema};
+use kiln_template::OptionSpec;
 
-use super::{option_table, shared};
-
-const SCRIPTS: &[OptionSpec] = option_table! {
-    "inline" Strings late = "", "commands";
-    "script" String = "", "a script";
-    "scripts" Strings = "", "several scripts";
-    "environment_vars" Strings = "", "KEY=VALUE, …";
-    "env" Map = "", "the same as a map";
-    "valid_exit_codes" Integers = "0", "exit codes that count as success";
-    "inline_shebang" String = "/bin/sh -e", "interpreter of inline commands";
-    "env_var_format" String = "", "printf format of one variable";
-    "binary" Bool = "false", "leave line ends as they are";
-};
-
-const SHELL_OPTIONS: &[OptionSpec] = option_table! {
-    "remote_path" String = "", "where the script goes in the guest";
-    "remote_folder" String = "/tmp", "its folder";
-    "remote_file" String = "", "its name";
-    "execute_command" String late = "chmod +x {{.Path}}; {{.Vars}} {{.Path}}", "how it is run";
-    "use_env_var_file" Bool = "false", "pass variables in a file";
-    "expect_disconnect" Bool = "false", "losing the connection is no failure";
-    "skip_clean" Bool = "false", "leave the script in the guest";
-    "start_retry_timeout" Duration = "5m", "how long to try to start it";
-    "pause_after" Duration = "0s", "wait afterwards";
-};
-
-/// The shell provisioner.
-pub(crate) const SHELL: Schema = Schema { kind: "shell", options: SHELL_OPTIONS, groups: &[SCRIPTS, shared::INTERNAL] };
-
-const SHELL_LOCAL_OPTIONS: &[OptionSpec] = option_table! {
-    "command" String late = "", "one command; old form of inline";
-    "execute_command" Strings late = "", "how it is run";
-    "only_on" Strings = "", "host systems to run on";
-    "tempfile_extension" String = "", "extension of the temporary script";
-    "use_linux_pathing" Bool = "false", "Windows hosts only";
-};
-
-/// The shell-local provisioner.
-pub(crate) const SHELL_LOCAL: Schema =
-    Schema { kind: "shell-local", options: SHELL_LOCAL_OPTIONS, groups: &[SCRIPTS, shared::INTERNAL] };
-
-/// The shell-local post-processor.
-pub(crate) const SHELL_LOCAL_POST: Schema =
-    Schema { kind: "shell-local", options: SHELL_LOCAL_OPTIONS, groups: &[SCRIPTS, shared::INTERNAL] };
+use super::rule::Rule;
+use super::{define, option_table};
 
 const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "source" String = "", "file or directory to transfer";
@@ -56,48 +14,59 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "generated" Bool = "false", "the source does not exist yet when the template is checked";
 };
 
-/// The file provisioner.
-pub(crate) const FILE: Schema = Schema { kind: "file", options: FILE_OPTIONS, groups: &[shared::INTERNAL] };
+const FILE_RULES: &[Rule] = &[
+    Rule::OneOf("direction", &["upload", "download"]),
+    Rule::Check(
+        "`content` excludes `source` and `sources`. What is uploaded exists, unless `generated` is set.",
+        |_| {},
+    ),
+];
+
+define!(FILE = Provisioner "file" true, "Copies files to the guest or from it.", FILE_OPTIONS, [], [FILE_RULES]);
 
 const BREAKPOINT_OPTIONS: &[OptionSpec] = option_table! {
     "note" String = "", "text to show";
     "disable" Bool = "false", "do not stop here";
 };
 
-/// The breakpoint provisioner.
-pub(crate) const BREAKPOINT: Schema =
-    Schema { kind: "breakpoint", options: BREAKPOINT_OPTIONS, groups: &[shared::INTERNAL] };
+define!(BREAKPOINT = Provisioner "breakpoint" true, "Stops until someone says to go on.", BREAKPOINT_OPTIONS, [], []);
 
 const SLEEP_OPTIONS: &[OptionSpec] = option_table! {
     "duration" Duration = "", "how long to wait";
 };
 
-/// The sleep provisioner.
-pub(crate) const SLEEP: Schema = Schema { kind: "sleep", options: SLEEP_OPTIONS, groups: &[shared::INTERNAL] };
+const SLEEP_RULES: &[Rule] = &[Rule::Check("`duration` is required.", |_| {})];
 
-const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
-    "output" String = "packer-manifest.json", "the manifest file";
-    "strip_path" Bool = "false", "only file names";
-    "strip_time" Bool = "false", "no build_time";
-    "custom_data" Map = "", "put into each entry";
+define!(SLEEP = Provisioner "sleep" true, "Waits.", SLEEP_OPTIONS, [], [SLEEP_RULES]);
+
+const SBOM_OPTIONS: &[OptionSpec] = option_table! {
+    "source" String = "", "the SBOM file in the guest";
+    "auto_generate" Bool = "false", "make the SBOM in the guest";
+    "destination" String = "", "where it goes on this machine";
+    "sbom_name" String = "", "its name in the registry";
+    "scanner_args" Strings = "-o cyclonedx-json", "arguments of the scanner";
+    "scanner_url" String = "", "where the scanner comes from";
+    "scanner_checksum" String = "", "its checksum";
+    "scan_path" String = "/", "what is scanned";
+    "execute_command" String late = "chmod +x {{.Path}} && sudo {{.Path}} sbom-generate {{.Args}} {{.ScanPath}} > {{.Output}}", "how the scanner is run";
+    "elevated_user" String = "", "user to run it as (Windows)";
+    "elevated_password" String sensitive = "", "that user's password";
 };
 
-/// The manifest post-processor.
-pub(crate) const MANIFEST: Schema = Schema { kind: "manifest", options: MANIFEST_OPTIONS, groups: &[shared::INTERNAL] };
+const SBOM_RULES: &[Rule] = &[
+    Rule::Exclusive(&["source", "auto_generate"]),
+    Rule::Needed(&["source", "auto_generate"]),
+    Rule::Requires("elevated_password", "elevated_user"),
+    Rule::Fields("execute_command", &["Path", "Args", "ScanPath", "Output"]),
+    Rule::Check("`sbom_name` has 3 to 36 letters, digits and hyphens.", |reader| {
+        let Some(name) = reader.text("sbom_name") else { return };
+        let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if !fits || !(3..=36).contains(&name.len()) {
+            let detail = format!("sbom_name is {name:?}, but must have 3 to 36 letters, digits and hyphens.");
+            reader.error("sbom_name", "Invalid name", detail);
+        }
+    }),
+];
 
-const CHECKSUM_OPTIONS: &[OptionSpec] = option_table! {
-    "checksum_types" Strings = "md5", "md5, sha1, sha224, sha256, sha384, sha512";
-    "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum", "the checksum file";
-};
-
-/// The checksum post-processor.
-pub(crate) const CHECKSUM: Schema = Schema { kind: "checksum", options: CHECKSUM_OPTIONS, groups: &[shared::INTERNAL] };
-
-const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
-    "formats" Strings required = "", "qcow2, qcow2-compressed, raw, vmdk, vmdk-sparse, ovf, ova";
-    "output_directory" String = "", "where they go; by default beside the image";
-    "file_name" String = "", "file name without its extension; by default the machine's name";
-};
-
-/// Kiln's export post-processor.
-pub(crate) const EXPORT: Schema = Schema { kind: "export", options: EXPORT_OPTIONS, groups: &[shared::INTERNAL] };
+define!(HCP_SBOM = Provisioner "hcp-sbom" false,
+    "Fetches or makes a software bill of materials of the guest.", SBOM_OPTIONS, [], [SBOM_RULES]);

@@ -3,6 +3,9 @@
 use kiln_template::OptionSpec;
 
 use super::option_table;
+use super::rule::Rule;
+use crate::sources::communicator::{self, TemporaryKey};
+use crate::sources::shared as read;
 
 /// The installer or disk image and its checksum.
 pub(crate) const ISO: &[OptionSpec] = option_table! {
@@ -35,7 +38,7 @@ pub(crate) const FLOPPY: &[OptionSpec] = option_table! {
 /// The CD with seed files.
 pub(crate) const CD: &[OptionSpec] = option_table! {
     "cd_files" Strings = "", "files and directories (globs) for a CD";
-    "cd_content" Map = "", "file name to text";
+    "cd_content" Map = "", "path on the CD to text";
     "cd_label" String = "packer", "volume label; cidata for cloud-init";
 };
 
@@ -65,7 +68,18 @@ pub(crate) const NAT: &[OptionSpec] = option_table! {
     "skip_nat_mapping" Bool = "false", "no forwarding: the guest's own port is used";
     "ssh_host_port_min" Integer = "", "old name of host_port_min";
     "ssh_host_port_max" Integer = "", "old name of host_port_max";
+};
+
+/// The old name of one more option.
+pub(crate) const OLD_NAT: &[OptionSpec] = option_table! {
     "ssh_skip_nat_mapping" Bool = "", "old name of skip_nat_mapping";
+};
+
+/// VNC of builders that type through it.
+pub(crate) const VNC_PORTS: &[OptionSpec] = option_table! {
+    "vnc_bind_address" String = "127.0.0.1", "address VNC listens on";
+    "vnc_port_min" Integer = "5900", "lowest VNC port";
+    "vnc_port_max" Integer = "6000", "highest VNC port";
 };
 
 /// Talking to the guest.
@@ -108,17 +122,17 @@ pub(crate) const COMMUNICATOR: &[OptionSpec] = option_table! {
     "ssh_read_write_timeout" Duration = "0s", "limit for a single read or write";
     "ssh_remote_tunnels" Strings = "", "PORT:HOST:PORT, listening in the guest";
     "ssh_local_tunnels" Strings = "", "PORT:HOST:PORT, listening here";
-    "ssh_public_key" String = "", "set by Packer itself";
-    "ssh_private_key" String sensitive = "", "set by Packer itself";
+    "ssh_public_key" Integers = "", "set by Packer itself";
+    "ssh_private_key" Integers sensitive = "", "set by Packer itself";
     "winrm_username" String = "", "user to log in as";
     "winrm_password" String sensitive = "", "its password";
     "winrm_host" String = "", "address of the guest";
     "winrm_no_proxy" Bool = "false", "go around HTTP proxies";
-    "winrm_port" Integer = "5985", "the guest's WinRM port";
+    "winrm_port" Integer = "5985, with winrm_use_ssl 5986", "the guest's WinRM port";
     "winrm_timeout" Duration = "30m", "how long to wait for WinRM";
     "winrm_use_ssl" Bool = "false", "HTTPS";
     "winrm_insecure" Bool = "false", "do not check the certificate";
-    "winrm_use_ntlm" Bool = "false", "NTLM instead of Basic";
+    "winrm_use_ntlm" Trilean = "false", "NTLM instead of Basic";
 };
 
 /// What Packer hands to every component; accepted and ignored in templates.
@@ -132,3 +146,80 @@ pub(crate) const INTERNAL: &[OptionSpec] = option_table! {
     "packer_user_variables" Map = "", "set by Packer itself";
     "packer_sensitive_variables" Strings = "", "set by Packer itself";
 };
+
+/// Rules of [`ISO`].
+pub(crate) const ISO_RULES: &[Rule] = &[Rule::Check(
+    "Exactly one of `iso_url` and `iso_urls` is set. `iso_checksum` is required: `none`, a hash in hexadecimal, `TYPE:HASH` \
+     (md5, sha1, sha224, sha256, sha384, sha512), or `file:PATH_OR_URL` of a list of checksums.",
+    |reader| {
+        read::read_image(reader);
+    },
+)];
+
+/// Rules of [`HTTP`].
+pub(crate) const HTTP_RULES: &[Rule] = &[
+    Rule::OneOf("http_network_protocol", &["tcp", "tcp4", "tcp6", "unix", "unixpacket"]),
+    Rule::Check(
+        "`http_directory` exists and excludes `http_content`. `http_port_min` is not above `http_port_max`. \
+         `http_bind_address` and `http_interface` exclude each other.",
+        |reader| {
+            read::read_http(reader, "127.0.0.1");
+        },
+    ),
+];
+
+/// Rules of [`FLOPPY`] and [`CD`].
+pub(crate) const MEDIA_RULES: &[Rule] = &[Rule::Check(
+    "Files and directories for floppy and CD exist. `floppy_label` has at most 11 characters, `cd_label` at most 32.",
+    |reader| {
+        read::read_media(reader, "floppy");
+        read::read_media(reader, "cd");
+    },
+)];
+
+/// Rules of [`BOOT`].
+pub(crate) const BOOT_RULES: &[Rule] = &[Rule::Check(
+    "`boot_command` follows the grammar of boot commands: `<enter>`, `<wait5s>`, `<leftCtrlOn>`, …; waits are positive.",
+    |reader| {
+        read::read_boot(reader);
+    },
+)];
+
+/// Rules of [`SHUTDOWN`].
+pub(crate) const SHUTDOWN_RULES: &[Rule] =
+    &[Rule::Check("Without `shutdown_command` there is a warning: the machine is powered off hard.", |reader| {
+        read::read_shutdown(reader);
+    })];
+
+/// Rules of [`NAT`].
+pub(crate) const NAT_RULES: &[Rule] = &[Rule::Check("`host_port_min` is not above `host_port_max`.", |reader| {
+    reader.port_range("host_port_min", "host_port_max", (2222, 4444));
+})];
+
+/// Rules of [`VNC_PORTS`].
+pub(crate) const VNC_RULES: &[Rule] = &[
+    Rule::Range("vnc_port_min", 5900, 65535),
+    Rule::Range("vnc_port_max", 5900, 65535),
+    Rule::Check("`vnc_port_min` is not above `vnc_port_max`.", |reader| {
+        reader.port_range("vnc_port_min", "vnc_port_max", (5900, 6000));
+    }),
+];
+
+/// Rules of [`COMMUNICATOR`].
+pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
+    Rule::OneOf("temporary_key_pair_type", &["rsa", "ecdsa", "ed25519", "dsa"]),
+    Rule::OneOf("ssh_file_transfer_method", &["scp", "sftp"]),
+    Rule::Range("ssh_port", 1, 65535),
+    Rule::Range("winrm_port", 1, 65535),
+    Rule::Range("ssh_bastion_port", 1, 65535),
+    Rule::Range("ssh_proxy_port", 1, 65535),
+    Rule::Check(
+        "`communicator` is `ssh`, `winrm` or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
+         certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy. \
+         Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \
+         when neither is set.",
+        |reader| {
+            communicator::read(reader, TemporaryKey::Made);
+        },
+    ),
+];

@@ -25,13 +25,14 @@ pub(crate) fn read(reader: &mut PlanReader<'_>, key: TemporaryKey) -> Communicat
         "none" => CommunicatorPlan::None,
         "ssh" => CommunicatorPlan::Ssh(Box::new(read_ssh(reader, key))),
         "winrm" => {
-            reader.error(
-                "communicator",
-                "The winrm communicator is not built yet",
-                "This version of Kiln reaches guests by SSH only. Windows guests can offer SSH too (the OpenSSH Server \
-                 feature); with it, communicator = \"ssh\" works.",
-            );
-            CommunicatorPlan::None
+            if reader.text("winrm_username").is_none() {
+                reader.error(
+                    "winrm_username",
+                    "Missing winrm_username",
+                    "A winrm_username must be specified: the user that provisioning logs in as.",
+                );
+            }
+            CommunicatorPlan::WinRm
         }
         other => {
             let detail = format!("Communicator type {other} is invalid; it must be ssh, winrm or none.");
@@ -39,6 +40,11 @@ pub(crate) fn read(reader: &mut PlanReader<'_>, key: TemporaryKey) -> Communicat
             CommunicatorPlan::None
         }
     }
+}
+
+/// The error of a build that got as far as needing WinRM, which [`crate::unbuilt`] should have refused before.
+pub(crate) fn no_winrm() -> crate::error::StepError {
+    crate::error::StepError::new("this version of Kiln can check the winrm communicator but not use it yet")
 }
 
 fn read_ssh(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {

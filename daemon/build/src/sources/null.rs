@@ -72,6 +72,7 @@ pub(crate) async fn run(
     let provisioners = &planned.build.provisioners;
     let communicator: Arc<dyn Communicator> = match &plan.communicator {
         CommunicatorPlan::None => Arc::new(NoCommunicator),
+        CommunicatorPlan::WinRm => return Err(BuildError::new("connect", communicator::no_winrm())),
         CommunicatorPlan::Ssh(ssh) => {
             let host = ssh.host.clone().unwrap_or_default();
             let config =

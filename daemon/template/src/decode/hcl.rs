@@ -212,7 +212,7 @@ impl Decoder<'_> {
             return None;
         }
         let wanted = match spec.kind {
-            OptionKind::String | OptionKind::Duration => Type::String,
+            OptionKind::String | OptionKind::Duration | OptionKind::Json => Type::String,
             OptionKind::Bool | OptionKind::Trilean => Type::Bool,
             OptionKind::Integer => Type::Number,
             OptionKind::Strings => Type::list(Type::String),
@@ -278,7 +278,7 @@ impl Decoder<'_> {
             found
         };
         Some(match spec.kind {
-            OptionKind::String => OptionValue::String(text(value)?),
+            OptionKind::String | OptionKind::Json => OptionValue::String(text(value)?),
             OptionKind::Bool | OptionKind::Trilean => OptionValue::Bool(value.as_bool()?),
             OptionKind::Integer => OptionValue::Integer(self.integer(value, spec, span, diagnostics)?),
             OptionKind::Duration => return self.duration(text(value)?, spec, span, diagnostics),

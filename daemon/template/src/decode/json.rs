@@ -208,6 +208,7 @@ impl Decoder<'_> {
                     items.iter().map(|item| self.texts(item, spec, diagnostics)).collect();
                 OptionValue::StringLists(lists?)
             }
+            OptionKind::Json => OptionValue::String(self.any(value, spec, diagnostics)?.to_string()),
             OptionKind::Block(inner) => {
                 let single = match &value.kind {
                     JsonKind::Array(items) if items.len() == 1 => &items[0],
@@ -261,6 +262,29 @@ impl Decoder<'_> {
         }
         map.sort_unstable_keys();
         Some(map)
+    }
+
+    /// Renders the texts of any value.
+    fn any(&self, value: &Json, spec: &OptionSpec, diagnostics: &mut Diagnostics) -> Option<serde_json::Value> {
+        Some(match &value.kind {
+            JsonKind::Null => serde_json::Value::Null,
+            JsonKind::Bool(truth) => (*truth).into(),
+            JsonKind::Number(number) => {
+                number.to_string().parse::<serde_json::Number>().map_or(serde_json::Value::Null, Into::into)
+            }
+            JsonKind::String(_) => self.text(value, spec, diagnostics)?.into(),
+            JsonKind::Array(items) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| self.any(item, spec, diagnostics)).collect();
+                items?.into()
+            }
+            JsonKind::Object(entries) => {
+                let mut object = serde_json::Map::new();
+                for (key, value) in entries {
+                    object.insert(key.text.to_string(), self.any(value, spec, diagnostics)?);
+                }
+                object.into()
+            }
+        })
     }
 
     fn duration(&self, value: &Json, spec: &OptionSpec, diagnostics: &mut Diagnostics) -> Option<OptionValue> {

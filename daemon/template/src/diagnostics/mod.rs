@@ -138,7 +138,7 @@ impl Diagnostics {
 
     /// Removes problems that are exactly like an earlier one: something wrong in a source that two builds share is
     /// found twice.
-    pub(crate) fn dedup(&mut self) {
+    pub fn dedup(&mut self) {
         let mut seen = std::collections::HashSet::new();
         self.items.retain(|item| seen.insert((item.subject, item.summary.clone(), item.detail.clone())));
     }

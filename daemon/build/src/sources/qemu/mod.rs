@@ -68,6 +68,7 @@ pub(crate) async fn run(
     let ssh = match &plan.communicator {
         CommunicatorPlan::Ssh(ssh) => Some(&**ssh),
         CommunicatorPlan::None => None,
+        CommunicatorPlan::WinRm => return Err(BuildError::new("connect", super::communicator::no_winrm())),
     };
     let key = match ssh {
         Some(ssh) => context.step("key", connect::make_key(ssh, context)).await?,

@@ -258,12 +258,6 @@ fn read_machine(reader: &mut PlanReader<'_>) -> QemuMachinePlan {
         memory => memory,
     };
     let accelerator = reader.text("accelerator");
-    if let Some(name) = &accelerator
-        && !["none", "kvm", "tcg", "xen", "hax", "hvf", "whpx"].contains(&name.as_str())
-    {
-        let detail = format!("accelerator is {name:?}, but must be none, kvm, tcg, xen, hax, hvf or whpx.");
-        reader.error("accelerator", "Unsupported value", detail);
-    }
     let optional = |reader: &mut PlanReader<'_>, name: &str, allowed: &[&str]| {
         reader.text(name)?;
         Some(reader.one_of(name, "", allowed))

@@ -1,0 +1,34 @@
+//! Owns [`Definition`]: one component's table, its rules, and whether this version can run it.
+
+use kiln_template::{ComponentType, Schema};
+
+use super::rule::Rule;
+use crate::plan::PlanReader;
+
+/// Everything that is known about one component before it runs.
+#[derive(Debug)]
+pub(crate) struct Definition {
+    /// What it is a kind of.
+    pub(crate) component: ComponentType,
+    /// Its options.
+    pub(crate) schema: Schema,
+    /// What must hold between them, in groups.
+    pub(crate) rules: &'static [&'static [Rule]],
+    /// What it does, in a sentence or two.
+    pub(crate) about: &'static str,
+    /// Whether this version can run it, not only check it.
+    pub(crate) runs: bool,
+}
+
+impl Definition {
+    /// Complains about every rule that the options break.
+    ///
+    /// Components that run hold their named rules ([`Rule::Check`]) where their plan is read.
+    pub(crate) fn check(&self, reader: &mut PlanReader<'_>) {
+        for rule in self.rules.iter().copied().flatten() {
+            if !self.runs || !matches!(rule, Rule::Check(..)) {
+                rule.check(reader);
+            }
+        }
+    }
+}

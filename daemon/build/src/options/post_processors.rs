@@ -1,0 +1,90 @@
+//! The options of manifest, checksum, export, compress, artifice and provenance.
+
+use kiln_template::OptionSpec;
+
+use super::rule::Rule;
+use super::{define, option_table};
+
+const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
+    "output" String = "packer-manifest.json", "the manifest file";
+    "strip_path" Bool = "false", "only file names";
+    "strip_time" Bool = "false", "no build_time";
+    "custom_data" Map = "", "put into each entry";
+};
+
+define!(MANIFEST = PostProcessor "manifest" true, "Lists what was built in a JSON file.", MANIFEST_OPTIONS, [], []);
+
+const CHECKSUM_OPTIONS: &[OptionSpec] = option_table! {
+    "checksum_types" Strings = "md5", "md5, sha1, sha224, sha256, sha384, sha512";
+    "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum", "the checksum file";
+};
+
+const CHECKSUM_RULES: &[Rule] = &[
+    Rule::Check("`checksum_types` holds md5, sha1, sha224, sha256, sha384 and sha512 only.", |_| {}),
+    Rule::Check("With several types, `output` holds `{{ .ChecksumType }}`.", |_| {}),
+];
+
+define!(CHECKSUM = PostProcessor "checksum" true,
+    "Writes the checksums of what was built.", CHECKSUM_OPTIONS, [], [CHECKSUM_RULES]);
+
+const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
+    "formats" Strings required = "", "qcow2, qcow2-compressed, raw, vmdk, vmdk-sparse, ovf, ova";
+    "output_directory" String = "", "where they go; by default beside the image";
+    "file_name" String = "", "file name without its extension; by default the machine's name";
+};
+
+define!(EXPORT = PostProcessor "export" true,
+    "Kiln's own: writes the disk in further formats, in one pass.", EXPORT_OPTIONS, [], []);
+
+const COMPRESS_OPTIONS: &[OptionSpec] = option_table! {
+    "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}", "the archive; its extension says the format";
+    "format" String = "", "the format, instead of the extension";
+    "compression_level" Integer = "", "1 to 9; unset, 0 and -1: the format's own";
+    "archive" String = "", "set by Packer itself";
+    "algorithm" String = "", "set by Packer itself";
+};
+
+const COMPRESS_RULES: &[Rule] = &[Rule::Fields("output", &["BuildName", "BuilderType"])];
+
+define!(COMPRESS = PostProcessor "compress" false,
+    "Packs what was built into an archive.", COMPRESS_OPTIONS, [], [COMPRESS_RULES]);
+
+const ARTIFICE_OPTIONS: &[OptionSpec] = option_table! {
+    "files" Strings = "", "files (globs)";
+    "keep_input_artifact" Bool = "true", "leave what was built";
+};
+
+const ARTIFICE_RULES: &[Rule] = &[Rule::Needed(&["files"])];
+
+define!(ARTIFICE = PostProcessor "artifice" false,
+    "Hands other files than the build's own to the next post-processor.", ARTIFICE_OPTIONS, [], [ARTIFICE_RULES]);
+
+const PROVENANCE_OPTIONS: &[OptionSpec] = option_table! {
+    "provenance" Trilean = "true", "write a provenance statement";
+    "build_type" String = "", "URI of the kind of build";
+    "output_dir" String = "", "where it goes";
+    "template" String = "", "the template's name in it";
+    "only_builds" Strings = "", "builds to describe";
+    "user_variables" Map = "", "variables to describe";
+    "source_uri" String = "", "where the template comes from";
+    "sbom" Bool = "false", "make a software bill of materials too";
+    "sbom_format" String = "", "its format";
+    "sbom_scan_path" String = "", "what it describes";
+    "sbom_scope" String = "", "which layers it describes";
+    "sbom_exclude" Strings = "", "what it leaves out";
+    "signing_mode" String = "", "none, key, kms or keyless";
+    "signer" String = "", "who signs";
+    "key" String = "", "the key's file or URI";
+    "verifier" String = "", "who verifies";
+    "fulcio_url" String = "", "Sigstore's certificate authority";
+    "rekor_url" String = "", "Sigstore's log";
+    "upload_tlog" Bool = "", "write to that log";
+    "trusted_root_path" String = "", "Sigstore's roots of trust";
+    "keyless_identity" String = "", "identity that signs";
+    "keyless_oidc_issuer" String = "", "who vouches for it";
+};
+
+const PROVENANCE_RULES: &[Rule] = &[Rule::OneOf("signing_mode", &["none", "key", "kms", "keyless"])];
+
+define!(PROVENANCE = PostProcessor "provenance" false,
+    "Writes signed statements of how the files were made.", PROVENANCE_OPTIONS, [], [PROVENANCE_RULES]);

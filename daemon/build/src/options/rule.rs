@@ -1,0 +1,143 @@
+//! Owns [`Rule`]: what must hold between the options of a component, as data that both checking and the documentation read.
+
+use std::path::Path;
+
+use kiln_template::Generated;
+
+use crate::plan::PlanReader;
+
+/// One rule of a component.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rule {
+    /// A text is one of these words, when it is set.
+    OneOf(&'static str, &'static [&'static str]),
+    /// A number lies between these, when it is set and not zero.
+    Range(&'static str, u64, u64),
+    /// At most one of these is set.
+    Exclusive(&'static [&'static str]),
+    /// At least one of these is set.
+    Needed(&'static [&'static str]),
+    /// The first can be set only together with the second.
+    Requires(&'static str, &'static str),
+    /// Elements have the form `KEY=VALUE`.
+    Pairs(&'static str),
+    /// Paths exist on this machine.
+    Exists(&'static str),
+    /// Go templates, rendered while the build runs, use these fields.
+    Fields(&'static str, &'static [&'static str]),
+    /// A rule with a name of its own: what it says, and the function that holds it.
+    Check(&'static str, fn(&mut PlanReader<'_>)),
+}
+
+impl Rule {
+    /// Complains when the options break the rule.
+    pub(crate) fn check(&self, reader: &mut PlanReader<'_>) {
+        match *self {
+            Self::OneOf(name, words) => {
+                if reader.text(name).is_some_and(|text| text != Generated::UNKNOWN) {
+                    reader.one_of(name, "", words);
+                }
+            }
+            Self::Range(name, low, high) => {
+                reader.number(name, low, low..=high);
+            }
+            Self::Exclusive(names) => {
+                let set: Vec<&str> = names.iter().copied().filter(|name| is_given(reader, name)).collect();
+                if let [.., last] = set[..]
+                    && set.len() > 1
+                {
+                    let detail = format!("Only one of {} can be set; this sets {}.", list(names), list(&set));
+                    reader.error(last, "Options that exclude each other", detail);
+                }
+            }
+            Self::Needed(names) => {
+                let wrong = |name: &&str| reader.options.is_unusable(name);
+                if !names.iter().any(|name| is_given(reader, name)) && !names.iter().any(|name| wrong(&name)) {
+                    let (summary, detail) = match names {
+                        [name] => (format!("Missing {name}"), format!("{name} must be set.")),
+                        _ => (format!("Missing {}", names[0]), format!("One of {} must be set.", list(names))),
+                    };
+                    reader.error(names[0], summary, detail);
+                }
+            }
+            Self::Requires(name, other) => {
+                if is_given(reader, name) && !is_given(reader, other) && !reader.options.is_unusable(other) {
+                    reader.error(name, format!("Missing {other}"), format!("{name} is of use only with {other}."));
+                }
+            }
+            Self::Pairs(name) => {
+                for pair in reader.texts(name) {
+                    if pair.split_once('=').is_none_or(|(key, _)| key.is_empty()) {
+                        let detail = format!("Environment variable not in format 'key=value': {pair}");
+                        reader.error(name, "Invalid variable", detail);
+                    }
+                }
+            }
+            Self::Exists(name) => {
+                for path in reader.text(name).into_iter().chain(reader.texts(name)) {
+                    let known = !path.contains(Generated::UNKNOWN) && !path.contains("{{");
+                    if known && !path.is_empty() && !Path::new(&path).exists() {
+                        let detail = format!("{name} is {path:?}: there is no such file or directory.");
+                        reader.error(name, "No such file", detail);
+                    }
+                }
+            }
+            Self::Fields(name, fields) => {
+                let texts: Vec<String> = reader.text(name).into_iter().chain(reader.texts(name)).collect();
+                let lists = reader.options.string_lists(name).iter().flatten().cloned();
+                let texts: Vec<String> = texts.into_iter().chain(lists).collect();
+                reader.check_late(name, texts.iter().map(String::as_str), fields);
+            }
+            Self::Check(_, check) => check(reader),
+        }
+    }
+
+    /// Says the rule in words.
+    pub(crate) fn words(&self) -> String {
+        match *self {
+            Self::OneOf(name, words) => format!("`{name}` is one of {}.", code_list(words)),
+            Self::Range(name, low, high) => format!("`{name}` is between {low} and {high}."),
+            Self::Exclusive(names) => format!("At most one of {} is set.", code_list(names)),
+            Self::Needed([name]) => format!("`{name}` is required."),
+            Self::Needed(names) => format!("At least one of {} is set.", code_list(names)),
+            Self::Requires(name, other) => format!("`{name}` needs `{other}`."),
+            Self::Pairs(name) => format!("Each element of `{name}` has the form `KEY=VALUE`."),
+            Self::Exists(name) => format!("What `{name}` names exists on this machine."),
+            Self::Fields(name, []) => format!("`{name}` is rendered while the build runs, with the build's values."),
+            Self::Fields(name, fields) => {
+                let fields: Vec<String> = fields.iter().map(|field| format!("`{{{{ .{field} }}}}`")).collect();
+                format!("`{name}` is rendered while the build runs, with {} and the build's values.", fields.join(", "))
+            }
+            Self::Check(words, _) => words.to_owned(),
+        }
+    }
+}
+
+/// Whether an option is set to something: not to false, zero, or an empty text or list.
+fn is_given(reader: &PlanReader<'_>, name: &str) -> bool {
+    let options = reader.options;
+    options.is_set(name)
+        && options.bool(name) != Some(false)
+        && options.integer(name) != Some(0)
+        && (options.string(name).is_some_and(|text| !text.is_empty())
+            || options.bool(name).is_some()
+            || options.integer(name).is_some()
+            || !options.strings(name).is_empty()
+            || !options.integers(name).is_empty()
+            || !options.map(name).is_empty()
+            || !options.string_lists(name).is_empty()
+            || options.block(name).is_some())
+}
+
+fn list(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+fn code_list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,74 @@
+//! The options of the vagrant post-processor.
+
+use kiln_template::OptionSpec;
+
+use super::rule::Rule;
+use super::{define, option_table};
+
+/// What can differ between providers.
+const PROVIDER: &[OptionSpec] = option_table! {
+    "compression_level" Integer = "-1", "gzip's, 0 to 9; 0: a plain tar file";
+    "include" Strings = "", "further files for the box";
+    "output" String late = "packer_{{ .BuildName }}_{{ .Provider }}_{{ .Architecture }}.box", "the box";
+    "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
+    "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
+    "provider_override" String = "", "the box's provider, when the builder does not tell";
+    "architecture" String = "this machine's", "the guest's architecture";
+};
+
+/// Providers by the names that `override` uses.
+const PROVIDERS: &[OptionSpec] = option_table! {
+    "aws" Block(PROVIDER) = "", "Amazon EC2";
+    "azure" Block(PROVIDER) = "", "Azure";
+    "digitalocean" Block(PROVIDER) = "", "DigitalOcean";
+    "docker" Block(PROVIDER) = "", "Docker";
+    "file" Block(PROVIDER) = "", "the file builder";
+    "google" Block(PROVIDER) = "", "Google Compute Engine";
+    "hyperv" Block(PROVIDER) = "", "Hyper-V";
+    "libvirt" Block(PROVIDER) = "", "QEMU";
+    "lxc" Block(PROVIDER) = "", "LXC";
+    "parallels" Block(PROVIDER) = "", "Parallels";
+    "scaleway" Block(PROVIDER) = "", "Scaleway";
+    "virtualbox" Block(PROVIDER) = "", "VirtualBox";
+    "vmware" Block(PROVIDER) = "", "VMware";
+};
+
+const OPTIONS: &[OptionSpec] = option_table! {
+    "override" Block(PROVIDERS) = "", "other values for some providers";
+};
+
+const WORDS: &[&str] = &[
+    "virtualbox",
+    "vmware",
+    "libvirt",
+    "parallels",
+    "hyperv",
+    "docker",
+    "lxc",
+    "aws",
+    "google",
+    "azure",
+    "digitalocean",
+    "scaleway",
+    "file",
+];
+
+const RULES: &[Rule] = &[
+    Rule::OneOf("provider_override", WORDS),
+    Rule::Fields("output", &["BuildName", "Provider", "Architecture", "ArtifactId"]),
+    Rule::Check("`compression_level` is between -1 and 9.", |reader| {
+        if let Some(level) = reader.options.integer("compression_level")
+            && !(-1..=9).contains(&level)
+        {
+            let detail = format!("compression_level is {level}, but must be between -1 and 9.");
+            reader.error("compression_level", "Value out of range", detail);
+        }
+    }),
+    Rule::Check("`vagrantfile_template` exists, unless `vagrantfile_template_generated` is set.", |reader| {
+        if !reader.flag("vagrantfile_template_generated") {
+            Rule::Exists("vagrantfile_template").check(reader);
+        }
+    }),
+];
+
+define!(VAGRANT = PostProcessor "vagrant" false, "Makes a Vagrant box.", OPTIONS, [PROVIDER], [RULES]);

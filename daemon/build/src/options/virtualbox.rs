@@ -1,0 +1,188 @@
+//! The options of the three VirtualBox builders.
+
+use kiln_template::OptionSpec;
+
+use super::rule::Rule;
+use super::{define, option_table, shared};
+
+/// What all three have beside the groups of every builder.
+const COMMON: &[OptionSpec] = option_table! {
+    "format" String = "ovf", "format of the export";
+    "export_opts" Strings = "", "further arguments of the export";
+    "output_directory" String = "output-NAME", "where the image goes";
+    "output_filename" String = "the machine's name", "name of the exported file, without extension";
+    "headless" Bool = "false", "no window";
+    "vrdp_bind_address" String = "127.0.0.1", "address the remote display listens on";
+    "vrdp_port_min" Integer = "5900", "lowest port of the remote display";
+    "vrdp_port_max" Integer = "6000", "highest port of the remote display";
+    "post_shutdown_delay" Duration = "2s", "wait after the machine is off, before it is exported";
+    "disable_shutdown" Bool = "false", "do not shut down: the guest does so itself";
+    "acpi_shutdown" Bool = "false", "press the power button instead of running shutdown_command";
+    "vboxmanage" StringLists late = "", "VBoxManage commands before the machine starts";
+    "vboxmanage_post" StringLists late = "", "VBoxManage commands after it is off, before the export";
+    "virtualbox_version_file" String = ".vbox_version", "file in the guest that gets VirtualBox's version; empty for none";
+    "guest_additions_mode" String = "upload", "how the guest gets the guest additions";
+    "guest_additions_path" String late = "VBoxGuestAdditions.iso", "where they are uploaded to";
+    "guest_additions_sha256" String = "", "their checksum";
+    "guest_additions_url" String late = "", "where they come from; by default VirtualBox's own, else its web site";
+    "keep_registered" Bool = "false", "leave the machine registered when the build has succeeded";
+    "skip_export" Bool = "false", "make no OVF or OVA";
+};
+
+const COMMON_RULES: &[Rule] = &[
+    Rule::OneOf("format", &["ovf", "ova"]),
+    Rule::OneOf("guest_additions_mode", &["upload", "attach", "disable"]),
+    Rule::OneOf("guest_additions_interface", &["ide", "sata", "virtio"]),
+    Rule::Fields("vboxmanage", &["Name", "HTTPIP", "HTTPPort"]),
+    Rule::Fields("vboxmanage_post", &["Name", "HTTPIP", "HTTPPort"]),
+    Rule::Fields("guest_additions_path", &["Version"]),
+    Rule::Fields("guest_additions_url", &["Version"]),
+    Rule::Check("`vrdp_port_min` is not above `vrdp_port_max`.", |reader| {
+        reader.port_range("vrdp_port_min", "vrdp_port_max", (5900, 6000));
+    }),
+    Rule::Check(
+        "With `communicator = \"none\"`, `guest_additions_mode` cannot be `upload` and `virtualbox_version_file` must be empty.",
+        |reader| {
+            if reader.options.string("communicator") != Some("none") {
+                return;
+            }
+            if reader.text_or("guest_additions_mode", "upload") == "upload" {
+                reader.error(
+                    "guest_additions_mode",
+                    "Nothing can be uploaded",
+                    "communicator is \"none\", so guest_additions_mode must be \"disable\" or \"attach\".",
+                );
+            }
+            if reader.options.string("virtualbox_version_file") != Some("") {
+                reader.error(
+                    "virtualbox_version_file",
+                    "Nothing can be uploaded",
+                    "communicator is \"none\", so virtualbox_version_file must be set to \"\".",
+                );
+            }
+        },
+    ),
+];
+
+const ISO_OPTIONS: &[OptionSpec] = option_table! {
+    "vm_name" String = "packer-NAME-TIME", "name of the machine";
+    "chipset" String = "piix3", "the machine's chipset";
+    "firmware" String = "bios", "the machine's firmware";
+    "nested_virt" Trilean = "", "let the guest run machines of its own";
+    "rtc_time_base" String = "local", "what the hardware clock counts";
+    "disk_size" Integer = "40000", "size of the disk in MB";
+    "disk_additional_size" Integers = "", "sizes of further disks in MiB";
+    "nic_type" String = "82540EM", "network adapter";
+    "audio_controller" String = "ac97", "sound card";
+    "sound" String = "none", "the host's audio driver";
+    "usb" Bool = "false", "USB";
+    "usb_controller" String = "ehci", "kind of USB controller";
+    "mouse" String = "ps2", "pointing device";
+    "keyboard" String = "ps2", "keyboard";
+    "gfx_controller" String = "what VirtualBox takes for the guest's system", "graphics card";
+    "gfx_vram_size" Integer = "4", "its memory in MB";
+    "gfx_accelerate_3d" Bool = "false", "3D acceleration";
+    "gfx_efi_resolution" String = "", "UEFI's screen, WIDTHxHEIGHT";
+    "guest_os_type" String = "Other", "VirtualBox's name of the guest's system";
+    "hard_drive_interface" String = "ide", "how disks are attached";
+    "sata_port_count" Integer = "1", "ports of the SATA controller";
+    "nvme_port_count" Integer = "1", "ports of the NVMe controller";
+    "hard_drive_discard" Bool = "false", "pass TRIM on to the image";
+    "hard_drive_nonrotational" Bool = "false", "look like an SSD";
+    "iso_interface" String = "ide", "how the installer CD is attached";
+    "guest_additions_interface" String = "iso_interface", "how the guest additions are attached";
+    "cpus" Integer = "1", "virtual CPUs";
+    "memory" Integer = "512", "MB of memory";
+    "bundle_iso" Bool = "false", "export the installer CD too";
+};
+
+const ISO_RULES: &[Rule] = &[
+    Rule::OneOf("chipset", &["piix3", "ich9", "armv8", "armv8virtual"]),
+    Rule::OneOf("firmware", &["bios", "efi"]),
+    Rule::OneOf("rtc_time_base", &["local", "UTC"]),
+    Rule::OneOf(
+        "nic_type",
+        &["82540EM", "82543GC", "82545EM", "Am79C970A", "Am79C973", "Am79C960", "virtio", "usbnet"],
+    ),
+    Rule::OneOf("audio_controller", &["ac97", "hda", "sb16", "none"]),
+    Rule::OneOf("usb_controller", &["ohci", "ehci", "xhci", "none"]),
+    Rule::OneOf("mouse", &["ps2", "usb", "usbtablet", "usbmultitouch"]),
+    Rule::OneOf("keyboard", &["ps2", "usb"]),
+    Rule::OneOf("gfx_controller", &["vboxvga", "vboxsvga", "vmsvga", "qemuramfb", "none"]),
+    Rule::Range("gfx_vram_size", 1, 128),
+    Rule::OneOf("hard_drive_interface", &["ide", "sata", "scsi", "pcie", "virtio"]),
+    Rule::Range("sata_port_count", 1, 30),
+    Rule::Range("nvme_port_count", 1, 255),
+    Rule::OneOf("iso_interface", &["ide", "sata", "virtio"]),
+    Rule::Check("`gfx_efi_resolution` is `WIDTHxHEIGHT`.", |reader| {
+        let Some(text) = reader.text("gfx_efi_resolution") else { return };
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if text.split_once('x').is_none_or(|(width, height)| !number(width) || !number(height)) {
+            let detail = format!("gfx_efi_resolution is {text:?}, but must have the form WIDTHxHEIGHT.");
+            reader.error("gfx_efi_resolution", "Invalid resolution", detail);
+        }
+    }),
+    Rule::Check("Numbers of CPUs, sizes of memory and disks are not negative.", |reader| {
+        for name in ["cpus", "memory", "disk_size"] {
+            reader.number(name, 0, 0..=u64::from(u32::MAX));
+        }
+    }),
+];
+
+define!(ISO = Builder "virtualbox-iso" false,
+    "Builds an image in a new VirtualBox machine, from an installer CD.",
+    ISO_OPTIONS,
+    [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT,
+     shared::OLD_NAT, shared::COMMUNICATOR],
+    [ISO_RULES, COMMON_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
+     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::COMMUNICATOR_RULES]);
+
+const OVF_OPTIONS: &[OptionSpec] = option_table! {
+    "source_path" String required = "", "path or URL of the OVF or OVA to start from";
+    "checksum" String = "none", "its checksum";
+    "import_flags" Strings = "", "further arguments of the import";
+    "import_opts" String = "", "value of the import's --options";
+    "target_path" String = "", "where a downloaded file is kept";
+    "vm_name" String = "packer-NAME-TIME", "name of the machine";
+    "guest_additions_interface" String = "ide", "how the guest additions are attached";
+};
+
+const OVF_RULES: &[Rule] = &[Rule::Check("`checksum` has one of the forms of `iso_checksum`.", |reader| {
+    if let Some(text) = reader.text("checksum")
+        && let Err(error) = crate::fetch::parse_checksum(&text)
+    {
+        reader.error("checksum", "Invalid checksum", error.to_string());
+    }
+})];
+
+define!(OVF = Builder "virtualbox-ovf" false,
+    "Builds an image in a VirtualBox machine that is imported from an OVF or OVA.",
+    OVF_OPTIONS,
+    [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,
+     shared::COMMUNICATOR],
+    [OVF_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::SHUTDOWN_RULES,
+     shared::NAT_RULES, shared::COMMUNICATOR_RULES]);
+
+const VM_OPTIONS: &[OptionSpec] = option_table! {
+    "vm_name" String required = "", "the registered machine to work on";
+    "attach_snapshot" String = "", "snapshot to start from";
+    "target_snapshot" String = "", "snapshot to take at the end";
+    "force_delete_snapshot" Bool = "false", "replace a snapshot of that name";
+    "guest_additions_interface" String = "ide", "how the guest additions are attached";
+};
+
+const VM_RULES: &[Rule] = &[Rule::Check("`attach_snapshot` and `target_snapshot` differ.", |reader| {
+    let (from, to) = (reader.text("attach_snapshot"), reader.text("target_snapshot"));
+    if from.is_some() && from == to {
+        let detail = "target_snapshot must not be the snapshot that the build starts from, attach_snapshot.";
+        reader.error("target_snapshot", "The same snapshot twice", detail);
+    }
+})];
+
+define!(VM = Builder "virtualbox-vm" false,
+    "Works on a VirtualBox machine that is registered already.",
+    VM_OPTIONS,
+    [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,
+     shared::COMMUNICATOR],
+    [VM_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::SHUTDOWN_RULES,
+     shared::NAT_RULES, shared::COMMUNICATOR_RULES]);

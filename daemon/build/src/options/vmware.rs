@@ -1,0 +1,162 @@
+//! The options of the two VMware builders.
+
+use kiln_template::OptionSpec;
+
+use super::rule::Rule;
+use super::{define, option_table, shared};
+use crate::plan::PlanReader;
+
+/// What both have beside the groups of every builder.
+const COMMON: &[OptionSpec] = option_table! {
+    "fusion_app_path" String = "/Applications/VMware Fusion.app", "where VMware Fusion lies (macOS)";
+    "remote_type" String = "", "was for ESX servers, which newer versions of Packer's plugin do not know";
+    "headless" Bool = "false", "no window";
+    "vnc_disable_password" Bool = "false", "VNC without a password";
+    "disk_adapter_type" String = "lsilogic", "how disks are attached: ide, sata, nvme, scsi, or a kind of SCSI adapter";
+    "disk_additional_size" Integers = "", "sizes of further disks in MB";
+    "vmdk_name" String = "disk", "name of the disk file, without extension";
+    "disk_type_id" String = "1", "vmware-vdiskmanager's disk type: 0 one growing file, 1 several growing files, …";
+    "cdrom_adapter_type" String = "", "how CDs are attached; by default it depends on the disks";
+    "display_name" String = "vm_name", "the machine's name in VMware's windows";
+    "snapshot_name" String = "", "snapshot to take at the end";
+    "vmx_data" Map = "", "entries of the VMX file before the machine starts";
+    "vmx_data_post" Map = "", "entries of the VMX file after it is off";
+    "vmx_remove_ethernet_interfaces" Bool = "false", "remove the network adapters at the end";
+    "version" Integer = "21", "version of the virtual hardware";
+    "format" String = "vmx", "format of the result";
+    "ovftool_options" Strings = "", "further arguments of the export";
+    "skip_export" Bool = "false", "make no OVF or OVA";
+    "skip_compaction" Bool = "false", "leave the disks as the guest wrote them";
+    "tools_mode" String = "", "how the guest gets VMware Tools";
+    "tools_source_path" String = "", "ISO file with VMware Tools";
+    "tools_upload_flavor" String = "", "which of VMware's own ISO files";
+    "tools_upload_path" String late = "{{ .Flavor }}.iso", "where they are uploaded to";
+    "output_directory" String = "output-NAME", "where the image goes";
+};
+
+const COMMON_RULES: &[Rule] = &[
+    Rule::OneOf("format", &["vmx", "ovf", "ova"]),
+    Rule::OneOf("tools_mode", &["upload", "attach", "disable"]),
+    Rule::Exists("tools_source_path"),
+    Rule::Fields("tools_upload_path", &["Flavor"]),
+    Rule::OneOf("cdrom_adapter_type", &["ide", "sata", "scsi"]),
+    Rule::Check("`remote_type` cannot be set: machines are built here, not on an ESX server.", no_remote),
+    Rule::Check(
+        "`tools_mode = \"attach\"` needs `tools_source_path` and excludes `tools_upload_flavor` and `tools_upload_path`; \
+         `upload` needs `tools_upload_flavor` or `tools_source_path`.",
+        tools,
+    ),
+];
+
+fn no_remote(reader: &mut PlanReader<'_>) {
+    if reader.text("remote_type").is_some() {
+        reader.error_with_hint(
+            "remote_type",
+            "ESX servers are not supported",
+            "remote_type is for building on an ESX server, which neither current Packer nor Kiln does with this builder.",
+            Some("remove remote_type and the other remote_ options to build with VMware Workstation here"),
+        );
+    }
+}
+
+fn tools(reader: &mut PlanReader<'_>) {
+    let source = reader.text("tools_source_path").is_some();
+    match reader.text("tools_mode").as_deref() {
+        Some("attach") => {
+            if !source {
+                let detail = "tools_mode is \"attach\": tools_source_path must name the ISO file.";
+                reader.error("tools_mode", "Missing tools_source_path", detail);
+            }
+            for name in ["tools_upload_flavor", "tools_upload_path"] {
+                if reader.text(name).is_some() {
+                    let detail = format!("{name} is for tools_mode = \"upload\", but tools_mode is \"attach\".");
+                    reader.error(name, "Options that exclude each other", detail);
+                }
+            }
+        }
+        Some("upload") if !source && reader.text("tools_upload_flavor").is_none() => {
+            let detail = "tools_mode is \"upload\": set tools_upload_flavor or tools_source_path.";
+            reader.error("tools_mode", "Missing tools_upload_flavor", detail);
+        }
+        _ => {}
+    }
+}
+
+const ISO_OPTIONS: &[OptionSpec] = option_table! {
+    "vm_name" String = "packer-NAME", "name of the machine and its VMX file";
+    "firmware" String = "", "the machine's firmware; unset: VMware's BIOS";
+    "cpus" Integer = "0", "virtual CPUs; 0 leaves it to VMware";
+    "cores" Integer = "0", "cores of each socket; 0 leaves it to VMware";
+    "memory" Integer = "512", "MB of memory";
+    "network" String = "nat", "nat, hostonly, bridged, or a virtual network such as vmnet3";
+    "network_name" String = "", "a network of an ESX server; of no use here";
+    "network_adapter_type" String = "e1000", "network adapter";
+    "sound" Bool = "false", "sound card";
+    "usb" Bool = "false", "USB";
+    "usb_version" String = "3.1", "version of USB";
+    "serial" String = "none", "serial port: FILE:…, DEVICE:…, PIPE:…, AUTO or NONE";
+    "parallel" String = "none", "parallel port: FILE:…, DEVICE:…, AUTO or NONE";
+    "disk_size" Integer = "40000", "size of the disk in MB";
+    "guest_os_type" String = "other-64", "VMware's name of the guest's system";
+    "vmx_template_path" String = "", "template of the VMX file";
+    "vmx_disk_template_path" String = "", "template of a further disk's part of the VMX file";
+    "vhv_enabled" Bool = "false", "let the guest run machines of its own";
+};
+
+const ISO_RULES: &[Rule] = &[
+    Rule::OneOf("firmware", &["bios", "efi", "efi-secure"]),
+    Rule::OneOf("usb_version", &["2.0", "3.1", "3.2"]),
+    Rule::Requires("usb_version", "usb"),
+    Rule::Exists("vmx_template_path"),
+    Rule::Exists("vmx_disk_template_path"),
+    Rule::Check("`network_adapter_type` is `vmxnet3`, `e1000e` or `e1000`, in any case of letters.", |reader| {
+        if let Some(text) = reader.text("network_adapter_type")
+            && !["vmxnet3", "e1000e", "e1000"].contains(&text.to_lowercase().as_str())
+        {
+            let detail = format!("network_adapter_type is {text:?}, but must be one of vmxnet3, e1000e, e1000.");
+            reader.error("network_adapter_type", "Unsupported value", detail);
+        }
+    }),
+    Rule::Check("`serial` and `parallel` begin with one of the words above.", |reader| {
+        for (name, words) in [
+            ("serial", &["FILE", "DEVICE", "PIPE", "AUTO", "NONE"][..]),
+            ("parallel", &["FILE", "DEVICE", "AUTO", "NONE"]),
+        ] {
+            let Some(text) = reader.text(name) else { continue };
+            let word = text.split(':').next().unwrap_or_default().to_uppercase();
+            if !words.contains(&word.as_str()) {
+                let detail = format!("{name} is {text:?}, but must begin with one of {}.", words.join(", "));
+                reader.error(name, "Unsupported value", detail);
+            }
+        }
+    }),
+    Rule::Check("Numbers of CPUs, sizes of memory and disks are not negative.", |reader| {
+        for name in ["cpus", "cores", "memory", "disk_size"] {
+            reader.number(name, 0, 0..=u64::from(u32::MAX));
+        }
+    }),
+];
+
+define!(ISO = Builder "vmware-iso" false,
+    "Builds an image in a new VMware Workstation machine, from an installer CD.",
+    ISO_OPTIONS,
+    [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
+     shared::SHUTDOWN, shared::COMMUNICATOR],
+    [ISO_RULES, COMMON_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
+     shared::VNC_RULES, shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES]);
+
+const VMX_OPTIONS: &[OptionSpec] = option_table! {
+    "source_path" String required = "", "the VMX, OVF or OVA file to clone";
+    "linked" Bool = "false", "share the disks with the original";
+    "attach_snapshot" String = "", "snapshot of the original to clone";
+    "vm_name" String = "packer-NAME-TIME", "name of the machine and its VMX file";
+    "guest_os_type" String = "", "VMware's name of the guest's system, for OVF and OVA";
+};
+
+define!(VMX = Builder "vmware-vmx" false,
+    "Builds an image in a clone of a VMware Workstation machine.",
+    VMX_OPTIONS,
+    [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
+     shared::SHUTDOWN, shared::COMMUNICATOR],
+    [COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::VNC_RULES,
+     shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES]);
