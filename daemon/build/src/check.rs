@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use crate::backends::Backends;
 use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
-use crate::plan::{PlanReader, SourcePlan};
+use crate::plan::{PlanReader, Purpose, SourcePlan};
 use crate::redact::Redactor;
 use crate::run::PlannedBuild;
 use crate::{post_processors, provisioners, sources};
@@ -71,7 +71,7 @@ pub struct Problem {
 /// are evaluated.
 #[must_use]
 pub fn validate(request: &CheckRequest, cache_dir: &Path, colour: bool) -> Validation {
-    let checked = check(request, &Backends::real(cache_dir));
+    let checked = check(request, Purpose::Validate, &Backends::real(cache_dir));
     Validation { valid: checked.valid, problems: checked.problems(colour) }
 }
 
@@ -111,7 +111,7 @@ impl Checked {
 }
 
 /// Loads a template and plans its builds.
-pub(crate) fn check(request: &CheckRequest, backends: &Backends) -> Checked {
+pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backends) -> Checked {
     let inputs = Inputs {
         path: request.template.clone(),
         cwd: request.cwd.clone(),
@@ -149,7 +149,7 @@ pub(crate) fn check(request: &CheckRequest, backends: &Backends) -> Checked {
             diagnostics.push(Diagnostic::error("No builds to run", detail));
         }
         for build in evaluated.builds {
-            let (plan, problems) = plan_build(&build, request.force, mentions_key, backends);
+            let (plan, problems) = plan_build(&build, request.force, mentions_key, purpose, backends);
             if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
                 secrets_of(&plan).for_each(|secret| checked.redactor.add(secret));
                 checked.planned.push(PlannedBuild { build, plan });
@@ -166,12 +166,13 @@ fn plan_build(
     build: &EvaluatedBuild,
     force: bool,
     mentions_key: bool,
+    purpose: Purpose,
     backends: &Backends,
 ) -> (Option<SourcePlan>, Diagnostics) {
     let unknown = Generated::plan();
     // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
     let (options, mut diagnostics) = build.source.decode_partly(&unknown);
-    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
     let plan = match build.source_type.as_str() {
         "qemu" => {
@@ -186,14 +187,14 @@ fn plan_build(
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
         let (options, problems) = provisioner.component.decode_partly(&unknown);
         diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
         check_rules(&mut reader, ComponentType::Provisioner, &provisioner.component.kind);
         provisioners::check(&mut reader, &provisioner.component.kind);
     }
     for post_processor in build.post_processors.iter().flatten() {
         let (options, problems) = post_processor.component.decode_partly(&unknown);
         diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key };
+        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
         check_rules(&mut reader, ComponentType::PostProcessor, &post_processor.component.kind);
         post_processors::check(&mut reader, &post_processor.component.kind);
     }

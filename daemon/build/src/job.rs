@@ -12,6 +12,7 @@ use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::Ledger;
+use crate::plan::Purpose;
 use crate::redact::Redactor;
 use crate::run::{self, PlannedBuild};
 
@@ -55,7 +56,7 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
     let checking = {
         let (template, backends) = (request.template.clone(), backends.clone());
         // Data sources are fetched meanwhile.
-        tokio::task::spawn_blocking(move || check(&template, &backends))
+        tokio::task::spawn_blocking(move || check(&template, Purpose::Build, &backends))
     };
     let checked = tokio::select! {
         checked = checking => checked,

@@ -217,6 +217,17 @@ pub(crate) struct PlanReader<'a> {
     pub(crate) diagnostics: &'a mut Diagnostics,
     /// The template mentions the temporary SSH key somewhere.
     pub(crate) mentions_key: bool,
+    /// What the plan is for.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a template is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be told whether it is right.
+    Validate,
+    /// To be built now.
+    Build,
 }
 
 impl PlanReader<'_> {
@@ -241,6 +252,20 @@ impl PlanReader<'_> {
         diagnostic.subject = Some(self.options.span_of(name));
         diagnostic.hint = hint.map(Into::into);
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Says that this machine lacks something that option `name` needs: no reason to call a template wrong, for it may be
+    /// built elsewhere or later, but one not to build it here and now.
+    pub(crate) fn not_here(&mut self, name: &str, summary: &str, detail: impl Into<String>, hint: Option<String>) {
+        match self.purpose {
+            Purpose::Build => self.error_with_hint(name, summary, detail, hint),
+            Purpose::Validate => {
+                let mut diagnostic = Diagnostic::warning(summary, detail);
+                diagnostic.subject = Some(self.options.span_of(name));
+                diagnostic.hint = hint;
+                self.diagnostics.push(diagnostic);
+            }
+        }
     }
 
     /// Complains about the Go templates in `texts`, which are rendered only when the build runs: what cannot be parsed, and

@@ -1,7 +1,5 @@
 //! The option tables beside the reference's list of options, and the documentation pages beside the tables.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
-
 use std::path::{Path, PathBuf};
 
 use kiln_build::{BuiltIn, component_pages};

@@ -18,7 +18,7 @@ pub(super) fn init(arguments: InitArguments, machine_readable: bool) -> Result<u
         found.diagnostics.extend(missing(plugin));
     }
     for plugin in found.plugins.iter().filter_map(|plugin| built_in_plugin(&plugin.source)) {
-        say(&format!("{} is built in, as of version {}", plugin.source, plugin.version), machine_readable)?;
+        say(&format!("{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version), machine_readable)?;
     }
     tell(&found.diagnostics, &found.sources, machine_readable)?;
     if found.plugins.is_empty() && !found.diagnostics.has_errors() {
@@ -103,7 +103,7 @@ fn installed(as_json: bool) -> Result<u8, CommandError> {
         return Ok(0);
     }
     for plugin in BUILT_IN_PLUGINS {
-        writeln!(stdout, "{} v{} (built in)", plugin.source, plugin.version)?;
+        writeln!(stdout, "{} v{} ({})", plugin.source, plugin.version, plugin.state())?;
     }
     Ok(0)
 }
@@ -127,7 +127,7 @@ fn required(found: &RequiredPlugins, as_json: bool, machine_readable: bool) -> R
     tell(&found.diagnostics, &found.sources, machine_readable)?;
     for plugin in &found.plugins {
         let state = match built_in_plugin(&plugin.source) {
-            Some(built_in) => format!("built in v{}", built_in.version),
+            Some(built_in) => format!("{} v{}", built_in.state(), built_in.version),
             None => "not available".to_owned(),
         };
         say(&format!("{} {} {:?} [{state}]", plugin.name, plugin.source, plugin.version), machine_readable)?;
@@ -144,6 +144,6 @@ fn install(source: &str, constraint: Option<&str>) -> Result<u8, CommandError> {
         let error = format!("{source} is built in as of version {}, which is not {constraint}", plugin.version);
         return Err(CommandError::new(error));
     }
-    writeln!(io::stdout().lock(), "{} is built in, as of version {}", plugin.source, plugin.version)?;
+    writeln!(io::stdout().lock(), "{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version)?;
     Ok(0)
 }

@@ -52,7 +52,7 @@ impl Rule {
             }
             Self::Needed(names) => {
                 let wrong = |name: &&str| reader.options.is_unusable(name);
-                if !names.iter().any(|name| is_given(reader, name)) && !names.iter().any(|name| wrong(&name)) {
+                if !names.iter().any(|name| is_given(reader, name)) && !names.iter().any(wrong) {
                     let (summary, detail) = match names {
                         [name] => (format!("Missing {name}"), format!("{name} must be set.")),
                         _ => (format!("Missing {}", names[0]), format!("One of {} must be set.", list(names))),

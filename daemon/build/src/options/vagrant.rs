@@ -16,21 +16,33 @@ const PROVIDER: &[OptionSpec] = option_table! {
     "architecture" String = "this machine's", "the guest's architecture";
 };
 
+/// The same in `override`, where Packer takes and ignores one more.
+const OVERRIDE: &[OptionSpec] = option_table! {
+    "compression_level" Integer = "-1", "gzip's, 0 to 9; 0: a plain tar file";
+    "include" Strings = "", "further files for the box";
+    "output" String late = "packer_{{ .BuildName }}_{{ .Provider }}_{{ .Architecture }}.box", "the box";
+    "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
+    "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
+    "provider_override" String = "", "the box's provider, when the builder does not tell";
+    "architecture" String = "this machine's", "the guest's architecture";
+    "keep_input_artifact" Bool = "false", "ignored: say it beside override";
+};
+
 /// Providers by the names that `override` uses.
 const PROVIDERS: &[OptionSpec] = option_table! {
-    "aws" Block(PROVIDER) = "", "Amazon EC2";
-    "azure" Block(PROVIDER) = "", "Azure";
-    "digitalocean" Block(PROVIDER) = "", "DigitalOcean";
-    "docker" Block(PROVIDER) = "", "Docker";
-    "file" Block(PROVIDER) = "", "the file builder";
-    "google" Block(PROVIDER) = "", "Google Compute Engine";
-    "hyperv" Block(PROVIDER) = "", "Hyper-V";
-    "libvirt" Block(PROVIDER) = "", "QEMU";
-    "lxc" Block(PROVIDER) = "", "LXC";
-    "parallels" Block(PROVIDER) = "", "Parallels";
-    "scaleway" Block(PROVIDER) = "", "Scaleway";
-    "virtualbox" Block(PROVIDER) = "", "VirtualBox";
-    "vmware" Block(PROVIDER) = "", "VMware";
+    "aws" Block(OVERRIDE) = "", "Amazon EC2";
+    "azure" Block(OVERRIDE) = "", "Azure";
+    "digitalocean" Block(OVERRIDE) = "", "DigitalOcean";
+    "docker" Block(OVERRIDE) = "", "Docker";
+    "file" Block(OVERRIDE) = "", "the file builder";
+    "google" Block(OVERRIDE) = "", "Google Compute Engine";
+    "hyperv" Block(OVERRIDE) = "", "Hyper-V";
+    "libvirt" Block(OVERRIDE) = "", "QEMU";
+    "lxc" Block(OVERRIDE) = "", "LXC";
+    "parallels" Block(OVERRIDE) = "", "Parallels";
+    "scaleway" Block(OVERRIDE) = "", "Scaleway";
+    "virtualbox" Block(OVERRIDE) = "", "VirtualBox";
+    "vmware" Block(OVERRIDE) = "", "VMware";
 };
 
 const OPTIONS: &[OptionSpec] = option_table! {

@@ -52,7 +52,7 @@ pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
         };
         for path in paths {
             // A path made from build data is known only later; what it will be is checked when it runs.
-            if !path.contains(generated::UNKNOWN) && !Path::new(&path).is_file() {
+            if !path.contains(generated::UNKNOWN) && !Path::new(&path).exists() {
                 reader.error(name, "No such script", format!("Bad script {path:?}: there is no such file."));
             }
         }

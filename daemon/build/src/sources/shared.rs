@@ -66,11 +66,8 @@ pub(crate) fn read_http(reader: &mut PlanReader<'_>, default_bind: &str) -> Opti
     if let Some(directory) = &directory
         && !Path::new(directory).is_dir()
     {
-        reader.error(
-            "http_directory",
-            "No such directory",
-            format!("http_directory is {directory:?}, which is not a directory."),
-        );
+        let detail = format!("http_directory is {directory:?}, which is not a directory.");
+        reader.not_here("http_directory", "No such directory", detail, None);
     }
     let bind = reader.text("http_bind_address");
     if bind.is_some() && reader.text("http_interface").is_some() {

@@ -39,7 +39,7 @@ pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends:
     spec.binary.clone_from(&machine.binary);
     spec.tpm = machine.tpm.as_ref().map(|(device, old)| TpmSpec { device: device.clone(), version_1_2: *old });
     for problem in backends.qemu.check(&spec).err().into_iter().flatten() {
-        reader.error_with_hint(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+        reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
     }
 }
 

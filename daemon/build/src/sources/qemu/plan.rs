@@ -339,11 +339,10 @@ fn read_firmware(reader: &mut PlanReader<'_>) -> FirmwarePlan {
         if let FirmwarePlan::Efi { code, vars } = &firmware {
             for (name, path) in [("efi_firmware_code", code), ("efi_firmware_vars", vars)] {
                 if !path.is_file() {
-                    let detail = format!(
-                        "{} does not exist. On Debian, install the package ovmf (and look for OVMF_CODE_4M.fd).",
-                        path.display()
-                    );
-                    reader.error(name, "No UEFI firmware", detail);
+                    let hint =
+                        "on Debian, install the package ovmf (qemu-efi-aarch64 for ARM) and look for OVMF_CODE_4M.fd";
+                    let detail = format!("{} does not exist.", path.display());
+                    reader.not_here(name, "No UEFI firmware", detail, Some(hint.to_owned()));
                 }
             }
         }
