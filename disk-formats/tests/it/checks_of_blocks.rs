@@ -148,6 +148,86 @@ fn damage_of_a_vhdx_is_found() {
     assert_eq!(only_finding(&path, "past the end"), (table + 32, Some(8 << 20)));
 }
 
+/// Returns the CRC-32C, bit by bit (RFC 3720, appendix B.4).
+fn crc32c(bytes: &[u8]) -> u32 {
+    let next = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| next(crc)))
+}
+
+/// Fills in the checksum at bytes 4 to 7.
+fn seal(bytes: &mut [u8]) {
+    bytes[4..8].fill(0);
+    let sum = crc32c(bytes);
+    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+}
+
+#[test]
+fn a_vhdx_is_checked_as_it_is_after_replaying_its_log() {
+    let bench = bench();
+    std::fs::write(&bench.raw, vec![7; 9 << 20]).unwrap();
+    let (path, _) = bench.convert("a.vhdx", OutputKind::Vhdx);
+    let file = edit(&path);
+    // The log puts the block table's first sector there anew, with block 1 on block 0.
+    let mut sector: [u8; 4096] = bytes_at(&file, 3 << 20);
+    sector.copy_within(0..8, 8);
+    let (sequence, guid) = (1u64, [5; 16]);
+    let mut entry = vec![0; 8192];
+    entry[..4].copy_from_slice(b"loge");
+    entry[8..12].copy_from_slice(&8192u32.to_le_bytes());
+    entry[16..24].copy_from_slice(&sequence.to_le_bytes());
+    entry[24..28].copy_from_slice(&1u32.to_le_bytes());
+    entry[32..48].copy_from_slice(&guid);
+    entry[64..68].copy_from_slice(b"desc");
+    entry[68..72].copy_from_slice(&sector[4092..]);
+    entry[72..80].copy_from_slice(&sector[..8]);
+    entry[80..88].copy_from_slice(&(3u64 << 20).to_le_bytes());
+    entry[88..96].copy_from_slice(&sequence.to_le_bytes());
+    entry[4096..].copy_from_slice(&sector);
+    entry[4096..4100].copy_from_slice(b"data");
+    entry[4100..4104].fill(0);
+    entry[8188..].copy_from_slice(&(sequence as u32).to_le_bytes());
+    seal(&mut entry);
+    file.write_all_at(&entry, 1 << 20).unwrap();
+    // The second header counts, as its sequence number is the higher one.
+    let mut header: [u8; 4096] = bytes_at(&file, 128 << 10);
+    header[48..64].copy_from_slice(&guid);
+    seal(&mut header);
+    file.write_all_at(&header, 128 << 10).unwrap();
+    let report = check(&path, None).unwrap();
+    assert_eq!(report.corruptions, 2, "{report:?}");
+    assert!(report.findings[0].rule.contains("not closed cleanly"), "{report:?}");
+    assert_eq!(report.findings[0].offset, 1 << 20);
+    assert!(report.findings[1].rule.contains("on another block"), "{report:?}");
+    assert_eq!((report.findings[1].offset, report.findings[1].guest_offset), ((3 << 20) + 8, Some(2 << 20)));
+}
+
+#[test]
+fn a_differencing_vhd_is_checked_without_its_parent() {
+    let bench = bench();
+    let (path, _) = bench.convert("a.vhd", OutputKind::Vhd(VhdVariant::Dynamic));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len() - 512;
+    let seal = |bytes: &mut [u8], sum_at: usize| {
+        bytes[sum_at..sum_at + 4].fill(0);
+        let sum = !bytes.iter().fold(0u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+        bytes[sum_at..sum_at + 4].copy_from_slice(&sum.to_be_bytes());
+    };
+    for footer in [0, end] {
+        bytes[footer + 63] = 4;
+        seal(&mut bytes[footer..footer + 512], 64);
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    assert_clean(&path, Format::Vhd);
+    // The first locator: platform, space, length, reserved, offset.
+    let header = &mut bytes[512..1536];
+    header[576..580].copy_from_slice(b"W2ru");
+    header[587] = 20;
+    header[592..600].copy_from_slice(&(1u64 << 40).to_be_bytes());
+    seal(header, 36);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(only_finding(&path, "a path of the parent"), (1 << 40, None));
+}
+
 #[test]
 fn whole_vmdks_are_clean() {
     let bench = bench();
