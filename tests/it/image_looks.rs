@@ -75,9 +75,14 @@ fn check_with_both(home: &Home, name: &str) -> (Value, i32) {
 #[test]
 fn checks_find_and_exit_as_qemu_imgs() {
     let Some(home) = home() else { return };
-    for (name, options) in
-        [("a.qcow2", &["-O", "qcow2"][..]), ("b.qcow2", &["-c", "-O", "qcow2"]), ("c.vdi", &["-O", "vdi"])]
-    {
+    for (name, options) in [
+        ("a.qcow2", &["-O", "qcow2"][..]),
+        ("b.qcow2", &["-c", "-O", "qcow2"]),
+        ("c.vdi", &["-O", "vdi"]),
+        ("d.vhdx", &["-O", "vhdx"]),
+        ("e.vmdk", &["-O", "vmdk"]),
+        ("f.vmdk", &["-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse"]),
+    ] {
         qemu_img(&home, &[&["convert", "-f", "raw"], options, &["disk.raw", name]].concat());
         let (ours, code) = check_with_both(&home, name);
         assert!(code == 0 && ours.get("findings").is_none(), "{ours:#}");

@@ -193,7 +193,7 @@ pub struct MapRequest {
     pub length: Option<u64>,
 }
 
-/// Asks for a check of an image's structure. No other file is opened.
+/// Asks for a check of an image's structure, and of a VMDK's extents that lie below its own directory. No other file is opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {

@@ -31,7 +31,7 @@ pub(super) fn open_source(source: &ImageSource) -> Result<Box<dyn DiskReader>, F
 
 /// Files below the image's own directory may be opened: extents lie there, and usually parents. What lies elsewhere needs a word of
 /// the user's, since an image from a stranger could name any file that the user can read.
-fn policy(source: &ImageSource) -> OpenPolicy {
+pub(super) fn policy(source: &ImageSource) -> OpenPolicy {
     let path = Path::new(&source.path);
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
