@@ -41,6 +41,7 @@ mod digest;
 mod error;
 mod file_digest;
 mod format;
+mod format_facts;
 mod mapping;
 pub mod media;
 mod open;
@@ -71,7 +72,8 @@ pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file_digest::DigestAlgorithm;
 pub use format::{Format, detect};
-pub use open::{BackingPolicy, OpenPolicy, open, snapshots};
+pub use format_facts::{FormatFacts, Qcow2Facts, VmdkExtentFacts, VmdkFacts};
+pub use open::{BackingPolicy, OpenPolicy, image_info, open, snapshots};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };

@@ -11,7 +11,7 @@ use crate::vdi::{self, VdiReader};
 use crate::vhd::{self, VhdReader};
 use crate::vhdx::{self, VhdxReader};
 use crate::vmdk::{self, VmdkReader};
-use crate::{DiskReader, Error, ErrorKind, Format, Operation, Result};
+use crate::{DiskReader, Error, ErrorKind, Format, ImageInfo, Operation, Result};
 
 /// Says whether an image may pull in the files that it names (backing file, parent, extents).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,13 +92,31 @@ impl Default for OpenPolicy {
 /// When the file cannot be read, breaks its format's rules, or needs what the policy does not allow.
 pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<Box<dyn DiskReader>> {
     let opening = Opening::new(policy);
-    let file = SourceFile::open(path).and_then(|file| match format {
+    let file = open_first(path, format, policy);
+    let reader = file.and_then(|file| opening.open_file(file, format));
+    reader.map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<SourceFile> {
+    SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
         _ => take_out(file, policy.max_unpacked_size),
+    })
+}
+
+/// Returns facts about one image: as [`open`], but what lies below it is not opened and may be missing, and it may be encrypted.
+/// Extents, which are parts of the image itself, are opened.
+///
+/// # Errors
+/// When the file cannot be read, breaks its format's rules, or has extents that the policy does not allow.
+pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<ImageInfo> {
+    let opening = Opening { alone: true, ..Opening::new(policy) };
+    let info = open_first(path, format, policy).and_then(|file| match format.map_or_else(|| format_of(&file), Ok)? {
+        Format::Qcow2 => qcow2::info(&file),
+        format => Ok(opening.open_file(file, Some(format))?.info()),
     });
-    let reader = file.and_then(|file| opening.open_file(file, format));
-    reader.map_err(|error| error.with_path(path).during(Operation::Open))
+    info.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
 /// Recognises a format; see [`crate::detect`].
@@ -181,12 +199,14 @@ pub(crate) struct Opening<'a> {
     policy: &'a OpenPolicy,
     /// Device and inode numbers of the files above.
     chain: Vec<(u64, u64)>,
+    /// What lies below is not opened: nothing is going to be read.
+    alone: bool,
 }
 
 impl<'a> Opening<'a> {
     /// Begins a chain.
     pub(crate) fn new(policy: &'a OpenPolicy) -> Self {
-        Self { policy, chain: Vec::new() }
+        Self { policy, chain: Vec::new(), alone: false }
     }
 
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
@@ -212,7 +232,12 @@ impl<'a> Opening<'a> {
     pub(crate) fn descend(&self, file: &SourceFile) -> Self {
         let mut chain = self.chain.clone();
         chain.push(file.identity());
-        Self { policy: self.policy, chain }
+        Self { policy: self.policy, chain, alone: self.alone }
+    }
+
+    /// Whether what lies below is left out.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Refuses guest disks over the policy's limit.

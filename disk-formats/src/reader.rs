@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::{Error, ErrorKind, Format, Operation, Result};
+use crate::format_facts::FormatFacts;
+use crate::{Error, ErrorKind, Format, Operation, Result, Snapshot};
 
 /// What a run of guest bytes holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +50,16 @@ pub struct ImageInfo {
     pub cluster_size: Option<u64>,
     /// The file named as backing file or parent, as written in the image; it may not exist.
     pub backing_file: Option<String>,
+    /// The recorded format of that file, as written in the image.
+    pub backing_format: Option<String>,
+    /// Whether the image says that it was not closed properly.
+    pub dirty: bool,
+    /// Whether the guest's bytes are encrypted.
+    pub encrypted: bool,
+    /// Internal snapshots; [`crate::image_info`] lists them, an opened reader does not.
+    pub snapshots: Vec<Snapshot>,
+    /// What only this format has.
+    pub specific: Option<FormatFacts>,
     /// The files that were opened to read this image, itself first.
     pub files: Vec<PathBuf>,
 }
@@ -57,7 +68,19 @@ impl ImageInfo {
     /// Returns the facts about a disk without variant, clusters or files.
     #[must_use]
     pub fn new(format: Format, virtual_size: u64) -> Self {
-        Self { format, variant: String::new(), virtual_size, cluster_size: None, backing_file: None, files: Vec::new() }
+        Self {
+            format,
+            variant: String::new(),
+            virtual_size,
+            cluster_size: None,
+            backing_file: None,
+            backing_format: None,
+            dirty: false,
+            encrypted: false,
+            snapshots: Vec::new(),
+            specific: None,
+            files: Vec::new(),
+        }
     }
 }
 

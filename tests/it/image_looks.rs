@@ -29,15 +29,79 @@ fn facts_have_qemu_imgs_keys_and_values() {
         let theirs: Value = serde_json::from_str(&qemu_img(&home, &["info", "--output=json", &name])).unwrap();
         let ran = home.kiln(["image", "info", "--output=json", "-U", &name]).expect(0);
         let ours: Value = serde_json::from_str(&ran.stdout).unwrap();
-        for key in
-            ["filename", "format", "virtual-size", "actual-size", "cluster-size", "dirty-flag", "backing-filename"]
-        {
-            assert_eq!(ours[key], theirs[key], "{key} of {format}: {ours} {theirs}");
-        }
+        assert_says_all_of(&ours, &theirs);
     }
     // Looks at images that are over are not listed, unless asked for.
     assert!(home.kiln(["jobs"]).expect(0).stdout.is_empty());
     assert_eq!(home.kiln(["jobs", "--all"]).expect(0).stdout.lines().count(), 7);
+}
+
+/// Compares the facts about an image with qemu-img's.
+#[track_caller]
+fn same_facts(home: &Home, name: &str) -> Value {
+    let theirs: Value = serde_json::from_str(&qemu_img(home, &["info", "--output=json", name])).unwrap();
+    let ours: Value = serde_json::from_str(&home.kiln(["image", "info", "--json", name]).expect(0).stdout).unwrap();
+    assert_says_all_of(&ours, &theirs);
+    ours
+}
+
+#[test]
+fn facts_that_only_a_format_has_are_qemu_imgs() {
+    let Some(home) = home() else { return };
+    let qcow2 = ["compat=0.10", "lazy_refcounts=on,refcount_bits=8", "compression_type=zstd", "extended_l2=on"];
+    for (index, options) in qcow2.iter().enumerate() {
+        let name = format!("{index}.qcow2");
+        qemu_img(&home, &["create", "-q", "-f", "qcow2", "-o", options, &name, "8M"]);
+        same_facts(&home, &name);
+    }
+    let subformats =
+        ["monolithicSparse", "streamOptimized", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"];
+    for subformat in subformats {
+        let (name, option) = (format!("{subformat}.vmdk"), format!("subformat={subformat}"));
+        qemu_img(&home, &["convert", "-f", "raw", "-O", "vmdk", "-o", &option, "disk.raw", &name]);
+        same_facts(&home, &name);
+    }
+    qemu_img(&home, &["snapshot", "-c", "before the update", "2.qcow2"]);
+    qemu_img(&home, &["snapshot", "-c", "after", "2.qcow2"]);
+    assert_eq!(same_facts(&home, "2.qcow2")["snapshots"].as_array().unwrap().len(), 2);
+    // The incompatible features' lowest bits: dirty, corrupt.
+    damage(&home.work("3.qcow2"), 79, &[16 + 1]);
+    assert_eq!(same_facts(&home, "3.qcow2")["dirty-flag"], true);
+    damage(&home.work("3.qcow2"), 79, &[16 + 2]);
+    assert_eq!(same_facts(&home, "3.qcow2")["format-specific"]["data"]["corrupt"], true);
+    let ran = home.kiln(["image", "info", "2.qcow2"]).expect(0);
+    assert!(
+        ran.stdout.contains("before the update") && ran.stdout.contains("    compression type: zstd\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn facts_need_neither_the_backing_file_nor_the_key() {
+    let Some(home) = home() else { return };
+    qemu_img(&home, &["create", "-q", "-u", "-f", "qcow2", "-b", "gone.raw", "-F", "raw", "over.qcow2", "8M"]);
+    assert_eq!(same_facts(&home, "over.qcow2")["backing-filename-format"], "raw");
+    let ran = home.kiln(["image", "info", "--backing-chain", "over.qcow2"]).expect(1);
+    assert!(ran.stderr.contains("gone.raw"), "{}", ran.stderr);
+    let secret = ["create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=abc"];
+    let options = ["-o", "encrypt.format=aes,encrypt.key-secret=s", "secret.qcow2", "8M"];
+    qemu_img(&home, &[&secret[..], &options].concat());
+    assert_eq!(same_facts(&home, "secret.qcow2")["encrypted"], true);
+    home.kiln(["image", "compare", "secret.qcow2", "disk.raw"]).expect(2);
+}
+
+/// A raw disk belongs to its guest, which may write there what looks like an image with a backing file.
+#[test]
+fn a_chain_takes_formats_from_what_names_them() {
+    let Some(home) = home() else { return };
+    home.write("secret", "of somebody else");
+    qemu_img(&home, &["create", "-q", "-u", "-f", "qcow2", "-b", "secret", "-F", "raw", "guest.raw", "8M"]);
+    qemu_img(&home, &["create", "-q", "-f", "qcow2", "-b", "guest.raw", "-F", "raw", "over.qcow2"]);
+    let ran = home.kiln(["image", "info", "--json", "--backing-chain", "over.qcow2"]).expect(0);
+    let chain: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    let formats: Vec<_> = chain.iter().map(|image| image["format"].as_str().unwrap()).collect();
+    assert_eq!(formats, ["qcow2", "raw"]);
 }
 
 #[test]

@@ -370,13 +370,36 @@ pub struct ImageFacts {
     pub backing_filename_format: Option<String>,
     /// Internal snapshots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub snapshots: Vec<serde_json::Value>,
+    pub snapshots: Vec<SnapshotFacts>,
     /// The shape within the format, as `streamOptimized`. qemu-img says so in `format-specific` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// What only this format has: `{"type": FORMAT, "data": {…}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format_specific: Option<serde_json::Value>,
+}
+
+/// Facts about an internal snapshot, named as in `qemu-img info --output=json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SnapshotFacts {
+    /// Its identifier, a number in practice.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Size of the machine's saved state in bytes; 0 for a snapshot of the disk alone.
+    pub vm_state_size: u64,
+    /// When it was taken, in seconds since 1970-01-01 UTC.
+    pub date_sec: u64,
+    /// And nanoseconds.
+    pub date_nsec: u32,
+    /// The guest's clock in seconds.
+    pub vm_clock_sec: u64,
+    /// And nanoseconds.
+    pub vm_clock_nsec: u32,
+    /// Instructions that the guest had executed, when recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icount: Option<u64>,
 }
 
 /// A run of the guest's disk, named as in `qemu-img map --output=json`.

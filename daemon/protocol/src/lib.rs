@@ -33,8 +33,8 @@ pub use id::{InvalidJobId, JobId};
 pub use image::{
     CheckFinding, CheckFindingKind, CheckRequest, CheckResult, CompareRequest, CompareResult, ConvertOutput,
     ConvertRequest, ConvertResult, ConvertedDisk, Digests, FormatOption, ImageFacts, ImageResult, ImageSource,
-    ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent, MapRequest, VerifiedFile, VerifyRequest,
-    WrittenFile,
+    ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent, MapRequest, SnapshotFacts, VerifiedFile,
+    VerifyRequest, WrittenFile,
 };
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{

@@ -10,8 +10,9 @@ mod check;
 mod compare;
 mod convert;
 mod failure;
-mod look;
+mod info;
 mod machine;
+mod map;
 mod options;
 mod outputs;
 mod source;
@@ -99,8 +100,8 @@ pub(crate) fn start(task: ImageTask, sink: EventSink) -> StartedJob {
 fn run(task: &ImageTask, reporter: &Reporter) -> JobOutcome {
     let ended = match task {
         ImageTask::Convert(request) => convert::run(request, reporter),
-        ImageTask::Info(request) => look::info(request, reporter),
-        ImageTask::Map(request) => look::map(request, reporter),
+        ImageTask::Info(request) => info::run(request, reporter),
+        ImageTask::Map(request) => map::run(request, reporter),
         ImageTask::Check(request) => check::run(request, reporter),
         ImageTask::Compare(request) => compare::run(request, reporter),
         ImageTask::Verify(request) => verify::run(request, reporter),

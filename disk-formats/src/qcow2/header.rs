@@ -30,9 +30,15 @@ pub(crate) struct CheckedHeader {
     pub(crate) l1_entries: u32,
     pub(crate) snapshots: u32,
     pub(crate) incompatible: u64,
+    /// Features that may be ignored; 0 in version 2.
+    pub(crate) compatible: u64,
     /// Features that a writer must know or clear; 0 in version 2.
     pub(crate) autoclear: u64,
     pub(crate) compression: CompressionType,
+    /// 0 none, 1 AES, 2 LUKS.
+    pub(crate) encryption: u32,
+    /// Log2 of the width of a reference count in bits, as written.
+    pub(crate) refcount_order: u32,
     /// Name of the backing file as written.
     pub(crate) backing_name: Option<String>,
     /// Name of its format as written.
@@ -42,7 +48,17 @@ pub(crate) struct CheckedHeader {
 }
 
 impl CheckedHeader {
+    /// Reads the header of an image whose data is going to be used.
     pub(crate) fn read(file: &SourceFile) -> Result<Self> {
+        let header = Self::read_encrypted_too(file)?;
+        if header.encryption != 0 {
+            return Err(file.error(ErrorKind::Encrypted, "the image is encrypted").at(32));
+        }
+        Ok(header)
+    }
+
+    /// Reads the header of an image whose data is not going to be used.
+    pub(crate) fn read_encrypted_too(file: &SourceFile) -> Result<Self> {
         let mut bytes = [0; size_of::<Header>()];
         if file.len() < V2_HEADER_LENGTH as u64 {
             return Err(file.error(ErrorKind::Truncated, "the file is shorter than a qcow2 header"));
@@ -61,9 +77,6 @@ impl CheckedHeader {
         if !CLUSTER_BITS.contains(&cluster_bits) {
             return wrong("the cluster size is not between 512 bytes and 2 MiB", 20);
         }
-        if header.encryption.get() != 0 {
-            return Err(file.error(ErrorKind::Encrypted, "the image is encrypted").at(32));
-        }
         let (incompatible, header_length) = match version {
             2 => (0, V2_HEADER_LENGTH as u32),
             _ => (header.incompatible.get(), header.header_length.get()),
@@ -80,6 +93,9 @@ impl CheckedHeader {
             l1_entries: header.l1_entries.get(),
             snapshots: header.snapshots.get(),
             incompatible,
+            compatible: if version == 2 { 0 } else { header.compatible.get() },
+            encryption: header.encryption.get(),
+            refcount_order: if version == 2 { 4 } else { header.refcount_order.get() },
             autoclear: if version == 2 { 0 } else { header.autoclear.get() },
             compression,
             backing_name: read_backing_name(file, &header)?,

@@ -72,6 +72,14 @@ impl Incompatible {
     pub(crate) const EXTENDED_L2: u64 = 1 << 4;
 }
 
+/// Compatible feature bits (spec).
+pub(crate) struct Compatible;
+
+impl Compatible {
+    /// Reference counts are written late, and may be wrong while [`Incompatible::DIRTY`] is set.
+    pub(crate) const LAZY_REFCOUNTS: u64 = 1 << 0;
+}
+
 /// A header extension's first eight bytes (spec); its data follows, padded to a multiple of 8.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

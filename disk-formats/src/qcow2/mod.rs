@@ -7,6 +7,7 @@
 mod check;
 mod entry;
 mod header;
+mod info;
 mod layout;
 mod move_l1;
 mod reader;
@@ -16,6 +17,7 @@ mod snapshots;
 mod writer;
 
 pub(crate) use check::check;
+pub(crate) use info::info;
 pub(crate) use layout::MAGIC;
 pub(crate) use reader::Qcow2Reader;
 pub(crate) use resize::resize;

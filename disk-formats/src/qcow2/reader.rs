@@ -8,13 +8,14 @@ use zerocopy::byteorder::{BE, U64};
 
 use super::entry::{self, Mapping, OFFSET_MASK};
 use super::header::{CheckedHeader, CompressionType};
+use super::info::facts;
 use super::layout::Incompatible;
 use crate::cache::Cache;
 use crate::mapping::MAX_STEPS;
 use crate::open::Opening;
 use crate::reader::{clip, clip_read, push_extent};
 use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, Format, ImageInfo, Result};
+use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, ImageInfo, Result};
 
 /// Memory for L2 tables in bytes: 16 GiB of guest disk with the usual clusters.
 const L2_CACHE_BYTES: u64 = 2 << 20;
@@ -256,14 +257,7 @@ impl DiskReader for Qcow2Reader {
         let mut files = vec![self.file.path().to_path_buf()];
         files.extend(self.data_file.iter().map(|file| file.path().to_path_buf()));
         files.extend(self.backing.iter().flat_map(|backing| backing.info().files));
-        ImageInfo {
-            format: Format::Qcow2,
-            variant: format!("v{}", self.header.version),
-            virtual_size: self.header.size,
-            cluster_size: Some(self.header.cluster_size()),
-            backing_file: self.header.backing_name.clone(),
-            files,
-        }
+        ImageInfo { files, ..facts(&self.header) }
     }
 }
 

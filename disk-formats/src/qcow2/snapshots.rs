@@ -55,7 +55,7 @@ const _: () = assert!(size_of::<Entry>() == 40);
 
 /// Lists the snapshots of an image.
 pub(crate) fn list(file: &SourceFile) -> Result<Vec<Snapshot>> {
-    let header = CheckedHeader::read(file)?;
+    let header = CheckedHeader::read_encrypted_too(file)?;
     let mut snapshots = Vec::new();
     walk(file, table_offset(file)?, header.snapshots, |snapshot, _| snapshots.push(snapshot))?;
     Ok(snapshots)

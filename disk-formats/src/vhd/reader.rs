@@ -37,6 +37,8 @@ enum Kind {
 
 struct Dynamic {
     table: BlockTable,
+    /// Set when the disk differs from a parent, even if that was not opened.
+    parent_name: Option<String>,
     parent: Option<Parent>,
 }
 
@@ -52,7 +54,6 @@ pub(super) struct BlockTable {
 }
 
 struct Parent {
-    name: String,
     reader: VhdReader,
     /// Say for each sector of a block whether it is here or in the parent.
     bitmaps: Cache<Vec<u8>>,
@@ -70,11 +71,15 @@ impl VhdReader {
             }
             DiskType::DYNAMIC | DiskType::DIFFERENCING => {
                 let table = BlockTable::read(&file, &footer, size)?;
-                let parent = match footer.disk_type.get() {
-                    DiskType::DIFFERENCING => Some(Parent::open(&file, &table.header, opening)?),
+                let parent_name = match footer.disk_type.get() {
+                    DiskType::DIFFERENCING => Some(parent_name(&file, &table.header)?),
                     _ => None,
                 };
-                Kind::Dynamic(Box::new(Dynamic { table, parent }))
+                let parent = match &parent_name {
+                    Some(name) if !opening.is_alone() => Some(Parent::open(&file, &table.header, name, opening)?),
+                    _ => None,
+                };
+                Kind::Dynamic(Box::new(Dynamic { table, parent_name, parent }))
             }
             other => return Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
         };
@@ -158,15 +163,14 @@ impl BlockTable {
 }
 
 impl Parent {
-    fn open(file: &SourceFile, header: &DynamicHeader, opening: &Opening<'_>) -> Result<Self> {
-        let name = parent_name(file, header)?;
-        let parent_file = opening.open_named(&name, file)?;
+    fn open(file: &SourceFile, header: &DynamicHeader, name: &str, opening: &Opening<'_>) -> Result<Self> {
+        let parent_file = opening.open_named(name, file)?;
         let below = opening.descend(&parent_file);
         let reader = VhdReader::open(parent_file, &below)?;
         if reader.uuid != header.parent_uuid {
             return Err(file.error(ErrorKind::Corrupt, format!("{name:?} is not the parent of this disk")));
         }
-        Ok(Self { name, reader, bitmaps: Cache::new(BITMAPS) })
+        Ok(Self { reader, bitmaps: Cache::new(BITMAPS) })
     }
 }
 
@@ -260,12 +264,12 @@ impl DiskReader for VhdReader {
             Kind::Fixed => "fixed".clone_into(&mut info.variant),
             Kind::Dynamic(dynamic) => {
                 info.cluster_size = Some(dynamic.table.block);
-                match &dynamic.parent {
+                info.files.extend(dynamic.parent.iter().flat_map(|parent| parent.reader.info().files));
+                match &dynamic.parent_name {
                     None => "dynamic".clone_into(&mut info.variant),
-                    Some(parent) => {
+                    Some(name) => {
                         "differencing".clone_into(&mut info.variant);
-                        info.backing_file = Some(parent.name.clone());
-                        info.files.extend(parent.reader.info().files);
+                        info.backing_file = Some(name.clone());
                     }
                 }
             }

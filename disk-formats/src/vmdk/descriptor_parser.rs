@@ -23,6 +23,20 @@ pub(crate) enum ParsedKind {
     Zero,
 }
 
+impl ParsedKind {
+    /// Returns the word of a line in a descriptor of this type.
+    pub(crate) fn word(self, create_type: &str) -> &'static str {
+        match self {
+            Self::Flat(_) if create_type.starts_with("vmfs") => "VMFS",
+            Self::Flat(_) => "FLAT",
+            Self::Sparse => "SPARSE",
+            Self::VmfsSparse => "VMFSSPARSE",
+            Self::SeSparse => "SESPARSE",
+            Self::Zero => "ZERO",
+        }
+    }
+}
+
 /// One extent line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParsedExtent {

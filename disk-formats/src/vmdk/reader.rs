@@ -1,8 +1,9 @@
 //! Reads VMDKs of all shapes: one file or many, with a parent or without.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedKind};
+use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, ParsedKind};
 use super::layout::{COWD_MAGIC, MAGIC, SECTOR, SESPARSE_MAGIC};
 use super::se_sparse::SeSparseExtent;
 use super::sparse_extent::SparseExtent;
@@ -10,7 +11,9 @@ use crate::mapping::{self, Mapped, Place};
 use crate::open::Opening;
 use crate::raw::file_extent;
 use crate::source_file::SourceFile;
-use crate::{DiskReader, ErrorKind, Extent, ExtentKind, Format, ImageInfo, Result};
+use crate::{
+    DiskReader, ErrorKind, Extent, ExtentKind, Format, FormatFacts, ImageInfo, Result, VmdkExtentFacts, VmdkFacts,
+};
 
 /// One stretch of the disk.
 struct Part {
@@ -31,7 +34,9 @@ enum PartKind {
 pub(crate) struct VmdkReader {
     descriptor: ParsedDescriptor,
     /// The file that was opened first.
-    path: std::path::PathBuf,
+    path: PathBuf,
+    /// Whether the first file is a descriptor only.
+    described_apart: bool,
     parts: Vec<Part>,
     size: u64,
     parent: Option<Box<Self>>,
@@ -62,12 +67,15 @@ impl VmdkReader {
         if let Some(file) = own_file {
             opening.check_virtual_size(reader.size, file)?;
         }
-        reader.parent = reader.open_parent(opening)?.map(Box::new);
+        if !opening.is_alone() {
+            reader.parent = reader.open_parent(opening)?.map(Box::new);
+        }
         Ok(reader)
     }
 
-    fn single(path: std::path::PathBuf, descriptor: ParsedDescriptor, kind: PartKind, size: u64) -> Self {
-        Self { descriptor, path, parts: vec![Part { start: 0, len: size, kind }], size, parent: None }
+    fn single(path: PathBuf, descriptor: ParsedDescriptor, kind: PartKind, size: u64) -> Self {
+        let parts = vec![Part { start: 0, len: size, kind }];
+        Self { descriptor, path, described_apart: false, parts, size, parent: None }
     }
 
     fn from_descriptor_file(file: &SourceFile, opening: &Opening<'_>) -> Result<Self> {
@@ -110,7 +118,7 @@ impl VmdkReader {
             parts.push(Part { start, len, kind });
             start += len;
         }
-        Ok(Self { descriptor, path: file.path().to_path_buf(), parts, size, parent: None })
+        Ok(Self { descriptor, path: file.path().to_path_buf(), described_apart: true, parts, size, parent: None })
     }
 
     fn open_parent(&self, opening: &Opening<'_>) -> Result<Option<Self>> {
@@ -126,6 +134,29 @@ impl VmdkReader {
             return Err(from.error(ErrorKind::Corrupt, rule));
         }
         Ok(Some(parent))
+    }
+
+    fn facts(&self) -> VmdkFacts {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let lines = self.descriptor.extents.iter();
+        let extent = |(part, line): (&Part, Option<&ParsedExtent>)| {
+            let (cluster_size, compressed) = match &part.kind {
+                PartKind::Zero | PartKind::Flat { .. } => (None, false),
+                PartKind::Sparse(extent) => (Some(extent.grain()), extent.is_compressed()),
+                PartKind::SeSparse(extent) => (Some(extent.grain()), false),
+            };
+            let (file, kind) = match line.filter(|_| self.described_apart) {
+                Some(line) if line.kind == ParsedKind::Zero => (PathBuf::new(), "ZERO"),
+                Some(line) => (directory.join(&line.file), line.kind.word(&self.descriptor.create_type)),
+                None => (self.path.clone(), ""),
+            };
+            VmdkExtentFacts { file, kind, virtual_size: part.len, cluster_size, compressed }
+        };
+        VmdkFacts {
+            content_id: self.descriptor.content_id.unwrap_or_default(),
+            parent_content_id: self.descriptor.parent_content_id.unwrap_or(u32::MAX),
+            extents: self.parts.iter().zip(lines.map(Some).chain(std::iter::repeat(None))).map(extent).collect(),
+        }
     }
 
     fn first_file(&self) -> Option<&SourceFile> {
@@ -226,6 +257,7 @@ impl DiskReader for VmdkReader {
             cluster_size,
             backing_file: self.descriptor.parent_content_id.and(self.descriptor.parent_hint.clone()),
             files,
+            specific: Some(FormatFacts::Vmdk(self.facts())),
             ..ImageInfo::new(Format::Vmdk, self.size)
         }
     }

@@ -72,6 +72,10 @@ impl SeSparseExtent {
         &self.file
     }
 
+    pub(crate) fn grain(&self) -> u64 {
+        self.grain
+    }
+
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity
     }

@@ -162,6 +162,10 @@ impl SparseExtent {
         self.capacity
     }
 
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
     pub(crate) fn grain(&self) -> u64 {
         self.grain
     }

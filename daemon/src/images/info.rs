@@ -1,0 +1,126 @@
+//! `image info`: facts about an image, and about those below it.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use kiln_disk_formats::{FormatFacts, ImageInfo, Qcow2Facts, Snapshot, VmdkExtentFacts, VmdkFacts, image_info};
+use kiln_protocol::{ImageFacts, ImageResult, ImageSource, InfoRequest, SnapshotFacts};
+use serde_json::{Map, Value, json};
+
+use super::failure::Failures;
+use super::source::{named_format, open_source, policy, qemu_name};
+use super::{Ended, Reporter};
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+pub(super) fn run(request: &InfoRequest, reporter: &Reporter) -> Result<Ended, Failures> {
+    let mut source = request.image.clone();
+    if request.backing_chain {
+        // So the chain neither comes back to itself, nor is too long, nor leaves the directories that are allowed.
+        open_source(&source)?;
+    }
+    let mut images = Vec::new();
+    loop {
+        let info = describe(&source)?;
+        let below_format = info.backing_format.clone().or_else(|| Some(info.format.name().to_owned()));
+        let facts = facts(&source.path, info);
+        let below = facts.full_backing_filename.clone().filter(|_| request.backing_chain);
+        images.push(facts);
+        let Some(below) = below else { break };
+        let own = Path::new(&source.path).parent().map(|parent| parent.to_string_lossy().into_owned());
+        source.allow_backing.extend(own.filter(|own| !own.is_empty()).or_else(|| Some(".".to_owned())));
+        (source.path, source.format) = (below, below_format);
+    }
+    reporter.result(ImageResult::Info { images });
+    Ok(Ended::well())
+}
+
+fn describe(source: &ImageSource) -> Result<ImageInfo, Failures> {
+    let format = named_format(source.format.as_deref())?;
+    Ok(image_info(Path::new(&source.path), format, &policy(source))?)
+}
+
+fn facts(path: &str, info: ImageInfo) -> ImageFacts {
+    let full = info.backing_file.as_deref().map(|name| {
+        let name = name.strip_prefix("file:").unwrap_or(name);
+        Path::new(path).parent().unwrap_or(Path::new("")).join(name).to_string_lossy().into_owned()
+    });
+    let blocks: u64 = info.files.iter().filter_map(|file| Some(file.metadata().ok()?.blocks())).sum();
+    let format_specific = info.specific.map(|specific| {
+        let data = match specific {
+            FormatFacts::Qcow2(facts) => qcow2(facts),
+            FormatFacts::Vmdk(facts) => vmdk(facts, &info.variant),
+            _ => json!({}),
+        };
+        json!({ "type": qemu_name(info.format), "data": data })
+    });
+    ImageFacts {
+        filename: path.to_owned(),
+        format: qemu_name(info.format).to_owned(),
+        virtual_size: info.virtual_size,
+        actual_size: blocks * 512,
+        cluster_size: info.cluster_size,
+        dirty_flag: info.dirty,
+        encrypted: info.encrypted.then_some(true),
+        full_backing_filename: full,
+        backing_filename: info.backing_file,
+        backing_filename_format: info.backing_format,
+        snapshots: info.snapshots.into_iter().map(snapshot).collect(),
+        variant: Some(info.variant).filter(|variant| !variant.is_empty()),
+        format_specific,
+    }
+}
+
+fn snapshot(snapshot: Snapshot) -> SnapshotFacts {
+    SnapshotFacts {
+        id: snapshot.id,
+        name: snapshot.name,
+        vm_state_size: snapshot.vm_state_size,
+        date_sec: u64::from(snapshot.date.0),
+        date_nsec: snapshot.date.1,
+        vm_clock_sec: snapshot.vm_clock / NANOSECONDS,
+        vm_clock_nsec: (snapshot.vm_clock % NANOSECONDS) as u32,
+        icount: snapshot.icount,
+    }
+}
+
+/// Version 2 has no feature bits, and qemu-img says nothing of them.
+fn qcow2(facts: Qcow2Facts) -> Value {
+    let mut data = Map::new();
+    let mut put = |key: &str, value: Value| data.insert(key.to_owned(), value);
+    put("compat", if facts.version < 3 { "0.10" } else { "1.1" }.into());
+    put("compression-type", facts.compression_type.into());
+    put("refcount-bits", facts.refcount_bits.into());
+    if facts.version >= 3 {
+        put("lazy-refcounts", facts.lazy_refcounts.into());
+        put("corrupt", facts.corrupt.into());
+        put("extended-l2", facts.extended_l2.into());
+    }
+    if let Some(name) = facts.data_file {
+        put("data-file", name.into());
+        put("data-file-raw", facts.data_file_raw.into());
+    }
+    if let Some(encryption) = facts.encryption {
+        put("encrypt", json!({ "format": encryption }));
+    }
+    data.into()
+}
+
+fn vmdk(facts: VmdkFacts, create_type: &str) -> Value {
+    let extent = |extent: VmdkExtentFacts| {
+        let mut data = Map::new();
+        data.insert("filename".to_owned(), extent.file.to_string_lossy().into());
+        data.insert("format".to_owned(), extent.kind.into());
+        data.insert("virtual-size".to_owned(), extent.virtual_size.into());
+        data.extend(extent.cluster_size.map(|size| ("cluster-size".to_owned(), size.into())));
+        data.extend(extent.compressed.then(|| ("compressed".to_owned(), true.into())));
+        Value::from(data)
+    };
+    let extents: Vec<_> = facts.extents.into_iter().map(extent).collect();
+    json!({
+        "cid": facts.content_id,
+        "parent-cid": facts.parent_content_id,
+        "create-type": create_type,
+        "extents": extents,
+    })
+}
