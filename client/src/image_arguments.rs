@@ -104,7 +104,7 @@ pub(crate) struct MachineFlags {
     /// A virtual TPM
     #[arg(long)]
     pub(crate) tpm: bool,
-    /// The guest's operating system, as `debian64`
+    /// The guest's operating system, as `debian-64`, or as any of VMware's or VirtualBox's names
     #[arg(long, value_name = "name")]
     pub(crate) guest_os: Option<String>,
     /// A network card, as `virtio` or `e1000:NETWORK`; can be repeated

@@ -131,7 +131,7 @@ pub struct MachineOptions {
     /// A virtual TPM.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tpm: bool,
-    /// The guest's operating system, as `debian64`.
+    /// The guest's operating system, as `debian-64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest_os: Option<String>,
     /// Network cards, as `MODEL` or `MODEL:NETWORK`.

@@ -37,20 +37,6 @@ const NICS: [(&str, NicModel); 6] = [
     ("virtio", NicModel::Virtio),
 ];
 
-const GUESTS: [(&str, GuestOs); 11] = [
-    ("linux64", GuestOs::Linux64),
-    ("debian64", GuestOs::Debian64),
-    ("ubuntu64", GuestOs::Ubuntu64),
-    ("rhel64", GuestOs::RedHat64),
-    ("centos64", GuestOs::CentOs64),
-    ("sles64", GuestOs::Suse64),
-    ("freebsd64", GuestOs::FreeBsd64),
-    ("windows10", GuestOs::Windows10),
-    ("windows-server", GuestOs::WindowsServer),
-    ("other", GuestOs::Other),
-    ("other64", GuestOs::Other64),
-];
-
 /// Describes the machine with this many disks. A name that was not given is empty.
 pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineDescription, Failures> {
     let mut failures = Vec::new();
@@ -71,7 +57,7 @@ pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineD
     }
     machine.firmware = if efi { Firmware::Uefi { secure_boot: options.secure_boot } } else { Firmware::Bios };
     if let Some(word) = &options.guest_os {
-        machine.guest_os = keep(&mut failures, choice("guest OS", word, &GUESTS)).unwrap_or_default();
+        machine.guest_os = keep(&mut failures, guest_os(word)).unwrap_or_default();
     }
     for word in &options.nics {
         let (model, network) = word.split_once(':').unwrap_or((word, ""));
@@ -99,6 +85,12 @@ pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineD
     Ok(machine)
 }
 
+/// Reads our name of a guest system, or a vendor's.
+fn guest_os(word: &str) -> Result<GuestOs, Failure> {
+    let known = GuestOs::ALL.map(GuestOs::name);
+    GuestOs::from_name(word).ok_or_else(|| Failure::unknown("the guest OS", word, &known))
+}
+
 fn keep<T>(failures: &mut Vec<Failure>, result: Result<T, Failure>) -> Option<T> {
     result.map_err(|failure| failures.push(failure)).ok()
 }
@@ -122,7 +114,7 @@ mod tests {
     #[test]
     fn words_become_a_machine() {
         let options: MachineOptions = serde_json::from_str(
-            r#"{"name":"web","cpus":2,"memory_mib":1024,"secure_boot":true,"guest_os":"Debian64","nics":["virtio:lan","e1000"],
+            r#"{"name":"web","cpus":2,"memory_mib":1024,"secure_boot":true,"guest_os":"Debian-64","nics":["virtio:lan","e1000"],
                 "buses":["nvme"],"vendor":"ACME"}"#,
         )
         .unwrap();
@@ -130,8 +122,15 @@ mod tests {
         assert_eq!(machine.firmware, Firmware::Uefi { secure_boot: true });
         assert_eq!((machine.nics[0].model, &*machine.nics[0].network), (NicModel::Virtio, "lan"));
         assert_eq!(machine.nics[1].network, "nat");
+        assert_eq!(machine.guest_os, GuestOs::Debian64);
         assert!(machine.disks.iter().all(|disk| disk.controller == DiskController::Nvme) && machine.disks.len() == 2);
         assert_eq!(machine.product.unwrap().vendor.as_deref(), Some("ACME"));
+    }
+
+    #[test]
+    fn guests_have_the_librarys_names_and_the_vendors() {
+        assert_eq!(guest_os("windows9srv-64").unwrap(), GuestOs::WindowsServer);
+        assert_eq!(guest_os("RHEL9-64").unwrap(), GuestOs::RedHat9);
     }
 
     #[test]
@@ -143,6 +142,6 @@ mod tests {
         let failures = machine(&options, 1).unwrap_err().list;
         assert_eq!(failures.len(), 7, "{failures:#?}");
         assert_eq!(failures[0].hint.as_deref(), Some("did you mean \"bios\"?"));
-        assert_eq!(failures[1].hint.as_deref(), Some("did you mean \"debian64\"?"));
+        assert_eq!(failures[1].hint.as_deref(), Some("did you mean \"debian-64\"?"));
     }
 }
