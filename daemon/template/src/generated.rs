@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::go_template::Value;
 
-/// What is known only while a build runs, for [`Component::decode`].
+/// What is known only while a build runs, for [`Component::decode`](crate::Component::decode).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Generated {
     /// The `build.*` values by their names: `ID`, `Host`, `Port`, `User`, …; also for `{{ build "ID" }}`.
