@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use kiln_build::{Control, Event};
 use kiln_protocol::{
-    Artifact, Assignment, Choice, EventBody, HypervisorInfo, JobKind, OnError, Severity, TemplateProblem,
-    ValidateReport, ValidateRequest,
+    Artifact, Assignment, Choice, EventBody, HypervisorInfo, OnError, Severity, TemplateProblem, ValidateReport,
+    ValidateRequest,
 };
 
 use crate::images;
@@ -37,10 +37,6 @@ impl JobRunner for Engine {
             }
         });
         let outcome = async move {
-            if request.submission.kind == JobKind::Validate {
-                let error = Some("templates are not validated in jobs, but by `kiln validate`".to_owned());
-                return JobOutcome { exit_code: 1, cancelled: false, error };
-            }
             let outcome = kiln_build::run_job(request_of(request), sink, control).await;
             JobOutcome { exit_code: outcome.exit_code, cancelled: outcome.cancelled, error: None }
         };

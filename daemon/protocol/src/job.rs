@@ -56,8 +56,6 @@ impl fmt::Debug for JobSubmission {
 pub enum JobKind {
     /// Build the images.
     Build,
-    /// Check the template and every builder's settings; start nothing.
-    Validate,
     /// Convert disk images.
     Convert,
     /// Look at disk images: facts, map, check, comparison, verification.
@@ -66,14 +64,13 @@ pub enum JobKind {
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Build, Self::Validate, Self::Convert, Self::Image];
+    pub const ALL: [Self; 3] = [Self::Build, Self::Convert, Self::Image];
 
     /// Returns the kind's name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Build => "build",
-            Self::Validate => "validate",
             Self::Convert => "convert",
             Self::Image => "image",
         }
@@ -121,12 +118,8 @@ pub struct JobOptions {
     pub parallel_builds: u32,
     /// `-debug`: one build at a time, with a pause after each step.
     pub debug: bool,
-    /// `-warn-on-undeclared-var`; `validate` warns unless `-no-warn-undeclared-var` is given.
+    /// `-warn-on-undeclared-var`.
     pub warn_on_undeclared_variables: bool,
-    /// `-syntax-only` of `validate`.
-    pub syntax_only: bool,
-    /// `-evaluate-datasources` of `validate`.
-    pub evaluate_datasources: bool,
 }
 
 /// A variable's value from the command line.

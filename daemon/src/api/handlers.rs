@@ -88,10 +88,10 @@ fn check(submission: &JobSubmission) -> Result<(), ApiProblem> {
             }
         }
         (JobKind::Image, Some(task)) if !matches!(task, ImageTask::Convert(_)) => {}
-        (JobKind::Build | JobKind::Validate, None) if submission.template.is_empty() => {
+        (JobKind::Build, None) if submission.template.is_empty() => {
             return invalid("`template` is empty");
         }
-        (JobKind::Build | JobKind::Validate, None) => {}
+        (JobKind::Build, None) => {}
         _ => return invalid("`image` does not fit the `kind`"),
     }
     if let Some(image) = &submission.image
