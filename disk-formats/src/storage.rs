@@ -12,6 +12,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::Sha256Digest;
 
+/// Bytes written with one call at most. With larger calls the page cache takes its memory in larger pieces; in a virtual machine
+/// that gives free memory back to its host these are the ones that must first be fetched again (measured: three times the CPU).
+const WRITE: usize = 256 << 10;
+
 /// Makes the files of a conversion. The seam where tests inject failures.
 pub(crate) trait Destinations: Sync {
     /// Makes a file that will be published as `path`.
@@ -103,7 +107,8 @@ impl PendingFile {
 
 impl Storage for PendingFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        let offsets = (offset..).step_by(WRITE);
+        bytes.chunks(WRITE).zip(offsets).try_for_each(|(part, offset)| self.file.write_all_at(part, offset))
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {

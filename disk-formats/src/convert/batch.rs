@@ -7,6 +7,9 @@ use crossbeam_channel::Sender;
 use crate::digest::{CHUNK, Sha256Digest};
 use crate::output::Compression;
 
+/// Bytes of guest disk handed to a writer as one run at most; no batch is smaller.
+pub(crate) const RUN: usize = 256 << 10;
+
 /// A way to compress that at least one output needs; compressed once, shared by all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recipe {
@@ -82,14 +85,16 @@ impl Batch {
         })
     }
 
-    /// Returns the guest offset and bytes of every run of chunks that are not all zero.
+    /// Returns the guest offset and bytes of every run of chunks that are not all zero. Runs end at multiples of [`RUN`], so that
+    /// what writers make of them does not depend on the size of batches.
     pub(crate) fn data_runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let chunks = &self.buffers.chunks;
         let mut index = 0;
         std::iter::from_fn(move || {
             index += chunks[index..].iter().take_while(|chunk| chunk.zero).count();
             let start = index;
-            index += chunks[index..].iter().take_while(|chunk| !chunk.zero).count();
+            let most = RUN / CHUNK - start % (RUN / CHUNK);
+            index += chunks[index..].iter().take(most).take_while(|chunk| !chunk.zero).count();
             let bytes = &self.buffers.data[start * CHUNK..index * CHUNK];
             (start < index).then_some((self.offset + (start * CHUNK) as u64, bytes))
         })

@@ -12,6 +12,8 @@ mod pipeline;
 mod power_loss_tests;
 mod preflight;
 mod process;
+mod turns;
+mod windows;
 
 pub(crate) use batch::{Batch, Method, Recipe};
 pub(crate) use outputs::{OutputWriter, WriterContext, write_empty};

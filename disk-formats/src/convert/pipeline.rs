@@ -1,12 +1,13 @@
-//! The pass itself: scan, workers, putting batches back in order, and one thread per output.
+//! The pass itself: workers, putting batches back in order, and one thread per output.
 //!
 //! ```text
-//! scanner ─(window, memory)─► workers ×N ─(processed)─► collector (caller's thread) ─(Arc<Batch>)─► output threads ×M
-//!    ▲                                                                                                   │
-//!    └────────────────────────── memory of a batch, back when its last writer is done ◄──────────────────┘
+//! workers ×N ─(processed)─► collector (caller's thread) ─(Arc<Batch>)─► output threads ×M
+//!    ▲                                                                        │
+//!    └───────────── memory of a batch, back when its last writer is done ◄────┘
 //! ```
 //!
-//! Memory is handed out in guest order by the scanner, so the batch everybody waits for always has some: no deadlock.
+//! Workers take windows of the disk and memory for them together, in guest order, so the batch everybody waits for always has
+//! some: no deadlock. A single output without compression goes a shorter way ([`super::turns`]).
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -18,16 +19,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use sha2::{Digest, Sha256};
 
-use super::batch::{Batch, Buffers, Recipe};
+use super::batch::{Batch, Buffers, RUN, Recipe};
 use super::process::Processor;
+use super::turns::Turns;
+use super::windows::{Window, Windows};
 use super::{ConvertOptions, DiskReport, Progress};
 use crate::digest::{CHUNK, ContentHasher};
-use crate::{DiskReader, Error, ExtentKind, Operation, Result};
+use crate::{DiskReader, Error, Operation, Result};
 
 /// Usual bytes of guest disk per batch.
 const BATCH: usize = 1 << 20;
+/// The same when workers write themselves: what they have read is still in their core's cache.
+const DIRECT_BATCH: usize = RUN;
 /// How often a caller that waits for slow work is asked whether to go on.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Batches queued per output: enough to ride out a slow write.
 const OUTPUT_QUEUE: usize = 4;
 
@@ -58,13 +63,17 @@ impl PassReport {
 pub(crate) struct Identity(pub(crate) [u8; 32]);
 
 impl Identity {
-    /// Derives an identity from the front of a disk, for files whose header is written before the rest is known: an installed
-    /// system's first batch holds the identifiers of its partitions. `None` is a disk of zeroes.
+    /// Derives an identity from the front of a disk, the aligned MiB around its first data, for files whose header is written
+    /// before the rest is known: an installed system's front holds the identifiers of its partitions. `first` is the first batch
+    /// with data, and of any size from a MiB on; `None` is a disk of zeroes.
     pub(crate) fn of_front(virtual_size: u64, first: Option<&Batch>) -> Self {
         let mut hasher = Sha256::new_with_prefix(virtual_size.to_le_bytes());
         if let Some(batch) = first {
-            hasher.update(batch.offset.to_le_bytes());
-            batch.chunks().iter().for_each(|chunk| hasher.update(chunk.crc32.to_le_bytes()));
+            let data = batch.chunks().iter().position(|chunk| !chunk.zero).unwrap_or_default();
+            let start = data / (BATCH / CHUNK) * (BATCH / CHUNK);
+            hasher.update((batch.offset + (start * CHUNK) as u64).to_le_bytes());
+            let front = batch.chunks()[start..].iter().take(BATCH / CHUNK);
+            front.for_each(|chunk| hasher.update(chunk.crc32.to_le_bytes()));
         }
         Self(hasher.finalize().into())
     }
@@ -80,24 +89,15 @@ impl Identity {
     }
 }
 
-/// A window of the disk to be read.
-struct Job {
-    sequence: u64,
-    offset: u64,
-    /// A bit per chunk that may hold data.
-    wanted: u64,
-    buffers: Buffers,
-}
-
+/// A window that was read.
 struct Done {
-    sequence: u64,
-    offset: u64,
+    window: Window,
     buffers: Buffers,
 }
 
 /// The first error of any thread, and the sign for all others to stop.
 #[derive(Default)]
-struct Failure {
+pub(super) struct Failure {
     stop: Arc<AtomicBool>,
     first: Mutex<Option<Error>>,
 }
@@ -108,7 +108,7 @@ impl Failure {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
@@ -123,124 +123,141 @@ pub(crate) fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<PassReport> {
     let threads = options.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
-    let batch_size = recipes.iter().map(|recipe| recipe.piece).fold(BATCH, usize::max);
-    let in_flight = threads * 2 + 2 + OUTPUT_QUEUE.min(writers.len() * 2);
     let failure = Failure { stop: Arc::clone(stop), ..Failure::default() };
-
+    // With a single output that only copies, whoever reads a batch writes it.
+    let is_direct = writers.len() <= 1 && recipes.is_empty();
+    let least = if is_direct { DIRECT_BATCH } else { BATCH };
+    let batch_size = recipes.iter().map(|recipe| recipe.piece).fold(least, usize::max);
+    let in_flight = if is_direct { threads } else { threads * 2 + 2 + OUTPUT_QUEUE.min(writers.len() * 2) };
     let (home, memory) = bounded(in_flight);
     for _ in 0..in_flight {
         let _ = home.send(Buffers::default());
     }
-    let (job_sender, jobs) = bounded::<Job>(threads);
-    let (done_sender, done) = bounded::<Done>(in_flight);
-
-    let mut outputs = Vec::new();
-    let report = thread::scope(|scope| {
-        let failure = &failure;
-        for writer in writers {
-            let (sender, batches) = bounded::<Arc<Batch>>(OUTPUT_QUEUE);
-            outputs.push(sender);
-            scope.spawn(move || feed(&mut **writer, &batches, failure));
-        }
-        scope.spawn(move || scan(reader, batch_size, &memory, &job_sender, failure));
-        for _ in 0..threads {
-            let (jobs, done) = (jobs.clone(), done_sender.clone());
-            scope.spawn(move || work(reader, recipes, options.content_digest, batch_size, &jobs, &done, failure));
-        }
-        drop(jobs);
-        drop(done_sender);
-        let mut collector = Collector::new(reader.virtual_size(), options.content_digest, home);
-        let result = collector.run(&done, &outputs, progress, batch_size as u64, failure);
-        // Closing the channels ends the output threads; dropping `done` ends the workers, and with them the scanner.
-        outputs.clear();
-        drop(done);
-        if let Err(error) = result {
-            failure.report(error);
-        }
-        collector.finish()
-    });
-    match failure.first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let collector = Collector::new(reader.virtual_size(), options.content_digest, home.clone());
+    let windows = Mutex::new(Windows::new(reader, batch_size));
+    let pass = Pass { reader, recipes, content_digest: options.content_digest, batch_size, windows, memory, failure };
+    let report = if is_direct {
+        let writer = writers.first_mut().map(|writer| &mut **writer as &mut dyn BatchWriter);
+        pass.run_direct(threads, Turns::new(collector, writer), &home, progress)
+    } else {
+        drop(home);
+        pass.run_collected(threads, in_flight, collector, writers, progress)
+    };
+    match pass.failure.first.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(report),
     }
 }
 
-/// Finds the windows that hold data and hands each out with memory, in guest order.
-fn scan(reader: &dyn DiskReader, batch_size: usize, memory: &Receiver<Buffers>, jobs: &Sender<Job>, failure: &Failure) {
-    if let Err(error) = scan_windows(reader, batch_size as u64, |sequence, offset, wanted| {
-        let Ok(buffers) = memory.recv() else { return false };
-        !failure.stopped() && jobs.send(Job { sequence, offset, wanted, buffers }).is_ok()
-    }) {
-        failure.report(error);
-    }
-}
-
-/// Calls `hand_out(sequence, offset, wanted)` for every window with data, until it returns false.
-fn scan_windows(
-    reader: &dyn DiskReader,
-    batch_size: u64,
-    mut hand_out: impl FnMut(u64, u64, u64) -> bool,
-) -> Result<()> {
-    let size = reader.virtual_size();
-    let (mut sequence, mut position) = (0, 0);
-    // The window being gathered: several extents may fall into it.
-    let mut window: Option<(u64, u64)> = None;
-    while position < size {
-        let extents = reader.extents(position..size)?;
-        let Some(last) = extents.last() else {
-            return Err(Error::corrupt("the reader reported no extent inside the disk").at(position));
-        };
-        position = last.end();
-        for extent in extents.iter().filter(|extent| extent.kind == ExtentKind::Data) {
-            let mut offset = extent.offset / CHUNK as u64 * CHUNK as u64;
-            while offset < extent.end() {
-                let start = offset / batch_size * batch_size;
-                if let Some((open, wanted)) = window
-                    && open != start
-                {
-                    if !hand_out(sequence, open, wanted) {
-                        return Ok(());
-                    }
-                    sequence += 1;
-                    window = None;
-                }
-                let end = extent.end().min(start + batch_size);
-                let (first, last) = ((offset - start) / CHUNK as u64, (end - start).div_ceil(CHUNK as u64));
-                let bits = (first..last).fold(0, |bits, chunk| bits | 1 << chunk);
-                window = Some((start, window.map_or(0, |(_, wanted)| wanted) | bits));
-                offset = start + batch_size;
-            }
-        }
-    }
-    if let Some((open, wanted)) = window {
-        hand_out(sequence, open, wanted);
-    }
-    Ok(())
-}
-
-fn work(
-    reader: &dyn DiskReader,
-    recipes: &[Recipe],
+/// What the workers of a pass share.
+struct Pass<'a> {
+    reader: &'a dyn DiskReader,
+    recipes: &'a [Recipe],
     content_digest: bool,
     batch_size: usize,
-    jobs: &Receiver<Job>,
-    done: &Sender<Done>,
-    failure: &Failure,
-) {
-    let mut processor = match Processor::new(reader, recipes, content_digest, batch_size) {
-        Ok(processor) => processor,
-        Err(error) => return failure.report(error),
-    };
-    for Job { sequence, offset, wanted, mut buffers } in jobs {
-        if failure.stopped() {
-            return;
+    windows: Mutex<Windows<'a>>,
+    memory: Receiver<Buffers>,
+    failure: Failure,
+}
+
+impl Pass<'_> {
+    /// Runs the pass with a thread per output.
+    fn run_collected(
+        &self,
+        threads: usize,
+        in_flight: usize,
+        mut collector: Collector,
+        writers: &mut [&mut (dyn BatchWriter + '_)],
+        progress: &dyn Progress,
+    ) -> PassReport {
+        let (done_sender, done) = bounded::<Done>(in_flight);
+        let mut outputs = Vec::new();
+        thread::scope(|scope| {
+            for writer in writers {
+                let (sender, batches) = bounded::<Arc<Batch>>(OUTPUT_QUEUE);
+                outputs.push(sender);
+                scope.spawn(move || feed(&mut **writer, &batches, &self.failure));
+            }
+            for _ in 0..threads {
+                let done = done_sender.clone();
+                scope.spawn(move || self.work(|window, buffers| Ok(done.send(Done { window, buffers }).is_ok())));
+            }
+            drop(done_sender);
+            let result = collector.run(&done, &outputs, progress, self.batch_size as u64, &self.failure);
+            // Closing the channels ends the output threads; dropping `done` ends the workers.
+            outputs.clear();
+            drop(done);
+            if let Err(error) = result {
+                self.failure.report(error);
+            }
+            collector.finish()
+        })
+    }
+
+    /// Runs the pass with workers that write themselves.
+    fn run_direct(
+        &self,
+        threads: usize,
+        turns: Turns<'_>,
+        home: &Sender<Buffers>,
+        progress: &dyn Progress,
+    ) -> PassReport {
+        let size = self.reader.virtual_size();
+        let (working, ended) = bounded::<()>(0);
+        thread::scope(|scope| {
+            let turns = &turns;
+            for _ in 0..threads {
+                let working = working.clone();
+                scope.spawn(move || {
+                    self.work(|window, buffers| {
+                        let end = (window.offset + self.batch_size as u64).min(size);
+                        let batch = Batch::new(window.offset, buffers, home.clone());
+                        turns.deliver(window.sequence, &batch, end, &self.failure)
+                    });
+                    drop(working);
+                });
+            }
+            drop(working);
+            loop {
+                let over = ended.recv_timeout(PROGRESS_INTERVAL) == Err(RecvTimeoutError::Disconnected);
+                let position = if over && !self.failure.stopped() { size } else { turns.position() };
+                if progress.advance(position, size).is_break() {
+                    self.failure.report(Error::cancelled(Operation::Convert));
+                }
+                if over {
+                    break;
+                }
+            }
+        });
+        turns.into_collector().finish()
+    }
+
+    /// One worker: fills batches and delivers them until there are no more or `deliver` returns false.
+    fn work(&self, mut deliver: impl FnMut(Window, Buffers) -> Result<bool>) {
+        let mut run = || -> Result<()> {
+            let mut processor = Processor::new(self.reader, self.recipes, self.content_digest, self.batch_size)?;
+            while let Some((window, mut buffers)) = self.take()? {
+                processor.run(window.offset, window.wanted, &mut buffers)?;
+                if !deliver(window, buffers)? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = run() {
+            self.failure.report(error);
         }
-        if let Err(error) = processor.run(offset, wanted, &mut buffers) {
-            return failure.report(error);
+    }
+
+    /// Returns the next window with memory for it; both under one lock, so that memory goes to windows in guest order.
+    fn take(&self) -> Result<Option<(Window, Buffers)>> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        // No memory comes back when the pass has failed.
+        let Ok(buffers) = self.memory.recv() else { return Ok(None) };
+        if self.failure.stopped() {
+            return Ok(None);
         }
-        if done.send(Done { sequence, offset, buffers }).is_err() {
-            return;
-        }
+        Ok(windows.next()?.map(|window| (window, buffers)))
     }
 }
 
@@ -256,7 +273,7 @@ fn feed(writer: &mut dyn BatchWriter, batches: &Receiver<Arc<Batch>>, failure: &
 }
 
 /// Puts batches back in order, sums up, and passes them on.
-struct Collector {
+pub(super) struct Collector {
     virtual_size: u64,
     data_bytes: u64,
     content: Option<ContentHasher>,
@@ -291,7 +308,7 @@ impl Collector {
             }
             match done.recv_timeout(PROGRESS_INTERVAL) {
                 Ok(batch) => {
-                    early.insert(batch.sequence, batch);
+                    early.insert(batch.window.sequence, batch);
                 }
                 Err(RecvTimeoutError::Timeout) if failure.stopped() => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -299,8 +316,8 @@ impl Collector {
             }
             while let Some(batch) = early.remove(&next) {
                 next += 1;
-                position = (batch.offset + batch_size).min(self.virtual_size);
-                let batch = Batch::new(batch.offset, batch.buffers, self.home.clone());
+                position = (batch.window.offset + batch_size).min(self.virtual_size);
+                let batch = Batch::new(batch.window.offset, batch.buffers, self.home.clone());
                 self.sum_up(&batch);
                 let batch = Arc::new(batch);
                 for output in outputs {
@@ -317,7 +334,7 @@ impl Collector {
         Ok(())
     }
 
-    fn sum_up(&mut self, batch: &Batch) {
+    pub(super) fn sum_up(&mut self, batch: &Batch) {
         let chunks = batch.chunks().iter().zip((batch.offset..).step_by(CHUNK));
         for (chunk, offset) in chunks.filter(|(chunk, _)| !chunk.zero) {
             self.data_bytes += (self.virtual_size - offset).min(CHUNK as u64);

@@ -4,9 +4,9 @@
 //! piece ─► segments of 64 KiB ─(matcher)─► sequences: literals, then a match ─(huffman)─► codes ─(block)─► bits
 //! ```
 //!
-//! Why not ISA-L, which is faster still: its bytes depend on the processor (the hash behind its matches is another one where the
-//! CRC instruction is missing), and ours have to be the same everywhere. This one is integer arithmetic without tricks: one
-//! probe of a table of positions per byte, no search, one block with codes of its own per segment.
+//! Why not ISA-L, which is faster still: it is C and assembly that needs autotools and nasm to build, and its Rust bindings had
+//! their last release in 2024. This one is integer arithmetic without tricks, the same on every processor: one probe of a table
+//! of positions per byte, no search, one block with codes of its own per segment.
 
 mod block;
 mod huffman;

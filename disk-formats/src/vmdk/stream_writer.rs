@@ -124,6 +124,10 @@ impl StreamVmdk {
     /// Writes a batch's grains.
     pub(crate) fn write(&mut self, file: &mut OutputFile, batch: &Batch) -> Result<()> {
         if self.length == 0 {
+            // Zeroes that were read are no data: the header must not depend on how the source stores them.
+            if batch.data_chunks().next().is_none() {
+                return Ok(());
+            }
             self.begin(file, Some(batch))?;
         }
         for (offset, bytes, packed) in batch.pieces(self.recipe, GRAIN as usize) {
