@@ -64,6 +64,7 @@ impl fmt::Display for Format {
 /// Recognises the format of a file by its signature, opening no other file; a file without a signature is [`Format::Raw`].
 ///
 /// A guest can write a signature into its own raw disk, so pass the format to [`crate::open`] whenever it is known.
+/// Of a packed image (gzip, xz, bzip2, zstd) the front is looked at, so that a packed fixed VHD, which is told by its end, counts as raw.
 ///
 /// # Errors
 /// When the file cannot be opened or read, or is not a regular file or block device.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::package;
-use crate::packed::{self, Packing};
+use crate::packed::{self, Amount, Packing};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
 use crate::source_file::SourceFile;
@@ -42,6 +42,9 @@ const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 64 << 40;
 
 /// Most bytes unpacked by default: 256 GiB, some minutes of work when they are zeroes.
 const DEFAULT_MAX_UNPACKED_SIZE: u64 = 256 << 30;
+
+/// Bytes of a packed image that detection unpacks.
+const PACKED_PROBE: u64 = 1 << 20;
 
 /// Packings around an image that are taken off, as of a packed disk in a packed archive.
 const MAX_PACKINGS: usize = 2;
@@ -101,7 +104,7 @@ fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Resul
     SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
-        _ => take_out(file, policy.max_unpacked_size),
+        _ => take_out(file, Amount::All(policy.max_unpacked_size)),
     })
 }
 
@@ -122,7 +125,7 @@ pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 /// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
     let file = SourceFile::open(path)
-        .and_then(|file| take_out(file, DEFAULT_MAX_UNPACKED_SIZE))
+        .and_then(|file| take_out(file, Amount::Front(PACKED_PROBE)))
         .map_err(|error| error.with_path(path).during(Operation::Open))?;
     format_of(&file).map_err(|error| error.with_path(path).during(Operation::Open))
 }
@@ -133,7 +136,7 @@ fn is_named_packed(path: &Path) -> bool {
 }
 
 /// Takes an image out of what it is packed in: streams, and an OVA.
-fn take_out(mut file: SourceFile, limit: u64) -> Result<SourceFile> {
+fn take_out(mut file: SourceFile, amount: Amount) -> Result<SourceFile> {
     let mut packings = 0;
     let mut in_archive = false;
     loop {
@@ -142,7 +145,7 @@ fn take_out(mut file: SourceFile, limit: u64) -> Result<SourceFile> {
             if packings > MAX_PACKINGS {
                 return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice"));
             }
-            file = packed::unpack(&file, packing, limit)?;
+            file = packed::unpack(&file, packing, amount)?;
         } else if let Some((offset, len)) = package::first_disk(&file)?.filter(|_| !in_archive) {
             in_archive = true;
             file = file.part(offset, len)?;

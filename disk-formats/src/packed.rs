@@ -73,11 +73,20 @@ impl Packing {
     }
 }
 
+/// How much of a packed file is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    /// All of it; more bytes than this are an error.
+    All(u64),
+    /// This many bytes, or all if there are fewer.
+    Front(u64),
+}
+
 /// Unpacks a file into one without a name in the folder for temporary files; zeroes take no room there.
 ///
 /// # Errors
-/// When the stream is damaged or cut off, asks for too much memory, unpacks to more than `limit` bytes, or the folder is full.
-pub(crate) fn unpack(file: &SourceFile, packing: Packing, limit: u64) -> Result<SourceFile> {
+/// When the stream is damaged or cut off, asks for too much memory, unpacks to more bytes than are allowed, or the folder is full.
+pub(crate) fn unpack(file: &SourceFile, packing: Packing, amount: Amount) -> Result<SourceFile> {
     let folder = std::env::temp_dir();
     let fail = |error: io::Error| {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -93,7 +102,9 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, limit: u64) -> Result<
     loop {
         let filled = fill(&mut source, &mut block).map_err(|error| damaged(file, packing, &error))?;
         let read = &block[..filled];
-        if len + filled as u64 > limit {
+        if let Amount::All(limit) = amount
+            && len + filled as u64 > limit
+        {
             let rule = format!("the {} stream unpacks to more than {limit} bytes", packing.name());
             return Err(file
                 .error(ErrorKind::TooLarge, rule)
@@ -103,7 +114,7 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, limit: u64) -> Result<
             unpacked.write_all_at(read, len).map_err(fail)?;
         }
         len += filled as u64;
-        if filled < BLOCK {
+        if filled < BLOCK || matches!(amount, Amount::Front(front) if len >= front) {
             break;
         }
     }
@@ -119,7 +130,7 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, limit: u64) -> Result<
 pub fn unpack_file(path: &Path, limit: u64) -> Result<Option<File>> {
     let file = SourceFile::open(path)?;
     match Packing::of(&file)? {
-        Some(packing) => Ok(Some(unpack(&file, packing, limit)?.into_file())),
+        Some(packing) => Ok(Some(unpack(&file, packing, Amount::All(limit))?.into_file())),
         None => Ok(None),
     }
 }

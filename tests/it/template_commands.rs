@@ -199,7 +199,7 @@ fn plugins_are_built_in_or_told() {
     home.write("good.pkr.hcl", &required("github.com/hashicorp/qemu", "~> 1"));
     let ran = home.kiln(["init", "good.pkr.hcl"]).expect(0);
     assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (1, ""), "{ran:?}");
-    assert!(ran.stdout.starts_with("github.com/hashicorp/qemu is built in"), "{ran:?}");
+    assert!(ran.stdout.starts_with("github.com/hashicorp/qemu: built in"), "{ran:?}");
     home.write("pinned.pkr.hcl", &required("github.com/hashicorp/qemu", "= 0.0.1"));
     let ran = home.kiln(["init", "-upgrade", "pinned.pkr.hcl"]).expect(0);
     assert!(ran.stderr.contains("Warning: Another plugin version"), "{ran:?}");

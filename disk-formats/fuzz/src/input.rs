@@ -13,6 +13,9 @@ use crate::repair;
 use crate::sparse_file::{self, SparseFile};
 use crate::written::{Files, Images, Plan};
 
+/// Most bytes that a packed image may unpack to here.
+const MAX_UNPACKED: u64 = 8 << 20;
+
 /// The input is a plan for our writer, not a set of files.
 pub const WRITTEN: u8 = 1;
 /// Files in the image's directory may be opened.
@@ -97,10 +100,12 @@ impl Target {
     /// Opens the image and asks it everything.
     fn judge(&self, flags: u8) -> Option<Box<dyn kiln_disk_formats::DiskReader>> {
         let allow = flags & ALLOW != 0;
-        let policy = match allow {
+        let mut policy = match allow {
             true => OpenPolicy::allow_below(vec![self.playground.images().to_path_buf()]),
             false => OpenPolicy::deny(),
         };
+        // The default is minutes of work for a small input.
+        policy.max_unpacked_size = MAX_UNPACKED;
         let image = self.playground.image();
         let format = self.format.filter(|_| flags & DETECT == 0);
         if let Err(error) = self.playground.watched(false, || detect(&image)) {

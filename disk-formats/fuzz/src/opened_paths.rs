@@ -31,7 +31,10 @@ fn note(path: *const c_char) {
 }
 
 fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int {
-    note(path);
+    // A new file without a name shows nothing of anybody's: packed images are unpacked into one.
+    if flags & libc::O_TMPFILE != libc::O_TMPFILE {
+        note(path);
+    }
     // SAFETY: the arguments are those of the system call, as the caller gave them.
     unsafe { libc::syscall(libc::SYS_openat, directory, path, flags, mode) as c_int }
 }

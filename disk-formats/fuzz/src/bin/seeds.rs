@@ -78,6 +78,12 @@ fn qemu_img(arguments: &[&str]) -> bool {
     Command::new("qemu-img").args(arguments).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// A file as packed by one of Debian's tools.
+fn packed(tool: &str, path: &Path) -> Option<Vec<u8>> {
+    let output = Command::new(tool).arg("-c").arg(path).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then_some(output.stdout)
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is text")
 }
@@ -159,6 +165,19 @@ fn main() -> io::Result<()> {
         let path = work.path().join("qemu.img");
         if qemu_img(&[&["convert", "-f", "raw", "-O"], arguments, &[text(&source), text(&path)]].concat()) {
             seeds.add_files(target, &[SparseFile::read(&path)?])?;
+        }
+    }
+    let inner = work.path().join("inner.qcow2");
+    qemu_img(&["convert", "-f", "raw", "-O", "qcow2", text(&source), text(&inner)]);
+    for tool in ["gzip", "xz", "bzip2", "zstd"] {
+        for path in [&source, &inner] {
+            let Some(bytes) = packed(tool, path) else { continue };
+            let twice = work.path().join("twice");
+            std::fs::write(&twice, &bytes)?;
+            seeds.add_files("packed", &[SparseFile { len: bytes.len() as u64, pieces: vec![(0, bytes)] }])?;
+            if let Some(bytes) = packed("gzip", &twice) {
+                seeds.add_files("packed", &[SparseFile { len: bytes.len() as u64, pieces: vec![(0, bytes)] }])?;
+            }
         }
     }
     for (format, backing) in [("qcow2", "raw"), ("qcow2", "qcow2"), ("qcow2", "vmdk"), ("vmdk", "vmdk")] {
