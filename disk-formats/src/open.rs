@@ -115,10 +115,11 @@ fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Resul
 /// When the file cannot be read, breaks its format's rules, or has extents that the policy does not allow.
 pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<ImageInfo> {
     let opening = Opening { alone: true, ..Opening::new(policy) };
-    let info = open_first(path, format, policy).and_then(|file| match format.map_or_else(|| format_of(&file), Ok)? {
-        Format::Qcow2 => qcow2::info(&file),
-        format => Ok(opening.open_file(file, Some(format))?.info()),
-    });
+    let info =
+        open_first(path, format, policy).and_then(|file| match format.map_or_else(|| told_format(&file), Ok)? {
+            Format::Qcow2 => qcow2::info(&file),
+            format => Ok(opening.open_file(file, Some(format))?.info()),
+        });
     info.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
@@ -133,6 +134,40 @@ pub(crate) fn detect_path(path: &Path) -> Result<Format> {
 fn is_named_packed(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     ["gz", "xz", "bz2", "zst"].iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+}
+
+/// Recognises the format of a file that nobody named one for.
+fn told_format(file: &SourceFile) -> Result<Format> {
+    let format = format_of(file)?;
+    if format == Format::Raw {
+        refuse_contradiction(file)?;
+    }
+    Ok(format)
+}
+
+/// Refuses a file that nothing but its missing signature makes a raw disk, while its name or front says something else.
+fn refuse_contradiction(file: &SourceFile) -> Result<()> {
+    let mut front = [0; PROBE];
+    file.read_padded_at(0, &mut front)?;
+    let text = front.trim_ascii_start();
+    let is_package = text.starts_with(b"<?xml") || text.starts_with(b"<Envelope") || text.starts_with(b".encoding");
+    let extension = file.path().extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf", "vmx"];
+    let named = known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
+    if is_package || matches!(named, Some("ovf" | "vmx")) {
+        return Err(file
+            .error(ErrorKind::Unsupported, "this describes a machine and is no disk")
+            .with_hint("name the disks that it names, or an OVA"));
+    }
+    match named {
+        Some(named) => Err(file
+            .error(
+                ErrorKind::Corrupt,
+                format!("the name ends in .{named}, but the signature of that format is missing"),
+            )
+            .with_hint("say `-f raw` if the bytes are a raw disk")),
+        None => Ok(()),
+    }
 }
 
 /// Takes an image out of what it is packed in: streams, and an OVA.
@@ -190,7 +225,7 @@ pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
 /// # Errors
 /// When the file cannot be read or its snapshot table is damaged.
 pub fn snapshots(path: &Path, format: Option<Format>) -> Result<Vec<qcow2::Snapshot>> {
-    let listed = SourceFile::open(path).and_then(|file| match format.map_or_else(|| format_of(&file), Ok)? {
+    let listed = SourceFile::open(path).and_then(|file| match format.map_or_else(|| told_format(&file), Ok)? {
         Format::Qcow2 => qcow2::list_snapshots(&file),
         _ => Ok(Vec::new()),
     });
@@ -215,7 +250,7 @@ impl<'a> Opening<'a> {
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
         let format = match format {
             Some(format) => format,
-            None => format_of(&file)?,
+            None => told_format(&file)?,
         };
         let opening = self.descend(&file);
         match format {

@@ -16,9 +16,9 @@ use crate::backends::Backends;
 use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
 use crate::plan::{PlanReader, Purpose, SourcePlan};
-use crate::redact::Redactor;
 use crate::run::PlannedBuild;
 use crate::{post_processors, provisioners, sources};
+use kiln_template::Redactor;
 
 /// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
-use crate::redact::Redactor;
+use kiln_template::Redactor;
 
 /// Where events go.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;

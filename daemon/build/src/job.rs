@@ -13,8 +13,8 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::plan::Purpose;
-use crate::redact::Redactor;
 use crate::run::{self, PlannedBuild};
+use kiln_template::Redactor;
 
 /// What a job is asked to do.
 #[derive(Debug, Clone)]

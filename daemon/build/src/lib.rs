@@ -37,7 +37,6 @@ mod options;
 mod plan;
 mod post_processors;
 mod provisioners;
-mod redact;
 mod run;
 mod sources;
 mod steps;

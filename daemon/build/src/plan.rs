@@ -44,13 +44,13 @@ impl Redacted {
 
 impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(crate::redact::MASK)
+        f.write_str(kiln_template::SENSITIVE)
     }
 }
 
 impl Serialize for Redacted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(crate::redact::MASK)
+        serializer.serialize_str(kiln_template::SENSITIVE)
     }
 }
 

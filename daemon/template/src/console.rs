@@ -121,6 +121,7 @@ impl Console {
     #[must_use]
     pub fn evaluate(&self, line: &str) -> Answer {
         let mut sources = SourceMap::new();
+        sources.hide_texts(self.sensitive());
         let file = sources.add("<console-input>", line);
         let mut diagnostics = Diagnostics::new();
         let text = match &self.scope {

@@ -36,6 +36,7 @@ mod legacy;
 mod load;
 mod options;
 mod plugins;
+mod redact;
 mod schema;
 mod shape;
 mod source_map;
@@ -63,6 +64,7 @@ pub use options::{Options, SENSITIVE};
 pub use plugins::{
     BUILT_IN_PLUGINS, BuiltInPlugin, PluginRequirement, RequiredPlugins, built_in_plugin, required_plugins,
 };
+pub use redact::Redactor;
 pub use schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use source_map::{FileId, Position, SourceFile, SourceMap, Span};
 pub use suggest::did_you_mean;

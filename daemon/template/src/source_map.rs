@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::redact::Redactor;
+
 use serde::{Deserialize, Serialize};
 
 /// Names one text of a [`SourceMap`].
@@ -128,6 +130,8 @@ impl SourceFile {
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
+    /// Hides what diagnostics must not show of these texts, and of values made from them.
+    redactor: Redactor,
 }
 
 impl SourceMap {
@@ -135,6 +139,16 @@ impl SourceMap {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps `secrets` out of every diagnostic that is shown with these texts.
+    pub(crate) fn hide_texts(&self, secrets: &[String]) {
+        secrets.iter().for_each(|secret| self.redactor.add(secret));
+    }
+
+    /// Replaces what is hidden in `text`.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.redactor.redact(text)
     }
 
     /// Adds a text under the name people know it by.

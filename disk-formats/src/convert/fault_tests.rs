@@ -7,7 +7,7 @@ use super::outputs::convert_to;
 use super::{ConvertOptions, NoProgress};
 use crate::package::MachineDescription;
 use crate::testing::{Fault, FaultyFiles};
-use crate::{DiskAdapter, ErrorKind, Format, OpenPolicy, Output, OutputKind, Result, open};
+use crate::{DiskAdapter, DiskReader, ErrorKind, Format, OpenPolicy, Output, OutputKind, Result, open};
 
 fn outputs(directory: &Path) -> Vec<Output> {
     let kinds = [
@@ -76,5 +76,42 @@ fn failing_to_create_to_sync_or_to_name_a_file_leaves_nothing() {
         let (result, left) = convert_with(fault, |_| true);
         assert!(matches!(result.unwrap_err().kind(), ErrorKind::PermissionDenied | ErrorKind::Io));
         assert_eq!(left, 0, "{fault:?}");
+    }
+}
+
+/// A disk whose reader is broken in a way that nobody foresaw.
+struct Panicking;
+
+impl DiskReader for Panicking {
+    fn virtual_size(&self) -> u64 {
+        64 << 20
+    }
+
+    fn extents(&self, range: std::ops::Range<u64>) -> Result<Vec<crate::Extent>> {
+        Ok(vec![crate::Extent { offset: range.start, len: range.end - range.start, kind: crate::ExtentKind::Data }])
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        assert!(offset < 16 << 20, "the reader breaks");
+        buf.fill(1);
+        Ok(())
+    }
+
+    fn info(&self) -> crate::ImageInfo {
+        crate::ImageInfo::new(Format::Raw, self.virtual_size())
+    }
+}
+
+#[test]
+fn a_panic_of_a_reader_ends_the_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let outputs = [
+        Output::new(directory.path().join("a.raw"), OutputKind::Raw),
+        Output::new(directory.path().join("b.qcow2"), OutputKind::qcow2()),
+    ];
+    for outputs in [&outputs[..1], &outputs[..]] {
+        let convert = || crate::convert(&Panicking, outputs, &ConvertOptions::default(), &NoProgress);
+        assert!(std::panic::catch_unwind(convert).is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

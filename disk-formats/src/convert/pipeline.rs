@@ -113,6 +113,17 @@ impl Failure {
     }
 }
 
+/// Stops the pass when a worker panics: the others would wait for its batch for ever, and the panic would never be seen.
+struct StopOnPanic<'a>(&'a Failure);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Runs one pass over `reader`, feeding every writer. `stop` is set as soon as the pass has failed.
 pub(crate) fn run(
     reader: &dyn DiskReader,
@@ -234,6 +245,7 @@ impl Pass<'_> {
 
     /// One worker: fills batches and delivers them until there are no more or `deliver` returns false.
     fn work(&self, mut deliver: impl FnMut(Window, Buffers) -> Result<bool>) {
+        let _guard = StopOnPanic(&self.failure);
         let mut run = || -> Result<()> {
             let mut processor = Processor::new(self.reader, self.recipes, self.content_digest, self.batch_size)?;
             while let Some((window, mut buffers)) = self.take()? {

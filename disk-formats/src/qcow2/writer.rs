@@ -28,6 +28,9 @@ pub(crate) struct Backing {
     pub(crate) format: Format,
 }
 
+/// Unit of a guest disk in bytes (qemu's BDRV_SECTOR_SIZE).
+const SECTOR: u64 = 512;
+
 /// Writes one qcow2 image.
 pub(crate) struct Qcow2Writer {
     file: OutputFile,
@@ -83,7 +86,8 @@ impl Qcow2Writer {
         refcounts.add(0, cluster_size);
         Ok(Self {
             file,
-            virtual_size,
+            // A disk is whole sectors: QEMU does not show what is left of one.
+            virtual_size: virtual_size.next_multiple_of(SECTOR),
             cluster_bits,
             recipe,
             zstd: recipe.is_some() && options.method == Qcow2Method::Zstd,

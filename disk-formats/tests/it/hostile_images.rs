@@ -152,3 +152,31 @@ proptest! {
         exercise(&path, format);
     }
 }
+
+/// A description of a machine, or a file whose name promises a format that it does not have, is no raw disk by mistake.
+#[test]
+fn what_only_lacks_a_signature_is_not_taken_for_a_raw_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("a.ovf", "<?xml version='1.0'?>"),
+        ("plain", "<Envelope xmlns='x'/>"),
+        ("a.vmx", ".encoding = \"UTF-8\""),
+        ("b.vmx", "config.version = \"8\""),
+        ("a.qcow2", "nothing of the kind"),
+        ("A.VHD", "nothing of the kind"),
+        ("a.ova", "nothing of the kind"),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let error = kiln_disk_formats::open(&path, None, &kiln_disk_formats::OpenPolicy::deny()).err().unwrap();
+        assert!(error.hint().is_some(), "{name}: {error}");
+        assert!(
+            kiln_disk_formats::open(
+                &path,
+                Some(kiln_disk_formats::Format::Raw),
+                &kiln_disk_formats::OpenPolicy::deny()
+            )
+            .is_ok()
+        );
+    }
+}

@@ -276,3 +276,21 @@ fn qemu_sees_the_holes() {
     assert_eq!(map.matches("\"data\": true").count(), 1, "{map}");
     assert!(map.contains("\"start\": 33554432, \"length\": 65536"), "{map}");
 }
+
+/// QEMU sees whole sectors only, so the end of a disk that is none must not be lost with the last one.
+#[test]
+fn disks_that_end_within_a_sector_keep_their_end() {
+    if !qemu_img::present() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for size in [5, 700, 1_000_001] {
+        let (raw, image) = (dir.path().join("a.raw"), dir.path().join(format!("{size}.qcow2")));
+        std::fs::write(&raw, vec![b'x'; size]).unwrap();
+        let reader = open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+        convert(&*reader, &[Output::new(&image, OutputKind::qcow2())], &ConvertOptions::default(), &NoProgress)
+            .unwrap();
+        assert_clean("qcow2", &image);
+        assert_same("raw", &raw, "qcow2", &image);
+    }
+}

@@ -35,7 +35,7 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
         Severity::Error => ("Error", "31"),
         Severity::Warning => ("Warning", "33"),
     };
-    let mut out = format!("{}: {}\n\n", paint.bold(colour, word), paint.bold("", &diagnostic.summary));
+    let mut out = format!("{}: {}\n\n", paint.bold(colour, word), paint.bold("", &sources.redact(&diagnostic.summary)));
     let place = diagnostic.subject.and_then(|span| sources.get(span.file).map(|file| (span, file)));
     if let Some((span, file)) = place {
         let at = file.position(span.start);
@@ -55,7 +55,7 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
         out.push('\n');
     }
     if !diagnostic.detail.is_empty() {
-        out.push_str(&wrap(&diagnostic.detail, style.width));
+        out.push_str(&wrap(&sources.redact(&diagnostic.detail), style.width));
         out.push('\n');
     }
     if let Some(hint) = &diagnostic.hint {
@@ -64,7 +64,8 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
     if !diagnostic.detail.is_empty() || diagnostic.hint.is_some() {
         out.push('\n');
     }
-    out
+    // The detail was cleaned before it was wrapped; this is for excerpts and hints.
+    sources.redact(&out)
 }
 
 /// Names the blocks around a place; of many, only the outermost and the innermost.

@@ -83,17 +83,23 @@ impl Report {
         let place = placed(diagnostic.subject);
         Self {
             severity: diagnostic.severity,
-            summary: diagnostic.summary.clone(),
-            detail: diagnostic.detail.clone(),
-            hint: diagnostic.hint.clone(),
-            suggestions: diagnostic.hint.as_deref().and_then(suggested).into_iter().map(str::to_owned).collect(),
+            summary: sources.redact(&diagnostic.summary),
+            detail: sources.redact(&diagnostic.detail),
+            hint: diagnostic.hint.as_deref().map(|hint| sources.redact(hint)),
+            suggestions: diagnostic
+                .hint
+                .as_deref()
+                .and_then(suggested)
+                .into_iter()
+                .map(|text| sources.redact(text))
+                .collect(),
             range: place.map(|(span, file)| ReportRange::new(span, file)),
             context: placed(diagnostic.context).map(|(span, file)| ReportRange::new(span, file)),
             related: diagnostic.related.as_deref().and_then(|&(span, what)| {
                 let file = sources.get(span.file)?;
                 Some(RelatedPlace { what: what.to_owned(), range: ReportRange::new(span, file) })
             }),
-            excerpt: place.map(|(span, file)| excerpt(span, file)).unwrap_or_default(),
+            excerpt: place.map(|(span, file)| excerpt(span, file, sources)).unwrap_or_default(),
             blocks: place
                 .map(|(span, _)| sources.blocks_around(span).into_iter().map(str::to_owned).collect())
                 .unwrap_or_default(),
@@ -101,8 +107,8 @@ impl Report {
     }
 }
 
-fn excerpt(span: Span, file: &SourceFile) -> Vec<ExcerptLine> {
+fn excerpt(span: Span, file: &SourceFile, sources: &SourceMap) -> Vec<ExcerptLine> {
     let first = file.position(span.start).line;
     let last = file.position(span.end.max(span.start + 1) - 1).line.clamp(first, first + MAX_EXCERPT_LINES - 1);
-    (first..=last).map(|line| ExcerptLine { line, text: file.shown_line(line).into_owned() }).collect()
+    (first..=last).map(|line| ExcerptLine { line, text: sources.redact(&file.shown_line(line)) }).collect()
 }

@@ -138,6 +138,7 @@ pub(crate) fn prepare(
     names.insert("local".into(), Value::object(locals));
     sensitive.sort();
     sensitive.dedup();
+    sources.hide_texts(&sensitive);
     Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true, broken })
 }
 

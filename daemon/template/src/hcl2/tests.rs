@@ -646,3 +646,23 @@ fn a_stray_brace_is_the_only_thing_told_about_what_it_spills() {
     assert!(shown.contains("line 5, column 1") && !shown.contains("outside of all blocks"), "{shown}");
     assert!(problems("memory = 1\n").contains("outside of all blocks"));
 }
+
+/// Errors that keep the template from being complete do not show what is secret either.
+#[test]
+fn secrets_stay_hidden_when_evaluation_fails() {
+    let secret = "Sup3rS3cretValue!";
+    for broken in [
+        "locals { x = file(var.secret) }",
+        "locals { x = parseint(var.secret, 10) }",
+        "locals { x = {a = 1}[var.secret] }",
+    ] {
+        let text = format!("variable \"secret\" {{\n  default = \"{secret}\"\n  sensitive = true\n}}\n{broken}\n");
+        let loaded = load_text(&text);
+        assert!(loaded.diagnostics.has_errors(), "{broken}");
+        for item in &loaded.diagnostics {
+            let shown = item.render(&loaded.sources, &crate::Style::default());
+            let json = serde_json::to_string(&crate::Report::new(item, &loaded.sources)).unwrap();
+            assert!(!shown.contains(secret) && !json.contains(secret), "{shown}\n{json}");
+        }
+    }
+}

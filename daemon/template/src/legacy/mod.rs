@@ -63,6 +63,7 @@ pub(crate) fn prepare(
     let path = clean_path(&inputs.cwd.join(&inputs.path));
     let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
     let (variables, sensitive) = variables::resolve(&template, inputs, &template_dir, files, sources, diagnostics);
+    sources.hide_texts(&sensitive);
     let base = Base { variables, sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
     Some((template, Arc::new(base)))
 }

@@ -1,24 +1,24 @@
-//! Keeps secrets out of everything a build says, in every form in which they may come back.
+//! Owns [`Redactor`]: keeps secrets out of everything that is said, in every form in which they may come back.
 
 use std::sync::{Arc, RwLock};
 
 use base64::Engine as _;
 
-/// What stands in a secret's place; Packer's word.
-pub(crate) const MASK: &str = "<sensitive>";
+use crate::options::SENSITIVE;
 
 /// Below this length a "secret" would blank out ordinary text, so only whole words are masked.
 const SHORT: usize = 3;
 
-/// The secrets of one job. Cheap to clone; all clones share one list.
+/// Secrets that must not be shown. Cheap to clone; all clones share one list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Redactor {
+pub struct Redactor {
     needles: Arc<RwLock<Vec<String>>>,
 }
 
 impl Redactor {
     /// A redactor that knows `secrets`.
-    pub(crate) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+    #[must_use]
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let redactor = Self::default();
         for secret in secrets {
             redactor.add(&secret);
@@ -27,7 +27,7 @@ impl Redactor {
     }
 
     /// Adds a secret: itself, its lines, and its Base64, URL, JSON, shell and hexadecimal forms.
-    pub(crate) fn add(&self, secret: &str) {
+    pub fn add(&self, secret: &str) {
         let mut forms = Vec::new();
         let whole = secret.trim();
         for part in std::iter::once(whole).chain(whole.lines().map(str::trim)) {
@@ -45,6 +45,8 @@ impl Redactor {
                 forms.push(form);
             }
             forms.push(ascii_json(part));
+            // What the languages' own functions make of a text.
+            forms.extend([part.to_uppercase(), part.to_lowercase(), part.chars().rev().collect()]);
             forms.push(part.replace('\'', "'\"'\"'"));
             if let Ok(json) = serde_json::to_string(part) {
                 forms.push(json[1..json.len() - 1].to_owned());
@@ -63,15 +65,16 @@ impl Redactor {
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
     }
 
-    /// Replaces every secret in `text`.
-    pub(crate) fn redact(&self, text: &str) -> String {
+    /// Replaces every secret in `text` by [`SENSITIVE`].
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
         let needles = self.needles.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut result = text.to_owned();
         for needle in needles.iter() {
             if !result.contains(needle.as_str()) {
                 continue;
             }
-            result = if needle.len() < SHORT { mask_words(&result, needle) } else { result.replace(needle, MASK) };
+            result = if needle.len() < SHORT { mask_words(&result, needle) } else { result.replace(needle, SENSITIVE) };
         }
         result
     }
@@ -141,7 +144,7 @@ fn mask_words(text: &str, word: &str) -> String {
     for (at, _) in text.match_indices(word) {
         if boundary(text[..at].chars().next_back()) && boundary(text[at + word.len()..].chars().next()) {
             result.push_str(&text[last..at]);
-            result.push_str(MASK);
+            result.push_str(SENSITIVE);
             last = at + word.len();
         }
     }
@@ -168,7 +171,7 @@ mod tests {
             serde_json::to_string(secret).unwrap(),
         ] {
             let shown = redactor.redact(&text);
-            assert!(shown.contains(MASK), "{text} -> {shown}");
+            assert!(shown.contains(SENSITIVE), "{text} -> {shown}");
             assert!(!shown.contains("s3cr3t"), "{shown}");
         }
     }
@@ -190,13 +193,13 @@ mod tests {
     #[test]
     fn masks_lines_of_a_key_and_leaves_the_rest() {
         let redactor = Redactor::new(["-----BEGIN\nabcdefgh\n".to_owned()]);
-        assert_eq!(redactor.redact("got abcdefgh here"), format!("got {MASK} here"));
+        assert_eq!(redactor.redact("got abcdefgh here"), format!("got {SENSITIVE} here"));
     }
 
     #[test]
     fn short_secrets_mask_words_only() {
         let redactor = Redactor::new(["a".to_owned()]);
-        assert_eq!(redactor.redact("a banana, a"), format!("{MASK} banana, {MASK}"));
+        assert_eq!(redactor.redact("a banana, a"), format!("{SENSITIVE} banana, {SENSITIVE}"));
     }
 
     #[test]
