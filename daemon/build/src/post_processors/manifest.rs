@@ -1,6 +1,7 @@
 //! The manifest post-processor: a JSON file that lists what builds left, run after run.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use kiln_template::Options;
@@ -89,13 +90,26 @@ fn append(path: &Path, entry: &Entry, run_uuid: &str, force: bool) -> std::io::R
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let lock = File::create(lock_path)?;
-    // Builds of one job, and other jobs, may write the same manifest.
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let _lock = lock(lock_path)?;
     let result = append_locked(path, entry, run_uuid, force);
-    // Removed under the lock: whoever waits for the old file gets its lock on a nameless file, and both are right.
+    // Removed under the lock: whoever waits for the old file sees that its name is gone, and tries again.
     std::fs::remove_file(lock_path).ok();
     result
+}
+
+/// Locks the file at `path`, made if need be. Builds of one job, and other jobs, may write the same manifest.
+fn lock(path: &Path) -> std::io::Result<File> {
+    loop {
+        let lock = File::create(path)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        let mine = lock.metadata()?;
+        // The one before may have removed it while we waited; then another one may hold the lock of a new file.
+        match std::fs::metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (mine.dev(), mine.ino()) => return Ok(lock),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
 }
 
 fn append_locked(path: &Path, entry: &Entry, run_uuid: &str, force: bool) -> std::io::Result<()> {
