@@ -184,6 +184,20 @@ fn a_reader_that_goes_away_ends_the_conversion() {
     assert_nothing_is_left(&home, &["disk.raw"]);
 }
 
+/// What goes wrong behind standard output, and what goes wrong before anything comes, is told each time.
+#[test]
+fn failures_with_standard_output_are_told() {
+    let Some(home) = home() else { return };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = home.command("kiln").args(["convert", "disk.raw", "-O", "qcow2", "-"]).stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("cannot write to standard output") && said.contains("No space left"), "{said}");
+    for _ in 0..5 {
+        let ran = home.kiln(["convert", "missing.raw", "-O", "raw", "-"]).expect(1);
+        assert!(ran.stderr.contains("missing.raw"), "{ran:?}");
+    }
+}
+
 #[test]
 fn ctrl_c_cancels_a_conversion() {
     let Some(home) = home() else { return };

@@ -1,6 +1,7 @@
 //! Has images worked on by the daemon, and waits: progress as a bar, failures as errors, results for the command.
 
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use kiln_protocol::{EventBody, ImageResult, ImageTask, Job, JobKind, JobOptions, JobState};
 use tokio::task::JoinHandle;
@@ -42,7 +43,9 @@ pub(super) async fn run(
     }
     let mut bars = (!quiet && io::stderr().is_terminal()).then(Bars::default);
     let mut received = events(context.client.clone(), id.clone(), 0);
-    let mut copying = output.map(StandardOutput::start);
+    let fifo = output.as_ref().map(StandardOutput::path);
+    let copying = output.map(StandardOutput::start);
+    let mut failures = Vec::new();
     let mut cancelling: Option<JoinHandle<()>> = None;
     let mut done = Done { exit_code: 1, failed: false, results: Vec::new() };
     let mut reason = None;
@@ -63,9 +66,7 @@ pub(super) async fn run(
                             Some(hint) => error.hint(hint),
                             None => error,
                         };
-                        if !copying.as_ref().is_some_and(JoinHandle::is_finished) {
-                            error.print(&mut io::stderr().lock())?;
-                        }
+                        failures.push(error);
                     }
                     EventBody::JobFinished { exit_code, error, state, .. } => {
                         done.exit_code = exit_code;
@@ -91,10 +92,22 @@ pub(super) async fn run(
             }
         }
     }
-    if done.exit_code == 0
-        && let Some(copying) = &mut copying
-    {
-        copying.await.map_err(CommandError::new)??;
+    if let Some(copying) = copying {
+        // The worker removes the name when it opens the other end; without that nothing will ever come.
+        if done.exit_code != 0 && fifo.is_some_and(|fifo| Path::new(&fifo).exists()) {
+            copying.abort();
+        }
+        match copying.await {
+            Ok(Ok(())) => {}
+            // The job failed because of this, if it did, so this is what counts.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error.into()),
+            Ok(Err(error)) => return Err(CommandError::new(format!("cannot write to standard output: {error}"))),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => return Err(CommandError::new(error)),
+        }
+    }
+    for error in failures {
+        error.print(&mut io::stderr().lock())?;
     }
     if done.exit_code != 0 && !done.failed && done.results.is_empty() {
         // The worker did not come to say it: it was killed, or could not start.

@@ -168,15 +168,8 @@ fn what_only_lacks_a_signature_is_not_taken_for_a_raw_disk() {
     ] {
         let path = dir.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let error = kiln_disk_formats::open(&path, None, &kiln_disk_formats::OpenPolicy::deny()).err().unwrap();
+        let error = open(&path, None, &OpenPolicy::deny()).err().unwrap();
         assert!(error.hint().is_some(), "{name}: {error}");
-        assert!(
-            kiln_disk_formats::open(
-                &path,
-                Some(kiln_disk_formats::Format::Raw),
-                &kiln_disk_formats::OpenPolicy::deny()
-            )
-            .is_ok()
-        );
+        assert!(open(&path, Some(Format::Raw), &OpenPolicy::deny()).is_ok());
     }
 }

@@ -660,7 +660,7 @@ fn secrets_stay_hidden_when_evaluation_fails() {
         let loaded = load_text(&text);
         assert!(loaded.diagnostics.has_errors(), "{broken}");
         for item in &loaded.diagnostics {
-            let shown = item.render(&loaded.sources, &crate::Style::default());
+            let shown = item.render(&loaded.sources, &Style::default());
             let json = serde_json::to_string(&crate::Report::new(item, &loaded.sources)).unwrap();
             assert!(!shown.contains(secret) && !json.contains(secret), "{shown}\n{json}");
         }
