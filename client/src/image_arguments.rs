@@ -7,7 +7,7 @@ const CONVERT_HELP: &str = "\
 The first path is the image to read, all others are written. `--disk` adds disks for a package.
 
 Options of formats (-o); an option counts for all outputs that know it, or for one: -o out.vmdk:subformat=streamOptimized
-  qcow2     cluster_size, compression=none|default|fast|best, compression_type=zlib|zstd, compat=1.1
+  qcow2     cluster_size, compression=none|auto|default|fast|best, compression_type=zlib|zstd, compat=1.1
   vmdk      subformat=monolithicSparse|streamOptimized|monolithicFlat|twoGbMaxExtentSparse|twoGbMaxExtentFlat|vmfs,
             adapter_type=ide|buslogic|lsilogic|legacyESX, compression=default|fast|best
   vhd       subformat=dynamic|fixed

@@ -18,6 +18,8 @@ fn kind(path: &Path, compression: Compression) -> Option<OutputKind> {
     let vmdk = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, compression, adapter: DiskAdapter::default() });
     Some(match name {
         name if name.ends_with(".c.qcow2") => {
+            // As `kiln convert -c` without more words.
+            let compression = if compression == Compression::Default { Compression::Auto } else { compression };
             OutputKind::Qcow2(Qcow2Options { compression: Some(compression), ..Qcow2Options::default() })
         }
         name if name.ends_with(".stream.vmdk") => vmdk(VmdkSubformat::StreamOptimized),

@@ -6,7 +6,7 @@ use kiln_protocol::FormatOption;
 use super::failure::Failure;
 
 /// Words for how hard to compress.
-const COMPRESSION: [&str; 3] = ["default", "fast", "best"];
+const COMPRESSION: [&str; 4] = ["default", "fast", "best", "auto"];
 
 /// The options of a request.
 pub(super) struct Options<'a> {
@@ -69,7 +69,7 @@ where
 
 /// Reads how hard to compress.
 pub(super) fn compression(value: &str) -> Result<Compression, Failure> {
-    let meanings = [Compression::Default, Compression::Fast, Compression::Best];
+    let meanings = [Compression::Default, Compression::Fast, Compression::Best, Compression::Auto];
     let known: Vec<_> = COMPRESSION.into_iter().zip(meanings).collect();
     choice("compression", value, &known)
 }

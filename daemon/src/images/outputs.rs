@@ -135,7 +135,7 @@ fn kind(
 }
 
 fn qcow2(path: &str, compress: bool, options: &mut Options<'_>) -> Result<Qcow2Options, Failure> {
-    let mut qcow2 = Qcow2Options { compression: compress.then(Compression::default), ..Qcow2Options::default() };
+    let mut qcow2 = Qcow2Options { compression: compress.then_some(Compression::Auto), ..Qcow2Options::default() };
     if let Some(value) = options.take(path, "compression") {
         qcow2.compression = if value.eq_ignore_ascii_case("none") { None } else { Some(compression(value)?) };
     }

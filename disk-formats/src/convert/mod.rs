@@ -12,6 +12,7 @@ mod pipeline;
 mod power_loss_tests;
 mod preflight;
 mod process;
+mod settle;
 mod turns;
 mod windows;
 

@@ -13,6 +13,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::batch::Recipe;
 use super::pipeline::{self, BatchWriter, PassReport};
 use super::preflight::check_outputs;
+use super::settle::settle_compression;
 use super::{ConvertOptions, DiskReport, MachineReport, Progress};
 use crate::output_file::{FileOptions, FinishedFile, OutputFile};
 use crate::package::{OvaWriter, OvfWriter, VmxWriter};
@@ -82,6 +83,7 @@ pub(crate) fn convert_to(
 ) -> Result<MachineReport> {
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
     check_outputs(readers, &sizes, outputs, options.overwrite)?;
+    let outputs = &settle_compression(outputs);
     let is_measured = |output: &&Output| pipe::is_stream(&output.path) && !is_forward(&output.kind);
     let measured: Vec<Output> = outputs.iter().filter(is_measured).cloned().collect();
     let passes = if measured.is_empty() { 1 } else { 2 };

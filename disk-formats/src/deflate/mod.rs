@@ -1,4 +1,5 @@
-//! A deflate encoder (RFC 1951) for `compression=fast`: several times the speed of zlib's fastest level at a better ratio.
+//! Deflate (RFC 1951) for the levels of compression: which encoder a piece gets, and an encoder of our own for `compression=fast`,
+//! several times the speed of zlib's fastest level at a better ratio.
 //!
 //! ```text
 //! piece ─► segments of 64 KiB ─(matcher)─► sequences: literals, then a match ─(huffman)─► codes ─(block)─► bits
@@ -9,11 +10,16 @@
 //! of positions per byte, no search, one block with codes of its own per segment.
 
 mod block;
+mod effort;
 mod huffman;
 mod matcher;
 
+pub(crate) use effort::BalancedDeflate;
+
 use block::{BitWriter, write_segment};
 use matcher::{Matcher, SEGMENT};
+
+use crate::{Error, ErrorKind, Operation};
 
 /// Bytes of a stored block at most (RFC 1951, 3.2.4).
 const MAX_STORED: usize = 65535;
@@ -22,7 +28,12 @@ const STORED_OVERHEAD: usize = 5;
 /// Bytes that are written beyond the end before they are corrected.
 const SLACK: usize = 8;
 
-/// The encoder with its memory: about 300 KiB, reused for every piece.
+/// Whoever compresses gives the room that an encoder asked for, so this does not happen.
+pub(crate) fn room_error() -> Error {
+    Error::new(ErrorKind::Io, Operation::Convert, "a compressed piece is larger than its bound")
+}
+
+/// The encoder with its memory: about 400 KiB, reused for every piece.
 pub(crate) struct FastDeflate {
     matcher: Matcher,
 }

@@ -17,7 +17,7 @@ mod stream_writer;
 
 pub(crate) use check::check;
 pub(crate) use flat_writer::{SplitVmdkWriter, file_names as split_file_names};
-pub(crate) use layout::{COWD_MAGIC, MAGIC, SESPARSE_MAGIC};
+pub(crate) use layout::{COWD_MAGIC, GRAIN, MAGIC, SESPARSE_MAGIC};
 pub(crate) use reader::VmdkReader;
 pub(crate) use sparse_writer::SparseVmdkWriter;
 pub(crate) use stream_writer::{StreamVmdk, StreamVmdkFile};
