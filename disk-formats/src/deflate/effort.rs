@@ -24,7 +24,7 @@ enum Texture {
     /// All byte values are about equally frequent: compressed, encrypted or random.
     Noise,
     Ordinary,
-    /// Few values are frequent: text, tables, zeroes between numbers.
+    /// Some values are much more frequent than others, as in text; not nearly all bytes are equal, where any search does.
     Uneven,
 }
 
@@ -48,7 +48,7 @@ impl Texture {
             _ if length == 0 => Self::Ordinary,
             // The pairs of a byte with itself count too: 1 in `length`.
             share if share < pairs * 9 / 2 + length * 1000 => Self::Noise,
-            share if share > pairs * 38 => Self::Uneven,
+            share if (pairs * 38..pairs * 120).contains(&share) => Self::Uneven,
             _ => Self::Ordinary,
         }
     }

@@ -33,7 +33,11 @@ pub(super) struct Found<'a> {
     literal_count: usize,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    fn new(sequences: &'a [Sequence], literals: &'a Bytes, literal_count: usize) -> Self {
+        Self { sequences, literals, literal_count }
+    }
+
     /// Returns the literals of all sequences, in order.
     pub(super) fn literals(&self) -> &[u8] {
         &self.literals[..self.literal_count]
@@ -48,16 +52,21 @@ impl Found<'_> {
     }
 }
 
+/// A segment, padded so that loads need no checks.
+type Bytes = [u8; SEGMENT + PADDING];
+type LongTable = [u16; 1 << LONG_BITS];
+type ShortTable = [u16; 1 << SHORT_BITS];
+/// Most sequences of a segment: each but the last has a match.
+const MAX_SEQUENCES: usize = SEGMENT / MIN_MATCH + 1;
+
 /// The tables of the search.
 pub(super) struct Matcher {
-    /// The segment, padded so that loads need no checks.
-    bytes: Box<[u8; SEGMENT + PADDING]>,
+    bytes: Box<Bytes>,
     /// Latest position with each hash of eight bytes, and of four; 0 also where there was none: the bytes tell.
-    long: Box<[u16; 1 << LONG_BITS]>,
-    short: Box<[u16; 1 << SHORT_BITS]>,
-    sequences: Vec<Sequence>,
-    literals: Box<[u8; SEGMENT + PADDING]>,
-    literal_count: usize,
+    long: Box<LongTable>,
+    short: Box<ShortTable>,
+    sequences: Box<[Sequence]>,
+    literals: Box<Bytes>,
 }
 
 impl Matcher {
@@ -66,9 +75,8 @@ impl Matcher {
             bytes: Box::new([0; SEGMENT + PADDING]),
             long: Box::new([0; 1 << LONG_BITS]),
             short: Box::new([0; 1 << SHORT_BITS]),
-            sequences: Vec::with_capacity(SEGMENT / MIN_MATCH + 1),
+            sequences: vec![Sequence::default(); MAX_SEQUENCES].into_boxed_slice(),
             literals: Box::new([0; SEGMENT + PADDING]),
-            literal_count: 0,
         }
     }
 
@@ -79,13 +87,15 @@ impl Matcher {
         // What an earlier segment left behind must not be seen: the same bytes give the same output.
         self.long.fill(0);
         self.short.fill(0);
-        self.sequences.clear();
-        self.literal_count = 0;
+        let bytes = &*self.bytes;
+        let mut tables = Tables { bytes, long: &mut self.long, short: &mut self.short };
+        let mut gathered =
+            Gathered { bytes, sequences: &mut self.sequences, literals: &mut self.literals, counts: (0, 0) };
         // Loads of eight bytes must not see what lies behind the segment.
         let limit = length.saturating_sub(8);
         let (mut position, mut start, mut misses) = (1, 0, 0u32);
         while position < limit {
-            let Some((mut matched, mut distance)) = self.candidate(position, length) else {
+            let Some((mut matched, mut distance)) = tables.candidate(position, length) else {
                 misses += 1;
                 position += 1 + (misses >> SKIP_BITS) as usize;
                 continue;
@@ -93,97 +103,118 @@ impl Matcher {
             misses = 0;
             // A longer match at the next place is worth a literal.
             let next = position + 1;
-            let candidate = self.swap_long(next);
-            if self.four(candidate) == self.four(next) && next - candidate <= MAX_DISTANCE {
-                let other = self.match_length(candidate, next, length);
+            let candidate = tables.swap_long(next);
+            if four(bytes, candidate) == four(bytes, next) && next - candidate <= MAX_DISTANCE {
+                let other = match_length(bytes, candidate, next, length);
                 if other > matched {
                     (position, matched, distance) = (next, other, next - candidate);
                 }
             }
-            self.push_literals(start, position);
-            self.sequences.push(Sequence {
-                literals: (position - start) as u32,
-                length: matched as u16,
-                distance: distance as u16,
-            });
+            gathered.push(start, position, matched, distance);
             // What follows a match often goes on from its end.
             for inside in [position + 2, position + matched - 1] {
-                self.swap_long(inside);
-                self.swap_short(inside);
+                tables.swap_long(inside);
+                tables.swap_short(inside);
             }
             position += matched;
             start = position;
         }
-        self.push_literals(start, length);
-        self.sequences.push(Sequence { literals: (length - start) as u32, length: 0, distance: 0 });
-        Found { sequences: &self.sequences, literals: &self.literals, literal_count: self.literal_count }
+        gathered.push(start, length, 0, 0);
+        let (sequences, literals) = gathered.counts;
+        Found::new(&self.sequences[..sequences], &self.literals, literals)
     }
+}
 
+/// What the search reads and writes.
+struct Tables<'a> {
+    bytes: &'a Bytes,
+    long: &'a mut LongTable,
+    short: &'a mut ShortTable,
+}
+
+impl Tables<'_> {
     /// Enters a position into the tables; returns the length and distance of a match there that is worth it.
     #[inline]
     fn candidate(&mut self, position: usize, end: usize) -> Option<(usize, usize)> {
-        let four = self.four(position);
+        let wanted = four(self.bytes, position);
         let long = self.swap_long(position);
         let short = self.swap_short(position);
-        let is_long = (self.four(long) == four) & (position - long <= MAX_DISTANCE);
+        let is_long = (four(self.bytes, long) == wanted) & (position - long <= MAX_DISTANCE);
         let candidate = std::hint::select_unpredictable(is_long, long, short);
         let distance = position - candidate;
-        if self.four(candidate) != four || distance > MAX_DISTANCE {
+        if four(self.bytes, candidate) != wanted || distance > MAX_DISTANCE {
             return None;
         }
-        Some((self.match_length(candidate, position, end), distance))
+        Some((match_length(self.bytes, candidate, position, end), distance))
     }
 
     #[inline]
     fn swap_long(&mut self, position: usize) -> usize {
-        let hash = self.eight(position).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - LONG_BITS);
+        let hash = eight(self.bytes, position).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - LONG_BITS);
         usize::from(std::mem::replace(&mut self.long[hash as usize], position as u16))
     }
 
     #[inline]
     fn swap_short(&mut self, position: usize) -> usize {
-        let hash = self.four(position).wrapping_mul(0x9e37_79b1) >> (32 - SHORT_BITS);
+        let hash = four(self.bytes, position).wrapping_mul(0x9e37_79b1) >> (32 - SHORT_BITS);
         usize::from(std::mem::replace(&mut self.short[hash as usize], position as u16))
     }
+}
 
-    /// Gathers literals, more than asked for where that is quicker.
+/// What was found so far.
+struct Gathered<'a> {
+    bytes: &'a Bytes,
+    sequences: &'a mut [Sequence],
+    literals: &'a mut Bytes,
+    /// How many sequences and literals there are.
+    counts: (usize, usize),
+}
+
+impl Gathered<'_> {
+    /// Adds the literals from `start` to `end` and a match; gathers more literals than asked for where that is quicker.
     #[inline]
-    fn push_literals(&mut self, start: usize, end: usize) {
-        let (from, to) = (start & (SEGMENT - 1), self.literal_count & (SEGMENT - 1));
+    fn push(&mut self, start: usize, end: usize, length: usize, distance: usize) {
+        let (sequences, literals) = &mut self.counts;
+        let (from, to) = (start & (SEGMENT - 1), *literals & (SEGMENT - 1));
         if end - start <= PADDING {
             self.literals[to..to + PADDING].copy_from_slice(&self.bytes[from..from + PADDING]);
         } else {
             self.literals[to..to + end - start].copy_from_slice(&self.bytes[start..end]);
         }
-        self.literal_count += end - start;
-    }
-
-    #[inline]
-    fn four(&self, position: usize) -> u32 {
-        let position = position & (SEGMENT - 1);
-        let bytes = &self.bytes[position..position + 4];
-        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-    }
-
-    #[inline]
-    fn eight(&self, position: usize) -> u64 {
-        let position = position & (SEGMENT - 1);
-        let bytes = &self.bytes[position..position + 8];
-        u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
-    }
-
-    /// Counts equal bytes at two places that begin with four of them.
-    #[inline]
-    fn match_length(&self, candidate: usize, position: usize, end: usize) -> usize {
-        let most = MAX_MATCH.min(end - position);
-        let mut length = MIN_MATCH;
-        while length < most {
-            let difference = self.eight(candidate + length) ^ self.eight(position + length);
-            if difference != 0 {
-                return (length + (difference.trailing_zeros() / 8) as usize).min(most);
-            }
-            length += 8;
+        let sequence = Sequence { literals: (end - start) as u32, length: length as u16, distance: distance as u16 };
+        if let Some(slot) = self.sequences.get_mut(*sequences) {
+            *slot = sequence;
         }
-        most
+        *sequences += 1;
+        *literals += end - start;
     }
+}
+
+#[inline]
+fn four(bytes: &Bytes, position: usize) -> u32 {
+    let position = position & (SEGMENT - 1);
+    let bytes = &bytes[position..position + 4];
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+#[inline]
+fn eight(bytes: &Bytes, position: usize) -> u64 {
+    let position = position & (SEGMENT - 1);
+    let bytes = &bytes[position..position + 8];
+    u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+}
+
+/// Counts equal bytes at two places that begin with four of them.
+#[inline]
+fn match_length(bytes: &Bytes, candidate: usize, position: usize, end: usize) -> usize {
+    let most = MAX_MATCH.min(end - position);
+    let mut length = MIN_MATCH;
+    while length < most {
+        let difference = eight(bytes, candidate + length) ^ eight(bytes, position + length);
+        if difference != 0 {
+            return (length + (difference.trailing_zeros() / 8) as usize).min(most);
+        }
+        length += 8;
+    }
+    most
 }
