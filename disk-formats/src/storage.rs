@@ -16,6 +16,11 @@ use crate::Sha256Digest;
 /// that gives free memory back to its host these are the ones that must first be fetched again (measured: three times the CPU).
 const WRITE: usize = 256 << 10;
 
+/// Links that are followed to a file (the kernel's limit).
+const MAX_LINKS: usize = 40;
+/// Mode of a directory in which everybody may make files, and nobody remove those of others.
+const STICKY_FOR_ALL: u32 = 0o1002;
+
 /// Makes the files of a conversion. The seam where tests inject failures.
 pub(crate) trait Destinations: Sync {
     /// Makes a file that will be published as `path`.
@@ -73,22 +78,43 @@ enum Hold {
 pub(crate) struct PendingFile {
     file: File,
     target: PathBuf,
+    /// The name asked for is a link to the target.
+    linked: bool,
     hold: Hold,
 }
 
 impl PendingFile {
-    /// Makes an empty file to be published as `target`.
-    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+    /// Makes an empty file to be published as `name`. Where that is a symbolic link, what it leads to will be replaced; a file
+    /// that is replaced hands down its mode, and its owner where the system allows it.
+    pub(crate) fn create(name: &Path) -> io::Result<Self> {
+        let target = link_target(name)?;
+        let (target, linked) = target.as_deref().map_or((name, false), |target| (target, true));
         let directory = directory_of(target);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         // Without /proc a nameless file could never be linked.
         if Path::new("/proc/self/fd").exists()
             && let Ok(file) = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666))
         {
-            return Ok(Self { file: file.into(), target: target.to_path_buf(), hold: Hold::Nameless });
+            return Self { file: file.into(), target: target.to_path_buf(), linked, hold: Hold::Nameless }
+                .like_the_old();
         }
         let (file, name) = temporary_beside(target)?;
-        Ok(Self { file, target: target.to_path_buf(), hold: Hold::Named(name) })
+        Self { file, target: target.to_path_buf(), linked, hold: Hold::Named(name) }.like_the_old()
+    }
+
+    /// Takes over what a file that is going to be replaced may be accessed by.
+    fn like_the_old(self) -> io::Result<Self> {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let Ok(old) = self.target.symlink_metadata() else { return Ok(self) };
+        if old.is_file() {
+            let own = self.file.metadata()?;
+            if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+                // Only root may give files away, and a group only its members.
+                let _ = std::os::unix::fs::fchown(&self.file, Some(old.uid()), Some(old.gid()));
+            }
+            self.file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o777))?;
+        }
+        Ok(self)
     }
 
     /// Links a nameless file under a temporary name, from which it can replace an existing target.
@@ -124,6 +150,9 @@ impl Storage for PendingFile {
     }
 
     fn publish(&mut self, overwrite: bool) -> io::Result<()> {
+        if self.linked && !overwrite {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         match std::mem::replace(&mut self.hold, Hold::Done) {
             Hold::Nameless if overwrite => {
                 self.link_temporarily()?.persist(&self.target).map_err(|error| error.error)?;
@@ -141,6 +170,29 @@ impl Storage for PendingFile {
         }
         durable
     }
+}
+
+/// Returns where a symbolic link leads in the end, which may not exist; `None` for a name that is no link.
+///
+/// Follows the kernel's rule for links in directories that everybody may write to (`fs.protected_symlinks`), since the kernel does
+/// not see that they are followed here: one of a stranger's could lead anywhere.
+pub(crate) fn link_target(name: &Path) -> io::Result<Option<PathBuf>> {
+    use std::os::unix::fs::MetadataExt;
+    let (mut path, mut found) = (name.to_path_buf(), None);
+    for _ in 0..MAX_LINKS {
+        let Ok(link) = path.symlink_metadata() else { return Ok(found) };
+        if !link.is_symlink() {
+            return Ok(found);
+        }
+        let directory = directory_of(&path).metadata()?;
+        let own = rustix::process::geteuid().as_raw() == link.uid();
+        if directory.mode() & STICKY_FOR_ALL == STICKY_FOR_ALL && !own && directory.uid() != link.uid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        path = directory_of(&path).join(path.read_link()?);
+        found = Some(path.clone());
+    }
+    Err(rustix::io::Errno::LOOP.into())
 }
 
 /// Returns the directory that holds `path`.
@@ -215,11 +267,37 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_file_keeps_its_mode_and_the_link_to_it() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("store")).unwrap();
+        std::fs::write(path("store/real"), b"old").unwrap();
+        std::fs::set_permissions(path("store/real"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("store/real", path("link")).unwrap();
+        symlink("link", path("chain")).unwrap();
+        symlink("store/none", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
+        for (name, target) in [("chain", "store/real"), ("dangling", "store/none")] {
+            let mut file = PendingFile::create(&path(name)).unwrap();
+            file.write_at(0, name.as_bytes()).unwrap();
+            let mut refused = PendingFile::create(&path(name)).unwrap();
+            assert_eq!(refused.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            file.publish(true).unwrap();
+            assert!(path(name).is_symlink());
+            assert_eq!(std::fs::read(path(target)).unwrap(), name.as_bytes());
+        }
+        assert_eq!(path("store/real").metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(PendingFile::create(&path("loop")).is_err());
+        assert_eq!(names(&path("store")), ["none", "real"]);
+    }
+
+    #[test]
     fn a_named_temporary_works_where_nameless_files_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
         let (file, name) = temporary_beside(&target).unwrap();
-        let mut pending = PendingFile { file, target: target.clone(), hold: Hold::Named(name) };
+        let mut pending = PendingFile { file, target: target.clone(), linked: false, hold: Hold::Named(name) };
         pending.write_at(2, b"x").unwrap();
         pending.publish(false).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"\0\0x");

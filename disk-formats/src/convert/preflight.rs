@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::pipe;
+use crate::storage::link_target;
 use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result};
 
 /// Returns the names of all files that an output will make, main file first.
@@ -51,6 +52,8 @@ pub(crate) fn check_outputs(
                 return Err(fail(ErrorKind::InvalidInput, "two outputs have the same name"));
             }
             let Ok(existing) = path.symlink_metadata() else { continue };
+            // A link is kept, and what it leads to replaced.
+            let existing = path.metadata().unwrap_or(existing);
             if existing.is_dir() {
                 return Err(fail(ErrorKind::AlreadyExists, "a directory of this name exists"));
             }
@@ -83,6 +86,8 @@ fn check_stream(kind: &OutputKind, files: usize) -> Result<()> {
 
 /// Returns a name under which the same file is known however it was written; its directory may not exist.
 fn resolved(path: &Path) -> PathBuf {
+    let target = link_target(path).ok().flatten();
+    let path = target.as_deref().unwrap_or(path);
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
