@@ -8,14 +8,14 @@ use std::process::ExitCode;
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
-    Compression, ConvertOptions, DiskAdapter, Error, NoProgress, OpenPolicy, Output, OutputKind, Qcow2Options,
-    VhdVariant, VmdkOptions, VmdkSubformat, convert, open,
+    Compression, ConvertOptions, Error, NoProgress, OpenPolicy, Output, OutputKind, Qcow2Options, VhdVariant,
+    VmdkOptions, VmdkSubformat, convert, open,
 };
 
 /// Chooses the format by the last parts of a name: `x.stream.vmdk`, `x.c.qcow2`, `x.raw`, …
 fn kind(path: &Path, compression: Compression) -> Option<OutputKind> {
     let name = path.file_name()?.to_str()?;
-    let vmdk = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, compression, adapter: DiskAdapter::default() });
+    let vmdk = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, compression, ..VmdkOptions::default() });
     Some(match name {
         name if name.ends_with(".c.qcow2") => {
             // As `kiln convert -c` without more words.

@@ -263,4 +263,6 @@ pub struct VmdkOptions {
     pub adapter: DiskAdapter,
     /// How hard to compress, where the shape compresses.
     pub compression: Compression,
+    /// VMware's virtual hardware version noted in the descriptor; `None` is 4, which every product reads.
+    pub hardware_version: Option<u8>,
 }

@@ -153,7 +153,12 @@ pub fn kinds_of(format: Format) -> Vec<OutputKind> {
         Format::Vmdk => VmdkSubformat::ALL
             .into_iter()
             .map(|subformat| {
-                OutputKind::Vmdk(VmdkOptions { subformat, adapter: DiskAdapter::Ide, compression: Compression::Fast })
+                OutputKind::Vmdk(VmdkOptions {
+                    subformat,
+                    adapter: DiskAdapter::Ide,
+                    compression: Compression::Fast,
+                    hardware_version: Some(4),
+                })
             })
             .collect(),
         Format::Vdi => vec![OutputKind::Vdi],

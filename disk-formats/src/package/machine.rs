@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Compression, DigestAlgorithm, DiskAdapter};
+use crate::{Compression, DigestAlgorithm, DiskAdapter, VmdkOptions};
 
 /// A virtual machine for a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,13 @@ pub enum DiskController {
     ParavirtualScsi,
     /// NVM Express.
     Nvme,
+}
+
+impl MachineDescription {
+    /// Returns the options of a package's stream-optimized disks.
+    pub(crate) fn disk_options(&self, controller: DiskController) -> VmdkOptions {
+        VmdkOptions { adapter: controller.vmdk_adapter(), compression: self.compression, ..VmdkOptions::default() }
+    }
 }
 
 impl DiskController {

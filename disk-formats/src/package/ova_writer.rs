@@ -47,7 +47,7 @@ impl OvaWriter {
             // Fails now rather than after the disk was written.
             tar::header(name, 0)?;
             let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-            disks.push(StreamVmdk::new(name, *size, controller.vmdk_adapter(), machine.compression, context)?);
+            disks.push(StreamVmdk::new(name, *size, &machine.disk_options(controller), context)?);
         }
         let longest: Vec<PackagedDisk> = names
             .iter()

@@ -88,7 +88,7 @@ impl OvfWriter {
         let mut disks = Vec::new();
         for (index, (name, size)) in names.iter().zip(sizes).enumerate() {
             let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-            let vmdk = StreamVmdk::new(name, *size, controller.vmdk_adapter(), machine.compression, context)?;
+            let vmdk = StreamVmdk::new(name, *size, &machine.disk_options(controller), context)?;
             disks.push((context.create(&path.with_file_name(name), false)?, vmdk));
         }
         Ok(Self {

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::machine::MachineDescription;
+use super::machine::{MachineDescription, NicModel};
 use super::ovf_writer::{disk_file_names, raw_disk_file_names};
 use super::vmx::vmx;
 use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::vmdk::SparseVmdkWriter;
-use crate::{Result, VmdkOptions};
+use crate::{Error, ErrorKind, Operation, Result, VmdkOptions};
 
 /// Returns all files of a bundle, the VMX first.
 pub(crate) fn vmx_file_names(path: &Path, machine: &MachineDescription, disks: usize) -> Vec<PathBuf> {
@@ -31,6 +31,10 @@ impl VmxWriter {
         machine: &MachineDescription,
         context: &WriterContext<'_>,
     ) -> Result<Self> {
+        if machine.nics.iter().any(|nic| nic.model == NicModel::Virtio) {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Describe, "VMware has no virtio network card");
+            return Err(error.with_hint("choose vmxnet3, its own paravirtual card, or e1000"));
+        }
         let names = disk_file_names(machine, sizes.len())?;
         let mut disks = Vec::new();
         for (index, (name, size)) in names.iter().zip(sizes).enumerate() {

@@ -67,7 +67,8 @@ impl Qcow2Writer {
         let l1_entries = virtual_size.div_ceil(cluster_size * (cluster_size / 8)).max(1);
         if l1_entries * 8 > MAX_L1_BYTES {
             let rule = format!("a qcow2 image with {cluster_size} byte clusters cannot hold {virtual_size} bytes");
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, rule));
+            let hint = "choose a larger cluster size, up to 2 MiB, or write a raw image";
+            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, rule).with_hint(hint));
         }
         if backing.as_ref().is_some_and(|backing| backing.name.len() > MAX_BACKING_NAME as usize) {
             let rule = "the backing file's name is longer than 1023 bytes";

@@ -34,7 +34,9 @@ impl VdiWriter {
         let (Some(blocks), Some(data_offset)) = (blocks, data_offset.filter(|offset| *offset <= u64::from(u32::MAX)))
         else {
             let rule = "a vdi with blocks of 1 MiB can hold at most 1023 TiB";
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, rule));
+            return Err(
+                Error::new(ErrorKind::TooLarge, Operation::Create, rule).with_hint("write a qcow2 or raw image")
+            );
         };
         let mut file = context.create(path, true)?;
         file.skip_to(data_offset);

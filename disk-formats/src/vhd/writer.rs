@@ -59,7 +59,10 @@ fn footer(size: u64, disk_type: u32, uuid: [u8; 16]) -> Footer {
 fn checked_size(virtual_size: u64) -> Result<u64> {
     match virtual_size <= MAX_SIZE {
         true => Ok(virtual_size.next_multiple_of(SECTOR)),
-        false => Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a vhd can hold at most 2040 GiB")),
+        false => {
+            let error = Error::new(ErrorKind::TooLarge, Operation::Create, "a vhd can hold at most 2040 GiB");
+            Err(error.with_hint("write a vhdx, which can hold 64 TiB"))
+        }
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) struct VhdxWriter {
 impl VhdxWriter {
     pub(crate) fn create(path: &Path, virtual_size: u64, context: &WriterContext<'_>) -> Result<Self> {
         if virtual_size > MAX_SIZE {
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a vhdx can hold at most 64 TiB"));
+            let error = Error::new(ErrorKind::TooLarge, Operation::Create, "a vhdx can hold at most 64 TiB");
+            return Err(error.with_hint("write a qcow2 or raw image"));
         }
         let size = virtual_size.next_multiple_of(LOGICAL_SECTOR);
         let block = size.div_ceil(ENTRIES_WANTED).next_power_of_two().clamp(SMALL_BLOCK, MAX_BLOCK);

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use super::layout::{DESCRIPTOR_SECTORS, SECTOR};
+use super::layout::{DESCRIPTOR_SECTORS, MAX_DISK, SECTOR};
 use crate::convert::Identity;
 use crate::{DiskAdapter, Error, ErrorKind, Operation, Result};
+
+/// The hardware version that every product reads; obsolete since ESX 3 (practice).
+const HARDWARE_VERSION: u8 = 4;
 
 /// What tells one disk from another, for VMware and for VirtualBox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) struct Descriptor {
     pub(crate) extents: Vec<ExtentLine>,
     pub(crate) adapter: DiskAdapter,
     pub(crate) capacity_sectors: u64,
+    /// VMware's virtual hardware version; `None` is [`HARDWARE_VERSION`].
+    pub(crate) hardware_version: Option<u8>,
 }
 
 impl Descriptor {
@@ -58,6 +63,17 @@ impl Descriptor {
         }
         text.resize(room, 0);
         Ok(text)
+    }
+}
+
+/// Checks that VMware's products take a disk of this size.
+pub(crate) fn check_largest_disk(virtual_size: u64) -> Result<()> {
+    match virtual_size <= MAX_DISK {
+        true => Ok(()),
+        false => {
+            let error = Error::new(ErrorKind::TooLarge, Operation::Create, "a vmdk can hold at most 62 TiB");
+            Err(error.with_hint("write a vhdx, which can hold 64 TiB, or a qcow2 or raw image"))
+        }
     }
 }
 
@@ -117,7 +133,8 @@ impl fmt::Display for Descriptor {
         };
         writeln!(f, "ddb.uuid.image = \"{}\"", uuid(&self.id.uuid))?;
         writeln!(f, "ddb.uuid.parent = \"{}\"", uuid(&[0; 16]))?;
-        writeln!(f, "ddb.virtualHWVersion = \"4\"")
+        let version = self.hardware_version.unwrap_or(HARDWARE_VERSION);
+        writeln!(f, "ddb.virtualHWVersion = \"{version}\"")
     }
 }
 
@@ -133,6 +150,7 @@ mod tests {
             extents: vec![ExtentLine { sectors: 2048, kind: "SPARSE", file: "a b.vmdk".to_owned(), offset: None }],
             adapter: DiskAdapter::LsiLogic,
             capacity_sectors: 2048,
+            hardware_version: None,
         };
         let text = descriptor.to_string();
         assert!(text.starts_with("# Disk DescriptorFile\nversion=1\n"));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
+use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name, check_largest_disk};
 use super::layout::SECTOR;
 use super::sparse_writer::SparseExtentWriter;
 use super::stream_writer::extent_name;
@@ -55,6 +55,7 @@ pub(crate) struct SplitVmdkWriter {
     lines: Vec<ExtentLine>,
     subformat: VmdkSubformat,
     adapter: DiskAdapter,
+    hardware_version: Option<u8>,
     capacity_sectors: u64,
     extents: Vec<ExtentFile>,
     /// Index of the extent being written.
@@ -69,6 +70,7 @@ impl SplitVmdkWriter {
         context: &mut WriterContext<'_>,
     ) -> Result<Self> {
         let subformat = options.subformat;
+        check_largest_disk(virtual_size)?;
         let size = virtual_size.next_multiple_of(SECTOR);
         let names = file_names(path, size, subformat);
         let split = match subformat {
@@ -77,7 +79,8 @@ impl SplitVmdkWriter {
         };
         if size.div_ceil(split) > MAX_SPLIT {
             let rule = "a split vmdk can have at most 9999 files of 2047 MiB";
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, rule));
+            let error = Error::new(ErrorKind::TooLarge, Operation::Create, rule);
+            return Err(error.with_hint("write a monolithicFlat or streamOptimized vmdk"));
         }
         let kind = match subformat {
             VmdkSubformat::TwoGbMaxExtentSparse => "SPARSE",
@@ -107,6 +110,7 @@ impl SplitVmdkWriter {
             lines,
             subformat,
             adapter: options.adapter,
+            hardware_version: options.hardware_version,
             capacity_sectors: size / SECTOR,
             extents,
             present: 0,
@@ -164,6 +168,7 @@ impl OutputWriter for SplitVmdkWriter {
             extents: std::mem::take(&mut self.lines),
             adapter: self.adapter,
             capacity_sectors: self.capacity_sectors,
+            hardware_version: self.hardware_version,
         };
         self.descriptor.append(text.to_string().as_bytes())
     }

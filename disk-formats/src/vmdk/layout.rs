@@ -27,6 +27,9 @@ pub(crate) const DIRECTORY_AT_END: u64 = u64::MAX;
 /// Largest file in bytes: tables hold 32-bit sector numbers (spec).
 pub(crate) const MAX_FILE: u64 = (u32::MAX as u64) * SECTOR;
 
+/// Largest disk in bytes, whatever its files could hold: VMware's configuration maximum since vSphere 5.5 (vendor).
+pub(crate) const MAX_DISK: u64 = 62 << 40;
+
 /// Header flags (spec).
 pub(crate) struct Flags;
 

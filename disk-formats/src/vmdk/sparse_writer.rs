@@ -60,7 +60,9 @@ impl SparseExtentWriter {
     pub(crate) fn create(path: &Path, size: u64, with_descriptor: bool, context: &WriterContext<'_>) -> Result<Self> {
         // The largest disk whose full file still has 32-bit sector numbers.
         if size > MAX_FILE - (1 << 30) {
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a sparse vmdk can have at most 2 TiB"));
+            let error =
+                Error::new(ErrorKind::TooLarge, Operation::Create, "a monolithicSparse vmdk can hold at most 2 TiB");
+            return Err(error.with_hint("write a streamOptimized or monolithicFlat vmdk, or a vhdx"));
         }
         let places = Places::new(size);
         let mut header = SparseHeader {
@@ -144,6 +146,7 @@ pub(crate) struct SparseVmdkWriter {
     name: String,
     capacity_sectors: u64,
     adapter: DiskAdapter,
+    hardware_version: Option<u8>,
 }
 
 impl SparseVmdkWriter {
@@ -160,6 +163,7 @@ impl SparseVmdkWriter {
             name: name.to_owned(),
             capacity_sectors: virtual_size.div_ceil(SECTOR),
             adapter: options.adapter,
+            hardware_version: options.hardware_version,
         })
     }
 }
@@ -184,6 +188,7 @@ impl OutputWriter for SparseVmdkWriter {
             }],
             adapter: self.adapter,
             capacity_sectors: self.capacity_sectors,
+            hardware_version: self.hardware_version,
         })
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{LE, U16, U32, U64};
 
-use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
+use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name, check_largest_disk};
 use super::layout::{
     COMPRESSION_DEFLATE, DESCRIPTOR_SECTORS, DIRECTORY_AT_END, Flags, GRAIN, GRAIN_SECTORS, GrainMarker,
     MARKER_DIRECTORY, MARKER_END, MARKER_FOOTER, MARKER_TABLE, MAX_FILE, MetadataMarker, SECTOR, SparseHeader,
@@ -20,7 +20,7 @@ use super::layout::{
 };
 use crate::convert::{Batch, BatchWriter, Identity, Method, OutputWriter, PassReport, Recipe, WriterContext};
 use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Compression, DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
+use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
 
 /// First two bytes of a zlib stream: deflate with a 32 KiB window, no dictionary (RFC 1950).
 const ZLIB_HEADER: [u8; 2] = [0x78, 0x9c];
@@ -31,6 +31,7 @@ const OVERHEAD: u64 = GRAIN_SECTORS;
 pub(crate) struct StreamVmdk {
     name: String,
     adapter: DiskAdapter,
+    hardware_version: Option<u8>,
     capacity_sectors: u64,
     /// Index of the compression results in batches.
     recipe: usize,
@@ -51,20 +52,18 @@ impl StreamVmdk {
     pub(crate) fn new(
         name: &str,
         virtual_size: u64,
-        adapter: DiskAdapter,
-        compression: Compression,
+        options: &VmdkOptions,
         context: &mut WriterContext<'_>,
     ) -> Result<Self> {
         check_extent_name(name)?;
         let tables = virtual_size.div_ceil(TABLE_SPAN);
-        if tables * 4 > MAX_DIRECTORY {
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, "a vmdk disk can have at most 64 TiB"));
-        }
+        check_largest_disk(virtual_size)?;
         Ok(Self {
             name: name.to_owned(),
-            adapter,
+            adapter: options.adapter,
+            hardware_version: options.hardware_version,
             capacity_sectors: virtual_size.div_ceil(SECTOR),
-            recipe: context.recipe(Recipe { method: Method::Deflate(compression), piece: GRAIN as usize }),
+            recipe: context.recipe(Recipe { method: Method::Deflate(options.compression), piece: GRAIN as usize }),
             length: 0,
             directory: vec![U32::ZERO; tables as usize],
             table: vec![U32::ZERO; TABLE_ENTRIES as usize],
@@ -114,6 +113,7 @@ impl StreamVmdk {
             }],
             adapter: self.adapter,
             capacity_sectors: self.capacity_sectors,
+            hardware_version: self.hardware_version,
         };
         self.push(self.header(DIRECTORY_AT_END).as_bytes());
         self.push(&descriptor.embedded()?);
@@ -184,7 +184,9 @@ impl StreamVmdk {
     fn sector(&self) -> Result<u32> {
         let offset = self.length + self.pending.len() as u64;
         if offset > MAX_FILE {
-            return Err(Error::new(ErrorKind::TooLarge, Operation::Write, "a vmdk file can have at most 2 TiB"));
+            let rule = "the file of a streamOptimized vmdk can have at most 2 TiB, and the compressed disk has more";
+            let hint = "write a monolithicFlat vmdk, a vhdx or a qcow2";
+            return Err(Error::new(ErrorKind::TooLarge, Operation::Write, rule).at(offset).with_hint(hint));
         }
         Ok((offset / SECTOR) as u32)
     }
@@ -210,9 +212,6 @@ impl StreamVmdk {
     }
 }
 
-/// Largest grain directory in bytes: a 64 TiB disk's.
-const MAX_DIRECTORY: u64 = (64 << 40) / TABLE_SPAN * 4;
-
 /// A stream-optimized VMDK in a file of its own.
 pub(crate) struct StreamVmdkFile {
     file: OutputFile,
@@ -227,7 +226,7 @@ impl StreamVmdkFile {
         context: &mut WriterContext<'_>,
     ) -> Result<Self> {
         let name = extent_name(path)?;
-        let vmdk = StreamVmdk::new(name, virtual_size, options.adapter, options.compression, context)?;
+        let vmdk = StreamVmdk::new(name, virtual_size, options, context)?;
         Ok(Self { file: context.create(path, false)?, vmdk })
     }
 }

@@ -23,7 +23,12 @@ fn vmdks() -> Vec<(String, OutputKind)> {
         })
         .collect();
     for compression in [Compression::Fast, Compression::Best] {
-        let options = VmdkOptions { subformat: VmdkSubformat::StreamOptimized, compression, adapter: DiskAdapter::Ide };
+        let options = VmdkOptions {
+            subformat: VmdkSubformat::StreamOptimized,
+            compression,
+            adapter: DiskAdapter::Ide,
+            hardware_version: Some(10),
+        };
         kinds.push((format!("stream-{compression:?}.vmdk"), OutputKind::Vmdk(options)));
     }
     kinds
