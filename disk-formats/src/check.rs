@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::open::{Opening, format_of};
-use crate::package;
+use crate::open::{Opening, format_of, open_first};
 use crate::source_file::SourceFile;
 use crate::{Error, ErrorKind, Format, OpenPolicy, Operation, Result, qcow2, vdi, vhd, vhdx, vmdk};
 
@@ -57,6 +56,8 @@ pub struct CheckReport {
     pub compressed_clusters: u64,
     /// End of the part of the file that is in use, in bytes, where the format has reference counts.
     pub image_end_offset: Option<u64>,
+    /// The first of the corruptions that are two things in one place.
+    pub(crate) first_overlap: Option<Finding>,
 }
 
 impl CheckReport {
@@ -71,6 +72,7 @@ impl CheckReport {
             fragmented_clusters: 0,
             compressed_clusters: 0,
             image_end_offset: None,
+            first_overlap: None,
         }
     }
 
@@ -83,6 +85,28 @@ impl CheckReport {
     pub(crate) fn corruption(&mut self, offset: u64, guest_offset: Option<u64>, rule: impl Into<Cow<'static, str>>) {
         self.corruptions += 1;
         self.list(FindingKind::Corruption, offset, guest_offset, rule.into());
+    }
+
+    /// A corruption: something lies on something else.
+    pub(crate) fn overlap(&mut self, offset: u64, guest_offset: Option<u64>, rule: impl Into<Cow<'static, str>>) {
+        let rule = rule.into();
+        self.first_overlap.get_or_insert_with(|| Finding {
+            kind: FindingKind::Corruption,
+            offset,
+            guest_offset,
+            rule: rule.clone(),
+        });
+        self.corruption(offset, guest_offset, rule);
+    }
+
+    /// Turns the first overlap into an error about the file.
+    pub(crate) fn refuse_overlap(&self, file: &SourceFile) -> Result<()> {
+        let Some(Finding { offset, guest_offset, rule, .. }) = &self.first_overlap else { return Ok(()) };
+        let rule = match guest_offset {
+            Some(guest) => format!("{rule}, at guest offset {guest:#x}").into(),
+            None => rule.clone(),
+        };
+        Err(file.error(ErrorKind::Corrupt, rule).at(*offset))
     }
 
     pub(crate) fn leak(&mut self, offset: u64, rule: impl Into<Cow<'static, str>>) {
@@ -102,7 +126,8 @@ impl CheckReport {
     }
 }
 
-/// Checks the structure of an image; of an OVA, its first disk. No other file is opened: see [`check_with`].
+/// Checks the structure of an image; of an OVA, its disk. An image in gzip, xz, bzip2 or zstd is unpacked for it, which checks the
+/// packing's own sums, too. No other file is opened: see [`check_with`].
 ///
 /// # Errors
 /// When the file cannot be read, its header breaks the format's rules, or the format cannot be checked: raw has no structure.
@@ -120,11 +145,7 @@ pub fn check_with(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 }
 
 fn check_file(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<CheckReport> {
-    let file = SourceFile::open(path)?;
-    let file = match package::first_disk(&file)? {
-        Some((offset, len)) if format != Some(Format::Raw) => file.part(offset, len)?,
-        _ => file,
-    };
+    let file = open_first(path, format, policy)?;
     match format.map_or_else(|| format_of(&file), Ok)? {
         Format::Qcow2 => qcow2::check(&file),
         Format::Vmdk => vmdk::check(&file, &Opening::new(policy).descend(&file)),

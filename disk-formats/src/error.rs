@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Encrypted,
     /// The image names another file, and the policy does not allow opening it.
     Refused,
+    /// An archive holds several disks, and none was chosen.
+    SeveralDisks,
     /// A size exceeds a limit of the target format or of this crate.
     TooLarge,
     /// An option or description is not usable.
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::Unsupported => "the image uses an unsupported feature",
             Self::Encrypted => "the image is encrypted",
             Self::Refused => "opening another file is not allowed",
+            Self::SeveralDisks => "the archive holds several disks",
             Self::TooLarge => "the size is over a limit",
             Self::InvalidInput => "an option is not usable",
             Self::DestinationIsSource => "the destination is also a source",
@@ -73,6 +76,7 @@ impl ErrorKind {
             Self::UnknownFormat => Some("name the format explicitly if you know it (a raw disk has no signature)"),
             Self::Encrypted => Some("decrypt the image with the tool that made it, then try again"),
             Self::Refused => Some("allow backing files explicitly if you trust where this image comes from"),
+            Self::SeveralDisks => Some("say by its name which one is meant"),
             Self::Truncated => {
                 Some("the copy or download of this file may be incomplete; compare its size or checksum")
             }
@@ -212,6 +216,11 @@ impl Error {
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// Returns the rule that was broken, without file and place.
+    pub(crate) fn rule(&self) -> &str {
+        self.0.rule.as_deref().unwrap_or(self.0.kind.words())
     }
 
     /// Returns the kind, to branch on.

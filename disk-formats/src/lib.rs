@@ -42,6 +42,7 @@ mod error;
 mod file_digest;
 mod format;
 mod format_facts;
+mod map;
 mod mapping;
 pub mod media;
 mod open;
@@ -73,7 +74,8 @@ pub use error::{Error, ErrorKind, Operation, Result};
 pub use file_digest::DigestAlgorithm;
 pub use format::{Format, detect};
 pub use format_facts::{FormatFacts, Qcow2Facts, VmdkExtentFacts, VmdkFacts};
-pub use open::{BackingPolicy, OpenPolicy, image_info, open, snapshots};
+pub use map::MapEntry;
+pub use open::{BackingPolicy, OpenPolicy, archived_disks, image_info, open, snapshots};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::map::{self, MapEntry};
 use crate::reader::{clip, clip_read, push_extent};
 use crate::{DiskReader, Extent, ExtentKind, Result};
 
@@ -20,6 +21,8 @@ pub(crate) enum Place {
     Zero,
     /// Stored; the number means something to the format only.
     Stored(u64),
+    /// Stored in a hole of the file: it reads as zeroes without being looked at.
+    Sparse(u64),
 }
 
 /// An image with an allocation map.
@@ -32,6 +35,45 @@ pub(crate) trait Mapped: Send + Sync {
 
     /// Returns the disk below, whose bytes show through where nothing is allocated.
     fn below(&self) -> Option<&dyn DiskReader>;
+
+    /// Returns the offset in the file of stored bytes, and whether they are compressed, in which case they have none.
+    fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool);
+
+    /// Says whether QEMU knows disks of this format that lie on another one: in those, nothing allocated is nothing said.
+    fn may_have_below(&self) -> bool;
+}
+
+/// Implements [`DiskReader::map`].
+pub(crate) fn map(image: &impl Mapped, size: u64, range: &Range<u64>) -> Result<Vec<MapEntry>> {
+    let mut entries = Vec::new();
+    let Some(range) = clip(range, size) else { return Ok(entries) };
+    let mut offset = range.start;
+    let mut steps = 0;
+    while offset < range.end && entries.len() < MAX_EXTENTS && steps < MAX_STEPS {
+        steps += 1;
+        let (place, len) = image.place(offset)?;
+        let part = offset..offset.saturating_add(len).min(range.end);
+        let entry = match (place, image.below()) {
+            (Place::Unallocated, Some(below)) => {
+                let stopped = map::push_below(below, &part, &mut entries)?;
+                if stopped == offset {
+                    break;
+                }
+                offset = stopped;
+                continue;
+            }
+            (Place::Unallocated, None) if image.may_have_below() => MapEntry::hole(&part),
+            (Place::Unallocated, None) | (Place::Zero, _) => MapEntry::zero(&part),
+            (Place::Stored(stored) | Place::Sparse(stored), _) => {
+                let (at, compressed) = image.home(stored, offset);
+                let zero = matches!(place, Place::Sparse(_));
+                MapEntry { compressed, ..MapEntry::data(&part, at).reading(zero) }
+            }
+        };
+        map::push(&mut entries, entry);
+        offset = part.end;
+    }
+    Ok(entries)
 }
 
 /// Implements [`DiskReader::extents`].
@@ -55,6 +97,7 @@ pub(crate) fn extents(image: &impl Mapped, size: u64, range: &Range<u64>) -> Res
             }
             (Place::Unallocated, None) => ExtentKind::Hole,
             (Place::Zero, _) => ExtentKind::Zero,
+            (Place::Sparse(_), _) => ExtentKind::Hole,
             (Place::Stored(_), _) => ExtentKind::Data,
         };
         push_extent(&mut extents, Extent { offset, len: end - offset, kind });
@@ -85,7 +128,7 @@ pub(crate) fn read_at(image: &impl Mapped, size: u64, offset: u64, buf: &mut [u8
         let (place, len) = image.place(offset)?;
         let (part, behind) = rest.split_at_mut(len.min(rest.len() as u64) as usize);
         match (place, image.below()) {
-            (Place::Zero, _) | (Place::Unallocated, None) => part.fill(0),
+            (Place::Zero | Place::Sparse(_), _) | (Place::Unallocated, None) => part.fill(0),
             (Place::Unallocated, Some(below)) => below.read_at(offset, part)?,
             (Place::Stored(stored), _) => image.read_stored(stored, offset, part)?,
         }
@@ -113,6 +156,14 @@ mod tests {
 
         fn below(&self) -> Option<&dyn DiskReader> {
             None
+        }
+
+        fn home(&self, stored: u64, _guest: u64) -> (Option<u64>, bool) {
+            (Some(stored), false)
+        }
+
+        fn may_have_below(&self) -> bool {
+            false
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::package;
+use crate::package::{self, ArchivedDisk};
 use crate::packed::{self, Amount, Packing};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
@@ -35,6 +35,10 @@ pub struct OpenPolicy {
     pub max_virtual_size: u64,
     /// Most bytes that an image packed with gzip, xz, bzip2 or zstd may unpack to.
     pub max_unpacked_size: u64,
+    /// Which internal snapshot is read instead of the present state, by id or name; only qcow2 has any.
+    pub snapshot: Option<String>,
+    /// Which disk of an archive (OVA) is meant, by the name of its file there. Without it an archive of several is refused.
+    pub archived_disk: Option<String>,
 }
 
 /// Largest guest disk accepted by default: 64 TiB, the limit of VHDX and of seSparse.
@@ -63,6 +67,8 @@ impl OpenPolicy {
             backing: BackingPolicy::Deny,
             max_virtual_size: DEFAULT_MAX_VIRTUAL_SIZE,
             max_unpacked_size: DEFAULT_MAX_UNPACKED_SIZE,
+            snapshot: None,
+            archived_disk: None,
         }
     }
 
@@ -87,8 +93,8 @@ impl Default for OpenPolicy {
 
 /// Opens an image for reading.
 ///
-/// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known. Of an OVA, the first disk is
-/// opened in place, without unpacking. An image packed with gzip, xz, bzip2 or zstd is unpacked into a nameless file first;
+/// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known. Of an OVA, the only disk, or
+/// that which [`OpenPolicy::archived_disk`] chooses, is opened in place, without unpacking. An image packed with gzip, xz, bzip2 or zstd is unpacked into a nameless file first;
 /// only this image, never one that it names.
 ///
 /// # Errors
@@ -100,11 +106,12 @@ pub fn open(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<
     reader.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
-fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<SourceFile> {
+/// Opens a file and takes the image out of what it is packed in.
+pub(crate) fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<SourceFile> {
     SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
-        _ => take_out(file, Amount::All(policy.max_unpacked_size)),
+        _ => take_out(file, Amount::All(policy.max_unpacked_size), policy.archived_disk.as_deref()),
     })
 }
 
@@ -126,7 +133,7 @@ pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 /// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
     let file = SourceFile::open(path)
-        .and_then(|file| take_out(file, Amount::Front(PACKED_PROBE)))
+        .and_then(|file| take_out_first(file, Amount::Front(PACKED_PROBE)))
         .map_err(|error| error.with_path(path).during(Operation::Open))?;
     format_of(&file).map_err(|error| error.with_path(path).during(Operation::Open))
 }
@@ -157,6 +164,7 @@ fn refuse_contradiction(file: &SourceFile) -> Result<()> {
     if is_package || matches!(named, Some("ovf" | "vmx")) {
         return Err(file
             .error(ErrorKind::Unsupported, "this describes a machine and is no disk")
+            .at(0)
             .with_hint("name the disks that it names, or an OVA"));
     }
     match named {
@@ -165,25 +173,46 @@ fn refuse_contradiction(file: &SourceFile) -> Result<()> {
                 ErrorKind::Corrupt,
                 format!("the name ends in .{named}, but the signature of that format is missing"),
             )
+            .at(0)
             .with_hint("say `-f raw` if the bytes are a raw disk")),
         None => Ok(()),
     }
 }
 
 /// Takes an image out of what it is packed in: streams, and an OVA.
-fn take_out(mut file: SourceFile, amount: Amount) -> Result<SourceFile> {
+fn take_out(file: SourceFile, amount: Amount, chosen: Option<&str>) -> Result<SourceFile> {
+    unpack_all(file, amount, chosen.is_some(), |file| package::chosen_disk(file, chosen))
+}
+
+/// The same for detecting a format: the first disk of an archive speaks for all.
+fn take_out_first(file: SourceFile, amount: Amount) -> Result<SourceFile> {
+    let first = |file: &SourceFile| Ok(package::archived_disks(file)?.and_then(|disks| disks.into_iter().next()));
+    unpack_all(file, amount, false, first)
+}
+
+fn unpack_all(
+    mut file: SourceFile,
+    amount: Amount,
+    needs_archive: bool,
+    disk_of: impl Fn(&SourceFile) -> Result<Option<ArchivedDisk>>,
+) -> Result<SourceFile> {
     let mut packings = 0;
     let mut in_archive = false;
     loop {
         if let Some(packing) = Packing::of(&file)? {
             packings += 1;
             if packings > MAX_PACKINGS {
-                return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice"));
+                return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice").at(0));
             }
             file = packed::unpack(&file, packing, amount)?;
-        } else if let Some((offset, len)) = package::first_disk(&file)?.filter(|_| !in_archive) {
+        } else if in_archive {
+            return Ok(file);
+        } else if let Some(disk) = disk_of(&file)? {
             in_archive = true;
-            file = file.part(offset, len)?;
+            file = file.part(disk.offset, disk.len)?;
+        } else if needs_archive {
+            let rule = "a disk of an ova was chosen, but this is none";
+            return Err(file.error(ErrorKind::InvalidInput, rule).at(0));
         } else {
             return Ok(file);
         }
@@ -220,6 +249,17 @@ pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
     Ok(Format::Raw)
 }
 
+/// Lists the disks of an OVA by the names of their files there; empty for a file that is none.
+///
+/// # Errors
+/// When the file cannot be read, or is an OVA without a disk.
+pub fn archived_disks(path: &Path) -> Result<Vec<String>> {
+    let listed = SourceFile::open(path).and_then(|file| package::archived_disks(&file));
+    let names =
+        |disks: Option<Vec<ArchivedDisk>>| disks.unwrap_or_default().into_iter().map(|disk| disk.name).collect();
+    listed.map(names).map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
 /// Lists the internal snapshots of an image; only qcow2 has any.
 ///
 /// # Errors
@@ -239,12 +279,14 @@ pub(crate) struct Opening<'a> {
     chain: Vec<(u64, u64)>,
     /// What lies below is not opened: nothing is going to be read.
     alone: bool,
+    /// See [`OpenPolicy::snapshot`]; for the first image only.
+    snapshot: Option<&'a str>,
 }
 
 impl<'a> Opening<'a> {
     /// Begins a chain.
     pub(crate) fn new(policy: &'a OpenPolicy) -> Self {
-        Self { policy, chain: Vec::new(), alone: false }
+        Self { policy, chain: Vec::new(), alone: false, snapshot: policy.snapshot.as_deref() }
     }
 
     fn open_file(&self, file: SourceFile, format: Option<Format>) -> Result<Box<dyn DiskReader>> {
@@ -253,12 +295,16 @@ impl<'a> Opening<'a> {
             None => told_format(&file)?,
         };
         let opening = self.descend(&file);
+        if self.snapshot.is_some() && format != Format::Qcow2 {
+            let rule = format!("a snapshot was chosen, but a {format} image has none inside");
+            return Err(file.error(ErrorKind::InvalidInput, rule).at(0));
+        }
         match format {
             Format::Raw => {
-                opening.check_virtual_size(file.len(), &file)?;
+                opening.check_virtual_size(file.len(), &file, 0)?;
                 Ok(Box::new(RawReader::new(file)))
             }
-            Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, &opening)?)),
+            Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, self.snapshot, &opening)?)),
             Format::Vmdk => Ok(Box::new(VmdkReader::open(file, &opening)?)),
             Format::Vdi => Ok(Box::new(VdiReader::open(file, &opening)?)),
             Format::Vhd => Ok(Box::new(VhdReader::open(file, &opening)?)),
@@ -270,7 +316,7 @@ impl<'a> Opening<'a> {
     pub(crate) fn descend(&self, file: &SourceFile) -> Self {
         let mut chain = self.chain.clone();
         chain.push(file.identity());
-        Self { policy: self.policy, chain, alone: self.alone }
+        Self { policy: self.policy, chain, alone: self.alone, snapshot: None }
     }
 
     /// Whether what lies below is left out.
@@ -278,47 +324,49 @@ impl<'a> Opening<'a> {
         self.alone
     }
 
-    /// Refuses guest disks over the policy's limit.
-    pub(crate) fn check_virtual_size(&self, size: u64, file: &SourceFile) -> Result<()> {
+    /// Refuses guest disks over the policy's limit; the size stands at `at`.
+    pub(crate) fn check_virtual_size(&self, size: u64, file: &SourceFile, at: u64) -> Result<()> {
         if size > self.policy.max_virtual_size {
             let limit = self.policy.max_virtual_size;
             let rule = format!("the guest disk of {size} bytes is over the limit of {limit} bytes");
-            return Err(file.error(ErrorKind::TooLarge, rule));
+            return Err(file.error(ErrorKind::TooLarge, rule).at(at));
         }
         Ok(())
     }
 
-    /// Opens the image that `from` names as its backing file or parent, if the policy allows it.
+    /// Opens the image that `from` names at `at` as its backing file or parent, if the policy allows it.
     pub(crate) fn open_backing(
         &self,
         name: &str,
         format: Option<&str>,
         from: &SourceFile,
+        at: u64,
     ) -> Result<Box<dyn DiskReader>> {
-        let file = self.open_named(name, from)?;
+        let file = self.open_named(name, from, at)?;
         let format = match format {
             // Guessing would let a guest that writes a header into its raw disk choose the next file.
             None => {
                 let rule = format!("the format of the backing file {name:?} is not recorded");
                 return Err(from
                     .error(ErrorKind::Refused, rule)
+                    .at(at)
                     .with_hint("record it, for example with `qemu-img rebase -u -F FORMAT`"));
             }
             Some(word) => Format::from_name(word).ok_or_else(|| {
-                from.error(ErrorKind::Unsupported, format!("the backing file's format {word:?} is not known"))
+                from.error(ErrorKind::Unsupported, format!("the backing file's format {word:?} is not known")).at(at)
             })?,
         };
         self.open_file(file, Some(format))
     }
 
-    /// Opens a file that `from` names, if the policy allows it.
-    pub(crate) fn open_named(&self, name: &str, from: &SourceFile) -> Result<SourceFile> {
-        let refuse = |rule: String| from.error(ErrorKind::Refused, rule);
+    /// Opens a file that `from` names at `at`, if the policy allows it.
+    pub(crate) fn open_named(&self, name: &str, from: &SourceFile, at: u64) -> Result<SourceFile> {
+        let refuse = |rule: String| from.error(ErrorKind::Refused, rule).at(at);
         if self.policy.backing == BackingPolicy::Deny {
             return Err(refuse(format!("the image needs the file {name:?}")));
         }
         if self.chain.len() >= MAX_CHAIN {
-            return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16"));
+            return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16").at(at));
         }
         let plain = name.strip_prefix("file:").filter(|rest| !rest.starts_with("//")).unwrap_or(name);
         // "json:", "nbd://", "host:port": QEMU would interpret them, a path never needs them.
@@ -341,7 +389,7 @@ impl<'a> Opening<'a> {
         }
         let file = SourceFile::open(&resolved)?;
         if self.chain.contains(&file.identity()) {
-            return Err(from.error(ErrorKind::Corrupt, format!("the chain of images comes back to {name:?}")));
+            return Err(from.error(ErrorKind::Corrupt, format!("the chain of images comes back to {name:?}")).at(at));
         }
         Ok(file)
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::convert::is_zero;
 use crate::source_file::SourceFile;
@@ -94,13 +95,15 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, amount: Amount) -> Res
         if full { error.with_hint("point TMPDIR at a folder with room for the unpacked image") } else { error }
     };
     let unpacked = tempfile::tempfile_in(&folder).map_err(fail)?;
-    let packed = Packed { file, position: 0 };
-    let mut source =
-        packing.unpacker(BufReader::with_capacity(BLOCK, packed)).map_err(|error| damaged(file, packing, &error))?;
+    let position = AtomicU64::new(0);
+    let packed = Packed { file, position: &position };
+    // Up to where it was read: what is wrong lies before, at most a buffer's length.
+    let damaged = |error: io::Error| damaged(file, packing, &error).at(position.load(Ordering::Relaxed));
+    let mut source = packing.unpacker(BufReader::with_capacity(BLOCK, packed)).map_err(damaged)?;
     let mut block = vec![0; BLOCK];
     let mut len = 0;
     loop {
-        let filled = fill(&mut source, &mut block).map_err(|error| damaged(file, packing, &error))?;
+        let filled = fill(&mut source, &mut block).map_err(damaged)?;
         let read = &block[..filled];
         if let Amount::All(limit) = amount
             && len + filled as u64 > limit
@@ -108,6 +111,7 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, amount: Amount) -> Res
             let rule = format!("the {} stream unpacks to more than {limit} bytes", packing.name());
             return Err(file
                 .error(ErrorKind::TooLarge, rule)
+                .at(position.load(Ordering::Relaxed))
                 .with_hint("unpack it by hand if it is meant to be that large"));
         }
         if !is_zero(read) {
@@ -158,14 +162,16 @@ fn fill(source: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
 /// The packed bytes in order.
 struct Packed<'a> {
     file: &'a SourceFile,
-    position: u64,
+    /// Bytes read; whoever made it looks at it, too.
+    position: &'a AtomicU64,
 }
 
 impl Read for Packed<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = (self.file.len() - self.position).min(buf.len() as u64) as usize;
-        self.file.read_exact_at(self.position, &mut buf[..left]).map_err(io::Error::other)?;
-        self.position += left as u64;
+        let position = self.position.load(Ordering::Relaxed);
+        let left = (self.file.len() - position).min(buf.len() as u64) as usize;
+        self.file.read_exact_at(position, &mut buf[..left]).map_err(io::Error::other)?;
+        self.position.store(position + left as u64, Ordering::Relaxed);
         Ok(left)
     }
 }

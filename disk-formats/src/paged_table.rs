@@ -23,6 +23,24 @@ impl<const N: usize> PagedTable<N> {
         Ok(Self { offset, entries, pages: Cache::new(PAGES) })
     }
 
+    /// Visits all entries in order, without keeping what it reads.
+    pub(crate) fn each(&self, file: &SourceFile, mut visit: impl FnMut(u64, [u8; N]) -> Result<()>) -> Result<()> {
+        let mut page = vec![0; (PAGE.min(self.entries * N as u64)) as usize];
+        let (mut index, mut at) = (0, 0);
+        while at < self.entries * N as u64 {
+            let len = (self.entries * N as u64 - at).min(PAGE) as usize;
+            file.read_exact_at(self.offset + at, &mut page[..len])?;
+            for entry in page[..len].chunks_exact(N) {
+                let mut copy = [0; N];
+                copy.copy_from_slice(entry);
+                visit(index, copy)?;
+                index += 1;
+            }
+            at += len as u64;
+        }
+        Ok(())
+    }
+
     /// Returns an entry; all zero behind the table's end.
     pub(crate) fn get(&self, file: &SourceFile, index: u64) -> Result<[u8; N]> {
         let mut entry = [0; N];

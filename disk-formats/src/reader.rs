@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use crate::format_facts::FormatFacts;
+use crate::map::{self, MapEntry};
 use crate::{Error, ErrorKind, Format, Operation, Result, Snapshot};
 
 /// What a run of guest bytes holds.
@@ -111,6 +113,24 @@ pub trait DiskReader: Send + Sync {
 
     /// Returns facts about the image.
     fn info(&self) -> ImageInfo;
+
+    /// Returns where the front part of `range` lies in the files; as [`DiskReader::extents`] in everything else.
+    ///
+    /// # Errors
+    /// When the image's tables are damaged or cannot be read.
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        Ok(self.extents(range)?.iter().map(map::from_extent).collect())
+    }
+
+    /// Fails when tables of the image, or of one below it, give one place of a file to two things. Converting asks this first:
+    /// such an image is damaged, and which of the two is right cannot be seen from its bytes. Ends early once `stop` is set.
+    ///
+    /// # Errors
+    /// When something overlaps, or tables cannot be read.
+    fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
+        let _ = stop;
+        Ok(())
+    }
 }
 
 /// Checks the asked range against the disk and clips it; `None` when nothing of it lies inside.

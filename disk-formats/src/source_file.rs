@@ -29,6 +29,8 @@ pub(crate) struct SourceFile {
     base: u64,
     len: u64,
     identity: (u64, u64),
+    /// The bytes are not those of the file of this name.
+    unpacked: bool,
 }
 
 impl SourceFile {
@@ -51,7 +53,14 @@ impl SourceFile {
             let rule = "neither a regular file nor a block device";
             return Err(Error::new(ErrorKind::InvalidInput, Operation::Open, rule).with_path(path));
         };
-        Ok(Self { file, path: path.to_path_buf(), base: 0, len, identity: (metadata.dev(), metadata.ino()) })
+        Ok(Self {
+            file,
+            path: path.to_path_buf(),
+            base: 0,
+            len,
+            identity: (metadata.dev(), metadata.ino()),
+            unpacked: false,
+        })
     }
 
     /// Narrows to a part of the file.
@@ -64,7 +73,7 @@ impl SourceFile {
 
     /// Replaces the bytes by those of `file`, which holds this one unpacked; name and identity stay.
     pub(crate) fn unpacked_as(&self, file: File, len: u64) -> Self {
-        Self { file, path: self.path.clone(), base: 0, len, identity: self.identity }
+        Self { file, path: self.path.clone(), base: 0, len, identity: self.identity, unpacked: true }
     }
 
     /// Gives the file away.
@@ -79,6 +88,11 @@ impl SourceFile {
     /// Returns the length in bytes when it was opened.
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Returns where in the file of this name a byte lies; `None` when it was unpacked from there.
+    pub(crate) fn place(&self, offset: u64) -> Option<u64> {
+        if self.unpacked { None } else { self.base.checked_add(offset) }
     }
 
     /// Returns device and inode number, which tell whether two names are one file.

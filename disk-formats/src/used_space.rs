@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Units looked at in one go: 32 MiB of bits. Larger files are gone through once for each window.
-const WINDOW: u64 = 1 << 28;
+/// Units looked at in one go: 16 MiB of bits. Larger files are gone through once for each window.
+pub(crate) const WINDOW: u64 = 1 << 27;
 
 /// Divides a file of so many units into windows.
 pub(crate) fn windows(units: u64) -> impl Iterator<Item = Range<u64>> {
@@ -32,20 +32,34 @@ impl UsedSpace {
         units.start < self.window.end && units.end > self.window.start
     }
 
+    /// Says whether one of the units is inside the window and in use.
+    pub(crate) fn has(&self, units: &Range<u64>) -> bool {
+        self.words(units).any(|(word, mask)| self.bits[word] & mask != 0)
+    }
+
+    /// Returns the words that hold the units' bits, with masks.
+    fn words(&self, units: &Range<u64>) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let start = units.start.max(self.window.start).saturating_sub(self.window.start);
+        let end = units.end.min(self.window.end).saturating_sub(self.window.start);
+        let mut at = start;
+        std::iter::from_fn(move || {
+            (at < end).then(|| {
+                let bits = (64 - at % 64).min(end - at);
+                let place = ((at / 64) as usize, (u64::MAX >> (64 - bits)) << (at % 64));
+                at += bits;
+                place
+            })
+        })
+    }
+
     /// Marks the units that are inside the window as used; returns whether one of them was in use already.
     ///
     /// Two things on each other across the border of two windows are seen in both.
     pub(crate) fn claim(&mut self, units: Range<u64>) -> bool {
-        let start = units.start.max(self.window.start).saturating_sub(self.window.start);
-        let end = units.end.min(self.window.end).saturating_sub(self.window.start);
-        let (mut at, mut taken) = (start, false);
-        while at < end {
-            let bits = (64 - at % 64).min(end - at);
-            let mask = (u64::MAX >> (64 - bits)) << (at % 64);
-            let word = &mut self.bits[(at / 64) as usize];
-            taken |= *word & mask != 0;
-            *word |= mask;
-            at += bits;
+        let mut taken = false;
+        for (word, mask) in self.words(&units) {
+            taken |= self.bits[word] & mask != 0;
+            self.bits[word] |= mask;
         }
         taken
     }
@@ -65,6 +79,7 @@ mod tests {
         assert!(!space.claim(257..1000));
         assert!(space.claim(299..300));
         assert!(!space.claim(300..400));
+        assert!(space.has(&(10..11)) && !UsedSpace::new(0..300).has(&(0..300)));
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub(crate) fn convert_to(
     let measured: Vec<Output> = outputs.iter().filter(is_measured).cloned().collect();
     let passes = if measured.is_empty() { 1 } else { 2 };
     let mut whole = Whole::new(progress, &sizes, passes);
+    whole.attend(|| readers.iter().try_for_each(|reader| reader.refuse_overlaps(&whole.stop)))?;
     let mut corrections = BTreeMap::new();
     if passes == 2 {
         let files = pipe::Measured::default();

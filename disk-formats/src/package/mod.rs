@@ -19,7 +19,7 @@ mod xml_tree;
 pub use machine::{
     DiskController, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
 };
-pub(crate) use ova_reader::first_disk;
+pub(crate) use ova_reader::{ArchivedDisk, chosen_disk, disks as archived_disks};
 pub(crate) use ova_writer::OvaWriter;
 pub(crate) use ovf_writer::{OvfWriter, ovf_file_names};
 pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};

@@ -61,7 +61,7 @@ impl CheckedHeader {
     pub(crate) fn read_encrypted_too(file: &SourceFile) -> Result<Self> {
         let mut bytes = [0; size_of::<Header>()];
         if file.len() < V2_HEADER_LENGTH as u64 {
-            return Err(file.error(ErrorKind::Truncated, "the file is shorter than a qcow2 header"));
+            return Err(file.error(ErrorKind::Truncated, "the file is shorter than a qcow2 header").at(file.len()));
         }
         file.read_padded_at(0, &mut bytes)?;
         let header = Header::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no qcow2 header"))?;
@@ -124,7 +124,7 @@ impl CheckedHeader {
         size.div_ceil(1 << (self.cluster_bits + self.l2_bits()))
     }
 
-    fn check_l1(&self, file: &SourceFile) -> Result<()> {
+    pub(super) fn check_l1(&self, file: &SourceFile) -> Result<()> {
         let wrong = |rule: &'static str, at: u64| Err(file.error(ErrorKind::Corrupt, rule).at(at));
         let bytes = u64::from(self.l1_entries) * 8;
         if bytes > MAX_L1_BYTES {

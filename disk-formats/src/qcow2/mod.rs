@@ -10,10 +10,12 @@ mod header;
 mod info;
 mod layout;
 mod move_l1;
+mod overlaps;
 mod reader;
 mod refcounts;
 mod resize;
 mod snapshots;
+mod stored_counts;
 mod writer;
 
 pub(crate) use check::check;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::{BE, U64};
@@ -10,12 +11,15 @@ use super::entry::{self, Mapping, OFFSET_MASK};
 use super::header::{CheckedHeader, CompressionType};
 use super::info::facts;
 use super::layout::Incompatible;
+use super::overlaps::Search;
+use super::snapshots;
 use crate::cache::Cache;
+use crate::map;
 use crate::mapping::MAX_STEPS;
 use crate::open::Opening;
 use crate::reader::{clip, clip_read, push_extent};
 use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, ImageInfo, Result};
+use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, ImageInfo, MapEntry, Result};
 
 /// Memory for L2 tables in bytes: 16 GiB of guest disk with the usual clusters.
 const L2_CACHE_BYTES: u64 = 2 << 20;
@@ -37,19 +41,23 @@ pub(crate) struct Qcow2Reader {
 }
 
 impl Qcow2Reader {
-    pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
-        let header = CheckedHeader::read(&file)?;
-        opening.check_virtual_size(header.size, &file)?;
+    /// Opens the disk, as it is or as it was when a snapshot was taken.
+    pub(crate) fn open(file: SourceFile, snapshot: Option<&str>, opening: &Opening<'_>) -> Result<Self> {
+        let mut header = CheckedHeader::read(&file)?;
+        if let Some(snapshot) = snapshot {
+            header = snapshots::header_of(&file, &header, snapshot)?;
+        }
+        opening.check_virtual_size(header.size, &file, 24)?;
         let l1_bytes = file.read_table(header.l1_offset, u64::from(header.l1_entries) * 8, "the l1 table")?;
         let l1 = <[U64<BE>]>::ref_from_bytes(&l1_bytes).map_err(|_| Error::corrupt("the l1 table"))?.to_vec();
         let data_file = match (&header.data_file, header.incompatible & Incompatible::EXTERNAL_DATA != 0) {
             (_, false) => None,
-            (Some(name), true) => Some(opening.open_named(name, &file)?),
-            (None, true) => return Err(file.error(ErrorKind::Corrupt, "the external data file has no name")),
+            (Some(name), true) => Some(opening.open_named(name, &file, 72)?),
+            (None, true) => return Err(file.error(ErrorKind::Corrupt, "the external data file has no name").at(72)),
         };
         let backing = match &header.backing_name {
             None => None,
-            Some(name) => Some(opening.open_backing(name, header.backing_format.as_deref(), &file)?),
+            Some(name) => Some(opening.open_backing(name, header.backing_format.as_deref(), &file, 8)?),
         };
         let cluster_size = header.cluster_size();
         Ok(Self {
@@ -85,13 +93,18 @@ impl Qcow2Reader {
 
     /// Returns what is at `guest` and how many bytes from there on it holds for (at most up to a cluster's end, or to the end of
     /// an unallocated L2 range).
-    fn map(&self, guest: u64) -> Result<(Mapping, u64)> {
+    fn place(&self, guest: u64) -> Result<(Mapping, u64)> {
+        self.entry(guest).map(|(mapping, len, _)| (mapping, len))
+    }
+
+    /// The same, with the offset of the cluster that is kept for it, where there is one.
+    fn entry(&self, guest: u64) -> Result<(Mapping, u64, Option<u64>)> {
         let header = &self.header;
         let l2_span_bits = header.cluster_bits + header.l2_bits();
         let l1_index = (guest >> l2_span_bits) as usize;
         let Some(table) = self.l2_table(l1_index)? else {
             let span = 1 << l2_span_bits;
-            return Ok((Mapping::Unallocated, span - guest % span));
+            return Ok((Mapping::Unallocated, span - guest % span, None));
         };
         let l2_index = (guest >> header.cluster_bits) as usize & ((1 << header.l2_bits()) - 1);
         let within = guest % header.cluster_size();
@@ -99,20 +112,21 @@ impl Qcow2Reader {
             let mapping = entry::standard(table[l2_index].get(), header.cluster_bits, header.version);
             let mapping = self.at_offset_zero(mapping, table[l2_index].get());
             self.check_alignment(mapping, guest)?;
-            return Ok((mapping, header.cluster_size() - within));
+            return Ok((mapping, header.cluster_size() - within, kept(mapping, table[l2_index].get())));
         }
         let subcluster_bits = header.cluster_bits - 5;
         let (first, bitmap) = (table[l2_index * 2].get(), table[l2_index * 2 + 1].get());
         let mapping = entry::extended(first, bitmap, (within >> subcluster_bits) as u32, header.cluster_bits);
         let mapping = mapping.ok_or_else(|| {
             let rule = format!("the sub-cluster bits of guest offset {guest:#x} contradict each other");
-            self.file.error(ErrorKind::Corrupt, rule)
+            let l1_entry = self.l1.get(l1_index).map_or(0, |entry| entry.get());
+            self.file.error(ErrorKind::Corrupt, rule).at((l1_entry & OFFSET_MASK) + l2_index as u64 * 16)
         })?;
         let unit = match mapping {
             Mapping::Compressed { .. } => header.cluster_size(),
             _ => 1 << subcluster_bits,
         };
-        Ok((mapping, unit - within % unit))
+        Ok((mapping, unit - within % unit, kept(mapping, first)))
     }
 
     /// In an external data file, offset 0 is a place like any other; there the COPIED bit says that it is meant.
@@ -183,6 +197,16 @@ impl Qcow2Reader {
     }
 }
 
+/// Returns the offset of the cluster that an L2 entry keeps for its guest cluster, even if it is not read.
+fn kept(mapping: Mapping, entry: u64) -> Option<u64> {
+    match (mapping, entry & OFFSET_MASK) {
+        (Mapping::Compressed { .. }, _) => None,
+        (Mapping::Data(0), _) => Some(0),
+        (_, 0) => None,
+        (_, offset) => Some(offset),
+    }
+}
+
 /// Unpacks raw deflate, ignoring what follows it; false unless it fills the cluster exactly.
 fn inflate(packed: &[u8], cluster: &mut [u8]) -> bool {
     let length = libdeflater::Decompressor::new().deflate_decompress(packed, cluster);
@@ -222,7 +246,7 @@ impl DiskReader for Qcow2Reader {
         let mut steps = 0;
         while offset < range.end && extents.len() < MAX_EXTENTS && steps < MAX_STEPS {
             steps += 1;
-            let (mapping, len) = self.map(offset)?;
+            let (mapping, len) = self.place(offset)?;
             let end = offset.saturating_add(len).min(range.end);
             let kind = match (mapping, &self.backing) {
                 (Mapping::Unallocated, Some(backing)) => {
@@ -239,11 +263,38 @@ impl DiskReader for Qcow2Reader {
         Ok(extents)
     }
 
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        let mut entries = Vec::new();
+        let Some(range) = clip(&range, self.header.size) else { return Ok(entries) };
+        let mut offset = range.start;
+        let mut steps = 0;
+        while offset < range.end && entries.len() < MAX_EXTENTS && steps < MAX_STEPS {
+            steps += 1;
+            let (mapping, len, cluster) = self.entry(offset)?;
+            let part = offset..offset.saturating_add(len).min(range.end);
+            let file = self.data_file.as_ref().unwrap_or(&self.file);
+            let at = cluster.and_then(|cluster| file.place(cluster + offset % self.header.cluster_size()));
+            let entry = match (mapping, &self.backing) {
+                (Mapping::Unallocated, Some(backing)) => {
+                    offset = map::push_below(&**backing, &part, &mut entries)?;
+                    continue;
+                }
+                (Mapping::Unallocated, None) => MapEntry { offset: at, ..MapEntry::hole(&part) },
+                (Mapping::Zero, _) => MapEntry { offset: at, ..MapEntry::zero(&part) },
+                (Mapping::Data(_), _) => MapEntry::data(&part, at),
+                (Mapping::Compressed { .. }, _) => MapEntry { compressed: true, ..MapEntry::data(&part, None) },
+            };
+            map::push(&mut entries, entry);
+            offset = part.end;
+        }
+        Ok(entries)
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut rest = clip_read(offset, buf, self.header.size)?;
         let mut offset = offset;
         while !rest.is_empty() {
-            let (mapping, len) = self.map(offset)?;
+            let (mapping, len) = self.place(offset)?;
             let len = len.min(rest.len() as u64) as usize;
             let (part, behind) = rest.split_at_mut(len);
             self.read_mapped(mapping, offset, part)?;
@@ -258,6 +309,12 @@ impl DiskReader for Qcow2Reader {
         files.extend(self.data_file.iter().map(|file| file.path().to_path_buf()));
         files.extend(self.backing.iter().flat_map(|backing| backing.info().files));
         ImageInfo { files, ..facts(&self.header) }
+    }
+
+    fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
+        let data_file = self.data_file.as_ref();
+        Search { file: &self.file, data_file, header: &self.header, l1: &self.l1, stop }.run()?;
+        self.backing.as_ref().map_or(Ok(()), |backing| backing.refuse_overlaps(stop))
     }
 }
 

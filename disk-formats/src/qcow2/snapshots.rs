@@ -11,6 +11,9 @@ use crate::{Error, ErrorKind, Result};
 /// Most extra data of a snapshot in bytes (qemu's QCOW_MAX_SNAPSHOT_EXTRA_DATA).
 const MAX_EXTRA: u32 = 1024;
 
+/// Snapshots named when one is not found.
+const MAX_NAMES: usize = 20;
+
 /// An internal snapshot of a qcow2 image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,6 +37,8 @@ pub struct Snapshot {
 pub(super) struct SnapshotL1 {
     pub(super) offset: u64,
     pub(super) entries: u32,
+    /// Guest bytes when it was taken, where it says so.
+    pub(super) size: Option<u64>,
 }
 
 /// The fixed part of an entry (spec).
@@ -59,6 +64,30 @@ pub(crate) fn list(file: &SourceFile) -> Result<Vec<Snapshot>> {
     let mut snapshots = Vec::new();
     walk(file, table_offset(file)?, header.snapshots, |snapshot, _| snapshots.push(snapshot))?;
     Ok(snapshots)
+}
+
+/// Returns the header as it was when a snapshot was taken, found by its id or else by its name.
+pub(super) fn header_of(file: &SourceFile, header: &CheckedHeader, wanted: &str) -> Result<CheckedHeader> {
+    let start = table_offset(file)?;
+    let (mut by_id, mut by_name, mut known) = (None, None, Vec::new());
+    walk(file, start, header.snapshots, |snapshot, l1| {
+        by_id = by_id.or_else(|| (snapshot.id == wanted).then_some(l1));
+        by_name = by_name.or_else(|| (snapshot.name == wanted).then_some(l1));
+        if known.len() < MAX_NAMES {
+            known.push(format!("{:?}", snapshot.name));
+        }
+    })?;
+    let Some(l1) = by_id.or(by_name) else {
+        let error = file.error(ErrorKind::InvalidInput, format!("the image has no snapshot {wanted:?}")).at(start);
+        return Err(match known.is_empty() {
+            true => error.with_hint("it has none at all"),
+            false => error.with_hint(format!("it has {}", known.join(", "))),
+        });
+    };
+    let size = l1.size.unwrap_or(header.size);
+    let taken = CheckedHeader { l1_offset: l1.offset, l1_entries: l1.entries, size, ..header.clone() };
+    taken.check_l1(file)?;
+    Ok(taken)
 }
 
 fn table_offset(file: &SourceFile) -> Result<u64> {
@@ -98,7 +127,8 @@ pub(super) fn walk(
             // All ones: not recorded (spec).
             icount: field(2).map(U64::get).filter(|count| *count != u64::MAX),
         };
-        visit(snapshot, SnapshotL1 { offset: entry.l1_offset.get(), entries: entry.l1_entries.get() });
+        let (offset, entries) = (entry.l1_offset.get(), entry.l1_entries.get());
+        visit(snapshot, SnapshotL1 { offset, entries, size: field(1).map(U64::get) });
         at = (tail_at + tail.len() as u64).next_multiple_of(8);
     }
     Ok(at - start)

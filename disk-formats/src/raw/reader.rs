@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::reader::{clip, clip_read};
 use crate::source_file::{SeekTarget, SourceFile};
-use crate::{DiskReader, Extent, ExtentKind, Format, ImageInfo, Result};
+use crate::{DiskReader, Extent, ExtentKind, Format, ImageInfo, MapEntry, Result};
 
 /// An opened raw disk, or a part of a file that holds one.
 pub(crate) struct RawReader {
@@ -38,6 +38,19 @@ impl DiskReader for RawReader {
     fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         let Some(range) = clip(&range, self.file.len()) else { return Ok(Vec::new()) };
         Ok(vec![file_extent(&self.file, &range)?])
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        let entry = |extent: &Extent| {
+            let range = extent.offset..extent.end();
+            // A hole has its place in the file as well.
+            let offset = self.file.place(extent.offset);
+            match extent.kind {
+                ExtentKind::Data => MapEntry::data(&range, offset),
+                _ => MapEntry { offset, ..MapEntry::zero(&range) },
+            }
+        };
+        Ok(self.extents(range)?.iter().map(entry).collect())
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {

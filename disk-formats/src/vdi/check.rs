@@ -6,9 +6,10 @@ use super::layout::{FREE, Header, MAGIC, MAX_BLOCKS, ZERO};
 use crate::check::CheckReport;
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
+use crate::used_space::{UsedSpace, windows};
 use crate::{Error, ErrorKind, Format, Result};
 
-/// Most blocks that are checked: a bit each, 32 MiB; 256 TiB with the usual blocks.
+/// Most blocks that are checked: 256 TiB with the usual blocks.
 const MAX_CHECKED_BLOCKS: u32 = 1 << 28;
 
 /// Finds blocks used twice, blocks outside the file, and a wrong number of allocated blocks.
@@ -30,28 +31,35 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
     let map = PagedTable::<4>::new(file, map_offset, u64::from(blocks), "the block map")?;
     let mut report = CheckReport::new(Format::Vdi, u64::from(blocks));
     if data_offset < map_offset + u64::from(blocks) * 4 {
-        report.corruption(0x158, None, "the blocks begin inside the block map");
+        report.overlap(0x158, None, "the blocks begin inside the block map");
     }
-    let mut used = vec![0u8; (blocks as usize).div_ceil(8)];
-    for index in 0..u64::from(blocks) {
-        let entry = u32::from_le_bytes(map.get(file, index)?);
-        if entry == FREE || entry == ZERO {
-            continue;
-        }
-        let (at, guest) = (map_offset + index * 4, Some(index * block));
-        if entry >= blocks {
-            report.corruption(at, guest, format!("block {entry} is behind the last of the {blocks} blocks"));
-            continue;
-        }
-        report.allocated_clusters += 1;
-        let (byte, bit) = (entry as usize / 8, 1 << (entry % 8));
-        if used[byte] & bit != 0 {
-            report.corruption(at, guest, format!("block {entry} is used twice"));
-        }
-        used[byte] |= bit;
-        if data_offset + u64::from(entry) * (block + extra) + extra >= file.len() {
-            report.corruption(at, guest, format!("block {entry} lies behind the end of the file"));
-        }
+    // No entry can point further than a 32-bit block number.
+    let in_file = file.len().saturating_sub(data_offset).div_ceil(block + extra).clamp(u64::from(blocks), 1 << 32);
+    for window in windows(in_file) {
+        let mut used = UsedSpace::new(window);
+        map.each(file, |index, entry| {
+            let entry = u32::from_le_bytes(entry);
+            if entry == FREE || entry == ZERO {
+                return Ok(());
+            }
+            let (at, guest, number) = (map_offset + index * 4, Some(index * block), u64::from(entry));
+            if used.claim(number..number + 1) {
+                report.overlap(at, guest, format!("block {entry} is used twice"));
+            }
+            if !used.is_first() {
+                return Ok(());
+            }
+            if entry >= blocks {
+                let rule = format!("block {entry} is behind the last of the {blocks} blocks");
+                report.corruption(at, guest, rule);
+                return Ok(());
+            }
+            report.allocated_clusters += 1;
+            if data_offset + number * (block + extra) + extra >= file.len() {
+                report.corruption(at, guest, format!("block {entry} lies behind the end of the file"));
+            }
+            Ok(())
+        })?;
     }
     let allocated = u64::from(header.allocated.get());
     if report.allocated_clusters != allocated {

@@ -1,6 +1,7 @@
 //! Reads dynamic and fixed VDIs. Differencing ones name their parent by UUID only, which a registry would have to resolve.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use zerocopy::FromBytes;
 
@@ -9,7 +10,7 @@ use crate::mapping::{self, Mapped, Place};
 use crate::open::Opening;
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, Format, ImageInfo, Result};
+use crate::{DiskReader, Error, ErrorKind, Extent, Format, ImageInfo, MapEntry, Result};
 
 /// Largest block that makes sense in bytes (vendor: VirtualBox allows 256 MiB).
 const MAX_BLOCK: u64 = 256 << 20;
@@ -45,12 +46,13 @@ impl VdiReader {
             3 | 4 => {
                 return Err(file
                     .error(ErrorKind::Unsupported, "a differencing vdi needs VirtualBox to find its parent")
+                    .at(0x4c)
                     .with_hint("merge it with `VBoxManage clonemedium` first"));
             }
             _ => return wrong("an unknown image type", 0x4c),
         };
         let size = header.disk_size.get();
-        opening.check_virtual_size(size, &file)?;
+        opening.check_virtual_size(size, &file, 0x170)?;
         let (block, extra) = (u64::from(header.block_size.get()), u64::from(header.block_extra.get()));
         if !block.is_power_of_two() || !(512..=MAX_BLOCK).contains(&block) {
             return wrong("the block size is not a power of two up to 256 MiB", 0x178);
@@ -97,6 +99,14 @@ impl Mapped for VdiReader {
     fn below(&self) -> Option<&dyn DiskReader> {
         None
     }
+
+    fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
+        (self.file.place(stored + guest % self.block), false)
+    }
+
+    fn may_have_below(&self) -> bool {
+        false
+    }
 }
 
 impl DiskReader for VdiReader {
@@ -106,6 +116,10 @@ impl DiskReader for VdiReader {
 
     fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         mapping::extents(self, self.size, &range)
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        mapping::map(self, self.size, &range)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -119,5 +133,9 @@ impl DiskReader for VdiReader {
             files: vec![self.file.path().to_path_buf()],
             ..ImageInfo::new(Format::Vdi, self.size)
         }
+    }
+
+    fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
+        super::check(&self.file)?.refuse_overlap(&self.file)
     }
 }

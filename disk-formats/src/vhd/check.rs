@@ -12,12 +12,15 @@ const MAX_BLOCKS: u64 = 1 << 28;
 
 /// Finds damaged footers, blocks outside the file, and blocks on one another or on the tables. No parent is opened.
 pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
-    let footer = read_footer(file)?;
+    let (footer, footer_offset) = read_footer(file)?;
     let size = disk_size(&footer);
     match footer.disk_type.get() {
         DiskType::FIXED => Ok(check_fixed(file, size)),
-        DiskType::DYNAMIC | DiskType::DIFFERENCING => check_dynamic(file, &footer, size),
-        other => Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
+        DiskType::DYNAMIC | DiskType::DIFFERENCING => check_dynamic(file, (&footer, footer_offset), size),
+        other => {
+            let rule = format!("vhd disk type {other}");
+            Err(file.error(ErrorKind::Unsupported, rule).at(footer_offset + 60))
+        }
     }
 }
 
@@ -29,11 +32,13 @@ fn check_fixed(file: &SourceFile, size: u64) -> CheckReport {
     report
 }
 
-fn check_dynamic(file: &SourceFile, footer: &Footer, size: u64) -> Result<CheckReport> {
+fn check_dynamic(file: &SourceFile, (footer, footer_offset): (&Footer, u64), size: u64) -> Result<CheckReport> {
     let table = BlockTable::read(file, footer, size)?;
     let blocks = size.div_ceil(table.block);
     if blocks > MAX_BLOCKS {
-        return Err(file.error(ErrorKind::TooLarge, "a disk of more than 2^28 blocks is not checked"));
+        return Err(file
+            .error(ErrorKind::TooLarge, "a disk of more than 2^28 blocks is not checked")
+            .at(footer_offset + 48));
     }
     let mut report = CheckReport::new(Format::Vhd, blocks);
     let end = check_footers(file, &mut report)?;
@@ -42,7 +47,7 @@ fn check_dynamic(file: &SourceFile, footer: &Footer, size: u64) -> Result<CheckR
     for window in windows(file.len().div_ceil(SECTOR).min(1 << 32)) {
         let mut used = UsedSpace::new(window);
         claim_structures(&mut used, footer, &table, end, &mut report);
-        check_blocks(file, &table, blocks, &mut used, &mut report)?;
+        check_blocks(file, &table, &mut used, &mut report)?;
     }
     Ok(report)
 }
@@ -79,26 +84,20 @@ fn claim_structures(used: &mut UsedSpace, footer: &Footer, table: &BlockTable, e
     used.claim(sectors(end, SECTOR));
     let header = footer.data_offset.get();
     if used.claim(sectors(header, size_of::<DynamicHeader>() as u64)) {
-        report.corruption(header, None, "the dynamic header lies on a footer");
+        report.overlap(header, None, "the dynamic header lies on a footer");
     }
     let offset = table.header.table_offset.get();
     if used.claim(sectors(offset, u64::from(table.header.entries.get()) * 4)) {
-        report.corruption(offset, None, "the block table lies on a footer or on the dynamic header");
+        report.overlap(offset, None, "the block table lies on a footer or on the dynamic header");
     }
 }
 
-fn check_blocks(
-    file: &SourceFile,
-    table: &BlockTable,
-    blocks: u64,
-    used: &mut UsedSpace,
-    report: &mut CheckReport,
-) -> Result<()> {
+fn check_blocks(file: &SourceFile, table: &BlockTable, used: &mut UsedSpace, report: &mut CheckReport) -> Result<()> {
     let length = table.bitmap + table.block;
-    for index in 0..blocks {
-        let sector = u32::from_be_bytes(table.entries.get(file, index)?);
+    table.entries.each(file, |index, entry| {
+        let sector = u32::from_be_bytes(entry);
         if sector == UNUSED {
-            continue;
+            return Ok(());
         }
         let (at, guest) = (table.header.table_offset.get() + index * 4, Some(index * table.block));
         let first = u64::from(sector);
@@ -110,8 +109,8 @@ fn check_blocks(
             }
         }
         if used.claim(first..first + length / SECTOR) && !outside {
-            report.corruption(at, guest, "the block lies on another block, on the block table, or on a footer");
+            report.overlap(at, guest, "the block lies on another block, on the block table, or on a footer");
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -1,7 +1,9 @@
 //! Reads fixed, dynamic and differencing VHDs.
 
+use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -12,7 +14,7 @@ use crate::open::Opening;
 use crate::paged_table::PagedTable;
 use crate::raw::file_extent;
 use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, Format, ImageInfo, Result};
+use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, Format, ImageInfo, MapEntry, Result};
 
 /// Largest block that makes sense in bytes (practice: 2 MiB, 512 KiB for small disks).
 const MAX_BLOCK: u64 = 256 << 20;
@@ -45,6 +47,8 @@ struct Dynamic {
 /// Where the blocks are.
 pub(super) struct BlockTable {
     pub(super) header: DynamicHeader,
+    /// Offset of that header.
+    pub(super) header_offset: u64,
     /// Guest bytes of a block.
     pub(super) block: u64,
     /// Bytes of the sector bitmap before each block.
@@ -61,9 +65,9 @@ struct Parent {
 
 impl VhdReader {
     pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
-        let footer = read_footer(&file)?;
+        let (footer, footer_offset) = read_footer(&file)?;
         let size = disk_size(&footer);
-        opening.check_virtual_size(size, &file)?;
+        opening.check_virtual_size(size, &file, footer_offset + 48)?;
         let kind = match footer.disk_type.get() {
             DiskType::FIXED => {
                 file.check_range(0, size, "the disk")?;
@@ -76,26 +80,29 @@ impl VhdReader {
                     _ => None,
                 };
                 let parent = match &parent_name {
-                    Some(name) if !opening.is_alone() => Some(Parent::open(&file, &table.header, name, opening)?),
+                    Some(name) if !opening.is_alone() => Some(Parent::open(&file, &table, name, opening)?),
                     _ => None,
                 };
                 Kind::Dynamic(Box::new(Dynamic { table, parent_name, parent }))
             }
-            other => return Err(file.error(ErrorKind::Unsupported, format!("vhd disk type {other}"))),
+            other => {
+                let rule = format!("vhd disk type {other}");
+                return Err(file.error(ErrorKind::Unsupported, rule).at(footer_offset + 60));
+            }
         };
         Ok(Self { file, size, uuid: footer.uuid, kind })
     }
 }
 
-/// Finds a footer with a right checksum: at the end, one byte further on (old versions wrote 511 bytes), or its copy in front.
-pub(super) fn read_footer(file: &SourceFile) -> Result<Footer> {
+/// Finds a footer with a right checksum, and its offset: at the end, one byte further on (old versions wrote 511 bytes), or its copy in front.
+pub(super) fn read_footer(file: &SourceFile) -> Result<(Footer, u64)> {
     let end = file.len();
     let mut places = vec![end.saturating_sub(SECTOR), end.saturating_sub(SECTOR - 1), 0];
     places.retain(|place| *place < end);
     let mut damaged = None;
     for place in places {
         match footer_at(file, place)? {
-            Some((footer, true)) => return Ok(footer),
+            Some((footer, true)) => return Ok((footer, place)),
             Some(_) => damaged = Some(place),
             None => {}
         }
@@ -158,17 +165,24 @@ impl BlockTable {
             return wrong("the block table is too small for the disk's size");
         }
         let entries = PagedTable::new(file, header.table_offset.get(), size.div_ceil(block), "the block table")?;
-        Ok(Self { block, bitmap: (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR), entries, header })
+        Ok(Self {
+            block,
+            bitmap: (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR),
+            entries,
+            header,
+            header_offset: offset,
+        })
     }
 }
 
 impl Parent {
-    fn open(file: &SourceFile, header: &DynamicHeader, name: &str, opening: &Opening<'_>) -> Result<Self> {
-        let parent_file = opening.open_named(name, file)?;
+    fn open(file: &SourceFile, table: &BlockTable, name: &str, opening: &Opening<'_>) -> Result<Self> {
+        let at = table.header_offset + offset_of!(DynamicHeader, parent_uuid) as u64;
+        let parent_file = opening.open_named(name, file, at)?;
         let below = opening.descend(&parent_file);
         let reader = VhdReader::open(parent_file, &below)?;
-        if reader.uuid != header.parent_uuid {
-            return Err(file.error(ErrorKind::Corrupt, format!("{name:?} is not the parent of this disk")));
+        if reader.uuid != table.header.parent_uuid {
+            return Err(file.error(ErrorKind::Corrupt, format!("{name:?} is not the parent of this disk")).at(at));
         }
         Ok(Self { reader, bitmaps: Cache::new(BITMAPS) })
     }
@@ -179,7 +193,8 @@ fn parent_name(file: &SourceFile, header: &DynamicHeader) -> Result<String> {
     if let Some(locator) = header.parent_locators.iter().find(|locator| locator.platform == *b"W2ru") {
         let length = u64::from(locator.length.get());
         if length > 4096 {
-            return Err(file.error(ErrorKind::Corrupt, "the parent's path is longer than 4096 bytes"));
+            let rule = "the parent's path is longer than 4096 bytes";
+            return Err(file.error(ErrorKind::Corrupt, rule).at(locator.offset.get()));
         }
         let bytes = file.read_table(locator.offset.get(), length, "the parent's path")?;
         let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
@@ -202,7 +217,7 @@ impl Mapped for VhdReader {
         let dynamic = match &self.kind {
             Kind::Fixed => {
                 let extent = file_extent(&self.file, &(guest..self.size))?;
-                let place = if extent.kind == ExtentKind::Data { Place::Stored(guest) } else { Place::Unallocated };
+                let place = if extent.kind == ExtentKind::Data { Place::Stored(guest) } else { Place::Sparse(guest) };
                 return Ok((place, extent.len));
             }
             Kind::Dynamic(dynamic) => dynamic,
@@ -242,6 +257,18 @@ impl Mapped for VhdReader {
             Kind::Dynamic(dynamic) => dynamic.parent.as_ref().map(|parent| &parent.reader as &dyn DiskReader),
         }
     }
+
+    fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
+        let within = match &self.kind {
+            Kind::Fixed => 0,
+            Kind::Dynamic(dynamic) => guest % dynamic.table.block,
+        };
+        (self.file.place(stored + within), false)
+    }
+
+    fn may_have_below(&self) -> bool {
+        false
+    }
 }
 
 impl DiskReader for VhdReader {
@@ -251,6 +278,10 @@ impl DiskReader for VhdReader {
 
     fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         mapping::extents(self, self.size, &range)
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        mapping::map(self, self.size, &range)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -275,5 +306,17 @@ impl DiskReader for VhdReader {
             }
         }
         info
+    }
+
+    fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
+        let mut reader = self;
+        while let Kind::Dynamic(dynamic) = &reader.kind {
+            super::check(&reader.file)?.refuse_overlap(&reader.file)?;
+            match &dynamic.parent {
+                Some(parent) => reader = &parent.reader,
+                None => break,
+            }
+        }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
     let regions = Regions::read(file, &replayed)?;
     let metadata = Metadata::read(file, &replayed, &regions.metadata)?;
     let entries = metadata.bat_entries(file, &regions.bat)?;
-    let bat = PagedTable::new(file, regions.bat.start, entries, "the block table")?;
+    let bat = PagedTable::<8>::new(file, regions.bat.start, entries, "the block table")?;
     let mut report = CheckReport::new(Format::Vhdx, metadata.size.div_ceil(metadata.block));
     if open_log {
         let rule = "the file was not closed cleanly: its log holds changes that are not in their places yet";
@@ -58,9 +58,7 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
     checker.headers()?;
     checker.region_tables()?;
     checker.structures(&header, &regions);
-    for index in 0..entries {
-        checker.entry(&bat, index)?;
-    }
+    bat.each(file, |index, entry| checker.entry(index, entry))?;
     Ok(checker.report)
 }
 
@@ -122,13 +120,12 @@ impl Checker<'_> {
             self.report.corruption(bytes.start, None, format!("{what} reaches past the end of the file"));
         }
         if self.used.claim(bytes.start / MIB..bytes.end.div_ceil(MIB)) {
-            self.report.corruption(bytes.start, None, format!("{what} lies on the headers or on another region"));
+            self.report.overlap(bytes.start, None, format!("{what} lies on the headers or on another region"));
         }
     }
 
-    fn entry(&mut self, bat: &PagedTable<8>, index: u64) -> Result<()> {
+    fn entry(&mut self, index: u64, mut entry: [u8; 8]) -> Result<()> {
         let at = self.bat_offset + index * 8;
-        let mut entry = bat.get(self.file, index)?;
         self.replayed.overlay(at, &mut entry);
         let entry = u64::from_le_bytes(entry);
         let (state, offset) = (entry & BlockState::MASK, entry & BLOCK_OFFSET_MASK);
@@ -171,7 +168,7 @@ impl Checker<'_> {
         if offset.checked_add(length).is_none_or(|end| end > self.file.len()) {
             self.report.corruption(at, guest, "the block reaches past the end of the file");
         } else if self.used.claim(offset / MIB..(offset + length) / MIB) {
-            self.report.corruption(at, guest, "the block lies on another block, on the headers, or on a region");
+            self.report.overlap(at, guest, "the block lies on another block, on the headers, or on a region");
         }
     }
 }

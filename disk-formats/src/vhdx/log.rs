@@ -71,10 +71,11 @@ impl Replayed {
     pub(crate) fn read(file: &SourceFile, header: &Header) -> Result<Self> {
         let (offset, length) = (header.log_offset.get(), u64::from(header.log_length.get()));
         if header.log_version.get() != 0 {
-            return Err(file.error(ErrorKind::Unsupported, "an unknown version of the log"));
+            return Err(file.error(ErrorKind::Unsupported, "an unknown version of the log").at(offset));
         }
         if length > MAX_LOG || length == 0 || !length.is_multiple_of(SECTOR as u64) {
-            return Err(file.error(ErrorKind::Corrupt, "the log's length is not a multiple of 4 KiB up to 64 MiB"));
+            let rule = "the log's length is not a multiple of 4 KiB up to 64 MiB";
+            return Err(file.error(ErrorKind::Corrupt, rule).at(offset));
         }
         let log = file.read_table(offset, length, "the log")?;
         let Some(sequence) = newest_sequence(&log, &header.log_guid) else {
@@ -84,7 +85,7 @@ impl Replayed {
         };
         let mut replayed = Self::default();
         for entry in &sequence {
-            replayed.apply(file, entry)?;
+            replayed.apply(file, entry).map_err(|error| error.at(offset + entry.at))?;
         }
         Ok(replayed)
     }

@@ -23,20 +23,20 @@ const MAX_BAT: u64 = 513 << 20;
 
 /// Returns the header that counts: of the valid ones that with the higher sequence number.
 pub(crate) fn current_header(file: &SourceFile) -> Result<Header> {
-    let mut current: Option<Header> = None;
+    let mut current: Option<(Header, u64)> = None;
     for offset in HEADER_OFFSETS {
         let bytes = file.read_table(offset, HEADER_SIZE, "a header")?;
         let Ok((header, _)) = Header::read_from_prefix(&bytes) else { continue };
-        let newer = current.is_none_or(|other| header.sequence.get() > other.sequence.get());
+        let newer = current.is_none_or(|(other, _)| header.sequence.get() > other.sequence.get());
         if header.signature == HEADER_SIGNATURE && is_whole(&bytes) && newer {
-            current = Some(header);
+            current = Some((header, offset));
         }
     }
-    let header =
+    let (header, offset) =
         current.ok_or_else(|| file.error(ErrorKind::Corrupt, "neither header is valid").at(HEADER_OFFSETS[0]))?;
     if header.version.get() != 1 {
         let rule = format!("vhdx version {}", header.version.get());
-        return Err(file.error(ErrorKind::Unsupported, rule));
+        return Err(file.error(ErrorKind::Unsupported, rule).at(offset + 66));
     }
     Ok(header)
 }
@@ -140,7 +140,8 @@ impl Metadata {
                 ITEM_LOGICAL_SECTOR => sector = Some(u64::from(number(&item(4)?))),
                 ITEM_PHYSICAL_SECTOR | ITEM_PAGE_83 | ITEM_PARENT_LOCATOR => {}
                 _ if entry.flags.get() & (ItemFlags::REQUIRED | ItemFlags::USER) == ItemFlags::REQUIRED => {
-                    return Err(file.error(ErrorKind::Unsupported, "an unknown metadata item that must be understood"));
+                    let rule = "an unknown metadata item that must be understood";
+                    return Err(file.error(ErrorKind::Unsupported, rule).at(region.start));
                 }
                 _ => {}
             }

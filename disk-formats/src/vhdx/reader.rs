@@ -1,6 +1,7 @@
 //! Reads fixed and dynamic VHDXs, also such as were not closed cleanly. Differencing ones are refused.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::layout::{BLOCK_OFFSET_MASK, BlockState, FILE_SIGNATURE, chunk_ratio};
 use super::log::Replayed;
@@ -9,7 +10,7 @@ use crate::mapping::{self, Mapped, Place};
 use crate::open::Opening;
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
-use crate::{DiskReader, ErrorKind, Extent, Format, ImageInfo, Result};
+use crate::{DiskReader, ErrorKind, Extent, Format, ImageInfo, MapEntry, Result};
 
 /// An opened VHDX.
 pub(crate) struct VhdxReader {
@@ -35,10 +36,11 @@ impl VhdxReader {
         };
         let regions = Regions::read(&file, &replayed)?;
         let metadata = Metadata::read(&file, &replayed, &regions.metadata)?;
-        opening.check_virtual_size(metadata.size, &file)?;
+        opening.check_virtual_size(metadata.size, &file, regions.metadata.start)?;
         if metadata.has_parent {
             return Err(file
                 .error(ErrorKind::Unsupported, "a differencing vhdx needs its parent")
+                .at(regions.metadata.start)
                 .with_hint("merge it with Hyper-V's `Merge-VHD` first"));
         }
         let entries = metadata.bat_entries(&file, &regions.bat)?;
@@ -90,6 +92,14 @@ impl Mapped for VhdxReader {
     fn below(&self) -> Option<&dyn DiskReader> {
         None
     }
+
+    fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
+        (self.file.place(stored + guest % self.metadata.block), false)
+    }
+
+    fn may_have_below(&self) -> bool {
+        false
+    }
 }
 
 impl DiskReader for VhdxReader {
@@ -99,6 +109,10 @@ impl DiskReader for VhdxReader {
 
     fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         mapping::extents(self, self.metadata.size, &range)
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        mapping::map(self, self.metadata.size, &range)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -112,5 +126,9 @@ impl DiskReader for VhdxReader {
             files: vec![self.file.path().to_path_buf()],
             ..ImageInfo::new(Format::Vhdx, self.metadata.size)
         }
+    }
+
+    fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
+        super::check(&self.file)?.refuse_overlap(&self.file)
     }
 }

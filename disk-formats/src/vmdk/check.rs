@@ -1,5 +1,9 @@
 //! Checks a VMDK: one sparse file, or a descriptor and the extents that it names.
 
+use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
+
+use super::check_se_sparse;
 use super::check_sparse::SparseCheck;
 use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, ParsedKind};
 use super::layout::{COWD_MAGIC, DIRECTORY_AT_END, Flags, MAGIC, SECTOR, SESPARSE_MAGIC};
@@ -16,15 +20,28 @@ pub(crate) fn check(file: &SourceFile, opening: &Opening<'_>) -> Result<CheckRep
     let mut front = [0; 8];
     file.read_padded_at(0, &mut front)?;
     if front.starts_with(&MAGIC) {
-        check_hosted(file, Extent::whole(), &mut report)?;
+        check_hosted(file, Extent::whole(), None, &mut report)?;
     } else if front.starts_with(&COWD_MAGIC) {
-        check_cowd(file, Extent::whole(), &mut report)?;
+        check_cowd(file, Extent::whole(), None, &mut report)?;
     } else if u64::from_le_bytes(front) == SESPARSE_MAGIC {
-        return Err(se_sparse(file));
+        check_se_sparse::check(file, Extent::whole(), &mut report)?;
     } else {
         check_descriptor(file, opening, &mut report)?;
     }
     Ok(report)
+}
+
+/// Fails when tables or grains that reading a sparse file follows lie on one another. Markers are not looked at: reading a
+/// compressed grain finds out when it is another one's.
+pub(super) fn refuse_overlaps(file: &SourceFile, stop: &AtomicBool) -> Result<()> {
+    let mut report = CheckReport::new(Format::Vmdk, 0);
+    let mut front = [0; 4];
+    file.read_padded_at(0, &mut front)?;
+    match front == COWD_MAGIC {
+        true => check_cowd(file, Extent::whole(), Some(stop), &mut report)?,
+        false => check_hosted(file, Extent::whole(), Some(stop), &mut report)?,
+    };
+    report.refuse_overlap(file)
 }
 
 /// Which part of the disk a sparse file holds.
@@ -37,12 +54,35 @@ pub(super) struct Extent<'a> {
 }
 
 impl Extent<'_> {
-    fn whole() -> Self {
+    pub(super) fn whole() -> Self {
         Self { name: "", start: 0 }
     }
 
+    /// Reports something that lies on something else; `guest` counts from the extent's front.
+    pub(super) fn overlap(
+        &self,
+        report: &mut CheckReport,
+        at: u64,
+        guest: Option<u64>,
+        rule: impl Into<Cow<'static, str>>,
+    ) {
+        let rule = rule.into();
+        let guest = guest.map(|guest| self.start.saturating_add(guest));
+        match self.name.is_empty() || report.lists_no_more() {
+            true => report.overlap(at, guest, rule),
+            false => report.overlap(at, guest, format!("{}: {rule}", self.name)),
+        }
+    }
+
     /// Reports a corruption; `guest` counts from the extent's front.
-    pub(super) fn corruption(&self, report: &mut CheckReport, at: u64, guest: Option<u64>, rule: &'static str) {
+    pub(super) fn corruption(
+        &self,
+        report: &mut CheckReport,
+        at: u64,
+        guest: Option<u64>,
+        rule: impl Into<Cow<'static, str>>,
+    ) {
+        let rule = rule.into();
         let guest = guest.map(|guest| self.start.saturating_add(guest));
         match self.name.is_empty() || report.lists_no_more() {
             true => report.corruption(at, guest, rule),
@@ -51,18 +91,19 @@ impl Extent<'_> {
     }
 }
 
-fn se_sparse(file: &SourceFile) -> crate::Error {
-    file.error(ErrorKind::Unsupported, "the structure of seSparse extents cannot be checked")
-}
-
 /// Checks a hosted sparse file; returns its guest sectors.
-fn check_hosted(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -> Result<u64> {
+fn check_hosted(
+    file: &SourceFile,
+    extent: Extent<'_>,
+    only_overlaps: Option<&AtomicBool>,
+    report: &mut CheckReport,
+) -> Result<u64> {
     let (geometry, header) = Geometry::hosted(file)?;
     embedded_descriptor(file, &header)?;
     let mut structures = vec![(0, SECTOR)];
     let descriptor = header.descriptor_offset.get();
     if descriptor != 0 {
-        let offset = sector_offset(file, descriptor)?;
+        let offset = sector_offset(file, descriptor, 28)?;
         structures.push((offset, header.descriptor_sectors.get() * SECTOR));
     }
     let redundant = header.redundant_directory.get();
@@ -70,10 +111,11 @@ fn check_hosted(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport)
     let mut check = SparseCheck {
         file,
         extent,
-        redundant_directory: if has_redundant { Some(sector_offset(file, redundant)?) } else { None },
+        redundant_directory: if has_redundant { Some(sector_offset(file, redundant, 48)?) } else { None },
         is_stream: super::sparse_extent::read_header(file, 0)?.directory.get() == DIRECTORY_AT_END,
         structures,
         geometry: &geometry,
+        only_overlaps,
     };
     if check.is_stream {
         check.trailer(&header, report)?;
@@ -83,7 +125,12 @@ fn check_hosted(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport)
 }
 
 /// Checks ESX's copy-on-write file; returns its guest sectors.
-fn check_cowd(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -> Result<u64> {
+fn check_cowd(
+    file: &SourceFile,
+    extent: Extent<'_>,
+    only_overlaps: Option<&AtomicBool>,
+    report: &mut CheckReport,
+) -> Result<u64> {
     let geometry = Geometry::cowd(file)?;
     let check = SparseCheck {
         file,
@@ -92,6 +139,7 @@ fn check_cowd(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -
         is_stream: false,
         structures: vec![(0, 4 * SECTOR)],
         geometry: &geometry,
+        only_overlaps,
     };
     check.run(report)?;
     Ok(geometry.capacity_sectors)
@@ -99,27 +147,27 @@ fn check_cowd(file: &SourceFile, extent: Extent<'_>, report: &mut CheckReport) -
 
 fn check_descriptor(file: &SourceFile, opening: &Opening<'_>, report: &mut CheckReport) -> Result<()> {
     if file.len() > MAX_DESCRIPTOR {
-        return Err(file.error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB"));
+        return Err(file.error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB").at(0));
     }
     let bytes = file.read_table(0, file.len(), "the descriptor")?;
-    let descriptor = ParsedDescriptor::parse(&bytes, file)?;
+    let descriptor = ParsedDescriptor::parse(&bytes, 0, file)?;
     match descriptor.sectors().and_then(|sectors| sectors.checked_mul(SECTOR)) {
-        None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow")),
-        Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents")),
+        None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow").at(0)),
+        Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents").at(0)),
         Some(_) => {}
     }
     let mut start = 0;
     let mut used = Vec::new();
     for line in &descriptor.extents {
         if line.kind != ParsedKind::Zero {
-            let named = opening.open_named(&line.file, file)?;
+            let named = opening.open_named(&line.file, file, line.at)?;
             let bytes = check_named(&named, line, start, report)?;
             let extent = Extent { name: &line.file, start };
             let shared = |(other, range): &((u64, u64), std::ops::Range<u64>)| {
                 *other == named.identity() && range.start < bytes.end && bytes.start < range.end
             };
             if used.iter().any(shared) {
-                extent.corruption(report, bytes.start, Some(0), "two extents share a part of the file");
+                extent.overlap(report, bytes.start, Some(0), "two extents share a part of the file");
             }
             used.push((named.identity(), bytes));
         }
@@ -138,7 +186,7 @@ fn check_named(
     let extent = Extent { name: &line.file, start };
     let sectors = match line.kind {
         ParsedKind::Flat(first) => {
-            let offset = sector_offset(file, first)?;
+            let offset = sector_offset(file, first, line.at)?;
             let end = offset.saturating_add(line.sectors * SECTOR);
             if end > file.len() {
                 let guest = file.len().saturating_sub(offset);
@@ -146,9 +194,10 @@ fn check_named(
             }
             return Ok(offset..end);
         }
-        ParsedKind::Sparse => check_hosted(file, extent, report)?,
-        ParsedKind::VmfsSparse => check_cowd(file, extent, report)?,
-        ParsedKind::SeSparse | ParsedKind::Zero => return Err(se_sparse(file)),
+        ParsedKind::Sparse => check_hosted(file, extent, None, report)?,
+        ParsedKind::VmfsSparse => check_cowd(file, extent, None, report)?,
+        ParsedKind::SeSparse => check_se_sparse::check(file, extent, report)?,
+        ParsedKind::Zero => line.sectors,
     };
     if sectors < line.sectors {
         let rule = "the extent's header has fewer sectors than the descriptor says";

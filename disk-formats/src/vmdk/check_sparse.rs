@@ -1,6 +1,7 @@
 //! Checks the directories, tables, grains and markers of one sparse file.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::{LE, U32};
@@ -14,10 +15,10 @@ use crate::check::CheckReport;
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
 use crate::used_space::{UsedSpace, windows};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Format, Operation, Result};
 
 /// Most table entries that are visited: what one table named by many directory entries could cost has an end.
-const MAX_ENTRIES: u64 = 1 << 28;
+const MAX_ENTRIES: u64 = 1 << 30;
 
 /// What is to be checked.
 pub(super) struct SparseCheck<'a> {
@@ -30,6 +31,8 @@ pub(super) struct SparseCheck<'a> {
     pub(super) is_stream: bool,
     /// Offsets and lengths of what is neither a table nor a grain.
     pub(super) structures: Vec<(u64, u64)>,
+    /// Set when only what lies on one another counts, for an image that is about to be read; the flag ends the search.
+    pub(super) only_overlaps: Option<&'a AtomicBool>,
 }
 
 /// The directories of one file.
@@ -78,7 +81,7 @@ impl SparseCheck<'_> {
     /// Checks directories, tables and grains.
     pub(super) fn run(&self, report: &mut CheckReport) -> Result<()> {
         let entries = self.geometry.directory_entries(self.file)?;
-        let offset = sector_offset(self.file, self.geometry.directory_sector)?;
+        let offset = sector_offset(self.file, self.geometry.directory_sector, self.geometry.fields.directory)?;
         let primary = PagedTable::new(self.file, offset, entries, "the grain directory")?;
         let mut redundant = None;
         if let Some(at) = self.redundant_directory {
@@ -101,6 +104,9 @@ impl SparseCheck<'_> {
             self.claim_structures(&directories, &mut used, report);
             self.check_tables(&directories, &mut used, report)?;
             self.check_grains(&directories, &mut used, report)?;
+            if self.only_overlaps.is_some() && report.first_overlap.is_some() {
+                break;
+            }
         }
         Ok(())
     }
@@ -110,10 +116,20 @@ impl SparseCheck<'_> {
         let redundant = directories.redundant.as_ref().and(self.redundant_directory);
         let directories = [Some(directories.offset), redundant].into_iter().flatten().map(|at| (at, length));
         for (offset, length) in self.structures.iter().copied().chain(directories) {
-            if used.claim(sectors(&(offset..offset + length))) {
+            // The redundant directory is not read, so what it lies on is no harm to reading.
+            let is_read = self.only_overlaps.is_none() || redundant != Some(offset);
+            if used.claim(sectors(&(offset..offset + length))) && is_read {
                 let rule = "header, descriptor, grain directories or footer lie on one another";
-                self.extent.corruption(report, offset, None, rule);
+                self.extent.overlap(report, offset, None, rule);
             }
+        }
+    }
+
+    /// Fails once a search was told to stop.
+    fn attend(&self) -> Result<()> {
+        match self.only_overlaps.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(Error::cancelled(Operation::Convert)),
+            false => Ok(()),
         }
     }
 
@@ -133,8 +149,10 @@ impl SparseCheck<'_> {
             let table = self.table(&directories.primary, directories.offset, index, guest, used, report)?;
             visited += if table.is_some() { self.geometry.table_entries } else { 0 };
             if visited > MAX_ENTRIES {
-                return Err(self.file.error(ErrorKind::TooLarge, "more than 2^28 table entries are not checked"));
+                let rule = "more than 2^30 table entries are not checked";
+                return Err(self.file.error(ErrorKind::TooLarge, rule).at(directories.offset));
             }
+            self.attend()?;
             if self.is_stream
                 && used.is_first()
                 && let Some(table) = &table
@@ -143,8 +161,10 @@ impl SparseCheck<'_> {
                 self.extent.corruption(report, table.start, guest, "a grain table has no marker");
             }
             let (Some(redundant), Some(at)) = (&directories.redundant, self.redundant_directory) else { continue };
-            let copy = self.table(redundant, at, index, guest, used, report)?;
-            if used.is_first() {
+            let mut unread = CheckReport::new(Format::Vmdk, 0);
+            let redundant_report = if self.only_overlaps.is_some() { &mut unread } else { &mut *report };
+            let copy = self.table(redundant, at, index, guest, used, redundant_report)?;
+            if used.is_first() && self.only_overlaps.is_none() {
                 self.compare_tables(table, copy, at + index * 4, guest, report)?;
             }
         }
@@ -175,7 +195,7 @@ impl SparseCheck<'_> {
         }
         if used.claim(sectors(&bytes)) {
             let rule = "the grain table lies on another table, on a directory, or on the header";
-            self.extent.corruption(report, at, guest, rule);
+            self.extent.overlap(report, at, guest, rule);
         }
         Ok(Some(bytes))
     }
@@ -208,6 +228,7 @@ impl SparseCheck<'_> {
             if start == 0 || start + self.table_bytes() > self.file.len() {
                 continue;
             }
+            self.attend()?;
             let bytes = self.file.read_table(start, self.table_bytes(), "a grain table")?;
             let table = <[U32<LE>]>::ref_from_bytes(&bytes).map_err(|_| Error::corrupt("a grain table"))?;
             let mut guest = index * self.span();
@@ -230,6 +251,14 @@ impl SparseCheck<'_> {
             report.allocated_clusters += 1;
             report.compressed_clusters += u64::from(self.geometry.compressed);
         }
+        if self.only_overlaps.is_some() && self.geometry.compressed {
+            // The marker would say how long it is, and cost a read of its own.
+            if used.claim(start / SECTOR..start / SECTOR + 1) {
+                let rule = "the grain lies on another grain, on a table, or on the header";
+                self.extent.overlap(report, at, Some(guest), rule);
+            }
+            return Ok(());
+        }
         let longest = if self.geometry.compressed { size_of::<GrainMarker>() as u64 + 2 * grain } else { grain };
         if !used.is_first() && !used.touches(&sectors(&(start..start + longest))) {
             return Ok(());
@@ -248,7 +277,7 @@ impl SparseCheck<'_> {
             }
         } else if used.claim(sectors(&(start..start + length))) {
             let rule = "the grain lies on another grain, on a table, or on the header";
-            self.extent.corruption(report, at, Some(guest), rule);
+            self.extent.overlap(report, at, Some(guest), rule);
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub(crate) struct ParsedExtent {
     pub(crate) kind: ParsedKind,
     /// File name; empty for [`ParsedKind::Zero`].
     pub(crate) file: String,
+    /// Offset of the line in the file that holds the descriptor.
+    pub(crate) at: u64,
 }
 
 /// A descriptor that was read.
@@ -53,31 +55,41 @@ pub(crate) struct ParsedDescriptor {
     /// Content identifier of the parent; `None` without parent.
     pub(crate) parent_content_id: Option<u32>,
     pub(crate) parent_hint: Option<String>,
+    /// Offset of the first line about the parent.
+    pub(crate) parent_at: u64,
     pub(crate) create_type: String,
     pub(crate) extents: Vec<ParsedExtent>,
 }
 
 impl ParsedDescriptor {
-    /// Reads the text up to its first zero byte.
-    pub(crate) fn parse(bytes: &[u8], file: &SourceFile) -> Result<Self> {
+    /// Reads the text up to its first zero byte; `offset` is its place in the file.
+    pub(crate) fn parse(bytes: &[u8], offset: u64, file: &SourceFile) -> Result<Self> {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         let text = String::from_utf8_lossy(&bytes[..end]);
         let mut descriptor = Self::default();
-        for (number, line) in text.lines().enumerate() {
+        let mut next = offset;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let at = next;
+            next += line.len() as u64;
             let line = line.trim();
             if number >= MAX_LINES {
-                return Err(file.error(ErrorKind::Corrupt, "the descriptor has more than 4096 lines"));
+                return Err(file.error(ErrorKind::Corrupt, "the descriptor has more than 4096 lines").at(at));
             }
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if !descriptor.header_line(line) {
+            let known_parent = descriptor.parent_content_id;
+            let is_header = descriptor.header_line(line);
+            if descriptor.parent_content_id != known_parent {
+                descriptor.parent_at = at;
+            }
+            if !is_header {
                 match parse_extent(line) {
-                    Ok(Some(extent)) => descriptor.extents.push(extent),
+                    Ok(Some(extent)) => descriptor.extents.push(ParsedExtent { at, ..extent }),
                     Ok(None) => {}
                     Err(rule) => {
                         let rule = format!("line {} of the descriptor: {rule}", number + 1);
-                        return Err(file.error(ErrorKind::Corrupt, rule));
+                        return Err(file.error(ErrorKind::Corrupt, rule).at(at));
                     }
                 }
             }
@@ -148,7 +160,7 @@ fn parse_extent(line: &str) -> Result<Option<ParsedExtent>, &'static str> {
     if name.is_empty() && kind != ParsedKind::Zero {
         return Err("an extent without its file name");
     }
-    Ok(Some(ParsedExtent { sectors, kind, file: name.to_owned() }))
+    Ok(Some(ParsedExtent { sectors, kind, file: name.to_owned(), at: 0 }))
 }
 
 #[cfg(test)]
@@ -160,7 +172,7 @@ mod tests {
         let parsed = |line| parse_extent(line).unwrap().unwrap();
         assert_eq!(
             parsed("RW 2048 FLAT \"a b-flat.vmdk\" 128"),
-            ParsedExtent { sectors: 2048, kind: ParsedKind::Flat(128), file: "a b-flat.vmdk".to_owned() }
+            ParsedExtent { sectors: 2048, kind: ParsedKind::Flat(128), file: "a b-flat.vmdk".to_owned(), at: 0 }
         );
         assert_eq!(parsed("RDONLY 1 sparse \"x\"").kind, ParsedKind::Sparse);
         assert_eq!(parsed("RW 63 ZERO").kind, ParsedKind::Zero);

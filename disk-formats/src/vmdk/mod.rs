@@ -4,6 +4,7 @@
 //! A text descriptor, embedded or in its own file, names the extents and the virtual hardware.
 
 mod check;
+mod check_se_sparse;
 mod check_sparse;
 mod descriptor;
 mod descriptor_parser;

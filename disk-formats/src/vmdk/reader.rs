@@ -2,17 +2,19 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, ParsedKind};
 use super::layout::{COWD_MAGIC, MAGIC, SECTOR, SESPARSE_MAGIC};
 use super::se_sparse::SeSparseExtent;
-use super::sparse_extent::SparseExtent;
+use super::sparse_extent::{SparseExtent, sector_offset};
 use crate::mapping::{self, Mapped, Place};
 use crate::open::Opening;
 use crate::raw::file_extent;
 use crate::source_file::SourceFile;
 use crate::{
-    DiskReader, ErrorKind, Extent, ExtentKind, Format, FormatFacts, ImageInfo, Result, VmdkExtentFacts, VmdkFacts,
+    DiskReader, ErrorKind, Extent, ExtentKind, Format, FormatFacts, ImageInfo, MapEntry, Result, VmdkExtentFacts,
+    VmdkFacts,
 };
 
 /// One stretch of the disk.
@@ -65,7 +67,7 @@ impl VmdkReader {
         };
         let own_file = reader.first_file();
         if let Some(file) = own_file {
-            opening.check_virtual_size(reader.size, file)?;
+            opening.check_virtual_size(reader.size, file, 12)?;
         }
         if !opening.is_alone() {
             reader.parent = reader.open_parent(opening)?.map(Box::new);
@@ -80,17 +82,19 @@ impl VmdkReader {
 
     fn from_descriptor_file(file: &SourceFile, opening: &Opening<'_>) -> Result<Self> {
         if file.len() > MAX_DESCRIPTOR {
-            return Err(file.error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB"));
+            return Err(file
+                .error(ErrorKind::Corrupt, "neither a sparse vmdk nor a descriptor of at most 1 MiB")
+                .at(0));
         }
         let bytes = file.read_table(0, file.len(), "the descriptor")?;
-        let descriptor = ParsedDescriptor::parse(&bytes, file)?;
+        let descriptor = ParsedDescriptor::parse(&bytes, 0, file)?;
         let sectors = descriptor.sectors().and_then(|sectors| sectors.checked_mul(SECTOR));
         let size = match sectors {
-            None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow")),
-            Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents")),
+            None => return Err(file.error(ErrorKind::Corrupt, "the extents' sizes overflow").at(0)),
+            Some(0) => return Err(file.error(ErrorKind::Corrupt, "the descriptor names no extents").at(0)),
             Some(size) => size,
         };
-        opening.check_virtual_size(size, file)?;
+        opening.check_virtual_size(size, file, 0)?;
         let mut parts = Vec::new();
         let mut start = 0;
         for extent in &descriptor.extents {
@@ -98,21 +102,19 @@ impl VmdkReader {
             let kind = match extent.kind {
                 ParsedKind::Zero => PartKind::Zero,
                 ParsedKind::Flat(sector) => {
-                    let named = opening.open_named(&extent.file, file)?;
-                    let offset = sector.checked_mul(SECTOR).ok_or_else(|| {
-                        file.error(ErrorKind::Corrupt, "an extent's offset is past the largest offset")
-                    })?;
+                    let named = opening.open_named(&extent.file, file, extent.at)?;
+                    let offset = sector_offset(file, sector, extent.at)?;
                     named.check_range(offset, len, "a flat extent")?;
                     PartKind::Flat { file: named, offset }
                 }
                 ParsedKind::Sparse => {
-                    PartKind::Sparse(SparseExtent::open_hosted(opening.open_named(&extent.file, file)?)?.0)
+                    PartKind::Sparse(SparseExtent::open_hosted(opening.open_named(&extent.file, file, extent.at)?)?.0)
                 }
                 ParsedKind::VmfsSparse => {
-                    PartKind::Sparse(SparseExtent::open_cowd(opening.open_named(&extent.file, file)?)?)
+                    PartKind::Sparse(SparseExtent::open_cowd(opening.open_named(&extent.file, file, extent.at)?)?)
                 }
                 ParsedKind::SeSparse => {
-                    PartKind::SeSparse(SeSparseExtent::open(opening.open_named(&extent.file, file)?)?)
+                    PartKind::SeSparse(SeSparseExtent::open(opening.open_named(&extent.file, file, extent.at)?)?)
                 }
             };
             parts.push(Part { start, len, kind });
@@ -123,15 +125,16 @@ impl VmdkReader {
 
     fn open_parent(&self, opening: &Opening<'_>) -> Result<Option<Self>> {
         let (Some(id), Some(from)) = (self.descriptor.parent_content_id, self.first_file()) else { return Ok(None) };
+        let at = self.descriptor.parent_at;
         let Some(hint) = &self.descriptor.parent_hint else {
-            return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it"));
+            return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it").at(at));
         };
-        let file = opening.open_named(hint, from)?;
+        let file = opening.open_named(hint, from, at)?;
         let below = opening.descend(&file);
         let parent = Self::open(file, &below)?;
         if parent.descriptor.content_id != Some(id) {
             let rule = format!("the parent {hint:?} was changed after this disk was made from it");
-            return Err(from.error(ErrorKind::Corrupt, rule));
+            return Err(from.error(ErrorKind::Corrupt, rule).at(at));
         }
         Ok(Some(parent))
     }
@@ -182,6 +185,14 @@ fn embedded_size(extent: &SparseExtent, descriptor: &ParsedDescriptor) -> u64 {
 }
 
 impl Part {
+    /// Returns the file and which part of it belongs to this one.
+    fn bytes(&self) -> Option<(&SourceFile, Range<u64>)> {
+        match &self.kind {
+            PartKind::Flat { file, offset } => Some((file, *offset..offset.saturating_add(self.len))),
+            _ => self.file().map(|file| (file, 0..u64::MAX)),
+        }
+    }
+
     fn file(&self) -> Option<&SourceFile> {
         match &self.kind {
             PartKind::Zero => None,
@@ -202,7 +213,7 @@ impl Mapped for VmdkReader {
             PartKind::Flat { file, offset } => {
                 let at = offset + within;
                 let extent = file_extent(file, &(at..offset + part.len))?;
-                let place = if extent.kind == ExtentKind::Data { Place::Stored(at) } else { Place::Zero };
+                let place = if extent.kind == ExtentKind::Data { Place::Stored(at) } else { Place::Sparse(at) };
                 (place, extent.len)
             }
             // A split extent may be shorter than its line says; the rest is unallocated.
@@ -228,6 +239,22 @@ impl Mapped for VmdkReader {
     fn below(&self) -> Option<&dyn DiskReader> {
         self.parent.as_deref().map(|parent| parent as &dyn DiskReader)
     }
+
+    fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
+        let part = self.part(guest);
+        let within = guest - part.start;
+        match &part.kind {
+            PartKind::Sparse(extent) if extent.is_compressed() => (None, true),
+            PartKind::Sparse(extent) => (extent.file().place(stored + within % extent.grain()), false),
+            PartKind::SeSparse(extent) => (extent.file().place(stored + within % extent.grain()), false),
+            PartKind::Flat { file, .. } => (file.place(stored), false),
+            PartKind::Zero => (None, false),
+        }
+    }
+
+    fn may_have_below(&self) -> bool {
+        true
+    }
 }
 
 impl DiskReader for VmdkReader {
@@ -237,6 +264,10 @@ impl DiskReader for VmdkReader {
 
     fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         mapping::extents(self, self.size, &range)
+    }
+
+    fn map(&self, range: Range<u64>) -> Result<Vec<MapEntry>> {
+        mapping::map(self, self.size, &range)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -260,5 +291,26 @@ impl DiskReader for VmdkReader {
             specific: Some(FormatFacts::Vmdk(self.facts())),
             ..ImageInfo::new(Format::Vmdk, self.size)
         }
+    }
+
+    fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
+        let mut used: Vec<((u64, u64), Range<u64>)> = Vec::new();
+        for part in &self.parts {
+            let Some((file, bytes)) = part.bytes() else { continue };
+            let shares = |(other, range): &((u64, u64), Range<u64>)| {
+                *other == file.identity() && range.start < bytes.end && bytes.start < range.end
+            };
+            if used.iter().any(shares) {
+                let rule = format!("two extents share a part of the file, at guest offset {:#x}", part.start);
+                return Err(file.error(ErrorKind::Corrupt, rule).at(bytes.start));
+            }
+            used.push((file.identity(), bytes));
+            match &part.kind {
+                PartKind::Sparse(_) => super::check::refuse_overlaps(file, stop)?,
+                PartKind::SeSparse(_) => super::check_se_sparse::refuse_overlaps(file, stop)?,
+                PartKind::Zero | PartKind::Flat { .. } => {}
+            }
+        }
+        self.parent.as_ref().map_or(Ok(()), |parent| parent.refuse_overlaps(stop))
     }
 }

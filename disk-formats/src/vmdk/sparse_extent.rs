@@ -49,28 +49,41 @@ pub(super) struct Geometry {
     pub(super) compressed: bool,
     /// Table entry 1 means zeroes.
     pub(super) zeroed_grains: bool,
+    pub(super) fields: Fields,
+}
+
+/// Where in the file the numbers stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields {
+    pub(super) capacity: u64,
+    pub(super) grain_sectors: u64,
+    pub(super) table_entries: u64,
+    pub(super) directory: u64,
 }
 
 impl Geometry {
     /// Reads the header of a hosted sparse file, or its footer where that counts; returns which was read, too.
     pub(super) fn hosted(file: &SourceFile) -> Result<(Self, SparseHeader)> {
-        let mut header = read_header(file, 0)?;
+        let (mut header, mut at) = (read_header(file, 0)?, 0);
         if header.directory.get() == DIRECTORY_AT_END {
-            header = read_footer(file)?;
+            (header, at) = read_footer(file)?;
         }
         let flags = header.flags.get();
         let known = 0xffff | Flags::COMPRESSED | Flags::MARKERS;
         if flags & !known != 0 {
             let rule = format!("unknown incompatible flags {:#x}", flags & !known);
-            return Err(file.error(ErrorKind::Unsupported, rule).at(8));
+            return Err(file.error(ErrorKind::Unsupported, rule).at(at + 8));
         }
         let compressed = match header.compression.get() {
             COMPRESSION_NONE => false,
             COMPRESSION_DEFLATE if flags & Flags::MARKERS != 0 => true,
             COMPRESSION_DEFLATE => {
-                return Err(file.error(ErrorKind::Unsupported, "compressed grains without markers").at(8));
+                return Err(file.error(ErrorKind::Unsupported, "compressed grains without markers").at(at + 8));
             }
-            other => return Err(file.error(ErrorKind::Unsupported, format!("compression algorithm {other}")).at(77)),
+            other => {
+                let rule = format!("compression algorithm {other}");
+                return Err(file.error(ErrorKind::Unsupported, rule).at(at + 77));
+            }
         };
         let geometry = Self {
             capacity_sectors: header.capacity.get(),
@@ -79,6 +92,7 @@ impl Geometry {
             directory_sector: header.directory.get(),
             compressed,
             zeroed_grains: flags & Flags::ZEROED_GRAINS != 0,
+            fields: Fields { capacity: at + 12, grain_sectors: at + 20, table_entries: at + 44, directory: at + 56 },
         };
         Ok((geometry, header))
     }
@@ -97,25 +111,26 @@ impl Geometry {
             directory_sector: u64::from(header.directory.get()),
             compressed: false,
             zeroed_grains: false,
+            fields: Fields { capacity: 12, grain_sectors: 16, table_entries: 16, directory: 20 },
         })
     }
 
     /// Checks the numbers; returns the entries of the grain directory.
     pub(super) fn directory_entries(&self, file: &SourceFile) -> Result<u64> {
-        let wrong = |rule: &'static str| Err(file.error(ErrorKind::Corrupt, rule));
+        let wrong = |rule: &'static str, at: u64| Err(file.error(ErrorKind::Corrupt, rule).at(at));
         let Self { capacity_sectors, grain_sectors, table_entries, .. } = *self;
         if capacity_sectors == 0 || capacity_sectors > i64::MAX as u64 / SECTOR {
-            return wrong("the capacity is zero or absurd");
+            return wrong("the capacity is zero or absurd", self.fields.capacity);
         }
         if !grain_sectors.is_power_of_two() || grain_sectors > MAX_GRAIN_SECTORS {
-            return wrong("the grain size is not a power of two up to 2 MiB");
+            return wrong("the grain size is not a power of two up to 2 MiB", self.fields.grain_sectors);
         }
         if table_entries == 0 || table_entries > 4096 {
-            return wrong("a grain table must have 1 to 4096 entries");
+            return wrong("a grain table must have 1 to 4096 entries", self.fields.table_entries);
         }
         let entries = capacity_sectors.div_ceil(grain_sectors * table_entries);
         if entries * 4 > MAX_DIRECTORY {
-            return wrong("the grain directory is larger than 64 MiB");
+            return wrong("the grain directory is larger than 64 MiB", self.fields.capacity);
         }
         Ok(entries)
     }
@@ -137,7 +152,7 @@ impl SparseExtent {
 
     fn new(file: SourceFile, geometry: &Geometry) -> Result<Self> {
         let entries = geometry.directory_entries(&file)?;
-        let offset = sector_offset(&file, geometry.directory_sector)?;
+        let offset = sector_offset(&file, geometry.directory_sector, geometry.fields.directory)?;
         let bytes = file.read_table(offset, entries * 4, "the grain directory")?;
         let directory = <[U32<LE>]>::ref_from_bytes(&bytes).map_err(|_| Error::corrupt("the grain directory"))?;
         Ok(Self {
@@ -263,17 +278,17 @@ pub(super) fn read_header(file: &SourceFile, offset: u64) -> Result<SparseHeader
     Ok(header)
 }
 
-/// Reads the footer: the last sector but one; an end marker follows.
-fn read_footer(file: &SourceFile) -> Result<SparseHeader> {
+/// Reads the footer, and returns its offset: the last sector but one; an end marker follows.
+fn read_footer(file: &SourceFile) -> Result<(SparseHeader, u64)> {
     let offset = file.len().checked_sub(2 * SECTOR).filter(|offset| *offset > SECTOR);
     let cut = || file.error(ErrorKind::Truncated, "the footer at the end of the stream is missing");
-    let offset = offset.ok_or_else(cut)? / SECTOR * SECTOR;
+    let offset = offset.ok_or_else(|| cut().at(file.len()))? / SECTOR * SECTOR;
     let footer = read_header(file, offset).map_err(|_| cut().at(offset))?;
     match footer.directory.get() {
         DIRECTORY_AT_END => {
             Err(file.error(ErrorKind::Corrupt, "the footer does not say where the tables are").at(offset))
         }
-        _ => Ok(footer),
+        _ => Ok((footer, offset)),
     }
 }
 
@@ -281,17 +296,18 @@ pub(super) fn embedded_descriptor(file: &SourceFile, header: &SparseHeader) -> R
     if header.descriptor_offset.get() == 0 {
         return Ok(None);
     }
-    let offset = sector_offset(file, header.descriptor_offset.get())?;
+    let offset = sector_offset(file, header.descriptor_offset.get(), 28)?;
     let len = header.descriptor_sectors.get().saturating_mul(SECTOR);
     if len > MAX_DESCRIPTOR {
         return Err(file.error(ErrorKind::Corrupt, "the descriptor is larger than 1 MiB").at(36));
     }
     let bytes = file.read_table(offset, len, "the descriptor")?;
-    ParsedDescriptor::parse(&bytes, file).map(Some)
+    ParsedDescriptor::parse(&bytes, offset, file).map(Some)
 }
 
-pub(super) fn sector_offset(file: &SourceFile, sector: u64) -> Result<u64> {
+/// Returns the offset of a sector, whose number stands at `at`.
+pub(super) fn sector_offset(file: &SourceFile, sector: u64, at: u64) -> Result<u64> {
     sector
         .checked_mul(SECTOR)
-        .ok_or_else(|| file.error(ErrorKind::Corrupt, format!("sector {sector} is past the largest offset")))
+        .ok_or_else(|| file.error(ErrorKind::Corrupt, format!("sector {sector} is past the largest offset")).at(at))
 }

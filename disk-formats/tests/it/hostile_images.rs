@@ -1,8 +1,9 @@
 //! Images that lie: typed errors, no panic, no opened path that the policy did not allow.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
-use kiln_disk_formats::{DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, VhdVariant, open};
+use kiln_disk_formats::{DiskAdapter, Error, ErrorKind, Format, OpenPolicy, OutputKind, VhdVariant, open};
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
@@ -85,28 +86,27 @@ fn unknown_features_encryption_and_absurd_sizes_are_named() {
         std::fs::write(&path, bad).unwrap();
         let error = open(&path, Some(Format::Qcow2), &OpenPolicy::deny()).err().unwrap();
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.path().is_some() && error.to_string().contains("a.qcow2"), "{error}");
+        assert!(error.offset().is_some() && error.to_string().contains("a.qcow2"), "{error}");
     }
 }
 
-/// Opens and reads everything; any error is fine, panics and hangs are not.
-fn exercise(path: &Path, format: Format) {
+/// Opens and reads everything; any error that says where is fine, panics and hangs are not.
+fn exercise(path: &Path, format: Format) -> Result<(), Error> {
     let mut policy = OpenPolicy::deny();
     policy.max_virtual_size = 64 << 20;
-    if let Ok(reader) = open(path, Some(format), &policy) {
-        let size = reader.virtual_size();
-        let mut position = 0;
-        while position < size {
-            let Ok(extents) = reader.extents(position..size) else { break };
-            position = extents.last().map_or(size, |extent| extent.end());
-        }
-        let mut buffer = vec![0; 1 << 20];
-        for offset in (0..size).step_by(buffer.len()) {
-            if reader.read_at(offset, &mut buffer).is_err() {
-                break;
-            }
-        }
+    let reader = open(path, Some(format), &policy)?;
+    let size = reader.virtual_size();
+    let mut position = 0;
+    while position < size {
+        position = reader.extents(position..size)?.last().unwrap().end();
     }
+    position = 0;
+    while position < size {
+        position = reader.map(position..size)?.last().unwrap().end();
+    }
+    reader.refuse_overlaps(&AtomicBool::new(false))?;
+    let mut buffer = vec![0; 1 << 20];
+    (0..size).step_by(buffer.len()).try_for_each(|offset| reader.read_at(offset, &mut buffer))
 }
 
 proptest! {
@@ -149,7 +149,9 @@ proptest! {
             bytes.truncate(cut);
         }
         std::fs::write(&path, bytes).unwrap();
-        exercise(&path, format);
+        if let Err(error) = exercise(&path, format) {
+            assert!(error.offset().is_some() && error.path() == Some(&*path), "{format}: {error}");
+        }
     }
 }
 
