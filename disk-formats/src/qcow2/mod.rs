@@ -9,11 +9,14 @@ mod entry;
 mod header;
 mod info;
 mod layout;
+mod medium;
 mod move_l1;
 mod overlaps;
 mod reader;
 mod refcounts;
 mod resize;
+#[cfg(test)]
+mod resize_power_loss_tests;
 mod snapshots;
 mod stored_counts;
 mod writer;

@@ -3,15 +3,14 @@
 //! New clusters first, then their reference counts, then the header with one write inside one sector, and last the old clusters
 //! are given back. A crash in between leaves clusters that nobody uses, and no more.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use zerocopy::byteorder::{BE, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::header::CheckedHeader;
 use super::layout::Header;
+use super::medium::Medium;
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// Largest reference count table in bytes (qemu's QCOW_MAX_REFTABLE_SIZE).
@@ -34,7 +33,7 @@ const _: () = assert!(std::mem::offset_of!(Header, refcount_table_clusters) - FI
 
 /// The image being changed.
 struct Image<'a> {
-    file: &'a File,
+    file: &'a dyn Medium,
     cluster: u64,
     /// Log2 of the bits of a reference count.
     refcount_order: u32,
@@ -42,7 +41,7 @@ struct Image<'a> {
 }
 
 /// Moves the L1 table behind the end of the file, with `entries` entries, and sets the disk's size.
-pub(super) fn move_l1(file: &File, header: &CheckedHeader, entries: u64, new_size: u64) -> Result<()> {
+pub(super) fn move_l1(file: &dyn Medium, header: &CheckedHeader, entries: u64, new_size: u64) -> Result<()> {
     let fail = |error| Error::io(Operation::Resize, error);
     let corrupt = |rule: &'static str| Error::new(ErrorKind::Corrupt, Operation::Resize, rule);
     let mut bytes = [0; size_of::<Header>()];
@@ -59,7 +58,7 @@ pub(super) fn move_l1(file: &File, header: &CheckedHeader, entries: u64, new_siz
     file.read_exact_at(table.as_mut_bytes(), table_offset).map_err(fail)?;
     let mut image = Image { file, cluster, refcount_order, table };
 
-    let first = file.metadata().map_err(fail)?.len().div_ceil(cluster);
+    let first = file.length().map_err(fail)?.div_ceil(cluster);
     let l1_clusters = (entries * 8).div_ceil(cluster);
     let plan = image.plan(first, l1_clusters);
     if plan.table_clusters * cluster > MAX_TABLE_BYTES {

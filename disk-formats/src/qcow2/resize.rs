@@ -1,14 +1,14 @@
 //! Grows the guest disk of a qcow2 image in place.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use zerocopy::IntoBytes;
 use zerocopy::byteorder::{BE, U32, U64};
+use zerocopy::{Immutable, IntoBytes};
 
 use super::header::CheckedHeader;
 use super::layout::{Header, Incompatible, MAX_L1_BYTES};
+use super::medium::Medium;
 use super::move_l1::move_l1;
 use crate::source_file::SourceFile;
 use crate::{Error, ErrorKind, Operation, Result};
@@ -38,23 +38,47 @@ pub(crate) fn resize(path: &Path, new_size: u64) -> Result<()> {
         return Err(refuse(ErrorKind::Unsupported, "the image has bitmaps or other features that follow its size")
             .with_hint("resize it with `qemu-img resize`"));
     }
-    let entries = header.l1_entries_for(new_size).max(u64::from(header.l1_entries));
-    let room = (u64::from(header.l1_entries) * 8).next_multiple_of(header.cluster_size());
-    if entries * 8 > MAX_L1_BYTES {
+    if entries(&header, new_size) * 8 > MAX_L1_BYTES {
         return Err(refuse(ErrorKind::TooLarge, "the l1 table would be larger than 32 MiB"));
     }
-    let fail = |error| Error::io(Operation::Resize, error).with_path(path);
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|error| Error::io(Operation::Resize, error).with_path(path))?;
+    grow(&file, &header, new_size).map_err(|error| error.with_path(path))
+}
+
+/// Entries of the L1 table for a disk of `new_size` bytes, never fewer than it has.
+fn entries(header: &CheckedHeader, new_size: u64) -> u64 {
+    header.l1_entries_for(new_size).max(u64::from(header.l1_entries))
+}
+
+/// The header's fields that change when the table stays, which follow each other inside one sector: they change together.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct ChangedFields {
+    size: U64<BE>,
+    encryption: U32<BE>,
+    l1_entries: U32<BE>,
+}
+
+const _: () = assert!(std::mem::offset_of!(Header, l1_entries) - std::mem::offset_of!(Header, size) == 12);
+
+pub(super) fn grow(file: &dyn Medium, header: &CheckedHeader, new_size: u64) -> Result<()> {
+    let entries = entries(header, new_size);
+    let room = (u64::from(header.l1_entries) * 8).next_multiple_of(header.cluster_size());
     if entries * 8 > room {
-        return move_l1(&file, &header, entries, new_size).map_err(|error| error.with_path(path));
+        return move_l1(file, header, entries, new_size);
     }
+    let fail = |error| Error::io(Operation::Resize, error);
     let new_entries = vec![0; (entries * 8) as usize - header.l1_entries as usize * 8];
     let end_of_entries = header.l1_offset + u64::from(header.l1_entries) * 8;
     file.write_all_at(&new_entries, end_of_entries).map_err(fail)?;
-    file.sync_data().map_err(fail)?;
-    // Entries first: a crash between the two writes leaves an image with a table larger than it needs, which is legal.
-    let entries = U32::<BE>::new(entries as u32);
-    file.write_all_at(entries.as_bytes(), std::mem::offset_of!(Header, l1_entries) as u64).map_err(fail)?;
-    file.write_all_at(U64::<BE>::new(new_size).as_bytes(), std::mem::offset_of!(Header, size) as u64).map_err(fail)?;
+    file.sync_all().map_err(fail)?;
+    // Entries first: a power loss before the header is written leaves zeroes behind a table that does not know them.
+    let fields = ChangedFields {
+        size: U64::new(new_size),
+        encryption: U32::new(header.encryption),
+        l1_entries: U32::new(entries as u32),
+    };
+    file.write_all_at(fields.as_bytes(), std::mem::offset_of!(Header, size) as u64).map_err(fail)?;
     file.sync_all().map_err(fail)
 }

@@ -161,6 +161,38 @@ fn formats_that_cannot_be_checked_say_so() {
     assert!(error.to_string().ends_with("source.raw: the structure of raw images cannot be checked"), "{error}");
 }
 
+/// The packing's own sums count, and the image inside is checked as if it were not packed.
+#[test]
+fn packed_images_are_checked_inside_and_outside() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("a.qcow2");
+    kiln_disk_formats::create_qcow2(&image, 1 << 20).unwrap();
+    let mut leaking = std::fs::read(&image).unwrap();
+    leaking.resize(leaking.len() + 65536, 7);
+    let block = u64::from_be_bytes(leaking[48..56].try_into().unwrap()) as usize;
+    let block = u64::from_be_bytes(leaking[block..block + 8].try_into().unwrap()) as usize;
+    let last = leaking.len() / 65536 - 1;
+    leaking[block + last * 2 + 1] = 1;
+    let packed = directory.path().join("a.qcow2.gz");
+    let pack = |bytes: &[u8]| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, bytes).unwrap();
+        packer.finish().unwrap()
+    };
+    std::fs::write(&packed, pack(&std::fs::read(&image).unwrap())).unwrap();
+    assert!(check(&packed, None).unwrap().is_clean());
+    let whole = pack(&leaking);
+    std::fs::write(&packed, &whole).unwrap();
+    let report = check(&packed, None).unwrap();
+    assert_eq!((report.format, report.leaks, report.corruptions), (Format::Qcow2, 1, 0));
+    let mut wrong = whole;
+    let sum = wrong.len() - 8;
+    wrong[sum] ^= 1;
+    std::fs::write(&packed, &wrong).unwrap();
+    let error = check(&packed, None).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.offset().is_some(), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]

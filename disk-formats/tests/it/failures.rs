@@ -149,9 +149,11 @@ fn sizes_over_a_formats_limit_are_refused_before_anything_is_written() {
     let limits = [
         (2048 * GIB, vmdk(VmdkSubformat::MonolithicSparse)),
         (2048 * GIB, OutputKind::vmx(machine())),
-        (64 << 40, vmdk(VmdkSubformat::StreamOptimized)),
-        (64 << 40, OutputKind::ova(machine())),
-        (64 << 40, OutputKind::ovf(machine())),
+        (62 << 40, vmdk(VmdkSubformat::StreamOptimized)),
+        (62 << 40, vmdk(VmdkSubformat::MonolithicFlat)),
+        (62 << 40, vmdk(VmdkSubformat::VmfsFlat)),
+        (62 << 40, OutputKind::ova(machine())),
+        (62 << 40, OutputKind::ovf(machine())),
         (9999 * (2047 << 20), vmdk(VmdkSubformat::TwoGbMaxExtentSparse)),
         (9999 * (2047 << 20), vmdk(VmdkSubformat::TwoGbMaxExtentFlat)),
         (2040 * GIB, OutputKind::Vhd(VhdVariant::Dynamic)),
@@ -168,7 +170,7 @@ fn sizes_over_a_formats_limit_are_refused_before_anything_is_written() {
         let outputs = [Output::new(bench.path("x.img"), kind.clone())];
         let error = convert(&huge, &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{kind:?}: {error}");
-        assert!(error.path().is_some(), "{error}");
+        assert!(error.path().is_some() && error.hint().is_some(), "{error}");
         assert_eq!(names(bench.directory.path()), ["source.raw"], "{kind:?}");
     }
     let bench = Bench::new(1024, 0, 0);

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use kiln_disk_formats::package::{DiskController, Firmware, MachineDescription, MachineDisk, MachineNic};
+use kiln_disk_formats::package::{DiskController, Firmware, MachineDescription, MachineDisk, MachineNic, NicModel};
 use kiln_disk_formats::{
-    ConvertOptions, DigestAlgorithm, NoProgress, Output, OutputKind, Sha256Digest, convert, convert_disks,
+    ConvertOptions, DigestAlgorithm, ErrorKind, Format, NoProgress, OpenPolicy, Output, OutputKind, Sha256Digest,
+    archived_disks, check_with, convert, convert_disks, detect, image_info, open,
 };
 
 use crate::qemu_img::{self, assert_same};
-use crate::sample::{Bench, names};
+use crate::sample::{Bench, digest, names, raw_disk};
 
 fn machine() -> MachineDescription {
     MachineDescription {
@@ -151,4 +152,75 @@ fn a_vmx_bundle_is_complete_and_its_disk_is_equal() {
     if qemu_img::present() {
         assert_same("raw", &bench.raw, "vmdk", &bench.path("web-disk1.vmdk"));
     }
+}
+
+/// An OVA of a machine with two disks, and the second disk.
+fn two_disks(bench: &Bench) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (ova, second) = (bench.path("two.ova"), bench.path("second.raw"));
+    raw_disk(&second, 3 << 20, 5, 8);
+    let other = open(&second, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+    let outputs = [Output::new(&ova, OutputKind::ova(machine()))];
+    convert_disks(&[&*bench.reader(), &*other], &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
+    (ova, second)
+}
+
+#[test]
+fn of_an_ova_with_several_disks_one_must_be_chosen() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (ova, second) = two_disks(&bench);
+    let listed = archived_disks(&ova).unwrap();
+    assert_eq!(listed, ["web-disk1.vmdk", "web-disk2.vmdk"]);
+    let deny = OpenPolicy::deny;
+    for error in [
+        open(&ova, None, &deny()).err().unwrap(),
+        image_info(&ova, None, &deny()).unwrap_err(),
+        check_with(&ova, None, &deny()).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::SeveralDisks);
+        assert!(listed.iter().all(|name| error.to_string().contains(name.as_str())), "{error}");
+    }
+    let choose = |name: &str| {
+        let mut policy = OpenPolicy::deny();
+        policy.archived_disk = Some(name.to_owned());
+        policy
+    };
+    assert_eq!(digest(&*open(&ova, None, &choose(&listed[0])).unwrap()), bench.digest());
+    let wanted = digest(&*open(&second, Some(Format::Raw), &deny()).unwrap());
+    assert_eq!(digest(&*open(&ova, None, &choose(&listed[1])).unwrap()), wanted);
+    assert!(check_with(&ova, None, &choose(&listed[1])).unwrap().is_clean());
+    let error = open(&ova, None, &choose("web-disk3.vmdk")).err().unwrap();
+    assert!(error.hint().unwrap().contains("web-disk2.vmdk"), "{error}");
+    assert_eq!(open(&bench.raw, None, &choose("x")).err().unwrap().kind(), ErrorKind::InvalidInput);
+    assert_eq!(detect(&ova).unwrap(), Format::Vmdk);
+}
+
+/// A CD, or another file of the package, is no disk because it lies beside one.
+#[test]
+fn only_what_the_descriptor_calls_a_disk_is_one() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (ova, _) = bench.convert("one.ova", OutputKind::ova(machine()));
+    let unpacked = bench.path("unpacked");
+    std::fs::create_dir(&unpacked).unwrap();
+    let tar = |arguments: &[&str]| {
+        assert!(Command::new("tar").current_dir(&unpacked).args(arguments).status().unwrap().success());
+    };
+    tar(&["xf", ova.to_str().unwrap()]);
+    std::fs::write(unpacked.join("tools.img"), "beside").unwrap();
+    std::fs::rename(unpacked.join("web-disk1.vmdk"), unpacked.join("disk.bin")).unwrap();
+    let text = std::fs::read_to_string(unpacked.join("web.ovf")).unwrap().replace("web-disk1.vmdk", "disk.bin");
+    std::fs::write(unpacked.join("web.ovf"), text).unwrap();
+    tar(&["cf", "../again.ova", "--format=ustar", "web.ovf", "tools.img", "disk.bin"]);
+    assert_eq!(archived_disks(&bench.path("again.ova")).unwrap(), ["disk.bin"]);
+    assert_eq!(digest(&*open(&bench.path("again.ova"), None, &OpenPolicy::deny()).unwrap()), bench.digest());
+}
+
+#[test]
+fn vmware_has_no_virtio_card() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    let virtio = MachineNic { model: NicModel::Virtio, ..MachineNic::default() };
+    let outputs =
+        [Output::new(bench.path("a.vmx"), OutputKind::vmx(MachineDescription { nics: vec![virtio], ..machine() }))];
+    let error = convert(&*bench.reader(), &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
+    assert!(error.hint().unwrap().contains("vmxnet3"), "{error}");
+    assert_eq!(names(bench.directory.path()), ["source.raw"]);
 }

@@ -85,6 +85,24 @@ fn vmdk_outputs_are_clean_and_equal() {
 }
 
 #[test]
+fn every_vmdk_has_the_adapter_and_hardware_version_asked_for() {
+    let bench = Bench::new(1 << 20, 3, 5);
+    for subformat in VmdkSubformat::ALL {
+        let adapter = DiskAdapter::BusLogic;
+        let options = VmdkOptions { subformat, adapter, hardware_version: Some(17), ..VmdkOptions::default() };
+        let (path, _) = bench.convert(&format!("{subformat}.vmdk"), OutputKind::Vmdk(options));
+        let bytes = std::fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(11 << 10)]);
+        for line in ["ddb.virtualHWVersion = \"17\"\n", "ddb.adapterType = \"buslogic\"\n"] {
+            assert!(text.contains(line), "{subformat}: {text}");
+        }
+        if qemu_img::present() {
+            assert_same("raw", &bench.raw, "vmdk", &path);
+        }
+    }
+}
+
+#[test]
 fn vmdks_of_several_files_are_equal() {
     if !qemu_img::present() {
         return;

@@ -1,6 +1,6 @@
 //! Everything qemu-img writes is read back equal, in all its variants.
 
-use kiln_disk_formats::{Format, detect, open};
+use kiln_disk_formats::{ErrorKind, Format, OpenPolicy, detect, open};
 
 use crate::qemu_img::{self, text};
 use crate::sample::{Bench, digest};
@@ -98,4 +98,43 @@ fn vhdx() {
         ],
         Format::Vhdx,
     );
+}
+
+#[test]
+fn internal_snapshots_are_read_as_they_were() {
+    if !qemu_img::present() {
+        return;
+    }
+    let bench = Bench::new(9 << 20, 20, 78);
+    let path = bench.path("a.qcow2");
+    qemu_img::ok(&["convert", "-f", "raw", "-O", "qcow2", text(&bench.raw), text(&path)]);
+    qemu_img::ok(&["snapshot", "-c", "before", text(&path)]);
+    let write = std::process::Command::new("qemu-io").args(["-c", "write -P 9 1M 2M", text(&path)]).output();
+    assert!(write.unwrap().status.success());
+    qemu_img::ok(&["snapshot", "-c", "after", text(&path)]);
+    qemu_img::ok(&["resize", "-f", "qcow2", text(&path), "11M"]);
+    let read = |snapshot: Option<&str>| {
+        let mut policy = OpenPolicy::deny();
+        policy.snapshot = snapshot.map(str::to_owned);
+        open(&path, None, &policy)
+    };
+    let before = read(Some("before")).unwrap();
+    assert_eq!(before.virtual_size(), 9 << 20);
+    assert_eq!(digest(&*before), bench.digest());
+    let raw = bench.path("after.raw");
+    qemu_img::ok(&["convert", "-l", "snapshot.name=after", "-O", "raw", text(&path), text(&raw)]);
+    let mut theirs = vec![0; 9 << 20];
+    open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap().read_at(0, &mut theirs).unwrap();
+    for name in ["after", "2"] {
+        let mut ours = vec![0; 9 << 20];
+        read(Some(name)).unwrap().read_at(0, &mut ours).unwrap();
+        assert!(ours == theirs, "{name}");
+    }
+    assert_ne!(digest(&*read(Some("after")).unwrap()), bench.digest());
+    assert_eq!(read(None).unwrap().virtual_size(), 11 << 20);
+    let error = read(Some("never")).err().unwrap();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.hint().unwrap().contains("before"), "{error}");
+    let mut policy = OpenPolicy::deny();
+    policy.snapshot = Some("before".to_owned());
+    assert_eq!(open(&bench.raw, None, &policy).err().unwrap().kind(), ErrorKind::InvalidInput);
 }
