@@ -61,6 +61,16 @@ const fn guid(text: &[u8; 36]) -> [u8; 16] {
     bytes
 }
 
+/// Parses a UUID's text, which comes from a file, in the same way.
+pub(super) fn guid_from_text(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let is_right = |(at, c): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *c == b'-',
+        _ => c.is_ascii_hexdigit(),
+    };
+    text.iter().enumerate().all(is_right).then(|| guid(&text.map(|c| c.to_ascii_lowercase())))
+}
+
 /// Region: block allocation table.
 pub(crate) const REGION_BAT: [u8; 16] = guid(b"2dc27766-f623-4200-9d64-115e9bfd4a08");
 /// Region: metadata.

@@ -13,6 +13,7 @@ use super::layout::{
     REGION_METADATA, REGION_OFFSETS, REGION_SIGNATURE, REGION_SIZE, RegionEntry, RegionTableHeader,
 };
 use super::log::Replayed;
+use super::parent_locator::MAX_LOCATOR;
 use crate::source_file::SourceFile;
 use crate::{ErrorKind, Result};
 
@@ -105,6 +106,8 @@ pub(crate) struct Metadata {
     pub(crate) has_parent: bool,
     /// All blocks were allocated when the file was made.
     pub(crate) fixed: bool,
+    /// The parent's bytes of the metadata, where there is a parent.
+    pub(crate) parent_locator: Option<Vec<u8>>,
 }
 
 impl Metadata {
@@ -116,7 +119,7 @@ impl Metadata {
         if header.signature != METADATA_SIGNATURE || header.entries.get() > MAX_ITEMS {
             return Err(wrong("no metadata table, or one with more than 2047 items"));
         }
-        let (mut parameters, mut size, mut sector) = (None, None, None);
+        let (mut parameters, mut size, mut sector, mut locator) = (None, None, None, None);
         for entry in rest.chunks_exact(size_of::<MetadataEntry>()).take(usize::from(header.entries.get())) {
             let entry = MetadataEntry::read_from_bytes(entry).map_err(|_| wrong("a metadata item"))?;
             let item = |len: u64| -> Result<Vec<u8>> {
@@ -138,7 +141,8 @@ impl Metadata {
                     size = U64::<LE>::read_from_bytes(&item(8)?).ok().map(U64::get);
                 }
                 ITEM_LOGICAL_SECTOR => sector = Some(u64::from(number(&item(4)?))),
-                ITEM_PHYSICAL_SECTOR | ITEM_PAGE_83 | ITEM_PARENT_LOCATOR => {}
+                ITEM_PARENT_LOCATOR => locator = Some(item(u64::from(entry.length.get()).min(MAX_LOCATOR))?),
+                ITEM_PHYSICAL_SECTOR | ITEM_PAGE_83 => {}
                 _ if entry.flags.get() & (ItemFlags::REQUIRED | ItemFlags::USER) == ItemFlags::REQUIRED => {
                     let rule = "an unknown metadata item that must be understood";
                     return Err(file.error(ErrorKind::Unsupported, rule).at(region.start));
@@ -156,7 +160,12 @@ impl Metadata {
         if !matches!(logical_sector, 512 | 4096) || !size.is_multiple_of(logical_sector) || size > MAX_SIZE {
             return Err(wrong("the sector size is neither 512 nor 4096, or the disk's size does not fit it"));
         }
-        Ok(Self { block, size, logical_sector, has_parent: flags & 2 != 0, fixed: flags & 1 != 0 })
+        let has_parent = flags & 2 != 0;
+        let parent_locator = locator.filter(|_| has_parent);
+        if has_parent && parent_locator.is_none() {
+            return Err(wrong("the disk has a parent but does not name it"));
+        }
+        Ok(Self { block, size, logical_sector, has_parent, fixed: flags & 1 != 0, parent_locator })
     }
 
     /// Returns the entries of the block table, bitmap entries included, after checking that they fit.

@@ -8,6 +8,7 @@ mod crc32c;
 mod layout;
 mod log;
 mod metadata;
+mod parent_locator;
 mod reader;
 mod writer;
 

@@ -1,4 +1,4 @@
-//! Reads fixed and dynamic VHDXs, also such as were not closed cleanly. Differencing ones are refused.
+//! Reads fixed, dynamic and differencing VHDXs, also such as were not closed cleanly.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use super::layout::{BLOCK_OFFSET_MASK, BlockState, FILE_SIGNATURE, chunk_ratio};
 use super::log::Replayed;
 use super::metadata::{Metadata, Regions, current_header};
+use super::parent_locator::ParentLocator;
+use crate::cache::Cache;
 use crate::mapping::{self, Mapped, Place};
 use crate::open::Opening;
 use crate::paged_table::PagedTable;
@@ -20,7 +22,17 @@ pub(crate) struct VhdxReader {
     bat_offset: u64,
     bat: PagedTable<8>,
     replayed: Replayed,
+    /// Identifies the content for disks that lie on this one.
+    data_write_guid: [u8; 16],
+    /// The parent's path, even if that was not opened.
+    parent_name: Option<String>,
+    parent: Option<Box<Self>>,
+    /// Say for each sector of a block whether it is here or in the parent.
+    bitmaps: Cache<Vec<u8>>,
 }
+
+/// Pieces of sector bitmaps kept in memory; of the largest blocks, 64 KiB each.
+const BITMAPS: u64 = 64;
 
 impl VhdxReader {
     pub(crate) fn open(file: SourceFile, opening: &Opening<'_>) -> Result<Self> {
@@ -37,12 +49,16 @@ impl VhdxReader {
         let regions = Regions::read(&file, &replayed)?;
         let metadata = Metadata::read(&file, &replayed, &regions.metadata)?;
         opening.check_virtual_size(metadata.size, &file, regions.metadata.start)?;
-        if metadata.has_parent {
-            return Err(file
-                .error(ErrorKind::Unsupported, "a differencing vhdx needs its parent")
-                .at(regions.metadata.start)
-                .with_hint("merge it with Hyper-V's `Merge-VHD` first"));
-        }
+        let (parent_name, parent) = match &metadata.parent_locator {
+            None => (None, None),
+            Some(bytes) => {
+                let at = regions.metadata.start;
+                let locator =
+                    ParentLocator::parse(bytes).map_err(|rule| file.error(ErrorKind::Corrupt, rule).at(at))?;
+                let parent = if opening.is_alone() { None } else { Some(open_parent(&locator, &file, at, opening)?) };
+                (Some(locator.path), parent.map(Box::new))
+            }
+        };
         let entries = metadata.bat_entries(&file, &regions.bat)?;
         Ok(Self {
             ratio: chunk_ratio(metadata.block, metadata.logical_sector),
@@ -50,9 +66,56 @@ impl VhdxReader {
             bat: PagedTable::new(&file, regions.bat.start, entries, "the block table")?,
             metadata,
             replayed,
+            data_write_guid: header.data_write_guid,
+            parent_name,
+            parent,
+            bitmaps: Cache::new(BITMAPS),
             file,
         })
     }
+
+    /// Returns a table entry and its offset.
+    fn entry(&self, index: u64) -> Result<(u64, u64)> {
+        let at = self.bat_offset + index * 8;
+        let mut entry = self.bat.get(&self.file, index)?;
+        self.replayed.overlay(at, &mut entry);
+        Ok((u64::from_le_bytes(entry), at))
+    }
+
+    /// Says where the sector at `guest` of a block that is here in part lies, and for how many bytes that holds.
+    fn partial(&self, guest: u64, stored: u64, at: u64) -> Result<(Place, u64)> {
+        let Metadata { block, logical_sector, .. } = self.metadata;
+        let (index, sectors) = (guest / block, block / logical_sector);
+        let (chunk, within) = (index / self.ratio, index % self.ratio);
+        let (entry, bitmap_at) = self.entry(chunk * (self.ratio + 1) + self.ratio)?;
+        if entry & BlockState::MASK != BlockState::FULLY_PRESENT {
+            let rule = "a block is here in part, but which one is not said: its sector bitmap is missing";
+            return Err(self.file.error(ErrorKind::Corrupt, rule).at(bitmap_at.max(at)));
+        }
+        let place = (entry & BLOCK_OFFSET_MASK).saturating_add(within * sectors / 8);
+        let bitmap = self.bitmaps.get(place, || {
+            let mut bytes = self.file.read_table(place, sectors / 8, "a sector bitmap")?;
+            self.replayed.overlay(place, &mut bytes);
+            Ok(bytes)
+        })?;
+        let is_here = |sector: u64| bitmap[(sector / 8) as usize] >> (sector % 8) & 1 == 1;
+        let first = guest % block / logical_sector;
+        let here = is_here(first);
+        let run = (first..sectors).take_while(|sector| is_here(*sector) == here).count() as u64;
+        let place = if here { Place::Stored(stored) } else { Place::Unallocated };
+        Ok((place, run * logical_sector - guest % logical_sector))
+    }
+}
+
+fn open_parent(locator: &ParentLocator, file: &SourceFile, at: u64, opening: &Opening<'_>) -> Result<VhdxReader> {
+    let parent_file = opening.open_named(&locator.path, file, at)?;
+    let below = opening.descend(&parent_file);
+    let parent = VhdxReader::open(parent_file, &below)?;
+    if !locator.linkages.contains(&parent.data_write_guid) {
+        let rule = format!("the parent {:?} was changed after this disk was made from it", locator.path);
+        return Err(file.error(ErrorKind::Corrupt, rule).at(at));
+    }
+    Ok(parent)
 }
 
 impl Mapped for VhdxReader {
@@ -60,20 +123,21 @@ impl Mapped for VhdxReader {
         let block = guest / self.metadata.block;
         // After every `ratio` payload blocks comes an entry for a sector bitmap.
         let index = block + block / self.ratio;
-        let mut entry = self.bat.get(&self.file, index)?;
-        self.replayed.overlay(self.bat_offset + index * 8, &mut entry);
-        let entry = u64::from_le_bytes(entry);
+        let (entry, at) = self.entry(index)?;
         let place = match entry & BlockState::MASK {
             BlockState::NOT_PRESENT => Place::Unallocated,
             BlockState::UNDEFINED | BlockState::ZERO | BlockState::UNMAPPED => Place::Zero,
             BlockState::FULLY_PRESENT => Place::Stored(entry & BLOCK_OFFSET_MASK),
+            BlockState::PARTIALLY_PRESENT if self.metadata.has_parent => {
+                return self.partial(guest, entry & BLOCK_OFFSET_MASK, at);
+            }
             BlockState::PARTIALLY_PRESENT => {
                 let rule = "a partly present block in a disk without parent";
-                return Err(self.file.error(ErrorKind::Corrupt, rule).at(self.bat_offset + index * 8));
+                return Err(self.file.error(ErrorKind::Corrupt, rule).at(at));
             }
             _ => {
                 let rule = "a block has an unknown state";
-                return Err(self.file.error(ErrorKind::Corrupt, rule).at(self.bat_offset + index * 8));
+                return Err(self.file.error(ErrorKind::Corrupt, rule).at(at));
             }
         };
         Ok((place, self.metadata.block - guest % self.metadata.block))
@@ -90,7 +154,7 @@ impl Mapped for VhdxReader {
     }
 
     fn below(&self) -> Option<&dyn DiskReader> {
-        None
+        self.parent.as_deref().map(|parent| parent as &dyn DiskReader)
     }
 
     fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
@@ -120,15 +184,28 @@ impl DiskReader for VhdxReader {
     }
 
     fn info(&self) -> ImageInfo {
+        let mut files = vec![self.file.path().to_path_buf()];
+        files.extend(self.parent.iter().flat_map(|parent| parent.info().files));
         ImageInfo {
-            variant: if self.metadata.fixed { "fixed" } else { "dynamic" }.to_owned(),
+            variant: match (&self.parent_name, self.metadata.fixed) {
+                (Some(_), _) => "differencing",
+                (None, true) => "fixed",
+                (None, false) => "dynamic",
+            }
+            .to_owned(),
             cluster_size: Some(self.metadata.block),
-            files: vec![self.file.path().to_path_buf()],
+            backing_file: self.parent_name.clone(),
+            files,
             ..ImageInfo::new(Format::Vhdx, self.metadata.size)
         }
     }
 
     fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
-        super::check(&self.file)?.refuse_overlap(&self.file)
+        let mut reader = Some(self);
+        while let Some(image) = reader {
+            super::check(&image.file)?.refuse_overlap(&image.file)?;
+            reader = image.parent.as_deref();
+        }
+        Ok(())
     }
 }

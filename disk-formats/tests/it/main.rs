@@ -4,6 +4,7 @@
 
 mod checks;
 mod checks_of_blocks;
+mod differencing;
 mod failures;
 mod golden;
 mod hostile_images;
