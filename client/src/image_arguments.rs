@@ -3,13 +3,16 @@
 use clap::{Args, Subcommand, ValueEnum};
 use kiln_protocol::{Digests, FormatOption};
 
+use crate::qemu_flags::{CacheFlag, QemuConvertFlags, RepairFlag, bytes, snapshot};
+
 const CONVERT_HELP: &str = "\
 The first path is the image to read, all others are written. `--disk` adds disks for a package.
 
 Options of formats (-o); an option counts for all outputs that know it, or for one: -o out.vmdk:subformat=streamOptimized
   qcow2     cluster_size, compression=none|auto|default|fast|best, compression_type=zlib|zstd, compat=1.1
   vmdk      subformat=monolithicSparse|streamOptimized|monolithicFlat|twoGbMaxExtentSparse|twoGbMaxExtentFlat|vmfs,
-            adapter_type=ide|buslogic|lsilogic|legacyESX, compression=default|fast|best
+            adapter_type=ide|buslogic|lsilogic|legacyESX, compression=default|fast|best,
+            hwversion=NUMBER
   vhd       subformat=dynamic|fixed
   ovf, ova  compression=default|fast|best, manifest=sha256|sha1|sha512
 
@@ -75,9 +78,11 @@ pub(crate) struct ConvertArguments {
     /// Accepted for compatibility: progress is shown on a terminal
     #[arg(short = 'p', hide = true)]
     pub(crate) progress: bool,
-    /// Accepted for compatibility: outputs are written as fast as they can be
-    #[arg(short = 'W', hide = true)]
-    pub(crate) out_of_order: bool,
+    /// Internal snapshot to read instead of the present state, by id or name (qcow2)
+    #[arg(short = 'l', long, value_name = "snapshot", value_parser = snapshot)]
+    pub(crate) snapshot: Option<String>,
+    #[command(flatten)]
+    pub(crate) qemu: QemuConvertFlags,
     /// The image to read, then what to write; `-` writes to standard output
     #[arg(value_name = "path", required = true)]
     pub(crate) paths: Vec<String>,
@@ -155,10 +160,10 @@ pub(crate) enum ImageCommand {
         #[command(flatten)]
         output: OutputFlags,
         /// First byte of the guest's disk to look at
-        #[arg(short = 's', long, value_name = "bytes", default_value_t = 0)]
+        #[arg(short = 's', long, value_name = "bytes", default_value = "0", value_parser = bytes)]
         start_offset: u64,
         /// Bytes to look at
-        #[arg(short = 'l', long, value_name = "bytes")]
+        #[arg(short = 'l', long, value_name = "bytes", value_parser = bytes)]
         max_length: Option<u64>,
         /// The image
         #[arg(value_name = "image")]
@@ -177,6 +182,13 @@ pub(crate) enum ImageCommand {
         /// Accepted for compatibility: images are never locked
         #[arg(short = 'U', long, hide = true)]
         force_share: bool,
+        /// Accepted for compatibility: progress is shown on a terminal
+        #[arg(short = 'p', hide = true)]
+        progress: bool,
+        #[command(flatten)]
+        repair: RepairFlag,
+        #[command(flatten)]
+        cache: CacheFlag,
         /// The image
         #[arg(value_name = "image")]
         image: String,
@@ -199,6 +211,8 @@ pub(crate) enum ImageCommand {
         /// Accepted for compatibility: progress is shown on a terminal
         #[arg(short = 'p', hide = true)]
         progress: bool,
+        #[command(flatten)]
+        cache: CacheFlag,
         /// One image
         #[arg(value_name = "image")]
         left: String,

@@ -15,6 +15,7 @@ mod commands;
 mod error;
 mod image_arguments;
 mod progress;
+mod qemu_flags;
 pub mod render;
 mod run;
 mod terminal;

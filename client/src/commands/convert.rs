@@ -46,17 +46,20 @@ pub(super) async fn convert(context: Context, arguments: ConvertArguments) -> Re
 
 /// Returns how an image is to be opened.
 pub(super) fn source(path: String, flags: &SourceFlags) -> ImageSource {
-    ImageSource { path, format: flags.format.clone(), allow_backing: flags.allow_backing.clone() }
+    let (format, allow_backing) = (flags.format.clone(), flags.allow_backing.clone());
+    ImageSource { path, format, allow_backing, snapshot: None }
 }
 
 fn request(arguments: ConvertArguments) -> Result<ConvertRequest, CommandError> {
+    arguments.qemu.refuse()?;
     if arguments.paths.len() < 2 {
         let hint = "the first path is read, all others are written: `kiln convert disk.qcow2 disk.vmdk`";
         return Err(CommandError::new("nothing to write: there is only one path").hint(hint));
     }
     let mut paths = arguments.paths.into_iter();
     let first = paths.next().into_iter().chain(arguments.disk);
-    let inputs = first.map(|path| source(path, &arguments.source)).collect();
+    let mut inputs: Vec<ImageSource> = first.map(|path| source(path, &arguments.source)).collect();
+    inputs[0].snapshot = arguments.snapshot;
     let formats = arguments.output_format;
     if formats.len() > 1 && formats.len() != paths.len() {
         let error = format!("-O was given {} times for {} outputs", formats.len(), paths.len());
@@ -76,7 +79,7 @@ fn request(arguments: ConvertArguments) -> Result<ConvertRequest, CommandError> 
         force: arguments.force,
         threads: arguments.threads,
         digests: arguments.digests.into(),
-        no_sync: arguments.no_sync,
+        no_sync: arguments.no_sync || arguments.qemu.is_unsafe(),
         stdout: None,
     })
 }

@@ -27,7 +27,8 @@ pub(super) async fn image(context: Context, command: ImageCommand) -> Result<u8,
             let request = MapRequest { image, start: start_offset, length: max_length };
             (ImageTask::Map(request), output.json(), false)
         }
-        ImageCommand::Check { format, output, quiet, image, .. } => {
+        ImageCommand::Check { format, output, quiet, image, repair, .. } => {
+            repair.refuse()?;
             (ImageTask::Check(CheckRequest { path: image, format }), output.json(), quiet)
         }
         ImageCommand::Compare { source: flags, second_format, output, strict, quiet, left, right, .. } => {

@@ -31,7 +31,7 @@ pub enum ImageTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSource {
-    /// Its path.
+    /// Its path; `web.ova:data.vmdk` is that disk of an archive.
     pub path: String,
     /// Its format; found by its signature when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +39,9 @@ pub struct ImageSource {
     /// Directories below which files that the image names (backing file, parent, extents) may be opened, besides its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_backing: Vec<String>,
+    /// The internal snapshot to read instead of the present state, by id or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// Asks for a conversion.

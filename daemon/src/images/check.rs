@@ -1,12 +1,10 @@
 //! `image check`: the structure of an image. Exit codes: 0 clean, 1 an error, 2 corruptions, 3 leaks only, 63 not checkable.
 
-use std::path::Path;
-
 use kiln_disk_formats::{ErrorKind, Finding, FindingKind, check_with};
 use kiln_protocol::{CheckFinding, CheckFindingKind, CheckRequest, CheckResult, ImageResult, ImageSource};
 
 use super::failure::Failures;
-use super::source::{named_format, policy, qemu_name};
+use super::source::{named_format, policy, qemu_name, split_path};
 use super::{EXIT_FAILURE, Ended, Reporter};
 
 const EXIT_CORRUPT: u8 = 2;
@@ -15,8 +13,8 @@ const EXIT_NOT_CHECKABLE: u8 = 63;
 
 pub(super) fn run(request: &CheckRequest, reporter: &Reporter) -> Result<Ended, Failures> {
     let format = named_format(request.format.as_deref())?;
-    let source = ImageSource { path: request.path.clone(), format: None, allow_backing: Vec::new() };
-    let report = check_with(Path::new(&request.path), format, &policy(&source)).map_err(|error| {
+    let source = ImageSource { path: request.path.clone(), format: None, allow_backing: Vec::new(), snapshot: None };
+    let report = check_with(split_path(&request.path).0, format, &policy(&source)).map_err(|error| {
         let unsupported = error.kind() == ErrorKind::Unsupported;
         Failures::from(error).exit(if unsupported { EXIT_NOT_CHECKABLE } else { EXIT_FAILURE })
     })?;

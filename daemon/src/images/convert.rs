@@ -8,8 +8,8 @@ use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, Image
 
 use super::failure::{Failure, Failures};
 use super::machine::machine;
-use super::outputs::outputs;
-use super::source::open_source;
+use super::outputs::{are_packages, outputs};
+use super::source::{every_disk, open_source};
 use super::{Ended, Reporter, stdout};
 
 /// Most worker threads.
@@ -19,7 +19,11 @@ const MAX_THREADS: u32 = 1024;
 const STANDARD_OUTPUT: &str = "-";
 
 pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended, Failures> {
-    let (readers, targets) = prepare(request)?;
+    let mut request = request.clone();
+    if are_packages(&request.outputs) {
+        request.inputs = request.inputs.iter().flat_map(every_disk).collect();
+    }
+    let (readers, targets) = prepare(&request)?;
     if let Some(fifo) = &request.stdout {
         stdout::connect(Path::new(fifo))?;
     }

@@ -93,6 +93,10 @@ impl From<Error> for Failure {
                     "if you trust where this image comes from, `--allow-backing DIR` lets it use files below DIR";
                 Some(hint.to_owned())
             }
+            ErrorKind::SeveralDisks => {
+                let hint = "`FILE.ova:NAME` chooses one; an ova, ovf or vmx as output takes all of them";
+                Some(hint.to_owned())
+            }
             ErrorKind::UnknownFormat => Some("`-f FORMAT` names it (a raw disk has no signature)".to_owned()),
             ErrorKind::NotFound => error.hint().map(str::to_owned).or_else(|| missing_hint(&error)),
             _ => error.hint().map(str::to_owned),

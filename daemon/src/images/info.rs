@@ -8,7 +8,7 @@ use kiln_protocol::{ImageFacts, ImageResult, ImageSource, InfoRequest, SnapshotF
 use serde_json::{Map, Value, json};
 
 use super::failure::Failures;
-use super::source::{named_format, open_source, policy, qemu_name};
+use super::source::{named_format, open_source, policy, qemu_name, split_path};
 use super::{Ended, Reporter};
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -37,7 +37,7 @@ pub(super) fn run(request: &InfoRequest, reporter: &Reporter) -> Result<Ended, F
 
 fn describe(source: &ImageSource) -> Result<ImageInfo, Failures> {
     let format = named_format(source.format.as_deref())?;
-    Ok(image_info(Path::new(&source.path), format, &policy(source))?)
+    Ok(image_info(split_path(&source.path).0, format, &policy(source))?)
 }
 
 fn facts(path: &str, info: ImageInfo) -> ImageFacts {

@@ -1,6 +1,6 @@
-//! `image map`: what a disk holds without reading it.
+//! `image map`: what a disk holds, and where, without reading it.
 
-use kiln_disk_formats::{Extent, ExtentKind};
+use kiln_disk_formats::MapEntry;
 use kiln_protocol::{ImageResult, MapExtent, MapRequest};
 
 use super::failure::{Failure, Failures};
@@ -18,13 +18,13 @@ pub(super) fn run(request: &MapRequest, reporter: &Reporter) -> Result<Ended, Fa
     let size = reader.virtual_size();
     let end = request.length.map_or(size, |length| request.start.saturating_add(length).min(size));
     let (mut offset, mut part, mut told) = (request.start, Vec::new(), 0);
-    let mut last: Option<Extent> = None;
+    let mut last: Option<MapEntry> = None;
     while offset < end {
-        for extent in reader.extents(offset..end)? {
-            offset = extent.end();
+        for entry in reader.map(offset..end)? {
+            offset = entry.end();
             match &mut last {
-                Some(last) if last.kind == extent.kind => last.len += extent.len,
-                _ => part.extend(last.replace(extent).map(on_the_wire)),
+                Some(last) if last.joins(&entry) => last.length += entry.length,
+                _ => part.extend(last.replace(entry).map(on_the_wire)),
             }
         }
         if part.len() >= EXTENTS_PER_EVENT {
@@ -44,15 +44,15 @@ pub(super) fn run(request: &MapRequest, reporter: &Reporter) -> Result<Ended, Fa
     Ok(Ended::well())
 }
 
-fn on_the_wire(extent: Extent) -> MapExtent {
+fn on_the_wire(entry: MapEntry) -> MapExtent {
     MapExtent {
-        start: extent.offset,
-        length: extent.len,
-        depth: 0,
-        present: extent.kind != ExtentKind::Hole,
-        zero: extent.kind != ExtentKind::Data,
-        data: extent.kind == ExtentKind::Data,
-        compressed: None,
-        offset: None,
+        start: entry.start,
+        length: entry.length,
+        depth: entry.depth,
+        present: entry.present,
+        zero: entry.zero,
+        data: entry.data,
+        compressed: Some(entry.compressed),
+        offset: entry.offset,
     }
 }

@@ -12,6 +12,9 @@ use kiln_protocol::{ConvertOutput, ConvertRequest};
 use super::failure::{Failure, Failures};
 use super::options::{Options, choice, compression, size};
 
+/// VMware's virtual hardware versions, with room for those to come.
+const HARDWARE_VERSIONS: std::ops::RangeInclusive<u8> = 3..=99;
+
 /// A format that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
@@ -64,11 +67,16 @@ impl Target {
         match self {
             Self::Raw | Self::Vdi | Self::Vhdx | Self::Vmx => &[],
             Self::Qcow2 => &["cluster_size", "compat", "compression", "compression_type"],
-            Self::Vmdk => &["subformat", "adapter_type", "compression"],
+            Self::Vmdk => &["subformat", "adapter_type", "compression", "hwversion"],
             Self::Vhd => &["subformat"],
             Self::Ovf | Self::Ova => &["compression", "manifest"],
         }
     }
+}
+
+/// Says whether every output holds a machine, with any number of disks.
+pub(super) fn are_packages(outputs: &[ConvertOutput]) -> bool {
+    outputs.iter().all(|output| Target::of(output).is_ok_and(Target::is_package))
 }
 
 /// Reads all outputs; all mistakes are told at once. `machine` is what packages hold.
@@ -173,6 +181,13 @@ fn vmdk(path: &str, options: &mut Options<'_>) -> Result<VmdkOptions, Failure> {
     if let Some(value) = options.take(path, "compression") {
         vmdk.compression = compression(value)?;
     }
+    if let Some(value) = options.take(path, "hwversion")
+        && value != "undefined"
+    {
+        let version = value.parse().ok().filter(|version| HARDWARE_VERSIONS.contains(version));
+        let failure = || Failure::new(format!("hwversion={value} is not a virtual hardware version"));
+        vmdk.hardware_version = Some(version.ok_or_else(|| failure().hint("a number from 3 to 99, as 14"))?);
+    }
     Ok(vmdk)
 }
 
@@ -221,12 +236,15 @@ mod tests {
                 ("b.VMDK:subformat", "streamoptimized"),
                 ("cluster_size", "128k"),
                 ("d.vhd:subformat", "fixed"),
+                ("hwversion", "17"),
             ],
         )
         .unwrap();
         let OutputKind::Qcow2(qcow2) = &outputs[0].kind else { panic!("{outputs:?}") };
         assert_eq!((qcow2.method, qcow2.cluster_size, qcow2.compression), (Qcow2Method::Zstd, 131_072, None));
-        assert!(matches!(&outputs[1].kind, OutputKind::Vmdk(vmdk) if vmdk.subformat == VmdkSubformat::StreamOptimized));
+        assert!(
+            matches!(&outputs[1].kind, OutputKind::Vmdk(vmdk) if vmdk.subformat == VmdkSubformat::StreamOptimized && vmdk.hardware_version == Some(17))
+        );
         assert!(matches!(&outputs[2].kind, OutputKind::Ova(machine) if machine.name == "c"));
         assert_eq!(outputs[3].kind, OutputKind::Vhd(VhdVariant::Fixed));
     }
@@ -238,6 +256,7 @@ mod tests {
         assert_eq!(failures[1].hint.as_deref(), Some("did you mean \"streamOptimized\"?"));
         let failures = read(&["a.qcow2"], &[("cluster-sise", "64k"), ("compat", "0.10")]).unwrap_err().list;
         assert_eq!(failures.len(), 1, "{failures:?}");
+        assert_eq!(read(&["a.vmdk"], &[("hwversion", "x")]).unwrap_err().list.len(), 1);
         let failures = read(&["a.qcow2"], &[("cluster-sise", "64k")]).unwrap_err().list;
         assert_eq!(failures[0].hint.as_deref(), Some("did you mean \"cluster_size\"?"));
     }
