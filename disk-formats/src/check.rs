@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::open::{Opening, format_of, open_first};
 use crate::source_file::SourceFile;
@@ -126,6 +127,14 @@ impl CheckReport {
     }
 }
 
+/// Ends a walk over a table, looked at now and then, once it was told to stop.
+pub(crate) fn attend(stop: Option<&AtomicBool>, index: u64) -> Result<()> {
+    match index.is_multiple_of(1 << 14) && stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        true => Err(Error::cancelled(Operation::Convert)),
+        false => Ok(()),
+    }
+}
+
 /// Checks the structure of an image; of an OVA, its disk. An image in gzip, xz, bzip2 or zstd is unpacked for it, which checks the
 /// packing's own sums, too. No other file is opened: see [`check_with`].
 ///
@@ -149,9 +158,9 @@ fn check_file(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Resul
     match format.map_or_else(|| format_of(&file), Ok)? {
         Format::Qcow2 => qcow2::check(&file),
         Format::Vmdk => vmdk::check(&file, &Opening::new(policy).descend(&file)),
-        Format::Vdi => vdi::check(&file),
-        Format::Vhd => vhd::check(&file),
-        Format::Vhdx => vhdx::check(&file),
+        Format::Vdi => vdi::check(&file, None),
+        Format::Vhd => vhd::check(&file, None),
+        Format::Vhdx => vhdx::check(&file, None),
         Format::Raw => {
             let rule = "the structure of raw images cannot be checked";
             Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule))

@@ -10,6 +10,7 @@ mod console;
 mod documents;
 mod guests;
 mod image_looks;
+mod image_scripts;
 mod images;
 mod layers;
 mod template_commands;

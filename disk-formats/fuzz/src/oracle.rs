@@ -1,5 +1,7 @@
 //! What must hold for every image that opens, and for every error.
 
+use std::sync::atomic::AtomicBool;
+
 use kiln_disk_formats::{DiskReader, Error, ErrorKind, Extent, ExtentKind};
 
 /// Most guest bytes read in one call.
@@ -40,6 +42,28 @@ pub fn examine(reader: &dyn DiskReader) {
         }
     }
     examine_end(reader, size);
+    examine_map(reader, size);
+    if let Err(error) = reader.refuse_overlaps(&AtomicBool::new(false)) {
+        check_error(&error);
+    }
+}
+
+/// Looks at a map's front: it covers what was asked in order, and says nothing that cannot be.
+fn examine_map(reader: &dyn DiskReader, size: u64) {
+    let range = 0..size.min(WINDOW);
+    let entries = match reader.map(range.clone()) {
+        Ok(entries) => entries,
+        Err(error) => return check_error(&error),
+    };
+    assert_eq!(entries.is_empty(), range.is_empty());
+    let mut next = 0;
+    for entry in &entries {
+        assert!(entry.start == next && entry.length > 0, "{entries:?}");
+        next = entry.start.checked_add(entry.length).expect("an entry ends inside the disk");
+        assert!(entry.present || entry.zero, "{entry:?}");
+        assert!(!(entry.compressed && entry.offset.is_some()), "{entry:?}");
+    }
+    assert!(next <= range.end, "{entries:?}");
 }
 
 /// Returns the extents from `offset` on; `None` at the end, and when there is an error.

@@ -24,8 +24,8 @@ use crate::{Error, ErrorKind, Operation, Result};
 
 /// Unit in which compressed clusters are told apart in bytes.
 const SECTOR: u64 = 512;
-/// Most passes over the tables; those of a true image of 1 PiB are fewer.
-const MAX_PASSES: u32 = 1024;
+/// Most passes over the tables: enough for 2 PiB with the usual clusters, and for 16 TiB of compressed data.
+const MAX_PASSES: u32 = 256;
 
 /// What is searched.
 pub(super) struct Search<'a> {

@@ -1,9 +1,11 @@
 //! Checks the block map of a VDI.
 
+use std::sync::atomic::AtomicBool;
+
 use zerocopy::FromBytes;
 
 use super::layout::{FREE, Header, MAGIC, MAX_BLOCKS, ZERO};
-use crate::check::CheckReport;
+use crate::check::{CheckReport, attend};
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
 use crate::used_space::{UsedSpace, windows};
@@ -12,8 +14,9 @@ use crate::{Error, ErrorKind, Format, Result};
 /// Most blocks that are checked: 256 TiB with the usual blocks.
 const MAX_CHECKED_BLOCKS: u32 = 1 << 28;
 
-/// Finds blocks used twice, blocks outside the file, and a wrong number of allocated blocks.
-pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
+/// Finds blocks used twice, blocks outside the file, and a wrong number of allocated blocks. With `only_overlaps`, which ends it when
+/// set, the first that lies on another is an error.
+pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Result<CheckReport> {
     let bytes = file.read_table(0, size_of::<Header>() as u64, "the header")?;
     let header = Header::read_from_bytes(&bytes).map_err(|_| Error::corrupt("no vdi header"))?;
     if header.magic.get() != MAGIC {
@@ -38,6 +41,7 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
     for window in windows(in_file) {
         let mut used = UsedSpace::new(window);
         map.each(file, |index, entry| {
+            attend(only_overlaps, index)?;
             let entry = u32::from_le_bytes(entry);
             if entry == FREE || entry == ZERO {
                 return Ok(());
@@ -45,6 +49,9 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
             let (at, guest, number) = (map_offset + index * 4, Some(index * block), u64::from(entry));
             if used.claim(number..number + 1) {
                 report.overlap(at, guest, format!("block {entry} is used twice"));
+                if only_overlaps.is_some() {
+                    return report.refuse_overlap(file);
+                }
             }
             if !used.is_first() {
                 return Ok(());

@@ -135,7 +135,7 @@ impl DiskReader for VdiReader {
         }
     }
 
-    fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
-        super::check(&self.file)?.refuse_overlap(&self.file)
+    fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
+        super::check(&self.file, Some(stop))?.refuse_overlap(&self.file)
     }
 }

@@ -1,8 +1,10 @@
 //! Checks the two footers and the block table of a VHD.
 
+use std::sync::atomic::AtomicBool;
+
 use super::layout::{DiskType, DynamicHeader, Footer, SECTOR, UNUSED};
 use super::reader::{BlockTable, disk_size, read_footer, valid_footer_at};
-use crate::check::CheckReport;
+use crate::check::{CheckReport, attend};
 use crate::source_file::SourceFile;
 use crate::used_space::{UsedSpace, windows};
 use crate::{ErrorKind, Format, Result};
@@ -10,13 +12,16 @@ use crate::{ErrorKind, Format, Result};
 /// Most blocks that are checked; with the usual blocks a full disk has 2^20.
 const MAX_BLOCKS: u64 = 1 << 28;
 
-/// Finds damaged footers, blocks outside the file, and blocks on one another or on the tables. No parent is opened.
-pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
+/// Finds damaged footers, blocks outside the file, and blocks on one another or on the tables. No parent is opened. With
+/// `only_overlaps`, which ends it when set, the first block that lies on something is an error.
+pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Result<CheckReport> {
     let (footer, footer_offset) = read_footer(file)?;
     let size = disk_size(&footer);
     match footer.disk_type.get() {
         DiskType::FIXED => Ok(check_fixed(file, size)),
-        DiskType::DYNAMIC | DiskType::DIFFERENCING => check_dynamic(file, (&footer, footer_offset), size),
+        DiskType::DYNAMIC | DiskType::DIFFERENCING => {
+            check_dynamic(file, (&footer, footer_offset), size, only_overlaps)
+        }
         other => {
             let rule = format!("vhd disk type {other}");
             Err(file.error(ErrorKind::Unsupported, rule).at(footer_offset + 60))
@@ -32,7 +37,12 @@ fn check_fixed(file: &SourceFile, size: u64) -> CheckReport {
     report
 }
 
-fn check_dynamic(file: &SourceFile, (footer, footer_offset): (&Footer, u64), size: u64) -> Result<CheckReport> {
+fn check_dynamic(
+    file: &SourceFile,
+    (footer, footer_offset): (&Footer, u64),
+    size: u64,
+    only_overlaps: Option<&AtomicBool>,
+) -> Result<CheckReport> {
     let table = BlockTable::read(file, footer, size)?;
     let blocks = size.div_ceil(table.block);
     if blocks > MAX_BLOCKS {
@@ -47,7 +57,7 @@ fn check_dynamic(file: &SourceFile, (footer, footer_offset): (&Footer, u64), siz
     for window in windows(file.len().div_ceil(SECTOR).min(1 << 32)) {
         let mut used = UsedSpace::new(window);
         claim_structures(&mut used, footer, &table, end, &mut report);
-        check_blocks(file, &table, &mut used, &mut report)?;
+        check_blocks(file, &table, &mut used, only_overlaps, &mut report)?;
     }
     Ok(report)
 }
@@ -92,9 +102,16 @@ fn claim_structures(used: &mut UsedSpace, footer: &Footer, table: &BlockTable, e
     }
 }
 
-fn check_blocks(file: &SourceFile, table: &BlockTable, used: &mut UsedSpace, report: &mut CheckReport) -> Result<()> {
+fn check_blocks(
+    file: &SourceFile,
+    table: &BlockTable,
+    used: &mut UsedSpace,
+    only_overlaps: Option<&AtomicBool>,
+    report: &mut CheckReport,
+) -> Result<()> {
     let length = table.bitmap + table.block;
     table.entries.each(file, |index, entry| {
+        attend(only_overlaps, index)?;
         let sector = u32::from_be_bytes(entry);
         if sector == UNUSED {
             return Ok(());
@@ -110,6 +127,9 @@ fn check_blocks(file: &SourceFile, table: &BlockTable, used: &mut UsedSpace, rep
         }
         if used.claim(first..first + length / SECTOR) && !outside {
             report.overlap(at, guest, "the block lies on another block, on the block table, or on a footer");
+            if only_overlaps.is_some() {
+                return report.refuse_overlap(file);
+            }
         }
         Ok(())
     })

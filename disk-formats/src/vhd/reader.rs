@@ -308,10 +308,10 @@ impl DiskReader for VhdReader {
         info
     }
 
-    fn refuse_overlaps(&self, _stop: &AtomicBool) -> Result<()> {
+    fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
         let mut reader = self;
         while let Kind::Dynamic(dynamic) = &reader.kind {
-            super::check(&reader.file)?.refuse_overlap(&reader.file)?;
+            super::check(&reader.file, Some(stop))?.refuse_overlap(&reader.file)?;
             match &dynamic.parent {
                 Some(parent) => reader = &parent.reader,
                 None => break,

@@ -1,6 +1,7 @@
 //! Checks the headers, region tables, log and block table of a VHDX, as they are after replaying the log.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use zerocopy::FromBytes;
 
@@ -11,7 +12,7 @@ use super::layout::{
 };
 use super::log::Replayed;
 use super::metadata::{Metadata, Regions, current_header};
-use crate::check::CheckReport;
+use crate::check::{CheckReport, attend};
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
 use crate::used_space::UsedSpace;
@@ -30,8 +31,9 @@ struct Checker<'a> {
 }
 
 /// Finds damaged headers and region tables, a log that was not replayed, and blocks that are outside the file, on one another, on
-/// other regions, or in a state that cannot be. No parent is opened.
-pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
+/// other regions, or in a state that cannot be. No parent is opened. With `only_overlaps`, which ends it when set, the
+/// first block that lies on something is an error.
+pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Result<CheckReport> {
     let mut signature = [0; 8];
     file.read_padded_at(0, &mut signature)?;
     if signature != FILE_SIGNATURE {
@@ -58,7 +60,11 @@ pub(crate) fn check(file: &SourceFile) -> Result<CheckReport> {
     checker.headers()?;
     checker.region_tables()?;
     checker.structures(&header, &regions);
-    bat.each(file, |index, entry| checker.entry(index, entry))?;
+    bat.each(file, |index, entry| {
+        attend(only_overlaps, index)?;
+        checker.entry(index, entry)?;
+        if only_overlaps.is_some() { checker.report.refuse_overlap(file) } else { Ok(()) }
+    })?;
     Ok(checker.report)
 }
 
