@@ -2,24 +2,36 @@
 
 use std::ops::Range;
 
+use crate::Result;
+
 /// Units looked at in one go: 16 MiB of bits. Larger files are gone through once for each window.
 pub(crate) const WINDOW: u64 = 1 << 27;
 
-/// Divides a file of so many units into windows.
-pub(crate) fn windows(units: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..units.div_ceil(WINDOW).max(1)).map(move |index| index * WINDOW..units.min((index + 1) * WINDOW))
+/// Goes through a file of so many units, a window at a time: the first, and those that something lies in.
+pub(crate) fn each_window(units: u64, mut run: impl FnMut(&mut UsedSpace) -> Result<()>) -> Result<()> {
+    let mut start = 0;
+    loop {
+        let mut used = UsedSpace::new(start..units.min(start.saturating_add(WINDOW)));
+        run(&mut used)?;
+        start = used.next;
+        if start >= units {
+            return Ok(());
+        }
+    }
 }
 
 /// The units of one window.
 pub(crate) struct UsedSpace {
     window: Range<u64>,
     bits: Vec<u64>,
+    /// Where the next window begins: at the first unit behind this one that something lies in.
+    next: u64,
 }
 
 impl UsedSpace {
     pub(crate) fn new(window: Range<u64>) -> Self {
         let words = (window.end - window.start).div_ceil(64);
-        Self { window, bits: vec![0; words as usize] }
+        Self { window, bits: vec![0; words as usize], next: u64::MAX }
     }
 
     /// Says whether this is the window at the front: what needs no comparing is reported there only.
@@ -27,8 +39,11 @@ impl UsedSpace {
         self.window.start == 0
     }
 
-    /// Says whether any of the units is inside the window.
-    pub(crate) fn touches(&self, units: &Range<u64>) -> bool {
+    /// Notes that something may lie there, and says whether any of it is inside the window.
+    pub(crate) fn touches(&mut self, units: &Range<u64>) -> bool {
+        if units.end > self.window.end {
+            self.next = self.next.min(units.start.max(self.window.end));
+        }
         units.start < self.window.end && units.end > self.window.start
     }
 
@@ -57,6 +72,7 @@ impl UsedSpace {
     /// Two things on each other across the border of two windows are seen in both.
     pub(crate) fn claim(&mut self, units: Range<u64>) -> bool {
         let mut taken = false;
+        self.touches(&units);
         for (word, mask) in self.words(&units) {
             taken |= self.bits[word] & mask != 0;
             self.bits[word] |= mask;
@@ -83,9 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn windows_cover_everything_once() {
-        assert!(windows(10).eq(std::iter::once(0..10)));
-        assert_eq!(windows(WINDOW + 1).collect::<Vec<_>>(), [0..WINDOW, WINDOW..WINDOW + 1]);
+    fn windows_are_where_something_lies() {
+        let claims = [3..4, WINDOW - 1..WINDOW + 1, 9 * WINDOW + 7..9 * WINDOW + 8, 9 * WINDOW + 7..9 * WINDOW + 9];
+        let (mut seen, mut taken) = (Vec::new(), 0);
+        each_window(10 * WINDOW, |used| {
+            seen.push(used.window.clone());
+            taken += claims.iter().filter(|claim| used.claim((*claim).clone())).count();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [0..WINDOW, WINDOW..2 * WINDOW, 9 * WINDOW + 7..10 * WINDOW]);
+        assert_eq!(taken, 1);
         let mut second = UsedSpace::new(WINDOW..WINDOW + 100);
         assert!(!second.claim(WINDOW - 5..WINDOW + 5));
         assert!(!second.claim(0..WINDOW));

@@ -119,13 +119,14 @@ impl Search<'_> {
                 return wrong(48, "the reference count table");
             }
             let table = PagedTable::<8>::new(self.file, counts, counts_len / 8, "the reference count table")?;
-            for index in 0..counts_len / 8 {
-                let block = u64::from_be_bytes(table.get(self.file, index)?) & OFFSET_MASK;
+            table.each(self.file, |index, entry| {
+                let block = u64::from_be_bytes(entry) & OFFSET_MASK;
                 let is_block = block != 0 && self.is_table(block, cluster);
-                if is_block && clusters.table(block / cluster..block / cluster + 1) {
-                    return wrong(counts + index * 8, "a reference count block");
+                match is_block && clusters.table(block / cluster..block / cluster + 1) {
+                    true => wrong(counts + index * 8, "a reference count block"),
+                    false => Ok(()),
                 }
-            }
+            })?;
         }
         for (index, table) in self.l2_tables() {
             if clusters.table(table / cluster..table / cluster + 1) {

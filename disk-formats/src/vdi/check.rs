@@ -8,7 +8,7 @@ use super::layout::{FREE, Header, MAGIC, MAX_BLOCKS, ZERO};
 use crate::check::{CheckReport, attend};
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, windows};
+use crate::used_space::each_window;
 use crate::{Error, ErrorKind, Format, Result};
 
 /// Most blocks that are checked: 256 TiB with the usual blocks.
@@ -38,8 +38,7 @@ pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Re
     }
     // No entry can point further than a 32-bit block number.
     let in_file = file.len().saturating_sub(data_offset).div_ceil(block + extra).clamp(u64::from(blocks), 1 << 32);
-    for window in windows(in_file) {
-        let mut used = UsedSpace::new(window);
+    each_window(in_file, |used| {
         map.each(file, |index, entry| {
             attend(only_overlaps, index)?;
             let entry = u32::from_le_bytes(entry);
@@ -66,8 +65,8 @@ pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Re
                 report.corruption(at, guest, format!("block {entry} lies behind the end of the file"));
             }
             Ok(())
-        })?;
-    }
+        })
+    })?;
     let allocated = u64::from(header.allocated.get());
     if report.allocated_clusters != allocated {
         let rule = format!("{} blocks are mapped, the header counts {allocated}", report.allocated_clusters);

@@ -6,7 +6,7 @@ use super::layout::{DiskType, DynamicHeader, Footer, SECTOR, UNUSED};
 use super::reader::{BlockTable, disk_size, read_footer, valid_footer_at};
 use crate::check::{CheckReport, attend};
 use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, windows};
+use crate::used_space::{UsedSpace, each_window};
 use crate::{ErrorKind, Format, Result};
 
 /// Most blocks that are checked; with the usual blocks a full disk has 2^20.
@@ -54,11 +54,10 @@ fn check_dynamic(
     let end = check_footers(file, &mut report)?;
     check_locators(file, &table.header, &mut report);
     // No entry can point further than a 32-bit sector number.
-    for window in windows(file.len().div_ceil(SECTOR).min(1 << 32)) {
-        let mut used = UsedSpace::new(window);
-        claim_structures(&mut used, footer, &table, end, &mut report);
-        check_blocks(file, &table, &mut used, only_overlaps, &mut report)?;
-    }
+    each_window(file.len().div_ceil(SECTOR).min(1 << 32), |used| {
+        claim_structures(used, footer, &table, end, &mut report);
+        check_blocks(file, &table, used, only_overlaps, &mut report)
+    })?;
     Ok(report)
 }
 

@@ -2,16 +2,16 @@
 //! is published, are looked at from outside only.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::check::Extent;
 use super::layout::SECTOR;
 use super::se_sparse::{Grain, Places, check_volatile, table_of};
-use crate::check::CheckReport;
+use crate::check::{CheckReport, attend};
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, windows};
-use crate::{Error, ErrorKind, Format, Operation, Result};
+use crate::used_space::{UsedSpace, each_window};
+use crate::{ErrorKind, Format, Result};
 
 /// Most tables that are checked: those of a disk of 64 TiB.
 const MAX_TABLES: u64 = 1 << 22;
@@ -101,19 +101,13 @@ impl Checker<'_> {
             Ok(())
         })?;
         let grains = self.file.len().saturating_sub(places.grains.start).div_ceil(Places::GRAIN);
-        for window in windows(grains) {
-            let mut used = UsedSpace::new(window);
-            for (index, table) in &known {
-                self.table(u64::from(*index), u64::from(*table), &mut used, report)?;
-            }
-        }
-        Ok(())
+        each_window(grains, |used| {
+            known.iter().try_for_each(|(index, table)| self.table(u64::from(*index), u64::from(*table), used, report))
+        })
     }
 
     fn table(&self, index: u64, table: u64, used: &mut UsedSpace, report: &mut CheckReport) -> Result<()> {
-        if self.only_overlaps.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            return Err(Error::cancelled(Operation::Convert));
-        }
+        attend(self.only_overlaps, 0)?;
         let places = &self.places;
         let start = places.tables.start + table * Places::TABLE_ENTRIES * 8;
         let bytes = self.file.read_table(start, Places::TABLE_ENTRIES * 8, "a grain table")?;

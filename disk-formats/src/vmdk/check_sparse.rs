@@ -1,7 +1,7 @@
 //! Checks the directories, tables, grains and markers of one sparse file.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::{LE, U32};
@@ -11,14 +11,16 @@ use super::layout::{
     GrainMarker, MARKER_DIRECTORY, MARKER_END, MARKER_FOOTER, MARKER_TABLE, MetadataMarker, SECTOR, SparseHeader,
 };
 use super::sparse_extent::{Geometry, read_header, sector_offset};
-use crate::check::CheckReport;
+use crate::check::{CheckReport, attend};
 use crate::paged_table::PagedTable;
 use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, windows};
-use crate::{Error, ErrorKind, Format, Operation, Result};
+use crate::used_space::{UsedSpace, each_window};
+use crate::{Error, ErrorKind, Format, Result};
 
 /// Most table entries that are visited: what one table named by many directory entries could cost has an end.
-const MAX_ENTRIES: u64 = 1 << 30;
+const MAX_ENTRIES: u64 = 1 << 28;
+/// The same where none is visited twice.
+const MAX_DISTINCT_ENTRIES: u64 = 1 << 30;
 
 /// What is to be checked.
 pub(super) struct SparseCheck<'a> {
@@ -99,16 +101,17 @@ impl SparseCheck<'_> {
         report.total_clusters += self.geometry.capacity_sectors.div_ceil(self.geometry.grain_sectors);
         let directories = Directories { offset, entries, primary, redundant };
         // Tables cannot point further than a 32-bit sector number.
-        for window in windows(self.file.len().div_ceil(SECTOR).min(1 << 32)) {
-            let mut used = UsedSpace::new(window);
-            self.claim_structures(&directories, &mut used, report);
-            self.check_tables(&directories, &mut used, report)?;
-            self.check_grains(&directories, &mut used, report)?;
-            if self.only_overlaps.is_some() && report.first_overlap.is_some() {
-                break;
-            }
-        }
-        Ok(())
+        each_window(self.file.len().div_ceil(SECTOR).min(1 << 32), |used| {
+            self.claim_structures(&directories, used, report);
+            self.check_tables(&directories, used, report)?;
+            self.end_at_overlap(report)?;
+            self.check_grains(&directories, used, report)
+        })
+    }
+
+    /// Fails at the first overlap when nothing else is looked for.
+    fn end_at_overlap(&self, report: &CheckReport) -> Result<()> {
+        if self.only_overlaps.is_some() { report.refuse_overlap(self.file) } else { Ok(()) }
     }
 
     fn claim_structures(&self, directories: &Directories, used: &mut UsedSpace, report: &mut CheckReport) {
@@ -125,14 +128,6 @@ impl SparseCheck<'_> {
         }
     }
 
-    /// Fails once a search was told to stop.
-    fn attend(&self) -> Result<()> {
-        match self.only_overlaps.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            true => Err(Error::cancelled(Operation::Convert)),
-            false => Ok(()),
-        }
-    }
-
     /// Returns the guest bytes that a table covers.
     fn span(&self) -> u64 {
         self.geometry.grain_sectors * SECTOR * self.geometry.table_entries
@@ -144,15 +139,16 @@ impl SparseCheck<'_> {
 
     fn check_tables(&self, directories: &Directories, used: &mut UsedSpace, report: &mut CheckReport) -> Result<()> {
         let mut visited = 0;
-        for index in 0..directories.entries {
+        let most = if self.only_overlaps.is_some() { MAX_DISTINCT_ENTRIES } else { MAX_ENTRIES };
+        directories.primary.each(self.file, |index, entry| {
             let guest = Some(index * self.span());
-            let table = self.table(&directories.primary, directories.offset, index, guest, used, report)?;
+            let table = self.table(entry, directories.offset + index * 4, guest, used, report);
             visited += if table.is_some() { self.geometry.table_entries } else { 0 };
-            if visited > MAX_ENTRIES {
-                let rule = "more than 2^30 table entries are not checked";
+            if visited > most {
+                let rule = format!("more than {most} table entries are not checked");
                 return Err(self.file.error(ErrorKind::TooLarge, rule).at(directories.offset));
             }
-            self.attend()?;
+            attend(self.only_overlaps, index)?;
             if self.is_stream
                 && used.is_first()
                 && let Some(table) = &table
@@ -160,44 +156,45 @@ impl SparseCheck<'_> {
             {
                 self.extent.corruption(report, table.start, guest, "a grain table has no marker");
             }
-            let (Some(redundant), Some(at)) = (&directories.redundant, self.redundant_directory) else { continue };
+            let (Some(redundant), Some(at)) = (&directories.redundant, self.redundant_directory) else {
+                return Ok(());
+            };
             let mut unread = CheckReport::new(Format::Vmdk, 0);
             let redundant_report = if self.only_overlaps.is_some() { &mut unread } else { &mut *report };
-            let copy = self.table(redundant, at, index, guest, used, redundant_report)?;
+            let copy = redundant.get(self.file, index)?;
+            let copy = self.table(copy, at + index * 4, guest, used, redundant_report);
             if used.is_first() && self.only_overlaps.is_none() {
                 self.compare_tables(table, copy, at + index * 4, guest, report)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    /// Marks a table as used and returns its place; `None` where there is none, or none that can be read.
+    /// Marks the table of the entry at `at` as used and returns its place; `None` where there is none that can be read.
     fn table(
         &self,
-        directory: &PagedTable<4>,
-        offset: u64,
-        index: u64,
+        entry: [u8; 4],
+        at: u64,
         guest: Option<u64>,
         used: &mut UsedSpace,
         report: &mut CheckReport,
-    ) -> Result<Option<Range<u64>>> {
-        let start = u64::from(u32::from_le_bytes(directory.get(self.file, index)?)) * SECTOR;
+    ) -> Option<Range<u64>> {
+        let start = u64::from(u32::from_le_bytes(entry)) * SECTOR;
         if start == 0 {
-            return Ok(None);
+            return None;
         }
         let bytes = start..start + self.table_bytes();
-        let at = offset + index * 4;
         if bytes.end > self.file.len() {
             if used.is_first() {
                 self.extent.corruption(report, at, guest, "the grain table reaches past the end of the file");
             }
-            return Ok(None);
+            return None;
         }
         if used.claim(sectors(&bytes)) {
             let rule = "the grain table lies on another table, on a directory, or on the header";
             self.extent.overlap(report, at, guest, rule);
         }
-        Ok(Some(bytes))
+        Some(bytes)
     }
 
     fn compare_tables(
@@ -223,12 +220,13 @@ impl SparseCheck<'_> {
     }
 
     fn check_grains(&self, directories: &Directories, used: &mut UsedSpace, report: &mut CheckReport) -> Result<()> {
-        for index in 0..directories.entries {
-            let start = u64::from(u32::from_le_bytes(directories.primary.get(self.file, index)?)) * SECTOR;
+        directories.primary.each(self.file, |index, entry| {
+            let start = u64::from(u32::from_le_bytes(entry)) * SECTOR;
             if start == 0 || start + self.table_bytes() > self.file.len() {
-                continue;
+                return Ok(());
             }
-            self.attend()?;
+            // A table is much to read: looked at before each.
+            attend(self.only_overlaps, 0)?;
             let bytes = self.file.read_table(start, self.table_bytes(), "a grain table")?;
             let table = <[U32<LE>]>::ref_from_bytes(&bytes).map_err(|_| Error::corrupt("a grain table"))?;
             let mut guest = index * self.span();
@@ -240,8 +238,8 @@ impl SparseCheck<'_> {
                 }
                 guest += self.geometry.grain_sectors * SECTOR;
             }
-        }
-        Ok(())
+            self.end_at_overlap(report)
+        })
     }
 
     /// Checks one grain whose table entry is at `at`.
