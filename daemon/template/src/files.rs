@@ -42,11 +42,9 @@ pub struct OsFiles;
 impl Files for OsFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         use io::Read as _;
+        // Before it is opened: a named pipe would wait for a writer that may never come.
+        refuse_special(path)?;
         let file = std::fs::File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
-        }
         let mut bytes = Vec::new();
         // One byte more than allowed tells "too large" apart, also for pipes, whose size is not known before.
         file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
@@ -72,6 +70,24 @@ impl Files for OsFiles {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+}
+
+/// Refuses what is not a file. Pipes that the caller has open (`<(…)`, `/dev/stdin`) and `/dev/null` are as good as files.
+fn refuse_special(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let kind = std::fs::metadata(path)?.file_type();
+    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, not a file")));
+    let opened = || path.starts_with("/dev/fd") || path.starts_with("/proc") || path == Path::new("/dev/stdin");
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+    }
+    match kind {
+        kind if kind.is_fifo() && !opened() => refuse("a named pipe"),
+        kind if kind.is_socket() => refuse("a socket"),
+        kind if kind.is_block_device() => refuse("a device"),
+        kind if kind.is_char_device() && path != Path::new("/dev/null") && !opened() => refuse("a device"),
+        _ => Ok(()),
     }
 }
 
@@ -125,5 +141,40 @@ impl Files for MemoryFiles {
 
     fn is_file(&self, path: &Path) -> bool {
         self.files.contains_key(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_file_is_refused_at_once() {
+        let folder = std::env::temp_dir().join(format!("kiln-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (pipe, socket) = (folder.join("pipe"), folder.join("socket"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let reason = |path: &Path| OsFiles.read(path).unwrap_err().to_string();
+        assert_eq!(reason(&pipe), "is a named pipe, not a file");
+        assert_eq!(reason(&socket), "is a socket, not a file");
+        assert_eq!(reason(Path::new("/dev/zero")), "is a device, not a file");
+        assert_eq!(reason(&folder), "is a directory");
+        assert_eq!(OsFiles.read(Path::new("/dev/null")).unwrap(), b"");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_that_the_caller_has_open_is_read() {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd as _;
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"a = 1\n").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        assert_eq!(OsFiles.read(Path::new(&path)).unwrap(), b"a = 1\n");
     }
 }

@@ -237,8 +237,19 @@ fn write(value: &Value, level: usize, out: &mut String) {
             out.push('}');
         }
         Value::String(text) => out.push_str(&quoted(text)),
+        Value::Number(number) => out.push_str(&number.as_f64().map_or_else(|| number.to_string(), go_number)),
         other => out.push_str(&other.to_string()),
     }
+}
+
+/// Writes a number as Go's encoding/json writes a float64, which is what every number is to Packer.
+fn go_number(number: f64) -> String {
+    let size = number.abs();
+    if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{number:e}");
+        return if size < 1.0 { text } else { text.replace('e', "e+") };
+    }
+    number.to_string()
 }
 
 fn quoted(text: &str) -> String {
@@ -258,4 +269,32 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fix;
+
+    /// What Go's `json.Marshal` makes of what `json.Unmarshal` made of each.
+    #[test]
+    fn numbers_as_go_writes_them() {
+        let cases = [
+            ("5900", "5900"),
+            ("5900.0", "5900"),
+            ("1e3", "1000"),
+            ("0.5", "0.5"),
+            ("-0.0", "-0"),
+            ("1e20", "100000000000000000000"),
+            ("1e21", "1e+21"),
+            ("12345678901234567890", "12345678901234567000"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.000001", "0.000001"),
+            ("0.0000001", "1e-7"),
+            ("-1.5e-9", "-1.5e-9"),
+        ];
+        for (written, expected) in cases {
+            let fixed = fix(&format!("{{\"a\": {written}}}")).unwrap();
+            assert_eq!(fixed, format!("{{\n  \"a\": {expected}\n}}\n"), "{written}");
+        }
+    }
 }
