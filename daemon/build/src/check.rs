@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    ComponentType, DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles, SourceMap,
-    Style, load_with,
+    Component, ComponentType, DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles,
+    SourceMap, Style, load_with,
 };
 use serde_json::Value as Json;
 
@@ -127,9 +127,10 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         Some(text) => Arc::new(GivenText { path: request.cwd.join(&request.template), text: text.clone() }),
         None => Arc::new(OsFiles),
     };
-    let http = HttpSources::default();
-    let data = if request.evaluate_data { DataMode::Fetch(&http) } else { DataMode::Unknown };
+    let data =
+        if request.evaluate_data { DataMode::Fetch(Arc::new(HttpSources::default())) } else { DataMode::Unknown };
     let loaded = load_with(&inputs, files, &BuiltIn, data);
+    let whole = loaded.evaluated.is_some();
     let (mut diagnostics, sources) = (loaded.diagnostics, loaded.sources);
     let mut checked = Checked {
         planned: Vec::new(),
@@ -138,8 +139,9 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         diagnostics: Diagnostics::new(),
         sources,
     };
-    if let Some(evaluated) = loaded.evaluated {
-        checked.redactor = Redactor::new(evaluated.sensitive.iter().cloned());
+    // Of a template with errors the rest is checked too, so that everything is told at once; nothing of it is built.
+    if let Some(evaluated) = loaded.evaluated.or(loaded.incomplete) {
+        checked.redactor = checked.sources.redactor().clone();
         let mentions_key = checked
             .sources
             .files()
@@ -156,8 +158,13 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
             }
             diagnostics.extend(problems);
         }
-        checked.valid = !diagnostics.has_errors();
+        for (component, part) in &evaluated.orphans {
+            check_part(*component, part, mentions_key, purpose, &mut diagnostics);
+        }
+        checked.valid = whole && !diagnostics.has_errors();
     }
+    // What several builds share is wrong once.
+    diagnostics.dedup();
     checked.diagnostics = diagnostics;
     checked
 }
@@ -185,23 +192,33 @@ fn plan_build(
         _ => SourcePlan::Unbuilt,
     };
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
-        let (options, problems) = provisioner.component.decode_partly(&unknown);
-        diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
-        check_rules(&mut reader, ComponentType::Provisioner, &provisioner.component.kind);
-        provisioners::check(&mut reader, &provisioner.component.kind);
+        check_part(ComponentType::Provisioner, &provisioner.component, mentions_key, purpose, &mut diagnostics);
     }
     for post_processor in build.post_processors.iter().flatten() {
-        let (options, problems) = post_processor.component.decode_partly(&unknown);
-        diagnostics.extend(problems);
-        let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
-        check_rules(&mut reader, ComponentType::PostProcessor, &post_processor.component.kind);
-        post_processors::check(&mut reader, &post_processor.component.kind);
+        check_part(ComponentType::PostProcessor, &post_processor.component, mentions_key, purpose, &mut diagnostics);
     }
     // The rules of a table and the reader of a plan can say the same.
     diagnostics.dedup();
     let plan = (!diagnostics.has_errors()).then_some(plan);
     (plan, diagnostics)
+}
+
+/// Checks a provisioner or post-processor.
+fn check_part(
+    component: ComponentType,
+    part: &Component,
+    mentions_key: bool,
+    purpose: Purpose,
+    diagnostics: &mut Diagnostics,
+) {
+    let (options, problems) = part.decode_partly(&Generated::plan());
+    diagnostics.extend(problems);
+    let mut reader = PlanReader { options: &options, diagnostics, mentions_key, purpose };
+    check_rules(&mut reader, component, &part.kind);
+    match component {
+        ComponentType::PostProcessor => post_processors::check(&mut reader, &part.kind),
+        _ => provisioners::check(&mut reader, &part.kind),
+    }
 }
 
 fn check_rules(reader: &mut PlanReader<'_>, component: ComponentType, kind: &str) {

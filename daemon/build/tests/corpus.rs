@@ -173,12 +173,15 @@ const DEVIATIONS: &[(&str, &str, &str, &str)] = &[
     ("timsutton+osx-vm-templates", "", "Missing iso_checksum", NO_CHECKSUM),
     ("osuosl+packer-templates", "", "No such file", SUBMODULE),
     ("mwrock+packer-templates", "vbox-2016", "No such file", SUBMODULE),
+    ("mwrock+packer-templates", "vbox-nano", "No such file", SUBMODULE),
+    ("Seravo+wp-vagrant@01d0a40", "", "No such script", "scripts that the repository does not hold"),
     ("gildas+packer-windows", "", "No such file", MADE_BEFOREHAND),
     ("dyson+packer-qemu-coreos-container-linux", "", "No such file", MADE_BEFOREHAND),
     ("canonical+packer-maas", "ubuntu", "No such file", MADE_BEFOREHAND),
     ("OpenNebula+one-apps", "", "No such file", MADE_BEFOREHAND),
     ("ProfessorManhattan+packer-ubuntu-desktop", "", "No such script", SUBMODULE),
     ("greg-hellings+vms", "", "Error in function call", "a text file that the corpus does not hold"),
+    ("greg-hellings+vms", "", "No such script", "a script that the corpus does not hold"),
 ];
 
 const THIRD_PARTY: &str = "a provisioner of a third party's plugin";
@@ -258,6 +261,52 @@ impl Template {
         local.map(|builder| builder["name"].as_str().or(builder["type"].as_str()).unwrap().to_owned()).collect()
     }
 
+    /// Validates what `hcl2_upgrade` makes of the template, in its place; nothing where it says that a name has to be
+    /// written by hand.
+    fn validate_upgraded(&self, root: &Path, cwd: &Path, var_file: Option<&str>) -> Option<(String, Validation)> {
+        let path = root.join(&self.path);
+        let upgraded = kiln_template::hcl2_upgrade(&self.path, &fs::read_to_string(&path).unwrap(), false);
+        let by_hand = ["Name not usable in HCL2", "Selection by another name"];
+        if upgraded.diagnostics.iter().any(|told| by_hand.contains(&told.summary.as_str())) {
+            return None;
+        }
+        let text = upgraded.text.unwrap();
+        let place = path.with_extension("upgraded.pkr.hcl");
+        fs::write(&place, &text).unwrap();
+        std::env::set_current_dir(cwd).unwrap();
+        let declared = |set: &String| {
+            let name = set.split('=').next().unwrap();
+            text.contains(&format!("variable \"{name}\" {{"))
+        };
+        // A variable that is used and not declared is empty in JSON; in HCL2 it must be given.
+        let given: Vec<String> = self.variables().into_iter().filter(declared).collect();
+        let json: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let blocks = text.split("variable \"").skip(1).filter_map(|rest| Some((rest.split('"').next()?, rest)));
+        let unset = blocks.filter(|(name, rest)| {
+            let block = rest.split("\n}").next().unwrap();
+            json["variables"].get(name).is_none() && !block.contains("default")
+        });
+        let vars = unset.map(|(name, _)| format!("{name}=")).chain(given).collect();
+        let mixed = !self.builders.iter().all(|builder| LOCAL.contains(&builder.as_str()));
+        let only = if mixed { LOCAL.iter().map(|builder| format!("{builder}.*")).collect() } else { Vec::new() };
+        let request = CheckRequest {
+            only,
+            template: place.clone(),
+            text: None,
+            cwd: cwd.to_path_buf(),
+            environment: BTreeMap::from([("HOME".into(), "/root".into()), ("USER".into(), "user".into())]),
+            vars,
+            var_files: var_file.map(|file| root.join(file)).into_iter().collect(),
+            except: Vec::new(),
+            force: false,
+            warn_on_undeclared_var: false,
+            evaluate_data: false,
+        };
+        let validation = validate(&request, cwd, false);
+        fs::remove_file(place).unwrap();
+        Some((text, validation))
+    }
+
     fn validate(&self, root: &Path, cwd: &Path, var_file: Option<&str>) -> Validation {
         let template = self.place(root);
         std::env::set_current_dir(cwd).unwrap();
@@ -291,6 +340,7 @@ fn real_templates() {
     let staged = tempfile::tempdir().unwrap();
     let mut checked = 0;
     let (mut wrong, mut needed) = (Vec::new(), std::collections::BTreeSet::new());
+    let (mut upgraded, mut weakly_typed) = (0, 0);
     for template in templates(&corpus) {
         let reason = match template.expect.as_str() {
             "invalid:duplicate-json-field" => Some("Duplicate"),
@@ -311,6 +361,7 @@ fn real_templates() {
         let unit = root.join(&template.path);
         let unit = if unit.is_dir() { unit } else { folder.clone() };
         let mut best: Option<Validation> = None;
+        let mut best_place = (root.clone(), None);
         let mut refused_for_reason = false;
         let var_files = template.var_files.iter().map(|file| Some(file.as_str())).chain([None]);
         for var_file in var_files {
@@ -324,11 +375,29 @@ fn real_templates() {
                     !best.valid && (validation.valid || validation.problems.len() < best.problems.len())
                 }) {
                     best = Some(validation);
+                    best_place = (cwd.clone(), var_file);
                 }
             }
         }
         let best = best.unwrap();
         checked += 1;
+        if template.kind == "json"
+            && best.valid
+            && let Some((text, validation)) = template.validate_upgraded(&root, &best_place.0, best_place.1)
+        {
+            upgraded += 1;
+            let against = validation.problems.iter().filter(|problem| {
+                // An empty text is false, and a text with commas a list, only in JSON; the upgrade cannot know the types.
+                problem.is_error && problem.json["summary"] != "Incorrect attribute value type"
+            });
+            let against: String = against.map(|problem| problem.text.as_str()).collect();
+            if !against.is_empty() {
+                wrong.push(format!("##### upgraded {} {}\n{against}", template.dir, template.path));
+            }
+            weakly_typed += usize::from(!validation.valid);
+            let (problems, sources) = kiln_template::check_syntax("t.pkr.hcl", &text);
+            assert!(!problems.has_errors(), "{}", problems.render(&sources, &kiln_template::Style::default()));
+        }
         if let Some(reason) = reason {
             if !refused_for_reason || best.valid {
                 let texts: Vec<&str> = best.problems.iter().map(|problem| problem.text.as_str()).collect();
@@ -366,4 +435,6 @@ fn real_templates() {
         (0..DEVIATIONS.len()).filter(|index| !needed.contains(index)).map(|index| DEVIATIONS[index]).collect();
     assert!(idle.is_empty(), "no longer needed: {idle:?}");
     assert!(checked > 340, "only {checked} templates were checked");
+    assert!(upgraded > 150, "only {upgraded} upgraded templates were validated");
+    assert!(weakly_typed * 3 < upgraded, "{weakly_typed} of {upgraded} upgraded templates have values of wrong types");
 }

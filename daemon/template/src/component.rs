@@ -98,6 +98,7 @@ impl Component {
             variables: BTreeMap::new(),
             build: generated.build.clone(),
             environment: None,
+            data: crate::data::DataMode::Refuse,
             build_name: Some(config.build_name.clone()),
             build_type: Some(config.build_type.clone()),
             template_dir: Some(crate::functions::clean_path(&environment.root)),

@@ -90,7 +90,7 @@ impl Console {
                 None => Self::empty(inputs, files),
             }
         } else {
-            match legacy::prepare(inputs, &*files, &mut sources, &mut diagnostics) {
+            match legacy::prepare(inputs, &*files, DataMode::Unknown, &mut sources, &mut diagnostics) {
                 Some((_, base)) => {
                     let (context, sensitive) = (Box::new(base.context()), base.sensitive.clone());
                     Self { scope: Names::Json { context, sensitive } }
@@ -121,11 +121,15 @@ impl Console {
     #[must_use]
     pub fn evaluate(&self, line: &str) -> Answer {
         let mut sources = SourceMap::new();
+        if let Names::Hcl(base) = &self.scope {
+            sources.share_redactor(&base.environment.redactor);
+        }
         sources.hide_texts(self.sensitive());
         let file = sources.add("<console-input>", line);
         let mut diagnostics = Diagnostics::new();
         let text = match &self.scope {
             Names::Hcl(base) => {
+                base.environment.budget.renew();
                 let expr = parse_expression(&sources, file, &mut diagnostics);
                 let scope = Scope::new(&base.environment, FunctionSet::All, base.names.clone());
                 let value = (!diagnostics.has_errors()).then(|| evaluate(&expr, &scope, &mut diagnostics));

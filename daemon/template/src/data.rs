@@ -1,6 +1,8 @@
 //! Owns what data sources ask of the world: [`DataSources`].
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 /// A request of `data "http"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +35,31 @@ pub trait DataSources: Send + Sync {
     fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String>;
 }
 
-/// What is done about data sources that need the world.
-#[derive(Clone, Copy)]
-pub enum DataMode<'a> {
+/// What is done about data sources, and functions such as `vault`, that need the world.
+#[derive(Clone, Default)]
+pub enum DataMode {
     /// Using one is an error.
+    #[default]
     Refuse,
     /// Their values are not known: texts made of them read [`Generated::UNKNOWN`](crate::Generated::UNKNOWN). For
     /// validation without `-evaluate-datasources`.
     Unknown,
     /// They are fetched.
-    Fetch(&'a dyn DataSources),
+    Fetch(Arc<dyn DataSources>),
+}
+
+impl fmt::Debug for DataMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refuse => "Refuse",
+            Self::Unknown => "Unknown",
+            Self::Fetch(_) => "Fetch",
+        })
+    }
+}
+
+impl PartialEq for DataMode {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::component::Component;
 use crate::diagnostics::Diagnostics;
+use crate::schema::ComponentType;
 use crate::source_map::SourceMap;
 
 /// Everything [`load`](crate::load) found out.
@@ -11,6 +12,9 @@ use crate::source_map::SourceMap;
 pub struct Loaded {
     /// The builds; nothing when the template has errors.
     pub evaluated: Option<Evaluated>,
+    /// What could be made of a template that has errors: never to be built, but its options can be checked, so that all
+    /// problems are told at once. What depends on something that is wrong is unknown there.
+    pub incomplete: Option<Evaluated>,
     /// All problems: of every file, variable and block, not only the first.
     pub diagnostics: Diagnostics,
     /// The texts the problems point into. Diagnostics of a later [`Component::decode`] point into it too.
@@ -22,20 +26,51 @@ pub struct Loaded {
 pub struct Evaluated {
     /// The selected builds in order.
     pub builds: Vec<EvaluatedBuild>,
+    /// Parts of builds whose builder is not known: nothing can be built of them, but their options can be checked.
+    pub orphans: Vec<(ComponentType, Component)>,
     /// Texts that must never appear in logs or on screens.
     pub sensitive: Vec<String>,
     /// The template's description, if it has one (JSON templates).
     pub description: Option<String>,
 }
 
+impl Loaded {
+    pub(crate) fn new(evaluated: Option<Evaluated>, diagnostics: Diagnostics, sources: SourceMap) -> Self {
+        let (evaluated, incomplete) = if diagnostics.has_errors() { (None, evaluated) } else { (evaluated, None) };
+        Self { evaluated, incomplete, diagnostics, sources }
+    }
+
+    /// Returns what there is to check, whole or not.
+    #[must_use]
+    pub fn to_check(&self) -> Option<&Evaluated> {
+        self.evaluated.as_ref().or(self.incomplete.as_ref())
+    }
+}
+
 impl Evaluated {
-    /// Returns every builder, provisioner and post-processor of all builds.
+    /// Keeps the parts of a build that has no builder.
+    pub(crate) fn orphan(
+        &mut self,
+        provisioners: impl IntoIterator<Item = Provisioner>,
+        post_processors: Vec<Vec<PostProcessor>>,
+    ) {
+        let provisioners = provisioners.into_iter().map(|part| (ComponentType::Provisioner, part.component));
+        let post_processors = post_processors.into_iter().flatten();
+        let post_processors = post_processors.map(|part| (ComponentType::PostProcessor, part.component));
+        self.orphans.extend(provisioners.chain(post_processors));
+    }
+
+    /// Returns every builder, provisioner and post-processor of all builds, and what has no builder.
     pub fn components(&self) -> impl Iterator<Item = &Component> {
-        self.builds.iter().flat_map(|build| {
-            let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
-            let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
-            [&build.source].into_iter().chain(provisioners).chain(post_processors)
-        })
+        self.builds
+            .iter()
+            .flat_map(|build| {
+                let provisioners =
+                    build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
+                let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
+                [&build.source].into_iter().chain(provisioners).chain(post_processors)
+            })
+            .chain(self.orphans.iter().map(|(_, component)| component))
     }
 }
 

@@ -11,7 +11,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use crate::diagnostics::Diagnostics;
 use crate::load::check_syntax;
 use crate::source_map::SourceMap;
-use crate::syntax::lexer::lex;
+use crate::syntax::lexer::lex_all;
 use crate::syntax::token::TokenKind as T;
 
 /// A file that cannot be formatted because it has syntax errors.
@@ -77,7 +77,7 @@ struct Line {
 fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut sources = SourceMap::new();
     let file = sources.add("", text);
-    let tokens = lex(file, text);
+    let tokens = lex_all(file, text);
     let mut end = if text.starts_with('\u{feff}') { 3 } else { 0 };
     tokens
         .into_iter()

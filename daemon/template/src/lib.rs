@@ -38,6 +38,7 @@ mod options;
 mod plugins;
 mod redact;
 mod schema;
+mod secret_stores;
 mod shape;
 mod source_map;
 mod suggest;

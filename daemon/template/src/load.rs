@@ -20,11 +20,11 @@ pub fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog) -> Lo
 
 /// As [`load`], saying also what is done about data sources.
 #[must_use]
-pub fn load_with(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode<'_>) -> Loaded {
+pub fn load_with(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode) -> Loaded {
     if is_hcl2(inputs, &*files) {
         crate::hcl2::load(inputs, files, catalog, data)
     } else {
-        crate::legacy::load(inputs, &*files, catalog)
+        crate::legacy::load(inputs, &*files, catalog, data)
     }
 }
 

@@ -41,8 +41,10 @@ pub(crate) struct OptionEntry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     pub(crate) entries: IndexMap<String, OptionEntry>,
-    /// Options that the template gives with values that are wrong.
+    /// Options that the template gives with values that are wrong or not known.
     pub(crate) unusable: BTreeSet<String>,
+    /// Whether a syntax error may have swallowed some options.
+    pub(crate) torn: bool,
     pub(crate) span: Span,
 }
 
@@ -150,10 +152,11 @@ impl Options {
         self.entries.contains_key(name)
     }
 
-    /// Tells whether the template gives an option with a value that is wrong, which a diagnostic has said.
+    /// Tells whether nothing can be said of an option: its value is wrong or depends on something that is, which a
+    /// diagnostic has said, it is not known yet, or it may stand in a text with syntax errors.
     #[must_use]
     pub fn is_unusable(&self, name: &str) -> bool {
-        self.unusable.contains(name)
+        self.unusable.contains(name) || (self.torn && !self.is_set(name))
     }
 
     /// Returns where the option's value is written, or the component's own place when it is unset.

@@ -1,18 +1,34 @@
 //! Owns [`Redactor`]: keeps secrets out of everything that is said, in every form in which they may come back.
 
-use std::sync::{Arc, RwLock};
+mod encodings;
 
-use base64::Engine as _;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::options::SENSITIVE;
 
 /// Below this length a "secret" would blank out ordinary text, so only whole words are masked.
 const SHORT: usize = 3;
+/// Lines of one secret that are hidden in every encoding; of longer texts the rest is hidden as it is.
+const MAX_LINES: usize = 200;
+/// Length from which what was computed from a secret is one: a derived `8` would make every 8 unreadable.
+const DERIVED: usize = 4;
+/// Bytes of what was computed from a secret up to which it is hidden in every encoding.
+const MAX_DERIVED: usize = 4096;
+/// Texts after which nothing computed is added any more.
+const MAX_NEEDLES: usize = 20_000;
 
 /// Secrets that must not be shown. Cheap to clone; all clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
-    needles: Arc<RwLock<Vec<String>>>,
+    needles: Arc<RwLock<Needles>>,
+}
+
+/// The texts to look for, the longest first.
+#[derive(Debug, Default)]
+struct Needles {
+    known: HashSet<String>,
+    texts: Vec<String>,
 }
 
 impl Redactor {
@@ -26,51 +42,55 @@ impl Redactor {
         redactor
     }
 
-    /// Adds a secret: itself, its lines, and its Base64, URL, JSON, shell and hexadecimal forms.
+    /// Adds a secret: itself and its lines, and all that languages, tools and encodings make of them.
     pub fn add(&self, secret: &str) {
         let mut forms = Vec::new();
         let whole = secret.trim();
-        for part in std::iter::once(whole).chain(whole.lines().map(str::trim)) {
+        for (index, part) in std::iter::once(whole).chain(whole.lines().map(str::trim)).enumerate() {
             if part.is_empty() {
                 continue;
             }
             forms.push(part.to_owned());
-            if part.len() < SHORT {
-                continue;
+            if part.len() >= SHORT && index <= MAX_LINES {
+                forms.extend(encodings::forms(part));
             }
-            forms.extend(base64_cores(part));
-            for (kept, space) in [("-_.~", "%20"), ("-_.~", "+"), ("-_.~/", "%20")] {
-                let form = percent_encode(part, kept, space);
-                forms.push(lower_case_escapes(&form));
-                forms.push(form);
-            }
-            forms.push(ascii_json(part));
-            // What the languages' own functions make of a text.
-            forms.extend([part.to_uppercase(), part.to_lowercase(), part.chars().rev().collect()]);
-            forms.push(part.replace('\'', "'\"'\"'"));
-            if let Ok(json) = serde_json::to_string(part) {
-                forms.push(json[1..json.len() - 1].to_owned());
-            }
-            let hex: String = part.bytes().map(|b| format!("{b:02x}")).collect();
-            forms.push(hex.to_uppercase());
-            forms.push(hex);
         }
-        let mut needles = self.needles.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.remember(forms);
+    }
+
+    /// Adds what was computed from secrets, unless what is known of them hides it already. Lines of it are no secrets of
+    /// their own: a script with a password in it is mostly public.
+    pub(crate) fn add_derived(&self, text: &str) {
+        let text = text.trim();
+        let known = self.needles.read().unwrap_or_else(PoisonError::into_inner).texts.len();
+        if text.len() < DERIVED || known > MAX_NEEDLES || self.redact(text) != text {
+            return;
+        }
+        let mut forms = vec![text.to_owned()];
+        if text.len() <= MAX_DERIVED && !text.contains('\n') {
+            forms.extend(encodings::forms(text));
+        }
+        self.remember(forms);
+    }
+
+    fn remember(&self, forms: Vec<String>) {
+        let mut needles = self.needles.write().unwrap_or_else(PoisonError::into_inner);
+        let Needles { known, texts } = &mut *needles;
         for form in forms {
-            if !needles.contains(&form) {
-                needles.push(form);
+            if !form.is_empty() && known.insert(form.clone()) {
+                texts.push(form);
             }
         }
         // The longest first: a part of a secret must not break the match of the whole.
-        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        texts.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
     }
 
     /// Replaces every secret in `text` by [`SENSITIVE`].
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let needles = self.needles.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let needles = self.needles.read().unwrap_or_else(PoisonError::into_inner);
         let mut result = text.to_owned();
-        for needle in needles.iter() {
+        for needle in &needles.texts {
             if !result.contains(needle.as_str()) {
                 continue;
             }
@@ -78,63 +98,6 @@ impl Redactor {
         }
         result
     }
-}
-
-/// The Base64 texts that any string containing `secret` has in common, for the three alignments, without the
-/// characters that depend on the neighbours.
-fn base64_cores(secret: &str) -> Vec<String> {
-    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
-    let mut cores = vec![base64::engine::general_purpose::STANDARD.encode(secret)];
-    for shift in 0..3_usize {
-        let mut bytes = vec![0_u8; shift];
-        bytes.extend_from_slice(secret.as_bytes());
-        let text = engine.encode(&bytes);
-        // ceil(shift * 8 / 6) leading characters mix in the neighbour's bits; so does the last one of an odd tail.
-        let from = (shift * 8).div_ceil(6);
-        let to = bytes.len() * 8 / 6;
-        if to.saturating_sub(from) >= 6 {
-            cores.push(text[from..to].to_owned());
-        }
-    }
-    cores
-}
-
-/// URL encoding; tools differ in what they leave as it is and in how they write a blank.
-fn percent_encode(text: &str, kept: &str, space: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),
-            b' ' => space.to_owned(),
-            other if kept.as_bytes().contains(&other) => char::from(other).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
-}
-
-/// `%2F` as `%2f`, which some tools write.
-fn lower_case_escapes(text: &str) -> String {
-    let mut escape = 0;
-    text.chars()
-        .map(|character| {
-            escape = if character == '%' { 3_u8 } else { escape.saturating_sub(1) };
-            if escape > 0 { character.to_ascii_lowercase() } else { character }
-        })
-        .collect()
-}
-
-/// A JSON text with `\uXXXX` for everything that is not ASCII.
-fn ascii_json(text: &str) -> String {
-    let json = serde_json::to_string(text).unwrap_or_default();
-    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(&json);
-    let mut result = String::new();
-    for character in inner.chars() {
-        if character.is_ascii() {
-            result.push(character);
-        } else {
-            result.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    result
 }
 
 fn mask_words(text: &str, word: &str) -> String {
@@ -154,6 +117,8 @@ fn mask_words(text: &str, word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     #[test]
@@ -167,7 +132,6 @@ mod tests {
             b64(secret),
             b64(&format!("x{secret}")),
             b64(&format!("user:{secret}@host")),
-            percent_encode(secret, "-_.~", "%20"),
             serde_json::to_string(secret).unwrap(),
         ] {
             let shown = redactor.redact(&text);
@@ -188,6 +152,70 @@ mod tests {
             let shown = redactor.redact(text);
             assert!(!shown.contains("Secret"), "{text} -> {shown}");
         }
+    }
+
+    #[test]
+    fn masks_utf_16_and_hexadecimal() {
+        let secret = "Gr\u{fc}n&<Gold>=7";
+        let redactor = Redactor::new([secret.to_owned()]);
+        let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = secret.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let command: Vec<u8> = format!("echo {secret} | x").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let engine = base64::engine::general_purpose::STANDARD;
+        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        for text in [
+            engine.encode(&little),
+            engine.encode(&big),
+            engine.encode(&command),
+            url.encode(&little),
+            url.encode(secret),
+            hex(secret.as_bytes()),
+            hex(&little).to_uppercase(),
+        ] {
+            let shown = redactor.redact(&text);
+            assert!(shown.contains(SENSITIVE), "{text} -> {shown}");
+            // What is left are the neighbours, and the few characters that hold bits of them.
+            assert!(shown.replace(SENSITIVE, "").len() <= text.len() / 2 + 8, "{text} -> {shown}");
+        }
+    }
+
+    #[test]
+    fn masks_what_languages_make_of_a_secret() {
+        let secret = "pa$s\"w'o`r&d <${x}>";
+        let redactor = Redactor::new([secret.to_owned()]);
+        for text in [
+            format!("{secret:?}"),
+            crate::go_text::quote(secret),
+            "pa$s\\\"w'o`r\\u0026d \\u003c${x}\\u003e".to_owned(),
+            "pa$s\\\"w'o`r&d <$${x}>".to_owned(),
+            "pa$s&#34;w&#39;o`r&amp;d &lt;${x}&gt;".to_owned(),
+            "pa$s&quot;w&apos;o`r&amp;d &lt;${x}&gt;".to_owned(),
+            "'pa$s\"w'\\''o`r&d <${x}>'".to_owned(),
+            "'pa$s\"w''o`r&d <${x}>'".to_owned(),
+            "\"pa\\$s\\\"w'o\\`r&d <\\${x}>\"".to_owned(),
+            "pa\\$s\\\"w\\'o\\`r\\&d\\ \\<\\$\\{x\\}\\>".to_owned(),
+            serde_json::to_string(&serde_json::to_string(secret).unwrap()).unwrap(),
+        ] {
+            let shown = redactor.redact(&text);
+            assert!(shown.contains(SENSITIVE) && !shown.contains("pa$s"), "{text} -> {shown}");
+        }
+    }
+
+    #[test]
+    fn masks_what_was_computed_but_not_what_is_around_a_secret() {
+        let redactor = Redactor::new(["hunter2secret".to_owned()]);
+        redactor.add_derived("0123abcd0123abcd");
+        redactor.add_derived("#!/bin/sh\nset -e\necho hunter2secret\n");
+        redactor.add_derived("abc");
+        assert_eq!(redactor.redact("0123abcd0123abcd set -e abc"), format!("{SENSITIVE} set -e abc"));
+    }
+
+    #[test]
+    fn a_long_secret_takes_no_time() {
+        let lines: String = (0..20_000).map(|line| format!("line {line} of a secret\n")).collect();
+        let redactor = Redactor::new([lines]);
+        assert_eq!(redactor.redact("line 19999 of a secret"), SENSITIVE);
     }
 
     #[test]

@@ -141,9 +141,20 @@ impl SourceMap {
         Self::default()
     }
 
+    /// Hides here what is hidden there.
+    pub(crate) fn share_redactor(&mut self, redactor: &Redactor) {
+        self.redactor = redactor.clone();
+    }
+
     /// Keeps `secrets` out of every diagnostic that is shown with these texts.
     pub(crate) fn hide_texts(&self, secrets: &[String]) {
         secrets.iter().for_each(|secret| self.redactor.add(secret));
+    }
+
+    /// Returns what hides secrets in everything that is said of these texts; it learns of those that are computed later.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Replaces what is hidden in `text`.

@@ -82,9 +82,10 @@ fn inputs(path: &str) -> Inputs {
 
 fn problems(inputs: &Inputs, files: Arc<dyn Files>) -> String {
     let mut loaded = load(inputs, files, &TestCatalog);
-    for component in loaded.evaluated.iter().flat_map(Evaluated::components) {
-        loaded.diagnostics.extend(component.decode(&Generated::plan()).1);
-    }
+    let found = loaded.to_check().into_iter().flat_map(Evaluated::components);
+    let found: Vec<Diagnostics> = found.map(|component| component.decode(&Generated::plan()).1).collect();
+    loaded.diagnostics.extend(found.into_iter().flatten());
+    loaded.diagnostics.dedup();
     loaded.diagnostics.render(&loaded.sources, &Style::default())
 }
 

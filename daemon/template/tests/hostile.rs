@@ -161,7 +161,7 @@ fn load_all(path: &str, text: &str) {
     let loaded = load(&inputs(path), Arc::new(files), &Everything);
     let _ = loaded.diagnostics.render(&loaded.sources, &Style::default());
     let _ = loaded.diagnostics.reports(&loaded.sources);
-    if let Some(evaluated) = &loaded.evaluated {
+    if let Some(evaluated) = loaded.to_check() {
         for component in evaluated.components() {
             let _ = component.decode(&Generated::plan());
         }

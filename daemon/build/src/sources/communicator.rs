@@ -21,6 +21,10 @@ pub(crate) enum TemporaryKey {
 }
 
 pub(crate) fn read(reader: &mut PlanReader<'_>, key: TemporaryKey) -> CommunicatorPlan {
+    // Of an unknown one nothing can be asked.
+    if reader.options.is_unusable("communicator") {
+        return CommunicatorPlan::None;
+    }
     match reader.text_or("communicator", "ssh").as_str() {
         "none" => CommunicatorPlan::None,
         "ssh" => CommunicatorPlan::Ssh(Box::new(read_ssh(reader, key))),

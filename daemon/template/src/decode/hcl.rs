@@ -53,7 +53,8 @@ pub(crate) fn decode(
 }
 
 fn check_required(specs: &[&OptionSpec], options: &Options, span: Span, diagnostics: &mut Diagnostics) {
-    for spec in specs.iter().filter(|spec| spec.required && !options.is_set(spec.name)) {
+    let missing = |spec: &&&OptionSpec| spec.required && !options.is_set(spec.name) && !options.is_unusable(spec.name);
+    for spec in specs.iter().filter(missing) {
         let detail = format!("The argument {:?} is required, but no definition was found.", spec.name);
         diagnostics.push(Diagnostic::error("Missing required argument", detail).at(span));
     }
@@ -69,6 +70,7 @@ impl Decoder<'_> {
         options: &mut Options,
         diagnostics: &mut Diagnostics,
     ) {
+        options.torn |= body.torn;
         for attribute in &body.attributes {
             let name = &*attribute.name.text;
             if skip.contains(&name) {
@@ -88,14 +90,16 @@ impl Decoder<'_> {
             let told = diagnostics.len();
             let entry = match spec.kind {
                 OptionKind::Block(inner) | OptionKind::Blocks(inner) => {
-                    self.block_from_expr(&attribute.value, spec, inner, scope, diagnostics)
+                    (self.block_from_expr(&attribute.value, spec, inner, scope, diagnostics), true)
                 }
                 _ => self.attribute(&attribute.value, spec, scope, diagnostics),
             };
+            let (entry, known) = entry;
+            if !known || (entry.is_none() && diagnostics.len() > told) {
+                options.unusable.insert(name.to_owned());
+            }
             if let Some(entry) = entry {
                 options.entries.insert(name.to_owned(), entry);
-            } else if diagnostics.len() > told {
-                options.unusable.insert(name.to_owned());
             }
         }
         let blocks = expand_dynamic(body, &BTreeMap::new(), scope, diagnostics);
@@ -184,19 +188,20 @@ impl Decoder<'_> {
         Some(OptionEntry { value, span: expr.span, sensitive: spec.sensitive })
     }
 
+    /// Returns an option's value, and whether all of it is known.
     fn attribute(
         &self,
         expr: &Expr,
         spec: &'static OptionSpec,
         scope: &Scope<'_>,
         diagnostics: &mut Diagnostics,
-    ) -> Option<OptionEntry> {
+    ) -> (Option<OptionEntry>, bool) {
         let errors = diagnostics.len();
         let value = evaluate(expr, scope, diagnostics);
         if diagnostics.len() > errors {
-            return None;
+            return (None, false);
         }
-        self.value(&value, spec, expr, diagnostics)
+        (self.value(&value, spec, expr, diagnostics), value.is_wholly_known())
     }
 
     /// Converts a value to the option's type and renders its texts.
@@ -329,7 +334,7 @@ impl Decoder<'_> {
         diagnostics: &mut Diagnostics,
     ) -> Option<OptionValue> {
         render_text(&mut text, &Origin { option: spec.name, span }, self.context, diagnostics);
-        if text.is_empty() || text == Generated::UNKNOWN {
+        if text.is_empty() || text.contains(Generated::UNKNOWN) {
             return None;
         }
         match parse_go_duration(&text) {

@@ -1,5 +1,7 @@
 //! Owns the decoding of legacy JSON options, with Packer's weak typing: every text is rendered first, then converted.
 
+use std::cell::Cell;
+
 use indexmap::IndexMap;
 
 use super::render::{Origin, render_text};
@@ -39,7 +41,7 @@ pub(crate) fn decode(
     diagnostics: &mut Diagnostics,
 ) -> Options {
     let specs: Vec<&'static OptionSpec> = schema.specs().collect();
-    let decoder = Decoder { context, sensitive: &config.base.sensitive };
+    let decoder = Decoder { context, sensitive: &config.base.sensitive, unknown: Cell::new(false) };
     decoder.options(&config.options, &specs, span, diagnostics)
 }
 
@@ -76,6 +78,8 @@ fn weak_bool(text: &str) -> Option<bool> {
 struct Decoder<'a> {
     context: &'a Context,
     sensitive: &'a [String],
+    /// Whether a text of the present option is not known.
+    unknown: Cell<bool>,
 }
 
 impl Decoder<'_> {
@@ -99,7 +103,12 @@ impl Decoder<'_> {
             if matches!(value.kind, JsonKind::Null) {
                 continue;
             }
-            let Some(decoded) = self.value(value, spec, diagnostics) else {
+            let unknown = self.unknown.replace(false);
+            let decoded = self.value(value, spec, diagnostics);
+            if self.unknown.replace(unknown) {
+                options.unusable.insert(spec.name.to_owned());
+            }
+            let Some(decoded) = decoded else {
                 options.unusable.insert(spec.name.to_owned());
                 continue;
             };
@@ -107,7 +116,9 @@ impl Decoder<'_> {
             let entry = OptionEntry { value: decoded, span: value.span, sensitive };
             options.entries.insert(spec.name.to_owned(), entry);
         }
-        for spec in specs.iter().filter(|spec| spec.required && !options.is_set(spec.name)) {
+        let missing =
+            |spec: &&&OptionSpec| spec.required && !options.is_set(spec.name) && !options.is_unusable(spec.name);
+        for spec in specs.iter().filter(missing) {
             let detail = format!("The option {:?} is required, but is not set.", spec.name);
             diagnostics.push(Diagnostic::error("Missing required option", detail).at(span));
         }
@@ -125,6 +136,9 @@ impl Decoder<'_> {
                     render_text(&mut text, &origin, self.context, diagnostics);
                     if diagnostics.len() > errors {
                         return None;
+                    }
+                    if text.contains(Generated::UNKNOWN) {
+                        self.unknown.set(true);
                     }
                 }
                 Some(text)
@@ -156,7 +170,13 @@ impl Decoder<'_> {
         let found = match &value.kind {
             JsonKind::Number(number) => number.truncate().to_i64(),
             JsonKind::Bool(truth) => Some(i64::from(*truth)),
-            JsonKind::String(_) => weak_integer(&self.text(value, spec, diagnostics)?),
+            JsonKind::String(_) => {
+                let text = self.text(value, spec, diagnostics)?;
+                if text.contains(Generated::UNKNOWN) {
+                    return None;
+                }
+                weak_integer(&text)
+            }
             _ => None,
         };
         if found.is_none() {
@@ -174,7 +194,8 @@ impl Decoder<'_> {
                     JsonKind::Number(number) => Some(number.sign() != 0),
                     JsonKind::String(_) => {
                         let text = self.text(value, spec, diagnostics)?;
-                        if text.is_empty() && matches!(spec.kind, OptionKind::Trilean) {
+                        let trilean = matches!(spec.kind, OptionKind::Trilean);
+                        if (text.is_empty() && trilean) || text.contains(Generated::UNKNOWN) {
                             return None;
                         }
                         weak_bool(&text)
@@ -293,7 +314,7 @@ impl Decoder<'_> {
             // A bare number is nanoseconds, as Go decodes it.
             text.push_str("ns");
         }
-        if text.is_empty() || text == Generated::UNKNOWN {
+        if text.is_empty() || text.contains(Generated::UNKNOWN) {
             return None;
         }
         match parse_go_duration(&text) {

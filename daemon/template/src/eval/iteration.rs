@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Scope, evaluate, evaluate_condition};
+use super::{Budget, Scope, evaluate, evaluate_condition};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::source_map::Span;
 use crate::syntax::ast::{Expr, ForExpr};
@@ -37,6 +37,10 @@ pub(super) fn for_expression(expr: &ForExpr, span: Span, scope: &Scope<'_>, diag
     let mut items = Vec::new();
     let mut entries: BTreeMap<Arc<str>, Vec<Value>> = BTreeMap::new();
     for (key, element) in pairs {
+        if !scope.environment.budget.spend(1) {
+            Budget::complain(span, diagnostics);
+            return Value::unknown();
+        }
         let names = expr.key_name.iter().map(|name| (name.text.clone(), key.clone()));
         let inner = scope.child(names.chain([(expr.value_name.text.clone(), element)]));
         // Stop at the first element that fails: the others would say the same.
@@ -148,6 +152,10 @@ pub(super) fn splat(
     };
     let mut results = Vec::with_capacity(elements.len());
     for element in elements {
+        if !scope.environment.budget.spend(1) {
+            Budget::complain(marker, diagnostics);
+            return Value::unknown();
+        }
         let inner = scope.with_item(element);
         results.push(evaluate(each, &inner, diagnostics));
         if diagnostics.len() > errors {

@@ -1,5 +1,6 @@
 //! Owns evaluation: expression + scope → value, collecting every problem on the way.
 
+mod budget;
 mod iteration;
 mod operators;
 mod template;
@@ -7,6 +8,8 @@ mod traversal;
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub(crate) use budget::Budget;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,6 +72,42 @@ impl<'a> Scope<'a> {
 
 /// Evaluates an expression. What cannot be evaluated becomes an unknown value, and a diagnostic says why.
 pub(crate) fn evaluate(expr: &Expr, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
+    // A name alone takes nothing from the budget, and what it stands for was measured when it was made.
+    match &expr.kind {
+        ExprKind::Literal(value) => return value.clone(),
+        ExprKind::Variable(name) => return evaluate_name(name, expr.span, scope, diagnostics),
+        _ => {}
+    }
+    let budget = &scope.environment.budget;
+    if !budget.spend(1) {
+        Budget::complain(expr.span, diagnostics);
+        return Value::unknown();
+    }
+    let value = evaluate_kind(expr, scope, diagnostics);
+    let made = matches!(
+        expr.kind,
+        ExprKind::Tuple(_)
+            | ExprKind::Object(_)
+            | ExprKind::Call { .. }
+            | ExprKind::For(_)
+            | ExprKind::Splat { .. }
+            | ExprKind::Template(_)
+    );
+    if !made {
+        return value;
+    }
+    if value.weight() > budget::MAX_WEIGHT || value.depth() > budget::MAX_DEPTH {
+        Budget::complain_of_size(expr.span, diagnostics);
+        return Value::unknown();
+    }
+    if !budget.spend_weight(value.weight()) {
+        Budget::complain(expr.span, diagnostics);
+        return Value::unknown();
+    }
+    value
+}
+
+fn evaluate_kind(expr: &Expr, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
     match &expr.kind {
         ExprKind::Literal(value) => value.clone(),
         ExprKind::Invalid => Value::unknown(),
@@ -212,6 +251,11 @@ fn evaluate_conditional(
     let mut no_diagnostics = Diagnostics::new();
     let yes_value = evaluate(yes, scope, &mut yes_diagnostics);
     let no_value = evaluate(no, scope, &mut no_diagnostics);
+    let budget = &scope.environment.budget;
+    if !budget.spend_weight(yes_value.weight()) || !budget.spend_weight(no_value.weight()) {
+        Budget::complain(span, diagnostics);
+        return Value::unknown();
+    }
     let untyped_null = |value: &Value| matches!(value.data(), Data::Null(Type::Dynamic));
     let result_type = if untyped_null(&yes_value) {
         Some(no_value.ty())

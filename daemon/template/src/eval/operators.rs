@@ -1,6 +1,6 @@
 //! Owns prefix and infix operators.
 
-use super::{Scope, evaluate};
+use super::{Budget, Scope, evaluate};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::source_map::Span;
 use crate::syntax::ast::{BinaryOperator as B, Expr, UnaryOperator};
@@ -36,6 +36,11 @@ pub(super) fn chain(first: &Expr, rest: &[(B, Expr)], scope: &Scope<'_>, diagnos
     for (operator, operand) in rest {
         let right = evaluate(operand, scope, diagnostics);
         let span = left_span.to(operand.span);
+        let budget = &scope.environment.budget;
+        if !budget.spend_weight(left.weight()) || !budget.spend_weight(right.weight()) {
+            Budget::complain(span, diagnostics);
+            return Value::unknown();
+        }
         left = binary(*operator, (&left, left_span), (&right, operand.span), span, diagnostics);
         left_span = span;
     }

@@ -1,6 +1,6 @@
 //! Owns the evaluation of templates to strings.
 
-use super::{Scope, evaluate, evaluate_condition};
+use super::{Budget, Scope, evaluate, evaluate_condition};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::source_map::Span;
 use crate::syntax::ast::{Expr, Part};
@@ -61,6 +61,11 @@ fn append(parts: &[Part], scope: &Scope<'_>, output: &mut Output, diagnostics: &
                 };
                 output.sensitive |= value.is_sensitive();
                 for (key, element) in pairs {
+                    if !scope.environment.budget.spend(1) {
+                        Budget::complain(collection.span, diagnostics);
+                        output.known = false;
+                        return;
+                    }
                     let key = key_name.iter().map(|name| (name.text.clone(), key.clone()));
                     let inner = scope.child(key.chain([(value_name.text.clone(), element)]));
                     append(body, &inner, output, diagnostics);

@@ -21,6 +21,9 @@ pub(crate) fn evaluated(text: &str) -> String {
         cwd: "/t".into(),
         variables: BTreeMap::new(),
         now: "2020-01-02T03:04:05Z".parse().unwrap(),
+        data: crate::DataMode::Unknown,
+        redactor: crate::redact::Redactor::default(),
+        budget: Arc::default(),
     };
     let names =
         [("obj".into(), Value::object([("a".into(), 1i64.into())].into_iter().collect()))].into_iter().collect();

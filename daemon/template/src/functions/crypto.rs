@@ -6,15 +6,15 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::{Answer, Call, Failure, Function, function, number, text};
 
-/// Go's default and largest cost; each step doubles the time, and 31 would take days.
+/// Go's default cost.
 const BCRYPT_DEFAULT_COST: u32 = 10;
+/// The largest cost: each one more doubles the time, which is a quarter of a minute here and days at 31.
+const BCRYPT_MAX_COST: u32 = 18;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("bcrypt", &[text("str")], bcrypt_hash).rest(number("cost")),
     function("md5", &[text("str")], hash::<Md5>),
-    function("rsadecrypt", &[text("ciphertext"), text("privatekey")], |_| {
-        Err(Failure::new("this version of Kiln does not decrypt RSA messages; pass the decrypted value as a variable"))
-    }),
+    function("rsadecrypt", &[text("ciphertext"), text("privatekey")], super::rsa::decrypt),
     function("sha1", &[text("str")], hash::<Sha1>),
     function("sha256", &[text("str")], hash::<Sha256>),
     function("sha512", &[text("str")], hash::<Sha512>),
@@ -36,6 +36,15 @@ fn bcrypt_hash(call: &Call<'_>) -> Answer {
     let cost = if cost < 4 { BCRYPT_DEFAULT_COST } else { u32::try_from(cost).unwrap_or(u32::MAX) };
     if cost > 31 {
         return Err(Failure::at(1, format!("cost {cost} is outside the allowed range (4 to 31)")));
+    }
+    if cost > BCRYPT_MAX_COST {
+        let message = format!(
+            "cost {cost} would take too long: each one more doubles the time, and Kiln goes up to {BCRYPT_MAX_COST}"
+        );
+        return Err(Failure::at(1, message));
+    }
+    if !call.environment.budget.spend(8 << cost) {
+        return Err(Failure::new("so many passwords would take too long; hash them outside of the template"));
     }
     if call.text(0).len() > 72 {
         return Err(Failure::at(0, "bcrypt: password length exceeds 72 bytes"));

@@ -8,12 +8,16 @@ use crate::go_text;
 use crate::value::json;
 use crate::value::{Entries, Type, Value};
 
+/// Bytes of JSON and CSV that are decoded: every two of them can be a value.
+const MAX_DECODED: usize = 8 << 20;
+
 pub(super) const FUNCTIONS: &[Function] = &[
     function("base64decode", &[text("str")], base64_decode),
     function("base64encode", &[text("str")], |call| Ok(STANDARD.encode(call.text(0)).into())),
     function("base64gzip", &[text("str")], |call| Ok(STANDARD.encode(gzip(call.text(0).as_bytes())).into())),
     function("csvdecode", &[text("str")], csv_decode),
     function("jsondecode", &[text("str")], |call| {
+        check_length(call.text(0))?;
         json::decode(call.text(0)).map_err(|error| Failure::at(0, error.to_string()))
     }),
     function("jsonencode", &[any("val").or_null()], |call| Ok(json::encode(call.value(0)).into())),
@@ -21,6 +25,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("textencodebase64", &[text("string"), text("encoding")], text_encode),
     function("urlencode", &[text("str")], |call| Ok(go_text::query_escape(call.text(0)).into())),
 ];
+
+/// Refuses texts that would become more values than fit into memory.
+fn check_length(text: &str) -> Result<(), Failure> {
+    if text.len() > MAX_DECODED {
+        return Err(Failure::at(0, "the text is larger than 8 MiB"));
+    }
+    Ok(())
+}
 
 fn base64_bytes(text: &str) -> Result<Vec<u8>, Failure> {
     // Go ignores line ends inside base64.
@@ -68,6 +80,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 fn csv_decode(call: &Call<'_>) -> Answer {
+    check_length(call.text(0))?;
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(call.text(0).as_bytes());
     let mut records = reader.records();
     let failed = |error: csv::Error| Failure::at(0, error.to_string());

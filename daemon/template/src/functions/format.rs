@@ -60,6 +60,7 @@ fn format_list(call: &Call<'_>) -> Answer {
     }
     let rounds = length.map_or(1, |(length, _)| length);
     let mut texts = Vec::with_capacity(rounds);
+    let mut length_so_far = 0;
     for round in 0..rounds {
         let row: Vec<Value> = arguments
             .iter()
@@ -72,6 +73,10 @@ fn format_list(call: &Call<'_>) -> Answer {
             message: format!("error on format iteration {round}: {}", failure.message),
             ..failure
         })?;
+        length_so_far += text.len();
+        if length_so_far > MAX_TEXT {
+            return Err(Failure::new("the result would be larger than 64 MiB"));
+        }
         texts.push(text);
     }
     Ok(Value::list_of_strings(texts))

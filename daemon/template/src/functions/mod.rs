@@ -3,12 +3,14 @@
 mod collection;
 mod crypto;
 mod date;
+mod disclosure;
 mod encoding;
 mod filesystem;
 mod format;
 mod network;
 mod numeric;
 mod pattern;
+mod rsa;
 mod set;
 mod special;
 mod text;
@@ -26,9 +28,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate};
+use crate::eval::{Budget, Scope, evaluate};
 use crate::files::Files;
+use crate::redact::Redactor;
 use crate::source_map::Span;
 use crate::suggest::did_you_mean;
 use crate::syntax::ast::{Expr, Name};
@@ -45,6 +49,12 @@ pub(crate) struct Environment {
     pub(crate) cwd: PathBuf,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    /// What is done where the world is needed.
+    pub(crate) data: DataMode,
+    /// Is told of what is computed from secrets.
+    pub(crate) redactor: Redactor,
+    /// What evaluation may still cost.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl fmt::Debug for Environment {
@@ -230,6 +240,18 @@ const TABLES: &[&[Function]] = &[
     yaml::FUNCTIONS,
 ];
 
+/// Tables of functions that make new texts of texts; the others only hand on what they are given.
+const DERIVING: &[&[Function]] = &[
+    crypto::FUNCTIONS,
+    date::FUNCTIONS,
+    encoding::FUNCTIONS,
+    format::FUNCTIONS,
+    network::FUNCTIONS,
+    pattern::FUNCTIONS,
+    text::FUNCTIONS,
+    yaml::FUNCTIONS,
+];
+
 /// Functions whose arguments are not evaluated before the call.
 const LAZY: &[&str] = &["try", "can", "convert"];
 
@@ -296,13 +318,26 @@ pub(crate) fn call(
     let Some(converted) = convert_arguments(function, name, &values, span, diagnostics) else {
         return Value::unknown();
     };
+    let budget = &scope.environment.budget;
+    if !converted.iter().all(|argument| budget.spend_weight(argument.weight())) {
+        Budget::complain(span, diagnostics);
+        return Value::unknown();
+    }
     let sensitive = converted.iter().any(Value::is_sensitive_within);
     if !converted.iter().all(Value::is_wholly_known) {
         return Value::unknown().marked(sensitive);
     }
     match (function.run)(&Call { arguments: &converted, environment: scope.environment }) {
-        Ok(value) => value.marked(sensitive),
-        Err(failure) => {
+        Ok(value) => {
+            if sensitive && DERIVING.iter().any(|table| table.iter().any(|other| other.name == function.name)) {
+                disclosure::remember(&value, &scope.environment.redactor);
+            }
+            value.marked(sensitive)
+        }
+        Err(mut failure) => {
+            if sensitive && disclosure::gives_away(&failure.message, &converted) {
+                failure.message = "the reason is not shown, because it would show a part of a sensitive value".into();
+            }
             let diagnostic = match failure.argument {
                 Some(index) => Diagnostic::error(
                     "Invalid function argument",

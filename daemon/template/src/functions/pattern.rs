@@ -2,6 +2,8 @@
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use super::collection::MAX_ELEMENTS;
+use super::text::MAX_TEXT;
 use super::{Answer, Failure, Function, function, text};
 use crate::value::{Entries, Type, Value};
 
@@ -21,15 +23,37 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("regexall", &[text("pattern"), text("string")], |call| {
         let pattern = compile(call.text(0))?;
         let ty = capture_type(&pattern)?;
-        let all: Result<Vec<Value>, Failure> =
-            pattern.captures_iter(call.text(1)).map(|found| captured(&pattern, &found)).collect();
-        Ok(Value::list(ty, all?))
+        let mut all = Vec::new();
+        for found in pattern.captures_iter(call.text(1)) {
+            if all.len().saturating_mul(pattern.captures_len()) >= MAX_ELEMENTS {
+                return Err(Failure::new(format!("there are more than {MAX_ELEMENTS} matches")));
+            }
+            all.push(captured(&pattern, &found)?);
+        }
+        Ok(Value::list(ty, all))
     }),
     function("regex_replace", &[text("str"), text("pattern"), text("replace")], |call| {
         let pattern = compile(call.text(1)).map_err(|failure| Failure { argument: Some(1), ..failure })?;
-        Ok(pattern.replace_all(call.text(0), call.text(2)).into_owned().into())
+        replace_all(&pattern, call.text(0), call.text(2))
     }),
 ];
+
+/// Replaces every match, as long as the result stays within bounds.
+fn replace_all(pattern: &Regex, text: &str, replacement: &str) -> Answer {
+    let mut out = String::new();
+    let mut last = 0;
+    for found in pattern.captures_iter(text) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(&text[last..whole.start()]);
+        found.expand(replacement, &mut out);
+        last = whole.end();
+        if out.len() > MAX_TEXT {
+            return Err(Failure::new("the result would be larger than 64 MiB"));
+        }
+    }
+    out.push_str(&text[last..]);
+    Ok(out.into())
+}
 
 /// Compiles a pattern of Go's syntax.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, Failure> {

@@ -62,7 +62,7 @@ fn product(call: &Call<'_>) -> Answer {
             None if types.is_empty() => Type::Dynamic,
             None => unify(&types, true).ok_or_else(|| Failure::at(index, "all elements must be of the same type"))?,
         };
-        if results.len().saturating_mul(elements.len()) > MAX_ELEMENTS {
+        if results.len().saturating_mul(elements.len()).saturating_mul(index + 1) > MAX_ELEMENTS {
             return Err(Failure::new("the result has too many elements"));
         }
         let mut next = Vec::with_capacity(results.len() * elements.len());

@@ -1,13 +1,17 @@
 //! Owns the functions that are not like the others: lazily evaluated ones, `templatefile`, `env`, and secrets.
 
+use std::collections::BTreeMap;
+
+use crate::data::{DataMode, DataSources};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate};
+use crate::secret_stores;
 use crate::source_map::{FileId, SourceMap, Span};
 use crate::syntax::ast::Expr;
 use crate::syntax::parse_template;
 use crate::type_expr;
-use crate::value::Value;
 use crate::value::convert::convert;
+use crate::value::{Type, Value};
 
 use super::filesystem::read_text;
 use super::{Answer, Call, Failure, Function, FunctionSet, any, function, text};
@@ -21,9 +25,34 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Err(unreachable_service("AWS Secrets Manager"))
     }),
     function("aws_secretsmanager_raw", &[text("name")], |_| Err(unreachable_service("AWS Secrets Manager"))),
-    function("consul_key", &[text("path")], |_| Err(unreachable_service("Consul"))),
-    function("vault", &[text("path"), text("key")], |_| Err(unreachable_service("Vault"))),
+    function("consul_key", &[text("path")], |call| {
+        stored(call, |sources, environment| secret_stores::consul_key(sources, environment, call.text(0)))
+    }),
+    function("vault", &[text("path"), text("key")], |call| {
+        let value = stored(call, |sources, environment| {
+            secret_stores::vault(sources, environment, call.text(0), call.text(1))
+        })?;
+        // Whoever keeps a value in a vault does not want to see it in a log.
+        if let Some(text) = value.as_str() {
+            call.environment.redactor.add(text);
+        }
+        Ok(value.marked(true))
+    }),
 ];
+
+/// Reads from a store of secrets, where the world may be asked.
+fn stored(
+    call: &Call<'_>,
+    read: impl FnOnce(&dyn DataSources, &BTreeMap<String, String>) -> Result<String, String>,
+) -> Answer {
+    match &call.environment.data {
+        DataMode::Refuse => Err(Failure::new("stores of secrets are not read here; pass the value as a variable")),
+        DataMode::Unknown => Ok(Value::unknown_of(Type::String)),
+        DataMode::Fetch(sources) => {
+            read(&**sources, &call.environment.variables).map(Value::from).map_err(Failure::new)
+        }
+    }
+}
 
 fn unreachable_service(service: &str) -> Failure {
     Failure::new(format!(
@@ -47,6 +76,10 @@ pub(super) fn lazy(
             for argument in arguments {
                 let mut found = Diagnostics::new();
                 let value = evaluate(argument, scope, &mut found);
+                if scope.environment.budget.is_exhausted() {
+                    diagnostics.extend(found);
+                    return Value::unknown();
+                }
                 if !found.has_errors() {
                     // A value that is not known yet may still fail; its answer is not known either.
                     return if value.is_wholly_known() { value } else { Value::unknown() };
@@ -62,10 +95,14 @@ pub(super) fn lazy(
         ("can", [argument]) => {
             let mut found = Diagnostics::new();
             let value = evaluate(argument, scope, &mut found);
+            if scope.environment.budget.is_exhausted() {
+                diagnostics.extend(found);
+                return Value::unknown();
+            }
             if found.has_errors() {
                 return false.into();
             }
-            if value.is_wholly_known() { true.into() } else { Value::unknown_of(crate::value::Type::Bool) }
+            if value.is_wholly_known() { true.into() } else { Value::unknown_of(Type::Bool) }
         }
         ("convert", [value, wanted]) => {
             let errors = diagnostics.len();

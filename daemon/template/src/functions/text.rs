@@ -2,6 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use super::collection::MAX_ELEMENTS;
 use super::{Answer, Call, Failure, Function, Kind, function, number, of, text};
 use crate::go_text::{lower, upper};
 use crate::value::{Type, Value};
@@ -72,6 +73,10 @@ fn join(call: &Call<'_>) -> Answer {
             }
         }
     }
+    let length: usize = parts.iter().map(String::len).sum();
+    if call.text(0).len().saturating_mul(parts.len()).saturating_add(length) > MAX_TEXT {
+        return Err(Failure::new("the result would be larger than 64 MiB"));
+    }
     Ok(parts.join(call.text(0)).into())
 }
 
@@ -86,6 +91,10 @@ fn replace(call: &Call<'_>) -> Answer {
 
 fn split(call: &Call<'_>) -> Answer {
     let (separator, text) = (call.text(0), call.text(1));
+    let count = if separator.is_empty() { text.len() } else { text.matches(separator).count() };
+    if count > MAX_ELEMENTS {
+        return Err(Failure::new(format!("the result would have more than {MAX_ELEMENTS} elements")));
+    }
     if separator.is_empty() {
         let characters: Vec<Value> = text.chars().map(|c| Value::string(c.encode_utf8(&mut [0; 4]))).collect();
         return Ok(Value::list(Type::String, characters));

@@ -3,6 +3,9 @@
 use std::cmp::Ordering;
 
 use super::{Context, PACKER_VERSION, Value, printf};
+use crate::data::DataMode;
+use crate::generated::Generated;
+use crate::secret_stores;
 use crate::suggest::did_you_mean;
 use crate::time_layout;
 
@@ -184,6 +187,19 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
         }
         "consul_key" | "vault" | "aws_secretsmanager" | "aws_secretsmanager_raw" if context.environment.is_none() => {
             Err(format!("error calling {name}: {name} is only allowed in the variables section"))
+        }
+        "consul_key" | "vault" => {
+            count(if name == "vault" { 2 } else { 1 }, if name == "vault" { 2 } else { 1 })?;
+            let environment = context.environment.as_ref().ok_or("no environment")?;
+            let found = match &context.data {
+                DataMode::Refuse => Err("stores of secrets are not read here; pass the value as a variable".into()),
+                DataMode::Unknown => Ok(Generated::UNKNOWN.to_owned()),
+                DataMode::Fetch(sources) if name == "vault" => {
+                    secret_stores::vault(&**sources, environment, text(0)?, text(1)?)
+                }
+                DataMode::Fetch(sources) => secret_stores::consul_key(&**sources, environment, text(0)?),
+            };
+            found.map(Value::from).map_err(|reason| format!("error calling {name}: {reason}"))
         }
         other => Err(format!("error calling {other}: this version of Kiln does not read secrets from that service")),
     }

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use crate::data::DataMode;
+
 /// Version of Packer that `packer_version` and `packer.version` name, and that `required_version` is compared with.
 pub const PACKER_VERSION: &str = "1.16.0";
 
@@ -78,6 +80,8 @@ pub struct Context {
     pub build: BTreeMap<String, String>,
     /// What `{{ env "NAME" }}` gives; nothing where Packer refuses `env`.
     pub environment: Option<BTreeMap<String, String>>,
+    /// What is done where `consul_key` and `vault` need the world.
+    pub data: DataMode,
     /// `{{ build_name }}`: the source's own name.
     pub build_name: Option<String>,
     /// `{{ build_type }}`: the builder's kind.
@@ -97,6 +101,7 @@ impl Default for Context {
             variables: BTreeMap::new(),
             build: BTreeMap::new(),
             environment: None,
+            data: DataMode::Refuse,
             build_name: None,
             build_type: None,
             template_dir: None,
@@ -181,6 +186,17 @@ pub(crate) fn user_variables(text: &str) -> Vec<String> {
         });
     }
     names
+}
+
+/// Reports whether a template calls a function.
+pub(crate) fn calls(text: &str, wanted: &str) -> bool {
+    let mut found = false;
+    if let Ok(nodes) = syntax::parse(text) {
+        visit(&nodes, &mut |operand| {
+            found |= matches!(operand, syntax::Operand::Function(name, _) if name == wanted);
+        });
+    }
+    found
 }
 
 /// Go looks functions up while it parses, so a wrong one is an error even where it would not be reached.

@@ -17,6 +17,8 @@ pub(super) struct Root {
     pub(super) source: Vec<Arc<Block>>,
     pub(super) data: Vec<Arc<Block>>,
     pub(super) build: Vec<Arc<Block>>,
+    /// Whether a syntax error may have swallowed some of them.
+    pub(super) torn: bool,
 }
 
 const KINDS: &[&str] = &[

@@ -96,9 +96,7 @@ fn build_block(
             continue;
         }
         selected += 1;
-        if let Some(build) = one_build(&context, name, &short, source, &blocks, selection, diagnostics) {
-            evaluated.builds.push(build);
-        }
+        one_build(&context, name, &short, source, &blocks, selection, evaluated, diagnostics);
     }
     if selected == 0 {
         // Nothing of this block runs, but what is plainly wrong in it is still worth telling.
@@ -151,6 +149,7 @@ pub(super) fn outline(root: &Root, base: &Arc<Base>, diagnostics: &mut Diagnosti
     outlines
 }
 
+#[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
 fn one_build(
     context: &Context<'_>,
     name: String,
@@ -158,8 +157,9 @@ fn one_build(
     source: &Use,
     blocks: &[Expanded],
     selection: &mut Selection,
+    evaluated: &mut Evaluated,
     diagnostics: &mut Diagnostics,
-) -> Option<EvaluatedBuild> {
+) {
     let label = source.alias.as_ref().unwrap_or(&source.name);
     let entries: Entries =
         [("type".into(), Value::string(&source.kind)), ("name".into(), Value::string(label))].into_iter().collect();
@@ -249,7 +249,9 @@ fn one_build(
             _ => diagnostics.push(unsupported_block(&block.block, &["provisioner", "post-processor", "source"])),
         }
     }
-    let schema = schema_of(context.catalog, ComponentType::Builder, &source.kind, kind_span, diagnostics)?;
+    let Some(schema) = schema_of(context.catalog, ComponentType::Builder, &source.kind, kind_span, diagnostics) else {
+        return evaluated.orphan(provisioners.into_iter().chain(cleanup), post_processors);
+    };
     let mut names = own;
     let mut bodies = vec![source.root.clone()];
     if let Some(nested) = &source.nested {
@@ -272,7 +274,7 @@ fn one_build(
             build_type: source.kind.to_string(),
         },
     );
-    Some(EvaluatedBuild {
+    evaluated.builds.push(EvaluatedBuild {
         name,
         block_name: context.block_name.clone(),
         source_type: source.kind.to_string(),
@@ -281,7 +283,7 @@ fn one_build(
         provisioners,
         cleanup_provisioner: cleanup,
         post_processors,
-    })
+    });
 }
 
 /// Removes the alias from a `source` block of a build block: it is not an option of the builder.

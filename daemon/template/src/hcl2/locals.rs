@@ -1,20 +1,23 @@
 //! Owns local values and data sources: each is evaluated after everything it refers to.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::blocks::Root;
+use super::data_sources::evaluate_data;
 use super::declared_twice;
 use super::variables::literal_bool;
-use crate::data::{DataMode, HttpRequest};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate, evaluate_as};
+use crate::eval::{Scope, evaluate};
 use crate::functions::{Environment, FunctionSet};
 use crate::shape::{expect_only, unsupported_block};
 use crate::source_map::Span;
 use crate::syntax::ast::{Block, Expr, ExprKind, Step};
-use crate::value::{Entries, Type, Value};
+use crate::value::{Namespace, Value};
+
+/// Names of a circle that are shown.
+const MAX_CIRCLE: usize = 12;
 
 /// What a name is made of.
 enum Definition<'a> {
@@ -52,30 +55,30 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Evaluates all local values; data sources are put into `names`.
+/// Evaluates all local values; data sources are put into `names`. Those that are `lost` may have been declared in a text
+/// that cannot be read.
 pub(super) fn resolve(
     root: &Root,
+    lost: &BTreeSet<Arc<str>>,
     environment: &Environment,
     names: &mut BTreeMap<Arc<str>, Value>,
-    mode: DataMode<'_>,
     diagnostics: &mut Diagnostics,
-) -> Entries {
+) -> Value {
     let items = collect(root, environment, names, diagnostics);
     let order: Vec<Key> = items.keys().cloned().collect();
     let mut resolver =
-        Resolver { items, mode, environment, names, locals: Entries::new(), data: BTreeMap::new(), path: Vec::new() };
+        Resolver { items, environment, names, locals: Namespace::default(), data: BTreeMap::new(), torn: root.torn };
+    for name in lost {
+        resolver.locals.insert(name.clone(), Value::unknown());
+    }
     for key in &order {
         resolver.visit(key, diagnostics);
     }
-    let Resolver { locals, data, .. } = resolver;
-    if !root.data.is_empty() {
-        names.insert("data".into(), data_object(&data));
+    let (locals, data) = (resolver.locals.value(), resolver.data_object());
+    if !root.data.is_empty() || root.torn {
+        names.insert("data".into(), data);
     }
     locals
-}
-
-fn data_object(data: &BTreeMap<Arc<str>, Entries>) -> Value {
-    Value::object(data.iter().map(|(kind, entries)| (kind.clone(), Value::object(entries.clone()))).collect())
 }
 
 fn collect<'a>(
@@ -128,26 +131,49 @@ fn collect<'a>(
 
 struct Resolver<'a> {
     items: BTreeMap<Key, Item<'a>>,
-    mode: DataMode<'a>,
     environment: &'a Environment,
     names: &'a BTreeMap<Arc<str>, Value>,
-    locals: Entries,
-    data: BTreeMap<Arc<str>, Entries>,
-    /// What is being evaluated, outermost first.
-    path: Vec<Key>,
+    locals: Namespace,
+    data: BTreeMap<Arc<str>, Namespace>,
+    /// Whether a syntax error may have swallowed data sources.
+    torn: bool,
 }
 
+/// A name that is being resolved, and what of its needs has not been looked at.
+type Frame = (Key, std::vec::IntoIter<Key>);
+
 impl Resolver<'_> {
+    /// Evaluates a name after all it needs. The walk is by hand: a chain of names can be longer than the stack is deep.
     fn visit(&mut self, key: &Key, diagnostics: &mut Diagnostics) {
-        let Some(item) = self.items.get_mut(key) else { return };
+        let mut frames: Vec<Frame> = Vec::new();
+        self.open(key.clone(), &mut frames, diagnostics);
+        while let Some((_, needed)) = frames.last_mut() {
+            if let Some(other) = needed.next() {
+                self.open(other, &mut frames, diagnostics);
+            } else if let Some((key, _)) = frames.pop() {
+                self.finish(key, diagnostics);
+            }
+        }
+    }
+
+    fn open(&mut self, key: Key, frames: &mut Vec<Frame>, diagnostics: &mut Diagnostics) {
+        let Some(item) = self.items.get_mut(&key) else { return };
         match item.state {
             State::Done => return,
             State::Open => {
-                let start = self.path.iter().position(|open| open == key).unwrap_or(0);
-                let circle: Vec<String> = self.path[start..].iter().chain([key]).map(Key::to_string).collect();
-                let detail = format!("These values refer to each other in a circle: {}.", circle.join(" → "));
+                let start = frames.iter().position(|(open, _)| *open == key).unwrap_or(0);
+                let circle: Vec<String> =
+                    frames[start..].iter().map(|(open, _)| open).chain([&key]).map(Key::to_string).collect();
+                let shown = match circle.as_slice() {
+                    [first @ .., last] if circle.len() > MAX_CIRCLE => {
+                        format!("{} → … → {last}", first[..MAX_CIRCLE - 2].join(" → "))
+                    }
+                    all => all.join(" → "),
+                };
+                let detail = format!("These values refer to each other in a circle: {shown}.");
                 diagnostics.push(Diagnostic::error("Cycle in local values", detail).at(item.span));
-                return;
+                // Whoever refers to it meanwhile gets an unknown value, not a second complaint.
+                return self.set(&key, Value::unknown());
             }
             State::Waiting => item.state = State::Open,
         }
@@ -156,19 +182,29 @@ impl Resolver<'_> {
             Definition::Data { block } => block.body.attributes.iter().map(|attribute| &attribute.value).collect(),
         };
         let needed: Vec<Key> = expressions.into_iter().flat_map(|expr| self.references(expr)).collect();
-        self.path.push(key.clone());
-        for other in needed {
-            self.visit(&other, diagnostics);
-        }
-        self.path.pop();
-        let value = self.evaluate(key, diagnostics);
-        if let Some(item) = self.items.get_mut(key) {
+        frames.push((key, needed.into_iter()));
+    }
+
+    fn finish(&mut self, key: Key, diagnostics: &mut Diagnostics) {
+        let value = self.evaluate(&key, diagnostics);
+        if let Some(item) = self.items.get_mut(&key) {
             item.state = State::Done;
         }
+        self.set(&key, value);
+    }
+
+    fn set(&mut self, key: &Key, value: Value) {
         match key {
-            Key::Local(name) => _ = self.locals.insert(name.clone(), value),
-            Key::Data(kind, name) => _ = self.data.entry(kind.clone()).or_default().insert(name.clone(), value),
+            Key::Local(name) => self.locals.insert(name.clone(), value),
+            Key::Data(kind, name) => self.data.entry(kind.clone()).or_default().insert(name.clone(), value),
         }
+    }
+
+    fn data_object(&self) -> Value {
+        if self.torn {
+            return Value::unknown();
+        }
+        Value::object(self.data.iter().map(|(kind, entries)| (kind.clone(), entries.value())).collect())
     }
 
     /// Returns the names an expression needs, in sorted order.
@@ -188,12 +224,9 @@ impl Resolver<'_> {
             }
             _ => {}
         });
-        for (local, span) in whole {
-            // The root of a traversal is visited too; only a bare name needs everything.
-            if !roots.iter().any(|(_, _, root)| *root == span) {
-                all.push(local);
-            }
-        }
+        let places: HashSet<Span> = roots.iter().map(|(_, _, root)| *root).collect();
+        // The root of a traversal is visited too; only a bare name needs everything.
+        all.extend(whole.into_iter().filter(|(_, span)| !places.contains(span)).map(|(local, _)| local));
         let name = |step: Option<&Step>| match step {
             Some(Step::Attribute(name)) => Some(name.text.clone()),
             Some(Step::Index { key, .. }) => key.literal_string().map(Arc::from),
@@ -212,6 +245,8 @@ impl Resolver<'_> {
                 found.push(key);
             }
         }
+        all.sort_unstable();
+        all.dedup();
         for local in all {
             found.extend(self.items.keys().filter(|key| matches!(key, Key::Local(_)) == local).cloned());
         }
@@ -223,122 +258,12 @@ impl Resolver<'_> {
     fn evaluate(&self, key: &Key, diagnostics: &mut Diagnostics) -> Value {
         let Some(item) = self.items.get(key) else { return Value::unknown() };
         let mut names = self.names.clone();
-        // A value that waits for this one (in a cycle) is unknown; the cycle has been reported.
-        let mut locals = self.locals.clone();
-        for other in &self.path {
-            if let Key::Local(name) = other {
-                locals.insert(name.clone(), Value::unknown());
-            }
-        }
-        if let Key::Local(name) = key {
-            locals.entry(name.clone()).or_insert_with(Value::unknown);
-        }
-        names.insert("local".into(), Value::object(locals));
-        names.insert("data".into(), data_object(&self.data));
+        names.insert("local".into(), self.locals.value());
+        names.insert("data".into(), self.data_object());
         let scope = Scope::new(self.environment, FunctionSet::All, names);
         match &item.definition {
             Definition::Local { expr, sensitive } => evaluate(expr, &scope, diagnostics).marked(*sensitive),
-            Definition::Data { block } => evaluate_data(block, &scope, self.mode, diagnostics),
-        }
-    }
-}
-
-/// Evaluates a data source.
-fn evaluate_data(block: &Block, scope: &Scope<'_>, data: DataMode<'_>, diagnostics: &mut Diagnostics) -> Value {
-    let kind = block.labels.first().map(|label| &*label.text).unwrap_or_default();
-    match kind {
-        "null" => {
-            expect_only(&block.body, &["input"], &[], diagnostics);
-            let output = match block.body.attribute("input") {
-                Some(input) => evaluate_as(&input.value, &Type::String, "attribute \"input\"", scope, diagnostics)
-                    .unwrap_or_else(|| Value::unknown_of(Type::String)),
-                None => {
-                    let detail = "The argument \"input\" is required, but no definition was found.";
-                    diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
-                    Value::unknown_of(Type::String)
-                }
-            };
-            Value::object([("output".into(), output)].into_iter().collect())
-        }
-        "http" => evaluate_http(block, scope, data, diagnostics),
-        other => {
-            // Many templates ask such a source only inside try(), so it is an empty object, not an error.
-            let detail = format!(
-                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has http and null."
-            );
-            diagnostics.push(Diagnostic::warning("Unknown data source", detail).at(block.header));
-            Value::object(Entries::new())
-        }
-    }
-}
-
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-
-fn evaluate_http(block: &Block, scope: &Scope<'_>, mode: DataMode<'_>, diagnostics: &mut Diagnostics) -> Value {
-    let errors = diagnostics.len();
-    let body = &block.body;
-    expect_only(body, &["url", "method", "request_headers", "request_body"], &[], diagnostics);
-    let mut get = |name: &str, ty: &Type| {
-        let attribute = body.attribute(name)?;
-        let what = format!("attribute {name:?}");
-        evaluate_as(&attribute.value, ty, &what, scope, diagnostics).filter(|value| !value.is_null())
-    };
-    let url = get("url", &Type::String);
-    let method = get("method", &Type::String);
-    let headers = get("request_headers", &Type::map(Type::String));
-    let request_body = get("request_body", &Type::String);
-    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).map(str::to_owned);
-    let method = text(&method).unwrap_or_else(|| "GET".into());
-    if body.attribute("url").is_none() {
-        let detail = "The argument \"url\" is required, but no definition was found.";
-        diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
-    }
-    if !METHODS.contains(&method.as_str()) {
-        let detail = format!("The method must be one of {}, not {method:?}.", METHODS.join(", "));
-        let span = body.attribute("method").map_or(block.header, |attribute| attribute.value.span);
-        diagnostics.push(Diagnostic::error("Unsupported method", detail).at(span));
-    }
-    let unknown = || {
-        let fields = [("url", Type::String), ("body", Type::String), ("request_headers", Type::map(Type::String))];
-        Value::object(fields.into_iter().map(|(name, ty)| (name.into(), Value::unknown_of(ty))).collect())
-    };
-    let Some(url) = text(&url).filter(|_| diagnostics.len() == errors) else { return unknown() };
-    let sources = match mode {
-        DataMode::Unknown => return unknown(),
-        DataMode::Refuse => {
-            let detail = "http data sources are not fetched here.";
-            let diagnostic = Diagnostic::error("Data source not available", detail).at(block.header);
-            diagnostics.push(diagnostic.hint("pass what the page says as a variable"));
-            return unknown();
-        }
-        DataMode::Fetch(sources) => sources,
-    };
-    let entries = headers.as_ref().and_then(Value::as_entries).cloned().unwrap_or_default();
-    let headers = entries.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_str()?.to_owned())));
-    let request = HttpRequest { url: url.clone(), method, headers: headers.collect(), body: text(&request_body) };
-    let answer = sources.http(&request).and_then(|answer| {
-        let body = String::from_utf8(answer.body).map_err(|_| "the answer is not text".to_owned())?;
-        Ok((body, answer.headers))
-    });
-    match answer {
-        Ok((body, headers)) => {
-            // Packer calls the headers of the answer request_headers.
-            let mut joined: BTreeMap<String, String> = BTreeMap::new();
-            for (name, value) in headers {
-                joined.entry(name).and_modify(|known| *known = format!("{known}, {value}")).or_insert(value);
-            }
-            let headers = joined.iter().map(|(name, value)| (name.as_str().into(), Value::string(value))).collect();
-            let fields = [
-                ("url", Value::string(&url)),
-                ("body", Value::string(&body)),
-                ("request_headers", Value::map(Type::String, headers)),
-            ];
-            Value::object(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
-        }
-        Err(reason) => {
-            let detail = format!("{url} could not be fetched: {reason}.");
-            diagnostics.push(Diagnostic::error("Data source failed", detail).at(block.header));
-            unknown()
+            Definition::Data { block } => evaluate_data(block, &scope, &self.environment.data, diagnostics),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod blocks;
 mod builds;
+mod data_sources;
 mod locals;
 mod meta;
 mod read;
 mod requirements;
 mod select;
+mod torn;
 mod uses;
 mod validate;
 mod values;
@@ -26,14 +28,16 @@ use std::sync::Arc;
 
 use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::evaluated::{Evaluated, Loaded};
+use crate::eval::Budget;
+use crate::evaluated::Loaded;
 use crate::files::Files;
 use crate::functions::Environment;
-use crate::generated::Generated;
 use crate::go_template::PACKER_VERSION;
 use crate::inputs::Inputs;
+use crate::redact::Redactor;
 use crate::schema::Catalog;
 use crate::source_map::{SourceMap, Span};
+use crate::syntax::ast::Block;
 use crate::value::{Data, Entries, Value};
 
 /// A template whose variables and locals have values.
@@ -70,23 +74,18 @@ impl Prepared {
 }
 
 /// Loads an HCL2 template.
-pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode<'_>) -> Loaded {
+pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
     let evaluated = prepare(inputs, files, data, &mut sources, &mut diagnostics)
         .filter(|prepared| prepared.suitable)
         .map(|prepared| {
             let mut evaluated = builds::evaluate(inputs, &prepared.root, &prepared.base, catalog, &mut diagnostics);
-            if diagnostics.has_errors() {
-                // The caller will not get to the options, so their problems are told here, with all the others.
-                check_options(&evaluated, &mut diagnostics);
-            }
             evaluated.sensitive.clone_from(&prepared.base.sensitive);
             evaluated
         });
     diagnostics.dedup();
-    let evaluated = evaluated.filter(|_| !diagnostics.has_errors());
-    Loaded { evaluated, diagnostics, sources }
+    Loaded::new(evaluated, diagnostics, sources)
 }
 
 /// Reads a template and checks which blocks it has and how its variables are declared.
@@ -107,38 +106,57 @@ pub(crate) fn check_structure(
 pub(crate) fn prepare(
     inputs: &Inputs,
     files: Arc<dyn Files>,
-    data: DataMode<'_>,
+    data: DataMode,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<Prepared> {
     let found = read::read(inputs, &*files, sources, diagnostics)?;
-    let environment = environment(inputs, files, &found.root);
+    let mut environment = environment(inputs, files, &found.root);
+    environment.data = data;
+    environment.redactor = sources.redactor().clone();
+    environment.budget = Arc::new(Budget::new(sources.files().map(|(_, file)| file.text().len()).sum()));
     // A template for another version may use blocks this one does not know, so that comes before everything else.
     if !requirements::check(&found.bodies, diagnostics) {
         let base = Arc::new(Base { names: BTreeMap::new(), environment, sensitive: Vec::new() });
         return Some(Prepared { base, root: blocks::Root::default(), suitable: false, broken: false });
     }
-    let root = blocks::collect(&found.bodies, diagnostics);
+    let mut root = blocks::collect(&found.bodies, diagnostics);
+    root.torn = found.torn;
     let mut variables = variables::declare(&root, &environment, diagnostics);
     let broken = diagnostics.has_errors();
     values::assign(&mut variables, inputs, &found, &environment, sources, diagnostics);
+    let mut values = variables::values(&variables);
+    let mut sensitive = Vec::new();
+    values.values().for_each(|value| collect_sensitive(value, false, &mut sensitive));
+    // What is computed of secrets is compared with them, so they must be known first.
+    sources.hide_texts(&sensitive);
     validate::check(&variables, &environment, sources, diagnostics);
     let mut names: BTreeMap<Arc<str>, Value> = BTreeMap::new();
-    names.insert("var".into(), Value::object(variables::values(&variables)));
+    let lost = torn::names(&root, &found.bodies);
+    for name in lost.variables {
+        values.entry(name).or_insert_with(Value::unknown);
+    }
+    names.insert("var".into(), Value::object(values));
     names.insert("path".into(), path_object(&found.root, &inputs.cwd));
     names.insert("packer".into(), packer_object());
-    let mut sensitive = Vec::new();
-    for value in variables::values(&variables).values() {
-        collect_sensitive(value, false, &mut sensitive);
+    let locals = locals::resolve(&root, &lost.locals, &environment, &mut names, diagnostics);
+    let declared = |name: &str| {
+        let named = |block: &&Arc<Block>| block.labels.first().is_some_and(|label| &*label.text == name);
+        root.local.iter().find(named).is_some_and(|block| block.body.attribute("sensitive").is_some())
+    };
+    for (name, value) in locals.as_entries().into_iter().flat_map(|entries| entries.iter()) {
+        if value.is_sensitive() && declared(name) {
+            let mut secrets = Vec::new();
+            collect_sensitive(value, false, &mut secrets);
+            sources.hide_texts(&secrets);
+            sensitive.extend(secrets);
+        } else if value.is_sensitive_within() {
+            collect_derived(value, false, sources.redactor(), &mut sensitive);
+        }
     }
-    let locals = locals::resolve(&root, &environment, &mut names, data, diagnostics);
-    for value in locals.values() {
-        collect_sensitive(value, false, &mut sensitive);
-    }
-    names.insert("local".into(), Value::object(locals));
+    names.insert("local".into(), locals);
     sensitive.sort();
     sensitive.dedup();
-    sources.hide_texts(&sensitive);
     Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true, broken })
 }
 
@@ -149,12 +167,9 @@ pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -
         cwd: inputs.cwd.clone(),
         variables: inputs.env.clone(),
         now: inputs.now,
-    }
-}
-
-fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
-    for component in evaluated.components() {
-        diagnostics.extend(component.decode(&Generated::plan()).1);
+        data: DataMode::Unknown,
+        redactor: Redactor::default(),
+        budget: Arc::default(),
     }
 }
 
@@ -192,6 +207,19 @@ fn collect_sensitive(value: &Value, inherited: bool, into: &mut Vec<String>) {
             }
         }
         _ => value.children().for_each(|child| collect_sensitive(child, sensitive, into)),
+    }
+}
+
+/// Collects what was computed from secrets and is not hidden with them. Of a text that holds a secret only the secret is
+/// one.
+fn collect_derived(value: &Value, inherited: bool, redactor: &Redactor, into: &mut Vec<String>) {
+    let sensitive = inherited || value.is_sensitive();
+    match value.data() {
+        Data::String(text) if sensitive && text.len() >= 4 && redactor.redact(text) == **text => {
+            redactor.add_derived(text);
+            into.push(text.to_string());
+        }
+        _ => value.children().for_each(|child| collect_derived(child, sensitive, redactor, into)),
     }
 }
 

@@ -18,6 +18,10 @@ pub(super) struct Found {
     pub(super) bodies: Vec<Arc<Body>>,
     /// Automatic variable files, HCL before JSON, then those of `-var-file`.
     pub(super) variable_files: Vec<Body>,
+    /// Whether a whole block of the template may have been lost to a syntax error, or a file.
+    pub(super) torn: bool,
+    /// Whether something of the variable files could not be read.
+    pub(super) variables_torn: bool,
 }
 
 /// Reads everything; nothing when there is no template.
@@ -69,12 +73,16 @@ pub(super) fn read(
             _ => PathBuf::from("."),
         }
     };
-    let mut found = Found { root, bodies: Vec::new(), variable_files: Vec::new() };
+    let mut found = Found { root, bodies: Vec::new(), variable_files: Vec::new(), torn: false, variables_torn: false };
     for file in template_files {
         if let Some(body) = read_body(&inputs.cwd, &file, Purpose::Template, files, sources, diagnostics) {
+            found.torn |= body.torn;
             found.bodies.push(Arc::new(body));
+        } else {
+            found.torn = true;
         }
     }
+    let mut told = Diagnostics::new();
     for file in automatic.iter().chain(&inputs.var_files) {
         let guessed = matches!(file.extension().and_then(|extension| extension.to_str()), Some("hcl" | "json"));
         if !guessed {
@@ -82,13 +90,15 @@ pub(super) fn read(
                 "The format of the variable file {} is not clear from its name, which must end with .hcl or .json.",
                 file.display()
             );
-            diagnostics.push(Diagnostic::error(format!("Could not guess format of {}", file.display()), detail));
+            told.push(Diagnostic::error(format!("Could not guess format of {}", file.display()), detail));
             continue;
         }
-        if let Some(body) = read_body(&inputs.cwd, file, Purpose::Variables, files, sources, diagnostics) {
+        if let Some(body) = read_body(&inputs.cwd, file, Purpose::Variables, files, sources, &mut told) {
             found.variable_files.push(body);
         }
     }
+    found.variables_torn = told.has_errors();
+    diagnostics.extend(told);
     Some(found)
 }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::evaluated::Evaluated;
 use crate::files::MemoryFiles;
+use crate::generated::Generated;
 use crate::schema::{ComponentType, OptionKind, OptionSpec, Schema};
 use crate::{Options, Style};
 
@@ -92,10 +94,10 @@ fn load_with(text: &str, inputs: &Inputs) -> Loaded {
 fn problems(text: &str) -> String {
     let loaded = load_text(text);
     let mut diagnostics = loaded.diagnostics;
-    if let Some(evaluated) = &loaded.evaluated {
-        check_options(evaluated, &mut diagnostics);
-        diagnostics.dedup();
+    for component in loaded.evaluated.iter().chain(&loaded.incomplete).flat_map(Evaluated::components) {
+        diagnostics.extend(component.decode(&Generated::plan()).1);
     }
+    diagnostics.dedup();
     diagnostics.render(&loaded.sources, &Style::default())
 }
 
@@ -603,10 +605,10 @@ fn data_sources_are_fetched() {
         let options = loaded.evaluated.as_ref().unwrap().builds[0].source.decode(&Generated::plan()).0.unwrap();
         options.string("iso_url").unwrap().to_owned()
     };
-    assert_eq!(url(&load(text, DataMode::Fetch(&Page))), "GET http://h/page 1, 2");
+    assert_eq!(url(&load(text, DataMode::Fetch(Arc::new(Page)))), "GET http://h/page 1, 2");
     assert_eq!(url(&load(text, DataMode::Unknown)), Generated::UNKNOWN);
     assert!(load(text, DataMode::Refuse).diagnostics.has_errors());
-    let missing = load(&text.replace("/page", "/missing"), DataMode::Fetch(&Page));
+    let missing = load(&text.replace("/page", "/missing"), DataMode::Fetch(Arc::new(Page)));
     assert!(missing.diagnostics.iter().any(|item| item.detail.contains("404")));
 }
 

@@ -24,14 +24,19 @@ pub(super) struct Use {
 }
 
 /// All `source` blocks by type and name.
-pub(super) type Sources = BTreeMap<(Arc<str>, Arc<str>), Arc<Block>>;
+#[derive(Default)]
+pub(super) struct Sources {
+    known: BTreeMap<(Arc<str>, Arc<str>), Arc<Block>>,
+    /// Whether a syntax error may have swallowed some of them.
+    torn: bool,
+}
 
 /// Collects the `source` blocks and complains about duplicates.
 pub(super) fn sources(root: &Root, diagnostics: &mut Diagnostics) -> Sources {
-    let mut known = Sources::new();
+    let mut known = Sources { torn: root.torn, ..Sources::default() };
     for block in &root.source {
         let [kind, name] = block.labels.as_slice() else { continue };
-        if let Some(first) = known.insert((kind.text.clone(), name.text.clone()), block.clone()) {
+        if let Some(first) = known.known.insert((kind.text.clone(), name.text.clone()), block.clone()) {
             let detail = format!("There is already a source {}.{}.", kind.text, name.text);
             let diagnostic = Diagnostic::error("Duplicate source block", detail).at(block.header);
             diagnostics.push(diagnostic.related(first.header, "first defined here"));
@@ -101,11 +106,14 @@ fn find_source(
         return None;
     };
     let key = (Arc::from(kind), Arc::from(name));
-    if let Some(block) = known.get(&key) {
+    if let Some(block) = known.known.get(&key) {
         return Some((key.0, key.1, block.clone()));
     }
+    if known.torn {
+        return None;
+    }
     let plain = format!("{kind}.{name}");
-    let names: Vec<String> = known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
+    let names: Vec<String> = known.known.keys().map(|(kind, name)| format!("{kind}.{name}")).collect();
     let detail = if names.is_empty() {
         format!("There is no source {plain:?}; the template declares none.")
     } else {

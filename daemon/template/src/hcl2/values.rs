@@ -43,7 +43,9 @@ pub(super) fn assign(
     for text in &inputs.vars {
         from_argument(variables, text, environment, sources, diagnostics);
     }
-    for variable in variables.iter().filter(|variable| variable.resolved().is_none() && !variable.broken) {
+    let unset = |variable: &&Variable| variable.resolved().is_none() && !variable.broken;
+    // A variable file that could not be read may have set them.
+    for variable in variables.iter().filter(unset).filter(|_| !found.variables_torn) {
         let detail = "A variable must be set or have a default value, even if nothing uses it.";
         diagnostics.push(
             Diagnostic::error(format!("Unset variable {:?}", variable.name), detail).at(variable.span).hint(format!(
@@ -189,6 +191,7 @@ fn from_text(
         let value = if diagnostics.len() > errors { Value::unknown() } else { evaluate(&expr, &scope, diagnostics) };
         if diagnostics.len() > errors {
             variable.broken = true;
+            let value = Value::unknown_of(variable.effective().ty());
             variable.value = Some((value, span));
             return;
         }

@@ -48,9 +48,7 @@ pub(super) fn evaluate(
         if (!inputs.only.is_empty() && !listed(&inputs.only)) || listed(&inputs.except) {
             continue;
         }
-        if let Some(build) = one_build(inputs, template, builder, &name, base, catalog, diagnostics) {
-            evaluated.builds.push(build);
-        }
+        one_build(inputs, template, builder, &name, base, catalog, &mut evaluated, diagnostics);
     }
     evaluated.builds.sort_by(|left, right| left.source_name.cmp(&right.source_name));
     warn_unused(inputs, template, &names, diagnostics);
@@ -72,6 +70,7 @@ fn warn_unused(inputs: &Inputs, template: &Template, names: &[String], diagnosti
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
 fn one_build(
     inputs: &Inputs,
     template: &Template,
@@ -79,8 +78,9 @@ fn one_build(
     name: &str,
     base: &Arc<Base>,
     catalog: &dyn Catalog,
+    evaluated: &mut Evaluated,
     diagnostics: &mut Diagnostics,
-) -> Option<EvaluatedBuild> {
+) {
     let config = |options: Options| JsonConfig {
         base: base.clone(),
         options,
@@ -110,7 +110,8 @@ fn one_build(
         wrapper(&mut made, written, base, diagnostics);
         Some(made)
     };
-    let provisioners = template.provisioners.iter().filter_map(|written| provisioner(written, diagnostics)).collect();
+    let provisioners: Vec<Provisioner> =
+        template.provisioners.iter().filter_map(|written| provisioner(written, diagnostics)).collect();
     let cleanup_provisioner = template.cleanup.as_ref().and_then(|written| provisioner(written, diagnostics));
     let mut post_processors = Vec::new();
     for chain in &template.post_processors {
@@ -137,8 +138,10 @@ fn one_build(
             post_processors.push(made);
         }
     }
-    let schema = schema_of(catalog, ComponentType::Builder, &builder.kind, builder.span, diagnostics)?;
-    Some(EvaluatedBuild {
+    let Some(schema) = schema_of(catalog, ComponentType::Builder, &builder.kind, builder.span, diagnostics) else {
+        return evaluated.orphan(provisioners.into_iter().chain(cleanup_provisioner), post_processors);
+    };
+    evaluated.builds.push(EvaluatedBuild {
         name: if name == builder.kind { name.to_owned() } else { format!("{}.{name}", builder.kind) },
         block_name: None,
         source_type: builder.kind.clone(),
@@ -147,7 +150,7 @@ fn one_build(
         provisioners,
         cleanup_provisioner,
         post_processors,
-    })
+    });
 }
 
 /// Reads `pause_before`, `timeout` and `max_retries`.

@@ -10,11 +10,11 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::evaluated::{Evaluated, Loaded};
+use crate::evaluated::Loaded;
 use crate::files::Files;
 use crate::functions::clean_path;
-use crate::generated::Generated;
 use crate::hcl2::read_text;
 use crate::inputs::Inputs;
 use crate::schema::Catalog;
@@ -56,39 +56,30 @@ pub(crate) fn read(
 pub(crate) fn prepare(
     inputs: &Inputs,
     files: &dyn Files,
+    data: DataMode,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Template, Arc<Base>)> {
     let template = read(inputs, files, sources, diagnostics)?;
     let path = clean_path(&inputs.cwd.join(&inputs.path));
     let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
-    let (variables, sensitive) = variables::resolve(&template, inputs, &template_dir, files, sources, diagnostics);
+    let (variables, sensitive) =
+        variables::resolve(&template, inputs, &template_dir, files, data, sources, diagnostics);
     sources.hide_texts(&sensitive);
     let base = Base { variables, sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
     Some((template, Arc::new(base)))
 }
 
 /// Loads a legacy JSON template.
-pub(crate) fn load(inputs: &Inputs, files: &dyn Files, catalog: &dyn Catalog) -> Loaded {
+pub(crate) fn load(inputs: &Inputs, files: &dyn Files, catalog: &dyn Catalog, data: DataMode) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let evaluated = prepare(inputs, files, &mut sources, &mut diagnostics).map(|(template, base)| {
+    let evaluated = prepare(inputs, files, data, &mut sources, &mut diagnostics).map(|(template, base)| {
         let mut evaluated = builds::evaluate(inputs, &template, &base, catalog, &mut diagnostics);
         evaluated.sensitive.clone_from(&base.sensitive);
         evaluated.description.clone_from(&template.description);
-        if diagnostics.has_errors() {
-            check_options(&evaluated, &mut diagnostics);
-        }
         evaluated
     });
     diagnostics.dedup();
-    let evaluated = evaluated.filter(|_| !diagnostics.has_errors());
-    Loaded { evaluated, diagnostics, sources }
-}
-
-/// Tells the problems of all options too, when the caller will not get to them.
-fn check_options(evaluated: &Evaluated, diagnostics: &mut Diagnostics) {
-    for component in evaluated.components() {
-        diagnostics.extend(component.decode(&Generated::plan()).1);
-    }
+    Loaded::new(evaluated, diagnostics, sources)
 }

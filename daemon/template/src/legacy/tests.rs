@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::evaluated::Evaluated;
 use crate::files::MemoryFiles;
+use crate::generated::Generated;
 use crate::schema::{ComponentType, OptionKind, OptionSpec, Schema};
 use crate::{Options, Style};
 
@@ -66,16 +68,16 @@ fn inputs() -> Inputs {
 
 fn load_text(text: &str, inputs: &Inputs) -> Loaded {
     let files = MemoryFiles::new().with("/w/t/t.json", text).with("/w/v.json", r#"{"b": "file", "new": "x"}"#);
-    load(inputs, &files, &TestCatalog)
+    load(inputs, &files, &TestCatalog, DataMode::Refuse)
 }
 
 fn problems(text: &str) -> String {
     let loaded = load_text(text, &inputs());
     let mut diagnostics = loaded.diagnostics;
-    if let Some(evaluated) = &loaded.evaluated {
-        check_options(evaluated, &mut diagnostics);
-        diagnostics.dedup();
+    for component in loaded.evaluated.iter().chain(&loaded.incomplete).flat_map(Evaluated::components) {
+        diagnostics.extend(component.decode(&Generated::plan()).1);
     }
+    diagnostics.dedup();
     diagnostics.render(&loaded.sources, &Style::default())
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Template;
+use crate::data::DataMode;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Files;
+use crate::generated::Generated;
 use crate::go_template::{self, Context};
 use crate::hcl2::read_text;
 use crate::inputs::Inputs;
@@ -22,6 +24,7 @@ pub(super) fn resolve(
     inputs: &Inputs,
     template_dir: &Path,
     files: &dyn Files,
+    data: DataMode,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> (BTreeMap<String, String>, Vec<String>) {
@@ -31,9 +34,13 @@ pub(super) fn resolve(
             raw.insert(name.text.to_string(), (default.clone(), Some(*span)));
         }
     }
+    let mut told = Diagnostics::new();
     for path in &inputs.var_files {
-        read_file(path, inputs, files, sources, &mut raw, diagnostics);
+        read_file(path, inputs, files, sources, &mut raw, &mut told);
     }
+    // A variable file that could not be read may have set what is not set.
+    let files_torn = told.has_errors();
+    diagnostics.extend(told);
     for text in &inputs.vars {
         match text.split_once('=') {
             Some((name, value)) => _ = raw.insert(name.to_owned(), (value.to_owned(), None)),
@@ -43,8 +50,13 @@ pub(super) fn resolve(
             }
         }
     }
+    let mut unset: BTreeSet<&str> = BTreeSet::new();
     for (name, default, _) in &template.variables {
-        if default.is_none() && !raw.contains_key(&*name.text) {
+        if default.is_some() || raw.contains_key(&*name.text) {
+            continue;
+        }
+        unset.insert(&*name.text);
+        if !files_torn {
             let detail = format!("Required variable not set: {}.", name.text);
             let hint = format!("pass -var '{}=…' or put it into a variable file", name.text);
             diagnostics
@@ -53,17 +65,24 @@ pub(super) fn resolve(
     }
     let context = Context {
         environment: Some(inputs.env.clone()),
+        data,
         template_dir: Some(template_dir.to_path_buf()),
         cwd: inputs.cwd.clone(),
         now: inputs.now,
         ..Context::default()
     };
-    let mut resolver =
-        Resolver { raw: &raw, context, done: BTreeMap::new(), open: Vec::new(), failed: BTreeSet::new() };
+    let mut resolver = Resolver {
+        raw: &raw,
+        unset: &unset,
+        context,
+        done: BTreeMap::new(),
+        open: Vec::new(),
+        failed: BTreeSet::new(),
+    };
     for name in raw.keys() {
         resolver.visit(name, diagnostics);
     }
-    let values = resolver.done;
+    let (mut values, failed) = (resolver.done, resolver.failed);
     let mut sensitive: Vec<String> = template
         .sensitive
         .iter()
@@ -71,8 +90,16 @@ pub(super) fn resolve(
         .filter(|value| !value.is_empty())
         .cloned()
         .collect();
+    // What comes out of a vault is a secret, marked or not.
+    let from_vault = |name: &String| raw.get(name).is_some_and(|(text, _)| go_template::calls(text, "vault"));
+    let stored = values.iter().filter(|(name, value)| from_vault(name) && *value != Generated::UNKNOWN);
+    sensitive.extend(stored.map(|(_, value)| value.clone()));
     sensitive.sort();
     sensitive.dedup();
+    // What has no value, which has been said, is unknown where it is used.
+    for name in unset.into_iter().map(str::to_owned).chain(failed) {
+        values.entry(name).or_insert_with(|| Generated::UNKNOWN.to_owned());
+    }
     (values, sensitive)
 }
 
@@ -105,6 +132,8 @@ fn read_file(
 
 struct Resolver<'a> {
     raw: &'a BTreeMap<String, Raw>,
+    /// Variables without a value.
+    unset: &'a BTreeSet<&'a str>,
     context: Context,
     done: BTreeMap<String, String>,
     /// Variables that are being resolved, outermost first.
@@ -131,6 +160,8 @@ impl Resolver<'_> {
             if self.raw.contains_key(&other) {
                 self.visit(&other, diagnostics);
                 whole &= !self.failed.contains(&other);
+            } else if self.unset.contains(&*other) {
+                whole = false;
             } else {
                 let detail = format!("The variable {name:?} refers to the variable {other:?}, which is not set.");
                 let hint = did_you_mean(&other, self.raw.keys().map(String::as_str));

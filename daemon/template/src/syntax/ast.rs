@@ -18,6 +18,8 @@ pub(crate) struct Body {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) span: Span,
+    /// Whether a syntax error may have swallowed some of it.
+    pub(crate) torn: bool,
 }
 
 /// `name = expression`

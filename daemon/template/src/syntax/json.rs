@@ -266,7 +266,9 @@ const DYNAMIC: Grammar = &[("content", 0, Inner::Arguments)];
 
 /// Parses a `.pkr.json` file.
 pub(crate) fn parse_template(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
-    let Some(json) = parse_json(sources, file, diagnostics) else { return Body::default() };
+    let Some(json) = parse_json(sources, file, diagnostics) else {
+        return Body { torn: true, ..Body::default() };
+    };
     let mut maker = Maker { templates: true, diagnostics: Diagnostics::new() };
     let body = maker.body(&json, ROOT);
     diagnostics.extend(maker.diagnostics);
@@ -281,7 +283,9 @@ pub(crate) fn parse_template(sources: &mut SourceMap, file: FileId, diagnostics:
 
 /// Parses a `.pkrvars.json` file, whose strings are plain text.
 pub(crate) fn parse_variables(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
-    let Some(json) = parse_json(sources, file, diagnostics) else { return Body::default() };
+    let Some(json) = parse_json(sources, file, diagnostics) else {
+        return Body { torn: true, ..Body::default() };
+    };
     let mut maker = Maker { templates: false, diagnostics: Diagnostics::new() };
     let body = maker.body(&json, &[]);
     diagnostics.extend(maker.diagnostics);

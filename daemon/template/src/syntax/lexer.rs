@@ -15,16 +15,27 @@ enum Mode<'a> {
     Bare,
 }
 
-/// Splits a configuration text into tokens; the last one is [`TokenKind::EndOfFile`].
+/// Splits a configuration text into tokens; the last one is [`TokenKind::EndOfFile`]. Of a text with too many there are
+/// more than [`MAX_TOKENS`].
 pub(crate) fn lex(file: FileId, text: &str) -> Vec<Token> {
+    lex_up_to(MAX_TOKENS, file, text)
+}
+
+/// Splits a configuration text into tokens, however many.
+pub(crate) fn lex_all(file: FileId, text: &str) -> Vec<Token> {
+    lex_up_to(usize::MAX, file, text)
+}
+
+fn lex_up_to(limit: usize, file: FileId, text: &str) -> Vec<Token> {
     let mode = Mode::Normal { sequence: false, braces: 0 };
-    Lexer { file, text, at: bom_length(text), tokens: Vec::new(), modes: vec![mode], line_start: true }.run()
+    Lexer { file, text, at: bom_length(text), tokens: Vec::new(), modes: vec![mode], line_start: true, limit }.run()
 }
 
 /// Splits a text that is a template as a whole, as `templatefile` reads it.
 pub(crate) fn lex_template(file: FileId, text: &str) -> Vec<Token> {
     let at = bom_length(text);
-    Lexer { file, text, at, tokens: Vec::new(), modes: vec![Mode::Bare], line_start: true }.run()
+    let modes = vec![Mode::Bare];
+    Lexer { file, text, at, tokens: Vec::new(), modes, line_start: true, limit: MAX_TOKENS }.run()
 }
 
 fn bom_length(text: &str) -> usize {
@@ -41,6 +52,9 @@ pub(crate) fn continues_identifier(c: char) -> bool {
     c == '-' || unicode_ident::is_xid_continue(c)
 }
 
+/// Tokens of one text. Each becomes a part of a tree that takes a hundred times its place in memory.
+pub(crate) const MAX_TOKENS: usize = 1_000_000;
+
 struct Lexer<'a> {
     file: FileId,
     text: &'a str,
@@ -49,11 +63,13 @@ struct Lexer<'a> {
     modes: Vec<Mode<'a>>,
     /// Whether a heredoc is at the start of a line, where its end marker may stand.
     line_start: bool,
+    /// Tokens after which it stops.
+    limit: usize,
 }
 
 impl<'a> Lexer<'a> {
     fn run(mut self) -> Vec<Token> {
-        while self.at < self.text.len() {
+        while self.at < self.text.len() && self.tokens.len() < self.limit {
             match self.modes.last() {
                 Some(Mode::Quoted) => self.quoted(),
                 Some(&Mode::Heredoc { marker }) => self.plain(Some(marker)),

@@ -186,6 +186,12 @@ impl<'a> Upgrade<'a> {
             block.push_str("}\n");
             self.add_block(&block, &mut out);
         }
+        // A local value cannot call env, but the default of a variable can.
+        for name in std::mem::take(&mut self.calls.environment) {
+            out.push_str(if out.is_empty() { self.heading(notes::VARIABLES) } else { "\n" });
+            let (variable, default) = (calls::environment_variable(&name), quoted(&name));
+            out.push_str(&format!("variable \"{variable}\" {{\ntype = string\ndefault = env({default})\n}}\n"));
+        }
         out
     }
 
@@ -211,6 +217,13 @@ impl<'a> Upgrade<'a> {
 
     /// Returns the variables that are computed.
     fn locals(&mut self) -> String {
+        self.calls.computed = true;
+        let text = self.computed();
+        self.calls.computed = false;
+        text
+    }
+
+    fn computed(&mut self) -> String {
         let mut computed: Vec<(&str, &str)> = self
             .template
             .variables

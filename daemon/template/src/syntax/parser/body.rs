@@ -28,6 +28,7 @@ impl Parser<'_> {
                         )
                         .at(opened),
                     );
+                    body.torn = true;
                     break;
                 }
                 _ => {
@@ -37,6 +38,7 @@ impl Parser<'_> {
                     if self.failed {
                         self.recover(start);
                         self.failed = false;
+                        body.torn = true;
                     }
                 }
             }
@@ -193,7 +195,11 @@ impl Parser<'_> {
                 body.span = brace.span.to(self.previous());
                 body
             }
-            _ => self.single_line_body(brace.span),
+            _ => {
+                let mut body = self.single_line_body(brace.span);
+                body.torn = self.failed;
+                body
+            }
         };
         self.newlines.truncate(newlines);
         let span = kind.span.to(self.previous());

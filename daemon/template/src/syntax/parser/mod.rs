@@ -6,7 +6,7 @@ mod expression;
 mod template;
 
 use super::ast::{Body, Expr, ExprKind, Name};
-use super::lexer::{lex, lex_template};
+use super::lexer::{MAX_TOKENS, lex, lex_template};
 use super::token::{Token, TokenKind};
 use super::{MAX_DEPTH, ast::Part};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -19,7 +19,9 @@ const MAX_ERRORS: usize = 50;
 pub(crate) fn parse_body(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
     let Some(text) = sources.get(file).map(|source| source.text().clone()) else { return Body::default() };
     let mut parser = Parser::new(&text, lex(file, &text));
-    let body = parser.body(TokenKind::EndOfFile);
+    let too_large = parser.diagnostics.has_errors();
+    let mut body = parser.body(TokenKind::EndOfFile);
+    body.torn |= too_large;
     diagnostics.extend(parser.diagnostics);
     remember_blocks(&body, sources);
     body
@@ -109,17 +111,17 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, tokens: Vec<Token>) -> Self {
-        Self {
-            text,
-            tokens,
-            at: 0,
-            newlines: vec![true],
-            failed: false,
-            too_deep: false,
-            depth: 0,
-            diagnostics: Diagnostics::new(),
+    fn new(text: &'a str, mut tokens: Vec<Token>) -> Self {
+        let mut diagnostics = Diagnostics::new();
+        if tokens.len() > MAX_TOKENS
+            && let Some(last) = tokens.pop()
+        {
+            let detail =
+                format!("A text can have at most {MAX_TOKENS} words and signs; this is where they are used up.");
+            diagnostics.push(Diagnostic::error("Template too large", detail).at(last.span));
+            tokens = vec![last];
         }
+        Self { text, tokens, at: 0, newlines: vec![true], failed: false, too_deep: false, depth: 0, diagnostics }
     }
 
     fn slice(&self, span: Span) -> &'a str {
