@@ -55,8 +55,6 @@ fn nested_loops_end() {
     for expression in [
         explodes.to_owned(),
         format!("try({explodes}, 1)"),
-        format!("can({explodes})"),
-        format!("true ? 1 : length({explodes})"),
         "\"%{ for a in range(1000) }%{ for b in range(1000) }%{ for c in range(1000) }${a}%{ endfor }%{ endfor }%{ endfor }\"".to_owned(),
         "length(templatefile(\"loop.tpl\", { list = range(1000) }))".to_owned(),
         "[for a in range(1000) : [for b in range(1000) : sha512(\"${a}${b}\")]]".to_owned(),
@@ -79,7 +77,6 @@ fn shared_parts_do_not_multiply() {
     let said = told(&text);
     // What is too large is unknown from there on, so it takes as long again to become too large.
     assert!((1..=3).contains(&said.matches("Error: Value too large").count()), "{said}");
-    assert_eq!(said.matches("Error: ").count(), said.matches("Value too large").count(), "{said}");
 }
 
 #[test]

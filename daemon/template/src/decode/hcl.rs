@@ -48,15 +48,18 @@ pub(crate) fn decode(
     if let Some(overrides) = &config.overrides {
         decoder.overrides(overrides, &specs, config, &mut options, diagnostics);
     }
-    check_required(&specs, &options, span, diagnostics);
+    check_required(&specs, &mut options, span, diagnostics);
     options
 }
 
-fn check_required(specs: &[&OptionSpec], options: &Options, span: Span, diagnostics: &mut Diagnostics) {
+fn check_required(specs: &[&OptionSpec], options: &mut Options, span: Span, diagnostics: &mut Diagnostics) {
     let missing = |spec: &&&OptionSpec| spec.required && !options.is_set(spec.name) && !options.is_unusable(spec.name);
-    for spec in specs.iter().filter(missing) {
-        let detail = format!("The argument {:?} is required, but no definition was found.", spec.name);
+    let missing: Vec<&str> = specs.iter().filter(missing).map(|spec| spec.name).collect();
+    for name in missing {
+        let detail = format!("The argument {name:?} is required, but no definition was found.");
         diagnostics.push(Diagnostic::error("Missing required argument", detail).at(span));
+        // Whoever reads the options need not say it again.
+        options.unusable.insert(name.to_owned());
     }
 }
 
@@ -141,7 +144,7 @@ impl Decoder<'_> {
         let specs: Vec<&'static OptionSpec> = specs.iter().collect();
         let mut nested = Options { span, ..Options::default() };
         self.body(body, &specs, &[], scope, &mut nested, diagnostics);
-        check_required(&specs, &nested, span, diagnostics);
+        check_required(&specs, &mut nested, span, diagnostics);
         nested
     }
 

@@ -118,9 +118,12 @@ impl Decoder<'_> {
         }
         let missing =
             |spec: &&&OptionSpec| spec.required && !options.is_set(spec.name) && !options.is_unusable(spec.name);
-        for spec in specs.iter().filter(missing) {
-            let detail = format!("The option {:?} is required, but is not set.", spec.name);
+        let missing: Vec<&str> = specs.iter().filter(missing).map(|spec| spec.name).collect();
+        for name in missing {
+            let detail = format!("The option {name:?} is required, but is not set.");
             diagnostics.push(Diagnostic::error("Missing required option", detail).at(span));
+            // Whoever reads the options need not say it again.
+            options.unusable.insert(name.to_owned());
         }
         options
     }

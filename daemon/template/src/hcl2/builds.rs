@@ -7,7 +7,7 @@ use super::blocks::Root;
 use super::meta::{self, Meta};
 use super::select::Selection;
 use super::uses::{Sources, Use, sources, uses};
-use super::{Base, BuildOutline};
+use super::{Base, BuildOutline, idle};
 use crate::component::Component;
 use crate::config::{HclConfig, build_object};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -83,6 +83,11 @@ fn build_block(
     let blocks = expand(&block.body, &BTreeMap::new(), &scope, diagnostics);
     let uses = uses(block, &blocks, known, &scope, diagnostics);
     let context = Context { base, catalog, block_name };
+    for block in idle::check(&blocks, &uses, base, diagnostics) {
+        check_shape(block, catalog, diagnostics);
+        let names = [("source".into(), Value::unknown()), ("build".into(), build_object(&Generated::plan(), None))];
+        Meta { body: &block.body, scope: &base.scope(names) }.check(diagnostics);
+    }
     let mut selected = 0;
     for source in &uses {
         let label = source.alias.as_ref().unwrap_or(&source.name);
@@ -245,7 +250,12 @@ fn one_build(
                 let chain = sequence(&chain, short, &plan_values, context, &component, selection, diagnostics);
                 post_processors.extend(chain);
             }
-            "source" | "hcp_packer_registry" => {}
+            "source" => {}
+            "hcp_packer_registry" => {
+                const ARGUMENTS: &[&str] =
+                    &["bucket_name", "description", "labels", "bucket_labels", "build_labels", "channels"];
+                expect_only(&block.block.body, ARGUMENTS, &[], diagnostics);
+            }
             _ => diagnostics.push(unsupported_block(&block.block, &["provisioner", "post-processor", "source"])),
         }
     }

@@ -70,6 +70,23 @@ impl Meta<'_> {
         count
     }
 
+    /// Returns the names of sources that `override` has something for.
+    pub(super) fn override_names(&self, diagnostics: &mut Diagnostics) -> Vec<String> {
+        let Some(attribute) = self.body.attribute("override") else { return Vec::new() };
+        let value = evaluate(&attribute.value, self.scope, diagnostics);
+        value.as_entries().map(|entries| entries.keys().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    /// Checks the arguments of a part that no source gets.
+    pub(super) fn check(&self, diagnostics: &mut Diagnostics) {
+        self.duration("pause_before", diagnostics);
+        self.duration("timeout", diagnostics);
+        self.count("max_retries", diagnostics);
+        self.flag("continue_on_error", diagnostics);
+        self.flag("keep_input_artifact", diagnostics);
+        self.text("name", diagnostics);
+    }
+
     /// Returns the value of `override` for a source, if it has one.
     pub(super) fn override_for(&self, source: &str, diagnostics: &mut Diagnostics) -> Option<Value> {
         let attribute = self.body.attribute("override")?;

@@ -3,6 +3,7 @@
 mod blocks;
 mod builds;
 mod data_sources;
+mod idle;
 mod locals;
 mod meta;
 mod read;

@@ -98,6 +98,15 @@ fn check_plugins(block: &Block, diagnostics: &mut Diagnostics) {
                         );
                         diagnostics.push(Diagnostic::error("Invalid source", detail).at(value.span));
                     }
+                    let last = text.rsplit('/').next().unwrap_or_default();
+                    if let Some(name) =
+                        ["packer-plugin-", "packer-"].iter().find_map(|prefix| last.strip_prefix(prefix))
+                    {
+                        let detail =
+                            format!("The last part of a source is the name of the plugin alone, not {last:?}.");
+                        let diagnostic = Diagnostic::error("Invalid source", detail).at(value.span);
+                        diagnostics.push(diagnostic.hint(format!("write {:?}", text.replace(last, name))));
+                    }
                 }
                 other => diagnostics
                     .push(invalid(format!("A plugin requirement has no {other:?}, only version and source."))),

@@ -311,9 +311,6 @@ fn host_ports(reader: &mut PlanReader<'_>) -> (u16, u16) {
 /// VNC is there for people: when the template asks for it in any way, or when there is no other picture.
 fn read_vnc(reader: &mut PlanReader<'_>) -> Option<VncPlan> {
     let ports = reader.port_range("vnc_port_min", "vnc_port_max", (5900, 6000));
-    if ports.0 < 5900 {
-        reader.error("vnc_port_min", "Value out of range", "vnc_port_min cannot be below 5900.");
-    }
     let wants_password = reader.flag("vnc_use_password") || reader.text("vnc_password").is_some();
     let password = wants_password.then(|| Redacted::new(reader.text_or("vnc_password", "")));
     if password.as_ref().is_some_and(|password| password.expose().len() > 8) {

@@ -1,0 +1,211 @@
+//! What `validate` says of templates with several mistakes: all of them, each once, and nothing that only follows.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kiln_build::{CheckRequest, validate};
+
+/// Returns `line: summary` of each error.
+fn told(name: &str, text: &str) -> Vec<String> {
+    let request = CheckRequest {
+        template: PathBuf::from(name),
+        text: Some(text.to_owned()),
+        cwd: std::env::current_dir().unwrap(),
+        environment: BTreeMap::new(),
+        vars: Vec::new(),
+        var_files: Vec::new(),
+        only: Vec::new(),
+        except: Vec::new(),
+        force: false,
+        warn_on_undeclared_var: true,
+        evaluate_data: false,
+    };
+    let validation = validate(&request, Path::new("/nonexistent"), false);
+    let errors: Vec<String> = validation
+        .problems
+        .iter()
+        .filter(|problem| problem.is_error)
+        .map(|problem| {
+            format!("{}: {}", problem.json["range"]["start"]["line"], problem.json["summary"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(validation.valid, errors.is_empty());
+    errors
+}
+
+/// Variables, locals, options, rules between options, and parts of a build whose builder is unknown.
+#[test]
+fn all_at_once() {
+    let text = r#"variable "needed" {}
+locals {
+  wrong   = nope("x")
+  follows = "${local.wrong}-x"
+}
+source "qemu" "a" {
+  iso_url      = var.needed
+  iso_checksum = local.wrong
+  disk_size    = "10GB"
+  headless     = local.follows
+  cpus         = local.wrong
+  ssh_username = "x"
+  vnc_port_min = 10
+}
+source "amazon-ebs" "c" {
+  region = "x"
+}
+build {
+  sources = ["qemu.a", "amazon-ebs.c"]
+  provisioner "shell" {
+    inline = ["a"]
+    script = "nope.sh"
+  }
+  provisioner "file" {
+    source = "/nonexistent/file"
+  }
+  post-processor "checksum" {
+    checksum_types = ["shax"]
+  }
+}
+build {
+  sources = ["amazon-ebs.c"]
+  provisioner "shell" {}
+}
+"#;
+    let expected = [
+        "1: Unset variable \"needed\"",
+        "3: Call to unknown function",
+        "15: Unknown builder \"amazon-ebs\"",
+        "13: Value out of range",
+        "9: Invalid disk size",
+        "22: More than one kind of script",
+        "22: No such script",
+        "24: Missing required argument",
+        "25: No such file",
+        "28: Unrecognized checksum type",
+        "33: Nothing to run",
+    ];
+    assert_eq!(told("t.pkr.hcl", text), expected);
+}
+
+/// A syntax error makes unknown what it may have swallowed, and hides nothing else.
+#[test]
+fn beside_a_syntax_error() {
+    let text = r#"variable "lost" {
+  default = [
+}
+locals
+  x = 1
+}
+source "qemu" "a" {
+  iso_url      = "${var.lost}/${local.x}"
+  iso_checksum = "none"
+  ssh_username = "x"
+  memroy       = 1
+}
+build {
+  sources = ["qemu.a"]
+  provisioner "shell" {
+    inline = ["a" "b"]
+    pause_before = "soon"
+  }
+  provisioner "shell-local" {
+  }
+}
+"#;
+    let expected = [
+        "3: Invalid expression",
+        "4: Argument or block definition required",
+        "16: Missing item separator",
+        "17: Invalid duration",
+        "11: Unsupported argument",
+        "19: Nothing to run",
+    ];
+    let found = told("t.pkr.hcl", text);
+    let missing: Vec<_> = expected.iter().filter(|wanted| !found.iter().any(|one| one == *wanted)).collect();
+    assert!(missing.is_empty(), "{missing:?} not in {found:#?}");
+    assert!(
+        !found
+            .iter()
+            .any(|one| one.contains("Unsupported attribute") || one.contains("Missing") && !one.contains("item")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn what_sources_share_is_told_once() {
+    let text = r#"source "null" "a" {
+  communicator = "none"
+}
+source "null" "b" {
+  communicator = "none"
+}
+build {
+  sources = ["null.a", "null.b"]
+  provisioner "shell-local" {
+    inlin = ["x"]
+  }
+}
+"#;
+    assert_eq!(told("t.pkr.hcl", text), ["10: Unsupported argument", "9: Nothing to run"]);
+}
+
+#[test]
+fn parts_without_a_source_are_checked_too() {
+    let text = r#"source "null" "a" {
+  communicator = "none"
+}
+build {
+  sources = ["null.a"]
+  provisioner "shell-local" {
+    only         = ["nul.a"]
+    inlin        = ["x"]
+    pause_before = "10"
+    max_retries  = -1
+  }
+}
+"#;
+    assert_eq!(told("t.pkr.hcl", text), ["8: Unsupported argument", "9: Invalid duration", "10: Invalid number"]);
+}
+
+#[test]
+fn in_json_templates() {
+    let text = r#"{
+  "variables": {
+    "needed": null,
+    "follows": "{{user `needed`}}-x",
+    "wrong": "{{nope}}"
+  },
+  "builders": [
+    {
+      "type": "qemu",
+      "iso_url": "{{user `follows`}}",
+      "iso_checksum": "{{user `wrong`}}",
+      "disk_size": "{{user `wrong`}}",
+      "headless": "{{user `needed`}}",
+      "boot_wait": "{{user `wrong`}}",
+      "ssh_username": "{{user `needed`}}",
+      "format": "floppy"
+    }
+  ],
+  "provisioners": [
+    {
+      "type": "shell"
+    },
+    {
+      "type": "file",
+      "source": "{{user `needed`}}"
+    }
+  ]
+}
+"#;
+    let expected = [
+        "3: Unset variable \"needed\"",
+        "5: Error interpolating a variable",
+        "16: Unsupported value",
+        "21: Nothing to run",
+        "24: Missing required option",
+    ];
+    assert_eq!(told("t.json", text), expected);
+}

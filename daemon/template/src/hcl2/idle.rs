@@ -1,0 +1,107 @@
+//! Owns what is said of provisioners and post-processors that select sources by names which are not there, and of those
+//! that are left without any source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Base;
+use super::meta::Meta;
+use super::uses::Use;
+use crate::config::build_object;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::dynamic::{Expanded, expand};
+use crate::eval::Scope;
+use crate::generated::Generated;
+use crate::suggest::did_you_mean;
+use crate::syntax::ast::Block;
+use crate::value::Value;
+
+/// Checks the selections of all parts of a build block. Returns the parts that no source gets.
+pub(super) fn check<'a>(
+    blocks: &'a [Expanded],
+    uses: &[Use],
+    base: &Base,
+    diagnostics: &mut Diagnostics,
+) -> Vec<&'a Arc<Block>> {
+    let label = |source: &Use| source.alias.clone().unwrap_or_else(|| source.name.clone());
+    let labels: Vec<Arc<str>> = uses.iter().map(label).collect();
+    let names: Vec<String> = uses.iter().map(|source| format!("{}.{}", source.kind, label(source))).collect();
+    let plan: BTreeMap<Arc<str>, Value> =
+        [("source".into(), Value::unknown()), ("build".into(), build_object(&Generated::plan(), None))].into();
+    let mut idle = Vec::new();
+    for expanded in blocks {
+        let mut more = plan.clone();
+        more.extend(expanded.names.clone());
+        let scope = base.scope(more);
+        match &*expanded.block.kind.text {
+            "post-processors" => {
+                // What is wrong in there has been said where it is used.
+                for inner in expand(&expanded.block.body, &expanded.names, &scope, &mut Diagnostics::new()) {
+                    check_names(&inner.block, &names, &labels, &scope, diagnostics);
+                }
+            }
+            "provisioner" | "error-cleanup-provisioner" | "post-processor" => {
+                if !check_names(&expanded.block, &names, &labels, &scope, diagnostics) && !names.is_empty() {
+                    idle.push(&expanded.block);
+                }
+            }
+            _ => {}
+        }
+    }
+    idle
+}
+
+/// Warns about names that select nothing; reports whether any source is left.
+fn check_names(
+    block: &Block,
+    names: &[String],
+    labels: &[Arc<str>],
+    scope: &Scope<'_>,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let meta = Meta { body: &block.body, scope };
+    // Values that cannot be evaluated have been told of where the block is used.
+    let mut told = Diagnostics::new();
+    for argument in ["only", "except"] {
+        let Some(attribute) = block.body.attribute(argument) else { continue };
+        for wanted in meta.texts(argument, &mut told).unwrap_or_default() {
+            if names.iter().any(|name| *name == wanted) || names.is_empty() {
+                continue;
+            }
+            let detail = format!(
+                "{argument} has {wanted:?}, which is no source of this build block. Its sources: {}.",
+                names.join(", ")
+            );
+            let full = names.iter().find(|name| name.split_once('.').is_some_and(|(_, label)| label == wanted));
+            let hint = match full {
+                Some(full) => Some(format!("write {full:?}: sources are named with their types")),
+                None => did_you_mean(&wanted, names.iter().map(String::as_str)),
+            };
+            diagnostics.push(
+                Diagnostic::warning(format!("Unknown source in {argument}"), detail)
+                    .at(attribute.value.span)
+                    .hint_maybe(hint),
+            );
+        }
+    }
+    if let Some(attribute) = block.body.attribute("override") {
+        for name in meta.override_names(&mut told) {
+            if labels.iter().any(|label| **label == *name) || labels.is_empty() {
+                continue;
+            }
+            let detail = format!(
+                "override has {name:?}, which is no source of this build block. Its sources: {}.",
+                labels.join(", ")
+            );
+            let plain =
+                name.split_once('.').map(|(_, label)| label).filter(|label| labels.iter().any(|l| &**l == *label));
+            let hint = match plain {
+                Some(plain) => Some(format!("write {plain}: here sources are named without their types")),
+                None => did_you_mean(&name, labels.iter().map(|label| &**label)),
+            };
+            let diagnostic = Diagnostic::warning("Unknown source in override", detail);
+            diagnostics.push(diagnostic.at(attribute.value.span).hint_maybe(hint));
+        }
+    }
+    names.iter().any(|name| meta.applies_to(name, &mut told)) || told.has_errors()
+}
