@@ -6,7 +6,8 @@ use kiln_protocol::{Digests, FormatOption};
 use crate::qemu_flags::{CacheFlag, QemuConvertFlags, RepairFlag, bytes, snapshot};
 
 const CONVERT_HELP: &str = "\
-The first path is the image to read, all others are written. `--disk` adds disks for a package.
+The first path is the image to read, all others are written. `--disk` adds disks for a package. Of an OVA with several disks all go
+into packages; for other outputs one is chosen, as web.ova:data.vmdk.
 
 Options of formats (-o); an option counts for all outputs that know it, or for one: -o out.vmdk:subformat=streamOptimized
   qcow2     cluster_size, compression=none|auto|default|fast|best, compression_type=zlib|zstd, compat=1.1

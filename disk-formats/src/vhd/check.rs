@@ -53,9 +53,11 @@ fn check_dynamic(
     let mut report = CheckReport::new(Format::Vhd, blocks);
     let end = check_footers(file, &mut report)?;
     check_locators(file, &table.header, &mut report);
+    // Some writers give blocks the room of entries that the disk does not have; reading finds no fault in that.
+    let entries = if only_overlaps.is_some() { blocks } else { u64::from(table.header.entries.get()) };
     // No entry can point further than a 32-bit sector number.
     each_window(file.len().div_ceil(SECTOR).min(1 << 32), |used| {
-        claim_structures(used, footer, &table, end, &mut report);
+        claim_structures(used, (footer, end), (&table, entries), &mut report);
         check_blocks(file, &table, used, only_overlaps, &mut report)
     })?;
     Ok(report)
@@ -87,7 +89,12 @@ fn check_locators(file: &SourceFile, header: &DynamicHeader, report: &mut CheckR
 }
 
 /// Marks everything that is not a block.
-fn claim_structures(used: &mut UsedSpace, footer: &Footer, table: &BlockTable, end: u64, report: &mut CheckReport) {
+fn claim_structures(
+    used: &mut UsedSpace,
+    (footer, end): (&Footer, u64),
+    (table, entries): (&BlockTable, u64),
+    report: &mut CheckReport,
+) {
     let sectors = |offset: u64, length: u64| offset / SECTOR..offset.saturating_add(length).div_ceil(SECTOR);
     used.claim(sectors(0, SECTOR));
     used.claim(sectors(end, SECTOR));
@@ -96,7 +103,7 @@ fn claim_structures(used: &mut UsedSpace, footer: &Footer, table: &BlockTable, e
         report.overlap(header, None, "the dynamic header lies on a footer");
     }
     let offset = table.header.table_offset.get();
-    if used.claim(sectors(offset, u64::from(table.header.entries.get()) * 4)) {
+    if used.claim(sectors(offset, entries * 4)) {
         report.overlap(offset, None, "the block table lies on a footer or on the dynamic header");
     }
 }
