@@ -58,11 +58,15 @@ pub struct Meaning {
 /// Loads a template from its text alone, shows every diagnostic in each form, and decodes all components.
 pub fn meaning(path: &str, text: &str) -> Meaning {
     let files = MemoryFiles::new().with(format!("/w/{path}"), text).with("/w/x.txt", "${name} %{ if true }x%{ endif }");
-    let Loaded { evaluated, diagnostics, sources, .. } = load(&inputs(path), Arc::new(files), &Everything);
+    let Loaded { evaluated, incomplete, diagnostics, sources, .. } = load(&inputs(path), Arc::new(files), &Everything);
     let rendered = diagnostics.render(&sources, &Style::default());
     assert_eq!(rendered.is_empty(), diagnostics.iter().next().is_none());
     assert_eq!(diagnostics.reports(&sources).len(), diagnostics.iter().count());
     let mut builds = Vec::new();
+    // What is left of a template with errors is checked too.
+    for component in incomplete.iter().flat_map(|incomplete| incomplete.components()) {
+        let _ = component.decode_partly(&Generated::plan());
+    }
     for component in evaluated.iter().flat_map(|evaluated| evaluated.components()) {
         let (options, _) = component.decode_partly(&Generated::plan());
         builds.push(options.to_json().to_string());

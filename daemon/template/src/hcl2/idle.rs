@@ -41,9 +41,8 @@ pub(super) fn check<'a>(
                 }
             }
             "provisioner" | "error-cleanup-provisioner" | "post-processor" => {
-                if !check_names(&expanded.block, &names, &labels, &scope, diagnostics) && !names.is_empty() {
-                    idle.push(&expanded.block);
-                }
+                let used = check_names(&expanded.block, &names, &labels, &scope, diagnostics);
+                idle.extend((!used && !names.is_empty()).then_some(&expanded.block));
             }
             _ => {}
         }
@@ -65,7 +64,7 @@ fn check_names(
     for argument in ["only", "except"] {
         let Some(attribute) = block.body.attribute(argument) else { continue };
         for wanted in meta.texts(argument, &mut told).unwrap_or_default() {
-            if names.iter().any(|name| *name == wanted) || names.is_empty() {
+            if names.contains(&wanted) || names.is_empty() {
                 continue;
             }
             let detail = format!(
