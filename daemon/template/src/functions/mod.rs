@@ -14,6 +14,7 @@ mod rsa;
 mod set;
 mod special;
 mod text;
+mod unknown;
 mod yaml;
 
 #[cfg(test)]
@@ -34,7 +35,6 @@ use crate::eval::{Budget, Scope, evaluate};
 use crate::files::Files;
 use crate::redact::Redactor;
 use crate::source_map::Span;
-use crate::suggest::did_you_mean;
 use crate::syntax::ast::{Expr, Name};
 use crate::value::convert::convert;
 use crate::value::{Type, Value};
@@ -267,24 +267,6 @@ pub(crate) fn names() -> Vec<&'static str> {
     names
 }
 
-/// Functions of Terraform that people expect, and what Packer has in their place.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("tostring", "write convert(VALUE, string)"),
-    ("tonumber", "write convert(VALUE, number)"),
-    ("tobool", "write convert(VALUE, bool)"),
-    ("tolist", "write convert(VALUE, list(TYPE))"),
-    ("toset", "write convert(VALUE, set(TYPE))"),
-    ("tomap", "write convert(VALUE, map(TYPE))"),
-    ("uuid", "write uuidv4()"),
-    ("filesha256", "write sha256(file(PATH))"),
-    ("filemd5", "write md5(file(PATH))"),
-    ("plantimestamp", "write timestamp()"),
-    ("isotime", "write legacy_isotime(LAYOUT) or formatdate(FORMAT, timestamp())"),
-    ("strftime", "write legacy_strftime(FORMAT)"),
-    ("regexreplace", "write regex_replace(STRING, PATTERN, REPLACEMENT)"),
-    ("sensitive", "mark the variable or local value as sensitive"),
-];
-
 /// Evaluates a call.
 pub(crate) fn call(
     name: &Name,
@@ -297,7 +279,7 @@ pub(crate) fn call(
 ) -> Value {
     let function = find(&name.text);
     if (function.is_none() && !LAZY.contains(&&*name.text)) || !scope.functions.contains(&name.text) {
-        diagnostics.push(unknown_function(name, scope.functions));
+        diagnostics.push(unknown::explain(name, scope.functions));
         return Value::unknown();
     }
     let Some(function) = function else {
@@ -362,44 +344,6 @@ fn parameter(function: &Function, index: usize) -> Option<Parameter> {
 
 fn parameter_name(function: &Function, index: usize) -> &'static str {
     parameter(function, index).map_or("", |parameter| parameter.name)
-}
-
-fn unknown_function(name: &Name, set: FunctionSet) -> Diagnostic {
-    let text = &*name.text;
-    match set {
-        FunctionSet::None => {
-            return Diagnostic::error("Function calls not allowed", "Functions may not be called here.").at(name.span);
-        }
-        FunctionSet::Environment if find(text).is_some() || LAZY.contains(&text) => {
-            return Diagnostic::error(
-                "Function not allowed",
-                format!("The default of a variable can call only env(), not {text:?}."),
-            )
-            .at(name.span)
-            .hint("compute the value in a locals block");
-        }
-        FunctionSet::All | FunctionSet::InsideTemplate if text == "env" => {
-            return Diagnostic::error(
-                "Call to unknown function",
-                "env() can be called only in the default of a variable.",
-            )
-            .at(name.span)
-            .hint("declare a variable with default = env(\"NAME\") and use var.…");
-        }
-        FunctionSet::InsideTemplate if text == "templatefile" => {
-            return Diagnostic::error(
-                "Call to unknown function",
-                "templatefile() cannot be called inside of a template file.",
-            )
-            .at(name.span);
-        }
-        _ => {}
-    }
-    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == text).map(|(_, hint)| (*hint).to_owned());
-    let hint = elsewhere.or_else(|| did_you_mean(text, names()));
-    Diagnostic::error("Call to unknown function", format!("There is no function named {text:?}."))
-        .at(name.span)
-        .hint_maybe(hint)
 }
 
 fn expand_last(values: &mut Vec<(Value, Span)>, diagnostics: &mut Diagnostics) -> bool {

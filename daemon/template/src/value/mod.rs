@@ -4,6 +4,7 @@ pub(crate) mod convert;
 pub(crate) mod json;
 pub(crate) mod number;
 pub(crate) mod types;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 pub(crate) use number::{Number, NumberError};
 pub(crate) use types::Type;
+pub(crate) use weight::Namespace;
 
 /// Attributes of an object or elements of a map; iteration is by sorted key.
 pub(crate) type Entries = BTreeMap<Arc<str>, Value>;
@@ -26,7 +28,7 @@ pub(crate) type Entries = BTreeMap<Arc<str>, Value>;
 pub(crate) struct Value {
     data: Data,
     sensitive: bool,
-    /// How large the value is when it is written out: values inside it and [`TEXT_UNIT`]s of text. Parts that are shared
+    /// How large the value is when it is written out: values inside it, and one for every 64 bytes of text. Parts that are shared
     /// count as often as they occur, so a short text can describe something very large.
     weight: u32,
     /// How many values are nested in each other.
@@ -38,9 +40,6 @@ impl PartialEq for Value {
         self.sensitive == other.sensitive && self.data == other.data
     }
 }
-
-/// Bytes of text that weigh as much as one value.
-const TEXT_UNIT: usize = 64;
 
 /// What a value is.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,50 +61,6 @@ impl From<Data> for Value {
     fn from(data: Data) -> Self {
         let (weight, depth) = data.measure();
         Self { data, sensitive: false, weight, depth }
-    }
-}
-
-impl Data {
-    /// Returns weight and depth.
-    fn measure(&self) -> (u32, u16) {
-        let text = |length: usize| u32::try_from(length / TEXT_UNIT).unwrap_or(u32::MAX);
-        let add = |(weight, depth): (u32, u16), (extra, value): (u32, &Value)| {
-            let weight = weight.saturating_add(extra).saturating_add(value.weight);
-            (weight, depth.max(value.depth.saturating_add(1)))
-        };
-        match self {
-            Self::Null(_) | Self::Unknown(_) | Self::Number(_) | Self::Bool(_) => (1, 0),
-            Self::String(string) => (text(string.len()).saturating_add(1), 0),
-            Self::List(_, elements) | Self::Set(_, elements) | Self::Tuple(elements) => {
-                elements.iter().map(|value| (0, value)).fold((1, 0), add)
-            }
-            Self::Map(_, entries) | Self::Object(entries) => {
-                entries.iter().map(|(key, value)| (text(key.len()), value)).fold((1, 0), add)
-            }
-        }
-    }
-}
-
-/// An object that grows entry by entry, and can be looked at meanwhile without being copied each time.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Namespace {
-    entries: Arc<Entries>,
-    weight: u32,
-    depth: u16,
-}
-
-impl Namespace {
-    /// Adds or replaces an entry.
-    pub(crate) fn insert(&mut self, name: Arc<str>, value: Value) {
-        self.weight = self.weight.saturating_add(value.weight);
-        self.depth = self.depth.max(value.depth.saturating_add(1));
-        Arc::make_mut(&mut self.entries).insert(name, value);
-    }
-
-    /// Returns the object as it is now.
-    pub(crate) fn value(&self) -> Value {
-        let weight = self.weight.saturating_add(1);
-        Value { data: Data::Object(self.entries.clone()), sensitive: false, weight, depth: self.depth }
     }
 }
 

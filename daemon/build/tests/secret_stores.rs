@@ -1,0 +1,98 @@
+//! `vault` and `consul_key` over HTTP. The servers here are stand-ins: they know one request each and answer what the
+//! documentation of Vault and Consul shows; neither program was asked.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use kiln_build::{CheckRequest, Validation, validate};
+
+/// Answers one request for `path` that has `header`, and refuses every other one.
+fn serve(path: &'static str, header: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            let known = request.starts_with(&format!("GET {path} ")) && request.to_lowercase().contains(header);
+            let (status, body) = if known { ("200 OK", body) } else { ("404 Not Found", "{\"errors\": []}") };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn check(name: &str, text: &str, environment: &[(&str, String)], evaluate_data: bool) -> Validation {
+    let request = CheckRequest {
+        template: PathBuf::from(name),
+        text: Some(text.to_owned()),
+        cwd: std::env::current_dir().unwrap(),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect::<BTreeMap<_, _>>(),
+        vars: Vec::new(),
+        var_files: Vec::new(),
+        only: Vec::new(),
+        except: Vec::new(),
+        force: false,
+        warn_on_undeclared_var: true,
+        evaluate_data,
+    };
+    validate(&request, Path::new("/nonexistent"), false)
+}
+
+/// A template that is valid only when an expression is true.
+fn valid_if(condition: &str) -> String {
+    format!(
+        "source \"file\" \"a\" {{\n  target  = \"/nonexistent/x\"\n  content = {condition} ? \"right\" : \
+         file(\"/nonexistent/wrong\")\n}}\nbuild {{\n  sources = [\"file.a\"]\n}}\n"
+    )
+}
+
+#[test]
+fn vault_is_read() {
+    let body = r#"{"data": {"data": {"password": "hunter2hunter2"}, "metadata": {"version": 1}}}"#;
+    let address = serve("/v1/secret/data/app", "x-vault-token: token", body);
+    let environment = [("VAULT_ADDR", format!("http://{address}")), ("VAULT_TOKEN", "token".to_owned())];
+    let text = valid_if("vault(\"secret/data/app\", \"password\") == \"hunter2hunter2\"");
+    let answer = check("t.pkr.hcl", &text, &environment, true);
+    assert!(answer.valid, "{:?}", answer.problems);
+    let json = r#"{"variables": {"p": "{{vault `secret/data/app` `password`}}"}, "builders": [{"type": "file", "target": "/nonexistent/x", "content": "{{user `p`}}"}]}"#;
+    let answer = check("t.json", json, &environment, true);
+    assert!(answer.valid, "{:?}", answer.problems);
+    // What comes out of it is a secret, also where a message would show it.
+    let wrong = valid_if("{}[vault(\"secret/data/app\", \"password\")]");
+    let answer = check("t.pkr.hcl", &wrong, &environment, true);
+    assert!(!answer.valid && answer.problems.iter().all(|problem| !problem.text.contains("hunter2")), "{answer:?}");
+    let missing = valid_if("vault(\"secret/data/other\", \"password\") == \"\"");
+    let answer = check("t.pkr.hcl", &missing, &environment, true);
+    assert!(answer.problems.iter().any(|problem| problem.text.contains("404")), "{:?}", answer.problems);
+    // Without permission to ask, nothing is asked, and nothing is wrong.
+    let answer = check("t.pkr.hcl", &missing, &[], false);
+    assert!(answer.valid, "{:?}", answer.problems);
+}
+
+#[test]
+fn consul_is_read() {
+    let body = r#"[{"LockIndex": 0, "Key": "app/name", "Flags": 0, "Value": "d2Vi"}]"#;
+    let address = serve("/v1/kv/app/name", "x-consul-token: token", body);
+    let environment = [("CONSUL_HTTP_ADDR", address), ("CONSUL_HTTP_TOKEN", "token".to_owned())];
+    let answer = check("t.pkr.hcl", &valid_if("consul_key(\"app/name\") == \"web\""), &environment, true);
+    assert!(answer.valid, "{:?}", answer.problems);
+    let answer = check("t.pkr.hcl", &valid_if("consul_key(\"app/nam\") == \"web\""), &environment, true);
+    assert!(answer.problems.iter().any(|problem| problem.text.contains("404")), "{:?}", answer.problems);
+}
