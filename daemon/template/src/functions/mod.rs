@@ -252,6 +252,9 @@ const DERIVING: &[&[Function]] = &[
     yaml::FUNCTIONS,
 ];
 
+/// Steps that a call takes beside those of its arguments.
+const CALL: u64 = 8;
+
 /// Functions whose arguments are not evaluated before the call.
 const LAZY: &[&str] = &["try", "can", "convert"];
 
@@ -301,7 +304,7 @@ pub(crate) fn call(
         return Value::unknown();
     };
     let budget = &scope.environment.budget;
-    if !converted.iter().all(|argument| budget.spend_weight(argument.weight())) {
+    if !budget.spend(CALL) || !converted.iter().all(|argument| budget.spend_weight(argument.weight())) {
         Budget::complain(span, diagnostics);
         return Value::unknown();
     }
