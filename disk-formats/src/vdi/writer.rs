@@ -33,7 +33,7 @@ impl VdiWriter {
         let data_offset = blocks.map(|blocks| (ALIGNMENT + u64::from(blocks) * 4).next_multiple_of(ALIGNMENT));
         let (Some(blocks), Some(data_offset)) = (blocks, data_offset.filter(|offset| *offset <= u64::from(u32::MAX)))
         else {
-            let rule = "a vdi with blocks of 1 MiB can hold at most 1023 TiB";
+            let rule = "a vdi with blocks of 1 MiB can hold at most 1024 TiB less 1 MiB";
             return Err(
                 Error::new(ErrorKind::TooLarge, Operation::Create, rule).with_hint("write a qcow2 or raw image")
             );

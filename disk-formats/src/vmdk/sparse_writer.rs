@@ -11,13 +11,17 @@ use zerocopy::byteorder::{LE, U32, U64};
 
 use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name};
 use super::layout::{
-    DESCRIPTOR_OFFSET, DESCRIPTOR_SECTORS, Flags, GRAIN, GRAIN_SECTORS, MAX_FILE, SECTOR, SparseHeader, TABLE_ENTRIES,
+    DESCRIPTOR_OFFSET, DESCRIPTOR_SECTORS, Flags, GRAIN, GRAIN_SECTORS, SECTOR, SparseHeader, TABLE_ENTRIES,
     TABLE_SECTORS, TABLE_SPAN,
 };
 use super::stream_writer::extent_name;
 use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
 use crate::output_file::{FinishedFile, OutputFile};
 use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
+
+/// Largest disk of this format (qemu, VMware): its tables hold 32-bit numbers of sectors in the file.
+const MAX_SPARSE_DISK: u64 = 2 << 40;
+const LARGER_DISKS: &str = "write a streamOptimized or monolithicFlat vmdk, or a vhdx";
 
 /// Grains are written as they come in batches.
 const _: () = assert!(GRAIN as usize == crate::digest::CHUNK);
@@ -58,11 +62,9 @@ impl Places {
 impl SparseExtentWriter {
     /// Begins an extent of `size` guest bytes, with room for an embedded descriptor or without.
     pub(crate) fn create(path: &Path, size: u64, with_descriptor: bool, context: &WriterContext<'_>) -> Result<Self> {
-        // The largest disk whose full file still has 32-bit sector numbers.
-        if size > MAX_FILE - (1 << 30) {
-            let error =
-                Error::new(ErrorKind::TooLarge, Operation::Create, "a monolithicSparse vmdk can hold at most 2 TiB");
-            return Err(error.with_hint("write a streamOptimized or monolithicFlat vmdk, or a vhdx"));
+        if size > MAX_SPARSE_DISK {
+            let rule = "a monolithicSparse vmdk can hold at most 2 TiB";
+            return Err(Error::new(ErrorKind::TooLarge, Operation::Create, rule).with_hint(LARGER_DISKS));
         }
         let places = Places::new(size);
         let mut header = SparseHeader {
@@ -101,7 +103,11 @@ impl SparseExtentWriter {
             self.write_table()?;
         }
         self.table_index = Some(index);
-        self.table[(offset % TABLE_SPAN / GRAIN) as usize] = U32::new(sector as u32);
+        let Ok(sector) = u32::try_from(sector) else {
+            let rule = "the file of a monolithicSparse vmdk can have at most 2 TiB, and its tables need some of that";
+            return Err(Error::new(ErrorKind::TooLarge, Operation::Write, rule).at(offset).with_hint(LARGER_DISKS));
+        };
+        self.table[(offset % TABLE_SPAN / GRAIN) as usize] = U32::new(sector);
         Ok(())
     }
 

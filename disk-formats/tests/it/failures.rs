@@ -159,14 +159,14 @@ fn sizes_over_a_formats_limit_are_refused_before_anything_is_written() {
         (2040 * GIB, OutputKind::Vhd(VhdVariant::Dynamic)),
         (2040 * GIB, OutputKind::Vhd(VhdVariant::Fixed)),
         (64 << 40, OutputKind::Vhdx),
-        (1023 << 40, OutputKind::Vdi),
+        (0x3fff_ffff << 20, OutputKind::Vdi),
         (2 << 50, OutputKind::qcow2()),
-        (8 << 30, OutputKind::Qcow2(Qcow2Options { cluster_size: 512, ..Qcow2Options::default() })),
+        (128 << 30, OutputKind::Qcow2(Qcow2Options { cluster_size: 512, ..Qcow2Options::default() })),
     ];
     for (limit, kind) in limits {
         // An image of no bytes that says how large it is: no file system needs to hold it.
         let bench = Bench::new(1024, 0, 0);
-        let huge = Huge(limit * 4 + 1024 * GIB);
+        let huge = Huge(limit + 512);
         let outputs = [Output::new(bench.path("x.img"), kind.clone())];
         let error = convert(&huge, &outputs, &ConvertOptions::default(), &NoProgress).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{kind:?}: {error}");
@@ -174,6 +174,9 @@ fn sizes_over_a_formats_limit_are_refused_before_anything_is_written() {
         assert_eq!(names(bench.directory.path()), ["source.raw"], "{kind:?}");
     }
     let bench = Bench::new(1024, 0, 0);
+    let largest = [Output::new(bench.path("x.vmdk"), vmdk(VmdkSubformat::MonolithicSparse))];
+    convert(&Huge(2048 * GIB), &largest, &ConvertOptions::default(), &NoProgress).unwrap();
+    std::fs::remove_file(bench.path("x.vmdk")).unwrap();
     assert_eq!(create_qcow2(&bench.path("x.qcow2"), u64::MAX).unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(names(bench.directory.path()), ["source.raw"]);
 }
