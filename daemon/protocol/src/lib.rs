@@ -30,11 +30,13 @@ pub mod validate;
 
 pub use event::{Choice, Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
+pub use image::result::{
+    CheckFinding, CheckFindingKind, CheckResult, CompareResult, ConvertResult, ConvertedDisk, ImageFacts, ImageResult,
+    MapExtent, SnapshotFacts, VerifiedFile, WrittenFile,
+};
 pub use image::{
-    CheckFinding, CheckFindingKind, CheckRequest, CheckResult, CompareRequest, CompareResult, ConvertOutput,
-    ConvertRequest, ConvertResult, ConvertedDisk, Digests, FormatOption, ImageFacts, ImageResult, ImageSource,
-    ImageTask, InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapExtent, MapRequest, SnapshotFacts, VerifiedFile,
-    VerifyRequest, WrittenFile,
+    CheckRequest, CompareRequest, ConvertOutput, ConvertRequest, Digests, FormatOption, ImageSource, ImageTask,
+    InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapRequest, VerifyRequest,
 };
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{
