@@ -129,7 +129,16 @@ impl SourceFile {
             .map_err(|error| Error::io(Operation::Read, error).with_path(&self.path).at(offset))
     }
 
-    /// Fills `buf` from `offset`; what lies behind the end of the file reads as zeroes.
+    /// Fills `buf` with guest data from `offset`, all of which lies inside the file unless that was cut short.
+    pub(crate) fn read_data_at(&self, offset: u64, buf: &mut [u8], what: &'static str) -> Result<()> {
+        if offset >= self.len {
+            return Err(self.error(ErrorKind::Truncated, format!("{what} lies behind the end of the file")).at(offset));
+        }
+        self.check_range(offset, buf.len() as u64, what)?;
+        self.read_exact_at(offset, buf)
+    }
+
+    /// Fills `buf` from `offset`; what lies behind the end of the file reads as zeroes, as formats say whose writers leave them out.
     pub(crate) fn read_padded_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let inside = self.len.saturating_sub(offset).min(buf.len() as u64) as usize;
         let (inside, outside) = buf.split_at_mut(inside);

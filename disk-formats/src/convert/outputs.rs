@@ -201,9 +201,10 @@ impl Progress for Whole<'_> {
 
 fn create_writer(output: &Output, sizes: &[u64], context: &mut WriterContext<'_>) -> Result<Box<dyn OutputWriter>> {
     let path = &output.path;
-    if output.kind.disk_format() == Format::Vmdk && sizes.contains(&0) {
-        // Its readers, QEMU's and ours too, take a capacity of 0 for damage.
-        let rule = "a vmdk cannot hold a disk of 0 bytes";
+    let format = output.kind.disk_format();
+    if matches!(format, Format::Vmdk | Format::Vhdx) && sizes.contains(&0) {
+        // QEMU takes a capacity of 0 for damage, of a vmdk our reader too.
+        let rule = format!("a {format} cannot hold a disk of 0 bytes");
         return Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_path(path));
     }
     let single = || match sizes {

@@ -1,6 +1,7 @@
 //! What a worker does with one window: read, find zeroes, hash, compress.
 
 use libdeflater::{CompressionLvl, Compressor};
+use zstd::zstd_safe::CParameter;
 
 use super::batch::{Buffers, Chunk, Compressed, Method, Recipe};
 use crate::deflate::{BalancedDeflate, FastDeflate, room_error};
@@ -47,6 +48,18 @@ impl Encoder {
     }
 }
 
+/// Most entries of the best level's tables, as a power of two: 4 MiB each. Unbounded they take 33 MiB for pieces of 2 MiB.
+const ZSTD_TABLE_BITS: u32 = 20;
+
+fn zstd_encoder(compression: Compression) -> std::io::Result<zstd::bulk::Compressor<'static>> {
+    let mut encoder = zstd::bulk::Compressor::new(zstd_level(compression))?;
+    if compression == Compression::Best {
+        encoder.set_parameter(CParameter::HashLog(ZSTD_TABLE_BITS))?;
+        encoder.set_parameter(CParameter::ChainLog(ZSTD_TABLE_BITS))?;
+    }
+    Ok(encoder)
+}
+
 fn zstd_level(compression: Compression) -> i32 {
     match compression {
         Compression::Fast => 1,
@@ -85,9 +98,9 @@ impl<'a> Processor<'a> {
             .iter()
             .map(|recipe| match recipe.method {
                 Method::Deflate(compression) => Ok(Encoder::deflate(compression)),
-                Method::Zstd(compression) => zstd::bulk::Compressor::new(zstd_level(compression))
-                    .map(Encoder::Zstd)
-                    .map_err(|error| Error::io(Operation::Convert, error)),
+                Method::Zstd(compression) => {
+                    zstd_encoder(compression).map(Encoder::Zstd).map_err(|error| Error::io(Operation::Convert, error))
+                }
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { reader, recipes, encoders, content_digest, batch_size })

@@ -18,6 +18,10 @@ use crate::{Error, ErrorKind, Format, Result};
 
 /// Most clusters of a file that are checked: 4 bytes each, 64 MiB; 1 TiB of file with the usual clusters.
 const MAX_CLUSTERS: u64 = 16 << 20;
+/// Bits of table entries that must be zero (spec: qcow2.txt, "Cluster mapping" and "Host cluster management").
+const L1_RESERVED: u64 = 0x7f00_0000_0000_01ff;
+const L2_RESERVED: u64 = 0x3f00_0000_0000_01fe;
+const REFCOUNT_RESERVED: u64 = 0x1ff;
 /// Most table entries that are visited, over all snapshots: what shared tables could cost has an end.
 const MAX_ENTRIES: u64 = 1 << 28;
 /// Autoclear bit: the bitmaps are in step with the disk (spec).
@@ -81,6 +85,13 @@ impl Checker<'_> {
         }
     }
 
+    /// Tells of bits that must be zero.
+    fn reserved(&mut self, bits: u64, at: u64, guest: Option<u64>, what: &str) {
+        if bits != 0 {
+            self.report.corruption(at, guest, format!("{what} has reserved bits set ({bits:#x})"));
+        }
+    }
+
     fn active_and_snapshots(&mut self, raw: &Header) -> Result<()> {
         let active = SnapshotL1 { offset: self.header.l1_offset, entries: self.header.l1_entries, size: None };
         self.l1_table(active, true)?;
@@ -104,8 +115,9 @@ impl Checker<'_> {
         let l1 = PagedTable::<8>::new(self.file, table.offset, u64::from(table.entries), "an l1 table")?;
         let span_bits = self.header.cluster_bits + self.header.l2_bits();
         for index in 0..u64::from(table.entries) {
-            let offset = u64::from_be_bytes(l1.get(self.file, index)?) & OFFSET_MASK;
-            let guest = index.checked_shl(span_bits).unwrap_or(u64::MAX);
+            let word = u64::from_be_bytes(l1.get(self.file, index)?);
+            let (offset, guest) = (word & OFFSET_MASK, index.checked_shl(span_bits).unwrap_or(u64::MAX));
+            self.reserved(word & L1_RESERVED, table.offset + index * 8, Some(guest), "an l1 entry");
             if offset == 0 {
                 continue;
             }
@@ -126,7 +138,8 @@ impl Checker<'_> {
     fn l2_table(&mut self, table: u64, first_guest: u64, active: bool) -> Result<()> {
         let cluster = self.header.cluster_size();
         let bytes = self.file.read_table(table, cluster, "an l2 table")?;
-        let width = if self.header.extended_l2() { 16 } else { 8 };
+        let (width, reserved) =
+            if self.header.extended_l2() { (16, L2_RESERVED | entry::ZERO) } else { (8, L2_RESERVED) };
         self.visited += cluster / width;
         if self.visited > MAX_ENTRIES {
             return Err(self.file.error(ErrorKind::TooLarge, "more than 2^28 table entries are not checked"));
@@ -148,6 +161,7 @@ impl Checker<'_> {
                 }
                 continue;
             }
+            self.reserved(word & reserved, table + index as u64 * width, Some(guest), "an l2 entry");
             let offset = word & OFFSET_MASK;
             if offset == 0 {
                 continue;
@@ -178,7 +192,9 @@ impl Checker<'_> {
         self.mark(offset, length, None);
         let table = PagedTable::<8>::new(self.file, offset, length / 8, "the reference count table")?;
         for index in 0..length / 8 {
-            let block = u64::from_be_bytes(table.get(self.file, index)?) & !511;
+            let word = u64::from_be_bytes(table.get(self.file, index)?);
+            self.reserved(word & REFCOUNT_RESERVED, offset + index * 8, None, "a reference count table's entry");
+            let block = word & !REFCOUNT_RESERVED;
             if block == 0 {
                 continue;
             }

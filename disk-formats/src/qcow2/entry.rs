@@ -7,7 +7,7 @@ pub(crate) const COPIED: u64 = 1 << 63;
 /// Set in an L2 entry whose cluster is compressed (spec).
 pub(crate) const COMPRESSED: u64 = 1 << 62;
 /// Set in a standard L2 entry whose cluster reads as zeroes (spec, version 3).
-const ZERO: u64 = 1;
+pub(super) const ZERO: u64 = 1;
 /// Unit of the length in a compressed entry in bytes (spec).
 const SECTOR: u64 = 512;
 

@@ -30,6 +30,7 @@ pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Re
     if !block.is_power_of_two() || block < 512 {
         return Err(file.error(ErrorKind::Corrupt, "the block size is not a power of two").at(0x178));
     }
+    let size = header.disk_size.get();
     let (map_offset, data_offset) = (u64::from(header.map_offset.get()), u64::from(header.data_offset.get()));
     let map = PagedTable::<4>::new(file, map_offset, u64::from(blocks), "the block map")?;
     let mut report = CheckReport::new(Format::Vdi, u64::from(blocks));
@@ -61,8 +62,10 @@ pub(crate) fn check(file: &SourceFile, only_overlaps: Option<&AtomicBool>) -> Re
                 return Ok(());
             }
             report.allocated_clusters += 1;
-            if data_offset + number * (block + extra) + extra >= file.len() {
-                report.corruption(at, guest, format!("block {entry} lies behind the end of the file"));
+            // The last block of a disk need not be whole.
+            let needed = size.saturating_sub(index * block).min(block);
+            if data_offset + number * (block + extra) + extra + needed > file.len() {
+                report.corruption(at, guest, format!("block {entry} reaches past the end of the file"));
             }
             Ok(())
         })

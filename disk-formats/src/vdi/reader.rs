@@ -90,10 +90,7 @@ impl Mapped for VdiReader {
     }
 
     fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
-        if stored >= self.file.len() {
-            return Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored));
-        }
-        self.file.read_padded_at(stored + guest % self.block, buf)
+        self.file.read_data_at(stored + guest % self.block, buf, "a block")
     }
 
     fn below(&self) -> Option<&dyn DiskReader> {

@@ -244,10 +244,7 @@ impl Mapped for VhdReader {
     fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
         match &self.kind {
             Kind::Fixed => self.file.read_exact_at(stored, buf),
-            Kind::Dynamic(_) if stored >= self.file.len() => {
-                Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored))
-            }
-            Kind::Dynamic(dynamic) => self.file.read_padded_at(stored + guest % dynamic.table.block, buf),
+            Kind::Dynamic(dynamic) => self.file.read_data_at(stored + guest % dynamic.table.block, buf, "a block"),
         }
     }
 

@@ -144,11 +144,8 @@ impl Mapped for VhdxReader {
     }
 
     fn read_stored(&self, stored: u64, guest: u64, buf: &mut [u8]) -> Result<()> {
-        if stored >= self.file.len() {
-            return Err(self.file.error(ErrorKind::Truncated, "a block lies behind the end of the file").at(stored));
-        }
         let offset = stored + guest % self.metadata.block;
-        self.file.read_padded_at(offset, buf)?;
+        self.file.read_data_at(offset, buf, "a block")?;
         self.replayed.overlay(offset, buf);
         Ok(())
     }

@@ -179,10 +179,7 @@ impl SeSparseExtent {
     }
 
     pub(crate) fn read_stored(&self, stored: u64, offset: u64, buf: &mut [u8]) -> Result<()> {
-        if stored >= self.file.len() {
-            return Err(self.file.error(ErrorKind::Truncated, "a grain lies behind the end of the file").at(stored));
-        }
-        self.file.read_padded_at(stored + offset % self.grain, buf)
+        self.file.read_data_at(stored + offset % self.grain, buf, "a grain")
     }
 }
 

@@ -210,13 +210,7 @@ impl SparseExtent {
     pub(crate) fn read_stored(&self, stored: u64, offset: u64, buf: &mut [u8]) -> Result<()> {
         let within = offset % self.grain;
         if !self.compressed {
-            if stored >= self.file.len() {
-                return Err(self
-                    .file
-                    .error(ErrorKind::Truncated, "a grain lies behind the end of the file")
-                    .at(stored));
-            }
-            return self.file.read_padded_at(stored + within, buf);
+            return self.file.read_data_at(stored + within, buf, "a grain");
         }
         if buf.len() as u64 == self.grain {
             return self.inflate(stored, offset, buf);

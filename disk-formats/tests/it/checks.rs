@@ -134,6 +134,29 @@ fn leaks_and_wrong_counts_are_found_as_qemu_img_finds_them() {
 }
 
 #[test]
+fn reserved_bits_of_tables_are_found_as_qemu_img_finds_them() {
+    if !present() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (source, path) = (source(directory.path()), directory.path().join("a.qcow2"));
+    for (header_field, table, bit) in [(40, "l1", 1u64 << 60), (40, "l2", 1 << 60), (48, "reference count", 1)] {
+        ok(&["convert", "-f", "raw", "-O", "qcow2", text(&source), text(&path)]);
+        let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let mut at = read_u64(&file, header_field);
+        if table == "l2" {
+            at = read_u64(&file, at) & 0x00ff_ffff_ffff_fe00;
+        }
+        file.write_all_at(&(read_u64(&file, at) | bit).to_be_bytes(), at).unwrap();
+        let theirs = Command::new("qemu-img").args(["check", "-f", "qcow2", text(&path)]).output().unwrap();
+        assert_eq!(theirs.status.code(), Some(2), "{table}");
+        let report = check(&path, None).unwrap();
+        let found = report.findings.iter().find(|finding| finding.offset == at);
+        assert!(found.is_some_and(|found| found.rule.contains("reserved bits")), "{table}: {report:?}");
+    }
+}
+
+#[test]
 fn vdi_blocks_used_twice_or_outside_are_found() {
     if !present() {
         return;

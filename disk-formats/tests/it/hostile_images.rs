@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use kiln_disk_formats::{DiskAdapter, Error, ErrorKind, Format, OpenPolicy, OutputKind, VhdVariant, open};
+use kiln_disk_formats::{
+    ConvertOptions, DiskAdapter, Error, ErrorKind, Format, NoProgress, OpenPolicy, OutputKind, VhdVariant, VmdkOptions,
+    VmdkSubformat, content_digest, open,
+};
 use proptest::prelude::*;
 
 use crate::sample::{Bench, digest};
@@ -54,6 +57,41 @@ fn a_backing_file_is_opened_only_below_allowed_directories() {
     // A guest can write a qcow2 header into a raw backing disk, so its format is never guessed.
     with_backing_name(&path, "source.raw", None);
     assert_eq!(kind_of(&path, &OpenPolicy::allow_any()), ErrorKind::Refused);
+}
+
+/// The tail of a file that was cut short is never made up: an error, or the disk as it was where only unused bytes are gone.
+#[test]
+fn a_file_that_was_cut_short_is_an_error_or_still_the_whole_disk() {
+    let bench = Bench::new(5 << 20, 60, 11);
+    let mut bytes = std::fs::read(bench.path("source.raw")).unwrap();
+    if let Some(last) = bytes.last_mut() {
+        *last = 0xa5;
+    }
+    std::fs::write(bench.path("source.raw"), bytes).unwrap();
+    let vmdk = |subformat| OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
+    let kinds = [
+        ("a.qcow2", OutputKind::qcow2()),
+        ("c.qcow2", OutputKind::qcow2_compressed()),
+        ("a.vmdk", vmdk(VmdkSubformat::MonolithicSparse)),
+        ("s.vmdk", vmdk(VmdkSubformat::StreamOptimized)),
+        ("a.vdi", OutputKind::Vdi),
+        ("a.vhd", OutputKind::Vhd(VhdVariant::Dynamic)),
+        ("f.vhd", OutputKind::Vhd(VhdVariant::Fixed)),
+        ("a.vhdx", OutputKind::Vhdx),
+    ];
+    for (name, kind) in kinds {
+        let (path, _) = bench.convert(name, kind);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in [1, 511, 512, 4096, 65_000, 1_000_000] {
+            std::fs::write(&path, &whole[..whole.len().saturating_sub(cut)]).unwrap();
+            let read = open(&path, None, &OpenPolicy::deny())
+                .and_then(|reader| content_digest(&*reader, &ConvertOptions::default(), &NoProgress));
+            match read {
+                Ok(found) => assert_eq!(found, bench.digest(), "{name} without its last {cut} bytes"),
+                Err(error) => assert!(error.offset().is_some(), "{name} without its last {cut} bytes: {error}"),
+            }
+        }
+    }
 }
 
 #[test]
