@@ -174,7 +174,7 @@ fn refuse_contradiction(file: &SourceFile) -> Result<()> {
                 format!("the name ends in .{named}, but the signature of that format is missing"),
             )
             .at(0)
-            .with_hint("say `-f raw` if the bytes are a raw disk")),
+            .with_hint("say `-f raw` if the bytes are a raw disk; a fixed vhd has its signature at its end, also a cut one has none")),
         None => Ok(()),
     }
 }

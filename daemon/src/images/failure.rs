@@ -87,7 +87,9 @@ impl From<Error> for Failure {
             text = format!("{text}: {source}");
         }
         let hint = match error.kind() {
-            ErrorKind::AlreadyExists => Some("choose another name, or replace it with `--force`".to_owned()),
+            ErrorKind::AlreadyExists if error.hint().is_none() => {
+                Some("choose another name, or replace it with `--force`".to_owned())
+            }
             ErrorKind::Refused if error.hint().is_some_and(|hint| hint.starts_with("allow backing")) => {
                 let hint =
                     "if you trust where this image comes from, `--allow-backing DIR` lets it use files below DIR";

@@ -55,7 +55,8 @@ pub(crate) fn check_outputs(
             // A link is kept, and what it leads to replaced.
             let existing = path.metadata().unwrap_or(existing);
             if existing.is_dir() {
-                return Err(fail(ErrorKind::AlreadyExists, "a directory of this name exists"));
+                let error = fail(ErrorKind::AlreadyExists, "a directory of this name exists");
+                return Err(error.with_hint("name a file in it, or another one"));
             }
             if !existing.is_file() && !existing.is_symlink() {
                 let rule = "a device of this name exists, and only files are replaced";
