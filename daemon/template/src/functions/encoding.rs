@@ -40,6 +40,11 @@ fn base64_bytes(text: &str) -> Result<Vec<u8>, Failure> {
     STANDARD.decode(plain).map_err(|error| Failure::at(0, format!("failed to decode base64 data: {error}")))
 }
 
+/// Reports whether a text is base64, as Go sees it.
+pub(super) fn is_base64(text: &str) -> bool {
+    base64_bytes(text).is_ok()
+}
+
 fn base64_decode(call: &Call<'_>) -> Answer {
     match String::from_utf8(base64_bytes(call.text(0))?) {
         Ok(text) => Ok(text.into()),

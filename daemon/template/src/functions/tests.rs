@@ -84,12 +84,38 @@ fn data_formats() {
         yamldecode("{a: &x {k: 1}, b: {<<: *x, l: 0x10}}") => {"a":{"k":1},"b":{"k":1,"l":16}} object
         yamldecode("a: &x [*x]") => ERR Error in function call
         yamldecode("a: 1\n---\nb: 2") => ERR Error in function call
-        yamldecode("- \"1\"\n- !!str 1\n- 010\n- 2001-01-01") => ["1","1",8,"2001-01-01"] tuple
+        yamldecode("- \"1\"\n- !!str 1\n- 010\n- 2001-01-01") => ["1","1",10,"2001-01-01T00:00:00Z"] tuple
         yamldecode("") => null dynamic
         yamlencode({a=[1,{b="c"}],d={}}) => "\"a\":\n- 1\n- \"b\": \"c\"\n\"d\": {}\n" string
         csvdecode("a,b\n1,2") => [{"a":"1","b":"2"}] list of object
         textdecodebase64(textencodebase64("hé", "UTF-16LE"), "UTF-16LE") => "hé" string
         base64gzip("") => "H4sIAAAAAAAA/wEAAP//AAAAAAAAAAA=" string
+        "#,
+    );
+}
+
+#[test]
+fn yaml_scalars_as_in_go() {
+    // Recorded from Packer, except 0x and 0o, which newer versions of the library read as numbers.
+    check(
+        r#"
+        yamldecode("[y, Yes, on, ON, yEs, n, No, off, OFF, oN]") => [true,true,true,true,"yEs",false,false,false,false,"oN"] tuple
+        yamldecode("[0644, 08, +12, -0644, 1_000, 0b101, .5, 5., 1.5e+3]") => [644,8,12,-644,1000,5,0.5,5,1500] tuple
+        yamldecode("[0x1F, 0o644, -0x1F, 0xZZ, 1.2.3, .5_0, _1]") => [31,420,"-0x1F","0xZZ","1.2.3",".5_0","_1"] tuple
+        yamldecode("[2024-01-31, 2001-1-4, 2001-13-01, 2001-02-30]") => ["2024-01-31T00:00:00Z","2001-01-04T00:00:00Z","2001-13-01","2001-02-30"] tuple
+        yamldecode("2001-12-14t21:59:43.10-05:00") => "2001-12-14T21:59:43-05:00" string
+        yamldecode("2001-12-15 2:59:43.10") => "2001-12-15T02:59:43Z" string
+        yamldecode("2001-12-14T21:59:43") => "2001-12-14T21:59:43" string
+        yamldecode("2001-12-14 21:59:43 +01:00") => "2001-12-14 21:59:43 +01:00" string
+        yamldecode("[!!int \"2\", !!int 2, !!int 0x1F, !!float 1, !!bool yes, !!str yes, !!null x]") => ["2",2,31,1,true,"yes",null] tuple
+        yamldecode("!!int x") => ERR Error in function call
+        yamldecode("!!timestamp x") => ERR Error in function call
+        yamldecode("!!binary aGVs bG8=") => ERR Error in function call
+        yamldecode("! 1") => ERR Error in function call
+        yamldecode("0b12") => ERR Error in function call
+        yamldecode(".inf") => ERR Error in function call
+        yamldecode(".nan") => ERR Error in function call
+        yamldecode("{yes: 1, 0644: a, 2001-01-01: x}") => {"2001-01-01T00:00:00Z":"x","644":"a","true":1} object
         "#,
     );
 }

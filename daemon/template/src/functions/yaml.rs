@@ -181,58 +181,136 @@ fn collection_tag(tag: Option<&Tag>, kind: &str) -> Result<(), String> {
     }
 }
 
-/// Resolves a scalar as Go's YAML library for cty does.
+/// Resolves a scalar as Go's YAML library for cty does: booleans of YAML 1.1, decimal numbers whatever they begin with, times.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-    let Some(tag) = tag else {
-        return Ok(if style == ScalarStyle::Plain { plain(text) } else { text.into() });
+    let kind = match tag {
+        // What is quoted stays a text, whatever its tag says.
+        None if style != ScalarStyle::Plain => return Ok(text.into()),
+        None => "",
+        Some(tag) if tag.handle() != "tag:yaml.org,2002:" => return Err(unsupported(tag)),
+        Some(tag) => tag.suffix(),
     };
-    if tag.handle() == "!" && tag.suffix().is_empty() {
+    let wrong = || Err(format!("cannot parse {} as tag !!{kind}", quote(text)));
+    match kind {
+        "str" => return Ok(text.into()),
+        "binary" if crate::functions::encoding::is_base64(text) => return Ok(text.into()),
+        "binary" => return Err(format!("cannot parse {} as tag !!binary: not valid base64", quote(text))),
+        "" | "null" | "bool" | "int" | "float" | "timestamp" => {}
+        _ => return Err(format!("unsupported tag \"!!{kind}\"")),
+    }
+    if style != ScalarStyle::Plain {
         return Ok(text.into());
     }
-    if tag.handle() != "tag:yaml.org,2002:" {
-        return Err(unsupported(tag));
+    if let Some(value) = word(text) {
+        return Ok(value);
     }
-    let resolved = plain(text);
-    let fits = match tag.suffix() {
-        "str" | "timestamp" => return Ok(text.into()),
-        "null" => resolved.is_null(),
-        "bool" => resolved.as_bool().is_some(),
-        "int" => resolved.as_number().is_some_and(Number::is_integer),
-        "float" => resolved.as_number().is_some(),
-        "binary" => return Ok(text.split_whitespace().collect::<String>().into()),
-        _ => return Err(unsupported(tag)),
-    };
-    if fits { Ok(resolved) } else { Err(format!("cannot parse {text:?} as tag !!{}", tag.suffix())) }
-}
-
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::null(),
-        "true" | "True" | "TRUE" => return true.into(),
-        "false" | "False" | "FALSE" => return false.into(),
+    match text.strip_prefix(['+', '-']).unwrap_or(text) {
+        ".nan" | ".NaN" | ".NAN" if text.starts_with('.') => return Err("floating point NaN is not supported".into()),
+        ".inf" | ".Inf" | ".INF" => return Err("infinity is not supported".into()),
         _ => {}
     }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return text.into();
+    if matches!(kind, "" | "timestamp")
+        && let Some(time) = timestamp(text)
+    {
+        return Ok(time.into());
     }
-    let plain = digits.replace('_', "");
-    let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
-        .into_iter()
-        .find_map(|(prefix, radix)| i64::from_str_radix(plain.strip_prefix(prefix)?, radix).ok());
-    let octal = || {
-        let only_digits = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit());
-        only_digits.then(|| i64::from_str_radix(&plain, 8).ok()).flatten()
-    };
-    let number = match radix.or_else(octal) {
-        Some(whole) => Some(Number::from(whole)),
-        None => Number::parse(&plain),
-    };
-    match number {
-        Some(number) if text.starts_with('-') => number.negate().into(),
-        Some(number) => number.into(),
-        None => text.into(),
+    let plain = text.replace('_', "");
+    let begins_as_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    // Behind a leading point, underscores are no part of a number.
+    let candidate = if text.starts_with('.') { text } else { &plain };
+    if begins_as_number && let Some(number) = Number::parse(candidate) {
+        return Ok(number.into());
     }
+    let binary = begins_as_number && (plain.starts_with("0b") || plain.starts_with("-0b"));
+    // Current versions of the library read these also without a tag, but only as YAML 1.2 writes them.
+    let number = if text.starts_with("0x") || text.starts_with("0o") { prefixed(text) } else { None };
+    if let Some(number) = number {
+        return Ok(number.into());
+    }
+    match kind {
+        "" if !binary => Ok(text.into()),
+        "" | "int" | "float" => prefixed(&plain).map_or_else(wrong, |number| Ok(number.into())),
+        "null" => Ok(Value::null()),
+        _ => wrong(),
+    }
+}
+
+/// Returns what a word stands for.
+fn word(text: &str) -> Option<Value> {
+    Some(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::null(),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => true.into(),
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => false.into(),
+        _ => return None,
+    })
+}
+
+/// Reads a whole number behind `0x`, `0o` or `0b`.
+fn prefixed(text: &str) -> Option<Number> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.to_ascii_lowercase();
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let (digits, radix) = radix.into_iter().find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)))?;
+    if !digits.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let number = Number::from(i64::from_str_radix(digits, radix).ok()?);
+    Some(if negative { number.negate() } else { number })
+}
+
+/// Reads a date, or a date with a time, and writes it as RFC 3339 without fractions of seconds.
+///
+/// The forms are `2006-1-2`, `2006-1-2 15:4:5.9` and `2006-1-2T15:4:5.9Z07:00`.
+fn timestamp(text: &str) -> Option<String> {
+    let digits = |text: &str, longest: usize| -> Option<i8> {
+        let fits = !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_digit());
+        fits.then(|| text.parse().ok()).flatten()
+    };
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (&text[..at], Some((&text[at..=at], &text[at + 1..]))),
+        None => (text, None),
+    };
+    let mut parts = date.splitn(3, '-');
+    let year = parts.next().filter(|year| year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let (month, day) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    jiff::civil::Date::new(year.parse().ok()?, month, day).ok()?;
+    let Some((separator, time)) = time else { return Some(format!("{year}-{month:02}-{day:02}T00:00:00Z")) };
+    let (time, zone) = match time.find(['Z', '+', '-']) {
+        Some(at) if separator != " " => (&time[..at], &time[at..]),
+        None if separator == " " => (time, "Z"),
+        _ => return None,
+    };
+    let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
+    if fraction.is_some_and(|part| !(1..=9).contains(&part.len()) || !part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let mut parts = time.splitn(3, ':');
+    let mut part = || digits(parts.next()?, 2);
+    let (hour, minute, second) = (part()?, part()?, part()?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let zone = match zone {
+        "Z" | "+00:00" | "-00:00" => "Z",
+        _ => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            let fits = hours.len() == 2 && minutes.len() == 2 && digits(hours, 2)? <= 24 && digits(minutes, 2)? <= 60;
+            fits.then_some(zone)?
+        }
+    };
+    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}"))
+}
+
+/// Quotes a text for a message, not all of a long one.
+fn quote(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
 }
 
 /// Where a value is written.
