@@ -36,6 +36,8 @@ impl Renderer {
             return Ok(text.to_owned());
         }
         let mut context = self.context.clone();
+        // Without data of the component, what the builder knows is a map, of which Go makes `<no value>` of what is missing.
+        context.open = fields.is_empty();
         for &(name, value) in fields {
             context.fields.insert(name.to_owned(), value.into());
         }

@@ -272,13 +272,15 @@ impl PlanReader<'_> {
     /// fields that are not among `known` or the values every build has.
     pub(crate) fn check_late<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>, known: &[&str]) {
         for text in texts {
+            // Without data of its own, Go makes `<no value>` of every field.
+            let open = known.is_empty();
             if let Err(error) = go_template::check(text) {
                 self.error(name, "Invalid template", format!("{text:?} cannot be rendered: {error}."));
                 continue;
             }
             for field in go_template::fields(text) {
                 let field = field.as_str();
-                if known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field) {
+                if open || known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field) {
                     continue;
                 }
                 let detail = format!("{text:?} refers to {{{{ .{field} }}}}. There are: {}.", known.join(", "));

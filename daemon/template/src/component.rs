@@ -95,6 +95,7 @@ impl Component {
         let environment = &config.base.environment;
         go_template::Context {
             fields: generated.fields.clone(),
+            open: false,
             variables: BTreeMap::new(),
             build: generated.build.clone(),
             environment: None,

@@ -25,7 +25,7 @@ enum Flow {
 pub(super) fn run(nodes: &[Node], context: &Context) -> Result<String, RenderError> {
     let mut definitions = BTreeMap::new();
     collect(nodes, &mut definitions);
-    let dot = Value::Map(context.fields.clone());
+    let dot = if context.fields.is_empty() { Value::Nil } else { Value::Map(context.fields.clone()) };
     let mut machine = Machine {
         context,
         definitions: &definitions,
@@ -270,41 +270,38 @@ impl Machine<'_> {
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, RenderError> {
         match operand {
             Operand::Literal(value) => Ok(value.clone()),
-            Operand::Field(names, at) => fields(dot, names, *at),
+            Operand::Field(names, at) => fields(dot, names, self.context.open, *at),
             Operand::Variable(name, names, at) => {
                 let found =
                     self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
                 match found {
-                    Some(value) => fields(&value, names, *at),
+                    Some(value) => fields(&value, names, self.context.open, *at),
                     None => fail(format!("undefined variable \"${name}\""), *at),
                 }
             }
             Operand::Function(name, at) => self.call(name, &[], None, dot, *at),
             Operand::Group(inner, names, at) => {
                 let value = self.pipeline(inner, dot)?;
-                fields(&value, names, *at)
+                fields(&value, names, self.context.open, *at)
             }
         }
     }
 }
 
-fn fields(value: &Value, names: &[String], at: Place) -> Result<Value, RenderError> {
+fn fields(value: &Value, names: &[String], open: bool, at: Place) -> Result<Value, RenderError> {
     let mut value = value;
     for name in names {
         value = match value {
             Value::Map(entries) => match entries.get(name) {
                 Some(found) => found,
+                None if open => return Ok(Value::Nil),
                 None => {
                     let known: Vec<&str> = entries.keys().map(String::as_str).collect();
-                    let known = if known.is_empty() {
-                        "; no data is available here".to_owned()
-                    } else {
-                        format!("; available here: .{}", known.join(", ."))
-                    };
-                    return fail(format!("can't evaluate field {name}{known}"), at);
+                    return fail(format!("can't evaluate field {name}; available here: .{}", known.join(", .")), at);
                 }
             },
-            Value::Nil => return fail(format!("nil data; no entry for key {name:?}"), at),
+            // What nothing has is nothing, as in Go.
+            Value::Nil => return Ok(Value::Nil),
             _ => return fail(format!("can't evaluate field {name} in {}", functions::print(value)), at),
         };
     }

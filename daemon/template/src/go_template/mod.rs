@@ -72,8 +72,11 @@ impl From<bool> for Value {
 /// What a Go template can refer to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
-    /// Data of the component: `{{ .HTTPIP }}`. A name that is not in here is an error.
+    /// Data of the component: `{{ .HTTPIP }}`. A name that is not in here is an error, unless the data is open.
     pub fields: BTreeMap<String, Value>,
+    /// Whether a name that is not in `fields` is `<no value>`, as Go has it where Packer's data is a map. Where there are no
+    /// fields at all, which Go calls `nil`, that is so anyway.
+    pub open: bool,
     /// What `{{ user "NAME" }}` gives; unknown names give an empty text, as in Packer.
     pub variables: BTreeMap<String, String>,
     /// What `{{ build "ID" }}` gives.
@@ -98,6 +101,7 @@ impl Default for Context {
     fn default() -> Self {
         Self {
             fields: BTreeMap::new(),
+            open: false,
             variables: BTreeMap::new(),
             build: BTreeMap::new(),
             environment: None,

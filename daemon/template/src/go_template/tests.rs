@@ -62,3 +62,17 @@ fn hostile_templates_end() {
     assert!(render(&format!("{{{{ {} }}}}", "(".repeat(5000)), &context()).is_err());
     assert!(render("{{define `t`}}{{template `t`}}{{end}}{{template `t`}}", &context()).is_err());
 }
+
+#[test]
+fn without_data_everything_is_no_value() {
+    let shown = |text: &str, context: &Context| render(text, context).unwrap();
+    let nothing = Context::default();
+    assert_eq!(shown("docker ps --format '{{.Names}}'", &nothing), "docker ps --format '<no value>'");
+    assert_eq!(
+        shown("{{.A.B}}|{{.}}|{{if .A}}1{{else}}2{{end}}{{range .L}}x{{end}}", &nothing),
+        "<no value>|<no value>|2"
+    );
+    assert!(render("{{.A | upper}}", &nothing).is_err());
+    let open = Context { open: true, ..context() };
+    assert_eq!(shown("{{.HTTPIP}} {{.Names}}", &open), "10.0.2.2 <no value>");
+}

@@ -177,11 +177,9 @@ impl Resolver<'_> {
         }
         self.context.variables.clone_from(&self.done);
         match go_template::render(text, &self.context) {
-            Ok(value) => _ = self.done.insert(name.to_owned(), value),
             // Data that only a component has: the text is rendered when that component uses the variable.
-            Err(error) if error.message.starts_with("can't evaluate field") => {
-                self.done.insert(name.to_owned(), text.clone());
-            }
+            Ok(_) if !go_template::fields(text).is_empty() => _ = self.done.insert(name.to_owned(), text.clone()),
+            Ok(value) => _ = self.done.insert(name.to_owned(), value),
             Err(error) => {
                 let detail = format!("Error interpolating the variable {name:?}: {error}.");
                 diagnostics.push(Diagnostic::error("Error interpolating a variable", detail).at_maybe(*span));

@@ -160,14 +160,25 @@ fn go_templates() {
         let mine = go_template::render(text, &context);
         let theirs = serde_json::from_str::<String>(answer).ok();
         // Data here is a map, of which Go prints "<no value>" for what is missing; Packer's data are structs.
-        if theirs.as_ref().is_some_and(|text| text.contains("<no value>")) {
+        if mine.is_err() && text.contains(".Nope") && theirs.is_some() {
             continue;
         }
         if mine.as_ref().ok() != theirs.as_ref() {
             wrong.push(format!("{text}\n  Go:   {answer}\n  Kiln: {mine:?}"));
         }
     }
-    expect_none(&wrong, templates.len());
+    // The same where Packer gives no data at all.
+    let lines: Vec<String> =
+        templates.iter().map(|text| serde_json::json!({"template": text, "data": null}).to_string()).collect();
+    let answers = ask(&oracle, "gotemplate", &lines);
+    for (text, answer) in templates.iter().zip(&answers) {
+        let mine = go_template::render(text, &go_template::Context::default());
+        let theirs = serde_json::from_str::<String>(answer).ok();
+        if mine.as_ref().ok() != theirs.as_ref() {
+            wrong.push(format!("without data: {text}\n  Go:   {answer}\n  Kiln: {mine:?}"));
+        }
+    }
+    expect_none(&wrong, 2 * templates.len());
 }
 
 #[test]
