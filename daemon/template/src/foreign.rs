@@ -59,6 +59,11 @@ const PLATFORMS: &[(&str, &str)] = &[
     ("yandex", "Yandex Cloud"),
 ];
 
+/// Reports whether a component has the name of one of a platform's or tool's plugin.
+pub(crate) fn is_of_a_platform(kind: &str) -> bool {
+    PLATFORMS.iter().any(|(prefix, _)| kind.starts_with(prefix))
+}
+
 /// Explains a component that does not exist here; `known` are those that do.
 pub(crate) fn unknown_component(component: ComponentType, kind: &str, known: &[&'static str]) -> Diagnostic {
     let noun = component.noun();

@@ -92,7 +92,14 @@ impl Decoder<'_> {
     ) -> Options {
         let mut options = Options { span, ..Options::default() };
         for (key, value) in written {
-            let Some(spec) = specs.iter().copied().find(|spec| spec.name == &*key.text) else {
+            // As in Go's weak decoding, case does not count where nothing has the exact name.
+            let exact = specs.iter().copied().find(|spec| spec.name == &*key.text);
+            let free = |spec: &&OptionSpec| {
+                spec.name.eq_ignore_ascii_case(&key.text)
+                    && !options.entries.contains_key(spec.name)
+                    && !written.iter().any(|(other, _)| *other.text == *spec.name)
+            };
+            let Some(spec) = exact.or_else(|| specs.iter().copied().find(|spec| free(spec))) else {
                 diagnostics.push(unknown_key(key, specs));
                 continue;
             };
@@ -214,8 +221,16 @@ impl Decoder<'_> {
             OptionKind::Duration => return self.duration(value, spec, diagnostics),
             OptionKind::Strings => OptionValue::Strings(self.texts(value, spec, diagnostics)?),
             OptionKind::Integers => {
+                // One text is a list too, with commas between its items.
+                let parts: Vec<Json>;
                 let items = match &value.kind {
                     JsonKind::Array(items) => items.as_slice(),
+                    JsonKind::String(_) => {
+                        let texts = self.texts(value, spec, diagnostics)?;
+                        let part = |text| Json { kind: JsonKind::String(text), span: value.span };
+                        parts = texts.into_iter().map(part).collect();
+                        &parts
+                    }
                     _ => std::slice::from_ref(value),
                 };
                 let numbers: Option<Vec<i64>> =

@@ -13,8 +13,12 @@ pub(super) fn evaluate(source: &Expr, steps: &[Step], scope: &Scope<'_>, diagnos
     for (index, step) in steps.iter().enumerate() {
         let next = match step {
             Step::Attribute(name) => {
-                let root = if index == 0 { source.keyword() } else { None };
-                get_attribute(&value, &name.text, root).map_err(|diagnostic| diagnostic.at(name.span))
+                let root = source.keyword();
+                let found = match root {
+                    Some("data") if index < 2 => get_data(&value, steps, index, &name.text),
+                    _ => get_attribute(&value, &name.text, root.filter(|_| index == 0)),
+                };
+                found.map_err(|diagnostic| diagnostic.at(name.span))
             }
             Step::Index { key, span } => {
                 let key_value = evaluate_key(key, scope, diagnostics);
@@ -76,6 +80,22 @@ fn get_attribute(value: &Value, name: &str, root: Option<&str>) -> Result<Value,
         }
         _ => Err(Diagnostic::error(summary, format!("This value is a {}, which has no attributes.", value.ty()))),
     }
+}
+
+/// Returns `data.TYPE` or `data.TYPE.NAME`, whose object holds the data sources of the template.
+fn get_data(value: &Value, steps: &[Step], index: usize, name: &str) -> Result<Value, Diagnostic> {
+    let Data::Object(entries) = value.data() else { return get_attribute(value, name, None) };
+    if entries.contains_key(name) {
+        return get_attribute(value, name, None);
+    }
+    let detail = match steps.first() {
+        Some(Step::Attribute(kind)) if index == 1 => {
+            format!("There is no data source {:?} named {name:?}.", &*kind.text)
+        }
+        _ => format!("The template has no data source of the type {name:?}."),
+    };
+    let hint = did_you_mean(name, entries.keys().map(|key| &**key));
+    Err(Diagnostic::error("Unknown data source", detail).hint_maybe(hint))
 }
 
 fn missing<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone, root: Option<&str>) -> Diagnostic {

@@ -81,7 +81,9 @@ fn build_block(
     let block_name = text("name", diagnostics);
     text("description", diagnostics);
     let blocks = expand(&block.body, &BTreeMap::new(), &scope, diagnostics);
+    let before = diagnostics.len();
     let uses = uses(block, &blocks, known, &scope, diagnostics);
+    let without_source = uses.is_empty() && diagnostics.len() > before;
     let context = Context { base, catalog, block_name };
     for block in idle::check(&blocks, &uses, base, diagnostics) {
         check_shape(block, catalog, diagnostics);
@@ -103,7 +105,11 @@ fn build_block(
         selected += 1;
         one_build(&context, name, &short, source, &blocks, selection, evaluated, diagnostics);
     }
-    if selected == 0 {
+    if without_source {
+        // No source that it names is there, which has been said. Its parts are looked at all the same.
+        let nowhere = Use { kind: "".into(), name: "".into(), alias: None, root: block.clone(), nested: None };
+        one_build(&context, String::new(), "", &nowhere, &blocks, selection, evaluated, diagnostics);
+    } else if selected == 0 {
         // Nothing of this block runs, but what is plainly wrong in it is still worth telling.
         for expanded in &blocks {
             check_shape(&expanded.block, catalog, diagnostics);
@@ -168,7 +174,10 @@ fn one_build(
     let label = source.alias.as_ref().unwrap_or(&source.name);
     let entries: Entries =
         [("type".into(), Value::string(&source.kind)), ("name".into(), Value::string(label))].into_iter().collect();
-    let own: BTreeMap<Arc<str>, Value> = [("source".into(), Value::object(entries))].into_iter().collect();
+    // Nowhere: there is no such source.
+    let nowhere = short.is_empty();
+    let this = if nowhere { Value::unknown() } else { Value::object(entries) };
+    let own: BTreeMap<Arc<str>, Value> = [("source".into(), this)].into_iter().collect();
     let kind_span = source.root.labels.first().map_or(source.root.header, |label| label.span);
     let component =
         |kind: ComponentType, block: &Expanded, skip: &'static [&'static str], diagnostics: &mut Diagnostics| {
@@ -210,7 +219,7 @@ fn one_build(
                     continue;
                 }
                 let meta = Meta { body: &block.block.body, scope: &scope };
-                if !meta.applies_to(short, diagnostics) {
+                if !meta.applies_to(short, diagnostics) && !nowhere {
                     continue;
                 }
                 let is_cleanup = &*block.block.kind.text == "error-cleanup-provisioner";
@@ -259,7 +268,10 @@ fn one_build(
             _ => diagnostics.push(unsupported_block(&block.block, &["provisioner", "post-processor", "source"])),
         }
     }
-    let Some(schema) = schema_of(context.catalog, ComponentType::Builder, &source.kind, kind_span, diagnostics) else {
+    let schema = (!nowhere)
+        .then(|| schema_of(context.catalog, ComponentType::Builder, &source.kind, kind_span, diagnostics))
+        .flatten();
+    let Some(schema) = schema else {
         return evaluated.orphan(provisioners.into_iter().chain(cleanup), post_processors);
     };
     let mut names = own;
@@ -339,7 +351,7 @@ fn sequence(
         names.extend(block.names.clone());
         let scope = context.base.scope(names);
         let meta = Meta { body: &block.block.body, scope: &scope };
-        if !meta.applies_to(short, diagnostics) {
+        if !meta.applies_to(short, diagnostics) && !short.is_empty() {
             continue;
         }
         let name = meta.text("name", diagnostics);

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use crate::data::{DataMode, HttpRequest};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate_as};
+use crate::foreign;
 use crate::shape::expect_only;
+use crate::suggest::did_you_mean;
 use crate::syntax::ast::Block;
 use crate::value::{Entries, Type, Value};
+
+/// Types of data sources.
+const KINDS: [&str; 2] = ["http", "null"];
 
 /// Evaluates a data source.
 pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, diagnostics: &mut Diagnostics) -> Value {
@@ -27,6 +32,13 @@ pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, d
             Value::object([("output".into(), output)].into_iter().collect())
         }
         "http" => evaluate_http(block, scope, data, diagnostics),
+        other if did_you_mean(other, KINDS).is_some() && !foreign::is_of_a_platform(other) => {
+            let detail = format!("There is no data source of the type {other:?}. Kiln has http and null.");
+            let span = block.labels.first().map_or(block.header, |label| label.span);
+            diagnostics
+                .push(Diagnostic::error("Unknown data source", detail).at(span).hint_maybe(did_you_mean(other, KINDS)));
+            Value::unknown()
+        }
         other => {
             // Many templates ask such a source only inside try(), so it is an empty object, not an error.
             let detail = format!(

@@ -83,7 +83,9 @@ fn check_names(
             );
         }
     }
-    if let Some(attribute) = block.body.attribute("override") {
+    // The override of a post-processor is an option of its own.
+    let overrides = &*block.kind.text != "post-processor";
+    if let Some(attribute) = block.body.attribute("override").filter(|_| overrides) {
         for name in meta.override_names(&mut told) {
             if labels.iter().any(|label| **label == *name) || labels.is_empty() {
                 continue;

@@ -71,6 +71,10 @@ pub(super) fn resolve(
     for name in lost {
         resolver.locals.insert(name.clone(), Value::unknown());
     }
+    // All names are there from the beginning, so that those that are not can be told from those that come later.
+    for key in &order {
+        resolver.set(key, Value::unknown());
+    }
     for key in &order {
         resolver.visit(key, diagnostics);
     }
@@ -260,6 +264,8 @@ impl Resolver<'_> {
         let mut names = self.names.clone();
         names.insert("local".into(), self.locals.value());
         names.insert("data".into(), self.data_object());
+        // Which source it will be is known only inside a build.
+        names.insert("source".into(), Value::unknown());
         let scope = Scope::new(self.environment, FunctionSet::All, names);
         match &item.definition {
             Definition::Local { expr, sensitive } => evaluate(expr, &scope, diagnostics).marked(*sensitive),

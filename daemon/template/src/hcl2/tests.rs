@@ -668,3 +668,84 @@ fn secrets_stay_hidden_when_evaluation_fails() {
         }
     }
 }
+
+/// Asserts that what is told of a template holds all of `wanted` and none of `unwanted`.
+fn check_told(text: &str, wanted: &[&str], unwanted: &[&str]) {
+    let told = problems(text);
+    let missing: Vec<_> = wanted.iter().filter(|part| !told.contains(**part)).collect();
+    let surplus: Vec<_> = unwanted.iter().filter(|part| told.contains(**part)).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "missing {missing:?}, surplus {surplus:?} in:\n{told}");
+}
+
+#[test]
+fn what_depends_on_the_source_is_unknown_in_locals() {
+    let text = "locals {\n  a = \"x-${source.name}\"\n  b = source.type\n}\nsource \"qemu\" \"a\" { iso_url = local.a }\n\
+                build { sources = [\"qemu.a\"] }\n";
+    assert_eq!(problems(text), "");
+}
+
+#[test]
+fn names_that_are_wrong_in_locals_are_suggested() {
+    let text = r#"
+        data "http" "index" { url = "http://h/" }
+        data "htp" "x" { url = "http://h/" }
+        data "hcp-packer-image" "x" {}
+        locals {
+          a         = local.usersnam
+          usersname = "u"
+          b         = data.http.indx.body
+          c         = data.htpp.index.body
+        }
+    "#;
+    let wanted = [
+        "There is no local value named \"usersnam\"",
+        "did you mean \"usersname\"?",
+        "There is no data source \"http\" named \"indx\".",
+        "did you mean \"index\"?",
+        "The template has no data source of the type \"htpp\".",
+        "There is no data source of the type \"htp\". Kiln has http and null.",
+        "The data source \"hcp-packer-image\" belongs to a plugin",
+    ];
+    check_told(text, &wanted, &["attribute named"]);
+}
+
+#[test]
+fn parts_of_a_build_without_sources_are_looked_at() {
+    let text = r#"
+        build {
+          sources = ["qemu.nope"]
+          provisioner "shel" {}
+          provisioner "shell" {
+            only   = ["qemu.other"]
+            inline = [var.gone, source.name]
+            inlin  = []
+          }
+          post-processors {
+            post-processor "manifes" {}
+            post-processor "manifest" { output = local.gone }
+          }
+        }
+    "#;
+    let wanted = [
+        "Unknown source qemu.nope",
+        "Unknown provisioner \"shel\"",
+        "named \"inlin\"",
+        "no input variable named \"gone\"",
+        "Unknown post-processor \"manifes\"",
+        "no local value named \"gone\"",
+    ];
+    check_told(text, &wanted, &["Unknown builder"]);
+}
+
+#[test]
+fn an_override_of_a_post_processor_is_its_own() {
+    let text = r#"
+        source "qemu" "a" { iso_url = "u" }
+        build {
+          sources = ["qemu.a"]
+          post-processor "manifest" { override = { virtualbox = { output = "x" } } }
+          provisioner "shell" { override = { virtualbox = { inline = ["x"] } } }
+        }
+    "#;
+    assert_eq!(problems(text).matches("which is no source of this build block").count(), 1);
+}

@@ -158,6 +158,8 @@ fn wrapper(made: &mut Provisioner, written: &Written, base: &Base, diagnostics: 
     for (key, value) in &written.wrapper {
         let mut text = match &value.kind {
             JsonKind::String(text) => text.clone(),
+            // A bare number is nanoseconds, as Go decodes it.
+            JsonKind::Number(number) if &*key.text != "max_retries" => format!("{number}ns"),
             JsonKind::Number(number) => number.to_string(),
             JsonKind::Null => continue,
             _ => {

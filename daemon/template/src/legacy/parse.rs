@@ -99,7 +99,12 @@ pub(crate) fn structure(json: &Json, diagnostics: &mut Diagnostics) -> Template 
         return template;
     };
     for (key, value) in entries {
-        match &*key.text {
+        // As in Go's decoding, case does not count, and null is nothing.
+        let known = ROOT_KEYS.iter().find(|known| known.eq_ignore_ascii_case(&key.text));
+        if known.is_some() && matches!(value.kind, JsonKind::Null) {
+            continue;
+        }
+        match known.copied().unwrap_or(&key.text) {
             "builders" => {
                 template.builders =
                     array(key, value, diagnostics).filter_map(|item| builder(item, diagnostics)).collect();
@@ -179,6 +184,16 @@ fn text(key: &Name, value: &Json, diagnostics: &mut Diagnostics) -> Option<Strin
     None
 }
 
+/// Returns a name, which may be written as a number or a boolean too; nothing for an empty one.
+fn name(key: &Name, value: &Json, diagnostics: &mut Diagnostics) -> Option<String> {
+    match &value.kind {
+        JsonKind::Number(number) => Some(number.to_string()),
+        JsonKind::Bool(truth) => Some(if *truth { "1" } else { "0" }.to_owned()),
+        JsonKind::Null => None,
+        _ => text(key, value, diagnostics).filter(|name| !name.is_empty()),
+    }
+}
+
 fn object<'a>(what: &str, value: &'a Json, diagnostics: &mut Diagnostics) -> Option<&'a [(Name, Json)]> {
     if let JsonKind::Object(entries) = &value.kind {
         return Some(entries);
@@ -240,7 +255,7 @@ fn builder(json: &Json, diagnostics: &mut Diagnostics) -> Option<Builder> {
     for (key, value) in entries {
         match &*key.text {
             "type" => {}
-            "name" => name = text(key, value, diagnostics).filter(|name| !name.is_empty()).unwrap_or(name),
+            "name" => name = self::name(key, value, diagnostics).unwrap_or(name),
             _ => options.push((key.clone(), value.clone())),
         }
     }

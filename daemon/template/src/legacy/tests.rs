@@ -29,6 +29,7 @@ const SHELL: Schema = Schema {
     options: &[
         OptionSpec::new("inline", OptionKind::Strings, "", ""),
         OptionSpec::new("execute_command", OptionKind::String, "", "").late(),
+        OptionSpec::new("valid_exit_codes", OptionKind::Integers, "", ""),
     ],
     groups: &[],
 };
@@ -351,4 +352,28 @@ fn hostile_texts_do_not_crash() {
     {
         assert!(!problems(text).is_empty(), "{text:.20}");
     }
+}
+
+#[test]
+fn decoding_is_as_weak_as_go_does_it() {
+    let text = r#"{
+      "variables": null, "provisioners": [
+        {"type": "shell", "Inline": "x", "valid_exit_codes": "0,2", "pause_before": 10, "timeout": 1.5},
+        {"type": "shell", "inline": "x", "valid_exit_codes": ""}
+      ], "post-processors": null, "description": null,
+      "Builders": [{"type": "qemu", "name": 5, "ISO_url": "u", "Memory": 1, "Boot_Wait": 10}]
+    }"#;
+    let loaded = load_text(text, &inputs());
+    let options = source_options(&loaded, 0);
+    assert_eq!((options.string("iso_url"), options.integer("memory")), (Some("u"), Some(1)));
+    assert_eq!(options.duration("boot_wait").unwrap().as_nanos(), 10);
+    let build = &loaded.evaluated.as_ref().unwrap().builds[0];
+    assert_eq!(build.source_name, "5");
+    let provisioner = &build.provisioners[0];
+    assert_eq!((provisioner.pause_before.as_nanos(), provisioner.timeout.unwrap().as_nanos()), (10, 1));
+    let options = provisioner.component.decode(&Generated::plan()).0.unwrap();
+    assert_eq!((options.integers("valid_exit_codes"), options.strings("inline")), (&[0, 2][..], &["x".to_owned()][..]));
+    let twice = r#"{"builders": [{"type": "qemu", "iso_url": "u", "ISO_URL": "v"}]}"#;
+    assert!(problems(twice).contains("Unknown configuration key \"ISO_URL\""));
+    assert!(problems(r#"{"builders": [{"type": "qemu", "iso_url": "u", "MEMROY": "v"}]}"#).contains("\"memory\""));
 }
