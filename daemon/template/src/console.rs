@@ -17,7 +17,7 @@ use crate::load::is_hcl2;
 use crate::options::SENSITIVE;
 use crate::source_map::{SourceMap, Span};
 use crate::syntax::parse_expression;
-use crate::value::{Data, Value};
+use crate::value::{Data, Number, Value};
 
 /// What an evaluated line says.
 #[derive(Debug, Clone)]
@@ -211,6 +211,19 @@ pub(crate) fn quoted(value: &Value) -> String {
     out
 }
 
+/// Writes a number as Packer shows it: whole machine integers as they are, all else as a machine float.
+fn shown_number(number: &Number) -> String {
+    if number.to_i64().is_some() {
+        return number.to_string();
+    }
+    let sign = if number.sign() < 0 { "-" } else { "" };
+    match Number::from_f64(number.to_f64()) {
+        Some(float) if float.sign() == 0 => "0".to_owned(),
+        Some(float) => format!("{sign}{}", float.general(None)),
+        None => format!("{}Inf", if sign.is_empty() { "+" } else { sign }),
+    }
+}
+
 fn write(value: &Value, level: usize, out: &mut String) {
     let indentation = "  ".repeat(level);
     match value.data() {
@@ -218,7 +231,7 @@ fn write(value: &Value, level: usize, out: &mut String) {
         Data::Null(_) => out.push_str("null"),
         Data::Unknown(_) => out.push_str("<unknown>"),
         Data::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
-        Data::Number(number) => out.push_str(&number.to_string()),
+        Data::Number(number) => out.push_str(&shown_number(number)),
         Data::String(text) => out.push_str(&crate::go_text::quote(text)),
         Data::List(_, elements) | Data::Set(_, elements) | Data::Tuple(elements) => {
             if elements.is_empty() {
@@ -251,5 +264,32 @@ fn write(value: &Value, level: usize, out: &mut String) {
             out.push_str(&indentation);
             out.push('}');
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_packer_shows_them() {
+        // Recorded from Packer 1.6.6.
+        for (text, shown) in [
+            ("1000000", "1000000"),
+            ("1e17", "100000000000000000"),
+            ("1e20", "1e+20"),
+            ("12345678901234567890", "1.2345678901234567e+19"),
+            ("-0.000001", "-1e-06"),
+            ("0.0001", "0.0001"),
+            ("123456789.5", "1.234567895e+08"),
+            ("1e100", "1e+100"),
+            ("-1e400", "-Inf"),
+            ("1e-400", "0"),
+            ("0.1", "0.1"),
+        ] {
+            assert_eq!(show(&Number::parse(text).unwrap().into()), shown, "{text}");
+        }
+        let third = Number::from(10_i64).divide(&Number::parse("3").unwrap()).unwrap();
+        assert_eq!(show(&Value::tuple(vec![third.into()])), "[\n  3.3333333333333335,\n]");
     }
 }

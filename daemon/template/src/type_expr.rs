@@ -110,11 +110,10 @@ pub(crate) fn parse(expr: &Expr, optional: bool, diagnostics: &mut Diagnostics) 
             "number" => Some(Constraint::Primitive(Type::Number)),
             "bool" => Some(Constraint::Primitive(Type::Bool)),
             "any" => Some(Constraint::Any),
-            // Old spellings, which mean "of anything".
-            "list" => Some(Constraint::List(Box::new(Constraint::Any))),
-            "map" => Some(Constraint::Map(Box::new(Constraint::Any))),
-            "set" | "object" | "tuple" => {
+            "list" | "map" | "set" | "object" | "tuple" => {
                 let example = match &**name {
+                    "list" => "list(string)",
+                    "map" => "map(string)",
                     "set" => "set(string)",
                     "object" => "object({ name = string })",
                     _ => "tuple([string, number])",

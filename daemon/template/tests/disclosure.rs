@@ -233,3 +233,10 @@ fn results_are_hidden() {
         assert!(hidden.contains("<sensitive>"), "{hidden}");
     }
 }
+
+#[test]
+fn parsers_do_not_quote_the_first_character_of_a_secret() {
+    let said = told("jsondecode(var.secret)", true);
+    assert!(said.contains("the reason is not shown") && !said.contains("'X'"), "{said}");
+    assert!(told("jsondecode(var.secret)", false).contains("'X'"));
+}

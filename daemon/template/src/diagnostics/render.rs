@@ -12,6 +12,22 @@ pub(super) const MAX_EXCERPT_LINES: u32 = 6;
 /// Grapheme clusters of one excerpt line shown at most.
 const MAX_EXCERPT_WIDTH: usize = 160;
 
+/// Characters of a text of a diagnostic that are shown; what is quoted from a template has no limit of its own.
+const MAX_TEXT: usize = 2000;
+
+/// Hides secrets in a text of a diagnostic and then cuts the middle of a very long one: a secret that is cut would not be found.
+pub(super) fn told(text: &str, sources: &SourceMap) -> String {
+    let clean = sources.redact(text);
+    if clean.len() <= MAX_TEXT {
+        return clean;
+    }
+    let ends = clean.char_indices().nth(MAX_TEXT / 5).zip(clean.char_indices().rev().nth(MAX_TEXT / 5));
+    match ends {
+        Some(((first, _), (last, _))) if first < last => format!("{} … {}", &clean[..first], &clean[last..]),
+        _ => clean,
+    }
+}
+
 /// How diagnostics are written as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -35,7 +51,7 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
         Severity::Error => ("Error", "31"),
         Severity::Warning => ("Warning", "33"),
     };
-    let mut out = format!("{}: {}\n\n", paint.bold(colour, word), paint.bold("", &sources.redact(&diagnostic.summary)));
+    let mut out = format!("{}: {}\n\n", paint.bold(colour, word), paint.bold("", &told(&diagnostic.summary, sources)));
     let place = diagnostic.subject.and_then(|span| sources.get(span.file).map(|file| (span, file)));
     if let Some((span, file)) = place {
         let at = file.position(span.start);
@@ -55,11 +71,16 @@ pub(super) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: &Style
         out.push('\n');
     }
     if !diagnostic.detail.is_empty() {
-        out.push_str(&wrap(&sources.redact(&diagnostic.detail), style.width));
+        out.push_str(&wrap(&told(&diagnostic.detail, sources), style.width));
         out.push('\n');
     }
     if let Some(hint) = &diagnostic.hint {
-        _ = writeln!(out, "{}: {}", paint.bold("36", "hint"), wrap(hint, style.width.saturating_sub(6)));
+        _ = writeln!(
+            out,
+            "{}: {}",
+            paint.bold("36", "hint"),
+            wrap(&told(hint, sources), style.width.saturating_sub(6))
+        );
     }
     if !diagnostic.detail.is_empty() || diagnostic.hint.is_some() {
         out.push('\n');

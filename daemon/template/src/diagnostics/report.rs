@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::render::MAX_EXCERPT_LINES;
+use super::render::{MAX_EXCERPT_LINES, told};
 use super::{Diagnostic, Severity};
 use crate::source_map::{Position, SourceFile, SourceMap, Span};
 use crate::suggest::suggested;
@@ -83,9 +83,9 @@ impl Report {
         let place = placed(diagnostic.subject);
         Self {
             severity: diagnostic.severity,
-            summary: sources.redact(&diagnostic.summary),
-            detail: sources.redact(&diagnostic.detail),
-            hint: diagnostic.hint.as_deref().map(|hint| sources.redact(hint)),
+            summary: told(&diagnostic.summary, sources),
+            detail: told(&diagnostic.detail, sources),
+            hint: diagnostic.hint.as_deref().map(|hint| told(hint, sources)),
             suggestions: diagnostic
                 .hint
                 .as_deref()

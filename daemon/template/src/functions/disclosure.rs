@@ -34,7 +34,21 @@ pub(super) fn gives_away(message: &str, arguments: &[Value]) -> bool {
     let characters: Vec<char> = message.chars().collect();
     let runs: HashSet<&[char]> = characters.windows(RUN).collect();
     let words: HashSet<&str> = message.split(|c: char| !c.is_alphanumeric()).collect();
-    arguments.iter().any(|argument| shows(argument, false, &runs, &words))
+    let quoted: HashSet<char> =
+        characters.windows(3).filter_map(|part| if let ['\'', c, '\''] = part { Some(*c) } else { None }).collect();
+    let reveals = |argument: &Value| {
+        shows(argument, false, &runs, &words) || (!quoted.is_empty() && holds(argument, false, &quoted))
+    };
+    arguments.iter().any(reveals)
+}
+
+/// Reports whether one of the characters, of which parsers quote the first that does not fit, is in a secret.
+fn holds(value: &Value, inherited: bool, characters: &HashSet<char>) -> bool {
+    let sensitive = inherited || value.is_sensitive();
+    match value.data() {
+        Data::String(text) => sensitive && text.chars().flat_map(char::to_lowercase).any(|c| characters.contains(&c)),
+        _ => value.children().any(|child| holds(child, sensitive, characters)),
+    }
 }
 
 fn shows(value: &Value, inherited: bool, runs: &HashSet<&[char]>, words: &HashSet<&str>) -> bool {

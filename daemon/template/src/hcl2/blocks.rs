@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::builds::check_bucket;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::shape::{expect_labels, unsupported_block};
 use crate::source_map::Span;
@@ -73,6 +74,14 @@ pub(super) fn collect(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> Ro
                 "source" => &mut root.source,
                 "data" => &mut root.data,
                 "build" => &mut root.build,
+                "hcp_packer_registry" => {
+                    let name =
+                        block.body.attribute("bucket_name").and_then(|attribute| attribute.value.literal_string());
+                    if let Some(name) = name {
+                        check_bucket(&name, &block.body, diagnostics);
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             into.push(Arc::new(block.clone()));

@@ -264,6 +264,10 @@ fn one_build(
                 const ARGUMENTS: &[&str] =
                     &["bucket_name", "description", "labels", "bucket_labels", "build_labels", "channels"];
                 expect_only(&block.block.body, ARGUMENTS, &[], diagnostics);
+                let meta = Meta { body: &block.block.body, scope: &scope };
+                if let Some(name) = meta.text("bucket_name", diagnostics) {
+                    check_bucket(&name, &block.block.body, diagnostics);
+                }
             }
             _ => diagnostics.push(unsupported_block(&block.block, &["provisioner", "post-processor", "source"])),
         }
@@ -306,6 +310,16 @@ fn one_build(
         cleanup_provisioner: cleanup,
         post_processors,
     });
+}
+
+/// Checks the name of a bucket of HCP Packer.
+pub(super) fn check_bucket(name: &str, body: &Body, diagnostics: &mut Diagnostics) {
+    let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !fits || !(3..=36).contains(&name.len()) {
+        let detail = format!("A bucket_name has 3 to 36 letters, digits and hyphens, not {name:?}.");
+        let span = body.attribute("bucket_name").map(|attribute| attribute.value.span);
+        diagnostics.push(Diagnostic::error("Invalid bucket_name", detail).at_maybe(span));
+    }
 }
 
 /// Removes the alias from a `source` block of a build block: it is not an option of the builder.

@@ -60,6 +60,14 @@ pub(super) fn read(
         inputs.path.clone()
     } else {
         if !files.exists(&path) {
+            // A symbolic link that leads back to itself is there all the same.
+            if let Err(error) = files.read(&path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                let detail = format!("{} cannot be read: {error}.", inputs.path.display());
+                diagnostics.push(Diagnostic::error("Cannot read file", detail));
+                return None;
+            }
             let detail = format!("There is no file {}.", inputs.path.display());
             diagnostics.push(
                 Diagnostic::error("Template not found", detail)

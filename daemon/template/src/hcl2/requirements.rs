@@ -88,6 +88,9 @@ fn check_plugins(block: &Block, diagnostics: &mut Diagnostics) {
                     if let Err(reason) = Constraints::parse(&text) {
                         let detail = format!("This string does not use correct version constraint syntax: {reason}.");
                         diagnostics.push(Diagnostic::error("Invalid version constraint", detail).at(value.span));
+                    } else if text.contains('-') {
+                        let detail = format!("The versions of plugins must not be pre-releases, as in {text:?}.");
+                        diagnostics.push(Diagnostic::error("Invalid version constraint", detail).at(value.span));
                     }
                 }
                 "source" => {

@@ -749,3 +749,62 @@ fn an_override_of_a_post_processor_is_its_own() {
     "#;
     assert_eq!(problems(text).matches("which is no source of this build block").count(), 1);
 }
+
+#[test]
+fn what_packer_refuses_is_refused() {
+    let text = r#"
+        packer {
+          required_plugins {
+            qemu = { version = ">= 1.0.0-beta", source = "github.com/hashicorp/qemu" }
+          }
+        }
+        variable "l" { type = list }
+        variable "m" { type = map }
+        variable "n" { default = "x" }
+        hcp_packer_registry { bucket_name = "ab" }
+        source "qemu" "a" { iso_url = "u" }
+        build {
+          hcp_packer_registry { bucket_name = "with_underscore" }
+          source "qemu.a" { name = var.n }
+        }
+        build {
+          dynamic "source" {
+            for_each = ["qemu.a"]
+            labels   = [source.value]
+            content { name = "${source.key}" }
+          }
+        }
+    "#;
+    let wanted = [
+        "The versions of plugins must not be pre-releases",
+        "The list type needs an argument, such as list(string).",
+        "The map type needs an argument, such as map(string).",
+        "not \"ab\"",
+        "not \"with_underscore\"",
+        "The name of a source inside a build block must be literal",
+    ];
+    check_told(text, &wanted, &[]);
+}
+
+#[test]
+fn quotes_from_the_template_are_bounded() {
+    let long = "x".repeat(1 << 20);
+    let text = format!(
+        "source \"qemu\" \"a\" {{\n  iso_url = \"{{{{ upper 1 2 `{long}` }}}}\"\n}}\nbuild {{\n  sources = [\"qemu.a\"]\n}}\n"
+    );
+    let told = problems(&text);
+    assert!(told.contains("cannot be rendered") && told.len() < 4000, "{} bytes", told.len());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_itself_is_called_what_it_is() {
+    let folder = std::env::temp_dir().join(format!("kiln-loop-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("t.pkr.hcl");
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let loaded = crate::load(&inputs(path.to_str().unwrap()), Arc::new(crate::OsFiles), &TestCatalog);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let told = loaded.diagnostics.render(&loaded.sources, &Style::default());
+    assert!(told.contains("symbolic links"), "{told}");
+}

@@ -79,6 +79,11 @@ pub(super) fn uses(
         };
         let Some((kind, name, root)) = find_source(&label.text, known, label.span, diagnostics) else { continue };
         let alias = block.body.attribute("name").and_then(|attribute| {
+            if !is_literal(&attribute.value) {
+                let detail = "The name of a source inside a build block must be literal: variables and functions may not be used.";
+                diagnostics.push(Diagnostic::error("Variables not allowed", detail).at(attribute.value.span));
+                return None;
+            }
             let inner = scope.child(expanded.names.clone());
             let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
             value.as_str().map(Arc::from)
@@ -86,6 +91,19 @@ pub(super) fn uses(
         uses.push(Use { kind, name, alias, root, nested: Some(expanded.clone()) });
     }
     uses
+}
+
+/// Reports whether an expression uses nothing of the template: what `dynamic` brings along is allowed.
+fn is_literal(expr: &Expr) -> bool {
+    let mut literal = true;
+    expr.walk(&mut |inner| match &inner.kind {
+        ExprKind::Variable(name) => {
+            literal &= !["var", "local", "data", "source", "build", "path", "packer"].contains(&&**name);
+        }
+        ExprKind::Call { .. } => literal = false,
+        _ => {}
+    });
+    literal
 }
 
 fn find_source(
