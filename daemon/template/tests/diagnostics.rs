@@ -195,7 +195,7 @@ fn values() {
         ("argument of a function", "locals { a = substr(\"abc\", \"x\", 1) }\n"),
         ("number of arguments", "locals { a = substr(\"abc\") }\n"),
         ("pattern", "locals { a = regex(\"a(\", \"b\") }\n"),
-        ("division by zero", "locals { a = 1 / 0 }\n"),
+        ("division by zero", "locals { a = 1 % 0 }\n"),
         ("null in a text", "locals { a = \"x${null}\" }\n"),
         ("default of another type", "variable \"a\" {\n  type    = list(number)\n  default = [\"x\"]\n}\n"),
         (

@@ -76,7 +76,9 @@ fn binary(
         Err(error) => {
             let (summary, detail) = match error {
                 NumberError::DivisionByZero => ("Division by zero", "The right operand is zero.".to_owned()),
-                NumberError::TooLarge => ("Operation failed", format!("Error during operation: {error}.")),
+                NumberError::TooLarge | NumberError::Undefined(_) => {
+                    ("Operation failed", format!("Error during operation: {error}."))
+                }
             };
             diagnostics.push(Diagnostic::error(summary, detail).at(right_span).within(span));
             Value::unknown_of(result)

@@ -60,7 +60,12 @@ fn operators() {
         1 == "1" => false bool
         [1] == [1] => true bool
         null == null => true bool
-        1 / 0 => ERR Division by zero
+        0 / 0 => ERR Operation failed
+        1/0 - 1/0 => ERR Operation failed
+        1/0 * 0 => ERR Operation failed
+        [can(1/0), can(-1/0), can(0/0), 1/0 > 5, -1/0 < 1/0, 1/0 == 1/0, 1/(1/0)] => [true,true,false,true,true,true,0] tuple
+        [format("%v", 1/0), "x${-1/0}", try(1/0, 5) == 1/0, max(1/0, 1) == 1/0, floor(1/0) == 1/0] => ["+Inf","x-Inf",true,true,true] tuple
+        jsonencode(1/0) => ERR Error in function call
         "a" + 1 => ERR Invalid operand
         null + 1 => ERR Invalid operand
         0.1 + 0.2 == 0.3 => true bool

@@ -20,7 +20,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         check_length(call.text(0))?;
         json::decode(call.text(0)).map_err(|error| Failure::at(0, error.to_string()))
     }),
-    function("jsonencode", &[any("val").or_null()], |call| Ok(json::encode(call.value(0)).into())),
+    function("jsonencode", &[any("val").or_null()], |call| {
+        if call.value(0).holds_infinity() {
+            return Err(Failure::new("cannot serialize infinity as JSON"));
+        }
+        Ok(json::encode(call.value(0)).into())
+    }),
     function("textdecodebase64", &[text("source"), text("encoding")], text_decode),
     function("textencodebase64", &[text("string"), text("encoding")], text_encode),
     function("urlencode", &[text("str")], |call| Ok(go_text::query_escape(call.text(0)).into())),

@@ -209,6 +209,7 @@ fn one(verb: &Verb<'_>, argument: &Value) -> Result<String, Failure> {
 fn as_is(verb: &Verb<'_>, argument: &Value) -> String {
     match argument.data() {
         Data::String(text) if !verb.has('#') => text.to_string(),
+        Data::Number(number) if number.is_infinite() => number.to_string(),
         Data::Number(number) if !verb.has('#') => {
             format!("{}{}", if number.sign() < 0 { "-" } else { "" }, number.general(None))
         }

@@ -20,6 +20,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn encode(call: &Call<'_>) -> Answer {
+    if call.value(0).holds_infinity() {
+        return Err(Failure::new("cannot serialize infinity"));
+    }
     let mut out = String::new();
     write(call.value(0), 0, Position::Document, &mut out);
     if !out.ends_with('\n') {
@@ -206,7 +209,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     }
     match text.strip_prefix(['+', '-']).unwrap_or(text) {
         ".nan" | ".NaN" | ".NAN" if text.starts_with('.') => return Err("floating point NaN is not supported".into()),
-        ".inf" | ".Inf" | ".INF" => return Err("infinity is not supported".into()),
+        ".inf" | ".Inf" | ".INF" => return Ok(Number::infinity(text.starts_with('-')).into()),
         _ => {}
     }
     if matches!(kind, "" | "timestamp")

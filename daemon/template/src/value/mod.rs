@@ -246,6 +246,11 @@ impl Value {
         !self.is_unknown() && self.children().all(Self::is_wholly_known)
     }
 
+    /// Reports whether a number in the value is infinite, which no data format can hold.
+    pub(crate) fn holds_infinity(&self) -> bool {
+        self.as_number().is_some_and(Number::is_infinite) || self.children().any(Self::holds_infinity)
+    }
+
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.data {
             Data::String(text) => Some(text),

@@ -262,7 +262,7 @@ fn numbers() {
     let console = Console::empty(&inputs(), Arc::new(MemoryFiles::new()));
     let line = "[10/3, 1/3, 2/3, 1e100, 1e-100, -0.000001, 1.5, 100000, 1e15, 1e17, 1e18, 1e19, 1e20, 1e21, 0.1, 0.1 + 0.2, \
                 123456789.5, 12345678901234567890, 99999999999999999999, 9007199254740993, 0.0001, 0.00001, -7/9, 1e400, \
-                -1e400, 1e-400, 0, {a = 1/3}]\n";
+                -1e400, 1e-400, 0, {a = 1/3}, 1/0, -1/0, \"${1/0}\", can(1/0), can(0/0), 1/(1/0)]\n";
     let said = run(&packer, &["console", "--config-type=hcl2"], Path::new("/"), line);
     assert_eq!(console.evaluate(line.trim()).text.as_deref(), Some(said.text.trim_end()));
 }

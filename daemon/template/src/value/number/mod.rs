@@ -22,7 +22,10 @@ const MAX_DECIMAL_EXPONENT: i64 = 20_000;
 /// Largest binary exponent of a result, for the same reason.
 const MAX_BINARY_EXPONENT: i64 = 80_000;
 
-/// `mantissa × 2^exponent`, with the mantissa odd (or the whole number zero).
+/// The exponent of infinities, whose mantissa is 1 or -1.
+const INFINITE: i64 = i64::MIN;
+
+/// `mantissa × 2^exponent`, with the mantissa odd (or the whole number zero); or an infinity, as in Go.
 #[derive(Clone)]
 pub(crate) struct Number {
     mantissa: IBig,
@@ -37,12 +40,24 @@ pub(crate) enum NumberError {
     DivisionByZero,
     #[error("the number is too large")]
     TooLarge,
+    #[error("{0}")]
+    Undefined(&'static str),
 }
 
 impl Number {
     /// Returns zero.
     pub(crate) fn zero() -> Self {
         Self { mantissa: IBig::ZERO, exponent: 0, precision: LITERAL_PRECISION }
+    }
+
+    /// Returns an infinity.
+    pub(crate) fn infinity(negative: bool) -> Self {
+        let mantissa = if negative { -IBig::ONE } else { IBig::ONE };
+        Self { mantissa, exponent: INFINITE, precision: LITERAL_PRECISION }
+    }
+
+    pub(crate) fn is_infinite(&self) -> bool {
+        self.exponent == INFINITE
     }
 
     /// Rounds to `precision` bits, half to even, and removes factors of two.
@@ -136,6 +151,9 @@ impl Number {
 
     /// Returns the nearest machine float.
     pub(crate) fn to_f64(&self) -> f64 {
+        if self.is_infinite() {
+            return if self.sign() < 0 { f64::NEG_INFINITY } else { f64::INFINITY };
+        }
         // 53 bits and one rounding step; subnormal results may round twice, which no template function can show.
         let rounded = Self::rounded(self.mantissa.clone(), self.exponent, 53);
         let magnitude = i64::try_from(&rounded.mantissa).unwrap_or(0);
@@ -192,6 +210,14 @@ impl Number {
     }
 
     pub(crate) fn add(&self, other: &Self) -> Result<Self, NumberError> {
+        match (self.is_infinite(), other.is_infinite()) {
+            (true, true) if self.sign() != other.sign() => {
+                return Err(NumberError::Undefined("can't subtract infinity from itself"));
+            }
+            (true, _) => return Ok(self.clone()),
+            (_, true) => return Ok(other.clone()),
+            _ => {}
+        }
         let low = self.exponent.min(other.exponent);
         let sum = self.mantissa_at(low)? + other.mantissa_at(low)?;
         Self::rounded(sum, low, self.precision.max(other.precision)).bounded()
@@ -203,6 +229,12 @@ impl Number {
 
     /// Multiplies exactly where 512 bits suffice, as cty does, and keeps the wider precision needed.
     pub(crate) fn multiply(&self, other: &Self) -> Result<Self, NumberError> {
+        if self.is_infinite() || other.is_infinite() {
+            return match self.sign() * other.sign() {
+                0 => Err(NumberError::Undefined("can't multiply zero by infinity")),
+                sign => Ok(Self::infinity(sign < 0)),
+            };
+        }
         let exact = Self::rounded(
             &self.mantissa * &other.mantissa,
             self.exponent + other.exponent,
@@ -214,8 +246,14 @@ impl Number {
     }
 
     pub(crate) fn divide(&self, other: &Self) -> Result<Self, NumberError> {
-        if other.sign() == 0 {
-            return Err(NumberError::DivisionByZero);
+        if (self.sign() == 0 && other.sign() == 0) || (self.is_infinite() && other.is_infinite()) {
+            return Err(NumberError::Undefined("can't divide zero by zero or infinity by infinity"));
+        }
+        if other.is_infinite() {
+            return Ok(Self::zero());
+        }
+        if self.is_infinite() || other.sign() == 0 {
+            return Ok(Self::infinity((self.sign() < 0) != (other.sign() < 0)));
         }
         self.divide_to(other, self.precision.max(other.precision)).bounded()
     }
@@ -239,6 +277,9 @@ impl Number {
         if other.sign() == 0 {
             return Err(NumberError::DivisionByZero);
         }
+        if self.is_infinite() || other.is_infinite() {
+            return Err(NumberError::Undefined("infinity has no remainder"));
+        }
         let times = self.divide(other)?.truncate();
         let multiple =
             Self::rounded(&other.mantissa * &times.mantissa, other.exponent + times.exponent, self.precision);
@@ -247,7 +288,7 @@ impl Number {
 
     /// Cuts the fraction off.
     pub(crate) fn truncate(&self) -> Self {
-        if self.exponent >= 0 {
+        if self.exponent >= 0 || self.is_infinite() {
             return self.clone();
         }
         let shift = usize::try_from(-self.exponent).unwrap_or(usize::MAX);
@@ -259,6 +300,9 @@ impl Number {
 
     /// Rounds down.
     pub(crate) fn floor(&self) -> Self {
+        if self.is_infinite() {
+            return self.clone();
+        }
         let cut = self.truncate();
         if self.sign() < 0 && !self.is_integer() {
             Self::rounded(cut.to_integer().unwrap_or(IBig::ZERO) - IBig::ONE, 0, self.precision)
@@ -282,6 +326,9 @@ impl Number {
 
     /// Returns the magnitude with exactly `decimals` digits after the point (Go's `%f`).
     pub(crate) fn fixed(&self, decimals: usize) -> String {
+        if self.is_infinite() {
+            return "Inf".into();
+        }
         let mut decimal = self.decimal();
         decimal.round(decimal.point.saturating_add(as_i64(decimals)));
         let point = decimal.point.max(0);
@@ -303,6 +350,9 @@ impl Number {
 
     /// Returns the magnitude as `d.ddde±dd` with `decimals` digits after the point (Go's `%e`).
     pub(crate) fn exponential(&self, decimals: usize) -> String {
+        if self.is_infinite() {
+            return "Inf".into();
+        }
         let mut decimal = self.decimal();
         decimal.round(as_i64(decimals).saturating_add(1));
         decimal.exponential(decimals)
@@ -310,6 +360,9 @@ impl Number {
 
     /// Returns the magnitude in the shorter of both forms (Go's `%g`): of all digits that count without a precision.
     pub(crate) fn general(&self, precision: Option<usize>) -> String {
+        if self.is_infinite() {
+            return "Inf".into();
+        }
         let mut decimal = self.decimal();
         let limit = match precision {
             None => {
@@ -380,6 +433,9 @@ impl fmt::Display for Number {
         if self.mantissa == IBig::ZERO {
             return f.write_str("0");
         }
+        if self.is_infinite() {
+            return f.write_str(if self.sign() < 0 { "-Inf" } else { "+Inf" });
+        }
         if self.mantissa < IBig::ZERO {
             f.write_str("-")?;
         }
@@ -433,6 +489,10 @@ impl PartialOrd for Number {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self.is_infinite() || other.is_infinite() {
+            let rank = |number: &Self| if number.is_infinite() { number.sign() * 2 } else { number.sign() };
+            return rank(self).cmp(&rank(other));
+        }
         let low = self.exponent.min(other.exponent);
         match (self.mantissa_at(low), other.mantissa_at(low)) {
             (Ok(left), Ok(right)) => left.cmp(&right),
