@@ -285,6 +285,7 @@ fn provisioner(json: &Json, diagnostics: &mut Diagnostics) -> Option<Provisioner
             "type" => {}
             "only" => made.selection.only = names(key, value, diagnostics),
             "except" => made.selection.except = names(key, value, diagnostics),
+            "override" if matches!(value.kind, JsonKind::Null) => {}
             "override" => {
                 for (name, value) in object("\"override\"", value, diagnostics).unwrap_or_default() {
                     let what = format!("The override for {:?}", name.text);

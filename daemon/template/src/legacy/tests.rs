@@ -359,7 +359,7 @@ fn decoding_is_as_weak_as_go_does_it() {
     let text = r#"{
       "variables": null, "provisioners": [
         {"type": "shell", "Inline": "x", "valid_exit_codes": "0,2", "pause_before": 10, "timeout": 1.5},
-        {"type": "shell", "inline": "x", "valid_exit_codes": ""}
+        {"type": "shell", "inline": "x", "valid_exit_codes": "", "override": null, "only": null}
       ], "post-processors": null, "description": null,
       "Builders": [{"type": "qemu", "name": 5, "ISO_url": "u", "Memory": 1, "Boot_Wait": 10}]
     }"#;
