@@ -280,7 +280,8 @@ impl PlanReader<'_> {
             }
             for field in go_template::fields(text) {
                 let field = field.as_str();
-                if open || known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field) {
+                if open || known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field)
+                {
                     continue;
                 }
                 let detail = format!("{text:?} refers to {{{{ .{field} }}}}. There are: {}.", known.join(", "));
