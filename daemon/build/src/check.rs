@@ -179,7 +179,8 @@ fn plan_build(
     let unknown = Generated::plan();
     // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
     let (options, mut diagnostics) = build.source.decode_partly(&unknown);
-    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose };
+    let late = build.source.template_context(&unknown);
+    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose, late };
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
     let plan = match build.source_type.as_str() {
         "qemu" => {
@@ -213,7 +214,8 @@ fn check_part(
 ) {
     let (options, problems) = part.decode_partly(&Generated::plan());
     diagnostics.extend(problems);
-    let mut reader = PlanReader { options: &options, diagnostics, mentions_key, purpose };
+    let late = part.template_context(&Generated::plan());
+    let mut reader = PlanReader { options: &options, diagnostics, mentions_key, purpose, late };
     check_rules(&mut reader, component, &part.kind);
     match component {
         ComponentType::PostProcessor => post_processors::check(&mut reader, &part.kind),

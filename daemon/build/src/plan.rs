@@ -211,6 +211,20 @@ pub(crate) struct ProxyPlan {
 /// What templates can refer to beside [`Generated::NAMES`], in every build.
 const BUILD_FIELDS: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
 
+/// Quotes a text, or of a long one what is around an offset.
+pub(crate) fn quote(text: &str, offset: usize) -> String {
+    const BEFORE: usize = 30;
+    const LENGTH: usize = 80;
+    if text.len() <= LENGTH {
+        return format!("{text:?}");
+    }
+    let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let start = boundary(offset.saturating_sub(BEFORE));
+    let end = boundary(start + LENGTH);
+    let (before, after) = (if start > 0 { "…" } else { "" }, if end < text.len() { "…" } else { "" });
+    format!("{before}{:?}{after}", &text[start..end])
+}
+
 /// Reads a component's options into a plan, collecting every complaint with its place.
 pub(crate) struct PlanReader<'a> {
     pub(crate) options: &'a Options,
@@ -219,6 +233,8 @@ pub(crate) struct PlanReader<'a> {
     pub(crate) mentions_key: bool,
     /// What the plan is for.
     pub(crate) purpose: Purpose,
+    /// What Go templates that are rendered later refer to, with values that stand for the build's.
+    pub(crate) late: go_template::Context,
 }
 
 /// What a template is planned for.
@@ -268,26 +284,73 @@ impl PlanReader<'_> {
         }
     }
 
-    /// Complains about the Go templates in `texts`, which are rendered only when the build runs: what cannot be parsed, and
-    /// fields that are not among `known` or the values every build has.
+    /// Complains about the element `index` of option `name`.
+    pub(crate) fn error_in(&mut self, name: &str, index: usize, summary: impl Into<String>, detail: impl Into<String>) {
+        if !self.options.is_unusable(name) {
+            let diagnostic = Diagnostic::error(summary, detail).at(self.options.span_of_item(name, index));
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// Complains about the Go templates in `texts`, which are rendered only when the build runs: what cannot be parsed, what
+    /// fails whatever the build's values are, and fields that are not among `known` or the values every build has. Without
+    /// any `known`, the data is nothing at all in Packer, where every field reads `<no value>`.
     pub(crate) fn check_late<'t>(&mut self, name: &str, texts: impl IntoIterator<Item = &'t str>, known: &[&str]) {
-        for text in texts {
-            // Without data of its own, Go makes `<no value>` of every field.
-            let open = known.is_empty();
-            if let Err(error) = go_template::check(text) {
-                self.error(name, "Invalid template", format!("{text:?} cannot be rendered: {error}."));
-                continue;
-            }
-            for field in go_template::fields(text) {
-                let field = field.as_str();
-                if open || known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field)
-                {
-                    continue;
-                }
-                let detail = format!("{text:?} refers to {{{{ .{field} }}}}. There are: {}.", known.join(", "));
-                self.error(name, "Unknown template field", detail);
+        for (index, text) in texts.into_iter().enumerate() {
+            for (summary, detail, _) in self.late_problems(text, known) {
+                self.error_in(name, index, summary, detail);
             }
         }
+    }
+
+    /// Returns summary, detail and offset of what is wrong with a Go template that is rendered later.
+    pub(crate) fn late_problems(&self, text: &str, known: &[&str]) -> Vec<(&'static str, String, usize)> {
+        if let Some(error) = self.late_error(text) {
+            let detail = format!("{} cannot be rendered: {error}.", quote(text, error.offset));
+            return vec![("Invalid template", detail, error.offset)];
+        }
+        let mut problems = Vec::new();
+        for field in go_template::fields(text) {
+            let field = field.as_str();
+            let is_known = known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field);
+            if is_known || known.is_empty() {
+                continue;
+            }
+            let offset = text.find(&format!(".{field}")).unwrap_or(0);
+            let quoted = quote(text, offset);
+            let detail = format!("{quoted} refers to {{{{ .{field} }}}}. There are: {}.", known.join(", "));
+            problems.push(("Unknown template field", detail, offset));
+        }
+        problems
+    }
+
+    /// Renders a text with values that stand for the build's, as Packer does when it prepares a build. A failure that may
+    /// be owed to these values is none.
+    fn late_error(&self, text: &str) -> Option<go_template::RenderError> {
+        const WHATEVER_THE_VALUES: &[&str] = &[
+            "error calling env",
+            "error calling sed",
+            "error calling build:",
+            "error calling consul_key",
+            "error calling vault",
+            "error calling aws_",
+            "wrong number of args",
+            "template ",
+        ];
+        if !text.contains("{{") {
+            return None;
+        }
+        if let Err(error) = go_template::check(text) {
+            return Some(error);
+        }
+        let mut context = self.late.clone();
+        let fields = go_template::fields(text);
+        let has_values = !fields.is_empty() || text.contains("build");
+        context.fields.extend(fields.into_iter().map(|field| (field, Generated::UNKNOWN.into())));
+        context.build.extend(BUILD_FIELDS.map(|name| (name.to_owned(), Generated::UNKNOWN.to_owned())));
+        let error = go_template::render(text, &context).err()?;
+        let certain = WHATEVER_THE_VALUES.iter().any(|start| error.message.starts_with(start));
+        (certain || !has_values).then_some(error)
     }
 
     /// Warns about option `name`.
@@ -336,7 +399,15 @@ impl PlanReader<'_> {
                 None => {
                     let detail =
                         format!("{name} is {value}, but must be between {} and {}.", range.start(), range.end());
-                    self.error(name, "Value out of range", detail);
+                    // A rule with a narrower range may have said so.
+                    let place = Some(self.options.span_of(name));
+                    if !self
+                        .diagnostics
+                        .iter()
+                        .any(|told| told.subject == place && told.summary == "Value out of range")
+                    {
+                        self.error(name, "Value out of range", detail);
+                    }
                     default
                 }
             },

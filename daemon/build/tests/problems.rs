@@ -148,7 +148,7 @@ build {
   }
 }
 "#;
-    assert_eq!(told("t.pkr.hcl", text), ["10: Unsupported argument", "9: Nothing to run"]);
+    assert_eq!(told("t.pkr.hcl", text), ["10: Unsupported argument"]);
 }
 
 #[test]
@@ -208,4 +208,159 @@ fn in_json_templates() {
         "24: Missing required option",
     ];
     assert_eq!(told("t.json", text), expected);
+}
+
+/// What Packer renders when it prepares a build fails here before the build, too.
+#[test]
+fn templates_that_are_rendered_later() {
+    let wrong = [
+        "{{env `HOME`}}",
+        "{{sed `a` `b`}}",
+        "{{upper}}",
+        "{{user}}",
+        "{{isotime 3}}",
+        "{{build `nope`}}",
+        "{{template `x`}}",
+        "{{clean_resource_name `x`}}",
+        "{{pwd 1}}",
+        "{{.Names}} {{env `HOME`}}",
+        "{{build `ID`}} {{lower `a` `b`}}",
+    ];
+    let right = [
+        "docker ps --format {{.Names}}",
+        "{{build `Host`}} {{build `PackerBuildName`}}",
+        "{{isotime}} {{upper `x`}}",
+        "{{split (build `Host`) `.` 3}}",
+        "{{ .ID }} {{ build_name }} {{ user `x` }}",
+    ];
+    let kinds = ["shell", "shell-local", "powershell", "windows-shell"];
+    for (texts, summary) in [(&wrong[..], Some("Invalid template")), (&right[..], None)] {
+        for inline in texts {
+            for kind in kinds {
+                let text = format!(
+                    "source \"null\" \"a\" {{\n  communicator = \"none\"\n}}\nbuild {{\n  sources = [\"null.a\"]\n  \
+                     provisioner \"{kind}\" {{\n    inline = [\n      \"true\",\n      \"{inline}\",\n    ]\n  }}\n}}\n"
+                );
+                let expected: Vec<String> = summary.iter().map(|summary| format!("9: {summary}")).collect();
+                assert_eq!(told("t.pkr.hcl", &text), expected, "{kind} {inline}");
+            }
+            let text = format!(
+                "{{\"builders\": [{{\"type\": \"null\", \"communicator\": \"none\"}}],\n\"provisioners\": [{{\"type\": \
+                 \"ansible\", \"playbook_file\": \"/dev/null\", \"extra_arguments\": [\n\"{inline}\"]}}],\n\
+                 \"post-processors\": [{{\"type\": \"shell-local\", \"inline\": [\n\"{inline}\"]}}]}}"
+            );
+            let expected = summary.iter().flat_map(|summary| [format!("3: {summary}"), format!("5: {summary}")]);
+            assert_eq!(told("t.json", &text), expected.collect::<Vec<_>>(), "{inline}");
+        }
+    }
+}
+
+#[test]
+fn one_element_of_a_list() {
+    let text = r#"source "vmware-iso" "a" {
+  iso_url = "x"
+  iso_checksum = "none"
+  ssh_username = "x"
+  disable_vnc  = true
+  boot_command = [
+    "a<wait>",
+    "b<wait0>",
+    "{{ .Nope }}",
+  ]
+  floppy_files = [
+    "/dev/null",
+    "/nonexistent",
+  ]
+  temporary_key_pair_bits = 512
+  vnc_port_max            = 70000
+}
+build {
+  sources = ["vmware-iso.a"]
+  provisioner "shell" {
+    scripts = [
+      "/dev/null",
+      "/nonexistent",
+    ]
+    environment_vars = [
+      "A=1",
+      "B",
+    ]
+  }
+  provisioner "shell-local" {
+    inline            = ["x"]
+    use_linux_pathing = true
+    only_on = [
+      "linux",
+      "lin",
+    ]
+  }
+  post-processor "checksum" {
+    checksum_types = [
+      "md5",
+      "shax",
+    ]
+  }
+}
+source "vmware-vmx" "b" {
+  source_path  = "x.ova"
+  ssh_username = "x"
+}
+build {
+  sources = ["vmware-vmx.b"]
+}
+"#;
+    let mut told = told("t.pkr.hcl", text);
+    told.sort();
+    let expected = [
+        "13: No such file",
+        "15: Value out of range",
+        "16: Value out of range",
+        "23: No such script",
+        "27: Invalid variable",
+        "32: Options that exclude each other",
+        "35: Unsupported value",
+        "41: Unrecognized checksum type",
+        "45: Missing guest_os_type",
+        "5: Options that exclude each other",
+        "8: Invalid boot command",
+        "9: Unknown template field",
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Whoever writes a name wrong hears of that only.
+#[test]
+fn a_wrong_name_has_no_consequences() {
+    let text = r#"source "qemu" "a" {
+  iso_ulr      = "x"
+  iso_chekcsum = "none"
+  ssh_usrname  = "x"
+}
+build {
+  sources = ["qemu.a"]
+  provisioner "shell" {
+    scirpts = ["x"]
+  }
+  provisioner "file" {
+    source      = "/dev/null"
+    destinatoin = "x"
+  }
+}
+"#;
+    let expected = ["2", "3", "4", "9", "13"].map(|line| format!("{line}: Unsupported argument"));
+    assert_eq!(told("t.pkr.hcl", text), expected);
+}
+
+#[test]
+fn private_keys_that_are_none() {
+    let text = r#"source "null" "a" {
+  ssh_host             = "x"
+  ssh_username         = "x"
+  ssh_private_key_file = "Cargo.toml"
+}
+build {
+  sources = ["null.a"]
+}
+"#;
+    assert_eq!(told("t.pkr.hcl", text), ["4: Unusable private key"]);
 }

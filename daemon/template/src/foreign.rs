@@ -55,7 +55,7 @@ const PLATFORMS: &[(&str, &str)] = &[
     ("utm-", "UTM"),
     ("vsphere", "VMware vSphere"),
     ("vultr", "Vultr"),
-    ("windows-update", "the windows-update plugin"),
+    ("windows-update", "Windows updates"),
     ("yandex", "Yandex Cloud"),
 ];
 

@@ -32,6 +32,8 @@ pub(crate) enum OptionValue {
 pub(crate) struct OptionEntry {
     pub(crate) value: OptionValue,
     pub(crate) span: Span,
+    /// Where the elements of a list are written, when each has a place of its own.
+    pub(crate) items: Vec<Span>,
     pub(crate) sensitive: bool,
 }
 
@@ -163,6 +165,20 @@ impl Options {
     #[must_use]
     pub fn span_of(&self, name: &str) -> Span {
         self.entries.get(name).map_or(self.span, |entry| entry.span)
+    }
+
+    /// Returns where one element of a list is written, or the option's place when the element has none of its own.
+    #[must_use]
+    pub fn span_of_item(&self, name: &str, index: usize) -> Span {
+        let item = self.entries.get(name).and_then(|entry| entry.items.get(index));
+        item.copied().unwrap_or_else(|| self.span_of(name))
+    }
+
+    /// Takes a wrong name for the nearest right one: of an option that somebody meant to set, nobody need ask.
+    pub(crate) fn meant<'a>(&mut self, given: &str, known: impl IntoIterator<Item = &'a str>) {
+        if let Some(name) = crate::suggest::nearest(given, known).filter(|name| !self.is_set(name)) {
+            self.unusable.insert(name.to_owned());
+        }
     }
 
     /// Returns the names of the options that are set, in template order.

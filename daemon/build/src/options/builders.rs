@@ -71,15 +71,12 @@ const QEMU_RULES: &[Rule] = &[
     Rule::OneOf("disk_cache", &["writethrough", "writeback", "none", "unsafe", "directsync"]),
     Rule::OneOf("disk_discard", &["ignore", "unmap"]),
     Rule::OneOf("disk_detect_zeroes", &["off", "on", "unmap"]),
-    Rule::Check("`disk_size` is a number of MiB, or a number with b, k, m, g or t.", |_| {}),
-    Rule::Check(
-        "`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`.",
-        |_| {},
-    ),
-    Rule::Check("`boot_command` and `boot_steps` exclude each other.", |_| {}),
-    Rule::Check("`vnc_password` has at most 8 characters.", |_| {}),
-    Rule::Check("`output_directory` does not exist, unless `-force` is given.", |_| {}),
-    Rule::Check("`vm_name` holds no slash.", |_| {}),
+    Rule::Note("`disk_size` is a number of MiB, or a number with b, k, m, g or t."),
+    Rule::Note("`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`."),
+    Rule::Note("`boot_command` and `boot_steps` exclude each other."),
+    Rule::Note("`vnc_password` has at most 8 characters."),
+    Rule::Note("`output_directory` does not exist, unless `-force` is given."),
+    Rule::Note("`vm_name` holds no slash."),
 ];
 
 define!(QEMU = Builder "qemu" true,
@@ -91,7 +88,7 @@ define!(QEMU = Builder "qemu" true,
      shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::VNC_RULES, shared::COMMUNICATOR_RULES]);
 
 const NULL_RULES: &[Rule] =
-    &[Rule::Check("Unless `communicator` is `none`: host, user and exactly one way to log in are required.", |_| {})];
+    &[Rule::Note("Unless `communicator` is `none`: host, user and exactly one way to log in are required.")];
 
 define!(NULL = Builder "null" true,
     "Makes no machine: connects to one that is there, and provisions it.",
@@ -104,6 +101,6 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const FILE_RULES: &[Rule] =
-    &[Rule::Check("At most one of `source`, `content` is set; with neither, the file is empty.", |_| {})];
+    &[Rule::Note("At most one of `source`, `content` is set; with neither, the file is empty.")];
 
 define!(FILE = Builder "file" true, "Makes a file: a copy of another, or a text.", FILE_OPTIONS, [], [FILE_RULES]);

@@ -16,10 +16,7 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
 
 const FILE_RULES: &[Rule] = &[
     Rule::OneOf("direction", &["upload", "download"]),
-    Rule::Check(
-        "`content` excludes `source` and `sources`. What is uploaded exists, unless `generated` is set.",
-        |_| {},
-    ),
+    Rule::Note("`content` excludes `source` and `sources`. What is uploaded exists, unless `generated` is set."),
 ];
 
 define!(FILE = Provisioner "file" true, "Copies files to the guest or from it.", FILE_OPTIONS, [], [FILE_RULES]);
@@ -35,7 +32,7 @@ const SLEEP_OPTIONS: &[OptionSpec] = option_table! {
     "duration" Duration = "", "how long to wait";
 };
 
-const SLEEP_RULES: &[Rule] = &[Rule::Check("`duration` is required.", |_| {})];
+const SLEEP_RULES: &[Rule] = &[Rule::Note("`duration` is required.")];
 
 define!(SLEEP = Provisioner "sleep" true, "Waits.", SLEEP_OPTIONS, [], [SLEEP_RULES]);
 

@@ -20,8 +20,8 @@ const CHECKSUM_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const CHECKSUM_RULES: &[Rule] = &[
-    Rule::Check("`checksum_types` holds md5, sha1, sha224, sha256, sha384 and sha512 only.", |_| {}),
-    Rule::Check("With several types, `output` holds `{{ .ChecksumType }}`.", |_| {}),
+    Rule::Note("`checksum_types` holds md5, sha1, sha224, sha256, sha384 and sha512 only."),
+    Rule::Note("With several types, `output` holds `{{ .ChecksumType }}`."),
 ];
 
 define!(CHECKSUM = PostProcessor "checksum" true,

@@ -25,6 +25,10 @@ pub(crate) enum Rule {
     Exists(&'static str),
     /// Go templates, rendered while the build runs, use these fields.
     Fields(&'static str, &'static [&'static str]),
+    /// Each element of a list is one of these words.
+    EachOneOf(&'static str, &'static [&'static str]),
+    /// Words about a rule that the reader of a component's plan holds; nothing is checked here.
+    Note(&'static str),
     /// A rule with a name of its own: what it says, and the function that holds it.
     Check(&'static str, fn(&mut PlanReader<'_>)),
 }
@@ -66,19 +70,19 @@ impl Rule {
                 }
             }
             Self::Pairs(name) => {
-                for pair in reader.texts(name) {
+                for (index, pair) in reader.texts(name).into_iter().enumerate() {
                     if pair.split_once('=').is_none_or(|(key, _)| key.is_empty()) {
                         let detail = format!("Environment variable not in format 'key=value': {pair}");
-                        reader.error(name, "Invalid variable", detail);
+                        reader.error_in(name, index, "Invalid variable", detail);
                     }
                 }
             }
             Self::Exists(name) => {
-                for path in reader.text(name).into_iter().chain(reader.texts(name)) {
+                for (index, path) in reader.text(name).into_iter().chain(reader.texts(name)).enumerate() {
                     let known = !path.contains(Generated::UNKNOWN) && !path.contains("{{");
                     if known && !path.is_empty() && !Path::new(&path).exists() {
                         let detail = format!("{name} is {path:?}: there is no such file or directory.");
-                        reader.error(name, "No such file", detail);
+                        reader.error_in(name, index, "No such file", detail);
                     }
                 }
             }
@@ -88,6 +92,15 @@ impl Rule {
                 let texts: Vec<String> = texts.into_iter().chain(lists).collect();
                 reader.check_late(name, texts.iter().map(String::as_str), fields);
             }
+            Self::EachOneOf(name, words) => {
+                for (index, word) in reader.texts(name).into_iter().enumerate() {
+                    if word != Generated::UNKNOWN && !words.contains(&word.as_str()) {
+                        let detail = format!("{name} holds {word:?}, but each must be one of {}.", words.join(", "));
+                        reader.error_in(name, index, "Unsupported value", detail);
+                    }
+                }
+            }
+            Self::Note(_) => {}
             Self::Check(_, check) => check(reader),
         }
     }
@@ -108,7 +121,8 @@ impl Rule {
                 let fields: Vec<String> = fields.iter().map(|field| format!("`{{{{ .{field} }}}}`")).collect();
                 format!("`{name}` is rendered while the build runs, with {} and the build's values.", fields.join(", "))
             }
-            Self::Check(words, _) => words.to_owned(),
+            Self::EachOneOf(name, words) => format!("Each element of `{name}` is one of {}.", code_list(words)),
+            Self::Note(words) | Self::Check(words, _) => words.to_owned(),
         }
     }
 }

@@ -28,9 +28,9 @@ pub(crate) const SCRIPT_RULES: &[Rule] = &[
 
 /// The same, for components that hold these rules where they are read.
 const READ_RULES: &[Rule] = &[
-    Rule::Check("Exactly one of `inline`, `script`, `scripts` (shell-local: and `command`) is set.", |_| {}),
-    Rule::Check("Scripts exist on this machine.", |_| {}),
-    Rule::Check("Each element of `environment_vars` has the form `KEY=VALUE`.", |_| {}),
+    Rule::Note("Exactly one of `inline`, `script`, `scripts` (shell-local: and `command`) is set."),
+    Rule::Note("Scripts exist on this machine."),
+    Rule::Note("Each element of `environment_vars` has the form `KEY=VALUE`."),
 ];
 
 const SHELL_OPTIONS: &[OptionSpec] = option_table! {
@@ -64,7 +64,9 @@ const LOCAL_OPTIONS: &[OptionSpec] = option_table! {
 
 const LOCAL_RULES: &[Rule] = &[
     Rule::Fields("execute_command", &["Vars", "Script", "Command"]),
-    Rule::Check("`only_on` names darwin, freebsd, linux, openbsd, solaris or windows.", |_| {}),
+    Rule::EachOneOf("only_on", &["darwin", "freebsd", "linux", "openbsd", "solaris", "windows"]),
+    Rule::Fields("command", &[]),
+    Rule::Note("`use_linux_pathing` excludes `inline` and `command`."),
 ];
 
 define!(SHELL_LOCAL = Provisioner "shell-local" true,

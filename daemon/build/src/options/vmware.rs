@@ -40,6 +40,12 @@ const COMMON_RULES: &[Rule] = &[
     Rule::Exists("tools_source_path"),
     Rule::Fields("tools_upload_path", &["Flavor"]),
     Rule::OneOf("cdrom_adapter_type", &["ide", "sata", "scsi"]),
+    Rule::Check("`disable_vnc` excludes `boot_command`, which is typed by VNC.", |reader| {
+        if reader.flag("disable_vnc") && !reader.texts("boot_command").is_empty() {
+            let detail = "A boot command is typed by VNC; it cannot be used when VNC is disabled.";
+            reader.error("disable_vnc", "Options that exclude each other", detail);
+        }
+    }),
     Rule::Check("`remote_type` cannot be set: machines are built here, not on an ESX server.", no_remote),
     Rule::Check(
         "`tools_mode = \"attach\"` needs `tools_source_path` and excludes `tools_upload_flavor` and `tools_upload_path`; \
@@ -153,10 +159,20 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
     "guest_os_type" String = "", "VMware's name of the guest's system, for OVF and OVA";
 };
 
+const VMX_RULES: &[Rule] =
+    &[Rule::Check("A `source_path` that ends in `.ovf` or `.ova` needs `guest_os_type`.", |reader| {
+        let path = reader.text_or("source_path", "").to_lowercase();
+        let imported = [".ovf", ".ova"].iter().any(|end| path.ends_with(end));
+        if imported && reader.text("guest_os_type").is_none() {
+            let detail = "guest_os_type must say what system is in an OVF or OVA file that is imported.";
+            reader.error("guest_os_type", "Missing guest_os_type", detail);
+        }
+    })];
+
 define!(VMX = Builder "vmware-vmx" false,
     "Builds an image in a clone of a VMware Workstation machine.",
     VMX_OPTIONS,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
      shared::SHUTDOWN, shared::COMMUNICATOR],
-    [COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::VNC_RULES,
+    [VMX_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::VNC_RULES,
      shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES]);

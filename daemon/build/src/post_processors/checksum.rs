@@ -25,10 +25,10 @@ fn types(options: &Options) -> Vec<String> {
 }
 
 pub(crate) fn check(reader: &mut PlanReader<'_>) {
-    for name in types(reader.options) {
+    for (index, name) in types(reader.options).into_iter().enumerate() {
         if !TYPES.contains(&name.as_str()) {
             let detail = format!("Unrecognized checksum type: {name}; it must be one of {}.", TYPES.join(", "));
-            reader.error("checksum_types", "Unrecognized checksum type", detail);
+            reader.error_in("checksum_types", index, "Unrecognized checksum type", detail);
         }
     }
     let output = reader.text("output");

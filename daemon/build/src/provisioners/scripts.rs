@@ -24,7 +24,9 @@ pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
     let inline = !options.strings("inline").is_empty() || options.string("command").is_some();
     let (script, scripts) = (options.string("script").is_some(), !options.strings("scripts").is_empty());
     let given = [inline, script, scripts].iter().filter(|&&given| given).count();
-    if given == 0 {
+    // A wrong value or a wrong name was meant to be one of them.
+    let meant = ["inline", "command", "script", "scripts"].iter().any(|name| options.is_unusable(name));
+    if given == 0 && !meant {
         let detail = if kind == "shell" {
             "Either a script file or inline script must be specified."
         } else {
@@ -39,6 +41,10 @@ pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
         };
         reader.error("script", "More than one kind of script", detail);
     }
+    if inline && reader.flag("use_linux_pathing") {
+        let detail = "use_linux_pathing converts the paths of scripts; inline and command have none.";
+        reader.error("use_linux_pathing", "Options that exclude each other", detail);
+    }
     let fields: &[&str] =
         if kind == "shell" { &["Vars", "Path", "EnvVarFile"] } else { &["Vars", "Script", "Command"] };
     let commands = options.string("execute_command").into_iter();
@@ -50,17 +56,17 @@ pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
             "script" => options.string(name).map(str::to_owned).into_iter().collect(),
             _ => options.strings(name).to_vec(),
         };
-        for path in paths {
+        for (index, path) in paths.into_iter().enumerate() {
             // A path made from build data is known only later; what it will be is checked when it runs.
             if !path.contains(generated::UNKNOWN) && !Path::new(&path).exists() {
-                reader.error(name, "No such script", format!("Bad script {path:?}: there is no such file."));
+                reader.error_in(name, index, "No such script", format!("Bad script {path:?}: there is no such file."));
             }
         }
     }
-    for pair in options.strings("environment_vars") {
+    for (index, pair) in options.strings("environment_vars").iter().enumerate() {
         if pair.split_once('=').is_none_or(|(key, _)| key.is_empty()) {
             let detail = format!("Environment variable not in format 'key=value': {pair}");
-            reader.error("environment_vars", "Invalid variable", detail);
+            reader.error_in("environment_vars", index, "Invalid variable", detail);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the communicator options, which every builder that has a guest shares.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::plan::{BastionPlan, CommunicatorPlan, PlanReader, ProxyPlan, Redacted, SshPlan};
@@ -61,6 +61,7 @@ fn read_ssh(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {
         );
     }
     let private_key_file = existing_file(reader, "ssh_private_key_file");
+    check_private_key(reader, private_key_file.as_deref());
     let certificate_file = existing_file(reader, "ssh_certificate_file");
     if certificate_file.is_some() && private_key_file.is_none() {
         reader.error(
@@ -68,6 +69,9 @@ fn read_ssh(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {
             "Missing ssh_private_key_file",
             "A certificate is of use only with its private key: set ssh_private_key_file too.",
         );
+    }
+    if key == TemporaryKey::Made {
+        check_bits(reader);
     }
     let (timeout, handshake_attempts) = patience(reader);
     // The key reaches the guest only through the template's own words (packer.md 4.0.8); without them, making 4096 bits
@@ -171,6 +175,34 @@ fn tunnels(reader: &mut PlanReader<'_>, name: &str) -> Vec<String> {
         }
     }
     tunnels
+}
+
+/// A key that can be read must be one, and need no passphrase, for which nobody could be asked.
+fn check_private_key(reader: &mut PlanReader<'_>, path: Option<&Path>) {
+    let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) else { return };
+    let detail = match russh::keys::decode_secret_key(&text, None) {
+        Ok(_) => return,
+        Err(russh::keys::Error::KeyIsEncrypted) => "has a passphrase: log in with ssh_agent_auth instead.".to_owned(),
+        Err(error) => format!("is not a private key: {error}."),
+    };
+    let detail = format!("The file of ssh_private_key_file {detail}");
+    reader.error("ssh_private_key_file", "Unusable private key", detail);
+}
+
+/// The sizes that Packer's kinds of keys can have (packer.md 4.0.8).
+fn check_bits(reader: &mut PlanReader<'_>) {
+    let Some(bits) = reader.options.integer("temporary_key_pair_bits").filter(|&bits| bits != 0) else { return };
+    let kind = reader.text_or("temporary_key_pair_type", "rsa");
+    let (fits, wanted) = match kind.as_str() {
+        "rsa" => ((1024..=16384).contains(&bits), "between 1024 and 16384"),
+        "ecdsa" => ([256, 384, 521].contains(&bits), "256, 384 or 521"),
+        _ => return,
+    };
+    if !fits {
+        let detail =
+            format!("temporary_key_pair_bits is {bits}, but the bits of a key of type {kind} must be {wanted}.");
+        reader.error("temporary_key_pair_bits", "Value out of range", detail);
+    }
 }
 
 fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {

@@ -17,6 +17,8 @@ pub(crate) fn read_image(reader: &mut PlanReader<'_>) -> ImagePlan {
             reader.error("iso_url", "Both iso_url and iso_urls", "Only one of iso_url or iso_urls may be specified.");
         }
         Some(url) => urls.push(url),
+        // A wrong name was meant to be it.
+        None if urls.is_empty() && reader.options.is_unusable("iso_urls") => {}
         None if urls.is_empty() => {
             reader.error("iso_url", "Missing iso_url", "One of iso_url or iso_urls must be specified.");
         }
@@ -104,9 +106,9 @@ pub(crate) fn read_media(reader: &mut PlanReader<'_>, prefix: &str) -> Option<Me
         reader.error(&name("label"), "Label too long", detail);
     }
     for (option, files) in [("files", &plan.files), ("dirs", &plan.directories)] {
-        for file in files {
+        for (index, file) in files.iter().enumerate() {
             if !file.contains(['*', '?', '[']) && !Path::new(file).exists() {
-                reader.error(&name(option), "No such file", format!("Bad file {file:?}: it does not exist."));
+                reader.error_in(&name(option), index, "No such file", format!("Bad file {file:?}: it does not exist."));
             }
         }
     }
@@ -115,9 +117,10 @@ pub(crate) fn read_media(reader: &mut PlanReader<'_>, prefix: &str) -> Option<Me
 
 pub(crate) fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
     let mut commands: Vec<(String, Option<String>)> = Vec::new();
-    let typed = reader.texts("boot_command").concat();
+    let typed = reader.texts("boot_command");
+    check_boot_command(reader, "boot_command", &typed);
+    let typed = typed.concat();
     if !typed.is_empty() {
-        check_boot_command(reader, "boot_command", &typed);
         commands.push((typed, None));
     }
     let steps = reader.options.string_lists("boot_steps").to_vec();
@@ -127,17 +130,9 @@ pub(crate) fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
     for step in steps {
         let mut parts = step.into_iter();
         if let Some(command) = parts.next() {
-            check_boot_command(reader, "boot_steps", &command);
+            check_boot_command(reader, "boot_steps", std::slice::from_ref(&command));
             commands.push((command, parts.next()));
         }
-    }
-    if reader.flag("disable_vnc") && !commands.is_empty() {
-        // Packer cannot type without VNC; Kiln can, so such a template is better than it thinks.
-        reader.warning(
-            "disable_vnc",
-            "disable_vnc has no effect on typing",
-            "Kiln types the boot command without VNC.",
-        );
     }
     BootPlan {
         wait: boot_wait(reader),
@@ -159,10 +154,22 @@ fn boot_wait(reader: &PlanReader<'_>) -> Duration {
 pub(crate) const MACHINE_FIELDS: [&str; 7] =
     ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
 
-fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, text: &str) {
-    reader.check_late(option, [text], &MACHINE_FIELDS);
-    if let Err(error) = boot_command::parse(text) {
-        reader.error(option, "Invalid boot command", error.to_string());
+/// Elements are one text, in which each complaint is about the element where its cause begins.
+fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[String]) {
+    let text = elements.concat();
+    let mut problems = reader.late_problems(&text, &MACHINE_FIELDS);
+    if let Err(error) = boot_command::parse(&text) {
+        let boot_command::BootCommandError::WaitNotPositive(tag) = &error;
+        let offset = text.find(&format!("<{tag}>")).unwrap_or(0);
+        problems.push(("Invalid boot command", error.to_string(), offset));
+    }
+    for (summary, detail, offset) in problems {
+        let mut end = 0;
+        let index = elements.iter().position(|element| {
+            end += element.len();
+            offset < end
+        });
+        reader.error_in(option, index.unwrap_or(usize::MAX), summary, detail);
     }
 }
 

@@ -105,6 +105,12 @@ impl Decoder<'_> {
                 options.entries.insert(name.to_owned(), entry);
             }
         }
+        for attribute in &body.attributes {
+            let name = &*attribute.name.text;
+            if !skip.contains(&name) && !specs.iter().any(|spec| spec.name == name) {
+                options.meant(name, specs.iter().map(|spec| spec.name));
+            }
+        }
         let blocks = expand_dynamic(body, &BTreeMap::new(), scope, diagnostics);
         for expanded in blocks {
             let block = &expanded.block;
@@ -188,7 +194,7 @@ impl Decoder<'_> {
             OptionKind::Blocks(_) => OptionValue::Blocks(blocks),
             _ => OptionValue::Block(blocks.pop()?),
         };
-        Some(OptionEntry { value, span: expr.span, sensitive: spec.sensitive })
+        Some(OptionEntry { value, span: expr.span, items: Vec::new(), sensitive: spec.sensitive })
     }
 
     /// Returns an option's value, and whether all of it is known.
@@ -239,12 +245,16 @@ impl Decoder<'_> {
         };
         let sensitive = spec.sensitive || converted.is_sensitive_within();
         let mut decoded = self.plain(&converted, spec, span, diagnostics)?;
+        // An element of a list literal has a place of its own.
+        let items: &[Expr] = match &expr.kind {
+            ExprKind::Tuple(items) => items,
+            _ => &[],
+        };
+        let places = match &decoded {
+            OptionValue::Strings(texts) if texts.len() == items.len() => items.iter().map(|item| item.span).collect(),
+            _ => Vec::new(),
+        };
         if !spec.late {
-            // An element of a list literal has a place of its own.
-            let items: &[Expr] = match &expr.kind {
-                ExprKind::Tuple(items) => items,
-                _ => &[],
-            };
             match &mut decoded {
                 OptionValue::Strings(texts) if texts.len() == items.len() => {
                     for (text, item) in texts.iter_mut().zip(items) {
@@ -258,7 +268,7 @@ impl Decoder<'_> {
             }
         }
         let sensitive = sensitive || mentions(&decoded, self.sensitive);
-        Some(OptionEntry { value: decoded, span, sensitive })
+        Some(OptionEntry { value: decoded, span, items: places, sensitive })
     }
 
     /// Turns a converted value into an option value; unknown parts read as [`Generated::UNKNOWN`].
@@ -391,6 +401,7 @@ fn add_block(options: &mut Options, spec: &OptionSpec, nested: Options, span: Sp
         let entry = options.entries.entry(spec.name.to_owned()).or_insert_with(|| OptionEntry {
             value: OptionValue::Blocks(Vec::new()),
             span,
+            items: Vec::new(),
             sensitive,
         });
         if let OptionValue::Blocks(blocks) = &mut entry.value {
@@ -403,6 +414,6 @@ fn add_block(options: &mut Options, spec: &OptionSpec, nested: Options, span: Sp
         diagnostics.push(Diagnostic::error(format!("Duplicate {} block", spec.name), detail).at(span));
         return;
     }
-    let entry = OptionEntry { value: OptionValue::Block(nested), span, sensitive };
+    let entry = OptionEntry { value: OptionValue::Block(nested), span, items: Vec::new(), sensitive };
     options.entries.insert(spec.name.to_owned(), entry);
 }

@@ -120,8 +120,15 @@ impl Decoder<'_> {
                 continue;
             };
             let sensitive = spec.sensitive || self.mentions(&decoded);
-            let entry = OptionEntry { value: decoded, span: value.span, sensitive };
+            let items = match (&decoded, &value.kind) {
+                (OptionValue::Strings(_), JsonKind::Array(items)) => items.iter().map(|item| item.span).collect(),
+                _ => Vec::new(),
+            };
+            let entry = OptionEntry { value: decoded, span: value.span, items, sensitive };
             options.entries.insert(spec.name.to_owned(), entry);
+        }
+        for (key, _) in written.iter().filter(|(key, _)| !specs.iter().any(|spec| spec.name == &*key.text)) {
+            options.meant(&key.text, specs.iter().map(|spec| spec.name));
         }
         let missing =
             |spec: &&&OptionSpec| spec.required && !options.is_set(spec.name) && !options.is_unusable(spec.name);

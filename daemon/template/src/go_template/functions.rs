@@ -22,7 +22,6 @@ const PACKER: &[&str] = &[
     "build",
     "build_name",
     "build_type",
-    "clean_resource_name",
     "consul_key",
     "env",
     "isotime",
@@ -82,6 +81,11 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
         Some(other) => Err(format!("expected integer; found {}", print(other))),
         None => Err(format!("wrong number of args for {name}: want {} got {}", index + 1, arguments.len())),
     };
+    match name {
+        "build_name" | "build_type" | "template_dir" | "pwd" | "packer_version" | "timestamp" | "uuid" => count(0, 0)?,
+        "upper" | "lower" => count(1, 1)?,
+        _ => {}
+    }
     match name {
         "not" => {
             count(1, 1)?;
@@ -176,10 +180,6 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
                 Ok(times) => source.replacen(old, new, times).into(),
                 Err(_) => source.replace(old, new).into(),
             })
-        }
-        "clean_resource_name" => {
-            Err("error calling clean_resource_name: only cloud builders, which Kiln does not have, know this function"
-                .into())
         }
         "sed" => {
             Err("error calling sed: template function `sed` is deprecated; use `replace` or `replace_all` instead"

@@ -429,14 +429,6 @@ Error: Unsupported block type
 
 Blocks of type "http_content" are not expected here.
 hint: http_content is an argument: write http_content = … with an equals sign
-
-Error: Missing required argument
-
-  on t.pkr.hcl line 11, column 1, in source "qemu" "web":
-   11: source "qemu" "web" {
-       ^^^^^^^^^^^^^^^^^^^
-
-The argument "iso_url" is required, but no definition was found.
 "#);
 }
 

@@ -320,14 +320,6 @@ Error: Wrong type of option
                          ^^^
 
 The option "http_content" must be an object of strings, not "x".
-
-Error: Missing required option
-
-  on t/t.json line 2, column 11:
-    2:   "type": "qemu",
-                 ^^^^^^
-
-The option "iso_url" is required, but is not set.
 "#);
 }
 

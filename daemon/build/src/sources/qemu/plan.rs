@@ -184,7 +184,7 @@ pub(crate) fn read(reader: &mut PlanReader<'_>, source_name: &str, force: bool) 
         http: shared::read_http(reader, "127.0.0.1"),
         floppy: shared::read_media(reader, "floppy"),
         cd: shared::read_media(reader, "cd"),
-        boot: shared::read_boot(reader),
+        boot: read_boot(reader),
         shutdown: shared::read_shutdown(reader),
         communicator: communicator::read(reader, TemporaryKey::Made),
         machine: read_machine(reader),
@@ -350,6 +350,19 @@ fn read_firmware(reader: &mut PlanReader<'_>) -> FirmwarePlan {
         Some(path) if reader.flag("use_pflash") => FirmwarePlan::Flash(path.into()),
         Some(path) => FirmwarePlan::Bios(path.into()),
     }
+}
+
+/// Packer cannot type without VNC; Kiln can, so such a template is better than it thinks.
+fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
+    let boot = shared::read_boot(reader);
+    if reader.flag("disable_vnc") && !boot.commands.is_empty() {
+        reader.warning(
+            "disable_vnc",
+            "disable_vnc has no effect on typing",
+            "Kiln types the boot command without VNC.",
+        );
+    }
+    boot
 }
 
 #[cfg(test)]
