@@ -196,8 +196,13 @@ async fn the_document_names_every_route_and_every_type() {
 fn wire_types() -> Vec<String> {
     let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/src");
     let mut names = vec!["JobId".to_owned()];
-    for entry in std::fs::read_dir(sources).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let mut paths = vec![std::path::PathBuf::from(sources)];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
         let mut has_schema = false;
         for line in text.lines() {
             has_schema |= line.starts_with("#[derive") && line.contains("JsonSchema");
