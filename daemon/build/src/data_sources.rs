@@ -25,3 +25,12 @@ impl DataSources for HttpSources {
         Ok(HttpResponse { body, headers })
     }
 }
+
+impl Drop for HttpSources {
+    /// What was loaded may be let go of where blocking is not allowed, and a runtime's own way to end blocks.
+    fn drop(&mut self) {
+        if let Some(Ok(runtime)) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

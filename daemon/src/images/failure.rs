@@ -87,7 +87,7 @@ impl From<Error> for Failure {
             text = format!("{text}: {source}");
         }
         let hint = match error.kind() {
-            ErrorKind::AlreadyExists if error.hint().is_none() => {
+            ErrorKind::AlreadyExists if error.hint().is_none_or(|hint| hint.ends_with("allow overwriting")) => {
                 Some("choose another name, or replace it with `--force`".to_owned())
             }
             ErrorKind::Refused if error.hint().is_some_and(|hint| hint.starts_with("allow backing")) => {
