@@ -235,6 +235,39 @@ fn dynamic_blocks_expand() {
 }
 
 #[test]
+fn dynamic_sources_are_named_by_their_iterators() {
+    let named = |iterator: &str, name: &str| {
+        load_text(&format!(
+            r#"
+            source "qemu" "x" {{}}
+            build {{
+              dynamic "source" {{
+                for_each = {{ base = "b", db = "d" }}
+                {iterator}
+                labels   = ["qemu.x"]
+                content {{
+                  name    = {name}
+                  iso_url = "u"
+                }}
+              }}
+            }}
+            "#
+        ))
+    };
+    let cases = [
+        ("", "source.key", ["qemu.base", "qemu.db"]),
+        ("", r#""${source.key}-${source.value}""#, ["qemu.base-b", "qemu.db-d"]),
+        ("iterator = var", "var.value", ["qemu.b", "qemu.d"]),
+    ];
+    for (iterator, name, wanted) in cases {
+        let loaded = named(iterator, name);
+        assert!(loaded.diagnostics.is_empty(), "{}", loaded.diagnostics.render(&loaded.sources, &Style::default()));
+        let builds = loaded.evaluated.unwrap().builds;
+        assert_eq!(builds.iter().map(|build| &*build.name).collect::<Vec<_>>(), wanted);
+    }
+}
+
+#[test]
 fn only_and_except_select() {
     let text = "source \"qemu\" \"a\" { iso_url = \"x\" }\nsource \"amazon-ebs\" \"b\" {}\nbuild {\n sources = [\"qemu.a\", \"amazon-ebs.b\"]\n post-processors {\n post-processor \"manifest\" {}\n post-processor \"manifest\" { name = \"late\" }\n}\n}\n";
     let mut inputs = inputs("t.pkr.hcl");
@@ -763,8 +796,19 @@ fn what_packer_refuses_is_refused() {
           dynamic "source" {
             for_each = ["qemu.a"]
             labels   = [source.value]
-            content { name = "${source.key}" }
+            content { name = upper("a") }
           }
+        }
+        build {
+          dynamic "source" {
+            for_each = ["qemu.a"]
+            iterator = each
+            labels   = [each.value]
+            content { name = source.name }
+          }
+        }
+        build {
+          source "qemu.a" { name = null }
         }
     "#;
     let wanted = [
@@ -774,6 +818,7 @@ fn what_packer_refuses_is_refused() {
         "not \"ab\"",
         "not \"with_underscore\"",
         "The name of a source inside a build block must be literal",
+        "must not be null",
     ];
     check_told(text, &wanted, &[]);
 }

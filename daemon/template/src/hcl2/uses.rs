@@ -79,13 +79,18 @@ pub(super) fn uses(
         };
         let Some((kind, name, root)) = find_source(&label.text, known, label.span, diagnostics) else { continue };
         let alias = block.body.attribute("name").and_then(|attribute| {
-            if !is_literal(&attribute.value) {
-                let detail = "The name of a source inside a build block must be literal: variables and functions may not be used.";
+            if !is_literal(&attribute.value, &expanded.names) {
+                let detail = "The name of a source inside a build block must be literal: variables and functions may not be \
+                              used, except the key and the value of a dynamic block around it.";
                 diagnostics.push(Diagnostic::error("Variables not allowed", detail).at(attribute.value.span));
                 return None;
             }
             let inner = scope.child(expanded.names.clone());
             let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
+            if value.is_null() {
+                let detail = "The name of a source inside a build block must not be null; leave it out to keep the source's own.";
+                diagnostics.push(Diagnostic::error("Unsuitable value", detail).at(attribute.value.span));
+            }
             value.as_str().map(Arc::from)
         });
         uses.push(Use { kind, name, alias, root, nested: Some(expanded.clone()) });
@@ -93,13 +98,12 @@ pub(super) fn uses(
     uses
 }
 
-/// Reports whether an expression uses nothing of the template: what `dynamic` brings along is allowed.
-fn is_literal(expr: &Expr) -> bool {
+/// Reports whether an expression uses nothing of the template but what `dynamic` brings along.
+fn is_literal(expr: &Expr, iterators: &BTreeMap<Arc<str>, Value>) -> bool {
+    const ROOTS: &[&str] = &["var", "local", "data", "source", "build", "path", "packer"];
     let mut literal = true;
     expr.walk(&mut |inner| match &inner.kind {
-        ExprKind::Variable(name) => {
-            literal &= !["var", "local", "data", "source", "build", "path", "packer"].contains(&&**name);
-        }
+        ExprKind::Variable(name) => literal &= iterators.contains_key(name) || !ROOTS.contains(&&**name),
         ExprKind::Call { .. } => literal = false,
         _ => {}
     });
