@@ -45,11 +45,17 @@ fn each_text(value: &mut Value, change: &dyn Fn(&mut String)) {
     }
 }
 
+/// Renames an option, whose value replaces what the new name has.
 pub(super) fn rename(template: &mut Map<String, Value>, kinds: &[&str], old: &str, new: &str) {
-    rename_if(template, kinds, |_| true, old, new);
+    for builder in builders(template, kinds) {
+        if let Some(value) = builder.remove(old) {
+            builder.insert(new.into(), value);
+        }
+    }
 }
 
-/// Renames an option whose value has the type that Packer expects; any other is left for the person to see.
+/// Renames an option whose value has the type that Packer expects; any other is left for the person to see. Where the new
+/// name is there already, it holds and the old one goes.
 pub(super) fn rename_if(
     template: &mut Map<String, Value>,
     kinds: &[&str],
@@ -61,7 +67,7 @@ pub(super) fn rename_if(
         if builder.get(old).is_some_and(applies)
             && let Some(value) = builder.remove(old)
         {
-            builder.insert(new.into(), value);
+            builder.entry(new).or_insert(value);
         }
     }
 }
@@ -234,21 +240,39 @@ pub(super) fn vmware_compaction(template: &mut Map<String, Value>) {
 }
 
 pub(super) fn vsphere_adapters(template: &mut Map<String, Value>) {
-    const MOVES: &[(&str, &[&str])] = &[
-        ("network_adapters", &["network", "network_card"]),
-        ("storage", &["disk_size", "disk_thin_provisioned", "disk_eagerly_scrub"]),
+    const MOVES: &[(&str, &[(&str, &str)])] = &[
+        (
+            "network_adapters",
+            // Of two names for one option the second holds.
+            &[("network", "network"), ("networkCard", "network_card"), ("network_card", "network_card")],
+        ),
+        (
+            "storage",
+            &[
+                ("disk_size", "disk_size"),
+                ("disk_thin_provisioned", "disk_thin_provisioned"),
+                ("disk_eagerly_scrub", "disk_eagerly_scrub"),
+            ],
+        ),
     ];
     for builder in builders(template, &["vsphere-iso"]) {
         for (list, names) in MOVES {
+            // What is no block is left, with its neighbours, for the person to see.
+            if builder.get(*list).is_some_and(|known| !known.is_array() && !known.is_object()) {
+                continue;
+            }
             let moved: Map<String, Value> =
-                names.iter().filter_map(|name| Some(((*name).to_owned(), builder.remove(*name)?))).collect();
+                names.iter().filter_map(|(old, new)| Some(((*new).to_owned(), builder.remove(*old)?))).collect();
             if moved.is_empty() {
                 continue;
             }
-            match builder.get_mut(*list).and_then(Value::as_array_mut) {
-                Some(known) => known.insert(0, Value::Object(moved)),
-                None => _ = builder.insert((*list).into(), json!([moved])),
+            let mut blocks = vec![Value::Object(moved)];
+            match builder.remove(*list) {
+                Some(Value::Array(known)) => blocks.extend(known),
+                Some(known) => blocks.push(known),
+                None => {}
             }
+            builder.insert((*list).into(), Value::Array(blocks));
         }
     }
 }
@@ -292,21 +316,33 @@ pub(super) fn qemu_disk_size(template: &mut Map<String, Value>) {
 
 pub(super) fn galaxy_command(template: &mut Map<String, Value>) {
     for provisioner in objects(template, "provisioners").into_iter().filter(|item| kind(item) == "ansible-local") {
-        if provisioner.get("galaxycommand").is_some_and(Value::is_string)
+        let is_known = provisioner.contains_key("galaxy_command");
+        if (is_known || provisioner.get("galaxycommand").is_some_and(Value::is_string))
             && let Some(value) = provisioner.remove("galaxycommand")
         {
-            provisioner.insert("galaxy_command".into(), value);
+            provisioner.entry("galaxy_command").or_insert(value);
         }
     }
 }
 
 pub(super) fn comm_config(template: &mut Map<String, Value>) {
-    const KINDS: &[&str] = &["virtualbox-iso", "virtualbox-ovf", "virtualbox-vm", "qemu"];
-    rename(template, KINDS, "ssh_host_port_min", "host_port_min");
-    rename(template, KINDS, "ssh_host_port_max", "host_port_max");
-    rename_if(template, &KINDS[..3], Value::is_boolean, "ssh_skip_nat_mapping", "skip_nat_mapping");
+    const KINDS: &[&str] = &["virtualbox-iso", "virtualbox-ovf", "virtualbox-vm"];
+    rename_if(template, KINDS, |_| true, "ssh_host_port_min", "host_port_min");
+    rename_if(template, KINDS, |_| true, "ssh_host_port_max", "host_port_max");
+    for builder in builders(template, KINDS).into_iter().filter(|builder| builder.contains_key("skip_nat_mapping")) {
+        builder.remove("ssh_skip_nat_mapping");
+    }
+    rename_if(template, KINDS, Value::is_boolean, "ssh_skip_nat_mapping", "skip_nat_mapping");
 }
 
+pub(super) fn ssh_wait_timeout(template: &mut Map<String, Value>) {
+    for builder in builders(template, &[]).into_iter().filter(|builder| builder.contains_key("ssh_timeout")) {
+        builder.remove("ssh_wait_timeout");
+    }
+    rename_if(template, &[], Value::is_string, "ssh_wait_timeout", "ssh_timeout");
+}
+
+/// Here the old options win, as in Packer.
 pub(super) fn qemu_host_port(template: &mut Map<String, Value>) {
     rename(template, &["qemu"], "ssh_host_port_min", "host_port_min");
     rename(template, &["qemu"], "ssh_host_port_max", "host_port_max");

@@ -146,11 +146,7 @@ const FIXERS: &[Fixer] = &[
         synopsis: "renames ssh_host_port_min, ssh_host_port_max and ssh_skip_nat_mapping",
         apply: comm_config,
     },
-    Fixer {
-        name: "ssh-wait-timeout",
-        synopsis: "renames ssh_wait_timeout to ssh_timeout",
-        apply: |t| rename_if(t, &[], Value::is_string, "ssh_wait_timeout", "ssh_timeout"),
-    },
+    Fixer { name: "ssh-wait-timeout", synopsis: "renames ssh_wait_timeout to ssh_timeout", apply: ssh_wait_timeout },
     Fixer {
         name: "vsphere-iso-net-disk",
         synopsis: "moves network and disk options of vsphere-iso into network_adapters and storage",
@@ -274,6 +270,78 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::fix;
+
+    fn fixed(list: &str, component: &str) -> serde_json::Value {
+        let text = fix(&format!("{{\"{list}\": [{component}]}}")).unwrap();
+        let template: serde_json::Value = serde_json::from_str(&text).unwrap();
+        template[list][0].clone()
+    }
+
+    /// Recorded from Packer 1.6.6, except where `network_adapters` is no list, on which it crashes.
+    #[test]
+    fn of_an_old_and_a_new_name_the_right_one_holds() {
+        let builders = [
+            (r#"{"type":"null","ssh_timeout":"7m","ssh_wait_timeout":"9m"}"#, r#"{"type":"null","ssh_timeout":"7m"}"#),
+            (r#"{"type":"null","ssh_timeout":null,"ssh_wait_timeout":9}"#, r#"{"type":"null","ssh_timeout":null}"#),
+            (r#"{"type":"null","ssh_wait_timeout":9}"#, r#"{"type":"null","ssh_wait_timeout":9}"#),
+            (
+                r#"{"type":"null","ssh_private_key_file":"","ssh_key_path":"b"}"#,
+                r#"{"type":"null","ssh_private_key_file":""}"#,
+            ),
+            (
+                r#"{"type":"null","ssh_private_key_file":"a","ssh_key_path":5}"#,
+                r#"{"type":"null","ssh_private_key_file":"a","ssh_key_path":5}"#,
+            ),
+            (
+                r#"{"type":"null","ssh_disable_agent":true,"ssh_disable_agent_forwarding":false}"#,
+                r#"{"type":"null","ssh_disable_agent_forwarding":false}"#,
+            ),
+            (
+                r#"{"type":"virtualbox-iso","ssh_host_port_min":1,"host_port_min":2,"ssh_host_port_max":"x"}"#,
+                r#"{"type":"virtualbox-iso","host_port_min":2,"host_port_max":"x"}"#,
+            ),
+            (
+                r#"{"type":"virtualbox-vm","ssh_skip_nat_mapping":"x","skip_nat_mapping":false}"#,
+                r#"{"type":"virtualbox-vm","skip_nat_mapping":false}"#,
+            ),
+            (r#"{"type":"qemu","ssh_host_port_min":1,"host_port_min":2}"#, r#"{"type":"qemu","host_port_min":1}"#),
+            (
+                r#"{"type":"scaleway","access_key":"a","organization_id":"o"}"#,
+                r#"{"type":"scaleway","organization_id":"o"}"#,
+            ),
+            (
+                r#"{"type":"vsphere-iso","network":"n","networkCard":"e"}"#,
+                r#"{"type":"vsphere-iso","network_adapters":[{"network":"n","network_card":"e"}]}"#,
+            ),
+            (
+                r#"{"type":"vsphere-iso","networkCard":"e","network_card":"x"}"#,
+                r#"{"type":"vsphere-iso","network_adapters":[{"network_card":"x"}]}"#,
+            ),
+            (
+                r#"{"type":"vsphere-iso","network":"n","network_adapters":[{"network":"m"}]}"#,
+                r#"{"type":"vsphere-iso","network_adapters":[{"network":"n"},{"network":"m"}]}"#,
+            ),
+            (
+                r#"{"type":"vsphere-iso","network":"n","network_adapters":{"network":"m"}}"#,
+                r#"{"type":"vsphere-iso","network_adapters":[{"network":"n"},{"network":"m"}]}"#,
+            ),
+            (
+                r#"{"type":"vsphere-iso","networkCard":"e","network_adapters":"odd"}"#,
+                r#"{"type":"vsphere-iso","networkCard":"e","network_adapters":"odd"}"#,
+            ),
+            (
+                r#"{"type":"vsphere-clone","network":"n","networkCard":"e"}"#,
+                r#"{"type":"vsphere-clone","network":"n","networkCard":"e"}"#,
+            ),
+        ];
+        for (given, wanted) in builders {
+            let wanted: serde_json::Value = serde_json::from_str(wanted).unwrap();
+            assert_eq!(fixed("builders", given), wanted, "{given}");
+        }
+        let galaxy = r#"{"type":"ansible-local","galaxycommand":5,"galaxy_command":"b"}"#;
+        assert_eq!(fixed("provisioners", galaxy)["galaxy_command"], "b");
+        assert!(fixed("provisioners", galaxy).get("galaxycommand").is_none());
+    }
 
     /// What Go's `json.Marshal` makes of what `json.Unmarshal` made of each.
     #[test]
