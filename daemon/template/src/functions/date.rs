@@ -1,12 +1,14 @@
 //! Owns the functions on times.
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Answer, Call, Failure, Function, any, function, text};
 use crate::duration::parse_go_duration;
 use crate::time_layout::{self, day_name, month_name};
-use crate::value::{Entries, Type, Value};
+use crate::value::convert::convert;
+use crate::value::{Entries, Number, Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("formatdate", &[text("format"), text("time")], format_date),
@@ -14,31 +16,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
         .rest(text("format")),
     function("legacy_strftime", &[], |call| legacy(call, time_layout::strftime)).rest(text("format")),
     function("rfc3339_parse", &[text("timestamp")], |call| {
-        let (time, offset) = parse(call.text(0)).map_err(|reason| Failure::at(0, reason))?;
-        parts(time, offset, ("unix", time.as_second().into()))
+        // Newer than the other functions, it takes a blank before the time, too.
+        let (time, offset) = parse(call.text(0), &['T', ' ']).map_err(|reason| Failure::at(0, reason))?;
+        parts(time, ("unix", unix(time, offset).into()))
     }),
     function("timeadd", &[text("timestamp"), text("duration")], time_add),
-    function("timestamp", &[], |call| Ok(rfc3339(call.environment.now, Offset::UTC).into())),
-    function("unix_timestamp_parse", &[any("unix_timestamp")], |call| {
-        let number = crate::value::convert::convert(call.value(0), &Type::Number)
-            .map_err(|error| Failure::at(0, error.to_string()))?;
-        let seconds = number.as_number().and_then(crate::value::Number::to_i64);
-        let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
-        let time = time.ok_or_else(|| Failure::at(0, "a whole number of seconds since 1970 is required"))?;
-        parts(time, Offset::UTC, ("rfc3339", rfc3339(time, Offset::UTC).into()))
-    }),
+    function("timestamp", &[], |call| Ok(rfc3339(in_utc(call.environment.now), Offset::UTC).into())),
+    function("unix_timestamp_parse", &[any("unix_timestamp")], unix_timestamp_parse),
 ];
 
 fn legacy(call: &Call<'_>, format: fn(&str, Timestamp) -> Result<String, String>) -> Answer {
     match call.arguments.len() {
-        0 => Ok(rfc3339(call.environment.now, Offset::UTC).into()),
+        0 => Ok(rfc3339(in_utc(call.environment.now), Offset::UTC).into()),
         1 => Ok(format(call.text(0), call.environment.now).map_err(Failure::new)?.into()),
         _ => Err(Failure::new("too many values, 1 needed")),
     }
 }
 
-fn rfc3339(time: Timestamp, offset: Offset) -> String {
-    let local = time.to_zoned(TimeZone::fixed(offset)).datetime();
+fn rfc3339(local: DateTime, offset: Offset) -> String {
     let zone = match offset.seconds() {
         0 => "Z".to_owned(),
         seconds => {
@@ -57,61 +52,153 @@ fn rfc3339(time: Timestamp, offset: Offset) -> String {
     )
 }
 
-/// Parses an RFC 3339 timestamp strictly; the error says what is expected where.
-fn parse(text: &str) -> Result<(Timestamp, Offset), String> {
-    let shape = b"0000-00-00T00:00:00";
-    let bytes = text.as_bytes();
-    let wrong = |what: &str| format!("not a valid RFC3339 timestamp: {what}");
-    for (index, expected) in shape.iter().enumerate() {
-        let fits = match (expected, bytes.get(index)) {
-            (b'0', Some(found)) => found.is_ascii_digit(),
-            (expected, Some(found)) => expected == found,
-            (_, None) => {
-                return Err(wrong("missing required time introducer 'T'").replace(
-                    "missing required time introducer 'T'",
-                    &format!("it ends after {} characters", bytes.len()),
-                ));
-            }
-        };
-        if !fits {
-            return Err(wrong(&format!(
-                "unexpected {:?} at position {}",
-                text.get(index..).and_then(|rest| rest.chars().next()).unwrap_or(' '),
-                index + 1
-            )));
+/// Parses an RFC 3339 timestamp as Go does: strictly, but an hour may have one digit and a fraction may begin with a comma.
+/// The error says what is expected where.
+fn parse(text: &str, separators: &[char]) -> Result<(DateTime, Offset), String> {
+    let wrong = |what: String| format!("not a valid RFC3339 timestamp: {what}");
+    let mut rest = Rest { text, at: 0 };
+    let year = rest.digits(4).map_err(wrong)?;
+    rest.sign(&['-']).map_err(wrong)?;
+    let month = rest.digits(2).map_err(wrong)?;
+    rest.sign(&['-']).map_err(wrong)?;
+    let day = rest.digits(2).map_err(wrong)?;
+    rest.sign(separators).map_err(wrong)?;
+    let hour = rest.digits(if rest.left().get(1..2) == Some(":") { 1 } else { 2 }).map_err(wrong)?;
+    rest.sign(&[':']).map_err(wrong)?;
+    let minute = rest.digits(2).map_err(wrong)?;
+    rest.sign(&[':']).map_err(wrong)?;
+    let second = rest.digits(2).map_err(wrong)?;
+    let nanoseconds = rest.fraction();
+    let offset = rest.offset().map_err(wrong)?;
+    let small = |number: i32| i8::try_from(number).unwrap_or(-1);
+    // A leap second is none to Go, and jiff's own reader would take it for the second before.
+    let local = i16::try_from(year)
+        .ok()
+        .and_then(|year| {
+            let (month, day, hour, minute, second) =
+                (small(month), small(day), small(hour), small(minute), small(second));
+            DateTime::new(year, month, day, hour, minute, second, nanoseconds).ok()
+        })
+        .ok_or_else(|| wrong("it names a time that does not exist".into()))?;
+    Ok((local, offset))
+}
+
+/// Returns the seconds since 1970. The last hours of the year 9999 are no [`Timestamp`], but people write them for "never".
+fn unix(local: DateTime, offset: Offset) -> i64 {
+    local.duration_since(in_utc(Timestamp::UNIX_EPOCH)).as_secs() - i64::from(offset.seconds())
+}
+
+/// Returns what the clock shows in UTC.
+fn in_utc(time: Timestamp) -> DateTime {
+    time.to_zoned(TimeZone::UTC).datetime()
+}
+
+/// What is left of a timestamp.
+struct Rest<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Rest<'_> {
+    fn left(&self) -> &str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Says that something else is here than what is wanted.
+    fn unexpected(&self, wanted: &str) -> String {
+        match self.left().chars().next() {
+            Some(found) => format!("unexpected {found:?} at position {} in place of {wanted}", self.at + 1),
+            None => format!("it ends after {} characters in place of {wanted}", self.text.chars().count()),
         }
     }
-    let zone = text.get(19..).unwrap_or_default();
-    let zone = match zone.strip_prefix('.') {
-        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
-        None => zone,
-    };
-    let offset = match zone.as_bytes() {
-        [b'Z'] => Offset::UTC,
-        [sign @ (b'+' | b'-'), rest @ ..] if rest.len() == 5 && rest[2] == b':' => {
-            let number = |from: usize| zone.get(from..from + 2).and_then(|digits| digits.parse::<i32>().ok());
-            let (Some(hours), Some(minutes)) = (number(1), number(4)) else {
-                return Err(wrong("the UTC offset has no digits"));
-            };
-            let seconds = (hours * 60 + minutes) * 60 * if *sign == b'-' { -1 } else { 1 };
-            Offset::from_seconds(seconds).map_err(|_| wrong("the UTC offset is out of range"))?
+
+    fn digits(&mut self, count: usize) -> Result<i32, String> {
+        let digits = self.left().get(..count).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(number) = digits.and_then(|digits| digits.parse().ok()) else {
+            let found = self.left().bytes().take(count).take_while(u8::is_ascii_digit).count();
+            self.at += found;
+            return Err(self.unexpected("a digit"));
+        };
+        self.at += count;
+        Ok(number)
+    }
+
+    fn sign(&mut self, signs: &[char]) -> Result<(), String> {
+        if !self.left().starts_with(signs) {
+            let wanted: Vec<String> = signs.iter().map(|sign| format!("{sign:?}")).collect();
+            return Err(self.unexpected(&wanted.join(" or ")));
         }
-        _ => return Err(wrong("it must end with Z or a UTC offset such as +02:00")),
-    };
-    let time: Timestamp = text.parse().map_err(|_| wrong("it names a time that does not exist"))?;
-    Ok((time, offset))
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Reads `.5` or `,5` as nanoseconds; what is finer is cut off.
+    fn fraction(&mut self) -> i32 {
+        let Some(after) = self.left().strip_prefix(['.', ',']) else { return 0 };
+        let length = after.bytes().take_while(u8::is_ascii_digit).count();
+        if length == 0 {
+            return 0;
+        }
+        let digits: String = after[..length].chars().chain("000000000".chars()).take(9).collect();
+        self.at += 1 + length;
+        digits.parse().unwrap_or(0)
+    }
+
+    /// Reads `Z` or `+02:00`, which end the timestamp.
+    fn offset(&mut self) -> Result<Offset, String> {
+        let ends = |rest: &Self| match rest.left() {
+            "" => Ok(()),
+            _ => Err(rest.unexpected("its end")),
+        };
+        if self.left().starts_with('Z') {
+            self.at += 1;
+            return ends(self).map(|()| Offset::UTC);
+        }
+        let sign = match self.left().chars().next() {
+            Some('+') => 1,
+            Some('-') => -1,
+            _ => return Err(self.unexpected("Z or a UTC offset such as +02:00")),
+        };
+        self.at += 1;
+        let hours = self.digits(2)?;
+        self.sign(&[':'])?;
+        let minutes = self.digits(2)?;
+        ends(self)?;
+        if hours > 24 || minutes > 60 {
+            return Err("the UTC offset is out of range".into());
+        }
+        Offset::from_seconds(sign * (hours * 60 + minutes) * 60).map_err(|_| "the UTC offset is out of range".into())
+    }
 }
 
 fn time_add(call: &Call<'_>) -> Answer {
-    let (time, offset) = parse(call.text(0)).map_err(|reason| Failure::at(0, reason))?;
+    let (time, offset) = parse(call.text(0), &['T']).map_err(|reason| Failure::at(0, reason))?;
     let duration = parse_go_duration(call.text(1)).map_err(|reason| Failure::at(1, reason))?;
     let sum = time.checked_add(duration).map_err(|_| Failure::at(1, "the result is out of range"))?;
     Ok(rfc3339(sum, offset).into())
 }
 
+/// Takes seconds, or a text with an RFC 3339 timestamp.
+fn unix_timestamp_parse(call: &Call<'_>) -> Answer {
+    let given = call.value(0);
+    let number = convert(given, &Type::Number);
+    let utc = |time: DateTime| parts(time, ("rfc3339", rfc3339(time, Offset::UTC).into()));
+    if let (Some(text), Err(_)) = (given.as_str(), &number) {
+        let (local, offset) = parse(text, &['T', ' ']).map_err(|reason| {
+            Failure::at(0, format!("a whole number of seconds since 1970 is required, or a timestamp; {reason}"))
+        })?;
+        let time = local.checked_sub(SignedDuration::from_secs(i64::from(offset.seconds())));
+        return utc(time.map_err(|_| Failure::at(0, "the timestamp is out of range"))?);
+    }
+    let number = number.map_err(|error| Failure::at(0, error.to_string()))?;
+    let seconds = number.as_number().and_then(Number::to_i64);
+    let time =
+        seconds.and_then(|seconds| in_utc(Timestamp::UNIX_EPOCH).checked_add(SignedDuration::from_secs(seconds)).ok());
+    utc(time.ok_or_else(|| Failure::at(0, "a whole number of seconds since 1970 is required"))?)
+}
+
 /// Returns the object of `rfc3339_parse` and `unix_timestamp_parse`.
-fn parts(time: Timestamp, offset: Offset, extra: (&str, Value)) -> Answer {
-    let local = time.to_zoned(TimeZone::fixed(offset)).datetime();
+fn parts(local: DateTime, extra: (&str, Value)) -> Answer {
     let week = local.date().iso_week_date();
     let weekday = local.weekday().to_sunday_zero_offset();
     let number = |value: i16| Value::from(i64::from(value));
@@ -137,11 +224,16 @@ fn parts(time: Timestamp, offset: Offset, extra: (&str, Value)) -> Answer {
 }
 
 fn format_date(call: &Call<'_>) -> Answer {
-    let (time, offset) = parse(call.text(1)).map_err(|reason| Failure::at(1, reason))?;
-    let local = time.to_zoned(TimeZone::fixed(offset)).datetime();
+    let (local, offset) = parse(call.text(1), &['T']).map_err(|reason| Failure::at(1, reason))?;
     let mut out = String::new();
     let mut rest = call.text(0);
     while let Some(c) = rest.chars().next() {
+        // Two quotes outside of a literal are one.
+        if let Some(after) = rest.strip_prefix("''") {
+            out.push('\'');
+            rest = after;
+            continue;
+        }
         if c == '\'' {
             rest = quoted(&rest[1..], &mut out)?;
             continue;
@@ -204,6 +296,10 @@ fn quoted<'a>(mut rest: &'a str, out: &mut String) -> Result<&'a str, Failure> {
         if let Some(after) = rest.strip_prefix('\'') {
             out.push('\'');
             rest = after;
+            // Go lets such a pair end the format, too.
+            if rest.is_empty() {
+                return Ok(rest);
+            }
             continue;
         }
         return Ok(rest);

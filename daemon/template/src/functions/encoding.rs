@@ -1,9 +1,11 @@
 //! Owns the functions that write and read data formats, except YAML.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Answer, Call, Failure, Function, any, function, text};
+use super::{Answer, Call, Failure, Function, any, csv, function, text};
 use crate::go_text;
 use crate::value::json;
 use crate::value::{Entries, Type, Value};
@@ -14,7 +16,7 @@ const MAX_DECODED: usize = 8 << 20;
 pub(super) const FUNCTIONS: &[Function] = &[
     function("base64decode", &[text("str")], base64_decode),
     function("base64encode", &[text("str")], |call| Ok(STANDARD.encode(call.text(0)).into())),
-    function("base64gzip", &[text("str")], |call| Ok(STANDARD.encode(gzip(call.text(0).as_bytes())).into())),
+    function("base64gzip", &[text("str")], |call| Ok(STANDARD.encode(gzip(call.text(0).as_bytes())?).into())),
     function("csvdecode", &[text("str")], csv_decode),
     function("jsondecode", &[text("str")], |call| {
         check_length(call.text(0))?;
@@ -57,46 +59,21 @@ fn base64_decode(call: &Call<'_>) -> Answer {
     }
 }
 
-/// Wraps bytes in the gzip format, in stored (uncompressed) blocks: what reads it does not care, and the text is the same
-/// on every machine.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    // RFC 1952: magic, method deflate, no flags, no time, no extra flags, unknown system.
-    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-    let mut chunks = bytes.chunks(0xffff).peekable();
-    if bytes.is_empty() {
-        out.extend([1, 0, 0, 0xff, 0xff]);
-    }
-    while let Some(chunk) = chunks.next() {
-        let length = u16::try_from(chunk.len()).unwrap_or(u16::MAX);
-        out.push(u8::from(chunks.peek().is_none()));
-        out.extend(length.to_le_bytes());
-        out.extend((!length).to_le_bytes());
-        out.extend(chunk);
-    }
-    out.extend(crc32(bytes).to_le_bytes());
-    out.extend(u32::try_from(bytes.len() & 0xffff_ffff).unwrap_or(0).to_le_bytes());
-    out
-}
-
-/// The CRC of RFC 1952, bit by bit; inputs are small.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |mut crc, byte| {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-        }
-        crc
-    })
+/// Compresses bytes in the gzip format, with no name and no time: the text is the same on every machine.
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    const UNKNOWN_SYSTEM: u8 = 255;
+    let mut writer =
+        flate2::GzBuilder::new().operating_system(UNKNOWN_SYSTEM).write(Vec::new(), flate2::Compression::default());
+    let written = writer.write_all(bytes).and_then(|()| writer.finish());
+    written.map_err(|error| Failure::at(0, format!("the text cannot be compressed: {error}")))
 }
 
 fn csv_decode(call: &Call<'_>) -> Answer {
     check_length(call.text(0))?;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(call.text(0).as_bytes());
-    let mut records = reader.records();
-    let failed = |error: csv::Error| Failure::at(0, error.to_string());
-    let header: Vec<String> = match records.next() {
-        None => return Err(Failure::at(0, "missing header line")),
-        Some(record) => record.map_err(failed)?.iter().map(str::to_owned).collect(),
+    let mut records = csv::Records::new(call.text(0));
+    let failed = |error: csv::Malformed| Failure::at(0, error.to_string());
+    let Some(header) = records.next().map_err(failed)? else {
+        return Err(Failure::at(0, "missing header line"));
     };
     for (index, name) in header.iter().enumerate() {
         if header[..index].contains(name) {
@@ -104,17 +81,16 @@ fn csv_decode(call: &Call<'_>) -> Answer {
         }
     }
     let mut rows = Vec::new();
-    for record in records {
-        let record = record.map_err(failed)?;
+    while let Some(record) = records.next().map_err(failed)? {
         if record.len() != header.len() {
-            let message =
-                format!("row {} has {} fields, but the header has {}", rows.len() + 2, record.len(), header.len());
+            let (found, wanted) = (record.len(), header.len());
+            let message = format!("line {} has {found} fields, but the header has {wanted}", records.line());
             return Err(Failure::at(0, message));
         }
         let entries: Entries = header
             .iter()
             .zip(record.iter())
-            .map(|(name, field)| (name.as_str().into(), Value::string(field)))
+            .map(|(name, field)| (name.as_str().into(), Value::string(field.as_str())))
             .collect();
         rows.push(Value::object(entries));
     }

@@ -2,6 +2,7 @@
 
 mod collection;
 mod crypto;
+mod csv;
 mod date;
 mod disclosure;
 mod encoding;

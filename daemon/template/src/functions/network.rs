@@ -17,9 +17,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 fn network(call: &Call<'_>) -> Result<IpNet, Failure> {
     let given = call.text(0);
-    let parsed: IpNet =
-        given.parse().map_err(|_| Failure::at(0, format!("invalid CIDR expression: invalid CIDR address: {given}")))?;
-    Ok(parsed.trunc())
+    let wrong = || Failure::at(0, format!("invalid CIDR expression: invalid CIDR address: {given}"));
+    // ipnet itself would take 010 for 10.
+    let parsed = given.split_once('/').and_then(|(address, prefix)| {
+        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        IpNet::new(address.parse().ok()?, digits.then(|| prefix.parse().ok())??).ok()
+    });
+    Ok(parsed.ok_or_else(wrong)?.trunc())
 }
 
 fn bits(net: &IpNet) -> u8 {
@@ -58,13 +62,18 @@ fn host(call: &Call<'_>) -> Answer {
     }
     let offset = u128::try_from(&offset).unwrap_or(u128::MAX);
     let number = address_number(net.network()).wrapping_add(offset);
-    Ok(address(number, bits(&net)).to_string().into())
+    Ok(address(number, bits(&net)).to_canonical().to_string().into())
 }
 
 fn netmask(call: &Call<'_>) -> Answer {
-    match network(call)? {
-        IpNet::V4(net) => Ok(net.netmask().to_string().into()),
-        IpNet::V6(_) => Err(Failure::at(0, "IPv6 addresses cannot have a netmask")),
+    Ok(network(call)?.netmask().to_string().into())
+}
+
+/// Writes a network as Go does: one of IPv4 inside of IPv6 is one of IPv4.
+fn written(net: &IpNet) -> String {
+    match (net.addr().to_canonical(), net.prefix_len()) {
+        (address @ IpAddr::V4(_), prefix @ 96..) => format!("{address}/{}", prefix - 96),
+        _ => net.to_string(),
     }
 }
 
@@ -90,7 +99,7 @@ fn subnet(call: &Call<'_>) -> Answer {
         let message = format!("prefix extension of {new_bits} does not accommodate a subnet numbered {number}");
         return Err(Failure::new(message));
     }
-    Ok(make_subnet(&net, prefix, u128::try_from(&wanted).unwrap_or(0))?.to_string().into())
+    Ok(written(&make_subnet(&net, prefix, u128::try_from(&wanted).unwrap_or(0))?).into())
 }
 
 fn subnets(call: &Call<'_>) -> Answer {
@@ -126,7 +135,7 @@ fn subnets(call: &Call<'_>) -> Answer {
         };
         let first = address(address_number(net.network()).wrapping_add(start), bits(&net));
         let subnet = IpNet::new(first, prefix).map_err(|error| Failure::new(error.to_string()))?;
-        made.push(subnet.to_string());
+        made.push(written(&subnet));
         match start.checked_add(size) {
             Some(next) => used = next,
             None => full = true,

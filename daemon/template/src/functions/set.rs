@@ -13,16 +13,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// Converts all sets to one element type.
 fn unified(call: &Call<'_>) -> Result<(Type, Vec<Value>), Failure> {
-    let types: Vec<Type> = call
-        .arguments
-        .iter()
-        .filter(|set| set.as_elements().is_some_and(|elements| !elements.is_empty()))
-        .filter_map(|set| set.ty().element().cloned())
-        .collect();
-    let ty = if types.is_empty() {
-        call.arguments.first().and_then(|set| set.ty().element().cloned()).unwrap_or(Type::Dynamic)
-    } else {
-        unify(&types, true).ok_or_else(|| Failure::new("given sets must all have compatible element types"))?
+    // Only an empty set of no type at all has no say in the type of the answer.
+    let has_say = |set: &&Value| {
+        let empty = set.as_elements().is_none_or(|elements| elements.is_empty());
+        !empty || set.ty().element().is_some_and(|ty| *ty != Type::Dynamic)
+    };
+    let types: Vec<Type> =
+        call.arguments.iter().filter(has_say).filter_map(|set| set.ty().element().cloned()).collect();
+    let ty = match types.is_empty() {
+        true => Type::Dynamic,
+        false => {
+            unify(&types, true).ok_or_else(|| Failure::new("given sets must all have compatible element types"))?
+        }
     };
     let sets: Result<Vec<Value>, _> = call.arguments.iter().map(|set| convert(set, &Type::set(ty.clone()))).collect();
     Ok((ty, sets.map_err(|error| Failure::new(error.to_string()))?))

@@ -137,6 +137,7 @@ fn convert_possible(value: &Value, to: &Type) -> Result<Value, ConvertError> {
         Data::Null(from) => return Ok(Value::null_of(if to.has_dynamic() { from.clone() } else { to.clone() })),
         _ => {}
     }
+    let is_any = |ty: &Type| *ty == Type::Dynamic;
     match (value.data(), to) {
         (Data::Number(number), Type::String) => Ok(Value::string(&number.to_string())),
         (Data::Bool(truth), Type::String) => Ok(Value::string(if *truth { "true" } else { "false" })),
@@ -152,6 +153,14 @@ fn convert_possible(value: &Value, to: &Type) -> Result<Value, ConvertError> {
             }
             _ => Err(ConvertError::new("a bool is required")),
         },
+        // Collections keep the type of their elements where any will do, also when they have none.
+        (Data::List(have, _) | Data::Set(have, _), Type::List(want)) if is_any(want) && !is_any(have) => {
+            convert_possible(value, &Type::list(have.clone()))
+        }
+        (Data::List(have, _) | Data::Set(have, _), Type::Set(want)) if is_any(want) && !is_any(have) => {
+            convert_possible(value, &Type::set(have.clone()))
+        }
+        (Data::Map(have, _), Type::Map(want)) if is_any(want) && !is_any(have) => Ok(value.clone()),
         (Data::List(_, elements) | Data::Set(_, elements) | Data::Tuple(elements), Type::List(want)) => {
             let (ty, elements) = elements_to(elements, want)?;
             Ok(Value::list(ty, elements))
