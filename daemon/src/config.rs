@@ -53,8 +53,10 @@ pub enum Mode {
 /// Limits against clients that are slow, many or broken.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more are told to come again.
+    /// Connections at once. For more of them idle ones are closed; when none is, they are told to come again.
     pub connections: usize,
+    /// Time for such a connection to wait until there is a place.
+    pub wait_for_place: Duration,
     /// Time for a request's header, and until the next request on an open connection.
     pub header: Duration,
     /// Time for a request's body.
@@ -69,6 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            wait_for_place: Duration::from_secs(2),
             header: Duration::from_secs(30),
             body: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),

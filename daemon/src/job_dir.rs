@@ -3,6 +3,7 @@
 //! | File | Written by | Holds |
 //! |---|---|---|
 //! | `request.json` (0600) | daemon | the submission; environment and variables are removed when the job is over |
+//! | `accepted.json` (0600) | daemon | what else the journal has of the submission, should the journal be lost |
 //! | `template.json` (0600) | worker | a template that came from standard input; removed when the job is over |
 //! | `events.ndjson` | worker | the events |
 //! | `reserve` | daemon | nothing; its room on the disk is for the last event, should the disk be full |
@@ -10,6 +11,9 @@
 //! | `worker.json` | worker | which process the worker is |
 //! | `worker.log` | worker | its standard output and error |
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
+//!
+//! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
+//! by [`crate::regular_file`]: what lies here was perhaps put there by somebody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,10 +22,11 @@ use std::path::{Path, PathBuf};
 
 use kiln_protocol::{JobId, JobSubmission};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::process_identity::ProcessIdentity;
+use crate::regular_file;
 
 /// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -31,6 +36,22 @@ pub(crate) const RESERVE_NAME: &str = "reserve";
 
 /// Size of that file, in bytes: for the last event and for the smaller request.
 const RESERVE_BYTES: u64 = 64 << 10;
+
+/// What the names of files begin with that are not whole yet.
+pub(crate) const UNFINISHED_PREFIX: &str = ".new-";
+
+/// What the journal knows of a submission beside the request itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// When it was submitted, RFC 3339.
+    pub created_at: String,
+    /// User who submitted it.
+    pub owner: u32,
+    /// Idempotency key, if one came along.
+    pub key: Option<String>,
+    /// Digest of the request body.
+    pub digest: String,
+}
 
 /// The directories of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,31 +115,41 @@ impl JobDir {
         self.root.join("worker.json")
     }
 
+    fn acceptance(&self) -> PathBuf {
+        self.root.join("accepted.json")
+    }
+
+    fn worker_lock(&self) -> PathBuf {
+        self.root.join("worker.lock")
+    }
+
     /// Makes both directories, the request and an empty events file.
     ///
     /// # Errors
     ///
     /// The disk is full or not writable. What was made is removed again.
-    pub fn create(&self, submission: &JobSubmission) -> Result<(), JobDirError> {
-        let made = self.create_files(submission);
+    pub fn create(&self, submission: &JobSubmission, acceptance: &Acceptance) -> Result<(), JobDirError> {
+        let made = self.create_files(submission, acceptance);
         if made.is_err() {
             self.remove();
         }
         made
     }
 
-    fn create_files(&self, submission: &JobSubmission) -> Result<(), JobDirError> {
+    fn create_files(&self, submission: &JobSubmission, acceptance: &Acceptance) -> Result<(), JobDirError> {
         use std::os::unix::fs::DirBuilderExt as _;
         for directory in [&self.root, &self.runtime] {
             let failed = |source| JobDirError { action: "make", path: directory.clone(), source };
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         }
-        write_whole(&self.request(), submission)?;
+        write_whole(&self.acceptance(), acceptance)?;
         let events = self.events();
         let failed = |source| JobDirError { action: "make", path: events.clone(), source };
-        let options = OpenOptions::new().append(true).create(true).mode(0o600).open(&events);
-        options.and_then(|file| file.sync_all()).map_err(failed)?;
+        let file = regular_file::open(&events, OpenOptions::new().append(true).create(true).mode(0o600));
+        file.and_then(|file| file.sync_all()).map_err(failed)?;
         make_reserve(&self.reserve())?;
+        // The last one: a directory with a request is a whole job.
+        write_whole(&self.request(), submission)?;
         sync_directory(&self.root)
     }
 
@@ -140,6 +171,18 @@ impl JobDir {
     /// The file is missing or not as written.
     pub fn read_request(&self) -> Result<JobSubmission, JobDirError> {
         read_whole(&self.request())
+    }
+
+    /// Whether the directory holds a request, and with it a whole job.
+    #[must_use]
+    pub fn has_request(&self) -> bool {
+        self.request().symlink_metadata().is_ok()
+    }
+
+    /// Reads what else is known of the submission; nothing when the directory does not say it.
+    #[must_use]
+    pub fn read_acceptance(&self) -> Option<Acceptance> {
+        read_whole(&self.acceptance()).ok()
     }
 
     /// Writes a template that came from standard input to a file, and returns its path.
@@ -177,7 +220,21 @@ impl JobDir {
         submission.environment.clear();
         submission.template_text = None;
         submission.options.variables.iter_mut().for_each(|variable| variable.value = String::new());
-        write_whole(&self.request(), &submission)
+        write_whole(&self.request(), &submission)?;
+        self.remove_unfinished();
+        Ok(())
+    }
+
+    /// Removes files that a killed process had not finished writing. For the holder of the lock, or when the job is over.
+    pub fn remove_unfinished(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.root) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED_PREFIX.as_bytes())
+                && let Err(error) = std::fs::remove_file(entry.path())
+            {
+                tracing::warn!(path = %entry.path().display(), %error, "a half-written file cannot be removed");
+            }
+        }
     }
 
     /// Takes the right to work on this job; nothing when somebody else has it.
@@ -186,15 +243,31 @@ impl JobDir {
     ///
     /// The lock file cannot be opened.
     pub fn lock(&self) -> Result<Option<WorkerLock>, JobDirError> {
-        let path = self.root.join("worker.lock");
+        let path = self.worker_lock();
         let failed = |source| JobDirError { action: "lock", path: path.clone(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let options = &mut OpenOptions::new();
+        let file = regular_file::open(&path, options.write(true).create(true).truncate(false).mode(0o600));
         let file = file.map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(WorkerLock { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// Whether a worker or a sweeper works on this job now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        // Where no worker ever was, none is made believe in by a lock file of ours.
+        self.worker_lock().symlink_metadata().is_ok() && matches!(self.lock(), Ok(None))
+    }
+
+    /// Whether a worker was started on this job, as far as the directory shows.
+    #[must_use]
+    pub fn has_trace_of_worker(&self) -> bool {
+        let there = |path: PathBuf| path.symlink_metadata().is_ok();
+        let events = self.events().symlink_metadata();
+        there(self.worker_lock()) || there(self.identity()) || events.is_ok_and(|events| events.len() > 0)
     }
 
     /// Writes down which process the worker is.
@@ -220,7 +293,7 @@ impl JobDir {
     pub fn open_log(&self) -> Result<File, JobDirError> {
         let path = self.root.join("worker.log");
         let failed = |source| JobDirError { action: "open", path: path.clone(), source };
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)
+        regular_file::open(&path, OpenOptions::new().append(true).create(true).mode(0o600)).map_err(failed)
     }
 
     /// Removes the runtime directory.
@@ -246,7 +319,8 @@ fn remove_tree(path: &Path) {
 /// Takes room on the disk. File systems that cannot do so beforehand have none to give, and that is no error.
 fn make_reserve(path: &Path) -> Result<(), JobDirError> {
     let failed = |source| JobDirError { action: "make", path: path.to_owned(), source };
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    let options = &mut OpenOptions::new();
+    let file = regular_file::open(path, options.write(true).create(true).truncate(true).mode(0o600)).map_err(failed)?;
     match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
         Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
         Err(error) => Err(failed(error.into())),
@@ -263,7 +337,7 @@ fn write_bytes(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> R
     let directory = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         // Temporary files are 0600 from the first moment.
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(directory)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
@@ -276,7 +350,7 @@ fn read_whole<T: DeserializeOwned>(path: &Path) -> Result<T, JobDirError> {
     use std::io::Read as _;
     let read = || -> io::Result<T> {
         let mut text = Vec::new();
-        File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+        regular_file::open_to_read(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
         serde_json::from_slice(&text).map_err(io::Error::from)
     };
     read().map_err(|source| JobDirError { action: "read", path: path.to_owned(), source })
@@ -288,62 +362,4 @@ fn sync_directory(path: &Path) -> Result<(), JobDirError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn job(scratch: &Path) -> (JobDir, JobSubmission) {
-        let submission = serde_json::from_str(
-            r#"{"kind":"build","template":"-","template_text":"hunter2","working_directory":"/w",
-                "environment":{"TOKEN":"hunter2"},"options":{"variables":[{"name":"password","value":"hunter2"}]}}"#,
-        );
-        let id = JobId::from_random_bits(1);
-        (JobDir::of(&scratch.join("state"), &scratch.join("run"), &id), submission.unwrap())
-    }
-
-    #[test]
-    fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (directory, submission) = job(scratch.path());
-        directory.create(&submission).unwrap();
-        assert!(directory.read_request().unwrap() == submission);
-        assert_eq!(directory.request().metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(directory.root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        let template = directory.write_template("hunter2").unwrap();
-        directory.scrub_request().unwrap();
-        assert!(!template.exists());
-        assert!(!std::fs::read_to_string(directory.request()).unwrap().contains("hunter2"));
-        assert_eq!(directory.read_request().unwrap().options.variables[0].name, "password");
-        std::fs::write(directory.request(), "{\"hunter2").unwrap();
-        directory.scrub_request().unwrap();
-        assert!(!directory.request().exists());
-        directory.scrub_request().unwrap();
-        directory.remove();
-        assert!(!directory.root.exists() && !directory.runtime.exists());
-    }
-
-    #[test]
-    fn one_worker_at_a_time() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (directory, submission) = job(scratch.path());
-        directory.create(&submission).unwrap();
-        let lock = directory.lock().unwrap();
-        assert!(lock.is_some());
-        assert!(directory.lock().unwrap().is_none());
-        drop(lock);
-        assert!(directory.lock().unwrap().is_some());
-    }
-
-    #[test]
-    fn a_full_disk_leaves_no_half_a_job() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (mut directory, submission) = job(scratch.path());
-        let file = scratch.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        directory.runtime = file.join("below");
-        let error = directory.create(&submission).unwrap_err();
-        assert!(error.to_string().starts_with("cannot make "), "{error}");
-        assert!(!directory.root.exists());
-    }
-}
+mod tests;

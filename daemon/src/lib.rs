@@ -11,6 +11,7 @@
 mod api;
 pub mod command_line;
 pub mod config;
+mod connections;
 pub mod control;
 mod descriptor;
 pub mod engine;
@@ -26,6 +27,7 @@ mod peer;
 mod private_directory;
 mod process_identity;
 pub mod queue;
+mod regular_file;
 pub mod runner;
 mod server;
 pub mod worker;

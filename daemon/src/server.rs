@@ -1,4 +1,4 @@
-//! Accepts connections and serves the API on them, within limits.
+//! Accepts connections and serves the API on them, within limits: idle ones make room for new ones.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, Limits};
+use crate::connections::{Connections, Place};
 use crate::jobs::{Jobs, StartError};
 use crate::peer::Peer;
 use crate::runner::JobRunner;
@@ -29,6 +30,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for telling a client that there are too many.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Clients that are told so at once; more than these are hung up on, so that descriptors are left for the jobs.
+const TURNED_AWAY: usize = 64;
 
 /// Largest buffer per connection for what is read, in bytes; also the limit of a request's header.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -58,7 +62,8 @@ pub async fn serve(
     let limits = config.limits;
     let jobs = Jobs::start(config).await?;
     let router = api::router(ApiState::new(jobs, runner, shutdown.clone()));
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Connections::new(limits.connections);
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let connections = TaskTracker::new();
     ready();
     loop {
@@ -81,15 +86,25 @@ pub async fn serve(
                 continue;
             }
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let (router, shutdown) = (router.clone(), shutdown.clone());
-                connections.spawn(async move {
-                    serve_connection(stream, peer, router, limits, shutdown).await;
-                    drop(place);
-                });
-            }
-            Err(_) => drop(connections.spawn(turn_away(stream))),
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        let serve = async move |stream, place| serve_connection(stream, place, peer, router, limits, shutdown).await;
+        if let Some(place) = places.take() {
+            connections.spawn(async move { serve(stream, place).await });
+        } else if let Some(in_line) = places.queue() {
+            let places = places.clone();
+            connections.spawn(async move {
+                let place = places.wait(limits.wait_for_place).await;
+                drop(in_line);
+                match place {
+                    Some(place) => serve(stream, place).await,
+                    None => turn_away(stream).await,
+                }
+            });
+        } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+            connections.spawn(async move {
+                turn_away(stream).await;
+                drop(permit);
+            });
         }
     }
     drop(listener);
@@ -100,11 +115,21 @@ pub async fn serve(
     Ok(())
 }
 
-async fn serve_connection(stream: UnixStream, peer: Peer, router: Router, limits: Limits, shutdown: CancellationToken) {
+async fn serve_connection(
+    stream: UnixStream,
+    place: Place,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let requests = &place;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let busy = requests.busy();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
+        let answer = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| busy.until_sent(body))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -113,6 +138,9 @@ async fn serve_connection(stream: UnixStream, peer: Peer, router: Router, limits
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {
+        // First of all: after this word no request may begin.
+        biased;
+        () = place.must_close() => return,
         served = connection.as_mut() => served,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();

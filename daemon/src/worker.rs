@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
-use crate::event_log::{EventWriter, WriteError};
+use crate::event_log::{EventWriter, InvalidLimit, KILN_MAX_LOG_MIB, WriteError, limit_of};
 use crate::explain;
 use crate::job_dir::{JobDir, JobDirError, WorkerLock};
 use crate::process_identity::ProcessIdentity;
@@ -29,8 +29,11 @@ pub const EXIT_LOCKED: u8 = 75;
 /// Mask when the client did not say: the usual one.
 const DEFAULT_UMASK: u32 = 0o022;
 
-/// Time for another sweeper to finish.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for another sweeper to finish, perhaps of an earlier daemon.
+const SWEEPER_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time for a daemon to look whether somebody has the lock. A worker keeps it far longer.
+const WORKER_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Time between two progress events about the same thing.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -47,6 +50,9 @@ pub enum WorkerError {
     /// The events file is not usable.
     #[error("cannot keep the job's events")]
     Events(#[from] WriteError),
+    /// The events may not become as long as the environment says.
+    #[error(transparent)]
+    Limit(#[from] InvalidLimit),
     /// A system call failed.
     #[error("cannot {action}")]
     System {
@@ -65,7 +71,8 @@ pub enum WorkerError {
 pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, WorkerError> {
     // Fails for a process that leads its group already, as when a person starts a worker in a shell: no harm.
     let _ = rustix::process::setsid();
-    let _lock = directory.lock()?.ok_or(WorkerError::Locked)?;
+    let _lock = lock_within(directory, WORKER_LOCK_TIMEOUT)?;
+    directory.remove_unfinished();
     let system = |action| move |source| WorkerError::System { action, source };
     let identity = ProcessIdentity::of(std::process::id()).map_err(system("find out the process's identity"))?;
     directory.write_identity(&identity)?;
@@ -76,17 +83,18 @@ pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, Worker
     }
     let started = Instant::now();
     let prepared = prepare(directory).and_then(|request| {
+        let limit = limit_of(request.submission.environment.get(KILN_MAX_LOG_MIB).map(String::as_str))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        Ok((request, runtime.map_err(system("start the runtime"))?))
+        Ok((request, limit, runtime.map_err(system("start the runtime"))?))
     });
-    let (request, runtime) = match prepared {
+    let (request, limit, runtime) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             writer.append(None, finished(failure(explain(&error)), started))?;
             return Err(error);
         }
     };
-    let log = Arc::new(Log { writer: Mutex::new(writer), progress: Mutex::default() });
+    let log = Arc::new(Log { writer: Mutex::new(writer.limited_to(limit)), progress: Mutex::default() });
     let outcome = runtime.block_on(run_job(directory, request, runner, &log));
     // A task that still hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -103,7 +111,8 @@ pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, Worker
 ///
 /// Another process works on this job, or events cannot be written.
 pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause: &str) -> Result<(), WorkerError> {
-    let _lock = wait_for_lock(directory)?;
+    let _lock = lock_within(directory, SWEEPER_LOCK_TIMEOUT)?;
+    directory.remove_unfinished();
     let started = Instant::now();
     let mut writer = EventWriter::open(&directory.events())?;
     if writer.is_finished() {
@@ -120,18 +129,18 @@ pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause:
     Ok(())
 }
 
-/// Takes the job's lock, after a sweeper that an earlier daemon started perhaps.
-fn wait_for_lock(directory: &JobDir) -> Result<WorkerLock, WorkerError> {
+/// Takes the job's lock as soon as nobody else has it.
+fn lock_within(directory: &JobDir, limit: Duration) -> Result<WorkerLock, WorkerError> {
     let start = Instant::now();
     loop {
         if let Some(lock) = directory.lock()? {
             return Ok(lock);
         }
-        if start.elapsed() > LOCK_TIMEOUT {
+        if start.elapsed() > limit {
             return Err(WorkerError::Locked);
         }
         // flock(2) waits without a time limit or not at all.
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

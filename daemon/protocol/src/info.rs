@@ -31,6 +31,12 @@ pub struct Info {
     /// Whether they are still being looked for: trying out an accelerator takes some seconds the first time.
     #[serde(default)]
     pub looking_for_hypervisors: bool,
+    /// Socket on which it listens.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub socket: String,
+    /// What its owner should know, as that a damaged journal was set aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// Describes one hypervisor on this machine.

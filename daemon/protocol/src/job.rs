@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageTask, JobId};
+use crate::{Choice, ImageTask, JobId};
 
 /// Asks for a job.
 ///
@@ -238,6 +238,29 @@ pub struct Job {
     pub last_event: u64,
     /// Its builds, in template order.
     pub builds: Vec<BuildSummary>,
+    /// What it asks and nobody has answered, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
+}
+
+/// Describes a question that waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Question {
+    /// Name to answer to.
+    pub prompt: String,
+    /// Build that asks, as `qemu.web`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// The question.
+    pub text: String,
+    /// Possible answers; empty when any text will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
+    /// Answer that is taken when nobody answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// When it was asked, RFC 3339.
+    pub asked_at: String,
 }
 
 /// Describes one build of a job.

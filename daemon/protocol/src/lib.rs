@@ -41,7 +41,7 @@ pub use image::{
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{
     Answer, Artifact, Assignment, BuildState, BuildSummary, CancelMode, CancelRequest, Job, JobKind, JobList,
-    JobOptions, JobState, JobSubmission, OnError,
+    JobOptions, JobState, JobSubmission, OnError, Question,
 };
 pub use problem::{Problem, ProblemCode};
 pub use validate::{TemplateProblem, ValidateReport, ValidateRequest};

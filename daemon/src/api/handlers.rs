@@ -17,6 +17,7 @@ use super::body::JsonBody;
 use super::problem::ApiProblem;
 use crate::config::Mode;
 use crate::control::ControlRequest;
+use crate::event_log::{KILN_MAX_LOG_MIB, limit_of};
 use crate::jobs::JobsError;
 use crate::peer::Peer;
 
@@ -48,6 +49,8 @@ pub(super) async fn info(State(state): State<ApiState>) -> Result<Json<Info>, Ap
         queued_jobs: count(counts.queued),
         hypervisors,
         looking_for_hypervisors,
+        socket: config.socket.display().to_string(),
+        notices: state.jobs.notices().to_vec(),
     }))
 }
 
@@ -105,6 +108,12 @@ fn check(submission: &JobSubmission) -> Result<(), ApiProblem> {
     let names = submission.environment.keys().any(|name| name.is_empty() || name.contains(['=', '\0']));
     if names || submission.environment.values().any(|value| value.contains('\0')) {
         return invalid("`environment` holds a name or a value that no process can have");
+    }
+    if let Err(error) = limit_of(submission.environment.get(KILN_MAX_LOG_MIB).map(String::as_str)) {
+        return Err(ApiProblem(
+            Problem::new(ProblemCode::InvalidRequest, error.to_string())
+                .with_hint(format!("unset {KILN_MAX_LOG_MIB}: a job's log is then kept to 64 MiB")),
+        ));
     }
     if submission.working_directory.contains('\0') || submission.template.contains('\0') {
         return invalid("a path holds a zero byte");

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use kiln_protocol::MAX_EVENT_BYTES;
 use serde::Deserialize;
+
+use crate::regular_file;
 
 /// Bytes read at once; grows up to [`MAX_EVENT_BYTES`] for a longer line.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -53,7 +55,7 @@ pub enum ReadError {
     },
 }
 
-/// Reads events one batch at a time.
+/// Reads events one batch at a time. When a writer has cut the file (`limit.rs`), it goes on in the new one.
 #[derive(Debug)]
 pub struct EventReader {
     file: File,
@@ -64,11 +66,31 @@ pub struct EventReader {
     after: u64,
 }
 
+/// Returns the last event of a file, without reading the others; nothing when its last whole line is none.
+///
+/// # Errors
+///
+/// The file cannot be opened or read.
+pub fn last_event(path: &Path) -> Result<Option<EventLine>, ReadError> {
+    let io_error = |source| ReadError::Io { path: path.to_owned(), source };
+    let file = regular_file::open_to_read(path).map_err(io_error)?;
+    let length = file.metadata().map_err(io_error)?.len();
+    let start = length.saturating_sub(MAX_EVENT_BYTES as u64);
+    let mut tail = vec![0; usize::try_from(length - start).unwrap_or(MAX_EVENT_BYTES)];
+    file.read_exact_at(&mut tail, start).map_err(io_error)?;
+    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
+    tail.truncate(end);
+    let begin = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let text = Bytes::from(tail).slice(begin..);
+    let head = serde_json::from_slice::<Head<'_>>(&text).map(|head| (head.seq, head.kind.into_owned()));
+    Ok(head.ok().map(|(seq, kind)| EventLine { seq, kind, text }))
+}
+
 #[derive(Deserialize)]
-struct Head<'a> {
-    seq: u64,
+pub(super) struct Head<'a> {
+    pub(super) seq: u64,
     #[serde(borrow)]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
 }
 
 impl EventReader {
@@ -78,7 +100,8 @@ impl EventReader {
     ///
     /// The file cannot be opened.
     pub fn open(path: &Path, after: u64) -> Result<Self, ReadError> {
-        let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        let file =
+            regular_file::open_to_read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
         Ok(Self { file, path: path.to_owned(), offset: 0, after })
     }
 
@@ -95,7 +118,12 @@ impl EventReader {
     /// The file cannot be read, or holds a line that is too long.
     pub fn read_batch(&mut self) -> Result<Vec<EventLine>, ReadError> {
         loop {
-            let Some(lines) = self.read_lines()? else { return Ok(Vec::new()) };
+            let Some(lines) = self.read_lines()? else {
+                if self.reopen()? {
+                    continue;
+                }
+                return Ok(Vec::new());
+            };
             let mut events = Vec::new();
             for line in lines.split(|byte| *byte == b'\n') {
                 match serde_json::from_slice::<Head<'_>>(line) {
@@ -113,6 +141,24 @@ impl EventReader {
                 return Ok(events);
             }
         }
+    }
+
+    /// Goes on with the file that a writer has put in the place of this one, if it has; it holds everything that comes next.
+    fn reopen(&mut self) -> Result<bool, ReadError> {
+        let io_error = |source| ReadError::Io { path: self.path.clone(), source };
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let there = match self.path.symlink_metadata() {
+            Ok(metadata) => identity(metadata),
+            // The job is forgotten: nothing comes any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io_error(error)),
+        };
+        if identity(self.file.metadata().map_err(io_error)?) == there {
+            return Ok(false);
+        }
+        self.file = regular_file::open_to_read(&self.path).map_err(io_error)?;
+        self.offset = 0;
+        Ok(true)
     }
 
     /// Returns the whole lines of the next chunk and steps over them.

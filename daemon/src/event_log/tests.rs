@@ -131,3 +131,137 @@ async fn subscribers_wake_when_the_file_grows() {
     writer.append(None, say("x")).unwrap();
     tokio::time::timeout(Duration::from_secs(5), again.changed()).await.expect("woken after a new subscription");
 }
+
+fn numbers(path: &std::path::Path) -> Vec<u64> {
+    let mut reader = EventReader::open(path, 0).unwrap();
+    let mut numbers = Vec::new();
+    loop {
+        let batch = reader.read_batch().unwrap();
+        if batch.is_empty() {
+            return numbers;
+        }
+        numbers.extend(batch.iter().map(|line| line.seq));
+    }
+}
+
+#[test]
+fn a_file_at_its_limit_keeps_its_head_its_tail_and_everything_but_texts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut writer = EventWriter::open(&path).unwrap().limited_to(1 << 20);
+    let mut live = EventReader::open(&path, 0).unwrap();
+    let mut seen = Vec::new();
+    let mut longest = 0;
+    let text = "x".repeat(1000);
+    for number in 0..20_000 {
+        writer.append(Some("qemu.x".to_owned()), EventBody::Message { text: text.clone(), target: None }).unwrap();
+        if number % 1000 == 500 {
+            writer.append(None, EventBody::StepStarted { step: format!("step {number}") }).unwrap();
+            writer.append(None, EventBody::Error { text: format!("error {number}"), target: None }).unwrap();
+        }
+        longest = longest.max(path.metadata().unwrap().len());
+        // A follower that keeps up misses nothing, however often the file is replaced under it.
+        if number % 10 == 0 {
+            seen.extend(live.read_batch().unwrap().into_iter().map(|line| line.seq));
+        }
+    }
+    loop {
+        let batch = live.read_batch().unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        seen.extend(batch.into_iter().map(|line| line.seq));
+    }
+    assert!(longest < (1 << 20) + 4096, "{longest}");
+    let last = writer.last();
+    assert_eq!(seen, (1..=last).collect::<Vec<_>>());
+    let kept = numbers(&path);
+    assert!(kept.is_sorted() && kept[..200] == (1..=200).collect::<Vec<_>>()[..], "the head");
+    assert!(kept[kept.len() - 200..] == (last - 199..=last).collect::<Vec<_>>()[..], "the tail");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    for number in (500..20_000).step_by(1000) {
+        assert!(
+            whole.contains(&format!("\"step {number}\"")) && whole.contains(&format!("\"error {number}\"")),
+            "{number}"
+        );
+    }
+    // One line where the cut is, whose number is that of the last event that is missing.
+    let markers: Vec<_> = whole.lines().filter(|line| line.contains("are missing before this line")).collect();
+    assert_eq!(markers.len(), 1);
+    let marker: Event = serde_json::from_str(markers[0]).unwrap();
+    assert!(kept.contains(&(marker.seq + 1)) && !kept.contains(&(marker.seq - 1)));
+    let missing = last as usize - (kept.len() - 1);
+    assert!(markers[0].contains(&format!("\"{missing} events with ")), "{missing}: {}", markers[0]);
+    assert!(std::fs::read_dir(directory.path()).unwrap().count() == 1, "no temporary file is left");
+
+    // The next writer (a sweeper) continues the numbers, and readers from any number on find what is there.
+    drop(writer);
+    let mut sweeper = EventWriter::open(&path).unwrap();
+    assert_eq!(sweeper.last(), last);
+    sweeper.append(None, say("swept")).unwrap();
+    assert_eq!(texts(&live.read_batch().unwrap()), [(last + 1, "swept".into())]);
+    let mut late = EventReader::open(&path, marker.seq - 5).unwrap();
+    assert_eq!(late.read_batch().unwrap()[0].seq, marker.seq, "who fell behind hears of the cut");
+}
+
+#[test]
+fn endless_errors_are_kept_to_the_limit_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut writer = EventWriter::open(&path).unwrap().limited_to(1 << 20);
+    for number in 0..10_000 {
+        let text = format!("{number} {}", "e".repeat(1000));
+        writer.append(Some("qemu.x".to_owned()), EventBody::Error { text, target: None }).unwrap();
+    }
+    // What stays whatever the limit says: the file grows beyond it, but is not copied for every line.
+    for number in 0..3_000 {
+        let step = format!("{number} {}", "s".repeat(1000));
+        writer.append(Some("qemu.x".to_owned()), EventBody::StepStarted { step }).unwrap();
+    }
+    let length = path.metadata().unwrap().len();
+    assert!((3_000_000..5_000_000).contains(&length), "{length}");
+    assert_eq!(last_event(&path).unwrap().unwrap().seq, writer.last());
+}
+
+#[test]
+fn the_last_event_is_found_from_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let last = || last_event(&path).unwrap().map(|line| (line.seq, line.kind, line.text.len()));
+    assert!(last_event(&path).is_err(), "missing");
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(last(), None);
+    let mut writer = EventWriter::open(&path).unwrap();
+    writer.append(None, say(&"\u{1}".repeat(400 << 10))).unwrap();
+    assert_eq!(last().unwrap().0, 1);
+    writer.append(None, say("b")).unwrap();
+    let whole = last().unwrap();
+    assert_eq!((whole.0, whole.1.as_str()), (2, "say"));
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":3,\"kind\":").unwrap();
+    assert_eq!(last().unwrap().0, 2, "a line without an end does not count");
+    std::fs::write(&path, "no event\n").unwrap();
+    assert_eq!(last(), None);
+}
+
+#[tokio::test]
+async fn subscribers_wake_when_the_file_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut writer = EventWriter::open(&path).unwrap().limited_to(1 << 20);
+    let watcher = EventWatcher::start().unwrap();
+    let mut subscription = watcher.subscribe(&path).unwrap();
+    let mut reader = EventReader::open(&path, 0).unwrap();
+    let mut seen = 0;
+    for _ in 0..20 {
+        for _ in 0..3 {
+            writer.append(None, say(&"x".repeat(100 << 10))).unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(5), subscription.changed()).await.expect("woken");
+        loop {
+            let batch = reader.read_batch().unwrap();
+            let Some(last) = batch.last() else { break };
+            seen = last.seq;
+        }
+        assert_eq!(seen, writer.last());
+    }
+}

@@ -1,4 +1,7 @@
-//! Wakes readers when an events file grows, by inotify: one descriptor for the whole daemon.
+//! Wakes readers when an events file grows or is replaced, by inotify: one descriptor for the whole daemon.
+//!
+//! It is the file's directory that is watched: a file that takes the place of another has no watch of its own yet. What happens to other
+//! files there is rare, and who is woken for nothing finds nothing new.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::descriptor;
 
-/// Watches any number of files. Cheap to clone.
+/// Watches any number of files, each in a directory of its own. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EventWatcher {
     shared: Arc<Shared>,
@@ -61,15 +64,17 @@ impl EventWatcher {
         Ok(Self { shared })
     }
 
-    /// Subscribes to changes of an existing file. Changes from this moment on are noticed.
+    /// Subscribes to changes of a file. Changes from this moment on are noticed.
     ///
     /// # Errors
     ///
-    /// The file is missing, or the user's watches are used up.
+    /// Its directory is missing, or the user's watches are used up.
     pub fn subscribe(&self, path: &Path) -> io::Result<Subscription> {
         // Under the lock, so that a subscription that ends meanwhile does not remove the watch just asked for.
         let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let descriptor = inotify::add_watch(self.shared.inotify.get_ref(), path, WatchFlags::MODIFY)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let changes = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
+        let descriptor = inotify::add_watch(self.shared.inotify.get_ref(), directory, changes)?;
         let watch =
             watches.entry(descriptor).or_insert_with(|| Watch { changes: watch::Sender::new(()), subscriptions: 0 });
         watch.subscriptions += 1;
@@ -108,7 +113,7 @@ impl Shared {
 }
 
 impl Subscription {
-    /// Waits until the file has changed since the last return. Cancel safe.
+    /// Waits until the file has changed (or something beside it) since the last return. Cancel safe.
     pub async fn changed(&mut self) {
         // The sender lives as long as this subscription is counted.
         let _ = self.changes.changed().await;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use kiln_protocol::{Event, EventBody};
 
+use super::limit::Limit;
 use super::reader::{EventReader, ReadError};
 use crate::job_dir::RESERVE_NAME;
+use crate::regular_file;
 
 /// Longest text in an event, in bytes. JSON may make it six times as long, which stays below the line limit.
 const MAX_TEXT_BYTES: usize = 512 << 10;
@@ -52,6 +54,8 @@ pub struct EventWriter {
     /// Events that could not be written since the last that could.
     lost: u64,
     finished: bool,
+    /// How long the file may become.
+    limit: Option<Limit>,
 }
 
 impl EventWriter {
@@ -62,13 +66,8 @@ impl EventWriter {
     /// The file cannot be opened, read or cut.
     pub fn open(path: &Path) -> Result<Self, WriteError> {
         let io_error = |source| WriteError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
+        let options = &mut OpenOptions::new();
+        let file = regular_file::open(path, options.read(true).write(true).create(true).truncate(false).mode(0o600))
             .map_err(io_error)?;
         let mut reader = EventReader::open(path, 0)?;
         let (mut last, mut finished) = (0, false);
@@ -80,7 +79,14 @@ impl EventWriter {
         }
         let length = reader.offset();
         file.set_len(length).map_err(io_error)?;
-        Ok(Self { file, path: path.to_owned(), last, length, lost: 0, finished })
+        Ok(Self { file, path: path.to_owned(), last, length, lost: 0, finished, limit: None })
+    }
+
+    /// Cuts the file whenever it is longer than so many bytes; without a limit it never is.
+    #[must_use]
+    pub fn limited_to(mut self, bytes: u64) -> Self {
+        self.limit = Some(Limit::new(bytes));
+        self
     }
 
     /// Returns the number of the last event, 0 when there is none.
@@ -118,7 +124,28 @@ impl EventWriter {
             Ok(()) => self.finished = finished,
             Err(_) => self.lost += 1,
         }
+        self.keep_to_the_limit();
         written
+    }
+
+    /// Replaces the file by a shorter one when it is too long, and says so the first time.
+    fn keep_to_the_limit(&mut self) {
+        let Some(limit) = self.limit.as_mut().filter(|limit| limit.is_exceeded_by(self.length)) else { return };
+        match limit.cut(&self.file, &self.path, self.length) {
+            Ok(cut) => {
+                (self.file, self.length) = (cut.file, cut.length);
+                if cut.is_first && !self.finished {
+                    // For who watches now and has seen everything; who reads later finds a line where the cut is.
+                    let text = limit.announcement();
+                    let _ = self.write(None, EventBody::Say { text, target: None });
+                }
+            }
+            Err(error) => {
+                // Everything is still there. The next attempt comes when the file has grown again.
+                tracing::error!(path = %self.path.display(), %error, "the events are not cut to their limit");
+                limit.postpone(self.length);
+            }
+        }
     }
 
     /// Waits until everything is on the disk.

@@ -1,15 +1,15 @@
 //! The one task that decides about jobs: takes submissions, keeps the queue, starts and stops supervisors.
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobState, JobSubmission};
 use tokio::sync::mpsc;
 
 use super::supervisor::{Begin, Supervisor, blocking, write_last_event};
-use super::{JobCounts, JobsError, Message, Reply, Shared, StartError};
-use crate::journal::{Ending, JournalError, NewJob, Unfinished};
+use super::{JobCounts, JobsError, Message, Reply, Shared, StartError, recovery};
+use crate::job_dir::Acceptance;
+use crate::journal::{Ending, JournalError, NewJob, Unfinished, wall_clock};
 use crate::queue::Queue;
 use crate::{explain, memory};
 
@@ -33,11 +33,19 @@ impl Driver {
         Self { shared, messages, queue, running: HashMap::new() }
     }
 
-    /// Takes up the jobs that the journal says are not over, and removes directories that it does not know.
+    /// Takes in what the journal does not know, and takes up the jobs that are not over.
     pub(super) async fn recover(&mut self) -> Result<(), StartError> {
-        let unfinished = self.shared.journal.unfinished().await?;
-        self.remove_orphans().await?;
-        for job in unfinished {
+        let taken_in = recovery::take_in_unknown(&self.shared).await?;
+        self.forget_old().await?;
+        if let Some(damaged) = self.shared.journal.damaged() {
+            let notice = format!(
+                "the journal was damaged; it is kept as {}, and {taken_in} jobs were taken in again from their directories",
+                damaged.display()
+            );
+            // Set here and nowhere else.
+            let _ = self.shared.notices.set(vec![notice]);
+        }
+        for job in self.shared.journal.unfinished().await? {
             match (job.state, job.kind.queues()) {
                 (JobState::Queued, true) => self.queue.push(job.id),
                 (JobState::Queued, false) => {
@@ -58,12 +66,16 @@ impl Driver {
             self.queue.run_free(job.id.clone());
         }
         let directory = self.shared.directory(&job.id);
-        let identity = job.worker.or_else(|| directory.read_identity());
         let cancelling = job.state == JobState::Cancelling;
-        // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
-        let begin = if identity.is_none() && !cancelling { Begin::Start } else { Begin::Adopt(identity) };
+        let begin = blocking(move || {
+            let identity = job.worker.or_else(|| directory.read_identity());
+            // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
+            let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
+            if untouched { Begin::Start } else { Begin::Adopt(identity) }
+        })
+        .await;
         tracing::info!(job = %job.id, state = %job.state, ?begin, "taking up a job of an earlier daemon");
-        self.supervise(job.id, begin, cancelling, job.last_event);
+        self.supervise(job.id, begin, cancelling);
     }
 
     /// Forgets finished jobs, when there are many.
@@ -73,26 +85,6 @@ impl Driver {
             let shared = Arc::clone(&self.shared);
             blocking(move || forgotten.iter().for_each(|id| shared.directory(id).remove())).await;
         }
-        Ok(())
-    }
-
-    /// Removes job directories without a journal entry, from a crash between the two.
-    async fn remove_orphans(&self) -> Result<(), StartError> {
-        self.forget_old().await?;
-        let known: HashSet<JobId> =
-            self.shared.journal.jobs(u32::MAX, true).await?.into_iter().map(|job| job.id).collect();
-        let shared = Arc::clone(&self.shared);
-        blocking(move || {
-            let Ok(entries) = std::fs::read_dir(shared.config.state_directory.join("jobs")) else { return };
-            for entry in entries.flatten() {
-                let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
-                if let Some(id) = id.filter(|id| !known.contains(id)) {
-                    tracing::warn!(job = %id, "removing a job directory that the journal does not know");
-                    shared.directory(&id).remove();
-                }
-            }
-        })
-        .await;
         Ok(())
     }
 
@@ -147,13 +139,11 @@ impl Driver {
             kind,
             template: submission.image.as_ref().map_or_else(|| submission.template.clone(), ImageTask::subject),
             working_directory: submission.working_directory.clone(),
-            owner,
-            key,
-            digest,
+            acceptance: Acceptance { created_at: wall_clock(), owner, key, digest },
         };
         let directory = self.shared.directory(&id);
-        let made = directory.clone();
-        blocking(move || made.create(&submission)).await?;
+        let (made, acceptance) = (directory.clone(), job.acceptance.clone());
+        blocking(move || made.create(&submission, &acceptance)).await?;
         if let Err(error) = self.shared.journal.insert(job).await {
             blocking(move || directory.remove()).await;
             return Err(error.into());
@@ -179,14 +169,13 @@ impl Driver {
         if let Err(error) = self.shared.journal.set_state(id.clone(), JobState::Starting).await {
             tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
         }
-        self.supervise(id, Begin::Start, false, 0);
+        self.supervise(id, Begin::Start, false);
     }
 
-    fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool, last_event: u64) {
+    fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool) {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.insert(id.clone(), sender);
-        let supervisor =
-            Supervisor { shared: Arc::clone(&self.shared), id: id.clone(), orders, cancelling, last_event };
+        let supervisor = Supervisor { shared: Arc::clone(&self.shared), id: id.clone(), orders, cancelling };
         let messages = self.messages.clone();
         tokio::spawn(async move {
             let watch = tokio::spawn(supervisor.run(begin));
@@ -234,10 +223,7 @@ impl Driver {
         if let (Err(error), _) = &written {
             tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
         }
-        self.shared
-            .journal
-            .finish(id.clone(), Ending { state: JobState::Cancelled, exit_code: 1, error: None })
-            .await?;
+        self.shared.journal.finish(id.clone(), Ending::now(JobState::Cancelled, None)).await?;
         self.shared.endings.send_modify(|()| {});
         Ok(written.1?)
     }

@@ -1,6 +1,6 @@
 //! What the journal keeps of an event.
 
-use kiln_protocol::{BuildState, Event, EventBody};
+use kiln_protocol::{BuildState, Event, EventBody, Question};
 
 use crate::event_log::EventLine;
 use crate::journal::{Ending, Fact, Observation};
@@ -10,26 +10,46 @@ use crate::journal::{Ending, Fact, Observation};
 pub(super) enum Meaning {
     /// Nothing.
     Nothing,
-    /// The worker can be spoken to.
-    Started,
+    /// The worker can be spoken to, since this time.
+    Started(String),
     /// Something about a build.
     Build(Observation),
+    /// Somebody has to answer.
+    Asked(Question),
+    /// The question of this name was answered.
+    Answered(String),
     /// The job is over.
     Ended(Ending),
 }
 
+/// Kinds of events that mean something.
+const KINDS: [&str; 8] = [
+    "job_started",
+    "build_planned",
+    "step_started",
+    "artifact",
+    "build_finished",
+    "job_finished",
+    "prompt",
+    "prompt_answered",
+];
+
 /// Reads an event as far as the journal cares. Lines that do not, by their kind, are not even parsed.
 pub(super) fn meaning(line: &EventLine) -> Meaning {
-    let kinds = ["job_started", "build_planned", "step_started", "artifact", "build_finished", "job_finished"];
-    if !kinds.contains(&line.kind.as_str()) {
+    if !KINDS.contains(&line.kind.as_str()) {
         return Meaning::Nothing;
     }
     let Ok(event) = serde_json::from_slice::<Event>(&line.text) else { return Meaning::Nothing };
     let fact = match event.body {
-        EventBody::JobStarted { .. } => return Meaning::Started,
+        EventBody::JobStarted { .. } => return Meaning::Started(event.time),
         EventBody::JobFinished { state, exit_code, error, .. } => {
-            return Meaning::Ended(Ending { state, exit_code, error });
+            return Meaning::Ended(Ending { state, exit_code, error, finished_at: event.time });
         }
+        EventBody::Prompt { prompt, text, choices, default } => {
+            let (build, asked_at) = (event.build, event.time);
+            return Meaning::Asked(Question { prompt, build, text, choices, default, asked_at });
+        }
+        EventBody::PromptAnswered { prompt, .. } => return Meaning::Answered(prompt),
         EventBody::BuildPlanned { position } => Fact::Planned { position },
         EventBody::StepStarted { step } => Fact::Step { step },
         EventBody::Artifact(artifact) => Fact::Artifact(artifact),

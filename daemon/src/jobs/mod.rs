@@ -8,19 +8,21 @@
 //!           journal: over ◄── sweep when no last event ◄── worker ends ◄────────┘
 //! ```
 //!
-//! Each arrow may be the last thing that happens before a crash: a directory without a journal entry is removed at the next start, a
-//! queued job is queued again, a starting one is started again unless its worker is found, a running one is watched again.
+//! Each arrow may be the last thing that happens before a crash: a directory without a journal entry is removed or taken in at the next
+//! start (`recovery.rs`), a queued job is queued again, a starting one is started again unless its worker is found, a running one is
+//! watched again. Its events are then read from the first on, so that the ending in the file decides, whatever the journal knows.
 
 mod driver;
 mod facts;
+mod recovery;
 mod spawn;
 mod supervisor;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use kiln_protocol::{CancelMode, Job, JobId, JobState, JobSubmission};
+use kiln_protocol::{CancelMode, Job, JobId, JobState, JobSubmission, Question};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, Limits};
@@ -104,6 +106,10 @@ pub(crate) struct Shared {
     pub(crate) watcher: EventWatcher,
     /// Endings that the journal has no room for yet.
     unwritten_endings: Mutex<HashMap<JobId, Ending>>,
+    /// What running jobs ask. Not in the journal: the events of a running job are read again after a restart.
+    questions: Mutex<HashMap<JobId, Vec<Question>>>,
+    /// What the owner should know of this daemon's start.
+    notices: OnceLock<Vec<String>>,
     /// Changes whenever a job is over, so that followers look.
     pub(crate) endings: watch::Sender<()>,
 }
@@ -157,10 +163,19 @@ impl Jobs {
             EventWatcher::start().map_err(|source| StartError::System { action: "watch files (inotify)", source })?;
         let (messages, inbox) = mpsc::channel(BACKLOG);
         let endings = watch::Sender::new(());
-        let shared = Arc::new(Shared { config, journal, watcher, unwritten_endings: Mutex::default(), endings });
+        let shared = Arc::new(Shared {
+            config,
+            journal,
+            watcher,
+            unwritten_endings: Mutex::default(),
+            questions: Mutex::default(),
+            notices: OnceLock::new(),
+            endings,
+        });
         let mut driver = driver::Driver::new(Arc::clone(&shared), messages.downgrade());
         driver.recover().await?;
         tokio::spawn(driver.run(inbox));
+        tokio::spawn(recovery::read_later(Arc::clone(&shared)));
         Ok(Self { messages, shared })
     }
 
@@ -234,6 +249,12 @@ impl Jobs {
         }
     }
 
+    /// Returns what the owner should know of this daemon's start.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        self.shared.notices.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Counts the jobs that are not over.
     ///
     /// # Errors
@@ -282,9 +303,13 @@ impl Jobs {
 
     /// Adds what the journal does not know.
     async fn complete(&self, job: &mut Job) -> Result<(), JobsError> {
+        if let Some(questions) = self.shared.questions().get(&job.id) {
+            job.questions.clone_from(questions);
+        }
         let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
         if let Some(ending) = unwritten {
             (job.state, job.exit_code, job.error) = (ending.state, Some(ending.exit_code), ending.error);
+            job.finished_at = Some(ending.finished_at);
         }
         if job.state == JobState::Queued {
             let (reply, answer) = oneshot::channel();
@@ -303,6 +328,10 @@ impl Jobs {
 impl Shared {
     pub(crate) fn unwritten_endings(&self) -> MutexGuard<'_, HashMap<JobId, Ending>> {
         self.unwritten_endings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn questions(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Question>>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn directory(&self, id: &JobId) -> JobDir {

@@ -50,8 +50,6 @@ pub(super) struct Supervisor {
     pub(super) orders: mpsc::Receiver<CancelMode>,
     /// Whether a cancellation was asked for, here or before a restart.
     pub(super) cancelling: bool,
-    /// Number of the last event that the journal knows.
-    pub(super) last_event: u64,
 }
 
 /// The worker process, as far as it is known.
@@ -75,13 +73,11 @@ impl Supervisor {
         let directory = self.shared.directory(&self.id);
         let request = directory.clone();
         let submission = blocking(move || request.read_request()).await;
-        let mut watched = Watched::new(&directory, self.last_event);
+        let mut watched = Watched::new(&directory);
         let cause = match (begin, &submission) {
-            (Begin::Adopt(identity), _) => match identity.as_ref().map(Worker::adopt) {
-                Some(Ok(Some(worker))) => self.watch(worker, &mut watched).await,
-                Some(Ok(None)) => "the worker ended while no daemon ran".to_owned(),
-                Some(Err(error)) => format!("the worker cannot be watched: {error}"),
-                None => "the worker was never started".to_owned(),
+            (Begin::Adopt(identity), _) => match self.adopt(&directory, identity).await {
+                Ok(worker) => self.watch(worker, &mut watched).await,
+                Err(cause) => cause,
             },
             (Begin::Start, Ok(submission)) => match self.start(&directory, submission).await {
                 Ok(worker) => self.watch(worker, &mut watched).await,
@@ -94,6 +90,26 @@ impl Supervisor {
             self.sweep(&directory, submission.ok().as_ref(), &mut watched, &cause).await;
         }
         self.conclude(directory, watched, cause).await;
+    }
+
+    /// Finds the worker of an earlier daemon; returns the cause of its death when there is none.
+    async fn adopt(&self, directory: &JobDir, identity: Option<ProcessIdentity>) -> Result<Worker, String> {
+        let was_there = identity.is_some();
+        match identity.as_ref().map(Worker::adopt) {
+            Some(Ok(Some(worker))) => return Ok(worker),
+            Some(Err(error)) => return Err(format!("the worker cannot be watched: {error}")),
+            Some(Ok(None)) | None => {}
+        }
+        let lock = directory.clone();
+        // One that has the lock but has not yet said who it is, or whose identity the journal did not hear of.
+        if blocking(move || lock.is_locked()).await
+            && let Some(worker) = self.other_worker().await
+        {
+            self.note_worker(&worker).await;
+            return Ok(worker);
+        }
+        let cause = if was_there { "the worker ended while no daemon ran" } else { "the worker was never started" };
+        Err(cause.to_owned())
     }
 
     async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
@@ -170,7 +186,8 @@ impl Supervisor {
         let directory = self.shared.directory(&self.id);
         let found = async {
             loop {
-                if let Some(identity) = directory.read_identity()
+                let file = directory.clone();
+                if let Some(identity) = blocking(move || file.read_identity()).await
                     && let Ok(Some(worker)) = Worker::adopt(&identity)
                 {
                     return worker;
@@ -207,13 +224,22 @@ impl Supervisor {
             };
             watched.reader = Some(reader);
             let Some(last) = batch.last().map(|line| line.seq) else { return };
+            watched.after = last;
             let mut facts = Vec::new();
             for line in &batch {
                 match meaning(line) {
                     Meaning::Nothing => {}
-                    Meaning::Started => {
+                    Meaning::Asked(question) => {
+                        self.shared.questions().entry(self.id.clone()).or_default().push(question);
+                    }
+                    Meaning::Answered(prompt) => {
+                        if let Some(questions) = self.shared.questions().get_mut(&self.id) {
+                            questions.retain(|question| question.prompt != prompt);
+                        }
+                    }
+                    Meaning::Started(since) => {
                         watched.started = true;
-                        if let Err(error) = self.shared.journal.set_running(self.id.clone()).await {
+                        if let Err(error) = self.shared.journal.set_running(self.id.clone(), since).await {
                             tracing::error!(job = %self.id, error = explain(&error), "the start is not in the journal");
                         }
                     }
@@ -262,8 +288,9 @@ impl Supervisor {
     async fn conclude(self, directory: JobDir, watched: Watched, cause: String) {
         let ending = watched.ending.unwrap_or_else(|| {
             let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
-            Ending { state, exit_code: 1, error: Some(cause) }
+            Ending::now(state, Some(cause))
         });
+        self.shared.questions().remove(&self.id);
         tracing::info!(job = %self.id, state = %ending.state, "the job is over");
         let scrubbed = blocking(move || {
             directory.remove_runtime();
@@ -285,6 +312,8 @@ impl Supervisor {
 /// What is known from the events.
 struct Watched {
     directory: JobDir,
+    /// Number of the last event that was read. The first of all comes after 0, also in the second life of a daemon: the journal may
+    /// know an event and not what it means, or know more than a power cut left in the file.
     after: u64,
     reader: Option<EventReader>,
     started: bool,
@@ -294,10 +323,9 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(directory: &JobDir, after: u64) -> Self {
-        // Events before `after` are known to the journal, and the first of them says that the worker has started.
-        let started = after > 0;
-        Self { directory: directory.clone(), after, reader: None, started, pending_cancel: false, ending: None }
+    fn new(directory: &JobDir) -> Self {
+        let directory = directory.clone();
+        Self { directory, after: 0, reader: None, started: false, pending_cancel: false, ending: None }
     }
 
     fn take_reader(&mut self, id: &JobId) -> Option<EventReader> {

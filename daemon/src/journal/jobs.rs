@@ -1,11 +1,14 @@
 //! What is written about jobs, and read again.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use kiln_protocol::{Artifact, BuildState, BuildSummary, Job, JobId, JobKind, JobState};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Journal, JournalError};
+use crate::job_dir::Acceptance;
 use crate::process_identity::ProcessIdentity;
 
 /// A job that was just submitted.
@@ -19,12 +22,28 @@ pub struct NewJob {
     pub template: String,
     /// Where its worker will run.
     pub working_directory: String,
-    /// User who submitted it.
-    pub owner: u32,
-    /// Idempotency key, if one came along.
-    pub key: Option<String>,
-    /// Digest of the request body.
-    pub digest: String,
+    /// When, from whom, and under which key it came.
+    pub acceptance: Acceptance,
+}
+
+/// A job that only its directory knows: the journal was lost.
+#[derive(Clone, Debug)]
+pub struct FoundJob {
+    /// What was submitted.
+    pub job: NewJob,
+    /// How far it came.
+    pub state: FoundState,
+}
+
+/// How far a job came that only its directory knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    /// No worker was ever started.
+    Queued,
+    /// A worker was started, and there is no last event.
+    Running,
+    /// It is over.
+    Over(Ending),
 }
 
 /// Something that an event says about a build.
@@ -73,6 +92,16 @@ pub struct Ending {
     pub exit_code: u8,
     /// Why it failed as a whole.
     pub error: Option<String>,
+    /// When it was over, RFC 3339.
+    pub finished_at: String,
+}
+
+impl Ending {
+    /// Makes an ending that is no success, at the present time.
+    #[must_use]
+    pub fn now(state: JobState, error: Option<String>) -> Self {
+        Self { state, exit_code: 1, error, finished_at: wall_clock() }
+    }
 }
 
 /// A job that was not over when the last daemon ended.
@@ -86,8 +115,6 @@ pub struct Unfinished {
     pub state: JobState,
     /// Its worker, when one was started.
     pub worker: Option<ProcessIdentity>,
-    /// Number of the last event that is in the journal.
-    pub last_event: u64,
 }
 
 const COLUMNS: &str = "id, kind, template, working_directory, state, created_at, started_at, finished_at, exit_code, error, \
@@ -100,14 +127,72 @@ impl Journal {
     ///
     /// The journal failed; the identifier or the key may be taken.
     pub async fn insert(&self, job: NewJob) -> Result<(), JournalError> {
+        self.run(move |connection| insert(connection, &job, JobState::Queued)).await
+    }
+
+    /// Writes down jobs that only their directories know, in this order, all or none. A key that was used twice stays with the first.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn take_in(&self, found: Vec<FoundJob>) -> Result<(), JournalError> {
         self.run(move |connection| {
-            let sql = "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest)
-                       VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8)";
-            let kind = job.kind.as_str();
-            let row = params![
-                job.id.as_str(), kind, job.template, job.working_directory, job.owner, now(), job.key, job.digest
-            ];
-            connection.execute(sql, row).map(drop)
+            let transaction = connection.transaction()?;
+            for FoundJob { mut job, state } in found {
+                let Acceptance { owner, key, .. } = &job.acceptance;
+                if let Some(key) = key
+                    && find_key(&transaction, *owner, key)?.is_some()
+                {
+                    job.acceptance.key = None;
+                }
+                match state {
+                    FoundState::Queued => insert(&transaction, &job, JobState::Queued)?,
+                    FoundState::Running => insert(&transaction, &job, JobState::Running)?,
+                    FoundState::Over(ending) => {
+                        insert(&transaction, &job, JobState::Running)?;
+                        finish(&transaction, &job.id, &ending)?;
+                    }
+                }
+            }
+            transaction.commit()
+        })
+        .await
+    }
+
+    /// Returns all jobs that are known.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn ids(&self) -> Result<HashSet<JobId>, JournalError> {
+        self.run(|connection| {
+            connection.prepare_cached("SELECT id FROM jobs")?.query_map([], |row| job_id(row, 0))?.collect()
+        })
+        .await
+    }
+
+    /// Returns the finished jobs of whose events nothing was read, the newest first: they were taken in from their directories.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn unread(&self) -> Result<Vec<JobId>, JournalError> {
+        self.run(|connection| {
+            let sql = "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND last_event = 0 ORDER BY submitted DESC";
+            connection.prepare_cached(sql)?.query_map([], |row| job_id(row, 0))?.collect()
+        })
+        .await
+    }
+
+    /// Forgets a job that is over; false when it is not, or is not known.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn forget(&self, id: JobId) -> Result<bool, JournalError> {
+        self.run(move |connection| {
+            let sql = "DELETE FROM jobs WHERE id = ?1 AND finished_at IS NOT NULL";
+            connection.execute(sql, [id.as_str()]).map(|count| count > 0)
         })
         .await
     }
@@ -118,11 +203,7 @@ impl Journal {
     ///
     /// The journal failed.
     pub async fn find_key(&self, owner: u32, key: String) -> Result<Option<(JobId, String)>, JournalError> {
-        self.run(move |connection| {
-            let sql = "SELECT id, digest FROM jobs WHERE owner = ?1 AND key = ?2";
-            connection.query_row(sql, params![owner, key], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
-        })
-        .await
+        self.run(move |connection| find_key(connection, owner, &key)).await
     }
 
     /// Sets the state of a job that is not over.
@@ -148,20 +229,24 @@ impl Journal {
             let sql = "UPDATE jobs SET worker_pid = ?2, worker_ticks = ?3, worker_boot = ?4, started_at = coalesce(started_at, ?5)
                        WHERE id = ?1 AND finished_at IS NULL";
             let ticks = i64::try_from(worker.start_ticks).unwrap_or(i64::MAX);
-            connection.execute(sql, params![id.as_str(), worker.pid, ticks, worker.boot_id, now()]).map(drop)
+            connection.execute(sql, params![id.as_str(), worker.pid, ticks, worker.boot_id, wall_clock()]).map(drop)
         })
         .await
     }
 
-    /// Writes down that the worker of a starting job can be spoken to. A job that is being cancelled stays so.
+    /// Writes down that the worker of a starting job can be spoken to, since the given time. A job that is being cancelled stays so.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn set_running(&self, id: JobId) -> Result<(), JournalError> {
+    pub async fn set_running(&self, id: JobId, since: String) -> Result<(), JournalError> {
         self.run(move |connection| {
+            let transaction = connection.transaction()?;
             let sql = "UPDATE jobs SET state = 'running' WHERE id = ?1 AND state IN ('queued', 'starting')";
-            connection.execute(sql, [id.as_str()]).map(drop)
+            transaction.execute(sql, [id.as_str()])?;
+            let sql = "UPDATE jobs SET started_at = ?2 WHERE id = ?1 AND started_at IS NULL";
+            transaction.execute(sql, [id.as_str(), &since])?;
+            transaction.commit()
         })
         .await
     }
@@ -192,13 +277,7 @@ impl Journal {
     pub async fn finish(&self, id: JobId, ending: Ending) -> Result<(), JournalError> {
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            let build_state = if ending.state == JobState::Cancelled { "cancelled" } else { "failed" };
-            let sql = "UPDATE builds SET state = ?2 WHERE job = ?1 AND state = 'running'";
-            transaction.execute(sql, params![id.as_str(), build_state])?;
-            let sql = "UPDATE jobs SET state = ?2, exit_code = ?3, error = ?4, finished_at = ?5
-                       WHERE id = ?1 AND finished_at IS NULL";
-            transaction
-                .execute(sql, params![id.as_str(), ending.state.as_str(), ending.exit_code, ending.error, now()])?;
+            finish(&transaction, &id, &ending)?;
             transaction.commit()
         })
         .await
@@ -241,7 +320,7 @@ impl Journal {
     /// The journal failed.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
         self.run(|connection| {
-            let sql = "SELECT id, kind, state, last_event, worker_pid, worker_ticks, worker_boot FROM jobs
+            let sql = "SELECT id, kind, state, worker_pid, worker_ticks, worker_boot FROM jobs
                        WHERE finished_at IS NULL ORDER BY submitted";
             connection.prepare_cached(sql)?.query_map([], read_unfinished)?.collect()
         })
@@ -269,6 +348,31 @@ impl Journal {
         })
         .await
     }
+}
+
+fn insert(connection: &Connection, job: &NewJob, state: JobState) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest)
+               VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (id, kind, state) = (job.id.as_str(), job.kind.as_str(), state.as_str());
+    let Acceptance { created_at, owner, key, digest } = &job.acceptance;
+    let row = params![id, kind, job.template, job.working_directory, owner, state, created_at, key, digest];
+    connection.execute(sql, row).map(drop)
+}
+
+fn find_key(connection: &Connection, owner: u32, key: &str) -> rusqlite::Result<Option<(JobId, String)>> {
+    let sql = "SELECT id, digest FROM jobs WHERE owner = ?1 AND key = ?2";
+    connection.query_row(sql, params![owner, key], |row| Ok((job_id(row, 0)?, row.get(1)?))).optional()
+}
+
+fn finish(transaction: &Transaction<'_>, id: &JobId, ending: &Ending) -> rusqlite::Result<()> {
+    let build_state = if ending.state == JobState::Cancelled { "cancelled" } else { "failed" };
+    let sql = "UPDATE builds SET state = ?2 WHERE job = ?1 AND state = 'running'";
+    transaction.execute(sql, params![id.as_str(), build_state])?;
+    let sql = "UPDATE jobs SET state = ?2, exit_code = ?3, error = ?4, finished_at = ?5
+               WHERE id = ?1 AND finished_at IS NULL";
+    let Ending { state, exit_code, error, finished_at } = ending;
+    transaction.execute(sql, params![id.as_str(), state.as_str(), exit_code, error, finished_at]).map(drop)
 }
 
 fn write_fact(transaction: &Transaction<'_>, id: &JobId, observation: &Observation) -> rusqlite::Result<()> {
@@ -359,23 +463,18 @@ fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
         error: row.get(9)?,
         last_event: row.get::<_, i64>(10)?.unsigned_abs(),
         builds: Vec::new(),
+        questions: Vec::new(),
     })
 }
 
 fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
-    let worker = match (row.get(4)?, row.get::<_, Option<i64>>(5)?, row.get(6)?) {
+    let worker = match (row.get(3)?, row.get::<_, Option<i64>>(4)?, row.get(5)?) {
         (Some(pid), Some(ticks), Some(boot_id)) => {
             Some(ProcessIdentity { pid, start_ticks: ticks.unsigned_abs(), boot_id })
         }
         _ => None,
     };
-    Ok(Unfinished {
-        id: job_id(row, 0)?,
-        kind: kind(row, 1)?,
-        state: state(row, 2)?,
-        worker,
-        last_event: row.get::<_, i64>(3)?.unsigned_abs(),
-    })
+    Ok(Unfinished { id: job_id(row, 0)?, kind: kind(row, 1)?, state: state(row, 2)?, worker })
 }
 
 fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
@@ -411,6 +510,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn now() -> String {
+/// Returns the present time as it stands in the journal, in events and on the wire: RFC 3339 in UTC, with milliseconds.
+pub(crate) fn wall_clock() -> String {
     format!("{:.3}", Timestamp::now())
 }

@@ -1,7 +1,8 @@
 //! The journal: what kilnd knows about jobs, on disk before it is acted upon.
 //!
 //! One SQLite database (WAL, `synchronous=FULL`: a commit survives a power cut), one thread that owns the connection; everybody
-//! else sends it work and waits. A damaged database is moved aside and an empty one begun: refusing to start would help nobody.
+//! else sends it work and waits. A damaged database is moved aside and an empty one begun: refusing to start would help nobody. What it
+//! knew of jobs is read again from their directories (`jobs/recovery.rs`).
 
 mod jobs;
 mod schema;
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use jobs::{Ending, Fact, NewJob, Observation, Unfinished};
+pub(crate) use jobs::wall_clock;
+pub use jobs::{Ending, Fact, FoundJob, FoundState, NewJob, Observation, Unfinished};
 
 /// Stack of the journal's thread, in bytes; SQLite needs a fraction of it.
 const STACK_BYTES: usize = 512 << 10;
@@ -73,6 +75,8 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Clone, Debug)]
 pub struct Journal {
     work: mpsc::Sender<Work>,
+    is_new: bool,
+    damaged: Option<PathBuf>,
 }
 
 impl Journal {
@@ -82,15 +86,18 @@ impl Journal {
     ///
     /// It cannot be opened, or is of a newer version.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let mut damaged = None;
         let mut connection = match connect(path) {
             Err(error) if is_damage(&error) => {
-                move_aside(path).map_err(|source| JournalError::MoveAside { path: path.to_owned(), source })?;
+                let aside = move_aside(path);
+                damaged = Some(aside.map_err(|source| JournalError::MoveAside { path: path.to_owned(), source })?);
                 connect(path)
             }
             other => other,
         }
         .map_err(|source| JournalError::Open { path: path.to_owned(), source })?;
         let found = schema::version(&connection)?;
+        let is_new = found == 0;
         if found > schema::current() {
             return Err(JournalError::TooNew { path: path.to_owned(), found, known: schema::current() });
         }
@@ -103,7 +110,19 @@ impl Journal {
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).stack_size(STACK_BYTES);
         thread.spawn(run).map_err(|_| JournalError::Closed)?;
-        Ok(Self { work })
+        Ok(Self { work, is_new, damaged })
+    }
+
+    /// Whether it knew nothing when it was opened: the first one, or one in the place of another that is lost.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Returns where a damaged one is kept that this one was begun for.
+    #[must_use]
+    pub fn damaged(&self) -> Option<&Path> {
+        self.damaged.as_deref()
     }
 
     /// Runs work on the journal's thread; it is done even when the caller stops waiting.
@@ -133,7 +152,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if check == "ok" {
+    if check == "ok" && schema::is_complete(&connection)? {
         Ok(connection)
     } else {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
@@ -147,8 +166,10 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Renames the database and what belongs to it to `NAME.damaged-TIME`.
-fn move_aside(path: &Path) -> io::Result<()> {
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".damaged-{time}"));
     for suffix in ["", "-wal", "-shm"] {
         let name = |extra: &str| {
             let mut name = path.as_os_str().to_owned();
@@ -161,7 +182,7 @@ fn move_aside(path: &Path) -> io::Result<()> {
         }
     }
     tracing::error!(path = %path.display(), "the journal was damaged; it was moved aside and a new one begun");
-    Ok(())
+    Ok(aside.into())
 }
 
 #[cfg(test)]

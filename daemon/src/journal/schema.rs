@@ -66,6 +66,15 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
+/// Whether the tables are there that a database of this version has; one of a newer version has whatever it likes.
+pub(super) fn is_complete(connection: &Connection) -> rusqlite::Result<bool> {
+    if !(1..=current()).contains(&version(connection)?) {
+        return Ok(true);
+    }
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('jobs', 'builds', 'artifacts')";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 3)
+}
+
 /// Brings the database to the current version, all or nothing.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let from = version(connection)? as usize;

@@ -4,7 +4,10 @@ use kiln_protocol::{Artifact, BuildState, JobId, JobKind, JobState};
 
 use super::jobs::Fact;
 use super::*;
+use crate::job_dir::Acceptance;
 use crate::process_identity::ProcessIdentity;
+
+const END: &str = "2026-01-02T03:06:00.000Z";
 
 fn id(number: u64) -> JobId {
     JobId::from_random_bits(number)
@@ -16,9 +19,12 @@ fn new_job(number: u64, key: Option<&str>) -> NewJob {
         kind: JobKind::Build,
         template: "t.pkr.hcl".to_owned(),
         working_directory: "/w".to_owned(),
-        owner: 1000,
-        key: key.map(str::to_owned),
-        digest: "d".to_owned(),
+        acceptance: Acceptance {
+            created_at: format!("2026-01-02T03:04:{number:02}.000Z"),
+            owner: 1000,
+            key: key.map(str::to_owned),
+            digest: "d".to_owned(),
+        },
     }
 }
 
@@ -35,7 +41,7 @@ async fn what_is_written_is_there_after_a_restart() {
         journal.set_state(id(1), JobState::Starting).await.unwrap();
         journal.set_worker(id(1), worker.clone()).await.unwrap();
         assert_eq!(journal.job(id(1)).await.unwrap().unwrap().state, JobState::Starting);
-        journal.set_running(id(1)).await.unwrap();
+        journal.set_running(id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
         let fact = |event, fact| Observation { event, build: "qemu.a".to_owned(), fact };
         let artifact = Artifact {
             builder_id: "transcend.qemu".to_owned(),
@@ -51,20 +57,22 @@ async fn what_is_written_is_there_after_a_restart() {
         ];
         journal.observe(id(1), facts.clone(), 5).await.unwrap();
         journal.observe(id(1), facts, 4).await.unwrap();
-        let ending = Ending { state: JobState::Cancelled, exit_code: 1, error: None };
+        let ending = Ending { state: JobState::Cancelled, exit_code: 1, error: None, finished_at: END.to_owned() };
         journal.finish(id(2), ending).await.unwrap();
     }
     let journal = Journal::open(&path).unwrap();
     let unfinished = journal.unfinished().await.unwrap();
     assert_eq!(unfinished.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
-    assert_eq!((unfinished[0].state, unfinished[0].last_event), (JobState::Running, 5));
+    assert_eq!(unfinished[0].state, JobState::Running);
     assert_eq!(unfinished[0].worker, Some(worker));
     let job = journal.job(id(1)).await.unwrap().unwrap();
     assert_eq!(job.builds.len(), 1);
     assert_eq!(job.builds[0].state, BuildState::Succeeded);
     assert_eq!(job.builds[0].step.as_deref(), Some("connect"));
     assert_eq!(job.builds[0].artifacts.len(), 1, "observed twice, there once");
+    assert_eq!(job.last_event, 5);
     assert!(job.started_at.is_some() && job.finished_at.is_none());
+    assert_eq!(journal.job(id(2)).await.unwrap().unwrap().finished_at.as_deref(), Some(END));
     assert_eq!(
         journal.jobs(2, true).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
         [id(3), id(2)]
@@ -82,12 +90,12 @@ async fn the_first_ending_counts_and_ends_the_builds() {
     let planned = Observation { event: 1, build: "null.a".to_owned(), fact: Fact::Planned { position: 0 } };
     journal.observe(id(1), vec![planned], 1).await.unwrap();
     let error = Some("the worker was killed".to_owned());
-    let ending = Ending { state: JobState::Failed, exit_code: 1, error: error.clone() };
+    let ending = Ending { state: JobState::Failed, exit_code: 1, error: error.clone(), finished_at: END.to_owned() };
     journal.finish(id(1), ending).await.unwrap();
-    let other = Ending { state: JobState::Succeeded, exit_code: 0, error: None };
+    let other = Ending { state: JobState::Succeeded, exit_code: 0, error: None, finished_at: END.to_owned() };
     journal.finish(id(1), other).await.unwrap();
     journal.set_state(id(1), JobState::Running).await.unwrap();
-    journal.set_running(id(1)).await.unwrap();
+    journal.set_running(id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
     let job = journal.job(id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.exit_code, job.error), (JobState::Failed, Some(1), error));
     assert_eq!(job.builds[0].state, BuildState::Failed);
@@ -110,7 +118,7 @@ async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
         let fact = Fact::Step { step: "x".to_owned() };
         journal.observe(id(number), vec![Observation { event: 1, build: "b".to_owned(), fact }], 1).await.unwrap();
         if number != 2 {
-            let ending = Ending { state: JobState::Succeeded, exit_code: 0, error: None };
+            let ending = Ending { state: JobState::Succeeded, exit_code: 0, error: None, finished_at: END.to_owned() };
             journal.finish(id(number), ending).await.unwrap();
         }
     }
@@ -127,11 +135,45 @@ async fn a_damaged_journal_is_moved_aside() {
     let path = scratch.path().join("kiln.db");
     std::fs::write(&path, vec![b'x'; 8192]).unwrap();
     let journal = Journal::open(&path).unwrap();
+    assert!(journal.is_new() && journal.damaged().unwrap().exists());
     journal.insert(new_job(1, None)).await.unwrap();
     let names =
         std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let aside = names.filter(|name| name.starts_with("kiln.db.damaged-")).count();
     assert_eq!(aside, 1);
+}
+
+#[test]
+fn a_journal_without_its_tables_is_damaged_too() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("kiln.db");
+    assert!(Journal::open(&path).unwrap().damaged().is_none());
+    let journal = Journal::open(&path).unwrap();
+    assert!(!journal.is_new());
+    drop(journal);
+    Connection::open(&path).unwrap().execute_batch("DROP TABLE artifacts").unwrap();
+    assert!(Journal::open(&path).unwrap().damaged().is_some());
+}
+
+#[tokio::test]
+async fn jobs_are_taken_in_once_and_keep_what_is_known_of_them() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    let ending = Ending { state: JobState::Succeeded, exit_code: 0, error: None, finished_at: END.to_owned() };
+    let found = [(1, FoundState::Over(ending)), (2, FoundState::Running), (3, FoundState::Queued)];
+    let found = found.map(|(number, state)| FoundJob { job: new_job(number, Some("key")), state }).into();
+    journal.take_in(found).await.unwrap();
+    assert_eq!(journal.ids().await.unwrap(), [1, 2, 3].map(id).into());
+    assert_eq!(journal.unread().await.unwrap(), [id(1)]);
+    let job = journal.job(id(1)).await.unwrap().unwrap();
+    assert_eq!((job.state, job.exit_code, job.finished_at.as_deref()), (JobState::Succeeded, Some(0), Some(END)));
+    assert_eq!(job.created_at, "2026-01-02T03:04:01.000Z");
+    assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1), "the first keeps the key");
+    let unfinished: Vec<_> = journal.unfinished().await.unwrap().into_iter().map(|job| (job.id, job.state)).collect();
+    assert_eq!(unfinished, [(id(2), JobState::Running), (id(3), JobState::Queued)]);
+    assert!(!journal.forget(id(2)).await.unwrap(), "it is not over");
+    assert!(journal.forget(id(1)).await.unwrap());
+    assert!(journal.job(id(1)).await.unwrap().is_none());
 }
 
 #[test]

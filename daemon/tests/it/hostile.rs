@@ -110,20 +110,80 @@ async fn garbage_does_not_stop_the_daemon() {
     still_serves(&daemon).await;
 }
 
+/// Connects and asks for the events of a job that runs on: a connection that is not idle.
+async fn follow(daemon: &Daemon, id: &kiln_protocol::JobId) -> tokio::net::UnixStream {
+    let mut stream = daemon.connect().await;
+    let request = format!("GET /v1/jobs/{id}/events?follow=true HTTP/1.1\r\nhost: kiln\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    stream
+}
+
 #[tokio::test]
-async fn one_connection_too_many_is_told_to_come_again() {
-    let daemon = Daemon::with(|config| config.limits.connections = 2).await;
-    let first = daemon.connect().await;
-    let second = daemon.connect().await;
-    // Both are accepted once a third gets its answer: connections are taken in order.
+async fn one_busy_connection_too_many_is_told_to_come_again() {
+    let daemon = Daemon::with(|config| {
+        config.limits.connections = 2;
+        config.limits.wait_for_place = Duration::from_millis(600);
+    })
+    .await;
+    let id = daemon.submit(&json!([{"await_file": "go"}])).await;
+    daemon.wait_for_state(&id, JobState::Running).await;
+    let first = follow(&daemon, &id).await;
+    let mut second = follow(&daemon, &id).await;
     daemon.get("/v1/info").await.problem(503, "unavailable");
-    drop((first, second));
+    drop(first);
     let served = async {
         while daemon.get("/v1/info").await.status != 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, served).await.expect("places are given back");
+    // Who follows was never taken for idle.
+    std::fs::write(daemon.path("go"), "").unwrap();
+    let mut rest = Vec::new();
+    let read = async {
+        let mut buffer = [0; 1024];
+        while !rest.windows(12).any(|window| window == b"job_finished") {
+            let count = second.read(&mut buffer).await.unwrap();
+            assert_ne!(count, 0, "the stream was cut off");
+            rest.extend_from_slice(&buffer[..count]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the last event");
+}
+
+#[tokio::test]
+async fn idle_connections_make_room() {
+    let daemon = Daemon::with(|config| config.limits.connections = 16).await;
+    let id = daemon.submit(&json!([{"await_file": "go"}])).await;
+    daemon.wait_for_state(&id, JobState::Running).await;
+    let follower = follow(&daemon, &id).await;
+    // Silent ones, ones that stopped in the middle of a header, and ones that keep their connection after an answer.
+    let mut idle = Vec::new();
+    for number in 0..300 {
+        let mut stream = daemon.connect().await;
+        // The daemon may have hung up already.
+        let _ = match number % 3 {
+            0 => Ok(()),
+            1 => stream.write_all(b"GET /v1/in").await,
+            _ => stream.write_all(b"GET /v1/jobs HTTP/1.1\r\nhost: kiln\r\n\r\n").await,
+        };
+        idle.push(stream);
+    }
+    let start = std::time::Instant::now();
+    let answered = async {
+        loop {
+            let mut stream = daemon.connect().await;
+            let request = b"GET /v1/info HTTP/1.1\r\nhost: kiln\r\nconnection: close\r\n\r\n";
+            if stream.write_all(request).await.is_ok() && read_head(&mut stream).await.starts_with("HTTP/1.1 200 ") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("an answer");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(!daemon.job(&id).await.state.is_over());
+    drop((idle, follower));
 }
 
 #[tokio::test]

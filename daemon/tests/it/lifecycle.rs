@@ -1,14 +1,14 @@
 //! Jobs through queue, cancellation, crashes and restarts.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use kiln_protocol::{Event, EventBody, JobState};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::rig::{Daemon, PATIENCE, ending, is_alive, scripted_kilnd, skip, texts};
+use crate::process::Process;
+use crate::rig::{Daemon, PATIENCE, ending, is_alive, skip, texts};
 
 fn worker_pid(event: &Event) -> Option<i32> {
     match event.body {
@@ -193,42 +193,10 @@ async fn a_job_that_was_being_cancelled_is_cancelled_by_the_next_daemon() {
     assert_eq!(ending(&daemon.events(&id).await), (JobState::Cancelled, 1, None));
 }
 
-/// kilnd as a process of its own.
-struct Process {
-    child: Child,
-}
-
-impl Process {
-    fn start(daemon: &Daemon) -> Self {
-        let mut child = Command::new(scripted_kilnd())
-            .args(["--user", "--detached"])
-            .env("KILN_SOCKET", &daemon.config.socket)
-            .env("XDG_STATE_HOME", daemon.path("home"))
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("\"ready\""), "{line}");
-        Self { child }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn a_killed_daemon_loses_nothing() {
     let mut daemon = Daemon::start().await;
-    daemon.stop().await;
-    let _ = std::fs::remove_file(&daemon.config.socket);
-    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
-        .unwrap();
+    daemon.stop_for_process().await;
     let first = Process::start(&daemon);
     let id = daemon.submit(&json!([{"say_variable": "GREETING"}, {"await_file": "go"}])).await;
     daemon.wait_for(&id, |event| worker_pid(event).is_some()).await;
@@ -248,10 +216,7 @@ async fn a_killed_daemon_loses_nothing() {
 #[tokio::test]
 async fn sigterm_stops_the_daemon_and_takes_its_socket_along() {
     let mut daemon = Daemon::start().await;
-    daemon.stop().await;
-    let _ = std::fs::remove_file(&daemon.config.socket);
-    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
-        .unwrap();
+    daemon.stop_for_process().await;
     let mut process = Process::start(&daemon);
     kill_process(Pid::from_raw(process.child.id() as i32).unwrap(), Signal::TERM).unwrap();
     assert!(process.child.wait().unwrap().success());
@@ -281,10 +246,7 @@ async fn old_jobs_are_forgotten_with_their_files() {
 #[tokio::test]
 async fn a_detached_daemon_keeps_nothing_open_that_it_inherited() {
     let mut daemon = Daemon::start().await;
-    daemon.stop().await;
-    let _ = std::fs::remove_file(&daemon.config.socket);
-    std::fs::set_permissions(daemon.config.runtime_directory(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
-        .unwrap();
+    daemon.stop_for_process().await;
     // A pipe whose other end sees when the last holder is gone, as a shell's `$(...)` does.
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
     let process = Process::start(&daemon);

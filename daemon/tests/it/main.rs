@@ -5,4 +5,6 @@
 mod api;
 mod hostile;
 mod lifecycle;
+mod process;
+mod recovery;
 mod rig;

@@ -1,0 +1,173 @@
+//! Who is connected: a place for each, up to a limit. When all are taken, who has asked for nothing longest makes room.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Time for a new connection to send its request before it counts as idle; also the pause between two looks for idle ones.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The places of a server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    places: Arc<Semaphore>,
+    /// Places for those who wait for a place.
+    waiting: Arc<Semaphore>,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+struct Entry {
+    /// Requests that are being answered; an event stream is one until its end.
+    busy: usize,
+    idle_since: Instant,
+    close: CancellationToken,
+}
+
+/// A place; given back when dropped.
+pub(crate) struct Place {
+    id: u64,
+    connections: Connections,
+    close: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request that is being answered.
+pub(crate) struct Busy {
+    id: u64,
+    open: Arc<Mutex<Open>>,
+}
+
+/// A response's body that keeps its connection busy until its end.
+struct BusyBody {
+    body: Body,
+    _busy: Busy,
+}
+
+impl Connections {
+    /// Makes places for so many connections.
+    pub(crate) fn new(limit: usize) -> Self {
+        let semaphore = || Arc::new(Semaphore::new(limit));
+        Self { places: semaphore(), waiting: semaphore(), open: Arc::default() }
+    }
+
+    /// Takes a place that is free; nothing when there is none.
+    pub(crate) fn take(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| self.seat(permit))
+    }
+
+    /// Takes the right to wait for a place; nothing when too many wait already.
+    pub(crate) fn queue(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
+    /// Waits for a place, and has the longest idle connections closed meanwhile; nothing when the time is over.
+    pub(crate) async fn wait(&self, limit: Duration) -> Option<Place> {
+        let seated = async {
+            loop {
+                self.close_idle();
+                let freed = Arc::clone(&self.places).acquire_owned();
+                // Nobody says when a connection has been idle for long enough, so it is looked at again.
+                if let Ok(Ok(permit)) = tokio::time::timeout(GRACE, freed).await {
+                    return self.seat(permit);
+                }
+            }
+        };
+        tokio::time::timeout(limit, seated).await.ok()
+    }
+
+    fn seat(&self, permit: OwnedSemaphorePermit) -> Place {
+        let close = CancellationToken::new();
+        let mut open = lock(&self.open);
+        open.next += 1;
+        let id = open.next;
+        open.entries.insert(id, Entry { busy: 0, idle_since: Instant::now(), close: close.clone() });
+        Place { id, connections: self.clone(), close, _permit: permit }
+    }
+
+    /// Has the connection closed that has been idle longest, if it has been for longer than the grace.
+    fn close_idle(&self) {
+        let open = lock(&self.open);
+        let idle = open.entries.values().filter(|entry| entry.busy == 0 && !entry.close.is_cancelled());
+        if let Some(entry) = idle.min_by_key(|entry| entry.idle_since)
+            && entry.idle_since.elapsed() >= GRACE
+        {
+            entry.close.cancel();
+        }
+    }
+}
+
+impl Place {
+    /// Completes when this connection has to make room. It is idle then, and must begin nothing more.
+    pub(crate) async fn must_close(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Notes the beginning of a request.
+    pub(crate) fn busy(&self) -> Busy {
+        if let Some(entry) = lock(&self.connections.open).entries.get_mut(&self.id) {
+            entry.busy += 1;
+        }
+        Busy { id: self.id, open: Arc::clone(&self.connections.open) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.connections.open).entries.remove(&self.id);
+    }
+}
+
+impl Busy {
+    /// Keeps the connection busy until the end of this body.
+    pub(crate) fn until_sent(self, body: Body) -> Body {
+        Body::new(BusyBody { body, _busy: self })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(entry) = lock(&self.open).entries.get_mut(&self.id) {
+            entry.busy -= 1;
+            entry.idle_since = Instant::now();
+        }
+    }
+}
+
+impl HttpBody for BusyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}

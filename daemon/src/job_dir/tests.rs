@@ -1,0 +1,89 @@
+//! What lies in a job's directory, also when somebody else put it there.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn acceptance() -> Acceptance {
+    Acceptance { created_at: "2026-01-02T03:04:05.678Z".to_owned(), owner: 7, key: None, digest: "d".to_owned() }
+}
+
+fn job(scratch: &Path) -> (JobDir, JobSubmission) {
+    let submission = serde_json::from_str(
+        r#"{"kind":"build","template":"-","template_text":"hunter2","working_directory":"/w",
+            "environment":{"TOKEN":"hunter2"},"options":{"variables":[{"name":"password","value":"hunter2"}]}}"#,
+    );
+    let id = JobId::from_random_bits(1);
+    (JobDir::of(&scratch.join("state"), &scratch.join("run"), &id), submission.unwrap())
+}
+
+#[test]
+fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, submission) = job(scratch.path());
+    directory.create(&submission, &acceptance()).unwrap();
+    assert!(directory.read_request().unwrap() == submission);
+    assert_eq!(directory.read_acceptance(), Some(acceptance()));
+    // Left by a process that was killed while it wrote.
+    let unfinished = directory.root.join(".new-x1Y2z3");
+    std::fs::write(&unfinished, "hunter2").unwrap();
+    assert_eq!(directory.request().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(directory.root.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let template = directory.write_template("hunter2").unwrap();
+    directory.scrub_request().unwrap();
+    assert!(!template.exists() && !unfinished.exists());
+    assert!(!std::fs::read_to_string(directory.request()).unwrap().contains("hunter2"));
+    assert_eq!(directory.read_request().unwrap().options.variables[0].name, "password");
+    std::fs::write(directory.request(), "{\"hunter2").unwrap();
+    directory.scrub_request().unwrap();
+    assert!(!directory.request().exists());
+    directory.scrub_request().unwrap();
+    directory.remove();
+    assert!(!directory.root.exists() && !directory.runtime.exists());
+}
+
+#[test]
+fn one_worker_at_a_time() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, submission) = job(scratch.path());
+    directory.create(&submission, &acceptance()).unwrap();
+    let lock = directory.lock().unwrap();
+    assert!(lock.is_some());
+    assert!(directory.lock().unwrap().is_none() && directory.is_locked());
+    drop(lock);
+    assert!(!directory.is_locked());
+    assert!(directory.lock().unwrap().is_some());
+}
+
+#[test]
+fn fifos_in_the_place_of_files_are_refused_at_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, submission) = job(scratch.path());
+    directory.create(&submission, &acceptance()).unwrap();
+    for name in ["request.json", "accepted.json", "worker.json", "worker.lock", "worker.log", "reserve"] {
+        let path = directory.root.join(name);
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    }
+    let refused = |error: JobDirError| assert!(error.source.to_string().starts_with("it is a fifo"), "{error:?}");
+    refused(directory.read_request().map(drop).unwrap_err());
+    refused(directory.lock().map(drop).unwrap_err());
+    refused(directory.open_log().map(drop).unwrap_err());
+    refused(make_reserve(&directory.reserve()).unwrap_err());
+    assert!(directory.read_acceptance().is_none() && directory.read_identity().is_none());
+    assert!(!directory.is_locked() && directory.has_trace_of_worker());
+    directory.scrub_request().unwrap();
+    assert!(!directory.has_request());
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_a_job() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (mut directory, submission) = job(scratch.path());
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    directory.runtime = file.join("below");
+    let error = directory.create(&submission, &acceptance()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot make "), "{error}");
+    assert!(!directory.root.exists());
+}

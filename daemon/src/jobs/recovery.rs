@@ -1,0 +1,137 @@
+//! Jobs that only their directories know, because the journal was lost: taken in again, with what the directories say of them.
+//!
+//! | Directory | Becomes |
+//! |---|---|
+//! | with a last event | a job that is over, as that event says; its builds and artifacts are read afterwards ([`read_later`]) |
+//! | with a trace of a worker | a running job: its worker is found, or swept after |
+//! | with a request, no trace, and the journal is new | a queued job |
+//! | with a request and no trace, but the journal is an old one | nothing: a crash came before its submission was answered |
+//! | without a request | nothing: a crash came while it was made |
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kiln_protocol::{ImageTask, JobId, JobKind};
+
+use super::Shared;
+use super::facts::{Meaning, meaning};
+use super::supervisor::blocking;
+use crate::event_log::{EventReader, last_event};
+use crate::explain;
+use crate::job_dir::{Acceptance, JobDir};
+use crate::journal::{FoundJob, FoundState, JournalError, NewJob};
+
+/// What stands for a template whose name is lost.
+const UNKNOWN_TEMPLATE: &str = "(unknown)";
+
+/// Takes in what the journal does not know, and removes what never became a job; returns the number of jobs taken in.
+pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, JournalError> {
+    let known = shared.journal.ids().await?;
+    let this = Arc::clone(shared);
+    let mut found = blocking(move || {
+        let mut found = Vec::new();
+        let Ok(entries) = std::fs::read_dir(this.config.state_directory.join("jobs")) else { return found };
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
+            let Some(id) = id.filter(|id| !known.contains(id)) else { continue };
+            let directory = this.directory(&id);
+            match examine(&directory, this.journal.is_new()) {
+                Some(state) => {
+                    tracing::warn!(job = %id, ?state, "taking in a job that only its directory knows");
+                    found.push(describe(id, &directory, state, this.config.owner));
+                }
+                None => {
+                    tracing::warn!(job = %id, "removing a directory that never became a job");
+                    directory.remove();
+                }
+            }
+        }
+        found
+    })
+    .await;
+    // The order of submission, by the clock; that of the directory means nothing.
+    let time = |found: &FoundJob| found.job.acceptance.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
+    found.sort_by_key(time);
+    let count = found.len();
+    shared.journal.take_in(found).await?;
+    Ok(count)
+}
+
+/// Returns how far a job came; nothing when it never was one.
+fn examine(directory: &JobDir, journal_is_new: bool) -> Option<FoundState> {
+    let last = last_event(&directory.events()).unwrap_or_else(|error| {
+        tracing::error!(error = explain(&error), "a job's events cannot be read");
+        None
+    });
+    match last.as_ref().map(meaning) {
+        Some(Meaning::Ended(ending)) => Some(FoundState::Over(ending)),
+        _ if directory.has_trace_of_worker() => Some(FoundState::Running),
+        _ if journal_is_new && directory.has_request() => Some(FoundState::Queued),
+        _ => None,
+    }
+}
+
+fn describe(id: JobId, directory: &JobDir, state: FoundState, owner: u32) -> FoundJob {
+    let request = directory.read_request();
+    if let Err(error) = &request {
+        tracing::warn!(job = %id, error = explain(error), "what was asked for is not known any more");
+    }
+    let request = request.ok();
+    let subject = request
+        .as_ref()
+        .map(|request| request.image.as_ref().map_or_else(|| request.template.clone(), ImageTask::subject));
+    let acceptance = directory.read_acceptance().unwrap_or_else(|| Acceptance {
+        created_at: changed_at(&directory.root),
+        owner,
+        key: None,
+        digest: String::new(),
+    });
+    let job = NewJob {
+        id,
+        kind: request.as_ref().map_or(JobKind::Build, |request| request.kind),
+        template: subject.unwrap_or_else(|| UNKNOWN_TEMPLATE.to_owned()),
+        working_directory: request.map_or_else(String::new, |request| request.working_directory),
+        acceptance,
+    };
+    FoundJob { job, state }
+}
+
+/// Returns when the directory was last changed, for jobs of a kilnd that did not write down when they came.
+fn changed_at(path: &Path) -> String {
+    let time = path.symlink_metadata().and_then(|metadata| metadata.modified());
+    let time = time.ok().and_then(|time| Timestamp::try_from(time).ok());
+    format!("{:.3}", time.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// Reads the events of jobs that are over and were taken in: their builds and artifacts. One after the other, while the daemon serves.
+pub(super) async fn read_later(shared: Arc<Shared>) {
+    let jobs = match shared.journal.unread().await {
+        Ok(jobs) => jobs,
+        Err(error) => return tracing::error!(error = explain(&error), "what was taken in is not read"),
+    };
+    for id in jobs {
+        let path = shared.directory(&id).events();
+        let read = blocking(move || {
+            let mut reader = EventReader::open(&path, 0)?;
+            let (mut facts, mut last) = (Vec::new(), 0);
+            loop {
+                let batch = reader.read_batch()?;
+                let Some(event) = batch.last() else { return Ok((facts, last)) };
+                last = event.seq;
+                facts.extend(batch.iter().map(meaning).filter_map(|meaning| match meaning {
+                    Meaning::Build(fact) => Some(fact),
+                    _ => None,
+                }));
+            }
+        });
+        let read: Result<_, crate::event_log::ReadError> = read.await;
+        let written = match read {
+            Ok((facts, last)) => shared.journal.observe(id.clone(), facts, last).await.map_err(|error| explain(&error)),
+            Err(error) => Err(explain(&error)),
+        };
+        if let Err(error) = written {
+            tracing::error!(job = %id, error, "the builds of a job are not known");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! kilnd as a process of its own, to be killed.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::rig::{Daemon, scripted_kilnd};
+
+/// kilnd as a process of its own.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+}
+
+impl Process {
+    pub(crate) fn start(daemon: &Daemon) -> Self {
+        let mut child = Command::new(scripted_kilnd())
+            .args(["--user", "--detached"])
+            .env("KILN_SOCKET", &daemon.config.socket)
+            .env("XDG_STATE_HOME", daemon.path("home"))
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("\"ready\""), "{line}");
+        Self { child }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
