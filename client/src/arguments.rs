@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use kiln_protocol::{Assignment, OnError};
 
 use crate::image_arguments::{ConvertArguments, ImageCommand};
+use crate::job_arguments::{AnswerArguments, JobsArguments};
 
 /// Bake machine images from Packer templates
 #[derive(Debug, Parser)]
@@ -27,7 +28,7 @@ pub(crate) enum Command {
     /// Look at disk images
     #[command(subcommand, subcommand_required = true)]
     Image(ImageCommand),
-    /// List jobs
+    /// List jobs, or remove some
     Jobs(JobsArguments),
     /// Show a job from its beginning, and go on until it is over
     Attach(AttachArguments),
@@ -296,19 +297,6 @@ pub(crate) enum PluginsCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct JobsArguments {
-    /// List finished looks at images (`kiln image`), too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Number of jobs to list at most
-    #[arg(long, value_name = "number", default_value_t = 20)]
-    pub(crate) limit: u32,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// How output looks.
 #[derive(Debug, Args)]
 pub(crate) struct ViewFlags {
@@ -355,19 +343,6 @@ pub(crate) struct CancelArguments {
     /// The job, or the beginning of its id
     #[arg(value_name = "job")]
     pub(crate) job: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AnswerArguments {
-    /// The job, or the beginning of its id
-    #[arg(value_name = "job")]
-    pub(crate) job: String,
-    /// The question's name
-    #[arg(value_name = "question")]
-    pub(crate) prompt: String,
-    /// The answer
-    #[arg(value_name = "answer")]
-    pub(crate) answer: String,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,8 @@ const FLAGS_WITH_VALUE: &[&str] = &[
     "path",
     "build",
     "limit",
+    "status",
+    "since",
     "o",
 ];
 

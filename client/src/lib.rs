@@ -14,6 +14,7 @@ pub mod argv;
 mod commands;
 mod error;
 mod image_arguments;
+mod job_arguments;
 mod progress;
 mod qemu_flags;
 pub mod render;

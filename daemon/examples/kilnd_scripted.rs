@@ -142,6 +142,7 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
                     text: "What now?".to_owned(),
                     choices: Vec::new(),
                     default: None,
+                    guest: None,
                 };
                 emit(None, body);
                 tokio::select! {

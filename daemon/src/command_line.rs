@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, environment};
-use crate::instance::{Instance, InstanceError};
+use crate::instance::{self, Instance, InstanceError};
 use crate::job_dir::JobDir;
 use crate::runner::JobRunner;
 use crate::worker::{self, WorkerError};
@@ -241,13 +241,24 @@ async fn serve(
 
 /// Whether the daemon that has the lock answers before long; it may be starting this moment.
 async fn answers(config: &Config) -> bool {
+    let listens = async |socket: &Path| tokio::net::UnixStream::connect(socket).await.is_ok();
     let connect = async {
-        while tokio::net::UnixStream::connect(&config.socket).await.is_err() {
+        loop {
+            if listens(&config.socket).await {
+                return true;
+            }
+            // One that listens elsewhere will never listen here.
+            let holder = instance::holder(&config.state_directory);
+            if let Some(holder) = holder.filter(|holder| holder.socket != config.socket)
+                && listens(&holder.socket).await
+            {
+                return false;
+            }
             // The other process has no way to tell this one; its start takes milliseconds.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(OTHER_DAEMON_TIMEOUT, connect).await.is_ok()
+    tokio::time::timeout(OTHER_DAEMON_TIMEOUT, connect).await.unwrap_or(false)
 }
 
 /// Answers one request of a client.

@@ -8,10 +8,6 @@ use kiln_protocol::places;
 
 /// Names of environment variables, besides those of [`kiln_protocol::places`].
 pub mod environment {
-    /// Base directory for state (XDG base directory specification).
-    pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
-    /// The home directory.
-    pub const HOME: &str = "HOME";
     /// Filter of the log, as `debug` or `kiln_daemon=trace`.
     pub const KILN_LOG: &str = "KILN_LOG";
     /// Number of jobs that may run at once.
@@ -138,7 +134,7 @@ impl Config {
             mode: Mode::User,
             owner,
             socket,
-            state_directory: state_directory(&variable)?,
+            state_directory: places::state_directory(&variable).ok_or(ConfigError::NoHome)?,
             worker_program,
             max_running_jobs: max_running_jobs(&variable)?,
             limits: Limits::default(),
@@ -155,14 +151,6 @@ impl Config {
     pub fn runtime_directory(&self) -> &Path {
         self.socket.parent().unwrap_or(Path::new("/"))
     }
-}
-
-fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(environment::XDG_STATE_HOME)
-        .or_else(|| absolute(environment::HOME).map(|home| home.join(".local/state")))
-        .map(|base| base.join("kiln"))
-        .ok_or(ConfigError::NoHome)
 }
 
 fn max_running_jobs(variable: impl Fn(&str) -> Option<OsString>) -> Result<usize, ConfigError> {

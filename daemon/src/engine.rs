@@ -157,6 +157,15 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Says what an answer of the engine's does.
+fn label(key: &str) -> String {
+    match key {
+        "c" => "clean up and exit".to_owned(),
+        "a" => "abort without cleanup".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 fn on_the_wire(event: Event) -> Option<JobEvent> {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let (build, body) = match event {
@@ -178,10 +187,10 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
         }
         Event::Progress { build, what, done, total } => (Some(build), EventBody::Progress { what, done, total }),
         Event::ScreenSaved { build, path: file } => (Some(build), EventBody::ScreenSaved { path: path(file) }),
-        Event::Prompt { build, id, text, choices } => {
+        Event::Prompt { build, id, text, choices, guest } => {
             let default = choices.first().cloned();
-            let choices = choices.into_iter().map(|key| Choice { label: key.clone(), key }).collect();
-            (Some(build), EventBody::Prompt { prompt: id.to_string(), text, choices, default })
+            let choices = choices.into_iter().map(|key| Choice { label: label(&key), key }).collect();
+            (Some(build), EventBody::Prompt { prompt: id.to_string(), text, choices, default, guest })
         }
         Event::PromptClosed { build, id, answer } => {
             (Some(build), EventBody::PromptAnswered { prompt: id.to_string(), answer })

@@ -1,16 +1,20 @@
 //! One daemon per user: the lock, and the socket that appears only when it can be used.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use kiln_protocol::places::KILN_SOCKET;
+use kiln_protocol::places::{Holder, KILN_SOCKET, LOCK_NAME};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
 use crate::private_directory::{self, DirectoryError, Privacy};
+use crate::regular_file;
+
+/// Longest lock file that is read, in bytes: a path and a number.
+const MAX_LOCK_BYTES: u64 = 16 << 10;
 
 /// Reports that this process cannot become the user's daemon.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +23,12 @@ pub enum InstanceError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// Another daemon is there.
-    #[error("another kilnd holds {lock}")]
+    #[error("another kilnd {}holds {lock}", .holder.as_ref().map_or_else(String::new, |holder| format!("(process {}, at {}) ", holder.pid, holder.socket.display())))]
     AlreadyRunning {
         /// Its lock.
         lock: PathBuf,
+        /// Who it is, when the lock says so.
+        holder: Option<Holder>,
     },
     /// The lock or the socket cannot be made.
     #[error("cannot {action} {path}")]
@@ -48,6 +54,10 @@ impl InstanceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Directory(error) => error.hint(),
+            Self::AlreadyRunning { holder: Some(holder), .. } => {
+                let socket = holder.socket.display();
+                Some(format!("`kiln daemon status` shows it; with {KILN_SOCKET}={socket} everybody finds it"))
+            }
             Self::AlreadyRunning { .. } => Some("`kiln daemon status` shows it".to_owned()),
             Self::Io { .. } => None,
             Self::NotASocket { path } => Some(format!("remove {} or set {KILN_SOCKET}", path.display())),
@@ -78,8 +88,14 @@ impl Instance {
         // What is in it is nobody else's business, whatever mode it was made with.
         let closed = private_directory::close(&config.state_directory);
         closed.map_err(|source| io_error("close", &config.state_directory, source))?;
-        let locks = [lock(&config.state_directory.join("kilnd.lock"))?, lock(&config.socket.with_extension("lock"))?];
+        let mut locks = [lock(&config.state_directory.join(LOCK_NAME))?, lock(&config.socket.with_extension("lock"))?];
         let (listener, bound) = bind(&config.socket)?;
+        let holder = Holder { pid: std::process::id(), socket: config.socket.clone() };
+        for (file, path) in
+            locks.iter_mut().zip([config.state_directory.join(LOCK_NAME), config.socket.with_extension("lock")])
+        {
+            say_who(file, &holder).map_err(|source| io_error("write", &path, source))?;
+        }
         Ok((Self { socket: config.socket.clone(), bound, _locks: locks }, listener))
     }
 }
@@ -92,12 +108,33 @@ impl Drop for Instance {
     }
 }
 
+/// Returns the daemon that has (or had, if it is gone) the lock in this state directory.
+pub(crate) fn holder(state_directory: &Path) -> Option<Holder> {
+    read_holder(&state_directory.join(LOCK_NAME))
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
+    let mut text = Vec::new();
+    regular_file::open_to_read(path).ok()?.take(MAX_LOCK_BYTES).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Writes into a lock that is held who holds it.
+fn say_who(file: &mut File, holder: &Holder) -> io::Result<()> {
+    let text = serde_json::to_vec(holder)?;
+    file.set_len(0)?;
+    file.write_all(&text)
+}
+
 fn lock(path: &Path) -> Result<File, InstanceError> {
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let options = &mut OpenOptions::new();
+    let opened = regular_file::open(path, options.write(true).create(true).truncate(false).mode(0o600));
     let file = opened.map_err(|source| io_error("open", path, source))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(InstanceError::AlreadyRunning { lock: path.to_owned() }),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(InstanceError::AlreadyRunning { lock: path.to_owned(), holder: read_holder(path) })
+        }
         Err(error) => Err(io_error("lock", path, error.into())),
     }
 }
@@ -154,7 +191,15 @@ mod tests {
         let (first, _listener) = Instance::claim(&config, false).unwrap();
         assert_eq!(config.socket.metadata().unwrap().mode() & 0o777, 0o600);
         UnixStream::connect(&config.socket).unwrap();
-        assert!(matches!(Instance::claim(&config, false), Err(InstanceError::AlreadyRunning { .. })));
+        let holder = Holder { pid: std::process::id(), socket: config.socket.clone() };
+        assert_eq!(super::holder(&config.state_directory), Some(holder.clone()));
+        // Also for who looks for it elsewhere.
+        let elsewhere = Config { socket: scratch.path().join("other/kiln.sock"), ..config.clone() };
+        for config in [&config, &elsewhere] {
+            let error = Instance::claim(config, false).unwrap_err();
+            assert!(matches!(&error, InstanceError::AlreadyRunning { holder: Some(found), .. } if *found == holder));
+            assert!(error.to_string().starts_with(&format!("another kilnd (process {}, at ", holder.pid)), "{error}");
+        }
         drop(first);
         assert!(!config.socket.exists(), "a daemon that ends takes its socket along");
 

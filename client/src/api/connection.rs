@@ -1,11 +1,21 @@
 //! Connects to the user's daemon, and to nobody else's.
+//!
+//! A daemon that was started with another `XDG_RUNTIME_DIR` listens elsewhere; the lock in its state directory says where.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
+use kiln_protocol::places::Holder;
+use rustix::fs::OFlags;
 use tokio::net::UnixStream;
 
 use super::start::start_daemon;
 use super::{Client, ClientError};
+
+/// Longest lock file that is read, in bytes: a path and a number.
+const MAX_LOCK_BYTES: u64 = 16 << 10;
 
 /// What to do when no daemon answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,26 +28,42 @@ pub enum Starting {
 
 impl Client {
     pub(super) async fn connect(&self) -> Result<UnixStream, ClientError> {
-        match self.connect_once().await {
-            Err(ClientError::Connect { source, .. }) if self.starting == Starting::OnDemand && is_absence(&source) => {
-                start_daemon().await?;
-                self.connect_once().await
-            }
-            other => other,
+        match connect_to(&self.socket).await {
+            Err(ClientError::Connect { source, .. }) if is_absence(&source) => {}
+            other => return other,
         }
+        if let Some(holder) = self.lock.as_deref().and_then(read_holder).filter(|holder| holder.socket != self.socket)
+            && let Ok(stream) = connect_to(&holder.socket).await
+        {
+            return Ok(stream);
+        }
+        if self.starting == Starting::OnDemand {
+            start_daemon().await?;
+        }
+        connect_to(&self.socket).await
     }
+}
 
-    async fn connect_once(&self) -> Result<UnixStream, ClientError> {
-        let failed = |source| ClientError::Connect { socket: self.socket.clone(), source };
-        let stream = UnixStream::connect(&self.socket).await.map_err(failed)?;
-        let uid = stream.peer_cred().map_err(failed)?.uid();
-        // Whoever made the socket gets this shell's environment, secrets included. /tmp is open to everybody.
-        if uid == rustix::process::geteuid().as_raw() {
-            Ok(stream)
-        } else {
-            Err(ClientError::ForeignDaemon { socket: self.socket.clone(), uid })
-        }
+async fn connect_to(socket: &Path) -> Result<UnixStream, ClientError> {
+    let failed = |source| ClientError::Connect { socket: socket.to_owned(), source };
+    let stream = UnixStream::connect(socket).await.map_err(failed)?;
+    let uid = stream.peer_cred().map_err(failed)?.uid();
+    // Whoever made the socket gets this shell's environment, secrets included. /tmp is open to everybody.
+    if uid == rustix::process::geteuid().as_raw() {
+        Ok(stream)
+    } else {
+        Err(ClientError::ForeignDaemon { socket: socket.to_owned(), uid })
     }
+}
+
+/// Reads who holds a daemon's lock, or held it when it died. Whether it is there shows when it is connected to.
+pub(crate) fn read_holder(lock: &Path) -> Option<Holder> {
+    // The kernel's flags fit into an `int`. A fifo in its place is not waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(lock).ok()?;
+    let mut text = Vec::new();
+    file.take(MAX_LOCK_BYTES).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// Whether nobody is there, as opposed to somebody who may not be spoken to.

@@ -16,7 +16,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use kiln_protocol::{
-    Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList, JobSubmission,
+    Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList, JobState, JobSubmission,
     MAX_REQUEST_BYTES, NDJSON, Problem, ShutdownReport,
 };
 use serde::Serialize;
@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 pub use connection::Starting;
+pub(crate) use connection::read_holder;
 pub use events::{EventStream, Received};
 pub(crate) use start::find_program as find_daemon;
 
@@ -89,6 +90,14 @@ impl ClientError {
 impl Hinted for ClientError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Connect { socket, source } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                let directory = socket.parent().unwrap_or(socket);
+                Some(format!(
+                    "{} belongs to another user, as it does after `su` and `sudo`: unset KILN_SOCKET and XDG_RUNTIME_DIR, or set them to \
+                     places of your own",
+                    directory.display()
+                ))
+            }
             Self::Connect { .. } => Some("`kilnd --user` starts it by hand, and shows what goes wrong".to_owned()),
             Self::ForeignDaemon { .. } => Some("set KILN_SOCKET to a path of your own".to_owned()),
             Self::Start(error) => error.hint(),
@@ -108,6 +117,8 @@ impl Hinted for ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// Lock of a daemon that may listen elsewhere.
+    lock: Option<PathBuf>,
     starting: Starting,
 }
 
@@ -115,13 +126,19 @@ impl Client {
     /// Names the daemon; nothing is sent yet.
     #[must_use]
     pub fn new(socket: PathBuf, starting: Starting) -> Self {
-        Self { socket, starting }
+        Self { socket, lock: None, starting }
+    }
+
+    /// When nobody answers at the socket, looks for the daemon where the one that holds this lock says it listens.
+    #[must_use]
+    pub fn or_holder_of(self, lock: PathBuf) -> Self {
+        Self { lock: Some(lock), ..self }
     }
 
     /// Returns the same daemon with another way to deal with its absence.
     #[must_use]
     pub fn starting(&self, starting: Starting) -> Self {
-        Self { socket: self.socket.clone(), starting }
+        Self { starting, ..self.clone() }
     }
 
     /// Describes the daemon.
@@ -147,13 +164,40 @@ impl Client {
         self.json(request, body).await
     }
 
-    /// Lists the newest jobs, newest first.
+    /// Lists the newest jobs, newest first; without `all`, leaves out looks at images that are over.
     ///
     /// # Errors
     ///
     /// It cannot be reached.
     pub async fn jobs(&self, limit: u32, all: bool) -> Result<JobList, ClientError> {
         self.get(&format!("/v1/jobs?limit={limit}&all={all}")).await
+    }
+
+    /// Lists the newest jobs that are in one of these states (in any when there are none) and were submitted since then; those that are
+    /// not over come first.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached.
+    pub async fn jobs_in(
+        &self,
+        limit: u32,
+        all: bool,
+        states: &[JobState],
+        since: Option<jiff::Timestamp>,
+    ) -> Result<JobList, ClientError> {
+        let states = states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(",");
+        let since = since.map_or_else(String::new, |since| format!("&since={since}"));
+        self.get(&format!("/v1/jobs?limit={limit}&all={all}&unfinished_first=true&state={states}{since}")).await
+    }
+
+    /// Removes a job that is over, with its events and files.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, there is no such job, or it is not over.
+    pub async fn remove(&self, id: &JobId) -> Result<(), ClientError> {
+        self.bytes(request(Method::DELETE, &format!("/v1/jobs/{id}")), Bytes::new()).await.map(drop)
     }
 
     /// Describes a job.

@@ -5,13 +5,15 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::Info;
+use kiln_protocol::places::{self, Holder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Context, note};
-use crate::api::{Client, ClientError, Starting};
+use crate::api::{Client, ClientError, Starting, read_holder};
 use crate::arguments::DaemonCommand;
 use crate::error::CommandError;
+use crate::terminal;
 
 /// Time for the daemon to look at all hypervisors.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,8 +25,12 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     let client = context.client.starting(Starting::Never);
     let info = match client.info().await {
         Ok(info) => info,
-        Err(ClientError::Connect { socket, .. }) => {
+        Err(ClientError::Connect { socket, source }) if source.kind() != io::ErrorKind::PermissionDenied => {
             note(&format!("kilnd does not run (nobody answers at {})", socket.display()));
+            if let Some(holder) = elsewhere().await {
+                let socket = holder.socket.display();
+                note(&format!("one of yours runs at {socket} (process {}): unset KILN_SOCKET to use it", holder.pid));
+            }
             // Nothing to stop is what was wanted; nothing to show is not.
             return Ok(u8::from(matches!(command, DaemonCommand::Status { .. })));
         }
@@ -61,6 +67,13 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     Ok(0)
 }
 
+/// Returns the daemon that has the lock of this person's state directory, if it answers.
+async fn elsewhere() -> Option<Holder> {
+    let lock = places::state_directory(terminal::variable)?.join(places::LOCK_NAME);
+    let holder = read_holder(&lock)?;
+    Client::new(holder.socket.clone(), Starting::Never).info().await.ok().map(|_| holder)
+}
+
 /// Asks again until the daemon has looked at all hypervisors; it takes a second each time, so there is no pause.
 async fn with_hypervisors(client: &Client, mut info: Info) -> Result<Info, CommandError> {
     let start = Instant::now();
@@ -86,6 +99,7 @@ fn ends(process: &OwnedFd) -> bool {
 fn describe(info: &Info) -> String {
     let mut lines = vec![
         format!("kilnd {} runs ({} mode, process {}, since {})", info.version, info.mode, info.pid, info.started_at),
+        format!("socket: {}", info.socket),
         format!("jobs: {} running (at most {}), {} queued", info.running_jobs, info.max_running_jobs, info.queued_jobs),
         format!("state: {}", info.state_directory),
         format!("log: {}/kilnd.log", info.state_directory),
@@ -96,6 +110,7 @@ fn describe(info: &Info) -> String {
         let reason = hypervisor.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
         lines.push(format!("{}{version}: {available}{reason}", hypervisor.name));
     }
+    lines.extend(info.notices.iter().map(|notice| format!("note: {notice}")));
     if info.looking_for_hypervisors {
         lines.push("hypervisors: still being looked for".to_owned());
     }

@@ -3,15 +3,15 @@
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use kiln_protocol::{Answer, CancelMode, EventBody, JobId};
+use kiln_protocol::{Answer, CancelMode, Event, EventBody, JobId, Question};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::prompt::{Prompts, Question};
-use super::{Context, note};
+use super::answer::how_to_answer;
+use super::prompt::{GUEST, Prompts};
+use super::{Context, clock, note};
 use crate::api::{Client, ClientError, Received, Starting};
 use crate::error::CommandError;
 use crate::progress::Bars;
@@ -26,6 +26,10 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time in which a lost daemon may come back by itself, before one is started.
 const RETURN_TIME: Duration = Duration::from_secs(5);
+
+/// Time after which a daemon that was found again counts as there, though nothing happens in the job. One that dies as soon as it is
+/// started is not waited for without end.
+const SETTLING_TIME: Duration = Duration::from_secs(3);
 
 /// Pauses between attempts to reach the daemon: there is nothing to wait for but the attempt itself.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -81,8 +85,8 @@ impl Follow {
             if events.is_empty() {
                 // All that has happened is seen: what still waits for an answer really does.
                 display.flush()?;
-                if let Some(question) = display.questions.pop() {
-                    question.ask(self.prompts, answers.clone());
+                for question in std::mem::take(&mut display.questions) {
+                    self.ask(question, &answers);
                 }
             }
             tokio::select! {
@@ -128,7 +132,23 @@ impl Follow {
             display.show(received)?;
         }
         display.flush()?;
+        for question in display.questions.iter().filter(|_| display.ending.is_none()) {
+            self.say_how_to_answer(question, display.questions.len() > 1);
+        }
         Ok(())
+    }
+
+    fn ask(&self, question: Question, answers: &mpsc::Sender<Answer>) {
+        if self.prompts.ask_here() {
+            self.prompts.ask(question, answers.clone());
+        } else {
+            self.say_how_to_answer(&question, false);
+        }
+    }
+
+    /// Tells who only watches that the job waits. The question itself is among the job's lines.
+    fn say_how_to_answer(&self, question: &Question, among_others: bool) {
+        note(&format!("job {} waits for an answer: `{}`", self.id, how_to_answer(&self.id, question, among_others)));
     }
 
     fn display(&self) -> Display {
@@ -136,13 +156,14 @@ impl Follow {
             machine_readable: self.machine_readable,
             colour: !self.machine_readable && terminal::wants_colour(self.colour),
             timestamps: self.timestamps,
-            time_zone: TimeZone::system(),
+            time_zone: clock::time_zone(),
         };
         Display {
             output: BufWriter::new(io::stdout().lock()),
             renderer: (!self.json).then(|| Renderer::new(look, self.debug)),
             bars: (!self.json && !self.machine_readable && terminal::shows_bars()).then(Bars::default),
             questions: Vec::new(),
+            shows_questions: !self.prompts.ask_here(),
             ending: None,
         }
     }
@@ -175,6 +196,8 @@ struct Display {
     bars: Option<Bars>,
     /// Questions that nobody was asked yet.
     questions: Vec<Question>,
+    /// Whether questions and answers are lines as all others, because nobody is asked here.
+    shows_questions: bool,
     ending: Option<Ending>,
 }
 
@@ -190,10 +213,16 @@ impl Display {
             EventBody::JobFinished { exit_code, error, .. } => {
                 self.ending = Some(Ending { exit_code: *exit_code, error: error.clone() });
             }
-            EventBody::Prompt { prompt, text, choices, default } => {
-                let (prompt, text, choices) = (prompt.clone(), text.clone(), choices.clone());
-                self.questions.push(Question { prompt, text, choices, default: default.clone() });
-            }
+            EventBody::Prompt { prompt, text, choices, default, guest } => self.questions.push(Question {
+                prompt: prompt.clone(),
+                build: event.build.clone(),
+                text: text.clone(),
+                choices: choices.clone(),
+                default: default.clone(),
+                guest: guest.clone(),
+                asked_at: event.time.clone(),
+            }),
+            EventBody::CancelRequested => self.questions.clear(),
             EventBody::PromptAnswered { prompt, .. } => self.questions.retain(|question| question.prompt != *prompt),
             _ => {}
         }
@@ -206,7 +235,12 @@ impl Display {
         }
         let output = &mut self.output;
         match &mut self.renderer {
-            Some(renderer) => renderer.event(event, output),
+            Some(renderer) => {
+                if let Some(line) = self.shows_questions.then(|| question_line(event)).flatten() {
+                    renderer.event(&line, output)?;
+                }
+                renderer.event(event, output)
+            }
             None => {
                 output.write_all(line)?;
                 output.write_all(b"\n")
@@ -232,6 +266,17 @@ impl Display {
             None => self.output.flush(),
         }
     }
+}
+
+/// Returns what a question or its answer is as a line of its build.
+fn question_line(event: &Event) -> Option<Event> {
+    let text = match &event.body {
+        EventBody::Prompt { text, guest: Some(guest), .. } => format!("{GUEST}{guest}\n{text}"),
+        EventBody::Prompt { text, .. } => text.clone(),
+        EventBody::PromptAnswered { answer, .. } => format!("Answered: {answer}"),
+        _ => return None,
+    };
+    Some(Event { body: EventBody::Say { text, target: None }, ..event.clone() })
 }
 
 pub(super) struct Signals {
@@ -286,11 +331,9 @@ async fn forward(
 ) -> Result<(), ClientError> {
     let mut attempts = Attempts::new(client);
     loop {
-        let before = after;
-        let result = forward_stream(&attempts.client(), id, &mut after, sender).await;
-        if after > before {
-            attempts = Attempts::new(client);
-        }
+        let (before, mut opened) = (after, None);
+        let result = forward_stream(&attempts.client(), id, &mut after, &mut opened, sender).await;
+        attempts.note(after > before, opened.map(|opened| opened.elapsed()));
         match result {
             Ok(true) => return Ok(()),
             Ok(false) if attempts.pause().await => {}
@@ -306,10 +349,12 @@ async fn forward_stream(
     client: &Client,
     id: &JobId,
     after: &mut u64,
+    opened: &mut Option<Instant>,
     sender: &mpsc::Sender<Result<Received, ClientError>>,
 ) -> Result<bool, ClientError> {
     let before = *after;
     let mut stream = client.events(id, before, true).await?;
+    *opened = Some(Instant::now());
     while let Some(received) = stream.next().await? {
         *after = received.event.seq;
         let last = matches!(received.event.body, EventBody::JobFinished { .. });
@@ -353,6 +398,13 @@ impl Attempts {
         }
     }
 
+    /// Begins anew when the daemon was found: it brought an event, or a stream that was there for a while without one.
+    fn note(&mut self, brought_event: bool, stream_lasted: Option<Duration>) {
+        if brought_event || stream_lasted.is_some_and(|time| time >= SETTLING_TIME) {
+            *self = Self::new(&self.client);
+        }
+    }
+
     /// Waits before the next attempt; false when there have been enough.
     async fn pause(&mut self) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -362,5 +414,27 @@ impl Attempts {
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_that_was_found_again_may_be_lost_again() {
+        let client = Client::new("/nowhere".into(), Starting::Never);
+        let long_ago = Instant::now().checked_sub(RECONNECT_TIMEOUT + Duration::from_secs(1)).unwrap();
+        for (brought_event, lasted, goes_on) in [
+            (true, None, true),
+            (false, Some(SETTLING_TIME), true),
+            // One that dies at once, and one that is not there, are not waited for without end.
+            (false, Some(Duration::from_millis(10)), false),
+            (false, None, false),
+        ] {
+            let mut attempts = Attempts { since: Some(long_ago), ..Attempts::new(&client) };
+            attempts.note(brought_event, lasted);
+            assert_eq!(attempts.pause().await, goes_on, "{brought_event} {lasted:?}");
+        }
     }
 }

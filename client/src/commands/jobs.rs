@@ -1,4 +1,4 @@
-//! `kiln jobs`.
+//! `kiln jobs` and `kiln jobs rm`.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -7,38 +7,82 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use kiln_protocol::{BuildState, Job, JobKind};
 
-use super::Context;
-use crate::arguments::JobsArguments;
+use super::answer::how_to_answer;
+use super::prompt::GUEST;
+use super::{Context, clock, find_job, note};
 use crate::error::CommandError;
+use crate::job_arguments::{JobsArguments, JobsCommand};
+
+/// Longest error that is shown, in characters; `kiln logs` shows all of it.
+const MAX_ERROR: usize = 300;
 
 pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u8, CommandError> {
-    let list = context.client.jobs(arguments.limit, arguments.all).await?;
+    if let Some(JobsCommand::Rm { jobs }) = arguments.command {
+        return remove(context, &jobs).await;
+    }
+    let JobsArguments { limit, all, status, since, .. } = &arguments;
+    let list = context.client.jobs_in(*limit, *all, status, *since).await?;
     let mut stdout = io::stdout().lock();
     if arguments.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&list).map_err(CommandError::new)?)?;
     } else if list.jobs.is_empty() {
-        super::note("no jobs yet");
+        note(if status.is_empty() && since.is_none() { "no jobs yet" } else { "no such jobs" });
     } else {
-        write!(stdout, "{}", table(&list.jobs, &TimeZone::system()))?;
+        write!(stdout, "{}", table(&list.jobs, &clock::time_zone(), Timestamp::now()))?;
     }
     Ok(0)
 }
 
-fn table(jobs: &[Job], zone: &TimeZone) -> String {
-    let mut text = format!("{:10}  {:10}  {:16}  {}\n", "ID", "STATE", "SUBMITTED", "WHAT");
+/// Removes each of the jobs that can be removed, and tells of the others.
+async fn remove(context: Context, jobs: &[String]) -> Result<u8, CommandError> {
+    let mut failed = 0;
+    for text in jobs {
+        let removed = match find_job(&context.client, text).await {
+            Ok(id) => context.client.remove(&id).await.map_err(CommandError::from).map(|()| id),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(id) => note(&format!("job {id} is removed")),
+            Err(error) => {
+                failed += 1;
+                error.print(&mut io::stderr().lock())?;
+            }
+        }
+    }
+    Ok(u8::from(failed > 0))
+}
+
+fn table(jobs: &[Job], zone: &TimeZone, now: Timestamp) -> String {
+    let mut text =
+        format!("{:10}  {:10}  {:16}  {:>4}  {:>6}  {}\n", "ID", "STATE", "SUBMITTED", "AGE", "TOOK", "WHAT");
     for job in jobs {
-        let submitted = job.created_at.parse::<Timestamp>();
-        let submitted = submitted.map_or_else(
-            |_| job.created_at.clone(),
+        let created = job.created_at.parse::<Timestamp>().ok();
+        let submitted = created.map_or_else(
+            || job.created_at.clone(),
             |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
         );
+        let age = created.map_or_else(String::new, |time| clock::age(time.duration_until(now).as_secs()));
+        let (id, state, took, what) = (&job.id, job.state, took(job, now), visible(&what(job)));
         // Writing to a text cannot fail.
-        let _ = writeln!(text, "{:10}  {:10}  {submitted:16}  {}", job.id, job.state, what(job));
+        let _ = writeln!(text, "{id:10}  {state:10}  {submitted:16}  {age:>4}  {took:>6}  {what}");
+        for line in details(job) {
+            let _ = writeln!(text, "{:10}  {}", "", visible(&line));
+        }
     }
     text
 }
 
-/// Says in a few words what the job does, or what became of it.
+/// Says how long the job has been running, or ran.
+fn took(job: &Job, now: Timestamp) -> String {
+    let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    match (time(&job.started_at), time(&job.finished_at)) {
+        (Some(started), Some(finished)) => clock::span(started.duration_until(finished).as_secs()),
+        (Some(started), None) => clock::span(started.duration_until(now).as_secs()),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// Says in a few words what the job does.
 fn what(job: &Job) -> String {
     let mut text = match job.kind {
         JobKind::Build => job.template.clone(),
@@ -56,10 +100,45 @@ fn what(job: &Job) -> String {
             text.push_str(&format!(": {step}"));
         }
     }
-    if let Some(error) = &job.error {
-        text.push_str(&format!(" ({error})"));
-    }
     text
+}
+
+/// Returns what stands below a job's line: why it failed, and what it asks.
+fn details(job: &Job) -> Vec<String> {
+    let mut lines: Vec<_> = job.error.iter().map(|error| format!("error: {}", first_line(error))).collect();
+    for build in &job.builds {
+        if let Some(error) = &build.error {
+            lines.push(format!("{}: {}", build.name, first_line(error)));
+        }
+    }
+    for question in &job.questions {
+        let build = question.build.as_ref().map_or_else(String::new, |build| format!("{build}: "));
+        lines.push(format!("asks: {build}{}", first_line(&question.text)));
+        lines.extend(question.guest.iter().map(|guest| format!("{GUEST}{guest}")));
+        lines.push(format!("answer: `{}`", how_to_answer(&job.id, question, job.questions.len() > 1)));
+    }
+    lines
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    match line.char_indices().nth(MAX_ERROR) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// Shows what a terminal would obey: control characters, and those that turn the direction of writing.
+fn visible(text: &str) -> String {
+    let obeyed = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if obeyed(letter) { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -67,20 +146,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_a_line() {
+    fn a_job_is_a_line_and_what_matters_stands_below_it() {
         let jobs: Vec<Job> = serde_json::from_str(
             r#"[{"id":"aaaaaaaaaa","kind":"build","template":"web.pkr.hcl","working_directory":"/w","state":"running",
-                 "created_at":"2026-01-02T03:04:05.678Z","last_event":3,
-                 "builds":[{"name":"qemu.web","state":"running","step":"connect","artifacts":[]}]},
-                {"id":"bbbbbbbbbb","kind":"build","template":"db.pkr.hcl","working_directory":"/w","state":"queued",
-                 "queue_position":1,"created_at":"2026-01-02T03:04:06.000Z","last_event":0,"builds":[]}]"#,
+                 "created_at":"2026-01-02T03:04:05.678Z","started_at":"2026-01-02T03:04:07.000Z","last_event":3,
+                 "builds":[{"name":"qemu.web","state":"running","step":"provision","artifacts":[]}],
+                 "questions":[{"prompt":"1","build":"qemu.web","text":"[c] or [a]?","guest":"ssh -p 2222 root@127.0.0.1",
+                    "choices":[{"key":"c","label":"c"},{"key":"a","label":"a"}],"asked_at":"2026-01-02T03:04:09Z"}]},
+                {"id":"bbbbbbbbbb","kind":"build","template":"db\u001b[2J.pkr.hcl","working_directory":"/w","state":"queued",
+                 "queue_position":1,"created_at":"2026-01-02T03:04:06.000Z","last_event":0,"builds":[]},
+                {"id":"cccccccccc","kind":"build","template":"c.pkr.hcl","working_directory":"/w","state":"failed",
+                 "created_at":"2026-01-01T03:04:06.000Z","started_at":"2026-01-01T03:04:06.000Z",
+                 "finished_at":"2026-01-01T03:09:04.000Z","last_event":9,"error":"the worker died",
+                 "builds":[{"name":"qemu.c","state":"failed","error":"no SSH\nafter 10 m","artifacts":[]}]}]"#,
         )
         .unwrap();
         let expected = "\
-ID          STATE       SUBMITTED         WHAT
-aaaaaaaaaa  running     2026-01-02 03:04  web.pkr.hcl, qemu.web: connect
-bbbbbbbbbb  queued      2026-01-02 03:04  db.pkr.hcl (1 before it)
+ID          STATE       SUBMITTED          AGE    TOOK  WHAT
+aaaaaaaaaa  running     2026-01-01 22:04    1m   1m01s  web.pkr.hcl, qemu.web: provision
+            asks: qemu.web: [c] or [a]?
+            The guest is reached by: ssh -p 2222 root@127.0.0.1
+            answer: `kiln answer aaaaaaaaaa c|a`
+bbbbbbbbbb  queued      2026-01-01 22:04    1m       -  db\\u{1b}[2J.pkr.hcl (1 before it)
+cccccccccc  failed      2025-12-31 22:04    1d   4m58s  c.pkr.hcl
+            error: the worker died
+            qemu.c: no SSH
 ";
-        assert_eq!(table(&jobs, &TimeZone::UTC), expected);
+        let zone = TimeZone::get("America/New_York").expect("the system's zone files");
+        assert_eq!(table(&jobs, &zone, "2026-01-02T03:05:08Z".parse().unwrap()), expected);
     }
 }

@@ -1,8 +1,10 @@
 //! The commands: one file each, or one for a family.
 
+mod answer;
 mod attach;
 mod build;
 mod cancel;
+mod clock;
 mod convert;
 mod daemon;
 mod follow;
@@ -17,7 +19,7 @@ mod version;
 
 use std::io::{self, Write as _};
 
-use kiln_protocol::{Answer, JobId};
+use kiln_protocol::JobId;
 
 use crate::api::Client;
 use crate::arguments::Command;
@@ -48,12 +50,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Attach(arguments) => attach::attach(context, arguments).await,
         Command::Logs(arguments) => attach::logs(context, arguments).await,
         Command::Cancel(arguments) => cancel::cancel(context, arguments).await,
-        Command::Answer(arguments) => {
-            let id = find_job(&context.client, &arguments.job).await?;
-            let answer = Answer { prompt: arguments.prompt, answer: arguments.answer };
-            context.client.answer(&id, &answer).await?;
-            Ok(0)
-        }
+        Command::Answer(arguments) => answer::answer(context, arguments).await,
         Command::Screen(arguments) => screen::screen(context, arguments).await,
         Command::Version => version(context.machine_readable).map(|()| 0),
         Command::Daemon(command) => daemon::daemon(context, command).await,

@@ -1,10 +1,13 @@
 //! Questions of a job, asked at the terminal.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 
-use kiln_protocol::{Answer, Choice};
+use kiln_protocol::{Answer, Choice, Question};
 use tokio::sync::mpsc;
+
+/// What stands before the command that leads into a guest.
+pub(super) const GUEST: &str = "The guest is reached by: ";
 
 /// Who answers questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,61 +22,68 @@ pub(super) enum Prompts {
     Default,
 }
 
-/// A question that waits.
-#[derive(Clone, Debug)]
-pub(super) struct Question {
-    pub(super) prompt: String,
-    pub(super) text: String,
-    pub(super) choices: Vec<Choice>,
-    pub(super) default: Option<String>,
-}
+impl Prompts {
+    /// Whether the question is put to somebody at this terminal. Who only watches has to be told of it otherwise.
+    pub(super) fn ask_here(self) -> bool {
+        match self {
+            Self::Never => false,
+            Self::IfTerminal => terminal().is_ok(),
+            Self::OrDefault | Self::Default => true,
+        }
+    }
 
-impl Question {
     /// Gets an answer and sends it on, without blocking the caller. Nothing is sent when nobody answers.
-    pub(super) fn ask(self, prompts: Prompts, answers: mpsc::Sender<Answer>) {
-        let default = self.default.clone().or_else(|| self.choices.first().map(|choice| choice.key.clone()));
-        let prompt = self.prompt.clone();
+    pub(super) fn ask(self, question: Question, answers: mpsc::Sender<Answer>) {
+        let default = question.default.clone().or_else(|| question.choices.first().map(|choice| choice.key.clone()));
+        let prompt = question.prompt.clone();
         let send = move |answer: String| {
             // Fails when the job is over, and with it the question.
             let _ = answers.blocking_send(Answer { prompt, answer });
         };
         let default = move || default.unwrap_or_default();
-        match prompts {
-            Prompts::Never => {}
-            Prompts::Default => drop(std::thread::spawn(move || send(default()))),
-            Prompts::IfTerminal | Prompts::OrDefault => {
-                drop(std::thread::spawn(move || match self.ask_at_terminal() {
+        match self {
+            Self::Never => {}
+            Self::Default => drop(std::thread::spawn(move || send(default()))),
+            Self::IfTerminal | Self::OrDefault => {
+                drop(std::thread::spawn(move || match ask_at_terminal(&question) {
                     Ok(answer) => send(answer.unwrap_or_else(default)),
-                    Err(_) if prompts == Prompts::OrDefault => send(default()),
+                    Err(_) if self == Self::OrDefault => send(default()),
                     Err(_) => {}
                 }));
             }
         }
     }
+}
 
-    /// Asks until the answer is a possible one; nothing stands for the default.
-    fn ask_at_terminal(&self) -> io::Result<Option<String>> {
-        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        let mut lines = BufReader::new(terminal.try_clone()?);
-        loop {
-            write!(terminal, "{} ", self.text)?;
-            terminal.flush()?;
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                return Ok(None);
-            }
-            let line = line.trim();
-            match (line.is_empty(), choose(&self.choices, line)) {
-                (true, _) => return Ok(None),
-                (false, Some(answer)) => return Ok(Some(answer)),
-                (false, None) => writeln!(terminal, "Incorrect input: {line:?}")?,
-            }
+fn terminal() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/tty")
+}
+
+/// Asks until the answer is a possible one; nothing stands for the default.
+fn ask_at_terminal(question: &Question) -> io::Result<Option<String>> {
+    let mut terminal = terminal()?;
+    let mut lines = BufReader::new(terminal.try_clone()?);
+    if let Some(guest) = &question.guest {
+        writeln!(terminal, "{GUEST}{guest}")?;
+    }
+    loop {
+        write!(terminal, "{} ", question.text)?;
+        terminal.flush()?;
+        let mut line = String::new();
+        if lines.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let line = line.trim();
+        match (line.is_empty(), choose(&question.choices, line)) {
+            (true, _) => return Ok(None),
+            (false, Some(answer)) => return Ok(Some(answer)),
+            (false, None) => writeln!(terminal, "Incorrect input: {line:?}")?,
         }
     }
 }
 
 /// Returns the choice that is meant: its key, or a text that begins with the same letter.
-fn choose(choices: &[Choice], text: &str) -> Option<String> {
+pub(super) fn choose(choices: &[Choice], text: &str) -> Option<String> {
     if choices.is_empty() {
         return Some(text.to_owned());
     }

@@ -5,5 +5,6 @@
 mod command_line;
 mod console;
 mod following;
+mod jobs;
 mod rig;
 mod starting;

@@ -54,13 +54,17 @@ impl CleanupStack {
         self.entries.retain(|entry| entry.id != id);
     }
 
-    /// Runs all of them, the last pushed first; each runs whatever became of the others.
-    pub(crate) async fn run_all(&mut self) -> Vec<CleanupFailure> {
-        let mut failures = Vec::new();
-        while let Some(entry) = self.entries.pop() {
-            failures.extend(run(entry, LIMIT).await.err());
+    /// Returns the step whose clean-up comes next; nothing when all have run.
+    pub(crate) fn next_step(&self) -> Option<&'static str> {
+        self.entries.last().map(|entry| entry.step)
+    }
+
+    /// Runs the next one: that which was pushed last. The others are to run whatever becomes of it.
+    pub(crate) async fn run_next(&mut self) -> Result<(), CleanupFailure> {
+        match self.entries.pop() {
+            Some(entry) => run(entry, LIMIT).await,
+            None => Ok(()),
         }
-        failures
     }
 
     /// Drops all of them without running them; returns the steps they belong to, the last first (`-on-error=abort`).
@@ -85,6 +89,14 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
+    async fn run_all(stack: &mut CleanupStack) -> Vec<CleanupFailure> {
+        let mut failures = Vec::new();
+        while stack.next_step().is_some() {
+            failures.extend(stack.run_next().await.err());
+        }
+        failures
+    }
+
     #[tokio::test]
     async fn runs_in_reverse_and_goes_on_after_a_failure() {
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -99,7 +111,7 @@ mod tests {
                 stack.disarm(id);
             }
         }
-        let failures = stack.run_all().await;
+        let failures = run_all(&mut stack).await;
         assert_eq!(*log.lock().unwrap(), ["d", "b", "a"]);
         assert_eq!(failures, [CleanupFailure { what: "b".into(), error: "stuck".into() }]);
     }

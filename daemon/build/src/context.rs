@@ -175,22 +175,32 @@ impl BuildContext {
     }
 
     async fn pause(&self, text: &str) {
-        tokio::select! {
-            () = self.cancel().cancelled() => {}
-            _ = self.ask(text, &["continue"]) => {}
-        }
+        self.ask(text, &["continue"]).await;
     }
 
-    /// Asks a durable question; the first of `choices` is the answer when nobody can give one.
+    /// Asks a durable question; the first of `choices` is the answer when nobody can give one, or when the job is cancelled meanwhile.
     pub(crate) async fn ask(&self, text: &str, choices: &[&str]) -> String {
+        let way_in = self.control.way_in(&self.build);
+        let key = way_in.as_ref().and_then(|way_in| {
+            let lent = way_in.lend_key(&self.build, &self.settings.job_dir, &self.ledger);
+            lent.unwrap_or_else(|error| {
+                self.error(format!("the temporary key cannot be written for you: {error}"));
+                None
+            })
+        });
         let (id, answer) = self.control.open_prompt(choices);
         self.emit(Event::Prompt {
             build: self.build.to_string(),
             id,
             text: self.redactor.redact(text),
             choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
+            guest: way_in.map(|way_in| self.redactor.redact(&way_in.command(key.as_ref()))),
         });
-        let answer = answer.await;
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = self.cancel().cancelled() => choices.first().map_or_else(String::new, |&first| first.to_owned()),
+        };
+        self.control.close_prompt(id);
         self.emit(Event::PromptClosed { build: self.build.to_string(), id, answer: answer.clone() });
         answer
     }
@@ -209,11 +219,17 @@ impl BuildContext {
         self.lock().disarm(id);
     }
 
-    /// Runs every clean-up, the last first, and says which did not work.
+    /// Runs every clean-up, the last first, and says which did not work. With `-debug`, pauses before those of each step.
     pub(crate) async fn clean_up(&self) {
         let mut stack = std::mem::take(&mut *self.lock());
-        for failure in stack.run_all().await {
-            self.error(format!("Cannot {}: {}", failure.what, failure.error));
+        let mut paused_for = None;
+        while let Some(step) = stack.next_step() {
+            if self.settings.debug && paused_for.replace(step) != Some(step) {
+                self.pause(&format!("Pausing before cleanup of step '{step}'. Press enter to continue.")).await;
+            }
+            if let Err(failure) = stack.run_next().await {
+                self.error(format!("Cannot {}: {}", failure.what, failure.error));
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use kiln_hypervisors::Machine;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::way_in::WayIn;
+
 /// The outside's handle on a job. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Control {
@@ -18,6 +20,7 @@ pub struct Control {
 struct Inner {
     cancel: CancellationToken,
     machines: Mutex<BTreeMap<String, Arc<dyn Machine>>>,
+    ways_in: Mutex<BTreeMap<String, WayIn>>,
     prompts: Mutex<Prompts>,
 }
 
@@ -143,6 +146,22 @@ impl Control {
 
     pub(crate) fn machine_gone(&self, build: &str) {
         self.inner.machines.lock().unwrap_or_else(PoisonError::into_inner).remove(build);
+        self.inner.ways_in.lock().unwrap_or_else(PoisonError::into_inner).remove(build);
+    }
+
+    /// Notes how the build's guest is reached.
+    pub(crate) fn guest_at(&self, build: &str, way_in: WayIn) {
+        self.inner.ways_in.lock().unwrap_or_else(PoisonError::into_inner).insert(build.to_owned(), way_in);
+    }
+
+    /// Returns how the build's guest is reached, while it runs.
+    pub(crate) fn way_in(&self, build: &str) -> Option<WayIn> {
+        self.inner.ways_in.lock().unwrap_or_else(PoisonError::into_inner).get(build).cloned()
+    }
+
+    /// Takes back a question that nobody answered.
+    pub(crate) fn close_prompt(&self, id: u64) {
+        self.prompts().open.remove(&id);
     }
 
     fn prompts(&self) -> std::sync::MutexGuard<'_, Prompts> {

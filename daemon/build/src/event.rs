@@ -96,6 +96,8 @@ pub enum Event {
         text: String,
         /// The accepted answers; the first is taken when nobody can answer.
         choices: Vec<String>,
+        /// The command that leads into the guest meanwhile, when one runs that can be reached.
+        guest: Option<String>,
     },
     /// The question `id` no longer waits.
     PromptClosed {

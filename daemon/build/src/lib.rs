@@ -41,6 +41,7 @@ mod run;
 mod sources;
 mod steps;
 mod unbuilt;
+mod way_in;
 
 pub use backends::{Backends, Connector, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;

@@ -44,6 +44,7 @@ struct World {
     control: Control,
     fault: Option<Fault>,
     on_error: OnError,
+    debug: bool,
     force: bool,
 }
 
@@ -80,6 +81,7 @@ impl World {
             control: Control::unattended(),
             fault: None,
             on_error: OnError::Cleanup,
+            debug: false,
             force: false,
         }
     }
@@ -141,7 +143,7 @@ build {{
     async fn run(&self, template: &str) -> JobOutcome {
         let request = JobRequest {
             template: self.check_request(template),
-            debug: false,
+            debug: self.debug,
             on_error: self.on_error,
             parallel_builds: 0,
             job_dir: self.path("job"),
@@ -349,6 +351,94 @@ async fn a_guest_that_dies_ends_the_build_with_the_reason() {
     let error = world.error().unwrap();
     assert!(error.contains("uncorrectable memory error"), "{error}");
     world.assert_nothing_left("dead guest");
+}
+
+/// A question with its text, choices, and way into the guest.
+type Asked = (u64, String, Vec<String>, Option<String>);
+
+impl World {
+    fn questions(&self) -> Vec<Asked> {
+        let events = self.events.lock().unwrap();
+        let asked = events.iter().filter_map(|event| match event {
+            Event::Prompt { id, text, choices, guest, .. } => Some((*id, text.clone(), choices.clone(), guest.clone())),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    async fn wait_for_question(&self) -> Asked {
+        loop {
+            if let Some(question) = self.questions().pop() {
+                return question;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_says_how_the_guest_is_reached_and_waits_for_its_answer() {
+    for (answer, out) in [("c", false), ("a", true)] {
+        let mut world = World::new();
+        world.on_error = OnError::Ask;
+        world.control = Control::default();
+        world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+        // Without a password the build makes a key of its own.
+        let template = world.template("", PROVISION).replace("  ssh_password     = \"a-long-password\"\n", "");
+        let answering = async {
+            let (id, text, choices, guest) = world.wait_for_question().await;
+            assert_eq!(text, "[c] Clean up and exit, or [a] abort without cleanup?");
+            assert_eq!(choices, ["c", "a"]);
+            let guest = guest.unwrap();
+            assert!(guest.starts_with("ssh -p ") && guest.contains(" root@127.0.0.1"), "{guest}");
+            let key = guest.split(" -i ").nth(1).unwrap().split(' ').next().unwrap();
+            assert!(std::fs::read_to_string(key).unwrap().contains("PRIVATE KEY"));
+            assert_eq!(world.hypervisor.running(), 1, "the guest runs on");
+            world.control.answer(id, answer).unwrap();
+            key.to_owned()
+        };
+        let (outcome, key) = tokio::join!(world.run(&template), answering);
+        assert_eq!((outcome.exit_code, world.path("out").exists()), (1, out));
+        assert!(!std::path::Path::new(&key).exists(), "the key goes with the question");
+        if !out {
+            world.assert_nothing_left("asked");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_does_not_outlive_a_cancellation() {
+    let mut world = World::new();
+    world.on_error = OnError::Ask;
+    world.control = Control::default();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+    let template = world.template("", PROVISION);
+    let cancelling = async {
+        let (id, ..) = world.wait_for_question().await;
+        world.control.cancel();
+        id
+    };
+    let (outcome, id) = tokio::join!(world.run(&template), cancelling);
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.control.answer(id, "c").is_err(), "nobody waits any more");
+    world.assert_nothing_left("cancelled while asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn debug_pauses_after_steps_and_before_the_clean_up_of_a_failure() {
+    let mut world = World::new();
+    world.debug = true;
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let asked: Vec<_> = world.questions().into_iter().map(|(_, text, ..)| text).collect();
+    let first = asked.iter().position(|text| text.starts_with("Pausing before cleanup of step ")).unwrap();
+    assert_eq!(asked[first - 1], "Pausing after run of step 'connect'. Press enter to continue.");
+    assert!(asked[first..].iter().all(|text| text.starts_with("Pausing before cleanup of step ")), "{asked:?}");
+    assert!(asked[first..].contains(&"Pausing before cleanup of step 'start'. Press enter to continue.".to_owned()));
+    // The machine runs until the pause before its own clean-up is over.
+    assert!(world.questions()[first].3.as_ref().unwrap().contains("root@127.0.0.1"));
+    world.assert_nothing_left("debug");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Events of a job: a numbered list that only grows, kept in a file, read from any number on.
 //!
 //! The first event of a worker is [`EventBody::JobStarted`], the last [`EventBody::JobFinished`]. `seq` starts at 1 and has no
-//! gaps. Texts are for people and may span lines; numbers are for programs.
+//! gaps but where a long job's output was left out; the event behind such a gap says so. Texts are for people and may span lines; numbers are for programs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub enum EventBody {
         /// Answer that is taken when nobody answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default: Option<String>,
+        /// Command that leads into the guest meanwhile, when one runs that can be reached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest: Option<String>,
     },
     /// A prompt was answered; it needs no answer any more.
     PromptAnswered {

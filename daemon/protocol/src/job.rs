@@ -259,6 +259,9 @@ pub struct Question {
     /// Answer that is taken when nobody answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Command that leads into the guest meanwhile, when one runs that can be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<String>,
     /// When it was asked, RFC 3339.
     pub asked_at: String,
 }

@@ -1,7 +1,9 @@
-//! Where the daemon of a person listens, worked out from the environment alone.
+//! Where the daemon of a person listens and keeps its state, worked out from the environment alone.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 /// Names the socket outright; used by client and daemon.
 pub const KILN_SOCKET: &str = "KILN_SOCKET";
@@ -11,6 +13,33 @@ pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
 /// File name of the socket in Kiln's runtime directory.
 pub const SOCKET_NAME: &str = "kiln.sock";
+
+/// Base directory for state (XDG base directory specification).
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
+
+/// The home directory.
+pub const HOME: &str = "HOME";
+
+/// File name of the daemon's lock in its state directory. While the lock is held, the file holds a [`Holder`] as JSON.
+pub const LOCK_NAME: &str = "kilnd.lock";
+
+/// The daemon that holds a lock, for those who look for it at another socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// The socket on which it listens.
+    pub socket: PathBuf,
+}
+
+/// Returns the directory of journal, jobs and log: `$XDG_STATE_HOME/kiln`, else `$HOME/.local/state/kiln`; nothing when neither is set
+/// to an absolute path.
+pub fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(XDG_STATE_HOME)
+        .or_else(|| absolute(HOME).map(|home| home.join(".local/state")))
+        .map(|base| base.join("kiln"))
+}
 
 /// Returns the socket's path for the user with this id.
 ///

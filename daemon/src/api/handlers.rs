@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{StatusCode, header};
 use kiln_protocol::{
-    Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, ImageTask, Info, JobId, JobKind, JobList, JobSubmission,
+    Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, ImageTask, Info, JobId, JobKind, JobList, JobState, JobSubmission,
     MAX_IMAGE_ITEMS, Problem, ProblemCode, ShutdownReport,
 };
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use crate::config::Mode;
 use crate::control::ControlRequest;
 use crate::event_log::{KILN_MAX_LOG_MIB, limit_of};
 use crate::jobs::JobsError;
+use crate::journal::Wanted;
 use crate::peer::Peer;
 
 /// Jobs in a list when the client does not say.
@@ -125,6 +126,33 @@ fn check(submission: &JobSubmission) -> Result<(), ApiProblem> {
 pub(super) struct ListQuery {
     limit: Option<u32>,
     all: Option<bool>,
+    state: Option<String>,
+    since: Option<String>,
+    unfinished_first: Option<bool>,
+}
+
+impl ListQuery {
+    fn wanted(self) -> Result<Wanted, ApiProblem> {
+        let invalid = |detail: String| ApiProblem::new(ProblemCode::InvalidRequest, detail);
+        let state = |name: &str| {
+            let known = JobState::ALL.into_iter().find(|state| state.as_str() == name);
+            let names = JobState::ALL.map(JobState::as_str).join(", ");
+            known.ok_or_else(|| invalid(format!("`state` is `{name}`, not one of {names}")))
+        };
+        let states = self.state.as_deref().unwrap_or_default();
+        let states = states.split(',').filter(|name| !name.is_empty()).map(state).collect::<Result<_, _>>()?;
+        let since = |text: String| match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(format!("{time:.3}")),
+            Err(_) => Err(invalid(format!("`since` is `{text}`, not a time as 2026-01-02T03:04:05Z (RFC 3339)"))),
+        };
+        Ok(Wanted {
+            limit: self.limit.unwrap_or(DEFAULT_LIMIT),
+            looks: self.all.unwrap_or(true),
+            states,
+            since: self.since.map(since).transpose()?,
+            unfinished_first: self.unfinished_first.unwrap_or(false),
+        })
+    }
 }
 
 pub(super) async fn list_jobs(
@@ -132,8 +160,17 @@ pub(super) async fn list_jobs(
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<JobList>, ApiProblem> {
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
-    let jobs = state.jobs.list(query.limit.unwrap_or(DEFAULT_LIMIT), query.all.unwrap_or(true)).await?;
+    let jobs = state.jobs.list(query.wanted()?).await?;
     Ok(Json(JobList { jobs }))
+}
+
+pub(super) async fn remove_job(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiProblem> {
+    let id: JobId = id.parse()?;
+    state.jobs.remove(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn get_job(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Response, ApiProblem> {

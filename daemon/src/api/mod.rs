@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use kiln_protocol::{Problem, ProblemCode};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,9 @@ fn routes() -> Vec<Route> {
             Operation::get("/v1/jobs", "listJobs", "Lists jobs, newest first.")
                 .parameter(Parameter::query("limit", "Number of jobs at most; 100 when not given."))
                 .parameter(Parameter::query("all", "`false`: without looks at images that are over."))
+                .parameter(Parameter::query("state", "Only jobs in one of these states, separated by commas."))
+                .parameter(Parameter::query("since", "Only jobs that were submitted at this time (RFC 3339) or later."))
+                .parameter(Parameter::query("unfinished_first", "`true`: jobs that are not over before all others."))
                 .answers(200, Answer::json::<kiln_protocol::JobList>("The jobs.")),
             get(handlers::list_jobs),
         ),
@@ -80,6 +83,12 @@ fn routes() -> Vec<Route> {
                 .parameter(JOB)
                 .answers(200, Answer::json::<kiln_protocol::Job>("The job.")),
             get(handlers::get_job),
+        ),
+        route(
+            Operation::delete("/v1/jobs/{id}", "removeJob", "Removes a job that is over: its record, its events, its files.")
+                .parameter(JOB)
+                .answers(204, Answer::nothing("The job is removed.")),
+            delete(handlers::remove_job),
         ),
         route(
             Operation::get(

@@ -42,6 +42,10 @@ impl Operation {
         Self { method: "post", ..Self::get(path, id, summary) }
     }
 
+    pub(super) fn delete(path: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self { method: "delete", ..Self::get(path, id, summary) }
+    }
+
     pub(super) fn parameter(mut self, parameter: Parameter) -> Self {
         self.parameters.push(parameter);
         self

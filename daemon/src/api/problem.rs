@@ -56,6 +56,8 @@ impl From<JobsError> for ApiProblem {
             JobsError::Over { id, .. } => {
                 Problem::new(ProblemCode::WrongState, detail).with_hint(format!("`kiln logs {id}` shows what happened"))
             }
+            JobsError::NotOver { id, .. } => Problem::new(ProblemCode::WrongState, detail)
+                .with_hint(format!("`kiln cancel --wait {id}` ends it first")),
             JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
             JobsError::KeyReused(_) => Problem::new(ProblemCode::KeyReused, detail),
             JobsError::Worker(ControlError::Refused { reason }) => Problem::new(ProblemCode::WrongState, reason),

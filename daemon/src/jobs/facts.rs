@@ -18,12 +18,14 @@ pub(super) enum Meaning {
     Asked(Question),
     /// The question of this name was answered.
     Answered(String),
+    /// No answer is waited for any more.
+    Cancelled,
     /// The job is over.
     Ended(Ending),
 }
 
 /// Kinds of events that mean something.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "job_started",
     "build_planned",
     "step_started",
@@ -32,6 +34,7 @@ const KINDS: [&str; 8] = [
     "job_finished",
     "prompt",
     "prompt_answered",
+    "cancel_requested",
 ];
 
 /// Reads an event as far as the journal cares. Lines that do not, by their kind, are not even parsed.
@@ -45,10 +48,11 @@ pub(super) fn meaning(line: &EventLine) -> Meaning {
         EventBody::JobFinished { state, exit_code, error, .. } => {
             return Meaning::Ended(Ending { state, exit_code, error, finished_at: event.time });
         }
-        EventBody::Prompt { prompt, text, choices, default } => {
+        EventBody::Prompt { prompt, text, choices, default, guest } => {
             let (build, asked_at) = (event.build, event.time);
-            return Meaning::Asked(Question { prompt, build, text, choices, default, asked_at });
+            return Meaning::Asked(Question { prompt, build, text, choices, default, guest, asked_at });
         }
+        EventBody::CancelRequested => return Meaning::Cancelled,
         EventBody::PromptAnswered { prompt, .. } => return Meaning::Answered(prompt),
         EventBody::BuildPlanned { position } => Fact::Planned { position },
         EventBody::StepStarted { step } => Fact::Step { step },

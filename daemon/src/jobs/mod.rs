@@ -29,7 +29,7 @@ use crate::config::{Config, Limits};
 use crate::control::{self, ControlError, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::{JobDir, JobDirError};
-use crate::journal::{Ending, Journal, JournalError};
+use crate::journal::{Ending, Journal, JournalError, Wanted};
 
 /// Messages that may wait for the driver.
 const BACKLOG: usize = 64;
@@ -49,6 +49,14 @@ pub enum JobsError {
         /// The job.
         id: JobId,
         /// How it ended.
+        state: JobState,
+    },
+    /// The job is not over.
+    #[error("job {id} is not over ({state})")]
+    NotOver {
+        /// The job.
+        id: JobId,
+        /// Its state.
         state: JobState,
     },
     /// The job does not run yet.
@@ -222,17 +230,34 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Returns the newest jobs, newest first; without `all`, leaves out looks at images that are over.
+    /// Returns the newest jobs that are wanted, newest first.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn list(&self, limit: u32, all: bool) -> Result<Vec<Job>, JobsError> {
-        let mut jobs = self.shared.journal.jobs(limit, all).await?;
+    pub async fn list(&self, wanted: Wanted) -> Result<Vec<Job>, JobsError> {
+        let mut jobs = self.shared.journal.jobs(wanted).await?;
         for job in &mut jobs {
             self.complete(job).await?;
         }
         Ok(jobs)
+    }
+
+    /// Removes a job that is over, with its directory.
+    ///
+    /// # Errors
+    ///
+    /// There is no such job, or it is not over.
+    pub async fn remove(&self, id: &JobId) -> Result<(), JobsError> {
+        if !self.shared.journal.forget(id.clone()).await? {
+            let state = self.job(id).await?.state;
+            return Err(JobsError::NotOver { id: id.clone(), state });
+        }
+        // Followers that still read have the file open.
+        let directory = self.directory(id);
+        supervisor::blocking(move || directory.remove()).await;
+        tracing::info!(job = %id, "removed");
+        Ok(())
     }
 
     /// Asks the worker of a running job.

@@ -237,6 +237,7 @@ impl Supervisor {
                             questions.retain(|question| question.prompt != prompt);
                         }
                     }
+                    Meaning::Cancelled => drop(self.shared.questions().remove(&self.id)),
                     Meaning::Started(since) => {
                         watched.started = true;
                         if let Err(error) = self.shared.journal.set_running(self.id.clone(), since).await {

@@ -1,12 +1,12 @@
-//! What is written about jobs, and read again.
+//! What is written about jobs, and which of them are read again.
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use kiln_protocol::{Artifact, BuildState, BuildSummary, Job, JobId, JobKind, JobState};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use kiln_protocol::{Artifact, BuildState, Job, JobId, JobKind, JobState};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::rows::{build_state_name, job_id, read_job, read_unfinished, with_builds};
 use super::{Journal, JournalError};
 use crate::job_dir::Acceptance;
 use crate::process_identity::ProcessIdentity;
@@ -115,6 +115,29 @@ pub struct Unfinished {
     pub state: JobState,
     /// Its worker, when one was started.
     pub worker: Option<ProcessIdentity>,
+}
+
+/// Which jobs a list shall hold.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many at most.
+    pub limit: u32,
+    /// With looks at images that are over.
+    pub looks: bool,
+    /// In one of these states; in any when empty.
+    pub states: Vec<JobState>,
+    /// Submitted at this time or later: RFC 3339 in UTC, with milliseconds.
+    pub since: Option<String>,
+    /// Those that are not over come before all others.
+    pub unfinished_first: bool,
+}
+
+impl Wanted {
+    /// Wants the newest jobs of every kind and state.
+    #[must_use]
+    pub fn newest(limit: u32) -> Self {
+        Self { limit, looks: true, states: Vec::new(), since: None, unfinished_first: false }
+    }
 }
 
 const COLUMNS: &str = "id, kind, template, working_directory, state, created_at, started_at, finished_at, exit_code, error, \
@@ -297,17 +320,23 @@ impl Journal {
         .await
     }
 
-    /// Returns the newest jobs, newest first; without `all`, leaves out looks at images that are over.
+    /// Returns the newest jobs that are wanted, newest first.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn jobs(&self, limit: u32, all: bool) -> Result<Vec<Job>, JournalError> {
+    pub async fn jobs(&self, wanted: Wanted) -> Result<Vec<Job>, JournalError> {
         self.run(move |connection| {
-            let which = if all { "" } else { "WHERE kind <> 'image' OR finished_at IS NULL" };
-            let sql = format!("SELECT {COLUMNS} FROM jobs {which} ORDER BY submitted DESC LIMIT ?1");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM jobs
+                 WHERE (?1 OR kind <> 'image' OR finished_at IS NULL) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
+                     AND (?3 IS NULL OR created_at >= ?3)
+                 ORDER BY ?4 AND finished_at IS NOT NULL, submitted DESC LIMIT ?5"
+            );
+            let states = serde_json::to_string(&wanted.states).unwrap_or_default();
+            let row = params![wanted.looks, states, wanted.since, wanted.unfinished_first, wanted.limit];
             let mut statement = connection.prepare_cached(&sql)?;
-            let jobs = statement.query_map([limit], read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let jobs = statement.query_map(row, read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
             jobs.into_iter().map(|job| with_builds(connection, job)).collect()
         })
         .await
@@ -406,102 +435,6 @@ fn write_fact(transaction: &Transaction<'_>, id: &JobId, observation: &Observati
                 .execute(sql, params![job, build, build_state_name(*state), error, signed(*elapsed_us)])
                 .map(drop)
         }
-    }
-}
-
-fn with_builds(connection: &Connection, mut job: Job) -> rusqlite::Result<Job> {
-    let sql = "SELECT name, state, step, error, elapsed_us FROM builds WHERE job = ?1 ORDER BY position, rowid";
-    let read = |row: &Row<'_>| {
-        let state: String = row.get(1)?;
-        Ok(BuildSummary {
-            name: row.get(0)?,
-            state: match state.as_str() {
-                "running" => BuildState::Running,
-                "succeeded" => BuildState::Succeeded,
-                "failed" => BuildState::Failed,
-                "cancelled" => BuildState::Cancelled,
-                _ => return Err(unexpected(1, &state)),
-            },
-            step: row.get(2)?,
-            error: row.get(3)?,
-            elapsed_us: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
-            artifacts: Vec::new(),
-        })
-    };
-    job.builds = connection.prepare_cached(sql)?.query_map([job.id.as_str()], read)?.collect::<Result<_, _>>()?;
-    let sql = "SELECT build, builder_id, id, text, files FROM artifacts WHERE job = ?1 ORDER BY event";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([job.id.as_str()])?;
-    while let Some(row) = rows.next()? {
-        let build: String = row.get(0)?;
-        let files: String = row.get(4)?;
-        let artifact = Artifact {
-            builder_id: row.get(1)?,
-            id: row.get(2)?,
-            text: row.get(3)?,
-            files: serde_json::from_str(&files).map_err(|_| unexpected(4, &files))?,
-        };
-        if let Some(summary) = job.builds.iter_mut().find(|summary| summary.name == build) {
-            summary.artifacts.push(artifact);
-        }
-    }
-    Ok(job)
-}
-
-fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    Ok(Job {
-        id: job_id(row, 0)?,
-        kind: kind(row, 1)?,
-        template: row.get(2)?,
-        working_directory: row.get(3)?,
-        state: state(row, 4)?,
-        queue_position: None,
-        created_at: row.get(5)?,
-        started_at: row.get(6)?,
-        finished_at: row.get(7)?,
-        exit_code: row.get(8)?,
-        error: row.get(9)?,
-        last_event: row.get::<_, i64>(10)?.unsigned_abs(),
-        builds: Vec::new(),
-        questions: Vec::new(),
-    })
-}
-
-fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
-    let worker = match (row.get(3)?, row.get::<_, Option<i64>>(4)?, row.get(5)?) {
-        (Some(pid), Some(ticks), Some(boot_id)) => {
-            Some(ProcessIdentity { pid, start_ticks: ticks.unsigned_abs(), boot_id })
-        }
-        _ => None,
-    };
-    Ok(Unfinished { id: job_id(row, 0)?, kind: kind(row, 1)?, state: state(row, 2)?, worker })
-}
-
-fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|_| unexpected(column, &text))
-}
-
-fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<JobKind> {
-    let text: String = row.get(column)?;
-    JobKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| unexpected(column, &text))
-}
-
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
-    let text: String = row.get(column)?;
-    JobState::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| unexpected(column, &text))
-}
-
-fn unexpected(column: usize, text: &str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("unexpected value {text:?}").into())
-}
-
-fn build_state_name(state: BuildState) -> &'static str {
-    match state {
-        BuildState::Running => "running",
-        BuildState::Succeeded => "succeeded",
-        BuildState::Failed => "failed",
-        BuildState::Cancelled => "cancelled",
     }
 }
 

@@ -5,6 +5,7 @@
 //! knew of jobs is read again from their directories (`jobs/recovery.rs`).
 
 mod jobs;
+mod rows;
 mod schema;
 
 use std::io;
@@ -17,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 pub(crate) use jobs::wall_clock;
-pub use jobs::{Ending, Fact, FoundJob, FoundState, NewJob, Observation, Unfinished};
+pub use jobs::{Ending, Fact, FoundJob, FoundState, NewJob, Observation, Unfinished, Wanted};
 
 /// Stack of the journal's thread, in bytes; SQLite needs a fraction of it.
 const STACK_BYTES: usize = 512 << 10;

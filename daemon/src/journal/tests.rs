@@ -74,7 +74,7 @@ async fn what_is_written_is_there_after_a_restart() {
     assert!(job.started_at.is_some() && job.finished_at.is_none());
     assert_eq!(journal.job(id(2)).await.unwrap().unwrap().finished_at.as_deref(), Some(END));
     assert_eq!(
-        journal.jobs(2, true).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
+        journal.jobs(Wanted::newest(2)).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
         [id(3), id(2)]
     );
     assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1));
@@ -124,7 +124,7 @@ async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
     }
     assert_eq!(journal.forget_old(1, 0).await.unwrap(), [id(1), id(3)]);
     assert_eq!(
-        journal.jobs(10, true).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
+        journal.jobs(Wanted::newest(10)).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
         [id(4), id(2)]
     );
 }
@@ -184,4 +184,30 @@ fn a_newer_journal_is_left_alone() {
     connection.pragma_update(None, "user_version", 999).unwrap();
     drop(connection);
     assert!(matches!(Journal::open(&path), Err(JournalError::TooNew { found: 999, .. })));
+}
+
+#[tokio::test]
+async fn lists_hold_what_is_wanted() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    for number in 1..=5 {
+        journal.insert(new_job(number, None)).await.unwrap();
+    }
+    journal.insert(NewJob { kind: JobKind::Image, ..new_job(6, None) }).await.unwrap();
+    for (number, state) in
+        [(2, JobState::Failed), (4, JobState::Succeeded), (5, JobState::Failed), (6, JobState::Succeeded)]
+    {
+        journal.finish(id(number), Ending::now(state, None)).await.unwrap();
+    }
+    for (change, expected) in [
+        (Wanted::newest(9), vec![6, 5, 4, 3, 2, 1]),
+        (Wanted { looks: false, ..Wanted::newest(2) }, vec![5, 4]),
+        (Wanted { unfinished_first: true, looks: false, ..Wanted::newest(3) }, vec![3, 1, 5]),
+        (Wanted { states: vec![JobState::Failed], ..Wanted::newest(9) }, vec![5, 2]),
+        (Wanted { states: vec![JobState::Failed, JobState::Queued], ..Wanted::newest(3) }, vec![5, 3, 2]),
+        (Wanted { since: Some("2026-01-02T03:04:04.000Z".to_owned()), ..Wanted::newest(9) }, vec![6, 5, 4]),
+    ] {
+        let found: Vec<_> = journal.jobs(change.clone()).await.unwrap().into_iter().map(|job| job.id).collect();
+        assert_eq!(found, expected.into_iter().map(id).collect::<Vec<_>>(), "{change:?}");
+    }
 }

@@ -170,6 +170,7 @@ async fn the_document_names_every_route_and_every_type() {
         }
     }
     let expected = [
+        "delete /v1/jobs/{id}",
         "get /v1/info",
         "get /v1/jobs",
         "get /v1/jobs/{id}",
@@ -245,4 +246,46 @@ async fn what_is_not_there_is_said_so() {
     daemon.get("/v1/jobs/..%2f..%2fetc").await.problem(404, "no-such-job");
     daemon.post(&format!("/v1/jobs/{unknown}/cancel"), &json!({})).await.problem(404, "no-such-job");
     daemon.get("/v1/jobs?limit=many").await.problem(400, "invalid-request");
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_finished_jobs_can_be_removed() {
+    let daemon = Daemon::start().await;
+    let running = daemon.submit(&json!([{"await_answer": "7"}, {"await_file": "go"}])).await;
+    let failed = daemon.submit(&json!([{"stop": 1}])).await;
+    daemon.events(&failed).await;
+    let done = daemon.submit(&json!([])).await;
+    daemon.events(&done).await;
+    let ids = async |query: &str| {
+        let list = daemon.get(&format!("/v1/jobs?{query}")).await.json::<JobList>().jobs;
+        list.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("").await, [done.clone(), failed.clone(), running.clone()]);
+    assert_eq!(ids("unfinished_first=true&limit=2").await, [running.clone(), done.clone()]);
+    assert_eq!(ids("state=failed,queued").await, std::slice::from_ref(&failed));
+    let submitted = daemon.job(&done).await.created_at;
+    assert_eq!(ids(&format!("since={submitted}")).await, std::slice::from_ref(&done));
+    let detail = daemon.get("/v1/jobs?state=broken").await.problem(400, "invalid-request");
+    assert!(detail.starts_with("`state` is `broken`, not one of queued, starting, "), "{detail}");
+    daemon.get("/v1/jobs?since=yesterday").await.problem(400, "invalid-request");
+
+    // A question is part of the job until it is answered, also after a restart.
+    let questions = daemon.wait_for_questions(&running, 1).await;
+    assert_eq!((questions[0].prompt.as_str(), questions[0].text.as_str()), ("7", "What now?"));
+
+    let path = |id: &JobId| format!("/v1/jobs/{id}");
+    let refused = daemon.send("DELETE", &path(&running), &[], "").await.problem(409, "wrong-state");
+    assert_eq!(refused, format!("job {running} is not over (running)"));
+    assert_eq!(daemon.send("DELETE", &path(&done), &[], "").await.status, 204);
+    daemon.send("DELETE", &path(&done), &[], "").await.problem(404, "no-such-job");
+    assert!(!daemon.path("state/jobs").join(done.as_str()).exists());
+    assert_eq!(ids("").await, [failed.clone(), running.clone()]);
+
+    let mut daemon = daemon;
+    daemon.restart().await;
+    assert_eq!(daemon.wait_for_questions(&running, 1).await, questions);
+    daemon.post(&format!("/v1/jobs/{running}/answers"), &json!({"prompt": "7", "answer": "yes"})).await;
+    daemon.wait_for_questions(&running, 0).await;
+    std::fs::write(daemon.path("go"), "").unwrap();
+    assert_eq!(ending(&daemon.events(&running).await).0, JobState::Succeeded);
 }

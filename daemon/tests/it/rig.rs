@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use kiln_daemon::ProcessIdentity;
 use kiln_daemon::config::{Config, Limits, Mode};
 use kiln_daemon::runner::{BoxFuture, EventSink, JobRequest, JobRunner, StartedJob, SweepReport};
-use kiln_protocol::{Event, EventBody, HypervisorInfo, Job, JobId, JobState};
+use kiln_protocol::{Event, EventBody, HypervisorInfo, Job, JobId, JobState, Question};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
@@ -195,6 +195,20 @@ impl Daemon {
             }
         };
         tokio::time::timeout(PATIENCE, found).await.expect("the event in time")
+    }
+
+    /// Waits until the job asks so many questions, and returns them.
+    pub(crate) async fn wait_for_questions(&self, id: &JobId, count: usize) -> Vec<Question> {
+        let found = async {
+            loop {
+                let questions = self.job(id).await.questions;
+                if questions.len() == count {
+                    return questions;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.expect("the questions in time")
     }
 
     pub(crate) async fn wait_for_state(&self, id: &JobId, state: JobState) -> Job {

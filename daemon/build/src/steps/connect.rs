@@ -17,6 +17,7 @@ use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::go_duration::GoDuration;
 use crate::plan::{Redacted, SshPlan};
+use crate::way_in::WayIn;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
 const MAX_RSA_BITS: u32 = 16384;
@@ -96,6 +97,7 @@ pub(crate) async fn connect(
     backends: &Backends,
 ) -> Result<Arc<dyn Communicator>, StepError> {
     let address = config.address();
+    context.control.guest_at(&context.build, WayIn::of(config));
     context.say(format!("Using SSH communicator to connect: {}", config.host));
     context.say("Waiting for SSH to become available...");
     let connection = attempt(config, machine, context, backends).await?;

@@ -1,0 +1,102 @@
+//! What is asked of lists of jobs, and of their questions. Doc comments are the help.
+
+use clap::{Args, Subcommand};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use kiln_protocol::JobState;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct JobsArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<JobsCommand>,
+    /// List finished looks at images (`kiln image`), too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Number of jobs to list at most; those that are not over come first
+    #[arg(long, value_name = "number", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// List jobs in these states only: queued, starting, running, cancelling, succeeded, failed, cancelled
+    #[arg(long, value_name = "a,b", value_delimiter = ',', value_parser = state)]
+    pub(crate) status: Vec<JobState>,
+    /// List jobs that were submitted since then: 90s, 30m, 2h, 3d, 1w ago, or a date (2026-01-31), or a time (RFC 3339)
+    #[arg(long, value_name = "when", value_parser = since)]
+    pub(crate) since: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// Remove jobs that are over, with all that they said; what they built stays
+    Rm {
+        /// The jobs, or the beginnings of their ids
+        #[arg(value_name = "job", required = true)]
+        jobs: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArguments {
+    /// The job, or the beginning of its id
+    #[arg(value_name = "job")]
+    pub(crate) job: String,
+    /// The question's name, when the job asks several, and the answer
+    #[arg(value_names = ["question", "answer"], num_args = 1..=2, required = true)]
+    pub(crate) words: Vec<String>,
+}
+
+fn state(text: &str) -> Result<JobState, String> {
+    let known = JobState::ALL.into_iter().find(|state| state.as_str() == text);
+    known.ok_or_else(|| format!("one of {}", JobState::ALL.map(JobState::as_str).join(", ")))
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    let now = Timestamp::now();
+    if let Some(ago) = duration(text) {
+        return now.checked_sub(ago).map_err(|_| "a time that is too long ago".to_owned());
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    // Midnight where the person sits.
+    let midnight = text.parse::<Date>().ok().and_then(|date| date.to_zoned(TimeZone::system()).ok());
+    let expected = "neither a time ago (30m, 2h, 3d) nor a date (2026-01-31) nor a time (2026-01-31T12:00:00Z)";
+    midnight.map(|time| time.timestamp()).ok_or_else(|| expected.to_owned())
+}
+
+fn duration(text: &str) -> Option<SignedDuration> {
+    let unit = match text.chars().next_back()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return None,
+    };
+    let number = text[..text.len() - 1].parse::<u32>().ok()?;
+    i64::from(number).checked_mul(unit).map(SignedDuration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_ago_or_at() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("2h", 7200), ("3d", 259_200), ("1w", 604_800)] {
+            let ago = since(text).unwrap().duration_until(Timestamp::now()).as_secs();
+            assert!((seconds..seconds + 60).contains(&ago), "{text}: {ago}");
+        }
+        assert_eq!(since("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        let midnight = since("2026-01-31").unwrap().to_zoned(TimeZone::system());
+        assert_eq!(midnight.strftime("%F %T").to_string(), "2026-01-31 00:00:00");
+        for text in ["", "d", "-1d", "1.5h", "yesterday", "2026-13-01", "99999999999s", "ä", "4294967295w"] {
+            assert!(since(text).is_err(), "{text}");
+        }
+        assert_eq!(state("failed"), Ok(JobState::Failed));
+        assert!(state("broken").unwrap_err().starts_with("one of queued, "));
+    }
+}
