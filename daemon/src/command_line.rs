@@ -8,14 +8,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_protocol::JobState;
 use kiln_protocol::places::KILN_SOCKET;
 use rustix::fs::Mode as FileMode;
 use serde::Serialize;
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,9 @@ const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);
 
 /// Time for another daemon, found to hold the lock, to answer.
 const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for one answer of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The daemon that builds machine images. `kiln` starts it when needed.
 #[derive(Parser)]
@@ -189,9 +193,9 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
         .map_err(|error| plain(&error))?;
     let served = runtime.block_on(async {
         let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
-        match Instance::claim(&config, chosen) {
-            Ok((instance, listener)) => serve(config, instance, listener, runner, detached).await,
-            Err(InstanceError::AlreadyRunning { .. }) if detached && answers(&config).await => {
+        match claim(&config, chosen, detached).await {
+            Ok(Some((instance, listener))) => serve(config, instance, listener, runner, detached).await,
+            Ok(None) => {
                 report(&Report::Ready { already_running: true });
                 Ok(())
             }
@@ -239,26 +243,46 @@ async fn serve(
     })
 }
 
-/// Whether the daemon that has the lock answers before long; it may be starting this moment.
-async fn answers(config: &Config) -> bool {
-    let listens = async |socket: &Path| tokio::net::UnixStream::connect(socket).await.is_ok();
-    let connect = async {
-        loop {
-            if listens(&config.socket).await {
-                return true;
-            }
-            // One that listens elsewhere will never listen here.
-            let holder = instance::holder(&config.state_directory);
-            if let Some(holder) = holder.filter(|holder| holder.socket != config.socket)
-                && listens(&holder.socket).await
-            {
-                return false;
-            }
-            // The other process has no way to tell this one; its start takes milliseconds.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+/// Becomes the daemon; nothing when another one answers, where that is as good (`detached`).
+async fn claim(
+    config: &Config,
+    chosen: bool,
+    detached: bool,
+) -> Result<Option<(Instance, UnixListener)>, InstanceError> {
+    let start = Instant::now();
+    loop {
+        let error = match Instance::claim(config, chosen) {
+            Ok(claimed) => return Ok(Some(claimed)),
+            Err(error @ InstanceError::AlreadyRunning { .. }) if detached => error,
+            Err(error) => return Err(error),
+        };
+        if answers(&config.socket).await {
+            return Ok(None);
         }
+        // One that listens elsewhere will never listen here.
+        let holder = instance::holder(&config.state_directory).filter(|holder| holder.socket != config.socket);
+        let elsewhere = match holder {
+            Some(holder) => answers(&holder.socket).await,
+            None => false,
+        };
+        if elsewhere || start.elapsed() > OTHER_DAEMON_TIMEOUT {
+            return Err(error);
+        }
+        // The other process is starting, which takes milliseconds, or it was killed, and a child of it is about to let go of the lock.
+        // Neither has a way to tell this one.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether a daemon answers at this socket. A connection alone says nothing: a child that a killed daemon was just starting still has
+/// its socket open for a moment.
+async fn answers(socket: &Path) -> bool {
+    let exchange = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: kiln\r\nconnection: close\r\n\r\n").await?;
+        stream.read_exact(&mut [0; 9]).await
     };
-    tokio::time::timeout(OTHER_DAEMON_TIMEOUT, connect).await.unwrap_or(false)
+    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// Answers one request of a client.

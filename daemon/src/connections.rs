@@ -70,9 +70,10 @@ impl Connections {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| self.seat(permit))
     }
 
-    /// Takes the right to wait for a place; nothing when too many wait already.
-    pub(crate) fn queue(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    /// Takes the right to wait for a place. While too many wait already, waits for that: those who come are then left to the kernel, so
+    /// that descriptors are left for the jobs. Nothing when there will be none.
+    pub(crate) async fn queue(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 
     /// Waits for a place, and has the longest idle connections closed meanwhile; nothing when the time is over.

@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kiln_protocol::{Problem, ProblemCode};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -30,9 +29,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for telling a client that there are too many.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Clients that are told so at once; more than these are hung up on, so that descriptors are left for the jobs.
-const TURNED_AWAY: usize = 64;
 
 /// Largest buffer per connection for what is read, in bytes; also the limit of a request's header.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -63,7 +59,6 @@ pub async fn serve(
     let jobs = Jobs::start(config).await?;
     let router = api::router(ApiState::new(jobs, runner, shutdown.clone()));
     let places = Connections::new(limits.connections);
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     let connections = TaskTracker::new();
     ready();
     loop {
@@ -86,26 +81,26 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, shutdown) = (router.clone(), shutdown.clone());
+        let (router, stopping) = (router.clone(), &shutdown);
+        let shutdown = shutdown.clone();
         let serve = async move |stream, place| serve_connection(stream, place, peer, router, limits, shutdown).await;
         if let Some(place) = places.take() {
             connections.spawn(async move { serve(stream, place).await });
-        } else if let Some(in_line) = places.queue() {
-            let places = places.clone();
-            connections.spawn(async move {
-                let place = places.wait(limits.wait_for_place).await;
-                drop(in_line);
-                match place {
-                    Some(place) => serve(stream, place).await,
-                    None => turn_away(stream).await,
-                }
-            });
-        } else if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-            connections.spawn(async move {
-                turn_away(stream).await;
-                drop(permit);
-            });
+            continue;
         }
+        let in_line = tokio::select! {
+            in_line = places.queue() => in_line,
+            () = stopping.cancelled() => break,
+        };
+        let places = places.clone();
+        connections.spawn(async move {
+            let place = places.wait(limits.wait_for_place).await;
+            drop(in_line);
+            match place {
+                Some(place) => serve(stream, place).await,
+                None => turn_away(stream).await,
+            }
+        });
     }
     drop(listener);
     connections.close();

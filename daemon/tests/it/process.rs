@@ -15,6 +15,7 @@ impl Process {
         let mut child = Command::new(scripted_kilnd())
             .args(["--user", "--detached"])
             .env("KILN_SOCKET", &daemon.config.socket)
+            .env("KILN_MAX_JOBS", "2")
             .env("XDG_STATE_HOME", daemon.path("home"))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())

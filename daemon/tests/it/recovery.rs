@@ -85,7 +85,7 @@ async fn a_daemon_killed_after_any_of_its_commits_costs_no_ending() {
     daemon.events(&cancelled).await;
     drop(process);
 
-    let left = daemon.path("home/kiln");
+    let left = daemon.path(STATE);
     let log = std::fs::read(left.join("kiln.db-wal")).unwrap();
     let commits = commits(&log);
     assert!(commits.len() > 12, "{commits:?}");
@@ -126,11 +126,22 @@ async fn a_daemon_killed_at_any_moment_costs_no_ending() {
         process = Process::start(&daemon);
         let job = settled(&daemon, &id, 1).await;
         assert_eq!((job.state, job.error, job.builds[0].artifacts.len()), (JobState::Succeeded, None, 1), "{round}");
-        let directory = daemon.path("home/kiln/jobs").join(id.as_str());
+        let directory = daemon.path(STATE).join("jobs").join(id.as_str());
         let names =
             std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| name.starts_with(".new-")).count(), 0, "{round}");
     }
+}
+
+/// State directory of a daemon in a process of its own.
+const STATE: &str = "home/kiln";
+
+/// Starts a daemon that can be killed: one in this process would leave its supervisors behind.
+async fn started() -> (Daemon, Process) {
+    let mut daemon = Daemon::start().await;
+    daemon.stop_for_process().await;
+    let process = Process::start(&daemon);
+    (daemon, process)
 }
 
 /// Makes the journal unreadable, or removes it.
@@ -148,7 +159,7 @@ fn lose_journal(state: &Path, damage: bool) {
 #[tokio::test]
 async fn a_lost_journal_costs_no_job() {
     for damage in [true, false] {
-        let mut daemon = Daemon::with(|config| config.max_running_jobs = 2).await;
+        let (daemon, process) = started().await;
         let done = daemon.submit(&building()).await;
         daemon.events(&done).await;
         let failed = daemon.submit(&json!([{"stop": 1}])).await;
@@ -167,12 +178,12 @@ async fn a_lost_journal_costs_no_job() {
         assert_eq!(queued.state, JobState::Queued);
         let before = daemon.get("/v1/jobs").await.json::<JobList>().jobs;
         let worker_of_dead = worker(&daemon, &dead).await;
-        daemon.stop().await;
+        drop(process);
         kill_and_wait(worker_of_dead).await;
-        lose_journal(&daemon.config.state_directory, damage);
-        std::fs::create_dir(daemon.path("state/jobs/aaaaaaaaaa")).unwrap();
+        lose_journal(&daemon.path(STATE), damage);
+        std::fs::create_dir(daemon.path(STATE).join("jobs/aaaaaaaaaa")).unwrap();
 
-        daemon.restart().await;
+        let _process = Process::start(&daemon);
         assert!(is_alive(worker_of_running));
         // The queued one runs as soon as the dead one is swept; it is the same job for who asks again.
         let again = daemon.send("POST", "/v1/jobs", &key, submission.to_string()).await;
@@ -194,7 +205,7 @@ async fn a_lost_journal_costs_no_job() {
             assert_eq!((before.state, before.exit_code, before.builds), (after.state, after.exit_code, after.builds));
             assert_eq!(before.finished_at, after.finished_at);
         }
-        assert!(!daemon.path("state/jobs/aaaaaaaaaa").exists(), "never a job");
+        assert!(!daemon.path(STATE).join("jobs/aaaaaaaaaa").exists(), "never a job");
         let notices = daemon.get("/v1/info").await.json::<Info>().notices;
         assert_eq!(notices.len(), usize::from(damage), "{notices:?}");
         assert!(!damage || notices[0].contains("5 jobs were taken in again"), "{notices:?}");
@@ -203,16 +214,16 @@ async fn a_lost_journal_costs_no_job() {
 
 #[tokio::test]
 async fn directories_without_their_own_facts_are_taken_in_as_far_as_they_go() {
-    let mut daemon = Daemon::start().await;
+    let (daemon, process) = started().await;
     let id = daemon.submit(&building()).await;
     daemon.events(&id).await;
-    daemon.stop().await;
-    lose_journal(&daemon.config.state_directory, true);
-    let directory = daemon.path("state/jobs").join(id.as_str());
+    drop(process);
+    lose_journal(&daemon.path(STATE), true);
+    let directory = daemon.path(STATE).join("jobs").join(id.as_str());
     // As an older kilnd left it, and then damaged.
     std::fs::remove_file(directory.join("accepted.json")).unwrap();
     std::fs::write(directory.join("request.json"), "{").unwrap();
-    daemon.restart().await;
+    let _process = Process::start(&daemon);
     let job = settled(&daemon, &id, 1).await;
     assert_eq!((job.state, job.template.as_str()), (JobState::Succeeded, "(unknown)"));
     assert_eq!(job.builds[0].artifacts.len(), 1);
@@ -220,21 +231,21 @@ async fn directories_without_their_own_facts_are_taken_in_as_far_as_they_go() {
 
 #[tokio::test]
 async fn a_fifo_in_the_place_of_events_holds_up_nobody() {
-    let mut daemon = Daemon::start().await;
+    let (daemon, process) = started().await;
     let id = daemon.submit(&json!([{"await_file": "go"}])).await;
     let other = daemon.submit(&json!([{"say_variable": "GREETING"}])).await;
     daemon.events(&other).await;
     let pid = worker(&daemon, &id).await;
-    daemon.stop().await;
+    drop(process);
     kill_and_wait(pid).await;
     for id in [&id, &other] {
         for name in ["events.ndjson", "worker.json", "worker.lock", "request.json"] {
-            let path = daemon.path("state/jobs").join(id.as_str()).join(name);
+            let path = daemon.path(STATE).join("jobs").join(id.as_str()).join(name);
             std::fs::remove_file(&path).unwrap();
             assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         }
     }
-    daemon.restart().await;
+    let _process = Process::start(&daemon);
     let job = settled(&daemon, &id, 0).await;
     assert_eq!(job.state, JobState::Failed);
     for id in [&id, &other] {

@@ -228,8 +228,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // No worker outlives its test.
-        let Ok(jobs) = std::fs::read_dir(self.config.state_directory.join("jobs")) else { return };
-        for job in jobs.flatten() {
+        let jobs = |state: PathBuf| std::fs::read_dir(state.join("jobs")).into_iter().flatten().flatten();
+        for job in jobs(self.config.state_directory.clone()).chain(jobs(self.path("home/kiln"))) {
             let path = job.path().join("worker.json");
             // A test may have put something else there.
             let identity = path.is_file().then(|| std::fs::read(path).ok()).flatten();
