@@ -7,31 +7,32 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Writes `content` to `path` with permission bits `mode`; makes the directories above it.
+/// Writes `content` to `path` with permission bits `mode`, less the umask; makes the directories above it.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = beside(path)?;
+    let mut file = beside(path, mode)?;
     file.write_all(content)?;
-    publish(file, path, mode)
+    publish(file, path)
 }
 
-/// Copies `from` to `to` with its permission bits; returns the number of bytes.
+/// Copies `from` to `to` with its permission bits, less the umask; returns the number of bytes.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     let mut source = File::open(from)?;
     let mode = source.metadata()?.permissions().mode() & 0o777;
-    let mut file = beside(to)?;
+    let mut file = beside(to, mode)?;
     let copied = io::copy(&mut source, file.as_file_mut())?;
-    publish(file, to, mode)?;
+    publish(file, to)?;
     Ok(copied)
 }
 
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
+fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     fs::create_dir_all(directory)?;
-    tempfile::Builder::new().prefix(".kiln-").tempfile_in(directory)
+    // The mode is given at creation, where the kernel takes the umask off it.
+    let permissions = fs::Permissions::from_mode(mode);
+    tempfile::Builder::new().prefix(".kiln-").permissions(permissions).tempfile_in(directory)
 }
 
-fn publish(file: NamedTempFile, path: &Path, mode: u32) -> io::Result<()> {
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     // The rename itself is durable only when the directory is.
@@ -45,6 +46,7 @@ fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::OpenOptionsExt as _;
 
     #[test]
     fn replaces_whole_files_and_leaves_nothing_beside() {
@@ -57,6 +59,24 @@ mod tests {
         let other = directory.path().join("new/folder/copy");
         assert_eq!(copy(&path, &other).unwrap(), 3);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_umask_decides_as_for_any_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        // What the kernel makes of these modes under the umask that is in force.
+        for bits in [0o666, 0o777, 0o600] {
+            let plain = path("plain");
+            fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(&plain).unwrap();
+            write(&path("written"), b"x", bits).unwrap();
+            fs::set_permissions(path("written"), fs::Permissions::from_mode(bits)).unwrap();
+            copy(&path("written"), &path("copied")).unwrap();
+            write(&path("written"), b"x", bits).unwrap();
+            assert_eq!((mode(&path("written")), mode(&path("copied"))), (mode(&plain), mode(&plain)), "{bits:o}");
+            fs::remove_file(plain).unwrap();
+        }
     }
 
     #[test]

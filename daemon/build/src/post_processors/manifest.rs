@@ -126,7 +126,7 @@ fn append_locked(path: &Path, entry: &Entry, run_uuid: &str, force: bool) -> std
     }
     manifest.builds.push(serde_json::to_value(entry)?);
     run_uuid.clone_into(&mut manifest.last_run_uuid);
-    atomic_file::write(path, serde_json::to_string_pretty(&manifest)?.as_bytes(), 0o664)
+    atomic_file::write(path, serde_json::to_string_pretty(&manifest)?.as_bytes(), 0o666)
 }
 
 #[cfg(test)]
