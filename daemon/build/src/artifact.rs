@@ -23,8 +23,13 @@ pub(crate) struct Artifact {
 pub(crate) enum Ownership {
     /// Nothing (the null builder).
     Nothing,
-    /// A whole directory.
-    Directory(PathBuf),
+    /// Files in a directory, and the directory when nothing else is in it.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The files.
+        files: Vec<PathBuf>,
+    },
     /// Single files.
     Files(Vec<PathBuf>),
 }
@@ -40,10 +45,17 @@ impl Artifact {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DestroyError { path: path.clone(), source }),
             _ => Ok(()),
         };
+        let remove = |paths: &[PathBuf]| paths.iter().try_for_each(|path| gone(path, std::fs::remove_file(path)));
         match &self.ownership {
             Ownership::Nothing => Ok(()),
-            Ownership::Directory(path) => gone(path, std::fs::remove_dir_all(path)),
-            Ownership::Files(paths) => paths.iter().try_for_each(|path| gone(path, std::fs::remove_file(path))),
+            Ownership::Directory { path, files } => {
+                remove(files)?;
+                match std::fs::remove_dir(path) {
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                    removed => gone(path, removed),
+                }
+            }
+            Ownership::Files(paths) => remove(paths),
         }
     }
 }

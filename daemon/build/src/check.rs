@@ -2,6 +2,8 @@
 //!
 //! Both `build` and `validate` come through here; `validate` ends here.
 
+mod shared_output;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,6 +160,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
             }
             diagnostics.extend(problems);
         }
+        shared_output::check(&checked.planned, &mut diagnostics);
         for (component, part) in &evaluated.orphans {
             check_part(*component, part, mentions_key, purpose, &mut diagnostics);
         }

@@ -31,6 +31,11 @@ impl StepError {
         self
     }
 
+    /// What to do next, when something is known.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Adds the cause.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -41,6 +41,17 @@ pub(crate) fn output(format: &str, directory: &Path, name: &str, machine: &Machi
     Some(Output::new(directory.join(format!("{name}{suffix}")), kind))
 }
 
+/// The files of an output of `disks` disks, before they come to be.
+pub(crate) fn files(output: &Output, disks: usize) -> Vec<PathBuf> {
+    let mut files = vec![output.path.clone()];
+    if matches!(output.kind, OutputKind::Ovf(_)) {
+        files.push(output.path.with_extension("mf"));
+        let stem = output.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        files.extend((1..=disks).map(|number| output.path.with_file_name(format!("{stem}-disk{number}.vmdk"))));
+    }
+    files
+}
+
 /// Writes `disks` to `outputs`; returns the files made, in order. Formats that hold one disk get the first one.
 ///
 /// Dropping the future stops the work and removes what it has written so far.

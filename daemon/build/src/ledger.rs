@@ -12,6 +12,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::steps::output_directory;
+
 /// The ledger's file name in a job's directory.
 pub(crate) const FILE_NAME: &str = "resources.ndjson";
 
@@ -43,6 +45,13 @@ pub(crate) enum Resource {
     Directory {
         /// Absolute path.
         path: PathBuf,
+    },
+    /// An output directory, of which only the build's own files are deleted.
+    OutputDirectory {
+        /// Absolute path.
+        path: PathBuf,
+        /// What the mark in it says when it is this build's.
+        id: String,
     },
 }
 
@@ -119,6 +128,16 @@ impl Resource {
     pub(crate) fn process(pid: u32) -> io::Result<Self> {
         Ok(Self::Process { pid, start_time: process_start_time(pid)?, boot_id: boot_id()? })
     }
+
+    /// True for a process that runs.
+    pub(crate) fn is_running(&self) -> bool {
+        match self {
+            Self::Process { pid, start_time, boot_id: boot } => {
+                boot_id().is_ok_and(|now| now == *boot) && process_start_time(*pid).is_ok_and(|now| now == *start_time)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// This boot's id.
@@ -189,6 +208,7 @@ fn give_back(resource: &Resource) -> Result<Option<String>, String> {
         Resource::Process { pid, start_time, boot_id } => kill(*pid, *start_time, boot_id),
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
+        Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::plan::SourcePlan;
 use crate::post_processors::{self, PostProcessContext};
 use crate::sources;
+use crate::steps::output_directory::OutputDirectory;
 
 /// A build that passed preparation.
 pub(crate) struct PlannedBuild {
@@ -29,6 +30,8 @@ pub(crate) struct Built {
     pub(crate) machine: Option<MachineDescription>,
     /// Main files of the exports that were written in the same pass over the disk.
     pub(crate) exported: Vec<PathBuf>,
+    /// The output directory, held against other builds for as long as post-processors work on what is in it.
+    pub(crate) held: Option<Arc<OutputDirectory>>,
 }
 
 /// Why a build failed, in one line.
@@ -53,6 +56,7 @@ pub(crate) async fn run_build(
         Err(error) => return Err(give_up(error, context).await),
     };
     context.clean_up().await;
+    let _held = built.held;
     let process = PostProcessContext {
         build: context.clone(),
         generated: Arc::new(built.generated),
@@ -88,12 +92,7 @@ async fn run_source(
     backends: &Backends,
 ) -> Result<Built, BuildError> {
     match &planned.plan {
-        SourcePlan::File(plan) => Ok(Built {
-            artifact: sources::file::run(plan, context).await?,
-            generated: base_data(planned, context),
-            machine: None,
-            exported: Vec::new(),
-        }),
+        SourcePlan::File(plan) => sources::file::run(plan, planned, context).await,
         SourcePlan::Null(plan) => sources::null::run(plan, planned, context, backends).await,
         SourcePlan::Qemu(plan) => sources::qemu::run(index, plan, planned, context, backends).await,
         SourcePlan::Unbuilt => {

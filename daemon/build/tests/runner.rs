@@ -141,8 +141,12 @@ build {{
     }
 
     async fn run(&self, template: &str) -> JobOutcome {
+        self.run_request(self.check_request(template)).await
+    }
+
+    async fn run_request(&self, template: CheckRequest) -> JobOutcome {
         let request = JobRequest {
-            template: self.check_request(template),
+            template,
             debug: self.debug,
             on_error: self.on_error,
             parallel_builds: 0,
@@ -542,4 +546,74 @@ build {{
         serde_json::from_slice(&std::fs::read(world.path("files/manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["builds"][0]["name"], "note");
     assert_eq!(manifest["builds"][0]["files"][0]["name"], "note.txt");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_builder_runs_provisioners() {
+    for (provisioner, exit_code, said) in [
+        ("provisioner \"shell-local\" {\n inline = [\"echo PROVISIONER RAN\"]\n }", 0, "PROVISIONER RAN"),
+        ("provisioner \"shell-local\" {\n inline = [\"echo PROVISIONER RAN\", \"exit 3\"]\n }", 1, "PROVISIONER RAN"),
+        ("provisioner \"breakpoint\" { note = \"HERE\" }", 0, "HERE"),
+        ("provisioner \"sleep\" { duration = \"1ms\" }", 0, ""),
+        // There is no guest: that is told, not passed over.
+        ("provisioner \"shell\" {\n inline = [\"true\"]\n }", 1, "communicator"),
+        ("provisioner \"file\" {\n content = \"x\"\n destination = \"/tmp/x\"\n }", 1, "communicator"),
+    ] {
+        let world = World::new();
+        let root = world.directory.path().display();
+        let template = format!(
+            r#"
+source "file" "note" {{
+  content = "x"
+  target  = "{root}/note.txt"
+}}
+build {{
+  sources = ["file.note"]
+  {provisioner}
+  error-cleanup-provisioner "shell-local" {{
+    inline = ["echo CLEANED UP"]
+  }}
+}}
+"#
+        );
+        let outcome = world.run(&template).await;
+        let text = world.text();
+        assert_eq!(outcome.exit_code, exit_code, "{provisioner}: {text}");
+        assert!(text.contains(said), "{provisioner}: {text}");
+        // A cleanup provisioner runs after a failure of an earlier one; a template that is refused runs nothing.
+        if exit_code == 1 && !world.steps().is_empty() {
+            assert!(text.contains("CLEANED UP"), "{provisioner}: {text}");
+        }
+        assert_eq!(world.path("note.txt").exists(), exit_code == 0, "{provisioner}");
+    }
+    let world = World::new();
+    let root = world.directory.path().display();
+    let json = format!(
+        r#"{{"builders":[{{"type":"file","content":"x","target":"{root}/n.txt"}}],
+             "provisioners":[{{"type":"shell-local","inline":["echo JSON PROV RAN", "exit 3"]}}]}}"#
+    );
+    let mut request = world.check_request("");
+    request.template = world.path("j.json");
+    std::fs::write(&request.template, json).unwrap();
+    let outcome = world.run_request(request).await;
+    assert_eq!(outcome.exit_code, 1, "{}", world.text());
+    assert!(world.text().contains("JSON PROV RAN"), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_builds_of_one_directory_are_refused_unless_one_is_chosen() {
+    let world = World::new();
+    let template = world.template("", PROVISION);
+    let second =
+        template.split("build {").next().unwrap().replace("\"web\" {", "\"db\" {").replace("/out\"", "/./out\"");
+    let template = format!("{second}{template}").replace("[\"source.qemu.web\"]", "[\"qemu.web\", \"qemu.db\"]");
+    let mut request = world.check_request(&template);
+    let validation = validate(&request, &world.path("cache"), false);
+    let text: String = validation.problems.into_iter().map(|problem| problem.text).collect();
+    assert!(!validation.valid && text.contains("one output directory"), "{text}");
+    assert!(text.contains("qemu.web") && text.contains("qemu.db") && text.contains("web.pkr.hcl"), "{text}");
+    let outcome = world.run(&template).await;
+    assert_eq!((outcome.exit_code, world.steps()), (1, Vec::new()));
+    request.only = vec!["qemu.web".to_owned()];
+    assert!(validate(&request, &world.path("cache"), false).valid);
 }

@@ -1,14 +1,19 @@
 //! The file builder: one file, copied or written.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use kiln_communicators::none::NoCommunicator;
 use serde::Serialize;
 
 use crate::artifact::{Artifact, Ownership};
 use crate::atomic_file;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
+use crate::ledger::Resource;
 use crate::plan::PlanReader;
+use crate::provisioners::{self, ProvisionContext};
+use crate::run::{Built, PlannedBuild, base_data};
 
 /// What the file builder will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,16 +59,38 @@ pub(crate) fn read(reader: &mut PlanReader<'_>) -> FilePlan {
     }
 }
 
-/// Makes the file.
-pub(crate) async fn run(plan: &FilePlan, context: &BuildContext) -> Result<Artifact, BuildError> {
+/// Makes the file, and runs the provisioners: there is no guest, so only those that need none can do anything.
+pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &BuildContext) -> Result<Built, BuildError> {
+    // What was there before has been replaced; only a new file is removed when a provisioner fails.
+    let owned = match (plan.target.symlink_metadata(), std::path::absolute(&plan.target)) {
+        (Err(_), Ok(path)) => {
+            let resource = Resource::File { path };
+            Some((context.own_path("write", resource.clone()), resource))
+        }
+        _ => None,
+    };
     context.step("write", write(plan, context)).await?;
-    Ok(Artifact {
+    let generated = base_data(planned, context);
+    let provision = ProvisionContext {
+        build: context.clone(),
+        communicator: Arc::new(NoCommunicator),
+        generated: Arc::new(generated.clone()),
+    };
+    let cleanup = planned.build.cleanup_provisioner.as_ref();
+    let provisioners = &planned.build.provisioners;
+    context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await?;
+    if let Some((cleanup, resource)) = owned {
+        context.disarm(cleanup);
+        context.ledger.released(&resource);
+    }
+    let artifact = Artifact {
         builder_id: "packer.file".to_owned(),
         id: "File".to_owned(),
         text: format!("Stored file: {}", plan.target.display()),
         files: vec![plan.target.clone()],
         ownership: Ownership::Files(vec![plan.target.clone()]),
-    })
+    };
+    Ok(Built { artifact, generated, machine: None, exported: Vec::new(), held: None })
 }
 
 async fn write(plan: &FilePlan, context: &BuildContext) -> Result<(), StepError> {

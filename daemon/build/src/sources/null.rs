@@ -94,5 +94,5 @@ pub(crate) async fn run(
     let result = context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await;
     communicator.close().await;
     result?;
-    Ok(Built { artifact: artifact(), generated, machine: None, exported: Vec::new() })
+    Ok(Built { artifact: artifact(), generated, machine: None, exported: Vec::new(), held: None })
 }

@@ -8,7 +8,8 @@ use kiln_disk_formats::{
 };
 use kiln_hypervisors::DiskFormat;
 
-use super::plan::QemuPlan;
+use super::machine::EFI_VARS_NAME;
+use super::plan::{FirmwarePlan, QemuPlan};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
@@ -66,7 +67,7 @@ fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<GuestDisks, StepErro
     let named_by_template = named_in_qemuargs(plan);
     let format = if plan.format == "raw" { Format::Raw } else { Format::Qcow2 };
     let place = |name: String, named: bool| WorkDisk {
-        path: plan.output_directory.join(if named { name.clone() } else { format!(".{name}.work") }),
+        path: plan.output_directory.join(if named { name.clone() } else { work_name(&name) }),
         final_path: plan.output_directory.join(name),
         format,
         policy: OpenPolicy::deny(),
@@ -84,6 +85,19 @@ fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<GuestDisks, StepErro
         additional.push(disk);
     }
     Ok(GuestDisks { main, additional })
+}
+
+/// Names in the output directory of the files that a machine of this plan has: its disks, and its UEFI variables.
+pub(crate) fn names(plan: &QemuPlan) -> Vec<String> {
+    let additional = (1..=plan.additional_disks.len()).map(|number| format!("{}-{number}", plan.vm_name));
+    let disks = std::iter::once(plan.vm_name.clone()).chain(additional);
+    let efi_vars = matches!(plan.machine.firmware, FirmwarePlan::Efi { .. }).then(|| EFI_VARS_NAME.to_owned());
+    disks.flat_map(|name| [work_name(&name), name]).chain(efi_vars).collect()
+}
+
+/// The hidden name of a disk until the build is over.
+fn work_name(name: &str) -> String {
+    format!(".{name}.work")
 }
 
 fn named_in_qemuargs(plan: &QemuPlan) -> bool {

@@ -27,6 +27,7 @@ use crate::plan::{CommunicatorPlan, SshPlan};
 use crate::post_processors::export as export_post_processor;
 use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
+use crate::steps::output_directory::OutputDirectory;
 use crate::steps::{boot, connect, image, media, output_directory, provision, serve, shut_down};
 
 /// The host as guests see it through QEMU's user networking.
@@ -51,7 +52,8 @@ pub(crate) async fn run(
     backends: &Backends,
 ) -> Result<Built, BuildError> {
     let image = context.step("fetch", image::fetch(&plan.image, context)).await?;
-    let kept = context.step("output", output_directory::prepare(&plan.output_directory, context)).await?;
+    let own = disks::names(plan);
+    let output = context.step("output", output_directory::prepare(&plan.output_directory, &own, context)).await?;
     let work = context.step("work", work_directories(index, context)).await?;
     let mut prepared = Prepared { image, ..Prepared::default() };
     if let Some(floppy) = &plan.floppy {
@@ -92,10 +94,11 @@ pub(crate) async fn run(
     machine.kill().await;
     context.control.machine_gone(&context.build);
     let description = machine::describe(plan);
-    let (files, exported) =
-        context.step("export", leave(plan, &disks, planned, &generated, &description, context)).await?;
-    context.step("keep", output_directory::keep(&plan.output_directory, kept, context)).await?;
-    Ok(Built { artifact: artifact(plan, files), generated, machine: Some(description), exported })
+    let (files, exported) = context
+        .step("export", leave(plan, &disks, &output.directory, planned, &generated, &description, context))
+        .await?;
+    let held = Some(context.step("keep", output_directory::keep(output, context)).await?);
+    Ok(Built { artifact: artifact(plan, files), generated, machine: Some(description), exported, held })
 }
 
 /// Directories that live as long as the build.
@@ -232,6 +235,7 @@ async fn reach(
 async fn leave(
     plan: &QemuPlan,
     disks: &GuestDisks,
+    output: &OutputDirectory,
     planned: &PlannedBuild,
     generated: &GeneratedData,
     machine: &MachineDescription,
@@ -247,6 +251,7 @@ async fn leave(
     if !rename {
         outputs.insert(0, main_output(plan, directory, machine)?);
     }
+    output.expect(outputs.iter().flat_map(|output| export::files(output, disks.all().count())))?;
     if !outputs.is_empty() {
         context.say("Exporting the disk...");
         let in_place = disks.main.path == main;
@@ -295,7 +300,7 @@ fn files_in(directory: &Path, plan: &QemuPlan) -> Result<Vec<PathBuf>, StepError
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let dropped = plan.machine.drop_efivars && name == machine::EFI_VARS_NAME;
-        if entry.file_type().map_err(failed)?.is_file() && name != plan::INCOMPLETE_MARK && !dropped {
+        if entry.file_type().map_err(failed)?.is_file() && name != output_directory::INCOMPLETE_MARK && !dropped {
             files.push(entry.path());
         }
     }
@@ -304,11 +309,13 @@ fn files_in(directory: &Path, plan: &QemuPlan) -> Result<Vec<PathBuf>, StepError
 }
 
 fn artifact(plan: &QemuPlan, files: Vec<PathBuf>) -> Artifact {
+    let efi_vars = plan.output_directory.join(machine::EFI_VARS_NAME);
+    let owned = files.iter().cloned().chain([efi_vars]).collect();
     Artifact {
         builder_id: "transcend.qemu".to_owned(),
         id: "VM".to_owned(),
         text: format!("VM files in directory: {}", plan.output_directory.display()),
+        ownership: Ownership::Directory { path: plan.output_directory.clone(), files: owned },
         files,
-        ownership: Ownership::Directory(plan.output_directory.clone()),
     }
 }

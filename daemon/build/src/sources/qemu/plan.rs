@@ -7,10 +7,7 @@ use serde::Serialize;
 use crate::plan::{BootPlan, CommunicatorPlan, HttpPlan, ImagePlan, MediaPlan, PlanReader, Redacted, ShutdownPlan};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared;
-
-/// Where a build leaves a file while its output directory is not complete; a leftover directory that still has it
-/// is Kiln's own rubbish and is replaced without asking.
-pub(crate) const INCOMPLETE_MARK: &str = ".kiln-incomplete";
+use crate::steps::output_directory;
 
 /// Packer's default `disk_size`, 40 GiB.
 const DEFAULT_DISK_SIZE: u64 = 40960 << 20;
@@ -210,16 +207,14 @@ pub(crate) fn read(reader: &mut PlanReader<'_>, source_name: &str, force: bool) 
 }
 
 fn check_output_directory(reader: &mut PlanReader<'_>, directory: &Path, force: bool) {
-    if force || !directory.exists() || directory.join(INCOMPLETE_MARK).exists() {
-        return;
+    let Some(obstacle) = output_directory::obstacle(directory, force) else { return };
+    if obstacle.passes {
+        // Another build has it now, which is no fault of the template.
+        reader.not_here("output_directory", "Output directory in use", obstacle.text, Some(obstacle.hint));
+    } else {
+        let summary = "Output directory already exists";
+        reader.error_with_hint("output_directory", summary, obstacle.text, Some(obstacle.hint));
     }
-    let path = directory.display();
-    reader.error_with_hint(
-        "output_directory",
-        "Output directory already exists",
-        format!("Output directory '{path}' already exists. It must not exist."),
-        Some("remove it, choose another output_directory, or build with -force to replace it"),
-    );
 }
 
 /// `^\d+[bkmgt]?$`, a bare number counts MiB (packer.md 4.1).

@@ -1,0 +1,64 @@
+//! Finds builds of one template that would write into the same directory.
+
+use std::path::{Component, Path, PathBuf};
+
+use kiln_template::{Diagnostic, Diagnostics, Generated};
+
+use crate::plan::SourcePlan;
+use crate::run::PlannedBuild;
+
+/// Complains about each build whose output directory is an earlier one's: at once or one after the other, the second would
+/// take the first one's image for something in the way.
+pub(super) fn check(builds: &[PlannedBuild], diagnostics: &mut Diagnostics) {
+    let mut taken: Vec<(PathBuf, &str)> = Vec::new();
+    for PlannedBuild { build, plan } in builds {
+        let SourcePlan::Qemu(plan) = plan else { continue };
+        let directory = place(&plan.output_directory);
+        match taken.iter().find(|(other, _)| *other == directory) {
+            None => taken.push((directory, &build.name)),
+            Some((_, other)) => {
+                let detail =
+                    format!("{} and {other} would both write into {}.", build.name, plan.output_directory.display());
+                let (options, _) = build.source.decode_partly(&Generated::plan());
+                let diagnostic = Diagnostic::error("Two builds, one output directory", detail)
+                    .at(options.span_of("output_directory"));
+                diagnostics.push(diagnostic.hint("give each an output_directory of its own, or choose one with -only"));
+            }
+        }
+    }
+}
+
+/// The one name of a path: absolute, links followed as far as there are any.
+fn place(path: &Path) -> PathBuf {
+    let mut place = PathBuf::new();
+    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                place.pop();
+            }
+            other => place.push(other),
+        }
+        if let Ok(real) = std::fs::canonicalize(&place) {
+            place = real;
+        }
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_directory_has_one_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(directory.path()).unwrap();
+        std::fs::create_dir(real.join("a")).unwrap();
+        std::os::unix::fs::symlink("a", real.join("link")).unwrap();
+        for (path, name) in [("a/out", "a/out"), ("link/out", "a/out"), ("a/x/../out/.", "a/out"), ("a/out2", "a/out2")]
+        {
+            assert_eq!(place(&real.join(path)), real.join(name), "{path}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The mark in an output directory whose build has not ended: whose it is, and which of the files there are the build's.
+//!
+//! A line for people, then lines of JSON: who builds, and each file before it comes to be.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file;
+use crate::context::BuildContext;
+use crate::ledger::Resource;
+
+/// The mark's file name.
+pub(crate) const NAME: &str = ".kiln-incomplete";
+
+/// The first line.
+const NOTE: &str = "This build has not ended. If no kiln is running, delete this directory.\n";
+
+/// The largest mark that is read, in bytes; a build has tens of files.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".kiln-";
+
+/// Who builds into a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    /// This build's own, of all builds there ever are.
+    pub(crate) id: String,
+    pub(crate) job: String,
+    pub(crate) build: String,
+    /// When it began, for people.
+    pub(crate) since: String,
+    /// The worker.
+    process: Option<Resource>,
+}
+
+impl Owner {
+    pub(super) fn new(context: &BuildContext) -> Self {
+        let job = context.settings.job_dir.file_name();
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            job: job.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            build: context.build.to_string(),
+            since: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            process: Resource::process(std::process::id()).ok(),
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self.process {
+            Some(Resource::Process { pid, .. }) => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// True while its worker runs on this machine.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.as_ref().is_some_and(Resource::is_running)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Owner(Owner),
+    File(String),
+}
+
+/// A mark that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Mark {
+    /// `None` when it cannot be understood.
+    pub(crate) owner: Option<Owner>,
+    files: BTreeSet<String>,
+}
+
+impl Mark {
+    /// Reads the mark of `directory`; `None` when it has none. A link or a device of that name is none.
+    pub(crate) fn read(directory: &Path) -> Option<Self> {
+        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(directory.join(NAME)).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+        let mut mark = Self::default();
+        for line in bytes.split(|&byte| byte == b'\n') {
+            match serde_json::from_slice(line) {
+                Ok(Line::Owner(owner)) => mark.owner = Some(owner),
+                Ok(Line::File(name)) => {
+                    mark.files.insert(name);
+                }
+                Err(_) => {}
+            }
+        }
+        Some(mark)
+    }
+
+    /// True for files of the build that left the mark.
+    pub(super) fn owns(&self, name: &OsStr) -> bool {
+        let Some(name) = name.to_str() else { return false };
+        name == NAME || name.starts_with(TEMPORARY) || self.files.contains(name)
+    }
+}
+
+/// Writes the mark of `owner`, in place of another perhaps; returns it for more files.
+pub(super) fn write(directory: &Path, owner: &Owner, files: &[String]) -> io::Result<File> {
+    let mut text = NOTE.as_bytes().to_vec();
+    append(&mut text, &Line::Owner(owner.clone()))?;
+    for file in files {
+        append(&mut text, &Line::File(file.clone()))?;
+    }
+    let path = directory.join(NAME);
+    atomic_file::write(&path, &text, 0o666)?;
+    OpenOptions::new().append(true).open(path)
+}
+
+/// Notes another file of the build, before it comes to be.
+pub(super) fn note(mark: &mut File, name: &str) -> io::Result<()> {
+    let mut line = Vec::new();
+    append(&mut line, &Line::File(name.to_owned()))?;
+    mark.write_all(&line)
+}
+
+fn append(text: &mut Vec<u8>, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The directory between builds that want it, that died, and other people's files.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::*;
+use crate::context::{BuildContext, JobSettings, OnError};
+use crate::control::Control;
+use crate::event::Event;
+use crate::ledger::{Ledger, sweep as sweep_job};
+
+struct Job {
+    directory: tempfile::TempDir,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Job {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), said: Arc::default() }
+    }
+
+    fn context(&self, force: bool) -> BuildContext {
+        let settings = JobSettings {
+            force,
+            debug: false,
+            on_error: OnError::Cleanup,
+            job_dir: self.directory.path().to_owned(),
+            runtime_dir: self.directory.path().to_owned(),
+            cache_dir: self.directory.path().to_owned(),
+            run_uuid: String::new(),
+            fault: None,
+        };
+        let said = self.said.clone();
+        let sink = Arc::new(move |event| {
+            if let Event::Say { text, .. } = event {
+                said.lock().unwrap().push(text);
+            }
+        });
+        let ledger = Arc::new(Ledger::open(self.directory.path()).unwrap());
+        BuildContext::new(
+            "qemu.web",
+            Arc::new(settings),
+            ledger,
+            Control::unattended(),
+            kiln_template::Redactor::default(),
+            sink,
+        )
+    }
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn own() -> Vec<String> {
+    vec!["web".to_owned(), ".web.work".to_owned()]
+}
+
+#[tokio::test]
+async fn a_second_build_is_refused_and_told_by_whom() {
+    let (a, b, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("new/out");
+    let first = a.context(false);
+    let held = prepare(&out, &own(), &first).await.unwrap();
+    fs::write(out.join(".web.work"), "disk").unwrap();
+    let job = a.directory.path().file_name().unwrap().to_string_lossy().into_owned();
+    for force in [false, true] {
+        let second = b.context(force);
+        let error = prepare(&out, &own(), &second).await.err().unwrap();
+        let text = error.to_string();
+        let wanted = format!("is in use by job {job} (build qemu.web, process {}) since 20", std::process::id());
+        assert!(text.contains(&wanted), "{text}");
+        assert!(error.hint().unwrap().contains(&format!("kiln cancel {job}")), "{error:?}");
+        second.clean_up().await;
+        assert_eq!(sweep_job(b.directory.path()).unwrap().removed, Vec::<String>::new());
+        assert_eq!(names(&out), set(&[".kiln-incomplete", ".web.work"]));
+        let early = obstacle(&out, force).unwrap();
+        assert!(early.passes && early.text.contains(&wanted), "{}", early.text);
+    }
+    // While post-processors run there is no mark any more, but still the lock.
+    fs::rename(out.join(".web.work"), out.join("web")).unwrap();
+    let kept = keep(held, &first).await.unwrap();
+    let error = prepare(&out, &own(), &b.context(true)).await.err().unwrap().to_string();
+    assert!(error.contains("in use by") && error.contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(error.contains("since 20"), "{error}");
+    drop(kept);
+    first.clean_up().await;
+    assert_eq!(names(&out), set(&["web"]));
+    let error = prepare(&out, &own(), &b.context(false)).await.err().unwrap().to_string();
+    assert!(error.contains("already exists"), "{error}");
+    let third = b.context(true);
+    prepare(&out, &own(), &third).await.unwrap();
+    assert_eq!(names(&out), set(&[".kiln-incomplete"]));
+}
+
+#[tokio::test]
+async fn only_ones_own_files_are_removed() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let context = job.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    held.directory.expect([out.join("web.vmdk"), place.path().join("elsewhere.vmdk")]).unwrap();
+    for name in [".web.work", "web.vmdk", ".kiln-x.partial", "notes.txt", "elsewhere.vmdk"] {
+        fs::write(out.join(name), name).unwrap();
+    }
+    fs::create_dir(out.join("web")).unwrap();
+    context.clean_up().await;
+    assert_eq!(names(&out), set(&["notes.txt", "elsewhere.vmdk", "web"]));
+    let said = job.said.lock().unwrap().join("\n");
+    assert!(said.contains("this build did not make \"elsewhere.vmdk\", \"notes.txt\", \"web\" in it"), "{said}");
+}
+
+#[tokio::test]
+async fn a_killed_build_leaves_a_directory_that_the_next_takes_without_anybody_elses_files() {
+    let (killed, next, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let die = |held: Held, context: BuildContext| {
+        // What a kill leaves: the lock is gone, nothing has been cleaned.
+        context.abandon();
+        drop((held, context));
+    };
+    let context = killed.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    fs::write(out.join(".web.work"), "old").unwrap();
+    fs::write(out.join("notes.txt"), "mine").unwrap();
+    die(held, context);
+    assert!(obstacle(&out, true).is_some(), "this process is its owner and runs");
+    let error = prepare(&out, &own(), &next.context(false)).await.err().unwrap();
+    assert!(error.to_string().contains("\"notes.txt\" in it is not that build's"), "{error}");
+    assert!(error.hint().unwrap().contains("-force"));
+    assert_eq!(names(&out), set(&[".kiln-incomplete", ".web.work", "notes.txt"]));
+    fs::remove_file(out.join("notes.txt")).unwrap();
+    let context = next.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    assert_eq!(names(&out), set(&[".kiln-incomplete"]));
+    // The sweep of the dead job comes late, and finds somebody else there.
+    fs::write(out.join(".web.work"), "new").unwrap();
+    assert_eq!(sweep_job(killed.directory.path()).unwrap(), crate::ledger::Sweep::default());
+    assert_eq!(names(&out), set(&[".kiln-incomplete", ".web.work"]));
+    // And when that one is killed too, its own sweep removes what is its own.
+    fs::write(out.join("notes.txt"), "mine").unwrap();
+    die(held, context);
+    let swept = sweep_job(next.directory.path()).unwrap();
+    assert!(swept.failed.is_empty() && swept.removed[0].contains("\"notes.txt\""), "{swept:?}");
+    assert_eq!(names(&out), set(&["notes.txt"]));
+}
+
+#[tokio::test]
+async fn a_swept_directory_of_ones_own_is_gone() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let context = job.context(false);
+    drop(prepare(&out, &own(), &context).await.unwrap());
+    context.abandon();
+    fs::write(out.join("web"), "x").unwrap();
+    assert_eq!(sweep_job(job.directory.path()).unwrap().removed.len(), 1);
+    assert!(!out.exists());
+}
+
+#[tokio::test]
+async fn force_removes_a_link_but_not_what_it_points_to() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let (out, precious) = (place.path().join("out"), place.path().join("precious"));
+    fs::create_dir(&precious).unwrap();
+    fs::write(precious.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink(&precious, &out).unwrap();
+    assert!(prepare(&out, &own(), &job.context(false)).await.is_err());
+    let context = job.context(true);
+    prepare(&out, &own(), &context).await.unwrap();
+    assert_eq!((names(&precious), names(&out)), (set(&["file"]), set(&[".kiln-incomplete"])));
+}
+
+#[tokio::test]
+async fn a_mark_that_is_no_file_is_no_mark() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    fs::create_dir(&out).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", out.join(".kiln-incomplete")).unwrap();
+    let error = prepare(&out, &own(), &job.context(false)).await.err().unwrap().to_string();
+    assert!(error.contains("already exists"), "{error}");
+    assert!(obstacle(&out, false).is_some_and(|obstacle| !obstacle.passes));
+}
