@@ -138,7 +138,9 @@ impl CommunicatorError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoCommunicator { .. } => Some("set `communicator = \"ssh\"` in the source block"),
+            Self::NoCommunicator { .. } => {
+                Some("set `communicator = \"ssh\"` in the source block; the file builder has no guest at all")
+            }
             Self::Disconnected { .. } => {
                 Some("if the command reboots the guest, set `expect_disconnect = true` on the provisioner")
             }
@@ -150,6 +152,11 @@ impl CommunicatorError {
             Self::Remote { message, .. } if message.contains("ermission denied") => Some(
                 "upload to a directory the SSH user may write, such as /tmp, and move it with sudo in a shell provisioner",
             ),
+            Self::Remote { action: "receive" | "make the directory", message, .. }
+                if message.contains("o such file") =>
+            {
+                Some("make the directory first: `mkdir -p` in a shell provisioner")
+            }
             _ => None,
         }
     }

@@ -159,6 +159,35 @@ async fn directories_follow_the_slash_rule(server: &Server, methods: &[TransferM
             guest.upload_directory(&tree, &into, &NoProgress).await.unwrap();
             check_tree(&there(name).join("tree"));
         }
+        // The directory itself becomes a destination that is missing, and goes below one that is there, slash or not.
+        for (name, slash) in [("fresh", ""), ("slash", "/")] {
+            let destination = format!("{}{slash}", there(name).display());
+            guest.upload_directory(&tree, &destination, &NoProgress).await.unwrap();
+            check_tree(&there(name));
+            assert!(!there(name).join("tree").exists(), "{method:?} {name}");
+            guest.upload_directory(&tree, &destination, &NoProgress).await.unwrap();
+            check_tree(&there(name).join("tree"));
+        }
+        // Nothing gets the name of a directory that is missing.
+        let missing = there("missing");
+        for source in [&tree, &contents] {
+            let below = missing.join("below").display().to_string();
+            let error = guest.upload_directory(source, &below, &NoProgress).await.unwrap_err();
+            assert!(matches!(&error, CommunicatorError::Remote { .. }), "{method:?} {error}");
+            assert!(!missing.exists(), "{method:?} {source:?}");
+        }
+        let file = missing.join("n.txt").display().to_string();
+        let error = guest.upload_bytes(b"x", &file, 0o644).await.unwrap_err();
+        assert!(error.to_string().to_lowercase().contains("no such file"), "{method:?} {error}");
+        let error = guest.upload_file(&tree.join("one"), &file, None, &NoProgress).await.unwrap_err();
+        assert!(error.to_string().contains(missing.to_str().unwrap()), "{method:?} {error}");
+        assert!(!missing.exists(), "{method:?}");
+        // Nor is a file taken for a directory.
+        fs::write(there("file"), "mine").unwrap();
+        for source in [&tree, &contents] {
+            guest.upload_directory(source, there("file").to_str().unwrap(), &NoProgress).await.unwrap_err();
+            assert_eq!(fs::read_to_string(there("file")).unwrap(), "mine", "{method:?}");
+        }
         // Back: the directory under its own name, and what a pattern matches.
         let back = here.path().join(format!("back-{method:?}"));
         fs::create_dir(there("src")).unwrap();

@@ -68,24 +68,24 @@ pub(super) async fn directory(
 ) -> Result<(), TransferFailure> {
     let own_name = directory_name(source)?;
     let steps = plan_upload(source).await?;
-    // The destination itself is sent as a directory into its parent: that makes it when it is missing, which a plain
-    // `scp -t destination` would answer by writing every file over the last. A destination without a name of its own
-    // (`/`, `~`, `.`) or whose name the guest's shell must expand is there already.
     let given = destination.trim_end_matches('/');
+    let given = if given.is_empty() && !destination.is_empty() { "/" } else { given };
     let target = split_remote(given).ok().filter(|target| !target.name.contains('$'));
-    let (parent, made) = match &target {
-        Some(target) => (target.directory.as_str(), Some(OsString::from(&target.name))),
-        None if given.is_empty() && !destination.is_empty() => ("/", None),
-        None => (given, None),
+    // The rule of `cp -r`: a directory goes below a destination that is there, and becomes one that is not; the guest's scp
+    // does so by itself. Contents have no name to go by: the destination is sent as a directory into its parent, which
+    // makes it when it is missing. One without a name of its own (`~`, `.`) or whose name the guest's shell must expand is
+    // there already.
+    let (place, sent_name, must_exist) = match (own_name, &target) {
+        (Some(name), _) => (given, Some(name), ""),
+        (None, Some(target)) => (target.directory.as_str(), Some(OsString::from(&target.name)), "-d "),
+        (None, None) => (given, None, "-d "),
     };
-    let command = format!("scp -r -t {}", quote_path(parent, Patterns::Literal));
+    let command = format!("scp -r {must_exist}-t {}", quote_path(place, Patterns::Literal));
     let mut scp = Scp::start(channel, config, &command, "receive", destination).await?;
     scp.acknowledged().await?;
 
-    let mut entered = 0;
-    for name in made.iter().chain(own_name.iter()) {
+    if let Some(name) = &sent_name {
         scp.header(b'D', NEW_DIRECTORY_MODE, 0, name).await?;
-        entered += 1;
     }
     for step in steps {
         match step {
@@ -98,16 +98,17 @@ pub(super) async fn directory(
             }
         }
     }
-    for _ in 0..entered {
+    if sent_name.is_some() {
         scp.leave().await?;
     }
     scp.finish().await
 }
 
 /// `-p` gives the file exactly the mode sent, whatever the guest's umask and though the file exists. Directories are sent
-/// without it, for it would change the mode of those that exist, `/tmp` for one.
+/// without it, for it would change the mode of those that exist, `/tmp` for one. With `-d` a directory that is missing is an
+/// error; without, the file would get the directory's name.
 fn file_command(target: &RemotePath) -> String {
-    format!("scp -p -t {}", quote_path(&target.directory, Patterns::Literal))
+    format!("scp -p -d -t {}", quote_path(&target.directory, Patterns::Literal))
 }
 
 async fn send_file(

@@ -54,11 +54,13 @@ impl Sftp {
         let own_name = directory_name(source)?;
         let steps = plan_upload(source).await?;
         let mut path = server_path(destination);
-        self.make_directory(&path, NEW_DIRECTORY_MODE).await?;
-        if let Some(name) = own_name {
+        // The rule of `cp -r`, as scp has it: below a destination that is there, else in its place.
+        if let Some(name) = own_name
+            && self.session.metadata(&path).await.is_ok_and(|metadata| kind(&metadata) == FileKind::Directory)
+        {
             path = join(&path, text(&name, source)?);
-            self.make_directory(&path, NEW_DIRECTORY_MODE).await?;
         }
+        self.make_directory(&path, NEW_DIRECTORY_MODE).await?;
         let mut above = Vec::new();
         for step in steps {
             match step {
