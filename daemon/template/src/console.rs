@@ -199,6 +199,8 @@ pub(crate) fn show(value: &Value) -> String {
     match value.data() {
         Data::Null(_) => "null".to_owned(),
         _ if value.is_sensitive() => SENSITIVE.to_owned(),
+        // Of what is known in part nothing is shown, as in Packer.
+        _ if !value.is_wholly_known() => "<unknown>".to_owned(),
         Data::String(text) => text.to_string(),
         _ => quoted(value),
     }

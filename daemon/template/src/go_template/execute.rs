@@ -24,7 +24,7 @@ enum Flow {
 /// Runs a template.
 pub(super) fn run(nodes: &[Node], context: &Context) -> Result<String, RenderError> {
     let mut definitions = BTreeMap::new();
-    collect(nodes, &mut definitions);
+    collect(nodes, &mut definitions)?;
     let dot = if context.fields.is_empty() { Value::Nil } else { Value::Map(context.fields.clone()) };
     let mut machine = Machine {
         context,
@@ -38,25 +38,39 @@ pub(super) fn run(nodes: &[Node], context: &Context) -> Result<String, RenderErr
     Ok(machine.out)
 }
 
-/// Finds the templates that a template defines.
-pub(super) fn collect<'a>(nodes: &'a [Node], into: &mut BTreeMap<String, &'a [Node]>) {
+/// Finds the templates that a template defines. Two of one name are an error, unless one of them is empty: then it is the
+/// other.
+pub(super) fn collect<'a>(nodes: &'a [Node], into: &mut BTreeMap<String, &'a [Node]>) -> Result<(), RenderError> {
     for node in nodes {
         match node {
-            Node::Define { name, body } => {
-                into.insert(name.clone(), body);
-                collect(body, into);
+            Node::Define { name, body, at } => {
+                collect(body, into)?;
+                match into.get(name) {
+                    Some(known) if !is_empty(known) && !is_empty(body) => {
+                        let message = format!("multiple definition of template {name:?}; rename or remove one of them");
+                        return fail(message, *at);
+                    }
+                    Some(_) if is_empty(body) => {}
+                    _ => _ = into.insert(name.clone(), body),
+                }
             }
             Node::If { yes, no, .. } | Node::With { yes, no, .. } => {
-                collect(yes, into);
-                collect(no, into);
+                collect(yes, into)?;
+                collect(no, into)?;
             }
             Node::Range { body, empty, .. } => {
-                collect(body, into);
-                collect(empty, into);
+                collect(body, into)?;
+                collect(empty, into)?;
             }
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Reports whether a template has nothing but blanks.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
 }
 
 struct Machine<'a> {
@@ -79,6 +93,7 @@ pub(super) fn truth(value: &Value) -> bool {
         Value::Bool(truth) => *truth,
         Value::Integer(number) => *number != 0,
         Value::Float(number) => *number != 0.0,
+        Value::Complex(real, imaginary) => *real != 0.0 || *imaginary != 0.0,
         Value::String(text) => !text.is_empty(),
         Value::List(items) => !items.is_empty(),
         Value::Map(entries) => !entries.is_empty(),

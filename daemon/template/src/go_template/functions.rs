@@ -224,7 +224,9 @@ fn compare(name: &str, arguments: &[Value]) -> Result<Value, String> {
         (Value::Integer(left), Value::Integer(right)) => Ok(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => Ok(left.partial_cmp(right).unwrap_or(Ordering::Equal)),
         (Value::String(left), Value::String(right)) => Ok(left.cmp(right)),
-        (Value::Bool(_), Value::Bool(_)) => Err("invalid type for comparison"),
+        (Value::Bool(_), Value::Bool(_)) | (Value::Complex(..), Value::Complex(..)) => {
+            Err("invalid type for comparison")
+        }
         _ => Err("incompatible types for comparison"),
     };
     let answer = match name {

@@ -29,8 +29,10 @@ pub enum Value {
     Bool(bool),
     /// A whole number.
     Integer(i64),
-    /// Any other number.
+    /// Any other real number.
     Float(f64),
+    /// A number with a real and an imaginary part.
+    Complex(f64, f64),
     /// A text.
     String(String),
     /// A list.

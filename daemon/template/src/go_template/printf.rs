@@ -13,6 +13,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         Value::Bool(_) => "bool",
         Value::Integer(_) => "int",
         Value::Float(_) => "float64",
+        Value::Complex(..) => "complex128",
         Value::String(_) => "string",
         Value::List(_) => "[]interface {}",
         Value::Map(_) => "map[string]interface {}",
@@ -26,6 +27,7 @@ pub(super) fn verb_v(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => go_text::float_general(*number),
+        Value::Complex(..) => one('v', "", None, None, value),
         Value::String(text) => text.clone(),
         Value::List(items) => format!("[{}]", items.iter().map(verb_v).collect::<Vec<_>>().join(" ")),
         Value::Map(entries) => {
@@ -117,6 +119,9 @@ fn number(rest: &mut &str, values: &[Value], next: &mut usize) -> Option<usize> 
 }
 
 fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, value: &Value) -> String {
+    // The plus of `%+v` is about structs, which there are none of.
+    let plain = flags.replace('+', "");
+    let flags = if verb == 'v' { &*plain } else { flags };
     let has = |flag: char| flags.contains(flag);
     let bad = || match value {
         Value::Nil => format!("%!{verb}(<nil>)"),
@@ -131,6 +136,12 @@ fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, 
         ('v', Value::String(text)) if has('#') => format!("{text:?}"),
         ('v', Value::Integer(_)) => return one('d', flags, width, precision, value),
         ('v', Value::Float(_)) => return one('g', flags, width, precision, value),
+        ('v' | 'f' | 'F' | 'e' | 'E' | 'g' | 'G', Value::Complex(real, imaginary)) => {
+            let verb = if verb == 'v' { 'g' } else { verb };
+            let signed = format!("+{flags}");
+            let real = one(verb, flags, width, precision, &Value::Float(*real));
+            return format!("({real}{}i)", one(verb, &signed, width, precision, &Value::Float(*imaginary)));
+        }
         ('v', _) => cut(&verb_v(value)),
         ('T', _) => type_name(value).to_owned(),
         ('t', Value::Bool(truth)) => truth.to_string(),

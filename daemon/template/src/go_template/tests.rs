@@ -56,6 +56,70 @@ fn problems_have_places() {
 }
 
 #[test]
+fn definitions_numbers_and_fields_as_in_go() {
+    // Recorded from Go's text/template.
+    let accepted = [
+        ("{{define `a`}}{{end}}{{define `a`}}2{{end}}{{template `a`}}", "2"),
+        ("{{define `a`}}1{{end}}{{define `a`}} {{/* c */}}{{end}}{{template `a`}}", "1"),
+        ("{{block `a` .}}2{{end}}{{block `a` .}}{{end}}", "22"),
+        ("{{if true}}{{block `a` .}}1{{end}}{{end}}", "1"),
+        (
+            "{{printf `%v` 3+2i}} {{2i}} {{-3-2.5i}} {{010i}} {{0x1p-2i}} {{1+2_0i}}",
+            "(3+2i) (0+2i) (-3-2.5i) (0+10i) (0+0.25i) (1+20i)",
+        ),
+        (
+            "{{printf `%.2f|%T|%e|%d` 3+2i 3+2i 3+2i 3+0i}}",
+            "(3.00+2.00i)|complex128|(3.000000e+00+2.000000e+00i)|%!d(complex128=(3+0i))",
+        ),
+        (
+            "{{printf `%8.1f|%+v|%-12v|%012v|% v` 3+2i 3+2i 3+2i 3+2i 3+2i}}",
+            "(     3.0    +2.0i)|(3+2i)|(3           +2          i)|(000000000003+00000000002i)|( 3+2i)",
+        ),
+        ("{{if 0i}}a{{else}}b{{end}}{{if 1i}}a{{end}}{{eq 3+2i 3+2i}} {{print 3+2i 1 `a`}}", "batrue (3+2i) 1a"),
+        (
+            "{{1_000}} {{0b11}} {{0o17}} {{017}} {{0x_f}} {{0x1p4}} {{1_000.5}} {{.5}} {{5.}} {{+3}} {{0x.8p1}} {{-9223372036854775808}}",
+            "1000 3 15 15 15 16 1000.5 0.5 5 3 1 -9223372036854775808",
+        ),
+        ("{{if false}}{{build_name.x}}{{print.x.y}}{{len.x}}{{(print 1).x}}{{end}}", ""),
+    ];
+    for (text, wanted) in accepted {
+        assert_eq!(render(text, &context()).as_deref(), Ok(wanted), "{text}");
+    }
+    let refused = [
+        "{{define `a`}}1{{end}}{{define `a`}}2{{end}}",
+        "{{define `a`}}1{{end}}{{block `a` .}}2{{end}}",
+        "{{if true}}{{define `a`}}1{{end}}{{end}}",
+        "{{define `a`}}1{{define `b`}}{{end}}{{end}}",
+        "{{if false}}{{true.x}}{{end}}",
+        "{{if false}}{{nil.x}}{{end}}",
+        "{{if false}}{{`a`.x}}{{end}}",
+        "{{if false}}{{..x}}{{end}}",
+        "{{build_name.x}}",
+        "{{3+2}}",
+        "{{3i+2}}",
+        "{{1i-2i}}",
+        "{{1-2-3i}}",
+        "{{3+2ix}}",
+        "{{3 + 2i}}",
+        "{{0x10i}}",
+        "{{0x1+2i}}",
+        "{{1__0}}",
+        "{{08}}",
+        "{{0b12}}",
+        "{{1.x}}",
+        "{{1e400}}",
+        "{{99999999999999999999}}",
+        "{{lt 3+2i 3+3i}}",
+        "{{len 3+2i}}",
+    ];
+    for text in refused {
+        assert!(render(text, &context()).is_err(), "{text}");
+    }
+    let error = render("x{{define `a`}}1{{end}}{{define `a`}}2{{end}}", &context()).unwrap_err();
+    assert!(error.message.contains("multiple definition of template \"a\"") && error.offset > 20, "{error:?}");
+}
+
+#[test]
 fn hostile_templates_end() {
     let deep = format!("{}x{}", "{{if true}}".repeat(5000), "{{end}}".repeat(5000));
     assert!(render(&deep, &context()).is_err());

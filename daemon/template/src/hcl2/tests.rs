@@ -477,14 +477,16 @@ Error: Invalid multi-line string
 A quoted string cannot go on over the end of the line. Write \n for a line end
 in it, or use a heredoc.
 
-Error: Missing item separator
+Error: Unterminated tuple constructor expression
 
-  on t.pkr.hcl line 4, column 1, in source "qemu" "web":
+  on t.pkr.hcl line 3, column 13, in source "qemu" "web":
     3:   memory  = [1, 2
+                   ^
+  it should be closed before this, on t.pkr.hcl line 4:
     4: }
        ^
 
-Expected a comma before the next item, but found a closing brace.
+A closing brace on line 4 comes before the closing bracket ("]") of this list.
 
 Error: Invalid character
 

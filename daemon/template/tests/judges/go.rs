@@ -140,6 +140,11 @@ fn go_templates() {
         "{{println .A}}",
         "{{js \"a'b\"}}",
         "{{urlquery \"a b&c\"}}",
+        "{{printf `%v` 3+2i}}",
+        "{{print.x}}",
+        "{{block \"t\" .}}",
+        "{{0x1p4}}{{1_0}}",
+        "{{3+2}}",
     ];
     let data = serde_json::json!({"A": "abc", "B": "", "C": true, "E": false, "L": ["p", "q"], "N": "5"});
     let templates: Vec<String> =

@@ -1,6 +1,7 @@
 //! Owns the division of a Go template into literal text and the words of its actions.
 
 use super::super::{RenderError, Value};
+use super::number::number;
 use super::{Place, error};
 
 /// What a token is.
@@ -218,41 +219,4 @@ fn escape(text: &str) -> Option<(char, usize)> {
         _ => return None,
     };
     Some((c, 2))
-}
-
-fn number(rest: &str, at: usize) -> Result<(Kind, usize), RenderError> {
-    let sign = usize::from(rest.starts_with(['+', '-']));
-    let hexadecimal = rest[sign..].starts_with("0x") || rest[sign..].starts_with("0X");
-    let mut length = sign;
-    let bytes = rest.as_bytes();
-    while let Some(&byte) = bytes.get(length) {
-        let exponent_sign = matches!(byte, b'+' | b'-') && !hexadecimal && matches!(bytes[length - 1], b'e' | b'E');
-        if (length > sign || !matches!(byte, b'+' | b'-'))
-            && !(byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_' || exponent_sign)
-        {
-            break;
-        }
-        length += 1;
-    }
-    let text = rest[..length].replace('_', "");
-    let digits = &text[sign.min(text.len())..];
-    let negative = text.starts_with('-');
-    let radix = |prefix: &str, radix| {
-        let digits = digits.strip_prefix(prefix).or_else(|| digits.strip_prefix(prefix.to_uppercase().as_str()))?;
-        i64::from_str_radix(digits, radix).ok()
-    };
-    let octal = (digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| i64::from_str_radix(digits, 8).ok())
-        .flatten();
-    let whole = radix("0x", 16).or_else(|| radix("0b", 2)).or_else(|| radix("0o", 8)).or(octal);
-    let value = match whole.or_else(|| digits.parse::<i64>().ok()) {
-        Some(value) => Value::Integer(if negative { -value } else { value }),
-        None => match text.parse::<f64>() {
-            Ok(value) if value.is_finite() && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
-                Value::Float(value)
-            }
-            _ => return Err(error(format!("bad number syntax: {text:?}"), Place { start: at, end: at + length })),
-        },
-    };
-    Ok((Kind::Literal(value), length))
 }

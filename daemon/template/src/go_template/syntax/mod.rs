@@ -1,6 +1,7 @@
 //! Owns the syntax of Go templates: text → [`Node`]s.
 
 mod lexer;
+mod number;
 
 use lexer::{Item, Kind, Token, split};
 
@@ -40,6 +41,7 @@ pub(super) enum Node {
     Define {
         name: String,
         body: Vec<Self>,
+        at: Place,
     },
     Break,
     Continue,
@@ -151,6 +153,13 @@ impl Parser {
                     words.at += 1;
                     nodes.push(self.control(&keyword, &mut words, at)?);
                 }
+                "define" if self.depth > 0 => {
+                    let at = words.place();
+                    return Err(error(
+                        "{{define}} stands inside another action; move it out, to the outermost level",
+                        at,
+                    ));
+                }
                 "define" | "block" => {
                     words.at += 1;
                     words.spaces();
@@ -158,7 +167,7 @@ impl Parser {
                     let argument = if keyword == "block" { Some(words.pipeline(&keyword, self.depth)?) } else { None };
                     words.finish(&keyword)?;
                     let body = self.body(&keyword, at)?;
-                    nodes.push(Node::Define { name: name.clone(), body });
+                    nodes.push(Node::Define { name: name.clone(), body, at });
                     if argument.is_some() {
                         nodes.push(Node::Template { name, argument, at });
                     }
@@ -366,7 +375,7 @@ impl Words<'_> {
                 }
                 Kind::Identifier(name) => {
                     self.at += 1;
-                    Operand::Function(name, at)
+                    self.function(name, at)
                 }
                 Kind::Dot => {
                     self.at += 1;
@@ -408,6 +417,17 @@ impl Words<'_> {
             return Err(error("can't give argument to non-function", Place { start, end: self.place().start }));
         }
         Ok(Command { operands, at: Place { start, end: self.place().start } })
+    }
+
+    /// Returns a function's name, or the fields of what it gives without arguments.
+    fn function(&mut self, name: String, at: Place) -> Operand {
+        let names = self.fields();
+        let function = Operand::Function(name, at);
+        if names.is_empty() {
+            return function;
+        }
+        let call = Command { operands: vec![function], at };
+        Operand::Group(Pipeline { variables: Vec::new(), assign: false, commands: vec![call], at }, names, at)
     }
 
     /// Reads `.a.b` that follows without a space.

@@ -34,7 +34,10 @@ impl Parser<'_> {
                 _ => {
                     let start = self.at;
                     self.failed = false;
+                    let column = self.column(self.next_index());
+                    let outer = std::mem::replace(&mut self.item_column, column);
                     self.item(&mut body);
+                    self.item_column = outer;
                     if self.failed {
                         self.recover(start);
                         self.failed = false;
@@ -100,7 +103,7 @@ impl Parser<'_> {
         body.attributes.push(attribute);
     }
 
-    fn line(&self, span: Span) -> usize {
+    pub(super) fn line(&self, span: Span) -> usize {
         self.text.get(..span.start as usize).unwrap_or_default().matches('\n').count() + 1
     }
 
@@ -315,7 +318,7 @@ impl Parser<'_> {
         }
     }
 
-    fn column(&self, index: usize) -> usize {
+    pub(super) fn column(&self, index: usize) -> usize {
         let Some(token) = self.tokens.get(index) else { return 0 };
         let before = self.text.get(..token.span.start as usize).unwrap_or_default();
         before.len() - before.rfind('\n').map_or(0, |newline| newline + 1)

@@ -3,6 +3,7 @@
 use super::super::ast::{Expr, ExprKind, ForExpr, Name, ObjectKey};
 use super::super::token::{Token, TokenKind};
 use super::Parser;
+use super::brackets::Enclosed;
 use crate::diagnostics::Diagnostic;
 
 impl Parser<'_> {
@@ -16,10 +17,11 @@ impl Parser<'_> {
     pub(super) fn tuple(&mut self) -> Expr {
         let open = self.read();
         if self.is_for() {
-            return self.with_newlines(false, |parser| parser.for_expression(open, TokenKind::CloseBracket));
+            return self
+                .bracketed(open, Enclosed::List, false, |parser| parser.for_expression(open, TokenKind::CloseBracket));
         }
         let mut items = Vec::new();
-        self.with_newlines(false, |parser| {
+        self.bracketed(open, Enclosed::List, false, |parser| {
             while parser.accept(TokenKind::CloseBracket).is_none() {
                 items.push(parser.expression());
                 if parser.failed {
@@ -31,21 +33,12 @@ impl Parser<'_> {
                     TokenKind::CloseBracket => return,
                     kind => {
                         let diagnostic = parser.stray(next).unwrap_or_else(|| {
-                            if kind == TokenKind::EndOfFile {
-                                return Diagnostic::error(
-                                    "Unterminated tuple constructor expression",
-                                    "The file ends before the closing bracket (\"]\") of this list.",
-                                )
-                                .at(open.span);
-                            }
                             Diagnostic::error(
                                 "Missing item separator",
                                 format!("Expected a comma before the next item, but found {}.", kind.noun()),
                             )
-                            .at(next.span)
                         });
-                        let subject = diagnostic.subject.unwrap_or(next.span);
-                        return parser.error(diagnostic.at(subject).within(open.span.to(next.span)));
+                        return parser.error(diagnostic.at(next.span).within(open.span.to(next.span)));
                     }
                 }
             }
@@ -56,19 +49,15 @@ impl Parser<'_> {
     pub(super) fn object(&mut self) -> Expr {
         let open = self.read();
         if self.is_for() {
-            return self.with_newlines(false, |parser| parser.for_expression(open, TokenKind::CloseBrace));
+            return self
+                .bracketed(open, Enclosed::Object, false, |parser| parser.for_expression(open, TokenKind::CloseBrace));
         }
         let mut items = Vec::new();
-        self.with_newlines(true, |parser| {
+        self.bracketed(open, Enclosed::Object, true, |parser| {
             loop {
                 while parser.accept(TokenKind::Newline).is_some() {}
                 if parser.failed || parser.accept(TokenKind::CloseBrace).is_some() {
                     return;
-                }
-                if parser.peek().kind == TokenKind::EndOfFile {
-                    let detail = "The file ends before the closing brace (\"}\") of this object.";
-                    let diagnostic = Diagnostic::error("Unterminated object constructor expression", detail);
-                    return parser.error(diagnostic.at(open.span));
                 }
                 let Some(item) = parser.object_item(open) else { return };
                 items.push(item);

@@ -2,6 +2,7 @@
 
 use super::super::ast::{BinaryOperator, Expr, ExprKind, Step, UnaryOperator};
 use super::super::token::{Token, TokenKind};
+use super::brackets::Enclosed;
 use super::{Parser, template_expression};
 use crate::diagnostics::Diagnostic;
 use crate::source_map::Span;
@@ -169,7 +170,7 @@ impl Parser<'_> {
 
     fn parens(&mut self) -> Expr {
         let open = self.read();
-        let inner = self.with_newlines(false, |parser| {
+        let inner = self.bracketed(open, Enclosed::Parentheses, false, |parser| {
             let inner = parser.expression();
             if parser.failed {
                 return inner;
@@ -193,7 +194,7 @@ impl Parser<'_> {
         let name = self.name(name);
         let mut arguments = Vec::new();
         let mut expand = false;
-        self.with_newlines(false, |parser| {
+        self.bracketed(open, Enclosed::Call, false, |parser| {
             while parser.accept(TokenKind::CloseParen).is_none() {
                 arguments.push(parser.expression());
                 if parser.failed {
@@ -215,18 +216,12 @@ impl Parser<'_> {
                     }
                     kind => {
                         let diagnostic = parser.stray(next).unwrap_or_else(|| {
-                            if kind == TokenKind::EndOfFile {
-                                let detail = format!("The call of {:?} is never closed.", name.text);
-                                return Diagnostic::error("Unterminated function call", detail).at(open.span);
-                            }
                             Diagnostic::error(
                                 "Missing argument separator",
                                 format!("A comma or closing parenthesis is required here, not {}.", kind.noun()),
                             )
-                            .at(next.span)
                         });
-                        let subject = diagnostic.subject.unwrap_or(next.span);
-                        return parser.error(diagnostic.at(subject).within(name.span.to(next.span)));
+                        return parser.error(diagnostic.at(next.span).within(name.span.to(next.span)));
                     }
                 }
             }
@@ -342,7 +337,7 @@ impl Parser<'_> {
             let span = source.span.to(self.previous());
             return Expr { kind: ExprKind::Splat { source: Box::new(source), each: Box::new(each), marker }, span };
         }
-        let key = self.with_newlines(false, |parser| {
+        let key = self.bracketed(open, Enclosed::Index, false, |parser| {
             let key = parser.expression();
             if parser.failed {
                 return key;

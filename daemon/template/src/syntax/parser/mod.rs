@@ -1,6 +1,7 @@
 //! Owns the parser's core and bodies: arguments and blocks, with recovery after each broken item.
 
 mod body;
+mod brackets;
 mod collection;
 mod expression;
 mod template;
@@ -103,6 +104,10 @@ struct Parser<'a> {
     at: usize,
     /// Whether line ends count, for each bracket around; the file itself counts them.
     newlines: Vec<bool>,
+    /// The brackets of expressions around.
+    open: Vec<brackets::Open>,
+    /// Column of the argument or block that is being read.
+    item_column: usize,
     failed: bool,
     /// Whether it has been said that the nesting is too deep.
     too_deep: bool,
@@ -121,7 +126,18 @@ impl<'a> Parser<'a> {
             diagnostics.push(Diagnostic::error("Template too large", detail).at(last.span));
             tokens = vec![last];
         }
-        Self { text, tokens, at: 0, newlines: vec![true], failed: false, too_deep: false, depth: 0, diagnostics }
+        Self {
+            text,
+            tokens,
+            at: 0,
+            newlines: vec![true],
+            open: Vec::new(),
+            item_column: 0,
+            failed: false,
+            too_deep: false,
+            depth: 0,
+            diagnostics,
+        }
     }
 
     fn slice(&self, span: Span) -> &'a str {
@@ -175,7 +191,8 @@ impl<'a> Parser<'a> {
     /// Reports a problem of the current item; only the first of each item is of use.
     fn error(&mut self, diagnostic: Diagnostic) {
         if !self.failed && !self.too_deep && self.diagnostics.len() < MAX_ERRORS {
-            self.diagnostics.push(diagnostic);
+            let cause = self.unclosed(&diagnostic);
+            self.diagnostics.push(cause.unwrap_or(diagnostic));
         }
         self.failed = true;
     }

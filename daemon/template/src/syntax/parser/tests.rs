@@ -41,7 +41,7 @@ fn every_broken_item_is_reported() {
         problems(text),
         [
             "1:5 Invalid expression",
-            "3:1 Missing item separator",
+            "2:5 Unterminated tuple constructor expression",
             "5:7 Invalid character",
             "6:16 Invalid multi-line string",
             "7:9 Missing newline after argument",
@@ -58,6 +58,52 @@ fn structure_errors() {
     assert_eq!(problems("a = 1\na = 2\n"), ["2:1 Attribute redefined"]);
     assert_eq!(problems("\"a\" = 1\n"), ["1:1 Invalid argument name"]);
     assert_eq!(problems("a { b = 1\n}\n"), ["1:10 Invalid single-argument block definition"]);
+}
+
+/// Go's HCL points at the bracket only where the file ends behind a whole item; else at what comes next.
+#[test]
+fn what_is_never_closed_is_pointed_at() {
+    let cases = [
+        ("a = [", "1:5 Unterminated tuple constructor expression"),
+        ("a = [1,\n2,\n", "1:5 Unterminated tuple constructor expression"),
+        ("a = [1, 2\nb = 3\n", "1:5 Unterminated tuple constructor expression"),
+        ("a = [\n  1,\n  2,\nb = 3\n", "1:5 Unterminated tuple constructor expression"),
+        ("a = [\n  \"x\"\n\nb \"c\" {\n}\n", "1:5 Unterminated tuple constructor expression"),
+        ("x {\n  a = [1, 2\n}\n", "2:7 Unterminated tuple constructor expression"),
+        ("x {\n  a = [\n    1,\n  b = 3\n}\n", "2:7 Unterminated tuple constructor expression"),
+        ("a = [[1, 2]\nb = 3\n", "1:5 Unterminated tuple constructor expression"),
+        ("a = {b = [1}\n", "1:10 Unterminated tuple constructor expression"),
+        ("a = [for x in y : x", "1:5 Unterminated tuple constructor expression"),
+        ("a = \"${[1}\"\n", "1:8 Unterminated tuple constructor expression"),
+        ("a = {", "1:5 Unterminated object constructor expression"),
+        ("a = {\n b = 1\n", "1:5 Unterminated object constructor expression"),
+        ("a = { b = 1", "1:5 Unterminated object constructor expression"),
+        ("a = { b", "1:5 Unterminated object constructor expression"),
+        ("a = { b =", "1:5 Unterminated object constructor expression"),
+        ("a = {\n  x = 1\n\nb \"c\" {\n}\n}\n", "1:5 Unterminated object constructor expression"),
+        ("a = [{b = 1]\n", "1:6 Unterminated object constructor expression"),
+        ("a = f(1", "1:6 Unterminated function call"),
+        ("a = f(", "1:6 Unterminated function call"),
+        ("a = f(1\nb = 2\n", "1:6 Unterminated function call"),
+        ("x {\n  a = f(\n}\n", "2:8 Unterminated function call"),
+        ("a = (1", "1:5 Unbalanced parentheses"),
+        ("a = (1 +", "1:5 Unbalanced parentheses"),
+        ("a = (1\nb = 2\n", "1:5 Unbalanced parentheses"),
+        ("a = b[1\nc = 2\n", "1:6 Missing close bracket on index"),
+        // These are closed; something else is wrong.
+        ("a = [1 2]\n", "1:8 Missing item separator"),
+        ("a = [\n  b = 1\n]\n", "2:5 Missing item separator"),
+        ("a = [1, )]\n", "1:9 Invalid expression"),
+        ("a = {\nb = 1 2\n}\n", "2:7 Missing attribute separator"),
+        ("a = f(1 2)\n", "1:9 Missing argument separator"),
+        ("a = (1 2)\n", "1:8 Unbalanced parentheses"),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(problems(text)[0], wanted, "{text:?}");
+    }
+    let detail = |text: &str| crate::check_syntax("t.pkr.hcl", text).0.iter().next().map(|item| item.detail.clone());
+    let wanted = "A closing brace on line 3 comes before the closing bracket (\"]\") of this list.";
+    assert_eq!(detail("x {\n  a = [1, 2\n}\n").as_deref(), Some(wanted));
 }
 
 #[test]
