@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::{
     AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GuestNetwork, Hypervisor, KeyEvent, Keyboard,
-    KeyboardError, Machine, MachineError, MachineInfo, MachineSpec, NetworkMode, Resource, ResourceLedger, Screen,
-    ScreenError, Screenshot, StartError, Unsupported,
+    KeyboardError, Machine, MachineError, MachineInfo, MachineSpec, NetworkMode, NetworkSight, Resource,
+    ResourceLedger, Screen, ScreenError, Screenshot, StartError, Unsupported,
 };
 
 /// What [`Hypervisor::start`] does.
@@ -60,6 +60,8 @@ pub struct FakeScript {
     pub serial: Vec<u8>,
     /// What the network looks like.
     pub network: GuestNetwork,
+    /// What is seen of the guest's network, when it can be watched.
+    pub sight: Option<watch::Receiver<NetworkSight>>,
     /// The forwarded port; `None`: the lowest of the spec's range.
     pub forwarded_port: Option<u16>,
     /// Size of the one-coloured picture on the screen; `None`: there is no screen.
@@ -79,6 +81,7 @@ impl Default for FakeScript {
             on_resume: None,
             serial: b"fake guest\n".to_vec(),
             network: GuestNetwork::default(),
+            sight: None,
             forwarded_port: None,
             screen: Some((4, 3)),
             keyboard_error: None,
@@ -336,6 +339,10 @@ impl Machine for FakeMachine {
     fn serial_tail(&self, max_bytes: usize) -> Vec<u8> {
         let serial = self.script().serial;
         serial[serial.len().saturating_sub(max_bytes)..].to_vec()
+    }
+
+    fn watch_network(&self) -> Option<watch::Receiver<NetworkSight>> {
+        self.script().sight
     }
 
     fn network(&self) -> BoxFuture<'_, GuestNetwork> {

@@ -48,7 +48,7 @@ pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
 pub use machine::{
     AcceleratorAvailability, Availability, ChosenAccelerator, DhcpState, ExitReport, ForwardState, GuestNetwork,
-    Hypervisor, Machine, MachineInfo,
+    Hypervisor, Machine, MachineInfo, NetworkSight,
 };
 pub use registry::{Settings, by_name, names};
 pub use screen::{Screen, Screenshot};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::{Keyboard, MachineError, MachineSpec, ResourceLedger, Screen, StartError, Unsupported};
 
@@ -74,6 +75,12 @@ pub trait Machine: Send + Sync {
     /// What is known about the guest's network right now. Tells "no address" from "port closed"; never fails, a machine that is
     /// gone answers [`GuestNetwork::default`]. Takes milliseconds.
     fn network(&self) -> BoxFuture<'_, GuestNetwork>;
+
+    /// What is seen of the guest's network from now on, as it changes; `None` where packets cannot be watched. The receiver may outlive
+    /// the machine, of which it then hears no more.
+    fn watch_network(&self) -> Option<watch::Receiver<NetworkSight>> {
+        None
+    }
 
     /// The port on 127.0.0.1 that leads to the guest's [`PortForward::guest_port`](crate::PortForward::guest_port).
     fn forwarded_port(&self) -> Option<u16>;
@@ -224,6 +231,34 @@ pub struct GuestNetwork {
     pub addresses: Vec<IpAddr>,
     /// Hardware address of the guest's adapter, when known.
     pub mac_address: Option<String>,
+}
+
+/// What the guest's packets told since it last started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkSight {
+    /// Packets are being watched, or were until they told the address. `false`: nothing more will be learned of this start of the guest.
+    pub watching: bool,
+    /// How often the guest has restarted since the machine was started.
+    pub restarts: u32,
+    /// The guest has sent a packet of any kind: its network adapter has a driver. A boot ROM counts as the guest.
+    pub spoke: bool,
+    /// How far it came with DHCP.
+    pub dhcp: DhcpState,
+    /// The address it was given, or was seen to use.
+    pub address: Option<IpAddr>,
+}
+
+impl NetworkSight {
+    /// The sight of a machine that is watched and has not run yet.
+    pub fn watched() -> Self {
+        Self { watching: true, ..Self::default() }
+    }
+
+    /// The sight right after the guest has restarted: nothing is known of it any more.
+    #[must_use]
+    pub fn after_restart(&self, watching: bool) -> Self {
+        Self { watching, restarts: self.restarts.saturating_add(1), ..Self::default() }
+    }
 }
 
 /// How far a guest came with getting an address.

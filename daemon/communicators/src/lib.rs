@@ -10,7 +10,7 @@
 //! | [`fake`] | a scripted communicator for the tests of other crates |
 //!
 //! ```text
-//! ssh::connect ──► probe (overlapping attempts until a banner arrives) ──► key exchange ──► authentication
+//! ssh::connect ──► probe (attempts when they are due, until a banner comes) ─► key exchange ──► authentication
 //!      │                     ▲                                                                   │
 //!      │                     └──────────── refused, silent, rejected: paced retry ◄──────────────┘
 //!      ▼
@@ -28,11 +28,13 @@ pub mod ssh;
 mod communicator;
 mod error;
 mod key_pair;
+mod lookout;
 mod output;
 mod secret;
 
 pub use communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
 pub use error::CommunicatorError;
 pub use key_pair::{EcdsaBits, GenerateKeyError, KeyKind, KeyPair, generate_key_pair};
+pub use lookout::{GuestSight, Lookout};
 pub use output::{CollectedOutput, DiscardedOutput};
 pub use secret::Secret;

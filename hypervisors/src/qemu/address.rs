@@ -1,7 +1,7 @@
 //! Watches how the guest comes by its address: QEMU copies the guest's first packets into a pipe, and stops as soon as the address is
 //! known. This is what tells "the guest never asked for an address" from "the port is closed".
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::arguments::NETDEV_ID;
 use super::qmp::{Event, QmpClient};
-use crate::{DhcpState, MachineError};
+use crate::{DhcpState, MachineError, NetworkSight};
 
 /// Id of the filter in QEMU.
 const FILTER_ID: &str = "kiln-address";
@@ -32,13 +32,6 @@ const RECORD_HEADER_BYTES: usize = 16;
 
 /// First bytes of the hardware addresses that QEMU's own network uses for its gateway and servers (libslirp's `special_ethaddr`).
 const OWN_MAC_PREFIX: [u8; 2] = [0x52, 0x55];
-
-/// What was seen since the guest last started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) dhcp: DhcpState,
-    pub(super) address: Option<IpAddr>,
-}
 
 /// A pipe that QEMU copies packets into.
 pub(super) struct Tap {
@@ -67,7 +60,7 @@ impl Tap {
     }
 
     /// Reads packets until the guest has an address.
-    async fn read(&mut self, seen: &watch::Sender<Seen>) -> std::io::Result<()> {
+    async fn read(&mut self, seen: &watch::Sender<NetworkSight>) -> std::io::Result<()> {
         let mut header = [0; FILE_HEADER_BYTES];
         self.pipe.read_exact(&mut header).await?;
         let mut packet = Vec::new();
@@ -82,12 +75,16 @@ impl Tap {
             packet.resize(length as usize, 0);
             self.pipe.read_exact(&mut packet).await?;
             let Some(sign) = Sign::read(&packet) else { continue };
-            let done = matches!(sign, Sign::Answered(_) | Sign::Uses(_));
-            seen.send_modify(|seen| seen.take(sign));
-            if done {
+            seen.send_if_modified(|seen| {
+                let before = *seen;
+                seen.take(sign);
+                *seen != before
+            });
+            if matches!(sign, Sign::Answered(_) | Sign::Uses(_)) {
                 return Ok(());
             }
         }
+        seen.send_modify(|seen| seen.watching = false);
         Ok(())
     }
 
@@ -115,7 +112,7 @@ pub(super) async fn watch(
     directory: PathBuf,
     tap: Tap,
     events: broadcast::Receiver<Event>,
-    seen: watch::Sender<Seen>,
+    seen: watch::Sender<NetworkSight>,
 ) {
     tokio::select! {
         () = watch_starts(qmp.clone(), directory, tap, events, seen) => {}
@@ -128,7 +125,7 @@ async fn watch_starts(
     directory: PathBuf,
     tap: Tap,
     mut events: broadcast::Receiver<Event>,
-    seen: watch::Sender<Seen>,
+    seen: watch::Sender<NetworkSight>,
 ) {
     let mut tap = Some(tap);
     loop {
@@ -137,6 +134,7 @@ async fn watch_starts(
             tokio::select! {
                 read = open.read(&seen) => if let Err(error) = read {
                     tracing::debug!(%error, "the guest's packets cannot be read");
+                    seen.send_modify(|seen| seen.watching = false);
                 },
                 more = next_restart(&mut events) => match more {
                     true => restarted = true,
@@ -155,12 +153,12 @@ async fn watch_starts(
         if !restarted && !next_restart(&mut events).await {
             return;
         }
-        seen.send_replace(Seen::default());
         match Tap::open(&qmp, &directory).await {
             Ok(open) => tap = Some(open),
             Err(MachineError::Gone) => return,
             Err(error) => tracing::debug!(%error, "the guest's packets cannot be seen"),
         }
+        seen.send_modify(|seen| *seen = seen.after_restart(tap.is_some()));
     }
 }
 
@@ -178,6 +176,8 @@ async fn next_restart(events: &mut broadcast::Receiver<Event>) -> bool {
 /// What a packet tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
+    /// The guest sent something that tells no more than that.
+    Spoke,
     /// The guest asks for an address.
     Asked,
     /// It was given this one.
@@ -186,9 +186,11 @@ enum Sign {
     Uses(Ipv4Addr),
 }
 
-impl Seen {
+impl NetworkSight {
     fn take(&mut self, sign: Sign) {
+        self.spoke = true;
         match sign {
+            Sign::Spoke => {}
             Sign::Asked => self.dhcp = DhcpState::Asked,
             Sign::Answered(address) => (self.dhcp, self.address) = (DhcpState::Answered, Some(address.into())),
             Sign::Uses(address) => self.address = Some(address.into()),
@@ -200,12 +202,13 @@ impl Sign {
     /// Reads an Ethernet frame, which may be cut off anywhere.
     fn read(frame: &[u8]) -> Option<Self> {
         let from_guest = frame.get(6..8)? != OWN_MAC_PREFIX;
-        match frame.get(12..14)? {
-            [0x08, 0x00] => Self::read_ipv4(frame.get(14..)?, from_guest),
+        let sign = match frame.get(12..14)? {
+            [0x08, 0x00] => frame.get(14..).and_then(|packet| Self::read_ipv4(packet, from_guest)),
             // ARP: the sender's protocol address. Zero while the guest asks whether an address is free.
-            [0x08, 0x06] if from_guest => used(address(frame.get(28..32)?)?),
+            [0x08, 0x06] if from_guest => frame.get(28..32).and_then(address).and_then(used),
             _ => None,
-        }
+        };
+        sign.or(from_guest.then_some(Self::Spoke))
     }
 
     fn read_ipv4(packet: &[u8], from_guest: bool) -> Option<Self> {
@@ -224,7 +227,9 @@ impl Sign {
 }
 
 fn used(address: Ipv4Addr) -> Option<Sign> {
-    (!address.is_unspecified() && !address.is_multicast()).then_some(Sign::Uses(address))
+    // A guest gives itself a link-local address when nobody answers it: it cannot be reached there.
+    let usable = !address.is_unspecified() && !address.is_multicast() && !address.is_link_local();
+    usable.then_some(Sign::Uses(address))
 }
 
 /// Finds the address in an acknowledgement (RFC 2131, 2132).
@@ -275,7 +280,7 @@ mod tests {
         let asked = frame(GUEST, IPV4, &udp([0; 4], [0, 68, 0, 67], &[1; 240]));
         assert_eq!(Sign::read(&asked), Some(Sign::Asked));
         let offer = frame(OWN_MAC_PREFIX, IPV4, &udp([10, 0, 2, 2], [0, 67, 0, 68], &answer(2)));
-        assert_eq!(Sign::read(&offer), None);
+        assert_eq!(Sign::read(&offer), None, "an offer is no address yet");
         let acknowledged = frame(OWN_MAC_PREFIX, IPV4, &udp([10, 0, 2, 2], [0, 67, 0, 68], &answer(5)));
         let given = Ipv4Addr::new(10, 0, 2, 15);
         assert_eq!(Sign::read(&acknowledged), Some(Sign::Answered(given)));
@@ -285,14 +290,23 @@ mod tests {
         arp[14..18].copy_from_slice(&[10, 0, 2, 15]);
         assert_eq!(Sign::read(&frame(GUEST, ARP, &arp)), Some(Sign::Uses(given)));
         assert_eq!(Sign::read(&frame(OWN_MAC_PREFIX, ARP, &arp)), None);
-        arp[14..18].fill(0);
-        assert_eq!(Sign::read(&frame(GUEST, ARP, &arp)), None);
+        for unusable in [[0; 4], [169, 254, 3, 4], [224, 0, 0, 1]] {
+            arp[14..18].copy_from_slice(&unusable);
+            assert_eq!(Sign::read(&frame(GUEST, ARP, &arp)), Some(Sign::Spoke));
+        }
+        // A router solicitation or the like.
+        assert_eq!(Sign::read(&frame(GUEST, [0x86, 0xdd], &[0x60; 40])), Some(Sign::Spoke));
+        assert_eq!(Sign::read(&frame(OWN_MAC_PREFIX, [0x86, 0xdd], &[0x60; 40])), None);
 
-        let mut seen = Seen::default();
+        let mut seen = NetworkSight::watched();
+        seen.take(Sign::Spoke);
+        assert_eq!(seen, NetworkSight { spoke: true, ..NetworkSight::watched() });
         seen.take(Sign::Asked);
-        assert_eq!(seen, Seen { dhcp: DhcpState::Asked, address: None });
+        assert_eq!(seen, NetworkSight { spoke: true, dhcp: DhcpState::Asked, ..NetworkSight::watched() });
         seen.take(Sign::Answered(given));
-        assert_eq!(seen, Seen { dhcp: DhcpState::Answered, address: Some(given.into()) });
+        assert_eq!((seen.dhcp, seen.address), (DhcpState::Answered, Some(given.into())));
+        let restarted = seen.after_restart(true);
+        assert_eq!(restarted, NetworkSight { restarts: 1, ..NetworkSight::watched() });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::address::{self, Seen};
+use super::address;
 use super::end::{self, Belongings, Running, Verdict};
 use super::keyboard::QemuKeyboard;
 use super::network;
@@ -18,7 +18,7 @@ use super::start::{SPARE_MONITOR, Started};
 use crate::process::Tail;
 use crate::{
     ChosenAccelerator, ExitReport, ForwardState, GuestNetwork, Keyboard, Machine, MachineError, MachineInfo,
-    MachineSpec, NetworkMode, Screen, StartError,
+    MachineSpec, NetworkMode, NetworkSight, Screen, StartError,
 };
 
 /// How long QEMU may take to agree to quit, which it does in milliseconds, before it is killed.
@@ -38,7 +38,7 @@ pub(super) struct QemuMachine {
     screen: QemuScreen,
     serial: Arc<Tail>,
     network: NetworkMode,
-    address: Option<watch::Receiver<Seen>>,
+    address: Option<watch::Receiver<NetworkSight>>,
     forwarded_port: Option<u16>,
     report: watch::Receiver<Option<ExitReport>>,
     finished: watch::Receiver<bool>,
@@ -81,7 +81,7 @@ impl QemuMachine {
             Verdict { report: report_sender, finished: finished_sender },
         ));
         let address = tap.map(|tap| {
-            let (sender, receiver) = watch::channel(Seen::default());
+            let (sender, receiver) = watch::channel(NetworkSight::watched());
             let (qmp, events) = (running.qmp.clone(), running.qmp.events());
             tokio::spawn(address::watch(qmp, directory, tap, events, sender));
             receiver
@@ -195,6 +195,10 @@ impl Machine for QemuMachine {
             }
         }
         .boxed()
+    }
+
+    fn watch_network(&self) -> Option<watch::Receiver<NetworkSight>> {
+        self.address.clone()
     }
 
     fn forwarded_port(&self) -> Option<u16> {

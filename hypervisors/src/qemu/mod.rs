@@ -93,7 +93,12 @@ impl QemuHypervisor {
             program: spec.binary.clone(),
             hint: check::package_hint(&spec.binary),
         })?;
-        let findings = self.prober.findings(&program).await.map_err(|error| start_error(spec, error))?;
+        // Who names the accelerator does not wait for others to be tried.
+        let findings = match is_named(spec) {
+            true => self.prober.facts(&program).await,
+            false => self.prober.findings(&program).await,
+        };
+        let findings = findings.map_err(|error| start_error(spec, error))?;
         let (accelerator, chosen, mut warnings) = self.choose(spec, &findings);
         tracing::info!(accelerator = chosen.name, "{}", chosen.reason);
         let decisions = Decisions { program: program.clone(), accelerator, sandbox: findings.sandbox };
@@ -101,6 +106,11 @@ impl QemuHypervisor {
         started.line.warnings.append(&mut warnings);
         Ok(Box::new(QemuMachine::new(spec, started, program, chosen)?))
     }
+}
+
+/// Tells whether the template decides what runs the guest's code.
+fn is_named(spec: &MachineSpec) -> bool {
+    spec.accelerator != Accelerator::Auto || Overrides::new(&spec.extra_arguments).accelerator().is_some()
 }
 
 fn start_error(spec: &MachineSpec, error: ProbeError) -> StartError {

@@ -8,10 +8,11 @@ use kiln_communicators::ssh::{
     Bastion, ConnectError, ConnectEvent, ConnectObserver, PrivateKeySource, Socks5Proxy, SshConfig, Stage,
     TransferMethod, Tunnel,
 };
-use kiln_communicators::{Communicator, EcdsaBits, KeyKind, KeyPair, Secret, generate_key_pair};
-use kiln_hypervisors::{DhcpState, ForwardState, Machine};
+use kiln_communicators::{Communicator, EcdsaBits, KeyKind, KeyPair, Lookout, Secret, generate_key_pair};
+use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork, Machine};
 
 use super::evidence;
+use super::lookout::MachineLookout;
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -21,6 +22,10 @@ use crate::way_in::WayIn;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
 const MAX_RSA_BITS: u32 = 16384;
+
+/// The hint when the serial console shows that the guest's kernel has crashed.
+const KERNEL_CRASHED: &str = "the guest's kernel has crashed: its trace is in the serial console's lines above; \
+                              look at the guest's memory, processor model and disk before its network";
 
 /// Makes the temporary key pair that the plan asks for.
 pub(crate) async fn make_key(plan: &SshPlan, context: &BuildContext) -> Result<Option<KeyPair>, StepError> {
@@ -98,9 +103,15 @@ pub(crate) async fn connect(
 ) -> Result<Arc<dyn Communicator>, StepError> {
     let address = config.address();
     context.control.guest_at(&context.build, WayIn::of(config));
+    let mut config = config.clone();
+    // What is seen of our guest says nothing about another host.
+    if plan.host.is_none() {
+        let sights = machine.and_then(Machine::watch_network);
+        config.lookout = sights.map(|sights| Arc::new(MachineLookout(sights)) as Arc<dyn Lookout>);
+    }
     context.say(format!("Using SSH communicator to connect: {}", config.host));
     context.say("Waiting for SSH to become available...");
-    let connection = attempt(config, machine, context, backends).await?;
+    let connection = attempt(&config, machine, context, backends).await?;
     let pause = plan.pause_before_connecting;
     if pause.is_zero() {
         context.say("Connected to SSH!");
@@ -109,7 +120,7 @@ pub(crate) async fn connect(
     connection.close().await;
     context.say(format!("Pausing {} before connecting...", GoDuration(pause)));
     tokio::time::sleep(pause).await;
-    let connection = attempt(config, machine, context, backends).await?;
+    let connection = attempt(&config, machine, context, backends).await?;
     context.say("Connected to SSH!");
     tracing::debug!(address, "connected");
     Ok(connection)
@@ -131,7 +142,10 @@ async fn attempt(
             Ok(connection) => Ok(connection),
             Err(error) => {
                 let network = network_words(machine, &error.stage).await;
-                let error = explain(&error, config.timeout, network);
+                let mut error = explain(&error, config.timeout, network);
+                if evidence::kernel_crashed(machine) {
+                    error = error.with_hint(KERNEL_CRASHED);
+                }
                 evidence::show(machine, context).await;
                 Err(error)
             }
@@ -147,30 +161,43 @@ async fn attempt(
 /// What the host's side of the network knows beyond the connection itself.
 async fn network_words(machine: &dyn Machine, stage: &Stage) -> Option<String> {
     let network = tokio::time::timeout(Duration::from_secs(5), machine.network()).await.unwrap_or_default();
-    if !matches!(stage, Stage::NoBanner | Stage::NoAnswer | Stage::ClosedAtOnce) {
+    let restarts = machine.watch_network().map_or(0, |sights| sights.borrow().restarts);
+    words(&network, restarts, stage)
+}
+
+fn words(network: &GuestNetwork, restarts: u32, stage: &Stage) -> Option<String> {
+    if !matches!(stage, Stage::NoAddress | Stage::NoBanner | Stage::NoAnswer | Stage::ClosedAtOnce) {
         return None;
     }
+    // A guest that has restarted has had its chance to ask before: what is not known now was perhaps known then.
+    let since = match restarts {
+        0 => String::new(),
+        1 => " since it restarted".to_owned(),
+        times => format!(" since it restarted for the {times}. time"),
+    };
     match network.forward_state {
-        ForwardState::NoAnswer => {
-            let words = match network.dhcp {
+        // Whoever was seen to use the network has an address, however it came by it.
+        ForwardState::NoAnswer if network.guest_seen => Some(
+            "the guest is on the network but does not answer: a firewall drops the packets, or it hangs".to_owned(),
+        ),
+        ForwardState::NoAnswer | ForwardState::Idle
+            if *stage == Stage::NoAddress || network.forward_state != ForwardState::Idle =>
+        {
+            Some(match network.dhcp {
                 Some(DhcpState::Answered) => {
-                    "the guest has an address (by DHCP) but does not answer: a firewall drops the packets"
+                    "the guest has an address (by DHCP) but does not answer: a firewall drops the packets".to_owned()
                 }
-                Some(DhcpState::Asked) => "the guest has no address: it asked by DHCP and got no answer",
-                Some(DhcpState::Silent) => {
-                    "the guest has no address: it never asked for one by DHCP (no driver for its network adapter, or it \
-                     never got that far)"
-                }
-                None => {
-                    "the guest has no address: no DHCP, no driver for its network adapter, or it never got that far"
-                }
-            };
-            Some(words.to_owned())
+                Some(DhcpState::Asked) => format!("it asked for one by DHCP{since} and got no answer"),
+                Some(DhcpState::Silent) => format!(
+                    "it has not asked for one by DHCP{since} (no driver for its network adapter, or it has not got that far)"
+                ),
+                None => "no DHCP, no driver for its network adapter, or it never got that far".to_owned(),
+            })
         }
-        ForwardState::Established | ForwardState::Closing => {
+        ForwardState::Established | ForwardState::Closing if *stage != Stage::NoAddress => {
             Some("the guest accepts the connection but never says anything: its SSH server hangs".into())
         }
-        ForwardState::Idle => None,
+        _ => None,
     }
 }
 
@@ -206,5 +233,23 @@ impl ConnectObserver for Teller {
             }
             other => tracing::debug!(?other, "ssh"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_not_contradicted() {
+        let fetched = GuestNetwork { guest_seen: true, dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
+        let silent = GuestNetwork { forward_state: ForwardState::NoAnswer, ..fetched.clone() };
+        let said = words(&silent, 0, &Stage::NoBanner).unwrap();
+        assert!(said.contains("is on the network") && !said.contains("DHCP"), "{said}");
+        let restarted = GuestNetwork { dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
+        let said = words(&restarted, 1, &Stage::NoAddress).unwrap();
+        assert!(said.contains("has not asked for one by DHCP since it restarted"), "{said}");
+        assert!(!said.contains("never"), "{said}");
+        assert_eq!(words(&fetched, 0, &Stage::ClosedAtOnce), None);
     }
 }

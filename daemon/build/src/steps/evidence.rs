@@ -42,6 +42,14 @@ pub(crate) fn serial_tail(machine: &dyn Machine) -> Option<String> {
     (!tail.is_empty()).then(|| tail.join("\n"))
 }
 
+/// Whether the end of the serial console says that the guest's kernel has crashed: Linux's words for it, which end its work.
+pub(crate) fn kernel_crashed(machine: &dyn Machine) -> bool {
+    let tail = String::from_utf8_lossy(&machine.serial_tail(SERIAL_TAIL)).into_owned();
+    ["Kernel panic - not syncing", "end Kernel panic", "Oops: ", "BUG: unable to handle"]
+        .iter()
+        .any(|words| tail.contains(words))
+}
+
 /// Shows everything there is to see.
 pub(crate) async fn show(machine: &dyn Machine, context: &BuildContext) {
     match save_screen(machine, context).await {

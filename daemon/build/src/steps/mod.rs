@@ -4,6 +4,7 @@ pub(crate) mod boot;
 pub(crate) mod connect;
 pub(crate) mod evidence;
 pub(crate) mod image;
+pub(crate) mod lookout;
 pub(crate) mod media;
 pub(crate) mod output_directory;
 pub(crate) mod provision;

@@ -31,7 +31,7 @@ pub async fn connect(config: &SshConfig, observer: Arc<dyn ConnectObserver>) -> 
     let configured = |failure| progress.final_error(AttemptFailure::final_at(Stage::Configuration, failure));
     let plan = Arc::new(ConnectPlan::prepare(config, observer).await.map_err(configured)?);
     let deadline = plan.config.timeout.map(|limit| Instant::now() + limit);
-    let connection = plan.establish(deadline).await?;
+    let connection = plan.establish(deadline, false).await?;
     SshCommunicator::start(plan, connection).await.map_err(|failure| progress.final_error(failure))
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lookout::Lookout;
 use crate::secret::Secret;
 use crate::ssh::host_keys::HostKeyMemory;
 
@@ -60,6 +62,9 @@ pub struct SshConfig {
     pub local_tunnels: Vec<Tunnel>,
     /// Ports of the guest's loopback that lead to places this machine can reach.
     pub remote_tunnels: Vec<Tunnel>,
+    /// Watches the guest's network, so that it is left alone until it has an address. Without it, or through a bastion or proxy, the
+    /// guest is tried blindly.
+    pub lookout: Option<Arc<dyn Lookout>>,
     /// The host keys seen by this build. Give the same memory to each connection of one build.
     pub host_keys: HostKeyMemory,
 }
@@ -95,6 +100,7 @@ impl SshConfig {
             proxy: None,
             local_tunnels: Vec::new(),
             remote_tunnels: Vec::new(),
+            lookout: None,
             host_keys: HostKeyMemory::default(),
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::communicator::BoxFuture;
+use crate::lookout::{GuestSight, Lookout};
 use crate::ssh::algorithms;
 use crate::ssh::auth::{Credential, CredentialSources, log_in};
 use crate::ssh::config::{Bastion, SshConfig};
@@ -19,7 +20,8 @@ use crate::ssh::dial::{Dialer, Route};
 use crate::ssh::error::{ConnectError, ConnectFailure, Stage};
 use crate::ssh::handler::ClientHandler;
 use crate::ssh::observer::{ConnectEvent, ConnectObserver};
-use crate::ssh::probe::{Greeting, probe};
+use crate::ssh::pace::MAX_UNDER_WAY;
+use crate::ssh::probe::{Greeting, Start, probe};
 use crate::ssh::progress::{AttemptFailure, Progress};
 use crate::ssh::stream::GuardedStream;
 
@@ -33,10 +35,11 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// After this long in key exchange and login, probing begins again beside it: the guest may have gone down.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(6);
 
-/// Key exchanges and logins under way at the same time.
-const MAX_HANDSHAKES: usize = 3;
+/// The same where the guest is watched, and would be seen to restart. An emulated one with an RSA host key and a login that looks things
+/// up needs 5 to 10 s.
+const HANDSHAKE_PATIENCE_WATCHED: Duration = Duration::from_secs(30);
 
 /// Pause after a failed key exchange.
 const KEY_EXCHANGE_PAUSE: Duration = Duration::from_millis(500);
@@ -95,11 +98,15 @@ impl ConnectPlan {
         })
     }
 
-    /// Makes a connection, trying until `deadline`.
-    pub(crate) fn establish(&self, deadline: Option<Instant>) -> BoxFuture<'_, Result<Arc<Connection>, ConnectError>> {
+    /// Makes a connection, trying until `deadline`. `again`: there was one before.
+    pub(crate) fn establish(
+        &self,
+        deadline: Option<Instant>,
+        again: bool,
+    ) -> BoxFuture<'_, Result<Arc<Connection>, ConnectError>> {
         Box::pin(async move {
             let progress = Progress::new(Arc::clone(&self.observer), self.config.address());
-            let working = self.establish_without_limit(deadline, &progress);
+            let working = self.establish_without_limit(deadline, again, &progress);
             let time_up = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -123,11 +130,16 @@ impl ConnectPlan {
     async fn establish_without_limit(
         &self,
         deadline: Option<Instant>,
+        again: bool,
         progress: &Progress,
     ) -> Result<Arc<Connection>, AttemptFailure> {
         let dialer = Arc::new(self.dialer(deadline).await?);
+        // What is seen of the guest says nothing about the way through somebody else.
+        let lookout = self.config.lookout.as_deref().filter(|_| matches!(dialer.route, Route::Direct));
         let mut handshakes = FuturesUnordered::new();
-        let mut probing = Some(Box::pin(probe(&dialer, progress)));
+        let mut probing = Some(Box::pin(probe(&dialer, Start { lookout, contacted: again, busy: 0 }, progress)));
+        let restarts = || lookout.and_then(|lookout| lookout.sight().restarts());
+        let mut greeted_in = restarts();
         let mut next_probe = Instant::now();
         let mut rejections: u32 = 0;
         let mut first_credential = 0;
@@ -136,7 +148,16 @@ impl ConnectPlan {
                 result = async { probing.as_mut().expect("guarded").await }, if probing.is_some() => {
                     probing = None;
                     handshakes.push(self.handshake(&dialer, result?, first_credential, progress));
-                    next_probe = Instant::now() + HANDSHAKE_PATIENCE;
+                    greeted_in = restarts();
+                    let watched = greeted_in.is_some();
+                    let patience = if watched { HANDSHAKE_PATIENCE_WATCHED } else { HANDSHAKE_PATIENCE };
+                    next_probe = Instant::now() + patience;
+                }
+                () = restarted(lookout, greeted_in), if probing.is_none() => {
+                    // Whoever greeted us is gone; its answer will never come.
+                    handshakes.clear();
+                    greeted_in = restarts();
+                    next_probe = Instant::now();
                 }
                 Some(result) = handshakes.next(), if !handshakes.is_empty() => {
                     let HandshakeFailure { failure, rejected, untried } = match result {
@@ -164,8 +185,9 @@ impl ConnectPlan {
                         next_probe = Instant::now() + pause;
                     }
                 }
-                () = sleep_until(next_probe), if probing.is_none() && handshakes.len() < MAX_HANDSHAKES => {
-                    probing = Some(Box::pin(probe(&dialer, progress)));
+                () = sleep_until(next_probe), if probing.is_none() && handshakes.len() < MAX_UNDER_WAY => {
+                    let start = Start { lookout, contacted: true, busy: handshakes.len() };
+                    probing = Some(Box::pin(probe(&dialer, start, progress)));
                 }
             }
         }
@@ -180,7 +202,7 @@ impl ConnectPlan {
 
     async fn dialer(&self, deadline: Option<Instant>) -> Result<Dialer, AttemptFailure> {
         let route = match (&self.bastion, &self.config.proxy) {
-            (Some(bastion), _) => match bastion.establish(deadline).await {
+            (Some(bastion), _) => match bastion.establish(deadline, false).await {
                 Ok(connection) => Route::Bastion(connection),
                 Err(error) => {
                     let ConnectError { address, stage, source, .. } = error;
@@ -282,13 +304,23 @@ impl HandshakeFailure {
     }
 }
 
-/// The pause after so many rejected logins: half a second while the guest may be setting up its users, then longer, for
-/// an installer's own server rejects us as long as the installation takes, and OpenSSH 9.8 locks out who insists.
+/// Waits until the guest is seen to have restarted since it was seen with `restarts`.
+async fn restarted(lookout: Option<&dyn Lookout>, restarts: Option<u32>) {
+    let Some(lookout) = lookout else { return pending().await };
+    let mut sight = lookout.sight();
+    while sight.restarts() == restarts || sight == GuestSight::Unwatched {
+        sight = lookout.other_than(sight).await;
+    }
+}
+
+/// The pause after so many rejected logins: short while the guest may be setting up its users, then longer, for an installer's
+/// own server rejects us as long as the installation takes. OpenSSH 9.8 counts 5 s of penalty for each and shuts out who has 15 s
+/// together, so nobody who asks every 5 s is.
 fn login_pause(rejections: u32) -> Duration {
     match rejections {
-        0..=4 => Duration::from_millis(500),
-        5..=60 => Duration::from_secs(1),
-        _ => Duration::from_secs(2),
+        0..=1 => Duration::from_millis(500),
+        2 => Duration::from_secs(2),
+        _ => Duration::from_secs(5),
     }
 }
 
@@ -306,6 +338,7 @@ fn bastion_config(bastion: &Bastion, guest: &SshConfig) -> SshConfig {
         handshake_attempts: Some(1),
         bastion: None,
         proxy: None,
+        lookout: None,
         local_tunnels: Vec::new(),
         remote_tunnels: Vec::new(),
         ..guest.clone()

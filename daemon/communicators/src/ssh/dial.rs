@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::communicator::BoxFuture;
 use crate::ssh::config::Socks5Proxy;
 use crate::ssh::connection::Connection;
 use crate::ssh::error::{ConnectFailure, Stage};
@@ -14,8 +15,17 @@ use crate::ssh::socks5;
 use crate::ssh::stream::BoxedTransport;
 use crate::ssh::tcp::{connect_tcp, transport_failure};
 
-/// Packer's limit for one TCP connect.
+/// Packer's limit for one TCP connect; here for the whole way through a proxy or a bastion.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The limit for a host that is reached directly, which costs one packet: another attempt asks sooner than the system repeats its own.
+const DIRECT_DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Opens streams to one server.
+pub(crate) trait Dial: Send + Sync {
+    /// Opens one stream. A proxy or bastion that is at fault itself makes a final failure.
+    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, AttemptFailure>>;
+}
 
 /// Knows the way to one SSH server.
 pub(crate) struct Dialer {
@@ -30,18 +40,22 @@ pub(crate) enum Route {
     Bastion(Arc<Connection>),
 }
 
-impl Dialer {
-    /// Opens one stream. A proxy or bastion that is at fault itself makes a final failure.
-    pub(crate) async fn dial(&self) -> Result<BoxedTransport, AttemptFailure> {
-        match timeout(DIAL_TIMEOUT, self.dial_without_limit()).await {
-            Ok(result) => result,
-            Err(_) => {
-                let failure = ConnectFailure::TimedOut { what: "connecting", after: DIAL_TIMEOUT };
-                Err(AttemptFailure::new(Stage::NoAnswer, failure))
+impl Dial for Dialer {
+    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, AttemptFailure>> {
+        let after = if matches!(self.route, Route::Direct) { DIRECT_DIAL_TIMEOUT } else { DIAL_TIMEOUT };
+        Box::pin(async move {
+            match timeout(after, self.dial_without_limit()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    let failure = ConnectFailure::TimedOut { what: "connecting", after };
+                    Err(AttemptFailure::new(Stage::NoAnswer, failure))
+                }
             }
-        }
+        })
     }
+}
 
+impl Dialer {
     async fn dial_without_limit(&self) -> Result<BoxedTransport, AttemptFailure> {
         match &self.route {
             Route::Direct => Ok(Box::new(connect_tcp(&self.host, self.port).await?)),

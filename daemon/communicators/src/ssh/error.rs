@@ -39,6 +39,13 @@ impl ConnectError {
                 "the guest is on the network but runs no SSH server on ssh_port yet: look at its screen, \
                  and see whether the installation enables one"
             }
+            Stage::NoAddress => {
+                "the guest has no address: look at its screen for a stopped boot, a missing network driver or a failed DHCP"
+            }
+            Stage::TurnedAway => {
+                "the guest's SSH server refuses whoever comes too often: see MaxStartups and PerSourcePenalties in its sshd_config, \
+                 and whether something else connects to it"
+            }
             Stage::Unreachable | Stage::NoAnswer => {
                 "the guest does not answer on the network: look at its screen for a stopped boot or a failed DHCP"
             }
@@ -78,6 +85,8 @@ pub enum Stage {
     Refused,
     /// There is no way to the host.
     Unreachable,
+    /// The guest is watched and has not been seen to have an address.
+    NoAddress,
     /// The TCP connection got no answer.
     NoAnswer,
     /// The forwarded port took the connection and closed it: the guest is up, its port is closed.
@@ -86,6 +95,8 @@ pub enum Stage {
     NoBanner,
     /// The port is open and something else than SSH answers.
     NotSsh,
+    /// The SSH server is there and turns us away before its banner.
+    TurnedAway,
     /// SSH answered; keys are being agreed on.
     KeyExchange,
     /// Keys are agreed on; logging in.
@@ -110,10 +121,12 @@ impl fmt::Display for Stage {
             Self::Resolving => f.write_str("the host name has no address"),
             Self::Refused => f.write_str("the port is closed"),
             Self::Unreachable => f.write_str("the host cannot be reached"),
+            Self::NoAddress => f.write_str("the guest has no address yet"),
             Self::NoAnswer => f.write_str("the host does not answer"),
             Self::ClosedAtOnce => f.write_str("the port closes every connection at once"),
             Self::NoBanner => f.write_str("the port is open but nothing answers"),
             Self::NotSsh => f.write_str("the port is open but speaks no SSH"),
+            Self::TurnedAway => f.write_str("the SSH server turns connections away"),
             Self::KeyExchange => f.write_str("the key exchange does not complete"),
             Self::Authentication { tried, offered } => {
                 f.write_str("the login is not accepted")?;

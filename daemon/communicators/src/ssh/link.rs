@@ -78,7 +78,7 @@ impl Link {
         }
         self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
         let deadline = Instant::now() + self.plan.config.reconnect_timeout;
-        let made = self.plan.establish(Some(deadline)).await;
+        let made = self.plan.establish(Some(deadline), true).await;
         let connection =
             made.map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source) })?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);

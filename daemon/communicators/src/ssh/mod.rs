@@ -19,6 +19,7 @@ mod host_keys;
 mod link;
 mod local_files;
 mod observer;
+mod pace;
 mod probe;
 mod progress;
 mod quoting;

@@ -1,19 +1,13 @@
-//! Finds the moment a starting guest begins to speak SSH.
-//!
-//! Behind a forwarded port (QEMU's user network), connecting always succeeds at once. Then, as long as the guest has no
-//! address, nothing happens: QEMU repeats its own connection request into the guest ever more slowly, so an attempt
-//! begun early may hear of a guest that is up only many seconds later. Once the guest has an address but no server,
-//! the connection is closed at once. So attempts overlap: a new one starts every [`PACE`], older ones go on beside it,
-//! and the first that brings a banner wins and is itself used for the connection.
+//! Finds the moment a starting guest begins to speak SSH, with as few connections as that takes: [`Pace`] decides when one is due, the
+//! first that brings a banner wins and is itself used for the connection.
 //!
 //! ```text
-//! attempt 1  ├── silence ─────────────────────────────────┤ dropped
-//! attempt 2      ├── silence ──────┤ dropped (thinned out)
-//! attempt 9                              ├── SSH-2.0-… ───► key exchange
-//!                        guest is up ────▲
+//! watched    DHCP answered ▼       closed closed closed
+//!                          ├─┤ ├─┤ ├─┤ ├── SSH-2.0-… ───► key exchange
+//! unwatched  ├── silence ──────────────────┼─ dropped
+//!                        ├── silence ───── SSH-2.0-… ───► key exchange
 //! ```
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -27,34 +21,25 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::communicator::BoxFuture;
-use crate::ssh::dial::Dialer;
+use crate::lookout::{GuestSight, Lookout};
+use crate::ssh::dial::Dial;
 use crate::ssh::error::{ConnectFailure, Stage};
+use crate::ssh::pace::{End, MAX_UNDER_WAY, Open, Pace};
 use crate::ssh::progress::{AttemptFailure, Progress};
 use crate::ssh::stream::BoxedTransport;
 
-/// Time between two attempts: with the 200 ms in which readiness is to be found, 50 ms are left for the answer.
-const PACE: Duration = Duration::from_millis(150);
-
-/// Time between two attempts while one is probably being served: each costs an emulated guest a process start.
-const PACE_WHEN_SERVED: Duration = Duration::from_millis(600);
-
-/// How long an attempt that stayed open after others were closed at once is taken for one being served.
-const SERVED_FOR: Duration = Duration::from_secs(5);
-
-/// Time between two attempts when the host name does not resolve.
-const PACE_UNRESOLVED: Duration = Duration::from_secs(1);
-
-/// Attempts waiting at the same time. OpenSSH begins to refuse at ten connections that are not logged in.
-const MAX_WAITING: usize = 6;
-
-/// How long one attempt may wait for its banner.
-const BANNER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one attempt may wait for its banner. A user network gives up a request into the guest after 75 s and closes; to drop an
+/// attempt before would leave it alive there.
+const BANNER_TIMEOUT: Duration = Duration::from_secs(80);
 
 /// When no attempt has come to any end for this long, the silence is reported as a stage of its own.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What may come before the line `SSH-…` (RFC 4253 §4.2 allows other lines), and the longest line read.
 const MAX_BEFORE_BANNER: usize = 4096;
+
+/// What OpenSSH's server says instead of its banner to whom it turns away (`sshd.c`, MaxStartups and PerSourcePenalties).
+const TURNED_AWAY: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 
 /// A server that has introduced itself.
 pub(crate) struct Greeting {
@@ -65,113 +50,134 @@ pub(crate) struct Greeting {
     pub(crate) banner: String,
 }
 
-struct Waiting {
+/// What a probe starts from.
+pub(crate) struct Start<'a> {
+    /// Watches the guest, where that can be done.
+    pub(crate) lookout: Option<&'a dyn Lookout>,
+    /// There was a connection to this guest before.
+    pub(crate) contacted: bool,
+    /// Connections under way elsewhere: handshakes.
+    pub(crate) busy: usize,
+}
+
+struct Attempt {
     started: Instant,
+    restarts: Option<u32>,
     connected: Arc<AtomicBool>,
-    attempt: BoxFuture<'static, Result<Greeting, AttemptFailure>>,
+    work: BoxFuture<'static, Result<Greeting, AttemptFailure>>,
+}
+
+impl Attempt {
+    fn start(dial: &Arc<impl Dial + 'static>, sight: GuestSight) -> Self {
+        let connected = Arc::new(AtomicBool::new(false));
+        let (dial, flag) = (Arc::clone(dial), Arc::clone(&connected));
+        let work = Box::pin(async move {
+            let transport = dial.dial().await?;
+            flag.store(true, Ordering::Relaxed);
+            match timeout(BANNER_TIMEOUT, read_banner(transport)).await {
+                Ok(result) => result,
+                Err(_) => Err(AttemptFailure::new(Stage::NoBanner, ConnectFailure::Silent { after: BANNER_TIMEOUT })),
+            }
+        });
+        Self { started: Instant::now(), restarts: sight.restarts(), connected, work }
+    }
+
+    fn open(&self) -> Open {
+        let connected = self.connected.load(Ordering::Relaxed);
+        Open { started: self.started, restarts: self.restarts, connected }
+    }
 }
 
 /// Tries until a server introduces itself or trying is pointless. There is no limit of time: drop the future.
-pub(crate) async fn probe(dialer: &Arc<Dialer>, progress: &Progress) -> Result<Greeting, AttemptFailure> {
-    let mut waiting: VecDeque<Waiting> = VecDeque::with_capacity(MAX_WAITING + 1);
-    let mut next_start = Instant::now();
-    let mut last_closed_at_once: Option<Instant> = None;
-    let mut last_end = next_start;
+pub(crate) async fn probe<D: Dial + 'static>(
+    dial: &Arc<D>,
+    start: Start<'_>,
+    progress: &Progress,
+) -> Result<Greeting, AttemptFailure> {
+    let limit = MAX_UNDER_WAY.saturating_sub(start.busy).max(1);
+    let sight = start.lookout.map_or(GuestSight::Unwatched, Lookout::sight);
+    let mut pace = Pace::new(Instant::now(), sight, start.contacted);
+    tell_sight(sight, progress);
+    let mut attempts: Vec<Attempt> = Vec::with_capacity(MAX_UNDER_WAY);
     loop {
-        let finished = tokio::select! {
+        let open: Vec<Open> = attempts.iter().map(Attempt::open).collect();
+        let due = pace.next(&open).filter(|_| has_room(&open, limit, pace.sight()));
+        // When an attempt falls silent, that is said once; its own end is said in any case.
+        let silent_at = attempts.iter().map(|attempt| attempt.started + SILENCE).find(|at| *at > Instant::now());
+        tokio::select! {
             biased;
-            finished = poll_fn(|cx| poll_any(&mut waiting, cx)) => Some(finished),
-            () = sleep_until(next_start) => None,
-        };
-        match finished {
-            Some((_, Ok(greeting))) => return Ok(greeting),
-            Some((_, Err(failure))) if failure.is_final => return Err(failure),
-            Some((started, Err(failure))) => {
-                last_end = Instant::now();
-                if matches!(failure.stage, Stage::ClosedAtOnce | Stage::Refused) {
-                    last_closed_at_once = last_closed_at_once.max(Some(started));
+            (at, result) = poll_fn(|cx| poll_any(&mut attempts, cx)) => match result {
+                Ok(greeting) => return Ok(greeting),
+                Err(failure) if failure.is_final => return Err(failure),
+                Err(failure) => {
+                    // One from before a restart tells nothing about the guest as it is now.
+                    if at.restarts == pace.sight().restarts() {
+                        pace.ended(Instant::now(), end_of(&failure));
+                        progress.failed(failure.stage, failure.failure);
+                    }
                 }
-                if failure.stage == Stage::Resolving {
-                    next_start = Instant::now() + PACE_UNRESOLVED;
-                }
-                progress.failed(failure.stage, failure.failure);
+            },
+            sight = seen(start.lookout, pace.sight()) => {
+                pace.see(Instant::now(), sight);
+                tell_sight(sight, progress);
             }
-            None => {
-                if last_end.elapsed() >= SILENCE {
-                    report_silence(&waiting, progress);
-                }
-                if waiting.len() >= MAX_WAITING {
-                    thin_out(&mut waiting);
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                if attempts.len() >= limit {
+                    attempts.remove(0);
                 }
                 progress.count_attempt();
-                waiting.push_back(start(Arc::clone(dialer)));
-                let served = last_closed_at_once.is_some_and(|closed| is_served(&waiting, closed));
-                next_start = Instant::now() + if served { PACE_WHEN_SERVED } else { PACE };
+                attempts.push(Attempt::start(dial, pace.sight()));
+            }
+            () = sleep_until(silent_at.unwrap_or_else(Instant::now)), if silent_at.is_some() => {
+                tell_silence(&attempts, pace.sight(), progress);
             }
         }
     }
 }
 
-fn start(dialer: Arc<Dialer>) -> Waiting {
-    let connected = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&connected);
-    let attempt = Box::pin(async move {
-        let transport = dialer.dial().await?;
-        flag.store(true, Ordering::Relaxed);
-        match timeout(BANNER_TIMEOUT, read_banner(transport)).await {
-            Ok(result) => result,
-            Err(_) => Err(AttemptFailure::new(Stage::NoBanner, ConnectFailure::Silent { after: BANNER_TIMEOUT })),
-        }
-    });
-    Waiting { started: Instant::now(), connected, attempt }
+/// Whether another attempt may be begun: there is a place, or one held by an attempt from before a restart.
+fn has_room(open: &[Open], limit: usize, sight: GuestSight) -> bool {
+    open.len() < limit || open.first().is_some_and(|oldest| oldest.restarts != sight.restarts())
 }
 
-fn poll_any(
-    waiting: &mut VecDeque<Waiting>,
-    cx: &mut Context<'_>,
-) -> Poll<(Instant, Result<Greeting, AttemptFailure>)> {
-    for index in 0..waiting.len() {
-        if let Poll::Ready(result) = Pin::new(&mut waiting[index].attempt).poll(cx) {
-            let started = waiting[index].started;
-            waiting.remove(index);
-            return Poll::Ready((started, result));
+async fn seen(lookout: Option<&dyn Lookout>, present: GuestSight) -> GuestSight {
+    match lookout {
+        Some(lookout) => lookout.other_than(present).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn end_of(failure: &AttemptFailure) -> End {
+    match failure.stage {
+        Stage::Refused | Stage::ClosedAtOnce => End::Refused,
+        Stage::TurnedAway => End::TurnedAway,
+        _ => End::Other,
+    }
+}
+
+fn tell_sight(sight: GuestSight, progress: &Progress) {
+    if matches!(sight, GuestSight::Booting { .. }) {
+        progress.failed(Stage::NoAddress, ConnectFailure::TimeUp);
+    }
+}
+
+fn tell_silence(attempts: &[Attempt], sight: GuestSight, progress: &Progress) {
+    // While the guest has no address, nobody else is expected to answer.
+    if matches!(sight, GuestSight::Booting { .. }) {
+        return;
+    }
+    let Some(oldest) = attempts.iter().find(|attempt| attempt.started.elapsed() >= SILENCE) else { return };
+    let stage = if oldest.connected.load(Ordering::Relaxed) { Stage::NoBanner } else { Stage::NoAnswer };
+    progress.failed(stage, ConnectFailure::Silent { after: oldest.started.elapsed() });
+}
+
+fn poll_any(attempts: &mut Vec<Attempt>, cx: &mut Context<'_>) -> Poll<(Open, Result<Greeting, AttemptFailure>)> {
+    for index in 0..attempts.len() {
+        if let Poll::Ready(result) = Pin::new(&mut attempts[index].work).poll(cx) {
+            return Poll::Ready((attempts.remove(index).open(), result));
         }
     }
     Poll::Pending
-}
-
-/// True when the oldest attempt begun after the last one that was closed at once is still open: the server took it.
-fn is_served(waiting: &VecDeque<Waiting>, last_closed: Instant) -> bool {
-    let taken = waiting.iter().find(|w| w.started > last_closed);
-    taken.is_some_and(|w| {
-        let age = w.started.elapsed();
-        age >= PACE && age < SERVED_FOR && w.connected.load(Ordering::Relaxed)
-    })
-}
-
-fn report_silence(waiting: &VecDeque<Waiting>, progress: &Progress) {
-    let Some(oldest) = waiting.front() else { return };
-    let after = oldest.started.elapsed();
-    if after < SILENCE {
-        return;
-    }
-    let stage = if oldest.connected.load(Ordering::Relaxed) { Stage::NoBanner } else { Stage::NoAnswer };
-    progress.failed(stage, ConnectFailure::Silent { after });
-}
-
-/// Drops the attempt whose age is best covered by its neighbours'.
-fn thin_out(waiting: &mut VecDeque<Waiting>) {
-    let ages: Vec<f64> = waiting.iter().map(|w| w.started.elapsed().as_secs_f64()).collect();
-    if let Some(index) = most_crowded(&ages) {
-        waiting.remove(index);
-    }
-}
-
-/// Chooses so that ages stay spread like 0.15, 0.3, 0.6, 1.2 s …: a server that needs seconds for its banner is found too.
-/// The oldest stays until its own time is up.
-fn most_crowded(ages: &[f64]) -> Option<usize> {
-    let crowding = |index: usize| (ages[index - 1] - ages[index + 1]) / ages[index].max(f64::MIN_POSITIVE);
-    (1..ages.len().saturating_sub(1)).min_by(|a, b| crowding(*a).total_cmp(&crowding(*b)))
 }
 
 async fn read_banner(mut transport: BoxedTransport) -> Result<Greeting, AttemptFailure> {
@@ -201,7 +207,9 @@ fn closed(failure: ConnectFailure) -> AttemptFailure {
 
 fn not_ssh(read: &[u8]) -> AttemptFailure {
     let said: String = String::from_utf8_lossy(read).chars().filter(|c| !c.is_control()).take(80).collect();
-    AttemptFailure::new(Stage::NotSsh, ConnectFailure::NotSsh { said })
+    let turned_away = TURNED_AWAY.iter().any(|words| said.starts_with(words));
+    let stage = if turned_away { Stage::TurnedAway } else { Stage::NotSsh };
+    AttemptFailure::new(stage, ConnectFailure::NotSsh { said })
 }
 
 /// Returns the first whole line that begins with `SSH-`.
@@ -223,18 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn ages_of_waiting_attempts_stay_spread() {
-        let mut started: Vec<f64> = Vec::new();
-        for tick in 0..200 {
-            let now = f64::from(tick) * PACE.as_secs_f64();
-            if started.len() >= MAX_WAITING {
-                let ages: Vec<f64> = started.iter().map(|start| now - start).collect();
-                started.remove(most_crowded(&ages).unwrap());
-                assert!(ages[0] > now - 0.01, "the oldest stays: {ages:?}");
-                let newer: Vec<f64> = ages[1..].to_vec();
-                assert!(tick < 50 || newer[0] > 1.0, "one waits long enough for a slow server: {ages:?}");
-            }
-            started.push(now);
-        }
+    fn a_server_that_turns_us_away_is_told_from_another_service() {
+        assert_eq!(not_ssh(b"Exceeded MaxStartups\r\n").stage, Stage::TurnedAway);
+        assert_eq!(not_ssh(b"Not allowed at this time\r\n").stage, Stage::TurnedAway);
+        assert_eq!(not_ssh(b"220 mail.example ESMTP\r\n").stage, Stage::NotSsh);
     }
 }

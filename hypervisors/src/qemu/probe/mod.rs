@@ -40,7 +40,7 @@ pub(super) struct Findings {
     pub(super) architecture: String,
     /// `-sandbox` works.
     pub(super) sandbox: bool,
-    /// In the order in which they are preferred.
+    /// In the order in which they are preferred. Empty: they have not been probed.
     pub(super) accelerators: Vec<Finding>,
 }
 
@@ -72,36 +72,65 @@ pub(super) enum ProbeError {
 /// Probes QEMU programs, each once.
 #[derive(Debug)]
 pub(super) struct Prober {
-    cache: tokio::sync::Mutex<Cache>,
+    cache: std::sync::Mutex<Cache>,
+    /// Held by whoever boots guests, so that several callers at once wait for one probe.
+    booting: tokio::sync::Mutex<()>,
 }
 
 impl Prober {
     pub(super) fn new(cache_dir: PathBuf) -> Self {
-        Self { cache: tokio::sync::Mutex::new(Cache::new(cache_dir)) }
+        Self { cache: std::sync::Mutex::new(Cache::new(cache_dir)), booting: tokio::sync::Mutex::default() }
     }
 
-    /// What is known about `program`, found out now if need be. Several callers at once wait for one probe.
+    /// What is known about `program`, found out now if need be. The first time after a boot of the host it takes seconds.
     pub(super) async fn findings(&self, program: &Path) -> Result<Findings, ProbeError> {
-        let mut cache = self.cache.lock().await;
-        let key = cache::key(program, kvm_opens().is_ok());
-        if let Some(findings) = cache.get(&key) {
+        let complete = |findings: &Findings| !findings.accelerators.is_empty();
+        if let Some(findings) = self.known(program).filter(complete) {
             return Ok(findings);
         }
-        let findings = probe(program).await?;
+        let _booting = self.booting.lock().await;
+        // Somebody else may have found it out meanwhile.
+        if let Some(findings) = self.known(program).filter(complete) {
+            return Ok(findings);
+        }
+        let mut findings = ask(program).await?;
+        findings.accelerators =
+            vec![kvm(program, &findings.architecture).await, tcg(program, &findings.architecture).await];
         for finding in &findings.accelerators {
             tracing::info!(accelerator = finding.name, usable = finding.usable, "{}", finding.reason);
         }
-        cache.put(key, findings.clone());
+        self.keep(program, &findings);
         Ok(findings)
     }
-}
 
-async fn probe(program: &Path) -> Result<Findings, ProbeError> {
-    let mut findings = ask(program).await?;
-    let mut accelerators = vec![kvm(program, &findings.architecture).await];
-    accelerators.push(tcg(program, &findings.architecture).await);
-    findings.accelerators = accelerators;
-    Ok(findings)
+    /// What `program` says of itself, without booting anything: `accelerators` is empty unless they were probed before.
+    /// Takes some 100 ms the first time.
+    pub(super) async fn facts(&self, program: &Path) -> Result<Findings, ProbeError> {
+        if let Some(findings) = self.known(program) {
+            return Ok(findings);
+        }
+        let facts = ask(program).await?;
+        self.keep(program, &facts);
+        Ok(facts)
+    }
+
+    fn known(&self, program: &Path) -> Option<Findings> {
+        self.cache().get(&cache::key(program, kvm_opens().is_ok()))
+    }
+
+    /// Keeps `findings`, unless more is known already.
+    fn keep(&self, program: &Path, findings: &Findings) {
+        let key = cache::key(program, kvm_opens().is_ok());
+        let mut cache = self.cache();
+        if findings.accelerators.is_empty() && cache.get(&key).is_some() {
+            return;
+        }
+        cache.put(key, findings.clone());
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// Starts QEMU without a machine and asks it.

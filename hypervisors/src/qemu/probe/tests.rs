@@ -30,6 +30,8 @@ async fn tcg_runs_guest_code_and_the_answer_is_kept() {
     let cache = tempfile::tempdir().unwrap();
     let program = crate::process::find_program(QEMU).unwrap();
     let prober = Prober::new(cache.path().to_owned());
+    let facts = prober.facts(&program).await.unwrap();
+    assert!(facts.accelerators.is_empty() && facts.architecture == "x86_64", "nothing was booted: {facts:?}");
     let findings = prober.findings(&program).await.unwrap();
     eprintln!("{findings:#?}");
     assert!(findings.version.split('.').count() == 3, "{findings:?}");
@@ -41,6 +43,7 @@ async fn tcg_runs_guest_code_and_the_answer_is_kept() {
 
     let again = std::time::Instant::now();
     assert_eq!(prober.findings(&program).await.unwrap(), findings);
+    assert_eq!(prober.facts(&program).await.unwrap(), findings, "what is known is not asked for again");
     assert_eq!(Prober::new(cache.path().to_owned()).findings(&program).await.unwrap(), findings);
     assert!(again.elapsed() < Duration::from_millis(50), "answered from the cache");
 }
