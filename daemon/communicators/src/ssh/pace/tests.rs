@@ -95,7 +95,7 @@ impl Guest {
     /// Since when it runs, at `now`; `None` while it is down.
     fn up_for(&self, now: f64) -> Option<f64> {
         match self.restart {
-            Some((down, restart)) if now >= down => (now >= restart).then(|| now - restart),
+            Some((down, restart)) if now >= down => (now >= restart).then_some(now - restart),
             // It was up before, for as long as need be.
             Some(_) => Some(f64::MAX),
             None => Some(now),
