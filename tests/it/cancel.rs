@@ -159,3 +159,49 @@ fn a_full_disk_ends_the_build_and_says_so() {
     assert!(unmounted.success(), "something still uses the full file system");
     assert_clean(&home);
 }
+
+#[test]
+fn a_script_on_this_machine_does_not_outlive_its_worker() {
+    let text = "inline = [\"echo $$ > started\", \"sleep 1000\", \"echo a-secret\"]";
+    for (name, template) in [
+        (
+            "t.pkr.hcl",
+            format!(
+                "source \"null\" \"n\" {{ communicator = \"none\" }}\nbuild {{\n sources = [\"null.n\"]\n \
+                 provisioner \"shell-local\" {{\n {text}\n }}\n}}\n"
+            ),
+        ),
+        (
+            "pp.pkr.hcl",
+            format!(
+                "source \"file\" \"n\" {{ target = \"n.txt\" }}\nbuild {{\n sources = [\"file.n\"]\n \
+                 post-processor \"shell-local\" {{\n {text}\n }}\n}}\n"
+            ),
+        ),
+    ] {
+        for now in [false, true] {
+            let home = Home::new();
+            home.write(name, &template);
+            let id = home.kiln(["build", "--detach", name]).expect(0).stdout.trim().to_owned();
+            let shell = home.wait_for("the script", WAIT, || {
+                std::fs::read_to_string(home.work("started")).ok()?.trim().parse::<u64>().ok()
+            });
+            let script = std::fs::read_to_string(format!("/proc/{shell}/cmdline")).unwrap();
+            let script = script.split('\0').find(|word| word.contains("/packer-shell")).unwrap().to_owned();
+            assert!(std::path::Path::new(&script).exists());
+            if now {
+                home.kiln(["cancel", "--now", &id]).expect(0);
+            } else {
+                kill_process(worker(&home), Signal::KILL).unwrap();
+            }
+            home.wait_for("the job's end", WAIT, || (state(&home)? != "running").then_some(()));
+            // Dead at once; whoever inherited it may be slow to bury it.
+            let command = std::fs::read(format!("/proc/{shell}/cmdline")).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(&command), "", "{name}: the shell goes on");
+            assert!(!std::path::Path::new(&script).exists(), "{name}: {script} stays");
+            home.wait_for("the end of all processes", Duration::from_secs(10), || {
+                home.leftovers().processes.is_empty().then_some(())
+            });
+        }
+    }
+}

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::local_processes::LocalProcesses;
 use crate::steps::output_directory;
 
 /// The ledger's file name in a job's directory.
@@ -35,6 +36,13 @@ pub(crate) enum Resource {
         start_time: u64,
         /// `/proc/sys/kernel/random/boot_id`.
         boot_id: String,
+    },
+    /// The processes of a script on this machine.
+    LocalProcesses(LocalProcesses),
+    /// A lock file, to delete unless somebody else has the lock.
+    LockFile {
+        /// Absolute path.
+        path: PathBuf,
     },
     /// A file to delete.
     File {
@@ -206,6 +214,8 @@ pub fn sweep(job_dir: &Path) -> io::Result<Sweep> {
 fn give_back(resource: &Resource) -> Result<Option<String>, String> {
     match resource {
         Resource::Process { pid, start_time, boot_id } => kill(*pid, *start_time, boot_id),
+        Resource::LocalProcesses(processes) => processes.kill(KILL_TIMEOUT),
+        Resource::LockFile { path } => crate::fetch::sweep_lock(path),
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
         Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
@@ -238,7 +248,7 @@ fn kill(pid: u32, start_time: u64, boot: &str) -> Result<Option<String>, String>
     }
 }
 
-fn wait_for_exit(pidfd: &OwnedFd, timeout: Duration) -> bool {
+pub(crate) fn wait_for_exit(pidfd: &OwnedFd, timeout: Duration) -> bool {
     let timeout = rustix::event::Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 };
     let mut descriptors = [PollFd::new(pidfd, PollFlags::IN)];
     matches!(poll(&mut descriptors, Some(&timeout)), Ok(ready) if ready > 0)
@@ -295,6 +305,21 @@ mod tests {
         assert!(child.try_wait().unwrap().is_none(), "still running");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_is_removed_unless_somebody_has_the_lock() {
+        let job = tempfile::tempdir().unwrap();
+        let (left, held) = (job.path().join("left.lock"), job.path().join("held.lock"));
+        let ledger = Ledger::open(job.path()).unwrap();
+        for path in [&left, &held] {
+            File::create(path).unwrap();
+            ledger.acquired(&Resource::LockFile { path: path.clone() });
+        }
+        let other = File::open(&held).unwrap();
+        rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert_eq!(sweep(job.path()).unwrap().removed.len(), 1);
+        assert!(!left.exists() && held.exists());
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod http_server;
 mod job;
 mod ledger;
 mod line_output;
+mod local_processes;
 mod options;
 mod plan;
 mod post_processors;

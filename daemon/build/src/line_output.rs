@@ -9,6 +9,9 @@ use crate::context::BuildContext;
 /// A longer line is passed on in pieces; nothing a guest prints may grow without bound here.
 const MAX_LINE: usize = 16 << 10;
 
+/// What is kept of a line beyond that for the sake of secrets longer than this.
+const MAX_REACH: usize = 1 << 20;
+
 /// Passes a command's output on as lines: standard output as messages, standard error as error lines.
 pub(crate) struct LineOutput {
     context: BuildContext,
@@ -49,7 +52,14 @@ impl LineOutput {
         let buffer = &mut buffers[stream as usize];
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             buffer.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || buffer.len() >= MAX_LINE {
+            // What follows the cut must be known: a secret may stand across it.
+            while buffer.len() > MAX_LINE + self.context.redactor.reach().min(MAX_REACH) {
+                let cut = self.context.redactor.place_to_cut(&same_length(buffer), MAX_LINE);
+                let rest = buffer.split_off(cut);
+                let line = std::mem::replace(buffer, rest);
+                self.line(stream, &line);
+            }
+            if piece.ends_with(b"\n") {
                 let line = std::mem::take(buffer);
                 self.line(stream, &line);
             }
@@ -58,9 +68,10 @@ impl LineOutput {
 
     fn line(&self, stream: Stream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
-        let text = text.trim_end();
+        // Before anything is taken away: a carriage return may stand inside a secret.
+        let text = self.context.redactor.redact(text.trim_end());
         // A progress display redraws its line with \r: only its last state is worth a line.
-        let text = text.rsplit('\r').next().unwrap_or(text);
+        let text = text.rsplit('\r').next().unwrap_or(&text);
         match stream {
             Stream::Out => self.context.message(text),
             Stream::Error => self.context.error(text),
@@ -72,6 +83,16 @@ impl LineOutput {
     }
 }
 
+/// The bytes as text, with what is no text replaced byte by byte, so that places in it are places in the bytes.
+fn same_length(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{1a}'));
+    }
+    text
+}
+
 impl CommandOutput for LineOutput {
     fn stdout(&self, bytes: &[u8]) {
         self.standard_output(bytes);
@@ -79,5 +100,84 @@ impl CommandOutput for LineOutput {
 
     fn stderr(&self, bytes: &[u8]) {
         self.standard_error(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kiln_template::{Redactor, SENSITIVE};
+
+    use super::*;
+    use crate::context::{JobSettings, OnError};
+    use crate::control::Control;
+    use crate::event::Event;
+    use crate::ledger::Ledger;
+
+    /// The lines that come of output in pieces of `size` bytes.
+    fn lines(secret: &str, output: &[u8], size: usize) -> Vec<String> {
+        let job = tempfile::tempdir().unwrap();
+        let settings = JobSettings {
+            force: false,
+            debug: false,
+            on_error: OnError::Cleanup,
+            job_dir: job.path().to_owned(),
+            runtime_dir: job.path().to_owned(),
+            cache_dir: job.path().to_owned(),
+            run_uuid: String::new(),
+            fault: None,
+        };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let sink = said.clone();
+        let context = BuildContext::new(
+            "null.x",
+            Arc::new(settings),
+            Arc::new(Ledger::open(job.path()).unwrap()),
+            Control::unattended(),
+            Redactor::new([secret.to_owned()]),
+            Arc::new(move |event| {
+                if let Event::Message { text, .. } = event {
+                    sink.lock().unwrap().push(text);
+                }
+            }),
+        );
+        let lines = LineOutput::new(&context);
+        output.chunks(size).for_each(|piece| lines.standard_output(piece));
+        lines.finish();
+        let said = said.lock().unwrap();
+        said.clone()
+    }
+
+    #[test]
+    fn no_secret_is_shown_where_a_long_line_is_cut() {
+        let secret = "hunter2-a-secret";
+        for shift in 0..secret.len() + 2 {
+            for inside in ["", "\u{1b}[31m", "\r"] {
+                let (start, end) = secret.split_at(7);
+                let mut output = vec![b'x'; MAX_LINE - shift];
+                output.extend_from_slice(format!("{start}{inside}{end}{}\nnext\n", "y".repeat(40_000)).as_bytes());
+                for size in [1000, 1 << 20] {
+                    let said = lines(secret, &output, size);
+                    let all = said.concat();
+                    assert!(
+                        all.contains(SENSITIVE) && !all.contains("hunter2") && !all.contains("a-secret"),
+                        "{shift}"
+                    );
+                    assert!(said.len() >= 4 && said.iter().all(|line| line.len() <= MAX_LINE + 2000), "{shift}");
+                    assert_eq!(said.last().unwrap(), "next");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_neither_stop_nor_shift_anything() {
+        let mut output = vec![0xff; 3 * MAX_LINE];
+        output.extend_from_slice(b"hunter2-a-secret\n");
+        let said = lines("hunter2-a-secret", &output, 777);
+        assert!(said.concat().ends_with(SENSITIVE));
+        assert_eq!(said.concat().chars().filter(|c| *c == '\u{fffd}').count(), 3 * MAX_LINE);
+        assert_eq!(lines("s3cret", b"10 %\r20 %\r\ns3c\rret ok\r\n", 5), ["20 %", &format!("{SENSITIVE} ok")]);
     }
 }

@@ -1,8 +1,10 @@
 //! Owns [`Redactor`]: keeps secrets out of everything that is said, in every form in which they may come back.
 
 mod encodings;
+mod invisible;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::options::SENSITIVE;
@@ -15,6 +17,8 @@ const MAX_LINES: usize = 200;
 const DERIVED: usize = 4;
 /// Bytes of what was computed from a secret up to which it is hidden in every encoding.
 const MAX_DERIVED: usize = 4096;
+/// Bytes of colours and the like that may stand inside a secret where a text is cut.
+const INVISIBLE: usize = 256;
 /// Texts after which nothing computed is added any more.
 const MAX_NEEDLES: usize = 20_000;
 
@@ -96,16 +100,81 @@ impl Redactor {
             }
             result = if needle.len() < SHORT { mask_words(&result, needle) } else { result.replace(needle, SENSITIVE) };
         }
-        result
+        if !invisible::any(&result) {
+            return result;
+        }
+        // Once more for those that a terminal would show although their bytes do not stand together.
+        let mut shown = String::with_capacity(result.len());
+        let mut last = 0;
+        for span in needles.spans(&result) {
+            shown.push_str(&result[last..span.start]);
+            shown.push_str(SENSITIVE);
+            // What was begun or ended inside must not colour the rest.
+            invisible::colours(&result[span.clone()]).for_each(|colour| shown.push_str(colour));
+            last = span.end;
+        }
+        shown.push_str(&result[last..]);
+        shown
+    }
+
+    /// Returns where, at `limit` bytes or near, `text` can be cut in two without cutting a secret; never 0 for a text that is
+    /// longer. What is behind `limit` has to be there for at least [`Self::reach`] bytes.
+    #[must_use]
+    pub fn place_to_cut(&self, text: &str, limit: usize) -> usize {
+        let needles = self.needles.read().unwrap_or_else(PoisonError::into_inner);
+        let mut cut = text.floor_char_boundary(limit);
+        let spans = needles.spans(text);
+        while let Some(span) = spans.iter().find(|span| span.start < cut && cut < span.end) {
+            // At the very start there is nothing to cut off before it.
+            if span.start == 0 {
+                return span.end;
+            }
+            cut = span.start;
+        }
+        if cut == 0 { text.ceil_char_boundary(1) } else { cut }
+    }
+
+    /// Returns how many bytes the longest secret may take, with some colours in it.
+    #[must_use]
+    pub fn reach(&self) -> usize {
+        let needles = self.needles.read().unwrap_or_else(PoisonError::into_inner);
+        let longest = needles.texts.first().map_or(0, String::len);
+        if longest == 0 { 0 } else { longest.saturating_mul(2).saturating_add(INVISIBLE) }
     }
 }
 
-fn mask_words(text: &str, word: &str) -> String {
+impl Needles {
+    /// Where secrets stand, whatever a terminal does not show in between; in order, without overlaps.
+    fn spans(&self, text: &str) -> Vec<Range<usize>> {
+        let visible = invisible::Visible::new(text);
+        let mut spans = Vec::new();
+        for needle in &self.texts {
+            let found = visible.text.match_indices(needle.as_str()).map(|(at, _)| at..at + needle.len());
+            let found = found.filter(|span| needle.len() >= SHORT || is_word(&visible.text, span));
+            spans.extend(found.map(|span| visible.place(&span)));
+        }
+        spans.sort_by_key(|span| span.start);
+        let mut merged: Vec<Range<usize>> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match merged.last_mut() {
+                Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+                _ => merged.push(span),
+            }
+        }
+        merged
+    }
+}
+
+fn is_word(text: &str, span: &Range<usize>) -> bool {
     let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    boundary(text[..span.start].chars().next_back()) && boundary(text[span.end..].chars().next())
+}
+
+fn mask_words(text: &str, word: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut last = 0;
     for (at, _) in text.match_indices(word) {
-        if boundary(text[..at].chars().next_back()) && boundary(text[at + word.len()..].chars().next()) {
+        if is_word(text, &(at..at + word.len())) {
             result.push_str(&text[last..at]);
             result.push_str(SENSITIVE);
             last = at + word.len();
@@ -222,6 +291,52 @@ mod tests {
     fn masks_lines_of_a_key_and_leaves_the_rest() {
         let redactor = Redactor::new(["-----BEGIN\nabcdefgh\n".to_owned()]);
         assert_eq!(redactor.redact("got abcdefgh here"), format!("got {SENSITIVE} here"));
+    }
+
+    #[test]
+    fn masks_what_a_terminal_shows_as_the_secret() {
+        let redactor = Redactor::new(["hunter2secret".to_owned()]);
+        let hidden = format!("x {SENSITIVE} y");
+        for text in [
+            "x hunter2\u{1b}[31msecret y",
+            "x hun\u{1b}[1;38;5;200mter2\u{1b}[0msecret y",
+            "x hun\u{1b}]0;title\u{7}ter2secret y",
+            "x hun\u{1b}]8;;http://x\u{1b}\\ter2secret y",
+            "x hunter2\rsecret y",
+            "x hunter2 \rsecret y",
+            "x hunter2\0sec\u{8}ret y",
+            "x hunter2\u{9b}31msecret y",
+            "x hunter2\u{200b}sec\u{202e}ret\u{feff} y",
+            "x hunter2\u{1b}(Bsecret y",
+        ] {
+            let shown = redactor.redact(text);
+            let plain = shown.replace("\u{1b}[31m", "").replace("\u{1b}[1;38;5;200m", "").replace("\u{1b}[0m", "");
+            assert_eq!(plain.replace('\u{feff}', ""), hidden, "{text:?} -> {shown:?}");
+        }
+        // The colours stay, and so does all that is no secret.
+        let shown = redactor.redact("\u{1b}[1mok\u{1b}[0m hunter2\u{1b}[31msecret\u{1b}[0m");
+        assert_eq!(shown, format!("\u{1b}[1mok\u{1b}[0m {SENSITIVE}\u{1b}[31m\u{1b}[0m"));
+        for text in ["a\rb\u{1b}[0m", "\u{1b}", "\u{1b}[", "\u{1b}]0;never ended hunter2", "\u{9b}", "ü\u{1b}[1mä \r"]
+        {
+            assert_eq!(redactor.redact(text), text);
+        }
+        assert_eq!(Redactor::new(["a".to_owned()]).redact("\u{1b}[1ma banana"), format!("\u{1b}[1m{SENSITIVE} banana"));
+    }
+
+    #[test]
+    fn no_secret_is_cut_in_two() {
+        let redactor = Redactor::new(["hunter2secret".to_owned()]);
+        let text = format!("{}hunter2\u{1b}[31msecret{}", "x".repeat(95), "y".repeat(100));
+        for limit in 0..text.len() {
+            let cut = redactor.place_to_cut(&text, limit);
+            let (start, end) = text.split_at(cut);
+            let shown = redactor.redact(start) + &redactor.redact(end);
+            assert!(cut > 0 && shown.contains(SENSITIVE), "{limit}: {shown}");
+            assert!(cut <= limit.max(1), "{limit}: {cut}");
+        }
+        let all = "hunter2secret!";
+        assert_eq!((redactor.place_to_cut(all, 5), Redactor::default().place_to_cut("üü", 1)), (13, 2));
+        assert!(redactor.reach() > "hunter2secret".len() && Redactor::default().reach() == 0);
     }
 
     #[test]

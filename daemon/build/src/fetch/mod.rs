@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cache/<sha1>.iso           whole and verified; the name is made from the checksum (or from the URL without one)
-//! cache/<sha1>.iso.partial   what has arrived so far: a later download goes on from here
+//! cache/<sha1>.iso.partial   what has arrived so far: a later download goes on from here, for a week
 //! cache/<sha1>.iso.origin    which URL that came from, and its version
 //! cache/<sha1>.iso.lock      held (flock) while one of many builds downloads
 //! ```
@@ -18,6 +18,7 @@ mod error;
 mod location;
 mod partial;
 mod proxy;
+mod stale;
 #[cfg(test)]
 mod test_server;
 #[cfg(test)]
@@ -25,8 +26,10 @@ mod tests;
 mod transport;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::cache_lock::CacheLock;
+pub(crate) use self::cache_lock::sweep_lock;
 use self::location::{Location, RemoteUrl};
 use self::partial::{existing_matches, remove};
 use self::transport::Transport;
@@ -35,6 +38,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
+use crate::ledger::Ledger;
 
 /// What to get, and where to keep it.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub(crate) struct FetchRequest {
     pub(crate) target: Target,
     /// Directory of the download cache; made when it does not exist.
     pub(crate) cache_dir: PathBuf,
+    /// Where what a killed download leaves is noted.
+    pub(crate) ledger: Option<Arc<Ledger>>,
 }
 
 /// Where a download goes.
@@ -188,7 +194,8 @@ async fn remote_file(
     say: SayFn<'_>,
 ) -> Result<Fetched, UrlError> {
     let path = target_path(request, url, checksum);
-    let mut lock = CacheLock::take(&path, say).await?;
+    let mut lock = CacheLock::take(&path, request.ledger.clone(), say).await?;
+    stale::remove(&request.cache_dir).await;
     if existing_is_right(transport, url, &path, checksum, say).await? {
         return Ok(Fetched { path, from_cache: true });
     }

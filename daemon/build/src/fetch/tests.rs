@@ -32,6 +32,7 @@ impl Place {
             checksum,
             target: Target { path: None, extension: "ISO".to_owned() },
             cache_dir: self.directory.path().join("cache"),
+            ledger: None,
         }
     }
 

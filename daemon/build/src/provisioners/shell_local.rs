@@ -1,7 +1,8 @@
 //! Scripts on this machine, as the person who asked: the shell-local provisioner and post-processor.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -15,6 +16,7 @@ use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::ledger::Resource;
 use crate::line_output::LineOutput;
+use crate::local_processes::{self, LocalProcesses};
 
 /// Runs shell-local for one build.
 pub(crate) struct ShellLocal<'a> {
@@ -34,12 +36,12 @@ impl ShellLocal<'_> {
         for script in scripts::scripts(options, self.renderer, true)? {
             // The temporary file lives until its script is done, and goes even when this future is dropped.
             let temporary = match &script {
-                Script::Inline(text) => Some(temporary_script(text, options)?),
+                Script::Inline(text) => Some(TemporaryScript::new(text, options, self.build)?),
                 Script::File(_) => None,
             };
             let path: PathBuf = match (&script, &temporary) {
                 (Script::File(path), _) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-                (Script::Inline(_), Some(file)) => file.to_path_buf(),
+                (Script::Inline(_), Some(file)) => file.path.to_path_buf(),
                 (Script::Inline(_), None) => continue,
             };
             self.build.say(format!("Running local shell script: {}", path.display()));
@@ -71,16 +73,28 @@ impl ShellLocal<'_> {
 
     async fn execute(&self, arguments: &[String]) -> Result<i64, StepError> {
         let (program, rest) = arguments.split_first().ok_or_else(|| StepError::new("execute_command is empty"))?;
-        let mut child = Command::new(program)
+        let processes = LocalProcesses::new()
+            .map_err(|error| StepError::new(format!("cannot name the processes of {program}")).with_source(error))?;
+        // In the ledger before there is any: whatever a killed worker leaves is found by the mark.
+        let resource = Resource::LocalProcesses(processes.clone());
+        self.build.ledger.acquired(&resource);
+        let spawned = Command::new(program)
             .args(rest)
+            .env(local_processes::MARK, processes.mark())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| StepError::new(format!("cannot run {program}")).with_source(error))?;
-        let group = GroupGuard::new(self.build, child.id());
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                self.build.ledger.released(&resource);
+                return Err(StepError::new(format!("cannot run {program}")).with_source(error));
+            }
+        };
+        let group = GroupGuard { build: self.build, resource, leader: child.id() };
         let output = LineOutput::new(self.build);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let status = {
@@ -99,21 +113,11 @@ impl ShellLocal<'_> {
     }
 }
 
-/// Kills what a script started when its build is cancelled, and keeps it in the ledger meanwhile.
+/// Kills what a script started when its build is cancelled, and takes it off the ledger.
 struct GroupGuard<'a> {
     build: &'a BuildContext,
-    resource: Option<Resource>,
+    resource: Resource,
     leader: Option<u32>,
-}
-
-impl<'a> GroupGuard<'a> {
-    fn new(build: &'a BuildContext, leader: Option<u32>) -> Self {
-        let resource = leader.and_then(|pid| Resource::process(pid).ok());
-        if let Some(resource) = &resource {
-            build.ledger.acquired(resource);
-        }
-        Self { build, resource, leader }
-    }
 }
 
 impl Drop for GroupGuard<'_> {
@@ -123,9 +127,7 @@ impl Drop for GroupGuard<'_> {
             // Gone already is the usual case.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
-        if let Some(resource) = &self.resource {
-            self.build.ledger.released(resource);
-        }
+        self.build.ledger.released(&self.resource);
     }
 }
 
@@ -140,12 +142,45 @@ async fn pump(stream: Option<impl AsyncRead + Unpin>, take: impl Fn(&[u8])) {
     }
 }
 
-fn temporary_script(text: &str, options: &Options) -> Result<tempfile::TempPath, StepError> {
-    let failed = |error: std::io::Error| StepError::new("cannot write a temporary script").with_source(error);
-    let extension = options.string("tempfile_extension").unwrap_or("");
-    let mut file = tempfile::Builder::new().prefix("packer-shell").suffix(extension).tempfile().map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    // Closed before it runs: a file open for writing cannot be executed.
-    Ok(file.into_temp_path())
+/// A script in a file of its own, which goes when this is dropped and is in the ledger until then: it may hold secrets.
+struct TemporaryScript<'a> {
+    build: &'a BuildContext,
+    path: tempfile::TempPath,
+    resource: Resource,
+}
+
+impl<'a> TemporaryScript<'a> {
+    fn new(text: &str, options: &Options, build: &'a BuildContext) -> Result<Self, StepError> {
+        let failed = |error: std::io::Error| StepError::new("cannot write a temporary script").with_source(error);
+        let extension = options.string("tempfile_extension").unwrap_or("");
+        let mut noted = None;
+        let made = tempfile::Builder::new().prefix("packer-shell").suffix(extension).make(|path| {
+            let resource = Resource::File { path: path.to_owned() };
+            build.ledger.acquired(&resource);
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(path);
+            match &file {
+                Ok(_) => noted = Some(resource),
+                // Somebody else's file, perhaps.
+                Err(_) => build.ledger.released(&resource),
+            }
+            file
+        });
+        let (mut file, path) = made.map_err(failed)?.into_parts();
+        let script = Self { build, resource: noted.unwrap_or(Resource::File { path: path.to_path_buf() }), path };
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        // Closed before it runs: a file open for writing cannot be executed.
+        Ok(script)
+    }
+}
+
+impl Drop for TemporaryScript<'_> {
+    fn drop(&mut self) {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let path = self.path.display();
+                self.build.error(format!("Cannot remove the script {path}, which may hold secrets: {error}"));
+            }
+            _ => self.build.ledger.released(&self.resource),
+        }
+    }
 }

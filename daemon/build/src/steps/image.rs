@@ -20,6 +20,7 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
         checksum,
         target: Target { path: plan.target_path.clone(), extension: plan.extension.clone() },
         cache_dir: context.settings.cache_dir.clone(),
+        ledger: Some(context.ledger.clone()),
     };
     let what = format!("download {first}");
     let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
