@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::open::{Opening, format_of, open_first};
+use crate::open::{Opening, open_first};
+use crate::recognise::told_format;
 use crate::source_file::SourceFile;
 use crate::{Error, ErrorKind, Format, OpenPolicy, Operation, Result, qcow2, vdi, vhd, vhdx, vmdk};
 
@@ -155,7 +156,7 @@ pub fn check_with(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 
 fn check_file(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<CheckReport> {
     let file = open_first(path, format, policy)?;
-    match format.map_or_else(|| format_of(&file), Ok)? {
+    match format.map_or_else(|| told_format(&file), Ok)? {
         Format::Qcow2 => qcow2::check(&file),
         Format::Vmdk => vmdk::check(&file, &Opening::new(policy).descend(&file)),
         Format::Vdi => vdi::check(&file, None),

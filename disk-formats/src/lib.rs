@@ -40,6 +40,7 @@ mod deflate;
 mod digest;
 mod error;
 mod file_digest;
+mod foreign;
 mod format;
 mod format_facts;
 mod map;
@@ -55,8 +56,11 @@ mod pipe;
 mod qcow2;
 mod raw;
 mod reader;
+mod recognise;
 mod source_file;
 mod storage;
+mod take_out;
+mod temporary_file;
 #[cfg(test)]
 mod testing;
 mod used_space;
@@ -75,7 +79,7 @@ pub use file_digest::DigestAlgorithm;
 pub use format::{Format, detect};
 pub use format_facts::{FormatFacts, Qcow2Facts, VmdkExtentFacts, VmdkFacts};
 pub use map::MapEntry;
-pub use open::{BackingPolicy, OpenPolicy, archived_disks, image_info, open, snapshots};
+pub use open::{BackingPolicy, OpenPolicy, archived_disks, image_info, open, package_facts, snapshots};
 pub use output::{
     Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
 };

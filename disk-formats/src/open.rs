@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::package::{self, ArchivedDisk};
-use crate::packed::{self, Amount, Packing};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
+use crate::recognise::{format_of, told_format};
 use crate::source_file::SourceFile;
-use crate::vdi::{self, VdiReader};
-use crate::vhd::{self, VhdReader};
-use crate::vhdx::{self, VhdxReader};
-use crate::vmdk::{self, VmdkReader};
-use crate::{DiskReader, Error, ErrorKind, Format, ImageInfo, Operation, Result};
+use crate::take_out::{bare_archive, is_named_packed, take_out, take_out_first};
+use crate::vdi::VdiReader;
+use crate::vhd::VhdReader;
+use crate::vhdx::VhdxReader;
+use crate::vmdk::VmdkReader;
+use crate::{DiskReader, Error, ErrorKind, Format, ImageInfo, Operation, Result, foreign};
 
 /// Says whether an image may pull in the files that it names (backing file, parent, extents).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,17 +48,8 @@ const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 64 << 40;
 /// Most bytes unpacked by default: 256 GiB, some minutes of work when they are zeroes.
 const DEFAULT_MAX_UNPACKED_SIZE: u64 = 256 << 30;
 
-/// Bytes of a packed image that detection unpacks.
-const PACKED_PROBE: u64 = 1 << 20;
-
-/// Packings around an image that are taken off, as of a packed disk in a packed archive.
-const MAX_PACKINGS: usize = 2;
-
 /// Longest chain of images that is followed.
 const MAX_CHAIN: usize = 16;
-
-/// Bytes at the front of a file that detection looks at.
-const PROBE: usize = 512;
 
 impl OpenPolicy {
     /// Returns the policy for images that nobody vouches for: no other file is opened.
@@ -111,7 +103,7 @@ pub(crate) fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolic
     SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
-        _ => take_out(file, Amount::All(policy.max_unpacked_size), policy.archived_disk.as_deref()),
+        _ => take_out(file, policy.max_unpacked_size, policy.archived_disk.as_deref()),
     })
 }
 
@@ -132,132 +124,36 @@ pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 
 /// Recognises a format; see [`crate::detect`].
 pub(crate) fn detect_path(path: &Path) -> Result<Format> {
-    let file = SourceFile::open(path)
-        .and_then(|file| take_out_first(file, Amount::Front(PACKED_PROBE)))
-        .map_err(|error| error.with_path(path).during(Operation::Open))?;
-    format_of(&file).map_err(|error| error.with_path(path).during(Operation::Open))
+    let file = SourceFile::open(path).and_then(|file| take_out_first(file, DEFAULT_MAX_UNPACKED_SIZE));
+    let format = file.and_then(|file| match format_of(&file)? {
+        Format::Raw => foreign::refuse(&file).map(|()| Format::Raw),
+        format => Ok(format),
+    });
+    format.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
-fn is_named_packed(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    ["gz", "xz", "bz2", "zst"].iter().any(|packed| packed.eq_ignore_ascii_case(extension))
-}
-
-/// Recognises the format of a file that nobody named one for.
-fn told_format(file: &SourceFile) -> Result<Format> {
-    let format = format_of(file)?;
-    if format == Format::Raw {
-        refuse_contradiction(file)?;
-    }
-    Ok(format)
-}
-
-/// Refuses a file that nothing but its missing signature makes a raw disk, while its name or front says something else.
-fn refuse_contradiction(file: &SourceFile) -> Result<()> {
-    let mut front = [0; PROBE];
-    file.read_padded_at(0, &mut front)?;
-    let text = front.trim_ascii_start();
-    let is_package = text.starts_with(b"<?xml") || text.starts_with(b"<Envelope") || text.starts_with(b".encoding");
-    let extension = file.path().extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf", "vmx"];
-    let named = known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
-    if is_package || matches!(named, Some("ovf" | "vmx")) {
-        return Err(file
-            .error(ErrorKind::Unsupported, "this describes a machine and is no disk")
-            .at(0)
-            .with_hint("name the disks that it names, or an OVA"));
-    }
-    match named {
-        Some(named) => Err(file
-            .error(
-                ErrorKind::Corrupt,
-                format!("the name ends in .{named}, but the signature of that format is missing"),
-            )
-            .at(0)
-            .with_hint("say `-f raw` if the bytes are a raw disk; a fixed vhd has its signature at its end, also a cut one has none")),
-        None => Ok(()),
-    }
-}
-
-/// Takes an image out of what it is packed in: streams, and an OVA.
-fn take_out(file: SourceFile, amount: Amount, chosen: Option<&str>) -> Result<SourceFile> {
-    unpack_all(file, amount, chosen.is_some(), |file| package::chosen_disk(file, chosen))
-}
-
-/// The same for detecting a format: the first disk of an archive speaks for all.
-fn take_out_first(file: SourceFile, amount: Amount) -> Result<SourceFile> {
-    let first = |file: &SourceFile| Ok(package::archived_disks(file)?.and_then(|disks| disks.into_iter().next()));
-    unpack_all(file, amount, false, first)
-}
-
-fn unpack_all(
-    mut file: SourceFile,
-    amount: Amount,
-    needs_archive: bool,
-    disk_of: impl Fn(&SourceFile) -> Result<Option<ArchivedDisk>>,
-) -> Result<SourceFile> {
-    let mut packings = 0;
-    let mut in_archive = false;
-    loop {
-        if let Some(packing) = Packing::of(&file)? {
-            packings += 1;
-            if packings > MAX_PACKINGS {
-                return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice").at(0));
-            }
-            file = packed::unpack(&file, packing, amount)?;
-        } else if in_archive {
-            return Ok(file);
-        } else if let Some(disk) = disk_of(&file)? {
-            in_archive = true;
-            file = file.part(disk.offset, disk.len)?;
-        } else if needs_archive {
-            let rule = "a disk of an ova was chosen, but this is none";
-            return Err(file.error(ErrorKind::InvalidInput, rule).at(0));
-        } else {
-            return Ok(file);
-        }
-    }
-}
-
-/// Recognises the format of an opened file.
-pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
-    let mut front = [0; PROBE];
-    file.read_padded_at(0, &mut front)?;
-    if front.starts_with(&qcow2::MAGIC) {
-        return Ok(Format::Qcow2);
-    }
-    let descriptor = b"# disk descriptor";
-    let is_descriptor = front.get(..descriptor.len()).is_some_and(|start| start.eq_ignore_ascii_case(descriptor));
-    let se_sparse = front.starts_with(&vmdk::SESPARSE_MAGIC.to_le_bytes());
-    if front.starts_with(&vmdk::MAGIC) || front.starts_with(&vmdk::COWD_MAGIC) || se_sparse || is_descriptor {
-        return Ok(Format::Vmdk);
-    }
-    if front.starts_with(&vhdx::FILE_SIGNATURE) {
-        return Ok(Format::Vhdx);
-    }
-    if front[vdi::MAGIC_OFFSET..].starts_with(&vdi::MAGIC.to_le_bytes()) {
-        return Ok(Format::Vdi);
-    }
-    // A fixed vhd has its signature at the end only.
-    let mut end = [0; vhd::COOKIE.len()];
-    if let Some(footer) = file.len().checked_sub(512) {
-        file.read_exact_at(footer, &mut end)?;
-    }
-    if front.starts_with(&vhd::COOKIE) || end == vhd::COOKIE {
-        return Ok(Format::Vhd);
-    }
-    Ok(Format::Raw)
-}
-
-/// Lists the disks of an OVA by the names of their files there; empty for a file that is none.
+/// Lists the disks of an archive (OVA, box, tar; also packed) by the names of their files there; empty for a file that is none.
 ///
 /// # Errors
-/// When the file cannot be read, or is an OVA without a disk.
+/// When the file cannot be read, or is an archive without a disk.
 pub fn archived_disks(path: &Path) -> Result<Vec<String>> {
-    let listed = SourceFile::open(path).and_then(|file| package::archived_disks(&file));
+    let listed = bare(path).and_then(|file| package::archived_disks(&file));
     let names =
         |disks: Option<Vec<ArchivedDisk>>| disks.unwrap_or_default().into_iter().map(|disk| disk.name).collect();
     listed.map(names).map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+/// Describes the machines and disks of an archive with an OVF descriptor (an OVA, or VirtualBox's box); `None` for another file.
+///
+/// # Errors
+/// When the file cannot be read, or its descriptor is damaged.
+pub fn package_facts(path: &Path) -> Result<Option<package::PackageFacts>> {
+    let facts = bare(path).and_then(|file| package::package_facts(&file));
+    facts.map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn bare(path: &Path) -> Result<SourceFile> {
+    SourceFile::open(path).and_then(|file| bare_archive(file, DEFAULT_MAX_UNPACKED_SIZE))
 }
 
 /// Lists the internal snapshots of an image; only qcow2 has any.

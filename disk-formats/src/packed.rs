@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::convert::is_zero;
 use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::temporary_file::TemporaryFile;
+use crate::{Error, ErrorKind, Result};
 
 /// Bytes at the front of a file that say how it is packed.
 const PROBE: usize = 10;
-/// Unit in which unpacked bytes are looked at: what is all zero becomes a hole.
+/// Unit in which bytes are unpacked.
 const BLOCK: usize = 64 << 10;
 /// Most memory that an xz stream may ask for in bytes; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
@@ -43,6 +42,12 @@ impl Packing {
             // The first block's signature is the digits of pi.
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59] => Some(Self::Bzip2),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            // A skippable frame, as pzstd writes before each of its frames. LZ4 has the same.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, size @ .., _, _] => {
+                let mut next = [0; 4];
+                file.read_padded_at(8 + u64::from(u32::from_le_bytes(size)), &mut next)?;
+                (next == [0x28, 0xb5, 0x2f, 0xfd]).then_some(Self::Zstd)
+            }
             _ => None,
         })
     }
@@ -88,25 +93,17 @@ pub(crate) enum Amount {
 /// # Errors
 /// When the stream is damaged or cut off, asks for too much memory, unpacks to more bytes than are allowed, or the folder is full.
 pub(crate) fn unpack(file: &SourceFile, packing: Packing, amount: Amount) -> Result<SourceFile> {
-    let folder = std::env::temp_dir();
-    let fail = |error: io::Error| {
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let error = Error::io(Operation::Write, error).with_path(&folder);
-        if full { error.with_hint("point TMPDIR at a folder with room for the unpacked image") } else { error }
-    };
-    let unpacked = tempfile::tempfile_in(&folder).map_err(fail)?;
+    let mut unpacked = TemporaryFile::new()?;
     let position = AtomicU64::new(0);
     let packed = Packed { file, position: &position };
     // Up to where it was read: what is wrong lies before, at most a buffer's length.
     let damaged = |error: io::Error| damaged(file, packing, &error).at(position.load(Ordering::Relaxed));
     let mut source = packing.unpacker(BufReader::with_capacity(BLOCK, packed)).map_err(damaged)?;
     let mut block = vec![0; BLOCK];
-    let mut len = 0;
     loop {
         let filled = fill(&mut source, &mut block).map_err(damaged)?;
-        let read = &block[..filled];
         if let Amount::All(limit) = amount
-            && len + filled as u64 > limit
+            && unpacked.len() + filled as u64 > limit
         {
             let rule = format!("the {} stream unpacks to more than {limit} bytes", packing.name());
             return Err(file
@@ -114,16 +111,13 @@ pub(crate) fn unpack(file: &SourceFile, packing: Packing, amount: Amount) -> Res
                 .at(position.load(Ordering::Relaxed))
                 .with_hint("unpack it by hand if it is meant to be that large"));
         }
-        if !is_zero(read) {
-            unpacked.write_all_at(read, len).map_err(fail)?;
-        }
-        len += filled as u64;
-        if filled < BLOCK || matches!(amount, Amount::Front(front) if len >= front) {
+        unpacked.append(&block[..filled])?;
+        if filled < BLOCK || matches!(amount, Amount::Front(front) if unpacked.len() >= front) {
             break;
         }
     }
-    unpacked.set_len(len).map_err(fail)?;
-    Ok(file.unpacked_as(unpacked, len))
+    let len = unpacked.len();
+    Ok(file.unpacked_as(unpacked.finish()?, len))
 }
 
 /// Unpacks the file at `path` when it is packed; `None` when it is not. See [`crate::OpenPolicy::max_unpacked_size`] for

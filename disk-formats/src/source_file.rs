@@ -31,6 +31,8 @@ pub(crate) struct SourceFile {
     identity: (u64, u64),
     /// The bytes are not those of the file of this name.
     unpacked: bool,
+    /// The name in the archive that it was taken out of.
+    member: Option<String>,
 }
 
 impl SourceFile {
@@ -60,10 +62,11 @@ impl SourceFile {
             len,
             identity: (metadata.dev(), metadata.ino()),
             unpacked: false,
+            member: None,
         })
     }
 
-    /// Narrows to a part of the file.
+    /// Narrows to a member of the archive that this file is.
     pub(crate) fn part(mut self, offset: u64, len: u64) -> Result<Self> {
         self.check_range(offset, len, "a member of the archive")?;
         self.base += offset;
@@ -71,9 +74,15 @@ impl SourceFile {
         Ok(self)
     }
 
+    /// Says which member of the archive it is.
+    pub(crate) fn into_member(self, name: &str) -> Self {
+        Self { member: Some(name.to_owned()), ..self }
+    }
+
     /// Replaces the bytes by those of `file`, which holds this one unpacked; name and identity stay.
     pub(crate) fn unpacked_as(&self, file: File, len: u64) -> Self {
-        Self { file, path: self.path.clone(), base: 0, len, identity: self.identity, unpacked: true }
+        let (path, member) = (self.path.clone(), self.member.clone());
+        Self { file, path, base: 0, len, identity: self.identity, unpacked: true, member }
     }
 
     /// Gives the file away.
@@ -83,6 +92,11 @@ impl SourceFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the name in the archive that it was taken out of, if it was.
+    pub(crate) fn member(&self) -> Option<&str> {
+        self.member.as_deref()
     }
 
     /// Returns the length in bytes when it was opened.

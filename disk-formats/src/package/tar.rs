@@ -1,4 +1,5 @@
-//! Tar headers as every OVA reader understands them: plain ustar, and GNU's binary size for members of 8 GiB and more.
+//! Tar headers. Written as every OVA reader understands them: plain ustar (POSIX.1-1988), and GNU's binary size for members of 8 GiB
+//! and more. Read in all forms; what one header says of the next is [`super::tar_members`]'s.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -88,35 +89,42 @@ fn binary(value: u64) -> [u8; 12] {
     field
 }
 
-/// A member of an archive that is read.
+/// A header that is read; what its names and numbers mean depends on those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct RawHeader {
     pub(crate) name: String,
-    /// Bytes of its content, which follows the header.
+    /// Bytes that follow the header.
     pub(crate) size: u64,
+    /// `0` for a file, and so on; old archives have a zero byte for a file.
+    pub(crate) kind: u8,
 }
 
-/// Reads a header; `None` for the end of the archive, for other kinds of members, and for what is no header.
-pub(crate) fn read_header(bytes: &[u8]) -> Option<Member> {
+/// Reads a header; `None` for what is none.
+pub(crate) fn read_header(bytes: &[u8]) -> Option<RawHeader> {
     let header = Header::read_from_bytes(bytes).ok()?;
-    // "ustar\0" from POSIX, "ustar " from GNU.
-    if !header.magic.starts_with(b"ustar") || !matches!(header.kind, b'0' | 0) {
-        return None;
-    }
     let mut unsummed = bytes.to_vec();
     let field = std::mem::offset_of!(Header, checksum);
     unsummed[field..field + 8].fill(b' ');
     let sum: u64 = unsummed.iter().map(|byte| u64::from(*byte)).sum();
-    if number(&header.checksum)? != sum {
+    if header.name[0] == 0 || number(&header.checksum)? != sum {
         return None;
     }
-    let end = header.name.iter().position(|byte| *byte == 0).unwrap_or(header.name.len());
-    let name = std::str::from_utf8(&header.name[..end]).ok()?.to_owned();
-    Some(Member { name, size: number(&header.size)? })
+    let mut name = text(&header.name);
+    // GNU's own format has other things in the place of the prefix. (Its magic ends in a blank.)
+    if header.magic == *b"ustar\0" && header.prefix[0] != 0 {
+        name = format!("{}/{name}", text(&header.prefix));
+    }
+    Some(RawHeader { name, size: number(&header.size)?, kind: header.kind })
+}
+
+/// Returns what stands before the first zero byte.
+pub(crate) fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
 }
 
 /// Reads octal digits, or GNU's binary form.
-fn number(field: &[u8]) -> Option<u64> {
+pub(crate) fn number(field: &[u8]) -> Option<u64> {
     if field.first()? & 0x80 != 0 {
         let (high, low) = field.split_at_checked(field.len().checked_sub(8)?)?;
         let is_plain = high.first() == Some(&0x80) && high[1..].iter().all(|byte| *byte == 0);
@@ -151,7 +159,7 @@ mod tests {
     fn headers_are_read_back() {
         for size in [0, 1000, (1 << 33) - 1, 1 << 33, 1 << 50] {
             let member = read_header(&header("a.vmdk", size).unwrap()).unwrap();
-            assert_eq!(member, Member { name: "a.vmdk".to_owned(), size });
+            assert_eq!(member, RawHeader { name: "a.vmdk".to_owned(), size, kind: b'0' });
         }
         let mut damaged = header("a.vmdk", 1).unwrap();
         damaged[0] = b'b';

@@ -4,15 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use super::archive::{has_extension, is_ova, members};
+use super::archive::{files, only};
+use super::content::Content;
 use super::manifest::{self, Entry};
-use super::xml_tree;
+use super::ovf_reader::Descriptor;
+use super::tar_members::{MemberKind, is_tar};
 use crate::file_digest::{DigestAlgorithm, FileHasher};
 use crate::source_file::SourceFile;
 use crate::{Error, ErrorKind, Operation, Progress, Result};
 
 /// Largest manifest or descriptor in bytes that is read.
 const MAX_TEXT: u64 = 16 << 20;
+/// Most parts of a file in chunks.
+const MAX_CHUNKS: usize = 1024;
 /// Bytes hashed at once.
 const BUFFER: usize = 1 << 20;
 
@@ -129,7 +133,7 @@ impl fmt::Display for VerifyProblem {
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
     let fail = |error: Error| error.during(Operation::Verify).with_path(path);
     let file = SourceFile::open(path).map_err(fail)?;
-    let list = if is_ova(&file).map_err(fail)? {
+    let list = if is_tar(&file).map_err(fail)? {
         archive_list(file)
     } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ovf")) {
         package_list(path, &file, None)
@@ -149,8 +153,8 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
 enum Place {
     /// In a directory; `plain`: names may have no directories.
     Directory { path: PathBuf, plain: bool },
-    /// In an archive: offset and length by name.
-    Archive { file: SourceFile, members: HashMap<String, (u64, u64)> },
+    /// In an archive, by name.
+    Archive { file: SourceFile, members: HashMap<String, Content> },
 }
 
 /// What a file must be.
@@ -166,14 +170,24 @@ fn problem(name: &str, line: Option<usize>, kind: VerifyProblemKind) -> VerifyPr
     VerifyProblem { name: name.to_owned(), line, kind }
 }
 
-fn read_text(file: &SourceFile, offset: u64, length: u64, what: &'static str) -> Result<String> {
-    if length > MAX_TEXT {
+fn read_bytes(file: &SourceFile, content: &Content, what: &'static str) -> Result<Vec<u8>> {
+    if content.len > MAX_TEXT {
         return Err(file.error(ErrorKind::TooLarge, format!("{what} is larger than 16 MiB")));
     }
-    String::from_utf8(file.read_table(offset, length, what)?).map_err(|error| {
+    let mut bytes = vec![0; content.len as usize];
+    content.read_at(file, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_text(file: &SourceFile, content: &Content, what: &'static str) -> Result<String> {
+    String::from_utf8(read_bytes(file, content, what)?).map_err(|error| {
         file.error(ErrorKind::Corrupt, format!("{what} is not text in utf-8"))
             .at(error.utf8_error().valid_up_to() as u64)
     })
+}
+
+fn whole(file: &SourceFile) -> Content {
+    Content::whole(0, file.len())
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -181,7 +195,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 fn checksum_list(path: &Path, file: &SourceFile, plain: bool) -> Result<List> {
-    let text = read_text(file, 0, file.len(), "the list of digests")?;
+    let text = read_text(file, &whole(file), "the list of digests")?;
     let place = Place::Directory { path: directory_of(path).to_path_buf(), plain };
     let list = List::new(place, &text);
     if list.entries.is_empty() {
@@ -202,35 +216,34 @@ fn package_list(descriptor: &Path, file: &SourceFile, manifest: Option<&SourceFi
         None => SourceFile::open(&path).ok(),
     };
     let mut list = match manifest.or(opened.as_ref()) {
-        Some(manifest) => List::new(place, &read_text(manifest, 0, manifest.len(), "the manifest")?),
+        Some(manifest) => List::new(place, &read_text(manifest, &whole(manifest), "the manifest")?),
         None => List::without_manifest(place, &name(&path)),
     };
-    let text = read_text(file, 0, file.len(), "the descriptor")?;
-    list.reference(&name(descriptor), &text).map_err(|error| error.with_path(descriptor))?;
+    let bytes = read_bytes(file, &whole(file), "the descriptor")?;
+    list.reference(&name(descriptor), &bytes).map_err(|error| error.with_path(descriptor))?;
     Ok(list)
 }
 
 fn archive_list(file: SourceFile) -> Result<List> {
-    let members = members(&file)?;
+    let members = files(&file)?;
     let (mut places, mut duplicates) = (HashMap::new(), Vec::new());
-    for (member, offset) in &members {
-        if places.insert(member.name.clone(), (*offset, member.size)).is_some() {
+    for member in members.iter().filter(|member| member.kind == MemberKind::File) {
+        if places.insert(member.name.clone(), member.content.clone()).is_some() {
             duplicates.push(problem(&member.name, None, VerifyProblemKind::Duplicate));
         }
     }
-    let of_kind = |extension: &str| members.iter().find(|(member, _)| has_extension(&member.name, extension));
-    let manifest = of_kind("mf");
-    let manifest_text = manifest.map(|(member, at)| read_text(&file, *at, member.size, "the manifest")).transpose()?;
-    let (descriptor, descriptor_at) =
-        of_kind("ovf").ok_or_else(|| file.error(ErrorKind::Corrupt, "the ova has no descriptor"))?;
-    let text = read_text(&file, *descriptor_at, descriptor.size, "the descriptor")?;
+    let manifest = only(&file, &members, "mf")?;
+    let manifest_text = manifest.map(|member| read_text(&file, &member.content, "the manifest")).transpose()?;
+    let descriptor = only(&file, &members, "ovf")?
+        .ok_or_else(|| file.error(ErrorKind::Unsupported, "the archive has no descriptor (.ovf)").at(0))?;
+    let bytes = read_bytes(&file, &descriptor.content, "the descriptor")?;
     let place = Place::Archive { file, members: places };
     let mut list = match manifest_text {
         Some(text) => List::new(place, &text),
         None => List::without_manifest(place, &format!("{}.mf", descriptor.name.trim_end_matches(".ovf"))),
     };
     list.problems.extend(duplicates);
-    list.reference(&descriptor.name, &text)?;
+    list.reference(&descriptor.name, &bytes)?;
     Ok(list)
 }
 
@@ -260,14 +273,22 @@ impl List {
     }
 
     /// Compares the names listed with those that the package uses, and notes the lengths it gives.
-    fn reference(&mut self, descriptor: &str, text: &str) -> Result<()> {
-        let envelope = xml_tree::read(text)?;
+    fn reference(&mut self, descriptor: &str, bytes: &[u8]) -> Result<()> {
         let mut used = vec![(descriptor.to_owned(), None)];
-        for file in envelope.all("References").flat_map(|references| references.all("File")) {
-            let Some(name) = file.attribute("href") else { continue };
-            // The parts of a file in chunks have names of their own.
-            let size = file.attribute("size").filter(|_| file.attribute("chunkSize").is_none());
-            used.push((name.to_owned(), size.and_then(|size| size.parse().ok())));
+        for reference in Descriptor::read(bytes)?.references {
+            match reference.chunk_size {
+                // The parts of a file in chunks have names of their own.
+                Some(_) if self.place.find(&reference.href).is_err() => {
+                    let parts = (0..MAX_CHUNKS).map(|number| reference.chunk(number));
+                    let there: Vec<_> = parts.take_while(|name| self.place.find(name).is_ok()).collect();
+                    let sizes = there.iter().filter_map(|name| Some(self.place.find(name).ok()?.content.len)).sum();
+                    if reference.size.is_some_and(|size| size > sizes) || there.is_empty() {
+                        used.push((reference.chunk(there.len()), None));
+                    }
+                    used.extend(there.into_iter().map(|name| (name, None)));
+                }
+                _ => used.push((reference.href, reference.size)),
+            }
         }
         let has_manifest = !self.problems.iter().any(|problem| problem.kind == VerifyProblemKind::NoManifest);
         if has_manifest {
@@ -286,7 +307,7 @@ impl List {
 
     fn check(mut self, progress: &dyn Progress) -> Result<Verification> {
         let mut verified = Vec::new();
-        let mut found: HashMap<String, Option<Content>> = HashMap::new();
+        let mut found: HashMap<String, Option<Found>> = HashMap::new();
         let names = self.entries.iter().map(|(line, entry)| (entry.name.clone(), Some(*line)));
         let names: Vec<_> = names.chain(self.sizes.iter().map(|(name, _)| (name.clone(), None))).collect();
         for (name, line) in names {
@@ -304,20 +325,20 @@ impl List {
         }
         for (name, expected) in &self.sizes {
             if let (Some(expected), Some(Some(content))) = (*expected, found.get(name))
-                && expected != content.size
+                && expected != content.size()
             {
-                let kind = VerifyProblemKind::WrongSize { expected, found: content.size };
+                let kind = VerifyProblemKind::WrongSize { expected, found: content.size() };
                 self.problems.push(problem(name, None, kind));
             }
         }
-        let size_of = |entry: &Entry| found.get(&entry.name).and_then(Option::as_ref).map_or(0, |content| content.size);
+        let size_of = |entry: &Entry| found.get(&entry.name).and_then(Option::as_ref).map_or(0, Found::size);
         let mut work = Work { progress, done: 0, total: self.entries.iter().map(|(_, entry)| size_of(entry)).sum() };
         for (line, entry) in &self.entries {
             let Some(Some(content)) = found.get(&entry.name) else { continue };
             match content.hash(&self.place, entry.algorithm, &mut work) {
                 Ok(digest) if digest == entry.digest => verified.push(VerifiedFile {
                     name: entry.name.clone(),
-                    size: content.size,
+                    size: content.size(),
                     algorithm: entry.algorithm,
                 }),
                 Ok(digest) => {
@@ -345,18 +366,17 @@ struct Work<'a> {
 }
 
 /// A file that was found.
-struct Content {
+struct Found {
     /// `None`: the archive itself.
     file: Option<SourceFile>,
-    offset: u64,
-    size: u64,
+    content: Content,
 }
 
 impl Place {
-    fn find(&self, name: &str) -> Result<Content, VerifyProblemKind> {
+    fn find(&self, name: &str) -> Result<Found, VerifyProblemKind> {
         match self {
             Self::Archive { members, .. } => match members.get(name) {
-                Some((offset, size)) => Ok(Content { file: None, offset: *offset, size: *size }),
+                Some(content) => Ok(Found { file: None, content: content.clone() }),
                 None => Err(VerifyProblemKind::Missing),
             },
             Self::Directory { path, plain } => {
@@ -380,14 +400,18 @@ impl Place {
                 }
                 let file =
                     SourceFile::open(&resolved).map_err(|error| VerifyProblemKind::Unreadable(error.to_string()))?;
-                let size = file.len();
-                Ok(Content { file: Some(file), offset: 0, size })
+                let content = whole(&file);
+                Ok(Found { file: Some(file), content })
             }
         }
     }
 }
 
-impl Content {
+impl Found {
+    fn size(&self) -> u64 {
+        self.content.len
+    }
+
     fn hash(&self, place: &Place, algorithm: DigestAlgorithm, work: &mut Work<'_>) -> Result<String> {
         let file = match (&self.file, place) {
             (Some(file), _) | (None, Place::Archive { file, .. }) => file,
@@ -395,12 +419,12 @@ impl Content {
         };
         let (mut hasher, mut buffer) = (FileHasher::new(algorithm), vec![0; BUFFER]);
         let mut position = 0;
-        while position < self.size {
+        while position < self.size() {
             if work.progress.advance(work.done, work.total).is_break() {
                 return Err(Error::cancelled(Operation::Verify));
             }
-            let length = (self.size - position).min(BUFFER as u64) as usize;
-            file.read_exact_at(self.offset + position, &mut buffer[..length])?;
+            let length = (self.size() - position).min(BUFFER as u64) as usize;
+            self.content.read_at(file, position, &mut buffer[..length])?;
             hasher.update(&buffer[..length]);
             position += length as u64;
             work.done += length as u64;

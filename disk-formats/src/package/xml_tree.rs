@@ -20,7 +20,6 @@ pub(crate) struct Element {
     text: String,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for reading a whole description"))]
 impl Element {
     /// Returns an attribute.
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
@@ -30,11 +29,6 @@ impl Element {
     /// Returns the children of this name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
-    }
-
-    /// Returns the first child of this name.
-    pub(crate) fn child<'a>(&'a self, name: &'a str) -> Option<&'a Self> {
-        self.children.iter().find(|child| child.name == name)
     }
 
     /// Returns the text inside, without blanks at its ends.
@@ -48,36 +42,93 @@ impl Element {
     }
 }
 
+/// Reads the bytes of a document, in the encoding that it says.
+pub(crate) fn read_bytes(bytes: &[u8]) -> Result<Element> {
+    let fail = |rule: &'static str| Error::new(ErrorKind::Corrupt, Operation::Read, rule);
+    if let Some((encoding, _)) = encoding_rs::Encoding::for_bom(bytes) {
+        let (text, _, damaged) = encoding.decode(bytes);
+        return if damaged {
+            Err(fail("the xml is not in the encoding that its first bytes say").at(0))
+        } else {
+            read(&text)
+        };
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => read(text),
+        Err(error) => {
+            let declared = declared_encoding(bytes).filter(|encoding| *encoding != encoding_rs::UTF_8);
+            let decoded =
+                declared.and_then(|encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes));
+            match decoded {
+                Some(text) => read(&text),
+                None => Err(fail("the xml is neither in utf-8 nor in the encoding that it names")
+                    .at(error.valid_up_to() as u64)),
+            }
+        }
+    }
+}
+
+/// Returns the encoding in `<?xml … encoding="…"?>`.
+fn declared_encoding(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+    let declaration = &bytes[..bytes.iter().position(|byte| *byte == b'>')?];
+    let after = declaration.split_at_checked(declaration.windows(9).position(|part| part == b"encoding=")? + 9)?.1;
+    let (quote, label) = after.split_first()?;
+    encoding_rs::Encoding::for_label(&label[..label.iter().position(|byte| byte == quote)?])
+}
+
 /// Reads a document and returns its root.
 pub(crate) fn read(text: &str) -> Result<Element> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::from_str(text);
+    reader.config_mut().check_comments = true;
     // The document itself is the bottom of the stack.
     let mut open = vec![Element::default()];
+    let mut scopes = Scopes::default();
     let mut elements = 0;
     loop {
         let at = reader.buffer_position();
         let fail = |rule: String| Error::new(ErrorKind::Corrupt, Operation::Read, rule).at(at);
         let event = reader.read_event().map_err(|error| fail(format!("not well-formed xml: {error}")))?;
+        let outside = open.len() == 1;
         match event {
             Event::Start(tag) | Event::Empty(tag) if elements == MAX_ELEMENTS || open.len() > MAX_DEPTH => {
                 let name = String::from_utf8_lossy(tag.local_name().as_ref().as_ref()).into_owned();
                 return Err(fail(format!("too many or too deeply nested elements at <{name}>")));
             }
+            Event::Start(_) | Event::Empty(_) if outside && !top(&mut open).children.is_empty() => {
+                return Err(fail("not well-formed xml: a second root element".to_owned()));
+            }
             Event::Start(tag) => {
                 elements += 1;
-                open.push(element(&tag).map_err(fail)?);
+                open.push(element(&tag, &mut scopes).map_err(fail)?);
             }
             Event::Empty(tag) => {
                 elements += 1;
-                let empty = element(&tag).map_err(fail)?;
+                let empty = element(&tag, &mut scopes).map_err(fail)?;
+                scopes.leave();
                 top(&mut open).children.push(empty);
             }
             Event::End(_) => {
                 // The reader checks that ends match starts.
                 let Some(done) = open.pop() else { break };
+                scopes.leave();
                 top(&mut open).children.push(done);
             }
-            Event::Text(text) => top(&mut open).text.push_str(&text.xml10_content()),
+            Event::Text(text) if outside => {
+                if !text.xml10_content().trim_matches([' ', '\t', '\n', '\r']).is_empty() {
+                    return Err(fail("not well-formed xml: text outside the root element".to_owned()));
+                }
+            }
+            Event::CData(_) | Event::GeneralRef(_) if outside => {
+                return Err(fail("not well-formed xml: text outside the root element".to_owned()));
+            }
+            Event::Text(text) => {
+                let content = text.xml10_content();
+                if content.contains("]]>") {
+                    return Err(fail("not well-formed xml: `]]>` in a text".to_owned()));
+                }
+                top(&mut open).text.push_str(&content);
+            }
             Event::CData(text) => top(&mut open).text.push_str(&text.xml10_content()),
             Event::GeneralRef(reference) => {
                 let unknown = || fail("an entity that xml does not know by itself".to_owned());
@@ -90,6 +141,9 @@ pub(crate) fn read(text: &str) -> Result<Element> {
                 top(&mut open).text.push_str(&resolved);
             }
             Event::DocType(_) => return Err(fail("a document type is not allowed".to_owned())),
+            Event::Decl(_) if at > 0 => {
+                return Err(fail("not well-formed xml: something stands before `<?xml`".to_owned()));
+            }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
             Event::Eof => break,
         }
@@ -97,6 +151,35 @@ pub(crate) fn read(text: &str) -> Result<Element> {
     match (open.len(), open.pop().and_then(|mut document| document.children.pop())) {
         (1, Some(root)) => Ok(root),
         _ => Err(Error::new(ErrorKind::Truncated, Operation::Read, "the xml ends before its root element does")),
+    }
+}
+
+/// The prefixes that the open elements declare (Namespaces in XML 1.0).
+#[derive(Default)]
+struct Scopes {
+    prefixes: Vec<String>,
+    /// How many there were before each open element.
+    before: Vec<usize>,
+}
+
+impl Scopes {
+    fn enter(&mut self, prefixes: Vec<String>) {
+        self.before.push(self.prefixes.len());
+        self.prefixes.extend(prefixes);
+    }
+
+    fn leave(&mut self) {
+        self.prefixes.truncate(self.before.pop().unwrap_or_default());
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        match name.split_once(':') {
+            None => Ok(()),
+            Some((prefix, _)) if prefix == "xml" || self.prefixes.iter().any(|known| known == prefix) => Ok(()),
+            Some((prefix, _)) => {
+                Err(format!("not well-formed xml: the prefix of `{name}` is not declared (xmlns:{prefix})"))
+            }
+        }
     }
 }
 
@@ -108,17 +191,38 @@ fn top(open: &mut Vec<Element>) -> &mut Element {
     &mut open[last]
 }
 
-fn element(tag: &BytesStart<'_>) -> Result<Element, String> {
+/// Reads a tag, and enters its scope.
+fn element(tag: &BytesStart<'_>, scopes: &mut Scopes) -> Result<Element, String> {
     let local = |name: &str| name.rsplit_once(':').map_or(name, |(_, local)| local).to_owned();
-    let mut attributes = Vec::new();
+    let mut names = vec![tag.name().as_ref().to_owned()];
+    let (mut attributes, mut declared) = (Vec::new(), Vec::new());
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|error| format!("not well-formed xml: {error}"))?;
         let value = attribute
             .normalized_value(XmlVersion::Implicit1_0)
             .map_err(|error| format!("not well-formed xml: {error}"))?;
-        attributes.push((local(attribute.key.as_ref()), value.into_owned()));
+        let name = attribute.key.as_ref().to_owned();
+        if attribute.value.contains('<') {
+            return Err(format!("not well-formed xml: `<` in the value of `{name}`"));
+        }
+        match name.strip_prefix("xmlns") {
+            Some("") => {}
+            Some(prefix) if prefix.starts_with(':') => declared.push(prefix[1..].to_owned()),
+            _ => {
+                attributes.push((local(&name), value.into_owned()));
+                names.push(name);
+            }
+        }
     }
-    Ok(Element { name: local(tag.name().as_ref()), attributes, ..Element::default() })
+    scopes.enter(declared);
+    for name in &names {
+        let begins = |part: &str| part.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        if name.matches(':').count() > 1 || !name.split(':').all(begins) {
+            return Err(format!("not well-formed xml: {name:?} is not a name"));
+        }
+        scopes.check(name)?;
+    }
+    Ok(Element { name: local(&names[0]), attributes, ..Element::default() })
 }
 
 #[cfg(test)]
@@ -127,19 +231,61 @@ mod tests {
 
     #[test]
     fn elements_attributes_and_text_are_read() {
-        let root = read("<?xml version='1.0'?><o:a k='1 &amp; 2'><b/><b>x &lt;&#65;<![CDATA[<]]></b></o:a>").unwrap();
+        let root = read("<?xml version='1.0'?><o:a xmlns:o='x' k='1 &amp; 2'><b/><b>x &lt;&#65;<![CDATA[<]]></b></o:a>\n<!-- end -->\n").unwrap();
         assert_eq!((root.name.as_str(), root.attribute("k")), ("a", Some("1 & 2")));
         assert_eq!(root.all("b").count(), 2);
         assert_eq!(root.children[1].text(), "x <A<");
-        assert_eq!((root.child("b").map(Element::text), root.text_of("b")), (Some(""), Some("")));
+        assert_eq!((root.all("b").next().map(Element::text), root.text_of("b")), (Some(""), Some("")));
     }
 
     #[test]
     fn what_is_hostile_or_broken_is_refused() {
         let deep = "<a>".repeat(100);
         let doctype = "<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>";
-        for text in ["", "<a>", "<a></b>", "<a>&x;</a>", doctype, &deep, "hello", "</a>", "<a b></a>"] {
+        for text in [
+            "",
+            "<a>",
+            "<a></b>",
+            "<a/><b/>",
+            "x<a/>",
+            "<a/>x",
+            "\n<?xml version='1.0'?><a/>",
+            "<p:a/>",
+            "<a p:k='1'/>",
+            "<a><b xmlns:p='x'/><p:c/></a>",
+            "<a k='<'/>",
+            "<a>]]></a>",
+            "<a><!-- -- --></a>",
+            "<a k='1' k='2'/>",
+            "<1/>",
+            "<a:b:c/>",
+            "<a>&x;</a>",
+            doctype,
+            &deep,
+            "hello",
+            "</a>",
+            "<a b></a>",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn prefixes_count_in_what_they_are_declared_on_and_below() {
+        let root =
+            read("<p:a xmlns:p='x' xmlns='y'><b><p:c p:k='1' xml:lang='en'/></b><q:d xmlns:q='z'/></p:a>").unwrap();
+        let c = &root.children[0].children[0];
+        assert_eq!((c.attribute("k"), c.attribute("lang"), root.attribute("xmlns")), (Some("1"), Some("en"), None));
+    }
+
+    #[test]
+    fn other_encodings_are_read_when_they_are_named() {
+        let latin = b"<?xml version='1.0' encoding='windows-1252'?><a>b\xfccher</a>";
+        assert_eq!(read_bytes(latin).unwrap().text(), "b\u{fc}cher");
+        let utf16: Vec<u8> =
+            "\u{feff}<?xml version='1.0'?><a>\u{fc}</a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read_bytes(&utf16).unwrap().text(), "\u{fc}");
+        assert_eq!(read_bytes("\u{feff}<?xml version='1.0'?><a>\u{fc}</a>".as_bytes()).unwrap().text(), "\u{fc}");
+        assert_eq!(read_bytes(b"<a>\xfc</a>").unwrap_err().offset(), Some(3));
     }
 }

@@ -1,0 +1,78 @@
+//! Recognising a format: by signature, and by what contradicts a missing one.
+
+use std::path::Path;
+
+use crate::source_file::SourceFile;
+use crate::{ErrorKind, Format, Result, foreign, qcow2, vdi, vhd, vhdx, vmdk};
+
+/// Bytes at the front of a file that are looked at.
+const PROBE: usize = 512;
+
+/// Recognises the format of a file that nobody named one for.
+pub(crate) fn told_format(file: &SourceFile) -> Result<Format> {
+    let format = format_of(file)?;
+    if format == Format::Raw {
+        foreign::refuse(file)?;
+        refuse_contradiction(file)?;
+    }
+    Ok(format)
+}
+
+/// Refuses a file that nothing but its missing signature makes a raw disk, while its name or front says something else.
+fn refuse_contradiction(file: &SourceFile) -> Result<()> {
+    let mut front = [0; PROBE];
+    file.read_padded_at(0, &mut front)?;
+    let text = front.trim_ascii_start();
+    let is_package = text.starts_with(b"<?xml") || text.starts_with(b"<Envelope") || text.starts_with(b".encoding");
+    // A member of an archive has a name of its own.
+    let name = file.member().map_or(file.path(), Path::new);
+    let extension = name.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf", "vmx"];
+    let named = known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
+    if is_package || matches!(named, Some("ovf" | "vmx")) {
+        return Err(file
+            .error(ErrorKind::Unsupported, "this describes a machine and is no disk")
+            .at(0)
+            .with_hint("name the disks that it names, or an OVA"));
+    }
+    match named {
+        Some(named) => Err(file
+            .error(
+                ErrorKind::Corrupt,
+                format!("the name ends in .{named}, but the signature of that format is missing"),
+            )
+            .at(0)
+            .with_hint("say `-f raw` if the bytes are a raw disk; a fixed vhd has its signature at its end, also a cut one has none")),
+        None => Ok(()),
+    }
+}
+
+/// Recognises the format of an opened file.
+pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
+    let mut front = [0; PROBE];
+    file.read_padded_at(0, &mut front)?;
+    if front.starts_with(&qcow2::MAGIC) {
+        return Ok(Format::Qcow2);
+    }
+    let descriptor = b"# disk descriptor";
+    let is_descriptor = front.get(..descriptor.len()).is_some_and(|start| start.eq_ignore_ascii_case(descriptor));
+    let se_sparse = front.starts_with(&vmdk::SESPARSE_MAGIC.to_le_bytes());
+    if front.starts_with(&vmdk::MAGIC) || front.starts_with(&vmdk::COWD_MAGIC) || se_sparse || is_descriptor {
+        return Ok(Format::Vmdk);
+    }
+    if front.starts_with(&vhdx::FILE_SIGNATURE) {
+        return Ok(Format::Vhdx);
+    }
+    if front[vdi::MAGIC_OFFSET..].starts_with(&vdi::MAGIC.to_le_bytes()) {
+        return Ok(Format::Vdi);
+    }
+    // A fixed vhd has its signature at the end only.
+    let mut end = [0; vhd::COOKIE.len()];
+    if let Some(footer) = file.len().checked_sub(512) {
+        file.read_exact_at(footer, &mut end)?;
+    }
+    if front.starts_with(&vhd::COOKIE) || end == vhd::COOKIE {
+        return Ok(Format::Vhd);
+    }
+    Ok(Format::Raw)
+}

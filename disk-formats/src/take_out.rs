@@ -1,0 +1,77 @@
+//! Taking an image out of what it is packed in: streams (gzip, xz, bzip2, zstd), and archives of disks (OVA, box, tar).
+
+use std::path::Path;
+
+use crate::package::{self, ArchivedDisk};
+use crate::packed::{self, Amount, Packing};
+use crate::source_file::SourceFile;
+use crate::{ErrorKind, Result};
+
+/// Bytes of a packed image that detection unpacks.
+const PACKED_PROBE: u64 = 1 << 20;
+
+/// Packings around an image that are taken off, as of a packed disk in a packed archive.
+const MAX_PACKINGS: usize = 2;
+
+/// Says whether the name is that of a packed file.
+pub(crate) fn is_named_packed(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["gz", "xz", "bz2", "zst"].iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+}
+
+/// Takes an image out; `limit` is the most bytes that are unpacked, and `chosen` which disk of an archive is meant.
+pub(crate) fn take_out(file: SourceFile, limit: u64, chosen: Option<&str>) -> Result<SourceFile> {
+    unpack_all(file, Amount::All(limit), chosen.is_some(), |file| package::chosen_disk(file, chosen))
+}
+
+/// The same for detecting a format: the first disk of an archive speaks for all, and of a packed disk the front is enough.
+pub(crate) fn take_out_first(file: SourceFile, limit: u64) -> Result<SourceFile> {
+    let first = |file: &SourceFile| Ok(package::archived_disks(file)?.and_then(|disks| disks.into_iter().next()));
+    let amount = if is_packed_archive(&file)? { Amount::All(limit) } else { Amount::Front(PACKED_PROBE) };
+    unpack_all(file, amount, false, first)
+}
+
+/// Takes off what is around an archive; a file that holds none is left as it is.
+pub(crate) fn bare_archive(file: SourceFile, limit: u64) -> Result<SourceFile> {
+    match Packing::of(&file)? {
+        Some(packing) if is_packed_archive(&file)? => packed::unpack(&file, packing, Amount::All(limit)),
+        _ => Ok(file),
+    }
+}
+
+fn is_packed_archive(file: &SourceFile) -> Result<bool> {
+    match Packing::of(file)? {
+        Some(packing) => package::is_tar(&packed::unpack(file, packing, Amount::Front(1))?),
+        None => Ok(false),
+    }
+}
+
+fn unpack_all(
+    mut file: SourceFile,
+    amount: Amount,
+    needs_archive: bool,
+    disk_of: impl Fn(&SourceFile) -> Result<Option<ArchivedDisk>>,
+) -> Result<SourceFile> {
+    let mut packings = 0;
+    let mut in_archive = false;
+    loop {
+        if let Some(packing) = Packing::of(&file)? {
+            packings += 1;
+            if packings > MAX_PACKINGS {
+                return Err(file.error(ErrorKind::Unsupported, "the image is packed more than twice").at(0));
+            }
+            file = packed::unpack(&file, packing, amount)?;
+        } else if in_archive {
+            return Ok(file);
+        } else if let Some(disk) = disk_of(&file)? {
+            in_archive = true;
+            let limit = if let Amount::All(limit) = amount { limit } else { u64::MAX };
+            file = disk.content.take_out(file, &disk.name, limit)?;
+        } else if needs_archive {
+            let rule = "a disk of an archive was chosen, but this is none";
+            return Err(file.error(ErrorKind::InvalidInput, rule).at(0));
+        } else {
+            return Ok(file);
+        }
+    }
+}
