@@ -1,5 +1,6 @@
 //! Errors as people see them: what failed, the chain of causes, and what to do next.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -47,10 +48,16 @@ impl CommandError {
     ///
     /// The output is closed.
     pub fn print(&self, output: &mut dyn Write) -> io::Result<()> {
-        writeln!(output, "error: {}", self.source)?;
+        let mut said = without_codes(&self.source.to_string()).into_owned();
+        writeln!(output, "error: {said}")?;
         let mut cause = self.source.source();
         while let Some(error) = cause {
-            writeln!(output, "  caused by: {error}")?;
+            let text = without_codes(&error.to_string()).into_owned();
+            // Some crates repeat their cause in their own text.
+            if !said.contains(&text) {
+                writeln!(output, "  caused by: {text}")?;
+                said = text;
+            }
             cause = error.source();
         }
         match &self.hint {
@@ -77,6 +84,29 @@ impl fmt::Display for CommandError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(formatter)
     }
+}
+
+/// Returns an error's text without the numbers that Rust puts behind the system's words: ` (os error 2)`.
+#[must_use]
+pub(crate) fn without_codes(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = " (os error ";
+    if !text.contains(BEGIN) {
+        return Cow::Borrowed(text);
+    }
+    let mut pieces = text.split(BEGIN);
+    let mut result = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(')') {
+            Some((number, rest)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                result.push_str(rest);
+            }
+            _ => {
+                result.push_str(BEGIN);
+                result.push_str(piece);
+            }
+        }
+    }
+    Cow::Owned(result)
 }
 
 /// Errors with an idea of what to do; everything that a command returns on failure is turned into a [`CommandError`] here.
@@ -115,5 +145,20 @@ mod tests {
         assert_eq!(String::from_utf8(output).unwrap(), expected);
         assert!(CommandError::new(Outer(io::ErrorKind::BrokenPipe.into())).is_broken_pipe());
         assert!(!error.is_broken_pipe());
+    }
+
+    #[test]
+    fn numbers_of_the_system_and_repeated_causes_are_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read a: {0}")]
+        struct Repeating(#[source] io::Error);
+        let error = CommandError::new(Repeating(io::Error::from_raw_os_error(2)));
+        let mut output = Vec::new();
+        error.print(&mut output).unwrap();
+        assert_eq!(String::from_utf8(output).unwrap(), "error: cannot read a: No such file or directory\n");
+        for text in ["a (os error b)", "a (os error 2", "a (os error )", "plain"] {
+            assert_eq!(without_codes(text), text);
+        }
+        assert_eq!(without_codes("a: x (os error 2); b: y (os error 13)."), "a: x; b: y.");
     }
 }

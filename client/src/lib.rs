@@ -6,6 +6,7 @@
 //! ```
 //!
 //! Data and build output go to standard output, as scripts around Packer expect; errors, hints and bars go to standard error.
+//! All text for people passes [`visible`], so that no guest and no file name drives the terminal.
 //! [`api`] and [`render`] know neither terminal nor environment; tests use them directly.
 
 pub mod api;
@@ -20,6 +21,7 @@ mod qemu_flags;
 pub mod render;
 mod run;
 mod terminal;
+pub mod visible;
 
 pub use error::{CommandError, Hinted};
 pub use run::run;

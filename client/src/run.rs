@@ -1,7 +1,7 @@
 //! From the words of a command line to an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -42,7 +42,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             if !error.is_broken_pipe() {
                 // Nobody is left to tell when the terminal is gone.
-                let _ = error.print(&mut io::stderr().lock());
+                let _ = error.print(&mut terminal::stderr());
             }
             ExitCode::from(error.code())
         }
@@ -76,7 +76,7 @@ fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError>
 fn help(code: u8) -> ExitCode {
     let help = Arguments::command().render_help();
     // Nobody is left to tell when the terminal is gone.
-    let _ = write!(io::stdout().lock(), "{help}");
+    let _ = write!(terminal::stdout(), "{help}");
     ExitCode::from(code)
 }
 
@@ -112,6 +112,6 @@ fn unknown_command(given: &str) -> ExitCode {
         }
     };
     // Nobody is left to tell when the terminal is gone.
-    let _ = error.print(&mut io::stderr().lock());
+    let _ = error.print(&mut terminal::stderr());
     if missing { ExitCode::from(EXIT_FAILURE) } else { help(EXIT_UNKNOWN_COMMAND) }
 }

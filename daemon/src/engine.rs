@@ -180,12 +180,16 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
         Event::BuildPlanned { build, position } => (Some(build), EventBody::BuildPlanned { position }),
         Event::Say { build, target, text } => (build, EventBody::Say { text, target }),
         Event::Message { build, target, text } => (build, EventBody::Message { text, target }),
-        Event::Error { build, target, text } => (build, EventBody::Error { text, target }),
+        Event::Error { build, target, text, output } => (build, EventBody::Error { text, target, output }),
         Event::StepStarted { build, step } => (Some(build), EventBody::StepStarted { step }),
         Event::StepFinished { build, step, elapsed, error } => {
             (Some(build), EventBody::StepFinished { step, elapsed_us: micros(elapsed), error })
         }
         Event::Progress { build, what, done, total } => (Some(build), EventBody::Progress { what, done, total }),
+        Event::Waiting { build, what, limit } => {
+            (Some(build), EventBody::Waiting { what, limit_us: limit.map(micros) })
+        }
+        Event::WaitFinished { build, what } => (Some(build), EventBody::WaitFinished { what }),
         Event::ScreenSaved { build, path: file } => (Some(build), EventBody::ScreenSaved { path: path(file) }),
         Event::Prompt { build, id, text, choices, guest } => {
             let default = choices.first().cloned();

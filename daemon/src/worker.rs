@@ -120,7 +120,11 @@ pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause:
     }
     for (failed, line) in swept(directory, runner) {
         let text = format!("after the worker's end: {line}");
-        let body = if failed { EventBody::Error { text, target: None } } else { EventBody::Say { text, target: None } };
+        let body = if failed {
+            EventBody::Error { text, target: None, output: false }
+        } else {
+            EventBody::Say { text, target: None }
+        };
         writer.append(None, body)?;
     }
     let elapsed_us = micros(started.elapsed());
@@ -208,7 +212,7 @@ async fn run_job(
     Ok(result.unwrap_or_else(|panic| {
         tracing::error!(%panic, "the job's task broke");
         for (_, line) in swept(directory, runner.as_ref()) {
-            log.append(None, EventBody::Error { text: line, target: None });
+            log.append(None, EventBody::Error { text: line, target: None, output: false });
         }
         failure(format!("internal error in the worker; {} says more", directory.root.join("worker.log").display()))
     }))

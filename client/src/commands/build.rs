@@ -14,6 +14,7 @@ use super::{Context, note};
 use crate::api::Client;
 use crate::arguments::{BuildArguments, TemplateFlags};
 use crate::error::CommandError;
+use crate::terminal;
 
 pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result<u8, CommandError> {
     let options = JobOptions {
@@ -28,7 +29,7 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
     let submission = submission(JobKind::Build, arguments.template, options)?;
     let job = submit(&context.client, &submission).await?;
     if arguments.detach {
-        writeln!(io::stdout(), "{}", job.id)?;
+        writeln!(terminal::stdout(), "{}", job.id)?;
         note(&format!("`kiln attach {}` shows it, `kiln cancel {}` stops it", job.id, job.id));
         return Ok(0);
     }

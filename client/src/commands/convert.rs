@@ -1,6 +1,6 @@
 //! `kiln convert`.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use kiln_protocol::{ConvertOutput, ConvertRequest, ImageResult, ImageSource, ImageTask, MachineOptions};
 
@@ -9,6 +9,7 @@ use super::{Context, note, task};
 use crate::error::CommandError;
 use crate::image_arguments::{ConvertArguments, MachineFlags, SourceFlags};
 use crate::render::describe_result;
+use crate::terminal;
 
 /// Names of this process's standard output.
 const STANDARD_OUTPUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
@@ -23,7 +24,7 @@ pub(super) async fn convert(context: Context, arguments: ConvertArguments) -> Re
     }
     if detach {
         let job = task::submit(&context, ImageTask::Convert(Box::new(request))).await?;
-        writeln!(io::stdout(), "{}", job.id)?;
+        writeln!(terminal::stdout(), "{}", job.id)?;
         note(&format!("`kiln attach {}` shows it, `kiln cancel {}` stops it", job.id, job.id));
         return Ok(0);
     }
@@ -33,12 +34,12 @@ pub(super) async fn convert(context: Context, arguments: ConvertArguments) -> Re
     for result in &done.results {
         match result {
             ImageResult::Convert(result) if json => {
-                writeln!(io::stdout(), "{}", serde_json::to_string_pretty(result).map_err(CommandError::new)?)?;
+                terminal::print_json(result)?;
             }
             _ if quiet => {}
             // Data only on standard output, when it takes the image.
             result if to_stdout => note(describe_result(result).trim_end()),
-            result => write!(io::stdout(), "{}", describe_result(result))?,
+            result => write!(terminal::stdout(), "{}", describe_result(result))?,
         }
     }
     Ok(done.exit_code)

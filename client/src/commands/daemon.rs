@@ -1,6 +1,6 @@
 //! `kiln daemon status` and `kiln daemon stop`.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     let client = context.client.starting(Starting::Never);
     let info = match client.info().await {
         Ok(info) => info,
-        Err(ClientError::Connect { socket, source }) if source.kind() != io::ErrorKind::PermissionDenied => {
+        Err(ClientError::Connect { socket, source }) if source.kind() != std::io::ErrorKind::PermissionDenied => {
             note(&format!("kilnd does not run (nobody answers at {})", socket.display()));
             if let Some(holder) = elsewhere().await {
                 let socket = holder.socket.display();
@@ -39,11 +39,10 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
     match command {
         DaemonCommand::Status { json } => {
             let info = with_hypervisors(&client, info).await?;
-            let mut stdout = io::stdout().lock();
             if json {
-                writeln!(stdout, "{}", serde_json::to_string_pretty(&info).map_err(CommandError::new)?)?;
+                terminal::print_json(&info)?;
             } else {
-                write!(stdout, "{}", describe(&info))?;
+                write!(terminal::stdout(), "{}", describe(&info))?;
             }
         }
         DaemonCommand::Stop => {

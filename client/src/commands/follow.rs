@@ -17,6 +17,7 @@ use crate::error::CommandError;
 use crate::progress::Bars;
 use crate::render::{Look, Renderer};
 use crate::terminal;
+use crate::visible::{self, Visible};
 
 /// Events that may wait for the terminal.
 const BACKLOG: usize = 64;
@@ -154,12 +155,17 @@ impl Follow {
     fn display(&self) -> Display {
         let look = Look {
             machine_readable: self.machine_readable,
+            terminal: !self.machine_readable && terminal::is_watched(),
             colour: !self.machine_readable && terminal::wants_colour(self.colour),
             timestamps: self.timestamps,
             time_zone: clock::time_zone(),
         };
         Display {
-            output: BufWriter::new(io::stdout().lock()),
+            output: BufWriter::new(if self.json {
+                terminal::json_stdout()
+            } else {
+                terminal::stdout_with(self.colour)
+            }),
             renderer: (!self.json).then(|| Renderer::new(look, self.debug)),
             bars: (!self.json && !self.machine_readable && terminal::shows_bars()).then(Bars::default),
             questions: Vec::new(),
@@ -190,7 +196,7 @@ impl Follow {
 
 /// Where events go.
 struct Display {
-    output: BufWriter<StdoutLock<'static>>,
+    output: BufWriter<Visible<StdoutLock<'static>>>,
     /// Nothing when raw lines are wanted.
     renderer: Option<Renderer>,
     bars: Option<Bars>,
@@ -242,8 +248,8 @@ impl Display {
                 renderer.event(event, output)
             }
             None => {
-                output.write_all(line)?;
-                output.write_all(b"\n")
+                let line = String::from_utf8_lossy(line);
+                writeln!(output, "{}", visible::json(&line))
             }
         }
     }

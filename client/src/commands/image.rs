@@ -1,6 +1,6 @@
 //! `kiln image`: looks at images, with qemu-img's JSON and exit codes.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use kiln_protocol::{
     CheckRequest, CompareRequest, ImageResult, ImageTask, InfoRequest, MapExtent, MapRequest, VerifyRequest,
@@ -12,6 +12,7 @@ use super::{Context, task};
 use crate::error::CommandError;
 use crate::image_arguments::ImageCommand;
 use crate::render::describe_result;
+use crate::terminal;
 
 /// Exit code of a comparison that could not be made.
 const COMPARE_ERROR: u8 = 2;
@@ -50,7 +51,7 @@ async fn show(context: &Context, task: ImageTask, json: bool, quiet: bool, list:
     if json {
         print_json(done.results, list)?;
     } else if !quiet {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = terminal::stdout();
         for result in &done.results {
             write!(stdout, "{}", describe_result(result))?;
         }
@@ -76,6 +77,5 @@ fn print_json(results: Vec<ImageResult>, list: bool) -> Result<(), CommandError>
 }
 
 fn print(value: &impl Serialize) -> Result<(), CommandError> {
-    let text = serde_json::to_string_pretty(value).map_err(CommandError::new)?;
-    Ok(writeln!(io::stdout(), "{text}")?)
+    terminal::print_json(value)
 }

@@ -1,7 +1,7 @@
 //! `kiln jobs` and `kiln jobs rm`.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,6 +12,7 @@ use super::prompt::GUEST;
 use super::{Context, clock, find_job, note};
 use crate::error::CommandError;
 use crate::job_arguments::{JobsArguments, JobsCommand};
+use crate::{terminal, visible};
 
 /// Longest error that is shown, in characters; `kiln logs` shows all of it.
 const MAX_ERROR: usize = 300;
@@ -22,13 +23,12 @@ pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u
     }
     let JobsArguments { limit, all, status, since, .. } = &arguments;
     let list = context.client.jobs_in(*limit, *all, status, *since).await?;
-    let mut stdout = io::stdout().lock();
     if arguments.json {
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&list).map_err(CommandError::new)?)?;
+        terminal::print_json(&list)?;
     } else if list.jobs.is_empty() {
         note(if status.is_empty() && since.is_none() { "no jobs yet" } else { "no such jobs" });
     } else {
-        write!(stdout, "{}", table(&list.jobs, &clock::time_zone(), Timestamp::now()))?;
+        write!(terminal::stdout(), "{}", table(&list.jobs, &clock::time_zone(), Timestamp::now()))?;
     }
     Ok(0)
 }
@@ -45,7 +45,7 @@ async fn remove(context: Context, jobs: &[String]) -> Result<u8, CommandError> {
             Ok(id) => note(&format!("job {id} is removed")),
             Err(error) => {
                 failed += 1;
-                error.print(&mut io::stderr().lock())?;
+                error.print(&mut terminal::stderr())?;
             }
         }
     }
@@ -62,11 +62,11 @@ fn table(jobs: &[Job], zone: &TimeZone, now: Timestamp) -> String {
             |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
         );
         let age = created.map_or_else(String::new, |time| clock::age(time.duration_until(now).as_secs()));
-        let (id, state, took, what) = (&job.id, job.state, took(job, now), visible(&what(job)));
+        let (id, state, took, what) = (&job.id, job.state, took(job, now), visible::name(&what(job)).into_owned());
         // Writing to a text cannot fail.
         let _ = writeln!(text, "{id:10}  {state:10}  {submitted:16}  {age:>4}  {took:>6}  {what}");
         for line in details(job) {
-            let _ = writeln!(text, "{:10}  {}", "", visible(&line));
+            let _ = writeln!(text, "{:10}  {}", "", visible::name(&line));
         }
     }
     text
@@ -128,19 +128,6 @@ fn first_line(text: &str) -> String {
     }
 }
 
-/// Shows what a terminal would obey: control characters, and those that turn the direction of writing.
-fn visible(text: &str) -> String {
-    let obeyed = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if obeyed(letter) { shown.extend(letter.escape_default()) } else { shown.push(letter) }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +154,7 @@ aaaaaaaaaa  running     2026-01-01 22:04    1m   1m01s  web.pkr.hcl, qemu.web: p
             asks: qemu.web: [c] or [a]?
             The guest is reached by: ssh -p 2222 root@127.0.0.1
             answer: `kiln answer aaaaaaaaaa c|a`
-bbbbbbbbbb  queued      2026-01-01 22:04    1m       -  db\\u{1b}[2J.pkr.hcl (1 before it)
+bbbbbbbbbb  queued      2026-01-01 22:04    1m       -  db^[[2J.pkr.hcl (1 before it)
 cccccccccc  failed      2025-12-31 22:04    1d   4m58s  c.pkr.hcl
             error: the worker died
             qemu.c: no SSH

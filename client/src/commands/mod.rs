@@ -17,13 +17,14 @@ mod task;
 mod template;
 mod version;
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use kiln_protocol::JobId;
 
 use crate::api::Client;
 use crate::arguments::Command;
-use crate::error::CommandError;
+use crate::error::{CommandError, without_codes};
+use crate::terminal;
 
 pub(crate) use template::run as run_on_template;
 pub(crate) use version::version;
@@ -76,5 +77,5 @@ async fn find_job(client: &Client, text: &str) -> Result<JobId, CommandError> {
 /// Tells people something that is neither data nor an error.
 fn note(text: &str) {
     // Nobody is left to tell when the terminal is gone.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(terminal::stderr(), "{}", without_codes(text));
 }

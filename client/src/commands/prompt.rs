@@ -6,6 +6,8 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use kiln_protocol::{Answer, Choice, Question};
 use tokio::sync::mpsc;
 
+use crate::visible;
+
 /// What stands before the command that leads into a guest.
 pub(super) const GUEST: &str = "The guest is reached by: ";
 
@@ -64,10 +66,10 @@ fn ask_at_terminal(question: &Question) -> io::Result<Option<String>> {
     let mut terminal = terminal()?;
     let mut lines = BufReader::new(terminal.try_clone()?);
     if let Some(guest) = &question.guest {
-        writeln!(terminal, "{GUEST}{guest}")?;
+        writeln!(terminal, "{GUEST}{}", visible::name(guest))?;
     }
     loop {
-        write!(terminal, "{} ", question.text)?;
+        write!(terminal, "{} ", visible::name(&question.text))?;
         terminal.flush()?;
         let mut line = String::new();
         if lines.read_line(&mut line)? == 0 {

@@ -1,27 +1,28 @@
 //! `kiln screen`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Context, find_job};
 use crate::arguments::ScreenArguments;
 use crate::error::CommandError;
+use crate::terminal;
 
 pub(super) async fn screen(context: Context, arguments: ScreenArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
     let picture = context.client.screen(&id, arguments.build.as_deref()).await?;
-    let mut stdout = io::stdout();
+    let mut stdout = terminal::raw_stdout();
     let path = match arguments.output {
         Some(path) if path == Path::new("-") => None,
         Some(path) => Some(path),
         // A terminal shows no PNG.
-        None if stdout.is_terminal() => Some(PathBuf::from(format!("kiln-{id}.png"))),
+        None if terminal::is_watched() => Some(PathBuf::from(format!("kiln-{id}.png"))),
         None => None,
     };
     match path {
         Some(path) => {
             save(&path, &picture)?;
-            writeln!(stdout, "{}", path.display())?;
+            writeln!(terminal::stdout(), "{}", path.display())?;
         }
         None => {
             stdout.write_all(&picture)?;

@@ -1,6 +1,6 @@
 //! Takes an image from the worker to this process's standard output, through a FIFO that only this user can open.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -23,7 +23,7 @@ pub(super) struct StandardOutput {
 impl StandardOutput {
     /// Makes the FIFO and opens it.
     pub(super) fn new() -> Result<Self, CommandError> {
-        if io::stdout().is_terminal() {
+        if terminal::is_watched() {
             return Err(CommandError::new("an image does not go to a terminal")
                 .hint("redirect standard output, or name a file"));
         }
@@ -58,7 +58,7 @@ impl StandardOutput {
                     return Ok(());
                 }
                 // Whoever reads may take time; events go on meanwhile.
-                let write = move || io::stdout().write_all(&buffer[..length]).map(|()| buffer);
+                let write = move || terminal::raw_stdout().write_all(&buffer[..length]).map(|()| buffer);
                 buffer = tokio::task::spawn_blocking(write).await??;
             }
         })

@@ -1,6 +1,6 @@
 //! Has images worked on by the daemon, and waits: progress as a bar, failures as errors, results for the command.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::Path;
 
 use kiln_protocol::{EventBody, ImageResult, ImageTask, Job, JobKind, JobOptions, JobState};
@@ -11,6 +11,7 @@ use super::stdout::StandardOutput;
 use super::{Context, build, note};
 use crate::error::CommandError;
 use crate::progress::Bars;
+use crate::terminal;
 
 /// What came out.
 pub(super) struct Done {
@@ -41,7 +42,7 @@ pub(super) async fn run(
     if job.state == JobState::Queued && !quiet {
         note(&format!("job {id} waits for other jobs to finish; `kiln jobs` lists them"));
     }
-    let mut bars = (!quiet && io::stderr().is_terminal()).then(Bars::default);
+    let mut bars = (!quiet && terminal::can_redraw()).then(Bars::default);
     let mut received = events(context.client.clone(), id.clone(), 0);
     let fifo = output.as_ref().map(StandardOutput::path);
     let copying = output.map(StandardOutput::start);
@@ -107,13 +108,13 @@ pub(super) async fn run(
         }
     }
     for error in failures {
-        error.print(&mut io::stderr().lock())?;
+        error.print(&mut terminal::stderr())?;
     }
     if done.exit_code != 0 && !done.failed && done.results.is_empty() {
         // The worker did not come to say it: it was killed, or could not start.
         done.failed = true;
         let reason = reason.unwrap_or_else(|| "the job ended without a word".to_owned());
-        CommandError::new(reason).print(&mut io::stderr().lock())?;
+        CommandError::new(reason).print(&mut terminal::stderr())?;
     }
     Ok(done)
 }

@@ -1,16 +1,15 @@
 //! `kiln version`: no socket, no runtime.
 
-use std::io;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::error::CommandError;
 use crate::render::{Look, write_version};
+use crate::terminal;
 
 /// Prints the version in Packer's form.
 pub(crate) fn version(machine_readable: bool) -> Result<(), CommandError> {
-    let look = Look { machine_readable, colour: false, timestamps: false, time_zone: TimeZone::UTC };
-    write_version(&look, Timestamp::now(), crate::VERSION, &mut io::stdout().lock())?;
+    let look = Look { machine_readable, terminal: false, colour: false, timestamps: false, time_zone: TimeZone::UTC };
+    write_version(&look, Timestamp::now(), crate::VERSION, &mut terminal::stdout())?;
     Ok(())
 }

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity};
 
+use crate::error::without_codes;
+
 pub use duration::spell_duration;
 pub use image::describe_result;
 pub use output::Look;
@@ -62,10 +64,16 @@ impl Renderer {
                 let text = format!("{}\n", text.trim_end());
                 self.look.message(output, time, Voice::Job, tone, &text)
             }
-            EventBody::Say { text, target } | EventBody::Message { text, target } => {
-                self.said(time, build, target.as_deref(), Tone::Say, text, output)
+            EventBody::Say { text, target } => self.said(time, build, target.as_deref(), Tone::Say, text, output),
+            EventBody::Message { text, target } => {
+                self.said(time, build, target.as_deref(), Tone::Output, text, output)
             }
-            EventBody::Error { text, target } => self.said(time, build, target.as_deref(), Tone::Error, text, output),
+            EventBody::Error { text, target, output: true } => {
+                self.said(time, build, target.as_deref(), Tone::ErrorOutput, text, output)
+            }
+            EventBody::Error { text, target, output: false } => {
+                self.said(time, build, target.as_deref(), Tone::Error, &without_codes(text), output)
+            }
             EventBody::Result { result } => {
                 let text = describe_result(result);
                 self.look.message(output, time, Voice::Job, Tone::Say, text.trim_end())
@@ -133,7 +141,7 @@ impl Renderer {
         match build {
             Some(build) => {
                 let voice = self.voice(build);
-                let text = prefix_lines(target.unwrap_or(build), text);
+                let text = self.look.prefixed(target.unwrap_or(build), tone, text);
                 self.look.message(output, time, voice, tone, &text)
             }
             None => self.look.message(output, time, Voice::Job, tone, text),
@@ -271,12 +279,6 @@ pub fn write_version(look: &Look, time: Timestamp, version: &str, output: &mut d
     look.record(output, time, "", "version-prelease", &[""])?;
     look.record(output, time, "", "version-commit", &[""])?;
     look.message(output, time, Voice::Job, Tone::Say, &format!("Kiln v{version}"))
-}
-
-/// Puts `==> target: ` before each line; blanks at the end of the whole go.
-fn prefix_lines(target: &str, text: &str) -> String {
-    let lines: Vec<_> = text.split('\n').map(|line| format!("==> {target}: {line}")).collect();
-    lines.join("\n").trim_end().to_owned()
 }
 
 #[cfg(test)]

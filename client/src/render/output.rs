@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::visible;
+
 /// Colours of builds, by position, as SGR numbers: green, cyan, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [32, 36, 35, 33, 34];
 
@@ -16,6 +18,9 @@ const ERROR_COLOUR: u8 = 31;
 pub struct Look {
     /// For programs.
     pub machine_readable: bool,
+    /// For somebody at a terminal: output of scripts is indented and not bold, as it was before Packer 1.7, and an error is told
+    /// once. Otherwise lines have the form that scripts around Packer read.
+    pub terminal: bool,
     /// With colours; never for programs.
     pub colour: bool,
     /// With the time in front of what builds say.
@@ -33,11 +38,27 @@ pub(super) enum Voice {
     Build(usize),
 }
 
-/// What is said, as far as machines care.
+/// What is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
+    /// Kiln's own words.
     Say,
+    /// Something went wrong.
     Error,
+    /// What a script wrote to its standard output.
+    Output,
+    /// What a script wrote to its standard error.
+    ErrorOutput,
+}
+
+impl Tone {
+    fn is_error(self) -> bool {
+        matches!(self, Self::Error | Self::ErrorOutput)
+    }
+
+    fn is_output(self) -> bool {
+        matches!(self, Self::Output | Self::ErrorOutput)
+    }
 }
 
 impl Look {
@@ -57,18 +78,34 @@ impl Look {
             text = &stamped;
         }
         if self.machine_readable {
-            let tone = if tone == Tone::Error { "error" } else { "say" };
+            let tone = if tone.is_error() { "error" } else { "say" };
             return self.record(output, time, "", "ui", &[tone, text]);
         }
-        let colour = match (tone, voice) {
-            (Tone::Error, _) => Some(ERROR_COLOUR),
-            (Tone::Say, Voice::Build(position)) => Some(COLOURS[position % COLOURS.len()]),
-            (Tone::Say, Voice::Job) => None,
+        let colour = match voice {
+            _ if tone.is_error() => Some(ERROR_COLOUR),
+            Voice::Build(position) => Some(COLOURS[position % COLOURS.len()]),
+            Voice::Job => None,
         };
-        match colour.filter(|_| self.colour) {
-            Some(colour) => writeln!(output, "\x1b[1;{colour}m{text}\x1b[0m"),
-            None => writeln!(output, "{text}"),
+        let Some(colour) = colour.filter(|_| self.colour) else { return writeln!(output, "{text}") };
+        let bold = if self.terminal && tone.is_output() { "" } else { "1;" };
+        // Line by line: a colour ends with its line (see `visible`).
+        for line in text.split('\n') {
+            if line.is_empty() {
+                writeln!(output)?;
+            } else {
+                writeln!(output, "\x1b[{bold}{colour}m{line}\x1b[0m")?;
+            }
         }
+        Ok(())
+    }
+
+    /// Puts `==> target: ` before each line, or an indented `target: ` before output of scripts on a terminal; blanks at the end
+    /// of the whole go.
+    pub(super) fn prefixed(&self, target: &str, tone: Tone, text: &str) -> String {
+        let mark = if self.terminal && tone.is_output() { "   " } else { "==>" };
+        let target = visible::name(target);
+        let lines: Vec<_> = text.split('\n').map(|line| format!("{mark} {target}: {line}")).collect();
+        lines.join("\n").trim_end().to_owned()
     }
 
     /// Writes a text of the whole command, or its record.

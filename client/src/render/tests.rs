@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn look() -> Look {
-    Look { machine_readable: false, colour: false, timestamps: false, time_zone: TimeZone::UTC }
+    Look { machine_readable: false, terminal: false, colour: false, timestamps: false, time_zone: TimeZone::UTC }
 }
 
 fn render(look: Look, debug: bool, events: &[Value]) -> String {
@@ -62,7 +62,7 @@ fn two_builds_one_failing() {
 }
 
 #[test]
-fn colours_follow_the_builds_and_wrap_whole_messages() {
+fn colours_follow_the_builds_and_end_with_their_lines() {
     let text = render(Look { colour: true, ..look() }, true, &two_builds()).replace('\x1b', "^");
     insta::assert_snapshot!(text, @r"
     ^[1;32mx: output will be in this color.^[0m
@@ -71,15 +71,15 @@ fn colours_follow_the_builds_and_wrap_whole_messages() {
     Debug mode enabled. Builds will not be parallelized.
     ^[1;32m==> x: Pausing 1s before the next provisioner...^[0m
     ^[1;36mBuild 'y' finished after 3 milliseconds 932 microseconds.^[0m
-    ^[1;32m==> x: out
-    ==> x: put
-    ==> x:^[0m
+    ^[1;32m==> x: out^[0m
+    ^[1;32m==> x: put^[0m
+    ^[1;32m==> x:^[0m
     ^[1;31m==> x: Script exited with non-zero exit status: 3.Allowed exit codes are: [0]^[0m
     ^[1;31mBuild 'x' errored after 2 seconds 80 milliseconds: Script exited with non-zero exit status: 3.Allowed exit codes are: [0]^[0m
 
     ==> Wait completed after 2 seconds 80 milliseconds
-    ^[1;31m
-    ==> Some builds didn't complete successfully and had errors:^[0m
+
+    ^[1;31m==> Some builds didn't complete successfully and had errors:^[0m
     ^[1;31m--> x: Script exited with non-zero exit status: 3.Allowed exit codes are: [0]^[0m
 
     ==> Builds finished. The artifacts of successful builds are:

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +128,22 @@ impl BuildContext {
     /// Says an error line.
     pub(crate) fn error(&self, text: impl AsRef<str>) {
         let (build, target, text) = self.words(text.as_ref());
-        self.emit(Event::Error { build, target, text });
+        self.emit(Event::Error { build, target, output: false, text });
+    }
+
+    /// Passes on what a guest or a command wrote to its standard error.
+    pub(crate) fn error_output(&self, text: impl AsRef<str>) {
+        let (build, target, text) = self.words(text.as_ref());
+        self.emit(Event::Error { build, target, output: true, text });
+    }
+
+    /// Says that something is waited for, `limit` at most; the wait is over when the guard goes. People see how long it has
+    /// taken, so every wait of more than two seconds belongs in one.
+    #[must_use]
+    pub(crate) fn waiting(&self, what: &str, limit: Option<Duration>) -> Waiting {
+        let what = self.redactor.redact(what);
+        self.emit(Event::Waiting { build: self.build.to_string(), what: what.clone(), limit });
+        Waiting { context: self.clone(), what }
     }
 
     /// Reports how far something has come.
@@ -227,6 +242,7 @@ impl BuildContext {
             if self.settings.debug && paused_for.replace(step) != Some(step) {
                 self.pause(&format!("Pausing before cleanup of step '{step}'. Press enter to continue.")).await;
             }
+            let _wait = self.waiting("clean-up", None);
             if let Err(failure) = stack.run_next().await {
                 self.error(format!("Cannot {}: {}", failure.what, failure.error));
             }
@@ -265,6 +281,19 @@ impl BuildContext {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CleanupStack> {
         self.cleanups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait that people are told of; see [`BuildContext::waiting`].
+pub(crate) struct Waiting {
+    context: BuildContext,
+    what: String,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let what = std::mem::take(&mut self.what);
+        self.context.emit(Event::WaitFinished { build: self.context.build.to_string(), what });
     }
 }
 

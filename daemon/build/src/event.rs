@@ -45,6 +45,8 @@ pub enum Event {
     Error {
         /// The build that speaks.
         build: Option<String>,
+        /// True for what a guest or a local command wrote to its standard error.
+        output: bool,
         /// The text; may have several lines.
         text: String,
         /// Who speaks in place of the build, such as `qemu.web (manifest)`.
@@ -78,6 +80,22 @@ pub enum Event {
         done: u64,
         /// Bytes in all, when known.
         total: Option<u64>,
+    },
+    /// Something is waited for that may take long.
+    Waiting {
+        /// The build.
+        build: String,
+        /// What is waited for, such as `connect`.
+        what: String,
+        /// How long at most, when there is a limit.
+        limit: Option<Duration>,
+    },
+    /// A wait is over, whatever came of it.
+    WaitFinished {
+        /// The build.
+        build: String,
+        /// What was waited for.
+        what: String,
     },
     /// A picture of the guest's screen was saved.
     ScreenSaved {

@@ -66,7 +66,7 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
         Ok(checked) => checked,
         Err(error) => {
             let text = format!("the template could not be checked, which is a bug in Kiln: {error}");
-            sink(Event::Error { build: None, target: None, text });
+            sink(Event::Error { build: None, target: None, output: false, text });
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
@@ -93,7 +93,7 @@ async fn run_builds(
         Ok(ledger) => Arc::new(ledger),
         Err(error) => {
             let text = format!("cannot open the resource ledger in {}: {error}", request.job_dir.display());
-            sink(Event::Error { build: None, target: None, text });
+            sink(Event::Error { build: None, target: None, output: false, text });
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
@@ -154,7 +154,7 @@ async fn run_builds(
             Err(error) => {
                 all_good = false;
                 let text = format!("a build ended abnormally, which is a bug in Kiln: {error}");
-                sink(Event::Error { build: None, target: None, text });
+                sink(Event::Error { build: None, target: None, output: false, text });
             }
         }
     }

@@ -74,7 +74,7 @@ impl LineOutput {
         let text = text.rsplit('\r').next().unwrap_or(&text);
         match stream {
             Stream::Out => self.context.message(text),
-            Stream::Error => self.context.error(text),
+            Stream::Error => self.context.error_output(text),
         }
     }
 

@@ -73,6 +73,9 @@ pub enum EventBody {
         /// Prefix in place of the build's name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<String>,
+        /// Whether it is what a guest or a command wrote to its standard error, and not Kiln's word.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        output: bool,
     },
     /// A step began.
     StepStarted {
@@ -98,6 +101,19 @@ pub enum EventBody {
         /// Bytes in all, when known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
+    },
+    /// Something is waited for that may take long: the guest to be reached, a pause, the next try. It began at the event's time.
+    Waiting {
+        /// What is waited for, as `connect`.
+        what: String,
+        /// How long at most, in microseconds, when there is a limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_us: Option<u64>,
+    },
+    /// A wait is over, whatever came of it.
+    WaitFinished {
+        /// What was waited for.
+        what: String,
     },
     /// The guest's screen was saved.
     ScreenSaved {

@@ -157,7 +157,9 @@ fn a_file_at_its_limit_keeps_its_head_its_tail_and_everything_but_texts() {
         writer.append(Some("qemu.x".to_owned()), EventBody::Message { text: text.clone(), target: None }).unwrap();
         if number % 1000 == 500 {
             writer.append(None, EventBody::StepStarted { step: format!("step {number}") }).unwrap();
-            writer.append(None, EventBody::Error { text: format!("error {number}"), target: None }).unwrap();
+            writer
+                .append(None, EventBody::Error { text: format!("error {number}"), target: None, output: false })
+                .unwrap();
         }
         longest = longest.max(path.metadata().unwrap().len());
         // A follower that keeps up misses nothing, however often the file is replaced under it.
@@ -211,7 +213,7 @@ fn endless_errors_are_kept_to_the_limit_too() {
     let mut writer = EventWriter::open(&path).unwrap().limited_to(1 << 20);
     for number in 0..10_000 {
         let text = format!("{number} {}", "e".repeat(1000));
-        writer.append(Some("qemu.x".to_owned()), EventBody::Error { text, target: None }).unwrap();
+        writer.append(Some("qemu.x".to_owned()), EventBody::Error { text, target: None, output: false }).unwrap();
     }
     // What stays whatever the limit says: the file grows beyond it, but is not copied for every line.
     for number in 0..3_000 {

@@ -165,7 +165,7 @@ impl EventWriter {
         if self.lost > 0 {
             let text = format!("{} events are missing here: they could not be written", self.lost);
             last += 1;
-            push_line(&mut lines, last, None, EventBody::Error { text, target: None })?;
+            push_line(&mut lines, last, None, EventBody::Error { text, target: None, output: false })?;
         }
         last += 1;
         push_line(&mut lines, last, build, body)?;

@@ -145,7 +145,7 @@ impl Session {
                 editor.add_history_entry(&line).map_err(failed)?;
             }
             match reply {
-                Reply::Text(text) => writeln!(io::stdout().lock(), "{text}")?,
+                Reply::Text(text) => writeln!(terminal::stdout(), "{text}")?,
                 Reply::Wrong => {}
                 Reply::Exit => break,
             }

@@ -1,5 +1,6 @@
 //! `kiln fix`.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use kiln_template::{Diagnostic, Diagnostics, SourceMap, fix as fix_template, inspect, is_hcl2};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::{EXIT_FAILURE, Template, print_json, say, tell};
 use crate::arguments::{FixArguments, TemplateFlags};
 use crate::error::CommandError;
+use crate::terminal;
 
 pub(super) fn fix(arguments: FixArguments, machine_readable: bool) -> Result<u8, CommandError> {
     let template = Template::new(arguments.template_flags, &arguments.template)?;
@@ -49,7 +51,11 @@ fn finish(
         print_json(json!({ "template": fixed }), diagnostics, sources)?;
     } else {
         if let Some(text) = text {
-            say(text, machine_readable)?;
+            if machine_readable {
+                say(text, true)?;
+            } else {
+                writeln!(terminal::data_stdout(), "{text}")?;
+            }
         }
         tell(diagnostics, sources, machine_readable)?;
     }

@@ -12,6 +12,7 @@ use super::unified::unified;
 use super::{EXIT_FAILURE, read_input, tell};
 use crate::arguments::FmtArguments;
 use crate::error::CommandError;
+use crate::terminal;
 
 /// Exit code of `-check` when something is not in canonical form, as in Packer.
 const EXIT_NOT_FORMATTED: u8 = 3;
@@ -57,8 +58,7 @@ pub(super) fn fmt(arguments: FmtArguments, machine_readable: bool) -> Result<u8,
     }
     if formatter.json {
         let problems = json!({ "changed": formatter.changed, "diagnostics": formatter.reports });
-        let text = serde_json::to_string_pretty(&problems).map_err(CommandError::new)?;
-        writeln!(io::stdout().lock(), "{text}")?;
+        terminal::print_json(&problems)?;
     }
     Ok(match formatter {
         Formatter { failed: true, .. } => EXIT_FAILURE,
@@ -123,7 +123,7 @@ impl Formatter {
         }
         self.changed.push(name.clone());
         if !self.json {
-            writeln!(io::stdout().lock(), "{name}")?;
+            writeln!(terminal::stdout(), "{name}")?;
         }
         if self.write
             && let Err(error) = write_whole(path, &new)
@@ -131,7 +131,7 @@ impl Formatter {
             return self.problem("Cannot write file", format!("{name} cannot be written: {error}."), None);
         }
         if self.diff {
-            write!(io::stdout().lock(), "{}", unified(&name, &old, &new))?;
+            write!(terminal::data_stdout(), "{}", unified(&name, &old, &new))?;
         }
         Ok(())
     }
@@ -144,9 +144,9 @@ impl Formatter {
             self.changed.push(name.to_owned());
         }
         if self.diff {
-            write!(io::stdout().lock(), "{}", unified(name, &old, &new))?;
+            write!(terminal::data_stdout(), "{}", unified(name, &old, &new))?;
         } else if !self.check && !self.json {
-            write!(io::stdout().lock(), "{new}")?;
+            write!(terminal::data_stdout(), "{new}")?;
         }
         Ok(())
     }

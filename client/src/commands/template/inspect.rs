@@ -1,7 +1,5 @@
 //! `kiln inspect`.
 
-use std::io;
-
 use jiff::Timestamp;
 use kiln_template::{InspectLine, inspect as inspect_template};
 use serde_json::json;
@@ -10,6 +8,7 @@ use super::{EXIT_FAILURE, Template, look, print_json, tell};
 use crate::arguments::InspectArguments;
 use crate::commands::note;
 use crate::error::CommandError;
+use crate::terminal;
 
 pub(super) fn inspect(arguments: InspectArguments, machine_readable: bool) -> Result<u8, CommandError> {
     let template = Template::new(arguments.template_flags, &arguments.template)?;
@@ -23,7 +22,7 @@ pub(super) fn inspect(arguments: InspectArguments, machine_readable: bool) -> Re
         tell(&inspection.diagnostics, &inspection.sources, machine_readable)?;
         return Ok(code);
     }
-    let (look, mut stdout) = (look(machine_readable), io::stdout().lock());
+    let (look, mut stdout) = (look(machine_readable), terminal::stdout());
     for line in &inspection.lines {
         match line {
             InspectLine::Say(text) => look.notice(&mut stdout, Timestamp::now(), false, text)?,

@@ -130,9 +130,9 @@ impl Files for Overlay {
 fn tell(diagnostics: &Diagnostics, sources: &SourceMap, machine_readable: bool) -> io::Result<()> {
     if !machine_readable {
         let style = Style { colour: terminal::wants_colour_on_errors(), ..Style::default() };
-        return write!(io::stderr().lock(), "{}", diagnostics.render(sources, &style));
+        return write!(terminal::stderr(), "{}", diagnostics.render(sources, &style));
     }
-    let mut stdout = io::stdout().lock();
+    let mut stdout = terminal::stdout();
     for diagnostic in diagnostics {
         let text = diagnostic.render(sources, &Style::default());
         look(true).notice(&mut stdout, Timestamp::now(), diagnostic.is_error(), &text)?;
@@ -147,17 +147,15 @@ fn print_json(
     sources: &SourceMap,
 ) -> Result<(), CommandError> {
     object["diagnostics"] = serde_json::to_value(diagnostics.reports(sources)).map_err(CommandError::new)?;
-    let text = serde_json::to_string_pretty(&object).map_err(CommandError::new)?;
-    writeln!(io::stdout().lock(), "{text}")?;
-    Ok(())
+    terminal::print_json(&object)
 }
 
 /// Prints a text for people, or its record.
 fn say(text: &str, machine_readable: bool) -> io::Result<()> {
-    look(machine_readable).notice(&mut io::stdout().lock(), Timestamp::now(), false, text)
+    look(machine_readable).notice(&mut terminal::stdout(), Timestamp::now(), false, text)
 }
 
 /// Plain lines, or records.
 fn look(machine_readable: bool) -> Look {
-    Look { machine_readable, colour: false, timestamps: false, time_zone: TimeZone::UTC }
+    Look { machine_readable, terminal: false, colour: false, timestamps: false, time_zone: TimeZone::UTC }
 }

@@ -1,6 +1,6 @@
 //! `kiln init` and `kiln plugins`: what is built in, and whether it is what a template asks for.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use kiln_template::{
     BUILT_IN_PLUGINS, BuiltInPlugin, Diagnostic, PluginRequirement, RequiredPlugins, built_in_plugin, did_you_mean,
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{EXIT_FAILURE, Template, print_json, say, tell};
 use crate::arguments::{InitArguments, PluginsCommand, TemplateFlags};
 use crate::error::CommandError;
+use crate::terminal;
 
 pub(super) fn init(arguments: InitArguments, machine_readable: bool) -> Result<u8, CommandError> {
     let mut found = requirements(arguments.template_flags, &arguments.template, "`kiln init`")?;
@@ -93,13 +94,13 @@ fn components(plugin: &BuiltInPlugin) -> Vec<Value> {
 }
 
 fn installed(as_json: bool) -> Result<u8, CommandError> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = terminal::stdout();
     if as_json {
         let plugins = BUILT_IN_PLUGINS.iter().map(
             |plugin| json!({ "source": plugin.source, "version": plugin.version, "components": components(plugin) }),
         );
         let object = json!({ "plugins": plugins.collect::<Vec<_>>() });
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&object).map_err(CommandError::new)?)?;
+        terminal::print_json(&object)?;
         return Ok(0);
     }
     for plugin in BUILT_IN_PLUGINS {
@@ -144,6 +145,6 @@ fn install(source: &str, constraint: Option<&str>) -> Result<u8, CommandError> {
         let error = format!("{source} is built in as of version {}, which is not {constraint}", plugin.version);
         return Err(CommandError::new(error));
     }
-    writeln!(io::stdout().lock(), "{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version)?;
+    writeln!(terminal::stdout(), "{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version)?;
     Ok(0)
 }

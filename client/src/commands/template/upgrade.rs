@@ -1,6 +1,6 @@
 //! `kiln hcl2_upgrade`.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use kiln_template::{Diagnostic, Diagnostics, SourceMap, hcl2_upgrade as upgrade, is_hcl2};
@@ -9,6 +9,7 @@ use super::file::write_whole;
 use super::{EXIT_FAILURE, Template, say, tell};
 use crate::arguments::Hcl2UpgradeArguments;
 use crate::error::CommandError;
+use crate::terminal;
 
 /// What is put behind the template's name.
 const ENDING: &str = ".pkr.hcl";
@@ -36,7 +37,7 @@ pub(super) fn hcl2_upgrade(arguments: Hcl2UpgradeArguments, machine_readable: bo
     tell(&upgraded.diagnostics, &upgraded.sources, machine_readable)?;
     let Some(text) = upgraded.text else { return Ok(EXIT_FAILURE) };
     match arguments.output_file.unwrap_or_else(|| beside(&arguments.template)) {
-        output if output == Path::new("-") => write!(io::stdout().lock(), "{text}")?,
+        output if output == Path::new("-") => write!(terminal::data_stdout(), "{text}")?,
         output => {
             let failed = |error| CommandError::new(format!("cannot write {}: {error}", output.display()));
             write_whole(&output, &text).map_err(failed)?;

@@ -49,11 +49,11 @@ fn check_syntax(arguments: ValidateArguments, machine_readable: bool) -> Result<
 /// Prints what was found, on standard output as Packer does: it is what was asked for.
 fn print(report: ValidateReport, praise: &str, as_json: bool, machine_readable: bool) -> Result<u8, CommandError> {
     let code = if report.valid { 0 } else { EXIT_FAILURE };
-    let mut stdout = io::stdout().lock();
+    let mut stdout = terminal::stdout();
     if as_json {
         let diagnostics: Vec<_> = report.problems.into_iter().map(|problem| problem.report).collect();
         let object = json!({ "valid": report.valid, "diagnostics": diagnostics });
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&object).map_err(CommandError::new)?)?;
+        terminal::print_json(&object)?;
         return Ok(code);
     }
     let look = look(machine_readable);

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::SayFn;
 use super::checksum::{Algorithm, Checksum, ChecksumSpec, Digest};
 use super::error::{FetchError, UrlError};
 use super::location::{self, Location, decoded};
@@ -16,6 +17,7 @@ pub(super) async fn resolve(
     spec: &ChecksumSpec,
     first_url: &str,
     cwd: &Path,
+    say: SayFn<'_>,
 ) -> Result<Checksum, FetchError> {
     let file = match spec {
         ChecksumSpec::None => return Ok(Checksum::None),
@@ -32,7 +34,7 @@ pub(super) async fn resolve(
             (content, path.parent().map(Path::to_owned).unwrap_or_default())
         }
         Location::Remote(url) => {
-            let content = transport.small_file(&url, MAX_BYTES).await.map_err(failed)?;
+            let content = transport.small_file(&url, MAX_BYTES, say).await.map_err(failed)?;
             let path = PathBuf::from(decoded(url.uri().path()));
             (content, path.parent().map(Path::to_owned).unwrap_or_default())
         }

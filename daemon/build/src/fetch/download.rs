@@ -7,13 +7,14 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
 use hyper::{Method, StatusCode};
 
-use super::ProgressFn;
 use super::cache_lock::CacheLock;
 use super::checksum::Checksum;
-use super::error::UrlError;
+use super::error::{UrlError, with_causes};
 use super::location::RemoteUrl;
 use super::partial::{Finish, PartialFile};
 use super::transport::{Answer, Transport, content_length};
+use super::{ProgressFn, SayFn};
+use crate::go_duration::GoDuration;
 
 /// Bytes gathered before they are written: a blocking thread is not worth starting for less.
 const WRITE_BYTES: usize = 1 << 20;
@@ -55,6 +56,7 @@ pub(super) async fn download(
     checksum: &Checksum,
     lock: CacheLock,
     progress: ProgressFn<'_>,
+    say: SayFn<'_>,
 ) -> Result<Outcome, UrlError> {
     let mut file = PartialFile::open(target, url.to_string(), checksum, lock).await?;
     let mut resumed = file.length() > 0;
@@ -84,11 +86,17 @@ pub(super) async fn download(
                     return Err(error);
                 }
                 tracing::info!(%url, bytes = file.length(), %error, "a download was interrupted and is tried again");
+                say(again(&error, pause, tries + 1, transport.patience.tries));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }
+}
+
+/// Says what went wrong, and that it is not the end.
+pub(super) fn again(error: &UrlError, pause: Duration, next: u32, tries: u32) -> String {
+    format!("{}; trying again in {} (try {next} of {tries})", with_causes(error), GoDuration(pause))
 }
 
 async fn attempt(

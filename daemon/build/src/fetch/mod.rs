@@ -102,8 +102,13 @@ pub(crate) async fn fetch(
 /// # Errors
 ///
 /// Fails when the checksum file cannot be had, or does not mention the file.
-pub(crate) async fn resolve_checksum(spec: &ChecksumSpec, first_url: &str, cwd: &Path) -> Result<Checksum, FetchError> {
-    checksum_file::resolve(&Transport::from_environment(), spec, first_url, cwd).await
+pub(crate) async fn resolve_checksum(
+    spec: &ChecksumSpec,
+    first_url: &str,
+    cwd: &Path,
+    say: SayFn<'_>,
+) -> Result<Checksum, FetchError> {
+    checksum_file::resolve(&Transport::from_environment(), spec, first_url, cwd, say).await
 }
 
 async fn fetch_with(
@@ -141,7 +146,7 @@ async fn fetch_one(
 ) -> Result<Fetched, UrlError> {
     let (location, own_checksum) = location::parse(url)?;
     let checksum = match own_checksum {
-        Some(text) => checksum_of_url(transport, &text, url).await?,
+        Some(text) => checksum_of_url(transport, &text, url, say).await?,
         None => request.checksum.clone(),
     };
     let described = match (&checksum, url.contains("checksum=")) {
@@ -164,10 +169,12 @@ async fn fetch_one(
     Ok(fetched)
 }
 
-async fn checksum_of_url(transport: &Transport, text: &str, url: &str) -> Result<Checksum, UrlError> {
+async fn checksum_of_url(transport: &Transport, text: &str, url: &str, say: SayFn<'_>) -> Result<Checksum, UrlError> {
     let spec = parse_checksum(text)?;
     let cwd = std::env::current_dir().map_err(|source| UrlError::Read { path: PathBuf::from("."), source })?;
-    checksum_file::resolve(transport, &spec, url, &cwd).await.map_err(|error| UrlError::ChecksumFile(Box::new(error)))
+    checksum_file::resolve(transport, &spec, url, &cwd, say)
+        .await
+        .map_err(|error| UrlError::ChecksumFile(Box::new(error)))
 }
 
 /// Uses a local file where it is.
@@ -202,7 +209,7 @@ async fn remote_file(
     // A mismatch after going on from an old part may be the old part's fault: once more from the start.
     let mut may_start_over = true;
     loop {
-        match download::download(transport, url, &path, checksum, lock, progress).await? {
+        match download::download(transport, url, &path, checksum, lock, progress, say).await? {
             download::Outcome::Whole => return Ok(Fetched { path, from_cache: false }),
             download::Outcome::Mismatch { error, resumed, lock: returned } => {
                 say(format!("Checksum did not match, removing {}", path.display()));

@@ -328,7 +328,8 @@ async fn checksum_files_are_looked_up() {
     .await;
     let cwd = Path::new("/work");
     let spec = parse_checksum(&format!("file:{}", server.url("/pub/SHA256SUMS"))).unwrap();
-    let resolve = async |spec: &ChecksumSpec, url: &str| checksum_file::resolve(&transport(), spec, url, cwd).await;
+    let resolve =
+        async |spec: &ChecksumSpec, url: &str| checksum_file::resolve(&transport(), spec, url, cwd, &|_| {}).await;
     assert_eq!(resolve(&spec, &server.url("/pub/x.iso")).await.unwrap(), Checksum::Digest(digest.clone()));
     assert_eq!(resolve(&spec, "iso/x.iso").await.unwrap(), Checksum::Digest(digest.clone()));
     let error = resolve(&spec, &server.url("/pub/y.iso")).await.unwrap_err();

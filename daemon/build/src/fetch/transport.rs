@@ -26,6 +26,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 
+use super::SayFn;
+use super::download::again;
 use super::error::UrlError;
 use super::location::RemoteUrl;
 use super::proxy::ProxySettings;
@@ -137,15 +139,16 @@ impl Transport {
     }
 
     /// Gets a small file as bytes, trying again as patience says.
-    pub(super) async fn small_file(&self, url: &RemoteUrl, limit: usize) -> Result<Vec<u8>, UrlError> {
+    pub(super) async fn small_file(&self, url: &RemoteUrl, limit: usize, say: SayFn<'_>) -> Result<Vec<u8>, UrlError> {
         let mut pause = self.patience.first_pause;
         let mut tries = 1;
         loop {
             match self.small_file_once(url, limit).await {
                 Err(error) if error.is_temporary() && tries < self.patience.tries => {
+                    tries += 1;
+                    say(again(&error, pause, tries, self.patience.tries));
                     tokio::time::sleep(pause).await;
                     pause *= 2;
-                    tries += 1;
                 }
                 result => return result,
             }

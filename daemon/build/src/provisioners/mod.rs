@@ -79,11 +79,12 @@ async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Resul
     let pause = provisioner.pause_before;
     if !pause.is_zero() {
         context.build.say(format!("Pausing {} before the next provisioner...", GoDuration(pause)));
+        let _wait = context.build.waiting("pause before the next provisioner", Some(pause));
         tokio::time::sleep(pause).await;
     }
-    let Some(timeout) = provisioner.timeout.filter(|timeout| !timeout.is_zero()) else {
-        return run(context, provisioner).await;
-    };
+    let timeout = provisioner.timeout.filter(|timeout| !timeout.is_zero());
+    let _wait = context.build.waiting(&format!("{} provisioner", provisioner.component.kind), timeout);
+    let Some(timeout) = timeout else { return run(context, provisioner).await };
     context.build.say(format!("Setting a {} timeout for the next provisioner...", GoDuration(timeout)));
     match tokio::time::timeout(timeout, run(context, provisioner)).await {
         Ok(result) => result,
@@ -112,7 +113,7 @@ async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<()
         }
         "file" => file::run(context, &options).await,
         "breakpoint" => breakpoint::run(context, &options).await,
-        "sleep" => sleep::run(&options).await,
+        "sleep" => sleep::run(context, &options).await,
         other => Err(StepError::new(format!("there is no {other} provisioner in this version of Kiln"))),
     }
 }

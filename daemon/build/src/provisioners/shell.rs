@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &ProvisionContext, options: &Options, renderer:
     let rest = pause(options, "pause_after");
     if !rest.is_zero() && !options.bool("skip_clean").unwrap_or(false) {
         context.build.say(format!("Pausing {} after this provisioner...", GoDuration(rest)));
+        let _wait = context.build.waiting("pause after the provisioner", Some(rest));
         tokio::time::sleep(rest).await;
     }
     Ok(())
@@ -105,9 +106,12 @@ impl Shell<'_> {
 
     /// Uploads and starts the script as one unit, again and again while the guest cannot be reached.
     async fn start(&self, content: &[u8], path: &str, command: &str) -> Result<Exit, StepError> {
+        let mut wait = None;
         loop {
             let attempt = async {
                 self.upload(content, path, "0755").await?;
+                // Uploaded: the guest is there.
+                drop(wait.take());
                 let output = LineOutput::new(&self.context.build);
                 let exit = self.context.communicator.execute(command, &output).await;
                 output.finish();
@@ -118,6 +122,8 @@ impl Shell<'_> {
                 Err(error) if !error.is_transport() || Instant::now() >= self.until => return Err(error.into()),
                 Err(error) => tracing::debug!(%error, "the script could not be started; trying again"),
             }
+            let left = self.until.saturating_duration_since(Instant::now());
+            wait.get_or_insert_with(|| self.context.build.waiting("the guest to be reached again", Some(left)));
             tokio::time::sleep(RETRY_PACE).await;
         }
     }

@@ -2,10 +2,12 @@
 
 use kiln_template::Options;
 
-use super::pause;
+use super::{ProvisionContext, pause};
 use crate::error::StepError;
 
-pub(crate) async fn run(options: &Options) -> Result<(), StepError> {
-    tokio::time::sleep(pause(options, "duration")).await;
+pub(crate) async fn run(context: &ProvisionContext, options: &Options) -> Result<(), StepError> {
+    let duration = pause(options, "duration");
+    let _wait = context.build.waiting("sleep", Some(duration));
+    tokio::time::sleep(duration).await;
     Ok(())
 }

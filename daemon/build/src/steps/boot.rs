@@ -14,6 +14,9 @@ use crate::plan::BootPlan;
 /// Keys are sent in groups of this many events, so that progress is seen and a cancel is felt.
 const GROUP: usize = 64;
 
+/// A wait in a boot command that nobody needs to be told of.
+const SHORT_WAIT: Duration = Duration::from_secs(2);
+
 /// Waits `boot_wait`, renders the commands with `fields` and types them.
 pub(crate) async fn type_commands(
     plan: &BootPlan,
@@ -28,6 +31,7 @@ pub(crate) async fn type_commands(
     }
     if !plan.wait.is_zero() {
         context.say(format!("Waiting {} for boot...", GoDuration(plan.wait)));
+        let _wait = context.waiting("boot_wait", Some(plan.wait));
         tokio::time::sleep(plan.wait).await;
     }
     let keyboard = machine
@@ -40,17 +44,24 @@ pub(crate) async fn type_commands(
         }
         let text = renderer.render(command, fields)?;
         let actions = boot_command::parse(&text).map_err(StepError::wrap)?;
-        perform(&actions, keyboard, plan.key_interval).await?;
+        perform(&actions, keyboard, plan.key_interval, context).await?;
     }
     Ok(())
 }
 
-async fn perform(actions: &[BootAction], keyboard: &dyn Keyboard, interval: Option<Duration>) -> Result<(), StepError> {
+async fn perform(
+    actions: &[BootAction],
+    keyboard: &dyn Keyboard,
+    interval: Option<Duration>,
+    context: &BuildContext,
+) -> Result<(), StepError> {
     let mut pending: Vec<KeyEvent> = Vec::new();
     for action in actions {
         match action {
             BootAction::Wait(duration) => {
                 send(keyboard, &mut pending).await?;
+                // Most waits are short, and there are many.
+                let _wait = (*duration > SHORT_WAIT).then(|| context.waiting("boot command", Some(*duration)));
                 tokio::time::sleep(*duration).await;
             }
             BootAction::Special(name, stroke) => strike(&mut pending, special_key(name)?, *stroke, false),

@@ -119,7 +119,10 @@ pub(crate) async fn connect(
     }
     connection.close().await;
     context.say(format!("Pausing {} before connecting...", GoDuration(pause)));
-    tokio::time::sleep(pause).await;
+    {
+        let _wait = context.waiting("pause before connecting", Some(pause));
+        tokio::time::sleep(pause).await;
+    }
     let connection = attempt(&config, machine, context, backends).await?;
     context.say("Connected to SSH!");
     tracing::debug!(address, "connected");
@@ -132,6 +135,7 @@ async fn attempt(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Arc<dyn Communicator>, StepError> {
+    let _wait = context.waiting("connect", config.timeout);
     let observer = Arc::new(Teller { context: context.clone() });
     let connecting = backends.connector.connect(config, observer);
     let Some(machine) = machine else {

@@ -12,9 +12,10 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
     context.say("Retrieving ISO");
     let cwd = std::env::current_dir()
         .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
+    let say = |text: String| context.say(text);
     let spec = fetch::parse_checksum(&plan.checksum).map_err(StepError::wrap)?;
     let first = plan.urls.first().map_or("", String::as_str);
-    let checksum = fetch::resolve_checksum(&spec, first, &cwd).await?;
+    let checksum = fetch::resolve_checksum(&spec, first, &cwd, &say).await?;
     let request = FetchRequest {
         urls: plan.urls.clone(),
         checksum,
@@ -24,7 +25,6 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
     };
     let what = format!("download {first}");
     let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
-    let say = |text: String| context.say(text);
     let fetched = fetch::fetch(&request, &progress, &say).await?;
     Ok(fetched.path)
 }

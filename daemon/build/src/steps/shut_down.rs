@@ -16,6 +16,7 @@ pub(crate) async fn run(
     communicator: Option<&dyn Communicator>,
     context: &BuildContext,
 ) -> Result<(), StepError> {
+    let _wait = context.waiting("shutdown", Some(plan.timeout));
     match (&plan.command, communicator) {
         (Some(command), Some(communicator)) => {
             context.say("Gracefully halting virtual machine...");
