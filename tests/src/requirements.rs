@@ -34,11 +34,20 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The test guest's installer CD, which `./x test` makes; `None` (said aloud) where it is not there.
 pub fn installer() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path =
-        std::env::var_os("KILN_TEST_ISO").map_or_else(|| root.join("target/guests/kiln-tiny.iso"), PathBuf::from);
+    guest("KILN_TEST_ISO", "kiln-tiny.iso", "make-installer")
+}
+
+/// A disk with Debian 12, which `./x test` makes; `None` (said aloud) where it is not there.
+pub fn debian() -> Option<PathBuf> {
+    guest("KILN_TEST_DEBIAN", "debian-12.qcow2", "debian/make-image")
+}
+
+/// The file that `variable` names, else the one in `target/guests`.
+fn guest(variable: &str, name: &str, maker: &str) -> Option<PathBuf> {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(name);
+    let path = std::env::var_os(variable).map_or(made, PathBuf::from);
     if !path.is_file() {
-        missing(&format!("the test guest's installer {} (tests/guests/make-installer makes it)", path.display()));
+        missing(&format!("the test guest {} (tests/guests/{maker} makes it)", path.display()));
         return None;
     }
     tool("qemu-system-x86_64").then(|| path.canonicalize().expect("it exists"))
