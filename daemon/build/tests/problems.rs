@@ -115,7 +115,7 @@ build {
 }
 "#;
     let expected = [
-        "3: Invalid expression",
+        "2: Unterminated tuple constructor expression",
         "4: Argument or block definition required",
         "16: Missing item separator",
         "17: Invalid duration",
