@@ -14,7 +14,7 @@ Options of formats (-o); an option counts for all outputs that know it, or for o
   vmdk      subformat=monolithicSparse|streamOptimized|monolithicFlat|twoGbMaxExtentSparse|twoGbMaxExtentFlat|vmfs,
             adapter_type=ide|buslogic|lsilogic|legacyESX, compression=default|fast|best,
             hwversion=NUMBER
-  vhd       subformat=dynamic|fixed
+  vhd       subformat=dynamic|fixed, force_size (always so: the size is exact)
   ovf, ova  compression=default|fast|best, manifest=sha256|sha1|sha512
 
 Examples:
@@ -281,7 +281,11 @@ pub(crate) struct FormatOptions(pub(crate) Vec<FormatOption>);
 
 fn format_options(text: &str) -> Result<FormatOptions, String> {
     let option = |part: &str| {
-        let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is not key=value"))?;
+        // As qemu-img has it: an option without a value is switched on.
+        let (name, value) = part.split_once('=').unwrap_or((part, "on"));
+        if name.trim().is_empty() {
+            return Err(format!("`{part}` is not key=value"));
+        }
         Ok(FormatOption { name: name.trim().to_owned(), value: value.to_owned() })
     };
     text.split(',').filter(|part| !part.is_empty()).map(option).collect::<Result<_, _>>().map(FormatOptions)
@@ -325,6 +329,10 @@ mod tests {
         assert_eq!((&*options[1].name, &*options[1].value), ("compression_type", "zstd"));
         assert_eq!((&*options[2].name, &*options[2].value), ("x", "a=b"));
         assert!(convert.compress && convert.paths == ["a.raw", "-"]);
+        let line = "convert -f raw -o subformat=fixed,force_size -O vpc a.raw a.vhd";
+        let Command::Convert(convert) = parse(line).unwrap() else { panic!("{line}") };
+        let options = &convert.options[0].0;
+        assert_eq!((&*options[1].name, &*options[1].value), ("force_size", "on"));
         let line = "image info --output=json --backing-chain -U -f qcow2 a";
         assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Info { output, .. }) if output.json()));
         let line = "image check -U -q -f qcow2 --output json a";
@@ -349,7 +357,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         assert!(parse("convert").unwrap_err().contains("<path>"));
-        assert!(parse("convert -o subformat a b").unwrap_err().contains("is not key=value"));
+        assert!(parse("convert -o =fixed a b").unwrap_err().contains("is not key=value"));
         assert!(parse("convert --memory lots a b").unwrap_err().contains("such as `2G`"));
         assert!(parse("convert --threads 0 a b").is_err());
         assert!(parse("image compare a").is_err());

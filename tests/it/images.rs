@@ -74,6 +74,24 @@ fn assert_nothing_is_left(home: &Home, names: &[&str]) {
 }
 
 #[test]
+fn azures_command_is_taken_and_a_size_that_azure_refuses_is_told() {
+    let Some(home) = home() else { return };
+    let command = ["convert", "-f", "raw", "-o", "subformat=fixed,force_size", "-O", "vpc"];
+    let ran = home.kiln(command.into_iter().chain(["disk.raw", "whole.vhd"])).expect(0);
+    assert!(!ran.stderr.contains("Warning"), "{}", ran.stderr);
+    assert_eq!(std::fs::metadata(home.work("whole.vhd")).unwrap().len(), (64 << 20) + 512);
+    let file = std::fs::File::options().write(true).open(home.work("disk.raw")).unwrap();
+    file.set_len((63 << 20) + 512).unwrap();
+    let ran = home.kiln(command.into_iter().chain(["disk.raw", "odd.vhd"])).expect(0);
+    let warning = "Warning: odd.vhd: the disk of 66060800 bytes is no whole number of MiB, and Azure takes no such VHD";
+    assert!(ran.stderr.contains(warning) && ran.stderr.contains("67108864"), "{}", ran.stderr);
+    let ran = home.kiln(["convert", "-q", "disk.raw", "quiet.vhd"]).expect(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    home.kiln(["convert", "-o", "force_size=off", "disk.raw", "none.vhd"]).expect(1);
+    assert!(!home.work("none.vhd").exists());
+}
+
+#[test]
 fn one_conversion_writes_many_formats_that_qemu_img_finds_equal() {
     let Some(home) = home() else { return };
     let outputs = ["a.qcow2", "b.vmdk", "c.vhdx", "d.vdi"];

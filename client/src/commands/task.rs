@@ -60,6 +60,11 @@ pub(super) async fn run(
                 }
                 match event.body {
                     EventBody::Result { result } => done.results.push(result),
+                    EventBody::Diagnostics { .. } if quiet => {}
+                    EventBody::Diagnostics { text, .. } => match &bars {
+                        Some(bars) => bars.suspend(|| note(text.trim_end())),
+                        None => note(text.trim_end()),
+                    },
                     EventBody::Failure { text, hint } => {
                         done.failed = true;
                         let error = CommandError::new(text);

@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_protocol::{EventBody, ImageResult, ImageTask};
+use kiln_protocol::{EventBody, ImageResult, ImageTask, Severity};
 
 use crate::runner::{BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, Refused, StartedJob};
 
@@ -55,6 +55,11 @@ impl Reporter {
 
     fn result(&self, result: ImageResult) {
         self.emit(EventBody::Result { result });
+    }
+
+    /// Says what does not keep the work from going on.
+    fn warn(&self, text: String) {
+        self.emit(EventBody::Diagnostics { severity: Severity::Warning, text, diagnostics: Vec::new() });
     }
 
     /// Returns a callback for the library that reports progress under this name.

@@ -67,6 +67,15 @@ where
     found.ok_or_else(|| Failure::unknown(&format!("the {name}"), value, &words))
 }
 
+/// Reads whether something is on, in qemu-img's words.
+pub(super) fn switch(name: &str, value: &str) -> Result<bool, Failure> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "y" | "true" => Ok(true),
+        "off" | "no" | "n" | "false" => Ok(false),
+        _ => Err(Failure::new(format!("{name}={value} is neither `on` nor `off`"))),
+    }
+}
+
 /// Reads how hard to compress.
 pub(super) fn compression(value: &str) -> Result<Compression, Failure> {
     let meanings = [Compression::Default, Compression::Fast, Compression::Best, Compression::Auto];

@@ -10,7 +10,10 @@ use kiln_disk_formats::{
 use kiln_protocol::{ConvertOutput, ConvertRequest};
 
 use super::failure::{Failure, Failures};
-use super::options::{Options, choice, compression, size};
+use super::options::{Options, choice, compression, size, switch};
+
+/// One MiB in bytes.
+const MIB: u64 = 1 << 20;
 
 /// VMware's virtual hardware versions, with room for those to come.
 const HARDWARE_VERSIONS: std::ops::RangeInclusive<u8> = 3..=99;
@@ -68,7 +71,7 @@ impl Target {
             Self::Raw | Self::Vdi | Self::Vhdx | Self::Vmx => &[],
             Self::Qcow2 => &["cluster_size", "compat", "compression", "compression_type"],
             Self::Vmdk => &["subformat", "adapter_type", "compression", "hwversion"],
-            Self::Vhd => &["subformat"],
+            Self::Vhd => &["subformat", "force_size"],
             Self::Ovf | Self::Ova => &["compression", "manifest"],
         }
     }
@@ -129,11 +132,7 @@ fn kind(
         Target::Raw => OutputKind::Raw,
         Target::Vdi => OutputKind::Vdi,
         Target::Vhdx => OutputKind::Vhdx,
-        Target::Vhd => {
-            let variants = [("dynamic", VhdVariant::Dynamic), ("fixed", VhdVariant::Fixed)];
-            let subformat = options.take(path, "subformat").map(|value| choice("subformat of vhd", value, &variants));
-            OutputKind::Vhd(subformat.transpose()?.unwrap_or_default())
-        }
+        Target::Vhd => OutputKind::Vhd(vhd(path, options)?),
         Target::Qcow2 => OutputKind::Qcow2(qcow2(path, compress, options)?),
         Target::Vmdk => OutputKind::Vmdk(vmdk(path, options)?),
         Target::Ovf => OutputKind::ovf(package(path, machine, options)?),
@@ -165,6 +164,30 @@ fn qcow2(path: &str, compress: bool, options: &mut Options<'_>) -> Result<Qcow2O
         return Err(failure.hint("Kiln writes version 3 (compat=1.1), which QEMU reads since 1.1"));
     }
     Ok(qcow2)
+}
+
+fn vhd(path: &str, options: &mut Options<'_>) -> Result<VhdVariant, Failure> {
+    let variants = [("dynamic", VhdVariant::Dynamic), ("fixed", VhdVariant::Fixed)];
+    let subformat = options.take(path, "subformat").map(|value| choice("subformat of vhd", value, &variants));
+    let forced = options.take(path, "force_size").map(|value| switch("force_size", value)).transpose()?;
+    if forced == Some(false) {
+        let failure = Failure::new("force_size=off is not written");
+        return Err(failure.hint("Kiln's VHDs have the exact size of the disk, never one rounded to a geometry"));
+    }
+    Ok(subformat.transpose()?.unwrap_or_default())
+}
+
+/// Says what is wrong with an output for where it usually goes, though it is a correct image. `size` is the disk's in bytes.
+pub(super) fn doubts(output: &Output, size: u64) -> Option<String> {
+    if !matches!(output.kind, OutputKind::Vhd(_)) || size.is_multiple_of(MIB) {
+        return None;
+    }
+    Some(format!(
+        "{}: the disk of {size} bytes is no whole number of MiB, and Azure takes no such VHD; enlarge the image first, as \
+         `qemu-img resize IMAGE {}`",
+        output.path.display(),
+        size.next_multiple_of(MIB)
+    ))
 }
 
 fn vmdk(path: &str, options: &mut Options<'_>) -> Result<VmdkOptions, Failure> {
@@ -247,6 +270,21 @@ mod tests {
         );
         assert!(matches!(&outputs[2].kind, OutputKind::Ova(machine) if machine.name == "c"));
         assert_eq!(outputs[3].kind, OutputKind::Vhd(VhdVariant::Fixed));
+    }
+
+    #[test]
+    fn azures_options_are_taken_and_its_sizes_minded() {
+        let options = [("subformat", "fixed"), ("force_size", "on")];
+        let outputs = read(&["a.vhd"], &options).unwrap();
+        assert_eq!(outputs[0].kind, OutputKind::Vhd(VhdVariant::Fixed));
+        assert_eq!(doubts(&outputs[0], 3 << 20), None);
+        assert!(doubts(&outputs[0], (3 << 20) + 512).unwrap().contains("resize IMAGE 4194304"));
+        for options in [("force_size", "off"), ("force_size", "maybe"), ("subformat", "on")] {
+            assert_eq!(read(&["a.vhd"], &[options]).unwrap_err().list.len(), 1, "{options:?}");
+        }
+        let failures = read(&["a.vhdx"], &[("force_size", "on")]).unwrap_err().list;
+        assert!(failures[0].text.contains("force_size"), "{failures:?}");
+        assert_eq!(doubts(&read(&["a.vhdx"], &[]).unwrap()[0], 512), None);
     }
 
     #[test]
