@@ -13,7 +13,7 @@
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
 //!
 //! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
-//! by [`crate::regular_file`]: what lies here was perhaps put there by somebody else.
+//! by `crate::regular_file`: what lies here was perhaps put there by somebody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
