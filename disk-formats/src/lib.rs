@@ -30,6 +30,7 @@
 //! number of threads.
 
 mod ascending_table;
+mod backing_name;
 mod blocks;
 mod cache;
 mod check;
@@ -69,6 +70,7 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+pub use backing_name::BackingFile;
 pub use check::{CheckReport, Finding, FindingKind, check, check_with};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backing_name::{self, BackingFile};
 use crate::package::{self, ArchivedDisk};
 use crate::qcow2::{self, Qcow2Reader};
 use crate::raw::RawReader;
@@ -238,8 +239,12 @@ impl<'a> Opening<'a> {
         from: &SourceFile,
         at: u64,
     ) -> Result<Box<dyn DiskReader>> {
-        let file = self.open_named(name, from, at)?;
-        let format = match format {
+        let fail = |why| from.error(ErrorKind::Refused, format!("the image names {name:?}, {why}")).at(at);
+        let backing = BackingFile::named(name, format).map_err(|why| {
+            fail(why).with_hint("name a local file by its path: `qemu-img rebase -u -b FILE -F FORMAT IMAGE`")
+        })?;
+        let file = self.open_path(&backing.path, from, at)?;
+        let format = match backing.format.as_deref() {
             // Guessing would let a guest that writes a header into its raw disk choose the next file.
             None => {
                 let rule = format!("the format of the backing file {name:?} is not recorded");
@@ -257,6 +262,14 @@ impl<'a> Opening<'a> {
 
     /// Opens a file that `from` names at `at`, if the policy allows it.
     pub(crate) fn open_named(&self, name: &str, from: &SourceFile, at: u64) -> Result<SourceFile> {
+        let plain = backing_name::path(name).map_err(|why| {
+            let error = from.error(ErrorKind::Refused, format!("the image names {name:?}, {why}")).at(at);
+            error.with_hint("an image must name its files by their paths")
+        })?;
+        self.open_path(plain, from, at)
+    }
+
+    fn open_path(&self, name: &str, from: &SourceFile, at: u64) -> Result<SourceFile> {
         let refuse = |rule: String| from.error(ErrorKind::Refused, rule).at(at);
         if self.policy.backing == BackingPolicy::Deny {
             return Err(refuse(format!("the image needs the file {name:?}")));
@@ -264,14 +277,8 @@ impl<'a> Opening<'a> {
         if self.chain.len() >= MAX_CHAIN {
             return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16").at(at));
         }
-        let plain = name.strip_prefix("file:").filter(|rest| !rest.starts_with("//")).unwrap_or(name);
-        // "json:", "nbd://", "host:port": QEMU would interpret them, a path never needs them.
-        let scheme = plain.split_once(':').map(|(scheme, _)| scheme);
-        if plain.is_empty() || scheme.is_some_and(|scheme| !scheme.contains('/')) {
-            return Err(refuse(format!("the image names {name:?}, which is not a path")));
-        }
         let directory = from.path().parent().unwrap_or(Path::new(""));
-        let path = directory.join(plain);
+        let path = directory.join(name);
         let fail = |error| Error::io(Operation::Open, error).with_path(&path);
         let resolved = path.canonicalize().map_err(fail)?;
         if let BackingPolicy::Allow(directories) = &self.policy.backing {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::format_facts::FormatFacts;
 use crate::map::{self, MapEntry};
-use crate::{Error, ErrorKind, Format, Operation, Result, Snapshot};
+use crate::{BackingFile, Error, ErrorKind, Format, Operation, Result, Snapshot};
 
 /// What a run of guest bytes holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +83,12 @@ impl ImageInfo {
             specific: None,
             files: Vec::new(),
         }
+    }
+
+    /// Returns the file below this image as it is opened; `None` without one, or when its name is not one of a local file.
+    #[must_use]
+    pub fn backing(&self) -> Option<BackingFile> {
+        BackingFile::named(self.backing_file.as_deref()?, self.backing_format.as_deref()).ok()
     }
 }
 

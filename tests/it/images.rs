@@ -132,6 +132,18 @@ fn a_backing_file_is_followed_below_the_images_directory_only() {
     assert!(!home.work("out.raw").exists());
     home.kiln(["convert", "--allow-backing", ".", "sub/over.qcow2", "out.raw"]).expect(0);
     assert!(qemu_img(&home, &["compare", "-f", "raw", "-F", "raw", "disk.raw", "out.raw"]).contains("identical"));
+    // Named by a node's options: the same rules, and the chain goes on.
+    let node = r#"json:{"driver":"raw","file":{"driver":"file","filename":"disk.raw"}}"#;
+    for (name, node) in [("node.qcow2", node.to_owned()), ("sub/node.qcow2", node.replace("disk.raw", "../disk.raw"))] {
+        qemu_img(&home, &["create", "-q", "-u", "-f", "qcow2", "-b", &node, "-F", "raw", name, "64M"]);
+    }
+    home.kiln(["image", "compare", "node.qcow2", "disk.raw"]).expect(0);
+    let ran = home.kiln(["image", "info", "--json", "--backing-chain", "node.qcow2"]).expect(0);
+    let chain: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&chain[0]["full-backing-filename"], &chain[1]["filename"]), (&node.into(), &"disk.raw".into()));
+    let ran = home.kiln(["image", "compare", "sub/node.qcow2", "disk.raw"]).expect(2);
+    assert!(ran.stderr.contains("--allow-backing DIR"), "{}", ran.stderr);
+    home.kiln(["image", "compare", "--allow-backing", ".", "sub/node.qcow2", "disk.raw"]).expect(0);
 }
 
 #[test]

@@ -22,14 +22,14 @@ pub(super) fn run(request: &InfoRequest, reporter: &Reporter) -> Result<Ended, F
     let mut images = Vec::new();
     loop {
         let info = describe(&source)?;
-        let below_format = info.backing_format.clone().or_else(|| Some(info.format.name().to_owned()));
-        let facts = facts(&source.path, info);
-        let below = facts.full_backing_filename.clone().filter(|_| request.backing_chain);
-        images.push(facts);
+        let below = info.backing().filter(|_| request.backing_chain);
+        let own_format = info.format.name();
+        images.push(facts(&source.path, info));
         let Some(below) = below else { break };
         let own = Path::new(&source.path).parent().map(|parent| parent.to_string_lossy().into_owned());
         source.allow_backing.extend(own.filter(|own| !own.is_empty()).or_else(|| Some(".".to_owned())));
-        (source.path, source.format) = (below, below_format);
+        source.format = Some(below.format.unwrap_or_else(|| own_format.to_owned()));
+        source.path = beside(&source.path, &below.path);
     }
     reporter.result(ImageResult::Info { images });
     Ok(Ended::well())
@@ -41,9 +41,11 @@ fn describe(source: &ImageSource) -> Result<ImageInfo, Failures> {
 }
 
 fn facts(path: &str, info: ImageInfo) -> ImageFacts {
-    let full = info.backing_file.as_deref().map(|name| {
-        let name = name.strip_prefix("file:").unwrap_or(name);
-        Path::new(path).parent().unwrap_or(Path::new("")).join(name).to_string_lossy().into_owned()
+    // As in qemu-img, a name with options stays what it is.
+    let is_json = |name: &String| name.starts_with("json:");
+    let full = info.backing_file.as_ref().map(|name| match info.backing() {
+        Some(backing) if !is_json(name) => beside(path, &backing.path),
+        _ => name.clone(),
     });
     let blocks: u64 = info.files.iter().filter_map(|file| Some(file.metadata().ok()?.blocks())).sum();
     let format_specific = info.specific.map(|specific| {
@@ -69,6 +71,11 @@ fn facts(path: &str, info: ImageInfo) -> ImageFacts {
         variant: Some(info.variant).filter(|variant| !variant.is_empty()),
         format_specific,
     }
+}
+
+/// Returns the path that one image calls `name`.
+fn beside(path: &str, name: &str) -> String {
+    Path::new(path).parent().unwrap_or(Path::new("")).join(name).to_string_lossy().into_owned()
 }
 
 fn snapshot(snapshot: Snapshot) -> SnapshotFacts {

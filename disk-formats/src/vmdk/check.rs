@@ -160,9 +160,9 @@ fn check_descriptor(file: &SourceFile, opening: &Opening<'_>, report: &mut Check
     let mut used = Vec::new();
     for line in &descriptor.extents {
         if line.kind != ParsedKind::Zero {
-            let named = opening.open_named(&line.file, file, line.at)?;
+            let named = line.file.open(opening, file, line.at)?;
             let bytes = check_named(&named, line, start, report)?;
-            let extent = Extent { name: &line.file, start };
+            let extent = Extent { name: &line.file.text, start };
             let shared = |(other, range): &((u64, u64), std::ops::Range<u64>)| {
                 *other == named.identity() && range.start < bytes.end && bytes.start < range.end
             };
@@ -183,7 +183,7 @@ fn check_named(
     start: u64,
     report: &mut CheckReport,
 ) -> Result<std::ops::Range<u64>> {
-    let extent = Extent { name: &line.file, start };
+    let extent = Extent { name: &line.file.text, start };
     let sectors = match line.kind {
         ParsedKind::Flat(first) => {
             let offset = sector_offset(file, first, line.at)?;

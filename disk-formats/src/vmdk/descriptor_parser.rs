@@ -1,5 +1,7 @@
 //! Reads a descriptor, line by line: never by searching for words, which would find `CID` inside `parentCID`.
 
+use super::encoding::Encoding;
+use crate::open::Opening;
 use crate::source_file::SourceFile;
 use crate::{ErrorKind, Result};
 
@@ -37,13 +39,34 @@ impl ParsedKind {
     }
 }
 
+/// The name of another file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct FileName {
+    pub(crate) text: String,
+    /// Why its bytes are no text. That matters only to whoever opens the file: a descriptor in a sparse file names that one.
+    broken: Option<String>,
+}
+
+impl FileName {
+    /// Opens the file that `from` names at `at`, if the policy allows it.
+    pub(crate) fn open(&self, opening: &Opening<'_>, from: &SourceFile, at: u64) -> Result<SourceFile> {
+        match &self.broken {
+            None => opening.open_named(&self.text, from, at),
+            Some(rule) => Err(from
+                .error(ErrorKind::Corrupt, rule.clone())
+                .at(at)
+                .with_hint("correct the descriptor's line `encoding=`, or rename the file there and on the disk")),
+        }
+    }
+}
+
 /// One extent line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParsedExtent {
     pub(crate) sectors: u64,
     pub(crate) kind: ParsedKind,
     /// File name; empty for [`ParsedKind::Zero`].
-    pub(crate) file: String,
+    pub(crate) file: FileName,
     /// Offset of the line in the file that holds the descriptor.
     pub(crate) at: u64,
 }
@@ -54,7 +77,7 @@ pub(crate) struct ParsedDescriptor {
     pub(crate) content_id: Option<u32>,
     /// Content identifier of the parent; `None` without parent.
     pub(crate) parent_content_id: Option<u32>,
-    pub(crate) parent_hint: Option<String>,
+    pub(crate) parent_hint: Option<FileName>,
     /// Offset of the first line about the parent.
     pub(crate) parent_at: u64,
     pub(crate) create_type: String,
@@ -65,13 +88,16 @@ impl ParsedDescriptor {
     /// Reads the text up to its first zero byte; `offset` is its place in the file.
     pub(crate) fn parse(bytes: &[u8], offset: u64, file: &SourceFile) -> Result<Self> {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        let text = String::from_utf8_lossy(&bytes[..end]);
+        let lines = || bytes[..end].split_inclusive(|byte| *byte == b'\n');
+        let encoding = lines().take(MAX_LINES).find_map(declared_encoding).unwrap_or_default();
         let mut descriptor = Self::default();
         let mut next = offset;
-        for (number, line) in text.split_inclusive('\n').enumerate() {
+        // No encoding that is taken has the bytes of line feed, quote or equals sign inside other characters.
+        for (number, line) in lines().enumerate() {
             let at = next;
             next += line.len() as u64;
-            let line = line.trim();
+            let (text, broken) = encoding.decode(line);
+            let line = text.trim();
             if number >= MAX_LINES {
                 return Err(file.error(ErrorKind::Corrupt, "the descriptor has more than 4096 lines").at(at));
             }
@@ -79,26 +105,26 @@ impl ParsedDescriptor {
                 continue;
             }
             let known_parent = descriptor.parent_content_id;
-            let is_header = descriptor.header_line(line);
+            let told = |rule: &str| format!("line {} of the descriptor: {rule}", number + 1);
+            let broken = broken.map(|rule| told(&rule));
+            let is_header = descriptor.header_line(line, broken.as_deref());
             if descriptor.parent_content_id != known_parent {
                 descriptor.parent_at = at;
             }
-            if !is_header {
-                match parse_extent(line) {
-                    Ok(Some(extent)) => descriptor.extents.push(ParsedExtent { at, ..extent }),
-                    Ok(None) => {}
-                    Err(rule) => {
-                        let rule = format!("line {} of the descriptor: {rule}", number + 1);
-                        return Err(file.error(ErrorKind::Corrupt, rule).at(at));
-                    }
-                }
+            if is_header {
+                continue;
             }
+            let extent = parse_extent(line).map_err(|rule| file.error(ErrorKind::Corrupt, told(rule)).at(at))?;
+            descriptor.extents.extend(extent.map(|extent| {
+                let name = FileName { broken, ..extent.file };
+                ParsedExtent { at, file: name, ..extent }
+            }));
         }
         Ok(descriptor)
     }
 
     /// Takes `key = value`; the first of several counts. False when the line is something else.
-    fn header_line(&mut self, line: &str) -> bool {
+    fn header_line(&mut self, line: &str, broken: Option<&str>) -> bool {
         let Some((key, value)) = line.split_once('=') else { return false };
         let key = key.trim().to_ascii_lowercase();
         if key.contains([' ', '"']) {
@@ -111,7 +137,9 @@ impl ParsedDescriptor {
             "parentcid" => {
                 self.parent_content_id = self.parent_content_id.or(hex.filter(|id| *id != u32::MAX));
             }
-            "parentfilenamehint" if self.parent_hint.is_none() => self.parent_hint = Some(printable(value)),
+            "parentfilenamehint" if self.parent_hint.is_none() => {
+                self.parent_hint = Some(FileName { text: printable(value), broken: broken.map(str::to_owned) });
+            }
             "createtype" if self.create_type.is_empty() => self.create_type = printable(value),
             _ => {}
         }
@@ -122,6 +150,12 @@ impl ParsedDescriptor {
     pub(crate) fn sectors(&self) -> Option<u64> {
         self.extents.iter().try_fold(0u64, |sum, extent| sum.checked_add(extent.sectors))
     }
+}
+
+/// Reads the line `encoding="NAME"`.
+fn declared_encoding(line: &[u8]) -> Option<Encoding> {
+    let (key, value) = std::str::from_utf8(line).ok()?.split_once('=')?;
+    key.trim().eq_ignore_ascii_case("encoding").then(|| Encoding::named(value.trim().trim_matches('"')))
 }
 
 fn printable(text: &str) -> String {
@@ -160,7 +194,7 @@ fn parse_extent(line: &str) -> Result<Option<ParsedExtent>, &'static str> {
     if name.is_empty() && kind != ParsedKind::Zero {
         return Err("an extent without its file name");
     }
-    Ok(Some(ParsedExtent { sectors, kind, file: name.to_owned(), at: 0 }))
+    Ok(Some(ParsedExtent { sectors, kind, file: FileName { text: name.to_owned(), broken: None }, at: 0 }))
 }
 
 #[cfg(test)]
@@ -170,9 +204,10 @@ mod tests {
     #[test]
     fn extent_lines_of_all_kinds_are_read() {
         let parsed = |line| parse_extent(line).unwrap().unwrap();
+        let named = |text: &str| FileName { text: text.to_owned(), broken: None };
         assert_eq!(
             parsed("RW 2048 FLAT \"a b-flat.vmdk\" 128"),
-            ParsedExtent { sectors: 2048, kind: ParsedKind::Flat(128), file: "a b-flat.vmdk".to_owned(), at: 0 }
+            ParsedExtent { sectors: 2048, kind: ParsedKind::Flat(128), file: named("a b-flat.vmdk"), at: 0 }
         );
         assert_eq!(parsed("RDONLY 1 sparse \"x\"").kind, ParsedKind::Sparse);
         assert_eq!(parsed("RW 63 ZERO").kind, ParsedKind::Zero);
@@ -186,7 +221,7 @@ mod tests {
     fn keys_are_told_apart_and_the_first_counts() {
         let mut descriptor = ParsedDescriptor::default();
         for line in ["parentCID=ffffffff", "CID=12ab", "CID=99", "createType=\"vmfs\"", "ddb.x = \"CID=5\""] {
-            assert!(descriptor.header_line(line));
+            assert!(descriptor.header_line(line, None));
         }
         assert_eq!(descriptor.content_id, Some(0x12ab));
         assert_eq!(descriptor.parent_content_id, None);

@@ -8,6 +8,7 @@ mod check_se_sparse;
 mod check_sparse;
 mod descriptor;
 mod descriptor_parser;
+mod encoding;
 mod flat_writer;
 mod layout;
 mod reader;

@@ -102,19 +102,19 @@ impl VmdkReader {
             let kind = match extent.kind {
                 ParsedKind::Zero => PartKind::Zero,
                 ParsedKind::Flat(sector) => {
-                    let named = opening.open_named(&extent.file, file, extent.at)?;
+                    let named = extent.file.open(opening, file, extent.at)?;
                     let offset = sector_offset(file, sector, extent.at)?;
                     named.check_range(offset, len, "a flat extent")?;
                     PartKind::Flat { file: named, offset }
                 }
                 ParsedKind::Sparse => {
-                    PartKind::Sparse(SparseExtent::open_hosted(opening.open_named(&extent.file, file, extent.at)?)?.0)
+                    PartKind::Sparse(SparseExtent::open_hosted(extent.file.open(opening, file, extent.at)?)?.0)
                 }
                 ParsedKind::VmfsSparse => {
-                    PartKind::Sparse(SparseExtent::open_cowd(opening.open_named(&extent.file, file, extent.at)?)?)
+                    PartKind::Sparse(SparseExtent::open_cowd(extent.file.open(opening, file, extent.at)?)?)
                 }
                 ParsedKind::SeSparse => {
-                    PartKind::SeSparse(SeSparseExtent::open(opening.open_named(&extent.file, file, extent.at)?)?)
+                    PartKind::SeSparse(SeSparseExtent::open(extent.file.open(opening, file, extent.at)?)?)
                 }
             };
             parts.push(Part { start, len, kind });
@@ -129,11 +129,11 @@ impl VmdkReader {
         let Some(hint) = &self.descriptor.parent_hint else {
             return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it").at(at));
         };
-        let file = opening.open_named(hint, from, at)?;
+        let file = hint.open(opening, from, at)?;
         let below = opening.descend(&file);
         let parent = Self::open(file, &below)?;
         if parent.descriptor.content_id != Some(id) {
-            let rule = format!("the parent {hint:?} was changed after this disk was made from it");
+            let rule = format!("the parent {:?} was changed after this disk was made from it", hint.text);
             return Err(from.error(ErrorKind::Corrupt, rule).at(at));
         }
         Ok(Some(parent))
@@ -150,7 +150,7 @@ impl VmdkReader {
             };
             let (file, kind) = match line.filter(|_| self.described_apart) {
                 Some(line) if line.kind == ParsedKind::Zero => (PathBuf::new(), "ZERO"),
-                Some(line) => (directory.join(&line.file), line.kind.word(&self.descriptor.create_type)),
+                Some(line) => (directory.join(&line.file.text), line.kind.word(&self.descriptor.create_type)),
                 None => (self.path.clone(), ""),
             };
             VmdkExtentFacts { file, kind, virtual_size: part.len, cluster_size, compressed }
@@ -286,7 +286,11 @@ impl DiskReader for VmdkReader {
         ImageInfo {
             variant: self.descriptor.create_type.clone(),
             cluster_size,
-            backing_file: self.descriptor.parent_content_id.and(self.descriptor.parent_hint.clone()),
+            backing_file: self
+                .descriptor
+                .parent_content_id
+                .and(self.descriptor.parent_hint.as_ref())
+                .map(|hint| hint.text.clone()),
             files,
             specific: Some(FormatFacts::Vmdk(self.facts())),
             ..ImageInfo::new(Format::Vmdk, self.size)

@@ -12,6 +12,7 @@ mod judges;
 mod judges_read_ours;
 mod maps;
 mod memory;
+mod named_files;
 mod overlaps;
 mod packages;
 mod pipes;
