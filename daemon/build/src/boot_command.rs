@@ -71,41 +71,69 @@ pub(crate) enum BootAction {
     Character(char, Stroke),
 }
 
-/// Says what is wrong with a boot command.
+/// Says what is wrong with a boot command, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BootCommandError {
-    /// `<wait0>` and the like.
-    #[error("boot command: <{0}> must wait for longer than nothing")]
-    WaitNotPositive(String),
+#[error("boot command: <{tag}> {problem}")]
+pub(crate) struct BootCommandError {
+    pub(crate) offset: usize,
+    pub(crate) tag: String,
+    pub(crate) problem: &'static str,
 }
+
+/// Longest `<…>` that is looked at; what is longer is text.
+const LONGEST_TAG: usize = 256;
 
 /// Parses a rendered boot command. What is not a known `<…>` form is typed as it stands, as in Packer.
 ///
 /// # Errors
 ///
-/// A wait that is not positive.
+/// A wait that is negative or longer than Go's durations.
 pub(crate) fn parse(text: &str) -> Result<Vec<BootAction>, BootCommandError> {
+    Ok(parse_places(text)?.into_iter().map(|(_, action)| action).collect())
+}
+
+/// As [`parse`], each action with the byte where it is written.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(crate) fn parse_places(text: &str) -> Result<Vec<(usize, BootAction)>, BootCommandError> {
     let mut actions = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        if first == '<'
-            && let Some(close) = rest[1..].find('>')
-            && let Some(action) = parse_tag(&rest[1..=close])?
+        let offset = text.len() - rest.len();
+        let (action, length) = if let Some(tag) = tag_of(rest)
+            && let Some(action) = parse_tag(tag).map_err(|problem| problem.at(offset, tag))?
         {
-            actions.push(action);
-            rest = &rest[close + 2..];
-            continue;
-        }
-        // `<>On>` and `<>Off>` hold the key `>` itself, which the search above cuts short.
-        if let Some((action, length)) = parse_held_bracket(rest) {
-            actions.push(action);
-            rest = &rest[length..];
-            continue;
-        }
-        actions.push(BootAction::Character(first, Stroke::Press));
-        rest = &rest[first.len_utf8()..];
+            (action, tag.len() + 2)
+        } else if let Some(held) = parse_held_bracket(rest) {
+            // `<>On>` and `<>Off>` hold the key `>` itself, which cuts the tag short.
+            held
+        } else {
+            (BootAction::Character(first, Stroke::Press), first.len_utf8())
+        };
+        actions.push((offset, action));
+        rest = &rest[length..];
     }
     Ok(actions)
+}
+
+/// Returns what is written like a form but is none, and so is typed as it stands: `<bogus>`, `<wait10q>`.
+pub(crate) fn unknown_forms<'t>(text: &'t str, actions: &[(usize, BootAction)]) -> Vec<(usize, &'t str)> {
+    let typed = actions.iter().filter(|(_, action)| *action == BootAction::Character('<', Stroke::Press));
+    let forms = typed.filter_map(|(offset, _)| tag_of(&text[*offset..]).map(|tag| (*offset, tag)));
+    let looks_meant = |tag: &str| {
+        tag.starts_with(|c: char| c.is_ascii_alphabetic())
+            && tag.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '+' | '-' | '_'))
+    };
+    forms.filter(|(_, tag)| looks_meant(tag)).collect()
+}
+
+/// What stands between `<` at the start and the next `>`.
+fn tag_of(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix('<')?;
+    let close = inner.bytes().take(LONGEST_TAG).position(|byte| byte == b'>')?;
+    Some(&inner[..close])
 }
 
 fn parse_held_bracket(text: &str) -> Option<(BootAction, usize)> {
@@ -118,9 +146,9 @@ fn parse_held_bracket(text: &str) -> Option<(BootAction, usize)> {
     None
 }
 
-fn parse_tag(tag: &str) -> Result<Option<BootAction>, BootCommandError> {
+fn parse_tag(tag: &str) -> Result<Option<BootAction>, WaitProblem> {
     if let Some(amount) = tag.strip_prefix("wait") {
-        return parse_wait(tag, amount);
+        return Ok(parse_wait(amount)?.map(BootAction::Wait));
     }
     if let Some(name) = special(tag) {
         return Ok(Some(BootAction::Special(name, Stroke::Press)));
@@ -142,22 +170,61 @@ fn parse_tag(tag: &str) -> Result<Option<BootAction>, BootCommandError> {
     Ok(None)
 }
 
-fn parse_wait(tag: &str, amount: &str) -> Result<Option<BootAction>, BootCommandError> {
-    let duration = if amount.is_empty() {
-        Duration::from_secs(1)
-    } else if let Ok(seconds) = amount.parse::<u64>() {
-        Duration::from_secs(seconds)
-    } else if amount.contains('-') && go_duration::parse(&amount.replace('-', "")).is_ok() {
-        Duration::ZERO
-    } else if let Ok(duration) = go_duration::parse(amount) {
-        duration
-    } else {
-        return Ok(None);
-    };
-    if duration.is_zero() {
-        return Err(BootCommandError::WaitNotPositive(tag.to_owned()));
+/// Why a wait that is written as one cannot be waited.
+struct WaitProblem(&'static str);
+
+impl WaitProblem {
+    fn at(self, offset: usize, tag: &str) -> BootCommandError {
+        BootCommandError { offset, tag: tag.to_owned(), problem: self.0 }
     }
-    Ok(Some(BootAction::Wait(duration)))
+}
+
+/// Reads what follows `wait`: nothing, whole seconds, or numbers with units. Numbers have neither `+` nor zeros in front,
+/// and digits on both sides of a point; all else is no wait, but text.
+fn parse_wait(amount: &str) -> Result<Option<Duration>, WaitProblem> {
+    const TOO_LONG: WaitProblem = WaitProblem("is longer than can be waited");
+    if amount.is_empty() {
+        return Ok(Some(Duration::from_secs(1)));
+    }
+    if whole_number(amount) == Some("") {
+        let seconds = amount.parse().map_err(|_| TOO_LONG)?;
+        let longest = i64::MAX.unsigned_abs() / 1_000_000_000;
+        return if seconds <= longest { Ok(Some(Duration::from_secs(seconds))) } else { Err(TOO_LONG) };
+    }
+    let mut rest = amount;
+    while !rest.is_empty() {
+        let Some(after) = number_with_unit(rest) else { return Ok(None) };
+        rest = after;
+    }
+    let (negative, magnitude) = amount.strip_prefix('-').map_or((false, amount), |magnitude| (true, magnitude));
+    if magnitude.contains('-') {
+        return Err(WaitProblem("has a sign in its middle"));
+    }
+    let duration = go_duration::parse(magnitude).map_err(|_| TOO_LONG)?;
+    if negative && !duration.is_zero() {
+        return Err(WaitProblem("waits for less than nothing; expecting a positive wait value"));
+    }
+    Ok(Some(duration))
+}
+
+/// Returns what follows a whole number: `0`, or digits that begin with another.
+fn whole_number(text: &str) -> Option<&str> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    match text.as_bytes() {
+        [b'0', ..] => Some(&text[1..]),
+        _ if digits > 0 => Some(&text[digits..]),
+        _ => None,
+    }
+}
+
+fn number_with_unit(text: &str) -> Option<&str> {
+    let mut rest = whole_number(text.strip_prefix('-').unwrap_or(text))?;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        rest = fraction.get(digits..).filter(|_| digits > 0)?;
+    }
+    // Those of two letters first: `ms` is no minute.
+    ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].iter().find_map(|unit| rest.strip_prefix(unit))
 }
 
 fn special(name: &str) -> Option<&'static str> {

@@ -292,6 +292,15 @@ impl PlanReader<'_> {
         }
     }
 
+    /// Warns about the element `index` of option `name`.
+    pub(crate) fn warning_in(&mut self, name: &str, index: usize, summary: &str, detail: String, hint: String) {
+        if !self.options.is_unusable(name) {
+            let mut diagnostic = Diagnostic::warning(summary, detail).at(self.options.span_of_item(name, index));
+            diagnostic.hint = Some(hint);
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
     /// Complains about the Go templates in `texts`, which are rendered only when the build runs: what cannot be parsed, what
     /// fails whatever the build's values are, and fields that are not among `known` or the values every build has. Without
     /// any `known`, the data is nothing at all in Packer, where every field reads `<no value>`.

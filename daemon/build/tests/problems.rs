@@ -9,6 +9,12 @@ use kiln_build::{CheckRequest, validate};
 
 /// Returns `line: summary` of each error.
 fn told(name: &str, text: &str) -> Vec<String> {
+    let errors = problems(name, text).into_iter().filter_map(|(is_error, told)| is_error.then_some(told));
+    errors.collect()
+}
+
+/// Returns each problem, whether it is an error, and in which line.
+fn problems(name: &str, text: &str) -> Vec<(bool, String)> {
     let request = CheckRequest {
         template: PathBuf::from(name),
         text: Some(text.to_owned()),
@@ -23,16 +29,13 @@ fn told(name: &str, text: &str) -> Vec<String> {
         evaluate_data: false,
     };
     let validation = validate(&request, Path::new("/nonexistent"), false);
-    let errors: Vec<String> = validation
-        .problems
-        .iter()
-        .filter(|problem| problem.is_error)
-        .map(|problem| {
-            format!("{}: {}", problem.json["range"]["start"]["line"], problem.json["summary"].as_str().unwrap())
-        })
-        .collect();
-    assert_eq!(validation.valid, errors.is_empty());
-    errors
+    let problems = validation.problems.iter().map(|problem| {
+        let (line, summary) = (&problem.json["range"]["start"]["line"], problem.json["summary"].as_str().unwrap());
+        (problem.is_error, format!("{line}: {summary}"))
+    });
+    let problems: Vec<(bool, String)> = problems.collect();
+    assert_eq!(validation.valid, problems.iter().all(|(is_error, _)| !is_error));
+    problems
 }
 
 /// Variables, locals, options, rules between options, and parts of a build whose builder is unknown.
@@ -264,7 +267,7 @@ fn one_element_of_a_list() {
   disable_vnc  = true
   boot_command = [
     "a<wait>",
-    "b<wait0>",
+    "b<wait-1s>",
     "{{ .Nope }}",
   ]
   floppy_files = [
@@ -326,6 +329,37 @@ build {
         "9: Unknown template field",
     ];
     assert_eq!(told, expected);
+}
+
+/// What boot commands hold beside keys and waits: Packer's grammar types it, and no keyboard has all characters.
+#[test]
+fn boot_commands_with_what_is_no_key() {
+    let template = |command: &str| {
+        format!(
+            "source \"qemu\" \"a\" {{\n  iso_url = \"x\"\n  iso_checksum = \"md5:00000000000000000000000000000000\"\n  ssh_username = \"x\"\n  \
+             shutdown_command = \"x\"\n  boot_command = [\n    \"<enter>\",\n    \"{command}\",\n  ]\n}}\n\
+             build {{\n  sources = [\"qemu.a\"]\n}}\n"
+        )
+    };
+    let unknown = "8: Unknown key in a boot command";
+    let cases: [(&str, bool, &[&str]); 12] = [
+        ("<wait0>a<wait>b\\n<wait0s>", false, &[]),
+        ("<wait.25m>", false, &[unknown]),
+        ("<wait05> <wait05>", false, &[unknown]),
+        ("<wait+5s>", false, &[unknown]),
+        ("<bogus>", false, &[unknown]),
+        ("<wait10q><space>", false, &[unknown, unknown]),
+        ("<wait99999999999999999999>", true, &["8: Invalid boot command"]),
+        ("<wait-5s>", true, &["8: Invalid boot command"]),
+        ("é", true, &["8: Character without a key"]),
+        ("<éOn>éé", true, &["8: Character without a key"]),
+        ("{{ `é` }} {{/* é */}}", false, &[]),
+        ("{{ `a` }}é{{ `b` }}", true, &["8: Character without a key"]),
+    ];
+    for (command, is_error, expected) in cases {
+        let expected: Vec<(bool, String)> = expected.iter().map(|told| (is_error, (*told).to_owned())).collect();
+        assert_eq!(problems("t.pkr.hcl", &template(command)), expected, "{command}");
+    }
 }
 
 /// Whoever writes a name wrong hears of that only.

@@ -26,24 +26,73 @@ fn parses_every_form() {
     );
 }
 
-#[test]
-fn types_unknown_forms_literally() {
-    let typed: String = parse("<foo> <Wait> 1<2")
-        .unwrap()
-        .into_iter()
-        .map(|action| match action {
-            BootAction::Character(c, Stroke::Press) => c,
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(typed, "<foo> <Wait> 1<2");
+/// Returns what a text types where every action is a plain character.
+fn typed(text: &str) -> String {
+    let plain = |action| match action {
+        BootAction::Character(c, Stroke::Press) => c,
+        other => panic!("{other:?}"),
+    };
+    parse(text).unwrap().into_iter().map(plain).collect()
 }
 
 #[test]
-fn refuses_a_wait_for_nothing() {
-    for text in ["<wait0>", "<wait0s>", "<wait-5s>"] {
-        assert!(parse(text).is_err(), "{text}");
+fn types_unknown_forms_literally() {
+    let texts = ["<foo> <Wait> 1<2", "<wait.25m>", "<wait05>", "<wait+5s>", "<wait01s>", "<wait5.s>", "<wait1.5>"];
+    for text in texts.into_iter().chain(["<wait-5>", "<wait00>", "<wait5 >", "<wait1m5>", "<wait10q>", "<wait-.5s>"]) {
+        assert_eq!(typed(text), text);
     }
+    let long = format!("<{}>", "wait5".repeat(1000));
+    assert_eq!(typed(&long), long);
+}
+
+#[test]
+fn waits_for_what_is_said() {
+    let waits = [
+        ("<wait0>", Duration::ZERO),
+        ("<wait0s>", Duration::ZERO),
+        ("<wait-0s>", Duration::ZERO),
+        ("<wait10>", Duration::from_secs(10)),
+        ("<wait0.25m>", Duration::from_secs(15)),
+        ("<wait1m5s>", Duration::from_secs(65)),
+        ("<wait5ms>", Duration::from_millis(5)),
+        ("<wait1.050s>", Duration::from_millis(1050)),
+        ("<wait9223372036>", Duration::from_secs(9_223_372_036)),
+    ];
+    for (text, wait) in waits {
+        assert_eq!(parse(text).unwrap(), [BootAction::Wait(wait)], "{text}");
+    }
+}
+
+#[test]
+fn refuses_waits_that_cannot_be() {
+    let refused = [
+        "<wait-5s>",
+        "<wait1m-5s>",
+        "<wait9223372037>",
+        "<wait99999999999999999999>",
+        "<wait99999999999999999999s>",
+        "<wait9999999h>",
+    ];
+    for text in refused {
+        let error = parse(&format!("é<enter>{text}")).unwrap_err();
+        assert_eq!((error.offset, format!("<{}>", error.tag)), (9, text.to_owned()));
+    }
+    assert!(parse(&format!("<wait{}>", "9".repeat(200))).is_err());
+}
+
+#[test]
+fn finds_what_is_written_like_a_form() {
+    let text = "<bogus><enter><wait10q><wait> a < b > c <é> <<space> <wait05><{{ .Name }}><wait";
+    let unknown = unknown_forms(text, &parse_places(text).unwrap());
+    let names: Vec<&str> = unknown.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["bogus", "wait10q", "space", "wait05"]);
+    assert_eq!(unknown[1].0, text.find("<wait10q>").unwrap());
+}
+
+/// One pass: each `<` that nothing closes looks a short way ahead.
+#[test]
+fn reads_unclosed_brackets_in_one_pass() {
+    assert_eq!(parse(&"<".repeat(1 << 16)).unwrap().len(), 1 << 16);
 }
 
 #[test]

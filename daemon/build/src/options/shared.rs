@@ -4,6 +4,7 @@ use kiln_template::OptionSpec;
 
 use super::option_table;
 use super::rule::Rule;
+use crate::sources::boot;
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared as read;
 
@@ -179,9 +180,9 @@ pub(crate) const MEDIA_RULES: &[Rule] = &[Rule::Check(
 
 /// Rules of [`BOOT`].
 pub(crate) const BOOT_RULES: &[Rule] = &[Rule::Check(
-    "`boot_command` follows the grammar of boot commands: `<enter>`, `<wait5s>`, `<leftCtrlOn>`, …; waits are positive.",
+    "`boot_command` follows the grammar of boot commands: `<enter>`, `<wait5s>`, `<leftCtrlOn>`, …; waits are not negative. A warning tells of what is written like a key but is none; characters that are on no key of a US keyboard are refused.",
     |reader| {
-        read::read_boot(reader);
+        boot::read_boot(reader);
     },
 )];
 

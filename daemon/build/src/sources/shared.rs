@@ -1,14 +1,14 @@
-//! Reads the option groups that builders with a guest share: image, HTTP, media, boot, shutdown.
+//! Reads the option groups that builders with a guest share: image, HTTP, media, shutdown.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::boot_command;
 use crate::fetch;
-use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, PlanReader, ShutdownPlan};
+use crate::plan::{HttpPlan, ImagePlan, MediaPlan, PlanReader, ShutdownPlan};
 
-/// Packer's `boot_wait`.
-const BOOT_WAIT: Duration = Duration::from_secs(10);
+/// What boot commands and `qemuargs` can refer to.
+pub(crate) const MACHINE_FIELDS: [&str; 7] =
+    ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
 
 pub(crate) fn read_image(reader: &mut PlanReader<'_>) -> ImagePlan {
     let mut urls = reader.texts("iso_urls");
@@ -113,64 +113,6 @@ pub(crate) fn read_media(reader: &mut PlanReader<'_>, prefix: &str) -> Option<Me
         }
     }
     (!plan.files.is_empty() || !plan.directories.is_empty() || !plan.content.is_empty()).then_some(plan)
-}
-
-pub(crate) fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
-    let mut commands: Vec<(String, Option<String>)> = Vec::new();
-    let typed = reader.texts("boot_command");
-    check_boot_command(reader, "boot_command", &typed);
-    let typed = typed.concat();
-    if !typed.is_empty() {
-        commands.push((typed, None));
-    }
-    let steps = reader.options.string_lists("boot_steps").to_vec();
-    if !steps.is_empty() && !commands.is_empty() {
-        reader.error("boot_steps", "Both boot_command and boot_steps", "They exclude each other.");
-    }
-    for step in steps {
-        let mut parts = step.into_iter();
-        if let Some(command) = parts.next() {
-            check_boot_command(reader, "boot_steps", std::slice::from_ref(&command));
-            commands.push((command, parts.next()));
-        }
-    }
-    BootPlan {
-        wait: boot_wait(reader),
-        commands,
-        key_interval: reader.options.duration("boot_key_interval").filter(|interval| !interval.is_zero()),
-    }
-}
-
-/// Unset and `0s` mean the default, a negative value means no wait (packer.md 4.0.6).
-fn boot_wait(reader: &PlanReader<'_>) -> Duration {
-    match reader.options.signed_duration("boot_wait") {
-        Some(wait) if wait.is_negative() => Duration::ZERO,
-        Some(wait) if !wait.is_zero() => wait.unsigned_abs(),
-        _ => BOOT_WAIT,
-    }
-}
-
-/// What boot commands and `qemuargs` can refer to.
-pub(crate) const MACHINE_FIELDS: [&str; 7] =
-    ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
-
-/// Elements are one text, in which each complaint is about the element where its cause begins.
-fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[String]) {
-    let text = elements.concat();
-    let mut problems = reader.late_problems(&text, &MACHINE_FIELDS);
-    if let Err(error) = boot_command::parse(&text) {
-        let boot_command::BootCommandError::WaitNotPositive(tag) = &error;
-        let offset = text.find(&format!("<{tag}>")).unwrap_or(0);
-        problems.push(("Invalid boot command", error.to_string(), offset));
-    }
-    for (summary, detail, offset) in problems {
-        let mut end = 0;
-        let index = elements.iter().position(|element| {
-            end += element.len();
-            offset < end
-        });
-        reader.error_in(option, index.unwrap_or(usize::MAX), summary, detail);
-    }
 }
 
 pub(crate) fn read_shutdown(reader: &mut PlanReader<'_>) -> ShutdownPlan {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::plan::{BootPlan, CommunicatorPlan, HttpPlan, ImagePlan, MediaPlan, PlanReader, Redacted, ShutdownPlan};
 use crate::sources::communicator::{self, TemporaryKey};
-use crate::sources::shared;
+use crate::sources::{boot, shared};
 use crate::steps::output_directory;
 
 /// Packer's default `disk_size`, 40 GiB.
@@ -349,15 +349,15 @@ fn read_firmware(reader: &mut PlanReader<'_>) -> FirmwarePlan {
 
 /// Packer cannot type without VNC; Kiln can, so such a template is better than it thinks.
 fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
-    let boot = shared::read_boot(reader);
-    if reader.flag("disable_vnc") && !boot.commands.is_empty() {
+    let plan = boot::read_boot(reader);
+    if reader.flag("disable_vnc") && !plan.commands.is_empty() {
         reader.warning(
             "disable_vnc",
             "disable_vnc has no effect on typing",
             "Kiln types the boot command without VNC.",
         );
     }
-    boot
+    plan
 }
 
 #[cfg(test)]
