@@ -11,7 +11,6 @@
 mod api;
 pub mod command_line;
 pub mod config;
-mod connections;
 pub mod control;
 mod descriptor;
 pub mod engine;

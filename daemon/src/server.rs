@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kiln_build::connections::{Connections, Place};
 use kiln_protocol::{Problem, ProblemCode};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,6 @@ use tower::ServiceExt as _;
 
 use crate::api::{self, ApiState};
 use crate::config::{Config, Limits};
-use crate::connections::{Connections, Place};
 use crate::jobs::{Jobs, StartError};
 use crate::peer::Peer;
 use crate::runner::JobRunner;
@@ -124,7 +124,7 @@ async fn serve_connection(
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         let answer = router.clone().oneshot(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| busy.until_sent(body))) }
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| Body::new(busy.until_sent(body)))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

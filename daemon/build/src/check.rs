@@ -19,7 +19,7 @@ use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
 use crate::plan::{PlanReader, Purpose, SourcePlan};
 use crate::run::PlannedBuild;
-use crate::{post_processors, provisioners, sources};
+use crate::{fetch, post_processors, provisioners, sources};
 use kiln_template::Redactor;
 
 /// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
@@ -155,7 +155,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         for build in evaluated.builds {
             let (plan, problems) = plan_build(&build, request.force, mentions_key, purpose, backends);
             if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
-                secrets_of(&plan).for_each(|secret| checked.redactor.add(secret));
+                secrets_of(&plan).iter().for_each(|secret| checked.redactor.add(secret));
                 checked.planned.push(PlannedBuild { build, plan });
             }
             diagnostics.extend(problems);
@@ -236,23 +236,27 @@ fn check_rules(reader: &mut PlanReader<'_>, component: ComponentType, kind: &str
 /// would hide paths and names; the template marks it `sensitive` when it is a secret all the same.
 const SECRET_LENGTH: usize = 8;
 
-/// Passwords are secrets even when the template does not say so, unless they are everyday words.
-fn secrets_of(plan: &SourcePlan) -> impl Iterator<Item = &str> {
-    let communicator = match plan {
-        SourcePlan::Qemu(plan) => Some(&plan.communicator),
-        SourcePlan::Null(plan) => Some(&plan.communicator),
-        SourcePlan::File(_) | SourcePlan::Unbuilt => None,
+/// Passwords, and what lets its owner in as part of a URL, are secrets even when the template does not say so, unless they are
+/// everyday words.
+fn secrets_of(plan: &SourcePlan) -> Vec<String> {
+    let (communicator, image) = match plan {
+        SourcePlan::Qemu(plan) => (&plan.communicator, Some(&plan.image)),
+        SourcePlan::Null(plan) => (&plan.communicator, None),
+        SourcePlan::File(_) | SourcePlan::Unbuilt => return Vec::new(),
     };
-    let ssh = match communicator {
-        Some(crate::plan::CommunicatorPlan::Ssh(ssh)) => Some(ssh),
-        _ => None,
-    };
-    ssh.into_iter().flat_map(|ssh| {
+    let mut secrets = Vec::new();
+    if let Some(image) = image {
+        let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
+        secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
+    }
+    if let crate::plan::CommunicatorPlan::Ssh(ssh) = communicator {
         let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
         let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
-        let all = ssh.password.iter().chain(bastion).chain(proxy).map(crate::plan::Redacted::expose);
-        all.filter(|secret| secret.len() >= SECRET_LENGTH && *secret != ssh.username)
-    })
+        let all = ssh.password.iter().chain(bastion).chain(proxy).map(|password| password.expose().to_owned());
+        secrets.extend(all.filter(|secret| *secret != ssh.username));
+    }
+    secrets.retain(|secret| secret.len() >= SECRET_LENGTH);
+    secrets
 }
 
 /// The machine's files, and the text of the template.

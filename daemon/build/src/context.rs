@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
+use crate::steps::sightings::Sightings;
 use kiln_template::Redactor;
 
 /// Where events go.
@@ -75,6 +76,8 @@ pub(crate) struct BuildContext {
     pub control: Control,
     /// The job's secrets.
     pub redactor: Redactor,
+    /// What was seen of the guest.
+    pub sightings: Arc<Sightings>,
     sink: EventSink,
     target: Option<Arc<str>>,
     cleanups: Arc<Mutex<CleanupStack>>,
@@ -90,7 +93,17 @@ impl BuildContext {
         redactor: Redactor,
         sink: EventSink,
     ) -> Self {
-        Self { build: build.into(), settings, ledger, control, redactor, sink, target: None, cleanups: Arc::default() }
+        Self {
+            build: build.into(),
+            settings,
+            ledger,
+            control,
+            redactor,
+            sightings: Arc::default(),
+            sink,
+            target: None,
+            cleanups: Arc::default(),
+        }
     }
 
     /// The token that is cancelled when the job is.

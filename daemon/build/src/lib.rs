@@ -18,6 +18,7 @@ mod boot_command;
 mod catalog;
 mod check;
 mod cleanup;
+pub mod connections;
 mod context;
 mod control;
 #[cfg(test)]

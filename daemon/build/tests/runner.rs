@@ -14,8 +14,9 @@ use kiln_build::{
 use kiln_communicators::fake::{Answer, FakeCommunicator};
 use kiln_communicators::ssh::{ConnectError, ConnectObserver, SshConfig};
 use kiln_communicators::{BoxFuture, Communicator};
-use kiln_hypervisors::ExitReport;
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The steps of a qemu build, in order, as the template below makes them run.
 const STEPS: [&str; 15] = [
@@ -40,6 +41,8 @@ struct World {
     directory: tempfile::TempDir,
     hypervisor: FakeHypervisor,
     guest: FakeCommunicator,
+    /// Connects otherwise than at once to `guest`.
+    connector: Option<Arc<dyn Connector>>,
     events: Arc<Mutex<Vec<Event>>>,
     control: Control,
     fault: Option<Fault>,
@@ -60,6 +63,22 @@ impl Connector for FakeConnector {
     }
 }
 
+/// Connects as builds do.
+struct RealConnector;
+
+impl Connector for RealConnector {
+    fn connect<'a>(
+        &'a self,
+        config: &'a SshConfig,
+        observer: Arc<dyn ConnectObserver>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
+        Box::pin(async {
+            let communicator = kiln_communicators::ssh::connect(config, observer).await?;
+            Ok(Arc::new(communicator) as Arc<dyn Communicator>)
+        })
+    }
+}
+
 impl World {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -77,6 +96,7 @@ impl World {
             directory,
             hypervisor,
             guest: FakeCommunicator::new(),
+            connector: None,
             events: Arc::default(),
             control: Control::unattended(),
             fault: None,
@@ -156,7 +176,7 @@ build {{
         };
         let backends = Backends {
             qemu: Arc::new(self.hypervisor.clone()),
-            connector: Arc::new(FakeConnector(self.guest.clone())),
+            connector: self.connector.clone().unwrap_or_else(|| Arc::new(FakeConnector(self.guest.clone()))),
             fault: self.fault.clone(),
         };
         let events = self.events.clone();
@@ -256,6 +276,98 @@ async fn a_whole_build_runs_its_steps_in_order_and_leaves_only_its_output() {
     assert!(world.guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME='web'")));
     assert!(!world.text().contains("a-long-password"));
     assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_is_never_reached_is_told_of_in_order() {
+    let mut world = World::new();
+    world.connector = Some(Arc::new(RealConnector));
+    // As behind QEMU's user network: connections are taken, and closed while the guest's own port is.
+    let forwarded = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (sender, receiver) = tokio::sync::watch::channel(NetworkSight::watched());
+    let port = forwarded.local_addr().unwrap().port();
+    world.hypervisor.change(|script| {
+        script.sight = Some(receiver);
+        script.forwarded_port = Some(port);
+        script.serial = b"Oops: general protection fault\n".to_vec();
+    });
+    let events = world.events.clone();
+    let guest = tokio::spawn(async move {
+        let port = loop {
+            let said = events.lock().unwrap().iter().find_map(|event| match event {
+                Event::Say { text, .. } => text.strip_prefix("Starting HTTP server on port ")?.parse::<u16>().ok(),
+                _ => None,
+            });
+            match said {
+                Some(port) if events.lock().unwrap().iter().any(|event| is_step(event, "connect")) => break port,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        sender.send_modify(|seen| seen.spoke = true);
+        sender.send_modify(|seen| (seen.dhcp, seen.address) = (DhcpState::Answered, Some([10, 0, 2, 15].into())));
+        let closed = forwarded.accept().await.unwrap();
+        drop(closed);
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /missing HTTP/1.0\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        loop {
+            drop(forwarded.accept().await.unwrap());
+        }
+    });
+    let outcome = world.run(&world.template("ssh_timeout = \"3s\"", PROVISION)).await;
+    guest.abort();
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    let text = world.text();
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?} is missing in:\n{text}"));
+    let order = [
+        "What was seen of the guest, in order:\n    0:00  its machine was started\n",
+        "it was given 10.0.2.15 by DHCP\n",
+        "SSH: the port closes every connection at once\n",
+        "it asked for /missing over HTTP in vain\n",
+        "\n          its kernel has crashed",
+    ]
+    .map(at);
+    assert!(order.is_sorted(), "{text}");
+    let error = world.error().unwrap();
+    assert!(error.starts_with("Timeout waiting for SSH. cannot connect to 127.0.0.1:"), "{error}");
+    assert!(error.contains("; last seen: its kernel has crashed"), "{error}");
+    assert!(text.contains("its trace is in the serial console's lines above"), "{text}");
+    // The picture of the screen is meant to stay.
+    std::fs::remove_file(world.path("job").join("qemu.web-screen.png")).unwrap();
+    world.assert_nothing_left("never reached");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_of_a_url_is_told() {
+    let server = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(String::from_utf8_lossy(&request[..length]).contains("token=t0ken-of-mine&x=1"));
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    });
+    let world = World::new();
+    let url =
+        format!("http://me:p4ssword-of-mine@127.0.0.1:{port}/x.iso?token=t0ken-of-mine&x=1&sig=s1gnature-of-mine");
+    let template = world.template("", PROVISION);
+    let local = format!("{}/installer.iso", world.directory.path().display());
+    let outcome = world.run(&template.replace(&local, &url)).await;
+    served.abort();
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    let told = format!("{:?}", world.events.lock().unwrap());
+    assert!(told.contains("404") && told.contains("x.iso?token=xxxxx&x=1&sig=xxxxx"), "{told}");
+    for secret in ["p4ssword", "t0ken", "s1gnature"] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+    world.assert_nothing_left("secrets of a URL");
+}
+
+fn is_step(event: &Event, name: &str) -> bool {
+    matches!(event, Event::StepStarted { step, .. } if step == name)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

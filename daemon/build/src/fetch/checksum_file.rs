@@ -7,6 +7,7 @@ use super::checksum::{Algorithm, Checksum, ChecksumSpec, Digest};
 use super::error::{FetchError, UrlError};
 use super::location::{self, Location, decoded};
 use super::transport::Transport;
+use super::url_secrets;
 
 /// Longest list that is read: those of whole distributions have a few hundred kilobytes.
 const MAX_BYTES: usize = 8 << 20;
@@ -24,7 +25,7 @@ pub(super) async fn resolve(
         ChecksumSpec::Digest(digest) => return Ok(Checksum::Digest(digest.clone())),
         ChecksumSpec::File(file) => file,
     };
-    let shown = location::shown(file);
+    let shown = url_secrets::shown(file);
     let failed = |source| FetchError::ChecksumFile { file: shown.clone(), source };
     let (list_location, _) = location::parse(file).map_err(failed)?;
     let (content, list_directory) = match list_location {

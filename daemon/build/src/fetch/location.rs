@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hyper::Uri;
 
 use super::error::UrlError;
+use super::url_secrets::shown;
 
 /// Suffixes of files that Packer would unpack after the download.
 const COMPRESSED: [&str; 12] =
@@ -20,7 +21,7 @@ pub(super) enum Location {
     Remote(RemoteUrl),
 }
 
-/// An `http` or `https` URL. Shown without login.
+/// An `http` or `https` URL. Shown without login, token and signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemoteUrl {
     uri: Uri,
@@ -117,7 +118,7 @@ impl RemoteUrl {
 
 impl fmt::Display for RemoteUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uri.fmt(formatter)
+        formatter.write_str(&shown(&self.uri.to_string()))
     }
 }
 
@@ -154,20 +155,6 @@ pub(super) fn parse(text: &str) -> Result<(Location, Option<String>), UrlError> 
     let remote = RemoteUrl::parse(&sent)?;
     refuse_compressed(remote.uri.path(), own("archive"))?;
     Ok((Location::Remote(remote), own("checksum")))
-}
-
-/// Returns a URL as it may be shown: without a password.
-pub(super) fn shown(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((login, host)) => {
-            let user = login.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:xxxxx@{host}{path}")
-        }
-        None => text.to_owned(),
-    }
 }
 
 /// Splits our parameters off a local path: path, `checksum`, `archive`.
@@ -290,7 +277,8 @@ mod tests {
         let url = remote("https://me:s%3Acret@host:8443/x");
         assert_eq!((url.login(), url.host(), url.port()), (Some("me:s:cret"), "host", 8443));
         assert_eq!(url.to_string(), "https://host:8443/x");
-        assert_eq!(shown("https://me:secret@host/x"), "https://me:xxxxx@host/x");
+        assert_eq!(remote("https://h/x?token=1&a=2").to_string(), "https://h/x?token=xxxxx&a=2");
+        assert_eq!(remote("https://h/x?token=1&a=2").path_and_query(), "/x?token=1&a=2");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod test_server;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod url_secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
+pub(crate) use self::url_secrets::secrets_in;
 use crate::ledger::Ledger;
 
 /// What to get, and where to keep it.
@@ -122,7 +124,7 @@ async fn fetch_with(
     }
     let mut failures = Vec::new();
     for url in &request.urls {
-        say(format!("Trying {}", location::shown(url)));
+        say(format!("Trying {}", url_secrets::shown(url)));
         match fetch_one(transport, request, url, progress, say).await {
             Ok(fetched) => return Ok(fetched),
             Err(error) if error.ends_everything() => return Err(FetchError::Local(error)),
@@ -130,7 +132,7 @@ async fn fetch_with(
                 if !matches!(error, UrlError::WrongChecksum { .. }) {
                     say(format!("Download failed {}", with_causes(&error)));
                 }
-                failures.push(UrlFailure { url: location::shown(url), error });
+                failures.push(UrlFailure { url: url_secrets::shown(url), error });
             }
         }
     }
@@ -153,12 +155,12 @@ async fn fetch_one(
         (Checksum::Digest(digest), false) => {
             format!(
                 "{}{}checksum={}",
-                location::shown(url),
+                url_secrets::shown(url),
                 if url.contains('?') { '&' } else { '?' },
                 digest.encoded()
             )
         }
-        _ => location::shown(url),
+        _ => url_secrets::shown(url),
     };
     say(format!("Trying {described}"));
     let fetched = match location {
@@ -270,7 +272,7 @@ fn target_path(request: &FetchRequest, url: &RemoteUrl, checksum: &Checksum) -> 
     };
     let key = match checksum {
         Checksum::Digest(digest) => digest.to_string(),
-        Checksum::None => url.to_string(),
+        Checksum::None => url.uri().to_string(),
     };
     let name = format!("{}.{extension}", checksum::sha1_hex(key.as_bytes()));
     match &request.target.path {

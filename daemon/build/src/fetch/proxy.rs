@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::error::UrlError;
-use super::location::{RemoteUrl, shown};
+use super::location::RemoteUrl;
+use super::url_secrets::shown;
 
 /// The proxies of an environment.
 #[derive(Clone, Debug, Default)]

@@ -27,7 +27,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -36,10 +35,11 @@ use self::content::ContentMap;
 use self::files::Directory;
 use self::request_log::LoggedBody;
 use self::response::{Answer, plain};
+use crate::connections::{Connections, Place};
 
 pub(crate) use self::request_log::RequestLog;
 
-/// Connections served at once. An installer uses a handful; a guest that opens more waits.
+/// Connections served at once. An installer uses a handful; a guest that opens more waits, or has its longest idle one closed.
 const MAX_CONNECTIONS: usize = 128;
 /// Longest wait for the next request on a connection.
 const IDLE: Duration = Duration::from_secs(60);
@@ -191,33 +191,35 @@ impl HttpServer {
 }
 
 async fn accept(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Connections::new(MAX_CONNECTIONS);
     // Dropped with this task: no connection outlives the server.
     let mut connections = JoinSet::new();
     loop {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
-        match (slot, accepted) {
-            (Ok(slot), Ok((stream, peer))) => {
-                let (site, stop) = (Arc::clone(&site), stop.clone());
-                connections.spawn(async move {
-                    serve(stream, peer, site, stop).await;
-                    drop(slot);
-                });
-            }
-            (_, Err(error)) => {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
                 tracing::warn!(%error, "the HTTP server cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-            // The semaphore is never closed.
-            (Err(_), _) => break,
+        };
+        let place = match places.take() {
+            Some(place) => Some(place),
+            None => tokio::select! {
+                () = stop.cancelled() => break,
+                place = places.wait(IDLE) => place,
+            },
+        };
+        match place {
+            Some(place) => {
+                connections.spawn(serve(stream, peer, place, Arc::clone(&site), stop.clone()));
+            }
+            None => tracing::warn!(%peer, "a connection to the HTTP server was dropped: all others are busy"),
         }
     }
     drop(listener);
@@ -227,8 +229,12 @@ async fn accept(listener: TcpListener, site: Arc<Site>, stop: CancellationToken)
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, stop: CancellationToken) {
-    let service = service_fn(move |request| answer(request, peer, Arc::clone(&site)));
+async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, site: Arc<Site>, stop: CancellationToken) {
+    let requests = &place;
+    let service = service_fn(move |request| {
+        let (busy, answer) = (requests.busy(), answer(request, peer, Arc::clone(&site)));
+        async move { answer.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -237,6 +243,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, stop: Cance
     let mut stopping = false;
     loop {
         tokio::select! {
+            // First of all: after this word no request may begin.
+            biased;
+            () = place.must_close() => return,
             result = &mut connection => {
                 if let Err(error) = result {
                     tracing::debug!(%peer, %error, "a connection of the HTTP server ended");

@@ -227,3 +227,35 @@ async fn nothing_runs_after_stop_or_drop() {
         assert!(logs.lines()[0].contains("broken off"), "{:?}", logs.lines());
     }
 }
+
+#[tokio::test]
+async fn idle_connections_make_room_for_the_guest() {
+    let logs = Logs::default();
+    let (_outer, server) = serve_site(&logs).await;
+    let mut idle = Vec::new();
+    for _ in 0..MAX_CONNECTIONS + 20 {
+        idle.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(30), get(&server, "/ks.cfg"));
+    assert_eq!(asked.await.expect("the guest is served").1, "0123456789");
+}
+
+#[tokio::test]
+async fn a_download_is_not_idle() {
+    let outer = site();
+    let length = 64 << 20;
+    std::fs::File::create(outer.path().join("http/large")).unwrap().set_len(length).unwrap();
+    let logs = Logs::default();
+    let server = HttpServer::start(HttpServerConfig { directory: Some(outer.path().join("http")), ..config(&logs) });
+    let server = server.await.unwrap();
+    let mut download = TcpStream::connect(server.address()).await.unwrap();
+    download.write_all(b"GET /large HTTP/1.0\r\n\r\n").await.unwrap();
+    assert_ne!(download.read(&mut [0; 1000]).await.unwrap(), 0);
+    let mut idle = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        idle.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    assert_eq!(get(&server, "/ks.cfg").await.1, "0123456789");
+    let rest = tokio::io::copy(&mut download, &mut tokio::io::sink()).await.unwrap();
+    assert!(rest > length - 1000, "{rest}");
+}

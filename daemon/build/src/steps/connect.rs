@@ -13,6 +13,7 @@ use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork, Machine};
 
 use super::evidence;
 use super::lookout::MachineLookout;
+use super::sightings::Sightings;
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -22,10 +23,6 @@ use crate::way_in::WayIn;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
 const MAX_RSA_BITS: u32 = 16384;
-
-/// The hint when the serial console shows that the guest's kernel has crashed.
-const KERNEL_CRASHED: &str = "the guest's kernel has crashed: its trace is in the serial console's lines above; \
-                              look at the guest's memory, processor model and disk before its network";
 
 /// Makes the temporary key pair that the plan asks for.
 pub(crate) async fn make_key(plan: &SshPlan, context: &BuildContext) -> Result<Option<KeyPair>, StepError> {
@@ -139,19 +136,15 @@ async fn attempt(
     let observer = Arc::new(Teller { context: context.clone() });
     let connecting = backends.connector.connect(config, observer);
     let Some(machine) = machine else {
-        return connecting.await.map_err(|error| explain(&error, config.timeout, None));
+        return connecting.await.map_err(|error| explain(&error, config.timeout, None, &context.sightings));
     };
     tokio::select! {
         result = connecting => match result {
             Ok(connection) => Ok(connection),
             Err(error) => {
                 let network = network_words(machine, &error.stage).await;
-                let mut error = explain(&error, config.timeout, network);
-                if evidence::kernel_crashed(machine) {
-                    error = error.with_hint(KERNEL_CRASHED);
-                }
                 evidence::show(machine, context).await;
-                Err(error)
+                Err(explain(&error, config.timeout, network, &context.sightings))
             }
         },
         exit = machine.exited() => {
@@ -205,7 +198,12 @@ fn words(network: &GuestNetwork, restarts: u32, stage: &Stage) -> Option<String>
     }
 }
 
-fn explain(error: &ConnectError, timeout: Option<Duration>, network: Option<String>) -> StepError {
+fn explain(
+    error: &ConnectError,
+    timeout: Option<Duration>,
+    network: Option<String>,
+    sightings: &Sightings,
+) -> StepError {
     let mut text = String::new();
     // The words that scripts wait for, then the reason that Packer does not give. Who used up his log-ins, or was turned
     // away on the way to the guest, was not waiting.
@@ -217,7 +215,11 @@ fn explain(error: &ConnectError, timeout: Option<Duration>, network: Option<Stri
         text.push_str(": ");
         text.push_str(&network);
     }
-    StepError::new(text).with_hint_maybe(error.hint())
+    if let Some(last) = sightings.last_words() {
+        text.push_str("; ");
+        text.push_str(&last);
+    }
+    StepError::new(text).with_hint_maybe(sightings.hint(error))
 }
 
 /// Tells what happens while a connection is made.
@@ -227,6 +229,7 @@ struct Teller {
 
 impl ConnectObserver for Teller {
     fn event(&self, event: &ConnectEvent) {
+        self.context.sightings.connection(event);
         match event {
             ConnectEvent::HostKey { address, fingerprint, previous: Some(previous) } => self.context.say(format!(
                 "The host key at {address} is now {fingerprint} (it was {previous}): another system answers."

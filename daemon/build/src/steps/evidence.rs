@@ -7,6 +7,7 @@ use kiln_hypervisors::Machine;
 use crate::atomic_file;
 use crate::context::BuildContext;
 use crate::event::Event;
+use crate::steps::sightings::Seen;
 
 /// How much of the serial console is shown.
 const SERIAL_TAIL: usize = 4 << 10;
@@ -43,7 +44,7 @@ pub(crate) fn serial_tail(machine: &dyn Machine) -> Option<String> {
 }
 
 /// Whether the end of the serial console says that the guest's kernel has crashed: Linux's words for it, which end its work.
-pub(crate) fn kernel_crashed(machine: &dyn Machine) -> bool {
+fn kernel_crashed(machine: &dyn Machine) -> bool {
     let tail = String::from_utf8_lossy(&machine.serial_tail(SERIAL_TAIL)).into_owned();
     ["Kernel panic - not syncing", "end Kernel panic", "Oops: ", "BUG: unable to handle"]
         .iter()
@@ -52,6 +53,12 @@ pub(crate) fn kernel_crashed(machine: &dyn Machine) -> bool {
 
 /// Shows everything there is to see.
 pub(crate) async fn show(machine: &dyn Machine, context: &BuildContext) {
+    if kernel_crashed(machine) {
+        context.sightings.note(Seen::KernelCrashed);
+    }
+    if let Some(told) = context.sightings.told() {
+        context.error(told);
+    }
     match save_screen(machine, context).await {
         Some(path) => context.error(format!("The guest's screen was saved to {}", path.display())),
         None => context.error("There is no picture of the guest's screen."),

@@ -10,3 +10,4 @@ pub(crate) mod output_directory;
 pub(crate) mod provision;
 pub(crate) mod serve;
 pub(crate) mod shut_down;
+pub(crate) mod sightings;

@@ -17,6 +17,7 @@ pub(crate) async fn start(plan: &HttpPlan, context: &BuildContext) -> Result<u16
         port_min: plan.port_min,
         port_max: plan.port_max,
         on_request: Arc::new(move |request: RequestLog| {
+            reporter.sightings.request(&request);
             reporter.say(format!("The guest fetched {request}"));
         }),
     };

@@ -18,6 +18,7 @@ use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::plan::{CommunicatorPlan, PlanReader};
+use crate::steps::sightings;
 
 /// The UEFI variables' file in the output directory; Packer's name.
 pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
@@ -164,6 +165,7 @@ pub(crate) async fn start(
     }
     context.control.machine_started(&context.build, machine.clone());
     machine.resume().await.map_err(StepError::wrap)?;
+    sightings::follow(&*machine, context);
     Ok(machine)
 }
 

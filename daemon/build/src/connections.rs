@@ -1,4 +1,4 @@
-//! Who is connected: a place for each, up to a limit. When all are taken, who has asked for nothing longest makes room.
+//! Who is connected to a server: a place for each, up to a limit. When all are taken, who has asked for nothing longest makes room.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +16,7 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// The places of a server. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Connections {
+pub struct Connections {
     places: Arc<Semaphore>,
     /// Places for those who wait for a place.
     waiting: Arc<Semaphore>,
@@ -39,7 +37,7 @@ struct Entry {
 }
 
 /// A place; given back when dropped.
-pub(crate) struct Place {
+pub struct Place {
     id: u64,
     connections: Connections,
     close: CancellationToken,
@@ -47,37 +45,37 @@ pub(crate) struct Place {
 }
 
 /// A request that is being answered.
-pub(crate) struct Busy {
+pub struct Busy {
     id: u64,
     open: Arc<Mutex<Open>>,
 }
 
 /// A response's body that keeps its connection busy until its end.
-struct BusyBody {
-    body: Body,
+pub struct BusyBody<B> {
+    body: B,
     _busy: Busy,
 }
 
 impl Connections {
     /// Makes places for so many connections.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         let semaphore = || Arc::new(Semaphore::new(limit));
         Self { places: semaphore(), waiting: semaphore(), open: Arc::default() }
     }
 
     /// Takes a place that is free; nothing when there is none.
-    pub(crate) fn take(&self) -> Option<Place> {
+    pub fn take(&self) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| self.seat(permit))
     }
 
     /// Takes the right to wait for a place. While too many wait already, waits for that: those who come are then left to the kernel, so
     /// that descriptors are left for the jobs. Nothing when there will be none.
-    pub(crate) async fn queue(&self) -> Option<OwnedSemaphorePermit> {
+    pub async fn queue(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.waiting).acquire_owned().await.ok()
     }
 
     /// Waits for a place, and has the longest idle connections closed meanwhile; nothing when the time is over.
-    pub(crate) async fn wait(&self, limit: Duration) -> Option<Place> {
+    pub async fn wait(&self, limit: Duration) -> Option<Place> {
         let seated = async {
             loop {
                 self.close_idle();
@@ -114,12 +112,12 @@ impl Connections {
 
 impl Place {
     /// Completes when this connection has to make room. It is idle then, and must begin nothing more.
-    pub(crate) async fn must_close(&self) {
+    pub async fn must_close(&self) {
         self.close.cancelled().await;
     }
 
     /// Notes the beginning of a request.
-    pub(crate) fn busy(&self) -> Busy {
+    pub fn busy(&self) -> Busy {
         if let Some(entry) = lock(&self.connections.open).entries.get_mut(&self.id) {
             entry.busy += 1;
         }
@@ -135,8 +133,8 @@ impl Drop for Place {
 
 impl Busy {
     /// Keeps the connection busy until the end of this body.
-    pub(crate) fn until_sent(self, body: Body) -> Body {
-        Body::new(BusyBody { body, _busy: self })
+    pub fn until_sent<B>(self, body: B) -> BusyBody<B> {
+        BusyBody { body, _busy: self }
     }
 }
 
@@ -149,9 +147,9 @@ impl Drop for Busy {
     }
 }
 
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: Body + Unpin> Body for BusyBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
