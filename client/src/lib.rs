@@ -16,7 +16,7 @@ mod commands;
 mod error;
 mod image_arguments;
 mod job_arguments;
-mod progress;
+mod live;
 mod qemu_flags;
 pub mod render;
 mod run;

@@ -61,7 +61,7 @@ pub(crate) fn can_redraw() -> bool {
 }
 
 /// Whether live lines can be drawn below the output: both outputs lead to a terminal that can do it.
-pub(crate) fn shows_bars() -> bool {
+pub(crate) fn can_draw() -> bool {
     io::stdout().is_terminal() && can_redraw()
 }
 

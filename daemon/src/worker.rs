@@ -235,11 +235,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// A build, and what is moved for it.
+type Moved = (Option<String>, String);
+
 /// The events file with what is needed to use it from many threads.
 struct Log {
     writer: Mutex<EventWriter>,
-    /// When progress of each build and thing was written last.
-    progress: Mutex<HashMap<(Option<String>, String), Instant>>,
+    /// When progress of each build and thing was written last, and which.
+    progress: Mutex<HashMap<Moved, (Instant, u64)>>,
 }
 
 impl Log {
@@ -254,16 +257,18 @@ impl Log {
         let EventBody::Progress { what, done, total } = &event.body else { return false };
         let key = (event.build.clone(), what.clone());
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if *total == Some(*done) {
-            progress.remove(&key);
-            return false;
-        }
         let now = Instant::now();
-        if progress.get(&key).is_some_and(|last| now.duration_since(*last) < PROGRESS_INTERVAL) {
-            return true;
+        let last = progress.get(&key);
+        // The end is written, but once: some say it for each of many outputs.
+        let needless = if *total == Some(*done) {
+            last.is_some_and(|(_, written)| written == done)
+        } else {
+            last.is_some_and(|(time, _)| now.duration_since(*time) < PROGRESS_INTERVAL)
+        };
+        if !needless {
+            progress.insert(key, (now, *done));
         }
-        progress.insert(key, now);
-        false
+        needless
     }
 
     fn append(&self, build: Option<String>, body: EventBody) {
@@ -290,7 +295,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("events.ndjson");
         let log = Log { writer: Mutex::new(EventWriter::open(&path).unwrap()), progress: Mutex::default() };
-        for done in 0..=1000 {
+        for done in (0..=1000).chain([1000; 37]) {
             let body = EventBody::Progress { what: "x.iso".to_owned(), done, total: Some(1000) };
             log.take(JobEvent { build: Some("qemu.a".to_owned()), body });
         }
@@ -298,5 +303,6 @@ mod tests {
         assert!(text.lines().count() < 20, "{}", text.lines().count());
         assert!(text.lines().next().unwrap().contains("\"done\":0"));
         assert!(text.lines().last().unwrap().contains("\"done\":1000"));
+        assert_eq!(text.matches("\"done\":1000").count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! `kiln attach` and `kiln logs`.
 
-use kiln_protocol::JobId;
+use kiln_protocol::{JobId, JobState};
 
 use super::follow::{Follow, OnInterrupt, events_so_far};
 use super::prompt::Prompts;
@@ -10,7 +10,10 @@ use crate::error::CommandError;
 
 pub(super) async fn attach(context: Context, arguments: AttachArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
-    follow(context, id, &arguments.view, Prompts::IfTerminal).run().await
+    let queued = context.client.job(&id).await?.state == JobState::Queued;
+    let mut follow = follow(context, id, &arguments.view, Prompts::IfTerminal);
+    follow.queued = queued;
+    follow.run().await
 }
 
 pub(super) async fn logs(context: Context, arguments: LogsArguments) -> Result<u8, CommandError> {

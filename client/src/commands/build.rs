@@ -38,6 +38,7 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
     }
     let prompts = if context.machine_readable { Prompts::Default } else { Prompts::OrDefault };
     let mut follow = Follow::new(context, job.id);
+    follow.queued = job.state == JobState::Queued;
     follow.colour = arguments.color;
     follow.timestamps = arguments.timestamp_ui;
     follow.json = arguments.json;

@@ -7,14 +7,14 @@ use kiln_protocol::{Answer, CancelMode, Event, EventBody, JobId, Question};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::answer::how_to_answer;
 use super::prompt::{GUEST, Prompts};
 use super::{Context, clock, note};
 use crate::api::{Client, ClientError, Received, Starting};
 use crate::error::CommandError;
-use crate::progress::Bars;
+use crate::live::{self, Live};
 use crate::render::{Look, Renderer};
 use crate::terminal;
 use crate::visible::{self, Visible};
@@ -54,6 +54,8 @@ pub(super) struct Follow {
     pub(super) timestamps: bool,
     pub(super) json: bool,
     pub(super) debug: bool,
+    /// Whether the job waits for others.
+    pub(super) queued: bool,
     pub(super) on_interrupt: OnInterrupt,
     pub(super) prompts: Prompts,
 }
@@ -70,6 +72,7 @@ impl Follow {
             timestamps: false,
             json: false,
             debug: false,
+            queued: false,
             on_interrupt: OnInterrupt::Cancel,
             prompts: Prompts::Never,
         }
@@ -79,7 +82,9 @@ impl Follow {
     pub(super) async fn run(self) -> Result<u8, CommandError> {
         let mut signals = Signals::new()?;
         let mut events = events(self.client.clone(), self.id.clone(), 0);
-        let mut display = self.display();
+        let mut display = self.display(true);
+        let mut clock = interval(live::PACE);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (answers, mut answered) = mpsc::channel::<Answer>(4);
         let mut cancelling: Option<JoinHandle<()>> = None;
         loop {
@@ -87,6 +92,7 @@ impl Follow {
                 // All that has happened is seen: what still waits for an answer really does.
                 display.flush()?;
                 for question in std::mem::take(&mut display.questions) {
+                    display.clear();
                     self.ask(question, &answers);
                 }
             }
@@ -95,14 +101,17 @@ impl Follow {
                     Some(received) => display.show(&received?)?,
                     None => return self.finish(display).await,
                 },
+                _ = clock.tick() => display.tick()?,
                 Some(answer) = answered.recv() => {
                     if let Err(error) = self.client.answer(&self.id, &answer).await {
+                        display.clear();
                         note(&format!("the answer was not taken: {error}"));
                     }
                 }
                 name = signals.next() => match (self.on_interrupt, &mut cancelling) {
                     (OnInterrupt::Leave, _) => {
                         display.flush()?;
+                        display.clear();
                         note(&format!("job {} goes on; `kiln attach {}` shows it", self.id, self.id));
                         return Ok(1);
                     }
@@ -118,6 +127,7 @@ impl Follow {
                             _ = signals.next() => {}
                         }
                         let id = &self.id;
+                        display.clear();
                         note(&format!("kilnd goes on cleaning up after job {id}; `kiln attach {id}` shows it"));
                         return Ok(1);
                     }
@@ -128,7 +138,7 @@ impl Follow {
 
     /// Shows events that have come already.
     pub(super) async fn print(self, events: Vec<Received>) -> Result<(), CommandError> {
-        let mut display = self.display();
+        let mut display = self.display(false);
         for received in &events {
             display.show(received)?;
         }
@@ -152,7 +162,8 @@ impl Follow {
         note(&format!("job {} waits for an answer: `{}`", self.id, how_to_answer(&self.id, question, among_others)));
     }
 
-    fn display(&self) -> Display {
+    /// `live` says whether what goes on is shown, too.
+    fn display(&self, live: bool) -> Display {
         let look = Look {
             machine_readable: self.machine_readable,
             terminal: !self.machine_readable && terminal::is_watched(),
@@ -167,7 +178,15 @@ impl Follow {
                 terminal::stdout_with(self.colour)
             }),
             renderer: (!self.json).then(|| Renderer::new(look, self.debug)),
-            bars: (!self.json && !self.machine_readable && terminal::shows_bars()).then(Bars::default),
+            live: (live && !self.json).then(|| {
+                let drawn = !self.machine_readable && terminal::can_draw();
+                let mut live = if drawn { Live::drawn() } else { Live::told() };
+                if self.queued {
+                    live.queued();
+                }
+                live
+            }),
+            is_watched: !self.machine_readable && terminal::is_watched(),
             questions: Vec::new(),
             shows_questions: !self.prompts.ask_here(),
             ending: None,
@@ -199,7 +218,10 @@ struct Display {
     output: BufWriter<Visible<StdoutLock<'static>>>,
     /// Nothing when raw lines are wanted.
     renderer: Option<Renderer>,
-    bars: Option<Bars>,
+    /// Nothing when nobody wants to know what goes on.
+    live: Option<Live>,
+    /// Whether somebody sits at standard output.
+    is_watched: bool,
     /// Questions that nobody was asked yet.
     questions: Vec<Question>,
     /// Whether questions and answers are lines as all others, because nobody is asked here.
@@ -232,12 +254,8 @@ impl Display {
             EventBody::PromptAnswered { prompt, .. } => self.questions.retain(|question| question.prompt != *prompt),
             _ => {}
         }
-        if self.bars.is_some() && matches!(event.body, EventBody::Progress { .. }) {
-            // What was said before the bar moved belongs above it.
-            self.flush()?;
-        }
-        if let Some(bars) = &mut self.bars {
-            bars.event(event);
+        if let Some(live) = &mut self.live {
+            live.event(event);
         }
         let output = &mut self.output;
         match &mut self.renderer {
@@ -263,12 +281,33 @@ impl Display {
         self.flush()
     }
 
+    /// Shows what goes on. Where lines cannot be drawn, those that are due go where somebody looks: to a terminal, else beside
+    /// the output, which belongs to scripts.
+    fn tick(&mut self) -> io::Result<()> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        for line in live.tick() {
+            if self.is_watched {
+                writeln!(self.output, "{line}")?;
+            } else {
+                note(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for what is written beside this display.
+    fn clear(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.clear();
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if self.output.buffer().is_empty() {
             return Ok(());
         }
-        match &self.bars {
-            Some(bars) => bars.suspend(|| self.output.flush()),
+        match &self.live {
+            Some(live) => live.suspend(|| self.output.flush()),
             None => self.output.flush(),
         }
     }

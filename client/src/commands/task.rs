@@ -1,16 +1,17 @@
-//! Has images worked on by the daemon, and waits: progress as a bar, failures as errors, results for the command.
+//! Has images worked on by the daemon, and waits: progress as a live line, failures as errors, results for the command.
 
 use std::io;
 use std::path::Path;
 
 use kiln_protocol::{EventBody, ImageResult, ImageTask, Job, JobKind, JobOptions, JobState};
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::follow::{Signals, cancel, events};
 use super::stdout::StandardOutput;
 use super::{Context, build, note};
 use crate::error::CommandError;
-use crate::progress::Bars;
+use crate::live::{self, Live};
 use crate::terminal;
 
 /// What came out.
@@ -39,10 +40,13 @@ pub(super) async fn run(
     let mut signals = Signals::new()?;
     let job = submit(context, task).await?;
     let id = job.id;
+    let mut live = (!quiet).then(|| if terminal::can_redraw() { Live::drawn() } else { Live::told() });
     if job.state == JobState::Queued && !quiet {
         note(&format!("job {id} waits for other jobs to finish; `kiln jobs` lists them"));
+        live.iter_mut().for_each(Live::queued);
     }
-    let mut bars = (!quiet && terminal::can_redraw()).then(Bars::default);
+    let mut clock = interval(live::PACE);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut received = events(context.client.clone(), id.clone(), 0);
     let fifo = output.as_ref().map(StandardOutput::path);
     let copying = output.map(StandardOutput::start);
@@ -55,14 +59,14 @@ pub(super) async fn run(
             event = received.recv() => {
                 let Some(event) = event else { break };
                 let event = event?.event;
-                if let Some(bars) = &mut bars {
-                    bars.event(&event);
+                if let Some(live) = &mut live {
+                    live.event(&event);
                 }
                 match event.body {
                     EventBody::Result { result } => done.results.push(result),
                     EventBody::Diagnostics { .. } if quiet => {}
-                    EventBody::Diagnostics { text, .. } => match &bars {
-                        Some(bars) => bars.suspend(|| note(text.trim_end())),
+                    EventBody::Diagnostics { text, .. } => match &live {
+                        Some(live) => live.suspend(|| note(text.trim_end())),
                         None => note(text.trim_end()),
                     },
                     EventBody::Failure { text, hint } => {
@@ -79,14 +83,21 @@ pub(super) async fn run(
                         reason = error;
                         if state == JobState::Cancelled {
                             done.failed = true;
+                            live.iter_mut().for_each(Live::clear);
                             note("cancelled; nothing was written");
                         }
                     }
                     _ => {}
                 }
             }
+            _ = clock.tick(), if live.is_some() => {
+                for line in live.iter_mut().flat_map(Live::tick) {
+                    note(&line);
+                }
+            }
             _ = signals.next() => {
                 if cancelling.is_some() {
+                    live.iter_mut().for_each(Live::clear);
                     note(&format!("kilnd goes on cancelling job {id}; `kiln attach {id}` shows it"));
                     return Ok(Done { failed: true, ..done });
                 }
@@ -98,6 +109,7 @@ pub(super) async fn run(
             }
         }
     }
+    drop(live);
     if let Some(copying) = copying {
         // The worker removes the name when it opens the other end; without that nothing will ever come.
         if done.exit_code != 0 && fifo.is_some_and(|fifo| Path::new(&fifo).exists()) {

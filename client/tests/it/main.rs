@@ -6,5 +6,6 @@ mod command_line;
 mod console;
 mod following;
 mod jobs;
+mod live;
 mod rig;
 mod starting;

@@ -39,6 +39,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
+pub(crate) use self::transport::WaitingFn;
 pub(crate) use self::url_secrets::secrets_in;
 use crate::ledger::Ledger;
 
@@ -93,8 +94,9 @@ pub(crate) async fn fetch(
     request: &FetchRequest,
     progress: ProgressFn<'_>,
     say: SayFn<'_>,
+    waiting: WaitingFn,
 ) -> Result<Fetched, FetchError> {
-    fetch_with(&Transport::from_environment(), request, progress, say).await
+    fetch_with(&Transport::from_environment().telling(waiting), request, progress, say).await
 }
 
 /// Turns a specification into a checksum, reading the checksum file it may name.
@@ -109,8 +111,9 @@ pub(crate) async fn resolve_checksum(
     first_url: &str,
     cwd: &Path,
     say: SayFn<'_>,
+    waiting: WaitingFn,
 ) -> Result<Checksum, FetchError> {
-    checksum_file::resolve(&Transport::from_environment(), spec, first_url, cwd, say).await
+    checksum_file::resolve(&Transport::from_environment().telling(waiting), spec, first_url, cwd, say).await
 }
 
 async fn fetch_with(

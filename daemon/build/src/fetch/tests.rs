@@ -381,6 +381,28 @@ async fn plain_http_goes_through_a_proxy() {
 }
 
 #[tokio::test]
+async fn pauses_before_another_try_are_told_with_their_end() {
+    struct Over(Arc<Mutex<Vec<String>>>);
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push("over".to_owned());
+        }
+    }
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = Arc::clone(&told);
+    let transport = transport().telling(Arc::new(move |what, limit| {
+        teller.lock().unwrap().push(format!("{what} {limit:?}"));
+        Box::new(Over(Arc::clone(&teller)))
+    }));
+    let place = Place::new();
+    let request = place.request(&["http://127.0.0.1:1/x.iso".to_owned()], sha256(&content()));
+    place.fetch_through(&transport, &request).await.unwrap_err();
+    let next = |ms: u32| format!("the next try of the download {ms}ms");
+    let over = || "over".to_owned();
+    assert_eq!(*told.lock().unwrap(), [next(5), over(), next(10), over(), next(20), over()]);
+}
+
+#[tokio::test]
 async fn nothing_listening_is_a_clear_error() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let place = Place::new();

@@ -63,11 +63,15 @@ impl Default for Patience {
     }
 }
 
+/// Told what is waited for, and for how long at most; the wait is over when what it returns is dropped.
+pub(crate) type WaitingFn = Arc<dyn Fn(&str, Duration) -> Box<dyn Send> + Send + Sync>;
+
 /// Makes requests.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Transport {
     proxies: ProxySettings,
     pub(super) patience: Patience,
+    waiting: Option<WaitingFn>,
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
@@ -88,9 +92,20 @@ impl Transport {
         Self { proxies: ProxySettings::from_lookup(|name| std::env::var(name).ok()), ..Self::default() }
     }
 
+    /// Has pauses told to somebody.
+    pub(super) fn telling(self, waiting: WaitingFn) -> Self {
+        Self { waiting: Some(waiting), ..self }
+    }
+
+    /// Lets some time pass before the next try.
+    pub(super) async fn pause(&self, time: Duration) {
+        let _told = self.waiting.as_ref().map(|waiting| waiting("the next try of the download", time));
+        tokio::time::sleep(time).await;
+    }
+
     #[cfg(test)]
     pub(super) fn for_tests(proxies: ProxySettings, patience: Patience, tls: Option<ClientConfig>) -> Self {
-        Self { proxies, patience, tls: OnceCell::new_with(tls.map(Arc::new)) }
+        Self { proxies, patience, waiting: None, tls: OnceCell::new_with(tls.map(Arc::new)) }
     }
 
     /// Asks for a URL, following redirects as most clients do: what is posted goes to the first URL only, unless the server
@@ -147,7 +162,7 @@ impl Transport {
                 Err(error) if error.is_temporary() && tries < self.patience.tries => {
                     tries += 1;
                     say(again(&error, pause, tries, self.patience.tries));
-                    tokio::time::sleep(pause).await;
+                    self.pause(pause).await;
                     pause *= 2;
                 }
                 result => return result,

@@ -1,10 +1,11 @@
 //! Fetches the installer or disk image.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::fetch::{self, FetchRequest, Target};
+use crate::fetch::{self, FetchRequest, Target, WaitingFn};
 use crate::plan::ImagePlan;
 
 /// Returns the local path of the image, downloading it when it is not here yet.
@@ -13,9 +14,11 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
     let cwd = std::env::current_dir()
         .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
     let say = |text: String| context.say(text);
+    let teller = context.clone();
+    let waiting: WaitingFn = Arc::new(move |what, limit| Box::new(teller.waiting(what, Some(limit))));
     let spec = fetch::parse_checksum(&plan.checksum).map_err(StepError::wrap)?;
     let first = plan.urls.first().map_or("", String::as_str);
-    let checksum = fetch::resolve_checksum(&spec, first, &cwd, &say).await?;
+    let checksum = fetch::resolve_checksum(&spec, first, &cwd, &say, waiting.clone()).await?;
     let request = FetchRequest {
         urls: plan.urls.clone(),
         checksum,
@@ -25,6 +28,6 @@ pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<Pa
     };
     let what = format!("download {first}");
     let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
-    let fetched = fetch::fetch(&request, &progress, &say).await?;
+    let fetched = fetch::fetch(&request, &progress, &say, waiting).await?;
     Ok(fetched.path)
 }
