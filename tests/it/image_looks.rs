@@ -121,6 +121,56 @@ fn the_map_covers_the_disk() {
         map.iter().filter(|extent| extent["data"] == true).map(|extent| extent["length"].as_u64().unwrap()).sum()
     };
     assert_eq!(data(&map), data(&theirs));
+    let text = home.kiln(["image", "map", "disk.qcow2"]).expect(0).stdout;
+    let (head, lines) = text.split_once('\n').unwrap();
+    assert_eq!(head.split_whitespace().collect::<Vec<_>>(), ["offset", "length", "content"]);
+    assert_eq!(lines.lines().count(), map.len());
+    let column = |line: &str, word: &str| line.find(word).unwrap();
+    let first = lines.lines().find(|line| line.ends_with("data")).unwrap();
+    assert_eq!(column(head, "length"), first.rfind("0x").unwrap());
+    assert_eq!(column(head, "content"), column(first, "data"));
+}
+
+/// A package is told as its descriptor says it; of a machine with two disks, both.
+#[test]
+fn a_package_is_told_with_each_of_its_disks() {
+    let Some(home) = home() else { return };
+    let line =
+        "convert disk.raw --name web --cpus 2 --memory 2G --firmware efi --guest-os debian-64 --nic virtio:lan web.ova";
+    let ran = home.kiln(line.split(' ')).expect(0);
+    assert!(ran.stdout.lines().last().unwrap().starts_with("converted in "), "{}", ran.stdout);
+    let ran = home.kiln(["image", "info", "web.ova"]).expect(0);
+    let told = ran.stdout.split_once("\n\nimage: web.ova\nfile format: vmdk\n").unwrap().0;
+    let told: Vec<_> = told.lines().map(str::trim_start).collect();
+    let (machine, rest) = told.split_at(3);
+    assert_eq!(machine, ["machine: web", "processors: 2", "memory: 2 GiB"]);
+    assert!(rest[0].starts_with("guest OS: debian"), "{rest:?}");
+    assert_eq!(rest[1..], ["firmware: efi", "networks: lan", "disk: web-disk1.vmdk, 64 MiB"]);
+    let info = |name: &str| -> Value {
+        serde_json::from_str(&home.kiln(["image", "info", "--json", name]).expect(0).stdout).unwrap()
+    };
+    let one = info("web.ova");
+    let machine = &one["package"]["machines"][0];
+    assert_eq!(
+        (&machine["name"], &machine["cpus"], &machine["memory"]),
+        (&"web".into(), &2.into(), &(2u64 << 30).into())
+    );
+    assert_eq!(one["package"]["disks"][0]["filename"], "web-disk1.vmdk");
+    assert_eq!(one["virtual-size"], 64 << 20);
+    // One disk of it, or the bytes as they are, is not the package.
+    assert!(info("web.ova:web-disk1.vmdk").get("package").is_none());
+    let ran = home.kiln(["image", "info", "--json", "-f", "raw", "web.ova"]).expect(0);
+    assert!(!ran.stdout.contains("package"), "{}", ran.stdout);
+    assert!(info("disk.raw").get("package").is_none());
+
+    let ran = home.kiln(["convert", "-q", "disk.raw", "--disk", "disk.raw", "two.ova"]).expect(0);
+    assert_eq!(ran.stdout, "");
+    let two = info("two.ova");
+    assert_eq!(two[0]["package"]["disks"].as_array().unwrap().len(), 2);
+    let names: Vec<_> = two.as_array().unwrap().iter().map(|disk| disk["filename"].as_str().unwrap()).collect();
+    assert_eq!(names, ["two.ova:two-disk1.vmdk", "two.ova:two-disk2.vmdk"]);
+    let ran = home.kiln(["image", "info", "two.ova"]).expect(0);
+    assert_eq!(ran.stdout.matches("\nimage: two.ova:").count(), 2, "{}", ran.stdout);
 }
 
 /// Checks an image with both; returns our JSON and exit code.

@@ -61,7 +61,7 @@ fn of_an_ova_all_disks_go_into_packages_and_one_is_chosen_for_the_rest() {
     qemu_img(&home, &["create", "-q", "-f", "raw", "data.raw", "3M"]);
     damage(&home.work("data.raw"), 1 << 20, b"the second disk");
     home.kiln(["convert", "-f", "raw", "disk.raw", "--disk", "data.raw", "two.ova"]).expect(0);
-    for line in ["convert two.ova a.qcow2", "image info two.ova", "image map two.ova", "image check two.ova"] {
+    for line in ["convert two.ova a.qcow2", "image map two.ova", "image check two.ova"] {
         let ran = home.kiln(line.split(' ')).expect(1);
         let said = &ran.stderr;
         assert!(said.contains("two-disk1.vmdk") && said.contains("two-disk2.vmdk") && said.contains(":NAME"), "{said}");

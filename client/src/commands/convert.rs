@@ -8,7 +8,7 @@ use super::stdout::StandardOutput;
 use super::{Context, note, task};
 use crate::error::CommandError;
 use crate::image_arguments::{ConvertArguments, MachineFlags, SourceFlags};
-use crate::render::describe_result;
+use crate::render::Results;
 use crate::terminal;
 
 /// Names of this process's standard output.
@@ -31,16 +31,20 @@ pub(super) async fn convert(context: Context, arguments: ConvertArguments) -> Re
     let output = if to_stdout { Some(StandardOutput::new()?) } else { None };
     request.stdout = output.as_ref().map(StandardOutput::path);
     let done = task::run(&context, ImageTask::Convert(Box::new(request)), quiet, output).await?;
+    let mut results = Results::default();
+    let mut text = String::new();
     for result in &done.results {
         match result {
-            ImageResult::Convert(result) if json => {
-                terminal::print_json(result)?;
-            }
-            _ if quiet => {}
-            // Data only on standard output, when it takes the image.
-            result if to_stdout => note(describe_result(result).trim_end()),
-            result => write!(terminal::stdout(), "{}", describe_result(result))?,
+            ImageResult::Convert(result) if json => terminal::print_json(result)?,
+            result => text += &results.describe(result),
         }
+    }
+    text.extend(results.end(done.elapsed_us));
+    match to_stdout {
+        _ if quiet || text.is_empty() => {}
+        // Data only on standard output, when it takes the image.
+        true => note(text.trim_end()),
+        false => write!(terminal::stdout(), "{text}")?,
     }
     Ok(done.exit_code)
 }

@@ -11,7 +11,7 @@ use super::convert::source;
 use super::{Context, task};
 use crate::error::CommandError;
 use crate::image_arguments::ImageCommand;
-use crate::render::describe_result;
+use crate::render::Results;
 use crate::terminal;
 
 /// Exit code of a comparison that could not be made.
@@ -52,8 +52,9 @@ async fn show(context: &Context, task: ImageTask, json: bool, quiet: bool, list:
         print_json(done.results, list)?;
     } else if !quiet {
         let mut stdout = terminal::stdout();
+        let mut results = Results::default();
         for result in &done.results {
-            write!(stdout, "{}", describe_result(result))?;
+            write!(stdout, "{}", results.describe(result))?;
         }
     }
     // A worker that was killed has compared nothing.
@@ -64,7 +65,8 @@ fn print_json(results: Vec<ImageResult>, list: bool) -> Result<(), CommandError>
     let mut map: Option<Vec<MapExtent>> = None;
     for result in results {
         match result {
-            ImageResult::Info { images } if list => print(&images)?,
+            // A package of several disks is a list too.
+            ImageResult::Info { images } if list || images.len() > 1 => print(&images)?,
             ImageResult::Info { images } => images.first().map_or(Ok(()), print)?,
             ImageResult::Map { extents } => map.get_or_insert_default().extend(extents),
             ImageResult::Check(result) => print(&result)?,

@@ -19,6 +19,8 @@ pub(super) struct Done {
     pub(super) exit_code: u8,
     /// Whether everything was said already, as errors.
     pub(super) failed: bool,
+    /// From the worker's start on, in microseconds.
+    pub(super) elapsed_us: u64,
     pub(super) results: Vec<ImageResult>,
 }
 
@@ -52,7 +54,7 @@ pub(super) async fn run(
     let copying = output.map(StandardOutput::start);
     let mut failures = Vec::new();
     let mut cancelling: Option<JoinHandle<()>> = None;
-    let mut done = Done { exit_code: 1, failed: false, results: Vec::new() };
+    let mut done = Done { exit_code: 1, failed: false, elapsed_us: 0, results: Vec::new() };
     let mut reason = None;
     loop {
         tokio::select! {
@@ -78,8 +80,9 @@ pub(super) async fn run(
                         };
                         failures.push(error);
                     }
-                    EventBody::JobFinished { exit_code, error, state, .. } => {
+                    EventBody::JobFinished { exit_code, error, state, elapsed_us } => {
                         done.exit_code = exit_code;
+                        done.elapsed_us = elapsed_us;
                         reason = error;
                         if state == JobState::Cancelled {
                             done.failed = true;

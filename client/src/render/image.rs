@@ -3,22 +3,48 @@
 use std::fmt::Write as _;
 
 use kiln_protocol::{
-    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, SnapshotFacts,
-    VerifiedFile,
+    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, PackageFacts,
+    SnapshotFacts, VerifiedFile,
 };
 use serde_json::Value;
 
-/// Describes a result in lines, each with its end.
-#[must_use]
-pub fn describe_result(result: &ImageResult) -> String {
-    match result {
-        ImageResult::Convert(result) => converted(result),
-        ImageResult::Info { images } => images.iter().map(facts).collect::<Vec<_>>().join("\n"),
-        ImageResult::Map { extents } => extents.iter().map(extent).collect(),
-        ImageResult::Check(result) => checked(result),
-        ImageResult::Compare(result) => compared(result),
-        ImageResult::Verify { files } => files.iter().map(verified).collect(),
-        _ => String::new(),
+use super::spell_duration;
+
+/// Over the lines of [`extent`].
+const MAP_HEAD: &str = "offset             length             content\n";
+
+/// Describes the results of one task, in lines that each have their end.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// A map comes in parts, under one head.
+    map_begun: bool,
+    converted: bool,
+}
+
+impl Results {
+    /// Describes what comes next.
+    pub fn describe(&mut self, result: &ImageResult) -> String {
+        match result {
+            ImageResult::Convert(result) => {
+                self.converted = true;
+                converted(result)
+            }
+            ImageResult::Info { images } => images.iter().map(facts).collect::<Vec<_>>().join("\n"),
+            ImageResult::Map { extents } => {
+                let head = if std::mem::replace(&mut self.map_begun, true) { "" } else { MAP_HEAD };
+                std::iter::once(head.to_owned()).chain(extents.iter().map(extent)).collect()
+            }
+            ImageResult::Check(result) => checked(result),
+            ImageResult::Compare(result) => compared(result),
+            ImageResult::Verify { files } => files.iter().map(verified).collect(),
+            _ => String::new(),
+        }
+    }
+
+    /// Says how long it took, in microseconds, where that is of interest: at the end of a conversion.
+    #[must_use]
+    pub fn end(&self, elapsed_us: u64) -> Option<String> {
+        self.converted.then(|| format!("converted in {}\n", spell_duration(elapsed_us)))
     }
 }
 
@@ -37,7 +63,7 @@ fn converted(result: &ConvertResult) -> String {
 }
 
 fn facts(image: &ImageFacts) -> String {
-    let mut text = String::new();
+    let mut text = image.package.as_ref().map_or_else(String::new, package);
     line(&mut text, format_args!("image: {}", image.filename));
     line(&mut text, format_args!("file format: {}", image.format));
     line(&mut text, format_args!("virtual size: {} ({} bytes)", bytes(image.virtual_size), image.virtual_size));
@@ -74,6 +100,38 @@ fn facts(image: &ImageFacts) -> String {
         line(&mut text, format_args!("Format specific information:"));
         tree(&mut text, data, 1);
     }
+    text
+}
+
+/// Describes a package, with an empty line before what comes next.
+fn package(package: &PackageFacts) -> String {
+    let mut text = String::new();
+    // A descriptor may break its texts, which would look like lines of ours.
+    let one_line = |words: &str| words.split_whitespace().collect::<Vec<_>>().join(" ");
+    for machine in &package.machines {
+        line(&mut text, format_args!("machine: {}", one_line(machine.name.as_deref().unwrap_or("(without a name)"))));
+        if let Some(cpus) = machine.cpus {
+            line(&mut text, format_args!("    processors: {cpus}"));
+        }
+        if let Some(memory) = machine.memory {
+            line(&mut text, format_args!("    memory: {}", bytes(memory)));
+        }
+        let networks = Some(machine.networks.join(", ")).filter(|networks| !networks.is_empty());
+        for (what, words) in [("guest OS", &machine.guest_os), ("firmware", &machine.firmware), ("networks", &networks)]
+        {
+            if let Some(words) = words {
+                line(&mut text, format_args!("    {what}: {}", one_line(words)));
+            }
+        }
+    }
+    for disk in &package.disks {
+        let size = disk.virtual_size.map_or_else(|| "of a size that is not said".to_owned(), bytes);
+        match &disk.filename {
+            Some(name) => line(&mut text, format_args!("disk: {}, {size}", one_line(name))),
+            None => line(&mut text, format_args!("disk: {}, {size}, begins empty", one_line(&disk.id))),
+        }
+    }
+    text.push('\n');
     text
 }
 
@@ -210,6 +268,10 @@ fn bytes(number: u64) -> String {
 mod tests {
     use super::*;
 
+    fn described(json: &str) -> String {
+        Results::default().describe(&serde_json::from_str(json).unwrap())
+    }
+
     #[test]
     fn sizes_have_three_digits() {
         for (number, text) in [(0, "0 B"), (512, "512 B"), (1536, "1.50 KiB"), (1 << 30, "1 GiB"), (u64::MAX, "16 EiB")]
@@ -229,12 +291,37 @@ mod tests {
                         Snapshot list:\nID       TAG                     VM SIZE DATE (UTC)\n\
                         1        s                           0 B 1970-01-01 23:59:59\n\
                         Format specific information:\n    compat: 1.1\n    encrypt:\n        format: aes\n    refcount bits: 16\n";
-        assert_eq!(describe_result(&serde_json::from_str(text).unwrap()), expected);
+        assert_eq!(described(text), expected);
     }
 
     #[test]
     fn differences_are_named() {
         let text = r#"{"of":"compare","identical":false,"same-size":true,"first-difference":7}"#;
-        assert_eq!(describe_result(&serde_json::from_str(text).unwrap()), "Content mismatch at offset 7!\n");
+        assert_eq!(described(text), "Content mismatch at offset 7!\n");
+    }
+
+    #[test]
+    fn a_package_is_told_before_its_disks() {
+        let text = r#"{"of":"info","images":[{"filename":"w.ova:a.vmdk","format":"vmdk","virtual-size":1024,"actual-size":0,
+            "dirty-flag":false,"package":{"machines":[{"name":"web\nimage: x","cpus":2,"memory":2147483648,"guest-os":"Debian",
+            "networks":["lan","wan"]},{}],"disks":[{"id":"d1","filename":"a.vmdk","virtual-size":1024},{"id":"d2"}]}}]}"#;
+        let expected = "machine: web image: x\n    processors: 2\n    memory: 2 GiB\n    guest OS: Debian\n    networks: lan, wan\n\
+                        machine: (without a name)\ndisk: a.vmdk, 1 KiB\n\
+                        disk: d2, of a size that is not said, begins empty\n\nimage: w.ova:a.vmdk\n";
+        assert!(described(text).starts_with(expected), "{}", described(text));
+    }
+
+    #[test]
+    fn a_map_in_parts_has_one_head_and_only_a_conversion_an_end() {
+        let text =
+            r#"{"of":"map","extents":[{"start":4096,"length":512,"depth":0,"present":true,"zero":false,"data":true}]}"#;
+        let part = serde_json::from_str(text).unwrap();
+        let mut results = Results::default();
+        let line = "0x0000000000001000 0x0000000000000200 data\n";
+        assert_eq!(results.describe(&part), format!("offset             length             content\n{line}"));
+        assert_eq!(results.describe(&part), line);
+        assert_eq!(results.end(62_000_000), None);
+        results.describe(&serde_json::from_str(r#"{"of":"convert","disks":[],"files":[]}"#).unwrap());
+        assert_eq!(results.end(62_000_000).as_deref(), Some("converted in 1 minute 2 seconds\n"));
     }
 }

@@ -12,7 +12,7 @@ use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity};
 use crate::error::without_codes;
 
 pub use duration::spell_duration;
-pub use image::describe_result;
+pub use image::Results;
 pub use output::Look;
 use output::{Tone, Voice};
 
@@ -25,6 +25,7 @@ pub struct Renderer {
     look: Look,
     debug: bool,
     builds: Vec<Build>,
+    results: Results,
     /// Whether builds are still being announced.
     announcing: bool,
 }
@@ -41,7 +42,7 @@ impl Renderer {
     /// Makes a renderer; `debug` says that `-debug` was given.
     #[must_use]
     pub fn new(look: Look, debug: bool) -> Self {
-        Self { look, debug, builds: Vec::new(), announcing: false }
+        Self { look, debug, builds: Vec::new(), results: Results::default(), announcing: false }
     }
 
     /// Writes what people see of an event.
@@ -75,7 +76,7 @@ impl Renderer {
                 self.said(time, build, target.as_deref(), Tone::Error, &without_codes(text), output)
             }
             EventBody::Result { result } => {
-                let text = describe_result(result);
+                let text = self.results.describe(result);
                 self.look.message(output, time, Voice::Job, Tone::Say, text.trim_end())
             }
             EventBody::Failure { text, hint } => {
@@ -181,10 +182,10 @@ impl Renderer {
         error: Option<&str>,
         output: &mut dyn Write,
     ) -> io::Result<()> {
-        if self.builds.is_empty() {
-            return Ok(());
-        }
         let say = |output: &mut dyn Write, text: &str| self.look.message(output, time, Voice::Job, Tone::Say, text);
+        if self.builds.is_empty() {
+            return self.results.end(elapsed_us).map_or(Ok(()), |text| say(output, text.trim_end()));
+        }
         say(output, &format!("\n==> Wait completed after {}", spell_duration(elapsed_us)))?;
         if state == JobState::Cancelled {
             return say(output, "Cleanly cancelled builds after being interrupted.");

@@ -1,4 +1,4 @@
-//! `image info`: facts about an image, and about those below it.
+//! `image info`: facts about an image, and about those below it or beside it in a package.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -8,12 +8,31 @@ use kiln_protocol::{ImageFacts, ImageResult, ImageSource, InfoRequest, SnapshotF
 use serde_json::{Map, Value, json};
 
 use super::failure::Failures;
+use super::package::{every_packaged_disk, on_the_wire, package};
 use super::source::{named_format, open_source, policy, qemu_name, split_path};
 use super::{Ended, Reporter};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
 pub(super) fn run(request: &InfoRequest, reporter: &Reporter) -> Result<Ended, Failures> {
+    let package = package(&request.image)?;
+    let disks = package.as_ref().map_or_else(Vec::new, |package| every_packaged_disk(&request.image, package));
+    let mut images = Vec::new();
+    if disks.is_empty() {
+        images = chain(request)?;
+    }
+    for disk in disks {
+        images.push(facts(&disk.path, describe(&disk)?));
+    }
+    if let Some(first) = images.first_mut() {
+        first.package = package.map(on_the_wire);
+    }
+    reporter.result(ImageResult::Info { images });
+    Ok(Ended::well())
+}
+
+/// Describes the image and, when asked for, those below it.
+fn chain(request: &InfoRequest) -> Result<Vec<ImageFacts>, Failures> {
     let mut source = request.image.clone();
     if request.backing_chain {
         // So the chain neither comes back to itself, nor is too long, nor leaves the directories that are allowed.
@@ -31,8 +50,7 @@ pub(super) fn run(request: &InfoRequest, reporter: &Reporter) -> Result<Ended, F
         source.format = Some(below.format.unwrap_or_else(|| own_format.to_owned()));
         source.path = beside(&source.path, &below.path);
     }
-    reporter.result(ImageResult::Info { images });
-    Ok(Ended::well())
+    Ok(images)
 }
 
 fn describe(source: &ImageSource) -> Result<ImageInfo, Failures> {
@@ -70,6 +88,7 @@ fn facts(path: &str, info: ImageInfo) -> ImageFacts {
         snapshots: info.snapshots.into_iter().map(snapshot).collect(),
         variant: Some(info.variant).filter(|variant| !variant.is_empty()),
         format_specific,
+        package: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod machine;
 mod map;
 mod options;
 mod outputs;
+mod package;
 mod source;
 mod stdout;
 mod verify;

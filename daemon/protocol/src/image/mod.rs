@@ -3,6 +3,7 @@
 //! Paths are relative to the submission's working directory. Formats and options are words here; the worker knows them, and answers
 //! an unknown one with the nearest that it has.
 
+pub mod package;
 pub mod result;
 
 use schemars::JsonSchema;

@@ -1,7 +1,9 @@
-//! What came out of work on disk images. JSON keys of facts about images are qemu-img's, so that scripts move over.
+//! What came out of work on disk images; [`super::package`] is for machines. JSON keys of facts about images are qemu-img's, so that scripts move over.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::package::PackageFacts;
 
 /// What came out of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -110,6 +112,9 @@ pub struct ImageFacts {
     /// What only this format has: `{"type": FORMAT, "data": {…}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format_specific: Option<serde_json::Value>,
+    /// The package that the image is in (an OVA, or a box with an OVF); with the first of its disks only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageFacts>,
 }
 
 /// Facts about an internal snapshot, named as in `qemu-img info --output=json`.
