@@ -43,6 +43,8 @@ struct Record {
 struct Sighting {
     /// When it was seen first, since the start.
     after: Duration,
+    /// When it was seen last.
+    latest: Duration,
     times: u32,
     what: Seen,
 }
@@ -89,6 +91,7 @@ impl Sightings {
         let Some(after) = record.started.map(|started| started.elapsed()) else { return };
         if let Some(last) = record.seen.last_mut().filter(|last| last.what.is_kind_of(&what)) {
             last.times = last.times.saturating_add(1);
+            last.latest = after;
             last.what = what;
             return;
         }
@@ -96,7 +99,7 @@ impl Sightings {
             record.seen.remove(FIRST);
             record.left_out += 1;
         }
-        record.seen.push(Sighting { after, times: 1, what });
+        record.seen.push(Sighting { after, latest: after, times: 1, what });
     }
 
     /// Notes a request to the build's HTTP server.
@@ -136,7 +139,7 @@ impl Sightings {
 
     /// The last that was seen, and when; `None` before the start.
     fn last(&self) -> Option<(Duration, Seen)> {
-        self.lock().seen.last().map(|last| (last.after, last.what.clone()))
+        self.lock().seen.last().map(|last| (last.latest, last.what.clone()))
     }
 
     /// Says what was seen last, when that is more than the error says itself.
@@ -195,7 +198,7 @@ impl Sightings {
             text.push_str(&format!("\n  {when:>6}  {}", sighting.words()));
         }
         let silent_since = record.seen.iter().rev().find(|seen| seen.what != Seen::KernelCrashed);
-        if silent_since.is_some_and(|last| now.saturating_sub(last.after) >= SILENCE) {
+        if silent_since.is_some_and(|last| now.saturating_sub(last.latest) >= SILENCE) {
             text.push_str(&format!("\n  {:>6}  nothing new", clock(now)));
         }
         Some(text)
@@ -324,10 +327,10 @@ mod tests {
         sightings.network(&spoke, &asked);
         sightings.network(&asked, &given);
         pass(&sightings, 2);
-        for path in ["/preseed.cfg", "/answers"] {
-            sightings.note(Seen::Fetched(path.to_owned()));
-        }
-        assert_eq!(sightings.last_words().unwrap(), "last seen after 0:28: it fetched /answers over HTTP");
+        sightings.note(Seen::Fetched("/preseed.cfg".to_owned()));
+        pass(&sightings, 3);
+        sightings.note(Seen::Fetched("/answers".to_owned()));
+        assert_eq!(sightings.last_words().unwrap(), "last seen after 0:31: it fetched /answers over HTTP");
         sightings.note(Seen::FetchedInVain("/late".to_owned()));
         pass(&sightings, 300);
         let restarted = given.after_restart(true);
@@ -346,11 +349,11 @@ mod tests {
              \x20   0:26  it asked for an address by DHCP\n\
              \x20   0:26  it was given 10.0.2.15 by DHCP\n\
              \x20   0:28  it fetched 2 files over HTTP, the last /answers\n\
-             \x20   0:28  it asked for /late over HTTP in vain\n\
-             \x20   5:28  it restarted\n\
-             \x20   5:28  it uses the address 10.0.2.15\n\
-             \x20   5:28  SSH: the port closes every connection at once (3 times)\n\
-             \x20   6:28  nothing new"
+             \x20   0:31  it asked for /late over HTTP in vain\n\
+             \x20   5:31  it restarted\n\
+             \x20   5:31  it uses the address 10.0.2.15\n\
+             \x20   5:31  SSH: the port closes every connection at once (3 times)\n\
+             \x20   6:31  nothing new"
         );
     }
 
