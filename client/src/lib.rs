@@ -21,6 +21,7 @@ mod qemu_flags;
 pub mod render;
 mod run;
 mod terminal;
+mod usage;
 pub mod visible;
 
 pub use error::{CommandError, Hinted};

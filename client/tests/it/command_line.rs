@@ -69,6 +69,39 @@ fn mistakes_on_the_command_line_are_not_sent_anywhere() {
     }
     let list = home.run("").stdout;
     assert!(list.contains("Available commands are:\n  build "), "{list}");
+    for (arguments, code, said) in [
+        ("biuld t.json", 127, "error: there is no command `biuld`\n\nhint: did you mean \"build\"?\n"),
+        ("build -forse t", 1, "error: `kiln build` has no flag `--forse`\n\nhint: did you mean \"--force\"?\n"),
+        ("build --forse=true t", 1, "error: `kiln build` has no flag `--forse`\n\nhint: did you mean \"--force\"?\n"),
+        ("build -xyzzy t", 1, "error: `kiln build` has no flag `--xyzzy`\n\nhint: `kiln help build` lists them\n"),
+        ("image inof", 1, "error: there is no command `image inof`\n\nhint: did you mean \"info\"?\n"),
+        ("image xyzzy", 1, "error: there is no command `image xyzzy`\n\nhint: `kiln help image` lists its commands\n"),
+        (
+            "image compare -jsno a b",
+            2,
+            "error: `kiln image compare` has no flag `--jsno`\n\nhint: did you mean \"--json\"?\n",
+        ),
+        ("help biuld", 127, "error: there is no command `biuld`\n\nhint: did you mean \"build\"?\n"),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (code, "", said), "{arguments}");
+    }
+    assert!(home.run("bake t.json").stdout.contains("Available commands are:"));
+    for (arguments, usage) in [
+        ("help", "Usage: kiln <command>"),
+        ("help build", "Usage: kiln build "),
+        ("help build t.json", "Usage: kiln build "),
+        ("help image", "Usage: kiln image "),
+        ("help image info", "Usage: kiln image info "),
+        ("help image convert", "Usage: kiln convert "),
+        ("help version", "Usage: kiln version"),
+        ("help help", "Usage: kiln <command>"),
+        ("--help", "Usage: kiln <command>"),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments}");
+        assert!(run.stdout.contains(usage), "{arguments}: {run:?}");
+    }
     let help = home.run("build -help");
     assert_eq!(help.code, 0);
     assert!(help.stdout.contains("--parallel-builds"), "{help:?}");
