@@ -136,7 +136,8 @@ pub fn unpack_file(path: &Path, limit: u64) -> Result<Option<File>> {
 fn damaged(file: &SourceFile, packing: Packing, error: &io::Error) -> Error {
     let cut = error.kind() == io::ErrorKind::UnexpectedEof;
     let kind = if cut { ErrorKind::Truncated } else { ErrorKind::Corrupt };
-    file.error(kind, format!("the {} stream cannot be unpacked: {error}", packing.name()))
+    let error = file.error(kind, format!("the {} stream cannot be unpacked: {error}", packing.name()));
+    if cut { error } else { error.with_hint("its bytes are not those that were packed: get the file again") }
 }
 
 /// Reads until `block` is full or the source ends; returns how much there was.

@@ -7,6 +7,7 @@ mod bad_input;
 mod build;
 mod cancel;
 mod console;
+mod containers;
 mod debian;
 mod documents;
 mod guests;
