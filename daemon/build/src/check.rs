@@ -2,6 +2,7 @@
 //!
 //! Both `build` and `validate` come through here; `validate` ends here.
 
+mod guestless;
 mod shared_output;
 
 use std::collections::BTreeMap;
@@ -195,6 +196,7 @@ fn plan_build(
         "null" => SourcePlan::Null(sources::null::read(&mut reader)),
         _ => SourcePlan::Unbuilt,
     };
+    guestless::check(build, &options, &mut diagnostics);
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
         check_part(ComponentType::Provisioner, &provisioner.component, mentions_key, purpose, &mut diagnostics);
     }

@@ -1,6 +1,6 @@
 //! The plan: a plain value that says everything a job will do, before anything is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -309,6 +309,21 @@ impl PlanReader<'_> {
             for (summary, detail, _) in self.late_problems(text, known) {
                 self.error_in(name, index, summary, detail);
             }
+            if known.is_empty() && text.contains("{{") {
+                self.warn_of_fields(name, index, text);
+            }
+        }
+    }
+
+    /// Says which fields of a text read `<no value>`, where there are none but those that every build has.
+    fn warn_of_fields(&mut self, name: &str, index: usize, text: &str) {
+        let fields: BTreeSet<String> = go_template::fields(text).into_iter().collect();
+        let has_value = |field: &str| Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field);
+        for field in fields.iter().filter(|field| !has_value(field)) {
+            let quoted = quote(text, text.find(&format!(".{field}")).unwrap_or(0));
+            let detail = format!("{quoted} is a template; {{{{ .{field} }}}} in it becomes \"<no value>\".");
+            let hint = "for a command that is to see the braces, write {{ `{{ .Field }}` }}".to_owned();
+            self.warning_in(name, index, "Template field without a value", detail, hint);
         }
     }
 

@@ -241,15 +241,16 @@ fn templates_that_are_rendered_later() {
         for inline in texts {
             for kind in kinds {
                 let text = format!(
-                    "source \"null\" \"a\" {{\n  communicator = \"none\"\n}}\nbuild {{\n  sources = [\"null.a\"]\n  \
+                    "source \"null\" \"a\" {{\n  ssh_host = \"x\"\n  ssh_username = \"x\"\n  ssh_password = \"x\"\n}}\n\
+                     build {{\n  sources = [\"null.a\"]\n  \
                      provisioner \"{kind}\" {{\n    inline = [\n      \"true\",\n      \"{inline}\",\n    ]\n  }}\n}}\n"
                 );
-                let expected: Vec<String> = summary.iter().map(|summary| format!("9: {summary}")).collect();
+                let expected: Vec<String> = summary.iter().map(|summary| format!("11: {summary}")).collect();
                 assert_eq!(told("t.pkr.hcl", &text), expected, "{kind} {inline}");
             }
             let text = format!(
-                "{{\"builders\": [{{\"type\": \"null\", \"communicator\": \"none\"}}],\n\"provisioners\": [{{\"type\": \
-                 \"ansible\", \"playbook_file\": \"/dev/null\", \"extra_arguments\": [\n\"{inline}\"]}}],\n\
+                "{{\"builders\": [{{\"type\": \"null\", \"ssh_host\": \"x\", \"ssh_username\": \"x\", \"ssh_password\": \
+                 \"x\"}}],\n\"provisioners\": [{{\"type\": \"ansible\", \"playbook_file\": \"/dev/null\", \"extra_arguments\": [\n\"{inline}\"]}}],\n\
                  \"post-processors\": [{{\"type\": \"shell-local\", \"inline\": [\n\"{inline}\"]}}]}}"
             );
             let expected = summary.iter().flat_map(|summary| [format!("3: {summary}"), format!("5: {summary}")]);
@@ -329,6 +330,92 @@ build {
         "9: Unknown template field",
     ];
     assert_eq!(told, expected);
+}
+
+/// A provisioner that works in the guest needs a way into one; what a source is left out of, or works beside it, does not.
+#[test]
+fn provisioners_without_a_guest() {
+    let template = |builder: &str, provisioner: &str| {
+        format!(
+            "source {builder} {{\n  communicator = \"none\"\n}}\nsource \"null\" \"ssh\" {{\n  ssh_host = \"x\"\n  \
+             ssh_username = \"x\"\n  ssh_password = \"x\"\n}}\nbuild {{\n  sources = [\"null.none\", \"null.ssh\"]\n  \
+             {provisioner}\n  post-processor \"shell-local\" {{\n    inline = [\"true\"]\n  }}\n}}\n"
+        )
+    };
+    let without = "11: Provisioner without a guest".to_owned();
+    let refused = [
+        "provisioner \"shell\" {\n inline = [\"true\"]\n }",
+        "provisioner \"shell\" {\n inline = [\"true\"]\n only = [\"null.none\"]\n }",
+        "provisioner \"file\" {\n source = \"/dev/null\"\n destination = \"/x\"\n }",
+        "provisioner \"ansible\" {\n playbook_file = \"/dev/null\"\n }",
+        "provisioner \"powershell\" {\n inline = [\"x\"]\n }",
+        "error-cleanup-provisioner \"shell\" {\n inline = [\"true\"]\n }",
+    ];
+    for provisioner in refused {
+        assert_eq!(
+            told("t.pkr.hcl", &template("\"null\" \"none\"", provisioner)),
+            std::slice::from_ref(&without),
+            "{provisioner}"
+        );
+    }
+    let valid = [
+        "provisioner \"shell-local\" {\n inline = [\"true\"]\n }",
+        "provisioner \"breakpoint\" {}",
+        "provisioner \"sleep\" {\n duration = \"1ms\"\n }",
+        "provisioner \"shell\" {\n inline = [\"true\"]\n except = [\"null.none\"]\n }",
+        "provisioner \"shell\" {\n inline = [\"true\"]\n only = [\"null.ssh\"]\n }",
+        "",
+    ];
+    for provisioner in valid {
+        assert!(told("t.pkr.hcl", &template("\"null\" \"none\"", provisioner)).is_empty(), "{provisioner}");
+    }
+    let file = "source \"file\" \"f\" {\n  content = \"x\"\n  target = \"y\"\n}\nbuild {\n  sources = [\"file.f\"]\n  \
+                provisioner \"shell\" {\n    inline = [\"true\"]\n  }\n}\n";
+    assert_eq!(told("t.pkr.hcl", file), ["7: Provisioner without a guest"]);
+    for (except, expected) in [("", &["2: Provisioner without a guest"][..]), (", \"except\": [\"null\"]", &[])] {
+        let json = format!(
+            "{{\"builders\": [{{\"type\": \"null\", \"communicator\": \"none\"}}], \"provisioners\": [\n\
+             {{\"type\": \"shell\", \"inline\": [\"true\"]{except}}},\n{{\"type\": \"shell-local\", \"inline\": [\"true\"]}}]}}"
+        );
+        assert_eq!(told("t.json", &json), expected, "{except}");
+    }
+}
+
+/// Fields have values in few options. Elsewhere they read `<no value>`, which is seldom meant.
+#[test]
+fn fields_without_a_value() {
+    let text = r#"source "qemu" "a" {
+  iso_url          = "x"
+  iso_checksum     = "md5:00000000000000000000000000000000"
+  ssh_username     = "x"
+  shutdown_command = "x"
+  http_content     = { "/{{ .Name }}" = "{{ .SSHPublicKey }} {{ isotime }}" }
+  cd_content       = { "user-data" = "port {{ .HTTPPort }}" }
+  boot_command     = ["{{ .HTTPPort }} {{ .Name }}"]
+  vm_name          = "{{ `{{ .Kept }}` }}"
+}
+build {
+  sources = ["qemu.a"]
+  provisioner "shell" {
+    environment_vars = ["A={{ .Vars }}"]
+    inline = [
+      "echo {{ .ID }} {{ build `ID` }}",
+      "docker ps --format '{{ .Names }}'",
+    ]
+    execute_command = "{{ .Vars }} {{ .Path }}"
+  }
+  post-processor "manifest" {
+    output = "{{ .BuildName }}.json"
+  }
+}
+"#;
+    let lines = ["6", "6", "7", "14", "17", "22"];
+    let expected: Vec<(bool, String)> =
+        lines.iter().map(|line| (false, format!("{line}: Template field without a value"))).collect();
+    assert_eq!(problems("t.pkr.hcl", text), expected);
+    let json = r#"{"builders": [{"type": "file", "target": "x", "content":
+"{{ .Name }}"}]}"#;
+    assert_eq!(problems("t.json", json), [(false, "2: Template field without a value".to_owned())]);
 }
 
 /// What boot commands hold beside keys and waits: Packer's grammar types it, and no keyboard has all characters.

@@ -450,6 +450,27 @@ async fn a_failing_script_is_retried_and_then_cleaned_up_after() {
     world.assert_nothing_left("failing script");
 }
 
+/// Whether the mode can be set is no matter: the script is what is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_runs_from_any_path_and_where_chmod_fails() {
+    let world = World::new();
+    world.guest.on_command("chmod 0755", Answer::code(1));
+    let rest = r#"
+      provisioner "shell" {
+        inline          = ["true"]
+        remote_path     = "/tmp/my 'own' $(s) $HOME.sh"
+        execute_command = "sh '{{.Path}}'"
+      }
+    "#;
+    let outcome = world.run(&world.template("", rest)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    let commands = world.guest.commands();
+    let quoted = r#"/tmp/my\ \'own\'\ \$\(s\)\ "$HOME".sh"#;
+    for command in [format!("chmod 0755 {quoted}"), format!("rm -f {quoted}")] {
+        assert!(commands.contains(&command), "{commands:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_dies_ends_the_build_with_the_reason() {
     let world = World::new();
@@ -668,8 +689,8 @@ async fn the_file_builder_runs_provisioners() {
         ("provisioner \"breakpoint\" { note = \"HERE\" }", 0, "HERE"),
         ("provisioner \"sleep\" { duration = \"1ms\" }", 0, ""),
         // There is no guest: that is told, not passed over.
-        ("provisioner \"shell\" {\n inline = [\"true\"]\n }", 1, "communicator"),
-        ("provisioner \"file\" {\n content = \"x\"\n destination = \"/tmp/x\"\n }", 1, "communicator"),
+        ("provisioner \"shell\" {\n inline = [\"true\"]\n }", 1, "works in the guest"),
+        ("provisioner \"file\" {\n content = \"x\"\n destination = \"/tmp/x\"\n }", 1, "works in the guest"),
     ] {
         let world = World::new();
         let root = world.directory.path().display();

@@ -38,3 +38,4 @@ pub use key_pair::{EcdsaBits, GenerateKeyError, KeyKind, KeyPair, generate_key_p
 pub use lookout::{GuestSight, Lookout};
 pub use output::{CollectedOutput, DiscardedOutput};
 pub use secret::Secret;
+pub use ssh::quote_guest_path;

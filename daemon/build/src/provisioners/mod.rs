@@ -27,6 +27,11 @@ pub(crate) struct ProvisionContext {
     pub(crate) generated: Arc<GeneratedData>,
 }
 
+/// Whether provisioners of a kind work in the guest; the others work on this machine alone.
+pub(crate) fn needs_guest(kind: &str) -> bool {
+    !matches!(kind, "shell-local" | "breakpoint" | "sleep")
+}
+
 /// Runs `provisioners` in order; on a failure runs `cleanup`, if there is one.
 pub(crate) async fn run_all(
     context: &ProvisionContext,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_communicators::{CommunicatorError, DiscardedOutput, Exit};
+use kiln_communicators::{CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
 use kiln_template::Options;
 
 use super::scripts::{self, Script};
@@ -131,16 +131,14 @@ impl Shell<'_> {
     async fn upload(&self, content: &[u8], path: &str, mode: &str) -> Result<(), CommunicatorError> {
         let bits = u32::from_str_radix(mode, 8).unwrap_or(0o600);
         self.context.communicator.upload_bytes(content, path, bits).await?;
-        // scp keeps the mode of a file that is there already, so it is set once more.
-        let chmod = format!("chmod {mode} {path}");
-        match self.context.communicator.execute(&chmod, &DiscardedOutput).await? {
-            Exit::Code(0) => Ok(()),
-            exit => Err(CommunicatorError::Remote {
-                action: "make executable",
-                path: path.to_owned(),
-                message: exit.to_string(),
-            }),
+        // scp keeps the mode of a file that is there already, so it is set once more. Where that fails (a file of somebody
+        // else's, a file system without modes) the script may run all the same, as Packer lets it.
+        let chmod = format!("chmod {mode} {}", quote_guest_path(path));
+        let exit = self.context.communicator.execute(&chmod, &DiscardedOutput).await?;
+        if exit != Exit::Code(0) {
+            tracing::debug!(path, %exit, "the mode of the uploaded file could not be set");
         }
+        Ok(())
     }
 
     fn judge(&self, exit: &Exit) -> Result<(), StepError> {
@@ -164,7 +162,7 @@ impl Shell<'_> {
 
     /// Removes a file from the guest. A guest that is rebooting has no file to remove, and that is no failure.
     async fn clean(&self, path: &str) {
-        let command = format!("rm -f {path}");
+        let command = format!("rm -f {}", quote_guest_path(path));
         let removed =
             tokio::time::timeout(CLEAN_LIMIT, self.context.communicator.execute(&command, &DiscardedOutput)).await;
         if !matches!(removed, Ok(Ok(Exit::Code(0)))) {

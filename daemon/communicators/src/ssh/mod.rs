@@ -37,3 +37,4 @@ pub use config::{Bastion, PrivateKeySource, Socks5Proxy, SshConfig, TransferMeth
 pub use error::{ConnectError, ConnectFailure, Stage};
 pub use host_keys::HostKeyMemory;
 pub use observer::{ConnectEvent, ConnectObserver, SilentObserver};
+pub use quoting::quote_guest_path;

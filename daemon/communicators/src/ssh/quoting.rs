@@ -11,6 +11,13 @@ pub(crate) enum Patterns {
     Expanded,
 }
 
+/// Quotes the path of one file for a command line in the guest, so that it means there what it means to an upload: `~` in front
+/// and `$NAME` are expanded, all else is literal.
+#[must_use]
+pub fn quote_guest_path(path: &str) -> String {
+    quote_path(path, Patterns::Literal)
+}
+
 /// Quotes a path for the guest's shell. A leading `-` is protected from being taken for an option.
 pub(crate) fn quote_path(path: &str, patterns: Patterns) -> String {
     if is_windows_path(path) {

@@ -149,9 +149,7 @@ impl Decoder<'_> {
                 let mut text = text.clone();
                 if !spec.late {
                     let origin = Origin { option: spec.name, span: value.span };
-                    let errors = diagnostics.len();
-                    render_text(&mut text, &origin, self.context, diagnostics);
-                    if diagnostics.len() > errors {
+                    if !render_text(&mut text, &origin, self.context, diagnostics) {
                         return None;
                     }
                     if text.contains(Generated::UNKNOWN) {

@@ -19,12 +19,18 @@ pub(super) fn render_value(
     diagnostics: &mut Diagnostics,
 ) {
     match value {
-        OptionValue::String(text) => render_text(text, origin, context, diagnostics),
+        OptionValue::String(text) => {
+            render_text(text, origin, context, diagnostics);
+        }
         OptionValue::Strings(texts) => {
-            texts.iter_mut().for_each(|text| render_text(text, origin, context, diagnostics));
+            for text in texts {
+                render_text(text, origin, context, diagnostics);
+            }
         }
         OptionValue::StringLists(lists) => {
-            lists.iter_mut().flatten().for_each(|text| render_text(text, origin, context, diagnostics));
+            for text in lists.iter_mut().flatten() {
+                render_text(text, origin, context, diagnostics);
+            }
         }
         OptionValue::Map(map) => {
             *map = std::mem::take(map)
@@ -47,19 +53,51 @@ pub(super) fn render_value(
     }
 }
 
-/// Renders one text in place, or reports why that fails.
-pub(super) fn render_text(text: &mut String, origin: &Origin<'_>, context: &Context, diagnostics: &mut Diagnostics) {
+/// Renders one text in place, or reports why that fails. Tells whether it is rendered.
+pub(super) fn render_text(
+    text: &mut String,
+    origin: &Origin<'_>,
+    context: &Context,
+    diagnostics: &mut Diagnostics,
+) -> bool {
     match go_template::render(text, context) {
-        Ok(rendered) => *text = rendered,
+        Ok(rendered) => {
+            if context.fields.is_empty() {
+                warn_of_fields(text, origin, diagnostics);
+            }
+            *text = rendered;
+            true
+        }
         Err(error) => {
             let part = excerpt(text, error.offset);
             let detail = format!("The Go template {part:?} in {:?} cannot be rendered: {error}.", origin.option);
-            diagnostics.push(Diagnostic::error("Error interpolating an option", detail).at(precise(
-                text,
-                &error,
-                origin.span,
-            )));
+            let place = precise(text, error.offset, error.length, origin.span);
+            diagnostics.push(Diagnostic::error("Error interpolating an option", detail).at(place));
+            false
         }
+    }
+}
+
+/// Says that there are no fields yet, so that each reads `<no value>`, in Packer as here.
+fn warn_of_fields(text: &str, origin: &Origin<'_>, diagnostics: &mut Diagnostics) {
+    if !text.contains("{{") {
+        return;
+    }
+    let mut fields = go_template::fields(text);
+    fields.sort_unstable();
+    fields.dedup();
+    for field in fields {
+        let written = format!(".{field}");
+        let offset = text.find(&written).unwrap_or(0);
+        let detail = format!(
+            "{:?} is rendered before the build runs, when there are no fields: {{{{ .{field} }}}} in {:?} becomes \"<no value>\".",
+            origin.option,
+            excerpt(text, offset)
+        );
+        let hint = "give the value itself, by a variable if need be; fields have values only in options that are rendered while \
+                    the build runs, such as boot_command and execute_command";
+        let place = precise(text, offset, written.len(), origin.span);
+        diagnostics.push(Diagnostic::warning("Template field without a value", detail).at(place).hint(hint));
     }
 }
 
@@ -72,11 +110,11 @@ fn excerpt(text: &str, offset: usize) -> &str {
 }
 
 /// Narrows the place to the wrong part when the text stands in the file as it is, in quotes.
-fn precise(text: &str, error: &go_template::RenderError, span: Span) -> Span {
+fn precise(text: &str, offset: usize, length: usize, span: Span) -> Span {
     let written = (span.end - span.start) as usize;
     if written != text.len() + 2 {
         return span;
     }
     let at = |offset: usize| span.start + 1 + u32::try_from(offset.min(text.len())).unwrap_or(0);
-    Span { start: at(error.offset), end: at(error.offset + error.length), ..span }
+    Span { start: at(offset), end: at(offset + length), ..span }
 }
