@@ -82,6 +82,11 @@ impl Activities {
         }
     }
 
+    /// Whether nothing goes on.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Notes a wait without a limit.
     pub(super) fn begin_wait(&mut self, build: Option<String>, what: &str, time: Timestamp) {
         self.begin(&build, what, time, Kind::Wait { limit_ms: None });

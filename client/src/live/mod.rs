@@ -54,6 +54,10 @@ impl Live {
     /// Notes what the event says.
     pub(crate) fn event(&mut self, event: &Event) {
         self.activities.event(event);
+        // What is printed next would have the last line drawn once more below it.
+        if self.activities.is_empty() {
+            self.clear();
+        }
         match &event.body {
             EventBody::Prompt { prompt, .. } => {
                 self.asked.insert(prompt.clone());
