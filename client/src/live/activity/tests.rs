@@ -1,3 +1,5 @@
+//! What the live lines say of events, one after the other.
+
 use serde_json::{Value, json};
 
 use super::*;
