@@ -50,7 +50,8 @@ impl TemporaryFile {
 }
 
 fn fail(folder: &std::path::Path, error: io::Error) -> Error {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
     let error = Error::io(Operation::Write, error).with_path(folder);
     if full { error.with_hint("point TMPDIR at a folder with room for the unpacked image") } else { error }
 }

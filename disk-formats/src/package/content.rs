@@ -6,6 +6,8 @@ use crate::{ErrorKind, Result};
 
 /// Bytes copied at once; what is all zero becomes a hole.
 const BLOCK: u64 = 64 << 10;
+/// Longest file that is put together, holes included, in bytes: no guest's disk is larger.
+const MAX_LEN: u64 = 64 << 40;
 
 /// A run of stored bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,11 @@ impl Content {
         Some(())
     }
 
+    /// Returns how many runs of stored bytes there are.
+    pub(crate) fn runs(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// Returns the offset in the archive when the bytes lie there in one run.
     fn run(&self) -> Option<u64> {
         let mut next = 0;
@@ -100,6 +107,11 @@ impl Content {
             let rule =
                 format!("{name:?} in the archive has {stored} bytes to be put together, over the limit of {limit}");
             return Err(archive.error(ErrorKind::TooLarge, rule).at(0).with_hint("unpack the archive by hand"));
+        }
+        if self.len > MAX_LEN {
+            let rule =
+                format!("{name:?} in the archive would be a file of {} bytes, over the limit of {MAX_LEN}", self.len);
+            return Err(archive.error(ErrorKind::TooLarge, rule).at(0));
         }
         let mut whole = TemporaryFile::new()?;
         let mut block = vec![0; BLOCK as usize];

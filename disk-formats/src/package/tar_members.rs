@@ -8,8 +8,12 @@ use crate::{ErrorKind, Result};
 
 /// Most members looked at.
 const MAX_MEMBERS: usize = 1024;
-/// Longest pax header or name in bytes.
+/// Longest pax header in bytes.
 const MAX_EXTRA: u64 = 1 << 20;
+/// Longest name in bytes: what Linux takes.
+const MAX_NAME: usize = 4096;
+/// Most runs of data in all files with holes: they are kept in memory, and an archive may be packed.
+const MAX_RUNS: usize = 1 << 20;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ struct Pending {
 
 /// Returns the members up to the archive's end; their contents lie inside the file.
 pub(crate) fn members(file: &SourceFile) -> Result<Vec<Member>> {
-    let (mut members, mut offset) = (Vec::new(), 0);
+    let (mut members, mut offset, mut runs) = (Vec::new(), 0, 0);
     let mut pending = Pending::default();
     loop {
         let (header, block) = match block_at(file, offset)? {
@@ -85,6 +89,15 @@ pub(crate) fn members(file: &SourceFile) -> Result<Vec<Member>> {
                         .with_hint("unpack it, and name the disk that is meant"));
                 }
                 let (member, end) = member(file, offset, &block, header, std::mem::take(&mut pending))?;
+                let large = |rule: &'static str| file.error(ErrorKind::TooLarge, rule).at(offset);
+                if member.name.len() > MAX_NAME {
+                    return Err(large("a name in the archive is longer than 4096 bytes"));
+                }
+                runs += member.content.runs();
+                if runs > MAX_RUNS {
+                    let error = large("the files in the archive have more than 1048576 runs of data between holes");
+                    return Err(error.with_hint("unpack it, and name the disk that is meant"));
+                }
                 offset = end.next_multiple_of(BLOCK);
                 members.push(member);
                 continue;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a test that is left out must say so")]
 
+mod archives;
 mod checks;
 mod checks_of_blocks;
 mod differencing;

@@ -1,0 +1,88 @@
+//! Archives that are made to be large in memory, or that promise what they do not hold.
+
+use std::path::Path;
+
+use kiln_disk_formats::{ErrorKind, OpenPolicy, archived_disks, open, package_facts};
+
+use crate::sample::Bench;
+
+/// A member with a right header.
+fn member(kind: u8, name: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = [0; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    header[148..156].fill(b' ');
+    header[156] = kind;
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let mut bytes = [&header[..], content].concat();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn write(path: &Path, members: &[Vec<u8>]) {
+    std::fs::write(path, [members.concat(), vec![0; 1024]].concat()).unwrap();
+}
+
+/// A file with this many runs of one byte, by a pax header and the map before the data (GNU's form 1.0).
+fn scattered(name: &str, runs: usize) -> Vec<u8> {
+    let record = |key: &str, value: &str| {
+        let rest = format!(" GNU.sparse.{key}={value}\n");
+        let len = (rest.len() + 1..).find(|len| len.to_string().len() + rest.len() == *len).unwrap();
+        format!("{len}{rest}")
+    };
+    let size = (runs * 2).to_string();
+    let pax = [("major", "1"), ("minor", "0"), ("name", name), ("realsize", size.as_str())];
+    let pax: String = pax.iter().map(|(key, value)| record(key, value)).collect();
+    let mut map = format!("{runs}\n");
+    (0..runs).for_each(|run| map += &format!("{}\n1\n", run * 2));
+    let mut content = map.into_bytes();
+    content.resize(content.len().next_multiple_of(512), 0);
+    content.resize(content.len() + runs, 7);
+    [member(b'x', "pax", pax.as_bytes()), member(b'0', "x", &content)].concat()
+}
+
+#[test]
+fn what_an_archive_makes_its_reader_keep_has_a_limit() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    let path = bench.path("a.tar");
+    write(&path, &[scattered("a.raw", 1000)]);
+    assert_eq!(open(&path, None, &OpenPolicy::deny()).unwrap().virtual_size(), 2000);
+    write(&path, &[scattered("a.raw", 700_000), scattered("b.raw", 700_000)]);
+    let error = archived_disks(&path).unwrap_err();
+    assert!(error.kind() == ErrorKind::TooLarge && error.to_string().contains("1048576 runs"), "{error}");
+    for (len, fits) in [(4096, true), (4097, false)] {
+        let name = format!("{}.raw", "n".repeat(len - 4));
+        write(&path, &[member(b'L', "././@LongLink", name.as_bytes()), member(b'0', "n", &[7; 512])]);
+        assert_eq!(
+            archived_disks(&path).map_or_else(|error| error.to_string().contains("longer than 4096"), |_| true),
+            true
+        );
+        assert_eq!(archived_disks(&path).is_ok(), fits);
+    }
+}
+
+#[test]
+fn an_empty_disk_of_any_size_costs_nothing_or_is_refused() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    let path = bench.path("a.ova");
+    for (capacity, units, expected) in [
+        ("8", "byte * 2^30", Ok(8 << 30)),
+        ("8", "byte * 2^60", Err(ErrorKind::TooLarge)),
+        ("18446744073709551615", "byte", Err(ErrorKind::TooLarge)),
+        ("18446744073709551615", "byte * 2^10", Err(ErrorKind::Corrupt)),
+        ("many", "byte", Err(ErrorKind::Corrupt)),
+    ] {
+        let text = format!(
+            "<Envelope><DiskSection><Disk diskId=\"d\" capacity=\"{capacity}\" capacityAllocationUnits=\"{units}\"/></DiskSection></Envelope>"
+        );
+        write(&path, &[member(b'0', "a.ovf", text.as_bytes())]);
+        assert_eq!(package_facts(&path).unwrap().unwrap().disks.len(), 1);
+        let opened = open(&path, None, &OpenPolicy::deny()).map(|disk| disk.virtual_size());
+        if let Err(error) = &opened {
+            assert!(error.to_string().contains("a.ova"), "{error}");
+        }
+        assert_eq!(opened.map_err(|error| error.kind()), expected, "{capacity} {units}");
+    }
+}
