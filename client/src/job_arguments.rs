@@ -43,8 +43,8 @@ pub(crate) struct AnswerArguments {
     /// The job, or the beginning of its id
     #[arg(value_name = "job")]
     pub(crate) job: String,
-    /// The question's name, when the job asks several, and the answer
-    #[arg(value_names = ["question", "answer"], num_args = 1..=2, required = true)]
+    /// The answer; before it the question's name or its build, when the job asks several
+    #[arg(value_names = ["question", "answer"], num_args = 0..=2)]
     pub(crate) words: Vec<String>,
 }
 

@@ -10,7 +10,12 @@ use crate::job_arguments::AnswerArguments;
 pub(super) async fn answer(context: Context, arguments: AnswerArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
     let answer = match arguments.words.as_slice() {
-        [prompt, answer] => Answer { prompt: prompt.clone(), answer: answer.clone() },
+        [name, answer] => {
+            let job = context.client.job(&id).await?;
+            let of_build = job.questions.iter().find(|question| question.build.as_ref() == Some(name));
+            let prompt = of_build.map_or(name, |question| &question.prompt).clone();
+            Answer { prompt, answer: answer.clone() }
+        }
         [answer] => {
             let job = context.client.job(&id).await?;
             let question = only_question(&job)?;
@@ -20,7 +25,12 @@ pub(super) async fn answer(context: Context, arguments: AnswerArguments) -> Resu
             };
             Answer { prompt: question.prompt.clone(), answer: chosen }
         }
-        _ => return Err(CommandError::new("neither an answer nor a question and an answer was given")),
+        _ => {
+            let job = context.client.job(&id).await?;
+            let question = only_question(&job)?;
+            return Err(CommandError::new(format!("no answer was given to {}", spell(question)))
+                .hint(format!("`{}`", how_to_answer(&id, question, false))));
+        }
     };
     context.client.answer(&id, &answer).await?;
     note(&format!("job {id} goes on with `{}`", answer.answer));

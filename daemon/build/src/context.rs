@@ -202,6 +202,10 @@ impl BuildContext {
         result
     }
 
+    async fn pause_before_cleanup(&self, step: &str) {
+        self.pause(&format!("Pausing before cleanup of step '{step}'. Press enter to continue.")).await;
+    }
+
     async fn pause(&self, text: &str) {
         self.ask(text, &["continue"]).await;
     }
@@ -247,13 +251,17 @@ impl BuildContext {
         self.lock().disarm(id);
     }
 
-    /// Runs every clean-up, the last first, and says which did not work. With `-debug`, pauses before those of each step.
-    pub(crate) async fn clean_up(&self) {
+    /// Runs every clean-up, the last first, and says which did not work. With `-debug`, pauses before those of each step, and of
+    /// the one that failed even when it has none: what it left in the guest goes with the others'.
+    pub(crate) async fn clean_up(&self, failed: Option<&'static str>) {
         let mut stack = std::mem::take(&mut *self.lock());
         let mut paused_for = None;
+        if let Some(step) = failed.filter(|step| self.settings.debug && stack.next_step() != Some(step)) {
+            self.pause_before_cleanup(step).await;
+        }
         while let Some(step) = stack.next_step() {
             if self.settings.debug && paused_for.replace(step) != Some(step) {
-                self.pause(&format!("Pausing before cleanup of step '{step}'. Press enter to continue.")).await;
+                self.pause_before_cleanup(step).await;
             }
             let _wait = self.waiting("clean-up", None);
             if let Err(failure) = stack.run_next().await {

@@ -55,7 +55,7 @@ pub(crate) async fn run_build(
         Ok(built) => built,
         Err(error) => return Err(give_up(error, context).await),
     };
-    context.clean_up().await;
+    context.clean_up(None).await;
     let _held = built.held;
     let process = PostProcessContext {
         build: context.clone(),
@@ -124,7 +124,7 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
     let failure = BuildFailure { text: error.to_string(), cancelled: error.is_cancelled() };
     if failure.cancelled {
         // Who cancels wants the machine's resources back, whatever -on-error says about failures.
-        context.clean_up().await;
+        context.clean_up(None).await;
         return failure;
     }
     context.error(&failure.text);
@@ -136,7 +136,7 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
             context.error(format!("Step {:?} failed, aborting...", error.step));
             context.abandon();
         }
-        OnError::Cleanup | OnError::Ask => context.clean_up().await,
+        OnError::Cleanup | OnError::Ask => context.clean_up(Some(error.step)).await,
     }
     failure
 }

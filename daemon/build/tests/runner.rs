@@ -571,6 +571,8 @@ async fn debug_pauses_after_steps_and_before_the_clean_up_of_a_failure() {
     let asked: Vec<_> = world.questions().into_iter().map(|(_, text, ..)| text).collect();
     let first = asked.iter().position(|text| text.starts_with("Pausing before cleanup of step ")).unwrap();
     assert_eq!(asked[first - 1], "Pausing after run of step 'connect'. Press enter to continue.");
+    let failed = "Pausing before cleanup of step 'provision'. Press enter to continue.";
+    assert_eq!(asked[first], failed, "also when the step has nothing to clean up");
     assert!(asked[first..].iter().all(|text| text.starts_with("Pausing before cleanup of step ")), "{asked:?}");
     assert!(asked[first..].contains(&"Pausing before cleanup of step 'start'. Press enter to continue.".to_owned()));
     // The machine runs until the pause before its own clean-up is over.

@@ -75,7 +75,7 @@ async fn a_second_build_is_refused_and_told_by_whom() {
         let wanted = format!("is in use by job {job} (build qemu.web, process {}) since 20", std::process::id());
         assert!(text.contains(&wanted), "{text}");
         assert!(error.hint().unwrap().contains(&format!("kiln cancel {job}")), "{error:?}");
-        second.clean_up().await;
+        second.clean_up(None).await;
         assert_eq!(sweep_job(b.directory.path()).unwrap().removed, Vec::<String>::new());
         assert_eq!(names(&out), set(&[".kiln-incomplete", ".web.work"]));
         let early = obstacle(&out, force).unwrap();
@@ -88,7 +88,7 @@ async fn a_second_build_is_refused_and_told_by_whom() {
     assert!(error.contains("in use by") && error.contains(&format!("process {}", std::process::id())), "{error}");
     assert!(error.contains("since 20"), "{error}");
     drop(kept);
-    first.clean_up().await;
+    first.clean_up(None).await;
     assert_eq!(names(&out), set(&["web"]));
     let error = prepare(&out, &own(), &b.context(false)).await.err().unwrap().to_string();
     assert!(error.contains("already exists"), "{error}");
@@ -108,7 +108,7 @@ async fn only_ones_own_files_are_removed() {
         fs::write(out.join(name), name).unwrap();
     }
     fs::create_dir(out.join("web")).unwrap();
-    context.clean_up().await;
+    context.clean_up(None).await;
     assert_eq!(names(&out), set(&["notes.txt", "elsewhere.vmdk", "web"]));
     let said = job.said.lock().unwrap().join("\n");
     assert!(said.contains("this build did not make \"elsewhere.vmdk\", \"notes.txt\", \"web\" in it"), "{said}");
