@@ -752,3 +752,42 @@ async fn two_builds_of_one_directory_are_refused_unless_one_is_chosen() {
     request.only = vec!["qemu.web".to_owned()];
     assert!(validate(&request, &world.path("cache"), false).valid);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_builder_removes_only_its_own_file() {
+    for (script, left) in [("exit 3", None), ("mv {root}/other {root}/note.txt && exit 3", Some("other"))] {
+        let world = World::new();
+        let root = world.directory.path().display().to_string();
+        std::fs::write(world.path("other"), "other").unwrap();
+        let script = script.replace("{root}", &root);
+        let template = format!(
+            r#"
+source "file" "note" {{
+  content = "x"
+  target  = "{root}/note.txt"
+}}
+build {{
+  sources = ["file.note"]
+  provisioner "shell-local" {{ inline = ["{script}"] }}
+}}
+"#
+        );
+        assert_eq!(world.run(&template).await.exit_code, 1, "{}", world.text());
+        assert_eq!(std::fs::read_to_string(world.path("note.txt")).ok().as_deref(), left);
+        assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_builds_with_one_target_are_refused() {
+    let world = World::new();
+    let root = world.directory.path().display();
+    let source = |name: &str, target: &str| {
+        format!("source \"file\" \"{name}\" {{\n content = \"x\"\n target = \"{root}/{target}\"\n}}\n")
+    };
+    let sources = format!("{}{}", source("a", "same.txt"), source("b", "x/../same.txt"));
+    let outcome = world.run(&format!("{sources}build {{\n sources = [\"file.a\", \"file.b\"]\n}}\n")).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.text().contains("file.b and file.a would both write into"), "{}", world.text());
+    assert!(!world.path("same.txt").exists());
+}

@@ -1,4 +1,4 @@
-//! Finds builds of one template that would write into the same directory.
+//! Finds builds of one template that would write into the same directory, or the same file.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -12,17 +12,20 @@ use crate::run::PlannedBuild;
 pub(super) fn check(builds: &[PlannedBuild], diagnostics: &mut Diagnostics) {
     let mut taken: Vec<(PathBuf, &str)> = Vec::new();
     for PlannedBuild { build, plan } in builds {
-        let SourcePlan::Qemu(plan) = plan else { continue };
-        let directory = place(&plan.output_directory);
-        match taken.iter().find(|(other, _)| *other == directory) {
-            None => taken.push((directory, &build.name)),
+        let (path, option, summary) = match plan {
+            SourcePlan::Qemu(plan) => (&plan.output_directory, "output_directory", "Two builds, one output directory"),
+            SourcePlan::File(plan) => (&plan.target, "target", "Two builds, one target"),
+            SourcePlan::Null(_) | SourcePlan::Unbuilt => continue,
+        };
+        let output = place(path);
+        match taken.iter().find(|(other, _)| *other == output) {
+            None => taken.push((output, &build.name)),
             Some((_, other)) => {
-                let detail =
-                    format!("{} and {other} would both write into {}.", build.name, plan.output_directory.display());
+                let detail = format!("{} and {other} would both write into {}.", build.name, path.display());
                 let (options, _) = build.source.decode_partly(&Generated::plan());
-                let diagnostic = Diagnostic::error("Two builds, one output directory", detail)
-                    .at(options.span_of("output_directory"));
-                diagnostics.push(diagnostic.hint("give each an output_directory of its own, or choose one with -only"));
+                let diagnostic = Diagnostic::error(summary, detail).at(options.span_of(option));
+                let hint = format!("give each {option} a value of its own, or choose one build with -only");
+                diagnostics.push(diagnostic.hint(hint));
             }
         }
     }

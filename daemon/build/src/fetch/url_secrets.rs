@@ -34,7 +34,13 @@ pub(crate) fn shown(text: &str) -> String {
             (name, None) => result.push_str(name),
         }
     }
-    result.push_str(parts.fragment);
+    if !parts.fragment.is_empty() {
+        result.push_str(&if parts.fragment_is_secret() {
+            format!("#{HIDDEN}")
+        } else {
+            format!("#{}", parts.fragment)
+        });
+    }
     result
 }
 
@@ -55,6 +61,7 @@ pub(crate) fn secrets_in(text: &str) -> Vec<String> {
         (name, Some(value)) => is_secret(name, value).then_some(value),
         (name, None) => is_random(name).then_some(name),
     }));
+    found.extend(Some(parts.fragment).filter(|_| parts.fragment_is_secret()));
     let mut secrets: Vec<String> = found.iter().flat_map(|secret| [(*secret).to_owned(), decoded(secret)]).collect();
     secrets.dedup();
     secrets
@@ -67,14 +74,14 @@ struct Parts<'a> {
     /// Host and path.
     before_query: &'a str,
     query: Option<&'a str>,
-    /// With its `#`.
+    /// Without its `#`; no server ever sees it.
     fragment: &'a str,
 }
 
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let (rest, fragment) = rest.split_at(rest.find('#').unwrap_or(rest.len()));
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let (place, query) = match rest.split_once('?') {
             Some((place, query)) => (place, Some(query)),
             None => (rest, None),
@@ -90,6 +97,13 @@ impl<'a> Parts<'a> {
             Some((name, value)) => (name, Some(value)),
             None => (parameter, None),
         })
+    }
+}
+
+impl Parts<'_> {
+    /// Whether it is more than the name of a place: it has a value, or looks made by a machine.
+    fn fragment_is_secret(&self) -> bool {
+        self.fragment.contains('=') || is_random(self.fragment)
     }
 }
 
@@ -130,6 +144,7 @@ mod tests {
             ),
             ("http://h/x?Access_Token=1&q=", "http://h/x?Access_Token=xxxxx&q=", &["1"]),
             ("http://h/x?8f14e45fceea167a5a36dedd4bea2543", "http://h/x?xxxxx", &["8f14e45fceea167a5a36dedd4bea2543"]),
+            ("http://h/x#access_token=abc", "http://h/x#xxxxx", &["access_token=abc"]),
             ("http://h/x?t%6Fken=1", "http://h/x?t%6Fken=xxxxx", &["1"]),
         ] {
             assert_eq!(

@@ -1,13 +1,15 @@
 //! The file builder: one file, copied or written.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use kiln_communicators::none::NoCommunicator;
 use serde::Serialize;
 
 use crate::artifact::{Artifact, Ownership};
 use crate::atomic_file;
+use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::ledger::Resource;
@@ -63,13 +65,14 @@ pub(crate) fn read(reader: &mut PlanReader<'_>) -> FilePlan {
 pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &BuildContext) -> Result<Built, BuildError> {
     // What was there before has been replaced; only a new file is removed when a provisioner fails.
     let owned = match (plan.target.symlink_metadata(), std::path::absolute(&plan.target)) {
-        (Err(_), Ok(path)) => {
-            let resource = Resource::File { path };
-            Some((context.own_path("write", resource.clone()), resource))
-        }
+        (Err(_), Ok(path)) => Some(own(path, context)),
         _ => None,
     };
     context.step("write", write(plan, context)).await?;
+    if let Some(owned) = &owned {
+        // Nobody but us ever sets it.
+        let _ = owned.written.set(identity(&plan.target));
+    }
     let generated = base_data(planned, context);
     let provision = ProvisionContext {
         build: context.clone(),
@@ -79,9 +82,9 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let provisioners = &planned.build.provisioners;
     context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await?;
-    if let Some((cleanup, resource)) = owned {
-        context.disarm(cleanup);
-        context.ledger.released(&resource);
+    if let Some(owned) = owned {
+        context.disarm(owned.cleanup);
+        context.ledger.released(&owned.resource);
     }
     let artifact = Artifact {
         builder_id: "packer.file".to_owned(),
@@ -91,6 +94,38 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
         ownership: Ownership::Files(vec![plan.target.clone()]),
     };
     Ok(Built { artifact, generated, machine: None, exported: Vec::new(), held: None })
+}
+
+/// A file that goes when the build fails.
+struct Owned {
+    resource: Resource,
+    cleanup: CleanupId,
+    /// Which file was written.
+    written: Arc<OnceLock<Option<(u64, u64)>>>,
+}
+
+/// Has the file at `path` removed on clean-up, unless another build has put its own there meanwhile.
+fn own(path: PathBuf, context: &BuildContext) -> Owned {
+    let resource = Resource::File { path: path.clone() };
+    context.ledger.acquired(&resource);
+    let written: Arc<OnceLock<Option<(u64, u64)>>> = Arc::default();
+    let (ours, ledger, noted) = (written.clone(), context.ledger.clone(), resource.clone());
+    let cleanup = context.on_cleanup("write", format!("remove {}", path.display()), move || async move {
+        let is_ours = ours.get().is_some_and(|ours| ours.is_some() && *ours == identity(&path));
+        match if is_ours { tokio::fs::remove_file(&path).await } else { Ok(()) } {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+            _ => {
+                ledger.released(&noted);
+                Ok(())
+            }
+        }
+    });
+    Owned { resource, cleanup, written }
+}
+
+/// File system and number of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 async fn write(plan: &FilePlan, context: &BuildContext) -> Result<(), StepError> {

@@ -32,6 +32,11 @@ fn written(actions: &[BootAction]) -> String {
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(input) else { return Corpus::Reject };
+    if let Ok(places) = boot_command::parse_places(text) {
+        for (offset, form) in boot_command::unknown_forms(text, &places) {
+            assert_eq!(text[offset..].strip_prefix('<').map(|rest| rest.starts_with(form)), Some(true));
+        }
+    }
     if let Ok(actions) = boot_command::parse(text) {
         assert!(actions.len() <= text.chars().count());
         assert_eq!(boot_command::parse(&written(&actions)).as_ref(), Ok(&actions), "{:?}", written(&actions));
