@@ -35,6 +35,8 @@ struct Build {
     name: String,
     finished: bool,
     error: Option<String>,
+    /// Errors that its lines have told already.
+    told: Vec<String>,
     artifacts: Vec<Artifact>,
 }
 
@@ -62,10 +64,12 @@ impl Renderer {
             EventBody::Diagnostics { severity, text, .. } => {
                 let tone = if *severity == Severity::Error { Tone::Error } else { Tone::Say };
                 // One empty line after each, as there is in Packer's.
-                let text = format!("{}\n", text.trim_end());
+                let text = format!("{}\n", without_codes(text.trim_end()));
                 self.look.message(output, time, Voice::Job, tone, &text)
             }
-            EventBody::Say { text, target } => self.said(time, build, target.as_deref(), Tone::Say, text, output),
+            EventBody::Say { text, target } => {
+                self.said(time, build, target.as_deref(), Tone::Say, &without_codes(text), output)
+            }
             EventBody::Message { text, target } => {
                 self.said(time, build, target.as_deref(), Tone::Output, text, output)
             }
@@ -73,6 +77,10 @@ impl Renderer {
                 self.said(time, build, target.as_deref(), Tone::ErrorOutput, text, output)
             }
             EventBody::Error { text, target, output: false } => {
+                if let Some(build) = build {
+                    let index = self.index(build);
+                    self.builds[index].told.push(text.clone());
+                }
                 self.said(time, build, target.as_deref(), Tone::Error, &without_codes(text), output)
             }
             EventBody::Result { result } => {
@@ -81,7 +89,7 @@ impl Renderer {
             }
             EventBody::Failure { text, hint } => {
                 let hint = hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-                self.look.message(output, time, Voice::Job, Tone::Error, &format!("{text}{hint}"))
+                self.look.message(output, time, Voice::Job, Tone::Error, &without_codes(&format!("{text}{hint}")))
             }
             EventBody::Artifact(artifact) => {
                 let index = self.index(build.unwrap_or_default());
@@ -163,8 +171,14 @@ impl Renderer {
         self.builds[index].finished = true;
         match error {
             Some(error) => {
-                let text = format!("Build '{name}' errored after {elapsed}: {error}");
-                self.builds[index].error = Some(error);
+                let build = &mut self.builds[index];
+                let text = if self.look.terminal && build.told.contains(&error) {
+                    format!("Build '{name}' errored after {elapsed}.")
+                } else {
+                    format!("Build '{name}' errored after {elapsed}: {}", without_codes(&error))
+                };
+                build.told.push(error.clone());
+                build.error = Some(error);
                 self.look.message(output, time, voice, Tone::Error, &text)
             }
             None => {
@@ -207,11 +221,23 @@ impl Renderer {
             return Ok(());
         }
         let look = &self.look;
+        if look.terminal {
+            let builds = if self.builds.len() == 1 { "build" } else { "builds" };
+            let title = format!("\n==> {} of {} {builds} failed:", failed.len(), self.builds.len());
+            look.message(output, time, Voice::Job, Tone::Error, &title)?;
+            for build in self.builds.iter().filter(|build| build.error.is_some()) {
+                let error = build.error.as_ref().filter(|error| !build.told.contains(error));
+                let error = error.map_or_else(String::new, |error| format!(": {}", without_codes(error)));
+                look.message(output, time, Voice::Job, Tone::Error, &format!("--> {}{error}", build.name))?;
+            }
+            return Ok(());
+        }
         look.record(output, time, "", "error-count", &[&failed.len().to_string()])?;
         let title = "\n==> Some builds didn't complete successfully and had errors:";
         look.message(output, time, Voice::Job, Tone::Error, title)?;
         for (name, error) in failed {
-            look.record(output, time, name, "error", &[error])?;
+            let error = without_codes(error);
+            look.record(output, time, name, "error", &[&error])?;
             look.message(output, time, Voice::Job, Tone::Error, &format!("--> {name}: {error}"))?;
         }
         Ok(())
@@ -263,7 +289,13 @@ impl Renderer {
     /// Returns the position of a build; one that was never announced comes last.
     fn index(&mut self, name: &str) -> usize {
         self.builds.iter().position(|build| build.name == name).unwrap_or_else(|| {
-            self.builds.push(Build { name: name.to_owned(), finished: false, error: None, artifacts: Vec::new() });
+            self.builds.push(Build {
+                name: name.to_owned(),
+                finished: false,
+                error: None,
+                told: Vec::new(),
+                artifacts: Vec::new(),
+            });
             self.builds.len() - 1
         })
     }

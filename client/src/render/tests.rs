@@ -62,6 +62,44 @@ fn two_builds_one_failing() {
 }
 
 #[test]
+fn on_a_terminal_scripts_are_indented_and_errors_told_once_and_counted() {
+    let text = render(Look { terminal: true, ..look() }, false, &two_builds());
+    insta::assert_snapshot!(text, @r"
+    ==> x: Pausing 1s before the next provisioner...
+    Build 'y' finished after 3 milliseconds 932 microseconds.
+        x: out
+        x: put
+        x:
+    ==> x: Script exited with non-zero exit status: 3.Allowed exit codes are: [0]
+    Build 'x' errored after 2 seconds 80 milliseconds.
+
+    ==> Wait completed after 2 seconds 80 milliseconds
+
+    ==> 1 of 2 builds failed:
+    --> x
+
+    ==> Builds finished. The artifacts of successful builds are:
+    --> y: Did not export anything. This is the null builder
+    ");
+    // An error that no line has told comes with the build's end, and one of a build without an end with the count.
+    let events = [
+        json!({"kind": "build_planned", "build": "x", "position": 0}),
+        json!({"kind": "build_planned", "build": "y", "position": 1}),
+        json!({"kind": "build_finished", "build": "x", "elapsed_us": 1, "error": "cannot read z: No such file or directory (os error 2)"}),
+        json!({"kind": "job_finished", "state": "failed", "exit_code": 1, "elapsed_us": 1_000_000, "error": "the worker died"}),
+    ];
+    let text = render(Look { terminal: true, ..look() }, false, &events);
+    assert!(
+        text.starts_with("Build 'x' errored after 1 microsecond: cannot read z: No such file or directory\n"),
+        "{text}"
+    );
+    assert!(text.contains("\n==> 2 of 2 builds failed:\n--> x\n--> y: the worker died\n"), "{text}");
+    for machine_readable in [false, true] {
+        assert!(!render(Look { machine_readable, ..look() }, false, &events).contains("os error"));
+    }
+}
+
+#[test]
 fn colours_follow_the_builds_and_end_with_their_lines() {
     let text = render(Look { colour: true, ..look() }, true, &two_builds()).replace('\x1b', "^");
     insta::assert_snapshot!(text, @r"

@@ -5,13 +5,13 @@
 mod guestless;
 mod shared_output;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
     Component, ComponentType, DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles,
-    SourceMap, Style, load_with,
+    SourceMap, Span, Style, load_with,
 };
 use serde_json::Value as Json;
 
@@ -95,6 +95,16 @@ impl Checked {
         let complaints = crate::unbuilt::complaints(&self.planned);
         self.valid &= !complaints.has_errors();
         self.diagnostics.extend(complaints);
+    }
+
+    /// Returns file and line of each component of the builds.
+    pub(crate) fn places(&self) -> HashMap<Span, String> {
+        let components = self.planned.iter().flat_map(|planned| planned.build.components());
+        let place = |component: &Component| {
+            let file = self.sources.get(component.span.file)?;
+            Some((component.span, format!("{} line {}", file.name(), file.position(component.span.start).line)))
+        };
+        components.filter_map(place).collect()
     }
 
     /// Returns the problems with every secret removed: they can stand in excerpts, and in values that are quoted.

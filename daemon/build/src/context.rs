@@ -1,6 +1,6 @@
 //! What every step of a build may use: its voice, its clean-ups, its settings and the word to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
 use crate::steps::sightings::Sightings;
-use kiln_template::Redactor;
+use kiln_template::{Component, Redactor, Span};
 
 /// Where events go.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
@@ -50,6 +50,8 @@ pub(crate) struct JobSettings {
     pub cache_dir: PathBuf,
     /// `PACKER_RUN_UUID`.
     pub run_uuid: String,
+    /// File and line of each component of the template.
+    pub places: HashMap<Span, String>,
     /// Checked before every step by tests that make one fail; `None` otherwise.
     pub fault: Option<Fault>,
 }
@@ -104,6 +106,12 @@ impl BuildContext {
             target: None,
             cleanups: Arc::default(),
         }
+    }
+
+    /// Names a part of the template, with file and line: `provisioner "shell" in web.pkr.hcl line 12`.
+    pub(crate) fn place(&self, block: &str, component: &Component) -> Option<String> {
+        let place = self.settings.places.get(&component.span)?;
+        Some(format!("{block} {:?} in {place}", component.kind))
     }
 
     /// The token that is cancelled when the job is.

@@ -8,13 +8,14 @@ use std::fmt;
 pub(crate) struct StepError {
     message: String,
     hint: Option<String>,
+    place: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl StepError {
     /// A failure with this message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, source: None }
+        Self { message: message.into(), hint: None, place: None, source: None }
     }
 
     /// Adds what to do next.
@@ -36,6 +37,13 @@ impl StepError {
         self.hint.as_deref()
     }
 
+    /// Adds which part of the template failed.
+    #[must_use]
+    pub(crate) fn at(mut self, place: String) -> Self {
+        self.place = Some(place);
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -45,7 +53,7 @@ impl StepError {
 
     /// Wraps `error` as it is: its message, and its causes below it.
     pub(crate) fn wrap(error: impl Error + Send + Sync + 'static) -> Self {
-        Self { message: Self::wrap_ref(&error), hint: None, source: None }
+        Self { message: Self::wrap_ref(&error), hint: None, place: None, source: None }
     }
 
     /// An error's message with its causes.
@@ -129,13 +137,16 @@ impl BuildError {
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::Cancelled)
     }
+}
 
-    /// What to do next, when something is known.
-    pub(crate) fn hint(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Failed(error) => error.hint.as_deref(),
-            Kind::Cancelled => None,
-        }
+impl BuildError {
+    /// Says which part of the template failed and what to do next, where that is known: lines behind the error itself, whose
+    /// words are Packer's.
+    pub(crate) fn explanation(&self) -> Vec<String> {
+        let Kind::Failed(error) = &self.kind else { return Vec::new() };
+        let place = error.place.as_ref().map(|place| format!("Failed: {place}"));
+        let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}"));
+        place.into_iter().chain(hint).collect()
     }
 }
 

@@ -13,8 +13,7 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::plan::Purpose;
-use crate::run::{self, PlannedBuild};
-use kiln_template::Redactor;
+use crate::run;
 
 /// What a job is asked to do.
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
     if !checked.valid {
         return JobOutcome { exit_code: 1, cancelled: false };
     }
-    run_builds(request, sink, control, backends, checked.planned, checked.redactor).await
+    run_builds(request, sink, control, backends, checked).await
 }
 
 async fn run_builds(
@@ -86,9 +85,10 @@ async fn run_builds(
     sink: EventSink,
     control: Control,
     backends: Backends,
-    planned: Vec<PlannedBuild>,
-    redactor: Redactor,
+    checked: Checked,
 ) -> JobOutcome {
+    let places = checked.places();
+    let (planned, redactor) = (checked.planned, checked.redactor);
     let ledger = match Ledger::open(&request.job_dir) {
         Ok(ledger) => Arc::new(ledger),
         Err(error) => {
@@ -104,6 +104,7 @@ async fn run_builds(
         job_dir: request.job_dir,
         runtime_dir: request.runtime_dir,
         cache_dir: request.cache_dir,
+        places,
         run_uuid: uuid::Uuid::new_v4().to_string(),
         fault: backends.fault.clone(),
     });

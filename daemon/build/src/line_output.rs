@@ -126,6 +126,7 @@ mod tests {
             runtime_dir: job.path().to_owned(),
             cache_dir: job.path().to_owned(),
             run_uuid: String::new(),
+            places: std::collections::HashMap::new(),
             fault: None,
         };
         let said = Arc::new(Mutex::new(Vec::new()));

@@ -128,9 +128,7 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
         return failure;
     }
     context.error(&failure.text);
-    if let Some(hint) = error.hint() {
-        context.error(format!("hint: {hint}"));
-    }
+    error.explanation().iter().for_each(|line| context.error(line));
     match decide(&error, context).await {
         OnError::Abort | OnError::RunCleanupProvisioner => {
             context.error(format!("Step {:?} failed, aborting...", error.step));

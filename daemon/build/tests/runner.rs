@@ -445,6 +445,15 @@ async fn a_failing_script_is_retried_and_then_cleaned_up_after() {
     assert!(text.contains("retry limit reached."), "{text}");
     assert!(text.contains("Running the cleanup provisioner, if present..."), "{text}");
     assert_eq!(world.error().as_deref(), Some(error));
+    // The place and the next step stand behind Packer's words.
+    let (_, behind) = text.rsplit_once(error).unwrap();
+    let template = world.template("", rest);
+    let line = 1 + template.lines().position(|line| line.contains("provisioner \"shell\"")).unwrap();
+    assert!(
+        behind.contains("Failed: provisioner \"shell\" in ") && behind.contains(&format!(" line {line}\n")),
+        "{behind}"
+    );
+    assert!(behind.contains("hint: what the script wrote is above;"), "{behind}");
     let runs = world.guest.commands().iter().filter(|command| command.contains("PACKER_BUILD_NAME")).count();
     assert_eq!(runs, 3, "twice, and the cleanup provisioner");
     world.assert_nothing_left("failing script");

@@ -64,12 +64,7 @@ impl Evaluated {
     pub fn components(&self) -> impl Iterator<Item = &Component> {
         self.builds
             .iter()
-            .flat_map(|build| {
-                let provisioners =
-                    build.provisioners.iter().chain(&build.cleanup_provisioner).map(|item| &item.component);
-                let post_processors = build.post_processors.iter().flatten().map(|item| &item.component);
-                [&build.source].into_iter().chain(provisioners).chain(post_processors)
-            })
+            .flat_map(EvaluatedBuild::components)
             .chain(self.orphans.iter().map(|(_, component)| component))
     }
 }
@@ -93,6 +88,15 @@ pub struct EvaluatedBuild {
     pub cleanup_provisioner: Option<Provisioner>,
     /// The post-processor sequences of this build.
     pub post_processors: Vec<Vec<PostProcessor>>,
+}
+
+impl EvaluatedBuild {
+    /// Returns its builder, provisioners and post-processors.
+    pub fn components(&self) -> impl Iterator<Item = &Component> {
+        let provisioners = self.provisioners.iter().chain(&self.cleanup_provisioner).map(|item| &item.component);
+        let post_processors = self.post_processors.iter().flatten().map(|item| &item.component);
+        [&self.source].into_iter().chain(provisioners).chain(post_processors)
+    }
 }
 
 /// One provisioner of one build; `only`, `except` and `override` are already applied.

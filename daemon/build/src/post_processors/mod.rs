@@ -68,11 +68,19 @@ pub(crate) async fn run_all(
     for sequence in sequences {
         let mut current = built.clone();
         for (index, post_processor) in sequence.iter().enumerate() {
-            let step = async { run_one(context, post_processor, &current).await };
+            let step = async {
+                run_one(context, post_processor, &current).await.map_err(|error| {
+                    match context.build.place("post-processor", &post_processor.component) {
+                        Some(place) => error.at(place),
+                        None => error,
+                    }
+                })
+            };
             let processed = match context.build.step("post-process", step).await {
                 Ok(processed) => processed,
                 Err(error) => {
                     outcome.cancelled |= error.is_cancelled();
+                    error.explanation().iter().for_each(|line| context.build.error(line));
                     outcome.errors.push(format!("Post-processor failed: {error}"));
                     keep_built = true;
                     break;

@@ -60,6 +60,10 @@ async fn run_wrapped(context: &ProvisionContext, provisioner: &Provisioner) -> R
     let mut tries_left = provisioner.max_retries;
     loop {
         let Err(error) = attempt(context, provisioner).await else { return Ok(()) };
+        let error = match context.build.place("provisioner", &provisioner.component) {
+            Some(place) => error.at(place),
+            None => error,
+        };
         if tries_left == 0 {
             if provisioner.max_retries > 0 {
                 context.build.say("retry limit reached.");

@@ -144,7 +144,10 @@ pub(crate) fn check_exit_code(options: &Options, code: i64) -> Result<(), StepEr
     Err(StepError::new(format!(
         "Script exited with non-zero exit status: {code}.Allowed exit codes are: [{}]",
         list.join(" ")
-    )))
+    ))
+    .with_hint(
+        "what the script wrote is above; with -on-error=ask the guest stays for a look, and valid_exit_codes names codes that are right",
+    ))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::rounded;
+
 /// A connection that did not come about.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to {address} after {attempts} attempts in {:.1} s: {stage}", elapsed.as_secs_f64())]
@@ -169,7 +171,7 @@ pub enum ConnectFailure {
     #[error("the connection was closed before a banner came")]
     ClosedBeforeBanner,
     /// Nothing came.
-    #[error("no banner came within {after:?}")]
+    #[error("no banner came within {}", rounded(*after))]
     Silent {
         /// How long was waited.
         after: Duration,
@@ -184,7 +186,7 @@ pub enum ConnectFailure {
     #[error("SSH failed")]
     Ssh(#[source] russh::Error),
     /// A stage took too long.
-    #[error("{what} took longer than {after:?}")]
+    #[error("{what} took longer than {}", rounded(*after))]
     TimedOut {
         /// The stage.
         what: &'static str,

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::error::rounded;
+
 /// Any stream a connection may run over.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -145,7 +147,7 @@ impl StallTimer {
             sleep.as_mut().reset(Instant::now() + limit);
         }
         ready!(sleep.as_mut().poll(cx));
-        let message = format!("the {what} made no progress for {limit:?}");
+        let message = format!("the {what} made no progress for {}", rounded(limit));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
     }
 }

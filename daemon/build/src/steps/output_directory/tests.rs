@@ -28,6 +28,7 @@ impl Job {
             runtime_dir: self.directory.path().to_owned(),
             cache_dir: self.directory.path().to_owned(),
             run_uuid: String::new(),
+            places: std::collections::HashMap::new(),
             fault: None,
         };
         let said = self.said.clone();
