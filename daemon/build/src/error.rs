@@ -137,9 +137,7 @@ impl BuildError {
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.kind, Kind::Cancelled)
     }
-}
 
-impl BuildError {
     /// Says which part of the template failed and what to do next, where that is known: lines behind the error itself, whose
     /// words are Packer's.
     pub(crate) fn explanation(&self) -> Vec<String> {
