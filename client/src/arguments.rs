@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_protocol::{Assignment, OnError};
 
 use crate::image_arguments::{ConvertArguments, ImageCommand};
@@ -42,9 +42,31 @@ pub(crate) enum Command {
     Screen(ScreenArguments),
     /// Print the version
     Version,
+    /// Print what a shell needs to complete commands and flags
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "shell")]
+        shell: CompletedShell,
+    },
     /// See or stop the daemon
     #[command(subcommand, subcommand_required = true)]
     Daemon(DaemonCommand),
+}
+
+/// Where the shells look for completions.
+const COMPLETIONS_HELP: &str = "\
+Put it where the shell looks for it, and start a new shell:
+  kiln completions bash > ~/.local/share/bash-completion/completions/kiln
+  kiln completions zsh > ~/.zfunc/_kiln    # a directory of $fpath, before compinit
+  kiln completions fish > ~/.config/fish/completions/kiln.fish";
+
+/// Shells that `kiln completions` knows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Commands that need no daemon.

@@ -5,6 +5,7 @@ mod attach;
 mod build;
 mod cancel;
 mod clock;
+mod completions;
 mod convert;
 mod daemon;
 mod follow;
@@ -54,6 +55,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Answer(arguments) => answer::answer(context, arguments).await,
         Command::Screen(arguments) => screen::screen(context, arguments).await,
         Command::Version => version(context.machine_readable).map(|()| 0),
+        Command::Completions { shell } => completions::completions(shell).map(|()| 0),
         Command::Daemon(command) => daemon::daemon(context, command).await,
     }
 }
