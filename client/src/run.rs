@@ -24,7 +24,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         [_, help, rest @ ..] if help == "help" => return usage::help(rest),
         _ => match Arguments::try_parse_from(&words) {
             Ok(arguments) => execute(arguments.command, machine_readable),
-            Err(error) => return usage::mistake(&error, &words),
+            Err(error) => return usage::mistake(error, &words),
         },
     };
     match result {

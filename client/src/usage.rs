@@ -1,7 +1,7 @@
 //! Help, and what is said of a command line that is not understood.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -11,6 +11,7 @@ use kiln_template::did_you_mean;
 use crate::arguments::Arguments;
 use crate::error::CommandError;
 use crate::terminal;
+use crate::visible;
 
 /// Exit code for everything that fails, as in Packer.
 const EXIT_FAILURE: u8 = 1;
@@ -28,7 +29,7 @@ pub(crate) fn no_command() -> ExitCode {
 
 /// `kiln help`, with the words behind it: the list of commands, or what one of them takes.
 pub(crate) fn help(words: &[OsString]) -> ExitCode {
-    let names = words.iter().map(|word| word.to_string_lossy()).filter(|word| !word.starts_with('-') && word != "help");
+    let names = shown(words).filter(|word| !word.starts_with('-') && word != "help");
     let names: Vec<_> = names.collect();
     if names.is_empty() {
         return list(0);
@@ -38,53 +39,70 @@ pub(crate) fn help(words: &[OsString]) -> ExitCode {
     for name in &names {
         let here = at(&root, &path);
         // What is looked for below another command may stand beside it: `kiln help image convert`.
-        if here.find_subcommand(&**name).is_none() && root.find_subcommand(&**name).is_some() {
+        if here.find_subcommand(name).is_none() && root.find_subcommand(name).is_some() {
             path.clear();
-        } else if here.find_subcommand(&**name).is_none() {
+        } else if here.find_subcommand(name).is_none() {
             if here.has_subcommands() {
                 return unknown_command(&root, &path, name);
             }
             break;
         }
-        path.push(name.to_string());
+        path.push(name.clone());
     }
     let line = std::iter::once("kiln").chain(path.iter().map(String::as_str)).chain(["--help"]);
     if let Err(help) = Arguments::try_parse_from(line) {
-        // Nobody is left to tell when the terminal is gone.
-        let _ = help.print();
+        print(&help);
     }
     ExitCode::SUCCESS
 }
 
 /// Says what clap did not understand. With something to suggest that is all; nothing else would be seen beside a list.
-pub(crate) fn mistake(error: &clap::Error, words: &[OsString]) -> ExitCode {
+pub(crate) fn mistake(error: clap::Error, words: &[OsString]) -> ExitCode {
+    // Errors quote the words in many places; of the words as they can be shown, clap says the same.
+    let error = Arguments::try_parse_from(shown(words)).err().unwrap_or(error);
     let root = Arguments::command();
     let mut path: Vec<String> = Vec::new();
-    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
-        if at(&root, &path).find_subcommand(&*word).is_none() {
+    for word in shown(words).skip(1) {
+        if at(&root, &path).find_subcommand(&word).is_none() {
             break;
         }
-        path.push(word.into_owned());
+        path.push(word);
     }
     // In a comparison, 1 means that the images differ.
     let failure = ExitCode::from(if path == ["image", "compare"] { 2 } else { EXIT_FAILURE });
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            if let Some(given) = context(error, ContextKind::InvalidSubcommand) {
+            if let Some(given) = context(&error, ContextKind::InvalidSubcommand) {
                 return unknown_command(&root, &path, &given);
             }
         }
         ErrorKind::UnknownArgument => {
-            if let Some(given) = context(error, ContextKind::InvalidArg).filter(|given| given.starts_with('-')) {
+            if let Some(given) = context(&error, ContextKind::InvalidArg).filter(|given| given.starts_with('-')) {
                 say(&unknown_flag(at(&root, &path), &path, &given));
                 return failure;
             }
         }
         _ => {}
     }
-    // To standard output for help, to standard error for mistakes.
-    let _ = error.print();
+    print(&error);
     if error.kind() == ErrorKind::DisplayHelp { ExitCode::SUCCESS } else { failure }
+}
+
+/// Returns words as they can be shown in a line.
+fn shown(words: &[OsString]) -> impl Iterator<Item = String> {
+    words.iter().map(|word| visible::name(&word.to_string_lossy()).into_owned())
+}
+
+/// Prints what clap says: help to standard output, mistakes to standard error.
+fn print(error: &clap::Error) {
+    let text = error.render();
+    let (mut output, colour): (Box<dyn Write>, bool) = if error.use_stderr() {
+        (Box::new(terminal::stderr()), terminal::wants_colour_on_errors())
+    } else {
+        (Box::new(terminal::stdout()), terminal::wants_colour(None))
+    };
+    // Nobody is left to tell when the terminal is gone.
+    let _ = if colour { write!(output, "{}", text.ansi()) } else { write!(output, "{text}") };
 }
 
 /// Prints the list of commands.

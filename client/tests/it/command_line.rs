@@ -177,3 +177,36 @@ fn output_that_nobody_reads_ends_the_client_and_not_the_job() {
     let list: Value = serde_json::from_str(&home.run("jobs --json").stdout).unwrap();
     assert_eq!(list["jobs"][0]["state"], "running");
 }
+
+/// clap quotes what it does not understand.
+#[test]
+fn mistakes_on_the_command_line_do_not_drive_the_terminal() {
+    let Some(home) = Home::new() else { return };
+    let hostile = "x\x1b]0;PWN\x07\u{9b}\x1b[31mred\r\nhint: lies\u{202e}";
+    let flag = format!("--{hostile}");
+    let lines: &[(&[&str], i32)] = &[
+        (&[hostile], 127),
+        (&["image", hostile], 1),
+        (&["daemon", hostile], 1),
+        (&["help", "image", hostile], 1),
+        (&["completions", hostile], 1),
+        (&["build", &flag, "t"], 1),
+        (&["build", &format!("--force={hostile}"), "t"], 1),
+        (&["build", &format!("--on-error={hostile}"), "t"], 1),
+        (&["build", "-var", hostile, "t"], 1),
+        (&["build", "-parallel-builds", hostile, "t"], 1),
+        (&["build", "t", hostile], 1),
+        (&["version", hostile], 1),
+        (&["jobs", "--since", hostile], 1),
+        (&["jobs", "--limit", hostile], 1),
+        (&["jobs", "--status", hostile], 1),
+        (&["image", "compare", "a", "b", hostile], 2),
+    ];
+    for (arguments, code) in lines {
+        let output = home.command("").args(*arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {said}");
+        assert!(!said.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{arguments:?}: {said:?}");
+        assert!(said.contains("x^[]0;PWN^G\\u{9b}^[[31mred^M^Jhint: lies\\u{202e}"), "{arguments:?}: {said}");
+    }
+}
