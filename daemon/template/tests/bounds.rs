@@ -28,21 +28,24 @@ fn told(text: &str) -> String {
         "/w/loop.tpl",
         "%{ for a in list }%{ for b in list }%{ for c in list }x%{ endfor }%{ endfor }%{ endfor }",
     );
-    let inputs = Inputs {
-        path: "t.pkr.hcl".into(),
+    let loaded = load(&inputs("t.pkr.hcl", &[]), Arc::new(files), &Nothing);
+    let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
+    assert!(started.elapsed() < LIMIT, "took {:?}: {}", started.elapsed(), text.get(..200).unwrap_or(text));
+    said
+}
+
+fn inputs(path: &str, var_files: &[&str]) -> Inputs {
+    Inputs {
+        path: path.into(),
         cwd: "/w".into(),
         vars: Vec::new(),
-        var_files: Vec::new(),
+        var_files: var_files.iter().map(Into::into).collect(),
         env: [].into(),
         only: Vec::new(),
         except: Vec::new(),
         now: jiff::Timestamp::UNIX_EPOCH,
         warn_on_undeclared_var: true,
-    };
-    let loaded = load(&inputs, Arc::new(files), &Nothing);
-    let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
-    assert!(started.elapsed() < LIMIT, "took {:?}: {}", started.elapsed(), text.get(..200).unwrap_or(text));
-    said
+    }
 }
 
 fn local(expression: &str) -> String {
@@ -143,5 +146,33 @@ fn texts_with_too_many_words() {
     let lines = "  ${a}\n".repeat(400_000);
     let said = told(&format!("locals {{\n  x = <<EOT\n{lines}EOT\n  y = local.z\n}}\n"));
     assert_eq!(said.matches("Error: ").count(), 1, "{}", said.get(..1000).unwrap_or(&said));
-    assert!(said.contains("Template too large"), "{said}");
+    assert!(said.contains("Template too large") && said.contains("at most 1000000 words and signs"), "{said}");
+}
+
+/// A template, the files and the variable files.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+/// JSON has the limit of native syntax, wherever it is read.
+#[test]
+fn json_with_too_many_words() {
+    let items = "\"a\",\n".repeat(600_000);
+    let object = format!("{{\"x\": [{items}1]}}");
+    let small = "{\"builders\": [{\"type\": \"null\"}]}";
+    let cases: [Case<'_>; 5] = [
+        ("t.json", &[("/w/t.json", &object)], &[]),
+        ("t.pkr.json", &[("/w/t.pkr.json", &object)], &[]),
+        ("t.json", &[("/w/t.json", small), ("/w/v.json", &object)], &["v.json"]),
+        ("t.pkr.json", &[("/w/t.pkr.json", "{}"), ("/w/v.pkrvars.json", &object)], &["v.pkrvars.json"]),
+        ("d", &[("/w/d/t.pkr.json", "{}"), ("/w/d/v.auto.pkrvars.json", &object)], &[]),
+    ];
+    for (path, files, var_files) in cases {
+        let files = files.iter().fold(MemoryFiles::new(), |files, (path, text)| files.with(*path, *text));
+        let loaded = load(&inputs(path, var_files), Arc::new(files), &Nothing);
+        let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
+        let told = ["Template too large", "2.9 MiB", "at most 1000000 words and signs", "hint: leave data to files"];
+        // The report breaks its lines where there is room.
+        let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.iter().all(|part| flat.contains(part)), "{path}: {}", said.get(..2000).unwrap_or(&said));
+    }
+    assert!(matches!(kiln_template::fix(&object), Err(kiln_template::FixError::TooLarge)));
 }

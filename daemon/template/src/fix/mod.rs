@@ -5,6 +5,7 @@ mod changes;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::syntax::json;
 use changes::*;
 
 /// Why a template cannot be fixed.
@@ -16,6 +17,9 @@ pub enum FixError {
     /// Its root is not an object.
     #[error("the template is not a JSON object")]
     NotAnObject,
+    /// It is larger than a template can be.
+    #[error("the template is too large")]
+    TooLarge,
 }
 
 /// One change that newer Packers need.
@@ -182,8 +186,11 @@ pub fn fixers() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Brings a legacy JSON template up to date; the answer has sorted keys and two blanks of indentation.
 ///
 /// # Errors
-/// When the text is not a JSON object.
+/// When the text is not a JSON object, or has more words and signs than a template can have.
 pub fn fix(text: &str) -> Result<String, FixError> {
+    if json::exceeds_limit(text) {
+        return Err(FixError::TooLarge);
+    }
     let mut template = match serde_json::from_str(text)? {
         Value::Object(template) => template,
         _ => return Err(FixError::NotAnObject),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::ast::{Attribute, Block, Body, Expr, ExprKind, Name, ObjectKey, Part};
+use super::lexer::{MAX_TOKENS, too_large};
 use super::parser::parse_quoted_template;
 use super::{MAX_DEPTH, parse_expression};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -48,7 +49,7 @@ impl Json {
 /// Parses a JSON text; nothing after an error, which is reported with its place.
 pub(crate) fn parse_json(sources: &SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Option<Json> {
     let text = sources.get(file)?.text().clone();
-    let mut reader = Reader { file, text: &text, at: 0 };
+    let mut reader = Reader { file, text: &text, at: 0, tokens: 0 };
     match reader.document() {
         Ok(json) => Some(json),
         Err(diagnostic) => {
@@ -58,15 +59,37 @@ pub(crate) fn parse_json(sources: &SourceMap, file: FileId, diagnostics: &mut Di
     }
 }
 
+/// Reports whether a JSON text has more words and signs than a text can have. What is no JSON is not looked at further.
+pub(crate) fn exceeds_limit(text: &str) -> bool {
+    // No word or sign is shorter than a byte.
+    if text.len() <= MAX_TOKENS {
+        return false;
+    }
+    let mut sources = SourceMap::new();
+    let file = sources.add("", "");
+    let mut reader = Reader { file, text, at: 0, tokens: 0 };
+    reader.document().is_err() && reader.tokens > MAX_TOKENS
+}
+
 type Parsed<T> = Result<T, Box<Diagnostic>>;
 
 struct Reader<'a> {
     file: FileId,
     text: &'a str,
     at: usize,
+    /// Words and signs so far, of which there are at most [`MAX_TOKENS`], as in native syntax.
+    tokens: usize,
 }
 
 impl<'a> Reader<'a> {
+    fn count(&mut self, tokens: usize) -> Parsed<()> {
+        self.tokens += tokens;
+        if self.tokens <= MAX_TOKENS {
+            return Ok(());
+        }
+        Err(Box::new(too_large(self.text.len(), self.span(self.at, self.at + 1))))
+    }
+
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -109,6 +132,8 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: u32) -> Parsed<Json> {
         let start = self.at;
+        // The value with the comma behind it.
+        self.count(2)?;
         if depth > MAX_DEPTH {
             let detail = format!("JSON values can be nested at most {MAX_DEPTH} levels deep.");
             return Err(Box::new(Diagnostic::error("Nesting too deep", detail).at(self.span(start, start + 1))));
@@ -205,6 +230,7 @@ impl<'a> Reader<'a> {
                 return self.fail("the beginning of an object key string");
             }
             let start = self.at;
+            self.count(2)?;
             let key = self.string()?;
             let name = Name { text: key.into(), span: self.span(start, self.at) };
             self.blanks();

@@ -1,6 +1,7 @@
 //! Owns the lexer: text → [`Token`]s, without ever failing.
 
 use super::token::{Token, TokenKind};
+use crate::diagnostics::Diagnostic;
 use crate::source_map::{FileId, Span};
 
 /// What the lexer is inside of.
@@ -54,6 +55,17 @@ pub(crate) fn continues_identifier(c: char) -> bool {
 
 /// Tokens of one text. Each becomes a part of a tree that takes a hundred times its place in memory.
 pub(crate) const MAX_TOKENS: usize = 1_000_000;
+
+/// Says that a text of this many bytes has more than [`MAX_TOKENS`], and where they are used up.
+pub(crate) fn too_large(bytes: usize, place: Span) -> Diagnostic {
+    let size = bytes as f64 / f64::from(1 << 20);
+    let detail = format!(
+        "The text is {size:.1} MiB long. It can have at most {MAX_TOKENS} words and signs; this is where they are used up."
+    );
+    Diagnostic::error("Template too large", detail)
+        .at(place)
+        .hint("leave data to files of its own, which scripts, the HTTP server, a CD or functions such as file() take")
+}
 
 struct Lexer<'a> {
     file: FileId,

@@ -7,7 +7,7 @@ mod expression;
 mod template;
 
 use super::ast::{Body, Expr, ExprKind, Name};
-use super::lexer::{MAX_TOKENS, lex, lex_template};
+use super::lexer::{MAX_TOKENS, lex, lex_template, too_large};
 use super::token::{Token, TokenKind};
 use super::{MAX_DEPTH, ast::Part};
 use crate::diagnostics::{Diagnostic, Diagnostics};
@@ -121,9 +121,7 @@ impl<'a> Parser<'a> {
         if tokens.len() > MAX_TOKENS
             && let Some(last) = tokens.pop()
         {
-            let detail =
-                format!("A text can have at most {MAX_TOKENS} words and signs; this is where they are used up.");
-            diagnostics.push(Diagnostic::error("Template too large", detail).at(last.span));
+            diagnostics.push(too_large(text.len(), last.span));
             tokens = vec![last];
         }
         Self {
