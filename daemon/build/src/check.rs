@@ -166,7 +166,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         for build in evaluated.builds {
             let (plan, problems) = plan_build(&build, request.force, mentions_key, purpose, backends);
             if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
-                secrets_of(&plan).iter().for_each(|secret| checked.redactor.add(secret));
+                checked.redactor.add_all(secrets_of(&plan).iter().map(|secret| &**secret));
                 checked.planned.push(PlannedBuild { build, plan });
             }
             diagnostics.extend(problems);

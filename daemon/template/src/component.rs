@@ -1,6 +1,5 @@
 //! Owns [`Component`]: one builder, provisioner or post-processor with its options still unevaluated.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{HclConfig, JsonConfig};
@@ -96,7 +95,7 @@ impl Component {
         go_template::Context {
             fields: generated.fields.clone(),
             open: false,
-            variables: BTreeMap::new(),
+            variables: Arc::default(),
             build: generated.build.clone(),
             environment: None,
             data: crate::data::DataMode::Refuse,

@@ -33,7 +33,7 @@ impl HclBase {
 /// What every option of a template is rendered with.
 #[derive(Debug)]
 pub(crate) struct JsonBase {
-    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) variables: Arc<BTreeMap<String, String>>,
     /// Texts that must not be shown.
     pub(crate) sensitive: Vec<String>,
     /// The template's folder, absolute.

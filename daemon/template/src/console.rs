@@ -70,7 +70,7 @@ impl Console {
     pub fn empty_json(inputs: &Inputs) -> Self {
         let variables = inputs.vars.iter().filter_map(|set| set.split_once('='));
         let context = Context {
-            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            variables: Arc::new(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),
             cwd: inputs.cwd.clone(),
             now: inputs.now,
             ..Context::default()

@@ -40,23 +40,29 @@ impl Redactor {
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let redactor = Self::default();
-        for secret in secrets {
-            redactor.add(&secret);
-        }
+        let secrets: Vec<String> = secrets.into_iter().collect();
+        redactor.add_all(secrets.iter().map(String::as_str));
         redactor
     }
 
     /// Adds a secret: itself and its lines, and all that languages, tools and encodings make of them.
     pub fn add(&self, secret: &str) {
+        self.add_all([secret]);
+    }
+
+    /// Adds secrets as [`Self::add`] does, all at once: the list is put in order only once.
+    pub fn add_all<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) {
         let mut forms = Vec::new();
-        let whole = secret.trim();
-        for (index, part) in std::iter::once(whole).chain(whole.lines().map(str::trim)).enumerate() {
-            if part.is_empty() {
-                continue;
-            }
-            forms.push(part.to_owned());
-            if part.len() >= SHORT && index <= MAX_LINES {
-                forms.extend(encodings::forms(part));
+        for secret in secrets {
+            let whole = secret.trim();
+            for (index, part) in std::iter::once(whole).chain(whole.lines().map(str::trim)).enumerate() {
+                if part.is_empty() {
+                    continue;
+                }
+                forms.push(part.to_owned());
+                if part.len() >= SHORT && index <= MAX_LINES {
+                    forms.extend(encodings::forms(part));
+                }
             }
         }
         self.remember(forms);

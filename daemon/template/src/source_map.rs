@@ -148,7 +148,7 @@ impl SourceMap {
 
     /// Keeps `secrets` out of every diagnostic that is shown with these texts.
     pub(crate) fn hide_texts(&self, secrets: &[String]) {
-        secrets.iter().for_each(|secret| self.redactor.add(secret));
+        self.redactor.add_all(secrets.iter().map(String::as_str));
     }
 
     /// Returns what hides secrets in everything that is said of these texts; it learns of those that are computed later.

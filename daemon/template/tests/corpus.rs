@@ -101,8 +101,8 @@ fn template_engine() {
             ..go_template::Context::default()
         };
         if let Some(user) = case["user"].as_object() {
-            context.variables =
-                user.iter().map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            context.variables = Arc::new(user.iter().map(|(key, value)| (key.clone(), text(value))).collect());
         }
         if let Some(data) = case["data"].as_object() {
             for (key, value) in data {

@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -80,7 +81,7 @@ pub struct Context {
     /// fields at all, which Go calls `nil`, that is so anyway.
     pub open: bool,
     /// What `{{ user "NAME" }}` gives; unknown names give an empty text, as in Packer.
-    pub variables: BTreeMap<String, String>,
+    pub variables: Arc<BTreeMap<String, String>>,
     /// What `{{ build "ID" }}` gives.
     pub build: BTreeMap<String, String>,
     /// What `{{ env "NAME" }}` gives; nothing where Packer refuses `env`.
@@ -104,7 +105,7 @@ impl Default for Context {
         Self {
             fields: BTreeMap::new(),
             open: false,
-            variables: BTreeMap::new(),
+            variables: Arc::default(),
             build: BTreeMap::new(),
             environment: None,
             data: DataMode::Refuse,

@@ -4,7 +4,7 @@ use super::*;
 
 fn context() -> Context {
     let mut context = Context { now: "2020-01-02T03:04:05Z".parse().unwrap(), ..Context::default() };
-    context.variables.insert("x".into(), "value".into());
+    context.variables = Arc::new([("x".to_owned(), "value".to_owned())].into());
     context.build.insert("ID".into(), "7".into());
     context.build_name = Some("web".into());
     context

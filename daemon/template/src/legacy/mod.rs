@@ -66,7 +66,8 @@ pub(crate) fn prepare(
     let (variables, sensitive) =
         variables::resolve(&template, inputs, &template_dir, files, data, sources, diagnostics);
     sources.hide_texts(&sensitive);
-    let base = Base { variables, sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
+    let base =
+        Base { variables: Arc::new(variables), sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
     Some((template, Arc::new(base)))
 }
 

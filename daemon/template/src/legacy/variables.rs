@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Template;
 use crate::data::DataMode;
@@ -17,6 +18,11 @@ use crate::syntax::json::{JsonKind, parse_json};
 
 /// A value before interpolation and its place, if it has one.
 type Raw = (String, Option<Span>);
+
+/// Unknown names for which one like them is looked for among all names.
+const MAX_COMPARED: usize = 100;
+/// Names at each end of a circle that are told.
+const CIRCLE_ENDS: usize = 10;
 
 /// Returns the values of all variables and the secrets among them.
 pub(super) fn resolve(
@@ -75,14 +81,15 @@ pub(super) fn resolve(
         raw: &raw,
         unset: &unset,
         context,
-        done: BTreeMap::new(),
         open: Vec::new(),
+        opened: BTreeSet::new(),
         failed: BTreeSet::new(),
+        compared: 0,
     };
     for name in raw.keys() {
-        resolver.visit(name, diagnostics);
+        resolver.resolve(name, diagnostics);
     }
-    let (mut values, failed) = (resolver.done, resolver.failed);
+    let (mut values, failed) = (Arc::unwrap_or_clone(resolver.context.variables), resolver.failed);
     let mut sensitive: Vec<String> = template
         .sensitive
         .iter()
@@ -97,8 +104,8 @@ pub(super) fn resolve(
     sensitive.sort();
     sensitive.dedup();
     // What has no value, which has been said, is unknown where it is used.
-    for name in unset.into_iter().map(str::to_owned).chain(failed) {
-        values.entry(name).or_insert_with(|| Generated::UNKNOWN.to_owned());
+    for name in unset.iter().copied().chain(failed) {
+        values.entry(name.to_owned()).or_insert_with(|| Generated::UNKNOWN.to_owned());
     }
     (values, sensitive)
 }
@@ -134,57 +141,108 @@ struct Resolver<'a> {
     raw: &'a BTreeMap<String, Raw>,
     /// Variables without a value.
     unset: &'a BTreeSet<&'a str>,
+    /// Its variables are those that have their values.
     context: Context,
-    done: BTreeMap<String, String>,
-    /// Variables that are being resolved, outermost first.
-    open: Vec<String>,
-    failed: BTreeSet<String>,
+    /// Variables that are being resolved, outermost first. No recursion: a chain may be as long as the template.
+    open: Vec<Open<'a>>,
+    /// The names of those that are being resolved.
+    opened: BTreeSet<&'a str>,
+    failed: BTreeSet<&'a str>,
+    /// Names that were looked for among all others.
+    compared: usize,
 }
 
-impl Resolver<'_> {
-    fn visit(&mut self, name: &str, diagnostics: &mut Diagnostics) {
-        if self.done.contains_key(name) || self.failed.contains(name) {
-            return;
-        }
-        let Some((text, span)) = self.raw.get(name) else { return };
-        if let Some(start) = self.open.iter().position(|open| open == name) {
-            let circle: Vec<&str> = self.open[start..].iter().map(String::as_str).chain([name]).collect();
-            let detail = format!("These variables refer to each other in a circle: {}.", circle.join(" → "));
-            diagnostics.push(Diagnostic::error("Cycle in variables", detail).at_maybe(*span));
-            self.failed.insert(name.to_owned());
-            return;
-        }
-        self.open.push(name.to_owned());
-        let mut whole = true;
-        for other in go_template::user_variables(text) {
-            if self.raw.contains_key(&other) {
-                self.visit(&other, diagnostics);
-                whole &= !self.failed.contains(&other);
-            } else if self.unset.contains(&*other) {
-                whole = false;
-            } else {
-                let detail = format!("The variable {name:?} refers to the variable {other:?}, which is not set.");
-                let hint = did_you_mean(&other, self.raw.keys().map(String::as_str));
-                let diagnostic = Diagnostic::error("Unknown variable", detail).at_maybe(*span);
-                diagnostics.push(diagnostic.hint_maybe(hint));
-                whole = false;
+/// A variable that waits for those it refers to.
+struct Open<'a> {
+    name: &'a str,
+    raw: &'a Raw,
+    /// What it refers to and was not looked at yet.
+    others: std::vec::IntoIter<String>,
+    /// Whether all it refers to has a value.
+    whole: bool,
+}
+
+/// Writes who refers to whom; of many only the first and the last.
+fn circle(open: &[Open<'_>]) -> String {
+    let names = |open: &[Open<'_>]| open.iter().map(|open| open.name).collect::<Vec<_>>().join(" → ");
+    let first = open.first().map_or("", |open| open.name);
+    if open.len() <= 2 * CIRCLE_ENDS {
+        return format!("{} → {first}", names(open));
+    }
+    let (start, end) = (&open[..CIRCLE_ENDS], &open[open.len() - CIRCLE_ENDS..]);
+    format!("{} → ({} more) → {} → {first}", names(start), open.len() - 2 * CIRCLE_ENDS, names(end))
+}
+
+impl<'a> Resolver<'a> {
+    fn resolve(&mut self, name: &str, diagnostics: &mut Diagnostics) {
+        self.enter(name, diagnostics);
+        while let Some(last) = self.open.last_mut() {
+            match last.others.next() {
+                Some(other) if self.raw.contains_key(&other) => self.enter(&other, diagnostics),
+                Some(other) => {
+                    last.whole = false;
+                    let (name, span) = (last.name, last.raw.1);
+                    if !self.unset.contains(&*other) {
+                        self.tell_unknown(name, &other, span, diagnostics);
+                    }
+                }
+                None => self.leave(diagnostics),
             }
         }
-        self.open.pop();
-        if !whole || self.failed.contains(name) {
-            self.failed.insert(name.to_owned());
+    }
+
+    /// Begins with a variable, unless it has been done already.
+    fn enter(&mut self, name: &str, diagnostics: &mut Diagnostics) {
+        let Some((name, raw)) = self.raw.get_key_value(name) else { return };
+        if self.context.variables.contains_key(name) {
             return;
         }
-        self.context.variables.clone_from(&self.done);
-        match go_template::render(text, &self.context) {
-            // Data that only a component has: the text is rendered when that component uses the variable.
-            Ok(_) if !go_template::fields(text).is_empty() => _ = self.done.insert(name.to_owned(), text.clone()),
-            Ok(value) => _ = self.done.insert(name.to_owned(), value),
-            Err(error) => {
-                let detail = format!("Error interpolating the variable {name:?}: {error}.");
-                diagnostics.push(Diagnostic::error("Error interpolating a variable", detail).at_maybe(*span));
-                self.failed.insert(name.to_owned());
+        if self.opened.contains(&**name) && !self.failed.contains(&**name) {
+            let start = self.open.iter().position(|open| open.name == name).unwrap_or(0);
+            let detail = format!("These variables refer to each other in a circle: {}.", circle(&self.open[start..]));
+            diagnostics.push(Diagnostic::error("Cycle in variables", detail).at_maybe(raw.1));
+            self.failed.insert(name);
+        }
+        if self.failed.contains(&**name) {
+            if let Some(last) = self.open.last_mut() {
+                last.whole = false;
+            }
+            return;
+        }
+        self.opened.insert(name);
+        self.open.push(Open { name, raw, others: go_template::user_variables(&raw.0).into_iter(), whole: true });
+    }
+
+    /// Ends with the innermost variable: all it refers to was looked at.
+    fn leave(&mut self, diagnostics: &mut Diagnostics) {
+        let Some(Open { name, raw: (text, span), whole, .. }) = self.open.pop() else { return };
+        self.opened.remove(name);
+        if whole && !self.failed.contains(name) {
+            match go_template::render(text, &self.context) {
+                Ok(rendered) => {
+                    // Data that only a component has: the text is rendered when that component uses the variable.
+                    let value = if go_template::fields(text).is_empty() { rendered } else { text.clone() };
+                    // Nobody else holds them, so nothing is copied.
+                    Arc::make_mut(&mut self.context.variables).insert(name.to_owned(), value);
+                    return;
+                }
+                Err(error) => {
+                    let detail = format!("Error interpolating the variable {name:?}: {error}.");
+                    diagnostics.push(Diagnostic::error("Error interpolating a variable", detail).at_maybe(*span));
+                }
             }
         }
+        self.failed.insert(name);
+        if let Some(outer) = self.open.last_mut() {
+            outer.whole = false;
+        }
+    }
+
+    fn tell_unknown(&mut self, name: &str, other: &str, span: Option<Span>, diagnostics: &mut Diagnostics) {
+        let detail = format!("The variable {name:?} refers to the variable {other:?}, which is not set.");
+        self.compared += 1;
+        let hint =
+            if self.compared > MAX_COMPARED { None } else { did_you_mean(other, self.raw.keys().map(String::as_str)) };
+        diagnostics.push(Diagnostic::error("Unknown variable", detail).at_maybe(span).hint_maybe(hint));
     }
 }
