@@ -17,6 +17,7 @@ mod verify;
 mod vmx;
 mod vmx_writer;
 mod xml;
+mod xml_tag;
 mod xml_tree;
 
 pub(crate) use archive::{ArchivedDisk, chosen_disk, disks as archived_disks, package_facts};

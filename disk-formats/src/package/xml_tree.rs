@@ -1,9 +1,9 @@
 //! Reads XML from outside into a tree, within limits: no document type, no entities but XML's own five.
 
 use quick_xml::Reader;
-use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 
+use super::xml_tag::{self, Scopes, check_characters};
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// Deepest nesting; an OVF has some ten levels.
@@ -79,6 +79,8 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
 /// Reads a document and returns its root.
 pub(crate) fn read(text: &str) -> Result<Element> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let broken = |at: u64, rule: String| Error::new(ErrorKind::Corrupt, Operation::Read, rule).at(at);
+    check_characters(text).map_err(|(at, rule)| broken(at as u64, rule))?;
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
     // The document itself is the bottom of the stack.
@@ -87,7 +89,7 @@ pub(crate) fn read(text: &str) -> Result<Element> {
     let mut elements = 0;
     loop {
         let at = reader.buffer_position();
-        let fail = |rule: String| Error::new(ErrorKind::Corrupt, Operation::Read, rule).at(at);
+        let fail = |rule: String| broken(at, rule);
         let event = reader.read_event().map_err(|error| fail(format!("not well-formed xml: {error}")))?;
         let outside = open.len() == 1;
         match event {
@@ -138,6 +140,7 @@ pub(crate) fn read(text: &str) -> Result<Element> {
                     Ok(None) => quick_xml::escape::resolve_predefined_entity(&name).ok_or_else(unknown)?.to_owned(),
                     Err(_) => return Err(unknown()),
                 };
+                check_characters(&resolved).map_err(|(_, rule)| fail(rule))?;
                 top(&mut open).text.push_str(&resolved);
             }
             Event::DocType(_) => return Err(fail("a document type is not allowed".to_owned())),
@@ -154,35 +157,6 @@ pub(crate) fn read(text: &str) -> Result<Element> {
     }
 }
 
-/// The prefixes that the open elements declare (Namespaces in XML 1.0).
-#[derive(Default)]
-struct Scopes {
-    prefixes: Vec<String>,
-    /// How many there were before each open element.
-    before: Vec<usize>,
-}
-
-impl Scopes {
-    fn enter(&mut self, prefixes: Vec<String>) {
-        self.before.push(self.prefixes.len());
-        self.prefixes.extend(prefixes);
-    }
-
-    fn leave(&mut self) {
-        self.prefixes.truncate(self.before.pop().unwrap_or_default());
-    }
-
-    fn check(&self, name: &str) -> Result<(), String> {
-        match name.split_once(':') {
-            None => Ok(()),
-            Some((prefix, _)) if prefix == "xml" || self.prefixes.iter().any(|known| known == prefix) => Ok(()),
-            Some((prefix, _)) => {
-                Err(format!("not well-formed xml: the prefix of `{name}` is not declared (xmlns:{prefix})"))
-            }
-        }
-    }
-}
-
 fn top(open: &mut Vec<Element>) -> &mut Element {
     if open.is_empty() {
         open.push(Element::default());
@@ -193,36 +167,8 @@ fn top(open: &mut Vec<Element>) -> &mut Element {
 
 /// Reads a tag, and enters its scope.
 fn element(tag: &BytesStart<'_>, scopes: &mut Scopes) -> Result<Element, String> {
-    let local = |name: &str| name.rsplit_once(':').map_or(name, |(_, local)| local).to_owned();
-    let mut names = vec![tag.name().as_ref().to_owned()];
-    let (mut attributes, mut declared) = (Vec::new(), Vec::new());
-    for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|error| format!("not well-formed xml: {error}"))?;
-        let value = attribute
-            .normalized_value(XmlVersion::Implicit1_0)
-            .map_err(|error| format!("not well-formed xml: {error}"))?;
-        let name = attribute.key.as_ref().to_owned();
-        if attribute.value.contains('<') {
-            return Err(format!("not well-formed xml: `<` in the value of `{name}`"));
-        }
-        match name.strip_prefix("xmlns") {
-            Some("") => {}
-            Some(prefix) if prefix.starts_with(':') => declared.push(prefix[1..].to_owned()),
-            _ => {
-                attributes.push((local(&name), value.into_owned()));
-                names.push(name);
-            }
-        }
-    }
-    scopes.enter(declared);
-    for name in &names {
-        let begins = |part: &str| part.starts_with(|c: char| c.is_alphabetic() || c == '_');
-        if name.matches(':').count() > 1 || !name.split(':').all(begins) {
-            return Err(format!("not well-formed xml: {name:?} is not a name"));
-        }
-        scopes.check(name)?;
-    }
-    Ok(Element { name: local(&names[0]), attributes, ..Element::default() })
+    let xml_tag::Tag { name, attributes } = xml_tag::read(tag, scopes)?;
+    Ok(Element { name, attributes, ..Element::default() })
 }
 
 #[cfg(test)]
