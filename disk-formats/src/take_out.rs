@@ -13,10 +13,13 @@ const PACKED_PROBE: u64 = 1 << 20;
 /// Packings around an image that are taken off, as of a packed disk in a packed archive.
 const MAX_PACKINGS: usize = 2;
 
+/// What comes behind a name when a file is packed.
+pub(crate) const PACKED_EXTENSIONS: [&str; 4] = ["gz", "xz", "bz2", "zst"];
+
 /// Says whether the name is that of a packed file.
 pub(crate) fn is_named_packed(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    ["gz", "xz", "bz2", "zst"].iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+    PACKED_EXTENSIONS.iter().any(|packed| packed.eq_ignore_ascii_case(extension))
 }
 
 /// Takes an image out; `limit` is the most bytes that are unpacked, and `chosen` which disk of an archive is meant.

@@ -4,6 +4,7 @@ use super::content::Content;
 use super::ovf_reader::{Descriptor, PackageFacts, Reference};
 use super::tar_members::{Member, MemberKind, has_extension, is_tar, members};
 use crate::source_file::SourceFile;
+use crate::take_out::PACKED_EXTENSIONS;
 use crate::{ErrorKind, Result};
 
 /// Largest descriptor that is read in bytes.
@@ -17,8 +18,6 @@ const MAX_NAMES: usize = 8;
 
 /// What disks are called. `img` is libvirt's box, `raw` Google's image.
 const DISK_EXTENSIONS: [&str; 8] = ["raw", "img", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx"];
-/// What comes behind these when a disk is packed by itself.
-const PACKED_EXTENSIONS: [&str; 4] = ["gz", "xz", "bz2", "zst"];
 
 /// A disk in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub(crate) fn disks(file: &SourceFile) -> Result<Option<Vec<ArchivedDisk>>> {
     }
     let members = files(file)?;
     let described = match descriptor_of(file, &members)? {
-        Some(descriptor) => described_disks(file, &descriptor, &members)?,
+        Some((member, descriptor)) => described_disks(file, member, &descriptor, &members)?,
         None => Vec::new(),
     };
     let disks = if described.is_empty() { disks_by_name(&members) } else { described };
@@ -74,7 +73,7 @@ pub(crate) fn package_facts(file: &SourceFile) -> Result<Option<PackageFacts>> {
     if !is_tar(file)? {
         return Ok(None);
     }
-    Ok(descriptor_of(file, &files(file)?)?.map(Descriptor::facts))
+    Ok(descriptor_of(file, &files(file)?)?.map(|(_, descriptor)| descriptor.facts()))
 }
 
 /// Returns the members that are files or links, without those in which macOS keeps what tar has no place for.
@@ -107,7 +106,7 @@ pub(crate) fn only<'a>(file: &SourceFile, members: &'a [Member], extension: &str
     }
 }
 
-fn descriptor_of(file: &SourceFile, members: &[Member]) -> Result<Option<Descriptor>> {
+fn descriptor_of<'a>(file: &SourceFile, members: &'a [Member]) -> Result<Option<(&'a Member, Descriptor)>> {
     let Some(member) = only(file, members, "ovf")? else { return Ok(None) };
     let fail = |kind, rule: String| file.error(kind, rule).at(member.at);
     if member.content.len > MAX_DESCRIPTOR {
@@ -115,7 +114,7 @@ fn descriptor_of(file: &SourceFile, members: &[Member]) -> Result<Option<Descrip
     }
     let mut bytes = vec![0; member.content.len as usize];
     member.content.read_at(file, 0, &mut bytes)?;
-    Descriptor::read(&bytes).map(Some).map_err(|error| {
+    Descriptor::read(&bytes).map(|descriptor| Some((member, descriptor))).map_err(|error| {
         let place = error.offset().map_or_else(String::new, |offset| format!(", byte {offset}"));
         fail(error.kind(), format!("the descriptor {:?}{place}: {}", member.name, error.rule()))
             .with_hint("mend the descriptor, or unpack the archive (it is a tar) and name the disk itself")
@@ -123,7 +122,12 @@ fn descriptor_of(file: &SourceFile, members: &[Member]) -> Result<Option<Descrip
 }
 
 /// Returns the disks of the descriptor; an error when one of them is not there as a whole.
-fn described_disks(file: &SourceFile, descriptor: &Descriptor, members: &[Member]) -> Result<Vec<ArchivedDisk>> {
+fn described_disks(
+    file: &SourceFile,
+    member: &Member,
+    descriptor: &Descriptor,
+    members: &[Member],
+) -> Result<Vec<ArchivedDisk>> {
     if descriptor.disks.len() > MAX_DISKS {
         let rule = format!("the descriptor names {} disks, more than {MAX_DISKS}", descriptor.disks.len());
         return Err(file.error(ErrorKind::Unsupported, rule).at(0));
@@ -150,14 +154,14 @@ fn described_disks(file: &SourceFile, descriptor: &Descriptor, members: &[Member
             );
             return Err(file.error(ErrorKind::Corrupt, rule).at(0));
         };
-        let content = referenced(file, reference, members)?;
+        let content = referenced(file, &member.name, reference, members)?;
         Ok(ArchivedDisk { name: reference.href.clone(), content })
     };
     descriptor.disks.iter().map(disk).collect()
 }
 
-/// Returns the content of a file that the descriptor names, which may be in parts.
-pub(crate) fn referenced(file: &SourceFile, reference: &Reference, members: &[Member]) -> Result<Content> {
+/// Returns the content of a file that the descriptor of this name names, which may be in parts.
+fn referenced(file: &SourceFile, descriptor: &str, reference: &Reference, members: &[Member]) -> Result<Content> {
     let name = &reference.href;
     let decoded = percent_decoded(name);
     let missing = |name: &str| {
@@ -165,7 +169,10 @@ pub(crate) fn referenced(file: &SourceFile, reference: &Reference, members: &[Me
         let hint = "the archive is not complete: get it again, or unpack it and name the disk that is there";
         file.error(ErrorKind::Truncated, rule).at(0).with_hint(hint)
     };
-    let find = |name: &str| members.iter().find(|member| member.name == name.trim_start_matches("./"));
+    let find = |name: &str| {
+        let place = beside(descriptor, name)?;
+        members.iter().find(|member| member.name == place)
+    };
     if let Some(member) = find(name).or_else(|| find(&decoded)) {
         return match member.kind {
             MemberKind::File => Ok(member.content.clone()),
@@ -197,6 +204,26 @@ pub(crate) fn referenced(file: &SourceFile, reference: &Reference, members: &[Me
         content.push(&chunk.content).ok_or_else(too_long)?;
     }
     Err(file.error(ErrorKind::Unsupported, format!("{name:?} is in more than {MAX_CHUNKS} parts")).at(0))
+}
+
+/// Returns the place in the archive of a file that another one names, seen from that one's folder; `None` when it leads out of
+/// the archive.
+pub(crate) fn beside(from: &str, name: &str) -> Option<String> {
+    let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut place: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    if name.starts_with('/') {
+        return None;
+    }
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                place.pop()?;
+            }
+            part => place.push(part),
+        }
+    }
+    Some(place.join("/"))
 }
 
 /// References are URIs, in which a blank is `%20`.
@@ -291,6 +318,20 @@ mod tests {
             ("disk-s001.vdi", false),
         ] {
             assert_eq!(is_extent(name), extent, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_seen_from_the_folder_of_what_names_them() {
+        for (from, name, place) in [
+            ("a.ovf", "a.vmdk", Some("a.vmdk")),
+            ("a.ovf", "./b//a.vmdk", Some("b/a.vmdk")),
+            ("vm/a.ovf", "a.vmdk", Some("vm/a.vmdk")),
+            ("x/vm/a.ovf", "../disks/a.vmdk", Some("x/disks/a.vmdk")),
+            ("vm/a.ovf", "../../a.vmdk", None),
+            ("vm/a.ovf", "/a.vmdk", None),
+        ] {
+            assert_eq!(beside(from, name).as_deref(), place, "{from} {name}");
         }
     }
 

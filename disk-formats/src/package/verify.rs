@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use super::archive::{files, only};
+use super::archive::{beside, files, only};
 use super::content::Content;
 use super::manifest::{self, Entry};
 use super::ovf_reader::Descriptor;
@@ -153,8 +153,8 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
 enum Place {
     /// In a directory; `plain`: names may have no directories.
     Directory { path: PathBuf, plain: bool },
-    /// In an archive, by name.
-    Archive { file: SourceFile, members: HashMap<String, Content> },
+    /// In an archive, by name, seen from the descriptor of this name.
+    Archive { file: SourceFile, descriptor: String, members: HashMap<String, Content> },
 }
 
 /// What a file must be.
@@ -237,13 +237,14 @@ fn archive_list(file: SourceFile) -> Result<List> {
     let descriptor = only(&file, &members, "ovf")?
         .ok_or_else(|| file.error(ErrorKind::Unsupported, "the archive has no descriptor (.ovf)").at(0))?;
     let bytes = read_bytes(&file, &descriptor.content, "the descriptor")?;
-    let place = Place::Archive { file, members: places };
+    let place = Place::Archive { file, descriptor: descriptor.name.clone(), members: places };
     let mut list = match manifest_text {
         Some(text) => List::new(place, &text),
         None => List::without_manifest(place, &format!("{}.mf", descriptor.name.trim_end_matches(".ovf"))),
     };
     list.problems.extend(duplicates);
-    list.reference(&descriptor.name, &bytes)?;
+    let name = descriptor.name.rsplit('/').next().unwrap_or_default();
+    list.reference(name, &bytes)?;
     Ok(list)
 }
 
@@ -375,7 +376,8 @@ struct Found {
 impl Place {
     fn find(&self, name: &str) -> Result<Found, VerifyProblemKind> {
         match self {
-            Self::Archive { members, .. } => match members.get(name) {
+            Self::Archive { descriptor, members, .. } => match beside(descriptor, name).and_then(|at| members.get(&at))
+            {
                 Some(content) => Ok(Found { file: None, content: content.clone() }),
                 None => Err(VerifyProblemKind::Missing),
             },

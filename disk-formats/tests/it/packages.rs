@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use kiln_disk_formats::package::{DiskController, Firmware, MachineDescription, MachineDisk, MachineNic, NicModel};
+use kiln_disk_formats::package::{
+    DiskController, Firmware, MachineDescription, MachineDisk, MachineNic, NicModel, VerifyProblemKind, verify,
+};
 use kiln_disk_formats::{
     ConvertOptions, DigestAlgorithm, ErrorKind, Format, NoProgress, OpenPolicy, Output, OutputKind, Sha256Digest,
     archived_disks, check_with, convert, convert_disks, detect, image_info, open,
@@ -212,6 +214,32 @@ fn only_what_the_descriptor_calls_a_disk_is_one() {
     tar(&["cf", "../again.ova", "--format=ustar", "web.ovf", "tools.img", "disk.bin"]);
     assert_eq!(archived_disks(&bench.path("again.ova")).unwrap(), ["disk.bin"]);
     assert_eq!(digest(&*open(&bench.path("again.ova"), None, &OpenPolicy::deny()).unwrap()), bench.digest());
+}
+
+/// Names in a descriptor and its manifest are seen from where these lie.
+#[test]
+fn a_package_in_a_folder_of_its_archive_is_read_and_verified() {
+    let bench = Bench::new(5 << 20, 20, 1);
+    let (ova, _) = bench.convert("one.ova", OutputKind::ova(machine()));
+    std::fs::create_dir(bench.path("vm")).unwrap();
+    let tar = |arguments: &[&str]| {
+        let tar = Command::new("tar").current_dir(bench.directory.path()).args(arguments).status().unwrap();
+        assert!(tar.success(), "{arguments:?}");
+    };
+    tar(&["xf", ova.to_str().unwrap(), "-C", "vm"]);
+    // Of the same name, but none of the package's.
+    std::fs::write(bench.path("web-disk1.vmdk"), "another").unwrap();
+    tar(&["cf", "folder.ova", "web-disk1.vmdk", "vm"]);
+    let folder = bench.path("folder.ova");
+    assert_eq!(archived_disks(&folder).unwrap(), ["web-disk1.vmdk"]);
+    assert_eq!(digest(&*open(&folder, None, &OpenPolicy::deny()).unwrap()), bench.digest());
+    let found = verify(&folder, &NoProgress).unwrap();
+    assert_eq!((found.verified.len(), found.problems), (2, vec![]));
+    tar(&["cf", "missing.ova", "web-disk1.vmdk", "vm/web.ovf", "vm/web.mf"]);
+    let error = open(&bench.path("missing.ova"), None, &OpenPolicy::deny()).err().unwrap();
+    assert!(error.to_string().contains("names \"web-disk1.vmdk\", which the archive does not hold"), "{error}");
+    let found = verify(&bench.path("missing.ova"), &NoProgress).unwrap();
+    assert!(matches!(found.problems[..], [ref one] if one.kind == VerifyProblemKind::Missing), "{found:?}");
 }
 
 #[test]
