@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use crate::source_file::SourceFile;
+use crate::take_out::PACKED_EXTENSIONS;
 use crate::{ErrorKind, Format, Result, foreign, qcow2, vdi, vhd, vhdx, vmdk};
 
 /// Bytes at the front of a file that are looked at.
 const PROBE: usize = 512;
+
+/// What archives are called.
+const TAR_EXTENSIONS: [&str; 7] = ["tar", "ova", "box", "tgz", "txz", "tbz2", "tzst"];
 
 /// Recognises the format of a file that nobody named one for.
 pub(crate) fn told_format(file: &SourceFile) -> Result<Format> {
@@ -26,9 +30,19 @@ fn refuse_contradiction(file: &SourceFile) -> Result<()> {
     let is_package = text.starts_with(b"<?xml") || text.starts_with(b"<Envelope") || text.starts_with(b".encoding");
     // A member of an archive has a name of its own.
     let name = file.member().map_or(file.path(), Path::new);
-    let extension = name.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf", "vmx"];
-    let named = known.into_iter().find(|known| known.eq_ignore_ascii_case(extension));
+    let extension_of = |name: &Path| name.extension()?.to_str().map(str::to_ascii_lowercase);
+    let last = extension_of(name).unwrap_or_default();
+    // `disk.vmdk.gz` says vmdk.
+    let unpacked = PACKED_EXTENSIONS.contains(&last.as_str()).then(|| name.file_stem().map(Path::new)).flatten();
+    let extension = unpacked.map_or(last, |unpacked| extension_of(unpacked).unwrap_or_default());
+    if TAR_EXTENSIONS.contains(&extension.as_str()) && front.iter().all(|byte| *byte == 0) {
+        return Err(file
+            .error(ErrorKind::Unsupported, "this is a tar archive without a file, so without a disk")
+            .at(0)
+            .with_hint("get the archive again; say `-f raw` if the bytes are a raw disk"));
+    }
+    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ovf", "vmx"].into_iter().chain(TAR_EXTENSIONS);
+    let named = known.into_iter().find(|known| *known == extension);
     if is_package || matches!(named, Some("ovf" | "vmx")) {
         return Err(file
             .error(ErrorKind::Unsupported, "this describes a machine and is no disk")

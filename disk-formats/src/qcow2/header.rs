@@ -60,6 +60,7 @@ impl CheckedHeader {
     /// Reads the header of an image whose data is not going to be used.
     pub(crate) fn read_encrypted_too(file: &SourceFile) -> Result<Self> {
         let mut bytes = [0; size_of::<Header>()];
+        refuse_first_version(file)?;
         if file.len() < V2_HEADER_LENGTH as u64 {
             return Err(file.error(ErrorKind::Truncated, "the file is shorter than a qcow2 header").at(file.len()));
         }
@@ -172,6 +173,22 @@ impl CheckedHeader {
         }
         Ok(self)
     }
+}
+
+/// The first version has the same signature, but another name and a shorter header (QEMU, block/qcow.c).
+fn refuse_first_version(file: &SourceFile) -> Result<()> {
+    let mut front = [0; 8];
+    file.read_padded_at(0, &mut front)?;
+    if front[..4] == MAGIC && front[4..] == 1u32.to_be_bytes() {
+        return Err(file
+            .error(
+                ErrorKind::Unsupported,
+                "this is a qcow image (version 1), the format before qcow2, and is not read here",
+            )
+            .at(4)
+            .with_hint("`qemu-img convert -f qcow -O qcow2` makes it one that is read"));
+    }
+    Ok(())
 }
 
 fn check_features(

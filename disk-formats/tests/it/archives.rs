@@ -1,8 +1,9 @@
 //! Archives that are made to be large in memory, or that promise what they do not hold.
 
 use std::path::Path;
+use std::process::Command;
 
-use kiln_disk_formats::{ErrorKind, OpenPolicy, archived_disks, open, package_facts};
+use kiln_disk_formats::{ErrorKind, Format, OpenPolicy, archived_disks, image_info, open, package_facts};
 
 use crate::sample::Bench;
 
@@ -82,5 +83,48 @@ fn an_empty_disk_of_any_size_costs_nothing_or_is_refused() {
             assert!(error.to_string().contains("a.ova"), "{error}");
         }
         assert_eq!(opened.map_err(|error| error.kind()), expected, "{capacity} {units}");
+    }
+}
+
+/// The end of an archive is two blocks of zeroes, and tar writes 10 KiB of them when there is no file.
+#[test]
+fn an_archive_without_a_file_is_no_disk_of_zeroes() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    for name in ["a.tar", "b.TAR", "c.ova", "d.raw", "e.img", "f"] {
+        std::fs::write(bench.path(name), vec![0; 10 << 10]).unwrap();
+    }
+    for name in ["a.tar", "d.raw"] {
+        let packed = Command::new("gzip").arg("-k").arg(bench.path(name)).status().unwrap();
+        assert!(packed.success());
+    }
+    for name in ["x.tgz", "x.box"] {
+        std::fs::copy(bench.path("a.tar.gz"), bench.path(name)).unwrap();
+    }
+    let deny = OpenPolicy::deny;
+    for name in ["a.tar", "b.TAR", "c.ova", "a.tar.gz", "x.tgz", "x.box"] {
+        let path = bench.path(name);
+        for error in [open(&path, None, &deny()).err().unwrap(), image_info(&path, None, &deny()).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains("a tar archive without a file"), "{text}");
+            assert!(error.hint().unwrap().contains("-f raw"), "{name}");
+        }
+        open(&path, Some(Format::Raw), &deny()).unwrap();
+    }
+    for name in ["d.raw", "d.raw.gz", "e.img", "f"] {
+        assert_eq!(open(&bench.path(name), None, &deny()).unwrap().virtual_size(), 10 << 10, "{name}");
+    }
+}
+
+#[test]
+fn what_is_packed_is_what_its_name_says_before_the_packing() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    for (name, said) in [("a.tar", "tar"), ("a.vmdk", "vmdk"), ("a.qcow2", "qcow2")] {
+        let path = bench.path(name);
+        std::fs::write(&path, vec![7; 10 << 10]).unwrap();
+        assert!(Command::new("gzip").arg(&path).status().unwrap().success());
+        let error = open(&bench.path(&format!("{name}.gz")), None, &OpenPolicy::deny()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+        assert!(error.to_string().contains(&format!("the name ends in .{said}, but")), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use kiln_disk_formats::{
     ConvertOptions, DiskAdapter, Error, ErrorKind, Format, NoProgress, OpenPolicy, OutputKind, VhdVariant, VmdkOptions,
-    VmdkSubformat, content_digest, open,
+    VmdkSubformat, content_digest, image_info, open,
 };
 use proptest::prelude::*;
 
@@ -211,5 +211,25 @@ fn what_only_lacks_a_signature_is_not_taken_for_a_raw_disk() {
         let error = open(&path, None, &OpenPolicy::deny()).err().unwrap();
         assert!(error.hint().is_some(), "{name}: {error}");
         assert!(open(&path, Some(Format::Raw), &OpenPolicy::deny()).is_ok());
+    }
+}
+
+/// Also one that is shorter than a header of qcow2, as a small empty one is.
+#[test]
+fn the_first_version_of_qcow_is_named_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.qcow");
+    for len in [8, 56, 4096] {
+        let mut bytes = b"QFI\xfb\0\0\0\x01".to_vec();
+        bytes.resize(len, 0);
+        std::fs::write(&path, bytes).unwrap();
+        for format in [None, Some(Format::Qcow2)] {
+            let deny = OpenPolicy::deny();
+            for error in [open(&path, format, &deny).err().unwrap(), image_info(&path, format, &deny).unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{len}");
+                assert!(error.to_string().contains("a qcow image (version 1)"), "{error}");
+                assert!(error.hint().unwrap().contains("`qemu-img convert -f qcow -O qcow2`"));
+            }
+        }
     }
 }
