@@ -162,10 +162,21 @@ pub(super) fn manifest_filename(template: &mut Map<String, Value>) {
 
 pub(super) fn amazon_private_ip(template: &mut Map<String, Value>) {
     for builder in builders(template, &[]).into_iter().filter(|builder| kind(builder).starts_with("amazon-")) {
-        if let Some(private) = builder.remove("ssh_private_ip") {
-            let private = private == json!(true) || private == json!("true");
-            builder.insert("ssh_interface".into(), json!(if private { "private_ip" } else { "public_ip" }));
+        // Who has written the new name already means that.
+        if builder.contains_key("ssh_interface") {
+            continue;
         }
+        let private = match builder.get("ssh_private_ip") {
+            Some(Value::Bool(private)) => *private,
+            Some(Value::String(text)) => match text.as_str() {
+                "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
+                "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        builder.remove("ssh_private_ip");
+        builder.insert("ssh_interface".into(), json!(if private { "private_ip" } else { "public_ip" }));
     }
 }
 

@@ -372,4 +372,29 @@ mod tests {
             assert_eq!(fixed, format!("{{\n  \"a\": {expected}\n}}\n"), "{written}");
         }
     }
+
+    /// Recorded from Packer 1.6.6, except what is no boolean, on which it gives up or crashes.
+    #[test]
+    fn the_interface_of_amazon() {
+        for (before, after) in [
+            (r#""ssh_private_ip":true"#, r#""ssh_interface":"private_ip""#),
+            (r#""ssh_private_ip":"F""#, r#""ssh_interface":"public_ip""#),
+            (r#""ssh_private_ip":"1""#, r#""ssh_interface":"private_ip""#),
+        ] {
+            let builder = |options: &str| format!(r#"{{"type":"amazon-ebs",{options}}}"#);
+            let after: serde_json::Value = serde_json::from_str(&builder(after)).unwrap();
+            assert_eq!(fixed("builders", &builder(before)), after, "{before}");
+        }
+        for same in [
+            r#"{"type":"amazon-ebs","ssh_interface":"session_manager","ssh_private_ip":true}"#,
+            r#"{"type":"amazon-ebs","ssh_interface":null,"ssh_private_ip":"false"}"#,
+            r#"{"type":"amazon-ebs","ssh_private_ip":"{{user `private`}}"}"#,
+            r#"{"type":"amazon-ebs","ssh_private_ip":1}"#,
+            r#"{"type":"amazon-ebs","ssh_private_ip":null}"#,
+            r#"{"type":"amazon","ssh_private_ip":true}"#,
+        ] {
+            let expected: serde_json::Value = serde_json::from_str(same).unwrap();
+            assert_eq!(fixed("builders", same), expected, "{same}");
+        }
+    }
 }
