@@ -280,7 +280,7 @@ impl Template {
     fn validate_upgraded(&self, root: &Path, cwd: &Path, var_file: Option<&str>) -> Option<(String, Validation)> {
         let path = root.join(&self.path);
         let upgraded = kiln_template::hcl2_upgrade(&self.path, &fs::read_to_string(&path).unwrap(), false);
-        let by_hand = ["Name not usable in HCL2", "Selection by another name"];
+        let by_hand = ["Name not usable in HCL2", "Selection by another name", "Unknown builder type"];
         if upgraded.diagnostics.iter().any(|told| by_hand.contains(&told.summary.as_str())) {
             return None;
         }

@@ -245,6 +245,34 @@ fn a_template_with_errors_is_not_upgraded() {
     assert_eq!(summaries, ["Duplicate field", "Unknown root level key"]);
 }
 
+/// The types are checked before anything is made, wherever the builder stands; what only plugins build is upgraded.
+#[test]
+fn a_builder_that_nobody_knows_is_refused() {
+    for (builders, hint) in [
+        (r#"{"type": "gizmo", "x": 1}"#, "write the name of a builder"),
+        (
+            r#"{"type": "null", "communicator": "none"}, {"type": "gizmo", "name": "null2"}"#,
+            "write the name of a builder",
+        ),
+    ] {
+        let template = format!(r#"{{"variables": {{"a": "1"}}, "builders": [{builders}]}}"#);
+        let upgraded = hcl2_upgrade("g.json", &template, false);
+        assert!(upgraded.text.is_none());
+        let said = upgraded.diagnostics.render(&upgraded.sources, &Style::default());
+        assert!(said.contains("unknown builder type: \"gizmo\"") && said.contains(hint), "{said}");
+    }
+    let said = |kind: &str| {
+        let upgraded = hcl2_upgrade("g.json", &format!(r#"{{"builders": [{{"type": "{kind}"}}]}}"#), false);
+        assert_eq!(upgraded.text.is_none(), upgraded.diagnostics.has_errors());
+        upgraded.diagnostics.render(&upgraded.sources, &Style::default())
+    };
+    assert!(said("vmware").contains("run `kiln fix` on the template first"), "{}", said("vmware"));
+    assert!(said("amazon-esb").contains("did you mean \"amazon-ebs\"?"), "{}", said("amazon-esb"));
+    for kind in ["amazon-ebs", "azure-arm", "proxmox", "yandex", "vultr", "outscale-bsu"] {
+        assert_eq!(said(kind), "", "{kind}");
+    }
+}
+
 /// A file of variables alone is upgraded too.
 #[test]
 fn variables_alone() {

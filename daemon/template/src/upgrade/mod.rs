@@ -5,6 +5,7 @@
 
 mod amazon;
 mod body;
+mod builders;
 mod calls;
 mod notes;
 mod plugins;
@@ -39,6 +40,9 @@ pub fn hcl2_upgrade(name: &str, text: &str, with_annotations: bool) -> Upgraded 
     let mut diagnostics = Diagnostics::new();
     let file = sources.add(name, text);
     let template = parse_json(&sources, file, &mut diagnostics).map(|json| legacy::structure(&json, &mut diagnostics));
+    if let Some(template) = &template {
+        builders::check(template, &mut diagnostics);
+    }
     let text = template.filter(|_| !diagnostics.has_errors()).map(|template| {
         warn(&template, &mut diagnostics);
         Upgrade::new(&template, with_annotations).text()
