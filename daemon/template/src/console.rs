@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::DataMode;
+use crate::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate};
 use crate::files::Files;
@@ -78,19 +78,21 @@ impl Console {
         Self { scope: Names::Json { context: Box::new(context), sensitive: Vec::new() } }
     }
 
-    /// Opens a console on a template. It opens also when the template has problems, which are told too.
+    /// Opens a console on a template. It opens also when the template has problems, which are told too;
+    /// that a variable has no value is none, as lines may not need it.
     #[must_use]
     pub fn open(inputs: &Inputs, files: Arc<dyn Files>) -> (Self, Diagnostics, SourceMap) {
         let mut sources = SourceMap::new();
         let mut diagnostics = Diagnostics::new();
         let console = if is_hcl2(inputs, &*files) {
-            let prepared = hcl2::prepare(inputs, files.clone(), DataMode::Unknown, &mut sources, &mut diagnostics);
+            let prepared =
+                hcl2::prepare(inputs, files.clone(), DataMode::Unknown, Unset::Unknown, &mut sources, &mut diagnostics);
             match prepared {
                 Some(prepared) => Self { scope: Names::Hcl(prepared.base) },
                 None => Self::empty(inputs, files),
             }
         } else {
-            match legacy::prepare(inputs, &*files, DataMode::Unknown, &mut sources, &mut diagnostics) {
+            match legacy::prepare(inputs, &*files, DataMode::Unknown, Unset::Unknown, &mut sources, &mut diagnostics) {
                 Some((_, base)) => {
                     let (context, sensitive) = (Box::new(base.context()), base.sensitive.clone());
                     Self { scope: Names::Json { context, sensitive } }
@@ -293,5 +295,81 @@ mod tests {
         }
         let third = Number::from(10_i64).divide(&Number::parse("3").unwrap()).unwrap();
         assert_eq!(show(&Value::tuple(vec![third.into()])), "[\n  3.3333333333333335,\n]");
+    }
+
+    fn opened(path: &str, text: &str) -> (Console, String) {
+        let inputs = Inputs {
+            path: path.into(),
+            cwd: "/w".into(),
+            vars: Vec::new(),
+            var_files: Vec::new(),
+            env: BTreeMap::new(),
+            only: Vec::new(),
+            except: Vec::new(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            warn_on_undeclared_var: true,
+        };
+        let files = crate::files::MemoryFiles::new().with(format!("/w/{path}"), text);
+        let (console, diagnostics, sources) = Console::open(&inputs, Arc::new(files));
+        (console, diagnostics.render(&sources, &crate::diagnostics::Style::default()))
+    }
+
+    #[test]
+    fn what_needs_no_unset_variable_is_answered() {
+        // Recorded from Packer 1.6.6.
+        let (console, said) = opened(
+            "t.pkr.hcl",
+            r#"
+variable "u" {
+  type = string
+  validation {
+    condition     = length(var.u) > 2
+    error_message = "Too short."
+  }
+}
+locals {
+  k      = "kk"
+  w      = upper(var.u)
+  merged = merge({ a = 1 }, { b = var.u })
+}
+"#,
+        );
+        assert_eq!(said, "");
+        for (line, text) in [
+            ("1+1", "2"),
+            ("local.k", "kk"),
+            ("var.u", "<unknown>"),
+            ("upper(var.u)", "<unknown>"),
+            ("local.w", "<unknown>"),
+            ("local.merged.a", "1"),
+            ("local.merged", "<unknown>"),
+            ("values(local.merged)[0] + concat([1], [var.u])[0] + element([1, var.u], 0)", "3"),
+            ("element(keys(local.merged), 1)", "b"),
+            ("merge(var.u, { a = 1 })", "<unknown>"),
+        ] {
+            let answer = console.evaluate(line);
+            let problems = answer.diagnostics.render(&answer.sources, &crate::diagnostics::Style::default());
+            assert_eq!((answer.text.as_deref(), problems.as_str()), (Some(text), ""), "{line}");
+        }
+        let listed = "> input-variables:\n\nvar.u: \"<unknown>\"\n\n> local-variables:\n\nlocal.k: \"kk\"\n\
+                      local.merged: \"<unknown>\"\nlocal.w: \"<unknown>\"\n";
+        assert_eq!(console.variables(), listed);
+        assert!(console.evaluate("var.nope").diagnostics.has_errors());
+    }
+
+    #[test]
+    fn texts_that_need_no_unset_variable_are_rendered() {
+        let (console, said) = opened("t.json", r#"{"variables": {"a": null, "b": "bb", "c": "{{user `a`}}x"}}"#);
+        // That there are no builders is told.
+        assert!(!said.contains("Unset variable"), "{said}");
+        for (line, text) in [("{{user `b`}}", "bb"), ("{{user `a`}}", "<unknown>"), ("{{user `c`}}", "<unknown>")] {
+            assert_eq!(console.evaluate(line).text.as_deref(), Some(text), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_problems_of_a_template_are_told() {
+        let (_, said) = opened("t.pkr.hcl", "variable \"u\" {}\nlocals {\n  k = nope(1)\n}\n");
+        assert!(said.contains("nope") && !said.contains("Unset variable"), "{said}");
     }
 }

@@ -48,6 +48,15 @@ pub enum DataMode {
     Fetch(Arc<dyn DataSources>),
 }
 
+/// What is done about variables without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unset {
+    /// They are errors: nothing can be built.
+    Refused,
+    /// They are unknown, and that is all: a console answers what does not need them.
+    Unknown,
+}
+
 impl fmt::Debug for DataMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

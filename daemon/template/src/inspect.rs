@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::console::{hcl_variables, quoted_once};
-use crate::data::DataMode;
+use crate::data::{DataMode, Unset};
 use crate::diagnostics::Diagnostics;
 use crate::files::Files;
 use crate::hcl2::{self, BuildOutline};
@@ -71,7 +71,7 @@ fn inspect_hcl(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> (Vec<InspectLine>, Json) {
-    let Some(prepared) = hcl2::prepare(inputs, files, DataMode::Unknown, sources, diagnostics) else {
+    let Some(prepared) = hcl2::prepare(inputs, files, DataMode::Unknown, Unset::Refused, sources, diagnostics) else {
         return (Vec::new(), Json::Null);
     };
     if prepared.is_broken() {

@@ -25,21 +25,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let kept = call.elements(0).into_iter().filter(|value| value.as_str().is_some_and(|text| !text.is_empty()));
         Ok(Value::list(Type::String, kept.collect()))
     }),
-    function("concat", &[], concat).rest(any("seqs")),
+    function("concat", &[], concat).rest(any("seqs")).moves(),
     function("contains", &[any("list"), any("value").or_null()], contains),
     function("distinct", &[of(Kind::List, "list")], distinct),
-    function("element", &[any("list"), number("index")], element),
+    function("element", &[any("list"), number("index")], element).moves(),
     function("flatten", &[any("list")], flatten),
     function("index", &[any("list"), any("value").or_null()], index),
-    function("keys", &[any("inputMap")], keys),
+    function("keys", &[any("inputMap")], keys).moves(),
     function("length", &[any("value")], length),
     function("lookup", &[any("inputMap"), text("key")], lookup).rest(any("default").or_null()),
-    function("merge", &[], merge).rest(any("maps").or_null()),
+    function("merge", &[], merge).rest(any("maps").or_null()).moves(),
     function("range", &[], range).rest(number("params")),
     function("reverse", &[any("list")], reverse),
     function("slice", &[any("list"), number("start_index"), number("end_index")], slice),
     function("sort", &[of(Kind::Texts, "list")], sort),
-    function("values", &[any("mapping")], values),
+    function("values", &[any("mapping")], values).moves(),
     function("zipmap", &[of(Kind::Texts, "keys"), any("values")], zipmap),
 ];
 

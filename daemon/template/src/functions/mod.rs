@@ -38,7 +38,7 @@ use crate::redact::Redactor;
 use crate::source_map::Span;
 use crate::syntax::ast::{Expr, Name};
 use crate::value::convert::convert;
-use crate::value::{Type, Value};
+use crate::value::{Data, Type, Value};
 
 /// What functions know of the world.
 #[derive(Clone)]
@@ -210,16 +210,23 @@ struct Function {
     parameters: &'static [Parameter],
     /// The parameter that may be repeated at the end.
     rest: Option<Parameter>,
+    /// Whether it only moves elements about, and so can do with some that are unknown.
+    moves: bool,
     run: fn(&Call<'_>) -> Answer,
 }
 
 const fn function(name: &'static str, parameters: &'static [Parameter], run: fn(&Call<'_>) -> Answer) -> Function {
-    Function { name, parameters, rest: None, run }
+    Function { name, parameters, rest: None, moves: false, run }
 }
 
 impl Function {
     const fn rest(mut self, parameter: Parameter) -> Self {
         self.rest = Some(parameter);
+        self
+    }
+
+    const fn moves(mut self) -> Self {
+        self.moves = true;
         self
     }
 }
@@ -310,7 +317,11 @@ pub(crate) fn call(
         return Value::unknown();
     }
     let sensitive = converted.iter().any(Value::is_sensitive_within);
-    if !converted.iter().all(Value::is_wholly_known) {
+    let known = |value: &Value| match value.data() {
+        Data::Unknown(_) => false,
+        _ => function.moves || value.is_wholly_known(),
+    };
+    if !converted.iter().all(known) {
         return Value::unknown().marked(sensitive);
     }
     match (function.run)(&Call { arguments: &converted, environment: scope.environment }) {

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::DataMode;
+use crate::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::Budget;
 use crate::evaluated::Loaded;
@@ -78,7 +78,7 @@ impl Prepared {
 pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog, data: DataMode) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let evaluated = prepare(inputs, files, data, &mut sources, &mut diagnostics)
+    let evaluated = prepare(inputs, files, data, Unset::Refused, &mut sources, &mut diagnostics)
         .filter(|prepared| prepared.suitable)
         .map(|prepared| {
             let mut evaluated = builds::evaluate(inputs, &prepared.root, &prepared.base, catalog, &mut diagnostics);
@@ -108,6 +108,7 @@ pub(crate) fn prepare(
     inputs: &Inputs,
     files: Arc<dyn Files>,
     data: DataMode,
+    unset: Unset,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<Prepared> {
@@ -125,7 +126,7 @@ pub(crate) fn prepare(
     root.torn = found.torn;
     let mut variables = variables::declare(&root, &environment, diagnostics);
     let broken = diagnostics.has_errors();
-    values::assign(&mut variables, inputs, &found, &environment, sources, diagnostics);
+    values::assign(&mut variables, inputs, &found, unset, &environment, sources, diagnostics);
     let mut values = variables::values(&variables);
     let mut sensitive = Vec::new();
     values.values().for_each(|value| collect_sensitive(value, false, &mut sensitive));

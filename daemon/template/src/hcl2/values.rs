@@ -2,6 +2,7 @@
 
 use super::read::Found;
 use super::variables::Variable;
+use crate::data::Unset;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::eval::{Scope, evaluate};
 use crate::functions::{Environment, FunctionSet};
@@ -23,6 +24,7 @@ pub(super) fn assign(
     variables: &mut [Variable],
     inputs: &Inputs,
     found: &Found,
+    unset: Unset,
     environment: &Environment,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
@@ -43,9 +45,11 @@ pub(super) fn assign(
     for text in &inputs.vars {
         from_argument(variables, text, environment, sources, diagnostics);
     }
-    let unset = |variable: &&Variable| variable.resolved().is_none() && !variable.broken;
     // A variable file that could not be read may have set them.
-    for variable in variables.iter().filter(unset).filter(|_| !found.variables_torn) {
+    if unset == Unset::Unknown || found.variables_torn {
+        return;
+    }
+    for variable in variables.iter().filter(|variable| variable.resolved().is_none() && !variable.broken) {
         let detail = "A variable must be set or have a default value, even if nothing uses it.";
         diagnostics.push(
             Diagnostic::error(format!("Unset variable {:?}", variable.name), detail).at(variable.span).hint(format!(

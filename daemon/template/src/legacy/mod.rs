@@ -10,7 +10,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::data::DataMode;
+use crate::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::evaluated::Loaded;
 use crate::files::Files;
@@ -57,6 +57,7 @@ pub(crate) fn prepare(
     inputs: &Inputs,
     files: &dyn Files,
     data: DataMode,
+    unset: Unset,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Template, Arc<Base>)> {
@@ -64,7 +65,7 @@ pub(crate) fn prepare(
     let path = clean_path(&inputs.cwd.join(&inputs.path));
     let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
     let (variables, sensitive) =
-        variables::resolve(&template, inputs, &template_dir, files, data, sources, diagnostics);
+        variables::resolve(&template, inputs, &template_dir, files, data, unset, sources, diagnostics);
     sources.hide_texts(&sensitive);
     let base =
         Base { variables: Arc::new(variables), sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
@@ -75,12 +76,13 @@ pub(crate) fn prepare(
 pub(crate) fn load(inputs: &Inputs, files: &dyn Files, catalog: &dyn Catalog, data: DataMode) -> Loaded {
     let mut sources = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
-    let evaluated = prepare(inputs, files, data, &mut sources, &mut diagnostics).map(|(template, base)| {
-        let mut evaluated = builds::evaluate(inputs, &template, &base, catalog, &mut diagnostics);
-        evaluated.sensitive.clone_from(&base.sensitive);
-        evaluated.description.clone_from(&template.description);
-        evaluated
-    });
+    let evaluated =
+        prepare(inputs, files, data, Unset::Refused, &mut sources, &mut diagnostics).map(|(template, base)| {
+            let mut evaluated = builds::evaluate(inputs, &template, &base, catalog, &mut diagnostics);
+            evaluated.sensitive.clone_from(&base.sensitive);
+            evaluated.description.clone_from(&template.description);
+            evaluated
+        });
     diagnostics.dedup();
     Loaded::new(evaluated, diagnostics, sources)
 }

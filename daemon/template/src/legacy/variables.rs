@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Template;
-use crate::data::DataMode;
+use crate::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::files::Files;
 use crate::generated::Generated;
@@ -25,12 +25,14 @@ const MAX_COMPARED: usize = 100;
 const CIRCLE_ENDS: usize = 10;
 
 /// Returns the values of all variables and the secrets among them.
+#[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
 pub(super) fn resolve(
     template: &Template,
     inputs: &Inputs,
     template_dir: &Path,
     files: &dyn Files,
     data: DataMode,
+    unset_are: Unset,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> (BTreeMap<String, String>, Vec<String>) {
@@ -62,7 +64,7 @@ pub(super) fn resolve(
             continue;
         }
         unset.insert(&*name.text);
-        if !files_torn {
+        if !files_torn && unset_are == Unset::Refused {
             let detail = format!("Required variable not set: {}.", name.text);
             let hint = format!("pass -var '{}=…' or put it into a variable file", name.text);
             diagnostics
