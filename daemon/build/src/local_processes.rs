@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getsid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{boot_id, wait_for_exit};
@@ -33,7 +33,10 @@ pub(crate) struct LocalProcesses {
 impl LocalProcesses {
     /// Names the processes of a script that is about to start.
     pub(crate) fn new() -> io::Result<Self> {
-        let session = getsid(None)?.as_raw_nonzero().get();
+        // Not by `getsid`: where the session's leader lives outside our PID namespace the kernel says 0, which rustix
+        // takes for a fault. `/proc` says 0 too, for us and for what we start.
+        let us = getpid().as_raw_nonzero().get();
+        let session = place(us).ok_or_else(|| io::Error::other(format!("cannot read /proc/{us}/stat")))?.session;
         Ok(Self { mark: uuid::Uuid::new_v4().to_string(), session, boot_id: boot_id()? })
     }
 
