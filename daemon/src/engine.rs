@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_build::{Control, Event};
+use kiln_builder::{Control, Event};
 use kiln_protocol::{
     Artifact, Assignment, Choice, EventBody, HypervisorInfo, OnError, Severity, TemplateProblem, ValidateReport,
     ValidateRequest,
@@ -31,20 +31,20 @@ impl JobRunner for Engine {
         }
         let control = Control::default();
         let reach = Arc::new(Reach(control.clone()));
-        let sink: kiln_build::EventSink = Arc::new(move |event| {
+        let sink: kiln_builder::EventSink = Arc::new(move |event| {
             if let Some(event) = on_the_wire(event) {
                 sink(event);
             }
         });
         let outcome = async move {
-            let outcome = kiln_build::run_job(request_of(request), sink, control).await;
+            let outcome = kiln_builder::run_job(request_of(request), sink, control).await;
             JobOutcome { exit_code: outcome.exit_code, cancelled: outcome.cancelled, error: None }
         };
         StartedJob { control: reach, outcome: Box::pin(outcome) }
     }
 
     fn sweep(&self, job_directory: &Path) -> io::Result<SweepReport> {
-        let sweep = kiln_build::sweep(job_directory)?;
+        let sweep = kiln_builder::sweep(job_directory)?;
         Ok(SweepReport { removed: sweep.removed, failed: sweep.failed })
     }
 
@@ -53,8 +53,8 @@ impl JobRunner for Engine {
             let environment: BTreeMap<String, String> = std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect();
-            let found = kiln_build::hypervisors(&cache_directory(&environment)).await;
-            let info = |found: kiln_build::HypervisorSummary| HypervisorInfo {
+            let found = kiln_builder::hypervisors(&cache_directory(&environment)).await;
+            let info = |found: kiln_builder::HypervisorSummary| HypervisorInfo {
                 name: found.name,
                 available: found.available,
                 version: found.version,
@@ -80,23 +80,23 @@ impl JobControl for Reach {
     }
 }
 
-fn request_of(request: JobRequest) -> kiln_build::JobRequest {
+fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
     let submission = request.submission;
     let cache_dir = cache_directory(&submission.environment);
     let options = submission.options;
-    kiln_build::JobRequest {
+    kiln_builder::JobRequest {
         debug: options.debug,
         on_error: match options.on_error {
-            OnError::Cleanup => kiln_build::OnError::Cleanup,
-            OnError::Abort => kiln_build::OnError::Abort,
-            OnError::Ask => kiln_build::OnError::Ask,
-            OnError::RunCleanupProvisioner => kiln_build::OnError::RunCleanupProvisioner,
+            OnError::Cleanup => kiln_builder::OnError::Cleanup,
+            OnError::Abort => kiln_builder::OnError::Abort,
+            OnError::Ask => kiln_builder::OnError::Ask,
+            OnError::RunCleanupProvisioner => kiln_builder::OnError::RunCleanupProvisioner,
         },
         parallel_builds: usize::try_from(options.parallel_builds).unwrap_or(usize::MAX),
         job_dir: request.job_directory,
         runtime_dir: request.runtime_directory,
         cache_dir,
-        template: kiln_build::CheckRequest {
+        template: kiln_builder::CheckRequest {
             template: submission.template.into(),
             text: None,
             cwd: submission.working_directory.into(),
@@ -118,7 +118,7 @@ pub(crate) fn validate(request: ValidateRequest, cwd: PathBuf) -> ValidateReport
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let cache_dir = cache_directory(&environment);
-    let check = kiln_build::CheckRequest {
+    let check = kiln_builder::CheckRequest {
         template: request.template.into(),
         text: request.template_text,
         cwd,
@@ -131,8 +131,8 @@ pub(crate) fn validate(request: ValidateRequest, cwd: PathBuf) -> ValidateReport
         warn_on_undeclared_var: request.warn_on_undeclared_variables,
         evaluate_data: request.evaluate_datasources,
     };
-    let validation = kiln_build::validate(&check, &cache_dir, request.colour);
-    let problem = |problem: kiln_build::Problem| TemplateProblem {
+    let validation = kiln_builder::validate(&check, &cache_dir, request.colour);
+    let problem = |problem: kiln_builder::Problem| TemplateProblem {
         severity: if problem.is_error { Severity::Error } else { Severity::Warning },
         text: problem.text,
         report: problem.json,

@@ -1,6 +1,6 @@
 //! The seam between the worker process and the engine that runs builds.
 //!
-//! The daemon and the worker's shell (events file, control socket, signals, final event) know only these types. `kiln-build` is
+//! The daemon and the worker's shell (events file, control socket, signals, final event) know only these types. `kiln-builder` is
 //! put behind them in `engine.rs`; tests put a scripted runner there.
 
 use std::future::Future;

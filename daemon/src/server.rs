@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kiln_build::connections::{Connections, Place};
+use kiln_builder::connections::{Connections, Place};
 use kiln_protocol::{Problem, ProblemCode};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;

@@ -10,15 +10,15 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 9] = [
     ("kiln-communicators", &[]),
     ("kiln-disk-formats", &[]),
     ("kiln-hypervisors", &["kiln-disk-formats"]),
-    ("kiln-build", &["kiln-template", "kiln-communicators", "kiln-hypervisors", "kiln-disk-formats"]),
-    ("kiln-daemon", &["kiln-build", "kiln-disk-formats", "kiln-template", "kiln-protocol"]),
+    ("kiln-builder", &["kiln-template", "kiln-communicators", "kiln-hypervisors", "kiln-disk-formats"]),
+    ("kiln-daemon", &["kiln-builder", "kiln-disk-formats", "kiln-template", "kiln-protocol"]),
     ("kiln-client", &["kiln-protocol", "kiln-template"]),
     (
         "kiln-tests",
         &[
             "kiln-client",
             "kiln-daemon",
-            "kiln-build",
+            "kiln-builder",
             "kiln-communicators",
             "kiln-disk-formats",
             "kiln-hypervisors",

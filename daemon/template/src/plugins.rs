@@ -1,7 +1,7 @@
 //! Owns what a template asks of plugins, and which plugins' components are built in.
 //!
 //! Versions are those of the plugins whose options and behaviour the built-in components follow (Packer's own releases,
-//! November 2026). `daemon/build` checks this table against its catalog.
+//! November 2026). `daemon/builder` checks this table against its catalog.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_build::{BuiltIn, component_pages};
+use kiln_builder::{BuiltIn, component_pages};
 use kiln_template::{Catalog, ComponentType, OptionKind};
 use serde_json::Value as Json;
 

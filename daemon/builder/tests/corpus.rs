@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_build::{CheckRequest, Validation, validate};
+use kiln_builder::{CheckRequest, Validation, validate};
 use kiln_communicators::{KeyKind, generate_key_pair};
 use serde_json::Value as Json;
 
@@ -401,7 +401,7 @@ fn real_templates() {
         for var_file in var_files {
             for cwd in [&root, &folder, &unit] {
                 let validation = template.validate(&root, cwd, var_file);
-                let has_reason = |problem: &kiln_build::Problem| {
+                let has_reason = |problem: &kiln_builder::Problem| {
                     problem.is_error && reason.is_some_and(|reason| problem.text.contains(reason))
                 };
                 refused_for_reason |= validation.problems.iter().any(has_reason);
@@ -442,7 +442,7 @@ fn real_templates() {
             }
             continue;
         }
-        let summary = |problem: &kiln_build::Problem| problem.json["summary"].as_str().unwrap().to_owned();
+        let summary = |problem: &kiln_builder::Problem| problem.json["summary"].as_str().unwrap().to_owned();
         let mut against = Vec::new();
         for problem in best.problems.iter().filter(|problem| problem.is_error) {
             let known = DEVIATIONS.iter().position(|(dir, start, text, ..)| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kiln_build::{
+use kiln_builder::{
     Backends, CheckRequest, Connector, Control, Event, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep,
     validate,
 };
@@ -239,7 +239,7 @@ build {{
         assert_eq!(self.files("run"), Vec::<String>::new(), "{what}: sockets are left");
         assert_eq!(self.files("job"), ["resources.ndjson"], "{what}: work files are left");
         let swept = sweep(&self.path("job")).unwrap();
-        assert_eq!(swept, kiln_build::Sweep::default(), "{what}: the ledger holds something");
+        assert_eq!(swept, kiln_builder::Sweep::default(), "{what}: the ledger holds something");
         for port in http_ports(&self.text()) {
             assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{what}: port {port} is open");
         }
@@ -275,7 +275,7 @@ async fn a_whole_build_runs_its_steps_in_order_and_leaves_only_its_output() {
     assert!(!world.hypervisor.typed().is_empty());
     assert!(world.guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME='web'")));
     assert!(!world.text().contains("a-long-password"));
-    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -392,7 +392,7 @@ async fn a_post_processor_that_fails_keeps_the_image_and_leaves_nothing_else() {
     assert!(world.error().unwrap().contains("Post-processor failed: a failure injected by a test"));
     assert!(world.files("out").contains(&"web".to_owned()));
     assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
-    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -783,7 +783,7 @@ build {{
         );
         assert_eq!(world.run(&template).await.exit_code, 1, "{}", world.text());
         assert_eq!(std::fs::read_to_string(world.path("note.txt")).ok().as_deref(), left);
-        assert_eq!(sweep(&world.path("job")).unwrap(), kiln_build::Sweep::default());
+        assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
     }
 }
 

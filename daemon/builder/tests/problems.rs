@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_build::{CheckRequest, validate};
+use kiln_builder::{CheckRequest, validate};
 
 /// Returns `line: summary` of each error.
 fn told(name: &str, text: &str) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use kiln_build::{CheckRequest, Validation, validate};
+use kiln_builder::{CheckRequest, Validation, validate};
 
 /// Answers one request for `path` that has `header`, and refuses every other one.
 fn serve(path: &'static str, header: &'static str, body: &'static str) -> String {
