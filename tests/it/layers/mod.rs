@@ -1,4 +1,9 @@
-//! Rules about the source tree itself: who may depend on whom, and what each file opens with.
+//! Rules about the source tree itself: who may depend on whom, which way imports run, and what each file opens with.
+
+mod circles;
+mod graph;
+mod imports;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

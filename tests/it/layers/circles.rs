@@ -1,0 +1,312 @@
+//! Inside a crate: no files that import each other in a loop, and no import that runs up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::graph::{Needs, between_files, between_modules, circles, order, top_level};
+use super::imports::{Imports, imports};
+use super::sources::Texts;
+use super::{root, rust_files};
+
+const CRATES: [&str; 9] = [
+    "client",
+    "daemon",
+    "daemon/builder",
+    "daemon/communicators",
+    "daemon/protocol",
+    "daemon/template",
+    "disk-formats",
+    "hypervisors",
+    "tests",
+];
+
+/// Files that are still in a loop, crate by crate. It only gets shorter: take out what you have freed.
+const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
+    (
+        "client",
+        "api/connection.rs api/events.rs api/mod.rs commands/answer.rs commands/attach.rs commands/build.rs \
+         commands/cancel.rs commands/clock.rs commands/convert.rs commands/daemon.rs commands/follow.rs \
+         commands/image.rs commands/jobs.rs commands/mod.rs commands/screen.rs commands/task.rs \
+         commands/template/console.rs commands/template/fix.rs commands/template/fmt.rs \
+         commands/template/inspect.rs commands/template/mod.rs commands/template/plugins.rs \
+         commands/template/upgrade.rs commands/template/validate.rs",
+    ),
+    (
+        "daemon",
+        "api/body.rs api/events.rs api/handlers.rs api/mod.rs images/check.rs images/compare.rs images/convert.rs \
+         images/failure.rs images/info.rs images/machine.rs images/map.rs images/mod.rs images/options.rs \
+         images/outputs.rs images/package.rs images/source.rs images/stdout.rs images/verify.rs jobs/driver.rs \
+         jobs/mod.rs jobs/recovery.rs jobs/supervisor.rs journal/jobs.rs journal/rows.rs",
+    ),
+    (
+        "daemon/builder",
+        "context.rs control.rs fetch/cache_lock.rs fetch/checksum_file.rs fetch/download.rs fetch/location.rs \
+         fetch/mod.rs fetch/partial.rs fetch/stale.rs fetch/transport.rs fetch/url_secrets.rs http_server/mod.rs \
+         http_server/port.rs ledger.rs local_processes.rs options/mod.rs options/shared.rs plan.rs \
+         post_processors/checksum.rs post_processors/export.rs post_processors/manifest.rs post_processors/mod.rs \
+         provisioners/breakpoint.rs provisioners/file.rs provisioners/mod.rs provisioners/scripts.rs \
+         provisioners/shell.rs provisioners/shell_local.rs provisioners/sleep.rs run.rs sources/boot.rs \
+         sources/communicator.rs sources/file.rs sources/null.rs sources/qemu/disks.rs sources/qemu/machine.rs \
+         sources/qemu/mod.rs sources/qemu/plan.rs sources/shared.rs steps/boot.rs steps/connect.rs steps/image.rs \
+         steps/media.rs steps/output_directory/holder.rs steps/output_directory/lock.rs \
+         steps/output_directory/mark.rs steps/output_directory/mod.rs steps/provision.rs steps/serve.rs \
+         steps/shut_down.rs steps/sightings.rs way_in.rs",
+    ),
+    ("daemon/communicators", "error.rs ssh/error.rs ssh/scp/download.rs ssh/scp/mod.rs ssh/scp/upload.rs"),
+    ("daemon/protocol", "event.rs job.rs"),
+    (
+        "daemon/template",
+        "diagnostics/mod.rs diagnostics/render.rs diagnostics/report.rs eval/iteration.rs eval/mod.rs \
+         eval/operators.rs eval/template.rs eval/traversal.rs functions/collection.rs functions/crypto.rs \
+         functions/date.rs functions/encoding.rs functions/filesystem.rs functions/format.rs functions/mod.rs \
+         functions/network.rs functions/numeric.rs functions/pattern.rs functions/rsa.rs functions/set.rs \
+         functions/special.rs functions/text.rs functions/unknown.rs functions/yaml.rs generated.rs \
+         go_template/execute.rs go_template/functions.rs go_template/mod.rs go_template/printf.rs \
+         go_template/syntax/lexer.rs go_template/syntax/mod.rs go_template/syntax/number.rs hcl2/blocks.rs \
+         hcl2/builds.rs hcl2/idle.rs hcl2/locals.rs hcl2/mod.rs hcl2/requirements.rs hcl2/torn.rs hcl2/uses.rs \
+         hcl2/validate.rs hcl2/values.rs hcl2/variables.rs options.rs plugins.rs redact.rs source_map.rs \
+         syntax/parser/brackets.rs syntax/parser/mod.rs value/number/decimal.rs value/number/mod.rs",
+    ),
+    (
+        "disk-formats",
+        "ascending_table.rs backing_name.rs blocks.rs check.rs convert/batch.rs convert/mod.rs convert/outputs.rs \
+         convert/pipeline.rs convert/preflight.rs convert/process.rs convert/turns.rs deflate/block.rs \
+         deflate/mod.rs format.rs map.rs mapping.rs media/fat/directory.rs media/fat/mod.rs media/fat/plan.rs \
+         media/iso9660/content.rs media/iso9660/descriptors.rs media/iso9660/hierarchy.rs media/iso9660/mod.rs \
+         media/iso9660/rock_ridge.rs open.rs output.rs output_file.rs package/archive.rs package/content.rs \
+         package/machine.rs package/ova_writer.rs package/ovf_writer.rs package/tar_members.rs \
+         package/tar_sparse.rs package/vmx.rs package/vmx_writer.rs packed.rs qcow2/info.rs qcow2/reader.rs \
+         qcow2/refcounts.rs qcow2/writer.rs raw/reader.rs raw/writer.rs reader.rs recognise.rs take_out.rs \
+         temporary_file.rs vdi/reader.rs vdi/writer.rs vhd/reader.rs vhd/writer.rs vhdx/reader.rs vhdx/writer.rs \
+         vmdk/check.rs vmdk/check_se_sparse.rs vmdk/check_sparse.rs vmdk/descriptor.rs vmdk/descriptor_parser.rs \
+         vmdk/flat_writer.rs vmdk/reader.rs vmdk/se_sparse.rs vmdk/sparse_extent.rs vmdk/sparse_writer.rs \
+         vmdk/stream_writer.rs",
+    ),
+    (
+        "hypervisors",
+        "process/mod.rs process/spawner.rs qemu/arguments/drives.rs qemu/arguments/mod.rs qemu/probe/boot.rs \
+         qemu/probe/cache.rs qemu/probe/mod.rs qemu/qmp/connection.rs qemu/qmp/mod.rs",
+    ),
+];
+
+/// The top-level modules of each crate, from the ground up: each may import from those before it only.
+const FLOORS: &[(&str, &str)] = &[
+    ("hypervisors", "error ledger keyboard process screen spec machine conformance fake qemu registry"),
+    ("tests", "leftovers requirements home"),
+];
+
+/// Crates whose top-level modules have no order yet. Take a crate out when it has one, and write it into `FLOORS`.
+const WITHOUT_FLOORS: &[&str] = &[
+    "client",
+    "daemon",
+    "daemon/builder",
+    "daemon/communicators",
+    "daemon/protocol",
+    "daemon/template",
+    "disk-formats",
+];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let (mut wrong, mut seen) = (String::new(), 0);
+    for name in CRATES {
+        let known = STILL_IN_A_CIRCLE.iter().find(|entry| entry.0 == name).map_or("", |entry| entry.1);
+        let imports = imports(&texts(name));
+        seen += imports.values().map(BTreeMap::len).sum::<usize>();
+        wrong += &circle_faults(name, &imports, known);
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(seen > 1000, "only {seen} imports between files are seen: the reader misses some");
+}
+
+#[test]
+fn imports_run_down_inside_each_crate() {
+    let mut wrong = String::new();
+    for name in CRATES {
+        let floors = FLOORS.iter().find(|entry| entry.0 == name).map(|entry| entry.1);
+        match (floors, WITHOUT_FLOORS.contains(&name)) {
+            (Some(floors), false) => wrong += &floor_faults(name, &imports(&texts(name)), floors),
+            (None, true) => {}
+            (Some(_), true) => _ = writeln!(wrong, "{name} has floors: take it out of WITHOUT_FLOORS"),
+            (None, false) => wrong += &floor_faults(name, &imports(&texts(name)), ""),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// All Rust files in the source folder of a crate.
+fn texts(name: &str) -> Texts {
+    let folder = root().join(name).join("src");
+    let mut files = Vec::new();
+    rust_files(&folder, &mut files);
+    let below = |file: &Path| file.strip_prefix(&folder).unwrap().to_owned();
+    files.iter().map(|file| (below(file), std::fs::read_to_string(file).unwrap())).collect()
+}
+
+/// Files in a circle that `known` does not name, and files that it names without need.
+fn circle_faults(name: &str, imports: &Imports, known: &str) -> String {
+    let known: BTreeSet<PathBuf> = known.split_whitespace().map(PathBuf::from).collect();
+    let circles = circles(&between_files(imports));
+    let mut wrong = String::new();
+    for circle in circles.iter().filter(|circle| !circle.is_subset(&known)) {
+        _ = writeln!(wrong, "{name}/src: these {} files import each other in a circle:", circle.len());
+        for file in circle {
+            for (needed, names) in imports[file].iter().filter(|(needed, _)| circle.contains(*needed)) {
+                let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                _ = writeln!(wrong, "  {} → {}: {names}", file.display(), needed.display());
+            }
+        }
+        wrong += "  Move what both sides need into a file of its own below them, or hand it over as an argument.\n";
+    }
+    for file in known.iter().filter(|file| !circles.iter().any(|circle| circle.contains(*file))) {
+        _ = writeln!(wrong, "{name}/src/{}: in no circle any more. Take it out of STILL_IN_A_CIRCLE.", file.display());
+    }
+    wrong
+}
+
+/// Imports that run up, modules that have no floor, and floors without a module.
+fn floor_faults(name: &str, imports: &Imports, floors: &str) -> String {
+    let needs = between_modules(imports);
+    let floor_of: BTreeMap<&str, usize> = floors.split_whitespace().zip(1..).collect();
+    let roots = ["lib", "main"]; // above all others
+    let floor = |module: &str| if roots.contains(&module) { Some(usize::MAX) } else { floor_of.get(module).copied() };
+    let mut wrong = String::new();
+    for (file, needed) in imports {
+        for (other, names) in needed {
+            if let (Some(own), Some(theirs)) = (floor(&top_level(file)), floor(&top_level(other)))
+                && own < theirs
+            {
+                let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                _ = writeln!(wrong, "{name}/src: {} → {} runs up: {names}", file.display(), other.display());
+            }
+        }
+    }
+    for module in needs.keys().filter(|module| floor(module).is_none()) {
+        _ = writeln!(wrong, "{name}/src: `{module}` has no floor");
+    }
+    for module in floor_of.keys().filter(|module| !needs.contains_key(**module)) {
+        _ = writeln!(wrong, "{name}/src: there is no module `{module}`");
+    }
+    if !wrong.is_empty() {
+        wrong += &advice(&needs);
+    }
+    wrong
+}
+
+fn advice(needs: &Needs<String>) -> String {
+    let mut needs = needs.clone();
+    needs.retain(|module, _| module != "lib" && module != "main");
+    match order(&needs) {
+        Some(order) => {
+            format!("  Mend the import, or write another order into FLOORS. This one holds: {}\n", order.join(" "))
+        }
+        None => {
+            let circles: Vec<String> =
+                circles(&needs).iter().map(|circle| circle.iter().cloned().collect::<Vec<_>>().join(" ")).collect();
+            format!("  No order holds, because of these circles of modules: {}\n", circles.join("; "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod made_up {
+    //! Crates made up to show what is found and what is not.
+
+    use super::*;
+
+    fn crate_of(files: &[(&str, &str)]) -> Imports {
+        imports(&files.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_crate_whose_imports_run_down_is_fine() {
+        let fine = crate_of(&[
+            ("lib.rs", "mod a; mod b; pub use b::B; pub fn run() -> B { b::make() }"),
+            ("a.rs", "pub struct A; impl A { pub fn b(&self) {} }"),
+            ("b/mod.rs", "mod inner; pub use inner::{Inner, B}; pub use inner::make;"),
+            (
+                "b/inner.rs",
+                "use crate::a::A; use std::fmt; pub struct B; pub struct Inner; pub fn make() -> B { A.b(); B }
+                 #[cfg(test)] mod tests { use super::super::*; use crate::run; }
+                 #[cfg(test)] fn probe() { crate::run(); }",
+            ),
+        ]);
+        assert_eq!(circle_faults("x", &fine, ""), "");
+        assert_eq!(floor_faults("x", &fine, "a b"), "");
+    }
+
+    #[test]
+    fn two_files_that_import_each_other_are_a_circle() {
+        let two = crate_of(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", "use crate::b::{self, B}; pub struct A;"),
+            ("b.rs", "use super::a; pub struct B(a::A);"),
+        ]);
+        let found = circle_faults("x", &two, "");
+        assert!(found.contains("a.rs → b.rs: B") && found.contains("b.rs → a.rs: A"), "{found}");
+        assert_eq!(circle_faults("x", &two, "a.rs b.rs"), "", "known");
+        assert!(circle_faults("x", &two, "a.rs").contains("these 2 files"), "a new file in a known circle");
+    }
+
+    #[test]
+    fn a_circle_of_three_is_seen_through_reexports_macros_and_inline_paths() {
+        let three = crate_of(&[
+            ("lib.rs", "mod a; mod b; mod c; pub use c::inner::deep::C as Renamed;"),
+            ("a.rs", "pub fn a() { println!(\"{}\", crate::b::text()); }"),
+            ("b.rs", "pub fn text() -> u8 { use crate::Renamed as Other; Other::new() }"),
+            ("c/mod.rs", "pub mod inner;"),
+            ("c/inner/mod.rs", "pub mod deep;"),
+            ("c/inner/deep.rs", "use crate::{a as other}; pub struct C; impl C { fn new() { other::a() } }"),
+        ]);
+        let found = circle_faults("x", &three, "");
+        assert!(found.contains("these 3 files"), "{found}");
+        assert!(found.contains("b.rs → c/inner/deep.rs") && found.contains("c/inner/deep.rs → a.rs"), "{found}");
+        assert!(!found.contains("lib.rs"), "{found}");
+    }
+
+    #[test]
+    fn a_child_that_imports_from_its_mod_rs_which_uses_it_is_a_circle() {
+        let above = "mod child; pub struct Kind; pub fn run() { child::run(Kind) }";
+        for child in ["use super::Kind; pub fn run(_: Kind) {}", "use super::*; pub fn run(_: Kind) {}"] {
+            let both = crate_of(&[("lib.rs", "mod a;"), ("a/mod.rs", above), ("a/child.rs", child)]);
+            assert!(circle_faults("x", &both, "").contains("a/child.rs → a/mod.rs: Kind"), "{child}");
+        }
+        let reexported = "mod child; pub use child::run; pub struct Kind;";
+        let only_offered = crate_of(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", reexported),
+            ("a/child.rs", "use super::Kind; pub fn run(_: Kind) {}"),
+        ]);
+        assert_eq!(circle_faults("x", &only_offered, ""), "", "a re-export alone needs nothing");
+        let used = "mod child; pub use child::run; pub struct Kind; pub fn both() { run(Kind) }";
+        let both = crate_of(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", used),
+            ("a/child.rs", "use super::Kind; pub fn run(_: Kind) {}"),
+        ]);
+        assert!(circle_faults("x", &both, "").contains("these 2 files"), "what is offered is used too");
+    }
+
+    #[test]
+    fn a_file_that_is_in_no_circle_any_more_leaves_the_table() {
+        let fine = crate_of(&[("lib.rs", "mod a;"), ("a.rs", "")]);
+        assert!(circle_faults("x", &fine, "a.rs gone.rs").contains("x/src/a.rs: in no circle any more"));
+        assert!(circle_faults("x", &fine, "a.rs gone.rs").contains("x/src/gone.rs: in no circle any more"));
+    }
+
+    #[test]
+    fn an_import_that_runs_up_is_told_with_an_order_that_holds() {
+        let up = crate_of(&[
+            ("lib.rs", "mod ground; mod roof; pub struct Whole;"),
+            ("ground.rs", "use crate::roof::Roof; use crate::Whole;"),
+            ("roof.rs", "pub struct Roof;"),
+        ]);
+        let found = floor_faults("x", &up, "ground roof");
+        assert!(found.contains("ground.rs → roof.rs runs up: Roof"), "{found}");
+        assert!(found.contains("ground.rs → lib.rs runs up: Whole"), "{found}");
+        assert!(found.contains("This one holds: roof ground"), "{found}");
+        let found = floor_faults("x", &up, "roof cellar");
+        assert!(found.contains("`ground` has no floor") && found.contains("no module `cellar`"), "{found}");
+    }
+}
