@@ -18,7 +18,8 @@ use serde_json::Value as Json;
 use crate::backends::Backends;
 use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
-use crate::plan::{PlanReader, Purpose, SourcePlan};
+use crate::plan::{CommunicatorPlan, SourcePlan};
+use crate::plan_reader::{PlanReader, Purpose};
 use crate::run::PlannedBuild;
 use crate::{fetch, post_processors, provisioners, sources};
 use kiln_template::Redactor;
@@ -198,7 +199,7 @@ fn plan_build(
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
     let plan = match build.source_type.as_str() {
         "qemu" => {
-            let plan = sources::qemu::plan::read(&mut reader, &build.source_name, force);
+            let plan = sources::qemu::options::read(&mut reader, &build.source_name, force);
             sources::qemu::check_host(&plan, &mut reader, backends);
             SourcePlan::Qemu(Box::new(plan))
         }
@@ -261,7 +262,7 @@ fn secrets_of(plan: &SourcePlan) -> Vec<String> {
         let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
         secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
     }
-    if let crate::plan::CommunicatorPlan::Ssh(ssh) = communicator {
+    if let CommunicatorPlan::Ssh(ssh) = communicator {
         let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
         let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
         let all = ssh.password.iter().chain(bastion).chain(proxy).map(|password| password.expose().to_owned());

@@ -12,7 +12,7 @@ use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::Ledger;
-use crate::plan::Purpose;
+use crate::plan_reader::Purpose;
 use crate::run;
 
 /// What a job is asked to do.

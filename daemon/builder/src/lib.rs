@@ -37,6 +37,7 @@ mod line_output;
 mod local_processes;
 mod options;
 mod plan;
+mod plan_reader;
 mod post_processors;
 mod provisioners;
 mod run;

@@ -3,7 +3,7 @@
 use kiln_template::{ComponentType, Schema};
 
 use super::rule::Rule;
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 /// Everything that is known about one component before it runs.
 #[derive(Debug)]

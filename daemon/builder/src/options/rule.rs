@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kiln_template::Generated;
 
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 /// One rule of a component.
 #[derive(Debug, Clone, Copy)]

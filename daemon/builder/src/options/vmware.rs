@@ -4,7 +4,7 @@ use kiln_template::OptionSpec;
 
 use super::rule::Rule;
 use super::{define, option_table, shared};
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 /// What both have beside the groups of every builder.
 const COMMON: &[OptionSpec] = option_table! {

@@ -12,7 +12,7 @@ use super::{PostProcessContext, Processed, base_name, files_of};
 use crate::artifact::{Artifact, Ownership};
 use crate::error::StepError;
 use crate::generated::Renderer;
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 use crate::sources::file::run_blocking;
 
 const TYPES: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];

@@ -15,7 +15,7 @@ use crate::context::GeneratedData;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
 use crate::generated;
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 pub(crate) fn check(reader: &mut PlanReader<'_>) {
     let formats = reader.texts("formats");

@@ -13,7 +13,7 @@ use crate::artifact::Artifact;
 use crate::context::{BuildContext, GeneratedData};
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 use crate::provisioners::shell_local::ShellLocal;
 
 /// What a post-processor works with.

@@ -10,7 +10,7 @@ use super::ProvisionContext;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated;
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 pub(crate) fn check(reader: &mut PlanReader<'_>) {
     let sources = sources(reader.options);

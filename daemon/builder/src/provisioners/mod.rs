@@ -17,7 +17,7 @@ use crate::context::{BuildContext, GeneratedData, OnError};
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::go_duration::GoDuration;
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 /// What a provisioner works with.
 #[derive(Clone)]

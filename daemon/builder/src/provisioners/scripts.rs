@@ -8,7 +8,7 @@ use kiln_template::Options;
 use crate::context::GeneratedData;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
-use crate::plan::PlanReader;
+use crate::plan_reader::PlanReader;
 
 /// A script to run.
 pub(crate) enum Script {

@@ -7,7 +7,8 @@ use kiln_hypervisors::key_for_char;
 
 use super::shared::MACHINE_FIELDS;
 use crate::boot_command::{self, BootAction};
-use crate::plan::{BootPlan, PlanReader};
+use crate::plan::BootPlan;
+use crate::plan_reader::PlanReader;
 
 /// Packer's `boot_wait`.
 const BOOT_WAIT: Duration = Duration::from_secs(10);

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::plan::{BastionPlan, CommunicatorPlan, PlanReader, ProxyPlan, Redacted, SshPlan};
+use kiln_communicators::Secret;
+
+use crate::plan::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
+use crate::plan_reader::PlanReader;
 
 /// Packer's `ssh_timeout` when neither it nor the number of attempts is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -97,7 +100,7 @@ fn read_ssh(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {
         host: reader.text("ssh_host"),
         port: reader.port("ssh_port", 22),
         username,
-        password: reader.text("ssh_password").map(Redacted::new),
+        password: reader.text("ssh_password").map(Secret::new),
         private_key_file,
         certificate_file,
         temporary_key,
@@ -137,7 +140,7 @@ fn read_bastion(reader: &mut PlanReader<'_>) -> Option<BastionPlan> {
         host,
         port: reader.port("ssh_bastion_port", 22),
         username: reader.text_or("ssh_bastion_username", ""),
-        password: reader.text("ssh_bastion_password").map(Redacted::new),
+        password: reader.text("ssh_bastion_password").map(Secret::new),
         private_key_file: existing_file(reader, "ssh_bastion_private_key_file")
             .or_else(|| reader.text("ssh_private_key_file").map(PathBuf::from)),
         certificate_file: existing_file(reader, "ssh_bastion_certificate_file"),
@@ -161,7 +164,7 @@ fn read_proxy(reader: &mut PlanReader<'_>) -> Option<ProxyPlan> {
         host: reader.text("ssh_proxy_host")?,
         port: reader.port("ssh_proxy_port", 1080),
         username: reader.text("ssh_proxy_username"),
-        password: reader.text("ssh_proxy_password").map(Redacted::new),
+        password: reader.text("ssh_proxy_password").map(Secret::new),
     })
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kiln_communicators::none::NoCommunicator;
-use serde::Serialize;
 
 use crate::artifact::{Artifact, Ownership};
 use crate::atomic_file;
@@ -13,28 +12,10 @@ use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::ledger::Resource;
-use crate::plan::PlanReader;
+use crate::plan::{FileContent, FilePlan};
+use crate::plan_reader::PlanReader;
 use crate::provisioners::{self, ProvisionContext};
 use crate::run::{Built, PlannedBuild, base_data};
-
-/// What the file builder will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct FilePlan {
-    /// The file to make.
-    pub target: PathBuf,
-    /// Where its content comes from.
-    pub content: FileContent,
-}
-
-/// Where a file's content comes from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FileContent {
-    /// A text.
-    Text(String),
-    /// Another file.
-    Copy(PathBuf),
-}
 
 pub(crate) fn read(reader: &mut PlanReader<'_>) -> FilePlan {
     let (source, content) = (reader.text("source"), reader.text("content"));

@@ -4,24 +4,17 @@ use std::sync::Arc;
 
 use kiln_communicators::Communicator;
 use kiln_communicators::none::NoCommunicator;
-use serde::Serialize;
 
 use super::communicator::{self, TemporaryKey};
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::BuildError;
-use crate::plan::{CommunicatorPlan, PlanReader};
+use crate::plan::{CommunicatorPlan, NullPlan};
+use crate::plan_reader::PlanReader;
 use crate::provisioners::{self, ProvisionContext};
 use crate::run::{Built, PlannedBuild, base_data};
 use crate::steps::connect;
-
-/// What the null builder will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct NullPlan {
-    /// How the machine is reached.
-    pub communicator: CommunicatorPlan,
-}
 
 pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
     let communicator = communicator::read(reader, TemporaryKey::NotMade);

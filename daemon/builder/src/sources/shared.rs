@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::fetch;
-use crate::plan::{HttpPlan, ImagePlan, MediaPlan, PlanReader, ShutdownPlan};
+use crate::plan::{HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+use crate::plan_reader::PlanReader;
 
 /// What boot commands and `qemuargs` can refer to.
 pub(crate) const MACHINE_FIELDS: [&str; 7] =

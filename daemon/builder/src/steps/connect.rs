@@ -18,7 +18,7 @@ use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::go_duration::GoDuration;
-use crate::plan::{Redacted, SshPlan};
+use crate::plan::SshPlan;
 use crate::way_in::WayIn;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
@@ -46,11 +46,10 @@ pub(crate) async fn make_key(plan: &SshPlan, context: &BuildContext) -> Result<O
 
 /// The connection settings for a guest at `host`:`port`.
 pub(crate) fn config(plan: &SshPlan, host: &str, port: u16, key: Option<&KeyPair>) -> Result<SshConfig, StepError> {
-    let secret = |secret: &Redacted| Secret::from(secret.expose());
     let keys_of = |file: &Option<PathBuf>| -> Vec<_> { file.iter().cloned().map(PrivateKeySource::File).collect() };
     let mut config = SshConfig::new(plan.host.as_deref().unwrap_or(host), &plan.username);
     config.port = if plan.host.is_some() { plan.port } else { port };
-    config.password = plan.password.as_ref().map(secret);
+    config.password.clone_from(&plan.password);
     config.private_keys = keys_of(&plan.private_key_file);
     config.private_keys.extend(key.map(|pair| PrivateKeySource::Pem(pair.private_openssh.clone())));
     config.certificate.clone_from(&plan.certificate_file);
@@ -69,7 +68,7 @@ pub(crate) fn config(plan: &SshPlan, host: &str, port: u16, key: Option<&KeyPair
         host: bastion.host.clone(),
         port: bastion.port,
         username: bastion.username.clone(),
-        password: bastion.password.as_ref().map(secret),
+        password: bastion.password.clone(),
         private_keys: keys_of(&bastion.private_key_file),
         certificate: bastion.certificate_file.clone(),
         agent_auth: bastion.agent,
@@ -80,7 +79,7 @@ pub(crate) fn config(plan: &SshPlan, host: &str, port: u16, key: Option<&KeyPair
         credentials: proxy
             .username
             .clone()
-            .map(|user| (user, proxy.password.as_ref().map_or_else(|| Secret::from(""), secret))),
+            .map(|user| (user, proxy.password.clone().unwrap_or_else(|| Secret::from("")))),
     });
     let tunnels = |list: &[String]| -> Result<Vec<Tunnel>, StepError> {
         list.iter().map(|tunnel| tunnel.parse().map_err(StepError::wrap)).collect()

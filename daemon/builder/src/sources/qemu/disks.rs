@@ -9,10 +9,10 @@ use kiln_disk_formats::{
 use kiln_hypervisors::DiskFormat;
 
 use super::machine::EFI_VARS_NAME;
-use super::plan::{FirmwarePlan, QemuPlan};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
+use crate::plan::{FirmwarePlan, QemuPlan};
 
 /// One disk that the guest writes.
 #[derive(Debug, Clone)]

@@ -13,11 +13,11 @@ use kiln_hypervisors::{
 
 use super::Prepared;
 use super::disks::GuestDisks;
-use super::plan::{FirmwarePlan, QemuPlan};
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::plan::{CommunicatorPlan, PlanReader};
+use crate::plan::{CommunicatorPlan, FirmwarePlan, QemuPlan};
+use crate::plan_reader::PlanReader;
 use crate::steps::sightings;
 
 /// The UEFI variables' file in the output directory; Packer's name.

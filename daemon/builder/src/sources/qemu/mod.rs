@@ -2,7 +2,7 @@
 
 mod disks;
 mod machine;
-pub(crate) mod plan;
+pub(crate) mod options;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use kiln_hypervisors::Machine;
 
 use self::disks::GuestDisks;
 pub(crate) use self::machine::check_host;
-use self::plan::QemuPlan;
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
 use crate::context::{BuildContext, GeneratedData};
@@ -23,7 +22,7 @@ use crate::error::{BuildError, StepError};
 use crate::export;
 use crate::generated::{self, Renderer};
 use crate::ledger::Resource;
-use crate::plan::{CommunicatorPlan, SshPlan};
+use crate::plan::{CommunicatorPlan, QemuPlan, SshPlan};
 use crate::post_processors::export as export_post_processor;
 use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};

@@ -1,140 +1,17 @@
-//! What the qemu builder will do, read from its options.
+//! Reads the options of the qemu builder.
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use kiln_communicators::Secret;
 
-use crate::plan::{BootPlan, CommunicatorPlan, HttpPlan, ImagePlan, MediaPlan, PlanReader, Redacted, ShutdownPlan};
+use crate::plan::{BootPlan, FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
+use crate::plan_reader::PlanReader;
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::{boot, shared};
 use crate::steps::output_directory;
 
 /// Packer's default `disk_size`, 40 GiB.
 const DEFAULT_DISK_SIZE: u64 = 40960 << 20;
-
-/// What the qemu builder will do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct QemuPlan {
-    /// Name of the machine and its disk.
-    pub vm_name: String,
-    /// Where the image goes.
-    pub output_directory: PathBuf,
-    /// The installer or disk image.
-    pub image: ImagePlan,
-    /// `image` is a disk, not an installer.
-    pub disk_image: bool,
-    /// Write only what differs from the disk image.
-    pub use_backing_file: bool,
-    /// Keep the disk image's size.
-    pub skip_resize_disk: bool,
-    /// Leave the disk as the guest wrote it.
-    pub skip_compaction: bool,
-    /// What is left: `qcow2`, `raw`, `vmdk`, `vmdk-sparse`, `ovf`, `ova`.
-    pub format: String,
-    /// Compress the qcow2 image.
-    pub disk_compression: bool,
-    /// Size of the disk in bytes.
-    pub disk_size: u64,
-    /// Sizes of further disks in bytes.
-    pub additional_disks: Vec<u64>,
-    /// The HTTP server.
-    pub http: Option<HttpPlan>,
-    /// The floppy.
-    pub floppy: Option<MediaPlan>,
-    /// The CD with seed files.
-    pub cd: Option<MediaPlan>,
-    /// What is typed.
-    pub boot: BootPlan,
-    /// How it ends.
-    pub shutdown: ShutdownPlan,
-    /// How the guest is reached.
-    pub communicator: CommunicatorPlan,
-    /// The machine.
-    pub machine: QemuMachinePlan,
-}
-
-/// The hardware and how QEMU is run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct QemuMachinePlan {
-    /// The QEMU to run.
-    pub binary: String,
-    /// `-machine`.
-    pub machine_type: String,
-    /// As written; `None`: probed.
-    pub accelerator: Option<String>,
-    /// `-cpu`.
-    pub cpu_model: Option<String>,
-    /// `cpus`, `sockets`, `cores`, `threads`; 0 where unset.
-    pub topology: [u32; 4],
-    /// MiB.
-    pub memory: u64,
-    /// Disk interface.
-    pub disk_interface: String,
-    /// CD interface.
-    pub cdrom_interface: Option<String>,
-    /// As written; `None`: chosen for speed, since a build's disk is disposable until it is exported.
-    pub disk_cache: Option<String>,
-    /// As written.
-    pub disk_discard: Option<String>,
-    /// As written.
-    pub disk_detect_zeroes: Option<String>,
-    /// Network adapter.
-    pub net_device: String,
-    /// Bridge, instead of user networking.
-    pub net_bridge: Option<String>,
-    /// Host ports that may be forwarded to the guest.
-    pub host_ports: (u16, u16),
-    /// Use the guest's own port.
-    pub skip_nat_mapping: bool,
-    /// No window.
-    pub headless: bool,
-    /// Display as written.
-    pub display: Option<String>,
-    /// Let QEMU choose the display.
-    pub use_default_display: bool,
-    /// `-vga`.
-    pub vga: Option<String>,
-    /// Address, ports and password of VNC.
-    pub vnc: Option<VncPlan>,
-    /// Firmware.
-    pub firmware: FirmwarePlan,
-    /// Leave the UEFI variables out of the artifact.
-    pub drop_efivars: bool,
-    /// TPM device and whether it is version 1.2.
-    pub tpm: Option<(String, bool)>,
-    /// Switches as written, rendered when ports are known.
-    pub qemuargs: Vec<Vec<String>>,
-}
-
-/// VNC for people to watch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct VncPlan {
-    /// Listening address.
-    pub bind: String,
-    /// Lowest and highest port.
-    pub ports: (u16, u16),
-    /// Password, when asked for; an empty one is made up.
-    pub password: Option<Redacted>,
-}
-
-/// Firmware.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FirmwarePlan {
-    /// QEMU's own BIOS.
-    Default,
-    /// A BIOS image.
-    Bios(PathBuf),
-    /// An image loaded as flash.
-    Flash(PathBuf),
-    /// UEFI.
-    Efi {
-        /// The firmware.
-        code: PathBuf,
-        /// The template of its variables.
-        vars: PathBuf,
-    },
-}
 
 pub(crate) fn read(reader: &mut PlanReader<'_>, source_name: &str, force: bool) -> QemuPlan {
     let format = reader.one_of("format", "qcow2", &["qcow2", "raw", "vmdk", "vmdk-sparse", "ovf", "ova"]);
@@ -307,7 +184,7 @@ fn host_ports(reader: &mut PlanReader<'_>) -> (u16, u16) {
 fn read_vnc(reader: &mut PlanReader<'_>) -> Option<VncPlan> {
     let ports = reader.port_range("vnc_port_min", "vnc_port_max", (5900, 6000));
     let wants_password = reader.flag("vnc_use_password") || reader.text("vnc_password").is_some();
-    let password = wants_password.then(|| Redacted::new(reader.text_or("vnc_password", "")));
+    let password = wants_password.then(|| Secret::new(reader.text_or("vnc_password", "")));
     if password.as_ref().is_some_and(|password| password.expose().len() > 8) {
         reader.error("vnc_password", "Password too long", "vnc_password must be 8 characters long or less.");
     }

@@ -1,0 +1,105 @@
+//! How a guest is reached, as a plain value.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kiln_communicators::Secret;
+use serde::Serialize;
+
+use super::secret;
+
+/// How the guest is reached.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CommunicatorPlan {
+    /// Not at all.
+    None,
+    /// By SSH.
+    Ssh(Box<SshPlan>),
+    /// By WinRM, which this version can check but not do; [`crate::unbuilt`] refuses to build with it.
+    WinRm,
+}
+
+/// SSH settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SshPlan {
+    /// Address, when the template says one.
+    pub host: Option<String>,
+    /// The guest's port.
+    pub port: u16,
+    /// User.
+    pub username: String,
+    /// Password.
+    #[serde(serialize_with = "secret::serialize")]
+    pub password: Option<Secret>,
+    /// Private key file.
+    pub private_key_file: Option<PathBuf>,
+    /// Certificate file.
+    pub certificate_file: Option<PathBuf>,
+    /// Temporary key: `rsa`, `ecdsa`, `ed25519`, with its size; `None` where nothing could put it into the guest.
+    pub temporary_key: Option<(String, Option<u32>)>,
+    /// Use the agent.
+    pub agent: bool,
+    /// Offer the agent to the guest.
+    pub agent_forwarding: bool,
+    /// Run commands in a terminal.
+    pub pty: bool,
+    /// How long to wait for it; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// Refused log-ins that end the build.
+    pub handshake_attempts: Option<u32>,
+    /// Use sftp in place of scp.
+    pub sftp: bool,
+    /// Sign of life; `None`: never.
+    pub keep_alive: Option<Duration>,
+    /// Limit for one read or write.
+    pub read_write_timeout: Option<Duration>,
+    /// Ciphers to offer.
+    pub ciphers: Vec<String>,
+    /// Key exchanges to offer.
+    pub key_exchanges: Vec<String>,
+    /// Connect, wait this long, connect again.
+    pub pause_before_connecting: Duration,
+    /// Host to go through.
+    pub bastion: Option<BastionPlan>,
+    /// SOCKS5 proxy to go through.
+    pub proxy: Option<ProxyPlan>,
+    /// `PORT:HOST:PORT` listening here.
+    pub local_tunnels: Vec<String>,
+    /// `PORT:HOST:PORT` listening in the guest.
+    pub remote_tunnels: Vec<String>,
+}
+
+/// A host to go through.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BastionPlan {
+    /// Address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub username: String,
+    /// Password.
+    #[serde(serialize_with = "secret::serialize")]
+    pub password: Option<Secret>,
+    /// Private key file.
+    pub private_key_file: Option<PathBuf>,
+    /// Certificate file.
+    pub certificate_file: Option<PathBuf>,
+    /// Use the agent.
+    pub agent: bool,
+}
+
+/// A SOCKS5 proxy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ProxyPlan {
+    /// Address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User.
+    pub username: Option<String>,
+    /// Password.
+    #[serde(serialize_with = "secret::serialize")]
+    pub password: Option<Secret>,
+}

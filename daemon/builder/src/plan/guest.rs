@@ -1,0 +1,68 @@
+//! What every builder with a guest plans: the image, how the guest gets its files, what is typed, how it is shut down.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// The image to fetch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ImagePlan {
+    /// Paths or URLs, tried in order.
+    pub urls: Vec<String>,
+    /// `iso_checksum` as written.
+    pub checksum: String,
+    /// Where a download is kept, when said.
+    pub target_path: Option<PathBuf>,
+    /// Its extension in the cache.
+    pub extension: String,
+}
+
+/// The HTTP server for the guest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct HttpPlan {
+    /// Served directory.
+    pub directory: Option<PathBuf>,
+    /// Served texts by path.
+    pub content: BTreeMap<String, String>,
+    /// Lowest port.
+    pub port_min: u16,
+    /// Highest port.
+    pub port_max: u16,
+    /// Listening address.
+    pub bind: String,
+}
+
+/// A floppy or CD made of files.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct MediaPlan {
+    /// Files and globs.
+    pub files: Vec<String>,
+    /// Directories with their tree (floppy only).
+    pub directories: Vec<String>,
+    /// Texts by file name.
+    pub content: BTreeMap<String, String>,
+    /// Volume label.
+    pub label: String,
+}
+
+/// What is typed at the guest's boot.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BootPlan {
+    /// Before the first key.
+    pub wait: Duration,
+    /// Commands as written (rendered when the HTTP port is known), each with what it is for.
+    pub commands: Vec<(String, Option<String>)>,
+    /// Pause after each key; `None`: as fast as the guest reads them.
+    pub key_interval: Option<Duration>,
+}
+
+/// How the guest is shut down.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ShutdownPlan {
+    /// What is run in the guest; `None`: power off hard.
+    pub command: Option<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+}

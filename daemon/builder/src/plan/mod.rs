@@ -1,0 +1,17 @@
+//! The plan: a plain value that says everything a job will do, before anything is done. It knows nothing of those who read
+//! it from options or act on it.
+
+mod communicator;
+mod file;
+mod guest;
+mod null;
+mod qemu;
+mod secret;
+mod source;
+
+pub(crate) use communicator::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
+pub(crate) use file::{FileContent, FilePlan};
+pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+pub(crate) use null::NullPlan;
+pub(crate) use qemu::{FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
+pub(crate) use source::SourcePlan;
