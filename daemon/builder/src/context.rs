@@ -1,6 +1,6 @@
 //! What every step of a build may use: its voice, its clean-ups, its settings and the word to stop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -325,6 +325,3 @@ impl Drop for Waiting {
         self.context.emit(Event::WaitFinished { build: self.context.build.to_string(), what });
     }
 }
-
-/// What a builder tells provisioners and post-processors: Packer's `build.*` values.
-pub(crate) type GeneratedData = BTreeMap<String, String>;

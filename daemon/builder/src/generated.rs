@@ -2,17 +2,63 @@
 
 use kiln_template::{Component, Diagnostics, Generated, go_template};
 
-use crate::context::GeneratedData;
+use crate::build_data::{BuildData, Connection, SshConnection};
 use crate::error::StepError;
 
 /// What every `build.*` value reads before the build runs.
 pub(crate) const UNKNOWN: &str = Generated::UNKNOWN;
 
-/// The values of a running build, for decoding a component; what the builder does not know stays unknown.
-pub(crate) fn values(data: &GeneratedData) -> Generated {
+/// What Packer says for values of an HTTP server that a builder does not have.
+const NO_HTTP: [(&str, &str); 3] = [
+    ("PackerHTTPIP", "ERR_HTTP_IP_NOT_IMPLEMENTED_BY_BUILDER"),
+    ("PackerHTTPPort", "ERR_HTTP_PORT_NOT_IMPLEMENTED_BY_BUILDER"),
+    ("PackerHTTPAddr", "ERR_HTTP_ADDR_NOT_IMPLEMENTED_BY_BUILDER"),
+];
+
+/// The values of a running build as templates see them, for decoding a component; what the builder does not know stays
+/// unknown.
+pub(crate) fn values(data: &BuildData) -> Generated {
     let mut generated = Generated::plan();
-    generated.build.extend(data.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut set = |name: &str, value: &str| {
+        generated.build.insert(name.to_owned(), value.to_owned());
+    };
+    set("PackerRunUUID", &data.run_uuid);
+    set("PackerBuildName", &data.source_name);
+    set("PackerBuilderType", &data.source_type);
+    if let Some(id) = &data.machine_id {
+        set("ID", id);
+    }
+    match &data.http {
+        None => NO_HTTP.iter().for_each(|(name, text)| set(name, text)),
+        Some(http) => {
+            set("PackerHTTPIP", &http.host);
+            set("PackerHTTPPort", &http.port.to_string());
+            set("PackerHTTPAddr", &format!("{}:{}", http.host, http.port));
+        }
+    }
+    match &data.connection {
+        None => {}
+        Some(Connection::None) => set("ConnType", "none"),
+        Some(Connection::Ssh(ssh)) => ssh_values(ssh, &mut set),
+    }
     generated
+}
+
+fn ssh_values(ssh: &SshConnection, set: &mut impl FnMut(&str, &str)) {
+    set("ConnType", "ssh");
+    set("Host", &ssh.host);
+    set("Port", &ssh.port.to_string());
+    set("User", &ssh.user);
+    let Some(login) = &ssh.login else { return };
+    set("Password", login.password.as_ref().map_or("", |password| password.expose()));
+    set("SSHAgentAuth", &login.agent.to_string());
+    set("SSHPrivateKeyFile", login.private_key_file.as_deref().unwrap_or(""));
+    if let Some(key) = &login.public_key {
+        set("SSHPublicKey", key);
+    }
+    if let Some(key) = &login.private_key {
+        set("SSHPrivateKey", key.expose());
+    }
 }
 
 /// Renders the options of one component that are marked `late`.
@@ -56,4 +102,72 @@ pub(crate) fn flatten(diagnostics: &Diagnostics) -> String {
         })
         .collect();
     texts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_communicators::Secret;
+
+    use super::*;
+    use crate::build_data::{HttpAddress, SshLogin};
+
+    fn build(data: &BuildData) -> Vec<(String, String)> {
+        let unknown = Generated::plan().build;
+        values(data).build.into_iter().filter(|(name, value)| unknown.get(name) != Some(value)).collect()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut list: Vec<_> = list.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        list.sort();
+        list
+    }
+
+    #[test]
+    fn templates_see_packers_names_and_texts() {
+        let base = BuildData {
+            run_uuid: "run".to_owned(),
+            source_name: "web".to_owned(),
+            source_type: "qemu".to_owned(),
+            ..BuildData::default()
+        };
+        let always = [("PackerRunUUID", "run"), ("PackerBuildName", "web"), ("PackerBuilderType", "qemu")];
+        assert_eq!(build(&base), pairs(&[&always[..], &NO_HTTP].concat()));
+
+        let none = BuildData { connection: Some(Connection::None), ..base.clone() };
+        assert_eq!(build(&none), pairs(&[&always[..], &NO_HTTP, &[("ConnType", "none")]].concat()));
+
+        let ssh = SshConnection { host: "10.1.1.1".to_owned(), port: 22, user: "me".to_owned(), login: None };
+        let reached = [("ConnType", "ssh"), ("Host", "10.1.1.1"), ("Port", "22"), ("User", "me")];
+        let null = BuildData {
+            machine_id: Some("Null".to_owned()),
+            connection: Some(Connection::Ssh(ssh.clone())),
+            ..base.clone()
+        };
+        assert_eq!(build(&null), pairs(&[&always[..], &NO_HTTP, &reached, &[("ID", "Null")]].concat()));
+
+        let login = SshLogin {
+            password: Some(Secret::from("secret")),
+            public_key: Some("pub".to_owned()),
+            private_key: Some(Secret::from("key")),
+            ..SshLogin::default()
+        };
+        let qemu = BuildData {
+            machine_id: Some("17".to_owned()),
+            http: Some(HttpAddress { host: "10.0.2.2".to_owned(), port: 8123 }),
+            connection: Some(Connection::Ssh(SshConnection { login: Some(login), ..ssh })),
+            ..base
+        };
+        let rest = [
+            ("ID", "17"),
+            ("PackerHTTPIP", "10.0.2.2"),
+            ("PackerHTTPPort", "8123"),
+            ("PackerHTTPAddr", "10.0.2.2:8123"),
+            ("Password", "secret"),
+            ("SSHAgentAuth", "false"),
+            ("SSHPrivateKeyFile", ""),
+            ("SSHPublicKey", "pub"),
+            ("SSHPrivateKey", "key"),
+        ];
+        assert_eq!(build(&qemu), pairs(&[&always[..], &reached, &rest].concat()));
+    }
 }

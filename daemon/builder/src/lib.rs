@@ -15,6 +15,7 @@ mod artifact;
 mod atomic_file;
 mod backends;
 mod boot_command;
+mod build_data;
 mod catalog;
 mod check;
 mod cleanup;

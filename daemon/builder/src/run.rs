@@ -8,7 +8,8 @@ use kiln_template::EvaluatedBuild;
 
 use crate::artifact::Artifact;
 use crate::backends::Backends;
-use crate::context::{BuildContext, GeneratedData, OnError};
+use crate::build_data::BuildData;
+use crate::context::{BuildContext, OnError};
 use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::plan::SourcePlan;
@@ -25,7 +26,7 @@ pub(crate) struct PlannedBuild {
 /// What a source leaves.
 pub(crate) struct Built {
     pub(crate) artifact: Artifact,
-    pub(crate) generated: GeneratedData,
+    pub(crate) data: BuildData,
     /// What the machine was, where there was one.
     pub(crate) machine: Option<MachineDescription>,
     /// Main files of the exports that were written in the same pass over the disk.
@@ -59,7 +60,7 @@ pub(crate) async fn run_build(
     let _held = built.held;
     let process = PostProcessContext {
         build: context.clone(),
-        generated: Arc::new(built.generated),
+        data: Arc::new(built.data),
         source_name: planned.build.source_name.clone(),
         source_type: planned.build.source_type.clone(),
         machine: built.machine,
@@ -104,19 +105,14 @@ async fn run_source(
     }
 }
 
-/// The `build.*` values every build has.
-pub(crate) fn base_data(planned: &PlannedBuild, context: &BuildContext) -> GeneratedData {
-    [
-        ("PackerRunUUID", context.settings.run_uuid.as_str()),
-        ("PackerBuildName", planned.build.source_name.as_str()),
-        ("PackerBuilderType", planned.build.source_type.as_str()),
-        ("PackerHTTPIP", "ERR_HTTP_IP_NOT_IMPLEMENTED_BY_BUILDER"),
-        ("PackerHTTPPort", "ERR_HTTP_PORT_NOT_IMPLEMENTED_BY_BUILDER"),
-        ("PackerHTTPAddr", "ERR_HTTP_ADDR_NOT_IMPLEMENTED_BY_BUILDER"),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .collect()
+/// What every build knows of itself before it has done anything.
+pub(crate) fn base_data(planned: &PlannedBuild, context: &BuildContext) -> BuildData {
+    BuildData {
+        run_uuid: context.settings.run_uuid.clone(),
+        source_name: planned.build.source_name.clone(),
+        source_type: planned.build.source_type.clone(),
+        ..BuildData::default()
+    }
 }
 
 /// Does what `-on-error` says, and turns the error into the build's last word.

@@ -11,7 +11,7 @@ use kiln_template::{Options, PostProcessor};
 
 use super::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
-use crate::context::GeneratedData;
+use crate::build_data::BuildData;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
 use crate::generated;
@@ -37,7 +37,7 @@ pub(crate) fn check(reader: &mut PlanReader<'_>) {
 /// The outputs that the exports at the heads of `sequences` will want from the guest's disk.
 pub(crate) fn planned(
     sequences: &[Vec<PostProcessor>],
-    generated: &GeneratedData,
+    data: &BuildData,
     directory: &Path,
     machine: &MachineDescription,
 ) -> Vec<Output> {
@@ -46,7 +46,7 @@ pub(crate) fn planned(
         if post_processor.component.kind != "export" {
             continue;
         }
-        let (options, _) = post_processor.component.decode(&generated::values(generated));
+        let (options, _) = post_processor.component.decode(&generated::values(data));
         // What is wrong with the options is said when the post-processor runs.
         let Some(options) = options else { continue };
         for output in self::outputs(&options, directory, machine) {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use kiln_template::{Options, PostProcessor};
 
 use crate::artifact::Artifact;
-use crate::context::{BuildContext, GeneratedData};
+use crate::build_data::BuildData;
+use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::plan_reader::PlanReader;
@@ -20,7 +21,7 @@ use crate::provisioners::shell_local::ShellLocal;
 #[derive(Clone)]
 pub(crate) struct PostProcessContext {
     pub(crate) build: BuildContext,
-    pub(crate) generated: Arc<GeneratedData>,
+    pub(crate) data: Arc<BuildData>,
     /// `PACKER_BUILD_NAME`: the source's label.
     pub(crate) source_name: String,
     /// The builder's type, such as `qemu`.
@@ -130,7 +131,7 @@ async fn run_one(
     let name = post_processor.name.as_deref().unwrap_or("");
     let suffix = if name == kind { String::new() } else { format!(" (type {kind})") };
     context.build.say(format!("Running post-processor: {name}{suffix}"));
-    let values = generated::values(&context.generated);
+    let values = generated::values(&context.data);
     let (options, diagnostics) = component.decode(&values);
     let Some(options) = options.filter(|_| !diagnostics.has_errors()) else {
         return Err(StepError::new(generated::flatten(&diagnostics)));
@@ -152,8 +153,8 @@ async fn shell_local(
     renderer: &Renderer,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
-    let (build, generated) = (&context.build, &*context.generated);
-    ShellLocal { build, generated, renderer }.run(options).await?;
+    let (build, data) = (&context.build, &*context.data);
+    ShellLocal { build, data, renderer }.run(options).await?;
     Ok(Processed { artifact: input.clone(), keep_input: true, force_keep: true })
 }
 

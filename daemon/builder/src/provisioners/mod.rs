@@ -13,7 +13,8 @@ use std::time::Duration;
 use kiln_communicators::Communicator;
 use kiln_template::{Options, Provisioner};
 
-use crate::context::{BuildContext, GeneratedData, OnError};
+use crate::build_data::BuildData;
+use crate::context::{BuildContext, OnError};
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::go_duration::GoDuration;
@@ -24,7 +25,7 @@ use crate::plan_reader::PlanReader;
 pub(crate) struct ProvisionContext {
     pub(crate) build: BuildContext,
     pub(crate) communicator: Arc<dyn Communicator>,
-    pub(crate) generated: Arc<GeneratedData>,
+    pub(crate) data: Arc<BuildData>,
 }
 
 /// Whether provisioners of a kind work in the guest; the others work on this machine alone.
@@ -108,7 +109,7 @@ async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Resul
 
 async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
     let component = &provisioner.component;
-    let values = generated::values(&context.generated);
+    let values = generated::values(&context.data);
     let (options, diagnostics) = component.decode(&values);
     let Some(options) = options.filter(|_| !diagnostics.has_errors()) else {
         return Err(StepError::new(generated::flatten(&diagnostics)));
@@ -117,8 +118,8 @@ async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<()
     match component.kind.as_str() {
         "shell" => shell::run(context, &options, &renderer).await,
         "shell-local" => {
-            let (build, generated, renderer) = (&context.build, &*context.generated, &renderer);
-            shell_local::ShellLocal { build, generated, renderer }.run(&options).await
+            let (build, data, renderer) = (&context.build, &*context.data, &renderer);
+            shell_local::ShellLocal { build, data, renderer }.run(&options).await
         }
         "file" => file::run(context, &options).await,
         "breakpoint" => breakpoint::run(context, &options).await,

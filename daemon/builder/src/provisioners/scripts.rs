@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_template::Options;
 
-use crate::context::GeneratedData;
+use crate::build_data::BuildData;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::plan_reader::PlanReader;
@@ -93,18 +93,15 @@ pub(crate) fn scripts(options: &Options, renderer: &Renderer, always_shebang: bo
 }
 
 /// The variables a script sees, sorted by name: Packer's, then the user's.
-pub(crate) fn variables(options: &Options, build: &GeneratedData) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    for (name, key) in [
-        ("PACKER_BUILD_NAME", "PackerBuildName"),
-        ("PACKER_BUILDER_TYPE", "PackerBuilderType"),
-        ("PACKER_HTTP_ADDR", "PackerHTTPAddr"),
-        ("PACKER_HTTP_IP", "PackerHTTPIP"),
-        ("PACKER_HTTP_PORT", "PackerHTTPPort"),
-    ] {
-        if let Some(value) = build.get(key).filter(|value| !value.starts_with("ERR_")) {
-            variables.insert(name.to_owned(), value.clone());
-        }
+pub(crate) fn variables(options: &Options, data: &BuildData) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::from([
+        ("PACKER_BUILD_NAME".to_owned(), data.source_name.clone()),
+        ("PACKER_BUILDER_TYPE".to_owned(), data.source_type.clone()),
+    ]);
+    if let Some(http) = &data.http {
+        variables.insert("PACKER_HTTP_ADDR".to_owned(), format!("{}:{}", http.host, http.port));
+        variables.insert("PACKER_HTTP_IP".to_owned(), http.host.clone());
+        variables.insert("PACKER_HTTP_PORT".to_owned(), http.port.to_string());
     }
     for pair in options.strings("environment_vars") {
         if let Some((key, value)) = pair.split_once('=') {

@@ -71,7 +71,7 @@ impl Shell<'_> {
 
     async fn run_script(&self, content: &[u8]) -> Result<(), StepError> {
         let path = self.remote_path();
-        let variables = scripts::variables(self.options, &self.context.generated);
+        let variables = scripts::variables(self.options, &self.context.data);
         let file_used = self.options.bool("use_env_var_file").unwrap_or(false);
         let default_format = if file_used { "export %s='%s'\\n" } else { "%s='%s' " };
         let format = self.options.string("env_var_format").filter(|text| !text.is_empty()).unwrap_or(default_format);

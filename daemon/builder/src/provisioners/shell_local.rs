@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::scripts::{self, Script};
-use crate::context::{BuildContext, GeneratedData};
+use crate::build_data::BuildData;
+use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::ledger::Resource;
@@ -21,7 +22,7 @@ use crate::local_processes::{self, LocalProcesses};
 /// Runs shell-local for one build.
 pub(crate) struct ShellLocal<'a> {
     pub(crate) build: &'a BuildContext,
-    pub(crate) generated: &'a GeneratedData,
+    pub(crate) data: &'a BuildData,
     pub(crate) renderer: &'a Renderer,
 }
 
@@ -52,7 +53,7 @@ impl ShellLocal<'_> {
     }
 
     async fn run_script(&self, path: &Path, options: &Options) -> Result<i64, StepError> {
-        let variables = scripts::variables(options, self.generated);
+        let variables = scripts::variables(options, self.data);
         let format = options.string("env_var_format").filter(|text| !text.is_empty()).unwrap_or("%s='%s' ");
         let vars = scripts::format_variables(&variables, format);
         let path = path.display().to_string();

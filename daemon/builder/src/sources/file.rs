@@ -54,11 +54,11 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
         // Nobody but us ever sets it.
         let _ = owned.written.set(identity(&plan.target));
     }
-    let generated = base_data(planned, context);
+    let data = base_data(planned, context);
     let provision = ProvisionContext {
         build: context.clone(),
         communicator: Arc::new(NoCommunicator),
-        generated: Arc::new(generated.clone()),
+        data: Arc::new(data.clone()),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let provisioners = &planned.build.provisioners;
@@ -74,7 +74,7 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
         files: vec![plan.target.clone()],
         ownership: Ownership::Files(vec![plan.target.clone()]),
     };
-    Ok(Built { artifact, generated, machine: None, exported: Vec::new(), held: None })
+    Ok(Built { artifact, data, machine: None, exported: Vec::new(), held: None })
 }
 
 /// A file that goes when the build fails.

@@ -8,6 +8,7 @@ use kiln_communicators::none::NoCommunicator;
 use super::communicator::{self, TemporaryKey};
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
+use crate::build_data::{Connection, SshConnection};
 use crate::context::BuildContext;
 use crate::error::BuildError;
 use crate::plan::{CommunicatorPlan, NullPlan};
@@ -61,7 +62,7 @@ pub(crate) async fn run(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Built, BuildError> {
-    let mut generated = base_data(planned, context);
+    let mut data = base_data(planned, context);
     let provisioners = &planned.build.provisioners;
     let communicator: Arc<dyn Communicator> = match &plan.communicator {
         CommunicatorPlan::None => Arc::new(NoCommunicator),
@@ -70,22 +71,20 @@ pub(crate) async fn run(
             let host = ssh.host.clone().unwrap_or_default();
             let config =
                 connect::config(ssh, &host, ssh.port, None).map_err(|error| BuildError::new("connect", error))?;
-            generated.insert("Host".into(), host);
-            generated.insert("Port".into(), ssh.port.to_string());
-            generated.insert("User".into(), ssh.username.clone());
-            generated.insert("ConnType".into(), "ssh".into());
-            generated.insert("ID".into(), "Null".into());
+            let (port, user) = (ssh.port, ssh.username.clone());
+            data.connection = Some(Connection::Ssh(SshConnection { host, port, user, login: None }));
+            data.machine_id = Some("Null".to_owned());
             context.step("connect", connect::connect(ssh, &config, None, context, backends)).await?
         }
     };
     let provision = ProvisionContext {
         build: context.clone(),
         communicator: communicator.clone(),
-        generated: Arc::new(generated.clone()),
+        data: Arc::new(data.clone()),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let result = context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await;
     communicator.close().await;
     result?;
-    Ok(Built { artifact: artifact(), generated, machine: None, exported: Vec::new(), held: None })
+    Ok(Built { artifact: artifact(), data, machine: None, exported: Vec::new(), held: None })
 }

@@ -17,7 +17,8 @@ use self::disks::GuestDisks;
 pub(crate) use self::machine::check_host;
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
-use crate::context::{BuildContext, GeneratedData};
+use crate::build_data::{BuildData, Connection, HttpAddress, SshConnection, SshLogin};
+use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::export;
 use crate::generated::{self, Renderer};
@@ -79,12 +80,12 @@ pub(crate) async fn run(
     let renderer = Renderer::new(&planned.build.source, &generated::values(&base_data(planned, context)));
     let machine = start(plan, &prepared, &disks, &work, &renderer, &fields, context, backends).await?;
     context.step("boot", boot::type_commands(&plan.boot, &*machine, &renderer, &fields.list(), context)).await?;
-    let (generated, communicator) = reach(ssh, &prepared, key.as_ref(), &machine, planned, context, backends).await?;
+    let (data, communicator) = reach(ssh, &prepared, key.as_ref(), &machine, planned, context, backends).await?;
     let communicator_or_none: Arc<dyn Communicator> = communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator));
     let provisioning = ProvisionContext {
         build: context.clone(),
         communicator: communicator_or_none.clone(),
-        generated: Arc::new(generated.clone()),
+        data: Arc::new(data.clone()),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     context.step("provision", provision::run(&provisioning, &planned.build.provisioners, cleanup, &*machine)).await?;
@@ -94,10 +95,10 @@ pub(crate) async fn run(
     context.control.machine_gone(&context.build);
     let description = machine::describe(plan);
     let (files, exported) = context
-        .step("export", leave(plan, &disks, &output.directory, planned, &generated, &description, context))
+        .step("export", leave(plan, &disks, &output.directory, planned, &data, &description, context))
         .await?;
     let held = Some(context.step("keep", output_directory::keep(output, context)).await?);
-    Ok(Built { artifact: artifact(plan, files), generated, machine: Some(description), exported, held })
+    Ok(Built { artifact: artifact(plan, files), data, machine: Some(description), exported, held })
 }
 
 /// Directories that live as long as the build.
@@ -194,40 +195,33 @@ async fn reach(
     planned: &PlannedBuild,
     context: &BuildContext,
     backends: &Backends,
-) -> Result<(GeneratedData, Option<Arc<dyn Communicator>>), BuildError> {
-    let mut generated = base_data(planned, context);
-    let mut set = |name: &str, value: String| {
-        generated.insert(name.to_owned(), value);
-    };
-    set("ID", machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
-    if let Some(port) = prepared.http_port {
-        set("PackerHTTPIP", HOST_SEEN_BY_GUEST.to_owned());
-        set("PackerHTTPPort", port.to_string());
-        set("PackerHTTPAddr", format!("{HOST_SEEN_BY_GUEST}:{port}"));
-    }
+) -> Result<(BuildData, Option<Arc<dyn Communicator>>), BuildError> {
+    let mut data = base_data(planned, context);
+    data.machine_id = Some(machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
+    data.http = prepared.http_port.map(|port| HttpAddress { host: HOST_SEEN_BY_GUEST.to_owned(), port });
     let Some(ssh) = ssh else {
-        set("ConnType", "none".to_owned());
-        return Ok((generated, None));
+        data.connection = Some(Connection::None);
+        return Ok((data, None));
     };
     let connecting = async {
         let port = machine.forwarded_port().unwrap_or(ssh.port);
         let config = connect::config(ssh, "127.0.0.1", port, key)?;
-        set("Host", config.host.clone());
-        set("Port", config.port.to_string());
-        set("User", ssh.username.clone());
-        set("Password", ssh.password.as_ref().map_or_else(String::new, |password| password.expose().to_owned()));
-        set("ConnType", "ssh".to_owned());
-        set("SSHAgentAuth", ssh.agent.to_string());
-        let key_file = ssh.private_key_file.as_ref().map(|path| path.display().to_string());
-        set("SSHPrivateKeyFile", key_file.unwrap_or_default());
-        if let Some(key) = key {
-            set("SSHPublicKey", key.public_authorized_keys.clone());
-            set("SSHPrivateKey", key.private_openssh.expose().to_owned());
-        }
+        data.connection = Some(Connection::Ssh(SshConnection {
+            host: config.host.clone(),
+            port: config.port,
+            user: ssh.username.clone(),
+            login: Some(SshLogin {
+                password: ssh.password.clone(),
+                agent: ssh.agent,
+                private_key_file: ssh.private_key_file.as_ref().map(|path| path.display().to_string()),
+                public_key: key.map(|key| key.public_authorized_keys.clone()),
+                private_key: key.map(|key| key.private_openssh.clone()),
+            }),
+        }));
         connect::connect(ssh, &config, Some(&**machine), context, backends).await
     };
     let communicator = context.step("connect", connecting).await?;
-    Ok((generated, Some(communicator)))
+    Ok((data, Some(communicator)))
 }
 
 /// Writes what the build leaves: its own format and, in the same pass, the exports that follow.
@@ -236,12 +230,12 @@ async fn leave(
     disks: &GuestDisks,
     output: &OutputDirectory,
     planned: &PlannedBuild,
-    generated: &GeneratedData,
+    data: &BuildData,
     machine: &MachineDescription,
     context: &BuildContext,
 ) -> Result<(Vec<PathBuf>, Vec<PathBuf>), StepError> {
     let directory = &plan.output_directory;
-    let exports = export_post_processor::planned(&planned.build.post_processors, generated, directory, machine);
+    let exports = export_post_processor::planned(&planned.build.post_processors, data, directory, machine);
     let exported: Vec<PathBuf> = exports.iter().map(|output| output.path.clone()).collect();
     let mut outputs = exports;
     // A disk that is left as it is only changes its name; everything else is written by our own writers.
