@@ -77,11 +77,8 @@ pub(crate) async fn run(
             context.step("connect", connect::connect(ssh, &config, None, context, backends)).await?
         }
     };
-    let provision = ProvisionContext {
-        build: context.clone(),
-        communicator: communicator.clone(),
-        data: Arc::new(data.clone()),
-    };
+    let provision =
+        ProvisionContext { build: context.clone(), communicator: communicator.clone(), data: Arc::new(data.clone()) };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let result = context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await;
     communicator.close().await;

@@ -94,9 +94,8 @@ pub(crate) async fn run(
     machine.kill().await;
     context.control.machine_gone(&context.build);
     let description = machine::describe(plan);
-    let (files, exported) = context
-        .step("export", leave(plan, &disks, &output.directory, planned, &data, &description, context))
-        .await?;
+    let (files, exported) =
+        context.step("export", leave(plan, &disks, &output.directory, planned, &data, &description, context)).await?;
     let held = Some(context.step("keep", output_directory::keep(output, context)).await?);
     Ok(Built { artifact: artifact(plan, files), data, machine: Some(description), exported, held })
 }
