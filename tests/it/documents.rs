@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use kiln_tests::{Home, tool};
 
@@ -57,6 +57,36 @@ fn every_command_that_the_documents_name_exists() {
     }
 }
 
+/// A path in backticks is there: from the root, or inside a crate. `NAME` in capitals stands for what a reader chooses.
+#[test]
+fn every_path_that_the_guides_name_exists() {
+    // A part of the design that is not built yet.
+    let to_come = ["systemd/"];
+    let folders = ["", "client/src", "daemon/src", "daemon/builder/src", "daemon/template/src", "disk-formats/src"];
+    let mut checked = 0;
+    for guide in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = read(guide);
+        for path in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|word| is_path(word)) {
+            let known: PathBuf =
+                Path::new(path).iter().take_while(|part| !is_placeholder(&part.to_string_lossy())).collect();
+            let there = folders.iter().any(|folder| root().join(folder).join(&known).exists());
+            assert!(there || to_come.contains(&path), "{guide} names `{path}`, which is not there");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 15, "only {checked} paths are seen");
+}
+
+fn is_path(word: &str) -> bool {
+    let of_a_path = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
+    word.contains('/') && word.chars().all(of_a_path) && !word.starts_with("./") && !word.starts_with('/')
+}
+
+fn is_placeholder(part: &str) -> bool {
+    part.chars().next().is_some_and(char::is_uppercase) && !part.chars().any(char::is_lowercase)
+        || part.starts_with("NAME")
+}
+
 #[test]
 fn the_example_is_valid() {
     if !tool("qemu-system-x86_64") {
@@ -79,6 +109,17 @@ fn the_readme_shows_a_real_transcript() {
     assert!(!readme.contains("<!--"));
 }
 
+/// Runs a line of a document in a shell that finds the programs under test first.
+fn run(home: &Home, line: &str) -> Output {
+    let programs = kiln_tests::program("kiln").parent().unwrap().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let mut surroundings = home.command("kiln");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(home.work(""));
+    shell.envs(surroundings.env("PATH", path).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.output().unwrap()
+}
+
 /// Returns the lines of the first block of a language.
 fn block(text: &str, language: &str) -> String {
     let fence = format!("```{language}\n");
@@ -94,14 +135,7 @@ fn the_example_of_the_template_commands_is_what_they_print() {
     let transcript = block(&text, "console");
     let mut printed = String::new();
     for line in transcript.lines().filter_map(|line| line.strip_prefix("$ ")) {
-        // The programs under test come first.
-        let directory = kiln_tests::program("kiln").parent().unwrap().display().to_string();
-        let mut shell = home.command("kiln");
-        let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("{line} 2>&1")]).current_dir(home.work(""));
-        command.envs(shell.env("PATH", path).get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = command.output().unwrap();
+        let output = run(&home, &format!("{line} 2>&1"));
         printed.push_str(&format!("$ {line}\n{}", String::from_utf8(output.stdout).unwrap()));
     }
     assert_eq!(printed, transcript);
@@ -116,14 +150,7 @@ fn the_commands_of_the_guide_to_conversions_work() {
     let commands: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     assert!(commands.len() >= 12, "{commands:?}");
     for line in commands {
-        // The programs under test come first.
-        let directory = kiln_tests::program("kiln").parent().unwrap().display().to_string();
-        let mut shell = home.command("kiln");
-        let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
-        let mut command = Command::new("sh");
-        command.args(["-c", line]).current_dir(home.work(""));
-        command.envs(shell.env("PATH", path).get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = command.output().unwrap();
+        let output = run(&home, line);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
