@@ -49,29 +49,10 @@ fn a_debian_is_built_on_and_restarted_without_a_flood_of_connections() {
         return;
     }
     let home = Home::new();
-    let source = format!(
-        r#"
-source "qemu" "debian" {{
-  iso_url          = "{}"
-  iso_checksum     = "none"
-  disk_image       = true
-  disk_size        = "4G"
-  accelerator      = "tcg"
-  memory           = 1024
-  cpus             = 2
-  headless         = true
-  ssh_username     = "root"
-  ssh_password     = "correct-horse-battery"
-  ssh_timeout      = "5m"
-  shutdown_command = "systemctl poweroff"
-  output_directory = "out"
-  vm_name          = "debian"
-}}
-"#,
-        disk.display()
-    );
-    home.write("debian.pkr.hcl", &(source + BUILD));
-    let ran = home.kiln(["build", "-color=false", "debian.pkr.hcl"]).expect(0);
+    home.write("guest/source.pkr.hcl", include_str!("../bench/debian/source.pkr.hcl"));
+    home.write("guest/build.pkr.hcl", BUILD);
+    let disk = format!("disk={}", disk.display());
+    let ran = home.kiln(["build", "-color=false", "-var", &disk, "-var", "output=out", "guest"]).expect(0);
     for line in ["active", "first", "by file"] {
         assert!(ran.stdout.contains(line), "{line} is missing in {}", ran.stdout);
     }
@@ -79,7 +60,8 @@ source "qemu" "debian" {{
     let log = std::fs::read_to_string(home.work("ssh.log")).unwrap();
     assert!(judged.status.success(), "{}\n{log}", String::from_utf8_lossy(&judged.stdout));
     assert_eq!(log.matches("Server listening on 0.0.0.0").count(), 2, "two boots: {log}");
-    let check = Command::new("qemu-img").args(["check", "-f", "qcow2"]).arg(home.work("out/debian")).output().unwrap();
+    let check =
+        Command::new("qemu-img").args(["check", "-f", "qcow2"]).arg(home.work("out/packer-debian")).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
 }
