@@ -93,6 +93,7 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
             OnError::RunCleanupProvisioner => kiln_builder::OnError::RunCleanupProvisioner,
         },
         parallel_builds: usize::try_from(options.parallel_builds).unwrap_or(usize::MAX),
+        state_dir: state_directory(&request.job_directory),
         job_dir: request.job_directory,
         runtime_dir: request.runtime_directory,
         cache_dir,
@@ -110,6 +111,11 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
             evaluate_data: true,
         },
     }
+}
+
+/// The daemon's state directory, two above a job's ([`crate::job_dir::JobDir::of`]).
+fn state_directory(job_directory: &Path) -> PathBuf {
+    job_directory.ancestors().nth(2).unwrap_or(job_directory).to_owned()
 }
 
 /// Checks a template in this process, which has the caller's environment.

@@ -11,17 +11,18 @@ use std::sync::Arc;
 
 use kiln_template::{
     Component, ComponentType, DataMode, Diagnostic, Diagnostics, EvaluatedBuild, Files, Generated, Inputs, OsFiles,
-    SourceMap, Span, Style, load_with,
+    PostProcessor, Provisioner, SourceMap, Span, Style, load_with,
 };
 use serde_json::Value as Json;
 
 use crate::backends::Backends;
 use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
-use crate::plan::{CommunicatorPlan, SourcePlan};
+use crate::option_values::OptionValues;
+use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::run::PlannedBuild;
-use crate::{fetch, post_processors, provisioners, sources};
+use crate::{fetch, generated, post_processors, provisioners, sources};
 use kiln_template::Redactor;
 
 /// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
@@ -167,7 +168,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         for build in evaluated.builds {
             let (plan, problems) = plan_build(&build, request.force, mentions_key, purpose, backends);
             if let Some(plan) = plan.filter(|_| !problems.has_errors()) {
-                checked.redactor.add_all(secrets_of(&plan).iter().map(|secret| &**secret));
+                checked.redactor.add_all(secrets_of(&plan.source).iter().map(|secret| &**secret));
                 checked.planned.push(PlannedBuild { build, plan });
             }
             diagnostics.extend(problems);
@@ -190,14 +191,14 @@ fn plan_build(
     mentions_key: bool,
     purpose: Purpose,
     backends: &Backends,
-) -> (Option<SourcePlan>, Diagnostics) {
+) -> (Option<BuildPlan>, Diagnostics) {
     let unknown = Generated::plan();
     // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
     let (options, mut diagnostics) = build.source.decode_partly(&unknown);
     let late = build.source.template_context(&unknown);
     let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose, late };
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
-    let plan = match build.source_type.as_str() {
+    let source = match build.source_type.as_str() {
         "qemu" => {
             let plan = sources::qemu::options::read(&mut reader, &build.source_name, force);
             sources::qemu::check_host(&plan, &mut reader, backends);
@@ -216,8 +217,44 @@ fn plan_build(
     }
     // The rules of a table and the reader of a plan can say the same.
     diagnostics.dedup();
-    let plan = (!diagnostics.has_errors()).then_some(plan);
+    let plan = (!diagnostics.has_errors()).then(|| whole_plan(build, source));
     (plan, diagnostics)
+}
+
+/// Puts what the source will do beside the rest of the build.
+fn whole_plan(build: &EvaluatedBuild, source: SourcePlan) -> BuildPlan {
+    let provisioner = |part: &Provisioner| ProvisionerPlan {
+        kind: part.component.kind.clone(),
+        name: part.name.clone(),
+        options: options_plan(&part.component),
+        pause_before: part.pause_before,
+        timeout: part.timeout,
+        max_retries: part.max_retries,
+        continue_on_error: part.continue_on_error,
+    };
+    let post_processor = |part: &PostProcessor| PostProcessorPlan {
+        kind: part.component.kind.clone(),
+        name: part.name.clone(),
+        options: options_plan(&part.component),
+        keep_input_artifact: part.keep_input_artifact,
+    };
+    let sequences = build.post_processors.iter();
+    BuildPlan {
+        name: build.name.clone(),
+        source_name: build.source_name.clone(),
+        source_type: build.source_type.clone(),
+        source,
+        provisioners: build.provisioners.iter().map(provisioner).collect(),
+        cleanup_provisioner: build.cleanup_provisioner.as_ref().map(provisioner),
+        post_processors: sequences.map(|sequence| sequence.iter().map(post_processor).collect()).collect(),
+    }
+}
+
+fn options_plan(part: &Component) -> OptionsPlan {
+    // What is wrong with them has been said.
+    let (options, _) = part.decode_partly(&generated::names());
+    let values = OptionValues::new(&options, part.schema());
+    OptionsPlan::new(values.to_json(true), values.to_json(false))
 }
 
 /// Checks a provisioner or post-processor.
@@ -252,22 +289,18 @@ const SECRET_LENGTH: usize = 8;
 /// Passwords, and what lets its owner in as part of a URL, are secrets even when the template does not say so, unless they are
 /// everyday words.
 fn secrets_of(plan: &SourcePlan) -> Vec<String> {
-    let (communicator, image) = match plan {
-        SourcePlan::Qemu(plan) => (&plan.communicator, Some(&plan.image)),
-        SourcePlan::Null(plan) => (&plan.communicator, None),
-        SourcePlan::File(_) | SourcePlan::Unbuilt => return Vec::new(),
-    };
     let mut secrets = Vec::new();
-    if let Some(image) = image {
+    if let SourcePlan::Qemu(plan) = plan {
+        let image = &plan.image;
         let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
         secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
     }
-    if let CommunicatorPlan::Ssh(ssh) = communicator {
-        let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
-        let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
-        let all = ssh.password.iter().chain(bastion).chain(proxy).map(|password| password.expose().to_owned());
-        secrets.extend(all.filter(|secret| *secret != ssh.username));
-    }
+    let username = match plan.communicator() {
+        Some(CommunicatorPlan::Ssh(ssh)) => &*ssh.username,
+        _ => "",
+    };
+    let passwords = plan.secrets().into_iter().map(|password| password.expose().to_owned());
+    secrets.extend(passwords.filter(|password| password != username));
     secrets.retain(|secret| secret.len() >= SECRET_LENGTH);
     secrets
 }

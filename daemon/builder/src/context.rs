@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
+use crate::plan_key::PlanKey;
 use crate::steps::sightings::Sightings;
 use kiln_template::{Component, Redactor, Span};
 
@@ -48,6 +49,8 @@ pub(crate) struct JobSettings {
     pub runtime_dir: PathBuf,
     /// Downloads and probe results.
     pub cache_dir: PathBuf,
+    /// The key of plan digests.
+    pub plan_key: PlanKey,
     /// `PACKER_RUN_UUID`.
     pub run_uuid: String,
     /// File and line of each component of the template.

@@ -8,6 +8,16 @@ use crate::error::StepError;
 /// What every `build.*` value reads before the build runs.
 pub(crate) const UNKNOWN: &str = Generated::UNKNOWN;
 
+/// The values of a plan, which says by name what it does not know: `build.ID` reads `<unknown>build.ID`.
+pub(crate) fn names() -> Generated {
+    let named = |name: &&str| ((*name).to_owned(), format!("{UNKNOWN}build.{name}"));
+    let build = Generated::NAMES.iter().chain(&BUILD_NAMES).map(named).collect();
+    Generated { build, ..Generated::plan() }
+}
+
+/// The values of every build beside [`Generated::NAMES`].
+const BUILD_NAMES: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
+
 /// What Packer says for values of an HTTP server that a builder does not have.
 const NO_HTTP: [(&str, &str); 3] = [
     ("PackerHTTPIP", "ERR_HTTP_IP_NOT_IMPLEMENTED_BY_BUILDER"),

@@ -10,8 +10,10 @@ use crate::backends::Backends;
 use crate::check::{CheckRequest, Checked, check};
 use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
+use crate::error::StepError;
 use crate::event::Event;
 use crate::ledger::Ledger;
+use crate::plan_key::PlanKey;
 use crate::plan_reader::Purpose;
 use crate::run;
 
@@ -28,6 +30,8 @@ pub struct JobRequest {
     pub parallel_builds: usize,
     /// The job's directory, for its ledger and what it saves.
     pub job_dir: PathBuf,
+    /// What outlives jobs: the key of plan digests, which is made when there is none.
+    pub state_dir: PathBuf,
     /// A short directory for sockets, which exists.
     pub runtime_dir: PathBuf,
     /// Downloads and probe results.
@@ -97,6 +101,14 @@ async fn run_builds(
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
+    let plan_key = match PlanKey::load(&request.state_dir) {
+        Ok(key) => key,
+        Err(error) => {
+            let text = StepError::wrap(error).to_string();
+            sink(Event::Error { build: None, target: None, output: false, text });
+            return JobOutcome { exit_code: 1, cancelled: false };
+        }
+    };
     let settings = Arc::new(JobSettings {
         force: request.template.force,
         debug: request.debug,
@@ -105,6 +117,7 @@ async fn run_builds(
         runtime_dir: request.runtime_dir,
         cache_dir: request.cache_dir,
         places,
+        plan_key,
         run_uuid: uuid::Uuid::new_v4().to_string(),
         fault: backends.fault.clone(),
     });

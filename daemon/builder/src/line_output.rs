@@ -114,6 +114,7 @@ mod tests {
     use crate::control::Control;
     use crate::event::Event;
     use crate::ledger::Ledger;
+    use crate::plan_key::PlanKey;
 
     /// The lines that come of output in pieces of `size` bytes.
     fn lines(secret: &str, output: &[u8], size: usize) -> Vec<String> {
@@ -125,6 +126,7 @@ mod tests {
             job_dir: job.path().to_owned(),
             runtime_dir: job.path().to_owned(),
             cache_dir: job.path().to_owned(),
+            plan_key: PlanKey::new(&[]),
             run_uuid: String::new(),
             places: std::collections::HashMap::new(),
             fault: None,

@@ -12,7 +12,7 @@ use crate::build_data::BuildData;
 use crate::context::{BuildContext, OnError};
 use crate::error::{BuildError, StepError};
 use crate::event::Event;
-use crate::plan::SourcePlan;
+use crate::plan::{BuildPlan, SourcePlan};
 use crate::post_processors::{self, PostProcessContext};
 use crate::sources;
 use crate::steps::output_directory::OutputDirectory;
@@ -20,7 +20,7 @@ use crate::steps::output_directory::OutputDirectory;
 /// A build that passed preparation.
 pub(crate) struct PlannedBuild {
     pub(crate) build: EvaluatedBuild,
-    pub(crate) plan: SourcePlan,
+    pub(crate) plan: BuildPlan,
 }
 
 /// What a source leaves.
@@ -51,6 +51,13 @@ pub(crate) async fn run_build(
 ) -> Result<(), BuildFailure> {
     if context.cancel().is_cancelled() {
         return Err(BuildFailure { text: "Build was cancelled.".to_owned(), cancelled: true });
+    }
+    match planned.plan.digest(&context.settings.plan_key) {
+        Ok(digest) => tracing::debug!(build = &*context.build, %digest, "the build's plan"),
+        Err(error) => {
+            let error = StepError::new("the plan cannot be written down").with_source(error);
+            return Err(BuildFailure { text: error.to_string(), cancelled: false });
+        }
     }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
@@ -92,7 +99,7 @@ async fn run_source(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Built, BuildError> {
-    match &planned.plan {
+    match &planned.plan.source {
         SourcePlan::File(plan) => sources::file::run(plan, planned, context).await,
         SourcePlan::Null(plan) => sources::null::run(plan, planned, context, backends).await,
         SourcePlan::Qemu(plan) => sources::qemu::run(index, plan, planned, context, backends).await,

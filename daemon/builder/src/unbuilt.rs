@@ -3,18 +3,14 @@
 use kiln_template::{Component, ComponentType, Diagnostic, Diagnostics};
 
 use crate::catalog::{self, definitions};
-use crate::plan::{CommunicatorPlan, SourcePlan};
+use crate::plan::CommunicatorPlan;
 use crate::run::PlannedBuild;
 
 /// Returns an error for each component of the builds that cannot run.
 pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     for PlannedBuild { build, plan } in builds {
-        let communicator = match plan {
-            SourcePlan::Qemu(plan) => Some(&plan.communicator),
-            SourcePlan::Null(plan) => Some(&plan.communicator),
-            SourcePlan::File(_) | SourcePlan::Unbuilt => None,
-        };
+        let communicator = plan.source.communicator();
         complain(&build.source, ComponentType::Builder, &mut diagnostics);
         if matches!(communicator, Some(CommunicatorPlan::WinRm)) {
             let detail =

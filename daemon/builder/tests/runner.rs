@@ -171,6 +171,7 @@ build {{
             on_error: self.on_error,
             parallel_builds: 0,
             job_dir: self.path("job"),
+            state_dir: self.path("state"),
             runtime_dir: self.path("run"),
             cache_dir: self.path("cache"),
         };

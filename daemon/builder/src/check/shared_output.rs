@@ -12,7 +12,7 @@ use crate::run::PlannedBuild;
 pub(super) fn check(builds: &[PlannedBuild], diagnostics: &mut Diagnostics) {
     let mut taken: Vec<(PathBuf, &str)> = Vec::new();
     for PlannedBuild { build, plan } in builds {
-        let (path, option, summary) = match plan {
+        let (path, option, summary) = match &plan.source {
             SourcePlan::Qemu(plan) => (&plan.output_directory, "output_directory", "Two builds, one output directory"),
             SourcePlan::File(plan) => (&plan.target, "target", "Two builds, one target"),
             SourcePlan::Null(_) | SourcePlan::Unbuilt => continue,

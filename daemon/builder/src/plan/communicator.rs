@@ -103,3 +103,13 @@ pub(crate) struct ProxyPlan {
     #[serde(serialize_with = "secret::serialize")]
     pub password: Option<Secret>,
 }
+
+impl CommunicatorPlan {
+    /// Its passwords.
+    pub(crate) fn secrets(&self) -> Vec<&Secret> {
+        let Self::Ssh(ssh) = self else { return Vec::new() };
+        let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
+        let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
+        ssh.password.iter().chain(bastion).chain(proxy).collect()
+    }
+}

@@ -1,7 +1,10 @@
 //! The plan: a plain value that says everything a job will do, before anything is done. It knows nothing of those who read
 //! it from options or act on it.
 
+mod build;
 mod communicator;
+mod component;
+mod digest;
 mod file;
 mod guest;
 mod null;
@@ -9,7 +12,9 @@ mod qemu;
 mod secret;
 mod source;
 
+pub(crate) use build::BuildPlan;
 pub(crate) use communicator::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
+pub(crate) use component::{OptionsPlan, PostProcessorPlan, ProvisionerPlan};
 pub(crate) use file::{FileContent, FilePlan};
 pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
 pub(crate) use null::NullPlan;

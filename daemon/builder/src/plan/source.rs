@@ -1,7 +1,9 @@
 //! What one build's source will do, whichever builder it is of.
 
+use kiln_communicators::Secret;
 use serde::Serialize;
 
+use super::communicator::CommunicatorPlan;
 use super::file::FilePlan;
 use super::null::NullPlan;
 use super::qemu::QemuPlan;
@@ -18,4 +20,24 @@ pub(crate) enum SourcePlan {
     Qemu(Box<QemuPlan>),
     /// Of a builder that this version can check but not run; [`crate::unbuilt`] refuses to build it.
     Unbuilt,
+}
+
+impl SourcePlan {
+    /// How its guest is reached, where there can be one.
+    pub(crate) fn communicator(&self) -> Option<&CommunicatorPlan> {
+        match self {
+            Self::Null(plan) => Some(&plan.communicator),
+            Self::Qemu(plan) => Some(&plan.communicator),
+            Self::File(_) | Self::Unbuilt => None,
+        }
+    }
+
+    /// The secrets that its text hides, in the order of its text.
+    pub(crate) fn secrets(&self) -> Vec<&Secret> {
+        let mut secrets = self.communicator().map(CommunicatorPlan::secrets).unwrap_or_default();
+        if let Self::Qemu(plan) = self {
+            secrets.extend(plan.machine.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()));
+        }
+        secrets
+    }
 }

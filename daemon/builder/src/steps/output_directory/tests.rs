@@ -8,6 +8,7 @@ use crate::context::{BuildContext, JobSettings, OnError};
 use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::{Ledger, sweep as sweep_job};
+use crate::plan_key::PlanKey;
 
 struct Job {
     directory: tempfile::TempDir,
@@ -27,6 +28,7 @@ impl Job {
             job_dir: self.directory.path().to_owned(),
             runtime_dir: self.directory.path().to_owned(),
             cache_dir: self.directory.path().to_owned(),
+            plan_key: PlanKey::new(&[]),
             run_uuid: String::new(),
             places: std::collections::HashMap::new(),
             fault: None,
