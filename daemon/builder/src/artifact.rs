@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::records::Output;
+
 /// Files with their maker and a line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Artifact {
@@ -35,6 +37,11 @@ pub(crate) enum Ownership {
 }
 
 impl Artifact {
+    /// What is noted of it.
+    pub(crate) fn output(&self) -> Output {
+        Output::Artifact { builder_id: self.builder_id.clone(), files: self.files.clone() }
+    }
+
     /// Removes what the artifact owns. What is gone already is no error.
     ///
     /// # Errors

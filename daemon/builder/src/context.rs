@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::{CleanupId, CleanupStack};
 use crate::control::Control;
-use crate::error::{BuildError, StepError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
 use crate::plan_key::PlanKey;
+use crate::records::Chain;
 use crate::steps::sightings::Sightings;
 use kiln_template::{Component, Redactor, Span};
 
@@ -55,7 +55,7 @@ pub(crate) struct JobSettings {
     pub run_uuid: String,
     /// File and line of each component of the template.
     pub places: HashMap<Span, String>,
-    /// Checked before every step by tests that make one fail; `None` otherwise.
+    /// Checked at every step by tests that make one fail; `None` otherwise.
     pub fault: Option<Fault>,
 }
 
@@ -81,6 +81,8 @@ pub(crate) struct BuildContext {
     pub control: Control,
     /// The job's secrets.
     pub redactor: Redactor,
+    /// Its steps, as they are noted down.
+    pub chain: Arc<Chain>,
     /// What was seen of the guest.
     pub sightings: Arc<Sightings>,
     sink: EventSink,
@@ -94,6 +96,7 @@ impl BuildContext {
         build: &str,
         settings: Arc<JobSettings>,
         ledger: Arc<Ledger>,
+        chain: Chain,
         control: Control,
         redactor: Redactor,
         sink: EventSink,
@@ -104,6 +107,7 @@ impl BuildContext {
             ledger,
             control,
             redactor,
+            chain: Arc::new(chain),
             sightings: Arc::default(),
             sink,
             target: None,
@@ -176,48 +180,11 @@ impl BuildContext {
         self.emit(Event::Progress { build: self.build.to_string(), what, done, total });
     }
 
-    /// Runs one step: announces it, races it against cancellation, names it in its error.
-    ///
-    /// # Errors
-    ///
-    /// The step's own error, or a cancellation.
-    pub(crate) async fn step<T, E: Into<StepError>>(
-        &self,
-        step: &'static str,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, BuildError> {
-        let started = Instant::now();
-        self.emit(Event::StepStarted { build: self.build.to_string(), step: step.to_owned() });
-        let fault = self.settings.fault.as_ref().filter(|fault| fault.step == step);
-        if fault.is_some_and(|fault| fault.cancel) {
-            self.cancel().cancel();
-        }
-        let result = tokio::select! {
-            biased;
-            () = self.cancel().cancelled() => Err(BuildError::cancelled(step)),
-            result = work => result.map_err(|error| BuildError::new(step, error.into())),
-        };
-        let result = match result {
-            Ok(_) if fault.is_some() => Err(BuildError::new(step, StepError::new("a failure injected by a test"))),
-            other => other,
-        };
-        self.emit(Event::StepFinished {
-            build: self.build.to_string(),
-            step: step.to_owned(),
-            elapsed: started.elapsed(),
-            error: result.as_ref().err().map(|error| self.redactor.redact(&error.to_string())),
-        });
-        if result.is_ok() && self.settings.debug {
-            self.pause(&format!("Pausing after run of step '{step}'. Press enter to continue.")).await;
-        }
-        result
-    }
-
     async fn pause_before_cleanup(&self, step: &str) {
         self.pause(&format!("Pausing before cleanup of step '{step}'. Press enter to continue.")).await;
     }
 
-    async fn pause(&self, text: &str) {
+    pub(crate) async fn pause(&self, text: &str) {
         self.ask(text, &["continue"]).await;
     }
 

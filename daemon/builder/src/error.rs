@@ -114,6 +114,16 @@ pub(crate) struct BuildError {
     /// The step that failed.
     pub step: &'static str,
     kind: Kind,
+    answer: Option<Answer>,
+}
+
+/// What somebody who was asked about a failure wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Give everything back.
+    CleanUp,
+    /// Leave everything as it is.
+    Abort,
 }
 
 #[derive(Debug)]
@@ -125,12 +135,22 @@ enum Kind {
 impl BuildError {
     /// The failure `error` of `step`.
     pub(crate) fn new(step: &'static str, error: StepError) -> Self {
-        Self { step, kind: Kind::Failed(error) }
+        Self { step, kind: Kind::Failed(error), answer: None }
     }
 
     /// The cancellation of `step`.
     pub(crate) fn cancelled(step: &'static str) -> Self {
-        Self { step, kind: Kind::Cancelled }
+        Self { step, kind: Kind::Cancelled, answer: None }
+    }
+
+    /// Notes that it has been told, and what is to be done about it.
+    pub(crate) fn answered(self, answer: Answer) -> Self {
+        Self { answer: Some(answer), ..self }
+    }
+
+    /// What somebody has said is to be done about it; `None` when nobody was asked.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        self.answer
     }
 
     /// True when nobody failed: the job was cancelled.

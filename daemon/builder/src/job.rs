@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::plan_key::PlanKey;
 use crate::plan_reader::Purpose;
+use crate::records::{Chain, RecordFile};
 use crate::run;
 
 /// What a job is asked to do.
@@ -109,6 +110,14 @@ async fn run_builds(
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
+    let records = match RecordFile::open(&request.job_dir) {
+        Ok(records) => records,
+        Err(error) => {
+            let text = format!("cannot open the records of the steps in {}: {error}", request.job_dir.display());
+            sink(Event::Error { build: None, target: None, output: false, text });
+            return JobOutcome { exit_code: 1, cancelled: false };
+        }
+    };
     let settings = Arc::new(JobSettings {
         force: request.template.force,
         debug: request.debug,
@@ -136,6 +145,7 @@ async fn run_builds(
             &planned.build.name,
             settings.clone(),
             ledger.clone(),
+            Chain::new(&planned.build.name, records.clone()),
             control.clone(),
             redactor.clone(),
             sink.clone(),

@@ -115,6 +115,7 @@ mod tests {
     use crate::event::Event;
     use crate::ledger::Ledger;
     use crate::plan_key::PlanKey;
+    use crate::records::{Chain, RecordFile};
 
     /// The lines that come of output in pieces of `size` bytes.
     fn lines(secret: &str, output: &[u8], size: usize) -> Vec<String> {
@@ -137,6 +138,7 @@ mod tests {
             "null.x",
             Arc::new(settings),
             Arc::new(Ledger::open(job.path()).unwrap()),
+            Chain::new("null.x", RecordFile::open(job.path()).unwrap()),
             Control::unattended(),
             Redactor::new([secret.to_owned()]),
             Arc::new(move |event| {

@@ -10,7 +10,7 @@ use crate::artifact::Artifact;
 use crate::backends::Backends;
 use crate::build_data::BuildData;
 use crate::context::{BuildContext, OnError};
-use crate::error::{BuildError, StepError};
+use crate::error::{Answer, BuildError, StepError};
 use crate::event::Event;
 use crate::plan::{BuildPlan, SourcePlan};
 use crate::post_processors::{self, PostProcessContext};
@@ -52,12 +52,10 @@ pub(crate) async fn run_build(
     if context.cancel().is_cancelled() {
         return Err(BuildFailure { text: "Build was cancelled.".to_owned(), cancelled: true });
     }
-    match planned.plan.digest(&context.settings.plan_key) {
-        Ok(digest) => tracing::debug!(build = &*context.build, %digest, "the build's plan"),
-        Err(error) => {
-            let error = StepError::new("the plan cannot be written down").with_source(error);
-            return Err(BuildFailure { text: error.to_string(), cancelled: false });
-        }
+    if let Err(error) = begin(planned, context).await {
+        let text = error.to_string();
+        context.error(&text);
+        return Err(BuildFailure { text, cancelled: false });
     }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
@@ -91,6 +89,16 @@ pub(crate) async fn run_build(
             Err(BuildFailure { text, cancelled: outcome.cancelled })
         }
     }
+}
+
+/// Notes which plan the steps that follow belong to.
+async fn begin(planned: &PlannedBuild, context: &BuildContext) -> Result<(), StepError> {
+    let digest = planned.plan.digest(&context.settings.plan_key);
+    let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
+    let begun = context.chain.begin(digest.to_string()).await;
+    begun.map_err(|error| {
+        StepError::new(format!("cannot note the build in {}", context.chain.path().display())).with_source(error)
+    })
 }
 
 async fn run_source(
@@ -130,28 +138,22 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
         context.clean_up(None).await;
         return failure;
     }
-    context.error(&failure.text);
-    error.explanation().iter().for_each(|line| context.error(line));
-    match decide(&error, context).await {
-        OnError::Abort | OnError::RunCleanupProvisioner => {
+    let answer = match error.answer() {
+        None if context.settings.on_error == OnError::Ask => Some(context.ask_to_give_up(&error).await),
+        None => {
+            context.tell(&error);
+            None
+        }
+        answered => answered,
+    };
+    match (answer, context.settings.on_error) {
+        (Some(Answer::CleanUp), _) | (None, OnError::Cleanup | OnError::Ask) => {
+            context.clean_up(Some(error.step)).await;
+        }
+        (Some(Answer::Abort), _) | (None, OnError::Abort | OnError::RunCleanupProvisioner) => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
             context.abandon();
         }
-        OnError::Cleanup | OnError::Ask => context.clean_up(Some(error.step)).await,
     }
     failure
-}
-
-async fn decide(error: &BuildError, context: &BuildContext) -> OnError {
-    match context.settings.on_error {
-        OnError::Ask => {
-            context.error(format!("Step {:?} failed", error.step));
-            let text = "[c] Clean up and exit, or [a] abort without cleanup?";
-            match context.ask(text, &["c", "a"]).await.as_str() {
-                "a" => OnError::Abort,
-                _ => OnError::Cleanup,
-            }
-        }
-        other => other,
-    }
 }

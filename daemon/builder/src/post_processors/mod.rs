@@ -16,6 +16,7 @@ use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::plan_reader::PlanReader;
 use crate::provisioners::shell_local::ShellLocal;
+use crate::step::Step;
 
 /// What a post-processor works with.
 #[derive(Clone)]
@@ -66,10 +67,12 @@ pub(crate) async fn run_all(
 ) -> Outcome {
     let mut outcome = Outcome { artifacts: Vec::new(), errors: Vec::new(), cancelled: false };
     let mut keep_built = sequences.is_empty();
+    let mut number = 0;
     for sequence in sequences {
         let mut current = built.clone();
         for (index, post_processor) in sequence.iter().enumerate() {
-            let step = async {
+            number += 1;
+            let work = || async {
                 run_one(context, post_processor, &current).await.map_err(|error| {
                     match context.build.place("post-processor", &post_processor.component) {
                         Some(place) => error.at(place),
@@ -77,7 +80,9 @@ pub(crate) async fn run_all(
                     }
                 })
             };
-            let processed = match context.build.step("post-process", step).await {
+            let step = Step::post_process(number, &post_processor.component.kind);
+            let outputs = |processed: &Processed| Some(processed.artifact.output());
+            let processed = match context.build.run_step(step, outputs, work).await {
                 Ok(processed) => processed,
                 Err(error) => {
                     outcome.cancelled |= error.is_cancelled();

@@ -14,7 +14,7 @@ use kiln_communicators::Communicator;
 use kiln_template::{Options, Provisioner};
 
 use crate::build_data::BuildData;
-use crate::context::{BuildContext, OnError};
+use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::go_duration::GoDuration;
@@ -33,31 +33,8 @@ pub(crate) fn needs_guest(kind: &str) -> bool {
     !matches!(kind, "shell-local" | "breakpoint" | "sleep")
 }
 
-/// Runs `provisioners` in order; on a failure runs `cleanup`, if there is one.
-pub(crate) async fn run_all(
-    context: &ProvisionContext,
-    provisioners: &[Provisioner],
-    cleanup: Option<&Provisioner>,
-) -> Result<(), StepError> {
-    for provisioner in provisioners {
-        if let Err(error) = run_wrapped(context, provisioner).await {
-            if context.build.settings.on_error == OnError::Abort {
-                return Err(error);
-            }
-            context.build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
-            if let Some(cleanup) = cleanup
-                && let Err(error) = run_wrapped(context, cleanup).await
-            {
-                context.build.error(format!("The error-cleanup-provisioner failed too: {error}"));
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
 /// One provisioner with its pause, time limit, retries and `continue_on_error`.
-async fn run_wrapped(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+pub(crate) async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
     let mut tries_left = provisioner.max_retries;
     loop {
         let Err(error) = attempt(context, provisioner).await else { return Ok(()) };
@@ -94,9 +71,9 @@ async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Resul
     }
     let timeout = provisioner.timeout.filter(|timeout| !timeout.is_zero());
     let _wait = context.build.waiting(&format!("{} provisioner", provisioner.component.kind), timeout);
-    let Some(timeout) = timeout else { return run(context, provisioner).await };
+    let Some(timeout) = timeout else { return run_kind(context, provisioner).await };
     context.build.say(format!("Setting a {} timeout for the next provisioner...", GoDuration(timeout)));
-    match tokio::time::timeout(timeout, run(context, provisioner)).await {
+    match tokio::time::timeout(timeout, run_kind(context, provisioner)).await {
         Ok(result) => result,
         Err(_) => {
             context.build.say("Cancelling provisioner after a timeout...");
@@ -107,7 +84,7 @@ async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Resul
     }
 }
 
-async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+async fn run_kind(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
     let component = &provisioner.component;
     let values = generated::values(&context.data);
     let (options, diagnostics) = component.decode(&values);

@@ -14,8 +14,10 @@ use crate::error::{BuildError, StepError};
 use crate::ledger::Resource;
 use crate::plan::{FileContent, FilePlan};
 use crate::plan_reader::PlanReader;
-use crate::provisioners::{self, ProvisionContext};
+use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
+use crate::step::Step;
+use crate::steps::provision;
 
 pub(crate) fn read(reader: &mut PlanReader<'_>) -> FilePlan {
     let (source, content) = (reader.text("source"), reader.text("content"));
@@ -49,20 +51,20 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
         (Err(_), Ok(path)) => Some(own(path, context)),
         _ => None,
     };
-    context.step("write", write(plan, context)).await?;
+    context.step(Step::prepare("write"), || write(plan, context)).await?;
     if let Some(owned) = &owned {
         // Nobody but us ever sets it.
         let _ = owned.written.set(identity(&plan.target));
     }
     let data = base_data(planned, context);
-    let provision = ProvisionContext {
+    let provisioning = ProvisionContext {
         build: context.clone(),
         communicator: Arc::new(NoCommunicator),
         data: Arc::new(data.clone()),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let provisioners = &planned.build.provisioners;
-    context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await?;
+    provision::run(&provisioning, provisioners, cleanup, None).await?;
     if let Some(owned) = owned {
         context.disarm(owned.cleanup);
         context.ledger.released(&owned.resource);

@@ -13,9 +13,10 @@ use crate::context::BuildContext;
 use crate::error::BuildError;
 use crate::plan::{CommunicatorPlan, NullPlan};
 use crate::plan_reader::PlanReader;
-use crate::provisioners::{self, ProvisionContext};
+use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
-use crate::steps::connect;
+use crate::step::Step;
+use crate::steps::{connect, provision};
 
 pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
     let communicator = communicator::read(reader, TemporaryKey::NotMade);
@@ -74,13 +75,14 @@ pub(crate) async fn run(
             let (port, user) = (ssh.port, ssh.username.clone());
             data.connection = Some(Connection::Ssh(SshConnection { host, port, user, login: None }));
             data.machine_id = Some("Null".to_owned());
-            context.step("connect", connect::connect(ssh, &config, None, context, backends)).await?
+            let step = Step::bring_up("connect").on(None);
+            context.step(step, || connect::connect(ssh, &config, None, context, backends)).await?
         }
     };
-    let provision =
+    let provisioning =
         ProvisionContext { build: context.clone(), communicator: communicator.clone(), data: Arc::new(data.clone()) };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
-    let result = context.step("provision", provisioners::run_all(&provision, provisioners, cleanup)).await;
+    let result = provision::run(&provisioning, provisioners, cleanup, None).await;
     communicator.close().await;
     result?;
     Ok(Built { artifact: artifact(), data, machine: None, exported: Vec::new(), held: None })

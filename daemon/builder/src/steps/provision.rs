@@ -1,24 +1,71 @@
-//! Provisioning a guest that may stop under it.
+//! The provisioners of a build, each a step of its own, on a guest that may stop under them.
 
 use std::time::Duration;
 
 use kiln_hypervisors::Machine;
 use kiln_template::Provisioner;
 
-use crate::error::StepError;
+use crate::context::OnError;
+use crate::error::{Answer, BuildError, StepError};
 use crate::provisioners::{self, ProvisionContext};
+use crate::step::{PROVISION, Step};
 
 /// How long a provisioner may take to notice that its guest has gone, before it is told.
 const NOTICE: Duration = Duration::from_secs(5);
 
-/// Runs the provisioners, and stops them when the machine stops.
+/// Runs `provisioners` in order, and stops when `machine` stops; on a failure runs `cleanup`, if there is one.
 pub(crate) async fn run(
     context: &ProvisionContext,
     provisioners: &[Provisioner],
     cleanup: Option<&Provisioner>,
-    machine: &dyn Machine,
+    machine: Option<&dyn Machine>,
+) -> Result<(), BuildError> {
+    for (provisioner, number) in provisioners.iter().zip(1..) {
+        let step = Step::provision(number, &provisioner.component.kind).on(machine);
+        let result = context.build.step(step, || run_one(context, provisioner, machine)).await;
+        if let Err(error) = result {
+            clean_up(context, cleanup, machine, &error).await?;
+            return Err(error);
+        }
+    }
+    if !provisioners.is_empty() {
+        context.build.pause_after(PROVISION).await;
+    }
+    Ok(())
+}
+
+/// Runs the error-cleanup-provisioner, unless everything is to stay as it is. Its own failure is only told.
+async fn clean_up(
+    context: &ProvisionContext,
+    cleanup: Option<&Provisioner>,
+    machine: Option<&dyn Machine>,
+    failure: &BuildError,
+) -> Result<(), BuildError> {
+    let build = &context.build;
+    let abort = build.settings.on_error == OnError::Abort || failure.answer() == Some(Answer::Abort);
+    if failure.is_cancelled() || abort {
+        return Ok(());
+    }
+    build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
+    let Some(cleanup) = cleanup else { return Ok(()) };
+    let step = Step::clean_up_provisioner(&cleanup.component.kind);
+    match build.step(step, || run_one(context, cleanup, machine)).await {
+        Err(error) if error.is_cancelled() => Err(error),
+        Err(error) => {
+            build.error(format!("The error-cleanup-provisioner failed too: {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn run_one(
+    context: &ProvisionContext,
+    provisioner: &Provisioner,
+    machine: Option<&dyn Machine>,
 ) -> Result<(), StepError> {
-    let work = provisioners::run_all(context, provisioners, cleanup);
+    let work = provisioners::run(context, provisioner);
+    let Some(machine) = machine else { return work.await };
     tokio::pin!(work);
     let exit = tokio::select! {
         result = &mut work => return result,

@@ -26,7 +26,9 @@ use crate::ledger::Resource;
 use crate::plan::{CommunicatorPlan, QemuPlan, SshPlan};
 use crate::post_processors::export as export_post_processor;
 use crate::provisioners::ProvisionContext;
+use crate::records::Output;
 use crate::run::{Built, PlannedBuild, base_data};
+use crate::step::Step;
 use crate::steps::output_directory::OutputDirectory;
 use crate::steps::{boot, connect, image, media, output_directory, provision, serve, shut_down};
 
@@ -51,21 +53,31 @@ pub(crate) async fn run(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Built, BuildError> {
-    let image = context.step("fetch", image::fetch(&plan.image, context)).await?;
+    let files = |path: &PathBuf| Some(Output::Files { paths: vec![path.clone()] });
+    let image = context.run_step(Step::prepare("fetch"), files, || image::fetch(&plan.image, context)).await?;
     let own = disks::names(plan);
-    let output = context.step("output", output_directory::prepare(&plan.output_directory, &own, context)).await?;
-    let work = context.step("work", work_directories(index, context)).await?;
+    let output = context
+        .step(Step::prepare("output"), || output_directory::prepare(&plan.output_directory, &own, context))
+        .await?;
+    let work = context.step(Step::prepare("work"), || work_directories(index, context)).await?;
     let mut prepared = Prepared { image, ..Prepared::default() };
     if let Some(floppy) = &plan.floppy {
-        prepared.floppy = Some(context.step("media", media::floppy(floppy, &work.files, context)).await?);
+        let made = context.run_step(Step::prepare("media"), files, || media::floppy(floppy, &work.files, context));
+        prepared.floppy = Some(made.await?);
     }
     if let Some(cd) = &plan.cd {
-        prepared.cd = Some(context.step("media", media::cd(cd, &work.files, context)).await?);
+        let made = context.run_step(Step::prepare("media"), files, || media::cd(cd, &work.files, context));
+        prepared.cd = Some(made.await?);
     }
-    let disks = context.step("disk", disks::create(plan, &prepared.image, context)).await?;
-    prepared.efi_vars = context.step("firmware", machine::copy_efi_vars(plan)).await?;
+    let disk_files =
+        |disks: &GuestDisks| Some(Output::Files { paths: disks.all().map(|disk| disk.path.clone()).collect() });
+    let image = &prepared.image;
+    let disks = context.run_step(Step::prepare("disk"), disk_files, || disks::create(plan, image, context)).await?;
+    prepared.efi_vars = context.step(Step::prepare("firmware"), || machine::copy_efi_vars(plan)).await?;
     if let Some(http) = &plan.http {
-        prepared.http_port = Some(context.step("serve", serve::start(http, context)).await?);
+        let port = |&port: &u16| Some(Output::HttpServer { port });
+        prepared.http_port =
+            Some(context.run_step(Step::prepare("serve"), port, || serve::start(http, context)).await?);
     }
     let ssh = match &plan.communicator {
         CommunicatorPlan::Ssh(ssh) => Some(&**ssh),
@@ -73,13 +85,15 @@ pub(crate) async fn run(
         CommunicatorPlan::WinRm => return Err(BuildError::new("connect", super::communicator::no_winrm())),
     };
     let key = match ssh {
-        Some(ssh) => context.step("key", connect::make_key(ssh, context)).await?,
+        Some(ssh) => context.step(Step::prepare("key"), || connect::make_key(ssh, context)).await?,
         None => None,
     };
     let fields = Fields::new(plan, &prepared, key.as_ref());
     let renderer = Renderer::new(&planned.build.source, &generated::values(&base_data(planned, context)));
     let machine = start(plan, &prepared, &disks, &work, &renderer, &fields, context, backends).await?;
-    context.step("boot", boot::type_commands(&plan.boot, &*machine, &renderer, &fields.list(), context)).await?;
+    let keys = fields.list();
+    let typing = || boot::type_commands(&plan.boot, &*machine, &renderer, &keys, context);
+    context.step(Step::bring_up("boot"), typing).await?;
     let (data, communicator) = reach(ssh, &prepared, key.as_ref(), &machine, planned, context, backends).await?;
     let communicator_or_none: Arc<dyn Communicator> = communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator));
     let provisioning = ProvisionContext {
@@ -88,15 +102,19 @@ pub(crate) async fn run(
         data: Arc::new(data.clone()),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
-    context.step("provision", provision::run(&provisioning, &planned.build.provisioners, cleanup, &*machine)).await?;
-    context.step("shut-down", shut_down::run(&plan.shutdown, &*machine, communicator.as_deref(), context)).await?;
+    provision::run(&provisioning, &planned.build.provisioners, cleanup, Some(&*machine)).await?;
+    let shutting_down = || shut_down::run(&plan.shutdown, &*machine, communicator.as_deref(), context);
+    context.step(Step::finish("shut-down").on(Some(&*machine)), shutting_down).await?;
     communicator_or_none.close().await;
     machine.kill().await;
     context.control.machine_gone(&context.build);
     let description = machine::describe(plan);
-    let (files, exported) =
-        context.step("export", leave(plan, &disks, &output.directory, planned, &data, &description, context)).await?;
-    let held = Some(context.step("keep", output_directory::keep(output, context)).await?);
+    let leaving = || leave(plan, &disks, &output.directory, planned, &data, &description, context);
+    let left = |(files, exported): &(Vec<PathBuf>, Vec<PathBuf>)| {
+        Some(Output::Files { paths: files.iter().chain(exported).cloned().collect() })
+    };
+    let (files, exported) = context.run_step(Step::finish("export"), left, leaving).await?;
+    let held = Some(context.step(Step::finish("keep"), || output_directory::keep(&output, context)).await?);
     Ok(Built { artifact: artifact(plan, files), data, machine: Some(description), exported, held })
 }
 
@@ -170,7 +188,7 @@ async fn start(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Arc<dyn Machine>, BuildError> {
-    let starting = async {
+    let starting = || async {
         let mut arguments = Vec::new();
         for argument in &plan.machine.qemuargs {
             let parts = argument.iter().map(|part| renderer.render(part, &fields.list()));
@@ -182,7 +200,11 @@ async fn start(
         let spec = machine::spec(plan, prepared, disks, &work.sockets, arguments);
         machine::start(&spec, plan.disk_image, context, backends).await
     };
-    context.step("start", starting).await
+    let started = |machine: &Arc<dyn Machine>| {
+        let id = machine.description().pid.map_or_else(String::new, |pid| pid.to_string());
+        Some(Output::Machine { hypervisor: backends.qemu.name().to_owned(), id })
+    };
+    context.run_step(Step::bring_up("start"), started, starting).await
 }
 
 /// Connects to the guest, when there is a way to, and tells what is known about it from now on.
@@ -202,24 +224,25 @@ async fn reach(
         data.connection = Some(Connection::None);
         return Ok((data, None));
     };
-    let connecting = async {
-        let port = machine.forwarded_port().unwrap_or(ssh.port);
-        let config = connect::config(ssh, "127.0.0.1", port, key)?;
-        data.connection = Some(Connection::Ssh(SshConnection {
-            host: config.host.clone(),
-            port: config.port,
-            user: ssh.username.clone(),
-            login: Some(SshLogin {
-                password: ssh.password.clone(),
-                agent: ssh.agent,
-                private_key_file: ssh.private_key_file.as_ref().map(|path| path.display().to_string()),
-                public_key: key.map(|key| key.public_authorized_keys.clone()),
-                private_key: key.map(|key| key.private_openssh.clone()),
-            }),
-        }));
-        connect::connect(ssh, &config, Some(&**machine), context, backends).await
+    let port = machine.forwarded_port().unwrap_or(ssh.port);
+    let config = connect::config(ssh, "127.0.0.1", port, key).map_err(|error| BuildError::new("connect", error))?;
+    data.connection = Some(Connection::Ssh(SshConnection {
+        host: config.host.clone(),
+        port: config.port,
+        user: ssh.username.clone(),
+        login: Some(SshLogin {
+            password: ssh.password.clone(),
+            agent: ssh.agent,
+            private_key_file: ssh.private_key_file.as_ref().map(|path| path.display().to_string()),
+            public_key: key.map(|key| key.public_authorized_keys.clone()),
+            private_key: key.map(|key| key.private_openssh.clone()),
+        }),
+    }));
+    let connected = |_: &Arc<dyn Communicator>| {
+        Some(Output::Connection { communicator: "ssh".to_owned(), host: config.host.clone(), port: config.port })
     };
-    let communicator = context.step("connect", connecting).await?;
+    let connecting = || connect::connect(ssh, &config, Some(&**machine), context, backends);
+    let communicator = context.run_step(Step::bring_up("connect").on(Some(&**machine)), connected, connecting).await?;
     Ok((data, Some(communicator)))
 }
 

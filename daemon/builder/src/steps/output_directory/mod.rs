@@ -82,14 +82,14 @@ pub(crate) async fn prepare(directory: &Path, files: &[String], context: &BuildC
 }
 
 /// The directory is whole: it stays. It is held until the returned value goes.
-pub(crate) async fn keep(held: Held, context: &BuildContext) -> Result<Arc<OutputDirectory>, StepError> {
+pub(crate) async fn keep(held: &Held, context: &BuildContext) -> Result<Arc<OutputDirectory>, StepError> {
     let Held { directory, cleanup } = held;
     directory.locked.remove(INCOMPLETE_MARK.as_ref()).map_err(|error| {
         StepError::new(format!("cannot remove {}", directory.path.join(INCOMPLETE_MARK).display())).with_source(error)
     })?;
-    context.disarm(cleanup);
+    context.disarm(*cleanup);
     context.ledger.released(&directory.resource);
-    Ok(directory)
+    Ok(Arc::clone(directory))
 }
 
 impl OutputDirectory {

@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::{Ledger, sweep as sweep_job};
 use crate::plan_key::PlanKey;
+use crate::records::{Chain, RecordFile};
 
 struct Job {
     directory: tempfile::TempDir,
@@ -44,6 +45,7 @@ impl Job {
             "qemu.web",
             Arc::new(settings),
             ledger,
+            Chain::new("qemu.web", RecordFile::open(self.directory.path()).unwrap()),
             Control::unattended(),
             kiln_template::Redactor::default(),
             sink,
@@ -86,7 +88,7 @@ async fn a_second_build_is_refused_and_told_by_whom() {
     }
     // While post-processors run there is no mark any more, but still the lock.
     fs::rename(out.join(".web.work"), out.join("web")).unwrap();
-    let kept = keep(held, &first).await.unwrap();
+    let kept = keep(&held, &first).await.unwrap();
     let error = prepare(&out, &own(), &b.context(true)).await.err().unwrap().to_string();
     assert!(error.contains("in use by") && error.contains(&format!("process {}", std::process::id())), "{error}");
     assert!(error.contains("since 20"), "{error}");

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod questions;
+mod records;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,7 +35,7 @@ const STEPS: [&str; 15] = [
     "start",
     "boot",
     "connect",
-    "provision",
+    "provisioner 1 (shell)",
     "shut-down",
     "export",
 ];
@@ -238,7 +241,7 @@ build {{
         assert_eq!(self.hypervisor.running(), 0, "{what}: a machine runs");
         assert!(!self.path("out").exists(), "{what}: the output directory is there: {:?}", self.files("out"));
         assert_eq!(self.files("run"), Vec::<String>::new(), "{what}: sockets are left");
-        assert_eq!(self.files("job"), ["resources.ndjson"], "{what}: work files are left");
+        assert_eq!(self.files("job"), ["resources.ndjson", "steps.ndjson"], "{what}: work files are left");
         let swept = sweep(&self.path("job")).unwrap();
         assert_eq!(swept, kiln_builder::Sweep::default(), "{what}: the ledger holds something");
         for port in http_ports(&self.text()) {
@@ -267,7 +270,7 @@ async fn a_whole_build_runs_its_steps_in_order_and_leaves_only_its_output() {
     assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{}", world.text());
     let steps = world.steps();
     assert_eq!(steps[..STEPS.len()], STEPS);
-    assert_eq!(steps[STEPS.len()..], ["keep", "post-process"]);
+    assert_eq!(steps[STEPS.len()..], ["keep", "post-processor 1 (export)"]);
     assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"]);
     assert_eq!(world.files("run"), Vec::<String>::new());
     assert_eq!(world.hypervisor.running(), 0);
@@ -387,7 +390,7 @@ async fn a_failure_at_any_step_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_processor_that_fails_keeps_the_image_and_leaves_nothing_else() {
     let mut world = World::new();
-    world.fault = Some(Fault { step: "post-process", cancel: false });
+    world.fault = Some(Fault { step: "post-processor 1 (export)", cancel: false });
     let outcome = world.run(&world.template("", PROVISION)).await;
     assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
     assert!(world.error().unwrap().contains("Post-processor failed: a failure injected by a test"));
@@ -498,77 +501,6 @@ async fn a_guest_that_dies_ends_the_build_with_the_reason() {
     let error = world.error().unwrap();
     assert!(error.contains("uncorrectable memory error"), "{error}");
     world.assert_nothing_left("dead guest");
-}
-
-/// A question with its text, choices, and way into the guest.
-type Asked = (u64, String, Vec<String>, Option<String>);
-
-impl World {
-    fn questions(&self) -> Vec<Asked> {
-        let events = self.events.lock().unwrap();
-        let asked = events.iter().filter_map(|event| match event {
-            Event::Prompt { id, text, choices, guest, .. } => Some((*id, text.clone(), choices.clone(), guest.clone())),
-            _ => None,
-        });
-        asked.collect()
-    }
-
-    async fn wait_for_question(&self) -> Asked {
-        loop {
-            if let Some(question) = self.questions().pop() {
-                return question;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_says_how_the_guest_is_reached_and_waits_for_its_answer() {
-    for (answer, out) in [("c", false), ("a", true)] {
-        let mut world = World::new();
-        world.on_error = OnError::Ask;
-        world.control = Control::default();
-        world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
-        // Without a password the build makes a key of its own.
-        let template = world.template("", PROVISION).replace("  ssh_password     = \"a-long-password\"\n", "");
-        let answering = async {
-            let (id, text, choices, guest) = world.wait_for_question().await;
-            assert_eq!(text, "[c] Clean up and exit, or [a] abort without cleanup?");
-            assert_eq!(choices, ["c", "a"]);
-            let guest = guest.unwrap();
-            assert!(guest.starts_with("ssh -p ") && guest.contains(" root@127.0.0.1"), "{guest}");
-            let key = guest.split(" -i ").nth(1).unwrap().split(' ').next().unwrap();
-            assert!(std::fs::read_to_string(key).unwrap().contains("PRIVATE KEY"));
-            assert_eq!(world.hypervisor.running(), 1, "the guest runs on");
-            world.control.answer(id, answer).unwrap();
-            key.to_owned()
-        };
-        let (outcome, key) = tokio::join!(world.run(&template), answering);
-        assert_eq!((outcome.exit_code, world.path("out").exists()), (1, out));
-        assert!(!std::path::Path::new(&key).exists(), "the key goes with the question");
-        if !out {
-            world.assert_nothing_left("asked");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_does_not_outlive_a_cancellation() {
-    let mut world = World::new();
-    world.on_error = OnError::Ask;
-    world.control = Control::default();
-    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
-    let template = world.template("", PROVISION);
-    let cancelling = async {
-        let (id, ..) = world.wait_for_question().await;
-        world.control.cancel();
-        id
-    };
-    let (outcome, id) = tokio::join!(world.run(&template), cancelling);
-    assert_eq!(outcome.exit_code, 1);
-    assert!(world.control.answer(id, "c").is_err(), "nobody waits any more");
-    world.assert_nothing_left("cancelled while asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,94 @@
+//! The file that a worker writes: each line is on disk before the call returns.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::step::{FILE_NAME, Header, StepRecord};
+
+/// The records of a job, open for writing. Clones write to the same file.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordFile {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+}
+
+impl RecordFile {
+    /// Opens (or creates, mode 0600) the records of `job_dir`. A last line that a crash has cut short goes.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, read or mended.
+    pub(crate) fn open(job_dir: &Path) -> io::Result<Self> {
+        let path = job_dir.join(FILE_NAME);
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
+        drop_cut_line(&mut file)?;
+        // The name is durable only when the directory is.
+        File::open(job_dir)?.sync_all()?;
+        Ok(Self { path, file: Arc::new(Mutex::new(file)) })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a build.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot be written or synced.
+    pub(crate) async fn begin(&self, header: &Header) -> io::Result<()> {
+        self.append(header).await
+    }
+
+    /// Adds a line of a step.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot be written or synced.
+    pub(crate) async fn note(&self, step: &StepRecord) -> io::Result<()> {
+        self.append(step).await
+    }
+
+    async fn append(&self, line: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        let file = Arc::clone(&self.file);
+        let written = tokio::task::spawn_blocking(move || {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            // One write of a whole line: builds that run at once do not mix theirs.
+            file.write_all(&line)?;
+            file.sync_data()
+        });
+        written.await.map_err(io::Error::other)?
+    }
+}
+
+/// Cuts off what follows the last whole line.
+fn drop_cut_line(file: &mut File) -> io::Result<()> {
+    const STEP: u64 = 4096;
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut whole = 0;
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        io::Read::by_ref(file).take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
+            whole = start + at as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    if whole < length {
+        file.set_len(whole)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
