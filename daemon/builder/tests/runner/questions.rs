@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Runs a build and gives `answers` to its questions, one after the other; `before` each, something is done about the failure.
-    async fn run_and_answer(&self, template: &str, answers: &[&str], before: impl Fn(&Asked)) -> JobOutcome {
+    async fn run_and_answer(&self, template: String, answers: &[&str], before: impl Fn(&Asked)) -> JobOutcome {
         let answering = async {
             for (count, answer) in (1..).zip(answers) {
                 while self.questions().len() < count {
@@ -90,7 +90,7 @@ impl World {
                 self.control.answer(asked.0, answer).unwrap();
             }
         };
-        let (outcome, ()) = tokio::join!(self.run(template), answering);
+        let (outcome, ()) = tokio::join!(self.run(&template), answering);
         assert_eq!(self.questions().len(), answers.len(), "{}", self.text());
         outcome
     }
@@ -106,7 +106,7 @@ async fn a_provisioner_is_tried_again_on_the_same_guest_and_the_build_goes_on() 
         "{PROVISION}\n  provisioner \"shell-local\" {{\n inline = [\"echo AFTERWARDS\"]\n }}
          error-cleanup-provisioner \"shell-local\" {{\n inline = [\"echo RESCUE\"]\n }}"
     );
-    let outcome = world.run_and_answer(&world.template("", &rest), &["r", "r"], |(_, _, choices, _)| {
+    let outcome = world.run_and_answer(world.template("", &rest), &["r", "r"], |(_, _, choices, _)| {
         assert_eq!(*choices, RETRY);
         assert_eq!(world.hypervisor.running(), 1);
     });
@@ -128,7 +128,7 @@ async fn giving_up_runs_the_cleanup_provisioner_and_aborting_does_not() {
         world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
         let rest =
             format!("{PROVISION} error-cleanup-provisioner \"shell-local\" {{\n inline = [\"echo RESCUE\"]\n }}");
-        let outcome = world.run_and_answer(&world.template("", &rest), &[answer], |_| {}).await;
+        let outcome = world.run_and_answer(world.template("", &rest), &[answer], |_| {}).await;
         assert_eq!(outcome.exit_code, 1);
         assert_eq!(world.text().contains("RESCUE"), rescued, "{}", world.text());
         assert_eq!(world.path("out").exists(), !rescued);
@@ -143,7 +143,7 @@ async fn a_step_before_the_guest_is_tried_again() {
     let world = World::asking();
     let image = world.path("installer.iso");
     std::fs::remove_file(&image).unwrap();
-    let outcome = world.run_and_answer(&world.template("", PROVISION), &["r"], |(_, _, choices, guest)| {
+    let outcome = world.run_and_answer(world.template("", PROVISION), &["r"], |(_, _, choices, guest)| {
         assert_eq!((choices.as_slice(), guest), (RETRY.map(str::to_owned).as_slice(), &None));
         std::fs::write(&image, vec![7; 100_000]).unwrap();
     });
@@ -161,7 +161,7 @@ async fn an_export_is_tried_again_once_what_hinders_it_is_gone() {
         world.hypervisor.change(|script| {
             script.on_resume = Some(Arc::new(move |_| marked.call_once(|| std::fs::create_dir(&made).unwrap())));
         });
-        let outcome = world.run_and_answer(&world.template(extra, PROVISION), &["r"], |(_, _, choices, _)| {
+        let outcome = world.run_and_answer(world.template(extra, PROVISION), &["r"], |(_, _, choices, _)| {
             assert_eq!(*choices, RETRY);
             std::fs::remove_dir(&hindrance).unwrap();
         });
@@ -176,7 +176,7 @@ async fn only_what_can_be_tried_again_is_offered() {
     for step in STEPS.into_iter().chain(["keep"]) {
         let mut world = World::asking();
         world.fault = Some(Fault { step, cancel: false });
-        let outcome = world.run_and_answer(&world.template("", PROVISION), &["c"], |(_, text, choices, _)| {
+        let outcome = world.run_and_answer(world.template("", PROVISION), &["c"], |(_, text, choices, _)| {
             let offered = !["start", "boot", "shut-down"].contains(&step);
             assert_eq!(choices.contains(&"r".to_owned()), offered, "{step}");
             assert_eq!(text.contains("[r] retry"), offered, "{step}");
@@ -196,7 +196,7 @@ async fn a_step_that_fails_again_and_again_leaves_nothing() {
     for step in STEPS.into_iter().filter(|step| !["start", "boot", "shut-down"].contains(step)) {
         let mut world = World::asking();
         world.fault = Some(Fault { step, cancel: false });
-        let outcome = world.run_and_answer(&world.template("", PROVISION), &["r", "r", "c"], |_| {}).await;
+        let outcome = world.run_and_answer(world.template("", PROVISION), &["r", "r", "c"], |_| {}).await;
         assert_eq!(outcome.exit_code, 1, "{step}");
         assert_eq!(world.steps().iter().rev().take_while(|name| *name == step).count(), 3, "{step}");
         world.assert_nothing_left(step);
@@ -214,7 +214,7 @@ async fn a_guest_that_is_gone_cannot_be_provisioned_again() {
         }
         hypervisor.end_guests(&ExitReport::GuestShutdown);
     });
-    let outcome = world.run_and_answer(&world.template("", PROVISION), &["c"], |(_, _, choices, _)| {
+    let outcome = world.run_and_answer(world.template("", PROVISION), &["c"], |(_, _, choices, _)| {
         assert_eq!(*choices, ["c", "a"]);
     });
     assert_eq!(outcome.await.exit_code, 1);

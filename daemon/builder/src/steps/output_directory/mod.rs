@@ -70,15 +70,49 @@ pub(crate) async fn prepare(directory: &Path, files: &[String], context: &BuildC
         }
     };
     let held = Arc::new(OutputDirectory { locked, mark: Mutex::new(mark), path, resource });
-    let cleanup = {
-        let (held, context) = (held.clone(), context.clone());
-        let what = format!("remove {}", directory.display());
-        context.clone().on_cleanup("output", what, move || async move { held.discard(&context) })
-    };
+    let cleanup = discard_on_cleanup(&held, directory, context);
     for name in replaced {
         held.empty(&name).await.map_err(|error| failed("empty", error))?;
     }
     Ok(Held { directory: held, cleanup })
+}
+
+/// Locks `directory` for the build that was at work in it when its process died, and goes on with the files that are there.
+/// `files` are the names of the build's files, as far as they are known.
+#[cfg_attr(not(test), expect(dead_code, reason = "for resuming, which the recipe brings"))]
+pub(crate) async fn adopt(directory: &Path, files: &[String], context: &BuildContext) -> Result<Held, StepError> {
+    let failed = |what: &str, error: io::Error| {
+        StepError::new(format!("cannot {what} the output directory {}", directory.display())).with_source(error)
+    };
+    let path = std::path::absolute(directory).map_err(|error| failed("name", error))?;
+    let locked = lock(&path, directory, context)?;
+    let owner = Owner::new(context);
+    let left = Mark::read(&path).filter(|mark| mark.owner.as_ref().is_some_and(|left| left.is_of_the_build_of(&owner)));
+    let Some(left) = left else {
+        return Err(StepError::new(format!(
+            "the output directory {} is not as the build left it that is to go on",
+            directory.display()
+        ))
+        .with_hint("build again from the start"));
+    };
+    let resource = Resource::OutputDirectory { path: path.clone(), id: owner.id.clone() };
+    context.ledger.acquired(&resource);
+    let mark = match mark::write(&path, &owner, &left.with_files(files)) {
+        Ok(mark) => mark,
+        Err(error) => {
+            context.ledger.released(&resource);
+            return Err(failed("write into", error));
+        }
+    };
+    let held = Arc::new(OutputDirectory { locked, mark: Mutex::new(mark), path, resource });
+    let cleanup = discard_on_cleanup(&held, directory, context);
+    Ok(Held { directory: held, cleanup })
+}
+
+fn discard_on_cleanup(held: &Arc<OutputDirectory>, shown: &Path, context: &BuildContext) -> CleanupId {
+    let (held, owner) = (Arc::clone(held), context.clone());
+    let what = format!("remove {}", shown.display());
+    context.on_cleanup("output", what, move || async move { held.discard(&owner) })
 }
 
 /// The directory is whole: it stays. It is held until the returned value goes.
@@ -147,22 +181,7 @@ fn take(path: &Path, shown: &Path, context: &BuildContext) -> Result<Taken, Step
     if !made && !force && Mark::read(path).is_none() {
         return Err(exists(shown));
     }
-    let locked = match LockedDirectory::take(path) {
-        Ok(locked) => locked,
-        Err(LockError::Missing(error)) => return Err(failed("open", error)),
-        Err(LockError::Held(handle)) => return Err(in_use(shown, &Holder::of(path, Some(&handle)))),
-        Err(LockError::Unsupported(handle, error)) => {
-            // The mark is the next best: it is wrong only about builds of other machines.
-            if let Some(owner) = Mark::read(path).and_then(|mark| mark.owner).filter(Owner::is_running) {
-                return Err(in_use(shown, &Holder::from(&owner)));
-            }
-            context.say(format!(
-                "Warning: {} cannot be locked ({error}): do not let two builds write into it",
-                shown.display()
-            ));
-            LockedDirectory::unlocked(path, handle)
-        }
-    };
+    let locked = lock(path, shown, context)?;
     if made {
         return Ok(Taken { locked, made, replaced: Vec::new() });
     }
@@ -182,6 +201,27 @@ fn take(path: &Path, shown: &Path, context: &BuildContext) -> Result<Taken, Step
     };
     context.say("Deleting previous output directory...");
     Ok(Taken { locked, made, replaced })
+}
+
+fn lock(path: &Path, shown: &Path, context: &BuildContext) -> Result<LockedDirectory, StepError> {
+    match LockedDirectory::take(path) {
+        Ok(locked) => Ok(locked),
+        Err(LockError::Missing(error)) => {
+            Err(StepError::new(format!("cannot open the output directory {}", shown.display())).with_source(error))
+        }
+        Err(LockError::Held(handle)) => Err(in_use(shown, &Holder::of(path, Some(&handle)))),
+        Err(LockError::Unsupported(handle, error)) => {
+            // The mark is the next best: it is wrong only about builds of other machines.
+            if let Some(owner) = Mark::read(path).and_then(|mark| mark.owner).filter(Owner::is_running) {
+                return Err(in_use(shown, &Holder::from(&owner)));
+            }
+            context.say(format!(
+                "Warning: {} cannot be locked ({error}): do not let two builds write into it",
+                shown.display()
+            ));
+            Ok(LockedDirectory::unlocked(path, handle))
+        }
+    }
 }
 
 fn exists(shown: &Path) -> StepError {

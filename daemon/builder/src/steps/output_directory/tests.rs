@@ -89,6 +89,7 @@ async fn a_second_build_is_refused_and_told_by_whom() {
     // While post-processors run there is no mark any more, but still the lock.
     fs::rename(out.join(".web.work"), out.join("web")).unwrap();
     let kept = keep(&held, &first).await.unwrap();
+    drop(held);
     let error = prepare(&out, &own(), &b.context(true)).await.err().unwrap().to_string();
     assert!(error.contains("in use by") && error.contains(&format!("process {}", std::process::id())), "{error}");
     assert!(error.contains("since 20"), "{error}");
@@ -188,4 +189,35 @@ async fn a_mark_that_is_no_file_is_no_mark() {
     let error = prepare(&out, &own(), &job.context(false)).await.err().unwrap().to_string();
     assert!(error.contains("already exists"), "{error}");
     assert!(obstacle(&out, false).is_some_and(|obstacle| !obstacle.passes));
+}
+
+#[tokio::test]
+async fn a_build_that_goes_on_finds_its_files_and_nobody_elses_directory() {
+    let (job, other, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let missing = adopt(&out, &own(), &job.context(false)).await.err().unwrap().to_string();
+    assert!(missing.contains("cannot open the output directory"), "{missing}");
+    let context = job.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    held.directory.expect([out.join("web.vmdk")]).unwrap();
+    for name in [".web.work", "web.vmdk", "notes.txt"] {
+        fs::write(out.join(name), name).unwrap();
+    }
+    let busy = adopt(&out, &own(), &job.context(false)).await.err().unwrap().to_string();
+    assert!(busy.contains("is in use by job"), "{busy}");
+    context.abandon();
+    drop((held, context));
+    let strange = adopt(&out, &own(), &other.context(false)).await.err().unwrap();
+    assert!(strange.to_string().contains("is not as the build left it"), "{strange}");
+    assert_eq!(strange.hint(), Some("build again from the start"));
+    let all = set(&[".kiln-incomplete", ".web.work", "web.vmdk", "notes.txt"]);
+    assert_eq!(names(&out), all, "nothing is touched");
+    let context = job.context(false);
+    let held = adopt(&out, &own(), &context).await.unwrap();
+    assert_eq!(names(&out), all);
+    // When that fails in its turn, what either of the two made goes.
+    drop(held);
+    context.clean_up(None).await;
+    assert_eq!(names(&out), set(&["notes.txt"]));
+    assert_eq!(sweep_job(job.directory.path()).unwrap().failed, Vec::<String>::new());
 }
