@@ -95,7 +95,7 @@ pub(crate) async fn run_build(
 async fn begin(planned: &PlannedBuild, context: &BuildContext) -> Result<(), StepError> {
     let digest = planned.plan.digest(&context.settings.plan_key);
     let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
-    let begun = context.chain.begin(digest.to_string()).await;
+    let begun = context.chain.begin(digest.to_string(), &context.settings.run_uuid).await;
     begun.map_err(|error| {
         StepError::new(format!("cannot note the build in {}", context.chain.path().display())).with_source(error)
     })

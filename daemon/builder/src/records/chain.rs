@@ -42,8 +42,9 @@ impl Chain {
     }
 
     /// Begins the build, whose plan has the digest `plan`.
-    pub(crate) async fn begin(&self, plan: String) -> io::Result<()> {
-        self.file.begin(&Header { version: VERSION, build: self.build.clone(), plan }).await
+    pub(crate) async fn begin(&self, plan: String, run_uuid: &str) -> io::Result<()> {
+        let (build, run_uuid) = (self.build.clone(), run_uuid.to_owned());
+        self.file.begin(&Header { version: VERSION, build, plan, run_uuid }).await
     }
 
     /// The number of the step that comes next.

@@ -27,6 +27,8 @@ pub struct BuildRecords {
     pub build: String,
     /// The digest of its plan.
     pub plan: String,
+    /// `PACKER_RUN_UUID`.
+    pub run_uuid: String,
     /// The lines of its steps, in the order in which they were written.
     pub steps: Vec<StepRecord>,
 }
@@ -87,6 +89,10 @@ impl Records {
 }
 
 impl BuildRecords {
+    fn new(header: Header) -> Self {
+        Self { build: header.build, plan: header.plan, run_uuid: header.run_uuid, steps: Vec::new() }
+    }
+
     /// The last line of each step, in the order of their numbers.
     pub fn latest(&self) -> Vec<&StepRecord> {
         let mut latest: Vec<&StepRecord> = Vec::new();
@@ -170,7 +176,7 @@ fn line_of(line: &[u8]) -> serde_json::Result<Line> {
     match serde_json::from_slice::<Kind>(line)?.version {
         // What a newer header says beside its version is not for us to read.
         Some(version) if version > VERSION => {
-            Ok(Line::Header(Header { version, build: String::new(), plan: String::new() }))
+            Ok(Line::Header(Header { version, build: String::new(), plan: String::new(), run_uuid: String::new() }))
         }
         Some(_) => serde_json::from_slice(line).map(Line::Header),
         None => serde_json::from_slice(line).map(Line::Step),
@@ -180,10 +186,11 @@ fn line_of(line: &[u8]) -> serde_json::Result<Line> {
 impl Records {
     /// A build begins, or goes on in another process. With another plan it begins anew.
     fn begin(&mut self, header: Header) {
-        match self.builds.iter_mut().find(|records| records.build == header.build) {
-            Some(known) if known.plan == header.plan => {}
-            Some(known) => *known = BuildRecords { build: header.build, plan: header.plan, steps: Vec::new() },
-            None => self.builds.push(BuildRecords { build: header.build, plan: header.plan, steps: Vec::new() }),
+        let begun = BuildRecords::new(header);
+        match self.builds.iter_mut().find(|records| records.build == begun.build) {
+            Some(known) if known.plan == begun.plan => {}
+            Some(known) => *known = begun,
+            None => self.builds.push(begun),
         }
     }
 

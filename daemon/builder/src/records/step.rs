@@ -19,6 +19,9 @@ pub struct Header {
     pub build: String,
     /// The digest of the build's plan, in hexadecimal: records of another plan say nothing about this one.
     pub plan: String,
+    /// `PACKER_RUN_UUID`: the same for all builds of a job, and for a build that goes on in another process.
+    #[serde(default)]
+    pub run_uuid: String,
 }
 
 /// One line of a step.

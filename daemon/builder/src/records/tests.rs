@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 fn header(build: &str) -> Header {
-    Header { version: VERSION, build: build.to_owned(), plan: "aa".to_owned() }
+    Header { version: VERSION, build: build.to_owned(), plan: "aa".to_owned(), run_uuid: "u".to_owned() }
 }
 
 fn step(number: u32, state: State) -> StepRecord {
@@ -40,7 +40,7 @@ async fn what_is_written_is_read_back() {
     let job = tempfile::tempdir().unwrap();
     assert_eq!(read(job.path()).unwrap(), Records::default(), "a job that has not begun");
     let text = written(job.path()).await;
-    assert!(text.starts_with("{\"version\":1,\"build\":\"qemu.web\",\"plan\":\"aa\"}\n"), "{text}");
+    assert!(text.starts_with("{\"version\":1,\"build\":\"qemu.web\",\"plan\":\"aa\",\"run_uuid\":\"u\"}\n"), "{text}");
     let records = read(job.path()).unwrap();
     assert!(!records.cut_short);
     assert_eq!(records.builds.iter().map(|build| build.build.as_str()).collect::<Vec<_>>(), ["qemu.web", "qemu.db"]);
