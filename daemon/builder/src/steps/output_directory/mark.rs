@@ -53,7 +53,6 @@ impl Owner {
     }
 
     /// True for another process's hold on a directory for the same build of the same job.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for resuming, which the recipe brings"))]
     pub(super) fn is_of_the_build_of(&self, other: &Self) -> bool {
         (&self.job, &self.build) == (&other.job, &other.build)
     }
@@ -110,7 +109,6 @@ impl Mark {
     }
 
     /// The names of the build's files, and `more`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for resuming, which the recipe brings"))]
     pub(super) fn with_files(&self, more: &[String]) -> Vec<String> {
         self.files.iter().chain(more).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
