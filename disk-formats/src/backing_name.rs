@@ -43,7 +43,8 @@ impl BackingFile {
         let Some(options) = name.strip_prefix("json:") else {
             return Ok(Self { path: path(name)?.to_owned(), format: recorded });
         };
-        let json = serde_json::from_str::<Map<String, Value>>(options).map_err(|error| format!("no JSON ({error})"))?;
+        let json = serde_json::from_str::<Map<String, Value>>(&double_quoted(options));
+        let json = json.map_err(|error| format!("no JSON ({error})"))?;
         let mut flat = BTreeMap::new();
         flatten("", &json, &mut flat)?;
         let (path, driver) = read(flat)?;
@@ -65,6 +66,32 @@ pub(crate) fn path(name: &str) -> Result<&str, String> {
         return Err("which is not a path".to_owned());
     }
     Ok(plain)
+}
+
+/// Puts strings into double quotes: QEMU's JSON has them in single ones too, and `\'` in both.
+fn double_quoted(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut quote = None;
+    let mut characters = json.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                out.push('"');
+            }
+            (Some(open), _) if open == c => {
+                quote = None;
+                out.push('"');
+            }
+            (Some('\''), '"') => out.push_str("\\\""),
+            (Some(_), '\\') => match characters.next() {
+                Some('\'') => out.push('\''),
+                escaped => out.extend([c].into_iter().chain(escaped)),
+            },
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// Writes nested options with dots, as QEMU takes them too.
@@ -134,6 +161,7 @@ mod tests {
             r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"a:b"}}"#,
             r#"json:{"driver":"qcow2","file.driver":"file","file.filename":"a:b"}"#,
             r#"json:{ "file" : {"filename":"a:b","locking":"off"}, "driver":"qcow2", "cache":{"direct":true} }"#,
+            r#"json:{'driver':'qcow2','file':{'driver':'file',"filename":'a:b'}}"#,
         ] {
             assert_eq!(named(name, None), qcow2("a:b"), "{name}");
             assert_eq!(named(name, Some("qcow2")), qcow2("a:b"), "{name}");
@@ -143,6 +171,16 @@ mod tests {
         assert_eq!(named(node, None), Ok(("b".to_owned(), Some("raw".to_owned()))));
         assert_eq!(named(r#"json:{"file.filename":"b"}"#, None), Ok(("b".to_owned(), None)));
         assert_eq!(named(r#"json:{"file.filename":"b"}"#, Some("qcow2")), qcow2("b"));
+        for (written, path) in [
+            (r#"json:{'file.filename':'it\'s'}"#, "it's"),
+            (r#"json:{"file.filename":"it's"}"#, "it's"),
+            (r#"json:{"file.filename":"it\'s"}"#, "it's"),
+            (r#"json:{'file.filename':'a"b'}"#, "a\"b"),
+            (r#"json:{'file.filename':'a\"b'}"#, "a\"b"),
+            (r#"json:{'file.filename':'a\\'}"#, "a\\"),
+        ] {
+            assert_eq!(named(written, None), Ok((path.to_owned(), None)), "{written}");
+        }
     }
 
     #[test]
@@ -154,6 +192,8 @@ mod tests {
             ("json:", "no JSON"),
             ("json:[]", "no JSON"),
             ("json:{", "no JSON"),
+            ("json:{'file.filename':'b\"}", "no JSON"),
+            ("json:{'file.filename':'b\\", "no JSON"),
             ("json:{}", "does not name one file"),
             (r#"json:{"driver":"nbd","host":"h"}"#, "driver \"nbd\""),
             (r#"json:{"driver":"qcow2","file":{"driver":"ssh","filename":"b"}}"#, "driver \"ssh\""),
