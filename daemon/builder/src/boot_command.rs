@@ -118,15 +118,53 @@ pub(crate) fn parse_places(text: &str) -> Result<Vec<(usize, BootAction)>, BootC
     Ok(actions)
 }
 
-/// Returns what is written like a form but is none, and so is typed as it stands: `<bogus>`, `<wait10q>`.
-pub(crate) fn unknown_forms<'t>(text: &'t str, actions: &[(usize, BootAction)]) -> Vec<(usize, &'t str)> {
+/// What is written like a form but is none, and so is typed as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownForm<'t> {
+    /// The byte where it begins.
+    pub(crate) offset: usize,
+    /// All of it, with its brackets: `<bogus>`, `<wait 5>`, `<wait5` without an end.
+    pub(crate) text: &'t str,
+    /// The form that it would be without its blanks, or with its end.
+    pub(crate) meant: Option<String>,
+}
+
+/// Returns all of them, in order.
+pub(crate) fn unknown_forms<'t>(text: &'t str, actions: &[(usize, BootAction)]) -> Vec<UnknownForm<'t>> {
     let typed = actions.iter().filter(|(_, action)| *action == BootAction::Character('<', Stroke::Press));
-    let forms = typed.filter_map(|(offset, _)| tag_of(&text[*offset..]).map(|tag| (*offset, tag)));
-    let looks_meant = |tag: &str| {
-        tag.starts_with(|c: char| c.is_ascii_alphabetic())
-            && tag.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '+' | '-' | '_'))
-    };
-    forms.filter(|(_, tag)| looks_meant(tag)).collect()
+    typed.filter_map(|(offset, _)| unknown_form(text, *offset)).collect()
+}
+
+fn unknown_form(text: &str, offset: usize) -> Option<UnknownForm<'_>> {
+    let rest = &text[offset..];
+    let found = |length: usize, meant| Some(UnknownForm { offset, text: &rest[..length], meant });
+    if let Some(tag) = tag_of(rest) {
+        if tag.starts_with(|c: char| c.is_ascii_alphabetic()) && tag.chars().all(belongs_to_form) {
+            return found(tag.len() + 2, None);
+        }
+        let joined: String = tag.chars().filter(|c| !matches!(c, ' ' | '\t')).collect();
+        if joined.len() < tag.len() && is_named(&joined) {
+            return found(tag.len() + 2, Some(format!("<{joined}>")));
+        }
+    }
+    // Without its end: nothing follows, or the next form does. A wait is one whatever follows.
+    let inner = &rest[1..];
+    let length = inner.find(|c| !belongs_to_form(c)).unwrap_or(inner.len());
+    let (tag, after) = inner.split_at(length);
+    let ends = after.is_empty() || after.starts_with('<') || tag.starts_with("wait");
+    if ends && is_named(tag) { found(1 + length, Some(format!("<{tag}>"))) } else { None }
+}
+
+fn belongs_to_form(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '+' | '-' | '_')
+}
+
+/// Reports whether a tag is a wait or a key with a name.
+fn is_named(tag: &str) -> bool {
+    match parse_tag(tag) {
+        Ok(action) => matches!(action, Some(BootAction::Wait(_) | BootAction::Special(..))),
+        Err(_) => true,
+    }
 }
 
 /// What stands between `<` at the start and the next `>`.

@@ -429,13 +429,16 @@ fn boot_commands_with_what_is_no_key() {
         )
     };
     let unknown = "8: Unknown key in a boot command";
-    let cases: [(&str, bool, &[&str]); 12] = [
+    let cases: [(&str, bool, &[&str]); 15] = [
         ("<wait0>a<wait>b\\n<wait0s>", false, &[]),
         ("<wait.25m>", false, &[unknown]),
         ("<wait05> <wait05>", false, &[unknown]),
         ("<wait+5s>", false, &[unknown]),
         ("<bogus>", false, &[unknown]),
         ("<wait10q><space>", false, &[unknown, unknown]),
+        ("<wait 5>", false, &[unknown]),
+        ("<wait5", false, &[unknown]),
+        ("<enter<wait5", false, &[unknown, unknown]),
         ("<wait99999999999999999999>", true, &["8: Invalid boot command"]),
         ("<wait-5s>", true, &["8: Invalid boot command"]),
         ("é", true, &["8: Character without a key"]),

@@ -84,9 +84,33 @@ fn refuses_waits_that_cannot_be() {
 fn finds_what_is_written_like_a_form() {
     let text = "<bogus><enter><wait10q><wait> a < b > c <é> <<space> <wait05><{{ .Name }}><wait";
     let unknown = unknown_forms(text, &parse_places(text).unwrap());
-    let names: Vec<&str> = unknown.iter().map(|(_, name)| *name).collect();
-    assert_eq!(names, ["bogus", "wait10q", "space", "wait05"]);
-    assert_eq!(unknown[1].0, text.find("<wait10q>").unwrap());
+    let names: Vec<&str> = unknown.iter().map(|form| form.text).collect();
+    assert_eq!(names, ["<bogus>", "<wait10q>", "<space>", "<wait05>", "<wait"]);
+    assert_eq!(unknown[1].offset, text.find("<wait10q>").unwrap());
+}
+
+#[test]
+fn finds_forms_with_blanks_and_forms_without_an_end() {
+    let cases: [(&str, &[(&str, &str)]); 12] = [
+        ("<wait 5>", &[("<wait 5>", "<wait5>")]),
+        ("< wait5s >x", &[("< wait5s >", "<wait5s>")]),
+        ("<enter >< enter>", &[("<enter >", "<enter>"), ("< enter>", "<enter>")]),
+        ("<left shift On>", &[("<left shift On>", "<leftshiftOn>")]),
+        ("<wait5", &[("<wait5", "<wait5>")]),
+        ("<wait5 <enter>", &[("<wait5", "<wait5>")]),
+        ("<wait<enter>", &[("<wait", "<wait>")]),
+        ("<enter<wait>", &[("<enter", "<enter>")]),
+        ("a<tab", &[("<tab", "<tab>")]),
+        // Text in which such a word stands by chance.
+        ("cat <menu.txt; a <end b; 1 < 2 > 1", &[]),
+        ("<up and down> <waiting for it <wait5x", &[]),
+        ("<a On>", &[]),
+    ];
+    for (text, expected) in cases {
+        let unknown = unknown_forms(text, &parse_places(text).unwrap());
+        let found: Vec<_> = unknown.iter().map(|form| (form.text, form.meant.as_deref().unwrap_or(""))).collect();
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 /// One pass: each `<` that nothing closes looks a short way ahead.

@@ -70,13 +70,13 @@ fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[Str
         }
     };
     let mut told = BTreeSet::new();
-    for (offset, form) in boot_command::unknown_forms(&text, &actions) {
-        if !told.insert(form) {
+    for form in boot_command::unknown_forms(&text, &actions) {
+        if !told.insert(form.text) {
             continue;
         }
-        let form = format!("<{form}>");
-        let detail = format!("{form} is no key and no wait, so it is typed as it stands.");
-        reader.warning_in(option, element_of(offset), "Unknown key in a boot command", detail, hint_for(&form));
+        let detail = format!("{} is no key and no wait, so it is typed as it stands.", form.text);
+        let hint = form.meant.map_or_else(|| hint_for(form.text), |meant| format!("did you mean {meant}?"));
+        reader.warning_in(option, element_of(form.offset), "Unknown key in a boot command", detail, hint);
     }
     for (character, offset) in without_key(&text, &actions) {
         let detail = format!(
