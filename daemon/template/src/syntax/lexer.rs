@@ -32,6 +32,12 @@ fn lex_up_to(limit: usize, file: FileId, text: &str) -> Vec<Token> {
     Lexer { file, text, at: bom_length(text), tokens: Vec::new(), modes: vec![mode], line_start: true, limit }.run()
 }
 
+/// Splits what follows a byte of a configuration text, as if nothing were open there.
+pub(crate) fn lex_from(file: FileId, text: &str, at: usize) -> Vec<Token> {
+    let modes = vec![Mode::Normal { sequence: false, braces: 0 }];
+    Lexer { file, text, at, tokens: Vec::new(), modes, line_start: true, limit: MAX_TOKENS }.run()
+}
+
 /// Splits a text that is a template as a whole, as `templatefile` reads it.
 pub(crate) fn lex_template(file: FileId, text: &str) -> Vec<Token> {
     let at = bom_length(text);
@@ -124,10 +130,16 @@ impl<'a> Lexer<'a> {
             return self.push(TokenKind::Comment, length);
         }
         if let Some(comment) = rest.strip_prefix("/*") {
-            // A comment without an end is left to the parser as stray characters, as HCL does.
-            if let Some(length) = comment.find("*/") {
-                return self.push(TokenKind::Comment, length + 4);
+            match comment.find("*/") {
+                Some(length) => self.push(TokenKind::Comment, length + 4),
+                None => {
+                    self.push(TokenKind::UnclosedComment, 2);
+                    if !comment.is_empty() {
+                        self.push(TokenKind::Comment, comment.len());
+                    }
+                }
             }
+            return;
         }
         if rest.starts_with("<<")
             && let Some((length, marker)) = heredoc_start(rest)

@@ -52,6 +52,8 @@ pub(crate) enum TokenKind {
     Identifier,
     /// `# …` and `// …` with their line end, or `/* … */`.
     Comment,
+    /// `/*` that no `*/` follows; what comes after it is one comment.
+    UnclosedComment,
     Newline,
     EndOfFile,
     /// `&`, `|`, `^`, `~`.
@@ -94,7 +96,7 @@ impl TokenKind {
             Self::QuotedText | Self::PlainText => "text",
             Self::Number => "a number",
             Self::Identifier => "a name",
-            Self::Comment => "a comment",
+            Self::Comment | Self::UnclosedComment => "a comment",
             Self::Newline | Self::QuotedNewline => "the end of the line",
             Self::EndOfFile => "the end of the file",
             Self::Star

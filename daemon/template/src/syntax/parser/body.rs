@@ -20,14 +20,17 @@ impl Parser<'_> {
                 }
                 TokenKind::Newline => _ = self.read(),
                 TokenKind::EndOfFile => {
-                    self.error(
-                        Diagnostic::error(
-                            "Unclosed configuration block",
-                            "The file ends before the closing brace of this block. Perhaps braces are nested wrongly \
-                             somewhere before.",
-                        )
-                        .at(opened),
-                    );
+                    // A comment without an end has the brace in it.
+                    if !self.swallowed {
+                        self.error(
+                            Diagnostic::error(
+                                "Unclosed configuration block",
+                                "The file ends before the closing brace of this block. Perhaps braces are nested wrongly \
+                                 somewhere before.",
+                            )
+                            .at(opened),
+                        );
+                    }
                     body.torn = true;
                     break;
                 }
@@ -77,6 +80,8 @@ impl Parser<'_> {
                     body.blocks.push(block);
                 }
             }
+            // Of which has been told.
+            TokenKind::UnclosedComment => self.failed = true,
             _ => {
                 let diagnostic = Diagnostic::error(
                     "Argument or block definition required",
@@ -245,17 +250,45 @@ impl Parser<'_> {
                 )
                 .at(brace),
             ),
-            _ => self.error(
-                Diagnostic::error(
-                    "Invalid single-argument block definition",
-                    "A block on a single line can hold one argument only, and must end on that line. Put each argument \
-                     on a line of its own.",
-                )
-                .at(end.span),
-            ),
+            _ => {
+                let diagnostic = self.never_closed(brace).or_else(|| Some(self.stray(end)?.at(end.span)));
+                self.error(diagnostic.unwrap_or_else(|| {
+                    Diagnostic::error(
+                        "Invalid single-argument block definition",
+                        "A block on a single line can hold one argument only, and must end on that line. Put each \
+                         argument on a line of its own.",
+                    )
+                    .at(end.span)
+                }));
+            }
         }
         body.span = brace.to(self.previous());
         body
+    }
+
+    /// Returns what is to be said of a block on a single line behind which the file ends, or the next item of the body
+    /// around begins, or that body ends.
+    fn never_closed(&self, brace: Span) -> Option<Diagnostic> {
+        let blank = |token: &Token| matches!(token.kind, TokenKind::Newline | TokenKind::Comment);
+        let next = self.next_index();
+        let index = next + self.tokens.get(next..)?.iter().take_while(|token| blank(token)).count();
+        let found = *self.tokens.get(index).filter(|_| index > next)?;
+        let detail = if found.kind == TokenKind::EndOfFile {
+            "The file ends before the closing brace of this block.".to_owned()
+        } else if self.looks_like_item(index, self.item_column) {
+            let what = match found.kind {
+                TokenKind::CloseBrace => "The block around it ends",
+                _ => "An argument or block begins",
+            };
+            format!("{what} on line {} before the closing brace of this block.", self.line(found.span))
+        } else {
+            return None;
+        };
+        let diagnostic = Diagnostic::error("Unclosed configuration block", detail).at(brace);
+        Some(match found.kind {
+            TokenKind::EndOfFile => diagnostic,
+            _ => diagnostic.related(found.span, "it should be closed before this"),
+        })
     }
 
     /// Skips from a broken item (which began at token `start`) to where the next one begins.
@@ -289,10 +322,11 @@ impl Parser<'_> {
                     break;
                 }
                 TokenKind::CloseBrace => while open.pop().is_some_and(|kind| kind != TokenKind::OpenBrace) {},
+                // Whatever a sequence of it left open ends with it.
+                TokenKind::CloseHeredoc => while open.pop().is_some_and(|kind| kind != TokenKind::OpenHeredoc) {},
                 TokenKind::CloseBracket
                 | TokenKind::CloseParen
                 | TokenKind::CloseQuote
-                | TokenKind::CloseHeredoc
                 | TokenKind::TemplateEnd
                 | TokenKind::QuotedNewline => _ = open.pop(),
                 _ => {}

@@ -2,9 +2,11 @@
 //!
 //! The parser notices only where something else stands than what may follow. The cause is the bracket, wherever it opened.
 
+use super::super::lexer::lex_from;
 use super::super::token::{Token, TokenKind};
 use super::Parser;
 use crate::diagnostics::Diagnostic;
+use crate::source_map::Span;
 
 /// What a bracket encloses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,15 @@ pub(super) struct Open {
     enclosed: Enclosed,
 }
 
+/// A heredoc that is open.
+pub(super) struct Heredoc<'a> {
+    marker: &'a str,
+    /// The template sequence of it that is being read.
+    pub(super) sequence: Option<Token>,
+    /// How many brackets were open where it began.
+    outside: usize,
+}
+
 impl Parser<'_> {
     /// Runs `inside` in a bracket, with line ends counting or not.
     pub(super) fn bracketed<T>(
@@ -68,14 +79,72 @@ impl Parser<'_> {
         result
     }
 
-    /// Returns what is to be said of a problem whose cause is that the innermost bracket is never closed.
-    pub(super) fn unclosed(&self, problem: &Diagnostic) -> Option<Diagnostic> {
-        let open = self.open.last()?;
+    /// Runs `inside` in a heredoc that `token` opens.
+    pub(super) fn in_heredoc<T>(&mut self, token: Token, inside: impl FnOnce(&mut Self) -> T) -> T {
+        let marker = self.slice(token.span).trim_start_matches(['<', '-']).trim_end();
+        self.heredocs.push(Heredoc { marker, sequence: None, outside: self.open.len() });
+        let result = inside(self);
+        self.heredocs.pop();
+        result
+    }
+
+    /// Returns the index of the end marker of the heredoc around, if a problem inside a sequence of it is there or is the
+    /// next thing behind it: the sequence, or a bracket in it, takes the marker for a name.
+    pub(super) fn heredoc_marker(&self, problem: &Diagnostic) -> Option<usize> {
+        let heredoc = self.heredocs.last().filter(|heredoc| heredoc.sequence.is_some())?;
+        let index = self.index_of(problem.subject?);
+        let alone = |index: usize| {
+            let token = self.tokens.get(index)?;
+            let before = self.text.get(..token.span.start as usize)?;
+            let after = self.text.get(token.span.end as usize..)?;
+            let starts_line = before.trim_end_matches([' ', '\t']).ends_with('\n');
+            let ends_line = after.trim_start_matches([' ', '\t', '\r']).starts_with('\n');
+            (token.kind == TokenKind::Identifier && starts_line && ends_line).then(|| self.slice(token.span))
+        };
+        let blank = |token: &Token| matches!(token.kind, TokenKind::Newline | TokenKind::Comment);
+        let before = self.tokens.get(..index)?.iter().rposition(|token| !blank(token));
+        [Some(index), before].into_iter().flatten().find(|index| alone(*index) == Some(heredoc.marker))
+    }
+
+    /// Goes on behind the end marker at this index as if the sequence before it had been closed.
+    pub(super) fn end_heredoc(&mut self, marker: usize) {
+        let Some(token) = self.tokens.get_mut(marker) else { return };
+        token.kind = TokenKind::CloseHeredoc;
+        let Span { file, end, .. } = token.span;
+        self.tokens.truncate(marker + 1);
+        self.tokens.extend(lex_from(file, self.text, end as usize));
+        self.at = marker;
+        if !self.swallowed {
+            self.tell_of_comment();
+        }
+    }
+
+    fn index_of(&self, place: Span) -> usize {
+        self.tokens.partition_point(|token| token.span.start < place.start)
+    }
+
+    /// Returns what is to be said of a problem whose cause is that the innermost bracket is never closed, or the template
+    /// sequence around; `marker` is the end marker of a heredoc that comes before.
+    pub(super) fn unclosed(&self, problem: &Diagnostic, marker: Option<usize>) -> Option<Diagnostic> {
+        let inside = self.heredocs.last().map_or(0, |heredoc| heredoc.outside);
+        let open = self.open.last().filter(|_| self.open.len() > inside || marker.is_none());
+        if let (None, Some(marker), Some(heredoc)) = (open, marker, self.heredocs.last()) {
+            let detail = format!(
+                "The end marker {} on line {} comes before the closing brace of this sequence.",
+                heredoc.marker,
+                self.line(self.tokens.get(marker)?.span)
+            );
+            let diagnostic = Diagnostic::error("Unclosed template interpolation sequence", detail);
+            return Some(diagnostic.at(heredoc.sequence?.span));
+        }
+        let open = open?;
         let subject = problem.subject?;
-        let index = self.tokens.partition_point(|token| token.span.start < subject.start);
+        let index = marker.unwrap_or_else(|| self.index_of(subject));
         let found = *self.tokens.get(index)?;
         let line = || self.line(found.span);
-        let found_here = if found.kind == TokenKind::EndOfFile {
+        let found_here = if marker.is_some() {
+            format!("The end marker {} on line {} comes", self.slice(found.span), line())
+        } else if found.kind == TokenKind::EndOfFile {
             "The file ends".to_owned()
         } else if self.closes_another(open.enclosed, index) {
             format!("{} on line {} comes", capitalized(found.kind.noun()), line())

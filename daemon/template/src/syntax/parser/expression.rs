@@ -125,7 +125,9 @@ impl Parser<'_> {
             TokenKind::OpenHeredoc => {
                 self.read();
                 let flush = self.slice(token.span).starts_with("<<-");
-                let (parts, _) = self.template(TokenKind::CloseHeredoc, token.span, flush);
+                let (parts, _) = self.in_heredoc(token, |parser| {
+                    parser.template(TokenKind::CloseHeredoc, token.span, flush)
+                });
                 template_expression(parts, token.span.to(self.previous()))
             }
             TokenKind::Minus | TokenKind::Bang => {

@@ -20,9 +20,9 @@ const MAX_ERRORS: usize = 50;
 pub(crate) fn parse_body(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
     let Some(text) = sources.get(file).map(|source| source.text().clone()) else { return Body::default() };
     let mut parser = Parser::new(&text, lex(file, &text));
-    let too_large = parser.diagnostics.has_errors();
+    let incomplete = parser.diagnostics.has_errors();
     let mut body = parser.body(TokenKind::EndOfFile);
-    body.torn |= too_large;
+    body.torn |= incomplete;
     diagnostics.extend(parser.diagnostics);
     remember_blocks(&body, sources);
     body
@@ -106,6 +106,10 @@ struct Parser<'a> {
     newlines: Vec<bool>,
     /// The brackets of expressions around.
     open: Vec<brackets::Open>,
+    /// The heredocs around.
+    heredocs: Vec<brackets::Heredoc<'a>>,
+    /// Whether a comment that is never closed takes in the rest of the text, which has been said.
+    swallowed: bool,
     /// Column of the argument or block that is being read.
     item_column: usize,
     failed: bool,
@@ -124,18 +128,34 @@ impl<'a> Parser<'a> {
             diagnostics.push(too_large(text.len(), last.span));
             tokens = vec![last];
         }
-        Self {
+        let mut parser = Self {
             text,
             tokens,
             at: 0,
             newlines: vec![true],
             open: Vec::new(),
+            heredocs: Vec::new(),
+            swallowed: false,
             item_column: 0,
             failed: false,
             too_deep: false,
             depth: 0,
             diagnostics,
-        }
+        };
+        parser.tell_of_comment();
+        parser
+    }
+
+    /// Says that a comment is never closed: before anything else, because what else is wrong may come of it.
+    fn tell_of_comment(&mut self) {
+        let Some(comment) = self.tokens.iter().find(|token| token.kind == TokenKind::UnclosedComment) else { return };
+        let detail = "This comment goes on to the end of the text: no \"*/\" closes it.";
+        self.diagnostics.push(
+            Diagnostic::error("Unterminated comment", detail)
+                .at(comment.span)
+                .hint("a comment that begins with \"#\" or \"//\" ends with its line"),
+        );
+        self.swallowed = true;
     }
 
     fn slice(&self, span: Span) -> &'a str {
@@ -188,11 +208,21 @@ impl<'a> Parser<'a> {
 
     /// Reports a problem of the current item; only the first of each item is of use.
     fn error(&mut self, diagnostic: Diagnostic) {
-        if !self.failed && !self.too_deep && self.diagnostics.len() < MAX_ERRORS {
-            let cause = self.unclosed(&diagnostic);
+        if !self.failed && !self.too_deep && !self.is_swallowed(&diagnostic) && self.diagnostics.len() < MAX_ERRORS {
+            let marker = self.heredoc_marker(&diagnostic);
+            let cause = self.unclosed(&diagnostic, marker);
             self.diagnostics.push(cause.unwrap_or(diagnostic));
+            if let Some(marker) = marker {
+                self.end_heredoc(marker);
+            }
         }
         self.failed = true;
+    }
+
+    /// Reports whether a problem is only that an unclosed comment, of which was told, is where something else should be.
+    fn is_swallowed(&self, problem: &Diagnostic) -> bool {
+        let comment = |span: Span| self.slice(span) == "/*" || span.start as usize >= self.text.len();
+        self.swallowed && problem.subject.is_some_and(comment)
     }
 
     /// Reports a problem without giving up on the current item.

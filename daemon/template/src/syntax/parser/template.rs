@@ -62,6 +62,7 @@ impl Parser<'_> {
                     {
                         text.truncate(text.trim_end().len());
                     }
+                    self.enter_sequence(token, end);
                     let piece = self.with_newlines(false, |parser| {
                         if token.kind == TokenKind::TemplateControl {
                             parser.control(token)
@@ -78,6 +79,7 @@ impl Parser<'_> {
                         return pieces;
                     }
                     self.with_newlines(false, Self::read);
+                    self.leave_sequence(end);
                     trim_next = self.slice(close.span).starts_with('~');
                 }
                 TokenKind::QuotedNewline => {
@@ -104,6 +106,18 @@ impl Parser<'_> {
                     return pieces;
                 }
             }
+        }
+    }
+
+    fn enter_sequence(&mut self, token: Token, end: TokenKind) {
+        if let Some(heredoc) = self.heredocs.last_mut().filter(|_| end == TokenKind::CloseHeredoc) {
+            heredoc.sequence = Some(token);
+        }
+    }
+
+    fn leave_sequence(&mut self, end: TokenKind) {
+        if let Some(heredoc) = self.heredocs.last_mut().filter(|_| end == TokenKind::CloseHeredoc) {
+            heredoc.sequence = None;
         }
     }
 

@@ -90,6 +90,26 @@ fn what_is_never_closed_is_pointed_at() {
         ("a = (1 +", "1:5 Unbalanced parentheses"),
         ("a = (1\nb = 2\n", "1:5 Unbalanced parentheses"),
         ("a = b[1\nc = 2\n", "1:6 Missing close bracket on index"),
+        // In a heredoc its end marker ends everything.
+        ("locals {\n a = <<EOT\n${upper(\"x\"\nEOT\n}\n", "3:8 Unterminated function call"),
+        ("a = <<EOT\n${f(1,\nEOT\n", "2:4 Unterminated function call"),
+        ("a = <<EOT\n${f(\nEOT\nb = 1\n", "2:4 Unterminated function call"),
+        ("a = <<EOT\n x ${[1\nEOT\n", "2:6 Unterminated tuple constructor expression"),
+        ("a = <<EOT\n${{ b = 1\nEOT\n", "2:3 Unterminated object constructor expression"),
+        ("a = <<-EOT\n${(1\n  EOT\n", "2:3 Unbalanced parentheses"),
+        ("a = <<EOT\n${b[1\nEOT\n", "2:4 Missing close bracket on index"),
+        ("a = <<EOT\n%{ if f(b\nEOT\n", "2:8 Unterminated function call"),
+        ("a = f(<<EOT\n${b\nEOT\n)\n", "2:1 Unclosed template interpolation sequence"),
+        ("a = <<EOT\n${b\nEOT\n", "2:1 Unclosed template interpolation sequence"),
+        ("a = <<EOT\n${\nEOT\nb = 1\n", "2:1 Unclosed template interpolation sequence"),
+        ("a = <<EOT\n%{ for x in y\nEOT\n", "2:1 Unclosed template interpolation sequence"),
+        // A block on a single line.
+        ("locals { a = 1", "1:8 Unclosed configuration block"),
+        ("locals { a = 1\n", "1:8 Unclosed configuration block"),
+        ("locals { a = 1 # b\n\n", "1:8 Unclosed configuration block"),
+        ("locals { a = 1\nb \"c\" {\n}\n", "1:8 Unclosed configuration block"),
+        ("x {\n  y { a = 1\n  b = 2\n}\n", "2:5 Unclosed configuration block"),
+        ("x {\n  y { a = 1\n}\n", "2:5 Unclosed configuration block"),
         // These are closed; something else is wrong.
         ("a = [1 2]\n", "1:8 Missing item separator"),
         ("a = [\n  b = 1\n]\n", "2:5 Missing item separator"),
@@ -97,6 +117,10 @@ fn what_is_never_closed_is_pointed_at() {
         ("a = {\nb = 1 2\n}\n", "2:7 Missing attribute separator"),
         ("a = f(1 2)\n", "1:9 Missing argument separator"),
         ("a = (1 2)\n", "1:8 Unbalanced parentheses"),
+        ("a = <<EOT\n${f(1 2)}\nEOT\n", "2:7 Missing argument separator"),
+        ("x { a = 1\n  b = 2\n}\n", "1:10 Invalid single-argument block definition"),
+        ("x { a = 1 b = 2 }\n", "1:11 Invalid single-argument block definition"),
+        ("x { a = 1; }\n", "1:10 Invalid character"),
     ];
     for (text, wanted) in cases {
         assert_eq!(problems(text)[0], wanted, "{text:?}");
@@ -104,6 +128,57 @@ fn what_is_never_closed_is_pointed_at() {
     let detail = |text: &str| crate::check_syntax("t.pkr.hcl", text).0.iter().next().map(|item| item.detail.clone());
     let wanted = "A closing brace on line 3 comes before the closing bracket (\"]\") of this list.";
     assert_eq!(detail("x {\n  a = [1, 2\n}\n").as_deref(), Some(wanted));
+}
+
+/// What follows the heredoc is read as it would be if the bracket were closed.
+#[test]
+fn nothing_else_is_said_of_what_is_never_closed() {
+    for text in [
+        "locals {\n a = <<EOT\n${upper(\"x\"\nEOT\n b = 2\n}\nc = 3\n",
+        "a = [<<EOT\n${b\nEOT\n, 1]\nc = 3\n",
+        "locals { a = 1\nb = 2\n",
+        "x {\n  y { a = 1\n}\nb = 2\n",
+    ] {
+        assert_eq!(problems(text).len(), 1, "{text:?}: {:?}", problems(text));
+    }
+    let twice = "a = <<EOT\n${f(\nEOT\nb = <<EOT\n${[\nEOT\nc = ;\n";
+    let wanted =
+        ["2:4 Unterminated function call", "5:3 Unterminated tuple constructor expression", "7:5 Invalid character"];
+    assert_eq!(problems(twice), wanted);
+    // A name that is the marker is one where a line goes on behind it, or where the sequence is closed.
+    body("a = <<EOT\n${f(\nEOT)}\nEOT\n");
+    body("a = <<EOT\n${f(b,\nEOT\n)}\nEOT\n");
+}
+
+#[test]
+fn a_comment_that_is_never_closed_is_named_where_it_begins() {
+    let cases = [
+        ("/* abc", "1:1"),
+        ("/*", "1:1"),
+        ("/**", "1:1"),
+        ("/*/", "1:1"),
+        ("/* a */ /* b\nc = 1\n", "1:9"),
+        ("a = 1 /* abc\n", "1:7"),
+        ("a = /* abc\n", "1:5"),
+        ("a = [1, /* abc\n]\n", "1:9"),
+        ("a = [1 /* abc\n]\n", "1:8"),
+        ("a = f(1 /* abc\n", "1:9"),
+        ("a = \"${b /* abc}\"\n", "1:10"),
+        ("a = <<EOT\n${b /* abc\nEOT\n", "2:5"),
+        ("a /* abc\n", "1:3"),
+        ("a \"b\" /* abc\n{\n}\n", "1:7"),
+        ("x { a = 1 /* abc\n}\n", "1:11"),
+        ("x { /* abc\n}\n", "1:5"),
+        ("x {\n  /* abc\n  a = 1\n}\n", "2:3"),
+        ("x {\n  a = 1\n}\n/* abc\ny {\n}\n", "4:1"),
+    ];
+    for (text, place) in cases {
+        assert_eq!(problems(text), [format!("{place} Unterminated comment")], "{text:?}");
+    }
+    // Whatever is wrong before it is said too.
+    assert_eq!(problems("a = ;\n/* abc\n"), ["2:1 Unterminated comment", "1:5 Invalid character"]);
+    // Where no comment can be, it is text.
+    body("a = \"/* x\"\nb = <<EOT\n/* x\nEOT\n# /* x\n");
 }
 
 #[test]
