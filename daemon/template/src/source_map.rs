@@ -121,7 +121,12 @@ impl SourceFile {
         let line = self.line_starts.partition_point(|&start| start <= byte);
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start as usize..byte as usize).unwrap_or_default();
-        let column = unicode_segmentation::UnicodeSegmentation::graphemes(before, true).count();
+        // Nothing of a line joins in ASCII: a generated text may be one line of many megabytes.
+        let column = if before.is_ascii() {
+            before.len()
+        } else {
+            unicode_segmentation::UnicodeSegmentation::graphemes(before, true).count()
+        };
         Position { line: to_u32(line), column: to_u32(column + 1), byte }
     }
 }

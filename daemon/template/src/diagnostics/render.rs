@@ -129,7 +129,7 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
             .map(|cluster| if cluster == "\t" { "\t".to_owned() } else { " ".repeat(columns(cluster)) })
             .collect();
         let length = within[skipped..].trim_end().graphemes(true).map(columns).sum::<usize>().max(1);
-        if before.graphemes(true).count() < MAX_EXCERPT_WIDTH {
+        if before.graphemes(true).nth(MAX_EXCERPT_WIDTH - 1).is_none() {
             let carets = "^".repeat(length.min(MAX_EXCERPT_WIDTH));
             _ = writeln!(out, "  {:>digits$}  {mark}{pad}{}", "", paint.bold(colour, &carets));
         }
@@ -142,12 +142,10 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
 /// Returns how many bytes of a long line are left out so that the byte at `offset` can be seen.
 fn skipped_bytes(text: &str, offset: u32) -> u32 {
     let before = text.get(..offset as usize).unwrap_or(text);
-    let count = before.graphemes(true).count();
-    if count < MAX_EXCERPT_WIDTH * 3 / 4 {
-        return 0;
-    }
-    let skipped: usize = before.graphemes(true).take(count - MAX_EXCERPT_WIDTH / 4).map(str::len).sum();
-    u32::try_from(skipped).unwrap_or(0)
+    // From the place to the left, because the line may be very long.
+    let starts = || before.grapheme_indices(true).rev().map(|(start, _)| start);
+    let shown = starts().nth(MAX_EXCERPT_WIDTH * 3 / 4 - 1).and_then(|_| starts().nth(MAX_EXCERPT_WIDTH / 4 - 1));
+    shown.and_then(|start| u32::try_from(start).ok()).unwrap_or(0)
 }
 
 /// Cuts a line that is too long to be shown, and hides bytes that would move the cursor.

@@ -7,6 +7,9 @@ use super::{Diagnostic, Severity};
 use crate::source_map::{Position, SourceFile, SourceMap, Span};
 use crate::suggest::suggested;
 
+/// Bytes before and behind a place that are reported of a very long line: a generated text may be one line of megabytes.
+const AROUND: usize = 4096;
+
 /// A diagnostic with its place spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -71,7 +74,7 @@ pub struct RelatedPlace {
 pub struct ExcerptLine {
     /// Its number, from 1.
     pub line: u32,
-    /// Its text without line end.
+    /// Its text without line end; of more than 8 KiB only the part around the place, with `…` for the rest.
     pub text: String,
 }
 
@@ -110,5 +113,59 @@ impl Report {
 fn excerpt(span: Span, file: &SourceFile, sources: &SourceMap) -> Vec<ExcerptLine> {
     let first = file.position(span.start).line;
     let last = file.position(span.end.max(span.start + 1) - 1).line.clamp(first, first + MAX_EXCERPT_LINES - 1);
-    (first..=last).map(|line| ExcerptLine { line, text: sources.redact(&file.shown_line(line)) }).collect()
+    (first..=last).map(|line| ExcerptLine { line, text: shown(line, span.start, file, sources) }).collect()
+}
+
+/// Returns a line without secrets, or of a very long one the part around a place, cut where no secret is cut.
+fn shown(line: u32, place: u32, file: &SourceFile, sources: &SourceMap) -> String {
+    let whole = file.shown_line(line);
+    if whole.len() <= 2 * AROUND {
+        return sources.redact(&whole);
+    }
+    let redactor = sources.redactor();
+    let margin = AROUND + redactor.reach();
+    let at = whole.floor_char_boundary(place.saturating_sub(file.line_start(line)) as usize);
+    let from = whole.floor_char_boundary(at.saturating_sub(margin));
+    let to = whole.floor_char_boundary(at.saturating_add(margin));
+    let start = if at > AROUND { from + redactor.place_to_cut(&whole[from..at], at - from - AROUND) } else { 0 };
+    let end = if whole.len() - at > AROUND { at + redactor.place_to_cut(&whole[at..to], AROUND) } else { whole.len() };
+    let (before, after) = (if start > 0 { "…" } else { "" }, if end < whole.len() { "…" } else { "" });
+    format!("{before}{}{after}", sources.redact(&whole[start..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reports a place in a text of one line.
+    fn excerpt_at(text: &str, start: usize, secrets: &[String]) -> (u32, String) {
+        let mut sources = SourceMap::new();
+        let file = sources.add("t.json", text);
+        sources.hide_texts(secrets);
+        let start = u32::try_from(start).unwrap();
+        let report = Report::new(&Diagnostic::error("x", "y").at(Span { file, start, end: start + 1 }), &sources);
+        (report.range.unwrap().start.column, report.excerpt[0].text.clone())
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_reported() {
+        let text = format!("{}X{}", "a".repeat(1 << 20), "é".repeat(1 << 20));
+        let (column, shown) = excerpt_at(&text, 1 << 20, &[]);
+        assert_eq!(column, (1 << 20) + 1);
+        assert!(shown.starts_with("…aaa") && shown.contains("aXé") && shown.ends_with("é…") && shown.len() < 9000);
+        assert!(excerpt_at(&text, 0, &[]).1.starts_with("aaa") && excerpt_at(&text, 0, &[]).1.ends_with("a…"));
+        assert!(excerpt_at(&text, text.len() - 2, &[]).1.ends_with("éé"));
+        let short = "é".repeat(AROUND);
+        assert_eq!(excerpt_at(&short, 4, &[]), (3, short.clone()));
+    }
+
+    #[test]
+    fn no_secret_is_cut() {
+        let secret = "s3cret-".repeat(40);
+        for shift in 0..secret.len() {
+            let text = format!("{}{secret}{}{secret}{}", "a".repeat(AROUND), "b".repeat(2 * AROUND - 140), "c".repeat(AROUND));
+            let (_, shown) = excerpt_at(&text, 2 * AROUND + shift, std::slice::from_ref(&secret));
+            assert!(!shown.contains("s3") && !shown.contains("ret-"), "{shift}: {shown}");
+        }
+    }
 }
