@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::data::DataMode;
+use crate::world::data::DataMode;
 use crate::diagnostics::Diagnostics;
-use crate::evaluated::Loaded;
-use crate::files::Files;
-use crate::inputs::Inputs;
-use crate::schema::Catalog;
-use crate::source_map::SourceMap;
+use crate::components::evaluated::Loaded;
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
+use crate::components::schema::Catalog;
+use crate::diagnostics::source_map::SourceMap;
 
 /// Reads, resolves and evaluates a template.
 ///
@@ -56,9 +56,9 @@ pub fn check_syntax(name: &str, text: &str) -> (Diagnostics, SourceMap) {
     let file = sources.add(name, text);
     let mut diagnostics = Diagnostics::new();
     if name.ends_with(".json") {
-        crate::syntax::json::parse_template(&mut sources, file, &mut diagnostics);
+        crate::language::syntax::json::parse_template(&mut sources, file, &mut diagnostics);
     } else {
-        crate::syntax::parse_body(&mut sources, file, &mut diagnostics);
+        crate::language::syntax::parse_body(&mut sources, file, &mut diagnostics);
     }
     (diagnostics, sources)
 }

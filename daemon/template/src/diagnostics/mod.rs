@@ -1,14 +1,17 @@
 //! Owns what is told to people about their templates: [`Diagnostic`], [`Diagnostics`].
 
+pub(crate) mod redact;
 mod render;
 mod report;
+pub(crate) mod source_map;
+pub(crate) mod suggest;
 
 pub use render::Style;
 pub use report::{ExcerptLine, RelatedPlace, Report, ReportRange};
 
 use serde::{Deserialize, Serialize};
 
-use crate::source_map::{SourceMap, Span};
+use crate::diagnostics::source_map::{SourceMap, Span};
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

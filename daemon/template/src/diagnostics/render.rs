@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{Diagnostic, Severity};
-use crate::source_map::{SourceFile, SourceMap, Span};
+use crate::diagnostics::source_map::{SourceFile, SourceMap, Span};
 
 /// Lines of an excerpt shown at most; the rest is elided.
 pub(super) const MAX_EXCERPT_LINES: u32 = 6;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::render::{MAX_EXCERPT_LINES, told};
 use super::{Diagnostic, Severity};
-use crate::source_map::{Position, SourceFile, SourceMap, Span};
-use crate::suggest::suggested;
+use crate::diagnostics::source_map::{Position, SourceFile, SourceMap, Span};
+use crate::diagnostics::suggest::suggested;
 
 /// Bytes before and behind a place that are reported of a very long line: a generated text may be one line of megabytes.
 const AROUND: usize = 4096;

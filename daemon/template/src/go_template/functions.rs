@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 
 use super::{Context, PACKER_VERSION, Value, printf};
-use crate::data::DataMode;
-use crate::generated::Generated;
-use crate::secret_stores;
-use crate::suggest::did_you_mean;
-use crate::time_layout;
+use crate::world::data::DataMode;
+use crate::components::generated::Generated;
+use crate::world::secret_stores;
+use crate::diagnostics::suggest::did_you_mean;
+use crate::go::time_layout;
 
 /// Go's functions, without the ones that stop early.
 const BUILTIN: &[&str] = &[
@@ -103,7 +103,7 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
         "printf" => Ok(printf::format(text(0)?, &arguments[1..]).into()),
         "html" => Ok(escape_html(&printf::print(arguments)).into()),
         "js" => Ok(escape_js(&printf::print(arguments)).into()),
-        "urlquery" => Ok(crate::go_text::query_escape(&printf::print(arguments)).into()),
+        "urlquery" => Ok(crate::go::strings::query_escape(&printf::print(arguments)).into()),
         "call" => Err("error calling call: non-function".into()),
         "user" => {
             count(1, 1)?;
@@ -163,8 +163,8 @@ pub(super) fn call(name: &str, arguments: &[Value], context: &Context) -> Result
                 .map_err(|error| format!("error calling strftime: {error}"))
         }
         "uuid" => Ok(uuid::Uuid::now_v7().to_string().into()),
-        "upper" => Ok(text(0)?.chars().map(crate::go_text::upper).collect::<String>().into()),
-        "lower" => Ok(text(0)?.chars().map(crate::go_text::lower).collect::<String>().into()),
+        "upper" => Ok(text(0)?.chars().map(crate::go::strings::upper).collect::<String>().into()),
+        "lower" => Ok(text(0)?.chars().map(crate::go::strings::lower).collect::<String>().into()),
         "split" => {
             count(3, 3)?;
             split(text(0)?, text(1)?, integer(2)?)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::data::DataMode;
+use crate::world::data::DataMode;
 
 /// Version of Packer that `packer_version` and `packer.version` name, and that `required_version` is compared with.
 pub const PACKER_VERSION: &str = "1.16.0";

@@ -1,7 +1,7 @@
 //! Owns Go's `fmt` verbs, as far as template values can show them.
 
 use super::Value;
-use crate::go_text;
+use crate::go::strings;
 
 /// Longest width or precision that is honoured.
 const MAX_WIDTH: usize = 10_000;
@@ -26,7 +26,7 @@ pub(super) fn verb_v(value: &Value) -> String {
         Value::Nil => "<nil>".into(),
         Value::Bool(truth) => truth.to_string(),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) => go_text::float_general(*number),
+        Value::Float(number) => strings::float_general(*number),
         Value::Complex(..) => one('v', "", None, None, value),
         Value::String(text) => text.clone(),
         Value::List(items) => format!("[{}]", items.iter().map(verb_v).collect::<Vec<_>>().join(" ")),
@@ -148,7 +148,7 @@ fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, 
         ('s', Value::String(text)) => cut(text),
         ('s', Value::List(_) | Value::Map(_)) => verb_v(value),
         ('q', Value::String(text)) if has('#') && !text.contains('`') => format!("`{text}`"),
-        ('q', Value::String(text)) => go_text::quote(&cut(text)),
+        ('q', Value::String(text)) => strings::quote(&cut(text)),
         ('q', Value::Integer(code)) => {
             let c = u32::try_from(*code).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
             format!("'{}'", if c == '\'' { "\\'".to_owned() } else { c.to_string() })
@@ -180,8 +180,8 @@ fn one(verb: char, flags: &str, width: Option<usize>, precision: Option<usize>, 
             let magnitude = number.abs();
             let digits = match verb {
                 'f' | 'F' => format!("{magnitude:.*}", precision.unwrap_or(6)),
-                'e' | 'E' => go_text::float_exponent(magnitude, Some(precision.unwrap_or(6))),
-                _ => go_text::float_general_precision(magnitude, precision),
+                'e' | 'E' => strings::float_exponent(magnitude, Some(precision.unwrap_or(6))),
+                _ => strings::float_general_precision(magnitude, precision),
             };
             let digits = if verb.is_uppercase() { digits.to_uppercase() } else { digits };
             signed(number.is_sign_negative(), &digits, flags)

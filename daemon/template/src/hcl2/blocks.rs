@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::builds::check_bucket;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::shape::{expect_labels, unsupported_block};
-use crate::source_map::Span;
-use crate::syntax::ast::{Block, Body};
+use crate::language::shape::{expect_labels, unsupported_block};
+use crate::diagnostics::source_map::Span;
+use crate::language::syntax::ast::{Block, Body};
 
 /// The root blocks of all files by kind, in order.
 #[derive(Default)]

@@ -8,20 +8,20 @@ use super::meta::{self, Meta};
 use super::select::Selection;
 use super::uses::{Sources, Use, sources, uses};
 use super::{Base, BuildOutline, idle};
-use crate::component::Component;
-use crate::config::{HclConfig, build_object};
+use crate::components::component::Component;
+use crate::components::config::{HclConfig, build_object};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::dynamic::{Expanded, expand};
-use crate::eval::evaluate_as;
-use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
-use crate::foreign;
-use crate::generated::Generated;
-use crate::inputs::Inputs;
-use crate::schema::{Catalog, ComponentType};
-use crate::shape::{expect_labels, expect_only, unsupported_argument, unsupported_block};
-use crate::source_map::Span;
-use crate::syntax::ast::{Attribute, Block, Body};
-use crate::value::{Entries, Type, Value};
+use crate::language::dynamic::{Expanded, expand};
+use crate::language::eval::evaluate_as;
+use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
+use crate::components::foreign;
+use crate::components::generated::Generated;
+use crate::world::inputs::Inputs;
+use crate::components::schema::{Catalog, ComponentType};
+use crate::language::shape::{expect_labels, expect_only, unsupported_argument, unsupported_block};
+use crate::diagnostics::source_map::Span;
+use crate::language::syntax::ast::{Attribute, Block, Body};
+use crate::language::value::{Entries, Type, Value};
 
 /// What a build block's parts are evaluated with.
 struct Context<'a> {
@@ -388,7 +388,7 @@ pub(crate) fn schema_of(
     kind: &str,
     span: Span,
     diagnostics: &mut Diagnostics,
-) -> Option<&'static crate::schema::Schema> {
+) -> Option<&'static crate::components::schema::Schema> {
     let schema = catalog.schema(component, kind);
     if schema.is_none() {
         diagnostics.push(foreign::unknown_component(component, kind, &catalog.kinds(component)).at(span));
@@ -414,7 +414,7 @@ fn check_shape(block: &Block, catalog: &dyn Catalog, diagnostics: &mut Diagnosti
     }
 }
 
-fn check_known(attribute: &Attribute, schema: &crate::schema::Schema, meta: &[&str], diagnostics: &mut Diagnostics) {
+fn check_known(attribute: &Attribute, schema: &crate::components::schema::Schema, meta: &[&str], diagnostics: &mut Diagnostics) {
     let name = &*attribute.name.text;
     if schema.spec(name).is_none() && !meta.contains(&name) {
         let known = schema.specs().map(|spec| spec.name).chain(meta.iter().copied());

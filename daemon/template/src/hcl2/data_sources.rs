@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::{DataMode, HttpRequest};
+use crate::world::data::{DataMode, HttpRequest};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate_as};
-use crate::foreign;
-use crate::shape::expect_only;
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::Block;
-use crate::value::{Entries, Type, Value};
+use crate::language::eval::{Scope, evaluate_as};
+use crate::components::foreign;
+use crate::language::shape::expect_only;
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::ast::Block;
+use crate::language::value::{Entries, Type, Value};
 
 /// Types of data sources.
 const KINDS: [&str; 2] = ["http", "null"];

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::Base;
 use super::meta::Meta;
 use super::uses::Use;
-use crate::config::build_object;
+use crate::components::config::build_object;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::dynamic::{Expanded, expand};
-use crate::eval::Scope;
-use crate::generated::Generated;
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::Block;
-use crate::value::Value;
+use crate::language::dynamic::{Expanded, expand};
+use crate::language::eval::Scope;
+use crate::components::generated::Generated;
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::ast::Block;
+use crate::language::value::Value;
 
 /// Checks the selections of all parts of a build block. Returns the parts that no source gets.
 pub(super) fn check<'a>(

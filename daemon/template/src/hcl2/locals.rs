@@ -9,12 +9,12 @@ use super::data_sources::evaluate_data;
 use super::declared_twice;
 use super::variables::literal_bool;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate};
-use crate::functions::{Environment, FunctionSet};
-use crate::shape::{expect_only, unsupported_block};
-use crate::source_map::Span;
-use crate::syntax::ast::{Block, Expr, ExprKind, Step};
-use crate::value::{Namespace, Value};
+use crate::language::eval::{Scope, evaluate};
+use crate::language::functions::{Environment, FunctionSet};
+use crate::language::shape::{expect_only, unsupported_block};
+use crate::diagnostics::source_map::Span;
+use crate::language::syntax::ast::{Block, Expr, ExprKind, Step};
+use crate::language::value::{Namespace, Value};
 
 /// Names of a circle that are shown.
 const MAX_CIRCLE: usize = 12;

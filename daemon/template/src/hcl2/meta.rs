@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::duration::parse_go_duration;
-use crate::eval::{Scope, evaluate, evaluate_as};
-use crate::syntax::ast::Body;
-use crate::value::{Type, Value};
+use crate::go::duration::parse_go_duration;
+use crate::language::eval::{Scope, evaluate, evaluate_as};
+use crate::language::syntax::ast::Body;
+use crate::language::value::{Type, Value};
 
 /// Arguments of every provisioner.
 pub(crate) const PROVISIONER: &[&str] =

@@ -18,7 +18,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use crate::config::HclBase as Base;
+pub(crate) use crate::components::config::HclBase as Base;
 pub(crate) use builds::schema_of;
 pub(crate) use read::read_text;
 pub(crate) use requirements::{Constraints, required_plugins};
@@ -27,19 +27,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::data::{DataMode, Unset};
+use crate::world::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::Budget;
-use crate::evaluated::Loaded;
-use crate::files::Files;
-use crate::functions::Environment;
+use crate::language::eval::Budget;
+use crate::components::evaluated::Loaded;
+use crate::world::files::Files;
+use crate::language::functions::Environment;
 use crate::go_template::PACKER_VERSION;
-use crate::inputs::Inputs;
-use crate::redact::Redactor;
-use crate::schema::Catalog;
-use crate::source_map::{SourceMap, Span};
-use crate::syntax::ast::Block;
-use crate::value::{Data, Entries, Value};
+use crate::world::inputs::Inputs;
+use crate::diagnostics::redact::Redactor;
+use crate::components::schema::Catalog;
+use crate::diagnostics::source_map::{SourceMap, Span};
+use crate::language::syntax::ast::Block;
+use crate::language::value::{Data, Entries, Value};
 
 /// A template whose variables and locals have values.
 pub(crate) struct Prepared {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::files::Files;
-use crate::inputs::Inputs;
-use crate::source_map::{FileId, SourceMap, Span};
-use crate::syntax::ast::Body;
-use crate::syntax::json;
-use crate::syntax::parse_body;
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
+use crate::diagnostics::source_map::{FileId, SourceMap, Span};
+use crate::language::syntax::ast::Body;
+use crate::language::syntax::json;
+use crate::language::syntax::parse_body;
 
 /// The bodies of a template.
 pub(super) struct Found {
@@ -156,7 +156,7 @@ fn link_text(cwd: &Path, path: &Path, text: &str, files: &dyn Files) -> Option<P
     if text.contains(['\n', '"', '=', '{', ' ']) || Path::new(text).extension()? != path.extension()? {
         return None;
     }
-    let target = crate::functions::clean_path(&path.parent()?.join(text));
+    let target = crate::language::functions::clean_path(&path.parent()?.join(text));
     (target != path && files.is_file(&cwd.join(&target))).then_some(target)
 }
 

@@ -4,13 +4,13 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::files::Files;
+use crate::world::files::Files;
 use crate::go_template::PACKER_VERSION;
-use crate::inputs::Inputs;
-use crate::plugins::PluginRequirement;
-use crate::shape::{expect_labels, expect_only};
-use crate::source_map::SourceMap;
-use crate::syntax::ast::{Attribute, Block, Body, ExprKind, ObjectKey};
+use crate::world::inputs::Inputs;
+use crate::components::plugins::PluginRequirement;
+use crate::language::shape::{expect_labels, expect_only};
+use crate::diagnostics::source_map::SourceMap;
+use crate::language::syntax::ast::{Attribute, Block, Body, ExprKind, ObjectKey};
 
 /// Checks all `packer` blocks; false when the template is for another version.
 pub(super) fn check(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> bool {

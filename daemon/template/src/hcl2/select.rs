@@ -65,7 +65,7 @@ impl Selection {
                 } else {
                     format!("{flag}={pattern} matched nothing; the builds are {}.", known.join(", "))
                 };
-                let hint = crate::suggest::did_you_mean(pattern, known.iter().map(String::as_str));
+                let hint = crate::diagnostics::suggest::did_you_mean(pattern, known.iter().map(String::as_str));
                 let diagnostic = Diagnostic::warning(format!("An option {flag} matched nothing"), detail);
                 diagnostics.push(diagnostic.hint_maybe(hint));
             }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::evaluated::Evaluated;
-use crate::files::MemoryFiles;
-use crate::generated::Generated;
-use crate::schema::{ComponentType, OptionKind, OptionSpec, Schema};
+use crate::components::evaluated::Evaluated;
+use crate::world::files::MemoryFiles;
+use crate::components::generated::Generated;
+use crate::components::schema::{ComponentType, OptionKind, OptionSpec, Schema};
 use crate::{Options, Style};
 
 const QEMU: Schema = Schema {

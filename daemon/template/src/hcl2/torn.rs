@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::blocks::Root;
-use crate::syntax::ast::{Block, Body, ExprKind, Step};
+use crate::language::syntax::ast::{Block, Body, ExprKind, Step};
 
 /// Names that expressions refer to.
 #[derive(Debug, Default)]

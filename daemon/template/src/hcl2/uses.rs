@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::blocks::Root;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::dynamic::Expanded;
-use crate::eval::{Scope, evaluate_as};
-use crate::source_map::Span;
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::{Block, Expr, ExprKind};
-use crate::value::{Type, Value};
+use crate::language::dynamic::Expanded;
+use crate::language::eval::{Scope, evaluate_as};
+use crate::diagnostics::source_map::Span;
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::ast::{Block, Expr, ExprKind};
+use crate::language::value::{Type, Value};
 
 /// One use of a source in a build block.
 pub(super) struct Use {

@@ -2,12 +2,12 @@
 
 use super::variables::Variable;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate_as};
-use crate::functions::{Environment, FunctionSet};
-use crate::shape::expect_only;
-use crate::source_map::SourceMap;
-use crate::syntax::ast::{Block, Expr, ExprKind, Step};
-use crate::value::{Type, Value};
+use crate::language::eval::{Scope, evaluate_as};
+use crate::language::functions::{Environment, FunctionSet};
+use crate::language::shape::expect_only;
+use crate::diagnostics::source_map::SourceMap;
+use crate::language::syntax::ast::{Block, Expr, ExprKind, Step};
+use crate::language::value::{Type, Value};
 
 /// Checks every rule against the final value of its variable.
 pub(super) fn check(

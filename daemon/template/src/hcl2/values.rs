@@ -2,17 +2,17 @@
 
 use super::read::Found;
 use super::variables::Variable;
-use crate::data::Unset;
+use crate::world::data::Unset;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate};
-use crate::functions::{Environment, FunctionSet};
-use crate::inputs::Inputs;
-use crate::source_map::{SourceMap, Span};
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::{Body, Expr, ExprKind};
-use crate::syntax::parse_expression;
-use crate::type_expr::Constraint;
-use crate::value::{Type, Value};
+use crate::language::eval::{Scope, evaluate};
+use crate::language::functions::{Environment, FunctionSet};
+use crate::world::inputs::Inputs;
+use crate::diagnostics::source_map::{SourceMap, Span};
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::ast::{Body, Expr, ExprKind};
+use crate::language::syntax::parse_expression;
+use crate::language::type_expr::Constraint;
+use crate::language::value::{Type, Value};
 
 /// Prefix of variables in the environment.
 const ENVIRONMENT_PREFIX: &str = "PKR_VAR_";

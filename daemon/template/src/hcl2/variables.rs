@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::blocks::Root;
 use super::declared_twice;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::eval::{Scope, evaluate, evaluate_as};
-use crate::functions::{Environment, FunctionSet};
-use crate::shape::{expect_only, is_identifier, unsupported_block};
-use crate::source_map::Span;
-use crate::syntax::ast::{Attribute, Block};
-use crate::type_expr::{self, Constraint};
-use crate::value::{Data, Entries, Type, Value};
+use crate::language::eval::{Scope, evaluate, evaluate_as};
+use crate::language::functions::{Environment, FunctionSet};
+use crate::language::shape::{expect_only, is_identifier, unsupported_block};
+use crate::diagnostics::source_map::Span;
+use crate::language::syntax::ast::{Attribute, Block};
+use crate::language::type_expr::{self, Constraint};
+use crate::language::value::{Data, Entries, Type, Value};
 
 /// One declared variable.
 #[derive(Debug, Clone)]

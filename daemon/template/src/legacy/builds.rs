@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use super::Base;
 use super::parse::{Builder, Options, Provisioner as Written, Template};
-use crate::component::Component;
-use crate::config::JsonConfig;
-use crate::decode::json::weak_integer;
+use crate::components::component::Component;
+use crate::components::config::JsonConfig;
+use crate::components::decode::json::weak_integer;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::duration::parse_go_duration;
-use crate::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
+use crate::go::duration::parse_go_duration;
+use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
 use crate::go_template;
 use crate::hcl2::schema_of;
-use crate::inputs::Inputs;
-use crate::schema::{Catalog, ComponentType};
-use crate::suggest::did_you_mean;
-use crate::syntax::json::JsonKind;
+use crate::world::inputs::Inputs;
+use crate::components::schema::{Catalog, ComponentType};
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::json::JsonKind;
 
 /// Evaluates the builders that `-only` and `-except` select.
 pub(super) fn evaluate(

@@ -10,18 +10,18 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::data::{DataMode, Unset};
+use crate::world::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::evaluated::Loaded;
-use crate::files::Files;
-use crate::functions::clean_path;
+use crate::components::evaluated::Loaded;
+use crate::world::files::Files;
+use crate::language::functions::clean_path;
 use crate::hcl2::read_text;
-use crate::inputs::Inputs;
-use crate::schema::Catalog;
-use crate::source_map::SourceMap;
-use crate::syntax::json::parse_json;
+use crate::world::inputs::Inputs;
+use crate::components::schema::Catalog;
+use crate::diagnostics::source_map::SourceMap;
+use crate::language::syntax::json::parse_json;
 
-pub(crate) use crate::config::JsonBase as Base;
+pub(crate) use crate::components::config::JsonBase as Base;
 pub(crate) use parse::{Builder, PostProcessor, Provisioner, Selection, Template, structure};
 
 /// Reads a template's structure; nothing when it is not JSON at all.

@@ -2,10 +2,10 @@
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::hcl2::Constraints;
-use crate::source_map::Span;
-use crate::suggest::did_you_mean;
-use crate::syntax::ast::Name;
-use crate::syntax::json::{Json, JsonKind};
+use crate::diagnostics::source_map::Span;
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::ast::Name;
+use crate::language::syntax::json::{Json, JsonKind};
 
 /// A template, as written.
 #[derive(Debug, Clone, Default)]

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Template;
-use crate::data::{DataMode, Unset};
+use crate::world::data::{DataMode, Unset};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::files::Files;
-use crate::generated::Generated;
+use crate::world::files::Files;
+use crate::components::generated::Generated;
 use crate::go_template::{self, Context};
 use crate::hcl2::read_text;
-use crate::inputs::Inputs;
-use crate::source_map::{SourceMap, Span};
-use crate::suggest::did_you_mean;
-use crate::syntax::json::{JsonKind, parse_json};
+use crate::world::inputs::Inputs;
+use crate::diagnostics::source_map::{SourceMap, Span};
+use crate::diagnostics::suggest::did_you_mean;
+use crate::language::syntax::json::{JsonKind, parse_json};
 
 /// A value before interpolation and its place, if it has one.
 type Raw = (String, Option<Span>);

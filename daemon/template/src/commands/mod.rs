@@ -1,0 +1,7 @@
+//! What people do with templates beside building them; one file or folder for each command.
+
+pub(crate) mod console;
+pub(crate) mod fix;
+pub(crate) mod fmt;
+pub(crate) mod inspect;
+pub(crate) mod upgrade;

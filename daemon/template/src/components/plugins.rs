@@ -1,0 +1,166 @@
+//! Owns what a template asks of plugins, and which plugins' components are built in.
+//!
+//! Versions are those of the plugins whose options and behaviour the built-in components follow (Packer's own releases,
+//! November 2026). `daemon/builder` checks this table against its catalog.
+
+use std::sync::Arc;
+
+use crate::diagnostics::Diagnostics;
+use crate::world::files::Files;
+use crate::hcl2;
+use crate::world::inputs::Inputs;
+use crate::components::schema::ComponentType;
+use crate::diagnostics::source_map::{SourceMap, Span};
+
+/// A plugin whose components are here without it.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltInPlugin {
+    /// Where templates get it from: host, namespace and name.
+    pub source: &'static str,
+    /// The version that the components follow.
+    pub version: &'static str,
+    /// Whether its components can be run; otherwise templates that use them are checked, and builds refused.
+    pub runs: bool,
+    /// Its components that are here.
+    pub components: &'static [(ComponentType, &'static str)],
+}
+
+use ComponentType::{Builder, PostProcessor, Provisioner};
+
+/// All plugins whose components are built in.
+pub const BUILT_IN_PLUGINS: &[BuiltInPlugin] = &[
+    BuiltInPlugin {
+        source: "github.com/hashicorp/qemu",
+        version: "1.1.5",
+        runs: true,
+        components: &[(Builder, "qemu")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/virtualbox",
+        version: "1.1.6",
+        runs: false,
+        components: &[(Builder, "virtualbox-iso"), (Builder, "virtualbox-ovf"), (Builder, "virtualbox-vm")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/vmware",
+        version: "2.1.1",
+        runs: false,
+        components: &[(Builder, "vmware-iso"), (Builder, "vmware-vmx")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/vagrant",
+        version: "1.1.7",
+        runs: false,
+        components: &[(PostProcessor, "vagrant"), (PostProcessor, "vagrant-cloud")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/ansible",
+        version: "1.1.7",
+        runs: false,
+        components: &[(Provisioner, "ansible"), (Provisioner, "ansible-local")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/puppet",
+        version: "1.0.1",
+        runs: false,
+        components: &[(Provisioner, "puppet-masterless"), (Provisioner, "puppet-server")],
+    },
+    BuiltInPlugin {
+        source: "github.com/hashicorp/chef",
+        version: "1.0.2",
+        runs: false,
+        components: &[(Provisioner, "chef-solo"), (Provisioner, "chef-client")],
+    },
+];
+
+/// Returns the built-in plugin of a source; letter case does not count.
+#[must_use]
+pub fn built_in_plugin(source: &str) -> Option<&'static BuiltInPlugin> {
+    let source = source.trim().to_ascii_lowercase();
+    BUILT_IN_PLUGINS.iter().find(|plugin| plugin.source == source)
+}
+
+impl BuiltInPlugin {
+    /// Says in two or three words what can be done with it.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.runs { "built in" } else { "checked, cannot be run yet" }
+    }
+
+    /// Reports whether the version satisfies constraints such as `>= 1.0, < 2`; those that cannot be read are not satisfied.
+    #[must_use]
+    pub fn satisfies(&self, constraints: &str) -> bool {
+        hcl2::Constraints::parse(constraints).is_ok_and(|constraints| constraints.allow_version(self.version))
+    }
+}
+
+/// An entry of `required_plugins`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginRequirement {
+    /// The name the template gives it.
+    pub name: String,
+    /// Host, namespace and name.
+    pub source: String,
+    /// The constraint as written; of several files joined with commas.
+    pub version: String,
+    /// Where it stands first.
+    pub span: Span,
+}
+
+/// What a template asks of plugins.
+#[derive(Debug, Clone)]
+pub struct RequiredPlugins {
+    /// The requirements, sorted by name.
+    pub plugins: Vec<PluginRequirement>,
+    /// What is wrong with them and with the text around.
+    pub diagnostics: Diagnostics,
+    /// The texts the problems point into.
+    pub sources: SourceMap,
+}
+
+/// Reads the `required_plugins` blocks of an HCL2 template; nothing else of it is evaluated.
+#[must_use]
+pub fn required_plugins(inputs: &Inputs, files: &Arc<dyn Files>) -> RequiredPlugins {
+    let mut sources = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let plugins = hcl2::required_plugins(inputs, &**files, &mut sources, &mut diagnostics);
+    diagnostics.dedup();
+    RequiredPlugins { plugins, diagnostics, sources }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::files::MemoryFiles;
+
+    #[test]
+    fn constraints_hold_against_what_is_built_in() {
+        let plugin = built_in_plugin("GitHub.com/hashicorp/qemu").unwrap();
+        assert!(plugin.satisfies("~> 1") && plugin.satisfies(">= 1.0.9, < 2"));
+        assert!(!plugin.satisfies("= 1.0.9") && !plugin.satisfies("nonsense"));
+        assert!(built_in_plugin("github.com/hashicorp/amazon").is_none());
+    }
+
+    #[test]
+    fn requirements_of_several_blocks_are_joined() {
+        let text = "packer {\n  required_plugins {\n    qemu = { version = \"~> 1\", source = \"github.com/hashicorp/qemu\" }\n    \
+                    b = { version = \">= 2\", source = \"example.org/a/b\" }\n  }\n}\npacker {\n  required_plugins {\n    \
+                    qemu = { version = \">= 1.0.1\", source = \"github.com/hashicorp/qemu\" }\n  }\n}\n";
+        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new().with("/w/t.pkr.hcl", text));
+        let inputs = Inputs {
+            path: "t.pkr.hcl".into(),
+            cwd: "/w".into(),
+            vars: Vec::new(),
+            var_files: Vec::new(),
+            env: [].into(),
+            only: Vec::new(),
+            except: Vec::new(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            warn_on_undeclared_var: false,
+        };
+        let found = required_plugins(&inputs, &files);
+        assert!(found.diagnostics.is_empty(), "{:?}", found.diagnostics);
+        let names: Vec<_> = found.plugins.iter().map(|plugin| (&*plugin.name, &*plugin.version)).collect();
+        assert_eq!(names, [("b", ">= 2"), ("qemu", "~> 1,>= 1.0.1")]);
+    }
+}
