@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::world::data::{DataMode, Unset};
+use crate::diagnostics::redact::SENSITIVE;
+use crate::diagnostics::source_map::{SourceMap, Span};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate};
-use crate::world::files::Files;
-use crate::language::functions::FunctionSet;
 use crate::go_template::{self, Context};
 use crate::hcl2::{self, Base};
-use crate::world::inputs::Inputs;
-use crate::legacy;
-use crate::load::is_hcl2;
-use crate::components::options::SENSITIVE;
-use crate::diagnostics::source_map::{SourceMap, Span};
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
 use crate::language::syntax::parse_expression;
 use crate::language::value::{Data, Number, Value};
+use crate::legacy;
+use crate::load::is_hcl2;
+use crate::world::data::{DataMode, Unset};
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
 
 /// What an evaluated line says.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl Console {
                 base.environment.budget.renew();
                 let expr = parse_expression(&sources, file, &mut diagnostics);
                 let scope = Scope::new(&base.environment, FunctionSet::All, base.names.clone());
-                let value = (!diagnostics.has_errors()).then(|| evaluate(&expr, &scope, &mut diagnostics));
+                let value = (!diagnostics.has_errors()).then(|| scope.evaluate(&expr, &mut diagnostics));
                 value.filter(|_| !diagnostics.has_errors()).map(|value| show(&value))
             }
             Names::Json { context, sensitive } => match go_template::render(line, context) {

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use super::validate::check_syntax;
 use crate::diagnostics::Diagnostics;
-use crate::load::check_syntax;
 use crate::diagnostics::source_map::SourceMap;
 use crate::language::syntax::lexer::lex_all;
 use crate::language::syntax::token::TokenKind as T;

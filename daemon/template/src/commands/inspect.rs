@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use crate::commands::console::{hcl_variables, quoted_once};
-use crate::world::data::{DataMode, Unset};
+use super::console::{hcl_variables, quoted_once};
 use crate::diagnostics::Diagnostics;
-use crate::world::files::Files;
-use crate::hcl2::{self, BuildOutline};
-use crate::world::inputs::Inputs;
-use crate::legacy;
-use crate::load::is_hcl2;
-use crate::components::options::SENSITIVE;
+use crate::diagnostics::redact::SENSITIVE;
 use crate::diagnostics::source_map::SourceMap;
+use crate::hcl2::{self, BuildOutline};
 use crate::language::value::Value;
 use crate::language::value::json::encode;
+use crate::legacy;
+use crate::load::is_hcl2;
+use crate::world::data::{DataMode, Unset};
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
 
 /// One message of `inspect`.
 #[derive(Debug, Clone, PartialEq, Eq)]

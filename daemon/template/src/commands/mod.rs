@@ -3,5 +3,7 @@
 pub(crate) mod console;
 pub(crate) mod fix;
 pub(crate) mod fmt;
+pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod upgrade;
+pub(crate) mod validate;

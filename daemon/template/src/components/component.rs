@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::components::config::{HclConfig, JsonConfig};
-use crate::components::decode;
+use super::config::{HclConfig, JsonConfig};
+use super::decode;
+use super::generated::Generated;
+use super::options::Options;
+use super::schema::Schema;
 use crate::diagnostics::Diagnostics;
-use crate::components::generated::Generated;
-use crate::go_template;
-use crate::components::options::Options;
-use crate::components::schema::Schema;
 use crate::diagnostics::source_map::Span;
+use crate::go::path::clean;
+use crate::go_template;
 use crate::language::value::Value;
 
 /// A component of a build. Cheap to clone; may be decoded again whenever more is known.
@@ -101,7 +102,7 @@ impl Component {
             data: crate::world::data::DataMode::Refuse,
             build_name: Some(config.build_name.clone()),
             build_type: Some(config.build_type.clone()),
-            template_dir: Some(crate::language::functions::clean_path(&environment.root)),
+            template_dir: Some(clean(&environment.root)),
             cwd: environment.cwd.clone(),
             now: environment.now,
         }

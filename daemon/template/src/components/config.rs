@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::language::eval::Scope;
-use crate::language::functions::{Environment, FunctionSet};
-use crate::components::generated::Generated;
+use super::generated::Generated;
 use crate::go_template::Context;
+use crate::language::environment::Environment;
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
 use crate::language::syntax::ast::{Block, Name};
 use crate::language::syntax::json::Json;
 use crate::language::value::{Entries, Value};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::components::component::Component;
+use super::component::Component;
+use super::schema::ComponentType;
 use crate::diagnostics::Diagnostics;
-use crate::components::schema::ComponentType;
 use crate::diagnostics::source_map::SourceMap;
 
 /// Everything [`load`](crate::load) found out.

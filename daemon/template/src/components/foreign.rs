@@ -1,8 +1,9 @@
 //! Owns what is said about components that are not here: those of other platforms' plugins, and typos.
 
-use crate::diagnostics::Diagnostic;
-use crate::components::schema::ComponentType;
+use super::schema::{Catalog, ComponentType, Schema};
+use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// Beginnings of component names, and the platform or tool whose plugin has them.
 const PLATFORMS: &[(&str, &str)] = &[
@@ -96,4 +97,19 @@ pub(crate) fn unknown_component(component: ComponentType, kind: &str, known: &[&
             Diagnostic::error(summary, detail)
         }
     }
+}
+
+/// Looks a component up, or explains why there is none.
+pub(crate) fn schema_of(
+    catalog: &dyn Catalog,
+    component: ComponentType,
+    kind: &str,
+    span: Span,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'static Schema> {
+    let schema = catalog.schema(component, kind);
+    if schema.is_none() {
+        diagnostics.push(unknown_component(component, kind, &catalog.kinds(component)).at(span));
+    }
+    schema
 }

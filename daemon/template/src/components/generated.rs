@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::go_template::Value;
+use crate::world::data::UNKNOWN;
 
 /// What is known only while a build runs, for [`Component::decode`](crate::Component::decode).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -15,7 +16,7 @@ pub struct Generated {
 
 impl Generated {
     /// Text that every `build.*` value reads before the build runs.
-    pub const UNKNOWN: &'static str = "<unknown>";
+    pub const UNKNOWN: &'static str = UNKNOWN;
 
     /// The `build.*` values every builder has.
     pub const NAMES: &'static [&'static str] = &[

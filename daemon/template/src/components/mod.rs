@@ -10,3 +10,4 @@ pub(crate) mod generated;
 pub(crate) mod options;
 pub(crate) mod plugins;
 pub(crate) mod schema;
+pub(crate) mod version;

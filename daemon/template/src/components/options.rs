@@ -7,10 +7,9 @@ use indexmap::IndexMap;
 use jiff::SignedDuration;
 use serde_json::{Value as Json, json};
 
+use crate::diagnostics::redact::SENSITIVE;
 use crate::diagnostics::source_map::Span;
-
-/// Text that stands for a secret in [`Options::to_redacted_json`].
-pub const SENSITIVE: &str = "<sensitive>";
+use crate::diagnostics::suggest::nearest;
 
 /// One decoded value.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,7 +175,7 @@ impl Options {
 
     /// Takes a wrong name for the nearest right one: of an option that somebody meant to set, nobody need ask.
     pub(crate) fn meant<'a>(&mut self, given: &str, known: impl IntoIterator<Item = &'a str>) {
-        if let Some(name) = crate::diagnostics::suggest::nearest(given, known).filter(|name| !self.is_set(name)) {
+        if let Some(name) = nearest(given, known).filter(|name| !self.is_set(name)) {
             self.unusable.insert(name.to_owned());
         }
     }

@@ -1,16 +1,11 @@
-//! Owns what a template asks of plugins, and which plugins' components are built in.
+//! Owns what a template can ask of plugins, and which plugins' components are built in.
 //!
 //! Versions are those of the plugins whose options and behaviour the built-in components follow (Packer's own releases,
 //! November 2026). `daemon/builder` checks this table against its catalog.
 
-use std::sync::Arc;
-
-use crate::diagnostics::Diagnostics;
-use crate::world::files::Files;
-use crate::hcl2;
-use crate::world::inputs::Inputs;
-use crate::components::schema::ComponentType;
-use crate::diagnostics::source_map::{SourceMap, Span};
+use super::schema::ComponentType;
+use super::version::Constraints;
+use crate::diagnostics::source_map::Span;
 
 /// A plugin whose components are here without it.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +85,7 @@ impl BuiltInPlugin {
     /// Reports whether the version satisfies constraints such as `>= 1.0, < 2`; those that cannot be read are not satisfied.
     #[must_use]
     pub fn satisfies(&self, constraints: &str) -> bool {
-        hcl2::Constraints::parse(constraints).is_ok_and(|constraints| constraints.allow_version(self.version))
+        Constraints::parse(constraints).is_ok_and(|constraints| constraints.allow_version(self.version))
     }
 }
 
@@ -107,31 +102,9 @@ pub struct PluginRequirement {
     pub span: Span,
 }
 
-/// What a template asks of plugins.
-#[derive(Debug, Clone)]
-pub struct RequiredPlugins {
-    /// The requirements, sorted by name.
-    pub plugins: Vec<PluginRequirement>,
-    /// What is wrong with them and with the text around.
-    pub diagnostics: Diagnostics,
-    /// The texts the problems point into.
-    pub sources: SourceMap,
-}
-
-/// Reads the `required_plugins` blocks of an HCL2 template; nothing else of it is evaluated.
-#[must_use]
-pub fn required_plugins(inputs: &Inputs, files: &Arc<dyn Files>) -> RequiredPlugins {
-    let mut sources = SourceMap::new();
-    let mut diagnostics = Diagnostics::new();
-    let plugins = hcl2::required_plugins(inputs, &**files, &mut sources, &mut diagnostics);
-    diagnostics.dedup();
-    RequiredPlugins { plugins, diagnostics, sources }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::files::MemoryFiles;
 
     #[test]
     fn constraints_hold_against_what_is_built_in() {
@@ -139,28 +112,5 @@ mod tests {
         assert!(plugin.satisfies("~> 1") && plugin.satisfies(">= 1.0.9, < 2"));
         assert!(!plugin.satisfies("= 1.0.9") && !plugin.satisfies("nonsense"));
         assert!(built_in_plugin("github.com/hashicorp/amazon").is_none());
-    }
-
-    #[test]
-    fn requirements_of_several_blocks_are_joined() {
-        let text = "packer {\n  required_plugins {\n    qemu = { version = \"~> 1\", source = \"github.com/hashicorp/qemu\" }\n    \
-                    b = { version = \">= 2\", source = \"example.org/a/b\" }\n  }\n}\npacker {\n  required_plugins {\n    \
-                    qemu = { version = \">= 1.0.1\", source = \"github.com/hashicorp/qemu\" }\n  }\n}\n";
-        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new().with("/w/t.pkr.hcl", text));
-        let inputs = Inputs {
-            path: "t.pkr.hcl".into(),
-            cwd: "/w".into(),
-            vars: Vec::new(),
-            var_files: Vec::new(),
-            env: [].into(),
-            only: Vec::new(),
-            except: Vec::new(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            warn_on_undeclared_var: false,
-        };
-        let found = required_plugins(&inputs, &files);
-        assert!(found.diagnostics.is_empty(), "{:?}", found.diagnostics);
-        let names: Vec<_> = found.plugins.iter().map(|plugin| (&*plugin.name, &*plugin.version)).collect();
-        assert_eq!(names, [("b", ">= 2"), ("qemu", "~> 1,>= 1.0.1")]);
     }
 }

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::components::options::SENSITIVE;
+/// Text that stands for a secret in everything that is shown.
+pub const SENSITIVE: &str = "<sensitive>";
 
 /// Below this length a "secret" would blank out ordinary text, so only whole words are masked.
 const SHORT: usize = 3;

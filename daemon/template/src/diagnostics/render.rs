@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{Diagnostic, Severity};
-use crate::diagnostics::source_map::{SourceFile, SourceMap, Span};
+use super::diagnostic::{Diagnostic, Severity};
+use super::source_map::{SourceFile, SourceMap, Span};
 
 /// Lines of an excerpt shown at most; the rest is elided.
 pub(super) const MAX_EXCERPT_LINES: u32 = 6;
@@ -41,6 +41,14 @@ impl Default for Style {
     /// Plain text of 80 columns, as Packer writes it.
     fn default() -> Self {
         Self { colour: false, width: 80 }
+    }
+}
+
+impl Diagnostic {
+    /// Returns the problem as text, in Packer's form: summary, place, excerpt, detail, hint.
+    #[must_use]
+    pub fn render(&self, sources: &SourceMap, style: &Style) -> String {
+        render(self, sources, style)
     }
 }
 

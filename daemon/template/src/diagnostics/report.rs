@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::diagnostic::{Diagnostic, Severity};
 use super::render::{MAX_EXCERPT_LINES, told};
-use super::{Diagnostic, Severity};
-use crate::diagnostics::source_map::{Position, SourceFile, SourceMap, Span};
-use crate::diagnostics::suggest::suggested;
+use super::source_map::{Position, SourceFile, SourceMap, Span};
+use super::suggest::suggested;
 
 /// Bytes before and behind a place that are reported of a very long line: a generated text may be one line of megabytes.
 const AROUND: usize = 4096;
@@ -163,7 +163,8 @@ mod tests {
     fn no_secret_is_cut() {
         let secret = "s3cret-".repeat(40);
         for shift in 0..secret.len() {
-            let text = format!("{}{secret}{}{secret}{}", "a".repeat(AROUND), "b".repeat(2 * AROUND - 140), "c".repeat(AROUND));
+            let text =
+                format!("{}{secret}{}{secret}{}", "a".repeat(AROUND), "b".repeat(2 * AROUND - 140), "c".repeat(AROUND));
             let (_, shown) = excerpt_at(&text, 2 * AROUND + shift, std::slice::from_ref(&secret));
             assert!(!shown.contains("s3") && !shown.contains("ret-"), "{shift}: {shown}");
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::diagnostics::redact::Redactor;
+use super::redact::Redactor;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::functions;
+use super::context::Context;
+use super::error::RenderError;
 use super::syntax::{Command, Node, Operand, Pipeline, Place};
-use super::{Context, RenderError, Value};
+use super::value::Value;
+use super::{functions, printf};
 
 /// Bytes of output at most: 64 MiB.
 const MAX_OUTPUT: usize = 64 << 20;
@@ -86,20 +88,6 @@ fn fail<T>(message: impl Into<String>, at: Place) -> Result<T, RenderError> {
     Err(RenderError { message: message.into(), offset: at.start, length: at.end.saturating_sub(at.start).max(1) })
 }
 
-/// Reports whether Go's `if` takes a value for true.
-pub(super) fn truth(value: &Value) -> bool {
-    match value {
-        Value::Nil => false,
-        Value::Bool(truth) => *truth,
-        Value::Integer(number) => *number != 0,
-        Value::Float(number) => *number != 0.0,
-        Value::Complex(real, imaginary) => *real != 0.0 || *imaginary != 0.0,
-        Value::String(text) => !text.is_empty(),
-        Value::List(items) => !items.is_empty(),
-        Value::Map(entries) => !entries.is_empty(),
-    }
-}
-
 impl Machine<'_> {
     fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, RenderError> {
         for node in nodes {
@@ -133,12 +121,12 @@ impl Machine<'_> {
                 self.step(pipeline.at)?;
                 let value = self.pipeline(pipeline, dot)?;
                 if pipeline.variables.is_empty() {
-                    self.out.push_str(&functions::print(&value));
+                    self.out.push_str(&printf::shown(&value));
                 }
             }
             Node::If { condition, yes, no } => {
                 let variables = self.variables.len();
-                let chosen = if truth(&self.pipeline(condition, dot)?) { yes } else { no };
+                let chosen = if self.pipeline(condition, dot)?.is_true() { yes } else { no };
                 let flow = self.scoped(chosen, dot);
                 self.variables.truncate(variables);
                 return flow;
@@ -146,7 +134,7 @@ impl Machine<'_> {
             Node::With { value, yes, no } => {
                 let variables = self.variables.len();
                 let inner = self.pipeline(value, dot)?;
-                let flow = if truth(&inner) { self.scoped(yes, &inner) } else { self.scoped(no, dot) };
+                let flow = if inner.is_true() { self.scoped(yes, &inner) } else { self.scoped(no, dot) };
                 self.variables.truncate(variables);
                 return flow;
             }
@@ -189,7 +177,7 @@ impl Machine<'_> {
                 .collect(),
             Value::Map(entries) => entries.into_iter().map(|(key, item)| (key.into(), item)).collect(),
             Value::Nil => Vec::new(),
-            other => return fail(format!("range can't iterate over {}", functions::print(&other)), value.at),
+            other => return fail(format!("range can't iterate over {}", printf::shown(&other)), value.at),
         };
         if pairs.is_empty() {
             self.scoped(empty, dot)?;
@@ -260,7 +248,7 @@ impl Machine<'_> {
             let mut value = None;
             for operand in rest {
                 let next = self.operand(operand, dot)?;
-                let decided = truth(&next) == (name == "or");
+                let decided = next.is_true() == (name == "or");
                 value = Some(next);
                 if decided {
                     return Ok(value.unwrap_or(Value::Nil));
@@ -317,7 +305,7 @@ fn fields(value: &Value, names: &[String], open: bool, at: Place) -> Result<Valu
             },
             // What nothing has is nothing, as in Go.
             Value::Nil => return Ok(Value::Nil),
-            _ => return fail(format!("can't evaluate field {name} in {}", functions::print(value)), at),
+            _ => return fail(format!("can't evaluate field {name} in {}", printf::shown(value)), at),
         };
     }
     Ok(value.clone())

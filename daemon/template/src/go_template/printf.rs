@@ -1,6 +1,6 @@
 //! Owns Go's `fmt` verbs, as far as template values can show them.
 
-use super::Value;
+use super::value::Value;
 use crate::go::strings;
 
 /// Longest width or precision that is honoured.
@@ -21,7 +21,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 }
 
 /// Writes `%v`.
-pub(super) fn verb_v(value: &Value) -> String {
+fn verb_v(value: &Value) -> String {
     match value {
         Value::Nil => "<nil>".into(),
         Value::Bool(truth) => truth.to_string(),
@@ -34,6 +34,14 @@ pub(super) fn verb_v(value: &Value) -> String {
             let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key}:{}", verb_v(value))).collect();
             format!("map[{}]", entries.join(" "))
         }
+    }
+}
+
+/// Writes a value as Go's templates print it.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Nil => "<no value>".into(),
+        other => verb_v(other),
     }
 }
 

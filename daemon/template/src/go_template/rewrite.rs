@@ -1,7 +1,11 @@
 //! Owns the rewriting of Go templates: each action is replaced by what a translator makes of it.
 
+use super::check::check_functions;
+use super::error::RenderError;
+use super::printf;
 use super::syntax::{Command, Node, Operand, Pipeline, parse};
-use super::{RenderError, Value};
+use super::value::Value;
+use super::walk::visit;
 
 /// A piece of a rewritten text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub(crate) fn rewrite(text: &str, translator: &mut dyn Translator) -> Result<Vec
         return Ok(vec![Piece::Text(text.to_owned())]);
     }
     let nodes = parse(text)?;
-    super::check_functions(&nodes)?;
+    check_functions(&nodes)?;
     let simple = nodes.iter().all(|node| match node {
         Node::Text(_) => true,
         Node::Action(pipeline) => pipeline.variables.is_empty(),
@@ -38,7 +42,7 @@ pub(crate) fn rewrite(text: &str, translator: &mut dyn Translator) -> Result<Vec
     });
     if !simple {
         let mut calls = false;
-        super::visit(&nodes, &mut |operand| calls |= matches!(operand, Operand::Function(..)));
+        visit(&nodes, &mut |operand| calls |= matches!(operand, Operand::Function(..)));
         if calls {
             translator.kept(text);
         }
@@ -108,7 +112,7 @@ fn of_command(command: &Command, piped: Option<Vec<Piece>>, translator: &mut dyn
 fn of_operand(operand: &Operand, translator: &mut dyn Translator) -> Option<Vec<Piece>> {
     match operand {
         Operand::Literal(value @ (Value::String(_) | Value::Integer(_) | Value::Bool(_) | Value::Float(_))) => {
-            Some(vec![Piece::Text(super::functions::print(value))])
+            Some(vec![Piece::Text(printf::shown(value))])
         }
         Operand::Field(path, _) if !path.is_empty() => {
             Some(vec![Piece::Text(format!("{{{{ .{} }}}}", path.join(".")))])

@@ -1,5 +1,7 @@
 //! Tests of Go templates against recorded results of Go.
 
+use std::sync::Arc;
+
 use super::*;
 
 fn context() -> Context {

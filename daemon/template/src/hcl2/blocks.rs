@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::builds::check_bucket;
+use super::registry::check_bucket;
+use crate::diagnostics::source_map::Span;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::shape::{expect_labels, unsupported_block};
-use crate::diagnostics::source_map::Span;
 use crate::language::syntax::ast::{Block, Body};
 
 /// The root blocks of all files by kind, in order.
@@ -88,4 +88,10 @@ pub(super) fn collect(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> Ro
         }
     }
     root
+}
+
+/// Returns what is said of a second definition.
+pub(super) fn declared_twice(kind: &str, name: &str, first: Span, again: Span) -> Diagnostic {
+    let detail = format!("There is already a {kind} named {name:?}; each name can be defined only once.");
+    Diagnostic::error(format!("Duplicate {kind}"), detail).at(again).related(first, "first defined here")
 }

@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::blocks::Root;
+use super::idle;
 use super::meta::{self, Meta};
+use super::registry::check_bucket;
 use super::select::Selection;
 use super::uses::{Sources, Use, sources, uses};
-use super::{Base, BuildOutline, idle};
 use crate::components::component::Component;
-use crate::components::config::{HclConfig, build_object};
+use crate::components::config::{HclBase, HclConfig, build_object};
+use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
+use crate::components::foreign::schema_of;
+use crate::components::generated::Generated;
+use crate::components::schema::{Catalog, ComponentType, Schema};
+use crate::diagnostics::source_map::Span;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::dynamic::{Expanded, expand};
-use crate::language::eval::evaluate_as;
-use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
-use crate::components::foreign;
-use crate::components::generated::Generated;
-use crate::world::inputs::Inputs;
-use crate::components::schema::{Catalog, ComponentType};
 use crate::language::shape::{expect_labels, expect_only, unsupported_argument, unsupported_block};
-use crate::diagnostics::source_map::Span;
 use crate::language::syntax::ast::{Attribute, Block, Body};
 use crate::language::value::{Entries, Type, Value};
+use crate::world::inputs::Inputs;
 
 /// What a build block's parts are evaluated with.
 struct Context<'a> {
-    base: &'a Arc<Base>,
+    base: &'a Arc<HclBase>,
     catalog: &'a dyn Catalog,
     block_name: Option<String>,
 }
@@ -34,7 +34,7 @@ struct Context<'a> {
 pub(super) fn evaluate(
     inputs: &Inputs,
     root: &Root,
-    base: &Arc<Base>,
+    base: &Arc<HclBase>,
     catalog: &dyn Catalog,
     diagnostics: &mut Diagnostics,
 ) -> Evaluated {
@@ -53,7 +53,7 @@ pub(super) fn evaluate(
 fn build_block(
     block: &Arc<Block>,
     known: &Sources,
-    base: &Arc<Base>,
+    base: &Arc<HclBase>,
     catalog: &dyn Catalog,
     selection: &mut Selection,
     evaluated: &mut Evaluated,
@@ -75,7 +75,7 @@ fn build_block(
     let text = |name: &str, diagnostics: &mut Diagnostics| {
         let attribute = block.body.attribute(name)?;
         let what = format!("attribute {name:?}");
-        let value = evaluate_as(&attribute.value, &Type::String, &what, &scope, diagnostics)?;
+        let value = scope.evaluate_as(&attribute.value, &Type::String, &what, diagnostics)?;
         value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let block_name = text("name", diagnostics);
@@ -115,49 +115,6 @@ fn build_block(
             check_shape(&expanded.block, catalog, diagnostics);
         }
     }
-}
-
-/// Lists the parts of all build blocks.
-pub(super) fn outline(root: &Root, base: &Arc<Base>, diagnostics: &mut Diagnostics) -> Vec<BuildOutline> {
-    let known = sources(root, diagnostics);
-    let scope = base.scope([]);
-    let label = |block: &Block| block.labels.first().map(|label| label.text.to_string());
-    let mut outlines = Vec::new();
-    for block in &root.build {
-        let text = |name: &str| {
-            let attribute = block.body.attribute(name)?;
-            let value = evaluate_as(&attribute.value, &Type::String, name, &scope, &mut Diagnostics::new())?;
-            value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let blocks = expand(&block.body, &BTreeMap::new(), &scope, diagnostics);
-        let of = |kind: &'static str| blocks.iter().filter(move |expanded| &*expanded.block.kind.text == kind);
-        let named = |block: &Block| {
-            let attribute = block.body.attribute("name");
-            attribute.and_then(|attribute| attribute.value.literal_string()).or_else(|| label(block))
-        };
-        let mut post_processors = Vec::new();
-        for expanded in &blocks {
-            match &*expanded.block.kind.text {
-                "post-processor" => post_processors.push(named(&expanded.block).into_iter().collect()),
-                "post-processors" => {
-                    let inner = expand(&expanded.block.body, &expanded.names, &scope, diagnostics);
-                    post_processors.push(inner.iter().filter_map(|inner| named(&inner.block)).collect());
-                }
-                _ => {}
-            }
-        }
-        outlines.push(BuildOutline {
-            name: text("name"),
-            description: text("description"),
-            sources: uses(block, &blocks, &known, &scope, diagnostics)
-                .iter()
-                .map(|source| format!("{}.{}", source.kind, source.name))
-                .collect(),
-            provisioners: of("provisioner").filter_map(|expanded| label(&expanded.block)).collect(),
-            post_processors,
-        });
-    }
-    outlines
 }
 
 #[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
@@ -312,16 +269,6 @@ fn one_build(
     });
 }
 
-/// Checks the name of a bucket of HCP Packer.
-pub(super) fn check_bucket(name: &str, body: &Body, diagnostics: &mut Diagnostics) {
-    let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !fits || !(3..=36).contains(&name.len()) {
-        let detail = format!("A bucket_name has 3 to 36 letters, digits and hyphens, not {name:?}.");
-        let span = body.attribute("bucket_name").map(|attribute| attribute.value.span);
-        diagnostics.push(Diagnostic::error("Invalid bucket_name", detail).at_maybe(span));
-    }
-}
-
 /// Removes the alias from a `source` block of a build block: it is not an option of the builder.
 fn without_name(nested: &Expanded) -> Arc<Block> {
     let mut block = Block::clone(&nested.block);
@@ -381,21 +328,6 @@ fn sequence(
     (!made.is_empty()).then_some(made)
 }
 
-/// Looks a component up, or explains why there is none.
-pub(crate) fn schema_of(
-    catalog: &dyn Catalog,
-    component: ComponentType,
-    kind: &str,
-    span: Span,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'static crate::components::schema::Schema> {
-    let schema = catalog.schema(component, kind);
-    if schema.is_none() {
-        diagnostics.push(foreign::unknown_component(component, kind, &catalog.kinds(component)).at(span));
-    }
-    schema
-}
-
 /// Checks what can be checked of a block that no build uses.
 fn check_shape(block: &Block, catalog: &dyn Catalog, diagnostics: &mut Diagnostics) {
     let component = match &*block.kind.text {
@@ -414,7 +346,7 @@ fn check_shape(block: &Block, catalog: &dyn Catalog, diagnostics: &mut Diagnosti
     }
 }
 
-fn check_known(attribute: &Attribute, schema: &crate::components::schema::Schema, meta: &[&str], diagnostics: &mut Diagnostics) {
+fn check_known(attribute: &Attribute, schema: &Schema, meta: &[&str], diagnostics: &mut Diagnostics) {
     let name = &*attribute.name.text;
     if schema.spec(name).is_none() && !meta.contains(&name) {
         let known = schema.specs().map(|spec| spec.name).chain(meta.iter().copied());

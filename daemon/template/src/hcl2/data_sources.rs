@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::data::{DataMode, HttpRequest};
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate_as};
 use crate::components::foreign;
-use crate::language::shape::expect_only;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::eval::Scope;
+use crate::language::shape::expect_only;
 use crate::language::syntax::ast::Block;
 use crate::language::value::{Entries, Type, Value};
+use crate::world::data::{DataMode, HttpRequest};
 
 /// Types of data sources.
 const KINDS: [&str; 2] = ["http", "null"];
@@ -21,7 +21,8 @@ pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, d
         "null" => {
             expect_only(&block.body, &["input"], &[], diagnostics);
             let output = match block.body.attribute("input") {
-                Some(input) => evaluate_as(&input.value, &Type::String, "attribute \"input\"", scope, diagnostics)
+                Some(input) => scope
+                    .evaluate_as(&input.value, &Type::String, "attribute \"input\"", diagnostics)
                     .unwrap_or_else(|| Value::unknown_of(Type::String)),
                 None => {
                     let detail = "The argument \"input\" is required, but no definition was found.";
@@ -60,7 +61,7 @@ fn evaluate_http(block: &Block, scope: &Scope<'_>, mode: &DataMode, diagnostics:
     let mut get = |name: &str, ty: &Type| {
         let attribute = body.attribute(name)?;
         let what = format!("attribute {name:?}");
-        evaluate_as(&attribute.value, ty, &what, scope, diagnostics).filter(|value| !value.is_null())
+        scope.evaluate_as(&attribute.value, ty, &what, diagnostics).filter(|value| !value.is_null())
     };
     let url = get("url", &Type::String);
     let method = get("method", &Type::String);

@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Base;
 use super::meta::Meta;
 use super::uses::Use;
-use crate::components::config::build_object;
+use crate::components::config::{HclBase, build_object};
+use crate::components::generated::Generated;
+use crate::diagnostics::suggest::did_you_mean;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::dynamic::{Expanded, expand};
 use crate::language::eval::Scope;
-use crate::components::generated::Generated;
-use crate::diagnostics::suggest::did_you_mean;
 use crate::language::syntax::ast::Block;
 use crate::language::value::Value;
 
@@ -20,7 +19,7 @@ use crate::language::value::Value;
 pub(super) fn check<'a>(
     blocks: &'a [Expanded],
     uses: &[Use],
-    base: &Base,
+    base: &HclBase,
     diagnostics: &mut Diagnostics,
 ) -> Vec<&'a Arc<Block>> {
     let label = |source: &Use| source.alias.clone().unwrap_or_else(|| source.name.clone());

@@ -4,15 +4,15 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::blocks::Root;
+use super::blocks::{Root, declared_twice};
 use super::data_sources::evaluate_data;
-use super::declared_twice;
 use super::variables::literal_bool;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate};
-use crate::language::functions::{Environment, FunctionSet};
-use crate::language::shape::{expect_only, unsupported_block};
 use crate::diagnostics::source_map::Span;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::environment::Environment;
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
+use crate::language::shape::{expect_only, unsupported_block};
 use crate::language::syntax::ast::{Block, Expr, ExprKind, Step};
 use crate::language::value::{Namespace, Value};
 
@@ -268,7 +268,7 @@ impl Resolver<'_> {
         names.insert("source".into(), Value::unknown());
         let scope = Scope::new(self.environment, FunctionSet::All, names);
         match &item.definition {
-            Definition::Local { expr, sensitive } => evaluate(expr, &scope, diagnostics).marked(*sensitive),
+            Definition::Local { expr, sensitive } => scope.evaluate(expr, diagnostics).marked(*sensitive),
             Definition::Data { block } => evaluate_data(block, &scope, &self.environment.data, diagnostics),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::go::duration::parse_go_duration;
-use crate::language::eval::{Scope, evaluate, evaluate_as};
+use crate::language::eval::Scope;
 use crate::language::syntax::ast::Body;
 use crate::language::value::{Type, Value};
 
@@ -24,7 +24,8 @@ impl Meta<'_> {
     fn get(&self, name: &str, ty: &Type, diagnostics: &mut Diagnostics) -> Option<Value> {
         let attribute = self.body.attribute(name)?;
         let what = format!("attribute {name:?}");
-        evaluate_as(&attribute.value, ty, &what, self.scope, diagnostics)
+        self.scope
+            .evaluate_as(&attribute.value, ty, &what, diagnostics)
             .filter(|value| !value.is_null() && value.is_wholly_known())
     }
 
@@ -73,7 +74,7 @@ impl Meta<'_> {
     /// Returns the names of sources that `override` has something for.
     pub(super) fn override_names(&self, diagnostics: &mut Diagnostics) -> Vec<String> {
         let Some(attribute) = self.body.attribute("override") else { return Vec::new() };
-        let value = evaluate(&attribute.value, self.scope, diagnostics);
+        let value = self.scope.evaluate(&attribute.value, diagnostics);
         value.as_entries().map(|entries| entries.keys().map(ToString::to_string).collect()).unwrap_or_default()
     }
 
@@ -91,7 +92,7 @@ impl Meta<'_> {
     pub(super) fn override_for(&self, source: &str, diagnostics: &mut Diagnostics) -> Option<Value> {
         let attribute = self.body.attribute("override")?;
         let errors = diagnostics.len();
-        let value = evaluate(&attribute.value, self.scope, diagnostics);
+        let value = self.scope.evaluate(&attribute.value, diagnostics);
         if diagnostics.len() > errors || value.is_null() || value.is_unknown() {
             return None;
         }

@@ -6,7 +6,9 @@ mod data_sources;
 mod idle;
 mod locals;
 mod meta;
+mod outline;
 mod read;
+mod registry;
 mod requirements;
 mod select;
 mod torn;
@@ -19,27 +21,26 @@ mod variables;
 mod tests;
 
 pub(crate) use crate::components::config::HclBase as Base;
-pub(crate) use builds::schema_of;
-pub(crate) use read::read_text;
-pub(crate) use requirements::{Constraints, required_plugins};
+pub(crate) use outline::BuildOutline;
+pub(crate) use requirements::required_plugins;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::world::data::{DataMode, Unset};
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::Budget;
 use crate::components::evaluated::Loaded;
-use crate::world::files::Files;
-use crate::language::functions::Environment;
-use crate::go_template::PACKER_VERSION;
-use crate::world::inputs::Inputs;
-use crate::diagnostics::redact::Redactor;
 use crate::components::schema::Catalog;
+use crate::diagnostics::redact::Redactor;
 use crate::diagnostics::source_map::{SourceMap, Span};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go_template::PACKER_VERSION;
+use crate::language::budget::Budget;
+use crate::language::environment::Environment;
 use crate::language::syntax::ast::Block;
 use crate::language::value::{Data, Entries, Value};
+use crate::world::data::{DataMode, Unset};
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
 
 /// A template whose variables and locals have values.
 pub(crate) struct Prepared {
@@ -51,17 +52,6 @@ pub(crate) struct Prepared {
     broken: bool,
 }
 
-/// The parts of a build block, by name.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct BuildOutline {
-    pub(crate) name: Option<String>,
-    pub(crate) description: Option<String>,
-    /// `TYPE.NAME` of each source.
-    pub(crate) sources: Vec<String>,
-    pub(crate) provisioners: Vec<String>,
-    pub(crate) post_processors: Vec<Vec<String>>,
-}
-
 impl Prepared {
     /// Reports whether the template's text or structure is wrong.
     pub(crate) fn is_broken(&self) -> bool {
@@ -70,7 +60,7 @@ impl Prepared {
 
     /// Lists the parts of all build blocks.
     pub(crate) fn outline(&self, diagnostics: &mut Diagnostics) -> Vec<BuildOutline> {
-        builds::outline(&self.root, &self.base, diagnostics)
+        outline::outline(&self.root, &self.base, diagnostics)
     }
 }
 
@@ -223,10 +213,4 @@ fn collect_derived(value: &Value, inherited: bool, redactor: &Redactor, into: &m
         }
         _ => value.children().for_each(|child| collect_derived(child, sensitive, redactor, into)),
     }
-}
-
-/// Returns what is said of a second definition.
-fn declared_twice(kind: &str, name: &str, first: Span, again: Span) -> Diagnostic {
-    let detail = format!("There is already a {kind} named {name:?}; each name can be defined only once.");
-    Diagnostic::error(format!("Duplicate {kind}"), detail).at(again).related(first, "first defined here")
 }

@@ -6,9 +6,9 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::components::evaluated::Evaluated;
-use crate::world::files::MemoryFiles;
 use crate::components::generated::Generated;
 use crate::components::schema::{ComponentType, OptionKind, OptionSpec, Schema};
+use crate::world::files::MemoryFiles;
 use crate::{Options, Style};
 
 const QEMU: Schema = Schema {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::blocks::Root;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::dynamic::Expanded;
-use crate::language::eval::{Scope, evaluate_as};
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::dynamic::Expanded;
+use crate::language::eval::Scope;
 use crate::language::syntax::ast::{Block, Expr, ExprKind};
 use crate::language::value::{Type, Value};
 
@@ -56,7 +56,7 @@ pub(super) fn uses(
     let mut uses = Vec::new();
     if let Some(attribute) = block.body.attribute("sources") {
         let wanted = Type::list(Type::String);
-        let value = evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", scope, diagnostics);
+        let value = scope.evaluate_as(&attribute.value, &wanted, "attribute \"sources\"", diagnostics);
         let items: &[Expr] = match &attribute.value.kind {
             ExprKind::Tuple(items) => items,
             _ => &[],
@@ -86,7 +86,7 @@ pub(super) fn uses(
                 return None;
             }
             let inner = scope.child(expanded.names.clone());
-            let value = evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", &inner, diagnostics)?;
+            let value = inner.evaluate_as(&attribute.value, &Type::String, "attribute \"name\"", diagnostics)?;
             if value.is_null() {
                 let detail = "The name of a source inside a build block must not be null; leave it out to keep the source's own.";
                 diagnostics.push(Diagnostic::error("Unsuitable value", detail).at(attribute.value.span));

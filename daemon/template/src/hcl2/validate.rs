@@ -1,11 +1,12 @@
 //! Owns the `validation` blocks of variables.
 
 use super::variables::Variable;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate_as};
-use crate::language::functions::{Environment, FunctionSet};
-use crate::language::shape::expect_only;
 use crate::diagnostics::source_map::SourceMap;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::environment::Environment;
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
+use crate::language::shape::expect_only;
 use crate::language::syntax::ast::{Block, Expr, ExprKind, Step};
 use crate::language::value::{Type, Value};
 
@@ -49,7 +50,7 @@ fn check_rule(
     let own = [(variable.name.clone(), value.clone())].into_iter().collect();
     let names = [("var".into(), Value::object(own))].into_iter().collect();
     let scope = Scope::new(environment, FunctionSet::All, names);
-    let Some(text) = evaluate_as(&message.value, &Type::String, "attribute \"error_message\"", &scope, diagnostics)
+    let Some(text) = scope.evaluate_as(&message.value, &Type::String, "attribute \"error_message\"", diagnostics)
     else {
         return;
     };
@@ -59,7 +60,7 @@ fn check_rule(
                       a full stop, question mark or exclamation mark.";
         diagnostics.push(Diagnostic::error("Invalid validation error message", detail).at(message.value.span));
     }
-    let result = evaluate_as(&condition.value, &Type::Bool, "attribute \"condition\"", &scope, diagnostics);
+    let result = scope.evaluate_as(&condition.value, &Type::Bool, "attribute \"condition\"", diagnostics);
     let Some(result) = result else { return };
     if result.is_null() {
         let detail = "The condition of a validation must be true or false, not null.";

@@ -2,17 +2,18 @@
 
 use super::read::Found;
 use super::variables::Variable;
-use crate::world::data::Unset;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate};
-use crate::language::functions::{Environment, FunctionSet};
-use crate::world::inputs::Inputs;
 use crate::diagnostics::source_map::{SourceMap, Span};
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::environment::Environment;
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
 use crate::language::syntax::ast::{Body, Expr, ExprKind};
 use crate::language::syntax::parse_expression;
 use crate::language::type_expr::Constraint;
 use crate::language::value::{Type, Value};
+use crate::world::data::Unset;
+use crate::world::inputs::Inputs;
 
 /// Prefix of variables in the environment.
 const ENVIRONMENT_PREFIX: &str = "PKR_VAR_";
@@ -121,7 +122,7 @@ fn from_body(
             sources.hide(attribute.value.span);
         }
         let errors = diagnostics.len();
-        let value = evaluate(&attribute.value, &scope, diagnostics);
+        let value = scope.evaluate(&attribute.value, diagnostics);
         if diagnostics.len() > errors {
             variable.broken = true;
             variable.value = Some((Value::unknown(), attribute.value.span));
@@ -192,7 +193,7 @@ fn from_text(
         let errors = diagnostics.len();
         let expr = parse_expression(sources, file, diagnostics);
         let scope = Scope::new(environment, FunctionSet::None, [].into());
-        let value = if diagnostics.len() > errors { Value::unknown() } else { evaluate(&expr, &scope, diagnostics) };
+        let value = if diagnostics.len() > errors { Value::unknown() } else { scope.evaluate(&expr, diagnostics) };
         if diagnostics.len() > errors {
             variable.broken = true;
             let value = Value::unknown_of(variable.effective().ty());

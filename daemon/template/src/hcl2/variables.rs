@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::blocks::Root;
-use super::declared_twice;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate, evaluate_as};
-use crate::language::functions::{Environment, FunctionSet};
-use crate::language::shape::{expect_only, is_identifier, unsupported_block};
+use super::blocks::{Root, declared_twice};
 use crate::diagnostics::source_map::Span;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::environment::Environment;
+use crate::language::eval::FunctionSet;
+use crate::language::eval::Scope;
+use crate::language::shape::{expect_only, is_identifier, unsupported_block};
 use crate::language::syntax::ast::{Attribute, Block};
 use crate::language::type_expr::{self, Constraint};
 use crate::language::value::{Data, Entries, Type, Value};
@@ -80,7 +80,7 @@ pub(super) fn declare(root: &Root, environment: &Environment, diagnostics: &mut 
         for attribute in &block.body.attributes {
             let scope = Scope::new(environment, FunctionSet::Environment, [].into());
             let errors = diagnostics.len();
-            let default = evaluate(&attribute.value, &scope, diagnostics);
+            let default = scope.evaluate(&attribute.value, diagnostics);
             add(
                 Variable {
                     name: attribute.name.text.clone(),
@@ -110,9 +110,9 @@ fn declare_one(block: &Arc<Block>, environment: &Environment, diagnostics: &mut 
     let constraint = body.attribute("type").and_then(|attribute| type_expr::parse(&attribute.value, true, diagnostics));
     let sensitive = literal_bool(body.attribute("sensitive"), &scope, diagnostics);
     if let Some(attribute) = body.attribute("description") {
-        evaluate_as(&attribute.value, &Type::String, "attribute \"description\"", &scope, diagnostics);
+        scope.evaluate_as(&attribute.value, &Type::String, "attribute \"description\"", diagnostics);
     }
-    let mut default = body.attribute("default").map(|attribute| evaluate(&attribute.value, &scope, diagnostics));
+    let mut default = body.attribute("default").map(|attribute| scope.evaluate(&attribute.value, diagnostics));
     if let (Some(value), Some(constraint), Some(attribute)) = (&default, &constraint, body.attribute("default"))
         && !value.is_unknown()
     {
@@ -143,7 +143,8 @@ fn declare_one(block: &Arc<Block>, environment: &Environment, diagnostics: &mut 
 pub(super) fn literal_bool(attribute: Option<&Attribute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> bool {
     let Some(attribute) = attribute else { return false };
     let what = format!("attribute {:?}", attribute.name.text);
-    evaluate_as(&attribute.value, &Type::Bool, &what, scope, diagnostics)
+    scope
+        .evaluate_as(&attribute.value, &Type::Bool, &what, diagnostics)
         .and_then(|value| value.as_bool())
         .unwrap_or(false)
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::eval::Scope;
+use super::shape::{expect_labels, expect_only};
+use super::syntax::ast::{Block, Body, Name};
+use super::value::{Type, Value};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::language::eval::{Scope, evaluate, evaluate_as};
-use crate::language::shape::{expect_labels, expect_only};
-use crate::language::syntax::ast::{Block, Body, Name};
-use crate::language::value::{Type, Value};
 
 /// Blocks that one `dynamic` block may become.
 const MAX_BLOCKS: usize = 10_000;
@@ -69,7 +69,7 @@ fn expand_one(
         }
     };
     let errors = diagnostics.len();
-    let collection = evaluate(&for_each.value, scope, diagnostics);
+    let collection = scope.evaluate(&for_each.value, diagnostics);
     if diagnostics.len() > errors || collection.is_unknown() {
         return;
     }
@@ -90,7 +90,7 @@ fn expand_one(
             None => Vec::new(),
             Some(attribute) => {
                 let wanted = Type::list(Type::String);
-                let Some(labels) = evaluate_as(&attribute.value, &wanted, "attribute \"labels\"", &inner, diagnostics)
+                let Some(labels) = inner.evaluate_as(&attribute.value, &wanted, "attribute \"labels\"", diagnostics)
                 else {
                     return;
                 };

@@ -1,8 +1,8 @@
 //! Owns the checks of a body's shape: labels of blocks, names of arguments.
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use super::syntax::ast::{Block, Body};
 use crate::diagnostics::suggest::did_you_mean;
-use crate::language::syntax::ast::{Block, Body};
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// Explains a block that is not expected.
 pub(crate) fn unsupported_block(block: &Block, known: &[&str]) -> Diagnostic {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use super::syntax::ast::{Expr, ExprKind, ObjectKey};
+use super::value::convert::{ConvertError, convert};
+use super::value::{Data, Entries, Type, Value};
 use crate::diagnostics::suggest::did_you_mean;
-use crate::language::syntax::ast::{Expr, ExprKind, ObjectKey};
-use crate::language::value::convert::{ConvertError, convert};
-use crate::language::value::{Data, Entries, Type, Value};
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// A type with what is optional in it.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,26 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Base;
 use super::parse::{Builder, Options, Provisioner as Written, Template};
 use crate::components::component::Component;
-use crate::components::config::JsonConfig;
+use crate::components::config::{JsonBase, JsonConfig};
 use crate::components::decode::json::weak_integer;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::go::duration::parse_go_duration;
 use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Provisioner};
-use crate::go_template;
-use crate::hcl2::schema_of;
-use crate::world::inputs::Inputs;
+use crate::components::foreign::schema_of;
 use crate::components::schema::{Catalog, ComponentType};
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go::duration::parse_go_duration;
+use crate::go_template;
 use crate::language::syntax::json::JsonKind;
+use crate::world::inputs::Inputs;
 
 /// Evaluates the builders that `-only` and `-except` select.
 pub(super) fn evaluate(
     inputs: &Inputs,
     template: &Template,
-    base: &Arc<Base>,
+    base: &Arc<JsonBase>,
     catalog: &dyn Catalog,
     diagnostics: &mut Diagnostics,
 ) -> Evaluated {
@@ -76,7 +75,7 @@ fn one_build(
     template: &Template,
     builder: &Builder,
     name: &str,
-    base: &Arc<Base>,
+    base: &Arc<JsonBase>,
     catalog: &dyn Catalog,
     evaluated: &mut Evaluated,
     diagnostics: &mut Diagnostics,
@@ -154,7 +153,7 @@ fn one_build(
 }
 
 /// Reads `pause_before`, `timeout` and `max_retries`.
-fn wrapper(made: &mut Provisioner, written: &Written, base: &Base, diagnostics: &mut Diagnostics) {
+fn wrapper(made: &mut Provisioner, written: &Written, base: &JsonBase, diagnostics: &mut Diagnostics) {
     for (key, value) in &written.wrapper {
         let mut text = match &value.kind {
             JsonKind::String(text) => text.clone(),

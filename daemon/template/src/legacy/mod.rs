@@ -10,16 +10,16 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::world::data::{DataMode, Unset};
-use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::components::evaluated::Loaded;
-use crate::world::files::Files;
-use crate::language::functions::clean_path;
-use crate::hcl2::read_text;
-use crate::world::inputs::Inputs;
 use crate::components::schema::Catalog;
 use crate::diagnostics::source_map::SourceMap;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go::path::clean;
 use crate::language::syntax::json::parse_json;
+use crate::world::data::{DataMode, Unset};
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
+use crate::world::read::read_text;
 
 pub(crate) use crate::components::config::JsonBase as Base;
 pub(crate) use parse::{Builder, PostProcessor, Provisioner, Selection, Template, structure};
@@ -62,7 +62,7 @@ pub(crate) fn prepare(
     diagnostics: &mut Diagnostics,
 ) -> Option<(Template, Arc<Base>)> {
     let template = read(inputs, files, sources, diagnostics)?;
-    let path = clean_path(&inputs.cwd.join(&inputs.path));
+    let path = clean(&inputs.cwd.join(&inputs.path));
     let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
     let (variables, sensitive) =
         variables::resolve(&template, inputs, &template_dir, files, data, unset, sources, diagnostics);

@@ -1,9 +1,10 @@
 //! Owns the structure of legacy JSON templates.
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::hcl2::Constraints;
+use crate::components::version::Constraints;
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go_template::PACKER_VERSION;
 use crate::language::syntax::ast::Name;
 use crate::language::syntax::json::{Json, JsonKind};
 
@@ -229,7 +230,7 @@ fn version(key: &Name, value: &Json, diagnostics: &mut Diagnostics) -> Option<St
         Ok(constraints) if !constraints.allow_current() => {
             let detail = format!(
                 "This template asks for Packer {text} or later. Kiln understands the language of Packer {}.",
-                crate::PACKER_VERSION
+                PACKER_VERSION
             );
             diagnostics.push(Diagnostic::error("Unsupported Packer version", detail).at(value.span));
         }

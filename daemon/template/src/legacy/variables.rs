@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Template;
-use crate::world::data::{DataMode, Unset};
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::world::files::Files;
+use super::parse::Template;
 use crate::components::generated::Generated;
-use crate::go_template::{self, Context};
-use crate::hcl2::read_text;
-use crate::world::inputs::Inputs;
 use crate::diagnostics::source_map::{SourceMap, Span};
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go_template::{self, Context};
 use crate::language::syntax::json::{JsonKind, parse_json};
+use crate::world::data::{DataMode, Unset};
+use crate::world::files::Files;
+use crate::world::inputs::Inputs;
+use crate::world::read::read_text;
 
 /// A value before interpolation and its place, if it has one.
 type Raw = (String, Option<Span>);

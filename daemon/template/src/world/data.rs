@@ -72,3 +72,6 @@ impl PartialEq for DataMode {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
+
+/// Text that stands for what is not known before the world is asked, or a build runs.
+pub(crate) const UNKNOWN: &str = "<unknown>";

@@ -4,4 +4,5 @@
 pub(crate) mod data;
 pub(crate) mod files;
 pub(crate) mod inputs;
+pub(crate) mod read;
 pub(crate) mod secret_stores;

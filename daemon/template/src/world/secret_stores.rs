@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
-use crate::world::data::{DataSources, HttpRequest};
+use super::data::{DataSources, HttpRequest};
 
 /// Reads a key of Consul's store (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_SSL`, `CONSUL_HTTP_TOKEN`).
 pub(crate) fn consul_key(

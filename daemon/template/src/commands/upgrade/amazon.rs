@@ -3,8 +3,8 @@
 use super::body::{Entry, write};
 use super::calls::{Calls, quoted};
 use super::notes;
-use crate::legacy::Builder;
 use crate::language::syntax::json::JsonKind;
+use crate::legacy::Builder;
 
 /// The option of Amazon's builders that becomes a data source.
 pub(super) const FILTER: &str = "source_ami_filter";

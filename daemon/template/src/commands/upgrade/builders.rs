@@ -1,8 +1,8 @@
 //! Owns which builders there are: `hcl2_upgrade` refuses a type that nobody knows, as Packer does.
 
+use crate::diagnostics::suggest::did_you_mean;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::legacy::Template;
-use crate::diagnostics::suggest::did_you_mean;
 
 /// Builders that Packer once contained, by the plugin they belong to now.
 const CONTAINED: &[&str] = &[

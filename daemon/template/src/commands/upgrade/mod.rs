@@ -12,13 +12,13 @@ mod plugins;
 
 use std::collections::BTreeSet;
 
+use crate::commands::fmt::format_tokens;
+use crate::diagnostics::source_map::SourceMap;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::go::duration::{go_duration, parse_go_duration};
-use crate::commands::fmt::format_tokens;
-use crate::legacy::{self, Builder, PostProcessor, Provisioner, Template};
 use crate::language::shape::is_identifier;
-use crate::diagnostics::source_map::SourceMap;
 use crate::language::syntax::json::{JsonKind, parse_json};
+use crate::legacy::{self, Builder, PostProcessor, Provisioner, Template};
 use body::{Entry, list, write};
 use calls::{Calls, quoted};
 

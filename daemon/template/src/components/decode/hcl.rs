@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::mentions;
 use super::render::{Origin, render_text, render_value};
 use crate::components::config::{HclConfig, build_object};
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::go::duration::parse_go_duration;
-use crate::language::dynamic::expand as expand_dynamic;
-use crate::language::eval::{Scope, evaluate};
 use crate::components::generated::Generated;
-use crate::go_template::Context;
 use crate::components::options::{OptionEntry, OptionValue, Options};
 use crate::components::schema::{OptionKind, OptionSpec, Schema};
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go::duration::parse_go_duration;
+use crate::go_template::Context;
+use crate::language::dynamic::expand as expand_dynamic;
+use crate::language::eval::Scope;
 use crate::language::syntax::ast::{Body, Expr, ExprKind, ObjectKey};
 use crate::language::value::convert::convert;
 use crate::language::value::{Type, Value};
@@ -206,7 +206,7 @@ impl Decoder<'_> {
         diagnostics: &mut Diagnostics,
     ) -> (Option<OptionEntry>, bool) {
         let errors = diagnostics.len();
-        let value = evaluate(expr, scope, diagnostics);
+        let value = scope.evaluate(expr, diagnostics);
         if diagnostics.len() > errors {
             return (None, false);
         }

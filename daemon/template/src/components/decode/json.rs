@@ -6,14 +6,14 @@ use indexmap::IndexMap;
 
 use super::render::{Origin, render_text};
 use crate::components::config::JsonConfig;
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::go::duration::parse_go_duration;
 use crate::components::generated::Generated;
-use crate::go_template::Context;
 use crate::components::options::{OptionEntry, OptionValue, Options};
 use crate::components::schema::{OptionKind, OptionSpec, Schema};
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go::duration::parse_go_duration;
+use crate::go_template::Context;
 use crate::language::syntax::ast::Name;
 use crate::language::syntax::json::{Json, JsonKind};
 

@@ -1,9 +1,9 @@
 //! Owns the rendering of Go templates inside decoded options.
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::go_template::{self, Context};
 use crate::components::options::OptionValue;
 use crate::diagnostics::source_map::Span;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::go_template::{self, Context};
 
 /// Where a text came from, for messages.
 pub(super) struct Origin<'a> {

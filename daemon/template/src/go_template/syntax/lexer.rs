@@ -1,38 +1,9 @@
 //! Owns the division of a Go template into literal text and the words of its actions.
 
-use super::super::{RenderError, Value};
 use super::number::number;
-use super::{Place, error};
-
-/// What a token is.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    Identifier(String),
-    Field(String),
-    Variable(String),
-    Literal(Value),
-    Dot,
-    Pipe,
-    Open,
-    Close,
-    Comma,
-    Assign,
-    Declare,
-    Space,
-}
-
-/// One word of an action, with the blanks between words as tokens of their own.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) at: Place,
-}
-
-/// Literal text or the inside of one action.
-pub(super) enum Item {
-    Text(String),
-    Action(Vec<Token>, Place),
-}
+use super::token::{Item, Kind, Token};
+use super::tree::{Place, error};
+use crate::go_template::error::RenderError;
 
 /// Splits a template into literal text and actions.
 pub(super) fn split(text: &str) -> Result<Vec<Item>, RenderError> {

@@ -1,8 +1,9 @@
 //! Owns the numbers of Go templates: `1`, `0x1p4`, `1_000`, `3+2i`.
 
-use super::super::{RenderError, Value};
-use super::lexer::Kind;
-use super::{Place, error};
+use super::token::Kind;
+use super::tree::{Place, error};
+use crate::go_template::error::RenderError;
+use crate::go_template::value::Value;
 
 /// Reads the number at the start of a text; with it comes how long it is.
 pub(super) fn number(rest: &str, at: usize) -> Result<(Kind, usize), RenderError> {

@@ -1,50 +1,53 @@
 //! Owns prefix and infix operators.
 
-use super::{Budget, Scope, evaluate};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use super::scope::Scope;
 use crate::diagnostics::source_map::Span;
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::budget::Budget;
 use crate::language::syntax::ast::{BinaryOperator as B, Expr, UnaryOperator};
 use crate::language::value::convert::convert;
 use crate::language::value::{Data, NumberError, Type, Value};
 
-/// Evaluates `-x` or `!x`.
-pub(super) fn unary(
-    operator: UnaryOperator,
-    operand: &Expr,
-    span: Span,
-    scope: &Scope<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Value {
-    let value = evaluate(operand, scope, diagnostics);
-    let wanted = if operator == UnaryOperator::Negate { Type::Number } else { Type::Bool };
-    let Some(value) =
-        operand_as(&value, &wanted, "Unsuitable value for unary operand: ", operand.span, span, diagnostics)
-    else {
-        return Value::unknown_of(wanted);
-    };
-    match value.data() {
-        Data::Number(number) => Value::from(number.negate()).marked(value.is_sensitive()),
-        Data::Bool(truth) => Value::from(!truth).marked(value.is_sensitive()),
-        _ => Value::unknown_of(wanted).marked(value.is_sensitive()),
-    }
-}
-
-/// Evaluates operators of one precedence from left to right.
-pub(super) fn chain(first: &Expr, rest: &[(B, Expr)], scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
-    let mut left = evaluate(first, scope, diagnostics);
-    let mut left_span = first.span;
-    for (operator, operand) in rest {
-        let right = evaluate(operand, scope, diagnostics);
-        let span = left_span.to(operand.span);
-        let budget = &scope.environment.budget;
-        if !budget.spend_weight(left.weight()) || !budget.spend_weight(right.weight()) {
-            Budget::complain(span, diagnostics);
-            return Value::unknown();
+impl Scope<'_> {
+    /// Evaluates `-x` or `!x`.
+    pub(super) fn unary(
+        &self,
+        operator: UnaryOperator,
+        operand: &Expr,
+        span: Span,
+        diagnostics: &mut Diagnostics,
+    ) -> Value {
+        let value = self.evaluate(operand, diagnostics);
+        let wanted = if operator == UnaryOperator::Negate { Type::Number } else { Type::Bool };
+        let Some(value) =
+            operand_as(&value, &wanted, "Unsuitable value for unary operand: ", operand.span, span, diagnostics)
+        else {
+            return Value::unknown_of(wanted);
+        };
+        match value.data() {
+            Data::Number(number) => Value::from(number.negate()).marked(value.is_sensitive()),
+            Data::Bool(truth) => Value::from(!truth).marked(value.is_sensitive()),
+            _ => Value::unknown_of(wanted).marked(value.is_sensitive()),
         }
-        left = binary(*operator, (&left, left_span), (&right, operand.span), span, diagnostics);
-        left_span = span;
     }
-    left
+
+    /// Evaluates operators of one precedence from left to right.
+    pub(super) fn chain(&self, first: &Expr, rest: &[(B, Expr)], diagnostics: &mut Diagnostics) -> Value {
+        let mut left = self.evaluate(first, diagnostics);
+        let mut left_span = first.span;
+        for (operator, operand) in rest {
+            let right = self.evaluate(operand, diagnostics);
+            let span = left_span.to(operand.span);
+            let budget = &self.environment.budget;
+            if !budget.spend_weight(left.weight()) || !budget.spend_weight(right.weight()) {
+                Budget::complain(span, diagnostics);
+                return Value::unknown();
+            }
+            left = binary(*operator, (&left, left_span), (&right, operand.span), span, diagnostics);
+            left_span = span;
+        }
+        left
+    }
 }
 
 fn binary(

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::world::files::MemoryFiles;
 use crate::diagnostics::source_map::SourceMap;
 use crate::language::syntax::parse_expression;
 use crate::language::value::json;
+use crate::world::files::MemoryFiles;
 
 /// Evaluates an expression to its JSON and type, or `ERR` and the first summary.
 pub(crate) fn evaluated(text: &str) -> String {
@@ -28,7 +28,7 @@ pub(crate) fn evaluated(text: &str) -> String {
     let names =
         [("obj".into(), Value::object([("a".into(), 1i64.into())].into_iter().collect()))].into_iter().collect();
     let scope = Scope::new(&environment, FunctionSet::All, names);
-    let value = if diagnostics.is_empty() { evaluate(&expr, &scope, &mut diagnostics) } else { Value::null() };
+    let value = if diagnostics.is_empty() { scope.evaluate(&expr, &mut diagnostics) } else { Value::null() };
     match diagnostics.iter().next() {
         Some(first) => format!("ERR {}", first.summary),
         None => format!("{} {}", json::encode(&value), value.ty()),

@@ -1,45 +1,47 @@
 //! Owns references: attributes and indexes of values.
 
-use super::Scope;
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use super::scope::Scope;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::syntax::ast::{Expr, ExprKind, Step};
 use crate::language::value::convert::convert;
 use crate::language::value::{Data, Type, Value};
 
-/// Evaluates `source.name[index]…`.
-pub(super) fn evaluate(source: &Expr, steps: &[Step], scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
-    let mut value = super::evaluate(source, scope, diagnostics);
-    for (index, step) in steps.iter().enumerate() {
-        let next = match step {
-            Step::Attribute(name) => {
-                let root = source.keyword();
-                let found = match root {
-                    Some("data") if index < 2 => get_data(&value, steps, index, &name.text),
-                    _ => get_attribute(&value, &name.text, root.filter(|_| index == 0)),
-                };
-                found.map_err(|diagnostic| diagnostic.at(name.span))
-            }
-            Step::Index { key, span } => {
-                let key_value = evaluate_key(key, scope, diagnostics);
-                get_index(&value, &key_value).map_err(|diagnostic| diagnostic.at(*span))
-            }
-        };
-        match next {
-            Ok(next) => value = next,
-            Err(diagnostic) => {
-                diagnostics.push(diagnostic.within(source.span.to(step.span())));
-                return Value::unknown();
+impl Scope<'_> {
+    /// Evaluates `source.name[index]…`.
+    pub(super) fn traversal(&self, source: &Expr, steps: &[Step], diagnostics: &mut Diagnostics) -> Value {
+        let mut value = self.evaluate(source, diagnostics);
+        for (index, step) in steps.iter().enumerate() {
+            let next = match step {
+                Step::Attribute(name) => {
+                    let root = source.keyword();
+                    let found = match root {
+                        Some("data") if index < 2 => get_data(&value, steps, index, &name.text),
+                        _ => get_attribute(&value, &name.text, root.filter(|_| index == 0)),
+                    };
+                    found.map_err(|diagnostic| diagnostic.at(name.span))
+                }
+                Step::Index { key, span } => {
+                    let key_value = self.evaluate_key(key, diagnostics);
+                    get_index(&value, &key_value).map_err(|diagnostic| diagnostic.at(*span))
+                }
+            };
+            match next {
+                Ok(next) => value = next,
+                Err(diagnostic) => {
+                    diagnostics.push(diagnostic.within(source.span.to(step.span())));
+                    return Value::unknown();
+                }
             }
         }
+        value
     }
-    value
-}
 
-fn evaluate_key(key: &Expr, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Value {
-    match &key.kind {
-        ExprKind::Literal(value) => value.clone(),
-        _ => super::evaluate(key, scope, diagnostics),
+    fn evaluate_key(&self, key: &Expr, diagnostics: &mut Diagnostics) -> Value {
+        match &key.kind {
+            ExprKind::Literal(value) => value.clone(),
+            _ => self.evaluate(key, diagnostics),
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{Answer, Call, Failure, Function, Kind, any, function, number, of, text};
+use super::table::{Answer, Call, Failure, Function, Kind, any, function, number, of, text};
+use crate::language::limits::MAX_ELEMENTS;
 use crate::language::value::convert::{convert, unify};
 use crate::language::value::{Data, Entries, Number, Type, Value};
 
 /// Elements that `range` makes at most, as in Terraform and Packer.
 const MAX_RANGE: usize = 1024;
-/// Elements a result may have: protects against products of products.
-pub(super) const MAX_ELEMENTS: usize = 1 << 20;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("alltrue", &[of(Kind::Bools, "list")], |call| {

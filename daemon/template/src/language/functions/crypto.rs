@@ -4,7 +4,8 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::{Answer, Call, Failure, Function, function, number, text};
+use super::rsa::decrypt;
+use super::table::{Answer, Call, Failure, Function, function, number, text};
 
 /// Go's default cost.
 const BCRYPT_DEFAULT_COST: u32 = 10;
@@ -14,7 +15,7 @@ const BCRYPT_MAX_COST: u32 = 18;
 pub(super) const FUNCTIONS: &[Function] = &[
     function("bcrypt", &[text("str")], bcrypt_hash).rest(number("cost")),
     function("md5", &[text("str")], hash::<Md5>),
-    function("rsadecrypt", &[text("ciphertext"), text("privatekey")], super::rsa::decrypt),
+    function("rsadecrypt", &[text("ciphertext"), text("privatekey")], decrypt),
     function("sha1", &[text("str")], hash::<Sha1>),
     function("sha256", &[text("str")], hash::<Sha256>),
     function("sha512", &[text("str")], hash::<Sha512>),

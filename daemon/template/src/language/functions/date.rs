@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Answer, Call, Failure, Function, any, function, text};
+use super::table::{Answer, Call, Failure, Function, any, function, text};
 use crate::go::duration::parse_go_duration;
 use crate::go::time_layout::{self, day_name, month_name};
 use crate::language::value::convert::convert;

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Answer, Call, Failure, Function, any, csv, function, text};
+use super::csv;
+use super::table::{Answer, Call, Failure, Function, any, function, text};
 use crate::go::strings;
 use crate::language::value::json;
 use crate::language::value::{Entries, Type, Value};

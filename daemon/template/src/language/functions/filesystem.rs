@@ -3,12 +3,13 @@
 //! `file`, `fileexists`, `fileset` and `templatefile` begin at the template's folder, `filebase64` and `abspath` at the
 //! caller's current folder, as in Packer.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Answer, Call, Failure, Function, function, text};
+use super::table::{Answer, Call, Failure, Function, function, text};
+use crate::go::path::clean;
 use crate::language::value::{Type, Value};
 
 /// Files that `fileset` looks at, at most.
@@ -58,7 +59,7 @@ pub(super) fn resolve(call: &Call<'_>, path: &str) -> Result<PathBuf, Failure> {
     Ok(clean(&call.environment.root.join(expand_home(call, path)?)))
 }
 
-pub(super) fn read_text(call: &Call<'_>, path: &str) -> Result<String, Failure> {
+pub(crate) fn read_text(call: &Call<'_>, path: &str) -> Result<String, Failure> {
     let path = resolve(call, path)?;
     let bytes = call.environment.files.read(&path).map_err(|error| cannot_read(&path, &error))?;
     String::from_utf8(bytes).map_err(|_| {
@@ -74,23 +75,6 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::NotFound => Failure::new(format!("no file exists at {}", path.display())),
         _ => Failure::new(format!("failed to read {}: {error}", path.display())),
     }
-}
-
-/// Removes `.`, `..` and double slashes by text alone, as Go's `filepath.Clean` does.
-pub(crate) fn clean(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => match out.components().next_back() {
-                Some(Component::Normal(_)) => _ = out.pop(),
-                Some(Component::RootDir) => {}
-                _ => out.push(".."),
-            },
-            other => out.push(other),
-        }
-    }
-    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
 fn basename(path: &str) -> String {

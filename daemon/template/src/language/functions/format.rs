@@ -4,8 +4,8 @@ use dashu_int::IBig;
 use dashu_int::ops::UnsignedAbs as _;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::text::MAX_TEXT;
-use super::{Answer, Call, Failure, Function, any, function, text};
+use super::table::{Answer, Call, Failure, Function, any, function, text};
+use crate::language::limits::MAX_TEXT;
 use crate::language::value::convert::convert;
 use crate::language::value::{Data, Number, Type, Value, json};
 

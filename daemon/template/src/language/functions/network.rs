@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dashu_int::IBig;
 use ipnet::IpNet;
 
-use super::{Answer, Call, Failure, Function, function, number, text};
+use super::table::{Answer, Call, Failure, Function, function, number, text};
 use crate::language::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[

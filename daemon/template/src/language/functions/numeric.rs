@@ -2,7 +2,7 @@
 
 use dashu_int::IBig;
 
-use super::{Answer, Call, Failure, Function, Kind, any, function, number, of};
+use super::table::{Answer, Call, Failure, Function, Kind, any, function, number, of};
 use crate::language::value::{Number, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[

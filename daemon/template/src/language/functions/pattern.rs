@@ -2,9 +2,8 @@
 
 use regex::{Captures, Regex, RegexBuilder};
 
-use super::collection::MAX_ELEMENTS;
-use super::text::MAX_TEXT;
-use super::{Answer, Failure, Function, function, text};
+use super::table::{Answer, Failure, Function, function, text};
+use crate::language::limits::{MAX_ELEMENTS, MAX_TEXT};
 use crate::language::value::{Entries, Type, Value};
 
 /// Memory a compiled pattern may take.

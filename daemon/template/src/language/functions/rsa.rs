@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use dashu_int::UBig;
 use dashu_int::fast_div::ConstDivisor;
 
-use super::{Answer, Call, Failure};
+use super::table::{Answer, Call, Failure};
 
 /// Bytes of the largest modulus: 16384 bits.
 const MAX_MODULUS: usize = 2048;

@@ -1,7 +1,7 @@
 //! Owns the functions on sets.
 
-use super::collection::MAX_ELEMENTS;
-use super::{Answer, Call, Failure, Function, Kind, any, function, of};
+use super::table::{Answer, Call, Failure, Function, Kind, any, function, of};
+use crate::language::limits::MAX_ELEMENTS;
 use crate::language::value::convert::{convert, unify};
 use crate::language::value::{Data, Type, Value};
 

@@ -2,13 +2,10 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::collection::MAX_ELEMENTS;
-use super::{Answer, Call, Failure, Function, Kind, function, number, of, text};
+use super::table::{Answer, Call, Failure, Function, Kind, function, number, of, text};
 use crate::go::strings::{lower, upper};
+use crate::language::limits::{MAX_ELEMENTS, MAX_TEXT};
 use crate::language::value::{Type, Value};
-
-/// Bytes a string function's result may have: 64 MiB.
-pub(super) const MAX_TEXT: usize = 64 << 20;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("chomp", &[text("str")], |call| Ok(call.text(0).trim_end_matches(['\n', '\r']).into())),

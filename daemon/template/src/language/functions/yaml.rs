@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
-use super::{Answer, Call, Failure, Function, any, function, text};
-use crate::language::syntax::MAX_DEPTH;
+use super::encoding::is_base64;
+use super::table::{Answer, Call, Failure, Function, any, function, text};
+use crate::language::limits::MAX_DEPTH;
 use crate::language::value::convert::convert;
 use crate::language::value::{Data, Entries, Number, Type, Value, json};
 
@@ -196,7 +197,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     let wrong = || Err(format!("cannot parse {} as tag !!{kind}", quote(text)));
     match kind {
         "str" => return Ok(text.into()),
-        "binary" if crate::language::functions::encoding::is_base64(text) => return Ok(text.into()),
+        "binary" if is_base64(text) => return Ok(text.into()),
         "binary" => return Err(format!("cannot parse {} as tag !!binary: not valid base64", quote(text))),
         "" | "null" | "bool" | "int" | "float" | "timestamp" => {}
         _ => return Err(format!("unsupported tag \"!!{kind}\"")),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::ast::{Attribute, Block, Body, Expr, ExprKind, Name, ObjectKey, Part};
 use super::lexer::{MAX_TOKENS, too_large};
-use super::parser::parse_quoted_template;
-use super::{MAX_DEPTH, parse_expression};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use super::parser::{parse_expression, parse_quoted_template};
 use crate::diagnostics::source_map::{FileId, SourceMap, Span};
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::language::limits::MAX_DEPTH;
 use crate::language::value::json::read_string;
 use crate::language::value::{Number, Value};
 

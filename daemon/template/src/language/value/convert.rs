@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Data, Entries, Number, Type, Value};
+use super::data::{Data, Entries, Value};
+use super::number::Number;
+use super::types::Type;
 
 /// Why a value does not convert.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

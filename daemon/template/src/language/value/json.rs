@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Data, Entries, Number, Value};
-use crate::language::syntax::MAX_DEPTH;
+use super::data::{Data, Entries, Value};
+use super::number::Number;
+use crate::language::limits::MAX_DEPTH;
 
 /// Writes a value as Go's JSON encoder does for cty: no blanks, keys sorted, `<`, `>`, `&` escaped.
 ///

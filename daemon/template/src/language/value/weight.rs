@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Data, Entries, Value};
+use super::data::{Data, Entries, Value};
 
 /// Bytes of text that weigh as much as one value.
 const TEXT_UNIT: usize = 64;

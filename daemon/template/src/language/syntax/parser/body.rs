@@ -2,7 +2,8 @@
 
 use super::super::ast::{Attribute, Block, Body, Expr, ExprKind, Name};
 use super::super::token::{Token, TokenKind};
-use super::{Parser, template_expression};
+use super::core::Parser;
+use super::template::template_expression;
 use crate::diagnostics::Diagnostic;
 use crate::diagnostics::source_map::Span;
 

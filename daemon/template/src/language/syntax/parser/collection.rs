@@ -2,8 +2,8 @@
 
 use super::super::ast::{Expr, ExprKind, ForExpr, Name, ObjectKey};
 use super::super::token::{Token, TokenKind};
-use super::Parser;
 use super::brackets::Enclosed;
+use super::core::Parser;
 use crate::diagnostics::Diagnostic;
 
 impl Parser<'_> {

@@ -3,7 +3,8 @@
 use super::super::ast::{BinaryOperator, Expr, ExprKind, Step, UnaryOperator};
 use super::super::token::{Token, TokenKind};
 use super::brackets::Enclosed;
-use super::{Parser, template_expression};
+use super::core::Parser;
+use super::template::template_expression;
 use crate::diagnostics::Diagnostic;
 use crate::diagnostics::source_map::Span;
 use crate::language::value::{Number, Value};
@@ -125,9 +126,8 @@ impl Parser<'_> {
             TokenKind::OpenHeredoc => {
                 self.read();
                 let flush = self.slice(token.span).starts_with("<<-");
-                let (parts, _) = self.in_heredoc(token, |parser| {
-                    parser.template(TokenKind::CloseHeredoc, token.span, flush)
-                });
+                let (parts, _) =
+                    self.in_heredoc(token, |parser| parser.template(TokenKind::CloseHeredoc, token.span, flush));
                 template_expression(parts, token.span.to(self.previous()))
             }
             TokenKind::Minus | TokenKind::Bang => {

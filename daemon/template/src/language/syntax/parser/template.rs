@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::super::ast::{Expr, Name, Part};
+use super::super::ast::{Expr, ExprKind, Name, Part};
 use super::super::token::{Token, TokenKind};
-use super::Parser;
+use super::core::Parser;
 use crate::diagnostics::Diagnostic;
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::suggest::did_you_mean;
@@ -402,4 +402,16 @@ fn remove_indentation(pieces: &mut [Piece]) {
             text.drain(..cut);
         }
     }
+}
+
+/// Makes an expression of template parts: a single sequence keeps its type.
+pub(super) fn template_expression(mut parts: Vec<Part>, span: Span) -> Expr {
+    let kind = match parts.as_mut_slice() {
+        [Part::Interpolation(_)] => match parts.pop() {
+            Some(Part::Interpolation(inner)) => ExprKind::Wrapped(Box::new(inner)),
+            _ => ExprKind::Invalid,
+        },
+        _ => ExprKind::Template(parts),
+    };
+    Expr { kind, span }
 }

@@ -2,8 +2,6 @@
 
 use dashu_int::{UBig, ops::BitTest as _};
 
-use super::as_i64;
-
 /// A decimal number `0.DIGITS × 10^point` while it is being shortened.
 pub(super) struct Decimal {
     pub(super) digits: Vec<u8>,
@@ -122,4 +120,8 @@ impl Decimal {
             }
         }
     }
+}
+
+pub(super) fn as_i64(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

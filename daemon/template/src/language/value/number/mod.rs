@@ -13,7 +13,7 @@ use std::fmt;
 
 use dashu_int::{IBig, UBig, ops::BitTest as _, ops::DivRem as _, ops::UnsignedAbs as _};
 
-use decimal::Decimal;
+use decimal::{Decimal, as_i64};
 
 /// Bits of mantissa of number literals and of everything computed from them.
 pub(crate) const LITERAL_PRECISION: u32 = 512;
@@ -403,10 +403,6 @@ impl Number {
     fn bounded(self) -> Result<Self, NumberError> {
         if self.exponent.abs() > MAX_BINARY_EXPONENT { Err(NumberError::TooLarge) } else { Ok(self) }
     }
-}
-
-fn as_i64(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Computes `5^power` by squaring, rounded to `precision` bits at each step (64 bits more while squaring).

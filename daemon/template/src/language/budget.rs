@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::diagnostics::source_map::Span;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 /// Steps that any template may take. A step is the evaluation of one part of an expression, or the work of about a
 /// microsecond inside a function.

@@ -1,8 +1,10 @@
-//! Owns what is said of functions that cannot be called.
+//! Owns which functions there are, and what is said of those that cannot be called.
 
-use super::{FunctionSet, LAZY, find, names};
+use super::forms::{LAZY, TEMPLATE_FILE};
+use super::scope::FunctionSet;
 use crate::diagnostics::Diagnostic;
 use crate::diagnostics::suggest::did_you_mean;
+use crate::language::functions;
 use crate::language::syntax::ast::Name;
 
 /// Functions of Terraform that people expect, and what Packer has in their place.
@@ -23,6 +25,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("sensitive", "mark the variable or local value as sensitive"),
 ];
 
+/// Reports whether there is a function of this name, wherever it may be called.
+pub(super) fn exists(name: &str) -> bool {
+    functions::find(name).is_some() || LAZY.contains(&name) || name == TEMPLATE_FILE.name
+}
+
 /// Explains a call of a function that is not there, or not here.
 pub(super) fn explain(name: &Name, set: FunctionSet) -> Diagnostic {
     let text = &*name.text;
@@ -30,7 +37,7 @@ pub(super) fn explain(name: &Name, set: FunctionSet) -> Diagnostic {
         FunctionSet::None => {
             return Diagnostic::error("Function calls not allowed", "Functions may not be called here.").at(name.span);
         }
-        FunctionSet::Environment if find(text).is_some() || LAZY.contains(&text) => {
+        FunctionSet::Environment if exists(text) => {
             return Diagnostic::error(
                 "Function not allowed",
                 format!("The default of a variable can call only env(), not {text:?}."),
@@ -55,8 +62,10 @@ pub(super) fn explain(name: &Name, set: FunctionSet) -> Diagnostic {
         }
         _ => {}
     }
+    let mut names: Vec<&str> = functions::names().chain(LAZY.iter().copied()).chain([TEMPLATE_FILE.name]).collect();
+    names.sort_unstable();
     let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == text).map(|(_, hint)| (*hint).to_owned());
-    let hint = elsewhere.or_else(|| did_you_mean(text, names()));
+    let hint = elsewhere.or_else(|| did_you_mean(text, names));
     Diagnostic::error("Call to unknown function", format!("There is no function named {text:?}."))
         .at(name.span)
         .hint_maybe(hint)
