@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::diagnostics::Diagnostics;
 use crate::diagnostics::source_map::SourceMap;
-use crate::language::syntax::{json, parse_body};
+use crate::language::syntax::{json_body, parse_body};
 use crate::load::is_hcl2;
 use crate::world::files::Files;
 use crate::world::inputs::Inputs;
@@ -31,7 +31,7 @@ pub fn check_syntax(name: &str, text: &str) -> (Diagnostics, SourceMap) {
     let file = sources.add(name, text);
     let mut diagnostics = Diagnostics::new();
     if name.ends_with(".json") {
-        json::parse_template(&mut sources, file, &mut diagnostics);
+        json_body::parse_template(&mut sources, file, &mut diagnostics);
     } else {
         parse_body(&mut sources, file, &mut diagnostics);
     }

@@ -7,7 +7,7 @@ use crate::diagnostics::source_map::{SourceMap, Span};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::go::path::clean;
 use crate::language::syntax::ast::Body;
-use crate::language::syntax::json;
+use crate::language::syntax::json_body;
 use crate::language::syntax::parse_body;
 use crate::world::files::Files;
 use crate::world::inputs::Inputs;
@@ -147,8 +147,8 @@ fn read_body(
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     Some(match (is_json, purpose) {
         (false, _) => parse_body(sources, file, diagnostics),
-        (true, Purpose::Template) => json::parse_template(sources, file, diagnostics),
-        (true, Purpose::Variables) => json::parse_variables(sources, file, diagnostics),
+        (true, Purpose::Template) => json_body::parse_template(sources, file, diagnostics),
+        (true, Purpose::Variables) => json_body::parse_variables(sources, file, diagnostics),
     })
 }
 

@@ -188,7 +188,7 @@ pub fn fixers() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// # Errors
 /// When the text is not a JSON object, or has more words and signs than a template can have.
 pub fn fix(text: &str) -> Result<String, FixError> {
-    if json::exceeds_limit(text) {
+    if json::limit(text).is_some() {
         return Err(FixError::TooLarge);
     }
     let mut template = match serde_json::from_str(text)? {

@@ -1,18 +1,12 @@
-//! Owns HCL's JSON syntax: JSON text → the same tree as native syntax.
-//!
-//! JSON cannot tell blocks from arguments, so the few root blocks of templates are recognised by name, with as many
-//! levels of objects for labels as each has. Strings are templates; in variable files they are plain text.
+//! Owns the reading of JSON: text → values with their places, in order and with duplicate keys.
 
-use std::sync::Arc;
-
-use super::ast::{Attribute, Block, Body, Expr, ExprKind, Name, ObjectKey, Part};
+use super::ast::Name;
 use super::lexer::{MAX_TOKENS, too_large};
-use super::parser::{parse_expression, parse_quoted_template};
 use crate::diagnostics::source_map::{FileId, SourceMap, Span};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::limits::MAX_DEPTH;
+use crate::language::value::Number;
 use crate::language::value::json::read_string;
-use crate::language::value::{Number, Value};
 
 /// A JSON value with its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +43,11 @@ impl Json {
 /// Parses a JSON text; nothing after an error, which is reported with its place.
 pub(crate) fn parse_json(sources: &SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Option<Json> {
     let text = sources.get(file)?.text().clone();
-    let mut reader = Reader { file, text: &text, at: 0, tokens: 0 };
+    let mut reader = Reader { file, text: &text, at: 0 };
+    if let Some(place) = limit(&text) {
+        diagnostics.push(too_large(text.len(), reader.span(place, place + 1)));
+        return None;
+    }
     match reader.document() {
         Ok(json) => Some(json),
         Err(diagnostic) => {
@@ -59,16 +57,42 @@ pub(crate) fn parse_json(sources: &SourceMap, file: FileId, diagnostics: &mut Di
     }
 }
 
-/// Reports whether a JSON text has more words and signs than a text can have. What is no JSON is not looked at further.
-pub(crate) fn exceeds_limit(text: &str) -> bool {
-    // No word or sign is shorter than a byte.
-    if text.len() <= MAX_TOKENS {
-        return false;
+/// Returns where a JSON text has more words and signs than a text can have, as native syntax counts them: every value with
+/// the comma behind it, every key with its colon. It is looked for before anything is made of the text, which may be large.
+pub(crate) fn limit(text: &str) -> Option<usize> {
+    // No word or sign is shorter than a byte. What does not begin like a template is told of where it goes wrong.
+    if text.len() <= MAX_TOKENS || !text.trim_start().starts_with(['{', '[']) {
+        return None;
     }
-    let mut sources = SourceMap::new();
-    let file = sources.add("", "");
-    let mut reader = Reader { file, text, at: 0, tokens: 0 };
-    reader.document().is_err() && reader.tokens > MAX_TOKENS
+    let bytes = text.as_bytes();
+    let mut tokens = 0;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let rest = || bytes.get(at + 1..).unwrap_or_default().iter();
+        let (counts, length) = match byte {
+            b'"' => {
+                let mut escaped = false;
+                let end = rest().position(|&byte| {
+                    let ends = byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
+                    ends
+                });
+                (true, end.map_or(bytes.len() - at, |end| end + 2))
+            }
+            b'{' | b'[' => (true, 1),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {
+                let goes_on = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+                (true, 1 + rest().take_while(goes_on).count())
+            }
+            _ => (false, 1),
+        };
+        tokens += if counts { 2 } else { 0 };
+        if tokens > MAX_TOKENS {
+            return Some(at);
+        }
+        at += length;
+    }
+    None
 }
 
 type Parsed<T> = Result<T, Box<Diagnostic>>;
@@ -77,19 +101,9 @@ struct Reader<'a> {
     file: FileId,
     text: &'a str,
     at: usize,
-    /// Words and signs so far, of which there are at most [`MAX_TOKENS`], as in native syntax.
-    tokens: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn count(&mut self, tokens: usize) -> Parsed<()> {
-        self.tokens += tokens;
-        if self.tokens <= MAX_TOKENS {
-            return Ok(());
-        }
-        Err(Box::new(too_large(self.text.len(), self.span(self.at, self.at + 1))))
-    }
-
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -132,8 +146,6 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: u32) -> Parsed<Json> {
         let start = self.at;
-        // The value with the comma behind it.
-        self.count(2)?;
         if depth > MAX_DEPTH {
             let detail = format!("JSON values can be nested at most {MAX_DEPTH} levels deep.");
             return Err(Box::new(Diagnostic::error("Nesting too deep", detail).at(self.span(start, start + 1))));
@@ -230,7 +242,6 @@ impl<'a> Reader<'a> {
                 return self.fail("the beginning of an object key string");
             }
             let start = self.at;
-            self.count(2)?;
             let key = self.string()?;
             let name = Name { text: key.into(), span: self.span(start, self.at) };
             self.blanks();
@@ -251,183 +262,5 @@ impl<'a> Reader<'a> {
                 _ => return self.fail("a comma or closing brace after an object entry"),
             }
         }
-    }
-}
-
-/// How many levels of labels the blocks of a body have; everything else is an argument.
-type Grammar = &'static [(&'static str, usize, Inner)];
-
-/// What is inside a block.
-#[derive(Clone, Copy)]
-enum Inner {
-    Arguments,
-    Blocks(fn() -> Grammar),
-}
-
-const ROOT: Grammar = &[
-    ("packer", 0, Inner::Blocks(|| PACKER)),
-    ("variable", 1, Inner::Blocks(|| VARIABLE)),
-    ("variables", 0, Inner::Arguments),
-    ("local", 1, Inner::Arguments),
-    ("locals", 0, Inner::Arguments),
-    ("source", 2, Inner::Arguments),
-    ("data", 2, Inner::Arguments),
-    ("communicator", 2, Inner::Arguments),
-    ("hcp_packer_registry", 0, Inner::Arguments),
-    ("build", 0, Inner::Blocks(|| BUILD)),
-];
-const PACKER: Grammar = &[("required_plugins", 0, Inner::Arguments)];
-const VARIABLE: Grammar = &[("validation", 0, Inner::Arguments)];
-const BUILD: Grammar = &[
-    ("source", 1, Inner::Arguments),
-    ("provisioner", 1, Inner::Arguments),
-    ("error-cleanup-provisioner", 1, Inner::Arguments),
-    ("post-processor", 1, Inner::Arguments),
-    ("post-processors", 0, Inner::Blocks(|| SEQUENCE)),
-    ("hcp_packer_registry", 0, Inner::Arguments),
-    ("dynamic", 1, Inner::Blocks(|| DYNAMIC)),
-];
-const SEQUENCE: Grammar = &[("post-processor", 1, Inner::Arguments), ("dynamic", 1, Inner::Blocks(|| DYNAMIC))];
-const DYNAMIC: Grammar = &[("content", 0, Inner::Arguments)];
-
-/// Parses a `.pkr.json` file.
-pub(crate) fn parse_template(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
-    let Some(json) = parse_json(sources, file, diagnostics) else {
-        return Body { torn: true, ..Body::default() };
-    };
-    let mut maker = Maker { templates: true, diagnostics: Diagnostics::new() };
-    let body = maker.body(&json, ROOT);
-    diagnostics.extend(maker.diagnostics);
-    // Only `type` of a variable is not an ordinary expression: its string holds native syntax.
-    let body = with_types(body, sources, diagnostics);
-    for block in &body.blocks {
-        let labels: String = block.labels.iter().map(|label| format!(" \"{}\"", label.text)).collect();
-        sources.add_block(block.span, format!("{}{labels}", block.kind.text));
-    }
-    body
-}
-
-/// Parses a `.pkrvars.json` file, whose strings are plain text.
-pub(crate) fn parse_variables(sources: &mut SourceMap, file: FileId, diagnostics: &mut Diagnostics) -> Body {
-    let Some(json) = parse_json(sources, file, diagnostics) else {
-        return Body { torn: true, ..Body::default() };
-    };
-    let mut maker = Maker { templates: false, diagnostics: Diagnostics::new() };
-    let body = maker.body(&json, &[]);
-    diagnostics.extend(maker.diagnostics);
-    body
-}
-
-/// Replaces the strings of variables' `type` by the type expressions they spell.
-fn with_types(mut body: Body, sources: &mut SourceMap, diagnostics: &mut Diagnostics) -> Body {
-    for block in body.blocks.iter_mut().filter(|block| &*block.kind.text == "variable") {
-        for attribute in block.body.attributes.iter_mut().filter(|attribute| &*attribute.name.text == "type") {
-            if let Some(text) = attribute.value.literal_string() {
-                let file =
-                    sources.add(format!("<type of {}>", block.labels.first().map_or("", |label| &label.text)), text);
-                attribute.value = parse_expression(sources, file, diagnostics);
-            }
-        }
-    }
-    body
-}
-
-struct Maker {
-    templates: bool,
-    diagnostics: Diagnostics,
-}
-
-impl Maker {
-    fn body(&mut self, json: &Json, grammar: Grammar) -> Body {
-        let mut body = Body { span: json.span, ..Body::default() };
-        let objects: Vec<&Json> = match &json.kind {
-            JsonKind::Array(items) => items.iter().collect(),
-            _ => vec![json],
-        };
-        for object in objects {
-            let JsonKind::Object(entries) = &object.kind else {
-                let detail = format!("An object is required here, not {}.", object.noun());
-                self.diagnostics.push(Diagnostic::error("Incorrect JSON value type", detail).at(object.span));
-                continue;
-            };
-            for (name, value) in entries {
-                // A property named "//" is a comment.
-                if &*name.text == "//" {
-                    continue;
-                }
-                if let Some(&(_, labels, inner)) = grammar.iter().find(|(kind, ..)| *kind == &*name.text) {
-                    self.blocks(name, value, labels, inner, Vec::new(), &mut body);
-                } else if body.attribute(&name.text).is_some() {
-                    let detail = format!("The argument {:?} was already set.", name.text);
-                    self.diagnostics.push(Diagnostic::error("Duplicate argument", detail).at(name.span));
-                } else {
-                    let value = self.expression(value);
-                    let span = name.span.to(value.span);
-                    body.attributes.push(Attribute { name: name.clone(), value, span });
-                }
-            }
-        }
-        body
-    }
-
-    fn blocks(&mut self, kind: &Name, json: &Json, labels: usize, inner: Inner, found: Vec<Name>, body: &mut Body) {
-        let items: Vec<&Json> = match &json.kind {
-            JsonKind::Array(items) => items.iter().collect(),
-            JsonKind::Null => Vec::new(),
-            _ => vec![json],
-        };
-        for item in items {
-            if labels == 0 {
-                let grammar = match inner {
-                    Inner::Arguments => &[],
-                    Inner::Blocks(grammar) => grammar(),
-                };
-                let inner_body = self.body(item, grammar);
-                let header = found.last().map_or(kind.span, |label| label.span);
-                body.blocks.push(Block {
-                    kind: kind.clone(),
-                    labels: found.clone(),
-                    body: inner_body,
-                    header,
-                    span: kind.span.to(item.span),
-                });
-                continue;
-            }
-            let JsonKind::Object(entries) = &item.kind else {
-                let detail = format!(
-                    "An object is required here, whose keys are labels of {:?} blocks, not {}.",
-                    kind.text,
-                    item.noun()
-                );
-                self.diagnostics.push(Diagnostic::error("Incorrect JSON value type", detail).at(item.span));
-                continue;
-            };
-            for (label, value) in entries {
-                let labelled = found.iter().cloned().chain([label.clone()]).collect();
-                self.blocks(kind, value, labels - 1, inner, labelled, body);
-            }
-        }
-    }
-
-    fn expression(&mut self, json: &Json) -> Expr {
-        let kind = match &json.kind {
-            JsonKind::Null => ExprKind::Literal(Value::null()),
-            JsonKind::Bool(truth) => ExprKind::Literal((*truth).into()),
-            JsonKind::Number(number) => ExprKind::Literal(number.clone().into()),
-            JsonKind::String(text) if self.templates && (text.contains("${") || text.contains("%{")) => {
-                parse_quoted_template(text, json.span, &mut self.diagnostics).kind
-            }
-            JsonKind::String(text) => ExprKind::Template(vec![Part::Text(Arc::from(text.as_str()))]),
-            JsonKind::Array(items) => ExprKind::Tuple(items.iter().map(|item| self.expression(item)).collect()),
-            JsonKind::Object(entries) => {
-                let mut items: Vec<(ObjectKey, Expr)> = Vec::new();
-                for (name, value) in entries {
-                    let key = Json { kind: JsonKind::String(name.text.to_string()), span: name.span };
-                    items.push((ObjectKey::Expr(self.expression(&key)), self.expression(value)));
-                }
-                ExprKind::Object(items)
-            }
-        };
-        Expr { kind, span: json.span }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod ast;
 pub(crate) mod json;
+pub(crate) mod json_body;
 pub(crate) mod lexer;
 pub(crate) mod parser;
 pub(crate) mod token;
