@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::go_duration;
+use kiln_template::parse_go_duration;
 
 /// The special keys of the notation, spelled as templates spell them (compared without regard to case).
 pub(crate) const SPECIAL_KEYS: [&str; 41] = [
@@ -238,7 +238,7 @@ fn parse_wait(amount: &str) -> Result<Option<Duration>, WaitProblem> {
     if magnitude.contains('-') {
         return Err(WaitProblem("has a sign in its middle"));
     }
-    let duration = go_duration::parse(magnitude).map_err(|_| TOO_LONG)?;
+    let duration = parse_go_duration(magnitude).map_err(|_| TOO_LONG)?.unsigned_abs();
     if negative && !duration.is_zero() {
         return Err(WaitProblem("waits for less than nothing; expecting a positive wait value"));
     }

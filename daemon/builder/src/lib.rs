@@ -30,7 +30,6 @@ mod event;
 mod export;
 mod fetch;
 mod generated;
-mod go_duration;
 mod http_server;
 mod job;
 mod ledger;

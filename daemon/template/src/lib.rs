@@ -10,6 +10,22 @@
 //!
 //! The crate is pure: files are reached only through [`Files`], the environment, the clock and the current folder
 //! only through [`Inputs`]; nothing is printed.
+//!
+//! # Where things are
+//!
+//! Each line may use those below it, never one above.
+//!
+//! ```text
+//! commands     what people do with templates: fmt, validate, inspect, console, fix, hcl2_upgrade, init
+//! load         a template of either dialect → Evaluated
+//! hcl2         the dialect of .pkr.hcl and .pkr.json: what its blocks mean    legacy   the older one: JSON with {{ … }}
+//! components   options of builders, provisioners, post-processors: schema, what the template has, decoded
+//! language     HCL: syntax → tree, values, functions, evaluation
+//! go_template  the {{ … }} in texts: Go's text/template with Packer's functions
+//! world        what is outside: files, the caller's environment, stores of secrets
+//! diagnostics  problems and their places, what hides secrets, what was probably meant
+//! go           texts, durations, times and paths as Go has them
+//! ```
 
 mod commands;
 mod components;
@@ -39,6 +55,7 @@ pub use diagnostics::redact::{Redactor, SENSITIVE};
 pub use diagnostics::source_map::{FileId, Position, SourceFile, SourceMap, Span};
 pub use diagnostics::suggest::did_you_mean;
 pub use diagnostics::{Diagnostic, Diagnostics, ExcerptLine, RelatedPlace, Report, ReportRange, Severity, Style};
+pub use go::duration::{GoDuration, parse_go_duration};
 pub use go_template::PACKER_VERSION;
 pub use load::{is_hcl2, load, load_with};
 pub use world::data::{DataMode, DataSources, HttpRequest, HttpResponse};

@@ -149,7 +149,7 @@ fn describe(action: &BootAction) -> String {
         Stroke::Off => "Off",
     };
     match action {
-        BootAction::Wait(duration) => format!("Wait<{}>", go_duration::GoDuration(*duration)),
+        BootAction::Wait(duration) => format!("Wait<{}>", kiln_template::GoDuration(*duration)),
         BootAction::Special(key, stroke) => format!("Spec-{}({key})", name(stroke)),
         BootAction::Character(c, stroke) => format!("LIT-{}({c})", name(stroke)),
     }

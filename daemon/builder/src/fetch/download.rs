@@ -14,7 +14,7 @@ use super::location::RemoteUrl;
 use super::partial::{Finish, PartialFile};
 use super::transport::{Answer, Transport, content_length};
 use super::{ProgressFn, SayFn};
-use crate::go_duration::GoDuration;
+use kiln_template::GoDuration;
 
 /// Bytes gathered before they are written: a blocking thread is not worth starting for less.
 const WRITE_BYTES: usize = 1 << 20;

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_communicators::Communicator;
-use kiln_template::{Options, Provisioner};
+use kiln_template::{GoDuration, Options, Provisioner};
 
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
-use crate::go_duration::GoDuration;
 use crate::plan_reader::PlanReader;
 
 /// What a provisioner works with.

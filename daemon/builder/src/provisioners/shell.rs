@@ -9,8 +9,8 @@ use super::scripts::{self, Script};
 use super::{ProvisionContext, pause};
 use crate::error::StepError;
 use crate::generated::Renderer;
-use crate::go_duration::GoDuration;
 use crate::line_output::LineOutput;
+use kiln_template::GoDuration;
 
 /// Packer's code for "the connection went away before an exit status came".
 const DISCONNECTED: i64 = 2_300_218;

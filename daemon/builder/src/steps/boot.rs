@@ -8,8 +8,8 @@ use crate::boot_command::{self, BootAction, Stroke};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::Renderer;
-use crate::go_duration::GoDuration;
 use crate::plan::BootPlan;
+use kiln_template::GoDuration;
 
 /// Keys are sent in groups of this many events, so that progress is seen and a cancel is felt.
 const GROUP: usize = 64;

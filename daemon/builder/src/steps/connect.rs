@@ -17,9 +17,9 @@ use super::sightings::Sightings;
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::go_duration::GoDuration;
 use crate::plan::SshPlan;
 use crate::way_in::WayIn;
+use kiln_template::GoDuration;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
 const MAX_RSA_BITS: u32 = 16384;

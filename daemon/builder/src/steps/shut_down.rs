@@ -5,9 +5,9 @@ use kiln_hypervisors::{ExitReport, Machine};
 
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::go_duration::GoDuration;
 use crate::line_output::LineOutput;
 use crate::plan::ShutdownPlan;
+use kiln_template::GoDuration;
 
 /// Runs the shutdown command, or powers off hard when there is none, and waits for the machine to be off.
 pub(crate) async fn run(

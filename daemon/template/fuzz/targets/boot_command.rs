@@ -3,12 +3,10 @@
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-// The two files alone: the crate they belong to brings network and TLS, which would all be built with instrumentation.
+// The file alone: the crate they belong to brings network and TLS, which would all be built with instrumentation.
 #[rustfmt::skip]
 #[path = "../../../builder/src/boot_command.rs"]
 mod boot_command;
-#[path = "../../../builder/src/go_duration.rs"]
-mod go_duration;
 
 use boot_command::{BootAction, Stroke};
 
@@ -21,7 +19,7 @@ fn written(actions: &[BootAction]) -> String {
     let mut text = String::new();
     for action in actions {
         match action {
-            BootAction::Wait(time) => text.push_str(&format!("<wait{}>", go_duration::GoDuration(*time))),
+            BootAction::Wait(time) => text.push_str(&format!("<wait{}>", kiln_template::GoDuration(*time))),
             BootAction::Special(name, stroke) => text.push_str(&format!("<{name}{}>", held(*stroke))),
             BootAction::Character(character, Stroke::Press) => text.push(*character),
             BootAction::Character(character, stroke) => text.push_str(&format!("<{character}{}>", held(*stroke))),

@@ -1,9 +1,15 @@
 //! Owns Go's duration texts: `1h2m3.5s`, `300ms`, `-1s`.
 
+use std::fmt;
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
-/// Parses a duration as Go's `time.ParseDuration` does; the error is Go's message.
-pub(crate) fn parse_go_duration(text: &str) -> Result<SignedDuration, String> {
+/// Parses a duration as Go's `time.ParseDuration` does; `0` needs no unit.
+///
+/// # Errors
+/// When the text is no duration, or longer than Go's go (some 292 years); the error is Go's message.
+pub fn parse_go_duration(text: &str) -> Result<SignedDuration, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -54,34 +60,42 @@ pub(crate) fn parse_go_duration(text: &str) -> Result<SignedDuration, String> {
     i64::try_from(signed).map(SignedDuration::from_nanos).map_err(|_| invalid())
 }
 
-/// Writes a duration as Go does: `1h2m3.5s`, `20ms`, `0s`.
-pub(crate) fn go_duration(duration: SignedDuration) -> String {
-    let sign = if duration.is_negative() { "-" } else { "" };
-    let nanoseconds = duration.as_nanos().unsigned_abs();
-    let decimal = |count: u128, unit: u128| {
-        let text = format!("{}.{:09}", count / unit, count % unit * (1_000_000_000 / unit));
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    let text = match nanoseconds {
-        0 => "0s".into(),
-        1..1_000 => format!("{nanoseconds}ns"),
-        1_000..1_000_000 => format!("{}\u{b5}s", decimal(nanoseconds, 1_000)),
-        1_000_000..1_000_000_000 => format!("{}ms", decimal(nanoseconds, 1_000_000)),
-        _ => {
-            let minutes = nanoseconds / 60_000_000_000;
-            let seconds = decimal(nanoseconds % 60_000_000_000, 1_000_000_000);
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{seconds}s"),
-                (0, minutes) => format!("{minutes}m{seconds}s"),
-                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+/// Prints a duration as Go's `time.Duration.String` does: `1m30s`, `1.5s`, `500ms`, `0s`.
+#[derive(Debug, Clone, Copy)]
+pub struct GoDuration(
+    /// What is printed, to the nanosecond.
+    pub Duration,
+);
+
+impl fmt::Display for GoDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanoseconds = self.0.as_nanos();
+        let decimal = |count: u128, unit: u128| {
+            let text = format!("{}.{:09}", count / unit, count % unit * (1_000_000_000 / unit));
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        match nanoseconds {
+            0 => f.write_str("0s"),
+            1..1_000 => write!(f, "{nanoseconds}ns"),
+            1_000..1_000_000 => write!(f, "{}\u{b5}s", decimal(nanoseconds, 1_000)),
+            1_000_000..1_000_000_000 => write!(f, "{}ms", decimal(nanoseconds, 1_000_000)),
+            _ => {
+                let minutes = nanoseconds / 60_000_000_000;
+                let seconds = decimal(nanoseconds % 60_000_000_000, 1_000_000_000);
+                match (minutes / 60, minutes % 60) {
+                    (0, 0) => write!(f, "{seconds}s"),
+                    (0, minutes) => write!(f, "{minutes}m{seconds}s"),
+                    (hours, minutes) => write!(f, "{hours}h{minutes}m{seconds}s"),
+                }
             }
         }
-    };
-    format!("{sign}{text}")
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,9 +106,38 @@ mod tests {
         assert_eq!(nanos("-1s"), -1_000_000_000);
         assert_eq!(nanos("1.5ms"), 1_500_000);
         assert_eq!(nanos("0"), 0);
+        assert_eq!(nanos("5555555555000000001ns"), 5_555_555_555_000_000_001);
+        assert_eq!(nanos(".5s"), nanos("0.50000000000000000000000000000000s"));
         assert_eq!(parse_go_duration("10").unwrap_err(), "time: missing unit in duration \"10\"");
-        for bad in ["", "s", "1x", "1.2.3s", "-", "9999999999h"] {
+        for bad in ["", "s", ".s", "1x", "1.2.3s", "-", "1h-2m", "0.00000000000000000000.1s", "9999999999h"] {
             assert!(parse_go_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn prints_as_go_prints() {
+        let cases = [
+            (Duration::ZERO, "0s"),
+            (Duration::from_secs(8), "8s"),
+            (Duration::from_secs(90), "1m30s"),
+            (Duration::from_secs(3600), "1h0m0s"),
+            (Duration::from_millis(1500), "1.5s"),
+            (Duration::from_millis(250), "250ms"),
+            (Duration::from_micros(1500), "1.5ms"),
+            (Duration::from_nanos(1001), "1.001\u{b5}s"),
+            (Duration::from_nanos(7), "7ns"),
+        ];
+        for (duration, text) in cases {
+            assert_eq!(GoDuration(duration).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_parsed_as_the_same(nanoseconds in 0..=i64::MAX) {
+            let duration = Duration::from_nanos(nanoseconds.unsigned_abs());
+            let parsed = parse_go_duration(&GoDuration(duration).to_string()).unwrap();
+            prop_assert_eq!(parsed.as_nanos(), i128::from(nanoseconds));
         }
     }
 }

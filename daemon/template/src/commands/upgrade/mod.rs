@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::commands::fmt::format_tokens;
 use crate::diagnostics::source_map::SourceMap;
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::go::duration::{go_duration, parse_go_duration};
+use crate::go::duration::{GoDuration, parse_go_duration};
 use crate::language::shape::is_identifier;
 use crate::language::syntax::json::{JsonKind, parse_json};
 use crate::legacy::{self, Builder, PostProcessor, Provisioner, Template};
@@ -321,7 +321,10 @@ impl<'a> Upgrade<'a> {
                 JsonKind::Number(number) => format!("\"{number}\""),
                 // Packer has read durations by now, and writes them in its own way.
                 JsonKind::String(text) if &*key.text != "max_retries" => match parse_go_duration(text) {
-                    Ok(duration) => quoted(&go_duration(duration)),
+                    Ok(duration) => {
+                        let sign = if duration.is_negative() { "-" } else { "" };
+                        quoted(&format!("{sign}{}", GoDuration(duration.unsigned_abs())))
+                    }
                     Err(_) => self.calls.quoted(text),
                 },
                 _ => body::value(value, &mut self.calls),
