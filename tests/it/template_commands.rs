@@ -307,7 +307,7 @@ fn commands_print_what_packer_printed() {
     }
 }
 
-/// Templates on which the library and Packer 1.6.6 differ with reason (`daemon/template/tests/corpus.rs` has the reasons).
+/// Templates on which the library and Packer 1.6.6 differ with reason (`daemon/template/tests/it/corpus.rs` has the reasons).
 fn is_other(record: &Json) -> bool {
     const OTHER: &[(&str, &str)] = &[
         ("OpenNebula+one-apps", ""),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use kiln_template::{
-    Catalog, ComponentType, Console, Generated, Inputs, MemoryFiles, OptionKind, OptionSpec, Schema, Style, fix,
-    format_hcl, go_template, load,
+    Console, Generated, MemoryFiles, OptionKind, OptionSpec, Schema, Style, fix, format_hcl, go_template, load,
 };
 use proptest::prelude::*;
+
+use crate::surroundings::{Components, inputs};
 
 const PIECES: &[&str] = &[
     "a",
@@ -117,32 +118,6 @@ static SCHEMA: Schema = Schema {
     groups: &[],
 };
 
-struct Everything;
-
-impl Catalog for Everything {
-    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
-        Some(&SCHEMA)
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        vec!["qemu"]
-    }
-}
-
-fn inputs(path: &str) -> Inputs {
-    Inputs {
-        path: path.into(),
-        cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        warn_on_undeclared_var: true,
-    }
-}
-
 fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(PIECES), 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -158,7 +133,7 @@ fn template() -> impl Strategy<Value = String> {
 
 fn load_all(path: &str, text: &str) {
     let files = MemoryFiles::new().with(format!("/w/{path}"), text);
-    let loaded = load(&inputs(path), Arc::new(files), &Everything);
+    let loaded = load(&inputs(path), Arc::new(files), &Components::Anything(&SCHEMA));
     let _ = loaded.diagnostics.render(&loaded.sources, &Style::default());
     let _ = loaded.diagnostics.reports(&loaded.sources);
     if let Some(evaluated) = loaded.to_check() {

@@ -4,22 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_template::{Catalog, ComponentType, Inputs, MemoryFiles, Schema, Style, load};
+use kiln_template::{Inputs, MemoryFiles, Style, load};
+
+use crate::surroundings::{Components, inputs};
 
 /// What one template may take here, in a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
-
-struct Nothing;
-
-impl Catalog for Nothing {
-    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
-        None
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        Vec::new()
-    }
-}
 
 /// Returns what is said of a template, all of it if it is short.
 fn told(text: &str) -> String {
@@ -28,24 +18,10 @@ fn told(text: &str) -> String {
         "/w/loop.tpl",
         "%{ for a in list }%{ for b in list }%{ for c in list }x%{ endfor }%{ endfor }%{ endfor }",
     );
-    let loaded = load(&inputs("t.pkr.hcl", &[]), Arc::new(files), &Nothing);
+    let loaded = load(&inputs("t.pkr.hcl"), Arc::new(files), &Components::Nothing);
     let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
     assert!(started.elapsed() < LIMIT, "took {:?}: {}", started.elapsed(), text.get(..200).unwrap_or(text));
     said
-}
-
-fn inputs(path: &str, var_files: &[&str]) -> Inputs {
-    Inputs {
-        path: path.into(),
-        cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: var_files.iter().map(Into::into).collect(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        warn_on_undeclared_var: true,
-    }
 }
 
 fn local(expression: &str) -> String {
@@ -167,7 +143,11 @@ fn json_with_too_many_words() {
     ];
     for (path, files, var_files) in cases {
         let files = files.iter().fold(MemoryFiles::new(), |files, (path, text)| files.with(*path, *text));
-        let loaded = load(&inputs(path, var_files), Arc::new(files), &Nothing);
+        let loaded = load(
+            &Inputs { var_files: var_files.iter().map(Into::into).collect(), ..inputs(path) },
+            Arc::new(files),
+            &Components::Nothing,
+        );
         let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
         let told = ["Template too large", "2.9 MiB", "at most 1000000 words and signs", "hint: leave data to files"];
         // The report breaks its lines where there is room.

@@ -1,16 +1,16 @@
 //! What people are told: golden texts, each read and found better than what Packer says of the same template.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    Catalog, ComponentType, Diagnostics, Evaluated, Files, Generated, Inputs, MemoryFiles, OptionKind, OptionSpec,
-    Schema, Style, load,
+    ComponentType, Diagnostics, Evaluated, Files, Generated, Inputs, MemoryFiles, OptionKind, OptionSpec, Schema,
+    Style, load,
 };
+
+use crate::surroundings::{Components, inputs};
 
 /// Compares with the recorded text of the calling test.
 macro_rules! golden {
@@ -19,7 +19,7 @@ macro_rules! golden {
     };
 }
 
-const QEMU: Schema = Schema {
+static QEMU: Schema = Schema {
     kind: "qemu",
     options: &[
         OptionSpec::new("iso_url", OptionKind::String, "", "").required(),
@@ -33,7 +33,7 @@ const QEMU: Schema = Schema {
     ],
     groups: &[],
 };
-const SHELL: Schema = Schema {
+static SHELL: Schema = Schema {
     kind: "shell",
     options: &[
         OptionSpec::new("inline", OptionKind::Strings, "", ""),
@@ -41,47 +41,17 @@ const SHELL: Schema = Schema {
     ],
     groups: &[],
 };
-const MANIFEST: Schema =
+static MANIFEST: Schema =
     Schema { kind: "manifest", options: &[OptionSpec::new("output", OptionKind::String, "", "")], groups: &[] };
 
-struct TestCatalog;
-
-impl Catalog for TestCatalog {
-    fn schema(&self, component: ComponentType, kind: &str) -> Option<&'static Schema> {
-        match (component, kind) {
-            (ComponentType::Builder, "qemu") => Some(&QEMU),
-            (ComponentType::Provisioner, "shell") => Some(&SHELL),
-            (ComponentType::PostProcessor, "manifest") => Some(&MANIFEST),
-            _ => None,
-        }
-    }
-
-    fn kinds(&self, component: ComponentType) -> Vec<&'static str> {
-        match component {
-            ComponentType::Builder => vec!["qemu"],
-            ComponentType::Provisioner => vec!["shell"],
-            ComponentType::PostProcessor => vec!["manifest"],
-            ComponentType::DataSource => vec!["http", "null"],
-        }
-    }
-}
-
-fn inputs(path: &str) -> Inputs {
-    Inputs {
-        path: path.into(),
-        cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: "2020-01-02T03:04:05Z".parse().unwrap(),
-        warn_on_undeclared_var: true,
-    }
-}
+static CATALOG: Components = Components::These(&[
+    (ComponentType::Builder, &QEMU),
+    (ComponentType::Provisioner, &SHELL),
+    (ComponentType::PostProcessor, &MANIFEST),
+]);
 
 fn problems(inputs: &Inputs, files: Arc<dyn Files>) -> String {
-    let mut loaded = load(inputs, files, &TestCatalog);
+    let mut loaded = load(inputs, files, &CATALOG);
     let found = loaded.to_check().into_iter().flat_map(Evaluated::components);
     let found: Vec<Diagnostics> = found.map(|component| component.decode(&Generated::plan()).1).collect();
     loaded.diagnostics.extend(found.into_iter().flatten());
@@ -278,7 +248,7 @@ fn json_form() {
     let text =
         "source \"qemu\" \"web\" {\n  iso_url = \"ü\"\n  memroy  = 1024\n}\nbuild {\n  sources = [\"qemu.web\"]\n}\n";
     let files = MemoryFiles::new().with("/w/t.pkr.hcl", text);
-    let loaded = load(&inputs("t.pkr.hcl"), Arc::new(files), &TestCatalog);
+    let loaded = load(&inputs("t.pkr.hcl"), Arc::new(files), &CATALOG);
     assert!(loaded.diagnostics.is_empty());
     let loaded_problems = loaded.evaluated.iter().flat_map(Evaluated::components);
     let found: Diagnostics = loaded_problems.flat_map(|component| component.decode(&Generated::plan()).1).collect();

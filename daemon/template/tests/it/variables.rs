@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use kiln_template::{Catalog, ComponentType, Inputs, MemoryFiles, Schema, load};
+use kiln_template::{MemoryFiles, Style, load};
+
+use crate::surroundings::{Components, inputs};
 
 thread_local! {
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
@@ -33,18 +35,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-struct Nothing;
-
-impl Catalog for Nothing {
-    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
-        None
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        Vec::new()
-    }
-}
-
 /// Loads a JSON template with `count` variables. Returns how many bytes were allocated, and what was said.
 fn cost(count: usize, value: impl Fn(usize) -> String, sensitive: bool) -> (usize, String) {
     let mut text = String::from("{\"variables\": {");
@@ -57,20 +47,9 @@ fn cost(count: usize, value: impl Fn(usize) -> String, sensitive: bool) -> (usiz
         _ = write!(text, ", \"sensitive-variables\": [{}]", names.join(","));
     }
     text.push_str(", \"builders\": []}");
-    let inputs = Inputs {
-        path: "t.json".into(),
-        cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        warn_on_undeclared_var: true,
-    };
     let files = Arc::new(MemoryFiles::new().with("/w/t.json", text));
     let before = ALLOCATED.get();
-    let loaded = load(&inputs, files, &Nothing);
+    let loaded = load(&inputs("t.json"), files, &Components::Nothing);
     let said = loaded.diagnostics.iter().map(|problem| format!("{}\n", problem.detail)).collect();
     (ALLOCATED.get() - before, said)
 }
@@ -106,4 +85,26 @@ fn a_long_chain_and_a_long_circle_are_followed() {
     let (_, said) = cost(last, circle, false);
     assert_eq!(said.matches("in a circle").count(), 1, "{said}");
     assert!(said.contains("v0 → v1 → ") && said.contains(" → (29980 more) → ") && said.len() < 1000, "{said}");
+}
+
+/// A generated template may be one line of many megabytes. It is refused before anything is made of it, and of the line only
+/// the part around the place is told.
+#[test]
+fn a_template_that_is_too_large_costs_little() {
+    let mut text = String::from("{\"variables\": {\"v\": \"0\"");
+    for index in 0..1_500_000 {
+        _ = write!(text, ",\"v{index}\":\"{index}\"");
+    }
+    text.push_str("}}");
+    let size = text.len();
+    let files = Arc::new(MemoryFiles::new().with("/w/t.json", text));
+    let before = ALLOCATED.get();
+    let loaded = load(&inputs("t.json"), files, &Components::Nothing);
+    let said = loaded.diagnostics.render(&loaded.sources, &Style::default());
+    let reports = serde_json::to_string(&loaded.diagnostics.reports(&loaded.sources)).unwrap();
+    let cost = ALLOCATED.get() - before;
+    // The file's bytes, and the text that is made of them.
+    assert!(cost < size * 2 + (1 << 20), "{cost} bytes for a text of {size}");
+    assert!(said.contains("Template too large") && said.len() < 2000, "{said}");
+    assert!(reports.len() < 20_000, "{} bytes of reports", reports.len());
 }

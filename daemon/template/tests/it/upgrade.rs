@@ -1,8 +1,6 @@
 //! `hcl2_upgrade`: what Packer 1.6.6 said of the corpus, brought to what a current Packer says, byte for byte; and what
 //! cannot be seen there.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
-
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,15 +9,7 @@ use kiln_template::{Style, check_syntax, hcl2_upgrade};
 use regex::{Captures, Regex};
 use serde_json::Value as Json;
 
-fn corpus() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let path = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from);
-    if path.join("index.json").is_file() {
-        return Some(path);
-    }
-    eprintln!("ignored: upgrades needs the corpus in {}", path.display());
-    None
-}
+use crate::surroundings::corpus;
 
 /// Returns a compiled pattern; each is compiled once.
 fn pattern(text: &str) -> Regex {

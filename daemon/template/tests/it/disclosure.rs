@@ -1,24 +1,12 @@
 //! Secrets and what functions make of them: whatever goes wrong with them, no message shows them.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::sync::Arc;
 
-use kiln_template::{Catalog, ComponentType, Inputs, MemoryFiles, Schema, Style, load};
+use kiln_template::{Inputs, MemoryFiles, Style, load};
+
+use crate::surroundings::{Components, inputs};
 
 const SECRET: &str = "Xq7&Zw\"9<Kv4 Rb2";
-
-struct Nothing;
-
-impl Catalog for Nothing {
-    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
-        None
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        Vec::new()
-    }
-}
 
 /// Returns what is said of an expression, for people and for programs.
 fn told(expression: &str, sensitive: bool) -> String {
@@ -27,18 +15,8 @@ fn told(expression: &str, sensitive: bool) -> String {
          list(string)\n  sensitive = {sensitive}\n  default = []\n}}\nlocals {{\n  x = {expression}\n}}\n"
     );
     let files = MemoryFiles::new().with("/w/t.pkr.hcl", text).with("/w/t.tpl", "${secret} ${nope}");
-    let inputs = Inputs {
-        path: "t.pkr.hcl".into(),
-        cwd: "/w".into(),
-        vars: vec![format!("secret={SECRET}")],
-        var_files: Vec::new(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        warn_on_undeclared_var: true,
-    };
-    let loaded = load(&inputs, Arc::new(files), &Nothing);
+    let inputs = Inputs { vars: vec![format!("secret={SECRET}")], ..inputs("t.pkr.hcl") };
+    let loaded = load(&inputs, Arc::new(files), &Components::Nothing);
     let reports = loaded.diagnostics.reports(&loaded.sources);
     let mut said = loaded.diagnostics.render(&loaded.sources, &Style::default());
     // Excerpts show the expression, which is no secret; what is looked for is not in it.

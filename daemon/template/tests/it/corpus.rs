@@ -1,30 +1,17 @@
 //! Real templates and recorded results of Packer, from the folder that `KILN_CORPUS` names (else `../shared/corpus`
 //! beside the repository).
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_template::{
-    Catalog, ComponentType, Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Severity, Style, fix,
-    go_template, inspect, load,
+    Console, Files, Inputs, MemoryFiles, OptionSpec, OsFiles, Schema, Severity, Style, fix, go_template, inspect, load,
 };
 use serde_json::Value as Json;
 
-/// Returns the corpus, or says that it is absent.
-fn corpus() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let path = std::env::var_os("KILN_CORPUS").map_or(beside, PathBuf::from);
-    if path.join("index.json").is_file() {
-        return Some(path);
-    }
-    // Not part of the project: its tests must pass without it wherever they run.
-    eprintln!("ignored: needs the corpus in {}", path.display());
-    None
-}
+use crate::surroundings::{self, Components, corpus};
 
 fn json(path: &Path) -> Json {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -32,15 +19,10 @@ fn json(path: &Path) -> Json {
 
 fn inputs(path: PathBuf, cwd: PathBuf) -> Inputs {
     Inputs {
-        path,
         cwd,
-        vars: Vec::new(),
-        var_files: Vec::new(),
         env: [("HOME".to_owned(), "/root".to_owned())].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: "2020-01-02T03:04:05Z".parse().unwrap(),
         warn_on_undeclared_var: false,
+        ..surroundings::inputs(path)
     }
 }
 
@@ -154,21 +136,9 @@ impl Files for CorpusFiles {
     }
 }
 
-/// Knows every component and, for each, no options.
-struct Everything;
-
+/// For every component no options.
 static ANY: Schema = Schema { kind: "any", options: NO_OPTIONS, groups: &[] };
 const NO_OPTIONS: &[OptionSpec] = &[];
-
-impl Catalog for Everything {
-    fn schema(&self, _: ComponentType, _: &str) -> Option<&'static Schema> {
-        Some(&ANY)
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        Vec::new()
-    }
-}
 
 /// Summaries that say nothing against the template itself: values that the user has to give, files that the corpus
 /// leaves empty or out, and options, which this test knows none of.
@@ -192,7 +162,7 @@ fn problems_of_valid(corpus: &Path, kind: &str) -> (usize, Vec<String>) {
         let files = CorpusFiles { files: files.collect() };
         let mut inputs = inputs(path.into(), dir);
         inputs.env.insert("USER".into(), "user".into());
-        let loaded = load(&inputs, Arc::new(files), &Everything);
+        let loaded = load(&inputs, Arc::new(files), &Components::Anything(&ANY));
         let found: Vec<String> = loaded
             .diagnostics
             .reports(&loaded.sources)
