@@ -15,7 +15,6 @@ use crate::components::evaluated::{Evaluated, EvaluatedBuild, PostProcessor, Pro
 use crate::components::foreign::schema_of;
 use crate::components::generated::Generated;
 use crate::components::schema::{Catalog, ComponentType, Schema};
-use crate::diagnostics::source_map::Span;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::dynamic::{Expanded, expand};
 use crate::language::shape::{expect_labels, expect_only, unsupported_argument, unsupported_block};

@@ -30,9 +30,9 @@ use std::sync::Arc;
 
 use crate::components::evaluated::Loaded;
 use crate::components::schema::Catalog;
+use crate::diagnostics::Diagnostics;
 use crate::diagnostics::redact::Redactor;
-use crate::diagnostics::source_map::{SourceMap, Span};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::source_map::SourceMap;
 use crate::go_template::PACKER_VERSION;
 use crate::language::budget::Budget;
 use crate::language::environment::Environment;

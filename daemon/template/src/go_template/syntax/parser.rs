@@ -4,6 +4,7 @@ use super::lexer::split;
 use super::token::{Item, Kind, Token};
 use super::tree::{Command, Node, Operand, Pipeline, Place, error};
 use crate::go_template::error::RenderError;
+use crate::go_template::value::Value;
 
 /// Nested control structures and parentheses allowed.
 const MAX_DEPTH: u32 = 100;

@@ -1,10 +1,14 @@
 //! Tests of expressions: results as JSON with their type, recorded from Go's HCL where the comment says so.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::diagnostics::Diagnostics;
 use crate::diagnostics::source_map::SourceMap;
+use crate::language::environment::Environment;
 use crate::language::syntax::parse_expression;
+use crate::language::value::Value;
 use crate::language::value::json;
 use crate::world::files::MemoryFiles;
 

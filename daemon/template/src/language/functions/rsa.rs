@@ -1,5 +1,9 @@
 //! Owns `rsadecrypt`: RSA with PKCS #1 v1.5 padding and keys in PEM. What is decrypted is the caller's own, on the caller's
 //! own machine, so how long it takes tells nobody anything.
+//!
+//! By hand, because aws-lc-rs, which the daemon links, does not serve: it refuses keys of less than 2048 bits, which Packer
+//! takes, reads a key to decrypt with only in PKCS #8, and would bring its C library into the client, which evaluates
+//! expressions too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
