@@ -9,8 +9,6 @@ use std::time::Duration;
 use kiln_template::{Generated, OptionKind, OptionSpec, Options, Schema};
 use serde_json::{Map, Value as Json, json};
 
-use crate::go_duration;
-
 /// The options of one component beside its table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OptionValues<'a> {
@@ -146,5 +144,5 @@ fn default_integers(default: &str) -> Vec<i64> {
 }
 
 fn default_duration(default: &str) -> Option<Duration> {
-    go_duration::parse(default).ok()
+    kiln_template::parse_go_duration(default).ok().map(|duration| duration.unsigned_abs())
 }
