@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use kiln_template::{Style, check_syntax, hcl2_upgrade};
 use regex::{Captures, Regex};

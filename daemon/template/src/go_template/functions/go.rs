@@ -7,8 +7,11 @@ use crate::go::strings;
 use crate::go_template::printf;
 use crate::go_template::value::Value;
 
+/// What one is: arguments → answer.
+type Function = fn(&Arguments<'_>) -> Answer;
+
 /// Each with its name.
-pub(super) const FUNCTIONS: &[(&str, fn(&Arguments<'_>) -> Answer)] = &[
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("call", |_| Err("error calling call: non-function".into())),
     ("eq", compare),
     ("ge", compare),

@@ -9,8 +9,11 @@ use crate::go_template::version::PACKER_VERSION;
 use crate::world::data::{DataMode, UNKNOWN};
 use crate::world::secret_stores;
 
+/// What one is: arguments and what a template can refer to → answer.
+type Function = fn(&Arguments<'_>, &Context) -> Answer;
+
 /// Each with its name.
-pub(super) const FUNCTIONS: &[(&str, fn(&Arguments<'_>, &Context) -> Answer)] = &[
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("aws_secretsmanager", stored),
     ("aws_secretsmanager_raw", stored),
     ("build", build),
