@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::graph::{Needs, between_files, between_modules, circles, order, top_level};
+use super::graph::{Needs, between_files, between_parts, circles, order, part_of};
 use super::imports::{Imports, imports};
 use super::sources::Texts;
 use super::{root, rust_files};
@@ -77,7 +77,8 @@ const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
     ),
 ];
 
-/// The top-level modules of each crate, from the ground up: each may import from those before it only.
+/// The top-level modules of each crate, from the ground up: each may import from those before it only. A part of a module
+/// that lies lower than the rest of it has a place of its own, as `qemu/spec`.
 const FLOORS: &[(&str, &str)] = &[
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),
     ("hypervisors", "error ledger keyboard process screen spec machine conformance fake qemu registry"),
@@ -148,14 +149,16 @@ fn circle_faults(name: &str, imports: &Imports, known: &str) -> String {
 
 /// Imports that run up, modules that have no floor, and floors without a module.
 fn floor_faults(name: &str, imports: &Imports, floors: &str) -> String {
-    let needs = between_modules(imports);
-    let floor_of: BTreeMap<&str, usize> = floors.split_whitespace().zip(1..).collect();
+    let listed: Vec<&str> = floors.split_whitespace().collect();
+    let needs = between_parts(imports, &listed);
     let roots = ["lib", "main"]; // above all others
-    let floor = |module: &str| if roots.contains(&module) { Some(usize::MAX) } else { floor_of.get(module).copied() };
+    let floor = |part: &str| {
+        if roots.contains(&part) { Some(usize::MAX) } else { listed.iter().position(|&other| other == part) }
+    };
     let mut wrong = String::new();
     for (file, needed) in imports {
         for (other, names) in needed {
-            if let (Some(own), Some(theirs)) = (floor(&top_level(file)), floor(&top_level(other)))
+            if let (Some(own), Some(theirs)) = (floor(&part_of(file, &listed)), floor(&part_of(other, &listed)))
                 && own < theirs
             {
                 let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -163,11 +166,11 @@ fn floor_faults(name: &str, imports: &Imports, floors: &str) -> String {
             }
         }
     }
-    for module in needs.keys().filter(|module| floor(module).is_none()) {
-        _ = writeln!(wrong, "{name}/src: `{module}` has no floor");
+    for part in needs.keys().filter(|part| floor(part).is_none()) {
+        _ = writeln!(wrong, "{name}/src: `{part}` has no floor");
     }
-    for module in floor_of.keys().filter(|module| !needs.contains_key(**module)) {
-        _ = writeln!(wrong, "{name}/src: there is no module `{module}`");
+    for part in listed.iter().filter(|part| !needs.contains_key(**part)) {
+        _ = writeln!(wrong, "{name}/src: there is no module `{part}`");
     }
     if !wrong.is_empty() {
         wrong += &advice(&needs);
@@ -177,7 +180,7 @@ fn floor_faults(name: &str, imports: &Imports, floors: &str) -> String {
 
 fn advice(needs: &Needs<String>) -> String {
     let mut needs = needs.clone();
-    needs.retain(|module, _| module != "lib" && module != "main");
+    needs.retain(|part, _| part != "lib" && part != "main");
     match order(&needs) {
         Some(order) => {
             format!("  Mend the import, or write another order into FLOORS. This one holds: {}\n", order.join(" "))
@@ -185,7 +188,11 @@ fn advice(needs: &Needs<String>) -> String {
         None => {
             let circles: Vec<String> =
                 circles(&needs).iter().map(|circle| circle.iter().cloned().collect::<Vec<_>>().join(" ")).collect();
-            format!("  No order holds, because of these circles of modules: {}\n", circles.join("; "))
+            format!(
+                "  No order holds, because of these circles of modules: {}\n  Mend the imports, or where only a part of a \
+                 module lies lower, name that part by itself, as `qemu/spec`.\n",
+                circles.join("; ")
+            )
         }
     }
 }
@@ -289,5 +296,18 @@ mod made_up {
         assert!(found.contains("This one holds: roof ground"), "{found}");
         let found = floor_faults("x", &up, "roof cellar");
         assert!(found.contains("`ground` has no floor") && found.contains("no module `cellar`"), "{found}");
+    }
+
+    #[test]
+    fn a_part_of_a_module_may_lie_lower_than_the_rest_of_it() {
+        let parts = crate_of(&[
+            ("lib.rs", "mod machine; mod qemu;"),
+            ("machine.rs", "pub struct Machine(crate::qemu::spec::Spec);"),
+            ("qemu/mod.rs", "pub mod spec; mod start;"),
+            ("qemu/spec.rs", "pub struct Spec;"),
+            ("qemu/start.rs", "use crate::machine::Machine;"),
+        ]);
+        assert!(floor_faults("x", &parts, "machine qemu").contains("No order holds"));
+        assert_eq!(floor_faults("x", &parts, "qemu/spec machine qemu"), "");
     }
 }

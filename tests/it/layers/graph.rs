@@ -13,20 +13,26 @@ pub(super) fn between_files(imports: &Imports) -> Needs<PathBuf> {
     imports.iter().map(|(file, needed)| (file.clone(), needed.keys().cloned().collect())).collect()
 }
 
-/// Which top-level module needs which; `lib` and `main` are the roots themselves.
-pub(super) fn between_modules(imports: &Imports) -> Needs<String> {
+/// Which part of the crate needs which. The files of a top-level module are one part, but for what `apart` names.
+pub(super) fn between_parts(imports: &Imports, apart: &[&str]) -> Needs<String> {
     let mut found = Needs::new();
     for (file, needed) in imports {
-        let own = found.entry(top_level(file)).or_default();
-        own.extend(needed.keys().map(|file| top_level(file)).filter(|other| *other != top_level(file)));
+        let part = part_of(file, apart);
+        let others = needed.keys().map(|file| part_of(file, apart)).filter(|other| *other != part);
+        found.entry(part.clone()).or_default().extend(others.collect::<Vec<_>>());
     }
     found
 }
 
-/// The module right below the root that a file belongs to.
-pub(super) fn top_level(file: &Path) -> String {
-    let first = file.iter().next().unwrap_or_default().to_string_lossy();
-    first.strip_suffix(".rs").unwrap_or(&first).to_owned()
+/// The part that a file belongs to: the longest of `apart` (modules, as `qemu/spec`), else its top-level module.
+pub(super) fn part_of(file: &Path, apart: &[&str]) -> String {
+    let module = file.with_extension("");
+    let module = if module.ends_with("mod") { module.parent().unwrap_or(&module) } else { &module };
+    let named = apart.iter().filter(|part| module.starts_with(part)).max_by_key(|part| part.len());
+    named.map_or_else(
+        || module.iter().next().unwrap_or_default().to_string_lossy().into_owned(),
+        |&part| part.to_owned(),
+    )
 }
 
 /// Groups whose members all need each other, by any number of steps.
