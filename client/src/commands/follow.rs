@@ -151,6 +151,9 @@ impl Follow {
 
     fn ask(&self, question: Question, answers: &mpsc::Sender<Answer>) {
         if self.prompts.ask_here() {
+            if let Some(text) = self.prompts.unasked(&question) {
+                note(&text);
+            }
             self.prompts.ask(question, answers.clone());
         } else {
             self.say_how_to_answer(&question, false);

@@ -34,27 +34,45 @@ impl Prompts {
         }
     }
 
+    /// Says what `question` is answered with where nobody is asked, and why; nothing where somebody is.
+    pub(super) fn unasked(self, question: &Question) -> Option<String> {
+        let why = match self {
+            Self::OrDefault if terminal().is_err() => "there is no terminal to ask at",
+            Self::Default => "nobody is asked with -machine-readable",
+            _ => return None,
+        };
+        let build = question.build.as_ref().map_or_else(String::new, |build| format!("{build}: "));
+        let question_and_answer = format!("{build}{}: answered with `{}`", question.text, default_of(question));
+        let instead = "with --detach the job would wait for `kiln answer`";
+        Some(visible::name(&format!("{question_and_answer}, for {why}; {instead}")).to_string())
+    }
+
     /// Gets an answer and sends it on, without blocking the caller. Nothing is sent when nobody answers.
     pub(super) fn ask(self, question: Question, answers: mpsc::Sender<Answer>) {
-        let default = question.default.clone().or_else(|| question.choices.first().map(|choice| choice.key.clone()));
+        let default = default_of(&question);
         let prompt = question.prompt.clone();
         let send = move |answer: String| {
             // Fails when the job is over, and with it the question.
             let _ = answers.blocking_send(Answer { prompt, answer });
         };
-        let default = move || default.unwrap_or_default();
         match self {
             Self::Never => {}
-            Self::Default => drop(std::thread::spawn(move || send(default()))),
+            Self::Default => drop(std::thread::spawn(move || send(default))),
             Self::IfTerminal | Self::OrDefault => {
                 drop(std::thread::spawn(move || match ask_at_terminal(&question) {
-                    Ok(answer) => send(answer.unwrap_or_else(default)),
-                    Err(_) if self == Self::OrDefault => send(default()),
+                    Ok(answer) => send(answer.unwrap_or(default)),
+                    Err(_) if self == Self::OrDefault => send(default),
                     Err(_) => {}
                 }));
             }
         }
     }
+}
+
+/// What a question is answered with when nobody answers.
+fn default_of(question: &Question) -> String {
+    let first = || question.choices.first().map(|choice| choice.key.clone());
+    question.default.clone().or_else(first).unwrap_or_default()
 }
 
 fn terminal() -> io::Result<File> {
@@ -98,6 +116,21 @@ pub(super) fn choose(choices: &[Choice], text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_nobody_gave_is_told() {
+        let question: Question = serde_json::from_str(
+            r#"{"prompt":"1","build":"qemu.a","text":"[c] or [a]?","asked_at":"2026-01-02T03:04:05Z",
+                "choices":[{"key":"c","label":"clean up"},{"key":"a","label":"abort"}]}"#,
+        )
+        .unwrap();
+        let told = Prompts::Default.unasked(&question).unwrap();
+        assert!(told.starts_with("qemu.a: [c] or [a]?: answered with `c`, for nobody is asked"), "{told}");
+        let with_default = Question { default: Some("a".to_owned()), build: None, ..question.clone() };
+        assert!(Prompts::Default.unasked(&with_default).unwrap().starts_with("[c] or [a]?: answered with `a`"));
+        assert_eq!(Prompts::Never.unasked(&question), None);
+        assert_eq!(Prompts::IfTerminal.unasked(&question), None, "who only watches answers nothing");
+    }
 
     #[test]
     fn the_first_letter_decides_in_any_case() {

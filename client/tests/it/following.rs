@@ -129,6 +129,11 @@ fn without_a_terminal_questions_take_their_default() {
     home.script("t.json", &json!([{"await_answer": "7"}, {"say_variable": "GREETING"}]));
     let run = home.run("build -on-error=ask t.json");
     assert_eq!((run.code, run.stdout.as_str()), (0, "GREETING=hello\n"), "{run:?}");
+    // But not silently, wherever output goes.
+    for command in ["build", "build -machine-readable", "build --json"] {
+        let run = home.run(&format!("{command} -on-error=ask t.json"));
+        assert!(run.stderr.contains(": answered with `") && run.stderr.contains("kiln answer"), "{command}: {run:?}");
+    }
     // Somebody who only watches answers nothing; somebody else may.
     let id = home.detach(&json!([{"await_answer": "7"}]));
     wait_until("the question is asked", || home.run(&format!("logs --json {id}")).stdout.contains("\"prompt\""));
