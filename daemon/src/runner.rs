@@ -3,16 +3,12 @@
 //! The daemon and the worker's shell (events file, control socket, signals, final event) know only these types. `kiln-builder` is
 //! put behind them in `engine.rs`; tests put a scripted runner there.
 
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
+pub use futures_util::future::BoxFuture;
 use kiln_protocol::{EventBody, HypervisorInfo, JobSubmission};
-
-/// A future on the heap; these calls are rare.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Takes events in the order in which they happen. Callable from any thread; never blocks for long.
 pub type EventSink = Arc<dyn Fn(JobEvent) + Send + Sync>;
