@@ -100,8 +100,6 @@ macro_rules! keep_hint_of {
 }
 
 keep_hint_of!(
-    crate::fetch::FetchError,
-    crate::http_server::HttpServerError,
     kiln_communicators::CommunicatorError,
     kiln_disk_formats::Error,
     kiln_disk_formats::media::SelectionError,

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
     ConvertOptions, DiskReader, Format, OpenPolicy, Output, OutputKind, convert, convert_disks, open,
 };
 
+use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 
@@ -61,27 +61,15 @@ pub(crate) async fn write(
     outputs: Vec<Output>,
     overwrite: bool,
 ) -> Result<Vec<PathBuf>, StepError> {
-    let stop = StopOnDrop(Arc::default());
-    let flag = stop.0.clone();
     let reporter = context.clone();
-    let work = tokio::task::spawn_blocking(move || {
+    blocking("the export", move |abandoned| {
         let progress = |done: u64, total: u64| {
             reporter.progress("export the disk", done, Some(total));
-            if flag.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if abandoned.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        run(&disks, &outputs, overwrite, &progress)
-    });
-    let result = work.await.map_err(|error| StepError::new("the export ended abnormally").with_source(error))?;
-    drop(stop);
-    Ok(result?)
-}
-
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+        run(&disks, &outputs, overwrite, &progress).map_err(StepError::from)
+    })
+    .await
 }
 
 fn run(

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::local_processes::LocalProcesses;
+use crate::lock_file;
 use crate::steps::output_directory;
 
 /// The ledger's file name in a job's directory.
@@ -215,7 +216,7 @@ fn give_back(resource: &Resource) -> Result<Option<String>, String> {
     match resource {
         Resource::Process { pid, start_time, boot_id } => kill(*pid, *start_time, boot_id),
         Resource::LocalProcesses(processes) => processes.kill(KILL_TIMEOUT),
-        Resource::LockFile { path } => crate::fetch::sweep_lock(path),
+        Resource::LockFile { path } => lock_file::sweep(path),
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
         Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),

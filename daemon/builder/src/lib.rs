@@ -14,6 +14,7 @@
 mod artifact;
 mod atomic_file;
 mod backends;
+mod blocking;
 mod boot_command;
 mod build_data;
 mod catalog;
@@ -33,8 +34,10 @@ mod generated;
 mod http_server;
 mod job;
 mod ledger;
+mod left_in_guest;
 mod line_output;
 mod local_processes;
+mod lock_file;
 mod option_values;
 mod options;
 mod plan;
@@ -50,7 +53,7 @@ mod steps;
 mod unbuilt;
 mod way_in;
 
-pub use backends::{Backends, Connector, HypervisorSummary, hypervisors};
+pub use backends::{Backends, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;
 pub use check::{CheckRequest, Problem, Validation, validate};
 pub use context::{EventSink, Fault, OnError};

@@ -2,10 +2,11 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::SayFn;
 use super::checksum::{Algorithm, Checksum, ChecksumSpec, Digest};
 use super::error::{FetchError, UrlError};
-use super::location::{self, Location, decoded};
+use super::location::{self, Location};
+use super::percent::decoded;
+use super::told::SayFn;
 use super::transport::Transport;
 use super::url_secrets;
 

@@ -9,12 +9,12 @@ use hyper::{Method, StatusCode};
 
 use super::cache_lock::CacheLock;
 use super::checksum::Checksum;
-use super::error::{UrlError, with_causes};
+use super::error::UrlError;
 use super::location::RemoteUrl;
 use super::partial::{Finish, PartialFile};
+use super::patience::again;
+use super::told::{ProgressFn, SayFn};
 use super::transport::{Answer, Transport, content_length};
-use super::{ProgressFn, SayFn};
-use kiln_template::GoDuration;
 
 /// Bytes gathered before they are written: a blocking thread is not worth starting for less.
 const WRITE_BYTES: usize = 1 << 20;
@@ -92,11 +92,6 @@ pub(super) async fn download(
             }
         }
     }
-}
-
-/// Says what went wrong, and that it is not the end.
-pub(super) fn again(error: &UrlError, pause: Duration, next: u32, tries: u32) -> String {
-    format!("{}; trying again in {} (try {next} of {tries})", with_causes(error), GoDuration(pause))
 }
 
 async fn attempt(

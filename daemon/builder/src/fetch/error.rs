@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checksum::{ChecksumSyntaxError, Digest};
+use crate::error::StepError;
 
 /// Why nothing could be got.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +193,13 @@ impl FetchError {
                 "the file has no line for {name}; check that it belongs to this version, or give the checksum itself"
             )),
         }
+    }
+}
+
+impl From<FetchError> for StepError {
+    fn from(error: FetchError) -> Self {
+        let hint = error.hint();
+        Self::wrap(error).with_hint_maybe(hint)
     }
 }
 

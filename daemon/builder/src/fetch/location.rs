@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hyper::Uri;
 
 use super::error::UrlError;
+use super::percent::{decoded, encoded};
 use super::url_secrets::shown;
 
 /// Suffixes of files that Packer would unpack after the download.
@@ -184,39 +185,6 @@ fn refuse_compressed(path: &str, archive: Option<String>) -> Result<(), UrlError
 fn foreign_scheme(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("::")?;
     scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| scheme.to_owned())
-}
-
-/// Encodes what may not stand in a URL, leaving what is encoded already.
-fn encoded(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
-            result.push(byte as char);
-        } else {
-            result.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    result
-}
-
-/// Undoes `%XX`; what is not that stays as it is.
-pub(super) fn decoded(text: &str) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));
-    let bytes = text.as_bytes();
-    let mut result = Vec::with_capacity(bytes.len());
-    let mut position = 0;
-    while position < bytes.len() {
-        if bytes[position] == b'%'
-            && let (Some(high), Some(low)) = (digit(bytes.get(position + 1)), digit(bytes.get(position + 2)))
-        {
-            result.push((high * 16 + low) as u8);
-            position += 3;
-        } else {
-            result.push(bytes[position]);
-            position += 1;
-        }
-    }
-    String::from_utf8_lossy(&result).into_owned()
 }
 
 /// Resolves `.` and `..` in a path with an optional query.

@@ -13,16 +13,21 @@ mod ask;
 mod cache_lock;
 mod checksum;
 mod checksum_file;
+mod companions;
 mod download;
 mod error;
 mod location;
 mod partial;
+mod patience;
+mod percent;
 mod proxy;
+mod socks;
 mod stale;
 #[cfg(test)]
 mod test_server;
 #[cfg(test)]
 mod tests;
+mod told;
 mod transport;
 mod url_secrets;
 
@@ -30,7 +35,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::cache_lock::CacheLock;
-pub(crate) use self::cache_lock::sweep_lock;
 use self::location::{Location, RemoteUrl};
 use self::partial::{existing_matches, remove};
 use self::transport::Transport;
@@ -39,7 +43,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
-pub(crate) use self::transport::WaitingFn;
+pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
 pub(crate) use self::url_secrets::secrets_in;
 use crate::ledger::Ledger;
 
@@ -75,11 +79,6 @@ pub(crate) struct Fetched {
     /// Whether a download from before was used.
     pub(crate) from_cache: bool,
 }
-
-/// Told how many bytes have arrived, and how many there are when that is known.
-pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, Option<u64>) + Send + Sync);
-/// Told what a user should read.
-pub(crate) type SayFn<'a> = &'a (dyn Fn(String) + Send + Sync);
 
 /// Gets a file: verifies a local one in place, or downloads into the cache.
 ///

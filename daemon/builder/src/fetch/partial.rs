@@ -3,14 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
 use super::cache_lock::CacheLock;
 use super::checksum::{Algorithm, Checksum, Digest, Hasher};
+use super::companions::{ORIGIN, PARTIAL, beside};
 use super::error::UrlError;
+use crate::blocking::blocking;
 
 /// Bytes read at a time when a file is hashed.
 const READ_BYTES: usize = 1 << 20;
@@ -70,13 +71,13 @@ impl PartialFile {
         lock: CacheLock,
     ) -> Result<Self, UrlError> {
         let target = target.to_owned();
-        let partial = beside(&target, "partial");
+        let partial = beside(&target, PARTIAL);
         let checksum = checksum.clone();
         let named = partial.clone();
-        let opened = blocking(&named, move |cancelled| {
+        let opened = blocking("opening a download", move |cancelled| -> io::Result<Self> {
             let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&partial)?;
             let length = file.metadata()?.len();
-            let mut origin = read_origin(&beside(&target, "origin"));
+            let mut origin = read_origin(&beside(&target, ORIGIN));
             let same = origin.url == url;
             let expected = match &checksum {
                 Checksum::Digest(digest) => Some(digest.algorithm()),
@@ -95,7 +96,7 @@ impl PartialFile {
             }
             Ok(opened)
         })
-        .await?;
+        .await;
         opened.map_err(|source| UrlError::Write { path: named, source })
     }
 
@@ -111,13 +112,13 @@ impl PartialFile {
     /// Notes the version of what is about to arrive.
     pub(super) async fn set_validator(mut self, validator: Option<String>) -> Result<Self, UrlError> {
         let validator = validator.unwrap_or_default();
-        if validator == self.origin.validator && beside(&self.target, "origin").exists() {
+        if validator == self.origin.validator && beside(&self.target, ORIGIN).exists() {
             return Ok(self);
         }
         self.origin.validator = validator;
         self.with(|this| {
             let text = format!("{}\n{}\n", this.origin.url, this.origin.validator);
-            crate::atomic_file::write(&beside(&this.target, "origin"), text.as_bytes(), 0o600)
+            crate::atomic_file::write(&beside(&this.target, ORIGIN), text.as_bytes(), 0o600)
         })
         .await
     }
@@ -146,34 +147,34 @@ impl PartialFile {
     pub(super) async fn finish(self, expected: &Checksum) -> Result<Finish, UrlError> {
         let expected = expected.clone();
         let named = self.target.clone();
-        let finished = blocking(&named, move |_| -> io::Result<Finish> {
+        let finished = blocking("finishing a download", move |_| -> io::Result<Finish> {
             let Self { target, partial, file, length, hasher, lock, .. } = self;
             if let (Checksum::Digest(expected), Some(hasher)) = (expected, hasher) {
                 let found = hasher.finish();
                 if found != expected {
                     remove_if_there(&partial)?;
-                    remove_if_there(&beside(&target, "origin"))?;
+                    remove_if_there(&beside(&target, ORIGIN))?;
                     let error = UrlError::WrongChecksum { expected, found, bytes: length };
                     return Ok(Finish::Wrong { error, lock });
                 }
             }
             file.sync_all()?;
             std::fs::rename(&partial, &target)?;
-            remove_if_there(&beside(&target, "origin"))?;
+            remove_if_there(&beside(&target, ORIGIN))?;
             if let Some(directory) = target.parent().filter(|directory| !directory.as_os_str().is_empty()) {
                 // The new name is durable only when the directory is.
                 File::open(directory)?.sync_all()?;
             }
             Ok(Finish::Right)
         })
-        .await?;
+        .await;
         finished.map_err(|source| UrlError::Write { path: named, source })
     }
 
     /// Runs disk work. When the caller is dropped meanwhile, the work ends first, then file and lock are let go.
     async fn with(mut self, work: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static) -> Result<Self, UrlError> {
         let named = self.partial.clone();
-        let done = blocking(&named, move |_| work(&mut self).map(|()| self)).await?;
+        let done = blocking("writing a download", move |_| work(&mut self).map(|()| self)).await;
         done.map_err(|source| UrlError::Write { path: named, source })
     }
 
@@ -207,12 +208,12 @@ pub(super) async fn existing_matches(path: &Path, expected: &Digest) -> Result<b
 pub(super) async fn digest_of(path: &Path, algorithm: Algorithm) -> Result<Digest, UrlError> {
     let path = path.to_owned();
     let named = path.clone();
-    let digest = blocking(&named, move |cancelled| -> io::Result<Digest> {
+    let digest = blocking("hashing a file", move |cancelled| -> io::Result<Digest> {
         let mut hasher = Hasher::new(algorithm);
         hash_into(&mut File::open(&path)?, &mut hasher, cancelled)?;
         Ok(hasher.finish())
     })
-    .await?;
+    .await;
     digest.map_err(|source| UrlError::Read { path: named, source })
 }
 
@@ -220,38 +221,8 @@ pub(super) async fn digest_of(path: &Path, algorithm: Algorithm) -> Result<Diges
 pub(super) async fn remove(path: &Path) -> Result<(), UrlError> {
     let named = path.to_owned();
     let owned = named.clone();
-    let removed = blocking(&named, move |_| remove_if_there(&owned)).await?;
+    let removed = blocking("removing a file", move |_| remove_if_there(&owned)).await;
     removed.map_err(|source| UrlError::Write { path: named, source })
-}
-
-/// Returns the name of a companion of a file: the same with another extension behind it.
-pub(super) fn beside(target: &Path, suffix: &str) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Runs work on a blocking thread; the flag is set when nobody waits for the result any more.
-pub(super) async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
-) -> Result<T, UrlError> {
-    struct SetOnDrop(Arc<AtomicBool>);
-    impl Drop for SetOnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let _guard = SetOnDrop(Arc::clone(&cancelled));
-    match tokio::task::spawn_blocking(move || work(&cancelled)).await {
-        Ok(result) => Ok(result),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(UrlError::Write { path: path.to_owned(), source: io::Error::other(error) }),
-        },
-    }
 }
 
 fn hash_into(file: &mut File, hasher: &mut Hasher, cancelled: &AtomicBool) -> io::Result<u64> {

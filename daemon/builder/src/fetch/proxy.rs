@@ -1,5 +1,12 @@
-//! Which proxy a request goes through: the convention of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+//! Which proxy a request goes through: the convention of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as Go's programs read it.
+//!
+//! `hyper_util::client::proxy::matcher` (feature `client-proxy`) does not serve here: it reads `NO_PROXY` as curl does. Tried with the
+//! tables of the tests below, version 0.1.21 sends through a proxy what Go does not (this machine itself, `h:8080`, `*.example.com`, a list
+//! with blanks, `[::2]`, a host with a dot behind it), goes around it where Go does not (`.example.com` for `example.com` itself), takes
+//! `ALL_PROXY`, of which Go knows nothing, and drops a proxy that it cannot read without a word, so that the request goes out directly.
+//! What it would save is reading two variables; the rules are this module. The SOCKS protocol is the library's, see `socks.rs`.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::error::UrlError;
@@ -12,6 +19,23 @@ pub(super) struct ProxySettings {
     http: Option<String>,
     https: Option<String>,
     exceptions: Vec<Exception>,
+}
+
+/// One proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proxy {
+    pub(super) kind: ProxyKind,
+    address: RemoteUrl,
+    pub(super) port: u16,
+}
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProxyKind {
+    /// Requests as they are for `http:`, CONNECT for `https:`.
+    Http,
+    /// SOCKS5, which passes on connections.
+    Socks5,
 }
 
 /// Where no proxy is used.
@@ -44,7 +68,7 @@ impl ProxySettings {
     }
 
     /// Returns the proxy for a URL, when there is one. This machine itself is never behind one.
-    pub(super) fn for_url(&self, url: &RemoteUrl) -> Result<Option<RemoteUrl>, UrlError> {
+    pub(super) fn for_url(&self, url: &RemoteUrl) -> Result<Option<Proxy>, UrlError> {
         let Some(proxy) = (if url.is_https() { &self.https } else { &self.http }) else { return Ok(None) };
         let host = url.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok();
@@ -54,13 +78,47 @@ impl ProxySettings {
         if self.exceptions.iter().any(|exception| exception.covers(&host, address, url.port())) {
             return Ok(None);
         }
-        let with_scheme = if proxy.contains("://") { proxy.clone() } else { format!("http://{proxy}") };
-        let unusable = |reason: String| UrlError::Proxy { proxy: shown(&with_scheme), reason };
-        let proxy = RemoteUrl::parse(&with_scheme).map_err(|error| unusable(error.to_string()))?;
-        if proxy.is_https() {
-            return Err(unusable("only proxies that are spoken to with plain HTTP are supported".to_owned()));
-        }
-        Ok(Some(proxy))
+        Proxy::parse(proxy).map(Some)
+    }
+}
+
+impl Proxy {
+    fn parse(text: &str) -> Result<Self, UrlError> {
+        let (scheme, place) = text.split_once("://").unwrap_or(("http", text));
+        let unusable = |reason: String| UrlError::Proxy { proxy: shown(&format!("{scheme}://{place}")), reason };
+        let (kind, port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (ProxyKind::Http, 80),
+            // Both leave looking names up to the proxy, as in Go.
+            "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),
+            _ => {
+                let reason = "proxies are spoken to with plain HTTP or SOCKS5 (http://, socks5://)";
+                return Err(unusable(reason.to_owned()));
+            }
+        };
+        let address = RemoteUrl::parse(&format!("http://{place}")).map_err(|error| unusable(error.to_string()))?;
+        let port = address.uri().port_u16().unwrap_or(port);
+        Ok(Self { kind, address, port })
+    }
+
+    /// The host; never empty. Numeric IPv6 addresses have brackets.
+    pub(super) fn host(&self) -> &str {
+        self.address.host()
+    }
+
+    /// `user:password`, decoded.
+    pub(super) fn login(&self) -> Option<&str> {
+        self.address.login()
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// Shows where it is, without its login.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            ProxyKind::Http => "http",
+            ProxyKind::Socks5 => "socks5",
+        };
+        write!(formatter, "{scheme}://{}:{}", self.host(), self.port)
     }
 }
 
@@ -135,8 +193,8 @@ mod tests {
 
     #[test]
     fn chooses_by_scheme() {
-        assert_eq!(proxy("", "http://h/x").as_deref(), Some("http://proxy:3128/"));
-        assert_eq!(proxy("", "https://h/x").as_deref(), Some("http://secure:1/"));
+        assert_eq!(proxy("", "http://h/x").as_deref(), Some("http://proxy:3128"));
+        assert_eq!(proxy("", "https://h/x").as_deref(), Some("http://secure:1"));
     }
 
     #[test]
@@ -155,6 +213,9 @@ mod tests {
             ("fd00::/8", "http://[fd12::1]/"),
             ("0.0.0.0/0", "http://1.2.3.4/"),
             ("h:8080", "http://h:8080/"),
+            ("a b", "http://b/"),
+            ("[::2]", "http://[::2]/"),
+            ("example.com", "http://example.com./"),
         ] {
             assert_eq!(proxy(exceptions, url), None, "{exceptions} {url}");
         }
@@ -169,11 +230,32 @@ mod tests {
         }
     }
 
+    fn with_proxy(text: &str) -> Result<Option<Proxy>, UrlError> {
+        let settings = ProxySettings::from_lookup(|name| (name == "HTTP_PROXY").then(|| text.to_owned()));
+        settings.for_url(&RemoteUrl::parse("http://h/").unwrap())
+    }
+
+    #[test]
+    fn reads_kind_place_and_login() {
+        for (text, kind, shown, login) in [
+            ("h", ProxyKind::Http, "http://h:80", None),
+            ("HTTP://u:p%40@h:8", ProxyKind::Http, "http://h:8", Some("u:p@")),
+            ("socks5://h", ProxyKind::Socks5, "socks5://h:1080", None),
+            ("socks5h://u:p@[::2]:9", ProxyKind::Socks5, "socks5://[::2]:9", Some("u:p")),
+        ] {
+            let proxy = with_proxy(text).unwrap().unwrap();
+            assert_eq!((proxy.kind, proxy.to_string().as_str(), proxy.login()), (kind, shown, login), "{text}");
+        }
+        assert_eq!(with_proxy("").unwrap(), None);
+    }
+
     #[test]
     fn names_a_proxy_it_cannot_use_without_its_password() {
-        let settings =
-            ProxySettings::from_lookup(|name| (name == "HTTP_PROXY").then(|| "socks5://me:pw@h:1".to_owned()));
-        let error = settings.for_url(&RemoteUrl::parse("http://h/").unwrap()).unwrap_err().to_string();
-        assert!(error.contains("socks5") && !error.contains("pw"), "{error}");
+        for text in
+            ["https://me:pw@h:1", "socks4://me:pw@h:1", "me:pw@bad host", "http://me:pw@", "socks5://me:pw@h:99999"]
+        {
+            let error = with_proxy(text).unwrap_err().to_string();
+            assert!(error.starts_with("the proxy `") && !error.contains("pw"), "{text}: {error}");
+        }
     }
 }

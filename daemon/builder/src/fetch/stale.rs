@@ -1,11 +1,13 @@
 //! Parts of downloads that nobody has gone on with for a week: they go, so that the cache does not grow without bound.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::cache_lock;
-use super::partial::{beside, blocking};
+use super::companions::{LOCK, ORIGIN, PARTIAL, beside, target_of};
+use crate::blocking::blocking;
+use crate::lock_file::LockFile;
 
 /// How long a part of a download is kept for the next try.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -14,7 +16,11 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) async fn remove(cache_dir: &Path) {
     let directory = cache_dir.to_owned();
     let Some(limit) = SystemTime::now().checked_sub(KEPT) else { return };
-    if blocking(cache_dir, move |_| remove_before(&directory, limit)).await.is_err() {
+    let removing = blocking("removing old downloads", move |_| {
+        remove_before(&directory, limit);
+        Ok::<_, io::Error>(())
+    });
+    if removing.await.is_err() {
         tracing::debug!("looking for old parts of downloads ended abnormally");
     }
 }
@@ -22,16 +28,11 @@ pub(super) async fn remove(cache_dir: &Path) {
 fn remove_before(directory: &Path, limit: SystemTime) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_companion =
-            ["partial", "origin", "lock"].iter().any(|&suffix| path.extension() == Some(OsStr::new(suffix)));
         let old = entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < limit);
-        let target = path.with_extension("");
-        if !is_companion || !old || !is_ours(&target) {
-            continue;
-        }
+        let Some(target) = target_of(&path).filter(|target| old && is_ours(target)) else { continue };
         // A download that is under way has the lock.
-        if let Ok(Some(_lock)) = cache_lock::try_take(beside(&target, "lock"), None) {
-            for suffix in ["partial", "origin"] {
+        if let Ok(Some(_lock)) = LockFile::try_take(&beside(&target, LOCK)) {
+            for suffix in [PARTIAL, ORIGIN] {
                 // Whichever of them is there.
                 let _ = std::fs::remove_file(beside(&target, suffix));
             }
@@ -54,7 +55,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let name = |digit: &str| cache.path().join(format!("{}.iso", digit.repeat(40)));
         let (old, new, used, other) = (name("a"), name("b"), name("c"), cache.path().join("mine.iso"));
-        let _lock = cache_lock::try_take(beside(&used, "lock"), None).unwrap().unwrap();
+        let _lock = LockFile::try_take(&beside(&used, LOCK)).unwrap().unwrap();
         std::fs::write(&old, "whole").unwrap();
         for target in [&old, &new, &used, &other] {
             for suffix in ["partial", "origin", "lock"] {

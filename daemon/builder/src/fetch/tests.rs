@@ -1,6 +1,7 @@
 //! Downloads from servers that behave, and from those that do not.
 
 mod https;
+mod socks;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::checksum::{Algorithm, Hasher};
+use super::patience::Patience;
 use super::proxy::ProxySettings;
 use super::test_server::{Reply, TestServer};
-use super::transport::Patience;
 use super::*;
 
 const TAG: &str = "\"v1\"";

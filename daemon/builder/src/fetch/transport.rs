@@ -26,11 +26,13 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 
-use super::SayFn;
-use super::download::again;
 use super::error::UrlError;
 use super::location::RemoteUrl;
-use super::proxy::ProxySettings;
+use super::patience::{Patience, again};
+use super::proxy::{Proxy, ProxyKind, ProxySettings};
+use super::socks;
+use super::told::{SayFn, WaitingFn};
+use crate::blocking::blocking;
 
 /// Redirects that are followed: the number Go's and most other clients use.
 const MAX_REDIRECTS: usize = 10;
@@ -38,33 +40,6 @@ const MAX_REDIRECTS: usize = 10;
 const MAX_CONNECT_ANSWER: usize = 16 * 1024;
 /// How this client calls itself.
 const AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
-
-/// How long to wait, and how often to try.
-#[derive(Clone, Debug)]
-pub(super) struct Patience {
-    /// For one address of a server to accept a connection.
-    pub(super) connect: Duration,
-    /// For the server to send anything at all. There is no limit for the whole: large files and slow lines are legitimate.
-    pub(super) stall: Duration,
-    /// Pause before the second try; doubled each time.
-    pub(super) first_pause: Duration,
-    /// Tries without any progress before giving up.
-    pub(super) tries: u32,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(15),
-            stall: Duration::from_secs(90),
-            first_pause: Duration::from_secs(1),
-            tries: 5,
-        }
-    }
-}
-
-/// Told what is waited for, and for how long at most; the wait is over when what it returns is dropped.
-pub(crate) type WaitingFn = Arc<dyn Fn(&str, Duration) -> Box<dyn Send> + Send + Sync>;
 
 /// Makes requests.
 #[derive(Default)]
@@ -209,9 +184,9 @@ impl Transport {
         body: Bytes,
     ) -> Result<Answer, UrlError> {
         let proxy = self.proxies.for_url(url)?;
-        let stream = self.dial(proxy.as_ref().unwrap_or(url)).await?;
-        // A proxy is told the whole URL, unless it only passes on what is encrypted.
-        let to_proxy = proxy.as_ref().filter(|_| !url.is_https());
+        let stream = self.reach(proxy.as_ref(), url).await?;
+        // An HTTP proxy is told the whole URL, unless it only passes on what is encrypted.
+        let to_proxy = proxy.as_ref().filter(|proxy| proxy.kind == ProxyKind::Http && !url.is_https());
         let target = if to_proxy.is_some() { url.uri().to_string() } else { url.path_and_query().to_owned() };
         let mut request = Request::builder()
             .method(method)
@@ -224,17 +199,13 @@ impl Transport {
         if let Some(login) = url.login() {
             request.headers_mut().insert(AUTHORIZATION, basic(login));
         }
-        if let Some(login) = to_proxy.and_then(RemoteUrl::login) {
+        if let Some(login) = to_proxy.and_then(Proxy::login) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, basic(login));
         }
         for (name, value) in headers {
             request.headers_mut().insert(name, value.clone());
         }
         let (mut sender, connection) = if url.is_https() {
-            let stream = match &proxy {
-                Some(proxy) => self.tunnel(stream, proxy, url).await?,
-                None => stream,
-            };
             let encrypted = self.encrypt(stream, url).await?;
             start(encrypted, url).await?
         } else {
@@ -248,12 +219,31 @@ impl Transport {
         Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, _connection: connection })
     }
 
-    /// Connects to the server of a URL, trying its addresses one after the other.
-    async fn dial(&self, url: &RemoteUrl) -> Result<TcpStream, UrlError> {
-        let name = url.host().trim_start_matches('[').trim_end_matches(']');
-        let failed = |source: io::Error| UrlError::Connect { host: authority(url), source: source.into() };
+    /// Makes a connection that leads to the server of a URL, or to the HTTP proxy that is to be told the URL.
+    async fn reach(&self, proxy: Option<&Proxy>, url: &RemoteUrl) -> Result<TcpStream, UrlError> {
+        let Some(proxy) = proxy else { return self.dial(url.host(), url.port()).await };
+        let stream = self.dial(proxy.host(), proxy.port).await?;
+        match proxy.kind {
+            ProxyKind::Http if url.is_https() => self.tunnel(stream, proxy, url).await,
+            ProxyKind::Http => Ok(stream),
+            ProxyKind::Socks5 => {
+                let target = authority(url);
+                let passing = socks::pass_through(stream, proxy, &target);
+                timeout(self.patience.stall, passing).await.map_err(|_| self.stalled(proxy))?
+            }
+        }
+    }
+
+    fn stalled(&self, proxy: &Proxy) -> UrlError {
+        UrlError::Stalled { url: proxy.to_string(), received: 0, waited: self.patience.stall }
+    }
+
+    /// Connects to a host, trying its addresses one after the other.
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, UrlError> {
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let failed = |source: io::Error| UrlError::Connect { host: format!("{host}:{port}"), source: source.into() };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
-        let addresses = timeout(self.patience.stall, tokio::net::lookup_host((name, url.port())))
+        let addresses = timeout(self.patience.stall, tokio::net::lookup_host((name, port)))
             .await
             .map_err(|_| failed(late()))?
             .map_err(failed)?;
@@ -271,8 +261,11 @@ impl Transport {
         Err(failed(last))
     }
 
-    /// Asks a proxy to pass the connection on.
-    async fn tunnel(&self, mut stream: TcpStream, proxy: &RemoteUrl, url: &RemoteUrl) -> Result<TcpStream, UrlError> {
+    /// Asks an HTTP proxy to pass the connection on.
+    ///
+    /// `hyper_util`'s `Tunnel` does the same, but its error does not tell what the proxy answered ("tunnel error: unsuccessful"), which is all
+    /// that there is to go by, and it takes status 200 only.
+    async fn tunnel(&self, mut stream: TcpStream, proxy: &Proxy, url: &RemoteUrl) -> Result<TcpStream, UrlError> {
         let target = authority(url);
         let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {AGENT}\r\n");
         if let Some(login) = proxy.login() {
@@ -293,10 +286,10 @@ impl Transport {
             }
             Ok::<_, io::Error>(answer)
         };
-        let answer = timeout(self.patience.stall, conversation)
-            .await
-            .map_err(|_| UrlError::Stalled { url: proxy.to_string(), received: 0, waited: self.patience.stall })?
-            .map_err(|source| UrlError::Connect { host: authority(proxy), source: source.into() })?;
+        let answer =
+            timeout(self.patience.stall, conversation).await.map_err(|_| self.stalled(proxy))?.map_err(|source| {
+                UrlError::Connect { host: format!("{}:{}", proxy.host(), proxy.port), source: source.into() }
+            })?;
         let head = String::from_utf8_lossy(&answer);
         let line = head.lines().next().unwrap_or_default().trim();
         let is_success = line.strip_prefix("HTTP/1.").is_some_and(|rest| rest.get(1..3) == Some(" 2"));
@@ -365,8 +358,8 @@ async fn load_tls() -> Result<Arc<ClientConfig>, UrlError> {
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         Ok(builder.with_native_roots()?.with_no_client_auth())
     };
-    let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| UrlError::Certificates(error.into()))?;
-    loaded.map(Arc::new).map_err(UrlError::Certificates)
+    let loading = blocking("loading the certificates", move |_| load().map_err(io::Error::other));
+    loading.await.map(Arc::new).map_err(|error| UrlError::Certificates(error.into()))
 }
 
 /// Returns host and port.

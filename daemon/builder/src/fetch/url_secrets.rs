@@ -1,6 +1,6 @@
 //! The secrets that a URL may have in it: a login, a token, the signature of a link that lets everybody in.
 
-use super::location::decoded;
+use super::percent::decoded;
 
 /// Stands for what is not shown; as Go writes it.
 const HIDDEN: &str = "xxxxx";

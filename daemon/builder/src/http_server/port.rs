@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpListener;
 
-use super::HttpServerError;
+use super::error::HttpServerError;
 
 /// Listens on a free port. All ports of the range are tried, from a random one on, so that builds that start together do not
 /// get in each other's way.

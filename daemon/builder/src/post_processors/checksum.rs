@@ -10,10 +10,10 @@ use sha2::Digest as _;
 
 use super::{PostProcessContext, Processed, base_name, files_of};
 use crate::artifact::{Artifact, Ownership};
+use crate::blocking::blocking;
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::plan_reader::PlanReader;
-use crate::sources::file::run_blocking;
 
 const TYPES: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
 
@@ -65,7 +65,7 @@ pub(crate) async fn run(
     let made: BTreeSet<PathBuf> =
         if inputs.is_empty() { BTreeSet::new() } else { outputs.iter().map(|(_, path)| path.clone()).collect() };
     let sources = inputs.clone();
-    run_blocking(move || write(&sources, &outputs))
+    blocking("writing checksums", move |_| write(&sources, &outputs))
         .await
         .map_err(|error| StepError::new("cannot write checksums").with_source(error))?;
     let mut files = inputs;

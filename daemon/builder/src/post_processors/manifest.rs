@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{PostProcessContext, Processed, base_name};
 use crate::artifact::Artifact;
 use crate::atomic_file;
+use crate::blocking::blocking;
 use crate::error::StepError;
-use crate::sources::file::run_blocking;
 
 /// A larger manifest is not ours.
 const MAX_BYTES: u64 = 64 << 20;
@@ -50,7 +50,8 @@ pub(crate) async fn run(
     let entry = entry(context, options, input);
     let (path, force) = (output.to_owned(), context.build.settings.force);
     let run_uuid = context.build.settings.run_uuid.clone();
-    run_blocking(move || append(Path::new(&path), &entry, &run_uuid, force)).await.map_err(|error| {
+    let appending = blocking("writing the manifest", move |_| append(Path::new(&path), &entry, &run_uuid, force));
+    appending.await.map_err(|error| {
         StepError::new(format!("cannot write the manifest {output}"))
             .with_source(error)
             .with_hint("if it is not a manifest, move it away or choose another `output`")

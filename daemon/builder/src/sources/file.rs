@@ -8,6 +8,7 @@ use kiln_communicators::none::NoCommunicator;
 
 use crate::artifact::{Artifact, Ownership};
 use crate::atomic_file;
+use crate::blocking::blocking;
 use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
@@ -118,12 +119,15 @@ async fn write(plan: &FilePlan, context: &BuildContext) -> Result<(), StepError>
     match &plan.content {
         FileContent::Text(text) => {
             let text = text.clone();
-            run_blocking(move || atomic_file::write(&target, text.as_bytes(), 0o600)).await.map_err(failed)
+            blocking("writing a file", move |_| atomic_file::write(&target, text.as_bytes(), 0o600))
+                .await
+                .map_err(failed)
         }
         FileContent::Copy(source) => {
             context.say(format!("Copying {} to {}", source.display(), plan.target.display()));
             let from = source.clone();
-            let copied = run_blocking(move || atomic_file::copy(&from, &target)).await.map_err(|error| {
+            let copying = blocking("copying a file", move |_| atomic_file::copy(&from, &target));
+            let copied = copying.await.map_err(|error| {
                 let paths = format!("{} to {}", source.display(), plan.target.display());
                 StepError::new(format!("cannot copy {paths}")).with_source(error)
             })?;
@@ -131,11 +135,4 @@ async fn write(plan: &FilePlan, context: &BuildContext) -> Result<(), StepError>
             Ok(())
         }
     }
-}
-
-/// Runs blocking file work off the runtime's threads.
-pub(crate) async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }

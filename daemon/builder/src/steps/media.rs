@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::media::{FloppyOptions, IsoOptions, MediaTree, write_floppy, write_iso9660};
 
+use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::plan::MediaPlan;
@@ -39,7 +40,7 @@ async fn make(
     what: &'static str,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), StepError> + Send + 'static,
 ) -> Result<PathBuf, StepError> {
-    let work = tokio::task::spawn_blocking(move || {
+    blocking("making a medium", move |_| {
         let failed = |error: io::Error| {
             StepError::new(format!("cannot write the {what} to {}", path.display())).with_source(error)
         };
@@ -47,6 +48,6 @@ async fn make(
         write(&mut file)?;
         file.flush().map_err(failed)?;
         Ok(path)
-    });
-    work.await.map_err(|error| StepError::new(format!("making the {what} ended abnormally")).with_source(error))?
+    })
+    .await
 }

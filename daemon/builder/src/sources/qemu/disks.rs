@@ -9,6 +9,7 @@ use kiln_disk_formats::{
 use kiln_hypervisors::DiskFormat;
 
 use super::machine::EFI_VARS_NAME;
+use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
@@ -59,8 +60,7 @@ pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext
     if plan.disk_image && !plan.use_backing_file {
         context.say("Copying the disk image...");
     }
-    let work = tokio::task::spawn_blocking(move || create_blocking(&plan, &image));
-    work.await.map_err(|error| StepError::new("making the disks ended abnormally").with_source(error))?
+    blocking("making the disks", move |_| create_blocking(&plan, &image)).await
 }
 
 fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<GuestDisks, StepError> {
@@ -179,7 +179,7 @@ pub(crate) async fn finish(
 
 async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
     let (from, to) = (disk.path.clone(), disk.final_path.clone());
-    let work = move || -> std::io::Result<()> {
+    let work = move |_: &_| -> std::io::Result<()> {
         std::fs::File::open(&from)?.sync_all()?;
         std::fs::rename(&from, &to)?;
         match to.parent() {
@@ -187,7 +187,7 @@ async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
             _ => Ok(()),
         }
     };
-    crate::sources::file::run_blocking(work).await.map_err(|error| {
+    blocking("renaming a disk", work).await.map_err(|error| {
         StepError::new(format!("cannot rename {} to {}", disk.path.display(), disk.final_path.display()))
             .with_source(error)
     })
