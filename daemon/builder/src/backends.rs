@@ -3,38 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_communicators::ssh::{self, ConnectError, ConnectObserver, SshConfig};
-use kiln_communicators::{BoxFuture, Communicator};
+use kiln_communicators::{Connector, GuestConnector};
 use kiln_hypervisors::Hypervisor;
 use kiln_hypervisors::qemu::QemuHypervisor;
 
 use crate::context::Fault;
-
-/// Makes connections to guests.
-pub trait Connector: Send + Sync {
-    /// Connects, waiting for the guest as long as `config` says.
-    fn connect<'a>(
-        &'a self,
-        config: &'a SshConfig,
-        observer: Arc<dyn ConnectObserver>,
-    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>>;
-}
-
-/// Real SSH.
-struct SshConnector;
-
-impl Connector for SshConnector {
-    fn connect<'a>(
-        &'a self,
-        config: &'a SshConfig,
-        observer: Arc<dyn ConnectObserver>,
-    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
-        Box::pin(async move {
-            let communicator = ssh::connect(config, observer).await?;
-            Ok(Arc::new(communicator) as Arc<dyn Communicator>)
-        })
-    }
-}
 
 /// What is known of one hypervisor on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,18 +46,18 @@ pub async fn hypervisors(cache_dir: &Path) -> Vec<HypervisorSummary> {
 pub struct Backends {
     /// QEMU.
     pub qemu: Arc<dyn Hypervisor>,
-    /// SSH.
+    /// What connects to guests.
     pub connector: Arc<dyn Connector>,
     /// A step that a test makes fail.
     pub fault: Option<Fault>,
 }
 
 impl Backends {
-    /// QEMU and SSH as they are on this machine; probe results are kept in `cache_dir`.
+    /// Hypervisors and communicators as they are on this machine; probe results are kept in `cache_dir`.
     pub fn real(cache_dir: &Path) -> Self {
         Self {
             qemu: Arc::new(QemuHypervisor::new(cache_dir.to_owned())),
-            connector: Arc::new(SshConnector),
+            connector: Arc::new(GuestConnector),
             fault: None,
         }
     }

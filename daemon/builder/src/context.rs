@@ -12,6 +12,7 @@ use crate::cleanup::{CleanupId, CleanupStack};
 use crate::control::Control;
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
+use crate::left_in_guest::LeftInGuest;
 use crate::plan_key::PlanKey;
 use crate::records::Chain;
 use crate::steps::sightings::Sightings;
@@ -85,6 +86,8 @@ pub(crate) struct BuildContext {
     pub chain: Arc<Chain>,
     /// What was seen of the guest.
     pub sightings: Arc<Sightings>,
+    /// What is to be removed from the guest when it is reached again.
+    pub left_in_guest: Arc<LeftInGuest>,
     sink: EventSink,
     target: Option<Arc<str>>,
     cleanups: Arc<Mutex<CleanupStack>>,
@@ -109,6 +112,7 @@ impl BuildContext {
             redactor,
             chain: Arc::new(chain),
             sightings: Arc::default(),
+            left_in_guest: Arc::default(),
             sink,
             target: None,
             cleanups: Arc::default(),
@@ -204,7 +208,7 @@ impl BuildContext {
             id,
             text: self.redactor.redact(text),
             choices: choices.iter().map(|&choice| choice.to_owned()).collect(),
-            guest: way_in.map(|way_in| self.redactor.redact(&way_in.command(key.as_ref()))),
+            guest: way_in.and_then(|way_in| way_in.command(key.as_ref())).map(|text| self.redactor.redact(&text)),
         });
         let answer = tokio::select! {
             answer = answer => answer,

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln_builder::{CheckRequest, Validation, validate};
-use kiln_communicators::{KeyKind, generate_key_pair};
+use kiln_communicators::ssh::{KeyKind, generate_key_pair};
 use serde_json::Value as Json;
 
 /// Builders that Kiln knows. Packer has plugins for all others.

@@ -1,14 +1,11 @@
 //! The trait every way of speaking to a guest implements, and the small types in its signatures.
 
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
+
+pub use futures_util::future::BoxFuture;
 
 use crate::error::CommunicatorError;
-
-/// A boxed future that may move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs commands in a guest and moves files to and from it.
 ///
@@ -50,8 +47,8 @@ pub trait Communicator: Send + Sync {
 
     /// Uploads a directory with everything in it.
     ///
-    /// As rsync and Packer have it: `source` ending in `/` puts its contents into `destination`; without the slash
-    /// the directory itself goes into `destination`. A missing `destination` is made; its parent must exist.
+    /// `source` ending in `/` puts its contents into `destination`. Without the slash the directory itself goes into a
+    /// `destination` that is there, and becomes one that is missing. A missing `destination` is made; its parent must exist.
     /// Symbolic links are followed. Files other than regular ones and directories are an error.
     fn upload_directory<'a>(
         &'a self,

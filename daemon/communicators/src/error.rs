@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ssh::ConnectError;
+use crate::connect_error::ConnectError;
+use crate::rounded::rounded;
 
 /// A command or transfer that could not be carried out.
 ///
@@ -90,13 +91,13 @@ pub enum CommunicatorError {
         /// What the guest said, as it said it.
         message: String,
     },
-    /// The guest has neither scp nor sftp.
-    #[error("the guest offers no way to transfer files: scp: {scp}; sftp: {sftp}")]
+    /// The guest lacks every program by which files could be moved.
+    #[error("the guest offers no way to transfer files: {}", listed(tried))]
     NoTransferProgram {
-        /// What was wrong with scp.
-        scp: String,
-        /// What was wrong with sftp.
-        sftp: String,
+        /// Each way, and what was wrong with it.
+        tried: Vec<(&'static str, String)>,
+        /// What the user can do about it.
+        hint: &'static str,
     },
     /// A file name sent by the guest would have left the target directory.
     #[error("the guest sent the file name {name:?}, which {why}")]
@@ -106,7 +107,7 @@ pub enum CommunicatorError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The guest broke the rules of scp, sftp or SSH.
+    /// The guest broke the rules of the protocol that it is spoken to with.
     #[error("{operation} on {host}: {what}")]
     Protocol {
         /// The guest, as `host:port`.
@@ -144,13 +145,11 @@ impl CommunicatorError {
             Self::Disconnected { .. } => {
                 Some("if the command reboots the guest, set `expect_disconnect = true` on the provisioner")
             }
-            Self::NoTransferProgram { .. } => Some(
-                "install an scp client or the sftp server in the guest (Debian: openssh-client, openssh-sftp-server)",
-            ),
-            Self::Reconnect { source, .. } => source.hint(),
+            Self::NoTransferProgram { hint, .. } => Some(hint),
+            Self::Reconnect { source, .. } => source.hint,
             Self::InvalidDestination { .. } => Some("name the file, not only its directory"),
             Self::Remote { message, .. } if message.contains("ermission denied") => Some(
-                "upload to a directory the SSH user may write, such as /tmp, and move it with sudo in a shell provisioner",
+                "upload to a directory that the guest's user may write, such as /tmp, and move it with sudo in a shell provisioner",
             ),
             Self::Remote { action: "receive" | "make the directory", message, .. }
                 if message.contains("o such file") =>
@@ -162,32 +161,6 @@ impl CommunicatorError {
     }
 }
 
-/// Spells how long something was waited for as people say it, such as `8s`: what was measured has nine digits behind its point.
-pub(crate) fn rounded(time: Duration) -> String {
-    let step = match time.as_millis() {
-        0..1_000 => 1,
-        1_000..10_000 => 100,
-        _ => 1_000,
-    };
-    let milliseconds = u64::try_from((time.as_micros() + step * 500) / (step * 1000) * step).unwrap_or(u64::MAX);
-    format!("{:?}", Duration::from_millis(milliseconds))
-}
-
-#[cfg(test)]
-mod rounding {
-    use super::*;
-
-    #[test]
-    fn measured_times_are_rounded() {
-        for (nanoseconds, text) in [
-            (7_960_018_658, "8s"),
-            (1_249_999_999, "1.2s"),
-            (15_500_000_001, "16s"),
-            (30_000_000_000, "30s"),
-            (250_400_000, "250ms"),
-            (0, "0ns"),
-        ] {
-            assert_eq!(rounded(Duration::from_nanos(nanoseconds)), text);
-        }
-    }
+fn listed(tried: &[(&str, String)]) -> String {
+    tried.iter().map(|(way, why)| format!("{way}: {why}")).collect::<Vec<_>>().join("; ")
 }

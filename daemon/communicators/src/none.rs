@@ -76,3 +76,16 @@ impl Communicator for NoCommunicator {
         Box::pin(std::future::ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::ConnectConfig;
+    use crate::conformance;
+    use crate::connector::GuestConnector;
+
+    #[tokio::test]
+    async fn everything_is_refused_as_promised() {
+        let local = tempfile::tempdir().unwrap();
+        conformance::check_absent(&GuestConnector, &ConnectConfig::None, local.path()).await;
+    }
+}

@@ -128,8 +128,8 @@ pub(crate) fn format_variables(variables: &BTreeMap<String, String>, format: &st
         .collect()
 }
 
-/// Fails unless `code` is one of `valid_exit_codes`.
-pub(crate) fn check_exit_code(options: &Options, code: i64) -> Result<(), StepError> {
+/// Fails with `hint` unless `code` is one of `valid_exit_codes`.
+pub(crate) fn check_exit_code(options: &Options, code: i64, hint: &str) -> Result<(), StepError> {
     let allowed = match options.integers("valid_exit_codes") {
         [] => &[0][..],
         codes => codes,
@@ -142,9 +142,7 @@ pub(crate) fn check_exit_code(options: &Options, code: i64) -> Result<(), StepEr
         "Script exited with non-zero exit status: {code}.Allowed exit codes are: [{}]",
         list.join(" ")
     ))
-    .with_hint(
-        "what the script wrote is above; with -on-error=ask the guest stays for a look, and valid_exit_codes names codes that are right",
-    ))
+    .with_hint(hint))
 }
 
 #[cfg(test)]

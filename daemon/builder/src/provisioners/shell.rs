@@ -22,8 +22,12 @@ const START_RETRY: Duration = Duration::from_secs(300);
 /// connection, so this only keeps a guest that refuses at once from being hammered.
 const RETRY_PACE: Duration = Duration::from_millis(500);
 
-/// How long removing a script from the guest may take; a guest that reboots under it is no reason to wait longer.
+/// How long removing a script from the guest may take.
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
+
+/// What to do about a script that failed.
+const FAILED_HINT: &str = "what the script wrote is above; with -on-error=ask the guest stays for a look, and valid_exit_codes names codes \
+                           that are right";
 
 pub(crate) async fn run(context: &ProvisionContext, options: &Options, renderer: &Renderer) -> Result<(), StepError> {
     let shell = Shell {
@@ -83,12 +87,17 @@ impl Shell<'_> {
         let command = self.command(&path, &text, variable_file.as_deref())?;
         let exit = self.start(content, &path, &command).await?;
         let result = self.judge(&exit);
+        let left = &self.context.build.left_in_guest;
         if !self.options.bool("skip_clean").unwrap_or(false) {
-            self.clean(&path).await;
+            left.note(&path);
         }
         // The variables may hold secrets: their file goes even when the script is asked to stay.
         if let Some(variable_file) = &variable_file {
-            self.clean(variable_file).await;
+            left.note(variable_file);
+        }
+        // A guest that went away may never come back.
+        if exit != Exit::Disconnected {
+            self.remove_what_is_left().await;
         }
         result
     }
@@ -112,6 +121,7 @@ impl Shell<'_> {
                 self.upload(content, path, "0755").await?;
                 // Uploaded: the guest is there.
                 drop(wait.take());
+                self.remove_what_is_left().await;
                 let output = LineOutput::new(&self.context.build);
                 let exit = self.context.communicator.execute(command, &output).await;
                 output.finish();
@@ -143,7 +153,7 @@ impl Shell<'_> {
 
     fn judge(&self, exit: &Exit) -> Result<(), StepError> {
         match exit {
-            Exit::Code(code) => scripts::check_exit_code(self.options, i64::from(*code)),
+            Exit::Code(code) => scripts::check_exit_code(self.options, i64::from(*code), FAILED_HINT),
             Exit::Signal(signal) => Err(StepError::new(format!("the script was ended by signal {signal}"))),
             Exit::Disconnected => {
                 let expected = self.options.bool("expect_disconnect").unwrap_or(false)
@@ -160,13 +170,11 @@ impl Shell<'_> {
         }
     }
 
-    /// Removes a file from the guest. A guest that is rebooting has no file to remove, and that is no failure.
-    async fn clean(&self, path: &str) {
-        let command = format!("rm -f {}", quote_guest_path(path));
-        let removed =
-            tokio::time::timeout(CLEAN_LIMIT, self.context.communicator.execute(&command, &DiscardedOutput)).await;
-        if !matches!(removed, Ok(Ok(Exit::Code(0)))) {
-            tracing::debug!(path, ?removed, "the script may still be in the guest");
+    /// Removes from the guest, which is there, what this script or others before it have left. That it does not work is no failure.
+    async fn remove_what_is_left(&self) {
+        let left = &self.context.build.left_in_guest;
+        if tokio::time::timeout(CLEAN_LIMIT, left.remove(&*self.context.communicator)).await.is_err() {
+            tracing::debug!("a script may still be in the guest");
         }
     }
 

@@ -19,6 +19,10 @@ use crate::ledger::Resource;
 use crate::line_output::LineOutput;
 use crate::local_processes::{self, LocalProcesses};
 
+/// What to do about a script that failed.
+const FAILED_HINT: &str = "what the script wrote is above; it ran on this machine, in the directory in which the build was started; \
+                           valid_exit_codes names codes that are right";
+
 /// Runs shell-local for one build.
 pub(crate) struct ShellLocal<'a> {
     pub(crate) build: &'a BuildContext,
@@ -47,7 +51,7 @@ impl ShellLocal<'_> {
             };
             self.build.say(format!("Running local shell script: {}", path.display()));
             let code = self.run_script(&path, options).await?;
-            scripts::check_exit_code(options, code)?;
+            scripts::check_exit_code(options, code, FAILED_HINT)?;
         }
         Ok(())
     }

@@ -1,21 +1,20 @@
 //! The null builder: no machine of its own, only a connection to one that is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kiln_communicators::Communicator;
 use kiln_communicators::none::NoCommunicator;
 
 use super::communicator::{self, TemporaryKey};
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
-use crate::build_data::{Connection, SshConnection};
 use crate::context::BuildContext;
 use crate::error::BuildError;
 use crate::plan::{CommunicatorPlan, NullPlan};
 use crate::plan_reader::PlanReader;
 use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
-use crate::step::Step;
+use crate::steps::access::Access;
 use crate::steps::{connect, provision};
 
 pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
@@ -45,6 +44,9 @@ pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
     NullPlan { communicator }
 }
 
+/// How long a host that went away is waited for at the end.
+const CLEAN_LIMIT: Duration = Duration::from_secs(10);
+
 /// The artifact of the null builder.
 pub(crate) fn artifact() -> Artifact {
     Artifact {
@@ -65,24 +67,26 @@ pub(crate) async fn run(
 ) -> Result<Built, BuildError> {
     let mut data = base_data(planned, context);
     let provisioners = &planned.build.provisioners;
-    let communicator: Arc<dyn Communicator> = match &plan.communicator {
-        CommunicatorPlan::None => Arc::new(NoCommunicator),
-        CommunicatorPlan::WinRm => return Err(BuildError::new("connect", communicator::no_winrm())),
-        CommunicatorPlan::Ssh(ssh) => {
-            let host = ssh.host.clone().unwrap_or_default();
-            let config =
-                connect::config(ssh, &host, ssh.port, None).map_err(|error| BuildError::new("connect", error))?;
-            let (port, user) = (ssh.port, ssh.username.clone());
-            data.connection = Some(Connection::Ssh(SshConnection { host, port, user, login: None }));
-            data.machine_id = Some("Null".to_owned());
-            let step = Step::bring_up("connect").on(None);
-            context.step(step, || connect::connect(ssh, &config, None, context, backends)).await?
-        }
-    };
+    let access = Access::prepare(&plan.communicator, context).await?;
+    let connected = connect::connect(&access, None, &mut data, context, backends).await?;
+    if connected.is_some() {
+        data.machine_id = Some("Null".to_owned());
+    }
+    let communicator = connected.unwrap_or_else(|| Arc::new(NoCommunicator));
     let provisioning =
         ProvisionContext { build: context.clone(), communicator: communicator.clone(), data: Arc::new(data.clone()) };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
     let result = provision::run(&provisioning, provisioners, cleanup, None).await;
+    // Nobody needs the host any more: it is not waited for long because of files that are to be removed from it.
+    if result.is_ok()
+        && !context.left_in_guest.is_empty()
+        && tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(&*communicator)).await.is_err()
+    {
+        tracing::debug!("the host has not come back");
+    }
+    if let Some(text) = context.left_in_guest.last_words() {
+        context.say(text);
+    }
     communicator.close().await;
     result?;
     Ok(Built { artifact: artifact(), data, machine: None, exported: Vec::new(), held: None })

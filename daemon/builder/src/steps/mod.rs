@@ -1,5 +1,6 @@
 //! The steps that builders with a guest are made of. Each takes what it needs and returns what it made.
 
+pub(crate) mod access;
 pub(crate) mod boot;
 pub(crate) mod connect;
 pub(crate) mod evidence;
@@ -11,3 +12,5 @@ pub(crate) mod provision;
 pub(crate) mod serve;
 pub(crate) mod shut_down;
 pub(crate) mod sightings;
+mod ssh_access;
+mod unreachable;

@@ -1,6 +1,8 @@
 //! Shuts the guest down and waits until it is off.
 
-use kiln_communicators::Communicator;
+use std::time::Duration;
+
+use kiln_communicators::{Communicator, CommunicatorError, Exit};
 use kiln_hypervisors::{ExitReport, Machine};
 
 use crate::context::BuildContext;
@@ -8,6 +10,9 @@ use crate::error::StepError;
 use crate::line_output::LineOutput;
 use crate::plan::ShutdownPlan;
 use kiln_template::GoDuration;
+
+/// How long a guest that is to be powered off hard is waited for because of files that are to be removed from it.
+const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the shutdown command, or powers off hard when there is none, and waits for the machine to be off.
 pub(crate) async fn run(
@@ -25,7 +30,7 @@ pub(crate) async fn run(
                 tokio::select! {
                     // The guest may be off before its command's exit status can come back.
                     exit = machine.exited() => Ok(exit),
-                    result = communicator.execute(command, &output) => {
+                    result = command_after_cleaning(command, communicator, &output, context) => {
                         if let Err(error) = result {
                             tracing::debug!(%error, "the shutdown command ended with its connection");
                         }
@@ -35,6 +40,7 @@ pub(crate) async fn run(
             };
             let exit = tokio::time::timeout(plan.timeout, off).await;
             output.finish();
+            tell_what_is_left(context);
             judge(exit.map_err(|_| still_running(plan))??)
         }
         (_, None) => {
@@ -42,11 +48,34 @@ pub(crate) async fn run(
             context.say("Waiting for the machine to shut down...");
             judge(tokio::time::timeout(plan.timeout, machine.exited()).await.map_err(|_| still_running(plan))?)
         }
-        (None, Some(_)) => {
+        (None, Some(communicator)) => {
+            let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(communicator));
+            tokio::select! {
+                _ = cleaning => {}
+                _ = machine.exited() => {}
+            }
+            tell_what_is_left(context);
             context.say("Halting the virtual machine...");
             machine.kill().await;
             Ok(())
         }
+    }
+}
+
+/// Removes what earlier scripts have left in the guest, which has to be reached anyway, and runs the command.
+async fn command_after_cleaning(
+    command: &str,
+    communicator: &dyn Communicator,
+    output: &LineOutput,
+    context: &BuildContext,
+) -> Result<Exit, CommunicatorError> {
+    context.left_in_guest.remove(communicator).await;
+    communicator.execute(command, output).await
+}
+
+fn tell_what_is_left(context: &BuildContext) {
+    if let Some(text) = context.left_in_guest.last_words() {
+        context.say(text);
     }
 }
 

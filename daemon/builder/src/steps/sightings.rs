@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_communicators::ssh::{ConnectError, ConnectEvent, Stage};
+use kiln_communicators::{CommunicatorKind, ConnectError, ConnectEvent, ConnectStage};
 use kiln_hypervisors::{DhcpState, Machine, NetworkSight};
 
 use crate::context::BuildContext;
@@ -68,12 +68,12 @@ pub(crate) enum Seen {
     Fetched(String),
     /// It has asked for this over HTTP, and did not get it.
     FetchedInVain(String),
-    /// Connecting came to this stage.
-    Connection(Stage),
+    /// Connecting in this way has come so far, in its own words.
+    Connection(CommunicatorKind, String),
     /// We were logged in.
-    LoggedIn,
+    LoggedIn(CommunicatorKind),
     /// The connection was lost.
-    Lost,
+    Lost(CommunicatorKind),
     /// Its serial console shows that its kernel has crashed, nobody knows when.
     KernelCrashed,
 }
@@ -109,13 +109,13 @@ impl Sightings {
     }
 
     /// Notes what a connection tells.
-    pub(crate) fn connection(&self, event: &ConnectEvent) {
+    pub(crate) fn connection(&self, kind: CommunicatorKind, event: &ConnectEvent) {
         match event {
             // That nothing was seen is no sighting, and nothing was tried.
-            ConnectEvent::Stage(Stage::NoAddress | Stage::Configuration) => {}
-            ConnectEvent::Stage(stage) => self.note(Seen::Connection(stage.clone())),
-            ConnectEvent::Connected { .. } => self.note(Seen::LoggedIn),
-            ConnectEvent::Reconnecting { .. } => self.note(Seen::Lost),
+            ConnectEvent::Stage { stage: ConnectStage::NoAddress | ConnectStage::Configuration, .. } => {}
+            ConnectEvent::Stage { words, .. } => self.note(Seen::Connection(kind, words.clone())),
+            ConnectEvent::Connected { .. } => self.note(Seen::LoggedIn(kind)),
+            ConnectEvent::Reconnecting { .. } => self.note(Seen::Lost(kind)),
             _ => {}
         }
     }
@@ -145,7 +145,7 @@ impl Sightings {
     /// Says what was seen last, when that is more than the error says itself.
     pub(crate) fn last_words(&self) -> Option<String> {
         let (after, last) = self.last()?;
-        let known = matches!(last, Seen::Connection(_) | Seen::Started);
+        let known = matches!(last, Seen::Connection(..) | Seen::Started);
         (!known).then(|| match last {
             Seen::KernelCrashed => format!("last seen: {last}"),
             _ => format!("last seen after {}: {last}", clock(after)),
@@ -153,32 +153,34 @@ impl Sightings {
     }
 
     /// What the user can look at, after what was seen last; `error`'s own hint where that knows no more.
-    pub(crate) fn hint(&self, error: &ConnectError) -> Option<&'static str> {
-        let unanswered = matches!(
-            error.stage,
-            Stage::NoAddress | Stage::NoAnswer | Stage::NoBanner | Stage::ClosedAtOnce | Stage::Refused
-        );
+    pub(crate) fn hint(&self, kind: CommunicatorKind, error: &ConnectError) -> Option<String> {
+        let (title, name) = (kind.title(), kind.name());
+        let unanswered = error.kind.is_unanswered();
         Some(match self.last().map(|(_, last)| last) {
             Some(Seen::KernelCrashed) => {
                 "the guest's kernel has crashed: its trace is in the serial console's lines above; \
                  look at the guest's memory, processor model and disk before its network"
+                    .to_owned()
             }
-            Some(Seen::Fetched(_)) if unanswered => {
-                "the guest has fetched files and then not come to its SSH server: look at its screen for an installer \
-                 that asks or has failed, or give it more time with ssh_timeout"
-            }
+            Some(Seen::Fetched(_)) if unanswered => format!(
+                "the guest has fetched files and then not come to its {title} server: look at its screen for an installer \
+                 that asks or has failed, or give it more time with {name}_timeout"
+            ),
             Some(Seen::FetchedInVain(_)) if unanswered => {
-                "the guest did not get the file it asked for: see http_directory and http_content, and the path in boot_command"
+                "the guest did not get the file it asked for: see http_directory and \
+                 http_content, and the path in boot_command"
+                    .to_owned()
             }
             Some(Seen::Restarted) if unanswered => {
-                "the guest has not come back after its restart: look at its screen for a boot loader that finds no system, \
-                 and at the boot order"
+                "the guest has not come back after its restart: look at its screen for a boot \
+                 loader that finds no system, and at the boot order"
+                    .to_owned()
             }
-            Some(Seen::GivenAddress(_) | Seen::UsesAddress(_)) if unanswered => {
-                "the guest has its address but no SSH server answers on ssh_port: look at its screen for a boot that hangs, \
-                 and at its firewall"
-            }
-            _ => return error.hint(),
+            Some(Seen::GivenAddress(_) | Seen::UsesAddress(_)) if unanswered => format!(
+                "the guest has its address but no {title} server answers on {name}_port: look at its screen for a boot that \
+                 hangs, and at its firewall"
+            ),
+            _ => return error.hint.map(str::to_owned),
         })
     }
 
@@ -246,9 +248,9 @@ impl std::fmt::Display for Seen {
             Self::UsesAddress(address) => write!(f, "it uses the address {address}"),
             Self::Fetched(path) => write!(f, "it fetched {path} over HTTP"),
             Self::FetchedInVain(path) => write!(f, "it asked for {path} over HTTP in vain"),
-            Self::Connection(stage) => write!(f, "SSH: {stage}"),
-            Self::LoggedIn => f.write_str("SSH: logged in"),
-            Self::Lost => f.write_str("SSH: the connection was lost"),
+            Self::Connection(kind, words) => write!(f, "{}: {words}", kind.title()),
+            Self::LoggedIn(kind) => write!(f, "{}: logged in", kind.title()),
+            Self::Lost(kind) => write!(f, "{}: the connection was lost", kind.title()),
             Self::KernelCrashed => f.write_str("its kernel has crashed"),
         }
     }
@@ -284,9 +286,9 @@ pub(crate) fn follow(machine: &dyn Machine, context: &BuildContext) {
 
 #[cfg(test)]
 mod tests {
-    use kiln_communicators::ssh::ConnectFailure;
-
     use super::*;
+
+    const SSH: CommunicatorKind = CommunicatorKind::Ssh;
 
     fn started() -> Sightings {
         let sightings = Sightings::default();
@@ -294,14 +296,20 @@ mod tests {
         sightings
     }
 
-    fn error(stage: Stage) -> ConnectError {
+    fn error(kind: ConnectStage) -> ConnectError {
         ConnectError {
+            kind,
             address: "127.0.0.1:2222".to_owned(),
-            stage,
+            words: "no luck".to_owned(),
             attempts: 3,
             elapsed: Duration::from_secs(300),
-            source: ConnectFailure::TimeUp,
+            hint: Some("the error's own hint"),
+            source: "time was up".into(),
         }
+    }
+
+    fn came_to(stage: ConnectStage, words: &str) -> ConnectEvent {
+        ConnectEvent::Stage { stage, words: words.to_owned() }
     }
 
     /// Lets the start be so much longer ago.
@@ -337,8 +345,8 @@ mod tests {
         sightings.network(&given, &restarted);
         sightings.network(&restarted, &NetworkSight { spoke: true, address, ..restarted });
         for _ in 0..3 {
-            sightings.connection(&ConnectEvent::Stage(Stage::NoAddress));
-            sightings.connection(&ConnectEvent::Stage(Stage::ClosedAtOnce));
+            sightings.connection(SSH, &came_to(ConnectStage::NoAddress, "the guest has no address yet"));
+            sightings.connection(SSH, &came_to(ConnectStage::ClosedAtOnce, "the port closes every connection at once"));
         }
         pass(&sightings, 60);
         assert_eq!(
@@ -371,22 +379,26 @@ mod tests {
 
     #[test]
     fn the_hint_follows_what_was_seen_last() {
-        let closed = error(Stage::ClosedAtOnce);
+        let closed = error(ConnectStage::ClosedAtOnce);
         for (seen, hint) in [
-            (Seen::Started, closed.hint().unwrap()),
-            (Seen::Connection(Stage::ClosedAtOnce), closed.hint().unwrap()),
+            (Seen::Started, "own hint"),
+            (Seen::Connection(SSH, "closed".to_owned()), "own hint"),
             (Seen::Restarted, "after its restart"),
-            (Seen::GivenAddress([10, 0, 2, 15].into()), "has its address"),
+            (Seen::GivenAddress([10, 0, 2, 15].into()), "no SSH server answers on ssh_port"),
             (Seen::Fetched("/answers".to_owned()), "give it more time with ssh_timeout"),
             (Seen::FetchedInVain("/answers".to_owned()), "http_directory"),
             (Seen::KernelCrashed, "kernel has crashed"),
         ] {
             let sightings = started();
             sightings.note(seen.clone());
-            assert!(sightings.hint(&closed).unwrap().contains(hint), "{seen:?}");
+            assert!(sightings.hint(SSH, &closed).unwrap().contains(hint), "{seen:?}");
             if seen != Seen::KernelCrashed {
-                let rejected = error(Stage::KeyExchange);
-                assert_eq!(sightings.hint(&rejected), rejected.hint(), "an answer says more than {seen:?}");
+                let rejected = error(ConnectStage::Handshake);
+                assert_eq!(
+                    sightings.hint(SSH, &rejected).as_deref(),
+                    rejected.hint,
+                    "an answer says more than {seen:?}"
+                );
             }
         }
     }

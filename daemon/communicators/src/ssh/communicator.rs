@@ -8,15 +8,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
 use crate::error::CommunicatorError;
+use crate::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::config::{SshConfig, TransferMethod};
 use crate::ssh::connect::ConnectPlan;
 use crate::ssh::connection::Connection;
-use crate::ssh::error::{ConnectError, Stage};
+use crate::ssh::error::{SshConnectError, Stage};
 use crate::ssh::link::Link;
-use crate::ssh::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::progress::{AttemptFailure, Progress};
 use crate::ssh::transfer::{Job, Transfer, TransferFailure};
 use crate::ssh::{execute, scp, sftp, tunnels};
+
+/// What to do where the guest has neither scp nor sftp.
+const NO_TRANSFER_HINT: &str =
+    "install an scp client or the sftp server in the guest (Debian: openssh-client, openssh-sftp-server)";
 
 /// Connects and logs in, trying again until it works, time is up or trying is pointless.
 ///
@@ -26,7 +30,10 @@ use crate::ssh::{execute, scp, sftp, tunnels};
 /// # Errors
 ///
 /// Settings that cannot work fail at once; everything else when `timeout` or `handshake_attempts` is used up.
-pub async fn connect(config: &SshConfig, observer: Arc<dyn ConnectObserver>) -> Result<SshCommunicator, ConnectError> {
+pub async fn connect(
+    config: &SshConfig,
+    observer: Arc<dyn ConnectObserver>,
+) -> Result<SshCommunicator, SshConnectError> {
     let progress = Progress::new(Arc::clone(&observer), config.address());
     let configured = |failure| progress.final_error(AttemptFailure::final_at(Stage::Configuration, failure));
     let plan = Arc::new(ConnectPlan::prepare(config, observer).await.map_err(configured)?);
@@ -90,11 +97,9 @@ impl SshCommunicator {
         let second = first.other();
         match self.transfer_by(second, job).await {
             Err(TransferFailure::Missing(second_why)) => {
-                let (scp, sftp) = match first {
-                    TransferMethod::Scp => (first_why, second_why),
-                    TransferMethod::Sftp => (second_why, first_why),
-                };
-                return Err(CommunicatorError::NoTransferProgram { scp, sftp });
+                let mut tried = vec![(first.name(), first_why), (second.name(), second_why)];
+                tried.sort_unstable();
+                return Err(CommunicatorError::NoTransferProgram { tried, hint: NO_TRANSFER_HINT });
             }
             Err(TransferFailure::Failed(error)) => return Err(error),
             Ok(()) => {}

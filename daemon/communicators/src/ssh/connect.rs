@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::communicator::BoxFuture;
 use crate::lookout::{GuestSight, Lookout};
+use crate::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::algorithms;
 use crate::ssh::auth::{Credential, CredentialSources, log_in};
 use crate::ssh::config::{Bastion, SshConfig};
 use crate::ssh::connection::Connection;
 use crate::ssh::dial::{Dialer, Route};
-use crate::ssh::error::{ConnectError, ConnectFailure, Stage};
+use crate::ssh::error::{ConnectFailure, SshConnectError, Stage};
 use crate::ssh::handler::ClientHandler;
-use crate::ssh::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::pace::MAX_UNDER_WAY;
 use crate::ssh::probe::{Greeting, Start, probe};
 use crate::ssh::progress::{AttemptFailure, Progress};
@@ -103,7 +103,7 @@ impl ConnectPlan {
         &self,
         deadline: Option<Instant>,
         again: bool,
-    ) -> BoxFuture<'_, Result<Arc<Connection>, ConnectError>> {
+    ) -> BoxFuture<'_, Result<Arc<Connection>, SshConnectError>> {
         Box::pin(async move {
             let progress = Progress::new(Arc::clone(&self.observer), self.config.address());
             let working = self.establish_without_limit(deadline, again, &progress);
@@ -205,7 +205,7 @@ impl ConnectPlan {
             (Some(bastion), _) => match bastion.establish(deadline, false).await {
                 Ok(connection) => Route::Bastion(connection),
                 Err(error) => {
-                    let ConnectError { address, stage, source, .. } = error;
+                    let SshConnectError { address, stage, source, .. } = error;
                     let failure = ConnectFailure::Bastion { address, stage, source: Box::new(source) };
                     return Err(AttemptFailure::final_at(Stage::Bastion, failure));
                 }

@@ -5,12 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::rounded;
+use crate::connect_error::{ConnectError, ConnectStage};
+use crate::rounded::rounded;
 
-/// A connection that did not come about.
+/// A connection by SSH that did not come about.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to {address} after {attempts} attempts in {:.1} s: {stage}", elapsed.as_secs_f64())]
-pub struct ConnectError {
+pub struct SshConnectError {
     /// The guest, as `host:port`.
     pub address: String,
     /// How far the last attempt got.
@@ -24,7 +25,7 @@ pub struct ConnectError {
     pub source: ConnectFailure,
 }
 
-impl ConnectError {
+impl SshConnectError {
     /// Returns what the user can look at.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -75,6 +76,20 @@ impl ConnectError {
     }
 }
 
+impl From<SshConnectError> for ConnectError {
+    fn from(error: SshConnectError) -> Self {
+        Self {
+            kind: error.stage.kind(),
+            words: error.stage.to_string(),
+            hint: error.hint(),
+            address: error.address,
+            attempts: error.attempts,
+            elapsed: error.elapsed,
+            source: Box::new(error.source),
+        }
+    }
+}
+
 /// How far an attempt got before it failed or was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,6 +129,29 @@ pub enum Stage {
     Proxy,
     /// Logged in; a tunnel or session was refused.
     Session,
+}
+
+impl Stage {
+    /// The same for those who speak to guests in other ways too.
+    #[must_use]
+    pub fn kind(&self) -> ConnectStage {
+        match self {
+            Self::Configuration => ConnectStage::Configuration,
+            Self::Resolving => ConnectStage::Resolving,
+            Self::Refused => ConnectStage::Refused,
+            Self::Unreachable => ConnectStage::Unreachable,
+            Self::NoAddress => ConnectStage::NoAddress,
+            Self::NoAnswer => ConnectStage::NoAnswer,
+            Self::ClosedAtOnce => ConnectStage::ClosedAtOnce,
+            Self::NoBanner => ConnectStage::Silent,
+            Self::NotSsh => ConnectStage::OtherService,
+            Self::TurnedAway => ConnectStage::TurnedAway,
+            Self::KeyExchange => ConnectStage::Handshake,
+            Self::Authentication { .. } => ConnectStage::Login,
+            Self::Bastion | Self::Proxy => ConnectStage::Route,
+            Self::Session => ConnectStage::Session,
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -263,4 +301,57 @@ pub enum ConnectFailure {
         /// Why.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    fn all_stages() -> [Stage; 15] {
+        let tried = vec!["password".to_owned()];
+        [
+            Stage::Configuration,
+            Stage::Resolving,
+            Stage::Refused,
+            Stage::Unreachable,
+            Stage::NoAddress,
+            Stage::NoAnswer,
+            Stage::ClosedAtOnce,
+            Stage::NoBanner,
+            Stage::NotSsh,
+            Stage::TurnedAway,
+            Stage::KeyExchange,
+            Stage::Authentication { tried: tried.clone(), offered: vec!["publickey".to_owned()] },
+            Stage::Bastion,
+            Stage::Proxy,
+            Stage::Session,
+        ]
+    }
+
+    #[test]
+    fn nothing_is_lost_on_the_way_to_the_neutral_error() {
+        for stage in all_stages() {
+            let ssh = SshConnectError {
+                address: "guest:22".to_owned(),
+                stage: stage.clone(),
+                attempts: 3,
+                elapsed: Duration::from_millis(2_500),
+                source: ConnectFailure::Proxy { reason: "no".to_owned() },
+            };
+            let (said, hint) = (ssh.to_string(), ssh.hint());
+            let error = ConnectError::from(ssh);
+            assert_eq!((error.to_string(), error.hint), (said, hint), "{stage:?}");
+            assert_eq!((error.kind, error.attempts), (stage.kind(), 3));
+            assert_eq!(error.source().unwrap().to_string(), "the proxy refused: no");
+            assert!(error.source().unwrap().downcast_ref::<ConnectFailure>().is_some(), "the cause can be looked at");
+        }
+    }
+
+    #[test]
+    fn what_was_tried_and_offered_is_told() {
+        let stage = &all_stages()[11];
+        assert_eq!(stage.to_string(), "the login is not accepted (tried: password; the guest offers: publickey)");
+    }
 }

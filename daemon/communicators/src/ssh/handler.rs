@@ -10,9 +10,9 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::net::UnixStream;
 use tokio_util::sync::DropGuard;
 
+use crate::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::config::Tunnel;
 use crate::ssh::host_keys::HostKeyMemory;
-use crate::ssh::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::relay::relay;
 use crate::ssh::tcp::connect_tcp;
 
@@ -41,7 +41,7 @@ impl Handler for ClientHandler {
         let previous = self.host_keys.record(&self.address, &fingerprint);
         if previous.as_ref() != Some(&fingerprint) {
             let address = self.address.clone();
-            self.observer.event(&ConnectEvent::HostKey { address, fingerprint, previous });
+            self.observer.event(&ConnectEvent::Identity { what: "host key", address, fingerprint, previous });
         }
         Ok(true)
     }

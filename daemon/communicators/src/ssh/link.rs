@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::error::CommunicatorError;
+use crate::observer::ConnectEvent;
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
 use crate::ssh::connect::ConnectPlan;
 use crate::ssh::connection::Connection;
-use crate::ssh::observer::ConnectEvent;
 
 /// How long the guest may take to open a session. An emulated guest starts a process for it.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,8 +79,8 @@ impl Link {
         self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
         let deadline = Instant::now() + self.plan.config.reconnect_timeout;
         let made = self.plan.establish(Some(deadline), true).await;
-        let connection =
-            made.map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source) })?;
+        let connection = made
+            .map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source.into()) })?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
         Ok(connection)
     }

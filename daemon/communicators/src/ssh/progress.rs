@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ssh::error::{ConnectError, ConnectFailure, Stage};
-use crate::ssh::observer::{ConnectEvent, ConnectObserver};
+use crate::observer::{ConnectEvent, ConnectObserver};
+use crate::ssh::error::{ConnectFailure, SshConnectError, Stage};
 
 /// One attempt that came to nothing.
 #[derive(Debug)]
@@ -76,13 +76,13 @@ impl Progress {
     fn show(&self, state: &mut State, stage: Stage) {
         if state.shown.as_ref() != Some(&stage) {
             tracing::debug!(address = %self.address, %stage, "ssh stage");
-            self.observer.event(&ConnectEvent::Stage(stage.clone()));
+            self.observer.event(&ConnectEvent::Stage { stage: stage.kind(), words: stage.to_string() });
             state.shown = Some(stage);
         }
     }
 
     /// Makes the error for giving up now: what failed last, else how far the running attempt has come.
-    pub(crate) fn error(&self) -> ConnectError {
+    pub(crate) fn error(&self) -> SshConnectError {
         let mut state = self.state();
         let (stage, source) = state
             .last_failure
@@ -92,12 +92,12 @@ impl Progress {
     }
 
     /// Makes the error for an attempt after which no other is worth trying.
-    pub(crate) fn final_error(&self, failure: AttemptFailure) -> ConnectError {
+    pub(crate) fn final_error(&self, failure: AttemptFailure) -> SshConnectError {
         let attempts = self.state().attempts;
         self.make_error(attempts, failure.stage, failure.failure)
     }
 
-    fn make_error(&self, attempts: u32, stage: Stage, source: ConnectFailure) -> ConnectError {
-        ConnectError { address: self.address.clone(), stage, attempts, elapsed: self.elapsed(), source }
+    fn make_error(&self, attempts: u32, stage: Stage, source: ConnectFailure) -> SshConnectError {
+        SshConnectError { address: self.address.clone(), stage, attempts, elapsed: self.elapsed(), source }
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::error::rounded;
+use crate::rounded::rounded;
 
 /// Any stream a connection may run over.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
-use crate::ssh::quoting::is_windows_path;
+use crate::quoting::is_windows_path;
 
 /// Bytes read from a file and sent at a time.
 pub(crate) const CHUNK: usize = 256 * 1024;

@@ -4,8 +4,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_communicators::ssh::{ConnectError, ConnectEvent, PrivateKeySource, SshConfig, Stage};
-use kiln_communicators::{EcdsaBits, KeyKind, generate_key_pair};
+use kiln_communicators::ConnectEvent;
+use kiln_communicators::ssh::{
+    EcdsaBits, KeyKind, PrivateKeySource, SshConfig, SshConnectError, Stage, generate_key_pair,
+};
 
 use crate::scripted_server::{Script, ScriptedServer};
 use crate::servers::{Events, Server, connect, run, server_or_return, skip, tool, user, write_private};
@@ -18,7 +20,7 @@ fn config(port: u16, password: &str) -> SshConfig {
     config
 }
 
-async fn failure(config: &SshConfig) -> (ConnectError, Vec<ConnectEvent>) {
+async fn failure(config: &SshConfig) -> (SshConnectError, Vec<ConnectEvent>) {
     let events = Events::default();
     let error = kiln_communicators::ssh::connect(config, Arc::new(events.clone())).await.unwrap_err();
     (error, events.all())
@@ -53,7 +55,7 @@ async fn wrong_passwords_are_tried_as_often_as_allowed_and_not_in_a_hurry() {
     assert!((1..3).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     assert!(!format!("{error} {:?}", error.source).contains("wrong"));
     // The observer is not told of every step of every try.
-    let stages = events.iter().filter(|event| matches!(event, ConnectEvent::Stage(_))).count();
+    let stages = events.iter().filter(|event| matches!(event, ConnectEvent::Stage { .. })).count();
     assert!(stages <= 4, "{events:?}");
 }
 

@@ -4,8 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kiln_communicators::ssh::ConnectEvent;
-use kiln_communicators::{CollectedOutput, CommandOutput, Communicator, DiscardedOutput, Exit};
+use kiln_communicators::{CollectedOutput, CommandOutput, Communicator, ConnectEvent, DiscardedOutput, Exit};
 
 use crate::servers::{Events, Server, descendants, run, server_or_return, user};
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod auth;
+mod conformance;
 mod connect;
 mod execute;
 mod failures;

@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kiln_communicators::ssh::{ConnectEvent, ConnectObserver, PrivateKeySource, SshCommunicator, SshConfig};
-use kiln_communicators::{CollectedOutput, Communicator, Exit, KeyKind, KeyPair, generate_key_pair};
+use kiln_communicators::ssh::{KeyKind, KeyPair, PrivateKeySource, SshCommunicator, SshConfig, generate_key_pair};
+use kiln_communicators::{CollectedOutput, Communicator, ConnectEvent, ConnectObserver, Exit};
 use tempfile::TempDir;
 
 /// Says that a test did not run, or fails it where everything must run.

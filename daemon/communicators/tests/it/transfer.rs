@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use kiln_communicators::ssh::{ConnectEvent, SshCommunicator, TransferMethod};
-use kiln_communicators::{Communicator, CommunicatorError, NoProgress, TransferProgress};
+use kiln_communicators::ssh::{SshCommunicator, TransferMethod};
+use kiln_communicators::{Communicator, CommunicatorError, ConnectEvent, NoProgress, TransferProgress};
 
 use crate::servers::{Events, Server, connect, server_or_return};
 

@@ -7,8 +7,8 @@ pub(crate) mod options;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_communicators::Communicator;
 use kiln_communicators::none::NoCommunicator;
-use kiln_communicators::{Communicator, KeyPair};
 use kiln_disk_formats::OutputKind;
 use kiln_disk_formats::package::MachineDescription;
 use kiln_hypervisors::Machine;
@@ -17,18 +17,19 @@ use self::disks::GuestDisks;
 pub(crate) use self::machine::check_host;
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
-use crate::build_data::{BuildData, Connection, HttpAddress, SshConnection, SshLogin};
+use crate::build_data::{BuildData, HttpAddress};
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::export;
 use crate::generated::{self, Renderer};
 use crate::ledger::Resource;
-use crate::plan::{CommunicatorPlan, QemuPlan, SshPlan};
+use crate::plan::QemuPlan;
 use crate::post_processors::export as export_post_processor;
 use crate::provisioners::ProvisionContext;
 use crate::records::Output;
 use crate::run::{Built, PlannedBuild, base_data};
 use crate::step::Step;
+use crate::steps::access::Access;
 use crate::steps::output_directory::OutputDirectory;
 use crate::steps::{boot, connect, image, media, output_directory, provision, serve, shut_down};
 
@@ -79,22 +80,17 @@ pub(crate) async fn run(
         prepared.http_port =
             Some(context.run_step(Step::prepare("serve"), port, || serve::start(http, context)).await?);
     }
-    let ssh = match &plan.communicator {
-        CommunicatorPlan::Ssh(ssh) => Some(&**ssh),
-        CommunicatorPlan::None => None,
-        CommunicatorPlan::WinRm => return Err(BuildError::new("connect", super::communicator::no_winrm())),
-    };
-    let key = match ssh {
-        Some(ssh) => context.step(Step::prepare("key"), || connect::make_key(ssh, context)).await?,
-        None => None,
-    };
-    let fields = Fields::new(plan, &prepared, key.as_ref());
+    let access = Access::prepare(&plan.communicator, context).await?;
+    let fields = Fields::new(plan, &prepared, access.public_key());
     let renderer = Renderer::new(&planned.build.source, &generated::values(&base_data(planned, context)));
     let machine = start(plan, &prepared, &disks, &work, &renderer, &fields, context, backends).await?;
     let keys = fields.list();
     let typing = || boot::type_commands(&plan.boot, &*machine, &renderer, &keys, context);
     context.step(Step::bring_up("boot"), typing).await?;
-    let (data, communicator) = reach(ssh, &prepared, key.as_ref(), &machine, planned, context, backends).await?;
+    let mut data = base_data(planned, context);
+    data.machine_id = Some(machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
+    data.http = prepared.http_port.map(|port| HttpAddress { host: HOST_SEEN_BY_GUEST.to_owned(), port });
+    let communicator = connect::connect(&access, Some(&*machine), &mut data, context, backends).await?;
     let communicator_or_none: Arc<dyn Communicator> = communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator));
     let provisioning = ProvisionContext {
         build: context.clone(),
@@ -150,7 +146,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn new(plan: &QemuPlan, prepared: &Prepared, key: Option<&KeyPair>) -> Self {
+    fn new(plan: &QemuPlan, prepared: &Prepared, public_key: Option<&str>) -> Self {
         Self {
             http_port: prepared.http_port.unwrap_or(0).to_string(),
             name: plan.vm_name.clone(),
@@ -160,7 +156,7 @@ impl Fields {
                 .as_ref()
                 .and_then(|http| http.directory.as_ref())
                 .map_or_else(String::new, |directory| directory.display().to_string()),
-            public_key: key.map_or_else(String::new, |key| key.public_authorized_keys.trim().to_owned()),
+            public_key: public_key.unwrap_or_default().to_owned(),
         }
     }
 
@@ -205,45 +201,6 @@ async fn start(
         Some(Output::Machine { hypervisor: backends.qemu.name().to_owned(), id })
     };
     context.run_step(Step::bring_up("start"), started, starting).await
-}
-
-/// Connects to the guest, when there is a way to, and tells what is known about it from now on.
-async fn reach(
-    ssh: Option<&SshPlan>,
-    prepared: &Prepared,
-    key: Option<&KeyPair>,
-    machine: &Arc<dyn Machine>,
-    planned: &PlannedBuild,
-    context: &BuildContext,
-    backends: &Backends,
-) -> Result<(BuildData, Option<Arc<dyn Communicator>>), BuildError> {
-    let mut data = base_data(planned, context);
-    data.machine_id = Some(machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
-    data.http = prepared.http_port.map(|port| HttpAddress { host: HOST_SEEN_BY_GUEST.to_owned(), port });
-    let Some(ssh) = ssh else {
-        data.connection = Some(Connection::None);
-        return Ok((data, None));
-    };
-    let port = machine.forwarded_port().unwrap_or(ssh.port);
-    let config = connect::config(ssh, "127.0.0.1", port, key).map_err(|error| BuildError::new("connect", error))?;
-    data.connection = Some(Connection::Ssh(SshConnection {
-        host: config.host.clone(),
-        port: config.port,
-        user: ssh.username.clone(),
-        login: Some(SshLogin {
-            password: ssh.password.clone(),
-            agent: ssh.agent,
-            private_key_file: ssh.private_key_file.as_ref().map(|path| path.display().to_string()),
-            public_key: key.map(|key| key.public_authorized_keys.clone()),
-            private_key: key.map(|key| key.private_openssh.clone()),
-        }),
-    }));
-    let connected = |_: &Arc<dyn Communicator>| {
-        Some(Output::Connection { communicator: "ssh".to_owned(), host: config.host.clone(), port: config.port })
-    };
-    let connecting = || connect::connect(ssh, &config, Some(&**machine), context, backends);
-    let communicator = context.run_step(Step::bring_up("connect").on(Some(&**machine)), connected, connecting).await?;
-    Ok((data, Some(communicator)))
 }
 
 /// Writes what the build leaves: its own format and, in the same pass, the exports that follow.

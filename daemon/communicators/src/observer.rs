@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ssh::error::Stage;
+use crate::connect_error::ConnectStage;
 
 /// Hears what happens. Called on the connection's path: it must not block.
 pub trait ConnectObserver: Send + Sync {
@@ -15,9 +15,16 @@ pub trait ConnectObserver: Send + Sync {
 #[non_exhaustive]
 pub enum ConnectEvent {
     /// Connecting has come to another stage, or failed at another one than before. Sent on changes only.
-    Stage(Stage),
-    /// A host key was seen for the first time at this address, or for the first time since another was seen.
-    HostKey {
+    Stage {
+        /// How far it has come.
+        stage: ConnectStage,
+        /// The communicator's own words for it.
+        words: String,
+    },
+    /// The guest has shown who it is for the first time at this address, or for the first time since another was seen.
+    Identity {
+        /// What it shows: `host key`, `certificate`.
+        what: &'static str,
         /// `host:port`.
         address: String,
         /// `SHA256:…`.
@@ -43,7 +50,7 @@ pub enum ConnectEvent {
         address: String,
         /// How long it took.
         elapsed: Duration,
-        /// The server's software, as its banner has it.
+        /// The server's software, as it calls itself.
         server: String,
     },
     /// The connection is lost; a call is making it anew.

@@ -1,11 +1,11 @@
-//! Reads the communicator options, which every builder that has a guest shares.
+//! Reads the `ssh_*` options.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_communicators::Secret;
 
-use crate::plan::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
+use crate::plan::{BastionPlan, ProxyPlan, SshPlan};
 use crate::plan_reader::PlanReader;
 
 /// Packer's `ssh_timeout` when neither it nor the number of attempts is set.
@@ -23,38 +23,8 @@ pub(crate) enum TemporaryKey {
     NotMade,
 }
 
-pub(crate) fn read(reader: &mut PlanReader<'_>, key: TemporaryKey) -> CommunicatorPlan {
-    // Of an unknown one nothing can be asked.
-    if reader.options.is_unusable("communicator") {
-        return CommunicatorPlan::None;
-    }
-    match reader.text_or("communicator", "ssh").as_str() {
-        "none" => CommunicatorPlan::None,
-        "ssh" => CommunicatorPlan::Ssh(Box::new(read_ssh(reader, key))),
-        "winrm" => {
-            if reader.text("winrm_username").is_none() {
-                reader.error(
-                    "winrm_username",
-                    "Missing winrm_username",
-                    "A winrm_username must be specified: the user that provisioning logs in as.",
-                );
-            }
-            CommunicatorPlan::WinRm
-        }
-        other => {
-            let detail = format!("Communicator type {other} is invalid; it must be ssh, winrm or none.");
-            reader.error("communicator", "Unknown communicator", detail);
-            CommunicatorPlan::None
-        }
-    }
-}
-
-/// The error of a build that got as far as needing WinRM, which [`crate::unbuilt`] should have refused before.
-pub(crate) fn no_winrm() -> crate::error::StepError {
-    crate::error::StepError::new("this version of Kiln can check the winrm communicator but not use it yet")
-}
-
-fn read_ssh(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {
+/// Reads a whole SSH connection.
+pub(crate) fn read(reader: &mut PlanReader<'_>, key: TemporaryKey) -> SshPlan {
     let username = reader.text_or("ssh_username", "");
     if username.is_empty() {
         reader.error(
@@ -217,7 +187,7 @@ fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {
 }
 
 /// Replaces a leading `~` by the user's home directory.
-pub(crate) fn expand_home(text: &str) -> PathBuf {
+fn expand_home(text: &str) -> PathBuf {
     match (text.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => PathBuf::from(text),

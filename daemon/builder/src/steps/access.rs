@@ -1,0 +1,88 @@
+//! What gets a build into its guest, whatever the guest is spoken to with. It is made before the guest is, for a boot command may
+//! carry a key into it.
+
+use std::time::Duration;
+
+use kiln_communicators::ConnectConfig;
+
+use super::ssh_access::SshAccess;
+use crate::build_data::Connection;
+use crate::context::BuildContext;
+use crate::error::{BuildError, StepError};
+use crate::plan::CommunicatorPlan;
+use crate::step::Step;
+
+/// The plan of a connection with what was made for it. A communicator is one variant here.
+#[derive(Debug)]
+pub(crate) enum Access {
+    /// Nobody speaks to the guest.
+    None,
+    /// By SSH.
+    Ssh(Box<SshAccess>),
+}
+
+impl Access {
+    /// Makes what the plan asks for.
+    pub(crate) async fn prepare(plan: &CommunicatorPlan, context: &BuildContext) -> Result<Self, BuildError> {
+        match plan {
+            CommunicatorPlan::None => Ok(Self::None),
+            CommunicatorPlan::Ssh(ssh) => {
+                let access = context.step(Step::prepare("key"), || SshAccess::prepare(ssh, context)).await?;
+                Ok(Self::Ssh(Box::new(access)))
+            }
+            // `crate::unbuilt` has refused it before.
+            CommunicatorPlan::WinRm => {
+                let reason = "this version of Kiln can check the winrm communicator but not use it yet";
+                Err(BuildError::new("connect", StepError::new(reason)))
+            }
+        }
+    }
+
+    /// The public key that the guest has to be given, as a line of `authorized_keys`.
+    pub(crate) fn public_key(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Ssh(ssh) => ssh.public_key(),
+        }
+    }
+
+    /// The guest's own port that is connected to.
+    pub(crate) fn guest_port(&self) -> Option<u16> {
+        match self {
+            Self::None => None,
+            Self::Ssh(ssh) => Some(ssh.plan.port),
+        }
+    }
+
+    /// Whether the template names a host to connect to, which need not be the machine that the build runs.
+    pub(crate) fn leads_elsewhere(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Ssh(ssh) => ssh.plan.host.is_some(),
+        }
+    }
+
+    /// How long to wait after the first connection before the one that is used.
+    pub(crate) fn pause(&self) -> Duration {
+        match self {
+            Self::None => Duration::ZERO,
+            Self::Ssh(ssh) => ssh.plan.pause_before_connecting,
+        }
+    }
+
+    /// The settings for a guest at `host`:`port`, unless the template says where it is.
+    pub(crate) fn config(&self, host: &str, port: u16) -> Result<ConnectConfig, StepError> {
+        match self {
+            Self::None => Ok(ConnectConfig::None),
+            Self::Ssh(ssh) => ssh.config(host, port),
+        }
+    }
+
+    /// What provisioners are told of the connection that `config` makes; `ours`: to a machine that the build runs.
+    pub(crate) fn connection(&self, config: &ConnectConfig, ours: bool) -> Option<Connection> {
+        match (self, config.endpoint()) {
+            (Self::Ssh(ssh), Some((host, port))) => Some(Connection::Ssh(ssh.connection(host, port, ours))),
+            _ => ours.then_some(Connection::None),
+        }
+    }
+}

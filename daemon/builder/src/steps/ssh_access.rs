@@ -1,0 +1,218 @@
+//! What gets a build into its guest by SSH: the temporary key, the settings, and what provisioners are told of them.
+
+use std::path::PathBuf;
+
+use kiln_communicators::ssh::{
+    Bastion, EcdsaBits, KeyKind, KeyPair, PrivateKeySource, Socks5Proxy, SshConfig, TransferMethod, Tunnel,
+    generate_key_pair,
+};
+use kiln_communicators::{ConnectConfig, Secret};
+
+use crate::blocking::blocking;
+use crate::build_data::{SshConnection, SshLogin};
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::plan::SshPlan;
+
+/// The largest RSA key that is made; OpenSSH's own limit.
+const MAX_RSA_BITS: u32 = 16384;
+
+/// A plan with the key that was made for it.
+#[derive(Debug)]
+pub(crate) struct SshAccess {
+    pub(crate) plan: SshPlan,
+    key: Option<KeyPair>,
+}
+
+impl SshAccess {
+    /// Makes the temporary key pair that the plan asks for.
+    pub(crate) async fn prepare(plan: &SshPlan, context: &BuildContext) -> Result<Self, StepError> {
+        let key = match &plan.temporary_key {
+            Some((kind, bits)) => Some(make_key(key_kind(kind, *bits), context).await?),
+            None => None,
+        };
+        Ok(Self { plan: plan.clone(), key })
+    }
+
+    /// The public half of the temporary key, as a line of `authorized_keys`.
+    pub(crate) fn public_key(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.public_authorized_keys.trim())
+    }
+
+    /// The settings for a guest at `host`:`port`, unless the template says where it is.
+    pub(crate) fn config(&self, host: &str, port: u16) -> Result<ConnectConfig, StepError> {
+        let plan = &self.plan;
+        let keys_of = |file: &Option<PathBuf>| -> Vec<_> { file.iter().cloned().map(PrivateKeySource::File).collect() };
+        let mut config = SshConfig::new(plan.host.as_deref().unwrap_or(host), &plan.username);
+        config.port = if plan.host.is_some() { plan.port } else { port };
+        config.password.clone_from(&plan.password);
+        config.private_keys = keys_of(&plan.private_key_file);
+        config.private_keys.extend(self.key.iter().map(|pair| PrivateKeySource::Pem(pair.private_openssh.clone())));
+        config.certificate.clone_from(&plan.certificate_file);
+        config.agent_socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+        config.agent_auth = plan.agent;
+        config.agent_forwarding = plan.agent_forwarding;
+        config.pty = plan.pty;
+        config.keep_alive_interval = plan.keep_alive;
+        config.read_write_timeout = plan.read_write_timeout;
+        config.handshake_attempts = plan.handshake_attempts;
+        config.timeout = plan.timeout;
+        config.transfer = if plan.sftp { TransferMethod::Sftp } else { TransferMethod::Scp };
+        config.ciphers.clone_from(&plan.ciphers);
+        config.key_exchange_algorithms.clone_from(&plan.key_exchanges);
+        config.bastion = plan.bastion.as_ref().map(|bastion| Bastion {
+            host: bastion.host.clone(),
+            port: bastion.port,
+            username: bastion.username.clone(),
+            password: bastion.password.clone(),
+            private_keys: keys_of(&bastion.private_key_file),
+            certificate: bastion.certificate_file.clone(),
+            agent_auth: bastion.agent,
+        });
+        config.proxy = plan.proxy.as_ref().map(|proxy| Socks5Proxy {
+            host: proxy.host.clone(),
+            port: proxy.port,
+            credentials: proxy
+                .username
+                .clone()
+                .map(|user| (user, proxy.password.clone().unwrap_or_else(|| Secret::from("")))),
+        });
+        config.local_tunnels = tunnels(&plan.local_tunnels)?;
+        config.remote_tunnels = tunnels(&plan.remote_tunnels)?;
+        Ok(ConnectConfig::Ssh(Box::new(config)))
+    }
+
+    /// What provisioners are told of a connection to `host`:`port`; how a machine of ours lets us in is told with `login` only.
+    pub(crate) fn connection(&self, host: &str, port: u16, login: bool) -> SshConnection {
+        let plan = &self.plan;
+        let login = login.then(|| SshLogin {
+            password: plan.password.clone(),
+            agent: plan.agent,
+            private_key_file: plan.private_key_file.as_ref().map(|path| path.display().to_string()),
+            public_key: self.key.as_ref().map(|key| key.public_authorized_keys.clone()),
+            private_key: self.key.as_ref().map(|key| key.private_openssh.clone()),
+        });
+        SshConnection { host: host.to_owned(), port, user: plan.username.clone(), login }
+    }
+}
+
+fn key_kind(kind: &str, bits: Option<u32>) -> KeyKind {
+    match (kind, bits) {
+        ("ed25519", _) => KeyKind::Ed25519,
+        ("ecdsa", Some(256)) => KeyKind::Ecdsa(EcdsaBits::P256),
+        ("ecdsa", Some(384)) => KeyKind::Ecdsa(EcdsaBits::P384),
+        ("ecdsa", _) => KeyKind::Ecdsa(EcdsaBits::P521),
+        (_, bits) => KeyKind::Rsa(bits.unwrap_or(4096).clamp(1024, MAX_RSA_BITS)),
+    }
+}
+
+async fn make_key(kind: KeyKind, context: &BuildContext) -> Result<KeyPair, StepError> {
+    let comment = format!("kiln_{}", context.settings.run_uuid);
+    let making =
+        blocking("making the temporary key", move |_| generate_key_pair(kind, &comment).map_err(StepError::wrap));
+    let pair = making.await?;
+    context.redactor.add(pair.private_openssh.expose());
+    Ok(pair)
+}
+
+fn tunnels(list: &[String]) -> Result<Vec<Tunnel>, StepError> {
+    list.iter().map(|tunnel| tunnel.parse().map_err(StepError::wrap)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{BastionPlan, ProxyPlan};
+
+    fn plan() -> SshPlan {
+        SshPlan {
+            host: None,
+            port: 22,
+            username: "root".to_owned(),
+            password: Some(Secret::from("hunter2")),
+            private_key_file: Some("/id".into()),
+            certificate_file: None,
+            temporary_key: None,
+            agent: true,
+            agent_forwarding: false,
+            pty: true,
+            timeout: Some(std::time::Duration::from_secs(9)),
+            handshake_attempts: Some(3),
+            sftp: true,
+            keep_alive: None,
+            read_write_timeout: None,
+            ciphers: vec!["aes256-ctr".to_owned()],
+            key_exchanges: Vec::new(),
+            pause_before_connecting: std::time::Duration::ZERO,
+            bastion: None,
+            proxy: Some(ProxyPlan { host: "p".to_owned(), port: 1080, username: Some("u".to_owned()), password: None }),
+            local_tunnels: vec!["8080:h:80".to_owned()],
+            remote_tunnels: Vec::new(),
+        }
+    }
+
+    fn ssh(config: ConnectConfig) -> SshConfig {
+        let ConnectConfig::Ssh(config) = config else { panic!("{config:?}") };
+        *config
+    }
+
+    #[test]
+    fn the_plan_becomes_the_settings() {
+        let pair = generate_key_pair(KeyKind::Ed25519, "c").unwrap();
+        let access = SshAccess { plan: plan(), key: Some(pair.clone()) };
+        let config = ssh(access.config("127.0.0.1", 4022).unwrap());
+        assert_eq!((config.host.as_str(), config.port, config.username.as_str()), ("127.0.0.1", 4022, "root"));
+        assert_eq!(config.password, Some(Secret::from("hunter2")));
+        assert!(config.agent_auth && config.pty && config.transfer == TransferMethod::Sftp);
+        assert_eq!((config.handshake_attempts, config.keep_alive_interval), (Some(3), None));
+        let [PrivateKeySource::File(file), PrivateKeySource::Pem(key)] = &config.private_keys[..] else { panic!() };
+        assert_eq!((file.to_str(), key), (Some("/id"), &pair.private_openssh), "the user's key comes first");
+        assert_eq!(config.local_tunnels[0].target_port, 80);
+        assert_eq!(config.proxy.unwrap().credentials, Some(("u".to_owned(), Secret::from(""))));
+        assert_eq!(access.public_key(), Some(pair.public_authorized_keys.as_str()));
+    }
+
+    #[test]
+    fn the_template_decides_where_the_guest_is() {
+        let mut plan = plan();
+        (plan.host, plan.port) = (Some("elsewhere".to_owned()), 2222);
+        plan.bastion = Some(BastionPlan {
+            host: "b".to_owned(),
+            port: 23,
+            username: "hop".to_owned(),
+            password: None,
+            private_key_file: Some("/hop".into()),
+            certificate_file: None,
+            agent: false,
+        });
+        let config = ssh(SshAccess { plan: plan.clone(), key: None }.config("127.0.0.1", 4022).unwrap());
+        assert_eq!((config.host.as_str(), config.port), ("elsewhere", 2222));
+        let bastion = config.bastion.unwrap();
+        assert_eq!((bastion.host.as_str(), bastion.port, bastion.private_keys.len()), ("b", 23, 1));
+        plan.local_tunnels = vec!["nonsense".to_owned()];
+        let error = SshAccess { plan, key: None }.config("127.0.0.1", 4022).unwrap_err();
+        assert!(error.to_string().contains("nonsense"), "{error}");
+    }
+
+    #[test]
+    fn only_a_machine_of_ours_tells_how_it_lets_us_in() {
+        let access = SshAccess { plan: plan(), key: None };
+        assert_eq!(access.connection("h", 22, false).login, None);
+        let login = access.connection("h", 22, true).login.unwrap();
+        assert_eq!((login.agent, login.private_key_file.as_deref(), login.public_key), (true, Some("/id"), None));
+    }
+
+    #[test]
+    fn keys_are_of_the_kind_and_size_that_was_asked_for() {
+        for (kind, bits, expected) in [
+            ("ed25519", Some(1), KeyKind::Ed25519),
+            ("ecdsa", Some(256), KeyKind::Ecdsa(EcdsaBits::P256)),
+            ("ecdsa", Some(384), KeyKind::Ecdsa(EcdsaBits::P384)),
+            ("ecdsa", None, KeyKind::Ecdsa(EcdsaBits::P521)),
+            ("rsa", None, KeyKind::Rsa(4096)),
+            ("rsa", Some(99_999), KeyKind::Rsa(MAX_RSA_BITS)),
+        ] {
+            assert_eq!(key_kind(kind, bits), expected, "{kind} {bits:?}");
+        }
+    }
+}

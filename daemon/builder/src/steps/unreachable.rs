@@ -1,0 +1,137 @@
+//! Why a guest could not be reached: the error itself, and what else is known of the guest.
+
+use std::time::Duration;
+
+use kiln_communicators::{CommunicatorKind, ConnectConfig, ConnectError, ConnectStage};
+use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork, Machine};
+
+use super::sightings::Sightings;
+use crate::error::StepError;
+
+/// What the host's side of the network knows beyond the connection itself.
+pub(crate) async fn network_words(
+    machine: &dyn Machine,
+    kind: CommunicatorKind,
+    stage: ConnectStage,
+) -> Option<String> {
+    let network = tokio::time::timeout(Duration::from_secs(5), machine.network()).await.unwrap_or_default();
+    let restarts = machine.watch_network().map_or(0, |sights| sights.borrow().restarts);
+    words(&network, restarts, kind, stage)
+}
+
+fn words(network: &GuestNetwork, restarts: u32, kind: CommunicatorKind, stage: ConnectStage) -> Option<String> {
+    if !matches!(
+        stage,
+        ConnectStage::NoAddress | ConnectStage::Silent | ConnectStage::NoAnswer | ConnectStage::ClosedAtOnce
+    ) {
+        return None;
+    }
+    // A guest that has restarted has had its chance to ask before: what is not known now was perhaps known then.
+    let since = match restarts {
+        0 => String::new(),
+        1 => " since it restarted".to_owned(),
+        times => format!(" since it restarted for the {times}. time"),
+    };
+    match network.forward_state {
+        // Whoever was seen to use the network has an address, however it came by it.
+        ForwardState::NoAnswer if network.guest_seen => Some(
+            "the guest is on the network but does not answer: a firewall drops the packets, or it hangs".to_owned(),
+        ),
+        ForwardState::NoAnswer | ForwardState::Idle
+            if stage == ConnectStage::NoAddress || network.forward_state != ForwardState::Idle =>
+        {
+            Some(match network.dhcp {
+                Some(DhcpState::Answered) => {
+                    "the guest has an address (by DHCP) but does not answer: a firewall drops the packets".to_owned()
+                }
+                Some(DhcpState::Asked) => format!("it asked for one by DHCP{since} and got no answer"),
+                Some(DhcpState::Silent) => format!(
+                    "it has not asked for one by DHCP{since} (no driver for its network adapter, or it has not got that far)"
+                ),
+                None => "no DHCP, no driver for its network adapter, or it never got that far".to_owned(),
+            })
+        }
+        ForwardState::Established | ForwardState::Closing if stage != ConnectStage::NoAddress => {
+            let title = kind.title();
+            Some(format!("the guest accepts the connection but never says anything: its {title} server hangs"))
+        }
+        _ => None,
+    }
+}
+
+/// Says why the connection that `config` asks for did not come about, and what to look at.
+pub(crate) fn explain(
+    error: &ConnectError,
+    config: &ConnectConfig,
+    network: Option<String>,
+    sightings: &Sightings,
+) -> StepError {
+    let mut text = String::new();
+    // The words that scripts wait for, then the reason that Packer does not give. Who used up his log-ins, or was turned
+    // away on the way to the guest, was not waiting.
+    let kind = config.kind();
+    if config.timeout().is_some_and(|timeout| error.elapsed + Duration::from_secs(1) >= timeout) {
+        text.push_str(&format!("Timeout waiting for {}. ", kind.title()));
+    }
+    text.push_str(&StepError::wrap_ref(error));
+    if let Some(network) = network {
+        text.push_str(": ");
+        text.push_str(&network);
+    }
+    if let Some(last) = sightings.last_words() {
+        text.push_str("; ");
+        text.push_str(&last);
+    }
+    StepError::new(text).with_hint_maybe(sightings.hint(kind, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_communicators::ssh::SshConfig;
+
+    use super::*;
+
+    const SSH: CommunicatorKind = CommunicatorKind::Ssh;
+
+    fn error(elapsed: u64) -> ConnectError {
+        ConnectError {
+            kind: ConnectStage::Refused,
+            address: "h:22".to_owned(),
+            words: "the port is closed".to_owned(),
+            attempts: 2,
+            elapsed: Duration::from_secs(elapsed),
+            hint: Some("look at it"),
+            source: "refused".into(),
+        }
+    }
+
+    #[test]
+    fn the_words_that_scripts_wait_for_come_only_when_time_is_up() {
+        let mut ssh = SshConfig::new("h", "u");
+        ssh.timeout = Some(Duration::from_secs(60));
+        let config = ConnectConfig::Ssh(Box::new(ssh));
+        let sightings = Sightings::default();
+        let late = explain(&error(60), &config, None, &sightings);
+        let text =
+            "Timeout waiting for SSH. cannot connect to h:22 after 2 attempts in 60.0 s: the port is closed: refused";
+        assert_eq!((late.to_string().as_str(), late.hint()), (text, Some("look at it")));
+        let early = explain(&error(3), &config, Some("it is off".to_owned()), &sightings);
+        assert!(
+            early.to_string().starts_with("cannot connect") && early.to_string().ends_with(": it is off"),
+            "{early}"
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_not_contradicted() {
+        let fetched = GuestNetwork { guest_seen: true, dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
+        let silent = GuestNetwork { forward_state: ForwardState::NoAnswer, ..fetched.clone() };
+        let said = words(&silent, 0, SSH, ConnectStage::Silent).unwrap();
+        assert!(said.contains("is on the network") && !said.contains("DHCP"), "{said}");
+        let restarted = GuestNetwork { dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
+        let said = words(&restarted, 1, SSH, ConnectStage::NoAddress).unwrap();
+        assert!(said.contains("has not asked for one by DHCP since it restarted"), "{said}");
+        assert!(!said.contains("never"), "{said}");
+        assert_eq!(words(&fetched, 0, SSH, ConnectStage::ClosedAtOnce), None);
+    }
+}
