@@ -21,11 +21,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, environment};
+use crate::explain::explain;
 use crate::instance::{self, Instance, InstanceError};
 use crate::job_dir::JobDir;
 use crate::runner::JobRunner;
+use crate::version::VERSION;
 use crate::worker::{self, WorkerError};
-use crate::{descriptor, engine, explain, logging, server};
+use crate::{descriptor, engine, logging, server};
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
@@ -228,7 +230,7 @@ async fn serve(
     }
     // A closed terminal is no reason to stop.
     let _hangup = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
-    tracing::info!(version = crate::VERSION, socket = %config.socket.display(), "kilnd starts");
+    tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
     let ready = || {
         if detached {
             report(&Report::Ready { already_running: false });

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::peer::Peer;
+use crate::caller::Caller;
 use crate::runner::JobControl;
 
 /// Longest request or answer line, in bytes.
@@ -126,7 +126,7 @@ pub async fn serve(listener: UnixListener, control: Arc<dyn JobControl>, cancell
 
 async fn answer(stream: UnixStream, control: Arc<dyn JobControl>, cancelled: Arc<dyn Fn() + Send + Sync>) {
     let own = rustix::process::geteuid().as_raw();
-    if !Peer::of(&stream).is_ok_and(|peer| peer.uid == own) {
+    if !Caller::of(&stream).is_ok_and(|caller| caller.uid() == own) {
         tracing::warn!("another user's request on the control socket was refused");
         return;
     }

@@ -10,6 +10,7 @@
 //! | `worker.lock` | worker | held (flock) while a worker or a sweeper works on the job |
 //! | `worker.json` | worker | which process the worker is |
 //! | `worker.log` | worker | its standard output and error |
+//! | `resources.ndjson` | worker | the ledger: everything outside that must be given back after the worker's death |
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
 //!
 //! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
@@ -39,6 +40,9 @@ const RESERVE_BYTES: u64 = 64 << 10;
 
 /// What the names of files begin with that are not whole yet.
 pub(crate) const UNFINISHED_PREFIX: &str = ".new-";
+
+/// Name of the ledger, which belongs to `kiln-builder`.
+const LEDGER_NAME: &str = "resources.ndjson";
 
 /// What the journal knows of a submission beside the request itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,6 +310,11 @@ impl JobDir {
         remove_tree(&self.runtime);
         remove_tree(&self.root);
     }
+}
+
+/// Returns the path of a job's ledger, below the state directory.
+pub(crate) fn ledger_of(id: &JobId) -> String {
+    format!("jobs/{id}/{LEDGER_NAME}")
 }
 
 fn remove_tree(path: &Path) {

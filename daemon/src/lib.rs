@@ -9,12 +9,15 @@
 //! worker is the only place where templates and images are read; it knows the daemon through three files only (`job_dir.rs`).
 
 mod api;
+mod blocking;
+mod caller;
 pub mod command_line;
 pub mod config;
 pub mod control;
 mod descriptor;
 pub mod engine;
 pub mod event_log;
+mod explain;
 mod images;
 mod instance;
 pub mod job_dir;
@@ -22,32 +25,19 @@ pub mod jobs;
 pub mod journal;
 mod logging;
 mod memory;
-mod peer;
 mod private_directory;
 mod process_identity;
 pub mod queue;
 mod regular_file;
 pub mod runner;
 mod server;
+mod version;
+mod wall_clock;
 pub mod worker;
 
+pub use caller::Caller;
 pub use config::{Config, Limits};
 pub use instance::{Instance, InstanceError};
-pub use peer::Peer;
 pub use process_identity::ProcessIdentity;
 pub use server::{ServeError, serve};
-
-/// Version of daemon and worker.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Returns the error and its causes on one line.
-fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
+pub use version::VERSION;

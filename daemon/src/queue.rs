@@ -4,13 +4,22 @@ use std::collections::{HashSet, VecDeque};
 
 use kiln_protocol::JobId;
 
+/// Where a job waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of jobs that start before it.
+    pub ahead: usize,
+    /// Jobs that hold the places for which it waits, in the order in which they began.
+    pub holders: Vec<JobId>,
+}
+
 /// The waiting and the running jobs.
 #[derive(Debug)]
 pub struct Queue {
     limit: usize,
     waiting: VecDeque<JobId>,
-    /// Running jobs that count against the limit.
-    running: HashSet<JobId>,
+    /// Running jobs that count against the limit, in the order in which they began.
+    running: Vec<JobId>,
     /// Running jobs that are too small to count.
     running_free: HashSet<JobId>,
 }
@@ -20,7 +29,7 @@ impl Queue {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let limit = limit.max(1);
-        Self { limit, waiting: VecDeque::new(), running: HashSet::new(), running_free: HashSet::new() }
+        Self { limit, waiting: VecDeque::new(), running: Vec::new(), running_free: HashSet::new() }
     }
 
     /// Adds a job at the end.
@@ -30,7 +39,7 @@ impl Queue {
 
     /// Notes a job that runs already, as found after a restart.
     pub fn adopt(&mut self, id: JobId) {
-        self.running.insert(id);
+        self.running.push(id);
     }
 
     /// Notes a job that may run whatever the limit says.
@@ -44,7 +53,7 @@ impl Queue {
             return None;
         }
         let id = self.waiting.pop_front()?;
-        self.running.insert(id.clone());
+        self.running.push(id.clone());
         Some(id)
     }
 
@@ -57,14 +66,15 @@ impl Queue {
 
     /// Notes that a running job is over.
     pub fn finish(&mut self, id: &JobId) {
-        self.running.remove(id);
+        self.running.retain(|running| running != id);
         self.running_free.remove(id);
     }
 
-    /// Returns the number of jobs that start before this one; nothing when it does not wait.
+    /// Returns where a job waits; nothing when it does not.
     #[must_use]
-    pub fn position(&self, id: &JobId) -> Option<usize> {
-        self.waiting.iter().position(|waiting| waiting == id)
+    pub fn place(&self, id: &JobId) -> Option<Place> {
+        let ahead = self.waiting.iter().position(|waiting| waiting == id)?;
+        Some(Place { ahead, holders: self.running.clone() })
     }
 
     /// Returns the number of waiting jobs.
@@ -97,7 +107,10 @@ mod tests {
         assert_eq!(queue.start_next(), Some(id(1)));
         assert_eq!(queue.start_next(), Some(id(2)));
         assert_eq!(queue.start_next(), None);
-        assert_eq!((queue.position(&id(3)), queue.position(&id(4)), queue.position(&id(1))), (Some(0), Some(1), None));
+        let holders = vec![id(1), id(2)];
+        assert_eq!(queue.place(&id(3)), Some(Place { ahead: 0, holders: holders.clone() }));
+        assert_eq!(queue.place(&id(4)), Some(Place { ahead: 1, holders }));
+        assert_eq!(queue.place(&id(1)), None, "it runs");
         queue.finish(&id(2));
         assert_eq!(queue.start_next(), Some(id(3)));
         assert!(queue.withdraw(&id(4)) && !queue.withdraw(&id(4)) && !queue.withdraw(&id(3)));

@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::api::{self, ApiState};
+use crate::caller::Caller;
 use crate::config::{Config, Limits};
 use crate::jobs::{Jobs, StartError};
-use crate::peer::Peer;
 use crate::runner::JobRunner;
 
 /// Time for open requests when the daemon stops.
@@ -74,8 +74,8 @@ pub async fn serve(
             },
             () = shutdown.cancelled() => break,
         };
-        let peer = match Peer::of(&stream) {
-            Ok(peer) => peer,
+        let caller = match Caller::of(&stream) {
+            Ok(caller) => caller,
             Err(error) => {
                 tracing::warn!(%error, "a connection without credentials was closed");
                 continue;
@@ -83,7 +83,7 @@ pub async fn serve(
         };
         let (router, stopping) = (router.clone(), &shutdown);
         let shutdown = shutdown.clone();
-        let serve = async move |stream, place| serve_connection(stream, place, peer, router, limits, shutdown).await;
+        let serve = async move |stream, place| serve_connection(stream, place, caller, router, limits, shutdown).await;
         if let Some(place) = places.take() {
             connections.spawn(async move { serve(stream, place).await });
             continue;
@@ -113,7 +113,7 @@ pub async fn serve(
 async fn serve_connection(
     stream: UnixStream,
     place: Place,
-    peer: Peer,
+    caller: Caller,
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
@@ -122,7 +122,7 @@ async fn serve_connection(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let busy = requests.busy();
         let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(caller);
         let answer = router.clone().oneshot(request);
         async move { Ok::<_, Infallible>(answer.await?.map(|body| Body::new(busy.until_sent(body)))) }
     });

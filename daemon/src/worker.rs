@@ -18,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
 use crate::event_log::{EventWriter, InvalidLimit, KILN_MAX_LOG_MIB, WriteError, limit_of};
-use crate::explain;
+use crate::explain::explain;
 use crate::job_dir::{JobDir, JobDirError, WorkerLock};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::{EventSink, JobEvent, JobOutcome, JobRequest, JobRunner};
+use crate::version::VERSION;
 
 /// Exit code that says: another worker has this job. `EX_TEMPFAIL` of sysexits.h.
 pub const EXIT_LOCKED: u8 = 75;
@@ -186,7 +187,7 @@ async fn run_job(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(watch)?;
     let _hangup = signal(SignalKind::hangup()).map_err(watch)?;
 
-    log.append(None, EventBody::JobStarted { pid: std::process::id(), version: crate::VERSION.to_owned() });
+    log.append(None, EventBody::JobStarted { pid: std::process::id(), version: VERSION.to_owned() });
     let sink: EventSink = {
         let log = Arc::clone(log);
         Arc::new(move |event| log.take(event))

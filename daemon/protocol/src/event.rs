@@ -6,7 +6,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, ImageResult, JobState};
+use crate::image::result::ImageResult;
+use crate::job::{Artifact, JobState};
+use crate::question::Choice;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -196,15 +198,6 @@ pub enum Severity {
     Warning,
     /// Nothing is started.
     Error,
-}
-
-/// A possible answer to a prompt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Choice {
-    /// What to send, as `c`.
-    pub key: String,
-    /// What it does, as `clean up and exit`.
-    pub label: String,
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Choice, ImageTask, JobId};
+use crate::id::JobId;
+use crate::image::ImageTask;
+use crate::question::Question;
+use crate::step::StepSummary;
 
 /// Asks for a job.
 ///
@@ -220,6 +223,9 @@ pub struct Job {
     /// Number of jobs that start before this one, while it is queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
+    /// Jobs that hold the places for which it waits, while it is queued.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<PlaceHolder>,
     /// When it was submitted, RFC 3339.
     pub created_at: String,
     /// When its worker started, RFC 3339.
@@ -243,27 +249,13 @@ pub struct Job {
     pub questions: Vec<Question>,
 }
 
-/// Describes a question that waits for an answer.
+/// Names a job that holds one of the places in which jobs run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Question {
-    /// Name to answer to.
-    pub prompt: String,
-    /// Build that asks, as `qemu.web`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub build: Option<String>,
-    /// The question.
-    pub text: String,
-    /// Possible answers; empty when any text will do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub choices: Vec<Choice>,
-    /// Answer that is taken when nobody answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default: Option<String>,
-    /// Command that leads into the guest meanwhile, when one runs that can be reached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guest: Option<String>,
-    /// When it was asked, RFC 3339.
-    pub asked_at: String,
+pub struct PlaceHolder {
+    /// The job.
+    pub job: JobId,
+    /// Whether it asks something, and goes on only when somebody has answered.
+    pub asks: bool,
 }
 
 /// Describes one build of a job.
@@ -284,6 +276,9 @@ pub struct BuildSummary {
     pub elapsed_us: Option<u64>,
     /// What it left.
     pub artifacts: Vec<Artifact>,
+    /// Its steps, in order. Told of a single job only, not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepSummary>,
 }
 
 /// Describes what a build left.
@@ -325,16 +320,6 @@ pub enum CancelMode {
     Graceful,
     /// The worker is killed; the daemon cleans up what it left.
     Now,
-}
-
-/// Answers a prompt of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// The prompt's name, from its event.
-    pub prompt: String,
-    /// The key of the chosen answer, or text.
-    pub answer: String,
 }
 
 #[cfg(test)]

@@ -5,18 +5,21 @@
 //! ```
 //!
 //! The types are plain data: serde and JSON Schema, no I/O, no clock. The daemon's own types are different ones, so that
-//! they may change freely; `daemon/src/wire.rs` converts. **When changing the API**: only add optional fields and new
+//! they may change freely; `daemon/src/jobs/wire.rs` and `daemon/src/engine.rs` convert. **When changing the API**: only add optional fields and new
 //! event kinds. Clients skip event kinds that they do not know ([`EventBody::Unknown`]); anything else needs a `v2`.
 //!
 //! | Module | Holds |
 //! |---|---|
 //! | [`job`] | what is asked for ([`JobSubmission`]) and what became of it ([`Job`]) |
 //! | [`event`] | the numbered events of a job |
+//! | [`question`] | what a job asks, and answers |
 //! | [`image`] | work on disk images: conversions, facts, checks |
 //! | [`info`] | what this daemon is and can do |
 //! | [`problem`] | errors (problem+json) |
 //! | [`id`] | job identifiers |
 //! | [`places`] | where the socket is, from the environment |
+//! | [`step`] | the steps of a build |
+//! | [`text`] | what texts for people are kept free of |
 //! | [`validate`] | what `kilnd validate` reads and writes; not part of the HTTP API |
 
 pub mod event;
@@ -26,9 +29,12 @@ pub mod info;
 pub mod job;
 pub mod places;
 pub mod problem;
+pub mod question;
+pub mod step;
+pub mod text;
 pub mod validate;
 
-pub use event::{Choice, Event, EventBody, Severity};
+pub use event::{Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
 pub use image::package::{PackageFacts, PackagedDisk, PackagedMachine};
 pub use image::result::{
@@ -41,10 +47,13 @@ pub use image::{
 };
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{
-    Answer, Artifact, Assignment, BuildState, BuildSummary, CancelMode, CancelRequest, Job, JobKind, JobList,
-    JobOptions, JobState, JobSubmission, OnError, Question,
+    Artifact, Assignment, BuildState, BuildSummary, CancelMode, CancelRequest, Job, JobKind, JobList, JobOptions,
+    JobState, JobSubmission, OnError, PlaceHolder,
 };
 pub use problem::{Problem, ProblemCode};
+pub use question::{Answer, Choice, Question};
+pub use step::{StepPhase, StepState, StepSummary};
+pub use text::without_codes;
 pub use validate::{TemplateProblem, ValidateReport, ValidateRequest};
 
 /// Largest request body that the daemon reads, in bytes (1 MiB).

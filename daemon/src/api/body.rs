@@ -7,8 +7,8 @@ use kiln_protocol::{MAX_REQUEST_BYTES, ProblemCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::ApiState;
 use super::problem::ApiProblem;
+use super::state::ApiState;
 
 /// A JSON body, and its bytes.
 pub(super) struct JsonBody<T> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
@@ -14,11 +14,13 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ApiState;
 use super::problem::ApiProblem;
+use super::state::ApiState;
+use crate::caller::Caller;
 use crate::event_log::{EventLine, EventReader, Subscription};
+use crate::explain::explain;
 use crate::jobs::{Jobs, JobsError};
-use crate::{explain, memory};
+use crate::memory;
 
 /// Media type of server-sent events (HTML standard, section 9.2).
 const EVENT_STREAM: &str = "text/event-stream";
@@ -42,6 +44,7 @@ enum Format {
 /// One reader of one job's events.
 struct Follower {
     jobs: Jobs,
+    caller: Caller,
     id: JobId,
     format: Format,
     reader: Option<EventReader>,
@@ -54,18 +57,18 @@ struct Follower {
 
 pub(super) async fn events(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiProblem> {
     let id: JobId = id.parse()?;
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
-    state.jobs.job(&id).await?;
+    let path = state.jobs.events(&caller, &id).await?;
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = if accept.contains(EVENT_STREAM) { Format::ServerSent } else { Format::Ndjson };
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let after = last_id.or(query.after).unwrap_or(0);
-    let path = state.jobs.events(&id);
     let failed = |detail: String| ApiProblem(Problem::new(ProblemCode::Internal, detail));
     // Subscribed before the first read, so that nothing falls between the two.
     let subscription = if query.follow {
@@ -78,6 +81,7 @@ pub(super) async fn events(
     let follower = Follower {
         endings: state.jobs.endings(),
         jobs: state.jobs,
+        caller,
         id,
         format,
         reader: Some(reader),
@@ -105,7 +109,7 @@ impl Follower {
         loop {
             // Asked before reading: what was written before the job was over is then read below.
             let over = match self.subscription {
-                Some(_) => match self.jobs.job(&self.id).await {
+                Some(_) => match self.jobs.job(&self.caller, &self.id).await {
                     Ok(job) => job.state.is_over(),
                     Err(error) => return Some(Err(Arc::new(error))),
                 },
@@ -136,7 +140,7 @@ impl Follower {
     /// Waits until the worker is gone and the journal knows it: who has read the last event finds nothing running any more.
     async fn wait_until_over(&mut self) {
         let over = async {
-            while self.jobs.job(&self.id).await.is_ok_and(|job| !job.state.is_over()) {
+            while self.jobs.job(&self.caller, &self.id).await.is_ok_and(|job| !job.state.is_over()) {
                 // The sender lives as long as the jobs do.
                 let _ = self.endings.changed().await;
             }

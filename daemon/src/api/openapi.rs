@@ -6,6 +6,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use crate::version::VERSION;
+
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// One operation of the API.
@@ -153,7 +155,7 @@ pub(super) fn document(operations: impl Iterator<Item = Operation>) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Kiln",
-            "version": crate::VERSION,
+            "version": VERSION,
             "description": "kilnd's API, served on a Unix socket: `curl --unix-socket $XDG_RUNTIME_DIR/kiln/kiln.sock http://kiln/v1/info`.",
             "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
         },

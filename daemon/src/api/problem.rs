@@ -8,8 +8,8 @@ use kiln_protocol::problem::PROBLEM_JSON;
 use kiln_protocol::{InvalidJobId, Problem, ProblemCode};
 
 use crate::control::ControlError;
-use crate::explain;
-use crate::jobs::JobsError;
+use crate::explain::explain;
+use crate::jobs::{InvalidSubmission, JobsError};
 
 /// A problem on its way out of a handler.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl From<JobsError> for ApiProblem {
             JobsError::NotOver { id, .. } => Problem::new(ProblemCode::WrongState, detail)
                 .with_hint(format!("`kiln cancel --wait {id}` ends it first")),
             JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
+            JobsError::Forbidden(_) => {
+                Problem::new(ProblemCode::Forbidden, detail).with_hint("unset KILN_SOCKET to use a daemon of your own")
+            }
+            JobsError::Invalid(InvalidSubmission { hint, .. }) => {
+                Problem { hint, ..Problem::new(ProblemCode::InvalidRequest, detail) }
+            }
             JobsError::KeyReused(_) => Problem::new(ProblemCode::KeyReused, detail),
             JobsError::Worker(ControlError::Refused { reason }) => Problem::new(ProblemCode::WrongState, reason),
             JobsError::Worker(ControlError::Unreachable { .. }) => Problem::new(ProblemCode::WorkerUnreachable, detail),

@@ -15,7 +15,7 @@ use kiln_protocol::{Event, EventBody, MAX_EVENT_BYTES};
 
 use super::reader::Head;
 use crate::job_dir::UNFINISHED_PREFIX;
-use crate::journal::wall_clock;
+use crate::wall_clock::wall_clock;
 
 /// Names the variable with the limit in MiB; it comes from the shell of who submits the job.
 pub const KILN_MAX_LOG_MIB: &str = "KILN_MAX_LOG_MIB";

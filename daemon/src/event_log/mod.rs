@@ -13,6 +13,7 @@
 //! them.
 
 mod limit;
+mod own_words;
 mod reader;
 mod watcher;
 mod writer;

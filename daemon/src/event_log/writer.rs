@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use kiln_protocol::{Event, EventBody};
 
 use super::limit::Limit;
-use super::reader::{EventReader, ReadError};
+use super::own_words::without_system_codes;
+use super::reader::{EventLine, EventReader, ReadError};
 use crate::job_dir::RESERVE_NAME;
 use crate::regular_file;
 
@@ -75,7 +76,7 @@ impl EventWriter {
             let batch = reader.read_batch()?;
             let Some(event) = batch.last() else { break };
             last = event.seq;
-            finished |= batch.iter().any(super::EventLine::is_last);
+            finished |= batch.iter().any(EventLine::is_last);
         }
         let length = reader.offset();
         file.set_len(length).map_err(io_error)?;
@@ -159,6 +160,7 @@ impl EventWriter {
 
     /// Writes an event, after a word about those that were lost before it: all of it or nothing.
     fn write(&mut self, build: Option<String>, mut body: EventBody) -> Result<(), WriteError> {
+        without_system_codes(&mut body);
         cut_text(&mut body);
         let mut lines = Vec::new();
         let mut last = self.last;

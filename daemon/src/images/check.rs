@@ -4,8 +4,8 @@ use kiln_disk_formats::{ErrorKind, Finding, FindingKind, check_with};
 use kiln_protocol::{CheckFinding, CheckFindingKind, CheckRequest, CheckResult, ImageResult, ImageSource};
 
 use super::failure::Failures;
+use super::reporter::{EXIT_FAILURE, Ended, Reporter};
 use super::source::{named_format, policy, qemu_name, split_path};
-use super::{EXIT_FAILURE, Ended, Reporter};
 
 const EXIT_CORRUPT: u8 = 2;
 const EXIT_LEAKS: u8 = 3;

@@ -4,8 +4,8 @@ use kiln_disk_formats::compare;
 use kiln_protocol::{CompareRequest, CompareResult, ImageResult};
 
 use super::failure::Failures;
+use super::reporter::{Ended, Reporter};
 use super::source::open_source;
-use super::{Ended, Reporter};
 
 const EXIT_DIFFERENT: u8 = 1;
 const EXIT_ERROR: u8 = 2;

@@ -9,8 +9,9 @@ use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, Image
 use super::failure::{Failure, Failures};
 use super::machine::machine;
 use super::outputs::{are_packages, doubts, outputs};
+use super::reporter::{Ended, Reporter};
 use super::source::{every_disk, open_source};
-use super::{Ended, Reporter, stdout};
+use super::stdout;
 
 /// Most worker threads.
 const MAX_THREADS: u32 = 1024;
@@ -117,7 +118,7 @@ mod tests {
         let events = Arc::new(Mutex::new(Vec::<EventBody>::new()));
         let sink = Arc::clone(&events);
         let stop = Arc::new(AtomicBool::new(false));
-        let reporter = Reporter { sink: Arc::new(move |event| sink.lock().unwrap().push(event.body)), stop };
+        let reporter = Reporter::new(Arc::new(move |event| sink.lock().unwrap().push(event.body)), stop);
         let Err(failures) = run(&request, &reporter) else { panic!("nothing of it is right") };
         let texts: Vec<_> = failures.list.iter().map(|failure| failure.text.as_str()).collect();
         assert!(texts.len() >= 5, "{texts:#?}");

@@ -4,7 +4,7 @@ use kiln_disk_formats::{Error, ErrorKind};
 use kiln_protocol::EventBody;
 use kiln_template::did_you_mean;
 
-use super::{EXIT_FAILURE, Reporter};
+use super::reporter::{EXIT_FAILURE, Reporter};
 
 /// One thing that went wrong.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::failure::Failures;
 use super::package::{every_packaged_disk, on_the_wire, package};
+use super::reporter::{Ended, Reporter};
 use super::source::{named_format, open_source, policy, qemu_name, split_path};
-use super::{Ended, Reporter};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 

@@ -4,8 +4,8 @@ use kiln_disk_formats::MapEntry;
 use kiln_protocol::{ImageResult, MapExtent, MapRequest};
 
 use super::failure::{Failure, Failures};
+use super::reporter::{Ended, Reporter};
 use super::source::open_source;
-use super::{Ended, Reporter};
 
 /// Extents in one event.
 const EXTENTS_PER_EVENT: usize = 2048;
@@ -35,8 +35,8 @@ pub(super) fn run(request: &MapRequest, reporter: &Reporter) -> Result<Ended, Fa
             let failure = Failure::new(format!("the map of {} has more than {MAX_EXTENTS} parts", request.image.path));
             return Err(failure.hint("`--start-offset` and `--max-length` choose a part of the disk").into());
         }
-        if reporter.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(Failures { list: Vec::new(), exit_code: super::EXIT_FAILURE, cancelled: true });
+        if reporter.is_cancelled() {
+            return Err(Failures { list: Vec::new(), exit_code: super::reporter::EXIT_FAILURE, cancelled: true });
         }
     }
     part.extend(last.map(on_the_wire));

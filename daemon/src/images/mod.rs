@@ -16,61 +16,19 @@ mod map;
 mod options;
 mod outputs;
 mod package;
+mod reporter;
 mod source;
 mod stdout;
 mod verify;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_protocol::{EventBody, ImageResult, ImageTask, Severity};
+use kiln_protocol::ImageTask;
 
-use crate::runner::{BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, Refused, StartedJob};
+use reporter::{EXIT_FAILURE, Ended, Reporter};
 
-/// Exit code for whatever fails.
-const EXIT_FAILURE: u8 = 1;
-
-/// How the work ended: the exit code, and why it is not 0, for lists of jobs.
-struct Ended {
-    exit_code: u8,
-    why: Option<String>,
-}
-
-impl Ended {
-    fn well() -> Self {
-        Self { exit_code: 0, why: None }
-    }
-}
-
-/// What tasks report to, and hear from.
-struct Reporter {
-    sink: EventSink,
-    stop: Arc<AtomicBool>,
-}
-
-impl Reporter {
-    fn emit(&self, body: EventBody) {
-        (self.sink)(JobEvent { build: None, body });
-    }
-
-    fn result(&self, result: ImageResult) {
-        self.emit(EventBody::Result { result });
-    }
-
-    /// Says what does not keep the work from going on.
-    fn warn(&self, text: String) {
-        self.emit(EventBody::Diagnostics { severity: Severity::Warning, text, diagnostics: Vec::new() });
-    }
-
-    /// Returns a callback for the library that reports progress under this name.
-    fn progress(&self, what: String) -> impl Fn(u64, u64) -> ControlFlow<()> + Sync {
-        move |done, total| {
-            self.emit(EventBody::Progress { what: what.clone(), done, total: Some(total) });
-            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        }
-    }
-}
+use crate::runner::{BoxFuture, EventSink, JobControl, JobOutcome, Refused, StartedJob};
 
 struct Control {
     stop: Arc<AtomicBool>,
@@ -93,7 +51,7 @@ impl JobControl for Control {
 /// Begins a task.
 pub(crate) fn start(task: ImageTask, sink: EventSink) -> StartedJob {
     let stop = Arc::new(AtomicBool::new(false));
-    let reporter = Reporter { sink, stop: Arc::clone(&stop) };
+    let reporter = Reporter::new(sink, Arc::clone(&stop));
     let outcome = async move {
         match tokio::task::spawn_blocking(move || run(&task, &reporter)).await {
             Ok(outcome) => outcome,

@@ -6,7 +6,7 @@ use kiln_disk_formats::package::verify;
 use kiln_protocol::{ImageResult, VerifiedFile, VerifyRequest};
 
 use super::failure::Failures;
-use super::{EXIT_FAILURE, Ended, Reporter};
+use super::reporter::{EXIT_FAILURE, Ended, Reporter};
 
 pub(super) fn run(request: &VerifyRequest, reporter: &Reporter) -> Result<Ended, Failures> {
     let found = verify(Path::new(&request.path), &reporter.progress("verify".to_owned()))?;

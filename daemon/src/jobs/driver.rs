@@ -3,15 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobState, JobSubmission};
+use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
 use tokio::sync::mpsc;
 
-use super::supervisor::{Begin, Supervisor, blocking, write_last_event};
-use super::{JobCounts, JobsError, Message, Reply, Shared, StartError, recovery};
+use super::error::{JobsError, StartError};
+use super::last_event::write_last_event;
+use super::message::{JobCounts, Message, Reply};
+use super::shared::Shared;
+use super::submission::Submission;
+use super::supervisor::{Begin, Supervisor};
+use super::{recovery, wire};
+use crate::blocking::blocking;
+use crate::explain::explain;
 use crate::job_dir::Acceptance;
-use crate::journal::{Ending, JournalError, NewJob, Unfinished, wall_clock};
+use crate::journal::{Ending, JobState, JournalError, Unfinished};
+use crate::memory;
 use crate::queue::Queue;
-use crate::{explain, memory};
+use crate::wall_clock::wall_clock;
 
 /// Finished looks at images (info, check, …) that are kept: they say nothing about anything that is still there.
 const FINISHED_LOOKS: u32 = 20;
@@ -46,36 +54,38 @@ impl Driver {
             let _ = self.shared.notices.set(vec![notice]);
         }
         for job in self.shared.journal.unfinished().await? {
-            match (job.state, job.kind.queues()) {
-                (JobState::Queued, true) => self.queue.push(job.id),
+            let id = wire::job_id(&job.id)?;
+            match (job.state, JobKind::from(job.kind).queues()) {
+                (JobState::Queued, true) => self.queue.push(id),
                 (JobState::Queued, false) => {
-                    self.queue.run_free(job.id.clone());
-                    self.start(job.id).await;
+                    self.queue.run_free(id.clone());
+                    self.start(id).await;
                 }
-                _ => self.take_up(job).await,
+                _ => self.take_up(id, job).await,
             }
         }
         self.start_waiting().await;
         Ok(())
     }
 
-    async fn take_up(&mut self, job: Unfinished) {
-        if job.kind.queues() {
-            self.queue.adopt(job.id.clone());
+    async fn take_up(&mut self, id: JobId, job: Unfinished) {
+        if JobKind::from(job.kind).queues() {
+            self.queue.adopt(id.clone());
         } else {
-            self.queue.run_free(job.id.clone());
+            self.queue.run_free(id.clone());
         }
-        let directory = self.shared.directory(&job.id);
+        let directory = self.shared.directory(&id);
+        let ledger = job.lease.as_ref().map(|lease| lease.ledger.clone());
         let cancelling = job.state == JobState::Cancelling;
         let begin = blocking(move || {
-            let identity = job.worker.or_else(|| directory.read_identity());
+            let identity = job.lease.map(|lease| lease.holder).or_else(|| directory.read_identity());
             // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
             let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
             if untouched { Begin::Start } else { Begin::Adopt(identity) }
         })
         .await;
-        tracing::info!(job = %job.id, state = %job.state, ?begin, "taking up a job of an earlier daemon");
-        self.supervise(job.id, begin, cancelling);
+        tracing::info!(job = %id, state = job.state.as_str(), ledger, ?begin, "taking up a job of an earlier daemon");
+        self.supervise(id, begin, cancelling);
     }
 
     /// Forgets finished jobs, when there are many.
@@ -83,6 +93,7 @@ impl Driver {
         let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs, FINISHED_LOOKS).await?;
         if !forgotten.is_empty() {
             let shared = Arc::clone(&self.shared);
+            let forgotten = forgotten.iter().map(|id| wire::job_id(id)).collect::<Result<Vec<_>, _>>()?;
             blocking(move || forgotten.iter().for_each(|id| shared.directory(id).remove())).await;
         }
         Ok(())
@@ -92,8 +103,8 @@ impl Driver {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         while let Some(message) = inbox.recv().await {
             match message {
-                Message::Submit { submission, owner, key, digest, reply } => {
-                    let result = self.submit(*submission, owner, key, digest).await;
+                Message::Submit { submission, owner, reply } => {
+                    let result = self.submit(*submission, owner).await;
                     // The client may have gone; the job stays, as it would have a moment later.
                     let _ = reply.send(result);
                     self.start_waiting().await;
@@ -103,7 +114,7 @@ impl Driver {
                     let _ = reply.send(JobCounts { running: self.queue.running(), queued: self.queue.waiting() });
                 }
                 Message::Position { id, reply } => {
-                    let _ = reply.send(self.queue.position(&id));
+                    let _ = reply.send(self.queue.place(&id));
                 }
                 Message::Over { id } => {
                     self.running.remove(&id);
@@ -120,30 +131,22 @@ impl Driver {
         }
     }
 
-    async fn submit(
-        &mut self,
-        submission: JobSubmission,
-        owner: u32,
-        key: Option<String>,
-        digest: String,
-    ) -> Result<(JobId, bool), JobsError> {
+    async fn submit(&mut self, submission: Submission, owner: u32) -> Result<(JobId, bool), JobsError> {
+        let Submission { request, key, digest } = submission;
         if let Some(key) = &key
             && let Some((id, earlier)) = self.shared.journal.find_key(owner, key.clone()).await?
         {
+            let id = wire::job_id(&id)?;
             return if earlier == digest { Ok((id, false)) } else { Err(JobsError::KeyReused(id)) };
         }
         let id = JobId::from_random_bits(uuid::Uuid::new_v4().as_u64_pair().1);
-        let kind = submission.kind;
-        let job = NewJob {
-            id: id.clone(),
-            kind,
-            template: submission.image.as_ref().map_or_else(|| submission.template.clone(), ImageTask::subject),
-            working_directory: submission.working_directory.clone(),
-            acceptance: Acceptance { created_at: wall_clock(), owner, key, digest },
-        };
+        let kind = request.kind;
+        let acceptance = Acceptance { created_at: wall_clock(), owner, key, digest };
+        let template = request.image.as_ref().map_or_else(|| request.template.clone(), ImageTask::subject);
+        let job = wire::new_job(&id, kind, template, request.working_directory.clone(), acceptance.clone());
         let directory = self.shared.directory(&id);
-        let (made, acceptance) = (directory.clone(), job.acceptance.clone());
-        blocking(move || made.create(&submission, &acceptance)).await?;
+        let made = directory.clone();
+        blocking(move || made.create(&request, &acceptance)).await?;
         if let Err(error) = self.shared.journal.insert(job).await {
             blocking(move || directory.remove()).await;
             return Err(error.into());
@@ -166,7 +169,7 @@ impl Driver {
 
     async fn start(&mut self, id: JobId) {
         // The intent comes before the act, so that a crash in between leaves a trace of the worker.
-        if let Err(error) = self.shared.journal.set_state(id.clone(), JobState::Starting).await {
+        if let Err(error) = self.shared.journal.set_state(id.as_str(), JobState::Starting).await {
             tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
         }
         self.supervise(id, Begin::Start, false);
@@ -199,11 +202,12 @@ impl Driver {
         if self.queue.withdraw(id) {
             return self.cancel_queued(id).await;
         }
-        let job = self.shared.journal.job(id.clone()).await?.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?;
-        if job.state.is_over() {
-            return Err(JobsError::Over { id: id.clone(), state: job.state });
+        let job = self.shared.journal.job(id.as_str()).await?.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?;
+        let state = kiln_protocol::JobState::from(job.state);
+        if state.is_over() {
+            return Err(JobsError::Over { id: id.clone(), state });
         }
-        self.shared.journal.set_state(id.clone(), JobState::Cancelling).await?;
+        self.shared.journal.set_state(id.as_str(), JobState::Cancelling).await?;
         if let Some(orders) = self.running.get(id) {
             // When it is full, the same order is in it already.
             let _ = orders.try_send(mode);
@@ -214,7 +218,12 @@ impl Driver {
     async fn cancel_queued(&self, id: &JobId) -> Result<(), JobsError> {
         let directory = self.shared.directory(id);
         let written = blocking(move || {
-            let body = EventBody::JobFinished { state: JobState::Cancelled, exit_code: 1, elapsed_us: 0, error: None };
+            let body = EventBody::JobFinished {
+                state: kiln_protocol::JobState::Cancelled,
+                exit_code: 1,
+                elapsed_us: 0,
+                error: None,
+            };
             let written = write_last_event(&directory, body);
             directory.remove_runtime();
             (written, directory.scrub_request())
@@ -223,7 +232,7 @@ impl Driver {
         if let (Err(error), _) = &written {
             tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
         }
-        self.shared.journal.finish(id.clone(), Ending::now(JobState::Cancelled, None)).await?;
+        self.shared.journal.finish(id.as_str(), Ending::early(JobState::Cancelled, None, wall_clock())).await?;
         self.shared.endings.send_modify(|()| {});
         Ok(written.1?)
     }

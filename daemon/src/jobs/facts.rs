@@ -1,9 +1,9 @@
 //! What the journal keeps of an event.
 
-use kiln_protocol::{BuildState, Event, EventBody, Question};
+use kiln_protocol::{Event, EventBody, Question};
 
 use crate::event_log::EventLine;
-use crate::journal::{Ending, Fact, Observation};
+use crate::journal::{BuildState, Ending, Fact, Observation};
 
 /// What one event means for the journal.
 #[derive(Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub(super) enum Meaning {
     Started(String),
     /// Something about a build.
     Build(Observation),
+    /// A step has ended; its records say how.
+    StepEnded,
     /// Somebody has to answer.
     Asked(Question),
     /// The question of this name was answered.
@@ -25,10 +27,11 @@ pub(super) enum Meaning {
 }
 
 /// Kinds of events that mean something.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "job_started",
     "build_planned",
     "step_started",
+    "step_finished",
     "artifact",
     "build_finished",
     "job_finished",
@@ -46,17 +49,18 @@ pub(super) fn meaning(line: &EventLine) -> Meaning {
     let fact = match event.body {
         EventBody::JobStarted { .. } => return Meaning::Started(event.time),
         EventBody::JobFinished { state, exit_code, error, .. } => {
-            return Meaning::Ended(Ending { state, exit_code, error, finished_at: event.time });
+            return Meaning::Ended(Ending { state: state.into(), exit_code, error, finished_at: event.time });
         }
         EventBody::Prompt { prompt, text, choices, default, guest } => {
             let (build, asked_at) = (event.build, event.time);
             return Meaning::Asked(Question { prompt, build, text, choices, default, guest, asked_at });
         }
+        EventBody::StepFinished { .. } => return Meaning::StepEnded,
         EventBody::CancelRequested => return Meaning::Cancelled,
         EventBody::PromptAnswered { prompt, .. } => return Meaning::Answered(prompt),
         EventBody::BuildPlanned { position } => Fact::Planned { position },
         EventBody::StepStarted { step } => Fact::Step { step },
-        EventBody::Artifact(artifact) => Fact::Artifact(artifact),
+        EventBody::Artifact(artifact) => Fact::Artifact(artifact.into()),
         EventBody::BuildFinished { elapsed_us, error, cancelled } => {
             let state = match (&error, cancelled) {
                 (_, true) => BuildState::Cancelled,

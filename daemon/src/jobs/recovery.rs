@@ -14,13 +14,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kiln_protocol::{ImageTask, JobId, JobKind};
 
-use super::Shared;
 use super::facts::{Meaning, meaning};
-use super::supervisor::blocking;
+use super::shared::Shared;
+use super::wire;
+use crate::blocking::blocking;
 use crate::event_log::{EventReader, last_event};
-use crate::explain;
+use crate::explain::explain;
 use crate::job_dir::{Acceptance, JobDir};
-use crate::journal::{FoundJob, FoundState, JournalError, NewJob};
+use crate::journal::{FoundJob, FoundState, JournalError};
 
 /// What stands for a template whose name is lost.
 const UNKNOWN_TEMPLATE: &str = "(unknown)";
@@ -34,7 +35,7 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
         let Ok(entries) = std::fs::read_dir(this.config.state_directory.join("jobs")) else { return found };
         for entry in entries.flatten() {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
-            let Some(id) = id.filter(|id| !known.contains(id)) else { continue };
+            let Some(id) = id.filter(|id| !known.contains(id.as_str())) else { continue };
             let directory = this.directory(&id);
             match examine(&directory, this.journal.is_new()) {
                 Some(state) => {
@@ -51,7 +52,7 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
     })
     .await;
     // The order of submission, by the clock; that of the directory means nothing.
-    let time = |found: &FoundJob| found.job.acceptance.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
+    let time = |found: &FoundJob| found.job.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
     found.sort_by_key(time);
     let count = found.len();
     shared.journal.take_in(found).await?;
@@ -87,13 +88,10 @@ fn describe(id: JobId, directory: &JobDir, state: FoundState, owner: u32) -> Fou
         key: None,
         digest: String::new(),
     });
-    let job = NewJob {
-        id,
-        kind: request.as_ref().map_or(JobKind::Build, |request| request.kind),
-        template: subject.unwrap_or_else(|| UNKNOWN_TEMPLATE.to_owned()),
-        working_directory: request.map_or_else(String::new, |request| request.working_directory),
-        acceptance,
-    };
+    let kind = request.as_ref().map_or(JobKind::Build, |request| request.kind);
+    let template = subject.unwrap_or_else(|| UNKNOWN_TEMPLATE.to_owned());
+    let working_directory = request.map_or_else(String::new, |request| request.working_directory);
+    let job = wire::new_job(&id, kind, template, working_directory, acceptance);
     FoundJob { job, state }
 }
 
@@ -110,7 +108,7 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         Ok(jobs) => jobs,
         Err(error) => return tracing::error!(error = explain(&error), "what was taken in is not read"),
     };
-    for id in jobs {
+    for id in jobs.iter().filter_map(|id| wire::job_id(id).ok()) {
         let path = shared.directory(&id).events();
         let read = blocking(move || {
             let mut reader = EventReader::open(&path, 0)?;
@@ -127,7 +125,9 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         });
         let read: Result<_, crate::event_log::ReadError> = read.await;
         let written = match read {
-            Ok((facts, last)) => shared.journal.observe(id.clone(), facts, last).await.map_err(|error| explain(&error)),
+            Ok((facts, last)) => {
+                shared.journal.observe(id.as_str(), facts, last).await.map_err(|error| explain(&error))
+            }
             Err(error) => Err(explain(&error)),
         };
         if let Err(error) = written {

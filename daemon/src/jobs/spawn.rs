@@ -1,62 +1,132 @@
-//! Starts worker processes.
+//! Starts real processes: this program, with `worker …` as its command line.
 
-use std::path::Path;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use kiln_protocol::{JobState, JobSubmission};
+use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
-use crate::job_dir::{JobDir, JobDirError};
+use super::launcher::{Exit, JobProcess, LaunchError, Launcher};
+use crate::descriptor;
+use crate::job_dir::JobDir;
+use crate::process_identity::ProcessIdentity;
+use crate::runner::BoxFuture;
 
-/// Reports that a worker cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SpawnError {
-    /// Its log cannot be opened.
-    #[error(transparent)]
-    Log(#[from] JobDirError),
-    /// The working directory is gone or closed.
-    #[error("cannot enter the working directory {path}")]
-    WorkingDirectory { path: String, source: std::io::Error },
-    /// The program does not start.
-    #[error("cannot start the worker {program}")]
-    Start { program: String, source: std::io::Error },
+/// Starts workers of this daemon's own user.
+#[derive(Debug)]
+pub(super) struct ProcessLauncher {
+    /// Program that is started with `worker …`.
+    program: PathBuf,
 }
 
-/// Starts the worker: in the client's directory, with the client's environment, its output in the job's log.
-pub(super) fn worker(program: &Path, directory: &JobDir, submission: &JobSubmission) -> Result<Child, SpawnError> {
-    let path = &submission.working_directory;
-    // A missing directory would otherwise be reported as a missing program.
-    std::fs::read_dir(path).map_err(|source| SpawnError::WorkingDirectory { path: path.clone(), source })?;
-    let mut command = command(program, directory)?;
-    command.current_dir(path).env_clear().envs(&submission.environment);
-    start(command, program)
+/// A process of this machine.
+struct Process {
+    identity: ProcessIdentity,
+    /// Readable when the process has ended.
+    ended: AsyncFd<OwnedFd>,
+    /// Present when this daemon started it, and must reap it.
+    child: Option<Child>,
 }
 
-/// Starts the sweeper, with the environment that the worker had: it may need the same tools.
-pub(super) fn sweeper(
-    program: &Path,
-    directory: &JobDir,
-    submission: Option<&JobSubmission>,
-    state: JobState,
-    cause: &str,
-) -> Result<Child, SpawnError> {
-    let mut command = command(program, directory)?;
-    command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}")).current_dir(&directory.root);
-    if let Some(submission) = submission {
-        command.env_clear().envs(&submission.environment);
+impl ProcessLauncher {
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program }
     }
-    start(command, program)
+
+    fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
+        let log = directory.open_log()?;
+        let second = log.try_clone();
+        let mut command = Command::new(&self.program);
+        command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
+        command.stdin(Stdio::null()).stdout(log).stderr(second.map_or_else(|_| Stdio::null(), Stdio::from));
+        Ok(command)
+    }
+
+    fn start(&self, mut command: Command) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let failed = |source| LaunchError::Start { program: self.program.display().to_string(), source };
+        let child = command.spawn().map_err(failed)?;
+        Ok(Box::new(Process::started(child).map_err(LaunchError::Watch)?))
+    }
 }
 
-fn command(program: &Path, directory: &JobDir) -> Result<Command, SpawnError> {
-    let log = directory.open_log()?;
-    let second = log.try_clone();
-    let mut command = Command::new(program);
-    command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
-    command.stdin(Stdio::null()).stdout(log).stderr(second.map_or_else(|_| Stdio::null(), Stdio::from));
-    Ok(command)
+impl Launcher for ProcessLauncher {
+    fn worker(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let path = &submission.working_directory;
+        // A missing directory would otherwise be reported as a missing program.
+        std::fs::read_dir(path).map_err(|source| LaunchError::WorkingDirectory { path: path.clone(), source })?;
+        let mut command = self.command(directory)?;
+        command.current_dir(path).env_clear().envs(&submission.environment);
+        self.start(command)
+    }
+
+    fn sweeper(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+        state: JobState,
+        cause: &str,
+    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let mut command = self.command(directory)?;
+        command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}"));
+        command.current_dir(&directory.root);
+        if let Some(submission) = submission {
+            command.env_clear().envs(&submission.environment);
+        }
+        self.start(command)
+    }
+
+    fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        let Some(descriptor) = identity.open() else { return Ok(None) };
+        let ended = descriptor::watch(descriptor).map_err(LaunchError::Watch)?;
+        Ok(Some(Box::new(Process { identity: identity.clone(), ended, child: None })))
+    }
 }
 
-fn start(mut command: Command, program: &Path) -> Result<Child, SpawnError> {
-    command.spawn().map_err(|source| SpawnError::Start { program: program.display().to_string(), source })
+impl Process {
+    fn started(mut child: Child) -> io::Result<Self> {
+        let watched = || -> io::Result<(ProcessIdentity, AsyncFd<OwnedFd>)> {
+            let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
+            // Not reaped yet, so the number is still its own, even if it has ended.
+            let identity = ProcessIdentity::of(pid)?;
+            let descriptor = identity.open().ok_or(io::ErrorKind::NotFound)?;
+            Ok((identity, descriptor::watch(descriptor)?))
+        };
+        match watched() {
+            Ok((identity, ended)) => Ok(Self { identity, ended, child: Some(child) }),
+            Err(error) => {
+                // It must not run unwatched.
+                let _ = child.start_kill();
+                Err(error)
+            }
+        }
+    }
+
+    async fn exit(&mut self) -> Exit {
+        match &mut self.child {
+            Some(child) => child.wait().await.map_or(Exit::Unknown, Exit::Status),
+            None => {
+                if let Err(error) = self.ended.readable().await {
+                    tracing::error!(%error, "a process descriptor cannot be watched");
+                }
+                Exit::Unknown
+            }
+        }
+    }
+}
+
+impl JobProcess for Process {
+    fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    fn kill(&self) {
+        self.identity.kill(self.ended.get_ref());
+    }
+
+    fn ended(&mut self) -> BoxFuture<'_, Exit> {
+        Box::pin(self.exit())
+    }
 }

@@ -1,28 +1,24 @@
 //! Watches one job's worker: carries its events into the journal, passes on cancellations, and cleans up after its death.
 
-use std::error::Error;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, JobId, JobState, JobSubmission};
-use tokio::io::unix::AsyncFd;
-use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::facts::{Meaning, meaning};
-use super::{Shared, spawn};
+use super::last_event::write_last_event;
+use super::launcher::{Exit, JobProcess};
+use super::shared::Shared;
+use crate::blocking::blocking;
 use crate::control::{self, ControlRequest};
-use crate::descriptor;
-use crate::event_log::{EventReader, EventWriter};
-use crate::explain;
-use crate::job_dir::JobDir;
-use crate::journal::Ending;
+use crate::event_log::EventReader;
+use crate::explain::explain;
+use crate::job_dir::{JobDir, ledger_of};
+use crate::journal::{Ending, Lease};
 use crate::process_identity::ProcessIdentity;
+use crate::wall_clock::wall_clock;
 use crate::worker::EXIT_LOCKED;
 
 /// Time for cleaning up after a dead worker.
@@ -52,20 +48,8 @@ pub(super) struct Supervisor {
     pub(super) cancelling: bool,
 }
 
-/// The worker process, as far as it is known.
-struct Worker {
-    identity: ProcessIdentity,
-    /// Readable when the process has ended.
-    ended: AsyncFd<OwnedFd>,
-    /// Present when this daemon started it, and must reap it.
-    child: Option<Child>,
-}
-
-/// How a worker ended, as far as can be known.
-enum Exit {
-    Status(ExitStatus),
-    Unknown,
-}
+/// The worker.
+type Worker = Box<dyn JobProcess>;
 
 impl Supervisor {
     /// Sees the job to its end. Returns when the journal says that it is over.
@@ -95,9 +79,9 @@ impl Supervisor {
     /// Finds the worker of an earlier daemon; returns the cause of its death when there is none.
     async fn adopt(&self, directory: &JobDir, identity: Option<ProcessIdentity>) -> Result<Worker, String> {
         let was_there = identity.is_some();
-        match identity.as_ref().map(Worker::adopt) {
+        match identity.as_ref().map(|identity| self.shared.launcher.adopt(identity)) {
             Some(Ok(Some(worker))) => return Ok(worker),
-            Some(Err(error)) => return Err(format!("the worker cannot be watched: {error}")),
+            Some(Err(error)) => return Err(explain(&error)),
             Some(Ok(None)) | None => {}
         }
         let lock = directory.clone();
@@ -105,7 +89,7 @@ impl Supervisor {
         if blocking(move || lock.is_locked()).await
             && let Some(worker) = self.other_worker().await
         {
-            self.note_worker(&worker).await;
+            self.note_worker(worker.identity()).await;
             return Ok(worker);
         }
         let cause = if was_there { "the worker ended while no daemon ran" } else { "the worker was never started" };
@@ -113,16 +97,14 @@ impl Supervisor {
     }
 
     async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
-        let program = &self.shared.config.worker_program;
-        let child = spawn::worker(program, directory, submission).map_err(|error| explain(&error))?;
-        let worker = Worker::started(child).map_err(|error| format!("the worker cannot be watched: {error}"))?;
-        self.note_worker(&worker).await;
+        let worker = self.shared.launcher.worker(directory, submission).map_err(|error| explain(&error))?;
+        self.note_worker(worker.identity()).await;
         Ok(worker)
     }
 
-    async fn note_worker(&self, worker: &Worker) {
-        let noted = self.shared.journal.set_worker(self.id.clone(), worker.identity.clone()).await;
-        if let Err(error) = noted {
+    async fn note_worker(&self, worker: &ProcessIdentity) {
+        let lease = Lease { holder: worker.clone(), ledger: ledger_of(&self.id) };
+        if let Err(error) = self.shared.journal.take_lease(self.id.as_str(), lease, wall_clock()).await {
             tracing::error!(job = %self.id, error = explain(&error), "the worker is not in the journal");
         }
     }
@@ -162,17 +144,17 @@ impl Supervisor {
                         CancelMode::Graceful => watched.pending_cancel = true,
                         CancelMode::Now => {
                             killed = true;
-                            worker.identity.kill(worker.ended.get_ref());
+                            worker.kill();
                         }
                     }
                 }
-                exit = worker.exit() => {
+                exit = worker.ended() => {
                     if let Exit::Status(status) = &exit
                         && status.code() == Some(i32::from(EXIT_LOCKED))
                         && let Some(other) = self.other_worker().await
                     {
                         worker = other;
-                        self.note_worker(&worker).await;
+                        self.note_worker(worker.identity()).await;
                         continue;
                     }
                     return if killed { "the worker was killed on request".to_owned() } else { exit.cause() };
@@ -188,7 +170,7 @@ impl Supervisor {
             loop {
                 let file = directory.clone();
                 if let Some(identity) = blocking(move || file.read_identity()).await
-                    && let Ok(Some(worker)) = Worker::adopt(&identity)
+                    && let Ok(Some(worker)) = self.shared.launcher.adopt(&identity)
                 {
                     return worker;
                 }
@@ -240,17 +222,18 @@ impl Supervisor {
                     Meaning::Cancelled => drop(self.shared.questions().remove(&self.id)),
                     Meaning::Started(since) => {
                         watched.started = true;
-                        if let Err(error) = self.shared.journal.set_running(self.id.clone(), since).await {
+                        if let Err(error) = self.shared.journal.set_running(self.id.as_str(), since).await {
                             tracing::error!(job = %self.id, error = explain(&error), "the start is not in the journal");
                         }
                     }
                     Meaning::Build(fact) => facts.push(fact),
+                    Meaning::StepEnded => {}
                     Meaning::Ended(ending) => watched.ending = Some(ending),
                 }
             }
             // Texts alone change nothing that the journal shows but the number, which the next fact brings along.
             if (!facts.is_empty() || watched.ending.is_some())
-                && let Err(error) = self.shared.journal.observe(self.id.clone(), facts, last).await
+                && let Err(error) = self.shared.journal.observe(self.id.as_str(), facts, last).await
             {
                 tracing::error!(job = %self.id, error = explain(&error), "events are not in the journal");
             }
@@ -261,15 +244,15 @@ impl Supervisor {
     async fn sweep(&self, directory: &JobDir, submission: Option<&JobSubmission>, watched: &mut Watched, cause: &str) {
         let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
         tracing::warn!(job = %self.id, cause, "the job has no last event; sweeping");
-        let program = &self.shared.config.worker_program;
-        match spawn::sweeper(program, directory, submission, state, cause) {
-            Ok(mut child) => match timeout(SWEEP_TIMEOUT, child.wait()).await {
-                Ok(Ok(status)) if status.success() => {}
-                Ok(Ok(status)) => tracing::error!(job = %self.id, %status, "the sweeper failed"),
-                Ok(Err(error)) => tracing::error!(job = %self.id, %error, "the sweeper cannot be watched"),
+        match self.shared.launcher.sweeper(directory, submission, state, cause) {
+            Ok(mut sweeper) => match timeout(SWEEP_TIMEOUT, sweeper.ended()).await {
+                Ok(Exit::Status(status)) if status.success() => {}
+                Ok(Exit::Status(status)) => tracing::error!(job = %self.id, %status, "the sweeper failed"),
+                Ok(Exit::Unknown) => tracing::error!(job = %self.id, "the sweeper cannot be watched"),
                 Err(_) => {
                     tracing::error!(job = %self.id, "the sweeper took too long");
-                    let _ = child.kill().await;
+                    sweeper.kill();
+                    sweeper.ended().await;
                 }
             },
             Err(error) => tracing::error!(job = %self.id, error = explain(&error), "the sweeper does not start"),
@@ -289,10 +272,10 @@ impl Supervisor {
     async fn conclude(self, directory: JobDir, watched: Watched, cause: String) {
         let ending = watched.ending.unwrap_or_else(|| {
             let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
-            Ending::now(state, Some(cause))
+            Ending::early(state.into(), Some(cause), wall_clock())
         });
         self.shared.questions().remove(&self.id);
-        tracing::info!(job = %self.id, state = %ending.state, "the job is over");
+        tracing::info!(job = %self.id, state = ending.state.as_str(), "the job is over");
         let scrubbed = blocking(move || {
             directory.remove_runtime();
             directory.scrub_request()
@@ -301,7 +284,7 @@ impl Supervisor {
         if let Err(error) = scrubbed {
             tracing::error!(job = %self.id, error = explain(&error), "secrets of the request are still in its file");
         }
-        if let Err(error) = self.shared.journal.finish(self.id.clone(), ending.clone()).await {
+        if let Err(error) = self.shared.journal.finish(self.id.as_str(), ending.clone()).await {
             tracing::error!(job = %self.id, error = explain(&error), "the ending is not in the journal yet");
             self.shared.unwritten_endings().insert(self.id.clone(), ending.clone());
             tokio::spawn(finish_later(Arc::clone(&self.shared), self.id, ending));
@@ -340,84 +323,15 @@ impl Watched {
     }
 }
 
-impl Worker {
-    fn started(mut child: Child) -> io::Result<Self> {
-        let watched = || -> io::Result<(ProcessIdentity, OwnedFd)> {
-            let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-            // Not reaped yet, so the number is still its own, even if it has ended.
-            let identity = ProcessIdentity::of(pid)?;
-            let descriptor = identity.open().ok_or(io::ErrorKind::NotFound)?;
-            Ok((identity, descriptor))
-        };
-        let (identity, descriptor) = match watched() {
-            Ok(found) => found,
-            Err(error) => {
-                // It must not run unwatched.
-                let _ = child.start_kill();
-                return Err(error);
-            }
-        };
-        Ok(Self { identity, ended: descriptor::watch(descriptor)?, child: Some(child) })
-    }
-
-    fn adopt(identity: &ProcessIdentity) -> io::Result<Option<Self>> {
-        let Some(descriptor) = identity.open() else { return Ok(None) };
-        Ok(Some(Self { identity: identity.clone(), ended: descriptor::watch(descriptor)?, child: None }))
-    }
-
-    /// Waits until the process has ended. Cancel safe.
-    async fn exit(&mut self) -> Exit {
-        match &mut self.child {
-            Some(child) => child.wait().await.map_or(Exit::Unknown, Exit::Status),
-            None => {
-                if let Err(error) = self.ended.readable().await {
-                    tracing::error!(%error, "a process descriptor cannot be watched");
-                }
-                Exit::Unknown
-            }
-        }
-    }
-}
-
-impl Exit {
-    fn cause(&self) -> String {
-        match self {
-            Self::Status(status) => match (status.signal(), status.code()) {
-                (Some(9), _) => "the worker was killed (SIGKILL: by hand, or because memory ran out)".to_owned(),
-                (Some(signal), _) => format!("the worker died of signal {signal}"),
-                (None, Some(code)) => format!("the worker ended with exit code {code} before the job was over"),
-                (None, None) => "the worker died".to_owned(),
-            },
-            Self::Unknown => {
-                "the worker died; it was started by an earlier daemon, so its exit status is unknown".to_owned()
-            }
-        }
-    }
-}
-
 /// Writes the ending into the journal as soon as there is room for it; the job's place in the queue is free meanwhile.
 async fn finish_later(shared: Arc<Shared>, id: JobId, ending: Ending) {
     loop {
         // Nobody says when a disk is no longer full.
         tokio::time::sleep(FINISH_INTERVAL).await;
-        if shared.journal.finish(id.clone(), ending.clone()).await.is_ok() {
+        if shared.journal.finish(id.as_str(), ending.clone()).await.is_ok() {
             tracing::info!(job = %id, "the ending is in the journal now");
             shared.unwritten_endings().remove(&id);
             return;
         }
-    }
-}
-
-/// Writes the last event in the place of a worker, unless one is there after all.
-pub(super) fn write_last_event(directory: &JobDir, body: EventBody) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let _lock = directory.lock()?.ok_or("another process works on the job")?;
-    Ok(EventWriter::open(&directory.events())?.append(None, body)?)
-}
-
-/// Runs file work off the runtime's thread.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -1,105 +1,248 @@
-//! How rows of the journal become what the rest of kilnd knows.
+//! What the rows of the journal hold, and what is written into them: types of its own, so that the wire may change without it.
 
-use kiln_protocol::{Artifact, BuildState, BuildSummary, Job, JobId, JobKind, JobState};
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
-
-use super::Unfinished;
+use super::values::{BuildState, JobKind, JobState, StepPhase, StepState};
 use crate::process_identity::ProcessIdentity;
 
-/// Adds a job's builds and their artifacts.
-pub(super) fn with_builds(connection: &Connection, mut job: Job) -> rusqlite::Result<Job> {
-    let sql = "SELECT name, state, step, error, elapsed_us FROM builds WHERE job = ?1 ORDER BY position, rowid";
-    let read = |row: &Row<'_>| {
-        let state: String = row.get(1)?;
-        Ok(BuildSummary {
-            name: row.get(0)?,
-            state: match state.as_str() {
-                "running" => BuildState::Running,
-                "succeeded" => BuildState::Succeeded,
-                "failed" => BuildState::Failed,
-                "cancelled" => BuildState::Cancelled,
-                _ => return Err(unexpected(1, &state)),
-            },
-            step: row.get(2)?,
-            error: row.get(3)?,
-            elapsed_us: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
-            artifacts: Vec::new(),
-        })
-    };
-    job.builds = connection.prepare_cached(sql)?.query_map([job.id.as_str()], read)?.collect::<Result<_, _>>()?;
-    let sql = "SELECT build, builder_id, id, text, files FROM artifacts WHERE job = ?1 ORDER BY event";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([job.id.as_str()])?;
-    while let Some(row) = rows.next()? {
-        let build: String = row.get(0)?;
-        let files: String = row.get(4)?;
-        let artifact = Artifact {
-            builder_id: row.get(1)?,
-            id: row.get(2)?,
-            text: row.get(3)?,
-            files: serde_json::from_str(&files).map_err(|_| unexpected(4, &files))?,
-        };
-        if let Some(summary) = job.builds.iter_mut().find(|summary| summary.name == build) {
-            summary.artifacts.push(artifact);
-        }
+/// A job that was just submitted.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its identifier.
+    pub id: String,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Template as typed; for work on images, what it works on.
+    pub template: String,
+    /// Where its worker will run.
+    pub working_directory: String,
+    /// User who submitted it.
+    pub owner: u32,
+    /// When it was submitted, RFC 3339.
+    pub created_at: String,
+    /// Idempotency key, if one came along.
+    pub key: Option<String>,
+    /// Digest of the request, to tell a repetition from a mistake.
+    pub digest: String,
+}
+
+/// A job that only its directory knows: the journal was lost.
+#[derive(Clone, Debug)]
+pub struct FoundJob {
+    /// What was submitted.
+    pub job: NewJob,
+    /// How far it came.
+    pub state: FoundState,
+}
+
+/// How far a job came that only its directory knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    /// No worker was ever started.
+    Queued,
+    /// A worker was started, and there is no last event.
+    Running,
+    /// It is over.
+    Over(Ending),
+}
+
+/// Something that an event says about a build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Number of the event.
+    pub event: u64,
+    /// Name of the build.
+    pub build: String,
+    /// What is said.
+    pub fact: Fact,
+}
+
+/// What an event says about a build.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// It will run.
+    Planned {
+        /// Place in the template.
+        position: u32,
+    },
+    /// It began a step.
+    Step {
+        /// The step's name.
+        step: String,
+    },
+    /// It left something.
+    Artifact(ArtifactRow),
+    /// It is over.
+    Finished {
+        /// How.
+        state: BuildState,
+        /// Why it failed.
+        error: Option<String>,
+        /// How long it took, in microseconds.
+        elapsed_us: u64,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Its last state.
+    pub state: JobState,
+    /// Exit code for the client.
+    pub exit_code: u8,
+    /// Why it failed as a whole.
+    pub error: Option<String>,
+    /// When it was over, RFC 3339.
+    pub finished_at: String,
+}
+
+impl Ending {
+    /// An ending that is no success, at this time.
+    #[must_use]
+    pub fn early(state: JobState, error: Option<String>, finished_at: String) -> Self {
+        Self { state, exit_code: 1, error, finished_at }
     }
-    Ok(job)
 }
 
-pub(super) fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    Ok(Job {
-        id: job_id(row, 0)?,
-        kind: kind(row, 1)?,
-        template: row.get(2)?,
-        working_directory: row.get(3)?,
-        state: state(row, 4)?,
-        queue_position: None,
-        created_at: row.get(5)?,
-        started_at: row.get(6)?,
-        finished_at: row.get(7)?,
-        exit_code: row.get(8)?,
-        error: row.get(9)?,
-        last_event: row.get::<_, i64>(10)?.unsigned_abs(),
-        builds: Vec::new(),
-        questions: Vec::new(),
-    })
+/// Who holds what a running job holds: the row of a lease.
+///
+/// It is there from the start of the worker until the worker is proven dead and what it held is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The worker.
+    pub holder: ProcessIdentity,
+    /// File in which the worker notes each of its resources before it takes it, and from which they are given back after its death;
+    /// below the state directory.
+    pub ledger: String,
 }
 
-pub(super) fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
-    let worker = match (row.get(3)?, row.get::<_, Option<i64>>(4)?, row.get(5)?) {
-        (Some(pid), Some(ticks), Some(boot_id)) => {
-            Some(ProcessIdentity { pid, start_ticks: ticks.unsigned_abs(), boot_id })
-        }
-        _ => None,
-    };
-    Ok(Unfinished { id: job_id(row, 0)?, kind: kind(row, 1)?, state: state(row, 2)?, worker })
+/// A job that was not over when the last daemon ended.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// Its identifier.
+    pub id: String,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Its state as last written.
+    pub state: JobState,
+    /// What its worker holds, when one was started.
+    pub lease: Option<Lease>,
 }
 
-pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|_| unexpected(column, &text))
+/// Which jobs a list shall hold.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// How many at most.
+    pub limit: u32,
+    /// With looks at images that are over.
+    pub looks: bool,
+    /// In one of these states; in any when empty.
+    pub states: Vec<JobState>,
+    /// Submitted at this time or later: RFC 3339 in UTC, with milliseconds.
+    pub since: Option<String>,
+    /// Those that are not over come before all others.
+    pub unfinished_first: bool,
 }
 
-fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<JobKind> {
-    let text: String = row.get(column)?;
-    JobKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| unexpected(column, &text))
-}
-
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
-    let text: String = row.get(column)?;
-    JobState::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| unexpected(column, &text))
-}
-
-fn unexpected(column: usize, text: &str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("unexpected value {text:?}").into())
-}
-
-pub(super) fn build_state_name(state: BuildState) -> &'static str {
-    match state {
-        BuildState::Running => "running",
-        BuildState::Succeeded => "succeeded",
-        BuildState::Failed => "failed",
-        BuildState::Cancelled => "cancelled",
+impl Wanted {
+    /// Wants the newest jobs of every kind and state.
+    #[must_use]
+    pub fn newest(limit: u32) -> Self {
+        Self { limit, looks: true, states: Vec::new(), since: None, unfinished_first: false }
     }
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its identifier.
+    pub id: String,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Template as typed.
+    pub template: String,
+    /// Directory in which the worker runs.
+    pub working_directory: String,
+    /// Its state.
+    pub state: JobState,
+    /// When it was submitted, RFC 3339.
+    pub created_at: String,
+    /// When its worker started, RFC 3339.
+    pub started_at: Option<String>,
+    /// When it was over, RFC 3339.
+    pub finished_at: Option<String>,
+    /// Exit code for the client, once over.
+    pub exit_code: Option<u8>,
+    /// Why it failed as a whole.
+    pub error: Option<String>,
+    /// Number of the last event that was read.
+    pub last_event: u64,
+    /// Its builds, in template order.
+    pub builds: Vec<BuildRow>,
+}
+
+/// A build of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRow {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: BuildState,
+    /// Step that runs now, or ran last.
+    pub step: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How long it took, in microseconds.
+    pub elapsed_us: Option<u64>,
+    /// What it left.
+    pub artifacts: Vec<ArtifactRow>,
+}
+
+/// What a build left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactRow {
+    /// Who made it.
+    pub builder_id: String,
+    /// Its identifier in the builder's words.
+    pub id: String,
+    /// One line for people.
+    pub text: Option<String>,
+    /// Its files.
+    pub files: Vec<String>,
+}
+
+/// A step of a build, as its records said when they were last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRow {
+    /// The build.
+    pub build: String,
+    /// Its place in the build, from 1.
+    pub number: u32,
+    /// Its phase.
+    pub phase: StepPhase,
+    /// Its name.
+    pub name: String,
+    /// How far it has come.
+    pub state: StepState,
+    /// When it was begun, the last time: RFC 3339.
+    pub started_at: String,
+    /// How long it took, in milliseconds, once it has ended.
+    pub elapsed_ms: Option<u64>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A saved state of a machine, from which a build with the same beginning can go on. Nothing writes one yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// Digest of everything that led there.
+    pub key: String,
+    /// Key of the checkpoint before it in the chain; unset for the first.
+    pub parent: Option<String>,
+    /// Where it lies.
+    pub path: String,
+    /// Room that it takes, in bytes.
+    pub bytes: u64,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When a build last began from it, RFC 3339.
+    pub used_at: String,
 }

@@ -54,7 +54,47 @@ CREATE TABLE artifacts (
 -- Templates are validated without a job.
 DELETE FROM jobs WHERE kind = 'validate';
 ",
+    "
+CREATE TABLE steps (                            -- from the records that the worker writes (steps.ndjson)
+    job        TEXT NOT NULL,
+    build      TEXT NOT NULL,
+    number     INTEGER NOT NULL,                -- place in the build, from 1; a step that is tried again keeps it
+    phase      TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    elapsed_ms INTEGER,
+    error      TEXT,
+    PRIMARY KEY (job, build, number),
+    FOREIGN KEY (job, build) REFERENCES builds (job, name) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE leases (                           -- who holds what a running job holds; gone when it is proven to be given back
+    job          TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    holder_pid   INTEGER NOT NULL,              -- the worker
+    holder_ticks INTEGER NOT NULL,              -- its start time, clock ticks since boot
+    holder_boot  TEXT NOT NULL,                 -- boot id
+    ledger       TEXT NOT NULL                  -- file that names its resources, below the state directory
+) STRICT;
+INSERT INTO leases (job, holder_pid, holder_ticks, holder_boot, ledger)
+    SELECT id, worker_pid, worker_ticks, worker_boot, 'jobs/' || id || '/resources.ndjson' FROM jobs
+    WHERE finished_at IS NULL AND worker_pid IS NOT NULL AND worker_ticks IS NOT NULL AND worker_boot IS NOT NULL;
+ALTER TABLE jobs DROP COLUMN worker_pid;
+ALTER TABLE jobs DROP COLUMN worker_ticks;
+ALTER TABLE jobs DROP COLUMN worker_boot;
+CREATE TABLE checkpoints (                      -- saved states of machines, of no job; nothing writes this table yet
+    key        TEXT PRIMARY KEY,                -- digest of everything that led there
+    parent     TEXT REFERENCES checkpoints (key),
+    path       TEXT NOT NULL,
+    bytes      INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    used_at    TEXT NOT NULL
+) STRICT;
+",
 ];
+
+/// Tables, with the version from which on they are there.
+const TABLES: &[(u32, &str)] =
+    &[(1, "jobs"), (1, "builds"), (1, "artifacts"), (3, "steps"), (3, "leases"), (3, "checkpoints")];
 
 /// The version that this program writes.
 pub(super) fn current() -> u32 {
@@ -68,11 +108,16 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// Whether the tables are there that a database of this version has; one of a newer version has whatever it likes.
 pub(super) fn is_complete(connection: &Connection) -> rusqlite::Result<bool> {
-    if !(1..=current()).contains(&version(connection)?) {
+    let version = version(connection)?;
+    if !(1..=current()).contains(&version) {
         return Ok(true);
     }
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('jobs', 'builds', 'artifacts')";
-    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 3)
+    for (_, table) in TABLES.iter().filter(|(since, _)| *since <= version) {
+        if !connection.table_exists(None, *table)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Brings the database to the current version, all or nothing.

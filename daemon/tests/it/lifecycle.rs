@@ -186,7 +186,7 @@ async fn a_job_that_was_being_cancelled_is_cancelled_by_the_next_daemon() {
     let worker = worker_pid(&daemon.wait_for(&id, |event| worker_pid(event).is_some()).await).unwrap();
     daemon.stop().await;
     let journal = kiln_daemon::journal::Journal::open(&daemon.path("state/kiln.db")).unwrap();
-    journal.set_state(id.clone(), JobState::Cancelling).await.unwrap();
+    journal.set_state(id.as_str(), kiln_daemon::journal::JobState::Cancelling).await.unwrap();
     drop(journal);
     assert!(is_alive(worker));
     daemon.restart().await;

@@ -1,16 +1,21 @@
 //! The journal across restarts and damage.
 
-use kiln_protocol::{Artifact, BuildState, JobId, JobKind, JobState};
+mod migration;
+mod steps_and_leases;
 
-use super::jobs::Fact;
+use rusqlite::Connection;
+
 use super::*;
-use crate::job_dir::Acceptance;
 use crate::process_identity::ProcessIdentity;
 
 const END: &str = "2026-01-02T03:06:00.000Z";
 
-fn id(number: u64) -> JobId {
-    JobId::from_random_bits(number)
+fn id(number: u64) -> String {
+    format!("job{number}")
+}
+
+fn early(state: JobState, error: Option<String>) -> Ending {
+    Ending::early(state, error, END.to_owned())
 }
 
 fn new_job(number: u64, key: Option<&str>) -> NewJob {
@@ -19,12 +24,10 @@ fn new_job(number: u64, key: Option<&str>) -> NewJob {
         kind: JobKind::Build,
         template: "t.pkr.hcl".to_owned(),
         working_directory: "/w".to_owned(),
-        acceptance: Acceptance {
-            created_at: format!("2026-01-02T03:04:{number:02}.000Z"),
-            owner: 1000,
-            key: key.map(str::to_owned),
-            digest: "d".to_owned(),
-        },
+        created_at: format!("2026-01-02T03:04:{number:02}.000Z"),
+        owner: 1000,
+        key: key.map(str::to_owned),
+        digest: "d".to_owned(),
     }
 }
 
@@ -32,18 +35,19 @@ fn new_job(number: u64, key: Option<&str>) -> NewJob {
 async fn what_is_written_is_there_after_a_restart() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("kiln.db");
-    let worker = ProcessIdentity { pid: 7, start_ticks: 99, boot_id: "boot".to_owned() };
+    let holder = ProcessIdentity { pid: 7, start_ticks: 99, boot_id: "boot".to_owned() };
+    let lease = Lease { holder, ledger: "jobs/job1/resources.ndjson".to_owned() };
     {
         let journal = Journal::open(&path).unwrap();
         journal.insert(new_job(1, Some("key"))).await.unwrap();
         journal.insert(new_job(2, None)).await.unwrap();
         journal.insert(new_job(3, None)).await.unwrap();
-        journal.set_state(id(1), JobState::Starting).await.unwrap();
-        journal.set_worker(id(1), worker.clone()).await.unwrap();
-        assert_eq!(journal.job(id(1)).await.unwrap().unwrap().state, JobState::Starting);
-        journal.set_running(id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
+        journal.set_state(&id(1), JobState::Starting).await.unwrap();
+        journal.take_lease(&id(1), lease.clone(), "2026-01-02T03:04:59.000Z".to_owned()).await.unwrap();
+        assert_eq!(journal.job(&id(1)).await.unwrap().unwrap().state, JobState::Starting);
+        journal.set_running(&id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
         let fact = |event, fact| Observation { event, build: "qemu.a".to_owned(), fact };
-        let artifact = Artifact {
+        let artifact = ArtifactRow {
             builder_id: "transcend.qemu".to_owned(),
             id: "VM".to_owned(),
             text: Some("VM files in directory: out".to_owned()),
@@ -55,31 +59,31 @@ async fn what_is_written_is_there_after_a_restart() {
             fact(4, Fact::Artifact(artifact)),
             fact(5, Fact::Finished { state: BuildState::Succeeded, error: None, elapsed_us: 1_000 }),
         ];
-        journal.observe(id(1), facts.clone(), 5).await.unwrap();
-        journal.observe(id(1), facts, 4).await.unwrap();
-        let ending = Ending { state: JobState::Cancelled, exit_code: 1, error: None, finished_at: END.to_owned() };
-        journal.finish(id(2), ending).await.unwrap();
+        journal.observe(&id(1), facts.clone(), 5).await.unwrap();
+        journal.observe(&id(1), facts, 4).await.unwrap();
+        let ending = early(JobState::Cancelled, None);
+        journal.finish(&id(2), ending).await.unwrap();
     }
     let journal = Journal::open(&path).unwrap();
     let unfinished = journal.unfinished().await.unwrap();
     assert_eq!(unfinished.iter().map(|job| job.id.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
     assert_eq!(unfinished[0].state, JobState::Running);
-    assert_eq!(unfinished[0].worker, Some(worker));
-    let job = journal.job(id(1)).await.unwrap().unwrap();
+    assert_eq!((&unfinished[0].lease, &unfinished[1].lease), (&Some(lease), &None));
+    let job = journal.job(&id(1)).await.unwrap().unwrap();
     assert_eq!(job.builds.len(), 1);
     assert_eq!(job.builds[0].state, BuildState::Succeeded);
     assert_eq!(job.builds[0].step.as_deref(), Some("connect"));
     assert_eq!(job.builds[0].artifacts.len(), 1, "observed twice, there once");
     assert_eq!(job.last_event, 5);
     assert!(job.started_at.is_some() && job.finished_at.is_none());
-    assert_eq!(journal.job(id(2)).await.unwrap().unwrap().finished_at.as_deref(), Some(END));
+    assert_eq!(journal.job(&id(2)).await.unwrap().unwrap().finished_at.as_deref(), Some(END));
     assert_eq!(
         journal.jobs(Wanted::newest(2)).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
         [id(3), id(2)]
     );
     assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1));
     assert_eq!(journal.find_key(1001, "key".to_owned()).await.unwrap(), None);
-    assert!(journal.job(id(9)).await.unwrap().is_none());
+    assert!(journal.job(&id(9)).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -88,15 +92,15 @@ async fn the_first_ending_counts_and_ends_the_builds() {
     let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
     journal.insert(new_job(1, None)).await.unwrap();
     let planned = Observation { event: 1, build: "null.a".to_owned(), fact: Fact::Planned { position: 0 } };
-    journal.observe(id(1), vec![planned], 1).await.unwrap();
+    journal.observe(&id(1), vec![planned], 1).await.unwrap();
     let error = Some("the worker was killed".to_owned());
     let ending = Ending { state: JobState::Failed, exit_code: 1, error: error.clone(), finished_at: END.to_owned() };
-    journal.finish(id(1), ending).await.unwrap();
+    journal.finish(&id(1), ending).await.unwrap();
     let other = Ending { state: JobState::Succeeded, exit_code: 0, error: None, finished_at: END.to_owned() };
-    journal.finish(id(1), other).await.unwrap();
-    journal.set_state(id(1), JobState::Running).await.unwrap();
-    journal.set_running(id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
-    let job = journal.job(id(1)).await.unwrap().unwrap();
+    journal.finish(&id(1), other).await.unwrap();
+    journal.set_state(&id(1), JobState::Running).await.unwrap();
+    journal.set_running(&id(1), "2026-01-02T03:05:00.000Z".to_owned()).await.unwrap();
+    let job = journal.job(&id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.exit_code, job.error), (JobState::Failed, Some(1), error));
     assert_eq!(job.builds[0].state, BuildState::Failed);
 }
@@ -116,10 +120,10 @@ async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
     for number in 1..=4 {
         journal.insert(new_job(number, None)).await.unwrap();
         let fact = Fact::Step { step: "x".to_owned() };
-        journal.observe(id(number), vec![Observation { event: 1, build: "b".to_owned(), fact }], 1).await.unwrap();
+        journal.observe(&id(number), vec![Observation { event: 1, build: "b".to_owned(), fact }], 1).await.unwrap();
         if number != 2 {
             let ending = Ending { state: JobState::Succeeded, exit_code: 0, error: None, finished_at: END.to_owned() };
-            journal.finish(id(number), ending).await.unwrap();
+            journal.finish(&id(number), ending).await.unwrap();
         }
     }
     assert_eq!(journal.forget_old(1, 0).await.unwrap(), [id(1), id(3)]);
@@ -145,14 +149,16 @@ async fn a_damaged_journal_is_moved_aside() {
 
 #[test]
 fn a_journal_without_its_tables_is_damaged_too() {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("kiln.db");
-    assert!(Journal::open(&path).unwrap().damaged().is_none());
-    let journal = Journal::open(&path).unwrap();
-    assert!(!journal.is_new());
-    drop(journal);
-    Connection::open(&path).unwrap().execute_batch("DROP TABLE artifacts").unwrap();
-    assert!(Journal::open(&path).unwrap().damaged().is_some());
+    for table in ["artifacts", "steps", "leases", "checkpoints"] {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("kiln.db");
+        assert!(Journal::open(&path).unwrap().damaged().is_none());
+        let journal = Journal::open(&path).unwrap();
+        assert!(!journal.is_new());
+        drop(journal);
+        Connection::open(&path).unwrap().execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        assert!(Journal::open(&path).unwrap().damaged().is_some(), "{table}");
+    }
 }
 
 #[tokio::test]
@@ -165,15 +171,15 @@ async fn jobs_are_taken_in_once_and_keep_what_is_known_of_them() {
     journal.take_in(found).await.unwrap();
     assert_eq!(journal.ids().await.unwrap(), [1, 2, 3].map(id).into());
     assert_eq!(journal.unread().await.unwrap(), [id(1)]);
-    let job = journal.job(id(1)).await.unwrap().unwrap();
+    let job = journal.job(&id(1)).await.unwrap().unwrap();
     assert_eq!((job.state, job.exit_code, job.finished_at.as_deref()), (JobState::Succeeded, Some(0), Some(END)));
     assert_eq!(job.created_at, "2026-01-02T03:04:01.000Z");
     assert_eq!(journal.find_key(1000, "key".to_owned()).await.unwrap().unwrap().0, id(1), "the first keeps the key");
     let unfinished: Vec<_> = journal.unfinished().await.unwrap().into_iter().map(|job| (job.id, job.state)).collect();
     assert_eq!(unfinished, [(id(2), JobState::Running), (id(3), JobState::Queued)]);
-    assert!(!journal.forget(id(2)).await.unwrap(), "it is not over");
-    assert!(journal.forget(id(1)).await.unwrap());
-    assert!(journal.job(id(1)).await.unwrap().is_none());
+    assert!(!journal.forget(&id(2)).await.unwrap(), "it is not over");
+    assert!(journal.forget(&id(1)).await.unwrap());
+    assert!(journal.job(&id(1)).await.unwrap().is_none());
 }
 
 #[test]
@@ -197,7 +203,7 @@ async fn lists_hold_what_is_wanted() {
     for (number, state) in
         [(2, JobState::Failed), (4, JobState::Succeeded), (5, JobState::Failed), (6, JobState::Succeeded)]
     {
-        journal.finish(id(number), Ending::now(state, None)).await.unwrap();
+        journal.finish(&id(number), early(state, None)).await.unwrap();
     }
     for (change, expected) in [
         (Wanted::newest(9), vec![6, 5, 4, 3, 2, 1]),

@@ -1,0 +1,26 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::hypervisors::Hypervisors;
+use crate::jobs::Jobs;
+use crate::runner::JobRunner;
+use crate::wall_clock::wall_clock;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    pub(super) jobs: Jobs,
+    pub(super) shutdown: CancellationToken,
+    pub(super) started_at: Arc<str>,
+    pub(super) hypervisors: Arc<Hypervisors>,
+}
+
+impl ApiState {
+    pub(crate) fn new(jobs: Jobs, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
+        let started_at = wall_clock().into();
+        Self { jobs, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)) }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why a request about jobs was not carried out, and why a daemon cannot take care of its jobs.
+
+use kiln_protocol::{JobId, JobState};
+
+use super::authorizer::Forbidden;
+use super::submission::InvalidSubmission;
+use crate::control::ControlError;
+use crate::job_dir::JobDirError;
+use crate::journal::JournalError;
+
+/// Reports that a request about jobs was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    NoSuchJob(JobId),
+    /// The job is over already.
+    #[error("job {id} is over ({state})")]
+    Over {
+        /// The job.
+        id: JobId,
+        /// How it ended.
+        state: JobState,
+    },
+    /// The job is not over.
+    #[error("job {id} is not over ({state})")]
+    NotOver {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: JobState,
+    },
+    /// The job does not run yet.
+    #[error("job {id} does not run yet ({state})")]
+    NotRunning {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: JobState,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request, job {0}")]
+    KeyReused(JobId),
+    /// The caller may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// What was submitted cannot be run.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSubmission),
+    /// The worker did not do it.
+    #[error(transparent)]
+    Worker(#[from] ControlError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A file of the job cannot be written.
+    #[error(transparent)]
+    Directory(#[from] JobDirError),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Reports that the jobs of this daemon cannot be taken care of.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A system call failed.
+    #[error("cannot {action}")]
+    System {
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

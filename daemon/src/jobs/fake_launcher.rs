@@ -1,0 +1,146 @@
+//! A launcher without processes: its workers are entries in a table, and do what a test says.
+
+use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kiln_protocol::{EventBody, JobState, JobSubmission};
+use tokio::sync::watch;
+
+use super::launcher::{Exit, JobProcess, LaunchError, Launcher};
+use crate::event_log::EventWriter;
+use crate::job_dir::{JobDir, WorkerLock};
+use crate::process_identity::ProcessIdentity;
+use crate::runner::BoxFuture;
+
+/// Boot of all fake processes.
+const BOOT: &str = "fake";
+
+#[derive(Default)]
+pub(super) struct FakeLauncher {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// What was asked of the launcher, in order.
+    calls: Vec<String>,
+    /// Workers that will not start, each with its reason.
+    refusals: VecDeque<&'static str>,
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    directory: JobDir,
+    /// Held as long as it runs.
+    lock: Option<WorkerLock>,
+    ended: watch::Sender<Option<Exit>>,
+}
+
+struct FakeProcess {
+    table: Arc<Mutex<Table>>,
+    identity: ProcessIdentity,
+    ended: watch::Receiver<Option<Exit>>,
+}
+
+impl FakeLauncher {
+    /// Returns what was asked of it: `worker`, `sweeper failed: CAUSE`, `adopt 1`, `kill 1`.
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.table().calls.clone()
+    }
+
+    /// The next worker does not start.
+    pub(super) fn refuse(&self, reason: &'static str) {
+        self.table().refusals.push_back(reason);
+    }
+
+    /// Worker number `index` (from 0, in the order of their starts) says something about itself or about a build.
+    pub(super) fn say(&self, index: usize, build: Option<&str>, body: EventBody) {
+        let table = self.table();
+        let events = table.workers[index].directory.events();
+        EventWriter::open(&events).unwrap().append(build.map(str::to_owned), body).unwrap();
+    }
+
+    /// Worker number `index` ends, with this exit code.
+    pub(super) fn end(&self, index: usize, code: i32) {
+        end(&mut self.table(), index, ExitStatus::from_raw(code << 8));
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap()
+    }
+
+    fn process(&self, pid: u32, ended: watch::Receiver<Option<Exit>>) -> Box<dyn JobProcess> {
+        let identity = ProcessIdentity { pid, start_ticks: 1, boot_id: BOOT.to_owned() };
+        Box::new(FakeProcess { table: Arc::clone(&self.table), identity, ended })
+    }
+}
+
+fn end(table: &mut Table, index: usize, status: ExitStatus) {
+    let worker = &mut table.workers[index];
+    worker.lock = None;
+    worker.ended.send_replace(Some(Exit::Status(status)));
+}
+
+impl Launcher for FakeLauncher {
+    fn worker(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let mut table = self.table();
+        table.calls.push(format!("worker {}", submission.template));
+        if let Some(reason) = table.refusals.pop_front() {
+            let source = std::io::Error::other(reason);
+            return Err(LaunchError::Start { program: "fake".to_owned(), source });
+        }
+        let (ended, receiver) = watch::channel(None);
+        let lock = Some(directory.lock()?.expect("nobody else works on it"));
+        table.workers.push(Worker { directory: directory.clone(), lock, ended });
+        let pid = u32::try_from(table.workers.len()).unwrap();
+        drop(table);
+        let started = EventBody::JobStarted { pid, version: "fake".to_owned() };
+        self.say(pid as usize - 1, None, started);
+        Ok(self.process(pid, receiver))
+    }
+
+    fn sweeper(
+        &self,
+        directory: &JobDir,
+        _submission: Option<&JobSubmission>,
+        state: JobState,
+        cause: &str,
+    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+        self.table().calls.push(format!("sweeper {state}: {cause}"));
+        let _lock = directory.lock()?.expect("the worker is gone");
+        let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error: Some(cause.to_owned()) };
+        EventWriter::open(&directory.events()).unwrap().append(None, body).unwrap();
+        let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(0))));
+        Ok(self.process(0, ended))
+    }
+
+    fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        let mut table = self.table();
+        table.calls.push(format!("adopt {}", identity.pid));
+        let worker = table.workers.get((identity.pid as usize).wrapping_sub(1)).filter(|_| identity.boot_id == BOOT);
+        let running = worker.map(|worker| worker.ended.subscribe()).filter(|ended| ended.borrow().is_none());
+        drop(table);
+        Ok(running.map(|ended| self.process(identity.pid, ended)))
+    }
+}
+
+impl JobProcess for FakeProcess {
+    fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    fn kill(&self) {
+        let mut table = self.table.lock().unwrap();
+        table.calls.push(format!("kill {}", self.identity.pid));
+        end(&mut table, self.identity.pid as usize - 1, ExitStatus::from_raw(9));
+    }
+
+    fn ended(&mut self) -> BoxFuture<'_, Exit> {
+        Box::pin(async {
+            let exit = self.ended.wait_for(Option::is_some).await.ok();
+            exit.and_then(|exit| *exit).unwrap_or(Exit::Unknown)
+        })
+    }
+}

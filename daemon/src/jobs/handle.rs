@@ -1,0 +1,283 @@
+//! What can be done with jobs, and by whom: the only way to them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use kiln_protocol::{CancelMode, Job, JobId, JobState, PlaceHolder};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::authorizer::{Action, Authorizer};
+use super::driver::Driver;
+use super::error::{JobsError, StartError};
+use super::launcher::Launcher;
+use super::message::{JobCounts, Message};
+use super::shared::Shared;
+use super::spawn::ProcessLauncher;
+use super::submission::Submission;
+use super::{recovery, wire};
+use crate::blocking::blocking;
+use crate::caller::Caller;
+use crate::config::{Config, Limits};
+use crate::control::{self, ControlRequest};
+use crate::event_log::EventWatcher;
+use crate::job_dir::JobDir;
+use crate::journal::{Journal, Wanted};
+
+/// Messages that may wait for the driver.
+const BACKLOG: usize = 64;
+
+/// Name of the journal in the state directory.
+const JOURNAL_NAME: &str = "kiln.db";
+
+/// The jobs of a daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    messages: mpsc::Sender<Message>,
+    authorizer: Authorizer,
+    shared: Arc<Shared>,
+}
+
+impl Jobs {
+    /// Opens the journal and takes up where the last daemon left off. Workers are processes of this machine.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be used, or the system gives no inotify.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let launcher = Arc::new(ProcessLauncher::new(config.worker_program.clone()));
+        Self::start_with(config, launcher).await
+    }
+
+    /// [`Jobs::start`] with a launcher of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be used, or the system gives no inotify.
+    pub async fn start_with(config: Config, launcher: Arc<dyn Launcher>) -> Result<Self, StartError> {
+        let journal = Journal::open(&config.state_directory.join(JOURNAL_NAME))?;
+        let watcher =
+            EventWatcher::start().map_err(|source| StartError::System { action: "watch files (inotify)", source })?;
+        let (messages, inbox) = mpsc::channel(BACKLOG);
+        let authorizer = Authorizer::new(config.mode, config.owner);
+        let shared = Arc::new(Shared {
+            config,
+            journal,
+            launcher,
+            watcher,
+            unwritten: Mutex::default(),
+            asked: Mutex::default(),
+            notices: OnceLock::new(),
+            endings: watch::Sender::new(()),
+        });
+        let mut driver = Driver::new(Arc::clone(&shared), messages.downgrade());
+        driver.recover().await?;
+        tokio::spawn(driver.run(inbox));
+        tokio::spawn(recovery::read_later(Arc::clone(&shared)));
+        Ok(Self { messages, authorizer, shared })
+    }
+
+    /// Lets the caller speak to this daemon at all.
+    ///
+    /// # Errors
+    ///
+    /// It is not one of those who are served.
+    pub fn admit(&self, caller: &Caller) -> Result<(), JobsError> {
+        self.allow(caller, Action::Connect)
+    }
+
+    /// Submits a job; the flag is true when it is new, false when the key named an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, the submission cannot be run, the disk is full, the journal failed, the key was used for something else, or the
+    /// daemon stops.
+    pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<(Job, bool), JobsError> {
+        self.allow(caller, Action::Submit)?;
+        submission.check()?;
+        let (reply, answer) = oneshot::channel();
+        let submission = Box::new(submission);
+        self.send(Message::Submit { submission, owner: caller.uid(), reply }).await?;
+        let (id, new) = answer.await.map_err(|_| JobsError::Stopping)??;
+        Ok((self.find(&id).await?, new))
+    }
+
+    /// Cancels a job and returns what it is then; `cancelling` as a rule.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, or it is over.
+    pub async fn cancel(&self, caller: &Caller, id: &JobId, mode: CancelMode) -> Result<Job, JobsError> {
+        self.allow(caller, Action::Cancel)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Cancel { id: id.clone(), mode, reply }).await?;
+        answer.await.map_err(|_| JobsError::Stopping)??;
+        self.find(id).await
+    }
+
+    /// Returns a job, with the steps of its builds.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, or the journal failed.
+    pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
+        self.allow(caller, Action::See)?;
+        self.find(id).await
+    }
+
+    /// Returns the newest jobs that are wanted, newest first, without steps.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, or the journal failed.
+    pub async fn list(&self, caller: &Caller, wanted: Wanted) -> Result<Vec<Job>, JobsError> {
+        self.allow(caller, Action::See)?;
+        let rows = self.shared.journal.jobs(wanted).await?;
+        let mut jobs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut job = wire::job(row)?;
+            self.complete(&mut job).await?;
+            jobs.push(job);
+        }
+        Ok(jobs)
+    }
+
+    /// Removes a job that is over, with its directory.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, or it is not over.
+    pub async fn remove(&self, caller: &Caller, id: &JobId) -> Result<(), JobsError> {
+        self.allow(caller, Action::Remove)?;
+        if !self.shared.journal.forget(id.as_str()).await? {
+            let state = self.find(id).await?.state;
+            return Err(JobsError::NotOver { id: id.clone(), state });
+        }
+        // Followers that still read have the file open.
+        let directory = self.directory(id);
+        blocking(move || directory.remove()).await;
+        tracing::info!(job = %id, "removed");
+        Ok(())
+    }
+
+    /// Answers a question of a running job.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, it does not run, or its worker does not take the answer.
+    pub async fn answer(&self, caller: &Caller, id: &JobId, prompt: String, answer: String) -> Result<(), JobsError> {
+        self.allow(caller, Action::Answer)?;
+        self.ask(id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
+    }
+
+    /// Returns the screen of the build's guest (of any guest when unnamed) as PNG.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, it does not run, or no guest of it does.
+    pub async fn screen(&self, caller: &Caller, id: &JobId, build: Option<String>) -> Result<Vec<u8>, JobsError> {
+        self.allow(caller, Action::SeeScreen)?;
+        self.ask(id, &ControlRequest::Screen { build }).await
+    }
+
+    /// Returns the job's events file.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, there is no such job, or the journal failed.
+    pub async fn events(&self, caller: &Caller, id: &JobId) -> Result<PathBuf, JobsError> {
+        self.allow(caller, Action::ReadEvents)?;
+        self.find(id).await?;
+        Ok(self.directory(id).events())
+    }
+
+    /// Counts the jobs that are not over.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, or the daemon is stopping.
+    pub async fn counts(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
+        self.allow(caller, Action::See)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Count { reply }).await?;
+        answer.await.map_err(|_| JobsError::Stopping)
+    }
+
+    /// Returns what the owner should know of this daemon's start.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        self.shared.notices.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the limits against bad clients.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.config.limits
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn watcher(&self) -> &EventWatcher {
+        &self.shared.watcher
+    }
+
+    /// Returns a receiver that changes whenever a job is over.
+    pub(crate) fn endings(&self) -> watch::Receiver<()> {
+        self.shared.endings.subscribe()
+    }
+
+    fn allow(&self, caller: &Caller, action: Action) -> Result<(), JobsError> {
+        Ok(self.authorizer.check(caller, action)?)
+    }
+
+    async fn find(&self, id: &JobId) -> Result<Job, JobsError> {
+        let row = self.shared.journal.job(id.as_str()).await?;
+        let mut job = wire::job(row.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?)?;
+        self.complete(&mut job).await?;
+        let steps = self.shared.journal.steps(id.as_str()).await?;
+        wire::add_steps(&mut job, steps);
+        Ok(job)
+    }
+
+    async fn ask(&self, id: &JobId, request: &ControlRequest) -> Result<Vec<u8>, JobsError> {
+        let job = self.find(id).await?;
+        match job.state {
+            state if state.is_over() => Err(JobsError::Over { id: id.clone(), state }),
+            state @ (JobState::Queued | JobState::Starting) => Err(JobsError::NotRunning { id: id.clone(), state }),
+            _ => Ok(control::ask(&self.directory(id).control_socket(), request).await?),
+        }
+    }
+
+    fn directory(&self, id: &JobId) -> JobDir {
+        self.shared.directory(id)
+    }
+
+    /// Adds what the journal does not know.
+    async fn complete(&self, job: &mut Job) -> Result<(), JobsError> {
+        if let Some(questions) = self.shared.questions().get(&job.id) {
+            job.questions.clone_from(questions);
+        }
+        let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
+        if let Some(ending) = unwritten {
+            (job.state, job.exit_code, job.error) = (ending.state.into(), Some(ending.exit_code), ending.error);
+            job.finished_at = Some(ending.finished_at);
+        }
+        if job.state == JobState::Queued {
+            let (reply, answer) = oneshot::channel();
+            self.send(Message::Position { id: job.id.clone(), reply }).await?;
+            if let Some(place) = answer.await.map_err(|_| JobsError::Stopping)? {
+                job.queue_position = u32::try_from(place.ahead).ok();
+                let questions = self.shared.questions();
+                let asks = |id: &JobId| questions.get(id).is_some_and(|questions| !questions.is_empty());
+                let holder = |job: JobId| PlaceHolder { asks: asks(&job), job };
+                job.waits_for = place.holders.into_iter().map(holder).collect();
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, message: Message) -> Result<(), JobsError> {
+        self.messages.send(message).await.map_err(|_| JobsError::Stopping)
+    }
+}

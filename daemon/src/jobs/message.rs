@@ -1,0 +1,28 @@
+//! What the driver is asked.
+
+use kiln_protocol::{CancelMode, JobId};
+use tokio::sync::oneshot;
+
+use super::error::JobsError;
+use super::submission::Submission;
+use crate::queue::Place;
+
+/// What the driver is asked.
+pub(super) enum Message {
+    Submit { submission: Box<Submission>, owner: u32, reply: Reply<(JobId, bool)> },
+    Cancel { id: JobId, mode: CancelMode, reply: Reply<()> },
+    Count { reply: oneshot::Sender<JobCounts> },
+    Position { id: JobId, reply: oneshot::Sender<Option<Place>> },
+    Over { id: JobId },
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, JobsError>>;
+
+/// How many jobs there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    /// With a worker.
+    pub running: usize,
+    /// Waiting.
+    pub queued: usize,
+}

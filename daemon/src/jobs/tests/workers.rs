@@ -1,0 +1,98 @@
+//! What becomes of jobs as their workers start, end and die.
+
+use kiln_protocol::{CancelMode, EventBody, JobState, PlaceHolder};
+
+use super::*;
+
+fn finished(state: JobState) -> EventBody {
+    EventBody::JobFinished { state, exit_code: u8::from(state != JobState::Succeeded), elapsed_us: 1, error: None }
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_start_fails_its_job_and_frees_its_place() {
+    let rig = Rig::new(1).await;
+    rig.launcher.refuse("no memory");
+    let (first, second) = (rig.submit("first").await, rig.submit("second").await);
+    let job = rig.until_over(&first).await;
+    assert_eq!((job.state, job.error.as_deref()), (JobState::Failed, Some("cannot start the worker fake: no memory")));
+    rig.until(&second, |job| job.state == JobState::Running).await;
+    let calls = rig.launcher.calls();
+    assert_eq!(calls, ["worker first", "sweeper failed: cannot start the worker fake: no memory", "worker second"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_says_how_the_job_ended_is_believed_whatever_its_exit_code() {
+    let rig = Rig::new(1).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    rig.launcher.say(0, None, finished(JobState::Succeeded));
+    rig.launcher.end(0, 3);
+    let job = rig.until_over(&id).await;
+    assert_eq!((job.state, job.exit_code, job.error), (JobState::Succeeded, Some(0), None));
+    assert_eq!(rig.launcher.calls(), ["worker a"], "nothing is swept");
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_is_swept_after() {
+    let rig = Rig::new(1).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    rig.launcher.say(0, Some("qemu.a"), EventBody::BuildPlanned { position: 0 });
+    rig.launcher.end(0, 7);
+    let job = rig.until_over(&id).await;
+    let cause = "the worker ended with exit code 7 before the job was over";
+    assert_eq!((job.state, job.error.as_deref()), (JobState::Failed, Some(cause)));
+    assert_eq!(job.builds[0].state, kiln_protocol::BuildState::Failed);
+    assert_eq!(rig.launcher.calls(), ["worker a".to_owned(), format!("sweeper failed: {cause}")]);
+}
+
+#[tokio::test]
+async fn a_cancellation_at_once_kills_the_worker() {
+    let rig = Rig::new(1).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    let job = rig.jobs.cancel(&rig.owner, &id, CancelMode::Now).await.unwrap();
+    assert_eq!(job.state, JobState::Cancelling);
+    let job = rig.until_over(&id).await;
+    assert_eq!((job.state, job.error.as_deref()), (JobState::Cancelled, Some("the worker was killed on request")));
+    let calls = ["worker a", "kill 1", "sweeper cancelled: the worker was killed on request"];
+    assert_eq!(rig.launcher.calls(), calls);
+    let over = rig.jobs.cancel(&rig.owner, &id, CancelMode::Now).await;
+    assert!(matches!(over, Err(JobsError::Over { state: JobState::Cancelled, .. })), "{over:?}");
+}
+
+#[tokio::test]
+async fn a_queued_job_says_which_jobs_it_waits_for_and_which_of_them_ask() {
+    let rig = Rig::new(2).await;
+    let (first, second) = (rig.submit("first").await, rig.submit("second").await);
+    let (third, fourth) = (rig.submit("third").await, rig.submit("fourth").await);
+    let holders =
+        |asks: bool| vec![PlaceHolder { job: first.clone(), asks: false }, PlaceHolder { job: second.clone(), asks }];
+    for (id, position) in [(&third, 0), (&fourth, 1)] {
+        let job = rig.job(id).await;
+        assert_eq!((job.state, job.queue_position), (JobState::Queued, Some(position)));
+        assert_eq!(job.waits_for, holders(false));
+    }
+    rig.until(&second, |job| job.state == JobState::Running).await;
+    let index = usize::from(rig.launcher.calls()[0] == "worker first");
+    let prompt = EventBody::Prompt {
+        prompt: "1".to_owned(),
+        text: "[c] or [a]?".to_owned(),
+        choices: Vec::new(),
+        default: None,
+        guest: None,
+    };
+    rig.launcher.say(index, None, prompt);
+    for id in [&third, &fourth] {
+        rig.until(id, |job| job.waits_for == holders(true)).await;
+    }
+    let answered = EventBody::PromptAnswered { prompt: "1".to_owned(), answer: "c".to_owned() };
+    rig.launcher.say(index, None, answered);
+    rig.until(&third, |job| job.waits_for == holders(false)).await;
+    rig.launcher.say(index, None, finished(JobState::Succeeded));
+    rig.launcher.end(index, 0);
+    let job = rig.until(&third, |job| job.state == JobState::Running).await;
+    assert_eq!((job.queue_position, job.waits_for), (None, Vec::new()));
+    let waits_for = rig.job(&fourth).await.waits_for;
+    assert_eq!(waits_for.iter().map(|holder| &holder.job).collect::<Vec<_>>(), [&first, &third]);
+}
