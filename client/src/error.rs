@@ -1,9 +1,10 @@
 //! Errors as people see them: what failed, the chain of causes, and what to do next.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+
+use kiln_protocol::without_codes;
 
 /// Exit code for everything that fails, as in Packer.
 const EXIT_FAILURE: u8 = 1;
@@ -86,29 +87,6 @@ impl fmt::Display for CommandError {
     }
 }
 
-/// Returns an error's text without the numbers that Rust puts behind the system's words: ` (os error 2)`.
-#[must_use]
-pub(crate) fn without_codes(text: &str) -> Cow<'_, str> {
-    const BEGIN: &str = " (os error ";
-    if !text.contains(BEGIN) {
-        return Cow::Borrowed(text);
-    }
-    let mut pieces = text.split(BEGIN);
-    let mut result = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        match piece.split_once(')') {
-            Some((number, rest)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                result.push_str(rest);
-            }
-            _ => {
-                result.push_str(BEGIN);
-                result.push_str(piece);
-            }
-        }
-    }
-    Cow::Owned(result)
-}
-
 /// Errors with an idea of what to do; everything that a command returns on failure is turned into a [`CommandError`] here.
 pub trait Hinted {
     /// Returns what to do next.
@@ -156,9 +134,5 @@ mod tests {
         let mut output = Vec::new();
         error.print(&mut output).unwrap();
         assert_eq!(String::from_utf8(output).unwrap(), "error: cannot read a: No such file or directory\n");
-        for text in ["a (os error b)", "a (os error 2", "a (os error )", "plain"] {
-            assert_eq!(without_codes(text), text);
-        }
-        assert_eq!(without_codes("a: x (os error 2); b: y (os error 13)."), "a: x; b: y.");
     }
 }

@@ -14,18 +14,14 @@ mod arguments;
 pub mod argv;
 mod commands;
 mod error;
-mod image_arguments;
-mod job_arguments;
 mod live;
-mod qemu_flags;
 pub mod render;
 mod run;
 mod terminal;
 mod usage;
+mod version;
 pub mod visible;
 
 pub use error::{CommandError, Hinted};
 pub use run::run;
-
-/// Version of the client.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use version::VERSION;

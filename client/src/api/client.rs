@@ -1,10 +1,6 @@
-//! The typed client of kilnd's API. Knows nothing of terminals; tests use it too.
+//! The calls of the API, one method each.
 //!
 //! Each request has a connection of its own: on a Unix socket that costs some microseconds, and nothing can be stale.
-
-mod connection;
-mod events;
-mod start;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,101 +13,21 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use kiln_protocol::{
     Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList, JobState, JobSubmission,
-    MAX_REQUEST_BYTES, NDJSON, Problem, ShutdownReport,
+    MAX_REQUEST_BYTES, NDJSON, ShutdownReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-pub use connection::Starting;
-pub(crate) use connection::read_holder;
-pub use events::{EventStream, Received};
-pub(crate) use start::find_program as find_daemon;
-
-use crate::error::Hinted;
+use super::connection::{Starting, connect};
+use super::error::ClientError;
+use super::events::EventStream;
 
 /// Time for an answer, except for streams. A screen or a busy disk may take a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest answer that is read whole, in bytes.
 const MAX_ANSWER_BYTES: usize = 128 << 20;
-
-/// Reports that the daemon did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody listens.
-    #[error("cannot reach kilnd at {socket}")]
-    Connect {
-        /// Its socket.
-        socket: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Somebody else listens.
-    #[error("the daemon at {socket} belongs to user {uid}, and would see the environment of this shell")]
-    ForeignDaemon {
-        /// Its socket.
-        socket: PathBuf,
-        /// Whose it is.
-        uid: u32,
-    },
-    /// It could not be started.
-    #[error("cannot start kilnd")]
-    Start(#[from] start::StartError),
-    /// The connection broke.
-    #[error("the connection to kilnd broke")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It does not answer.
-    #[error("kilnd does not answer")]
-    Timeout,
-    /// It answered something that is not of this API.
-    #[error("kilnd's answer is not understood")]
-    Nonsense(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The request is too large to be sent.
-    #[error("the request has {0} bytes, more than the {MAX_REQUEST_BYTES} that kilnd takes")]
-    TooLarge(usize),
-    /// It refused.
-    #[error("{}", .0.detail)]
-    Problem(Problem),
-}
-
-impl ClientError {
-    /// Whether asking again may help: the daemon is gone or going.
-    #[must_use]
-    pub fn is_lost_connection(&self) -> bool {
-        match self {
-            Self::Connect { .. } | Self::Broken(_) | Self::Timeout => true,
-            Self::Problem(problem) => problem.code == kiln_protocol::ProblemCode::Unavailable,
-            _ => false,
-        }
-    }
-}
-
-impl Hinted for ClientError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Connect { socket, source } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                let directory = socket.parent().unwrap_or(socket);
-                Some(format!(
-                    "{} belongs to another user, as it does after `su` and `sudo`: unset KILN_SOCKET and XDG_RUNTIME_DIR, or set them to \
-                     places of your own",
-                    directory.display()
-                ))
-            }
-            Self::Connect { .. } => Some("`kilnd --user` starts it by hand, and shows what goes wrong".to_owned()),
-            Self::ForeignDaemon { .. } => Some("set KILN_SOCKET to a path of your own".to_owned()),
-            Self::Start(error) => error.hint(),
-            Self::Timeout | Self::Broken(_) => Some("`kiln daemon status` shows whether kilnd runs".to_owned()),
-            Self::Nonsense(_) => {
-                Some("client and daemon may be of different versions: `kiln daemon stop` and try again".to_owned())
-            }
-            Self::TooLarge(_) => {
-                Some("most of it is the environment of this shell; `env -i` runs with less".to_owned())
-            }
-            Self::Problem(problem) => problem.hint.clone(),
-        }
-    }
-}
 
 /// A daemon, by its socket.
 #[derive(Clone, Debug)]
@@ -293,7 +209,7 @@ impl Client {
     }
 
     async fn send_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
-        let stream = self.connect().await?;
+        let stream = connect(&self.socket, self.lock.as_deref(), self.starting).await?;
         let broken = |error: hyper::Error| ClientError::Broken(error.into());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;

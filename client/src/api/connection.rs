@@ -11,8 +11,8 @@ use kiln_protocol::places::Holder;
 use rustix::fs::OFlags;
 use tokio::net::UnixStream;
 
+use super::error::ClientError;
 use super::start::start_daemon;
-use super::{Client, ClientError};
 
 /// Longest lock file that is read, in bytes: a path and a number.
 const MAX_LOCK_BYTES: u64 = 16 << 10;
@@ -26,22 +26,21 @@ pub enum Starting {
     Never,
 }
 
-impl Client {
-    pub(super) async fn connect(&self) -> Result<UnixStream, ClientError> {
-        match connect_to(&self.socket).await {
-            Err(ClientError::Connect { source, .. }) if is_absence(&source) => {}
-            other => return other,
-        }
-        if let Some(holder) = self.lock.as_deref().and_then(read_holder).filter(|holder| holder.socket != self.socket)
-            && let Ok(stream) = connect_to(&holder.socket).await
-        {
-            return Ok(stream);
-        }
-        if self.starting == Starting::OnDemand {
-            start_daemon().await?;
-        }
-        connect_to(&self.socket).await
+/// Connects to the daemon at `socket`; when nobody answers there, to the one that holds `lock`, and then as `starting` says.
+pub(super) async fn connect(socket: &Path, lock: Option<&Path>, starting: Starting) -> Result<UnixStream, ClientError> {
+    match connect_to(socket).await {
+        Err(ClientError::Connect { source, .. }) if is_absence(&source) => {}
+        other => return other,
     }
+    if let Some(holder) = lock.and_then(read_holder).filter(|holder| holder.socket != socket)
+        && let Ok(stream) = connect_to(&holder.socket).await
+    {
+        return Ok(stream);
+    }
+    if starting == Starting::OnDemand {
+        start_daemon().await?;
+    }
+    connect_to(socket).await
 }
 
 async fn connect_to(socket: &Path) -> Result<UnixStream, ClientError> {

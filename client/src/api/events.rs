@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use kiln_protocol::{Event, MAX_EVENT_BYTES};
 use tokio::time::timeout;
 
-use super::ClientError;
+use super::error::ClientError;
 
 /// Silence after which the daemon is taken for dead; it sends a heartbeat every 15 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);

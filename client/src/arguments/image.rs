@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use kiln_protocol::{Digests, FormatOption};
 
-use crate::qemu_flags::{CacheFlag, QemuConvertFlags, RepairFlag, bytes, snapshot};
+use super::qemu_flags::{CacheFlag, QemuConvertFlags, RepairFlag, bytes, snapshot};
 
 const CONVERT_HELP: &str = "\
 The first path is the image to read, all others are written. `--disk` adds disks for a package. Of an OVA with several disks all go
@@ -275,20 +275,43 @@ impl From<DigestChoice> for Digests {
     }
 }
 
+/// Options that may stand without a value.
+const SWITCHES: [&str; 1] = ["force_size"];
+
+/// Names under which people know formats, for who writes `-o` where `-O` is meant.
+const FORMAT_NAMES: [&str; 9] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf"];
+
 /// The options of one `-o`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FormatOptions(pub(crate) Vec<FormatOption>);
 
 fn format_options(text: &str) -> Result<FormatOptions, String> {
     let option = |part: &str| {
-        // As qemu-img has it: an option without a value is switched on.
-        let (name, value) = part.split_once('=').unwrap_or((part, "on"));
+        let (name, value) = match part.split_once('=') {
+            Some(option) => option,
+            // As qemu-img has it: an option without a value is switched on.
+            None if SWITCHES.contains(&part.rsplit(':').next().unwrap_or(part).trim()) => (part, "on"),
+            None => return Err(no_value(part)),
+        };
         if name.trim().is_empty() {
             return Err(format!("`{part}` is not key=value"));
         }
         Ok(FormatOption { name: name.trim().to_owned(), value: value.to_owned() })
     };
     text.split(',').filter(|part| !part.is_empty()).map(option).collect::<Result<_, _>>().map(FormatOptions)
+}
+
+/// Says what to write in the place of an option without a value.
+fn no_value(part: &str) -> String {
+    let is_format = FORMAT_NAMES.contains(&part.to_ascii_lowercase().as_str());
+    let way = if is_format {
+        format!("`-O {part}` names the format of the outputs")
+    } else if part.contains(['.', '/']) && !part.contains(':') {
+        "outputs are named without a flag, behind the image to read".to_owned()
+    } else {
+        format!("`-o {part}=VALUE` sets an option, and `kiln convert --help` lists them")
+    };
+    format!("`{part}` is not key=value; {way}")
 }
 
 /// Reads a size in MiB; letters are powers of 1024.
@@ -302,64 +325,4 @@ fn memory(text: &str) -> Result<u64, String> {
     };
     let mebibytes = shift.and_then(|shift| digits.parse::<u64>().ok()?.checked_mul(1 << shift));
     mebibytes.ok_or_else(|| "neither a number of MiB nor a size such as `2G`".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsString;
-
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::arguments::{Arguments, Command};
-
-    fn parse(line: &str) -> Result<Command, String> {
-        let words = std::iter::once("kiln").chain(line.split(' ')).map(OsString::from);
-        let words = crate::argv::normalise(words).words;
-        Ok(Arguments::try_parse_from(words).map_err(|error| error.to_string())?.command)
-    }
-
-    #[test]
-    fn qemu_imgs_flags_are_taken() {
-        let line = "convert -p -W -U -c -f raw a.raw -O qcow2 -o cluster_size=64k,compression_type=zstd -o x=a=b -";
-        let Command::Convert(convert) = parse(line).unwrap() else { panic!("{line}") };
-        assert_eq!(convert.source.format.as_deref(), Some("raw"));
-        assert_eq!(convert.output_format, ["qcow2"]);
-        let options: Vec<_> = convert.options.iter().flat_map(|options| &options.0).collect();
-        assert_eq!((&*options[1].name, &*options[1].value), ("compression_type", "zstd"));
-        assert_eq!((&*options[2].name, &*options[2].value), ("x", "a=b"));
-        assert!(convert.compress && convert.paths == ["a.raw", "-"]);
-        let line = "convert -f raw -o subformat=fixed,force_size -O vpc a.raw a.vhd";
-        let Command::Convert(convert) = parse(line).unwrap() else { panic!("{line}") };
-        let options = &convert.options[0].0;
-        assert_eq!((&*options[1].name, &*options[1].value), ("force_size", "on"));
-        let line = "image info --output=json --backing-chain -U -f qcow2 a";
-        assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Info { output, .. }) if output.json()));
-        let line = "image check -U -q -f qcow2 --output json a";
-        assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Check { quiet: true, .. })));
-        let line = "image compare -f raw -F qcow2 -s -p a b";
-        assert!(matches!(parse(line).unwrap(), Command::Image(ImageCommand::Compare { strict: true, .. })));
-    }
-
-    #[test]
-    fn machines_are_described_in_words() {
-        let line = "convert a.raw --disk b.raw --cpus 2 --memory 2G --nic virtio:lan --nic e1000 --hwversion 19 --secure-boot m.ova";
-        let Command::Convert(convert) = parse(line).unwrap() else { panic!("{line}") };
-        assert_eq!((convert.machine.cpus, convert.machine.memory), (Some(2), Some(2048)));
-        assert_eq!(convert.machine.nic, ["virtio:lan", "e1000"]);
-        assert_eq!(
-            (convert.disk, convert.paths),
-            (vec!["b.raw".to_owned()], vec!["a.raw".to_owned(), "m.ova".to_owned()])
-        );
-        assert!(convert.machine.secure_boot && convert.machine.hardware_version == Some(19));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        assert!(parse("convert").unwrap_err().contains("<path>"));
-        assert!(parse("convert -o =fixed a b").unwrap_err().contains("is not key=value"));
-        assert!(parse("convert --memory lots a b").unwrap_err().contains("such as `2G`"));
-        assert!(parse("convert --threads 0 a b").is_err());
-        assert!(parse("image compare a").is_err());
-    }
 }

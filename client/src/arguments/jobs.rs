@@ -1,10 +1,14 @@
-//! What is asked of lists of jobs, and of their questions. Doc comments are the help.
+//! What is asked of jobs: lists, what they say, their end, their questions, their screens. Doc comments are the help.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use kiln_protocol::JobState;
+
+use super::values::go_bool;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -30,6 +34,15 @@ pub(crate) struct JobsArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobsCommand {
+    /// Show a job: what it is, and the steps of its builds with their times
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The job, or the beginning of its id
+        #[arg(value_name = "job")]
+        job: String,
+    },
     /// Remove jobs that are over, with all that they said; what they built stays
     Rm {
         /// The jobs, or the beginnings of their ids
@@ -46,6 +59,67 @@ pub(crate) struct AnswerArguments {
     /// The answer; before it the question's name or its build, when the job asks several
     #[arg(value_names = ["question", "answer"], num_args = 0..=2)]
     pub(crate) words: Vec<String>,
+}
+
+/// How output looks.
+#[derive(Debug, Args)]
+pub(crate) struct ViewFlags {
+    /// Use colours; the default is to do so on a terminal
+    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) color: Option<bool>,
+    /// Put the time in front of each message of a build
+    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    pub(crate) timestamp_ui: bool,
+    /// Print the job's events, one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachArguments {
+    #[command(flatten)]
+    pub(crate) view: ViewFlags,
+    /// The job, or the beginning of its id
+    #[arg(value_name = "job")]
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    #[command(flatten)]
+    pub(crate) view: ViewFlags,
+    /// Go on until the job is over
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// The job, or the beginning of its id
+    #[arg(value_name = "job")]
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArguments {
+    /// Kill the job's worker and clean up after it, instead of asking it to stop
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Return when the job is over and cleaned up
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// The job, or the beginning of its id
+    #[arg(value_name = "job")]
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScreenArguments {
+    /// Where to save the picture (PNG); `-` for standard output
+    #[arg(long, short, value_name = "path")]
+    pub(crate) output: Option<PathBuf>,
+    /// The build whose guest to show, when there are several
+    #[arg(long, value_name = "name")]
+    pub(crate) build: Option<String>,
+    /// The job, or the beginning of its id
+    #[arg(value_name = "job")]
+    pub(crate) job: String,
 }
 
 fn state(text: &str) -> Result<JobState, String> {

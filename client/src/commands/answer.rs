@@ -2,10 +2,11 @@
 
 use kiln_protocol::{Answer, Job, JobId, JobState, Question};
 
+use super::context::{Context, find_job};
+use super::note::note;
 use super::prompt::choose;
-use super::{Context, find_job, note};
+use crate::arguments::AnswerArguments;
 use crate::error::CommandError;
-use crate::job_arguments::AnswerArguments;
 
 pub(super) async fn answer(context: Context, arguments: AnswerArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;

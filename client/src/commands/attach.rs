@@ -2,15 +2,22 @@
 
 use kiln_protocol::{JobId, JobState};
 
-use super::follow::{Follow, OnInterrupt, events_so_far};
+use super::context::{Context, find_job};
+use super::follow::{Follow, OnInterrupt};
+use super::note::note;
 use super::prompt::Prompts;
-use super::{Context, find_job};
+use super::reconnect::events_so_far;
+use super::waiting;
 use crate::arguments::{AttachArguments, LogsArguments, ViewFlags};
 use crate::error::CommandError;
 
 pub(super) async fn attach(context: Context, arguments: AttachArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
-    let queued = context.client.job(&id).await?.state == JobState::Queued;
+    let job = context.client.job(&id).await?;
+    let queued = job.state == JobState::Queued;
+    if queued {
+        note(&waiting::notice(&job));
+    }
     let mut follow = follow(context, id, &arguments.view, Prompts::IfTerminal);
     follow.queued = queued;
     follow.run().await

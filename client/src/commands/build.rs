@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use kiln_protocol::{Job, JobKind, JobOptions, JobState, JobSubmission, MAX_REQUEST_BYTES};
 use rustix::fs::Mode;
 
+use super::context::Context;
 use super::follow::Follow;
+use super::note::note;
 use super::prompt::Prompts;
-use super::{Context, note};
+use super::waiting;
 use crate::api::Client;
 use crate::arguments::{BuildArguments, TemplateFlags};
 use crate::error::CommandError;
@@ -34,7 +36,7 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
         return Ok(0);
     }
     if job.state == JobState::Queued {
-        note(&format!("job {} waits for other jobs to finish; `kiln jobs` lists them", job.id));
+        note(&waiting::notice(&job));
     }
     let prompts = if context.machine_readable { Prompts::Default } else { Prompts::OrDefault };
     let mut follow = Follow::new(context, job.id);

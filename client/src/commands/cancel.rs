@@ -2,7 +2,9 @@
 
 use kiln_protocol::CancelMode;
 
-use super::{Context, find_job, follow, note};
+use super::context::{Context, find_job};
+use super::note::note;
+use super::reconnect::events;
 use crate::arguments::CancelArguments;
 use crate::error::CommandError;
 
@@ -11,8 +13,8 @@ pub(super) async fn cancel(context: Context, arguments: CancelArguments) -> Resu
     let mode = if arguments.now { CancelMode::Now } else { CancelMode::Graceful };
     let job = context.client.cancel(&id, mode).await?;
     if arguments.wait {
-        let mut events = follow::events(context.client, id.clone(), job.last_event);
-        while let Some(received) = events.recv().await {
+        let mut received = events(context.client, id.clone(), job.last_event);
+        while let Some(received) = received.recv().await {
             received?;
         }
         note(&format!("job {id} is over"));

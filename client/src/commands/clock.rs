@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::note;
+use super::note::note;
 use crate::terminal;
 
 /// Returns the zone that `TZ` or the system names. One that is not known is UTC, and said so.

@@ -4,10 +4,12 @@ use std::io::Write as _;
 
 use kiln_protocol::{ConvertOutput, ConvertRequest, ImageResult, ImageSource, ImageTask, MachineOptions};
 
+use super::context::Context;
+use super::note::note;
 use super::stdout::StandardOutput;
-use super::{Context, note, task};
+use super::task;
+use crate::arguments::{ConvertArguments, MachineFlags, SourceFlags};
 use crate::error::CommandError;
-use crate::image_arguments::{ConvertArguments, MachineFlags, SourceFlags};
 use crate::render::Results;
 use crate::terminal;
 

@@ -9,7 +9,8 @@ use kiln_protocol::places::{self, Holder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Context, note};
+use super::context::Context;
+use super::note::note;
 use crate::api::{Client, ClientError, Starting, read_holder};
 use crate::arguments::DaemonCommand;
 use crate::error::CommandError;

@@ -7,10 +7,11 @@ use kiln_protocol::{
 };
 use serde::Serialize;
 
+use super::context::Context;
 use super::convert::source;
-use super::{Context, task};
+use super::task;
+use crate::arguments::ImageCommand;
 use crate::error::CommandError;
-use crate::image_arguments::ImageCommand;
 use crate::render::Results;
 use crate::terminal;
 

@@ -1,4 +1,4 @@
-//! `kiln jobs` and `kiln jobs rm`.
+//! `kiln jobs` and what stands behind it: `rm`, `show`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,18 +8,23 @@ use jiff::tz::TimeZone;
 use kiln_protocol::{BuildState, Job, JobKind};
 
 use super::answer::how_to_answer;
+use super::clock;
+use super::context::{Context, find_job};
+use super::note::note;
 use super::prompt::GUEST;
-use super::{Context, clock, find_job, note};
+use super::{steps, waiting};
+use crate::arguments::{JobsArguments, JobsCommand};
 use crate::error::CommandError;
-use crate::job_arguments::{JobsArguments, JobsCommand};
 use crate::{terminal, visible};
 
 /// Longest error that is shown, in characters; `kiln logs` shows all of it.
 const MAX_ERROR: usize = 300;
 
 pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u8, CommandError> {
-    if let Some(JobsCommand::Rm { jobs }) = arguments.command {
-        return remove(context, &jobs).await;
+    match arguments.command {
+        Some(JobsCommand::Rm { jobs }) => return remove(context, &jobs).await,
+        Some(JobsCommand::Show { json, job }) => return show(context, &job, json).await,
+        None => {}
     }
     let JobsArguments { limit, all, status, since, .. } = &arguments;
     let list = context.client.jobs_in(*limit, *all, status, *since).await?;
@@ -30,6 +35,20 @@ pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u
     } else {
         write!(terminal::stdout(), "{}", table(&list.jobs, &clock::time_zone(), Timestamp::now()))?;
     }
+    Ok(0)
+}
+
+/// Shows one job: its line, what matters below it, and the steps of its builds.
+async fn show(context: Context, job: &str, json: bool) -> Result<u8, CommandError> {
+    let id = find_job(&context.client, job).await?;
+    let job = context.client.job(&id).await?;
+    if json {
+        terminal::print_json(&job)?;
+        return Ok(0);
+    }
+    let (zone, now) = (clock::time_zone(), Timestamp::now());
+    let lines = table(std::slice::from_ref(&job), &zone, now);
+    write!(terminal::stdout(), "{lines}{}", steps::of(&job, &zone, now))?;
     Ok(0)
 }
 
@@ -103,9 +122,10 @@ fn what(job: &Job) -> String {
     text
 }
 
-/// Returns what stands below a job's line: why it failed, and what it asks.
+/// Returns what stands below a job's line: what it waits for, why it failed, and what it asks.
 fn details(job: &Job) -> Vec<String> {
-    let mut lines: Vec<_> = job.error.iter().map(|error| format!("error: {}", first_line(error))).collect();
+    let mut lines: Vec<_> = waiting::holders(job).into_iter().collect();
+    lines.extend(job.error.iter().map(|error| format!("error: {}", first_line(error))));
     for build in &job.builds {
         if let Some(error) = &build.error {
             lines.push(format!("{}: {}", build.name, first_line(error)));
@@ -141,7 +161,7 @@ mod tests {
                  "questions":[{"prompt":"1","build":"qemu.web","text":"[c] or [a]?","guest":"ssh -p 2222 root@127.0.0.1",
                     "choices":[{"key":"c","label":"c"},{"key":"a","label":"a"}],"asked_at":"2026-01-02T03:04:09Z"}]},
                 {"id":"bbbbbbbbbb","kind":"build","template":"db\u001b[2J.pkr.hcl","working_directory":"/w","state":"queued",
-                 "queue_position":1,"created_at":"2026-01-02T03:04:06.000Z","last_event":0,"builds":[]},
+                 "queue_position":1,"waits_for":[{"job":"aaaaaaaaaa","asks":true}],"created_at":"2026-01-02T03:04:06.000Z","last_event":0,"builds":[]},
                 {"id":"cccccccccc","kind":"build","template":"c.pkr.hcl","working_directory":"/w","state":"failed",
                  "created_at":"2026-01-01T03:04:06.000Z","started_at":"2026-01-01T03:04:06.000Z",
                  "finished_at":"2026-01-01T03:09:04.000Z","last_event":9,"error":"the worker died",
@@ -155,6 +175,7 @@ aaaaaaaaaa  running     2026-01-01 22:04    1m   1m01s  web.pkr.hcl, qemu.web: p
             The guest is reached by: ssh -p 2222 root@127.0.0.1
             answer: `kiln answer aaaaaaaaaa c|a`
 bbbbbbbbbb  queued      2026-01-01 22:04    1m       -  db^[[2J.pkr.hcl (1 before it)
+            waits for: aaaaaaaaaa (asks something: `kiln answer aaaaaaaaaa`)
 cccccccccc  failed      2025-12-31 22:04    1d   4m58s  c.pkr.hcl
             error: the worker died
             qemu.c: no SSH

@@ -6,40 +6,31 @@ mod build;
 mod cancel;
 mod clock;
 mod completions;
+mod context;
 mod convert;
 mod daemon;
+mod display;
 mod follow;
 mod image;
 mod jobs;
+mod note;
 mod prompt;
+mod reconnect;
 mod screen;
+mod signals;
 mod stdout;
+mod steps;
 mod task;
 mod template;
 mod version;
+mod waiting;
 
-use std::io::Write as _;
-
-use kiln_protocol::JobId;
-
-use crate::api::Client;
 use crate::arguments::Command;
-use crate::error::{CommandError, without_codes};
-use crate::terminal;
+use crate::error::CommandError;
 
+pub(crate) use context::Context;
 pub(crate) use template::run as run_on_template;
 pub(crate) use version::version;
-
-/// Jobs among which the beginning of an id is looked for.
-const JOBS_TO_SEARCH: u32 = 1000;
-
-/// What every command has.
-pub(crate) struct Context {
-    /// The daemon.
-    pub(crate) client: Client,
-    /// Whether output is for programs (`-machine-readable`).
-    pub(crate) machine_readable: bool,
-}
 
 /// Runs a command; returns the exit code.
 pub(crate) async fn run(command: Command, context: Context) -> Result<u8, CommandError> {
@@ -58,26 +49,4 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Completions { shell } => completions::completions(shell).map(|()| 0),
         Command::Daemon(command) => daemon::daemon(context, command).await,
     }
-}
-
-/// Returns the job that is meant by an id or by the beginning of one.
-async fn find_job(client: &Client, text: &str) -> Result<JobId, CommandError> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let jobs = client.jobs(JOBS_TO_SEARCH, true).await?.jobs;
-    let mut found = jobs.into_iter().map(|job| job.id).filter(|id| !text.is_empty() && id.as_str().starts_with(text));
-    match (found.next(), found.next()) {
-        (Some(id), None) => Ok(id),
-        (Some(_), Some(_)) => {
-            Err(CommandError::new(format!("several jobs begin with `{text}`")).hint("`kiln jobs` lists them"))
-        }
-        (None, _) => Err(CommandError::new(format!("there is no job `{text}`")).hint("`kiln jobs` lists the jobs")),
-    }
-}
-
-/// Tells people something that is neither data nor an error.
-fn note(text: &str) {
-    // Nobody is left to tell when the terminal is gone.
-    let _ = writeln!(terminal::stderr(), "{}", without_codes(text));
 }

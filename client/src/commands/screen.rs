@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Context, find_job};
+use super::context::{Context, find_job};
 use crate::arguments::ScreenArguments;
 use crate::error::CommandError;
 use crate::terminal;

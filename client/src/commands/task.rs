@@ -7,9 +7,12 @@ use kiln_protocol::{EventBody, ImageResult, ImageTask, Job, JobKind, JobOptions,
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::follow::{Signals, cancel, events};
+use super::context::Context;
+use super::note::note;
+use super::reconnect::{cancel, events};
+use super::signals::Signals;
 use super::stdout::StandardOutput;
-use super::{Context, build, note};
+use super::{build, waiting};
 use crate::error::CommandError;
 use crate::live::{self, Live};
 use crate::terminal;
@@ -41,12 +44,12 @@ pub(super) async fn run(
 ) -> Result<Done, CommandError> {
     let mut signals = Signals::new()?;
     let job = submit(context, task).await?;
-    let id = job.id;
     let mut live = (!quiet).then(|| if terminal::can_redraw() { Live::drawn() } else { Live::told() });
     if job.state == JobState::Queued && !quiet {
-        note(&format!("job {id} waits for other jobs to finish; `kiln jobs` lists them"));
+        note(&waiting::notice(&job));
         live.iter_mut().for_each(Live::queued);
     }
+    let id = job.id;
     let mut clock = interval(live::PACE);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut received = events(context.client.clone(), id.clone(), 0);

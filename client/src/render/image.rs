@@ -8,7 +8,7 @@ use kiln_protocol::{
 };
 use serde_json::Value;
 
-use super::spell_duration;
+use super::duration::spell_duration;
 
 /// Over the lines of [`extent`].
 const MAP_HEAD: &str = "offset             length             content\n";

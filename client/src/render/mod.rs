@@ -7,9 +7,7 @@ mod output;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity};
-
-use crate::error::without_codes;
+use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity, without_codes};
 
 pub use duration::spell_duration;
 pub use image::Results;

@@ -9,9 +9,11 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
-use super::{EXIT_FAILURE, Template, history, inputs, say, tell};
+use super::history;
+use super::input::{Template, inputs};
+use super::report::{EXIT_FAILURE, say, tell};
 use crate::arguments::ConsoleArguments;
-use crate::commands::note;
+use crate::commands::note::note;
 use crate::error::CommandError;
 use crate::terminal;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use kiln_template::{Diagnostic, Diagnostics, SourceMap, fix as fix_template, inspect, is_hcl2};
 use serde_json::{Value, json};
 
-use super::{EXIT_FAILURE, Template, print_json, say, tell};
+use super::input::Template;
+use super::report::{EXIT_FAILURE, print_json, say, tell};
 use crate::arguments::{FixArguments, TemplateFlags};
 use crate::error::CommandError;
 use crate::terminal;

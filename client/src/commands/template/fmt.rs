@@ -8,8 +8,9 @@ use kiln_template::{Diagnostic, Diagnostics, Files as _, OsFiles, SourceMap, for
 use serde_json::json;
 
 use super::file::write_whole;
+use super::input::read_input;
+use super::report::{EXIT_FAILURE, tell};
 use super::unified::unified;
-use super::{EXIT_FAILURE, read_input, tell};
 use crate::arguments::FmtArguments;
 use crate::error::CommandError;
 use crate::terminal;

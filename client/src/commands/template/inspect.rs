@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use kiln_template::{InspectLine, inspect as inspect_template};
 use serde_json::json;
 
-use super::{EXIT_FAILURE, Template, look, print_json, tell};
+use super::input::Template;
+use super::report::{EXIT_FAILURE, look, print_json, tell};
 use crate::arguments::InspectArguments;
-use crate::commands::note;
+use crate::commands::note::note;
 use crate::error::CommandError;
 use crate::terminal;
 

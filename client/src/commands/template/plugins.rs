@@ -8,7 +8,8 @@ use kiln_template::{
 };
 use serde_json::{Value, json};
 
-use super::{EXIT_FAILURE, Template, print_json, say, tell};
+use super::input::Template;
+use super::report::{EXIT_FAILURE, print_json, say, tell};
 use crate::arguments::{InitArguments, PluginsCommand, TemplateFlags};
 use crate::error::CommandError;
 use crate::terminal;

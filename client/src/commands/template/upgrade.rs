@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use kiln_template::{Diagnostic, Diagnostics, SourceMap, hcl2_upgrade as upgrade, is_hcl2};
 
 use super::file::write_whole;
-use super::{EXIT_FAILURE, Template, say, tell};
+use super::input::Template;
+use super::report::{EXIT_FAILURE, say, tell};
 use crate::arguments::Hcl2UpgradeArguments;
 use crate::error::CommandError;
 use crate::terminal;

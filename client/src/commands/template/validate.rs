@@ -12,7 +12,8 @@ use kiln_protocol::{Severity, TemplateProblem, ValidateReport, ValidateRequest};
 use kiln_template::{Diagnostic, Style, check_template_syntax};
 use serde_json::json;
 
-use super::{EXIT_FAILURE, Template, look, read_input};
+use super::input::{Template, read_input};
+use super::report::{EXIT_FAILURE, look};
 use crate::api::find_daemon;
 use crate::arguments::ValidateArguments;
 use crate::error::CommandError;

@@ -1,0 +1,18 @@
+//! The typed client of kilnd's API. Knows nothing of terminals; tests use it too.
+//!
+//! ```text
+//! Client (one method per call) ─► connection (the user's own daemon, started when it is not there) ─► EventStream
+//! ```
+
+mod client;
+mod connection;
+mod error;
+mod events;
+mod start;
+
+pub use client::Client;
+pub use connection::Starting;
+pub(crate) use connection::read_holder;
+pub use error::ClientError;
+pub use events::{EventStream, Received};
+pub(crate) use start::find_program as find_daemon;

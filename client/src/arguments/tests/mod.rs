@@ -1,0 +1,5 @@
+//! Command lines as people type them.
+
+mod build;
+mod image;
+mod qemu_flags;

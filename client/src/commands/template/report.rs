@@ -1,0 +1,48 @@
+//! How the problems of a template are told, and what it is said to be.
+
+use std::io::{self, Write as _};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use kiln_template::{Diagnostics, SourceMap, Style};
+
+use crate::error::CommandError;
+use crate::render::Look;
+use crate::terminal;
+
+/// Exit code when a template is wrong.
+pub(super) const EXIT_FAILURE: u8 = 1;
+
+/// Tells what is wrong with a template, on standard error or in records.
+pub(super) fn tell(diagnostics: &Diagnostics, sources: &SourceMap, machine_readable: bool) -> io::Result<()> {
+    if !machine_readable {
+        let style = Style { colour: terminal::wants_colour_on_errors(), ..Style::default() };
+        return write!(terminal::stderr(), "{}", diagnostics.render(sources, &style));
+    }
+    let mut stdout = terminal::stdout();
+    for diagnostic in diagnostics {
+        let text = diagnostic.render(sources, &Style::default());
+        look(true).notice(&mut stdout, Timestamp::now(), diagnostic.is_error(), &text)?;
+    }
+    Ok(())
+}
+
+/// Prints what was found together with its problems, as one JSON object.
+pub(super) fn print_json(
+    mut object: serde_json::Value,
+    diagnostics: &Diagnostics,
+    sources: &SourceMap,
+) -> Result<(), CommandError> {
+    object["diagnostics"] = serde_json::to_value(diagnostics.reports(sources)).map_err(CommandError::new)?;
+    terminal::print_json(&object)
+}
+
+/// Prints a text for people, or its record.
+pub(super) fn say(text: &str, machine_readable: bool) -> io::Result<()> {
+    look(machine_readable).notice(&mut terminal::stdout(), Timestamp::now(), false, text)
+}
+
+/// Plain lines, or records.
+pub(super) fn look(machine_readable: bool) -> Look {
+    Look { machine_readable, terminal: false, colour: false, timestamps: false, time_zone: TimeZone::UTC }
+}
