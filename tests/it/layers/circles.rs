@@ -24,22 +24,6 @@ const CRATES: [&str; 9] = [
 /// Files that are still in a loop, crate by crate. It only gets shorter: take out what you have freed.
 const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
     (
-        "client",
-        "api/connection.rs api/events.rs api/mod.rs commands/answer.rs commands/attach.rs commands/build.rs \
-         commands/cancel.rs commands/clock.rs commands/convert.rs commands/daemon.rs commands/follow.rs \
-         commands/image.rs commands/jobs.rs commands/mod.rs commands/screen.rs commands/task.rs \
-         commands/template/console.rs commands/template/fix.rs commands/template/fmt.rs \
-         commands/template/inspect.rs commands/template/mod.rs commands/template/plugins.rs \
-         commands/template/upgrade.rs commands/template/validate.rs",
-    ),
-    (
-        "daemon",
-        "api/body.rs api/events.rs api/handlers.rs api/mod.rs images/check.rs images/compare.rs images/convert.rs \
-         images/failure.rs images/info.rs images/machine.rs images/map.rs images/mod.rs images/options.rs \
-         images/outputs.rs images/package.rs images/source.rs images/stdout.rs images/verify.rs jobs/driver.rs \
-         jobs/mod.rs jobs/recovery.rs jobs/supervisor.rs journal/jobs.rs journal/rows.rs",
-    ),
-    (
         "daemon/builder",
         "context.rs control.rs fetch/cache_lock.rs fetch/checksum_file.rs fetch/download.rs fetch/location.rs \
          fetch/mod.rs fetch/partial.rs fetch/stale.rs fetch/transport.rs fetch/url_secrets.rs http_server/mod.rs \
@@ -54,7 +38,6 @@ const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
          steps/shut_down.rs steps/sightings.rs way_in.rs",
     ),
     ("daemon/communicators", "error.rs ssh/error.rs ssh/scp/download.rs ssh/scp/mod.rs ssh/scp/upload.rs"),
-    ("daemon/protocol", "event.rs job.rs"),
     (
         "disk-formats",
         "ascending_table.rs backing_name.rs blocks.rs check.rs convert/batch.rs convert/mod.rs convert/outputs.rs \
@@ -81,13 +64,19 @@ const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
 /// that lies lower than the rest of it has a place of its own, as `qemu/spec`.
 const FLOORS: &[(&str, &str)] = &[
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),
+    ("client", "argv error version visible api arguments live render terminal commands usage run"),
+    (
+        "daemon",
+        "blocking caller config descriptor explain logging memory private_directory process_identity queue regular_file runner \
+         version wall_clock control images instance job_dir journal engine event_log worker jobs api server command_line",
+    ),
+    ("daemon/protocol", "id image info places problem question step text job event validate"),
     ("hypervisors", "error ledger keyboard process screen spec machine conformance fake qemu registry"),
     ("tests", "leftovers requirements home"),
 ];
 
 /// Crates whose top-level modules have no order yet. Take a crate out when it has one, and write it into `FLOORS`.
-const WITHOUT_FLOORS: &[&str] =
-    &["client", "daemon", "daemon/builder", "daemon/communicators", "daemon/protocol", "disk-formats"];
+const WITHOUT_FLOORS: &[&str] = &["daemon/builder", "daemon/communicators", "disk-formats"];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
