@@ -10,11 +10,12 @@
 //! | `{"await_answer": "prompt"}` | waits for an answer and says it |
 //! | `{"leave_process": "1000"}` | starts a process that lives so many seconds and that only a sweep finds, and says its id |
 //! | `{"clean_up_until": "path"}` | makes the clean-up of a later cancellation wait for the file |
+//! | `{"record": {"version": 1, …}}` | adds a line to the records of steps |
 //! | `{"stop": 1}` | ends with this exit code |
 //! | `{"panic": "text"}` | panics with this text |
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +43,7 @@ enum Action {
     AwaitAnswer(String),
     LeaveProcess(String),
     CleanUpUntil(String),
+    Record(serde_json::Value),
     Stop(u8),
     Panic(String),
 }
@@ -170,6 +172,14 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
             }
             Action::CleanUpUntil(path) => {
                 clean_up_until = Some(path);
+                false
+            }
+            Action::Record(line) => {
+                let mut records = std::fs::OpenOptions::new();
+                let records = records.append(true).create(true).open(request.job_directory.join("steps.ndjson"));
+                if let Err(error) = records.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
+                    return fail(error.to_string());
+                }
                 false
             }
             Action::Stop(exit_code) => return JobOutcome { exit_code, cancelled: false, error: None },

@@ -6,6 +6,7 @@
 //! | `accepted.json` (0600) | daemon | what else the journal has of the submission, should the journal be lost |
 //! | `template.json` (0600) | worker | a template that came from standard input; removed when the job is over |
 //! | `events.ndjson` | worker | the events |
+//! | `steps.ndjson` | worker | the steps of its builds, each before it acts and after it; belongs to `kiln-builder` |
 //! | `reserve` | daemon | nothing; its room on the disk is for the last event, should the disk be full |
 //! | `worker.lock` | worker | held (flock) while a worker or a sweeper works on the job |
 //! | `worker.json` | worker | which process the worker is |
@@ -95,6 +96,12 @@ impl JobDir {
     #[must_use]
     pub fn events(&self) -> PathBuf {
         self.root.join("events.ndjson")
+    }
+
+    /// Returns the path of the records of steps.
+    #[must_use]
+    pub fn steps(&self) -> PathBuf {
+        self.root.join(kiln_builder::records::FILE_NAME)
     }
 
     /// Returns the path of the control socket.

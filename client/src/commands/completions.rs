@@ -10,6 +10,20 @@ use crate::arguments::{Arguments, CompletedShell};
 use crate::error::CommandError;
 use crate::terminal;
 
+/// Asks clap's function for the flag with two dashes, and takes one off again.
+const ONE_DASH: &str = r#"
+_kiln_with_one_dash() {
+    local before="$3" long=() i
+    [[ "${before}" == -[!-]?* ]] && before="-${before}"
+    if [[ "$2" == -[!-]* ]]; then
+        _kiln "$1" "-$2" "${before}"
+        for i in "${COMPREPLY[@]}"; do long+=("${i#-}"); done
+    fi
+    _kiln "$1" "$2" "${before}"
+    COMPREPLY=("${long[@]}" "${COMPREPLY[@]}")
+}
+"#;
+
 /// Prints the script for a shell.
 pub(super) fn completions(shell: CompletedShell) -> Result<(), CommandError> {
     Ok(terminal::data_stdout().write_all(&script(shell))?)
@@ -31,7 +45,13 @@ fn script(shell: CompletedShell) -> Vec<u8> {
     };
     let mut script = Vec::new();
     generate(shell, &mut shown(all).subcommand(help), "kiln", &mut script);
-    script
+    if shell == Shell::Bash { with_one_dash(&script) } else { script }
+}
+
+/// Has bash complete flags with one dash, too: they are Packer's, and people's fingers know them.
+fn with_one_dash(script: &[u8]) -> Vec<u8> {
+    let script = String::from_utf8_lossy(script).replace("complete -F _kiln ", "complete -F _kiln_with_one_dash ");
+    format!("{script}{ONE_DASH}").into_bytes()
 }
 
 /// Copies a command without what its help does not show: clap completes that, too.
@@ -54,7 +74,8 @@ mod tests {
         let words = line.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
         let (last, before) = (line.len() - 1, line.len() - 2);
         let ask = format!(
-            "\nCOMP_WORDS=({words}); COMP_CWORD={last}; _kiln kiln '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+            "\nCOMP_WORDS=({words}); COMP_CWORD={last}; complete -p kiln | grep -q -- '-F _kiln_with_one_dash ' || exit 9
+             _kiln_with_one_dash kiln '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
             line[last], line[before]
         );
         let mut text = String::from_utf8(script(CompletedShell::Bash)).unwrap();
@@ -84,6 +105,19 @@ mod tests {
         }
         assert!(!flags.iter().any(|flag| flag == "--config-type" || flag == "--skip-enforcement"), "{flags:?}");
         assert_eq!(completed(&["kiln", "build", "--forc"]), ["--force"]);
+        assert_eq!(completed(&["kiln", "build", "-forc"]), ["-force"]);
+        assert_eq!(completed(&["kiln", "build", "-on-e"]), ["-on-error"]);
+        assert_eq!(completed(&["kiln", "logs", "-f"]), ["-follow", "-f"]);
+        assert_eq!(completed(&["kiln", "build", "-nothing"]), [""]);
+        let one: Vec<_> = flags.iter().filter(|flag| flag.len() > 3).map(|flag| flag[1..].to_owned()).collect();
+        for flag in &one {
+            assert!(completed(&["kiln", "build", flag]).contains(flag), "{flag}");
+        }
+        // What stands behind a flag with one dash is completed as behind one with two: names of files, from the working directory.
+        assert_eq!(
+            completed(&["kiln", "build", "-var-file", "Cargo.t"]),
+            completed(&["kiln", "build", "--var-file", "Cargo.t"])
+        );
         assert_eq!(completed(&["kiln", "image", "comp"]), ["compare"]);
         assert_eq!(completed(&["kiln", "daemon", "sta"]), ["status"]);
         assert_eq!(completed(&["kiln", "help", "conv"]), ["convert"]);

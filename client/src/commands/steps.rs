@@ -105,13 +105,13 @@ mod tests {
         .unwrap();
         let expected = "
 qemu.web
-  NO  PHASE         STEP                         STATE        BEGAN       TOOK
-   1  prepare       fetch                        done         03:04:06   59.9s
-   2  bring up      connect                      done         03:05:06   1m01s
-   3  provision     provisioner 1 (shell)        failed       03:06:07    0.4s
+  NO  PHASE         STEP                       STATE        BEGAN       TOOK
+   1  prepare       fetch                      done         03:04:06   59.9s
+   2  bring up      connect                    done         03:05:06   1m01s
+   3  provision     provisioner 1 (shell)      failed       03:06:07    0.4s
       error: Script exited with 3
-   4  provision     provisioner 2 (^[[2Jfile)    running      03:06:08    2.0s
-   5  -             x                            interrupted  -              -
+   4  provision     provisioner 2 (^[[2Jfile)  running      03:06:08    2.0s
+   5  -             x                          interrupted  -              -
 ";
         assert_eq!(of(&job, &TimeZone::UTC, "2026-01-02T03:06:10Z".parse().unwrap()), expected);
     }

@@ -24,6 +24,7 @@ mod message;
 mod recovery;
 mod shared;
 mod spawn;
+mod steps;
 mod submission;
 mod supervisor;
 mod wire;

@@ -16,7 +16,7 @@ use kiln_protocol::{ImageTask, JobId, JobKind};
 
 use super::facts::{Meaning, meaning};
 use super::shared::Shared;
-use super::wire;
+use super::{steps, wire};
 use crate::blocking::blocking;
 use crate::event_log::{EventReader, last_event};
 use crate::explain::explain;
@@ -130,8 +130,12 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
             }
             Err(error) => Err(explain(&error)),
         };
+        let written = match written {
+            Ok(()) => steps::carry_over(&shared, &id).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = written {
-            tracing::error!(job = %id, error, "the builds of a job are not known");
+            tracing::error!(job = %id, error, "the builds of a job, or their steps, are not known");
         }
     }
 }

@@ -11,12 +11,13 @@ use super::facts::{Meaning, meaning};
 use super::last_event::write_last_event;
 use super::launcher::{Exit, JobProcess};
 use super::shared::Shared;
+use super::steps;
 use crate::blocking::blocking;
 use crate::control::{self, ControlRequest};
 use crate::event_log::EventReader;
 use crate::explain::explain;
 use crate::job_dir::{JobDir, ledger_of};
-use crate::journal::{Ending, Lease};
+use crate::journal::{Ending, Fact, Lease};
 use crate::process_identity::ProcessIdentity;
 use crate::wall_clock::wall_clock;
 use crate::worker::EXIT_LOCKED;
@@ -207,7 +208,7 @@ impl Supervisor {
             watched.reader = Some(reader);
             let Some(last) = batch.last().map(|line| line.seq) else { return };
             watched.after = last;
-            let mut facts = Vec::new();
+            let (mut facts, mut steps_changed) = (Vec::new(), false);
             for line in &batch {
                 match meaning(line) {
                     Meaning::Nothing => {}
@@ -226,8 +227,11 @@ impl Supervisor {
                             tracing::error!(job = %self.id, error = explain(&error), "the start is not in the journal");
                         }
                     }
-                    Meaning::Build(fact) => facts.push(fact),
-                    Meaning::StepEnded => {}
+                    Meaning::Build(fact) => {
+                        steps_changed |= matches!(fact.fact, Fact::Step { .. });
+                        facts.push(fact);
+                    }
+                    Meaning::StepEnded => steps_changed = true,
                     Meaning::Ended(ending) => watched.ending = Some(ending),
                 }
             }
@@ -237,6 +241,19 @@ impl Supervisor {
             {
                 tracing::error!(job = %self.id, error = explain(&error), "events are not in the journal");
             }
+            if steps_changed {
+                self.read_steps(watched).await;
+            }
+        }
+    }
+
+    /// Carries what the worker has recorded of its steps into the journal.
+    async fn read_steps(&self, watched: &mut Watched) {
+        if let Err(error) = steps::carry_over(&self.shared, &self.id).await
+            // Said once: the file does not mend itself.
+            && !std::mem::replace(&mut watched.steps_failed, true)
+        {
+            tracing::error!(job = %self.id, error, "the steps are not in the journal");
         }
     }
 
@@ -269,7 +286,9 @@ impl Supervisor {
         }
     }
 
-    async fn conclude(self, directory: JobDir, watched: Watched, cause: String) {
+    async fn conclude(self, directory: JobDir, mut watched: Watched, cause: String) {
+        // The last ones may have been recorded after the last event that tells of steps, or by a worker that died.
+        self.read_steps(&mut watched).await;
         let ending = watched.ending.unwrap_or_else(|| {
             let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
             Ending::early(state.into(), Some(cause), wall_clock())
@@ -303,13 +322,23 @@ struct Watched {
     started: bool,
     /// A cancellation that waits for the worker's control socket.
     pending_cancel: bool,
+    /// Whether it was said that the steps cannot be read.
+    steps_failed: bool,
     ending: Option<Ending>,
 }
 
 impl Watched {
     fn new(directory: &JobDir) -> Self {
         let directory = directory.clone();
-        Self { directory, after: 0, reader: None, started: false, pending_cancel: false, ending: None }
+        Self {
+            directory,
+            after: 0,
+            reader: None,
+            started: false,
+            pending_cancel: false,
+            steps_failed: false,
+            ending: None,
+        }
     }
 
     fn take_reader(&mut self, id: &JobId) -> Option<EventReader> {

@@ -8,3 +8,4 @@ mod lifecycle;
 mod process;
 mod recovery;
 mod rig;
+mod steps;

@@ -5,6 +5,9 @@ use kiln_protocol::{JobKind, JobState};
 use super::*;
 use crate::journal::Wanted;
 
+/// What is changed in a submission, and how its refusal begins.
+type Case = (fn(&mut Submission), &'static str);
+
 #[tokio::test]
 async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
     let rig = Rig::new(1).await;
@@ -13,7 +16,7 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
         change(&mut submission);
         submission
     };
-    let cases: [(fn(&mut Submission), &str); 10] = [
+    let cases: [Case; 10] = [
         (|submission| submission.request.template.clear(), "`template` is empty"),
         (|submission| submission.request.template.push('\0'), "a path holds a zero byte"),
         (
@@ -43,7 +46,7 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
     for (change, expected) in cases {
         match rig.jobs.submit(&rig.owner, with(change)).await {
             Err(JobsError::Invalid(InvalidSubmission { detail, .. })) => {
-                assert!(detail.starts_with(expected), "{detail}")
+                assert!(detail.starts_with(expected), "{detail}");
             }
             other => panic!("{expected}: {other:?}"),
         }

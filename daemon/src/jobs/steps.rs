@@ -1,0 +1,139 @@
+//! The steps of a job's builds, from the records that its worker has written and synced.
+
+use std::io;
+
+use kiln_builder::records::{self, BuildRecords, Phase, RecordsError, State, StepRecord};
+use kiln_protocol::JobId;
+
+use super::shared::Shared;
+use crate::blocking::blocking;
+use crate::explain::explain;
+use crate::job_dir::JobDir;
+use crate::journal::{StepPhase, StepRow, StepState};
+use crate::regular_file;
+
+/// Reports that the records of a job cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum StepsError {
+    /// What lies in their place cannot be opened, or is no file.
+    #[error("cannot open the steps")]
+    Open(#[source] io::Error),
+    /// They are damaged, or of a newer version.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+/// Reads how far the steps of a job have come; there are none where no build has begun.
+fn read(directory: &JobDir) -> Result<Vec<StepRow>, StepsError> {
+    // Whatever else has that name would be waited for.
+    match regular_file::open_to_read(&directory.steps()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StepsError::Open(error)),
+    }
+    let records = records::read(&directory.root)?;
+    Ok(records.builds.iter().flat_map(rows).collect())
+}
+
+/// Puts what is recorded of a job's steps into the journal; says why that failed.
+pub(super) async fn carry_over(shared: &Shared, id: &JobId) -> Result<(), String> {
+    let directory = shared.directory(id);
+    let rows = blocking(move || read(&directory)).await.map_err(|error| explain(&error))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    shared.journal.set_steps(id.as_str(), rows).await.map_err(|error| explain(&error))
+}
+
+/// Returns a row for each step of a build: what its last line says, since when.
+fn rows(build: &BuildRecords) -> impl Iterator<Item = StepRow> {
+    build.latest().into_iter().map(|last| {
+        let is_its_intent = |record: &&StepRecord| record.number == last.number && record.state == State::Intent;
+        let begun = build.steps.iter().rfind(is_its_intent);
+        StepRow {
+            build: last.build.clone(),
+            number: last.number,
+            phase: match last.phase {
+                Phase::Prepare => StepPhase::Prepare,
+                Phase::BringUp => StepPhase::BringUp,
+                Phase::Provision => StepPhase::Provision,
+                Phase::Finish => StepPhase::Finish,
+                Phase::PostProcess => StepPhase::PostProcess,
+            },
+            name: last.name.clone(),
+            state: match last.state {
+                State::Intent => StepState::Intent,
+                State::Done => StepState::Done,
+                State::Failed => StepState::Failed,
+            },
+            started_at: begun.unwrap_or(last).at.clone(),
+            elapsed_ms: last.elapsed_ms,
+            error: last.error.clone(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn directory(scratch: &Path) -> JobDir {
+        JobDir { root: scratch.to_owned(), runtime: scratch.join("run") }
+    }
+
+    fn line(number: u32, state: &str, at: &str) -> String {
+        let elapsed = (state != "intent").then_some(7);
+        let error = (state == "failed").then_some("exit status 3");
+        let line = json!({
+            "build": "qemu.a", "number": number, "phase": "provision", "name": format!("provisioner {number} (shell)"),
+            "state": state, "at": at, "elapsed_ms": elapsed, "error": error,
+        });
+        format!("{line}\n")
+    }
+
+    #[test]
+    fn a_step_is_what_its_last_line_says_since_it_was_last_begun() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = directory(scratch.path());
+        assert_eq!(read(&directory).unwrap(), [], "nothing was recorded");
+        let mut text = "{\"version\":1,\"build\":\"qemu.a\",\"plan\":\"aa\"}\n".to_owned();
+        for (number, state, at) in [
+            (1, "intent", "2026-01-02T03:04:05Z"),
+            (1, "failed", "2026-01-02T03:04:06Z"),
+            (1, "intent", "2026-01-02T03:05:05Z"),
+            (1, "done", "2026-01-02T03:05:06Z"),
+            (2, "intent", "2026-01-02T03:05:07Z"),
+        ] {
+            text += &line(number, state, at);
+        }
+        // A power loss cut the next one short.
+        text += "{\"build\":\"qemu.a\",\"num";
+        std::fs::write(directory.steps(), &text).unwrap();
+        let rows = read(&directory).unwrap();
+        let said: Vec<_> = rows.iter().map(|row| (row.number, row.state, &*row.started_at, row.elapsed_ms)).collect();
+        assert_eq!(
+            said,
+            [
+                (1, StepState::Done, "2026-01-02T03:05:05Z", Some(7)),
+                (2, StepState::Intent, "2026-01-02T03:05:07Z", None),
+            ]
+        );
+        assert_eq!((rows[0].phase, &*rows[0].name), (StepPhase::Provision, "provisioner 1 (shell)"));
+    }
+
+    #[test]
+    fn newer_records_and_what_is_no_file_are_refused_and_nothing_waits() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = directory(scratch.path());
+        std::fs::write(directory.steps(), "{\"version\":999,\"build\":\"qemu.a\"}\n{}\n").unwrap();
+        assert!(matches!(read(&directory), Err(StepsError::Records(RecordsError::Newer { found: 999, .. }))));
+        std::fs::remove_file(directory.steps()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(directory.steps()).status().unwrap().success());
+        let error = read(&directory).unwrap_err();
+        assert!(explain(&error).contains("it is a fifo"), "{error:?}");
+    }
+}
