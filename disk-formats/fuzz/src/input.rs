@@ -1,12 +1,14 @@
 //! The one entry of all targets: from an input's bytes to a judged image.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use kiln_disk_formats::{
     Compression, DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, Qcow2Method, Qcow2Options, VhdVariant,
-    VmdkOptions, VmdkSubformat, content_digest, detect, open,
+    VmdkOptions, VmdkSubformat, archived_disks, content_digest, detect, open, package_facts,
 };
 
+use crate::archive;
 use crate::oracle;
 use crate::playground::{NAMES, Playground};
 use crate::repair;
@@ -26,6 +28,9 @@ pub const REPAIR: u8 = 4;
 pub const DETECT: u8 = 8;
 /// The content digest is computed too, by the whole pipeline.
 pub const DIGEST: u8 = 16;
+
+/// Longest archive that is packed here in bytes.
+const MAX_PACKED: u64 = 256 << 10;
 
 /// Largest disk whose digest is computed in bytes.
 const MAX_DIGESTED: u64 = 8 << 20;
@@ -51,6 +56,33 @@ impl Target {
             0 => self.run_files(*flags, input),
             _ => self.run_written(*flags, input),
         }
+    }
+
+    /// Judges an OVA whose descriptor is `text`, with two files that it can name.
+    pub fn run_descriptor(&self, text: &[u8]) {
+        let disk = [0x55; 512];
+        self.run_bytes(ALLOW, archive::tar(&[("a.ovf", text), ("a", &disk), ("b.000000000", &disk)]));
+    }
+
+    /// Judges one input as an archive that is packed.
+    pub fn run_box(&self, input: &[u8]) {
+        let Some((flags, input)) = input.split_first() else { return };
+        let [mut tar, ..] = sparse_file::decode(input);
+        if tar.len > MAX_PACKED {
+            return;
+        }
+        if flags & REPAIR != 0 {
+            repair::checksums(&mut tar);
+        }
+        let mut bytes = vec![0; tar.len as usize];
+        tar.fill(0, &mut bytes);
+        self.run_bytes(flags & DIGEST | ALLOW, archive::gzip(&bytes));
+    }
+
+    fn run_bytes(&self, flags: u8, bytes: Vec<u8>) {
+        let file = SparseFile { len: bytes.len() as u64, pieces: vec![(0, bytes)] };
+        self.playground.lay_out([(NAMES[0], &file)]);
+        self.judge(flags);
     }
 
     fn run_files(&self, flags: u8, input: &[u8]) {
@@ -111,6 +143,9 @@ impl Target {
         if let Err(error) = self.playground.watched(false, || detect(&image)) {
             oracle::check_error(&error);
         }
+        if self.format.is_none() {
+            self.playground.watched(false, || judge_package(&image));
+        }
         let opened = self.playground.watched(allow, || {
             let reader = open(&image, format, &policy)?;
             oracle::examine(&*reader);
@@ -134,6 +169,20 @@ impl Target {
             assert!(first.is_err() || first == second);
         }
         Some(reader)
+    }
+}
+
+/// Asks what an archive says of itself: the disks of its descriptor are those that it holds.
+fn judge_package(image: &Path) {
+    let (facts, disks) = (package_facts(image), archived_disks(image));
+    for error in [facts.as_ref().err(), disks.as_ref().err()].into_iter().flatten() {
+        oracle::check_error(error);
+    }
+    if let (Ok(Some(facts)), Ok(disks)) = (facts, disks)
+        && !facts.disks.is_empty()
+    {
+        let described: Vec<_> = facts.disks.into_iter().map(|disk| disk.file.unwrap_or(disk.id)).collect();
+        assert_eq!(described, disks);
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! In both, [`opened_paths`] proves that only allowed files were opened, and [`memory_limit`] that memory stayed bounded.
 
+pub mod archive;
 pub mod input;
 pub mod memory_limit;
 pub mod opened_paths;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, open};
+use kiln_disk_formats_fuzz::archive;
 use kiln_disk_formats_fuzz::input::{ALLOW, DIGEST, REPAIR, WRITTEN, kinds_of};
 use kiln_disk_formats_fuzz::sparse_file::{SparseFile, encode};
 
@@ -142,6 +143,62 @@ fn overlay(seeds: &mut Seeds, directory: &Path, format: &str, backing: &str) -> 
     Ok(())
 }
 
+/// Short descriptors of OVF: disks in one file, in parts, empty and chained; sections; machines; encodings.
+fn ovf_descriptors() -> Vec<Vec<u8>> {
+    let of = |inside: &str| format!("<Envelope xmlns:ovf=\"o\" xmlns:rasd=\"r\" xmlns:xsi=\"x\">{inside}</Envelope>");
+    let files = "<References><File ovf:id=\"f\" ovf:href=\"a\"/><File ovf:id=\"g\" ovf:href=\"b\" ovf:size=\"512\" ovf:chunkSize=\"512\"/></References>";
+    let disk = |rest: &str| of(&format!("{files}<DiskSection><Disk ovf:diskId=\"d\" {rest}/></DiskSection>"));
+    let texts = vec![
+        disk("ovf:fileRef=\"f\" ovf:capacity=\"1\" ovf:capacityAllocationUnits=\"byte * 2^9\""),
+        disk("ovf:fileRef=\"g\""),
+        disk("ovf:capacity=\"9\" ovf:capacityAllocationUnits=\"KB\""),
+        disk("ovf:fileRef=\"f\" ovf:parentRef=\"e\""),
+        of(&format!(
+            "{files}<DiskSection><Disk fileRef=\"f\"/></DiskSection><DiskSection><Disk fileRef=\"g\"/></DiskSection>"
+        )),
+        of(&format!("{files}<Section xsi:type=\"ovf:DiskSection_Type\"><Disk fileRef=\"f\"/></Section>")),
+        of(
+            "<VirtualSystemCollection><VirtualSystem ovf:id=\"v\"><VirtualHardwareSection><Item><rasd:ResourceType>4</rasd:ResourceType>\
+            <rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>\
+            <Config key=\"firmware\" value=\"efi\"/></VirtualHardwareSection></VirtualSystem></VirtualSystemCollection>",
+        ),
+        of(
+            "<DeploymentOptionSection><Configuration ovf:id=\"c\" ovf:default=\"1\"/></DeploymentOptionSection><!-- c --><![CDATA[x]]>&amp;&#65;",
+        ),
+        format!("<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>{}", disk("ovf:fileRef=\"f\"")),
+    ];
+    let utf16 = disk("ovf:fileRef=\"f\"").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    texts.into_iter().map(String::into_bytes).chain([[&[0xff, 0xfe][..], &utf16].concat()]).collect()
+}
+
+/// Short archives, as different programs write them.
+fn archives() -> Vec<Vec<u8>> {
+    let ovf = ovf_descriptors().swap_remove(0);
+    let (disk, long) = ([0x55; 512], format!("{}/a", "d".repeat(120)));
+    let end = vec![0; 1024];
+    // GNU tar's old map: one run of 512 bytes at 4096 in a file of 8192.
+    let mut sparse = archive::member(b'S', "disk.raw", &disk);
+    sparse[257..265].copy_from_slice(b"ustar  \0");
+    sparse[386..410].copy_from_slice(b"00000010000\x0000000001000\0");
+    sparse[483..495].copy_from_slice(b"00000020000\0");
+    let pax = [b"19 path=./disk.raw\n".as_slice(), b"16 mtime=1234.5\n"].concat();
+    let map = [&b"1\n0\n512\n"[..], &[0; 503], &disk].concat();
+    let pax_map =
+        b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n28 GNU.sparse.name=disk.raw\n28 GNU.sparse.realsize=4096\n";
+    vec![
+        archive::tar(&[("web.ovf", &ovf), ("web.mf", b"SHA256(a)= 00\n"), ("a", &disk)]),
+        archive::tar(&[("./a", &disk), ("./._web.ovf", b"x"), ("./web.ovf", &ovf)]),
+        archive::tar(&[("metadata.json", b"{}"), ("Vagrantfile", b""), ("box.img", &disk)]),
+        archive::tar(&[("ova.xml", b"<value/>"), ("Ref:1/00000000", &disk)]),
+        [archive::member(b'x', "PaxHeaders/x", &pax), archive::member(b'0', "x", &disk), end.clone()].concat(),
+        [archive::member(b'L', "././@LongLink", long.as_bytes()), archive::member(b'0', "d", &disk), end.clone()]
+            .concat(),
+        [archive::member(b'x', "PaxHeaders/x", pax_map), archive::member(b'0', "x", &map), end.clone()].concat(),
+        [sparse, end.clone()].concat(),
+        [archive::member(b'5', "d/", b""), archive::member(b'2', "d/disk.raw", b""), end].concat(),
+    ]
+}
+
 fn main() -> io::Result<()> {
     let directory = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds DIRECTORY"));
     let mut seeds = Seeds { directory, made: 0 };
@@ -204,6 +261,16 @@ fn main() -> io::Result<()> {
     }
     seeds.add_files("vmdk", &[cowd()])?;
     seeds.add_files("vmdk", &[se_sparse()])?;
+    for bytes in archives() {
+        let files = [SparseFile { len: bytes.len() as u64, pieces: vec![(0, bytes)] }];
+        seeds.add_files("package", &files)?;
+        seeds.add_files("box", &files)?;
+    }
+    for (index, text) in ovf_descriptors().into_iter().enumerate() {
+        let directory = seeds.directory.join("ovf");
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(directory.join(format!("seed-{index:03}")), text)?;
+    }
     // Plans for our writers: each kind, a few sizes, without and with damage.
     for target in ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "package"] {
         for seed in 0..24u8 {
