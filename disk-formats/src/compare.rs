@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use crate::{DiskReader, Error, Extent, ExtentKind, Operation, Progress, Result};
+use crate::error::{Error, Operation, Result};
+use crate::reading::extent::{Extent, ExtentKind};
+use crate::reading::reader::DiskReader;
+use crate::writing::progress::Progress;
 
 /// Bytes compared at once.
 const PIECE: u64 = 1 << 20;

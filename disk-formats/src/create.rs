@@ -3,14 +3,20 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use crate::convert::{self, WriterContext, convert};
-use crate::qcow2::{self, Backing, Qcow2Writer};
-use crate::reader::ZeroDisk;
-use crate::storage::FileSystem;
-use crate::{
-    ConvertOptions, Error, ErrorKind, Format, NoProgress, OpenPolicy, Operation, Output, OutputKind, Qcow2Options,
-    Result, open,
-};
+use crate::convert::{self, convert};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::format::Format;
+use crate::open;
+use crate::output::{Output, OutputKind};
+use crate::output_options::Qcow2Options;
+use crate::qcow2;
+use crate::qcow2::writer::{Backing, Qcow2Writer};
+use crate::reading::open_policy::OpenPolicy;
+use crate::reading::reader::ZeroDisk;
+use crate::writing::convert_options::ConvertOptions;
+use crate::writing::progress::NoProgress;
+use crate::writing::storage::FileSystem;
+use crate::writing::writer::WriterContext;
 
 /// Makes an empty raw disk of `size` bytes: one hole.
 ///

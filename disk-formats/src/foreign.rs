@@ -3,8 +3,8 @@
 //!
 //! What can be a guest's disk as it is has no place here: partition tables, boot sectors, ISO 9660, squashfs and other file systems.
 
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Bytes at the front that are looked at.
 const FRONT: usize = 128;
@@ -219,7 +219,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Format, OpenPolicy, detect, image_info, open, snapshots};
+    use crate::open;
+    use crate::{Format, OpenPolicy, detect, image_info, snapshots};
 
     fn assert_refused(path: &Path, name: &str) {
         let error = open(path, None, &OpenPolicy::deny()).err().unwrap_or_else(|| panic!("{name} is taken for a disk"));

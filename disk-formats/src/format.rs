@@ -1,9 +1,6 @@
 //! The formats by name, and recognising one from its first and last bytes.
 
 use std::fmt;
-use std::path::Path;
-
-use crate::Result;
 
 /// A virtual disk format that can be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,15 +56,4 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Recognises the format of a file by its signature, opening no other file; a file without a signature is [`Format::Raw`].
-///
-/// A guest can write a signature into its own raw disk, so pass the format to [`crate::open`] whenever it is known.
-/// Of a packed image (gzip, xz, bzip2, zstd) the front is looked at, so that a packed fixed VHD, which is told by its end, counts as raw.
-///
-/// # Errors
-/// When the file cannot be opened or read, or is not a regular file or block device.
-pub fn detect(path: &Path) -> Result<Format> {
-    crate::open::detect_path(path)
 }

@@ -14,6 +14,20 @@
 //!     ─► Report { content digest, every file's size and SHA-256 }
 //! ```
 //!
+//! # What lies on what
+//!
+//! Files import from below only; `tests/it/layers.rs` of the project holds it.
+//!
+//! ```text
+//! open, check, create, convert        what callers ask for
+//! recognise, take_out                 which format, and what it is packed in
+//! package                             machines: OVF, OVA, VMX, and the archives that disks come in
+//! raw qcow2 vmdk vdi vhd vhdx         a folder for each format: its reader, writer and check
+//! writing                             the pass that feeds writers, files without a name, streams, digests
+//! reading, deflate                    what readers share: files, chains of images, extents, findings
+//! format, output, machine, error      the words that all of them use
+//! ```
+//!
 //! # Error model
 //!
 //! Every fallible function returns [`Error`]: one type with a [`ErrorKind`] to branch on, the operation, the path and the offset
@@ -29,10 +43,6 @@
 //! Identifiers and times inside written files are derived from the content or are constants; the bytes do not depend on the
 //! number of threads.
 
-mod ascending_table;
-mod backing_name;
-mod blocks;
-mod cache;
 mod check;
 mod compare;
 pub mod convert;
@@ -40,52 +50,44 @@ mod create;
 mod deflate;
 mod digest;
 mod error;
-mod file_digest;
 mod foreign;
 mod format;
-mod format_facts;
-mod map;
-mod mapping;
+mod machine;
 pub mod media;
 mod open;
 mod output;
-mod output_file;
+mod output_options;
 pub mod package;
-mod packed;
-mod paged_table;
-mod pipe;
 mod qcow2;
 mod raw;
-mod reader;
+mod reading;
 mod recognise;
-mod source_file;
-mod storage;
 mod take_out;
-mod temporary_file;
-#[cfg(test)]
-mod testing;
-mod used_space;
 mod vdi;
 mod vhd;
 mod vhdx;
 mod vmdk;
+mod writing;
+mod zeroes;
 
-pub use backing_name::BackingFile;
-pub use check::{CheckReport, Finding, FindingKind, check, check_with};
+pub use check::{check, check_with};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
 pub use create::{create_overlay, create_qcow2, create_raw, resize};
 pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use file_digest::DigestAlgorithm;
-pub use format::{Format, detect};
-pub use format_facts::{FormatFacts, Qcow2Facts, VmdkExtentFacts, VmdkFacts};
-pub use map::MapEntry;
-pub use open::{BackingPolicy, OpenPolicy, archived_disks, image_info, open, package_facts, snapshots};
-pub use output::{
-    Compression, DiskAdapter, Output, OutputKind, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat,
-};
-pub use packed::unpack_file;
-pub use pipe::is_stream;
-pub use qcow2::Snapshot;
-pub use reader::{DiskReader, Extent, ExtentKind, ImageInfo};
+pub use format::Format;
+pub use open::{archived_disks, detect, image_info, open, package_facts, snapshots};
+pub use output::{Output, OutputKind};
+pub use output_options::{Compression, DiskAdapter, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat};
+pub use reading::backing_name::BackingFile;
+pub use reading::check_report::{CheckReport, Finding, FindingKind};
+pub use reading::extent::{Extent, ExtentKind};
+pub use reading::format_facts::{FormatFacts, Qcow2Facts, Snapshot, VmdkExtentFacts, VmdkFacts};
+pub use reading::image_info::ImageInfo;
+pub use reading::map::MapEntry;
+pub use reading::open_policy::{BackingPolicy, OpenPolicy};
+pub use reading::packed::unpack_file;
+pub use reading::reader::DiskReader;
+pub use writing::file_digest::DigestAlgorithm;
+pub use writing::pipe::is_stream;

@@ -2,9 +2,16 @@
 
 use std::path::Path;
 
-use crate::source_file::SourceFile;
-use crate::take_out::PACKED_EXTENSIONS;
-use crate::{ErrorKind, Format, Result, foreign, qcow2, vdi, vhd, vhdx, vmdk};
+use crate::error::{ErrorKind, Result};
+use crate::foreign;
+use crate::format::Format;
+use crate::qcow2;
+use crate::reading::packed::PACKED_EXTENSIONS;
+use crate::reading::source_file::SourceFile;
+use crate::vdi;
+use crate::vhd;
+use crate::vhdx;
+use crate::vmdk;
 
 /// Bytes at the front of a file that are looked at.
 const PROBE: usize = 512;

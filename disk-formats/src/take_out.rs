@@ -1,20 +1,19 @@
 //! Taking an image out of what it is packed in: streams (gzip, xz, bzip2, zstd), and archives of disks (OVA, box, tar).
 
+use crate::reading::packed::PACKED_EXTENSIONS;
 use std::path::Path;
 
-use crate::package::{self, ArchivedDisk};
-use crate::packed::{self, Amount, Packing};
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::package;
+use crate::package::archive::ArchivedDisk;
+use crate::reading::packed::{self, Amount, Packing};
+use crate::reading::source_file::SourceFile;
 
 /// Bytes of a packed image that detection unpacks.
 const PACKED_PROBE: u64 = 1 << 20;
 
 /// Packings around an image that are taken off, as of a packed disk in a packed archive.
 const MAX_PACKINGS: usize = 2;
-
-/// What comes behind a name when a file is packed.
-pub(crate) const PACKED_EXTENSIONS: [&str; 4] = ["gz", "xz", "bz2", "zst"];
 
 /// Says whether the name is that of a packed file.
 pub(crate) fn is_named_packed(path: &Path) -> bool {

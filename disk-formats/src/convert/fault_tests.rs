@@ -4,10 +4,19 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::outputs::convert_to;
-use super::{ConvertOptions, NoProgress};
-use crate::package::MachineDescription;
-use crate::testing::{Fault, FaultyFiles};
-use crate::{DiskAdapter, DiskReader, ErrorKind, Format, OpenPolicy, Output, OutputKind, Result, open};
+use crate::DiskAdapter;
+use crate::DiskReader;
+use crate::ErrorKind;
+use crate::Format;
+use crate::OpenPolicy;
+use crate::Output;
+use crate::OutputKind;
+use crate::Result;
+use crate::machine::MachineDescription;
+use crate::open;
+use crate::writing::convert_options::ConvertOptions;
+use crate::writing::progress::NoProgress;
+use crate::writing::testing::{Fault, FaultyFiles};
 
 fn outputs(directory: &Path) -> Vec<Output> {
     let kinds = [

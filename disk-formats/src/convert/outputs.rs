@@ -1,8 +1,8 @@
 //! From the list of outputs to writers, through the passes, to published files. Only this file knows every writer.
 
+use crate::writing::writer::{OutputWriter, WriterContext};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,68 +10,37 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::batch::Recipe;
-use super::pipeline::{self, BatchWriter, PassReport};
 use super::preflight::check_outputs;
+use super::publish::publish_all;
+use super::report::MachineReport;
 use super::settle::settle_compression;
-use super::{ConvertOptions, DiskReport, MachineReport, Progress};
-use crate::output_file::{FileOptions, FinishedFile, OutputFile};
-use crate::package::{OvaWriter, OvfWriter, VmxWriter};
-use crate::pipe;
-use crate::qcow2::Qcow2Writer;
-use crate::raw::RawWriter;
-use crate::storage::Destinations;
-use crate::vdi::VdiWriter;
-use crate::vhd::{DynamicVhdWriter, FixedVhdWriter};
-use crate::vhdx::VhdxWriter;
-use crate::vmdk::{SparseVmdkWriter, SplitVmdkWriter, StreamVmdkFile};
-use crate::{DiskReader, Error, ErrorKind, Format, Operation, Output, OutputKind, Result, VhdVariant, VmdkSubformat};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::format::Format;
+use crate::output::{Output, OutputKind};
+use crate::output_options::{VhdVariant, VmdkSubformat};
+use crate::package::ova_writer::OvaWriter;
+use crate::package::ovf_writer::OvfWriter;
+use crate::package::vmx_writer::VmxWriter;
+use crate::qcow2::writer::Qcow2Writer;
+use crate::raw::writer::RawWriter;
+use crate::reading::reader::DiskReader;
+use crate::vdi::writer::VdiWriter;
+use crate::vhd::writer::{DynamicVhdWriter, FixedVhdWriter};
+use crate::vhdx::writer::VhdxWriter;
+use crate::vmdk::flat_writer::SplitVmdkWriter;
+use crate::vmdk::sparse_writer::SparseVmdkWriter;
+use crate::vmdk::stream_writer::StreamVmdkFile;
+use crate::writing::convert_options::ConvertOptions;
+use crate::writing::output_file::FinishedFile;
+use crate::writing::pass::batch::BatchWriter;
+use crate::writing::pass::collector::DiskReport;
+use crate::writing::pass::pipeline;
+use crate::writing::pipe;
+use crate::writing::progress::Progress;
+use crate::writing::storage::Destinations;
 
 /// How often whoever waits for files to be completed is asked whether to go on.
 const ATTENTION_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Writes one output: an image, or a package of several.
-pub(crate) trait OutputWriter: BatchWriter {
-    /// Called before the batches of disk `index`.
-    fn begin_disk(&mut self, index: usize) -> Result<()> {
-        let _ = index;
-        Ok(())
-    }
-
-    /// Called after the last batch of a disk.
-    fn end_disk(&mut self, pass: &PassReport) -> Result<()>;
-
-    /// Completes the files, main file first. They get their names from the caller.
-    fn finish(self: Box<Self>) -> Result<Vec<FinishedFile>>;
-}
-
-/// What writers are made with.
-pub(crate) struct WriterContext<'a> {
-    destinations: &'a dyn Destinations,
-    hashed: bool,
-    durable: bool,
-    recipes: Vec<Recipe>,
-}
-
-impl<'a> WriterContext<'a> {
-    pub(crate) fn new(destinations: &'a dyn Destinations, options: &ConvertOptions) -> Self {
-        Self { destinations, hashed: options.file_digests, durable: options.durable, recipes: Vec::new() }
-    }
-
-    /// Makes a file, hashed if the caller wants hashes. `corrected`: see [`FileOptions`].
-    pub(crate) fn create(&self, path: &Path, corrected: bool) -> Result<OutputFile> {
-        let options = FileOptions { hashed: self.hashed, corrected, durable: self.durable };
-        OutputFile::create(self.destinations, path, options)
-    }
-
-    /// Returns the index under which batches carry this recipe's results.
-    pub(crate) fn recipe(&mut self, recipe: Recipe) -> usize {
-        self.recipes.iter().position(|known| *known == recipe).unwrap_or_else(|| {
-            self.recipes.push(recipe);
-            self.recipes.len() - 1
-        })
-    }
-}
 
 /// Converts into files of `destinations`, and into streams where names say so.
 pub(crate) fn convert_to(
@@ -144,13 +113,6 @@ fn is_forward(kind: &OutputKind) -> bool {
         OutputKind::Vmdk(options) => options.subformat == VmdkSubformat::StreamOptimized,
         _ => false,
     }
-}
-
-/// Completes and publishes an image without any data.
-pub(crate) fn write_empty(writer: impl OutputWriter + 'static, virtual_size: u64) -> Result<()> {
-    let mut writer: Box<dyn OutputWriter> = Box::new(writer);
-    writer.end_disk(&PassReport::empty(virtual_size))?;
-    publish_all(&mut writer.finish()?, false)
 }
 
 /// Progress over all disks and passes.
@@ -253,21 +215,4 @@ fn finish_all(writers: Vec<Box<dyn OutputWriter>>) -> Result<Vec<FinishedFile>> 
         files.extend(result?);
     }
     Ok(files)
-}
-
-/// Gives all files their names, an output's main file after those it names, so that one cut off by a power loss is never found
-/// by its main file. Takes the new names away again when one of them cannot be given.
-fn publish_all(files: &mut [FinishedFile], overwrite: bool) -> Result<()> {
-    for index in (0..files.len()).rev() {
-        if let Err(error) = files[index].publish(overwrite) {
-            // What an overwritten file held is gone in any case; removing its successor would help nobody.
-            if !overwrite {
-                for file in files[index + 1..].iter().filter(|file| !file.is_stream()) {
-                    let _ = std::fs::remove_file(&file.report.path);
-                }
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
 }

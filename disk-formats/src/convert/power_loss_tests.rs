@@ -6,13 +6,27 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::outputs::convert_to;
-use super::{ConvertOptions, NoProgress, Progress};
-use crate::package::MachineDescription;
-use crate::testing::{Fault, FaultyFiles, Step};
-use crate::{
-    DiskReader, ErrorKind, Extent, ExtentKind, Format, ImageInfo, OpenPolicy, Output, OutputKind, Qcow2Method,
-    Qcow2Options, Result, VhdVariant, VmdkOptions, VmdkSubformat, compare, open,
-};
+use crate::DiskReader;
+use crate::ErrorKind;
+use crate::Extent;
+use crate::ExtentKind;
+use crate::Format;
+use crate::ImageInfo;
+use crate::OpenPolicy;
+use crate::Output;
+use crate::OutputKind;
+use crate::Qcow2Method;
+use crate::Qcow2Options;
+use crate::Result;
+use crate::VhdVariant;
+use crate::VmdkOptions;
+use crate::VmdkSubformat;
+use crate::compare;
+use crate::machine::MachineDescription;
+use crate::open;
+use crate::writing::convert_options::ConvertOptions;
+use crate::writing::progress::{NoProgress, Progress};
+use crate::writing::testing::{Fault, FaultyFiles, Step};
 
 const SIZE: u64 = 1_100_000 / 512 * 512;
 /// System error numbers: no space left, input/output error.

@@ -3,17 +3,21 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::pipe;
-use crate::storage::link_target;
-use crate::{DiskReader, Error, ErrorKind, Operation, Output, OutputKind, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::output::{Output, OutputKind};
+use crate::package::{ovf_file_names, vmx_file_names};
+use crate::reading::reader::DiskReader;
+use crate::vmdk;
+use crate::writing::pipe;
+use crate::writing::storage::link_target;
 
 /// Returns the names of all files that an output will make, main file first.
 fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
     match &output.kind {
-        OutputKind::Ovf(machine) => crate::package::ovf_file_names(&output.path, machine, sizes.len()),
-        OutputKind::Vmx(machine) => crate::package::vmx_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Ovf(machine) => ovf_file_names(&output.path, machine, sizes.len()),
+        OutputKind::Vmx(machine) => vmx_file_names(&output.path, machine, sizes.len()),
         OutputKind::Vmdk(options) => {
-            crate::vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
+            vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
         }
         _ => vec![output.path.clone()],
     }

@@ -1,7 +1,8 @@
 //! Settles what an output leaves open before anything is made: the compression of qcow2.
 
-use crate::vmdk::GRAIN;
-use crate::{Compression, Output, OutputKind, Qcow2Method, VmdkSubformat};
+use crate::output::{Output, OutputKind};
+use crate::output_options::{Compression, Qcow2Method, VmdkSubformat};
+use crate::vmdk::layout::GRAIN;
 
 /// Returns the outputs with [`Compression::Auto`] replaced by what it means beside the others.
 pub(super) fn settle_compression(outputs: &[Output]) -> Vec<Output> {
@@ -27,7 +28,7 @@ pub(super) fn settle_compression(outputs: &[Output]) -> Vec<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::MachineDescription;
+    use crate::machine::MachineDescription;
     use crate::{DiskAdapter, Qcow2Options};
 
     fn qcow2_beside(others: Vec<OutputKind>, options: Qcow2Options) -> Option<Compression> {

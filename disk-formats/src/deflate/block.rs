@@ -2,8 +2,11 @@
 
 use super::huffman::{MAX_SYMBOLS, code_lengths, codes};
 use super::matcher::Found;
-use super::{MAX_STORED, SLACK};
 
+/// Bytes of a stored block at most (RFC 1951, 3.2.4).
+pub(super) const MAX_STORED: usize = 65535;
+/// Bytes that are written beyond the end before they are corrected.
+pub(super) const SLACK: usize = 8;
 /// The symbol that ends a block; those of lengths follow.
 const END_OF_BLOCK: usize = 256;
 const DISTANCES: usize = 30;

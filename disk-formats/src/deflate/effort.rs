@@ -6,8 +6,8 @@
 
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::{FastDeflate, room_error};
-use crate::Result;
+use super::fast::{FastDeflate, room_error};
+use crate::error::Result;
 
 /// libdeflate's levels for ordinary pieces and for those that are worth more.
 const ORDINARY: i32 = 5;

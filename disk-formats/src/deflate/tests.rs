@@ -3,7 +3,7 @@
 use libdeflater::Decompressor;
 use proptest::prelude::*;
 
-use super::FastDeflate;
+use super::fast::FastDeflate;
 
 fn compress(encoder: &mut FastDeflate, input: &[u8]) -> Vec<u8> {
     let mut out = vec![0; FastDeflate::bound(input.len())];

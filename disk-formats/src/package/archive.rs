@@ -3,9 +3,9 @@
 use super::content::Content;
 use super::ovf_reader::{Descriptor, PackageFacts, Reference};
 use super::tar_members::{Member, MemberKind, has_extension, is_tar, members};
-use crate::source_file::SourceFile;
-use crate::take_out::PACKED_EXTENSIONS;
-use crate::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::packed::PACKED_EXTENSIONS;
+use crate::reading::source_file::SourceFile;
 
 /// Largest descriptor that is read in bytes.
 const MAX_DESCRIPTOR: u64 = 16 << 20;
@@ -273,7 +273,7 @@ fn is_extent(name: &str) -> bool {
 }
 
 /// Says what the archive is instead.
-fn no_disk(file: &SourceFile, members: &[Member]) -> crate::Error {
+fn no_disk(file: &SourceFile, members: &[Member]) -> Error {
     if members.first().is_some_and(|first| first.name == "ova.xml") {
         let rule = "this is an XVA, whose disks are in thousands of pieces";
         return file

@@ -1,8 +1,8 @@
 //! Where the bytes of an archived file lie: in one run, in several with holes between them, or nowhere.
 
-use crate::source_file::SourceFile;
-use crate::temporary_file::TemporaryFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
+use crate::reading::temporary_file::TemporaryFile;
 
 /// Bytes copied at once; what is all zero becomes a hole.
 const BLOCK: u64 = 64 << 10;

@@ -1,6 +1,6 @@
 //! The manifest of an OVF package (`.mf`) and checksum files such as `SHA256SUMS`: a line with the digest of each file.
 
-use crate::file_digest::DigestAlgorithm;
+use crate::writing::file_digest::DigestAlgorithm;
 
 /// Writes the manifest in the one spelling that VMware's tools accept: no blank before `(`, one after `=`.
 pub(crate) fn manifest<'a>(algorithm: DigestAlgorithm, files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {

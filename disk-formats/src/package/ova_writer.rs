@@ -6,16 +6,18 @@
 
 use std::path::Path;
 
-use super::machine::MachineDescription;
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
 use super::ovf_writer::{disk_file_names, plain_name};
 use super::tar;
-use crate::Result;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::file_digest::FileHasher;
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::vmdk::StreamVmdk;
+use crate::error::Result;
+use crate::machine::MachineDescription;
+use crate::vmdk::stream_writer::StreamVmdk;
+use crate::writing::file_digest::FileHasher;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Writes one OVA.
 pub(crate) struct OvaWriter {

@@ -1,8 +1,8 @@
 //! The OVF envelope: version 1.x, because VMware's products refuse version 2's elements. DMTF DSP0243 and DSP8023.
 
-use super::machine::{DiskController, Firmware, MachineDescription};
 use super::vbox_machine;
 use super::xml::Xml;
+use crate::machine::{DiskController, Firmware, MachineDescription};
 
 /// The format of the disks, in the only spelling that ESXi accepts.
 const STREAM_OPTIMIZED: &str = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized";
@@ -281,7 +281,7 @@ fn product(xml: &mut Xml, machine: &MachineDescription) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::{MachineDisk, MachineNic};
+    use crate::machine::{MachineDisk, MachineNic};
 
     fn disks(count: usize) -> Vec<PackagedDisk> {
         (1..=count)

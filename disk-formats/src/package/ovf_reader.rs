@@ -1,7 +1,7 @@
 //! What an OVF descriptor says: files, disks and machines. Versions 0.9 to 2.x (DMTF DSP0243).
 
 use super::xml_tree::{self, Element};
-use crate::Result;
+use crate::error::Result;
 
 /// A package of machines, as its descriptor describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

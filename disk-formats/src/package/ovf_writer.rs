@@ -3,14 +3,17 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::machine::MachineDescription;
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::file_digest::{DigestAlgorithm, FileHasher};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::vmdk::StreamVmdk;
-use crate::{Error, ErrorKind, Operation, Result, Sha256Digest};
+use crate::digest::Sha256Digest;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::machine::MachineDescription;
+use crate::vmdk::stream_writer::StreamVmdk;
+use crate::writing::file_digest::{DigestAlgorithm, FileHasher};
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Checks a description and returns the file names of its disks.
 pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Result<Vec<String>> {
@@ -168,7 +171,7 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::MachineDisk;
+    use crate::machine::MachineDisk;
 
     fn named(name: &str) -> MachineDescription {
         let disk = MachineDisk { file: Some(name.to_owned()), ..MachineDisk::default() };

@@ -3,8 +3,8 @@
 use super::content::Content;
 use super::tar::{self, BLOCK, RawHeader};
 use super::tar_sparse::{self, PaxSparse};
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Most members looked at.
 const MAX_MEMBERS: usize = 1024;

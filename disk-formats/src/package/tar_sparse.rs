@@ -2,8 +2,8 @@
 
 use super::content::{Content, Piece};
 use super::tar::{BLOCK, number};
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Most runs of data in a file.
 const MAX_RUNS: usize = 1 << 20;

@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::machine::{DiskController, Firmware, MachineDescription, NicModel};
 use super::xml::Xml;
+use crate::machine::{DiskController, Firmware, MachineDescription, NicModel};
 
 /// Settings format of VirtualBox 7.0, the first with a TPM.
 const VERSION_WITH_TPM: &str = "1.19-linux";

@@ -1,6 +1,6 @@
 //! Each vendor's words for guests, controllers and network cards.
 
-use super::machine::{DiskController, GuestOs, NicModel};
+use crate::machine::{DiskController, GuestOs, NicModel};
 
 /// What a guest system is called.
 pub(crate) struct GuestWords {

@@ -9,9 +9,10 @@ use super::content::Content;
 use super::manifest::{self, Entry};
 use super::ovf_reader::Descriptor;
 use super::tar_members::{MemberKind, is_tar};
-use crate::file_digest::{DigestAlgorithm, FileHasher};
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Operation, Progress, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::reading::source_file::SourceFile;
+use crate::writing::file_digest::{DigestAlgorithm, FileHasher};
+use crate::writing::progress::Progress;
 
 /// Largest manifest or descriptor in bytes that is read.
 const MAX_TEXT: u64 = 16 << 20;

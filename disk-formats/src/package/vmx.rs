@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::machine::{DiskController, Firmware, MachineDescription, NicModel};
+use crate::machine::{DiskController, Firmware, MachineDescription, NicModel};
 
 /// Writes a VMX for a machine whose disks are in these files.
 pub(crate) fn vmx(machine: &MachineDescription, disks: &[String]) -> String {
@@ -130,7 +130,7 @@ impl Vmx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::{MachineDisk, MachineNic};
+    use crate::machine::{MachineDisk, MachineNic};
 
     #[test]
     fn a_machine_becomes_quoted_lines() {

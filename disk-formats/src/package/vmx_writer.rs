@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::machine::{MachineDescription, NicModel};
 use super::ovf_writer::{disk_file_names, raw_disk_file_names};
 use super::vmx::vmx;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::vmdk::SparseVmdkWriter;
-use crate::{Error, ErrorKind, Operation, Result, VmdkOptions};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::machine::{MachineDescription, NicModel};
+use crate::output_options::VmdkOptions;
+use crate::vmdk::sparse_writer::SparseVmdkWriter;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Returns all files of a bundle, the VMX first.
 pub(crate) fn vmx_file_names(path: &Path, machine: &MachineDescription, disks: usize) -> Vec<PathBuf> {

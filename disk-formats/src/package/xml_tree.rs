@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::xml_tag::{self, Scopes, check_characters};
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 
 /// Deepest nesting; an OVF has some ten levels.
 const MAX_DEPTH: usize = 64;

@@ -11,10 +11,11 @@ use super::layout::{Header, Incompatible, MAX_L1_BYTES};
 use super::overlaps::Search;
 use super::snapshots::{self, SnapshotL1};
 use super::stored_counts::{MAX_REFCOUNT_TABLE, StoredCounts};
-use crate::check::CheckReport;
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Format, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::CheckReport;
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
 
 /// Most clusters of a file that are checked: 4 bytes each, 64 MiB; 1 TiB of file with the usual clusters.
 const MAX_CLUSTERS: u64 = 16 << 20;

@@ -7,8 +7,8 @@ use super::layout::{
     ExtensionHeader, Header, Incompatible, MAGIC, MAX_BACKING_NAME, MAX_L1_BYTES, MAX_SNAPSHOTS,
     MIN_EXTENDED_CLUSTER_BITS, V2_HEADER_LENGTH,
 };
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// How compressed clusters are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,11 @@
 use super::header::{CheckedHeader, CompressionType};
 use super::layout::{Compatible, Incompatible};
 use super::snapshots;
-use crate::source_file::SourceFile;
-use crate::{Format, FormatFacts, ImageInfo, Qcow2Facts, Result};
+use crate::error::Result;
+use crate::format::Format;
+use crate::reading::format_facts::{FormatFacts, Qcow2Facts};
+use crate::reading::image_info::ImageInfo;
+use crate::reading::source_file::SourceFile;
 
 /// Autoclear bit: the external data file is a raw disk by itself (spec).
 const DATA_FILE_RAW: u64 = 1 << 1;

@@ -8,24 +8,21 @@ mod check;
 mod entry;
 mod header;
 mod info;
-mod layout;
+pub(crate) mod layout;
 mod medium;
 mod move_l1;
 mod overlaps;
-mod reader;
+pub(crate) mod reader;
 mod refcounts;
 mod resize;
 #[cfg(test)]
 mod resize_power_loss_tests;
 mod snapshots;
 mod stored_counts;
-mod writer;
+pub(crate) mod writer;
 
 pub(crate) use check::check;
 pub(crate) use info::info;
 pub(crate) use layout::MAGIC;
-pub(crate) use reader::Qcow2Reader;
 pub(crate) use resize::resize;
-pub use snapshots::Snapshot;
 pub(crate) use snapshots::list as list_snapshots;
-pub(crate) use writer::{Backing, Qcow2Writer};

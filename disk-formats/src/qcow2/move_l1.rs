@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::header::CheckedHeader;
 use super::layout::Header;
 use super::medium::Medium;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 
 /// Largest reference count table in bytes (qemu's QCOW_MAX_REFTABLE_SIZE).
 const MAX_TABLE_BYTES: u64 = 8 << 20;

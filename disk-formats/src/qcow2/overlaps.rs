@@ -17,10 +17,10 @@ use super::entry::{self, COMPRESSED, Mapping, OFFSET_MASK};
 use super::header::CheckedHeader;
 use super::layout::Header;
 use super::stored_counts::{MAX_REFCOUNT_TABLE, StoredCounts};
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, WINDOW};
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::{UsedSpace, WINDOW};
 
 /// Unit in which compressed clusters are told apart in bytes.
 const SECTOR: u64 = 512;

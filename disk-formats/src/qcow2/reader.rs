@@ -1,5 +1,6 @@
 //! Reads qcow2 images of both versions.
 
+use crate::reading::mapping::push_below;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,13 +14,16 @@ use super::info::facts;
 use super::layout::Incompatible;
 use super::overlaps::Search;
 use super::snapshots;
-use crate::cache::Cache;
-use crate::map;
-use crate::mapping::MAX_STEPS;
-use crate::open::Opening;
-use crate::reader::{clip, clip_read, push_extent};
-use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, ExtentKind, ImageInfo, MapEntry, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::cache::Cache;
+use crate::reading::extent::{Extent, ExtentKind, clip, clip_read, push_extent};
+use crate::reading::image_info::ImageInfo;
+use crate::reading::map;
+use crate::reading::map::MapEntry;
+use crate::reading::mapping::MAX_STEPS;
+use crate::reading::opening::Opening;
+use crate::reading::reader::DiskReader;
+use crate::reading::source_file::SourceFile;
 
 /// Memory for L2 tables in bytes: 16 GiB of guest disk with the usual clusters.
 const L2_CACHE_BYTES: u64 = 2 << 20;
@@ -276,7 +280,7 @@ impl DiskReader for Qcow2Reader {
             let at = cluster.and_then(|cluster| file.place(cluster + offset % self.header.cluster_size()));
             let entry = match (mapping, &self.backing) {
                 (Mapping::Unallocated, Some(backing)) => {
-                    offset = map::push_below(&**backing, &part, &mut entries)?;
+                    offset = push_below(&**backing, &part, &mut entries)?;
                     continue;
                 }
                 (Mapping::Unallocated, None) => MapEntry { offset: at, ..MapEntry::hole(&part) },

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{BE, U16, U64};
 
-use crate::Result;
-use crate::output_file::OutputFile;
+use crate::error::Result;
+use crate::writing::output_file::OutputFile;
 
 /// Counts uses of the file's clusters, in entries of 16 bits.
 pub(crate) struct Refcounts {

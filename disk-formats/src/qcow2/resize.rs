@@ -10,8 +10,8 @@ use super::header::CheckedHeader;
 use super::layout::{Header, Incompatible, MAX_L1_BYTES};
 use super::medium::Medium;
 use super::move_l1::move_l1;
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Sets the size in the header; an L1 table whose clusters have no room for the new entries is moved to the end of the file.
 pub(crate) fn resize(path: &Path, new_size: u64) -> Result<()> {

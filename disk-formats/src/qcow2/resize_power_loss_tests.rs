@@ -7,8 +7,17 @@ use std::path::Path;
 use super::header::CheckedHeader;
 use super::medium::Medium;
 use super::resize::grow;
-use crate::source_file::SourceFile;
-use crate::{ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, Qcow2Options, check, convert, open};
+use crate::ConvertOptions;
+use crate::Format;
+use crate::NoProgress;
+use crate::OpenPolicy;
+use crate::Output;
+use crate::OutputKind;
+use crate::Qcow2Options;
+use crate::check;
+use crate::convert;
+use crate::open;
+use crate::reading::source_file::SourceFile;
 
 /// A file in memory that remembers what was done to it.
 #[derive(Default)]

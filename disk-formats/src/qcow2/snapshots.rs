@@ -1,36 +1,19 @@
 //! The table of internal snapshots.
 
+use crate::reading::format_facts::Snapshot;
 use zerocopy::byteorder::{BE, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::header::CheckedHeader;
 use super::layout::Header;
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Most extra data of a snapshot in bytes (qemu's QCOW_MAX_SNAPSHOT_EXTRA_DATA).
 const MAX_EXTRA: u32 = 1024;
 
 /// Snapshots named when one is not found.
 const MAX_NAMES: usize = 20;
-
-/// An internal snapshot of a qcow2 image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// Identifier, a number in practice.
-    pub id: String,
-    /// Name that the user gave.
-    pub name: String,
-    /// Size of the machine's saved state in bytes; 0 for a snapshot of the disk alone.
-    pub vm_state_size: u64,
-    /// When it was taken: seconds and nanoseconds since 1970-01-01 UTC.
-    pub date: (u32, u32),
-    /// The guest's clock in nanoseconds.
-    pub vm_clock: u64,
-    /// Instructions that the guest had executed, when recorded.
-    pub icount: Option<u64>,
-}
 
 /// Where a snapshot's L1 table is.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Reads the reference counts that an image records.
 
-use crate::Result;
-use crate::cache::Cache;
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
+use crate::error::Result;
+use crate::reading::cache::Cache;
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
 
 /// Bytes of a reference count block that are read at once, so that scattered look-ups cost little.
 const PIECE: u64 = 4096;

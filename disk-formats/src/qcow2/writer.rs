@@ -15,10 +15,15 @@ use super::layout::{
     MAX_BACKING_NAME, MAX_L1_BYTES,
 };
 use super::refcounts::{RefcountTable, Refcounts};
-use crate::convert::{Batch, BatchWriter, Method, OutputWriter, PassReport, Recipe, WriterContext, is_zero};
 use crate::digest::CHUNK;
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Format, Operation, Qcow2Method, Qcow2Options, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::format::Format;
+use crate::output_options::{Qcow2Method, Qcow2Options};
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter, Method, Recipe};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
+use crate::zeroes::is_zero;
 
 /// The backing file recorded in an overlay.
 pub(crate) struct Backing {

@@ -2,9 +2,13 @@
 
 use std::ops::Range;
 
-use crate::reader::{clip, clip_read};
-use crate::source_file::{SeekTarget, SourceFile};
-use crate::{DiskReader, Extent, ExtentKind, Format, ImageInfo, MapEntry, Result};
+use crate::error::Result;
+use crate::format::Format;
+use crate::reading::extent::{Extent, ExtentKind, clip, clip_read};
+use crate::reading::image_info::ImageInfo;
+use crate::reading::map::MapEntry;
+use crate::reading::reader::DiskReader;
+use crate::reading::source_file::{SeekTarget, SourceFile};
 
 /// An opened raw disk, or a part of a file that holds one.
 pub(crate) struct RawReader {

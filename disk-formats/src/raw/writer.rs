@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext, is_zero};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
+use crate::zeroes::is_zero;
 
 /// Granularity of holes: the block size of the usual file systems.
 const BLOCK: usize = 4096;

@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use zerocopy::FromBytes;
 
 use super::layout::{FREE, Header, MAGIC, MAX_BLOCKS, ZERO};
-use crate::check::{CheckReport, attend};
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::used_space::each_window;
-use crate::{Error, ErrorKind, Format, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::{CheckReport, attend};
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::each_window;
 
 /// Most blocks that are checked: 256 TiB with the usual blocks.
 const MAX_CHECKED_BLOCKS: u32 = 1 << 28;

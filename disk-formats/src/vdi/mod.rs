@@ -3,11 +3,9 @@
 //! The guest disk is divided into blocks of 1 MiB; a map says which block of the file holds each, or that none does.
 
 mod check;
-mod layout;
-mod reader;
-mod writer;
+pub(crate) mod layout;
+pub(crate) mod reader;
+pub(crate) mod writer;
 
 pub(crate) use check::check;
 pub(crate) use layout::{MAGIC, MAGIC_OFFSET};
-pub(crate) use reader::VdiReader;
-pub(crate) use writer::VdiWriter;

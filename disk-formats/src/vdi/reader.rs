@@ -6,11 +6,16 @@ use std::sync::atomic::AtomicBool;
 use zerocopy::FromBytes;
 
 use super::layout::{FREE, Header, ImageType, MAGIC, MAX_BLOCKS, VERSION_1_1, ZERO};
-use crate::mapping::{self, Mapped, Place};
-use crate::open::Opening;
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::{DiskReader, Error, ErrorKind, Extent, Format, ImageInfo, MapEntry, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::extent::Extent;
+use crate::reading::image_info::ImageInfo;
+use crate::reading::map::MapEntry;
+use crate::reading::mapping::{self, Mapped, Place};
+use crate::reading::opening::Opening;
+use crate::reading::paged_table::PagedTable;
+use crate::reading::reader::DiskReader;
+use crate::reading::source_file::SourceFile;
 
 /// Largest block that makes sense in bytes (vendor: VirtualBox allows 256 MiB).
 const MAX_BLOCK: u64 = 256 << 20;

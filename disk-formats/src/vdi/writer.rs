@@ -6,11 +6,13 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::{LE, U32, U64};
 
 use super::layout::{BLOCK, FREE, HEADER_LENGTH, Header, ImageType, MAGIC, MAX_BLOCKS, TEXT, VERSION_1_1};
-use crate::ascending_table::AscendingTable;
-use crate::blocks::Blocks;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::writing::ascending_table::AscendingTable;
+use crate::writing::blocks::Blocks;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Where VirtualBox puts the map, and the unit to which it aligns the first block.
 const ALIGNMENT: u64 = 1 << 20;

@@ -3,11 +3,12 @@
 use std::sync::atomic::AtomicBool;
 
 use super::layout::{DiskType, DynamicHeader, Footer, SECTOR, UNUSED};
-use super::reader::{BlockTable, disk_size, read_footer, valid_footer_at};
-use crate::check::{CheckReport, attend};
-use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, each_window};
-use crate::{ErrorKind, Format, Result};
+use super::tables::{BlockTable, disk_size, read_footer, valid_footer_at};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::{CheckReport, attend};
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::{UsedSpace, each_window};
 
 /// Most blocks that are checked; with the usual blocks a full disk has 2^20.
 const MAX_BLOCKS: u64 = 1 << 28;

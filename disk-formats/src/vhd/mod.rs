@@ -5,11 +5,10 @@
 
 mod check;
 mod geometry;
-mod layout;
-mod reader;
-mod writer;
+pub(crate) mod layout;
+pub(crate) mod reader;
+mod tables;
+pub(crate) mod writer;
 
 pub(crate) use check::check;
 pub(crate) use layout::COOKIE;
-pub(crate) use reader::VhdReader;
-pub(crate) use writer::{DynamicVhdWriter, FixedVhdWriter};

@@ -9,12 +9,14 @@ use super::geometry::geometry;
 use super::layout::{
     BLOCK, COOKIE, DYNAMIC_COOKIE, DiskType, DynamicHeader, Footer, MAX_SIZE, SECTOR, UNUSED, VERSION, checksum,
 };
-use crate::ascending_table::AscendingTable;
-use crate::blocks::Blocks;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::raw::write_blocks;
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::raw::writer::write_blocks;
+use crate::writing::ascending_table::AscendingTable;
+use crate::writing::blocks::Blocks;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Offset of the dynamic header: behind the footer's copy.
 const DYNAMIC_HEADER_OFFSET: u64 = 512;

@@ -12,11 +12,12 @@ use super::layout::{
 };
 use super::log::Replayed;
 use super::metadata::{Metadata, Regions, current_header};
-use crate::check::{CheckReport, attend};
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::used_space::UsedSpace;
-use crate::{ErrorKind, Format, Result};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::{CheckReport, attend};
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::UsedSpace;
 
 /// Largest file that is checked in MiB, a bit each: 256 TiB.
 const MAX_FILE: u64 = 1 << 28;

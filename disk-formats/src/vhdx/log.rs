@@ -9,8 +9,8 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::crc32c::is_whole;
 use super::layout::{Header, MAX_LOG};
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Unit of the log and of what it replaces in bytes.
 const SECTOR: usize = 4096;

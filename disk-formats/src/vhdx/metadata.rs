@@ -14,8 +14,8 @@ use super::layout::{
 };
 use super::log::Replayed;
 use super::parent_locator::MAX_LOCATOR;
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::source_file::SourceFile;
 
 /// Largest metadata region in bytes (practice: 1 MiB).
 const MAX_METADATA: u64 = 128 << 20;

@@ -5,14 +5,12 @@
 
 mod check;
 mod crc32c;
-mod layout;
+pub(crate) mod layout;
 mod log;
 mod metadata;
 mod parent_locator;
-mod reader;
-mod writer;
+pub(crate) mod reader;
+pub(crate) mod writer;
 
 pub(crate) use check::check;
 pub(crate) use layout::FILE_SIGNATURE;
-pub(crate) use reader::VhdxReader;
-pub(crate) use writer::VhdxWriter;

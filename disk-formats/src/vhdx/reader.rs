@@ -7,12 +7,17 @@ use super::layout::{BLOCK_OFFSET_MASK, BlockState, FILE_SIGNATURE, chunk_ratio};
 use super::log::Replayed;
 use super::metadata::{Metadata, Regions, current_header};
 use super::parent_locator::ParentLocator;
-use crate::cache::Cache;
-use crate::mapping::{self, Mapped, Place};
-use crate::open::Opening;
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::{DiskReader, ErrorKind, Extent, Format, ImageInfo, MapEntry, Result};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::cache::Cache;
+use crate::reading::extent::Extent;
+use crate::reading::image_info::ImageInfo;
+use crate::reading::map::MapEntry;
+use crate::reading::mapping::{self, Mapped, Place};
+use crate::reading::opening::Opening;
+use crate::reading::paged_table::PagedTable;
+use crate::reading::reader::DiskReader;
+use crate::reading::source_file::SourceFile;
 
 /// An opened VHDX.
 pub(crate) struct VhdxReader {

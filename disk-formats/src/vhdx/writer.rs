@@ -16,11 +16,14 @@ use super::layout::{
     METADATA_SIGNATURE, METADATA_TABLE_SIZE, MIB, MetadataEntry, MetadataTableHeader, REGION_BAT, REGION_METADATA,
     REGION_OFFSETS, REGION_SIGNATURE, REGION_SIZE, RegionEntry, RegionTableHeader, chunk_ratio,
 };
-use crate::ascending_table::AscendingTable;
-use crate::blocks::Blocks;
-use crate::convert::{Batch, BatchWriter, Identity, OutputWriter, PassReport, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::writing::ascending_table::AscendingTable;
+use crate::writing::blocks::Blocks;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::pass::identity::Identity;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 const LOG_OFFSET: u64 = MIB;
 const METADATA_OFFSET: u64 = 2 * MIB;

@@ -1,17 +1,18 @@
 //! Checks a VMDK: one sparse file, or a descriptor and the extents that it names.
 
-use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 
 use super::check_se_sparse;
 use super::check_sparse::SparseCheck;
+use super::checked_extent::Extent;
 use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, ParsedKind};
 use super::layout::{COWD_MAGIC, DIRECTORY_AT_END, Flags, MAGIC, SECTOR, SESPARSE_MAGIC};
-use super::sparse_extent::{Geometry, embedded_descriptor, sector_offset};
-use crate::check::CheckReport;
-use crate::open::Opening;
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Format, Result};
+use super::sparse_extent::{Geometry, embedded_descriptor, read_header, sector_offset};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::CheckReport;
+use crate::reading::opening::Opening;
+use crate::reading::source_file::SourceFile;
 
 /// Finds tables and grains outside the file or on one another, a redundant directory that differs, markers and a footer that do
 /// not fit, and extents that are too short. The extents that a descriptor names are opened if the policy allows it, a parent never.
@@ -44,53 +45,6 @@ pub(super) fn refuse_overlaps(file: &SourceFile, stop: &AtomicBool) -> Result<()
     report.refuse_overlap(file)
 }
 
-/// Which part of the disk a sparse file holds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent<'a> {
-    /// The file's name where there are several, to be named in findings; else empty.
-    name: &'a str,
-    /// Guest offset of its first byte.
-    start: u64,
-}
-
-impl Extent<'_> {
-    pub(super) fn whole() -> Self {
-        Self { name: "", start: 0 }
-    }
-
-    /// Reports something that lies on something else; `guest` counts from the extent's front.
-    pub(super) fn overlap(
-        &self,
-        report: &mut CheckReport,
-        at: u64,
-        guest: Option<u64>,
-        rule: impl Into<Cow<'static, str>>,
-    ) {
-        let rule = rule.into();
-        let guest = guest.map(|guest| self.start.saturating_add(guest));
-        match self.name.is_empty() || report.lists_no_more() {
-            true => report.overlap(at, guest, rule),
-            false => report.overlap(at, guest, format!("{}: {rule}", self.name)),
-        }
-    }
-
-    /// Reports a corruption; `guest` counts from the extent's front.
-    pub(super) fn corruption(
-        &self,
-        report: &mut CheckReport,
-        at: u64,
-        guest: Option<u64>,
-        rule: impl Into<Cow<'static, str>>,
-    ) {
-        let rule = rule.into();
-        let guest = guest.map(|guest| self.start.saturating_add(guest));
-        match self.name.is_empty() || report.lists_no_more() {
-            true => report.corruption(at, guest, rule),
-            false => report.corruption(at, guest, format!("{}: {rule}", self.name)),
-        }
-    }
-}
-
 /// Checks a hosted sparse file; returns its guest sectors.
 fn check_hosted(
     file: &SourceFile,
@@ -112,7 +66,7 @@ fn check_hosted(
         file,
         extent,
         redundant_directory: if has_redundant { Some(sector_offset(file, redundant, 48)?) } else { None },
-        is_stream: super::sparse_extent::read_header(file, 0)?.directory.get() == DIRECTORY_AT_END,
+        is_stream: read_header(file, 0)?.directory.get() == DIRECTORY_AT_END,
         structures,
         geometry: &geometry,
         only_overlaps,

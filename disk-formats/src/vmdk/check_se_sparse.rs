@@ -4,14 +4,15 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
-use super::check::Extent;
+use super::checked_extent::Extent;
 use super::layout::SECTOR;
 use super::se_sparse::{Grain, Places, check_volatile, table_of};
-use crate::check::{CheckReport, attend};
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, each_window};
-use crate::{ErrorKind, Format, Result};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::{CheckReport, attend};
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::{UsedSpace, each_window};
 
 /// Most tables that are checked: those of a disk of 64 TiB.
 const MAX_TABLES: u64 = 1 << 22;

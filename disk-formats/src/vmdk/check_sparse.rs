@@ -6,16 +6,17 @@ use std::sync::atomic::AtomicBool;
 use zerocopy::FromBytes;
 use zerocopy::byteorder::{LE, U32};
 
-use super::check::Extent;
+use super::checked_extent::Extent;
 use super::layout::{
     GrainMarker, MARKER_DIRECTORY, MARKER_END, MARKER_FOOTER, MARKER_TABLE, MetadataMarker, SECTOR, SparseHeader,
 };
 use super::sparse_extent::{Geometry, read_header, sector_offset};
-use crate::check::{CheckReport, attend};
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::used_space::{UsedSpace, each_window};
-use crate::{Error, ErrorKind, Format, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
+use crate::reading::check_report::{CheckReport, attend};
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
+use crate::reading::used_space::{UsedSpace, each_window};
 
 /// Most table entries that are visited: what one table named by many directory entries could cost has an end.
 const MAX_ENTRIES: u64 = 1 << 28;

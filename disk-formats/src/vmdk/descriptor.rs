@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::layout::{DESCRIPTOR_SECTORS, MAX_DISK, SECTOR};
-use crate::convert::Identity;
-use crate::{DiskAdapter, Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::output_options::DiskAdapter;
+use crate::writing::pass::identity::Identity;
 
 /// The hardware version that every product reads; obsolete since ESX 3 (practice).
 const HARDWARE_VERSION: u8 = 4;

@@ -1,9 +1,9 @@
 //! Reads a descriptor, line by line: never by searching for words, which would find `CID` inside `parentCID`.
 
 use super::encoding::Encoding;
-use crate::open::Opening;
-use crate::source_file::SourceFile;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::reading::opening::Opening;
+use crate::reading::source_file::SourceFile;
 
 /// Longest descriptor in bytes (qemu's limit for stand-alone ones).
 pub(crate) const MAX_DESCRIPTOR: u64 = 1 << 20;

@@ -6,11 +6,14 @@ use super::descriptor::{Descriptor, DiskId, ExtentLine, check_extent_name, check
 use super::layout::SECTOR;
 use super::sparse_writer::SparseExtentWriter;
 use super::stream_writer::extent_name;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
 use crate::digest::CHUNK;
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::raw::write_blocks;
-use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions, VmdkSubformat};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::output_options::{DiskAdapter, VmdkOptions, VmdkSubformat};
+use crate::raw::writer::write_blocks;
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Guest bytes of each file of a split disk: 2047 MiB, safe for 31-bit file offsets and a multiple of a grain (practice).
 const SPLIT: u64 = 2047 << 20;

@@ -6,20 +6,18 @@
 mod check;
 mod check_se_sparse;
 mod check_sparse;
+mod checked_extent;
 mod descriptor;
 mod descriptor_parser;
 mod encoding;
-mod flat_writer;
-mod layout;
-mod reader;
+pub(crate) mod flat_writer;
+pub(crate) mod layout;
+pub(crate) mod reader;
 mod se_sparse;
 mod sparse_extent;
-mod sparse_writer;
-mod stream_writer;
+pub(crate) mod sparse_writer;
+pub(crate) mod stream_writer;
 
 pub(crate) use check::check;
-pub(crate) use flat_writer::{SplitVmdkWriter, file_names as split_file_names};
-pub(crate) use layout::{COWD_MAGIC, GRAIN, MAGIC, SESPARSE_MAGIC};
-pub(crate) use reader::VmdkReader;
-pub(crate) use sparse_writer::SparseVmdkWriter;
-pub(crate) use stream_writer::{StreamVmdk, StreamVmdkFile};
+pub(crate) use flat_writer::file_names as split_file_names;
+pub(crate) use layout::{COWD_MAGIC, MAGIC, SESPARSE_MAGIC};

@@ -8,14 +8,17 @@ use super::descriptor_parser::{MAX_DESCRIPTOR, ParsedDescriptor, ParsedExtent, P
 use super::layout::{COWD_MAGIC, MAGIC, SECTOR, SESPARSE_MAGIC};
 use super::se_sparse::SeSparseExtent;
 use super::sparse_extent::{SparseExtent, sector_offset};
-use crate::mapping::{self, Mapped, Place};
-use crate::open::Opening;
-use crate::raw::file_extent;
-use crate::source_file::SourceFile;
-use crate::{
-    DiskReader, ErrorKind, Extent, ExtentKind, Format, FormatFacts, ImageInfo, MapEntry, Result, VmdkExtentFacts,
-    VmdkFacts,
-};
+use crate::error::{ErrorKind, Result};
+use crate::format::Format;
+use crate::raw::reader::file_extent;
+use crate::reading::extent::{Extent, ExtentKind};
+use crate::reading::format_facts::{FormatFacts, VmdkExtentFacts, VmdkFacts};
+use crate::reading::image_info::ImageInfo;
+use crate::reading::map::MapEntry;
+use crate::reading::mapping::{self, Mapped, Place};
+use crate::reading::opening::Opening;
+use crate::reading::reader::DiskReader;
+use crate::reading::source_file::SourceFile;
 
 /// One stretch of the disk.
 struct Part {

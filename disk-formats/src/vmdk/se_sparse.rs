@@ -7,10 +7,10 @@ use zerocopy::FromBytes;
 use zerocopy::byteorder::{LE, U64};
 
 use super::layout::{SECTOR, SESPARSE_MAGIC, SESPARSE_VOLATILE_MAGIC, SeSparseHeader};
-use crate::mapping::Place;
-use crate::paged_table::PagedTable;
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::mapping::Place;
+use crate::reading::paged_table::PagedTable;
+use crate::reading::source_file::SourceFile;
 
 /// Marks a directory entry as allocated; its low 32 bits are the table's index.
 const DIRECTORY_ALLOCATED: u64 = 0x1000_0000_0000_0000;

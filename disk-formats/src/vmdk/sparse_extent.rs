@@ -10,10 +10,10 @@ use super::layout::{
     COMPRESSION_DEFLATE, COMPRESSION_NONE, COWD_MAGIC, CowdHeader, DIRECTORY_AT_END, Flags, GrainMarker, MAGIC, SECTOR,
     SparseHeader,
 };
-use crate::cache::Cache;
-use crate::mapping::Place;
-use crate::source_file::SourceFile;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::reading::cache::Cache;
+use crate::reading::mapping::Place;
+use crate::reading::source_file::SourceFile;
 
 /// Largest grain directory in bytes: that of a 64 TiB disk with 64 KiB grains is 8 MiB.
 const MAX_DIRECTORY: u64 = 64 << 20;

@@ -15,9 +15,12 @@ use super::layout::{
     TABLE_SECTORS, TABLE_SPAN,
 };
 use super::stream_writer::extent_name;
-use crate::convert::{Batch, BatchWriter, OutputWriter, PassReport, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::output_options::{DiskAdapter, VmdkOptions};
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Largest disk of this format (qemu, VMware): its tables hold 32-bit numbers of sectors in the file.
 const MAX_SPARSE_DISK: u64 = 2 << 40;

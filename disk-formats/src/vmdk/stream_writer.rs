@@ -7,6 +7,7 @@
 //! Grains ascend, the last one is padded to full size, all-zero grains and empty tables are left out: what VirtualBox's and
 //! VMware's sequential importers insist on.
 
+use crate::writing::pipe;
 use std::path::Path;
 
 use zerocopy::IntoBytes;
@@ -18,9 +19,13 @@ use super::layout::{
     MARKER_DIRECTORY, MARKER_END, MARKER_FOOTER, MARKER_TABLE, MAX_FILE, MetadataMarker, SECTOR, SparseHeader,
     TABLE_ENTRIES, TABLE_SECTORS, TABLE_SPAN,
 };
-use crate::convert::{Batch, BatchWriter, Identity, Method, OutputWriter, PassReport, Recipe, WriterContext};
-use crate::output_file::{FinishedFile, OutputFile};
-use crate::{DiskAdapter, Error, ErrorKind, Operation, Result, VmdkOptions};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::output_options::{DiskAdapter, VmdkOptions};
+use crate::writing::output_file::{FinishedFile, OutputFile};
+use crate::writing::pass::batch::{Batch, BatchWriter, Method, Recipe};
+use crate::writing::pass::collector::PassReport;
+use crate::writing::pass::identity::Identity;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// First two bytes of a zlib stream: deflate with a 32 KiB window, no dictionary (RFC 1950).
 const ZLIB_HEADER: [u8; 2] = [0x78, 0x9c];
@@ -233,7 +238,7 @@ impl StreamVmdkFile {
 
 /// Returns the file name that goes into the descriptor.
 pub(crate) fn extent_name(path: &Path) -> Result<&str> {
-    if crate::pipe::is_standard_output(path) {
+    if pipe::is_standard_output(path) {
         return Ok("disk.vmdk");
     }
     path.file_name()

@@ -1,7 +1,7 @@
 //! Directory entries of a floppy: names checked, long names cut into parts, the volume label.
 
 use super::super::time::MediaTime;
-use super::FloppyError;
+use super::error::FloppyError;
 use super::layout::{ATTRIBUTE_LABEL, LAST_LONG_ENTRY, LONG_ENTRY_UNITS, LongEntry, ShortEntry};
 use super::short_name::ShortName;
 

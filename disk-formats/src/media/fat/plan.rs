@@ -8,8 +8,8 @@ use zerocopy::IntoBytes;
 use super::super::source::MediaSource;
 use super::super::time::MediaTime;
 use super::super::tree::{MediaDirectory, MediaNode, MediaTree, join};
-use super::FloppyError;
 use super::directory::{long_entries, long_entry_count, name_problem};
+use super::error::FloppyError;
 use super::layout::{
     ATTRIBUTE_ARCHIVE, ATTRIBUTE_DIRECTORY, CLUSTER_BYTES, CLUSTERS, ENTRY_BYTES, ROOT_ENTRIES, ShortEntry,
 };

@@ -2,7 +2,8 @@
 
 use super::super::source::MediaSource;
 use super::super::tree::{MediaDirectory, MediaNode, MediaTree, join};
-use super::{IsoError, SECTOR_BYTES};
+use super::error::IsoError;
+use super::layout::SECTOR_BYTES;
 
 /// Sectors are numbered with 32 bits.
 const MAX_IMAGE_BYTES: u64 = u32::MAX as u64 * SECTOR_BYTES as u64;

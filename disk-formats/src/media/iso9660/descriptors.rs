@@ -4,8 +4,8 @@ use zerocopy::{BigEndian, Immutable, IntoBytes, LittleEndian, U32, Unaligned};
 
 use super::super::time::MediaTime;
 use super::hierarchy::{Flavour, Hierarchy};
+use super::layout::{LABEL_BYTES, SECTOR_BYTES};
 use super::records::{Both16, Both32, DescriptorTime, Extent, FLAG_DIRECTORY, HEADER_BYTES, RecordHeader};
-use super::{LABEL_BYTES, SECTOR_BYTES};
 
 /// Identifier of every descriptor.
 const STANDARD: [u8; 5] = *b"CD001";

@@ -2,11 +2,13 @@
 
 use super::super::time::MediaTime;
 use super::content::{Child, Content, ROOT};
+use super::joliet;
+use super::layout::SECTOR_BYTES;
+use super::primary_names;
 use super::records::{
     Extent, FLAG_DIRECTORY, FLAG_MORE_SECTIONS, PARENT_DIRECTORY, THIS_DIRECTORY, append_record, record_bytes,
 };
 use super::rock_ridge::{ContinuationArea, MODE_DIRECTORY, MODE_FILE, SystemUse};
-use super::{SECTOR_BYTES, joliet, primary_names};
 
 /// How names are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,10 @@
 
 mod content;
 mod descriptors;
+mod error;
 mod hierarchy;
 mod joliet;
+mod layout;
 mod primary_names;
 mod records;
 mod rock_ridge;
@@ -31,23 +33,19 @@ use zerocopy::IntoBytes;
 
 use self::content::Content;
 use self::descriptors::{VolumeDescriptor, VolumeFacts, terminator};
+pub use self::error::IsoError;
 use self::hierarchy::{Flavour, Hierarchy};
-use super::source::{CopyError, SourceError};
+use self::layout::{LABEL_BYTES, MAX_DIRECTORIES, SECTOR_BYTES};
+use super::source::CopyError;
 use super::time::MediaTime;
 use super::tree::MediaTree;
 
-/// Bytes of a sector.
-const SECTOR_BYTES: usize = 2048;
 /// First sector after the system area.
 const FIRST_DESCRIPTOR_SECTOR: u64 = 16;
 /// Descriptors: primary, Joliet, end.
 const DESCRIPTORS: u64 = 3;
 /// Longest part of a file that one directory record can describe: 4 GiB less one sector.
 const MAX_SECTION_BYTES: u64 = 0xFFFF_F800;
-/// Characters of a volume label.
-const LABEL_BYTES: usize = 32;
-/// Directories that path tables can number.
-const MAX_DIRECTORIES: usize = 65_535;
 
 /// What a CD has besides files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,52 +60,6 @@ impl Default for IsoOptions {
     /// Returns Packer's default label and the earliest time that FAT can hold.
     fn default() -> Self {
         Self { label: "packer".to_owned(), time: MediaTime::default() }
-    }
-}
-
-/// Why a CD image cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum IsoError {
-    /// The label does not fit into a volume label.
-    #[error("{label:?} cannot be a CD label: {reason}")]
-    Label {
-        /// The label.
-        label: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
-    /// Path tables number directories with 16 bits.
-    #[error("a CD can have {MAX_DIRECTORIES} directories, but {count} are needed")]
-    TooManyDirectories {
-        /// Directories needed.
-        count: usize,
-    },
-    /// Sectors are numbered with 32 bits: 8 TiB.
-    #[error("{bytes} bytes are more than a CD image can hold")]
-    TooLarge {
-        /// Bytes needed.
-        bytes: u64,
-    },
-    /// The content of a file cannot be had.
-    #[error("cannot put `{path}` on the CD")]
-    Source {
-        /// Path on the CD.
-        path: String,
-        /// Why not.
-        source: SourceError,
-    },
-    /// The image cannot be written.
-    #[error("cannot write the CD image")]
-    Write(#[source] io::Error),
-}
-
-impl IsoError {
-    /// Returns what the user can do about it, where there is something.
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::TooManyDirectories { .. } => Some("pack the directories into an archive and put that on the CD"),
-            Self::Label { .. } | Self::TooLarge { .. } | Self::Source { .. } | Self::Write(_) => None,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::super::time::MediaTime;
-use super::SECTOR_BYTES;
+use super::layout::SECTOR_BYTES;
 use super::records::{Both32, MAX_RECORD_BYTES, RecordTime, record_prefix_bytes};
 
 /// File type bits of a POSIX mode: directory.
