@@ -22,7 +22,8 @@ use crate::option_values::OptionValues;
 use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::run::PlannedBuild;
-use crate::{fetch, generated, post_processors, provisioners, sources};
+use crate::sources::communicator::TemporaryKey;
+use crate::{fetch, generated, sources};
 use kiln_template::Redactor;
 
 /// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
@@ -195,17 +196,27 @@ fn plan_build(
     let unknown = Generated::plan();
     // Checked on although some options are wrong: whoever mends a template wants to hear everything at once.
     let (options, mut diagnostics) = build.source.decode_partly(&unknown);
-    let late = build.source.template_context(&unknown);
-    let mut reader = PlanReader { options: &options, diagnostics: &mut diagnostics, mentions_key, purpose, late };
+    let mut reader = PlanReader {
+        options: &options,
+        schema: build.source.schema(),
+        diagnostics: &mut diagnostics,
+        source_name: build.source_name.clone(),
+        force,
+        mentions_key,
+        purpose,
+        late: build.source.template_context(&unknown),
+    };
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
+    let values = reader.values();
     let source = match build.source_type.as_str() {
         "qemu" => {
-            let plan = sources::qemu::options::read(&mut reader, &build.source_name, force);
+            let key = TemporaryKey::Made { mentioned: mentions_key };
+            let plan = sources::qemu::options::read(values, &build.source_name, key);
             sources::qemu::check_host(&plan, &mut reader, backends);
             SourcePlan::Qemu(Box::new(plan))
         }
-        "file" => SourcePlan::File(sources::file::read(&mut reader)),
-        "null" => SourcePlan::Null(sources::null::read(&mut reader)),
+        "file" => SourcePlan::File(sources::file::read(values)),
+        "null" => SourcePlan::Null(sources::null::read(values)),
         _ => SourcePlan::Unbuilt,
     };
     guestless::check(build, &options, &mut diagnostics);
@@ -250,7 +261,7 @@ fn whole_plan(build: &EvaluatedBuild, source: SourcePlan) -> BuildPlan {
     }
 }
 
-fn options_plan(part: &Component) -> OptionsPlan {
+pub(crate) fn options_plan(part: &Component) -> OptionsPlan {
     // What is wrong with them has been said.
     let (options, _) = part.decode_partly(&generated::names());
     let values = OptionValues::new(&options, part.schema());
@@ -267,13 +278,17 @@ fn check_part(
 ) {
     let (options, problems) = part.decode_partly(&Generated::plan());
     diagnostics.extend(problems);
-    let late = part.template_context(&Generated::plan());
-    let mut reader = PlanReader { options: &options, diagnostics, mentions_key, purpose, late };
+    let mut reader = PlanReader {
+        options: &options,
+        schema: part.schema(),
+        diagnostics,
+        source_name: String::new(),
+        force: false,
+        mentions_key,
+        purpose,
+        late: part.template_context(&Generated::plan()),
+    };
     check_rules(&mut reader, component, &part.kind);
-    match component {
-        ComponentType::PostProcessor => post_processors::check(&mut reader, &part.kind),
-        _ => provisioners::check(&mut reader, &part.kind),
-    }
 }
 
 fn check_rules(reader: &mut PlanReader<'_>, component: ComponentType, kind: &str) {

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time for a new connection to send its request before it counts as idle; also the pause between two looks for idle ones.
+/// Time for a new connection to send its request before it counts as idle; also the pause between two checks for idle ones.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The places of a server. Cheap to clone.
@@ -80,7 +80,7 @@ impl Connections {
             loop {
                 self.close_idle();
                 let freed = Arc::clone(&self.places).acquire_owned();
-                // Nobody says when a connection has been idle for long enough, so it is looked at again.
+                // Nobody says when a connection has been idle for long enough, so it is checked again.
                 if let Ok(Ok(permit)) = tokio::time::timeout(GRACE, freed).await {
                     return self.seat(permit);
                 }

@@ -87,10 +87,10 @@ impl fmt::Display for StepError {
 
 impl Error for StepError {}
 
-/// Errors that know a hint keep it.
+/// Makes step errors of errors that know a hint, with the hint.
 macro_rules! keep_hint_of {
     ($($error:ty),*) => {
-        $(impl From<$error> for StepError {
+        $(impl From<$error> for $crate::error::StepError {
             fn from(error: $error) -> Self {
                 let hint = error.hint().map(|hint| hint.to_string());
                 Self::wrap(error).with_hint_maybe(hint)
@@ -98,6 +98,8 @@ macro_rules! keep_hint_of {
         })*
     };
 }
+
+pub(crate) use keep_hint_of;
 
 keep_hint_of!(
     kiln_communicators::CommunicatorError,

@@ -30,7 +30,7 @@ impl LeftInGuest {
                 Ok(Exit::Code(0)) => {}
                 // The guest will not let it go another time either.
                 Ok(exit @ (Exit::Code(_) | Exit::Signal(_))) => {
-                    tracing::debug!(path, %exit, "a file stays in the guest")
+                    tracing::debug!(path, %exit, "a file stays in the guest");
                 }
                 Ok(Exit::Disconnected) => return,
                 Err(error) => {

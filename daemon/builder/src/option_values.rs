@@ -1,12 +1,10 @@
 //! Reads options by name: what the template sets, else the default of the component's table. There is no other default: code
 //! that reads an option knows only its name.
 
-#![expect(dead_code, reason = "the readers of sources and provisioners come to it next")]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kiln_template::{Generated, OptionKind, OptionSpec, Options, Schema};
+use kiln_template::{Generated, OptionKind, OptionSpec, Options, Schema, parse_go_duration};
 use serde_json::{Map, Value as Json, json};
 
 /// The options of one component beside its table.
@@ -25,6 +23,11 @@ impl<'a> OptionValues<'a> {
     /// A text that the template sets and that is not empty: for options whose default is worked out.
     pub(crate) fn given(&self, name: &str) -> Option<&'a str> {
         self.options.string(name).filter(|text| !text.is_empty())
+    }
+
+    /// A text that the template sets, empty or not.
+    pub(crate) fn written(&self, name: &str) -> Option<&'a str> {
+        self.options.string(name)
     }
 
     /// A text, unless it is neither set nor has a default.
@@ -70,7 +73,23 @@ impl<'a> OptionValues<'a> {
 
     /// A whole number; zero counts as unset. Without a default, unset is zero.
     pub(crate) fn number(&self, name: &str) -> i64 {
-        self.given_number(name).or_else(|| self.default_of(name)?.parse().ok()).unwrap_or(0)
+        self.given_number(name).unwrap_or_else(|| self.default_number(name))
+    }
+
+    /// The default of a whole number; zero when there is none.
+    pub(crate) fn default_number(&self, name: &str) -> i64 {
+        self.default_of(name).and_then(|default| default.parse().ok()).unwrap_or(0)
+    }
+
+    /// A port; the default where what is set is none, and zero when there is no default.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        let given = self.given_number(name).and_then(|port| u16::try_from(port).ok());
+        given.unwrap_or_else(|| u16::try_from(self.default_number(name)).unwrap_or(0))
+    }
+
+    /// The lowest and the highest of a range of ports.
+    pub(crate) fn ports(&self, min: &str, max: &str) -> (u16, u16) {
+        (self.port(min), self.port(max))
     }
 
     /// A duration that the template sets; a negative one reads as zero.
@@ -80,7 +99,18 @@ impl<'a> OptionValues<'a> {
 
     /// A duration; without a default, unset is zero.
     pub(crate) fn duration(&self, name: &str) -> Duration {
-        self.given_duration(name).or_else(|| default_duration(self.default_of(name)?)).unwrap_or_default()
+        self.given_duration(name).unwrap_or_else(|| self.default_duration(name))
+    }
+
+    /// A duration; the default where it is zero or negative.
+    pub(crate) fn positive_duration(&self, name: &str) -> Duration {
+        let given = self.given_duration(name).filter(|duration| !duration.is_zero());
+        given.unwrap_or_else(|| self.default_duration(name))
+    }
+
+    fn default_duration(&self, name: &str) -> Duration {
+        let default = self.default_of(name).and_then(|default| parse_go_duration(default).ok());
+        default.unwrap_or_default().unsigned_abs()
     }
 
     /// A duration, or nothing when it is negative, which is Packer's way to say "never".
@@ -141,8 +171,4 @@ fn default_texts(default: &str) -> Vec<String> {
 
 fn default_integers(default: &str) -> Vec<i64> {
     serde_json::from_str(default).unwrap_or_else(|_| default.parse().into_iter().collect())
-}
-
-fn default_duration(default: &str) -> Option<Duration> {
-    kiln_template::parse_go_duration(default).ok().map(|duration| duration.unsigned_abs())
 }

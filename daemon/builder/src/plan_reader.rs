@@ -1,9 +1,10 @@
-//! Reads a component's options into a plan, and collects every complaint with its place.
+//! Reads a component's options for the rules about them, and collects every complaint with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use kiln_template::{Diagnostic, Diagnostics, Generated, Options, go_template};
+use kiln_template::{Diagnostic, Diagnostics, Generated, Options, Schema, go_template};
+
+use crate::option_values::OptionValues;
 
 /// What templates can refer to beside [`Generated::NAMES`], in every build.
 const BUILD_FIELDS: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
@@ -22,10 +23,16 @@ pub(crate) fn quote(text: &str, offset: usize) -> String {
     format!("{before}{:?}{after}", &text[start..end])
 }
 
-/// Reads a component's options into a plan, collecting every complaint with its place.
+/// One component's options as the template sets them, and the complaints about them. What acts in the end, defaults among it,
+/// are [`OptionValues`].
 pub(crate) struct PlanReader<'a> {
     pub(crate) options: &'a Options,
+    pub(crate) schema: &'static Schema,
     pub(crate) diagnostics: &'a mut Diagnostics,
+    /// The label of the source that the component is, or belongs to.
+    pub(crate) source_name: String,
+    /// What is in the way is replaced (`-force`).
+    pub(crate) force: bool,
     /// The template mentions the temporary SSH key somewhere.
     pub(crate) mentions_key: bool,
     /// What the plan is for.
@@ -43,7 +50,12 @@ pub(crate) enum Purpose {
     Build,
 }
 
-impl PlanReader<'_> {
+impl<'a> PlanReader<'a> {
+    /// What acts.
+    pub(crate) fn values(&self) -> OptionValues<'a> {
+        OptionValues::new(self.options, self.schema)
+    }
+
     /// Complains about option `name`.
     pub(crate) fn error(&mut self, name: &str, summary: impl Into<String>, detail: impl Into<String>) {
         self.error_with_hint(name, summary, detail, None::<String>);
@@ -186,11 +198,6 @@ impl PlanReader<'_> {
         self.options.string(name).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    /// A text or its default.
-    pub(crate) fn text_or(&self, name: &str, default: &str) -> String {
-        self.text(name).unwrap_or_else(|| default.to_owned())
-    }
-
     /// A flag; unset is false.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.options.bool(name).unwrap_or(false)
@@ -206,57 +213,37 @@ impl PlanReader<'_> {
         self.options.map(name).iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// A duration, or its default when unset.
-    pub(crate) fn duration_or(&self, name: &str, default: Duration) -> Duration {
-        self.options.duration(name).unwrap_or(default)
-    }
-
-    /// A number within `range`, or its default when unset or zero.
-    pub(crate) fn number(&mut self, name: &str, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
-        match self.options.integer(name) {
-            None | Some(0) => default,
-            Some(value) => match u64::try_from(value).ok().filter(|value| range.contains(value)) {
-                Some(value) => value,
-                None => {
-                    let detail =
-                        format!("{name} is {value}, but must be between {} and {}.", range.start(), range.end());
-                    // A rule with a narrower range may have said so.
-                    let place = Some(self.options.span_of(name));
-                    if !self
-                        .diagnostics
-                        .iter()
-                        .any(|told| told.subject == place && told.summary == "Value out of range")
-                    {
-                        self.error(name, "Value out of range", detail);
-                    }
-                    default
-                }
-            },
+    /// Complains about a number outside of `range`, unless it is unset or zero.
+    pub(crate) fn range(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) {
+        let Some(value) = self.options.integer(name).filter(|&value| value != 0) else { return };
+        if u64::try_from(value).is_ok_and(|value| range.contains(&value)) {
+            return;
+        }
+        // A rule with a narrower range may have said so.
+        let place = Some(self.options.span_of(name));
+        if !self.diagnostics.iter().any(|told| told.subject == place && told.summary == "Value out of range") {
+            let detail = format!("{name} is {value}, but must be between {} and {}.", range.start(), range.end());
+            self.error(name, "Value out of range", detail);
         }
     }
 
-    /// A port.
-    pub(crate) fn port(&mut self, name: &str, default: u16) -> u16 {
-        let value = self.number(name, u64::from(default), 1..=u64::from(u16::MAX));
-        u16::try_from(value).unwrap_or(default)
-    }
-
-    /// A pair of ports, the first not above the second.
-    pub(crate) fn port_range(&mut self, min: &str, max: &str, default: (u16, u16)) -> (u16, u16) {
-        let range = (self.port(min, default.0), self.port(max, default.1));
-        if range.0 > range.1 {
-            self.error(min, "Empty port range", format!("{min} is {}, above {max}, which is {}.", range.0, range.1));
+    /// Complains about a pair of numbers that are no ports, or of which the first is above the second.
+    pub(crate) fn port_range(&mut self, min: &str, max: &str) {
+        for name in [min, max] {
+            self.range(name, 1..=u64::from(u16::MAX));
         }
-        range
+        let (low, high) = self.values().ports(min, max);
+        if low > high && high != 0 {
+            self.error(min, "Empty port range", format!("{min} is {low}, above {max}, which is {high}."));
+        }
     }
 
-    /// Complains unless the option is unset or one of `allowed`.
-    pub(crate) fn one_of(&mut self, name: &str, default: &str, allowed: &[&str]) -> String {
-        let value = self.text_or(name, default);
+    /// Complains unless the option is unset, not known yet, or one of `allowed`.
+    pub(crate) fn one_of(&mut self, name: &str, allowed: &[&str]) {
+        let Some(value) = self.text(name).filter(|value| value != Generated::UNKNOWN) else { return };
         if !allowed.contains(&value.as_str()) {
             let detail = format!("{name} is {value:?}, but must be one of {}.", allowed.join(", "));
             self.error(name, "Unsupported value", detail);
         }
-        value
     }
 }

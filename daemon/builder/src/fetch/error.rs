@@ -179,6 +179,8 @@ pub(crate) enum UrlError {
     },
 }
 
+crate::error::keep_hint_of!(FetchError);
+
 impl FetchError {
     /// Returns what the user can do about it, where there is something.
     pub(crate) fn hint(&self) -> Option<String> {

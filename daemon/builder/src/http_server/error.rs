@@ -53,6 +53,8 @@ pub(crate) enum HttpServerError {
     },
 }
 
+crate::error::keep_hint_of!(HttpServerError);
+
 impl HttpServerError {
     /// Returns what the user can do about it, where there is something.
     pub(crate) const fn hint(&self) -> Option<&'static str> {

@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table, shared};
+use super::{checks, shared};
 
 const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "accelerator" String = "", "kvm, tcg, none, …; unset: KVM when guests really run on it, else TCG";
@@ -22,7 +24,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "disk_image" Bool = "false", "iso_url is a disk image that is booted";
     "disk_interface" String = "virtio", "ide, sata, scsi, virtio, virtio-scsi or sd";
     "disk_size" String = "40960M", "size of the disk; a bare number is MiB";
-    "display" String = "", "QEMU's display when not headless";
+    "display" String = "gtk", "QEMU's display when not headless";
     "efi_boot" Bool = "false", "boot with UEFI";
     "efi_firmware_code" String = "/usr/share/OVMF/OVMF_CODE.fd", "UEFI firmware";
     "efi_firmware_vars" String = "/usr/share/OVMF/OVMF_VARS.fd", "template of the UEFI variables";
@@ -71,12 +73,30 @@ const QEMU_RULES: &[Rule] = &[
     Rule::OneOf("disk_cache", &["writethrough", "writeback", "none", "unsafe", "directsync"]),
     Rule::OneOf("disk_discard", &["ignore", "unmap"]),
     Rule::OneOf("disk_detect_zeroes", &["off", "on", "unmap"]),
-    Rule::Note("`disk_size` is a number of MiB, or a number with b, k, m, g or t."),
-    Rule::Note("`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`."),
-    Rule::Note("`boot_command` and `boot_steps` exclude each other."),
-    Rule::Note("`vnc_password` has at most 8 characters."),
-    Rule::Note("`output_directory` does not exist, unless `-force` is given."),
-    Rule::Note("`vm_name` holds no slash."),
+    Rule::OneOf("format", &["qcow2", "raw", "vmdk", "vmdk-sparse", "ovf", "ova"]),
+    Rule::Range("cpus", 0, 4096),
+    Rule::Range("sockets", 0, 4096),
+    Rule::Range("cores", 0, 4096),
+    Rule::Range("threads", 0, 4096),
+    Rule::Range("memory", 0, 1 << 24),
+    Rule::Fields("qemuargs", &checks::boot::MACHINE_FIELDS),
+];
+
+/// Rules of more than a word.
+const QEMU_CHECKS: &[Rule] = &[
+    Rule::Check("`disk_size` is a number of MiB, or a number with b, k, m, g or t.", checks::qemu::disk_sizes),
+    Rule::Check(
+        "`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`.",
+        checks::qemu::disk_image,
+    ),
+    Rule::Check("`vnc_password` has at most 8 characters.", checks::qemu::vnc_password),
+    Rule::Check("`output_directory` does not exist, unless `-force` is given.", checks::qemu::output),
+    Rule::Check("`vm_name` holds no slash.", checks::qemu::vm_name),
+    Rule::Check("With UEFI, its firmware and its variables are on this machine.", checks::qemu::firmware),
+    Rule::Check(
+        "A warning tells of what Kiln does without: `qemu_img_args`, `qmp_enable`, and VNC for typing.",
+        checks::qemu::without_effect,
+    ),
 ];
 
 define!(QEMU = Builder "qemu" true,
@@ -85,14 +105,17 @@ define!(QEMU = Builder "qemu" true,
     [shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::SHUTDOWN,
      shared::NAT, shared::COMMUNICATOR],
     [QEMU_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
-     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::VNC_RULES, shared::COMMUNICATOR_RULES]);
+     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::VNC_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES, QEMU_CHECKS]);
 
-const NULL_RULES: &[Rule] =
-    &[Rule::Note("Unless `communicator` is `none`: host, user and exactly one way to log in are required.")];
+const NULL_RULES: &[Rule] = &[Rule::Check(
+    "Unless `communicator` is `none`: host, user and exactly one way to log in are required.",
+    checks::communicator::null,
+)];
 
 define!(NULL = Builder "null" true,
     "Makes no machine: connects to one that is there, and provisions it.",
-    &[], [shared::COMMUNICATOR], [NULL_RULES, shared::COMMUNICATOR_RULES]);
+    &[], [shared::COMMUNICATOR], [shared::COMMUNICATOR_RULES, NULL_RULES]);
 
 const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "source" String = "", "file to copy";
@@ -100,7 +123,9 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "target" String required = "", "file to make";
 };
 
-const FILE_RULES: &[Rule] =
-    &[Rule::Note("At most one of `source`, `content` is set; with neither, the file is empty.")];
+const FILE_RULES: &[Rule] = &[Rule::Check(
+    "At most one of `source`, `content` is set; with neither, the file is empty.",
+    checks::transfer::builder,
+)];
 
 define!(FILE = Builder "file" true, "Makes a file: a copy of another, or a text.", FILE_OPTIONS, [], [FILE_RULES]);

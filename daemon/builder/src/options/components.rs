@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table};
 
 const FILE_OPTIONS: &[OptionSpec] = option_table! {
     "source" String = "", "file or directory to transfer";
@@ -16,7 +18,10 @@ const FILE_OPTIONS: &[OptionSpec] = option_table! {
 
 const FILE_RULES: &[Rule] = &[
     Rule::OneOf("direction", &["upload", "download"]),
-    Rule::Note("`content` excludes `source` and `sources`. What is uploaded exists, unless `generated` is set."),
+    Rule::Check(
+        "`content` excludes `source` and `sources`. What is uploaded exists, unless `generated` is set.",
+        checks::transfer::provisioner,
+    ),
 ];
 
 define!(FILE = Provisioner "file" true, "Copies files to the guest or from it.", FILE_OPTIONS, [], [FILE_RULES]);
@@ -32,7 +37,11 @@ const SLEEP_OPTIONS: &[OptionSpec] = option_table! {
     "duration" Duration = "", "how long to wait";
 };
 
-const SLEEP_RULES: &[Rule] = &[Rule::Note("`duration` is required.")];
+const SLEEP_RULES: &[Rule] = &[Rule::Check("`duration` is required.", |reader| {
+    if !reader.options.is_set("duration") {
+        reader.error("duration", "Missing duration", "The sleep provisioner needs a duration.");
+    }
+})];
 
 define!(SLEEP = Provisioner "sleep" true, "Waits.", SLEEP_OPTIONS, [], [SLEEP_RULES]);
 

@@ -22,13 +22,7 @@ pub(crate) struct Definition {
 
 impl Definition {
     /// Complains about every rule that the options break.
-    ///
-    /// Components that run hold their named rules ([`Rule::Check`]) where their plan is read.
     pub(crate) fn check(&self, reader: &mut PlanReader<'_>) {
-        for rule in self.rules.iter().copied().flatten() {
-            if !self.runs || !matches!(rule, Rule::Check(..)) {
-                rule.check(reader);
-            }
-        }
+        self.rules.iter().copied().flatten().for_each(|rule| rule.check(reader));
     }
 }

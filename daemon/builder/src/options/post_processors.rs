@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table};
 
 const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
     "output" String = "packer-manifest.json", "the manifest file";
@@ -20,8 +22,12 @@ const CHECKSUM_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const CHECKSUM_RULES: &[Rule] = &[
-    Rule::Note("`checksum_types` holds md5, sha1, sha224, sha256, sha384 and sha512 only."),
-    Rule::Note("With several types, `output` holds `{{ .ChecksumType }}`."),
+    Rule::Check(
+        "`checksum_types` holds md5, sha1, sha224, sha256, sha384 and sha512 only.",
+        checks::artifacts::checksum_types,
+    ),
+    Rule::Check("With several types, `output` holds `{{ .ChecksumType }}`.", checks::artifacts::checksum_output),
+    Rule::Fields("output", &["BuildName", "BuilderType", "ChecksumType"]),
 ];
 
 define!(CHECKSUM = PostProcessor "checksum" true,
@@ -33,8 +39,13 @@ const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
     "file_name" String = "", "file name without its extension; by default the machine's name";
 };
 
+const EXPORT_RULES: &[Rule] = &[Rule::Check(
+    "`formats` names at least one of the formats above, each file once.",
+    checks::artifacts::export_formats,
+)];
+
 define!(EXPORT = PostProcessor "export" true,
-    "Kiln's own: writes the disk in further formats, in one pass.", EXPORT_OPTIONS, [], []);
+    "Kiln's own: writes the disk in further formats, in one pass.", EXPORT_OPTIONS, [], [EXPORT_RULES]);
 
 const COMPRESS_OPTIONS: &[OptionSpec] = option_table! {
     "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}", "the archive; its extension says the format";

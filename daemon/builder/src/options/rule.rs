@@ -27,8 +27,6 @@ pub(crate) enum Rule {
     Fields(&'static str, &'static [&'static str]),
     /// Each element of a list is one of these words.
     EachOneOf(&'static str, &'static [&'static str]),
-    /// Words about a rule that the reader of a component's plan holds; nothing is checked here.
-    Note(&'static str),
     /// A rule with a name of its own: what it says, and the function that holds it.
     Check(&'static str, fn(&mut PlanReader<'_>)),
 }
@@ -37,14 +35,8 @@ impl Rule {
     /// Complains when the options break the rule.
     pub(crate) fn check(&self, reader: &mut PlanReader<'_>) {
         match *self {
-            Self::OneOf(name, words) => {
-                if reader.text(name).is_some_and(|text| text != Generated::UNKNOWN) {
-                    reader.one_of(name, "", words);
-                }
-            }
-            Self::Range(name, low, high) => {
-                reader.number(name, low, low..=high);
-            }
+            Self::OneOf(name, words) => reader.one_of(name, words),
+            Self::Range(name, low, high) => reader.range(name, low..=high),
             Self::Exclusive(names) => {
                 let set: Vec<&str> = names.iter().copied().filter(|name| is_given(reader, name)).collect();
                 if let [.., last] = set[..]
@@ -100,7 +92,6 @@ impl Rule {
                     }
                 }
             }
-            Self::Note(_) => {}
             Self::Check(_, check) => check(reader),
         }
     }
@@ -122,7 +113,7 @@ impl Rule {
                 format!("`{name}` is rendered while the build runs, with {} and the build's values.", fields.join(", "))
             }
             Self::EachOneOf(name, words) => format!("Each element of `{name}` is one of {}.", code_list(words)),
-            Self::Note(words) | Self::Check(words, _) => words.to_owned(),
+            Self::Check(words, _) => words.to_owned(),
         }
     }
 }

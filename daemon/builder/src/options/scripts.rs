@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table};
 
 /// Which scripts, with which variables and exit codes.
 pub(crate) const SCRIPTS: &[OptionSpec] = option_table! {
@@ -13,7 +15,7 @@ pub(crate) const SCRIPTS: &[OptionSpec] = option_table! {
     "environment_vars" Strings = "", "KEY=VALUE, …";
     "env" Map = "", "the same as a map; wins over environment_vars";
     "valid_exit_codes" Integers = "0", "exit codes that count as success";
-    "env_var_format" String = "", "printf format of one variable";
+    "env_var_format" String = "%s='%s' ", "printf format of one variable";
 };
 
 /// Rules of [`SCRIPTS`].
@@ -26,11 +28,11 @@ pub(crate) const SCRIPT_RULES: &[Rule] = &[
     Rule::Fields("inline", &[]),
 ];
 
-/// The same, for components that hold these rules where they are read.
-const READ_RULES: &[Rule] = &[
-    Rule::Note("Exactly one of `inline`, `script`, `scripts` (shell-local: and `command`) is set."),
-    Rule::Note("Scripts exist on this machine."),
-    Rule::Note("Each element of `environment_vars` has the form `KEY=VALUE`."),
+/// The same in Packer's words, for shell and shell-local.
+const SHELL_SCRIPT_RULES: &[Rule] = &[
+    Rule::Check("Scripts exist on this machine.", checks::scripts::exist),
+    Rule::Pairs("environment_vars"),
+    Rule::Fields("inline", &[]),
 ];
 
 const SHELL_OPTIONS: &[OptionSpec] = option_table! {
@@ -47,31 +49,35 @@ const SHELL_OPTIONS: &[OptionSpec] = option_table! {
     "pause_after" Duration = "0s", "wait afterwards";
 };
 
-const SHELL_RULES: &[Rule] = &[Rule::Fields("execute_command", &["Vars", "Path", "EnvVarFile"])];
+const SHELL_RULES: &[Rule] = &[
+    Rule::Check("Exactly one of `inline`, `script`, `scripts` is set.", checks::scripts::shell),
+    Rule::Fields("execute_command", &["Vars", "Path", "EnvVarFile"]),
+];
 
 define!(SHELL = Provisioner "shell" true,
-    "Runs shell commands or scripts in the guest.", SHELL_OPTIONS, [SCRIPTS], [READ_RULES, SHELL_RULES]);
+    "Runs shell commands or scripts in the guest.", SHELL_OPTIONS, [SCRIPTS], [SHELL_RULES, SHELL_SCRIPT_RULES]);
 
 const LOCAL_OPTIONS: &[OptionSpec] = option_table! {
     "binary" Bool = "false", "has no effect here";
     "inline_shebang" String = "/bin/sh -e", "interpreter of inline commands";
     "command" String late = "", "one command; old form of inline";
-    "execute_command" Strings late = "", "how it is run";
+    "execute_command" Strings late = r#"["/bin/sh", "-c", "{{.Vars}} {{.Script}}"]"#, "how it is run; one text alone is run by sh -c";
     "only_on" Strings = "", "host systems to run on";
     "tempfile_extension" String = "", "extension of the temporary script";
     "use_linux_pathing" Bool = "false", "Windows hosts only";
 };
 
 const LOCAL_RULES: &[Rule] = &[
+    Rule::Check("Exactly one of `inline`, `command`, `script`, `scripts` is set.", checks::scripts::shell_local),
     Rule::Fields("execute_command", &["Vars", "Script", "Command"]),
     Rule::EachOneOf("only_on", &["darwin", "freebsd", "linux", "openbsd", "solaris", "windows"]),
     Rule::Fields("command", &[]),
-    Rule::Note("`use_linux_pathing` excludes `inline` and `command`."),
+    Rule::Check("`use_linux_pathing` excludes `inline` and `command`.", checks::scripts::linux_pathing),
 ];
 
 define!(SHELL_LOCAL = Provisioner "shell-local" true,
-    "Runs shell commands or scripts on this machine.", LOCAL_OPTIONS, [SCRIPTS], [READ_RULES, LOCAL_RULES]);
+    "Runs shell commands or scripts on this machine.", LOCAL_OPTIONS, [SCRIPTS], [LOCAL_RULES, SHELL_SCRIPT_RULES]);
 
 define!(SHELL_LOCAL_POST = PostProcessor "shell-local" true,
     "Runs shell commands or scripts on this machine, when the image is made.",
-    LOCAL_OPTIONS, [SCRIPTS], [READ_RULES, LOCAL_RULES]);
+    LOCAL_OPTIONS, [SCRIPTS], [LOCAL_RULES, SHELL_SCRIPT_RULES]);

@@ -2,11 +2,9 @@
 
 use kiln_template::OptionSpec;
 
-use super::option_table;
+use super::checks;
+use super::option_table::option_table;
 use super::rule::Rule;
-use crate::sources::boot;
-use crate::sources::communicator::{self, TemporaryKey};
-use crate::sources::shared as read;
 
 /// The installer or disk image and its checksum.
 pub(crate) const ISO: &[OptionSpec] = option_table! {
@@ -67,8 +65,8 @@ pub(crate) const NAT: &[OptionSpec] = option_table! {
     "host_port_min" Integer = "2222", "lowest host port forwarded to the guest";
     "host_port_max" Integer = "4444", "highest host port forwarded to the guest";
     "skip_nat_mapping" Bool = "false", "no forwarding: the guest's own port is used";
-    "ssh_host_port_min" Integer = "", "old name of host_port_min";
-    "ssh_host_port_max" Integer = "", "old name of host_port_max";
+    "ssh_host_port_min" Integer = "2222", "old name of host_port_min";
+    "ssh_host_port_max" Integer = "4444", "old name of host_port_max";
 };
 
 /// The old name of one more option.
@@ -103,7 +101,7 @@ pub(crate) const COMMUNICATOR: &[OptionSpec] = option_table! {
     "ssh_pty" Bool = "false", "run commands in a terminal";
     "ssh_timeout" Duration = "5m", "how long to wait for SSH";
     "ssh_wait_timeout" Duration = "", "old name of ssh_timeout";
-    "ssh_handshake_attempts" Integer = "", "how many refused log-ins end the build";
+    "ssh_handshake_attempts" Integer = "10", "how many refused log-ins end the build";
     "ssh_agent_auth" Bool = "false", "log in with the agent's keys";
     "ssh_disable_agent_forwarding" Bool = "false", "do not offer the agent to the guest";
     "ssh_bastion_host" String = "", "host to go through";
@@ -152,9 +150,7 @@ pub(crate) const INTERNAL: &[OptionSpec] = option_table! {
 pub(crate) const ISO_RULES: &[Rule] = &[Rule::Check(
     "Exactly one of `iso_url` and `iso_urls` is set. `iso_checksum` is required: `none`, a hash in hexadecimal, `TYPE:HASH` \
      (md5, sha1, sha224, sha256, sha384, sha512), or `file:PATH_OR_URL` of a list of checksums.",
-    |reader| {
-        read::read_image(reader);
-    },
+    checks::image::image,
 )];
 
 /// Rules of [`HTTP`].
@@ -163,46 +159,41 @@ pub(crate) const HTTP_RULES: &[Rule] = &[
     Rule::Check(
         "`http_directory` exists and excludes `http_content`. `http_port_min` is not above `http_port_max`. \
          `http_bind_address` and `http_interface` exclude each other.",
-        |reader| {
-            read::read_http(reader, "127.0.0.1");
-        },
+        checks::files::http,
     ),
 ];
 
 /// Rules of [`FLOPPY`] and [`CD`].
-pub(crate) const MEDIA_RULES: &[Rule] = &[Rule::Check(
-    "Files and directories for floppy and CD exist. `floppy_label` has at most 11 characters, `cd_label` at most 32.",
-    |reader| {
-        read::read_media(reader, "floppy");
-        read::read_media(reader, "cd");
-    },
-)];
+pub(crate) const MEDIA_RULES: &[Rule] = &[
+    Rule::Check(
+        "Files and directories for the floppy exist. `floppy_label` has at most 11 characters.",
+        checks::files::floppy,
+    ),
+    Rule::Check("Files for the CD exist. `cd_label` has at most 32 characters.", checks::files::cd),
+];
 
 /// Rules of [`BOOT`].
 pub(crate) const BOOT_RULES: &[Rule] = &[Rule::Check(
-    "`boot_command` follows the grammar of boot commands: `<enter>`, `<wait5s>`, `<leftCtrlOn>`, …; waits are not negative. A warning tells of what is written like a key but is none; characters that are on no key of a US keyboard are refused.",
-    |reader| {
-        boot::read_boot(reader);
-    },
+    "`boot_command` follows the grammar of boot commands: `<enter>`, `<wait5s>`, `<leftCtrlOn>`, …; waits are not negative. A warning tells of what is written like a key but is none; characters that are on no key of a US keyboard are refused. `boot_steps` excludes it.",
+    checks::boot::boot,
 )];
 
 /// Rules of [`SHUTDOWN`].
-pub(crate) const SHUTDOWN_RULES: &[Rule] =
-    &[Rule::Check("Without `shutdown_command` there is a warning: the machine is powered off hard.", |reader| {
-        read::read_shutdown(reader);
-    })];
+pub(crate) const SHUTDOWN_RULES: &[Rule] = &[Rule::Check(
+    "Without `shutdown_command` there is a warning: the machine is powered off hard.",
+    checks::image::shutdown,
+)];
 
 /// Rules of [`NAT`].
-pub(crate) const NAT_RULES: &[Rule] = &[Rule::Check("`host_port_min` is not above `host_port_max`.", |reader| {
-    reader.port_range("host_port_min", "host_port_max", (2222, 4444));
-})];
+pub(crate) const NAT_RULES: &[Rule] =
+    &[Rule::Check("`host_port_min` is not above `host_port_max`.", checks::communicator::host_ports)];
 
 /// Rules of [`VNC_PORTS`].
 pub(crate) const VNC_RULES: &[Rule] = &[
     Rule::Range("vnc_port_min", 5900, 65535),
     Rule::Range("vnc_port_max", 5900, 65535),
     Rule::Check("`vnc_port_min` is not above `vnc_port_max`.", |reader| {
-        reader.port_range("vnc_port_min", "vnc_port_max", (5900, 6000));
+        reader.port_range("vnc_port_min", "vnc_port_max");
     }),
 ];
 
@@ -219,8 +210,12 @@ pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
          certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy. \
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \
          when neither is set.",
-        |reader| {
-            communicator::read(reader, TemporaryKey::Made);
-        },
+        checks::communicator::communicator,
     ),
 ];
+
+/// Rules of [`COMMUNICATOR`] for builders that make a key of their own.
+pub(crate) const TEMPORARY_KEY_RULES: &[Rule] = &[Rule::Check(
+    "The temporary key is no DSA key. An RSA key has 1024 to 16384 bits, an ECDSA key 256, 384 or 521.",
+    checks::communicator::temporary_key,
+)];

@@ -2,8 +2,9 @@
 
 use kiln_template::OptionSpec;
 
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table};
 
 const COMMON: &[OptionSpec] = option_table! {
     "box_tag" String required = "", "the box, OWNER/BOX";

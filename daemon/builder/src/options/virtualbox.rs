@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table, shared};
+use super::shared;
 
 /// What all three have beside the groups of every builder.
 const COMMON: &[OptionSpec] = option_table! {
@@ -38,7 +40,7 @@ const COMMON_RULES: &[Rule] = &[
     Rule::Fields("guest_additions_path", &["Version"]),
     Rule::Fields("guest_additions_url", &["Version"]),
     Rule::Check("`vrdp_port_min` is not above `vrdp_port_max`.", |reader| {
-        reader.port_range("vrdp_port_min", "vrdp_port_max", (5900, 6000));
+        reader.port_range("vrdp_port_min", "vrdp_port_max");
     }),
     Rule::Check(
         "With `communicator = \"none\"`, `guest_additions_mode` cannot be `upload` and `virtualbox_version_file` must be empty.",
@@ -46,7 +48,7 @@ const COMMON_RULES: &[Rule] = &[
             if reader.options.string("communicator") != Some("none") {
                 return;
             }
-            if reader.text_or("guest_additions_mode", "upload") == "upload" {
+            if reader.values().text("guest_additions_mode").as_deref() == Some("upload") {
                 reader.error(
                     "guest_additions_mode",
                     "Nothing can be uploaded",
@@ -124,7 +126,7 @@ const ISO_RULES: &[Rule] = &[
     }),
     Rule::Check("Numbers of CPUs, sizes of memory and disks are not negative.", |reader| {
         for name in ["cpus", "memory", "disk_size"] {
-            reader.number(name, 0, 0..=u64::from(u32::MAX));
+            reader.range(name, 0..=u64::from(u32::MAX));
         }
     }),
 ];
@@ -135,7 +137,8 @@ define!(ISO = Builder "virtualbox-iso" false,
     [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT,
      shared::OLD_NAT, shared::COMMUNICATOR],
     [ISO_RULES, COMMON_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
-     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::COMMUNICATOR_RULES]);
+     shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES]);
 
 const OVF_OPTIONS: &[OptionSpec] = option_table! {
     "source_path" String required = "", "path or URL of the OVF or OVA to start from";
@@ -161,7 +164,8 @@ define!(OVF = Builder "virtualbox-ovf" false,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,
      shared::COMMUNICATOR],
     [OVF_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::SHUTDOWN_RULES,
-     shared::NAT_RULES, shared::COMMUNICATOR_RULES]);
+     shared::NAT_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES]);
 
 const VM_OPTIONS: &[OptionSpec] = option_table! {
     "vm_name" String required = "", "the registered machine to work on";
@@ -185,4 +189,5 @@ define!(VM = Builder "virtualbox-vm" false,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,
      shared::COMMUNICATOR],
     [VM_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::SHUTDOWN_RULES,
-     shared::NAT_RULES, shared::COMMUNICATOR_RULES]);
+     shared::NAT_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES]);

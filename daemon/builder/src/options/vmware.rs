@@ -2,8 +2,10 @@
 
 use kiln_template::OptionSpec;
 
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
-use super::{define, option_table, shared};
+use super::shared;
 use crate::plan_reader::PlanReader;
 
 /// What both have beside the groups of every builder.
@@ -138,7 +140,7 @@ const ISO_RULES: &[Rule] = &[
     }),
     Rule::Check("Numbers of CPUs, sizes of memory and disks are not negative.", |reader| {
         for name in ["cpus", "cores", "memory", "disk_size"] {
-            reader.number(name, 0, 0..=u64::from(u32::MAX));
+            reader.range(name, 0..=u64::from(u32::MAX));
         }
     }),
 ];
@@ -149,7 +151,8 @@ define!(ISO = Builder "vmware-iso" false,
     [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
      shared::SHUTDOWN, shared::COMMUNICATOR],
     [ISO_RULES, COMMON_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
-     shared::VNC_RULES, shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES]);
+     shared::VNC_RULES, shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES]);
 
 const VMX_OPTIONS: &[OptionSpec] = option_table! {
     "source_path" String required = "", "the VMX, OVF or OVA file to clone";
@@ -161,7 +164,7 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
 
 const VMX_RULES: &[Rule] =
     &[Rule::Check("A `source_path` that ends in `.ovf` or `.ova` needs `guest_os_type`.", |reader| {
-        let path = reader.text_or("source_path", "").to_lowercase();
+        let path = reader.text("source_path").unwrap_or_default().to_lowercase();
         let imported = [".ovf", ".ova"].iter().any(|end| path.ends_with(end));
         if imported && reader.text("guest_os_type").is_none() {
             let detail = "guest_os_type must say what system is in an OVF or OVA file that is imported.";
@@ -175,4 +178,5 @@ define!(VMX = Builder "vmware-vmx" false,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
      shared::SHUTDOWN, shared::COMMUNICATOR],
     [VMX_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::VNC_RULES,
-     shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES]);
+     shared::SHUTDOWN_RULES, shared::COMMUNICATOR_RULES,
+     shared::TEMPORARY_KEY_RULES]);

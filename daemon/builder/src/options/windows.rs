@@ -2,11 +2,13 @@
 
 use kiln_template::OptionSpec;
 
+use super::define::define;
+use super::option_table::option_table;
 use super::rule::Rule;
 use super::scripts::{SCRIPT_RULES, SCRIPTS};
-use super::{define, option_table};
 
 const POWERSHELL_OPTIONS: &[OptionSpec] = option_table! {
+    "env_var_format" String = "$env:%s=\"%s\"; ", "printf format of one variable";
     "binary" Bool = "false", "leave line ends as they are";
     "remote_path" String = "c:/Windows/Temp/script-UUID.ps1", "where the script goes in the guest";
     "remote_env_var_path" String = "c:/Windows/Temp/packer-ps-env-vars-UUID.ps1", "where the variables go";
@@ -48,6 +50,7 @@ define!(POWERSHELL = Provisioner "powershell" false,
     POWERSHELL_OPTIONS, [SCRIPTS], [SCRIPT_RULES, POWERSHELL_RULES]);
 
 const SHELL_OPTIONS: &[OptionSpec] = option_table! {
+    "env_var_format" String = "set \"%s=%s\" && ", "printf format of one variable";
     "binary" Bool = "false", "leave line ends as they are";
     "remote_path" String = "c:/Windows/Temp/script.bat", "where the script goes in the guest";
     "execute_command" String late = "{{.Vars}}\"{{.Path}}\"", "how it is run";

@@ -36,7 +36,7 @@ impl BuildPlan {
     /// # Errors
     ///
     /// A path in it is no Unicode text.
-    #[expect(dead_code, reason = "for resuming")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for resuming"))]
     pub(crate) fn shown(&self, redactor: &Redactor) -> Result<String, serde_json::Error> {
         Ok(redactor.redact(&serde_json::to_string_pretty(self)?))
     }

@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use kiln_template::Options;
 use sha2::Digest as _;
 
 use super::{PostProcessContext, Processed, base_name, files_of};
@@ -13,53 +12,26 @@ use crate::artifact::{Artifact, Ownership};
 use crate::blocking::blocking;
 use crate::error::StepError;
 use crate::generated::Renderer;
-use crate::plan_reader::PlanReader;
+use crate::option_values::OptionValues;
 
-const TYPES: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
-
-const DEFAULT_OUTPUT: &str = "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum";
-
-fn types(options: &Options) -> Vec<String> {
-    let types = options.strings("checksum_types");
-    if types.is_empty() { vec!["md5".to_owned()] } else { types.to_vec() }
-}
-
-pub(crate) fn check(reader: &mut PlanReader<'_>) {
-    for (index, name) in types(reader.options).into_iter().enumerate() {
-        if !TYPES.contains(&name.as_str()) {
-            let detail = format!("Unrecognized checksum type: {name}; it must be one of {}.", TYPES.join(", "));
-            reader.error_in("checksum_types", index, "Unrecognized checksum type", detail);
-        }
-    }
-    let output = reader.text("output");
-    reader.check_late("output", output.as_deref(), &["BuildName", "BuilderType", "ChecksumType"]);
-    if let Some(output) = output
-        && types(reader.options).len() > 1
-        && !output.contains("ChecksumType")
-    {
-        reader.error(
-            "output",
-            "One file for several checksum types",
-            "With several checksum_types, output must contain {{.ChecksumType}}.",
-        );
-    }
-}
+/// The types there are.
+pub(crate) const TYPES: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
 
 pub(crate) async fn run(
     context: &PostProcessContext,
-    options: &Options,
+    options: OptionValues<'_>,
     renderer: &Renderer,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
-    let template = options.string("output").filter(|output| !output.is_empty()).unwrap_or(DEFAULT_OUTPUT);
+    let template = options.text("output").unwrap_or_default();
     let mut outputs = Vec::new();
-    for kind in types(options) {
+    for kind in options.texts("checksum_types") {
         let fields = [
             ("BuildName", context.source_name.as_str()),
             ("BuilderType", context.source_type.as_str()),
             ("ChecksumType", kind.as_str()),
         ];
-        outputs.push((kind.clone(), PathBuf::from(renderer.render(template, &fields)?)));
+        outputs.push((kind.clone(), PathBuf::from(renderer.render(&template, &fields)?)));
     }
     let inputs = files_of(input);
     let made: BTreeSet<PathBuf> =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{Format, OpenPolicy, Output, detect};
-use kiln_template::{Options, PostProcessor};
+use kiln_template::PostProcessor;
 
 use super::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
@@ -15,24 +15,7 @@ use crate::build_data::BuildData;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
 use crate::generated;
-use crate::plan_reader::PlanReader;
-
-pub(crate) fn check(reader: &mut PlanReader<'_>) {
-    let formats = reader.texts("formats");
-    if formats.is_empty() {
-        reader.error("formats", "Nothing to export", "formats must name at least one format.");
-    }
-    for (index, format) in formats.iter().enumerate() {
-        if !export::FORMATS.contains(&format.as_str()) {
-            let detail = format!("{format:?} is not one of {}.", export::FORMATS.join(", "));
-            reader.error("formats", "Unknown format", detail);
-        }
-        let same_file = |other: &String| other.starts_with("qcow2") && format.starts_with("qcow2");
-        if formats[..index].iter().any(|other| other == format || same_file(other)) {
-            reader.error("formats", "Format named twice", format!("{format:?} would be written over another."));
-        }
-    }
-}
+use crate::option_values::OptionValues;
 
 /// The outputs that the exports at the heads of `sequences` will want from the guest's disk.
 pub(crate) fn planned(
@@ -49,7 +32,8 @@ pub(crate) fn planned(
         let (options, _) = post_processor.component.decode(&generated::values(data));
         // What is wrong with the options is said when the post-processor runs.
         let Some(options) = options else { continue };
-        for output in self::outputs(&options, directory, machine) {
+        let values = OptionValues::new(&options, post_processor.component.schema());
+        for output in self::outputs(values, directory, machine) {
             if outputs.iter().all(|other| other.path != output.path) {
                 outputs.push(output);
             }
@@ -58,10 +42,10 @@ pub(crate) fn planned(
     outputs
 }
 
-fn outputs(options: &Options, beside: &Path, machine: &MachineDescription) -> Vec<Output> {
-    let directory = options.string("output_directory").filter(|text| !text.is_empty()).map_or(beside, Path::new);
-    let name = options.string("file_name").filter(|text| !text.is_empty()).unwrap_or(&machine.name);
-    options.strings("formats").iter().filter_map(|format| export::output(format, directory, name, machine)).collect()
+fn outputs(options: OptionValues<'_>, beside: &Path, machine: &MachineDescription) -> Vec<Output> {
+    let directory = options.given("output_directory").map_or(beside, Path::new);
+    let name = options.given("file_name").unwrap_or(&machine.name);
+    options.texts("formats").iter().filter_map(|format| export::output(format, directory, name, machine)).collect()
 }
 
 /// All files an output consists of, its main file first.
@@ -87,7 +71,7 @@ fn files_of(output: &Output) -> Vec<PathBuf> {
 
 pub(crate) async fn run(
     context: &PostProcessContext,
-    options: &Options,
+    options: OptionValues<'_>,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
     let machine = context

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use kiln_template::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{PostProcessContext, Processed, base_name};
@@ -12,6 +11,7 @@ use crate::artifact::Artifact;
 use crate::atomic_file;
 use crate::blocking::blocking;
 use crate::error::StepError;
+use crate::option_values::OptionValues;
 
 /// A larger manifest is not ours.
 const MAX_BYTES: u64 = 64 << 20;
@@ -43,12 +43,12 @@ struct FileEntry {
 
 pub(crate) async fn run(
     context: &PostProcessContext,
-    options: &Options,
+    options: OptionValues<'_>,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
-    let output = options.string("output").filter(|output| !output.is_empty()).unwrap_or("packer-manifest.json");
+    let output = options.text("output").unwrap_or_default();
     let entry = entry(context, options, input);
-    let (path, force) = (output.to_owned(), context.build.settings.force);
+    let (path, force) = (output.clone(), context.build.settings.force);
     let run_uuid = context.build.settings.run_uuid.clone();
     let appending = blocking("writing the manifest", move |_| append(Path::new(&path), &entry, &run_uuid, force));
     appending.await.map_err(|error| {
@@ -59,8 +59,8 @@ pub(crate) async fn run(
     Ok(Processed { artifact: input.clone(), keep_input: true, force_keep: true })
 }
 
-fn entry(context: &PostProcessContext, options: &Options, input: &Artifact) -> Entry {
-    let strip_path = options.bool("strip_path").unwrap_or(false);
+fn entry(context: &PostProcessContext, options: OptionValues<'_>, input: &Artifact) -> Entry {
+    let strip_path = options.flag("strip_path");
     let mut files = Vec::new();
     for path in &input.files {
         match std::fs::metadata(path) {
@@ -75,7 +75,7 @@ fn entry(context: &PostProcessContext, options: &Options, input: &Artifact) -> E
     Entry {
         name: context.source_name.clone(),
         builder_type: context.source_type.clone(),
-        build_time: (!options.bool("strip_time").unwrap_or(false)).then(|| jiff::Timestamp::now().as_second()),
+        build_time: (!options.flag("strip_time")).then(|| jiff::Timestamp::now().as_second()),
         files: (!files.is_empty()).then_some(files),
         artifact_id: input.id.clone(),
         packer_run_uuid: context.build.settings.run_uuid.clone(),

@@ -7,14 +7,14 @@ pub(crate) mod manifest;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_template::{Options, PostProcessor};
+use kiln_template::PostProcessor;
 
 use crate::artifact::Artifact;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
-use crate::plan_reader::PlanReader;
+use crate::option_values::OptionValues;
 use crate::provisioners::shell_local::ShellLocal;
 use crate::step::Step;
 
@@ -142,35 +142,26 @@ async fn run_one(
         return Err(StepError::new(generated::flatten(&diagnostics)));
     };
     let renderer = Renderer::new(component, &values);
+    let options = OptionValues::new(&options, component.schema());
     let context = &context.speaking_as(kind);
     match kind {
-        "manifest" => manifest::run(context, &options, input).await,
-        "checksum" => checksum::run(context, &options, &renderer, input).await,
-        "export" => export::run(context, &options, input).await,
-        "shell-local" => shell_local(context, &options, &renderer, input).await,
+        "manifest" => manifest::run(context, options, input).await,
+        "checksum" => checksum::run(context, options, &renderer, input).await,
+        "export" => export::run(context, options, input).await,
+        "shell-local" => shell_local(context, options, &renderer, input).await,
         other => Err(StepError::new(format!("there is no {other} post-processor in this version of Kiln"))),
     }
 }
 
 async fn shell_local(
     context: &PostProcessContext,
-    options: &Options,
+    options: OptionValues<'_>,
     renderer: &Renderer,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
     let (build, data) = (&context.build, &*context.data);
     ShellLocal { build, data, renderer }.run(options).await?;
     Ok(Processed { artifact: input.clone(), keep_input: true, force_keep: true })
-}
-
-/// Checks a post-processor's options before anything is built.
-pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
-    match kind {
-        "checksum" => checksum::check(reader),
-        "export" => export::check(reader),
-        "shell-local" => crate::provisioners::scripts::check(reader, kind),
-        _ => {}
-    }
 }
 
 /// The file name of `path` for people and manifests.

@@ -1,17 +1,16 @@
 //! The breakpoint provisioner: stops until somebody says to go on.
 
-use kiln_template::Options;
-
 use super::ProvisionContext;
 use crate::error::StepError;
+use crate::option_values::OptionValues;
 
-pub(crate) async fn run(context: &ProvisionContext, options: &Options) -> Result<(), StepError> {
-    let note = options.string("note").filter(|note| !note.is_empty());
+pub(crate) async fn run(context: &ProvisionContext, options: OptionValues<'_>) -> Result<(), StepError> {
+    let note = options.given("note");
     let name = note.map_or_else(
         || "breakpoint provisioner".to_owned(),
         |note| format!("breakpoint provisioner with note {note:?}"),
     );
-    if options.bool("disable").unwrap_or(false) {
+    if options.flag("disable") {
         context.build.say(format!("B{} disabled; continuing...", &name[1..]));
         return Ok(());
     }

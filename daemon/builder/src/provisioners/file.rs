@@ -4,52 +4,25 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_communicators::TransferProgress;
-use kiln_template::Options;
 
 use super::ProvisionContext;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::generated;
-use crate::plan_reader::PlanReader;
+use crate::option_values::OptionValues;
 
-pub(crate) fn check(reader: &mut PlanReader<'_>) {
-    let sources = sources(reader.options);
-    let content = reader.text("content").is_some();
-    if content && !sources.is_empty() {
-        reader.error("content", "Both source and content", "source(s) conflicts with content.");
-    }
-    if reader.text("destination").is_none() {
-        reader.error("destination", "Missing destination", "Destination must be specified.");
-    }
-    let direction = reader.one_of("direction", "upload", &["upload", "download"]);
-    if direction == "upload" && !reader.flag("generated") {
-        for source in sources {
-            if !source.contains(generated::UNKNOWN) && !Path::new(&source).exists() {
-                let name = if reader.options.is_set("source") { "source" } else { "sources" };
-                reader.error(
-                    name,
-                    "No such file",
-                    format!("Bad source '{source}': it does not exist. If an earlier provisioner makes it, set generated = true."),
-                );
-            }
-        }
-    }
+fn sources(options: OptionValues<'_>) -> Vec<String> {
+    options.text("source").into_iter().chain(options.texts("sources")).collect()
 }
 
-fn sources(options: &Options) -> Vec<String> {
-    let single = options.string("source").filter(|source| !source.is_empty()).map(str::to_owned);
-    single.into_iter().chain(options.strings("sources").iter().cloned()).collect()
-}
-
-pub(crate) async fn run(context: &ProvisionContext, options: &Options) -> Result<(), StepError> {
-    let destination = options.string("destination").unwrap_or_default();
-    if let Some(content) = options.string("content").filter(|content| !content.is_empty()) {
+pub(crate) async fn run(context: &ProvisionContext, options: OptionValues<'_>) -> Result<(), StepError> {
+    let destination = options.given("destination").unwrap_or_default();
+    if let Some(content) = options.given("content") {
         let destination =
             if destination.ends_with('/') { format!("{destination}pkr-file-content") } else { destination.to_owned() };
         context.build.say(format!("Uploading content => {destination}"));
         return Ok(context.communicator.upload_bytes(content.as_bytes(), &destination, 0o644).await?);
     }
-    if options.string("direction") == Some("download") {
+    if options.text("direction").as_deref() == Some("download") {
         return download(context, &sources(options), destination).await;
     }
     for source in sources(options) {

@@ -8,16 +8,15 @@ pub(crate) mod shell_local;
 pub(crate) mod sleep;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kiln_communicators::Communicator;
-use kiln_template::{GoDuration, Options, Provisioner};
+use kiln_template::{GoDuration, Provisioner};
 
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
-use crate::plan_reader::PlanReader;
+use crate::option_values::OptionValues;
 
 /// What a provisioner works with.
 #[derive(Clone)]
@@ -91,32 +90,16 @@ async fn run_kind(context: &ProvisionContext, provisioner: &Provisioner) -> Resu
         return Err(StepError::new(generated::flatten(&diagnostics)));
     };
     let renderer = Renderer::new(component, &values);
+    let options = OptionValues::new(&options, component.schema());
     match component.kind.as_str() {
-        "shell" => shell::run(context, &options, &renderer).await,
+        "shell" => shell::run(context, options, &renderer).await,
         "shell-local" => {
             let (build, data, renderer) = (&context.build, &*context.data, &renderer);
-            shell_local::ShellLocal { build, data, renderer }.run(&options).await
+            shell_local::ShellLocal { build, data, renderer }.run(options).await
         }
-        "file" => file::run(context, &options).await,
-        "breakpoint" => breakpoint::run(context, &options).await,
-        "sleep" => sleep::run(context, &options).await,
+        "file" => file::run(context, options).await,
+        "breakpoint" => breakpoint::run(context, options).await,
+        "sleep" => sleep::run(context, options).await,
         other => Err(StepError::new(format!("there is no {other} provisioner in this version of Kiln"))),
     }
-}
-
-/// Checks a provisioner's options as far as they can be checked before the guest exists.
-pub(crate) fn check(reader: &mut PlanReader<'_>, kind: &str) {
-    match kind {
-        "shell" | "shell-local" => scripts::check(reader, kind),
-        "file" => file::check(reader),
-        "sleep" if !reader.options.is_set("duration") => {
-            reader.error("duration", "Missing duration", "The sleep provisioner needs a duration.");
-        }
-        _ => {}
-    }
-}
-
-/// The duration of option `name`, or zero.
-pub(crate) fn pause(options: &Options, name: &str) -> Duration {
-    options.duration(name).unwrap_or_default()
 }

@@ -3,20 +3,23 @@
 use std::time::{Duration, Instant};
 
 use kiln_communicators::{CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
-use kiln_template::Options;
+use kiln_template::GoDuration;
 
+use super::ProvisionContext;
 use super::scripts::{self, Script};
-use super::{ProvisionContext, pause};
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::line_output::LineOutput;
-use kiln_template::GoDuration;
+use crate::option_values::OptionValues;
+
+/// Packer's `execute_command` where `use_env_var_file` is set.
+const WITH_VARIABLE_FILE: &str = "chmod +x {{.Path}}; . {{.EnvVarFile}} && {{.Path}}";
+
+/// Packer's `env_var_format` in that file.
+const VARIABLE_IN_FILE: &str = "export %s='%s'\\n";
 
 /// Packer's code for "the connection went away before an exit status came".
 const DISCONNECTED: i64 = 2_300_218;
-
-/// Packer's `start_retry_timeout`.
-const START_RETRY: Duration = Duration::from_secs(300);
 
 /// Pace of new attempts to start a script while the guest cannot be reached; each attempt itself waits for the
 /// connection, so this only keeps a guest that refuses at once from being hammered.
@@ -26,23 +29,23 @@ const RETRY_PACE: Duration = Duration::from_millis(500);
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 
 /// What to do about a script that failed.
-const FAILED_HINT: &str = "what the script wrote is above; with -on-error=ask the guest stays for a look, and valid_exit_codes names codes \
-                           that are right";
+const FAILED_HINT: &str = "what the script wrote is above; with -on-error=ask the guest stays up so that you can log in, and \
+                           valid_exit_codes lists the codes that count as success";
 
-pub(crate) async fn run(context: &ProvisionContext, options: &Options, renderer: &Renderer) -> Result<(), StepError> {
-    let shell = Shell {
-        context,
-        options,
-        renderer,
-        until: Instant::now() + options.duration("start_retry_timeout").filter(|d| !d.is_zero()).unwrap_or(START_RETRY),
-    };
+pub(crate) async fn run(
+    context: &ProvisionContext,
+    options: OptionValues<'_>,
+    renderer: &Renderer,
+) -> Result<(), StepError> {
+    let shell =
+        Shell { context, options, renderer, until: Instant::now() + options.positive_duration("start_retry_timeout") };
     for script in scripts::scripts(options, renderer, false)? {
         let (name, content) = shell.load(script).await?;
         context.build.say(format!("Provisioning with shell script: {name}"));
         shell.run_script(&content).await?;
     }
-    let rest = pause(options, "pause_after");
-    if !rest.is_zero() && !options.bool("skip_clean").unwrap_or(false) {
+    let rest = options.duration("pause_after");
+    if !rest.is_zero() && !options.flag("skip_clean") {
         context.build.say(format!("Pausing {} after this provisioner...", GoDuration(rest)));
         let _wait = context.build.waiting("pause after the provisioner", Some(rest));
         tokio::time::sleep(rest).await;
@@ -52,7 +55,7 @@ pub(crate) async fn run(context: &ProvisionContext, options: &Options, renderer:
 
 struct Shell<'a> {
     context: &'a ProvisionContext,
-    options: &'a Options,
+    options: OptionValues<'a>,
     renderer: &'a Renderer,
     until: Instant,
 }
@@ -69,17 +72,19 @@ impl Shell<'_> {
                 (path.display().to_string(), content)
             }
         };
-        let binary = self.options.bool("binary").unwrap_or(false);
+        let binary = self.options.flag("binary");
         Ok((name, if binary { content } else { without_carriage_returns(content) }))
     }
 
     async fn run_script(&self, content: &[u8]) -> Result<(), StepError> {
         let path = self.remote_path();
         let variables = scripts::variables(self.options, &self.context.data);
-        let file_used = self.options.bool("use_env_var_file").unwrap_or(false);
-        let default_format = if file_used { "export %s='%s'\\n" } else { "%s='%s' " };
-        let format = self.options.string("env_var_format").filter(|text| !text.is_empty()).unwrap_or(default_format);
-        let text = scripts::format_variables(&variables, format);
+        let file_used = self.options.flag("use_env_var_file");
+        let format = match self.options.given("env_var_format") {
+            None if file_used => VARIABLE_IN_FILE.to_owned(),
+            _ => self.options.text("env_var_format").unwrap_or_default(),
+        };
+        let text = scripts::format_variables(&variables, &format);
         let variable_file = file_used.then(|| format!("/tmp/varfile_{}.sh", random_number()));
         if let Some(variable_file) = &variable_file {
             self.upload(text.as_bytes(), variable_file, "0600").await?;
@@ -88,7 +93,7 @@ impl Shell<'_> {
         let exit = self.start(content, &path, &command).await?;
         let result = self.judge(&exit);
         let left = &self.context.build.left_in_guest;
-        if !self.options.bool("skip_clean").unwrap_or(false) {
+        if !self.options.flag("skip_clean") {
             left.note(&path);
         }
         // The variables may hold secrets: their file goes even when the script is asked to stay.
@@ -103,14 +108,13 @@ impl Shell<'_> {
     }
 
     fn command(&self, path: &str, variables: &str, file: Option<&str>) -> Result<String, StepError> {
-        let default = match file {
-            Some(_) => "chmod +x {{.Path}}; . {{.EnvVarFile}} && {{.Path}}",
-            None => "chmod +x {{.Path}}; {{.Vars}} {{.Path}}",
+        let template = match self.options.given("execute_command") {
+            None if file.is_some() => WITH_VARIABLE_FILE.to_owned(),
+            _ => self.options.text("execute_command").unwrap_or_default(),
         };
-        let template = self.options.string("execute_command").filter(|text| !text.is_empty()).unwrap_or(default);
         let vars = if file.is_some() { "" } else { variables };
         let fields = [("Path", path), ("Vars", vars), ("EnvVarFile", file.unwrap_or(""))];
-        self.renderer.render(template, &fields)
+        self.renderer.render(&template, &fields)
     }
 
     /// Uploads and starts the script as one unit, again and again while the guest cannot be reached.
@@ -156,7 +160,7 @@ impl Shell<'_> {
             Exit::Code(code) => scripts::check_exit_code(self.options, i64::from(*code), FAILED_HINT),
             Exit::Signal(signal) => Err(StepError::new(format!("the script was ended by signal {signal}"))),
             Exit::Disconnected => {
-                let expected = self.options.bool("expect_disconnect").unwrap_or(false)
+                let expected = self.options.flag("expect_disconnect")
                     || self.options.integers("valid_exit_codes").contains(&DISCONNECTED);
                 if expected {
                     return Ok(());
@@ -179,12 +183,11 @@ impl Shell<'_> {
     }
 
     fn remote_path(&self) -> String {
-        let text = |name: &str| self.options.string(name).filter(|text| !text.is_empty());
-        if let Some(path) = text("remote_path") {
-            return path.to_owned();
+        if let Some(path) = self.options.text("remote_path") {
+            return path;
         }
-        let folder = text("remote_folder").unwrap_or("/tmp");
-        match text("remote_file") {
+        let folder = self.options.text("remote_folder").unwrap_or_default();
+        match self.options.given("remote_file") {
             Some(file) => format!("{folder}/{file}"),
             None => format!("{folder}/script_{}.sh", random_number()),
         }

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use kiln_template::Options;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
@@ -18,10 +17,11 @@ use crate::generated::Renderer;
 use crate::ledger::Resource;
 use crate::line_output::LineOutput;
 use crate::local_processes::{self, LocalProcesses};
+use crate::option_values::OptionValues;
 
 /// What to do about a script that failed.
 const FAILED_HINT: &str = "what the script wrote is above; it ran on this machine, in the directory in which the build was started; \
-                           valid_exit_codes names codes that are right";
+                           valid_exit_codes lists the codes that count as success";
 
 /// Runs shell-local for one build.
 pub(crate) struct ShellLocal<'a> {
@@ -31,8 +31,8 @@ pub(crate) struct ShellLocal<'a> {
 }
 
 impl ShellLocal<'_> {
-    pub(crate) async fn run(&self, options: &Options) -> Result<(), StepError> {
-        let only_on = options.strings("only_on");
+    pub(crate) async fn run(&self, options: OptionValues<'_>) -> Result<(), StepError> {
+        let only_on = options.texts("only_on");
         if !only_on.is_empty() && !only_on.iter().any(|system| system == std::env::consts::OS) {
             self.build.say("Skipping shell-local due to runtime OS");
             self.build.say(format!("Runtime OS is {}", std::env::consts::OS));
@@ -56,19 +56,16 @@ impl ShellLocal<'_> {
         Ok(())
     }
 
-    async fn run_script(&self, path: &Path, options: &Options) -> Result<i64, StepError> {
+    async fn run_script(&self, path: &Path, options: OptionValues<'_>) -> Result<i64, StepError> {
         let variables = scripts::variables(options, self.data);
-        let format = options.string("env_var_format").filter(|text| !text.is_empty()).unwrap_or("%s='%s' ");
-        let vars = scripts::format_variables(&variables, format);
+        let format = options.text("env_var_format").unwrap_or_default();
+        let vars = scripts::format_variables(&variables, &format);
         let path = path.display().to_string();
         let fields = [("Vars", vars.as_str()), ("Script", path.as_str()), ("Command", path.as_str())];
-        let given = options.strings("execute_command");
-        let default = ["/bin/sh", "-c", "{{.Vars}} {{.Script}}"].map(str::to_owned);
-        let template: Vec<String> = match given {
-            [] => default.to_vec(),
-            [single] => vec!["sh".to_owned(), "-c".to_owned(), single.clone()],
-            several => several.to_vec(),
-        };
+        let mut template = options.texts("execute_command");
+        if template.len() == 1 {
+            template.splice(0..0, ["sh".to_owned(), "-c".to_owned()]);
+        }
         let mut arguments = Vec::with_capacity(template.len());
         for part in &template {
             arguments.push(self.renderer.render(part, &fields)?);
@@ -155,9 +152,9 @@ struct TemporaryScript<'a> {
 }
 
 impl<'a> TemporaryScript<'a> {
-    fn new(text: &str, options: &Options, build: &'a BuildContext) -> Result<Self, StepError> {
+    fn new(text: &str, options: OptionValues<'_>, build: &'a BuildContext) -> Result<Self, StepError> {
         let failed = |error: std::io::Error| StepError::new("cannot write a temporary script").with_source(error);
-        let extension = options.string("tempfile_extension").unwrap_or("");
+        let extension = options.given("tempfile_extension").unwrap_or("");
         let mut noted = None;
         let made = tempfile::Builder::new().prefix("packer-shell").suffix(extension).make(|path| {
             let resource = Resource::File { path: path.to_owned() };

@@ -1,12 +1,11 @@
 //! The sleep provisioner.
 
-use kiln_template::Options;
-
-use super::{ProvisionContext, pause};
+use super::ProvisionContext;
 use crate::error::StepError;
+use crate::option_values::OptionValues;
 
-pub(crate) async fn run(context: &ProvisionContext, options: &Options) -> Result<(), StepError> {
-    let duration = pause(options, "duration");
+pub(crate) async fn run(context: &ProvisionContext, options: OptionValues<'_>) -> Result<(), StepError> {
+    let duration = options.duration("duration");
     let _wait = context.build.waiting("sleep", Some(duration));
     tokio::time::sleep(duration).await;
     Ok(())

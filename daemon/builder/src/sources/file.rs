@@ -13,34 +13,19 @@ use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::ledger::Resource;
+use crate::option_values::OptionValues;
 use crate::plan::{FileContent, FilePlan};
-use crate::plan_reader::PlanReader;
 use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
 use crate::step::Step;
 use crate::steps::provision;
 
-pub(crate) fn read(reader: &mut PlanReader<'_>) -> FilePlan {
-    let (source, content) = (reader.text("source"), reader.text("content"));
-    if source.is_some() && content.is_some() {
-        reader.error("content", "Both source and content", "Cannot specify both source file AND content.");
-    }
-    if source.is_none() && content.is_none() {
-        reader.warning(
-            "target",
-            "Empty target",
-            "Both source file and contents are blank; target will have no content",
-        );
-    }
-    let target = reader.text_or("target", "");
-    if target.is_empty() {
-        reader.error("target", "Missing target", "target required");
-    }
+pub(crate) fn read(options: OptionValues<'_>) -> FilePlan {
     FilePlan {
-        target: target.into(),
-        content: match source {
+        target: options.text("target").unwrap_or_default().into(),
+        content: match options.text("source") {
             Some(source) => FileContent::Copy(source.into()),
-            None => FileContent::Text(content.unwrap_or_default()),
+            None => FileContent::Text(options.text("content").unwrap_or_default()),
         },
     }
 }

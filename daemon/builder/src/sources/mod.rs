@@ -1,6 +1,5 @@
 //! The builders: each turns options into a plan, and a plan into an artifact.
 
-pub(crate) mod boot;
 pub(crate) mod communicator;
 pub(crate) mod file;
 pub(crate) mod null;

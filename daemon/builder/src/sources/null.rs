@@ -10,38 +10,15 @@ use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::BuildError;
-use crate::plan::{CommunicatorPlan, NullPlan};
-use crate::plan_reader::PlanReader;
+use crate::option_values::OptionValues;
+use crate::plan::NullPlan;
 use crate::provisioners::ProvisionContext;
 use crate::run::{Built, PlannedBuild, base_data};
 use crate::steps::access::Access;
 use crate::steps::{connect, provision};
 
-pub(crate) fn read(reader: &mut PlanReader<'_>) -> NullPlan {
-    let communicator = communicator::read(reader, TemporaryKey::NotMade);
-    if let CommunicatorPlan::Ssh(ssh) = &communicator {
-        if ssh.host.is_none() {
-            reader.error(
-                "ssh_host",
-                "Missing ssh_host",
-                "a Host must be specified, please reference your communicator documentation",
-            );
-        }
-        match [ssh.agent, ssh.password.is_some(), ssh.private_key_file.is_some()].iter().filter(|&&set| set).count() {
-            0 => reader.error(
-                "ssh_username",
-                "No way to log in",
-                "one authentication method must be specified: ssh_password, ssh_private_key_file or ssh_agent_auth",
-            ),
-            1 => {}
-            _ => reader.error(
-                "ssh_username",
-                "More than one way to log in",
-                "only one of ssh_agent_auth, ssh_password, and ssh_private_key_file must be specified",
-            ),
-        }
-    }
-    NullPlan { communicator }
+pub(crate) fn read(options: OptionValues<'_>) -> NullPlan {
+    NullPlan { communicator: communicator::read(options, TemporaryKey::NotMade) }
 }
 
 /// How long a host that went away is waited for at the end.

@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod boot;
 pub(crate) mod connect;
 pub(crate) mod evidence;
+pub(crate) mod follow;
 pub(crate) mod image;
 pub(crate) mod lookout;
 pub(crate) mod media;

@@ -9,13 +9,12 @@
 //! ```
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_communicators::{CommunicatorKind, ConnectError, ConnectEvent, ConnectStage};
-use kiln_hypervisors::{DhcpState, Machine, NetworkSight};
+use kiln_hypervisors::{DhcpState, NetworkSight};
 
-use crate::context::BuildContext;
 use crate::http_server::RequestLog;
 
 /// At most this many are kept: a guest that restarts for ever must not fill the memory.
@@ -80,7 +79,7 @@ pub(crate) enum Seen {
 
 impl Sightings {
     /// The machine runs from now on. What was noted before is forgotten.
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         *self.lock() = Record { started: Some(Instant::now()), ..Record::default() };
         self.note(Seen::Started);
     }
@@ -120,7 +119,8 @@ impl Sightings {
         }
     }
 
-    fn network(&self, known: &NetworkSight, now: &NetworkSight) {
+    /// Notes what is new in what the network shows.
+    pub(crate) fn network(&self, known: &NetworkSight, now: &NetworkSight) {
         let mut known = *known;
         if now.restarts != known.restarts {
             self.note(Seen::Restarted);
@@ -260,28 +260,6 @@ impl std::fmt::Display for Seen {
 fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)
-}
-
-/// Begins the record of `machine`, which starts to run now, and follows its network until clean-up.
-pub(crate) fn follow(machine: &dyn Machine, context: &BuildContext) {
-    context.sightings.start();
-    let Some(mut sights) = machine.watch_network() else { return };
-    let sightings = Arc::clone(&context.sightings);
-    let task = tokio::spawn(async move {
-        let mut known = NetworkSight::watched();
-        loop {
-            let now = *sights.borrow_and_update();
-            sightings.network(&known, &now);
-            known = now;
-            if sights.changed().await.is_err() {
-                return;
-            }
-        }
-    });
-    context.on_cleanup("start", "stop watching the guest", move || async move {
-        task.abort();
-        Ok(())
-    });
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::plan::{CommunicatorPlan, FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
-use crate::steps::sightings;
+use crate::steps::follow;
 
 /// The UEFI variables' file in the output directory; Packer's name.
 pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
@@ -165,7 +165,7 @@ pub(crate) async fn start(
     }
     context.control.machine_started(&context.build, machine.clone());
     machine.resume().await.map_err(StepError::wrap)?;
-    sightings::follow(&*machine, context);
+    follow::follow(&*machine, context);
     Ok(machine)
 }
 

@@ -1,55 +1,31 @@
-//! Reads when and what is typed while a guest boots, and says what in it is wrong.
+//! Rules of what is typed while a guest boots.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use kiln_hypervisors::key_for_char;
 
-use super::shared::MACHINE_FIELDS;
 use crate::boot_command::{self, BootAction};
-use crate::plan::BootPlan;
 use crate::plan_reader::PlanReader;
 
-/// Packer's `boot_wait`.
-const BOOT_WAIT: Duration = Duration::from_secs(10);
+/// What boot commands and `qemuargs` can refer to.
+pub(crate) const MACHINE_FIELDS: [&str; 7] =
+    ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
 
-pub(crate) fn read_boot(reader: &mut PlanReader<'_>) -> BootPlan {
-    let mut commands: Vec<(String, Option<String>)> = Vec::new();
+/// `boot_command` and `boot_steps`.
+pub(crate) fn boot(reader: &mut PlanReader<'_>) {
     let typed = reader.texts("boot_command");
-    check_boot_command(reader, "boot_command", &typed);
-    let typed = typed.concat();
-    if !typed.is_empty() {
-        commands.push((typed, None));
-    }
+    boot_command(reader, "boot_command", &typed);
     let steps = reader.options.string_lists("boot_steps").to_vec();
-    if !steps.is_empty() && !commands.is_empty() {
+    if !steps.is_empty() && !typed.concat().is_empty() {
         reader.error("boot_steps", "Both boot_command and boot_steps", "They exclude each other.");
     }
-    for step in steps {
-        let mut parts = step.into_iter();
-        if let Some(command) = parts.next() {
-            check_boot_command(reader, "boot_steps", std::slice::from_ref(&command));
-            commands.push((command, parts.next()));
-        }
-    }
-    BootPlan {
-        wait: boot_wait(reader),
-        commands,
-        key_interval: reader.options.duration("boot_key_interval").filter(|interval| !interval.is_zero()),
-    }
-}
-
-/// Unset and `0s` mean the default, a negative value means no wait (packer.md 4.0.6).
-fn boot_wait(reader: &PlanReader<'_>) -> Duration {
-    match reader.options.signed_duration("boot_wait") {
-        Some(wait) if wait.is_negative() => Duration::ZERO,
-        Some(wait) if !wait.is_zero() => wait.unsigned_abs(),
-        _ => BOOT_WAIT,
+    for command in steps.iter().filter_map(|step| step.first()) {
+        boot_command(reader, "boot_steps", std::slice::from_ref(command));
     }
 }
 
 /// Elements are one text, in which each complaint is about the element where its cause begins.
-fn check_boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[String]) {
+fn boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[String]) {
     let text = elements.concat();
     let element_of = |offset: usize| {
         let mut end = 0;

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use kiln_template::{ComponentType, OptionKind, OptionSpec};
 
-use super::Definition;
-use super::shared::INTERNAL;
 use crate::catalog::definitions;
+use crate::options::Definition;
+use crate::options::rule::Rule;
+use crate::options::shared::INTERNAL;
 
 /// Returns the pages below `docs/components/` by file name, sorted: one for each component, and `README.md`.
 #[must_use]
@@ -53,7 +54,7 @@ fn page(definition: &Definition) -> String {
             options(&mut text, &format!("Options of `{}`", spec.name), &inner.iter().collect::<Vec<_>>());
         }
     }
-    let rules: Vec<String> = definition.rules.iter().copied().flatten().map(super::rule::Rule::words).collect();
+    let rules: Vec<String> = definition.rules.iter().copied().flatten().map(Rule::words).collect();
     if !rules.is_empty() {
         text.push_str("\n## Rules\n\n");
         for rule in rules {

@@ -1,0 +1,181 @@
+//! Rules of reaching the guest.
+
+use std::path::{Path, PathBuf};
+
+use crate::home::expand_home;
+use crate::plan_reader::PlanReader;
+
+/// The options that begin with `ssh_` and `winrm_`, by what `communicator` says.
+pub(crate) fn communicator(reader: &mut PlanReader<'_>) {
+    // Of an unknown one nothing can be asked.
+    if reader.options.is_unusable("communicator") {
+        return;
+    }
+    match reader.text("communicator").as_deref() {
+        Some("none") => {}
+        None | Some("ssh") => ssh(reader),
+        Some("winrm") => {
+            if reader.text("winrm_username").is_none() {
+                reader.error(
+                    "winrm_username",
+                    "Missing winrm_username",
+                    "A winrm_username must be specified: the user that provisioning logs in as.",
+                );
+            }
+        }
+        Some(other) => {
+            let detail = format!("Communicator type {other} is invalid; it must be ssh, winrm or none.");
+            reader.error("communicator", "Unknown communicator", detail);
+        }
+    }
+}
+
+/// Whether the options that begin with `ssh_` are those that act.
+fn by_ssh(reader: &PlanReader<'_>) -> bool {
+    !reader.options.is_unusable("communicator") && reader.text("communicator").is_none_or(|kind| kind == "ssh")
+}
+
+fn ssh(reader: &mut PlanReader<'_>) {
+    if reader.text("ssh_username").is_none() {
+        reader.error(
+            "ssh_username",
+            "Missing ssh_username",
+            "An ssh_username must be specified: the user that provisioning logs in as.",
+        );
+    }
+    let private_key_file = existing_file(reader, "ssh_private_key_file");
+    private_key(reader, private_key_file.as_deref());
+    if existing_file(reader, "ssh_certificate_file").is_some() && private_key_file.is_none() {
+        reader.error(
+            "ssh_certificate_file",
+            "Missing ssh_private_key_file",
+            "A certificate is of use only with its private key: set ssh_private_key_file too.",
+        );
+    }
+    bastion(reader);
+    tunnels(reader, "ssh_local_tunnels");
+    tunnels(reader, "ssh_remote_tunnels");
+}
+
+fn bastion(reader: &mut PlanReader<'_>) {
+    if reader.text("ssh_bastion_host").is_none() {
+        return;
+    }
+    let own_key = existing_file(reader, "ssh_bastion_private_key_file");
+    let key = own_key.or_else(|| reader.text("ssh_private_key_file").map(PathBuf::from));
+    existing_file(reader, "ssh_bastion_certificate_file");
+    if reader.text("ssh_bastion_password").is_none() && key.is_none() && !reader.flag("ssh_bastion_agent_auth") {
+        reader.error(
+            "ssh_bastion_host",
+            "No way to log in to the bastion",
+            "Set ssh_bastion_password, ssh_bastion_private_key_file or ssh_bastion_agent_auth.",
+        );
+    }
+    if reader.text("ssh_proxy_host").is_some() {
+        reader.error("ssh_proxy_host", "Bastion and proxy", "ssh_bastion_host and ssh_proxy_host exclude each other.");
+    }
+}
+
+fn tunnels(reader: &mut PlanReader<'_>, name: &str) {
+    for tunnel in reader.texts(name) {
+        let parts: Vec<_> = tunnel.split(':').collect();
+        let port = |text: &str| text.parse::<u16>().is_ok();
+        if parts.len() != 3 || !port(parts[0]) || parts[1].is_empty() || !port(parts[2]) {
+            reader.error(name, "Invalid tunnel", format!("{tunnel:?} must have the form PORT:HOST:PORT."));
+        }
+    }
+}
+
+/// A key that can be read must be one, and need no passphrase, for which nobody could be asked.
+fn private_key(reader: &mut PlanReader<'_>, path: Option<&Path>) {
+    let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) else { return };
+    let detail = match russh::keys::decode_secret_key(&text, None) {
+        Ok(_) => return,
+        Err(russh::keys::Error::KeyIsEncrypted) => "has a passphrase: log in with ssh_agent_auth instead.".to_owned(),
+        Err(error) => format!("is not a private key: {error}."),
+    };
+    let detail = format!("The file of ssh_private_key_file {detail}");
+    reader.error("ssh_private_key_file", "Unusable private key", detail);
+}
+
+fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {
+    let path = expand_home(&reader.text(name)?);
+    if !path.is_file() {
+        reader.error(name, "No such file", format!("{name} is {}, which is not a file.", path.display()));
+    }
+    Some(path)
+}
+
+/// The temporary key, of builders that make one.
+pub(crate) fn temporary_key(reader: &mut PlanReader<'_>) {
+    if !by_ssh(reader) {
+        return;
+    }
+    bits(reader);
+    let made =
+        reader.text("ssh_private_key_file").is_none() && (reader.mentions_key || reader.text("ssh_password").is_none());
+    if made && reader.text("temporary_key_pair_type").as_deref() == Some("dsa") {
+        reader.error(
+            "temporary_key_pair_type",
+            "DSA keys are not supported",
+            "OpenSSH and dropbear refuse DSA keys; use ed25519, ecdsa or rsa.",
+        );
+    }
+}
+
+/// The sizes that Packer's kinds of keys can have (packer.md 4.0.8).
+fn bits(reader: &mut PlanReader<'_>) {
+    let Some(bits) = reader.options.integer("temporary_key_pair_bits").filter(|&bits| bits != 0) else { return };
+    let kind = reader.text("temporary_key_pair_type").unwrap_or_else(|| "rsa".to_owned());
+    let (fits, wanted) = match kind.as_str() {
+        "rsa" => ((1024..=16384).contains(&bits), "between 1024 and 16384"),
+        "ecdsa" => ([256, 384, 521].contains(&bits), "256, 384 or 521"),
+        _ => return,
+    };
+    if !fits {
+        let detail =
+            format!("temporary_key_pair_bits is {bits}, but the bits of a key of type {kind} must be {wanted}.");
+        reader.error("temporary_key_pair_bits", "Value out of range", detail);
+    }
+}
+
+/// What the null builder needs, which finds nothing out for itself.
+pub(crate) fn null(reader: &mut PlanReader<'_>) {
+    if !by_ssh(reader) {
+        return;
+    }
+    if reader.text("ssh_host").is_none() {
+        reader.error(
+            "ssh_host",
+            "Missing ssh_host",
+            "a Host must be specified, please reference your communicator documentation",
+        );
+    }
+    let ways = [
+        reader.flag("ssh_agent_auth"),
+        reader.text("ssh_password").is_some(),
+        reader.text("ssh_private_key_file").is_some(),
+    ];
+    match ways.iter().filter(|&&set| set).count() {
+        0 => reader.error(
+            "ssh_username",
+            "No way to log in",
+            "one authentication method must be specified: ssh_password, ssh_private_key_file or ssh_agent_auth",
+        ),
+        1 => {}
+        _ => reader.error(
+            "ssh_username",
+            "More than one way to log in",
+            "only one of ssh_agent_auth, ssh_password, and ssh_private_key_file must be specified",
+        ),
+    }
+}
+
+/// The host ports that are forwarded to the guest, by their new names or their old ones.
+pub(crate) fn host_ports(reader: &mut PlanReader<'_>) {
+    if reader.options.is_set("ssh_host_port_min") || reader.options.is_set("ssh_host_port_max") {
+        reader.port_range("ssh_host_port_min", "ssh_host_port_max");
+    } else {
+        reader.port_range("host_port_min", "host_port_max");
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of the tables that need more than a word: each says what is wrong, and returns nothing. What the options mean is read elsewhere ([`crate::sources`]), when nothing is wrong.
+
+pub(crate) mod artifacts;
+pub(crate) mod boot;
+pub(crate) mod communicator;
+pub(crate) mod files;
+pub(crate) mod image;
+pub(crate) mod qemu;
+pub(crate) mod scripts;
+pub(crate) mod transfer;

@@ -1,0 +1,12 @@
+//! Owns `option_table!`, in which the tables are written.
+
+/// Writes a table: `name Kind flags… = default, meaning;` per line.
+macro_rules! option_table {
+    ($($name:literal $kind:ident $(($parts:expr))? $($flag:ident)* = $default:literal, $doc:literal;)*) => {
+        &[$(
+            kiln_template::OptionSpec::new($name, kiln_template::OptionKind::$kind $(($parts))?, $default, $doc)
+                $(.$flag())*
+        ),*]
+    };
+}
+pub(crate) use option_table;

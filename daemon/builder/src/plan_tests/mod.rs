@@ -1,0 +1,7 @@
+//! From option tables to plans: that every rule acts, every default is the table's, and a digest covers what the template says.
+
+mod component;
+mod defaults;
+mod digest;
+mod golden;
+mod rules;

@@ -1,0 +1,310 @@
+//! Every rule of every component that runs has options here that break it.
+
+use kiln_template::{ComponentType, OptionKind};
+
+use super::component::{Body, body, checked, complaints, running, some_value, template};
+use crate::options::Definition;
+use crate::options::rule::Rule;
+
+/// Rules with names of their own: how each begins, and options that break it with what is told. The first word of a summary
+/// that is only a warning is `warning:`.
+const BROKEN: &[(&str, &[(&str, &str)])] = &[
+    (
+        "Exactly one of `iso_url` and `iso_urls` is set.",
+        &[
+            ("iso_checksum = \"none\"", "Missing iso_url"),
+            ("iso_url = \"x\"\niso_urls = [\"y\"]\niso_checksum = \"none\"", "Both iso_url and iso_urls"),
+            ("iso_url = \"x\"", "Missing iso_checksum"),
+            ("iso_url = \"x\"\niso_checksum = \"md5:12\"", "Invalid iso_checksum"),
+            ("iso_url = \"x\"\niso_checksum = \"none\"\niso_skip_cache = true", "iso_skip_cache is not supported"),
+            ("iso_url = \"x\"\niso_checksum = \"none\"", "warning: A checksum of 'none' was specified"),
+        ],
+    ),
+    (
+        "`http_directory` exists and excludes `http_content`.",
+        &[
+            ("http_directory = \"/nonexistent\"", "No such directory"),
+            ("http_directory = \"/\"\nhttp_content = { a = \"b\" }", "Both http_directory and http_content"),
+            ("http_port_min = 9001", "Empty port range"),
+            ("http_port_max = 7999", "Empty port range"),
+            ("http_port_max = 70000", "Value out of range"),
+            ("http_bind_address = \"::1\"\nhttp_interface = \"lo\"", "Both http_bind_address and http_interface"),
+            ("http_network_protocol = \"unix\"", "Unsupported value"),
+        ],
+    ),
+    (
+        "Files and directories for the floppy exist.",
+        &[
+            ("floppy_files = [\"/nonexistent\"]", "No such file"),
+            ("floppy_dirs = [\"/nonexistent\"]", "No such file"),
+            ("floppy_label = \"twelve chars\"", "Label too long"),
+        ],
+    ),
+    (
+        "Files for the CD exist.",
+        &[
+            ("cd_files = [\"/nonexistent\"]", "No such file"),
+            ("cd_label = \"123456789012345678901234567890123\"", "Label too long"),
+        ],
+    ),
+    (
+        "`boot_command` follows the grammar of boot commands",
+        &[
+            ("boot_command = [\"<wait-5s>\"]", "Invalid boot command"),
+            ("boot_command = [\"é\"]", "Character without a key"),
+            ("boot_command = [\"<bogus>\"]", "warning: Unknown key in a boot command"),
+            ("boot_command = [\"{{ .Nope }}\"]", "Unknown template field"),
+            ("boot_command = [\"{{ upper }}\"]", "Invalid template"),
+            ("boot_steps = [[\"é\", \"types it\"]]", "Character without a key"),
+            ("boot_command = [\"a\"]\nboot_steps = [[\"b\"]]", "Both boot_command and boot_steps"),
+        ],
+    ),
+    ("Without `shutdown_command` there is a warning", &[("", "warning: A shutdown_command was not specified")]),
+    (
+        "`host_port_min` is not above `host_port_max`.",
+        &[
+            ("host_port_min = 4445", "Empty port range"),
+            ("ssh_host_port_min = 4445", "Empty port range"),
+            ("ssh_host_port_max = 70000", "Value out of range"),
+        ],
+    ),
+    ("`vnc_port_min` is not above `vnc_port_max`.", &[("vnc_port_min = 6001", "Empty port range")]),
+    (
+        "`communicator` is `ssh`, `winrm` or `none`.",
+        &[
+            ("communicator = \"telnet\"", "Unknown communicator"),
+            ("", "Missing ssh_username"),
+            ("communicator = \"winrm\"", "Missing winrm_username"),
+            ("ssh_private_key_file = \"/nonexistent\"", "No such file"),
+            ("ssh_private_key_file = \"Cargo.toml\"", "Unusable private key"),
+            ("ssh_certificate_file = \"/nonexistent\"", "No such file"),
+            ("ssh_certificate_file = \"Cargo.toml\"", "Missing ssh_private_key_file"),
+            ("ssh_bastion_host = \"b\"", "No way to log in to the bastion"),
+            ("ssh_bastion_host = \"b\"\nssh_bastion_private_key_file = \"/nonexistent\"", "No such file"),
+            ("ssh_bastion_host = \"b\"\nssh_proxy_host = \"p\"", "Bastion and proxy"),
+            ("ssh_local_tunnels = [\"1:h\"]", "Invalid tunnel"),
+            ("ssh_remote_tunnels = [\"1:h:x\"]", "Invalid tunnel"),
+        ],
+    ),
+    (
+        "The temporary key is no DSA key.",
+        &[
+            ("temporary_key_pair_type = \"dsa\"", "DSA keys are not supported"),
+            ("temporary_key_pair_bits = 512", "Value out of range"),
+            ("temporary_key_pair_type = \"ecdsa\"\ntemporary_key_pair_bits = 255", "Value out of range"),
+        ],
+    ),
+    (
+        "Unless `communicator` is `none`: host, user and exactly one way to log in are required.",
+        &[
+            ("ssh_password = \"p\"", "Missing ssh_host"),
+            ("ssh_host = \"h\"", "No way to log in"),
+            ("ssh_host = \"h\"\nssh_password = \"p\"\nssh_agent_auth = true", "More than one way to log in"),
+        ],
+    ),
+    (
+        "`disk_size` is a number of MiB",
+        &[
+            ("disk_size = \"10GB\"", "Invalid disk size"),
+            ("disk_size = \"0\"", "Invalid disk size"),
+            ("disk_additional_size = [\"1G\", \"-1\"]", "Invalid disk size"),
+        ],
+    ),
+    (
+        "`use_backing_file` needs `disk_image`",
+        &[
+            ("use_backing_file = true", "use_backing_file needs a qcow2 disk image"),
+            (
+                "use_backing_file = true\ndisk_image = true\nformat = \"raw\"",
+                "use_backing_file needs a qcow2 disk image",
+            ),
+            ("skip_resize_disk = true", "skip_resize_disk needs disk_image"),
+        ],
+    ),
+    ("`vnc_password` has at most 8 characters.", &[("vnc_password = \"123456789\"", "Password too long")]),
+    ("`output_directory` does not exist", &[("output_directory = \"/\"", "Output directory already exists")]),
+    ("`vm_name` holds no slash.", &[("vm_name = \"a/b\"", "Invalid vm_name"), ("vm_name = \"..\"", "Invalid vm_name")]),
+    (
+        "With UEFI, its firmware and its variables are on this machine.",
+        &[
+            ("efi_firmware_code = \"/nonexistent\"\nefi_firmware_vars = \"/nonexistent\"", "No UEFI firmware"),
+            ("efi_boot = true\nefi_firmware_vars = \"/nonexistent\"", "No UEFI firmware"),
+        ],
+    ),
+    (
+        "A warning tells of what Kiln does without",
+        &[
+            ("qemu_img_args = {}", "warning: qemu_img_args has no effect"),
+            ("qmp_enable = true", "warning: qmp_enable has no effect"),
+            ("qmp_socket_path = \"x\"", "warning: qmp_enable has no effect"),
+            ("disable_vnc = true\nboot_command = [\"a\"]", "warning: disable_vnc has no effect on typing"),
+        ],
+    ),
+    (
+        "At most one of `source`, `content` is set",
+        &[
+            ("target = \"t\"\nsource = \"s\"\ncontent = \"c\"", "Both source and content"),
+            ("target = \"t\"", "warning: Empty target"),
+            ("target = \"\"\ncontent = \"c\"", "Missing target"),
+        ],
+    ),
+    (
+        "Exactly one of `inline`, `script`, `scripts` is set.",
+        &[
+            ("binary = true", "Nothing to run"),
+            ("inline = [\"a\"]\nscript = \"/dev/null\"", "More than one kind of script"),
+            ("script = \"/dev/null\"\nscripts = [\"/dev/null\"]", "More than one kind of script"),
+        ],
+    ),
+    (
+        "Exactly one of `inline`, `command`, `script`, `scripts` is set.",
+        &[
+            ("binary = true", "Nothing to run"),
+            ("command = \"a\"\nscripts = [\"/dev/null\"]", "More than one kind of script"),
+        ],
+    ),
+    (
+        "Scripts exist on this machine.",
+        &[
+            ("script = \"/nonexistent\"", "No such script"),
+            ("scripts = [\"/dev/null\", \"/nonexistent\"]", "No such script"),
+            ("script = \"\"", "No such script"),
+        ],
+    ),
+    (
+        "`use_linux_pathing` excludes `inline` and `command`.",
+        &[
+            ("inline = [\"a\"]\nuse_linux_pathing = true", "Options that exclude each other"),
+            ("command = \"a\"\nuse_linux_pathing = true", "Options that exclude each other"),
+        ],
+    ),
+    (
+        "`content` excludes `source` and `sources`.",
+        &[
+            ("content = \"c\"\nsource = \"/dev/null\"\ndestination = \"d\"", "Both source and content"),
+            ("content = \"c\"\ndestination = \"\"", "Missing destination"),
+            ("source = \"/nonexistent\"\ndestination = \"d\"", "No such file"),
+            ("sources = [\"/dev/null\", \"/nonexistent\"]\ndestination = \"d\"", "No such file"),
+        ],
+    ),
+    ("`duration` is required.", &[("", "Missing duration")]),
+    ("`checksum_types` holds md5", &[("checksum_types = [\"md5\", \"shax\"]", "Unrecognized checksum type")]),
+    (
+        "With several types, `output` holds `{{ .ChecksumType }}`.",
+        &[("checksum_types = [\"md5\", \"sha1\"]\noutput = \"x\"", "One file for several checksum types")],
+    ),
+    (
+        "`formats` names at least one of the formats above",
+        &[
+            ("formats = []", "Nothing to export"),
+            ("formats = [\"raw\", \"rwa\"]", "Unknown format"),
+            ("formats = [\"raw\", \"raw\"]", "Format named twice"),
+            ("formats = [\"qcow2\", \"qcow2-compressed\"]", "Format named twice"),
+        ],
+    ),
+];
+
+/// Options that break `rule`, each with what is told.
+fn broken(definition: &Definition, rule: &Rule) -> Vec<(Body, &'static str)> {
+    let one = |name: &'static str, value: String| vec![(Body::from([(name, value)]), "Unsupported value")];
+    match *rule {
+        Rule::OneOf(name, _) => one(name, "\"no such word\"".to_owned()),
+        Rule::EachOneOf(name, _) => one(name, "[\"no such word\"]".to_owned()),
+        Rule::Range(name, _, high) => vec![(Body::from([(name, (high + 1).to_string())]), "Value out of range")],
+        Rule::Pairs(name) => vec![(Body::from([(name, "[\"A=1\", \"=2\"]".to_owned())]), "Invalid variable")],
+        Rule::Fields(name, fields) => {
+            let spec = definition.schema.spec(name).unwrap();
+            let with = |text: &str| some_value(spec).replacen("changed", text, 1);
+            let mut bodies = vec![(Body::from([(name, with("{{ upper }}"))]), "Invalid template")];
+            bodies.push(match fields {
+                [] => (Body::from([(name, with("{{ .Nope }}"))]), "warning: Template field without a value"),
+                _ => (Body::from([(name, with("{{ .Nope }}"))]), "Unknown template field"),
+            });
+            bodies
+        }
+        Rule::Check(words, _) => {
+            let cases = BROKEN.iter().find(|(begins, _)| words.starts_with(begins));
+            let cases = cases.unwrap_or_else(|| panic!("nothing here breaks the rule {words:?}")).1;
+            cases.iter().map(|&(options, summary)| (body(options), summary)).collect()
+        }
+        Rule::Exclusive(_) | Rule::Needed(_) | Rule::Requires(..) | Rule::Exists(_) => {
+            panic!("no component that runs had such a rule: say here what breaks {rule:?}")
+        }
+    }
+}
+
+#[test]
+fn every_rule_of_what_runs_is_told_when_it_is_broken() {
+    let mut tried = 0;
+    for definition in running() {
+        for rule in definition.rules.iter().copied().flatten() {
+            for (options, told) in broken(definition, rule) {
+                let (is_error, summary) =
+                    told.strip_prefix("warning: ").map_or((true, told), |warning| (false, warning));
+                let (kind, words) = (definition.schema.kind, rule.words());
+                let alone = complaints(definition, &options, |reader| rule.check(reader));
+                assert_eq!(alone.get(summary), Some(&is_error), "{kind}: {words} {options:?}: {alone:?}");
+                let all = complaints(definition, &options, |reader| definition.check(reader));
+                assert_eq!(all.get(summary), Some(&is_error), "{kind}: {words} {options:?}: {all:?}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 150, "{tried}");
+}
+
+#[test]
+fn every_case_here_breaks_a_rule() {
+    let rules: Vec<String> = running().flat_map(|one| one.rules.iter().copied().flatten()).map(Rule::words).collect();
+    for (begins, _) in BROKEN {
+        assert!(rules.iter().any(|words| words.starts_with(begins)), "no rule begins with {begins:?}");
+    }
+}
+
+/// What rules tell reaches whoever validates.
+#[test]
+fn validate_tells_what_rules_tell() {
+    for definition in running() {
+        for rule in definition.rules.iter().copied().flatten() {
+            let Some((options, summary)) =
+                broken(definition, rule).into_iter().find(|(_, summary)| !summary.starts_with("warning: "))
+            else {
+                continue;
+            };
+            let checked = checked(&template(definition, &options), &[]);
+            let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.json).collect();
+            assert!(!checked.valid && checked.planned.is_empty(), "{options:?}");
+            // Of what is not on this machine only a build makes an error.
+            let here = told.iter().any(|problem| problem["summary"] == *summary);
+            assert!(here, "{}: {summary} of {options:?} is not in {told:?}", definition.schema.kind);
+        }
+    }
+}
+
+/// An option that is set twice is refused at its second place, in both dialects.
+#[test]
+fn an_option_that_is_set_twice_is_refused() {
+    for definition in running() {
+        let kind = definition.schema.kind;
+        for spec in definition.schema.specs().filter(|spec| !matches!(spec.kind, OptionKind::Block(_))) {
+            let value = some_value(spec);
+            let once = template(definition, &Body::from([(spec.name, value.clone())]));
+            let line = format!("    {} = {value}\n", spec.name);
+            let twice = once.replacen(&line, &format!("{line}{line}"), 1);
+            assert_ne!(once, twice);
+            let checked = checked(&twice, &[]);
+            let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+            let second = 2 + once.lines().position(|one| format!("{one}\n") == line).unwrap();
+            let place = format!("t.pkr.hcl line {second}");
+            let told_there = told.iter().any(|text| text.contains("redefined") && text.contains(&place));
+            assert!(!checked.valid && told_there, "{kind} {}: {told:?}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn the_table_of_component_kinds_is_whole() {
+    for wanted in [ComponentType::Builder, ComponentType::Provisioner, ComponentType::PostProcessor] {
+        assert!(running().any(|definition| definition.component == wanted), "no {} runs", wanted.noun());
+    }
+}
