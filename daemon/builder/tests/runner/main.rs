@@ -357,6 +357,43 @@ async fn a_failure_at_any_step_leaves_nothing() {
     }
 }
 
+/// Once the directory is kept it holds whole images, which no later failure takes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_after_the_image_was_kept_leaves_it_whole_and_nothing_else() {
+    let mut world = World::new();
+    world.fault = Some(Fault { step: "keep", cancel: false });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert_eq!(world.error().as_deref(), Some("a failure injected by a test"));
+    assert_eq!(world.steps().last().map(String::as_str), Some("keep"), "no post-processor runs");
+    assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"], "no mark of an incomplete build");
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(world.files("job"), ["resources.ndjson", "steps.ndjson"], "work files are left");
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
+}
+
+/// What keeps a directory from being kept is told, and nothing runs on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_cannot_be_kept_is_told() {
+    let world = World::new();
+    let mark = world.path("out/.kiln-incomplete");
+    world.hypervisor.change(move |script| {
+        let mark = mark.clone();
+        // In place of the mark that the build removes at its end: something that is no file.
+        script.on_resume = Some(Arc::new(move |_| {
+            std::fs::rename(&mark, mark.with_extension("old")).unwrap();
+            std::fs::create_dir(&mark).unwrap();
+        }));
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert_eq!(world.steps().last().map(String::as_str), Some("keep"), "{}", world.text());
+    let error = world.error().unwrap();
+    assert!(error.contains("cannot remove") && error.contains(".kiln-incomplete"), "{error}");
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_processor_that_fails_keeps_the_image_and_leaves_nothing_else() {
     let mut world = World::new();
