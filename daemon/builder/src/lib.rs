@@ -52,6 +52,7 @@ mod post_processors;
 mod provisioners;
 pub mod records;
 mod run;
+mod scripts;
 mod sources;
 mod step;
 mod steps;

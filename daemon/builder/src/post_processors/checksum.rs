@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
 
-use super::{PostProcessContext, Processed, base_name, files_of};
+use super::context::{PostProcessContext, Processed, base_name};
 use crate::artifact::{Artifact, Ownership};
 use crate::blocking::blocking;
 use crate::error::StepError;
@@ -33,7 +33,7 @@ pub(crate) async fn run(
         ];
         outputs.push((kind.clone(), PathBuf::from(renderer.render(&template, &fields)?)));
     }
-    let inputs = files_of(input);
+    let inputs = input.files.clone();
     let made: BTreeSet<PathBuf> =
         if inputs.is_empty() { BTreeSet::new() } else { outputs.iter().map(|(_, path)| path.clone()).collect() };
     let sources = inputs.clone();

@@ -9,7 +9,7 @@ use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{Format, OpenPolicy, Output, detect};
 use kiln_template::PostProcessor;
 
-use super::{PostProcessContext, Processed};
+use super::context::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
 use crate::build_data::BuildData;
 use crate::error::StepError;

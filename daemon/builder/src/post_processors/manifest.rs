@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PostProcessContext, Processed, base_name};
+use super::context::{PostProcessContext, Processed, base_name};
 use crate::artifact::Artifact;
 use crate::atomic_file;
 use crate::blocking::blocking;

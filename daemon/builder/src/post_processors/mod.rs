@@ -1,52 +1,20 @@
 //! Post-processors: what is done with an artifact, in sequences that each start from what the builder left.
 
 pub(crate) mod checksum;
+mod context;
 pub(crate) mod export;
 pub(crate) mod manifest;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use kiln_template::PostProcessor;
 
+pub(crate) use self::context::PostProcessContext;
+use self::context::Processed;
 use crate::artifact::Artifact;
-use crate::build_data::BuildData;
-use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::option_values::OptionValues;
-use crate::provisioners::shell_local::ShellLocal;
+use crate::scripts::ShellLocal;
 use crate::step::Step;
-
-/// What a post-processor works with.
-#[derive(Clone)]
-pub(crate) struct PostProcessContext {
-    pub(crate) build: BuildContext,
-    pub(crate) data: Arc<BuildData>,
-    /// `PACKER_BUILD_NAME`: the source's label.
-    pub(crate) source_name: String,
-    /// The builder's type, such as `qemu`.
-    pub(crate) source_type: String,
-    /// What the machine was, for packages that describe it.
-    pub(crate) machine: Option<kiln_disk_formats::package::MachineDescription>,
-    /// Main files of the exports that the builder's pass over the disk wrote already.
-    pub(crate) exported: Vec<PathBuf>,
-}
-
-impl PostProcessContext {
-    fn speaking_as(&self, kind: &str) -> Self {
-        Self { build: self.build.speaking_as(kind), ..self.clone() }
-    }
-}
-
-/// What a post-processor made of its input.
-pub(crate) struct Processed {
-    pub(crate) artifact: Artifact,
-    /// Whether the input stays when the template says nothing.
-    pub(crate) keep_input: bool,
-    /// Whether the template cannot say otherwise.
-    pub(crate) force_keep: bool,
-}
 
 /// The artifacts that remain, or the errors of the sequences that failed (with what remains all the same).
 pub(crate) struct Outcome {
@@ -162,13 +130,4 @@ async fn shell_local(
     let (build, data) = (&context.build, &*context.data);
     ShellLocal { build, data, renderer }.run(options).await?;
     Ok(Processed { artifact: input.clone(), keep_input: true, force_keep: true })
-}
-
-/// The file name of `path` for people and manifests.
-fn base_name(path: &std::path::Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
-}
-
-fn files_of(artifact: &Artifact) -> Vec<PathBuf> {
-    artifact.files.clone()
 }

@@ -1,6 +1,6 @@
 //! The breakpoint provisioner: stops until somebody says to go on.
 
-use super::ProvisionContext;
+use super::context::ProvisionContext;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_communicators::TransferProgress;
 
-use super::ProvisionContext;
+use super::context::ProvisionContext;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::option_values::OptionValues;

@@ -1,30 +1,18 @@
 //! Provisioners: what is done inside the guest (or beside it) once it is reachable.
 
-pub(crate) mod breakpoint;
-pub(crate) mod file;
-pub(crate) mod scripts;
-pub(crate) mod shell;
-pub(crate) mod shell_local;
-pub(crate) mod sleep;
+mod breakpoint;
+mod context;
+mod file;
+mod shell;
+mod sleep;
 
-use std::sync::Arc;
-
-use kiln_communicators::Communicator;
 use kiln_template::{GoDuration, Provisioner};
 
-use crate::build_data::BuildData;
-use crate::context::BuildContext;
+pub(crate) use self::context::ProvisionContext;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::option_values::OptionValues;
-
-/// What a provisioner works with.
-#[derive(Clone)]
-pub(crate) struct ProvisionContext {
-    pub(crate) build: BuildContext,
-    pub(crate) communicator: Arc<dyn Communicator>,
-    pub(crate) data: Arc<BuildData>,
-}
+use crate::scripts::ShellLocal;
 
 /// Whether provisioners of a kind work in the guest; the others work on this machine alone.
 pub(crate) fn needs_guest(kind: &str) -> bool {
@@ -95,7 +83,7 @@ async fn run_kind(context: &ProvisionContext, provisioner: &Provisioner) -> Resu
         "shell" => shell::run(context, options, &renderer).await,
         "shell-local" => {
             let (build, data, renderer) = (&context.build, &*context.data, &renderer);
-            shell_local::ShellLocal { build, data, renderer }.run(options).await
+            ShellLocal { build, data, renderer }.run(options).await
         }
         "file" => file::run(context, options).await,
         "breakpoint" => breakpoint::run(context, options).await,

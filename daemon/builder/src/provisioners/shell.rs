@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use kiln_communicators::{CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
 use kiln_template::GoDuration;
 
-use super::ProvisionContext;
-use super::scripts::{self, Script};
+use super::context::ProvisionContext;
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::line_output::LineOutput;
 use crate::option_values::OptionValues;
+use crate::scripts::{self, Script};
 
 /// Packer's `execute_command` where `use_env_var_file` is set.
 const WITH_VARIABLE_FILE: &str = "chmod +x {{.Path}}; . {{.EnvVarFile}} && {{.Path}}";

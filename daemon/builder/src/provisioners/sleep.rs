@@ -1,6 +1,6 @@
 //! The sleep provisioner.
 
-use super::ProvisionContext;
+use super::context::ProvisionContext;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-use super::scripts::{self, Script};
+use super::script::{self, Script};
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -38,7 +38,7 @@ impl ShellLocal<'_> {
             self.build.say(format!("Runtime OS is {}", std::env::consts::OS));
             return Ok(());
         }
-        for script in scripts::scripts(options, self.renderer, true)? {
+        for script in script::scripts(options, self.renderer, true)? {
             // The temporary file lives until its script is done, and goes even when this future is dropped.
             let temporary = match &script {
                 Script::Inline(text) => Some(TemporaryScript::new(text, options, self.build)?),
@@ -51,15 +51,15 @@ impl ShellLocal<'_> {
             };
             self.build.say(format!("Running local shell script: {}", path.display()));
             let code = self.run_script(&path, options).await?;
-            scripts::check_exit_code(options, code, FAILED_HINT)?;
+            script::check_exit_code(options, code, FAILED_HINT)?;
         }
         Ok(())
     }
 
     async fn run_script(&self, path: &Path, options: OptionValues<'_>) -> Result<i64, StepError> {
-        let variables = scripts::variables(options, self.data);
+        let variables = script::variables(options, self.data);
         let format = options.text("env_var_format").unwrap_or_default();
-        let vars = scripts::format_variables(&variables, &format);
+        let vars = script::format_variables(&variables, &format);
         let path = path.display().to_string();
         let fields = [("Vars", vars.as_str()), ("Script", path.as_str()), ("Command", path.as_str())];
         let mut template = options.texts("execute_command");

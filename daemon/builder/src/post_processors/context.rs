@@ -1,0 +1,46 @@
+//! What a post-processor works with, and what it makes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_disk_formats::package::MachineDescription;
+
+use crate::artifact::Artifact;
+use crate::build_data::BuildData;
+use crate::context::BuildContext;
+
+/// What a post-processor knows of the build before it.
+#[derive(Clone)]
+pub(crate) struct PostProcessContext {
+    pub(crate) build: BuildContext,
+    pub(crate) data: Arc<BuildData>,
+    /// `PACKER_BUILD_NAME`: the source's label.
+    pub(crate) source_name: String,
+    /// The builder's type, such as `qemu`.
+    pub(crate) source_type: String,
+    /// What the machine was, for packages that describe it.
+    pub(crate) machine: Option<MachineDescription>,
+    /// Main files of the exports that the builder's pass over the disk wrote already.
+    pub(crate) exported: Vec<PathBuf>,
+}
+
+impl PostProcessContext {
+    /// The same, with the post-processor `kind` speaking.
+    pub(super) fn speaking_as(&self, kind: &str) -> Self {
+        Self { build: self.build.speaking_as(kind), ..self.clone() }
+    }
+}
+
+/// What a post-processor made of its input.
+pub(crate) struct Processed {
+    pub(crate) artifact: Artifact,
+    /// Whether the input stays when the template says nothing.
+    pub(crate) keep_input: bool,
+    /// Whether the template cannot say otherwise.
+    pub(crate) force_keep: bool,
+}
+
+/// The file name of `path` for people and manifests.
+pub(super) fn base_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
