@@ -87,10 +87,10 @@ impl fmt::Display for StepError {
 
 impl Error for StepError {}
 
-/// Makes step errors of errors that know a hint, with the hint.
+/// Errors that know a hint keep it.
 macro_rules! keep_hint_of {
     ($($error:ty),*) => {
-        $(impl From<$error> for $crate::error::StepError {
+        $(impl From<$error> for StepError {
             fn from(error: $error) -> Self {
                 let hint = error.hint().map(|hint| hint.to_string());
                 Self::wrap(error).with_hint_maybe(hint)
@@ -98,8 +98,6 @@ macro_rules! keep_hint_of {
         })*
     };
 }
-
-pub(crate) use keep_hint_of;
 
 keep_hint_of!(
     kiln_communicators::CommunicatorError,

@@ -179,8 +179,6 @@ pub(crate) enum UrlError {
     },
 }
 
-crate::error::keep_hint_of!(FetchError);
-
 impl FetchError {
     /// Returns what the user can do about it, where there is something.
     pub(crate) fn hint(&self) -> Option<String> {

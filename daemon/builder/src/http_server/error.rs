@@ -53,8 +53,6 @@ pub(crate) enum HttpServerError {
     },
 }
 
-crate::error::keep_hint_of!(HttpServerError);
-
 impl HttpServerError {
     /// Returns what the user can do about it, where there is something.
     pub(crate) const fn hint(&self) -> Option<&'static str> {

@@ -4,4 +4,5 @@ mod component;
 mod defaults;
 mod digest;
 mod golden;
+mod reader;
 mod rules;
