@@ -221,3 +221,29 @@ impl SourceMap {
 fn to_u32(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use unicode_segmentation::UnicodeSegmentation as _;
+
+    use super::*;
+
+    proptest! {
+        /// Lines and columns are those that people count, also where they are not counted one by one.
+        #[test]
+        fn positions_are_as_people_count(text in "[a-z\t\r\n \u{301}é\u{1f469}\u{200d}]{0,60}") {
+            let mut sources = SourceMap::new();
+            let file = sources.add("t", text.as_str());
+            let source = sources.get(file).unwrap();
+            for (byte, _) in text.char_indices().chain([(text.len(), ' ')]) {
+                let before = &text[..byte];
+                let line = before.matches('\n').count() + 1;
+                let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+                let column = before[start..].graphemes(true).count() + 1;
+                let at = source.position(to_u32(byte));
+                prop_assert_eq!((at.line, at.column, at.byte), (to_u32(line), to_u32(column), to_u32(byte)));
+            }
+        }
+    }
+}

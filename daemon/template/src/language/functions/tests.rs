@@ -201,3 +201,14 @@ fn yaml_scalars_as_in_go() {
         "#,
     );
 }
+
+#[test]
+fn every_function_has_one_row() {
+    let names: Vec<&str> = super::names().collect();
+    let distinct: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), distinct.len());
+    assert!(names.iter().all(|name| super::find(name).is_some_and(|row| row.name == *name)));
+    assert!(
+        super::derives("upper") && super::derives("sha256") && !super::derives("concat") && !super::derives("nope")
+    );
+}

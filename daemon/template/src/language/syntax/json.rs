@@ -64,6 +64,11 @@ pub(crate) fn limit(text: &str) -> Option<usize> {
     if text.len() <= MAX_TOKENS || !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
+    place_of(MAX_TOKENS, text)
+}
+
+/// Returns where a text has more words and signs than this.
+fn place_of(most: usize, text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut tokens = 0;
     let mut at = 0;
@@ -87,7 +92,7 @@ pub(crate) fn limit(text: &str) -> Option<usize> {
             _ => (false, 1),
         };
         tokens += if counts { 2 } else { 0 };
-        if tokens > MAX_TOKENS {
+        if tokens > most {
             return Some(at);
         }
         at += length;
@@ -262,5 +267,64 @@ impl<'a> Reader<'a> {
                 _ => return self.fail("a comma or closing brace after an object entry"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value as Any;
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Any> {
+        let leaf = prop_oneof![
+            Just(Any::Null),
+            any::<bool>().prop_map(Any::from),
+            any::<f32>().prop_map(|number| Any::from(f64::from(number))),
+            "[a-z\"\\\\{}\\[\\],: é]{0,12}".prop_map(Any::from),
+        ];
+        leaf.prop_recursive(4, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Any::from),
+                prop::collection::vec(("[a-z\"\\\\:]{0,6}", inner), 0..6)
+                    .prop_map(|entries| Any::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// Words and signs: two for each value and for each key.
+    fn tokens(value: &Any) -> usize {
+        match value {
+            Any::Array(items) => 2 + items.iter().map(tokens).sum::<usize>(),
+            Any::Object(entries) => 2 + entries.values().map(|value| 2 + tokens(value)).sum::<usize>(),
+            _ => 2,
+        }
+    }
+
+    proptest! {
+        /// What is counted without reading is what reading finds.
+        #[test]
+        fn words_are_counted_without_reading(value in json(), pretty in any::<bool>()) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+            let count = tokens(&value);
+            prop_assert_eq!(place_of(count, &text), None);
+            let places: Vec<Option<usize>> = (0..count).step_by(2).map(|most| place_of(most, &text)).collect();
+            prop_assert!(places.iter().all(|place| place.is_some_and(|place| text.is_char_boundary(place))));
+            prop_assert!(places.is_sorted_by(|one, next| one < next));
+        }
+
+        #[test]
+        fn any_text_is_counted(text in "[\\PC\"\\\\{}\\[\\]]{0,200}", most in 0..50usize) {
+            prop_assert!(place_of(most, &text).is_none_or(|place| text.is_char_boundary(place)));
+        }
+    }
+
+    #[test]
+    fn only_a_text_that_begins_as_a_template_is_counted() {
+        let many = "1,".repeat(MAX_TOKENS);
+        assert_eq!(limit(&many), None);
+        assert_eq!(limit(&format!("[{many}1]")), Some(MAX_TOKENS - 1));
+        assert_eq!(limit(&"[".repeat(MAX_TOKENS)), None);
     }
 }
