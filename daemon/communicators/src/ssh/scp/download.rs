@@ -9,7 +9,7 @@ use crate::quoting::{Patterns, quote_path};
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
 use crate::ssh::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
-use crate::ssh::scp::Scp;
+use crate::ssh::scp::session::Scp;
 use crate::ssh::transfer::TransferFailure;
 
 pub(super) async fn file(

@@ -13,7 +13,7 @@ use crate::quoting::{Patterns, quote_path};
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
 use crate::ssh::local_files::{OpenedFile, UploadStep, directory_name, open_for_upload, plan_upload};
-use crate::ssh::scp::Scp;
+use crate::ssh::scp::session::Scp;
 use crate::ssh::transfer::{CHUNK, NEW_DIRECTORY_MODE, RemotePath, TransferFailure, file_destination, split_remote};
 
 const MODE_MASK: u32 = 0o7777;

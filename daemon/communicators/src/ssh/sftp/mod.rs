@@ -4,24 +4,21 @@
 //! channel by the very future that does the work. So the tasks end with it, and a closed channel cannot hang a write.
 
 mod download;
+mod guest_files;
 mod pattern;
+mod session;
 mod upload;
 
-use std::io;
 use std::time::Duration;
 
-use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::{Config, SftpSession};
-use russh_sftp::protocol::FileAttributes;
 use tokio::time::timeout;
 
 use crate::error::CommunicatorError;
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::execute::wait_accepted;
+use crate::ssh::sftp::session::{REQUEST_TIMEOUT, Sftp};
 use crate::ssh::transfer::{Job, Transfer, TransferFailure};
-
-/// How long one request may take. A guest's disk can take its time over a flush; russh-sftp's own limit is 10 s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the subsystem may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -75,12 +72,6 @@ pub(crate) async fn perform(mut channel: SessionChannel, job: Job<'_>) -> Result
     Err(TransferFailure::Missing("the sftp server ends at once, or in the middle of its work".into()))
 }
 
-/// A running sftp session.
-struct Sftp {
-    session: SftpSession,
-    host: String,
-}
-
 impl Sftp {
     async fn perform(&self, job: Job<'_>) -> Result<(), CommunicatorError> {
         match job.transfer {
@@ -100,78 +91,5 @@ impl Sftp {
                 self.download_directory(source, destination, job.progress).await
             }
         }
-    }
-
-    fn error(&self, action: &'static str, path: &str, error: SftpError) -> CommunicatorError {
-        let operation = || format!("the sftp transfer of {path}");
-        match error {
-            SftpError::Status(status) => CommunicatorError::Remote {
-                action,
-                path: path.to_owned(),
-                message: if status.error_message.is_empty() {
-                    status.status_code.to_string()
-                } else {
-                    status.error_message
-                },
-            },
-            SftpError::Timeout => {
-                CommunicatorError::TimedOut { host: self.host.clone(), operation: operation(), after: REQUEST_TIMEOUT }
-            }
-            other => {
-                CommunicatorError::Protocol { host: self.host.clone(), operation: operation(), what: other.to_string() }
-            }
-        }
-    }
-
-    fn io_error(&self, action: &'static str, path: &str, error: &io::Error) -> CommunicatorError {
-        if error.kind() == io::ErrorKind::TimedOut {
-            return self.error(action, path, SftpError::Timeout);
-        }
-        CommunicatorError::Remote { action, path: path.to_owned(), message: error.to_string() }
-    }
-}
-
-/// sftp servers know no shell: paths are relative to the home directory as they are.
-fn server_path(path: &str) -> String {
-    match path.strip_prefix('~') {
-        Some("" | "/") => ".".to_owned(),
-        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/').to_owned(),
-        _ => path.to_owned(),
-    }
-}
-
-/// What a file in the guest is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileKind {
-    Regular,
-    Directory,
-    Other,
-}
-
-/// Reads the kind from POSIX mode bits. russh-sftp's own test takes block devices and sockets for directories.
-fn kind(attributes: &FileAttributes) -> FileKind {
-    match attributes.permissions.map(|mode| mode & 0o170_000) {
-        Some(0o040_000) => FileKind::Directory,
-        // Servers that send no kind are taken at their word that there is a file.
-        None | Some(0 | 0o100_000) => FileKind::Regular,
-        Some(_) => FileKind::Other,
-    }
-}
-
-/// Puts a name below a directory of the guest.
-fn join(directory: &str, name: &str) -> String {
-    if directory.ends_with('/') { format!("{directory}{name}") } else { format!("{directory}/{name}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn home_is_where_sftp_starts() {
-        assert_eq!(server_path("~/a/b"), "a/b");
-        assert_eq!(server_path("~"), ".");
-        assert_eq!(server_path("~user/x"), "~user/x");
-        assert_eq!(server_path("/tmp/~"), "/tmp/~");
     }
 }
