@@ -310,10 +310,7 @@ fn secrets_of(plan: &SourcePlan) -> Vec<String> {
         let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
         secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
     }
-    let username = match plan.communicator() {
-        Some(CommunicatorPlan::Ssh(ssh)) => &*ssh.username,
-        _ => "",
-    };
+    let username = plan.communicator().and_then(CommunicatorPlan::username).unwrap_or_default();
     let passwords = plan.secrets().into_iter().map(|password| password.expose().to_owned());
     secrets.extend(passwords.filter(|password| password != username));
     secrets.retain(|secret| secret.len() >= SECRET_LENGTH);

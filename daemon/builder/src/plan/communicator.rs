@@ -105,6 +105,22 @@ pub(crate) struct ProxyPlan {
 }
 
 impl CommunicatorPlan {
+    /// The guest's own port that is connected to.
+    pub(crate) fn guest_port(&self) -> Option<u16> {
+        match self {
+            Self::None | Self::WinRm => None,
+            Self::Ssh(ssh) => Some(ssh.port),
+        }
+    }
+
+    /// Who logs in.
+    pub(crate) fn username(&self) -> Option<&str> {
+        match self {
+            Self::None | Self::WinRm => None,
+            Self::Ssh(ssh) => Some(&ssh.username),
+        }
+    }
+
     /// Its passwords.
     pub(crate) fn secrets(&self) -> Vec<&Secret> {
         let Self::Ssh(ssh) = self else { return Vec::new() };

@@ -16,7 +16,7 @@ use super::disks::GuestDisks;
 use crate::backends::Backends;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::plan::{CommunicatorPlan, FirmwarePlan, QemuPlan};
+use crate::plan::{FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
 use crate::steps::follow;
 
@@ -116,12 +116,9 @@ fn network(plan: &QemuPlan) -> NetworkSpec {
     if let Some(bridge) = &machine.net_bridge {
         return NetworkSpec { device, mode: NetworkMode::Bridge { bridge: bridge.clone() } };
     }
-    let forward = match &plan.communicator {
-        CommunicatorPlan::Ssh(ssh) if !machine.skip_nat_mapping => {
-            Some(PortForward { guest_port: ssh.port, host_min: machine.host_ports.0, host_max: machine.host_ports.1 })
-        }
-        _ => None,
-    };
+    let (host_min, host_max) = machine.host_ports;
+    let guest_port = plan.communicator.guest_port().filter(|_| !machine.skip_nat_mapping);
+    let forward = guest_port.map(|guest_port| PortForward { guest_port, host_min, host_max });
     NetworkSpec { device, mode: NetworkMode::User { forward } }
 }
 
