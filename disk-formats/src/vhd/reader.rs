@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-
 use super::layout::{DiskType, DynamicHeader, SECTOR, UNUSED};
 use super::tables::{BlockTable, disk_size, read_footer};
 use crate::error::{ErrorKind, Result};
