@@ -56,7 +56,6 @@ mod scripts;
 mod sources;
 mod step;
 mod steps;
-mod sweep;
 mod unbuilt;
 mod way_in;
 
@@ -68,5 +67,4 @@ pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};
 pub use event::Event;
 pub use job::{JobOutcome, JobRequest, run_job, run_job_with};
-pub use kiln_hypervisors::process_stat;
-pub use sweep::{Sweep, sweep, sweep_with};
+pub use ledger::{Sweep, sweep};

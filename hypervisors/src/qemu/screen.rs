@@ -9,8 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::json;
 
 use super::qmp::QmpClient;
-use crate::error::ScreenError;
-use crate::screen::{Screen, Screenshot};
+use crate::{Screen, ScreenError, Screenshot};
 
 /// The first QEMU that writes PNG files, 7.1.
 const FIRST_WITH_PNG: (u32, u32) = (7, 1);

@@ -5,10 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::StartError;
-use crate::ledger::ResourceLedger;
 use crate::process::{ChildCommand, ChildProcess, find_program};
-use crate::spec::TpmVersion;
+use crate::{ResourceLedger, StartError, TpmSpec};
 
 /// The emulator's program.
 pub(super) const PROGRAM: &str = "swtpm";
@@ -24,7 +22,7 @@ pub(super) struct Tpm {
 
 /// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer.
 pub(super) async fn start(
-    version: TpmVersion,
+    spec: &TpmSpec,
     directory: &Path,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Tpm, StartError> {
@@ -41,7 +39,7 @@ pub(super) async fn start(
         "--ctrl".into(),
         format!("type=unixio,clientfd={}", theirs.as_raw_fd()).into(),
     ];
-    if version == TpmVersion::V2 {
+    if !spec.version_1_2 {
         arguments.push("--tpm2".into());
     }
     let command = ChildCommand { program: program.clone(), arguments, inherited: vec![theirs] };

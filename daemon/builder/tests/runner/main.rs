@@ -16,8 +16,7 @@ use kiln_builder::{
 use kiln_communicators::fake::{Answer, FakeCommunicator, FakeConnector};
 use kiln_communicators::{Connector, GuestConnector};
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
-use kiln_hypervisors::registry::by_name;
-use kiln_hypervisors::{DhcpState, ExitReport, Hypervisor, NetworkSight};
+use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The steps of a qemu build, in order, as the template below makes them run.
@@ -61,12 +60,11 @@ impl World {
         }
         std::fs::write(directory.path().join("installer.iso"), vec![7; 100_000]).unwrap();
         std::fs::write(directory.path().join("seed"), "seed").unwrap();
-        let script = FakeScript {
+        let hypervisor = FakeHypervisor::new(FakeScript {
             // The guest writes to its disk as soon as it runs.
             on_resume: Some(Arc::new(|spec| assert!(spec.disks[0].path.exists()))),
             ..FakeScript::default()
-        };
-        let hypervisor = FakeHypervisor::in_place_of("qemu", script);
+        });
         Self {
             directory,
             hypervisor,
@@ -151,7 +149,7 @@ build {{
             cache_dir: self.path("cache"),
         };
         let backends = Backends {
-            hypervisors: by_name([Arc::new(self.hypervisor.clone()) as Arc<dyn Hypervisor>]),
+            qemu: Arc::new(self.hypervisor.clone()),
             connector: self.connector.clone().unwrap_or_else(|| Arc::new(FakeConnector(self.guest.clone()))),
             fault: self.fault.clone(),
         };

@@ -4,12 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hypervisor::QemuHypervisor;
-use crate::ledger::NoLedger;
-use crate::machine::{Hypervisor as _, Machine};
+use super::QemuHypervisor;
 use crate::process::find_program;
-use crate::qemu::spec::{Accelerator, QemuSpec};
-use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec};
+use crate::{Accelerator, DiskFormat, DiskInterface, DiskSpec, Hypervisor as _, Machine, MachineSpec, NoLedger};
 
 /// The QEMU that tests run.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -110,13 +107,10 @@ impl Host {
         let mut image = guest.sector().to_vec();
         image.resize(1 << 20, 0);
         std::fs::write(&disk, image).unwrap();
-        let mut spec = MachineSpec::new(
-            "test",
-            self.runtime_dir(),
-            QemuSpec { accelerator: Accelerator::Named("tcg".to_owned()), ..QemuSpec::default() },
-        );
+        let mut spec = MachineSpec::new("test", self.runtime_dir());
+        spec.accelerator = Accelerator::Named("tcg".to_owned());
         spec.memory_mib = 16;
-        spec.network.device = Some("e1000".to_owned());
+        spec.network.device = "e1000".to_owned();
         spec.disks.push(DiskSpec::new(disk, DiskFormat::Raw, DiskInterface::Ide));
         spec
     }
