@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use kiln_builder::process_stat::{ProcessStat, boot_id};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -54,16 +55,8 @@ impl ProcessIdentity {
     }
 }
 
-fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
 fn start_ticks(pid: u32) -> io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as expected"));
-    // The command (field 2) may hold blanks and parentheses; behind its last ')' comes field 3.
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(invalid)?;
-    rest.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(invalid)
+    Ok(ProcessStat::of(pid)?.start_time)
 }
 
 #[cfg(test)]

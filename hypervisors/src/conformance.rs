@@ -6,7 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::{ExitReport, Hypervisor, MachineError, MachineSpec, Resource, ResourceLedger};
+use crate::error::{MachineError, StartError};
+use crate::fake::spec::FakeSpec;
+use crate::guest_network::GuestNetwork;
+use crate::keyboard::{Key, KeyEvent};
+use crate::ledger::{Resource, ResourceLedger};
+use crate::machine::{ExitReport, GivenBack, Hypervisor};
+use crate::qemu::spec::QemuSpec;
+use crate::spec::{BackendSpec, MachineSpec, Origin, SavedState};
 
 /// Longest wait for anything, generous because test machines are slow and shared.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,9 +38,10 @@ impl RecordingLedger {
 }
 
 impl ResourceLedger for RecordingLedger {
-    fn acquired(&self, resource: &Resource) {
+    fn acquired(&self, resource: &Resource) -> std::io::Result<()> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.clone());
         self.ever.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.clone());
+        Ok(())
     }
 
     fn released(&self, resource: &Resource) {
@@ -50,7 +58,12 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     kill_is_idempotent_and_leaves_nothing(hypervisor, spec).await;
     dropping_leaves_nothing(hypervisor, spec).await;
     dropping_the_start_leaves_nothing(hypervisor, spec).await;
-    a_paused_machine_can_be_killed(hypervisor, spec).await;
+    a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
+    what_belongs_to_another_is_refused(hypervisor, spec).await;
+    an_origin_is_refused_or_looked_for(hypervisor, spec).await;
+    assert!(!hypervisor.host_seen_by_guest(&spec.network.mode).is_empty(), "a guest can name the host");
+    let given_back = within("give_back", hypervisor.give_back("kiln-conformance-nothing")).await;
+    assert_eq!(given_back, Ok(GivenBack::WasGone), "a machine that is not there is gone, which is no error");
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -65,6 +78,9 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     let machine = within("start", hypervisor.start(spec, ledger.clone())).await.expect("the machine starts");
     assert!(!machine.description().command_line.is_empty(), "a machine tells how it was started");
     assert!(!ledger.ever().is_empty(), "a machine's resources are told to the ledger");
+    if hypervisor.starts_paused() {
+        assert_eq!(machine.serial_tail(16), b"", "a paused guest has run nothing");
+    }
     within("resume", machine.resume()).await.expect("the machine resumes");
     within("resume", machine.resume()).await.expect("a second resume does nothing");
     if let Some(screen) = machine.screen() {
@@ -75,6 +91,8 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     let early = tokio::time::timeout(Duration::from_millis(50), machine.exited()).await;
     assert!(early.is_err(), "a running machine has not exited: {early:?}");
     within("network", machine.network()).await;
+    let endpoint = within("endpoint", machine.endpoint(22)).await.expect("a running machine can be reached");
+    assert!(!endpoint.host.is_empty() && endpoint.port > 0, "an endpoint has a host and a port: {endpoint:?}");
 
     let (first, second) = tokio::join!(within("exited", machine.exited()), async {
         within("kill", machine.kill()).await;
@@ -87,9 +105,10 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     within("kill", machine.kill()).await;
     assert_eq!(within("resume", machine.resume()).await, Err(MachineError::Gone), "a dead machine is gone");
     assert_eq!(within("power_button", machine.power_button()).await, Err(MachineError::Gone));
-    assert_eq!(within("network", machine.network()).await, crate::GuestNetwork::default());
+    assert_eq!(within("network", machine.network()).await, GuestNetwork::default());
+    assert_eq!(within("endpoint", machine.endpoint(22)).await, None, "a dead machine is nowhere");
     if let Some(keyboard) = machine.keyboard() {
-        let event = [crate::KeyEvent::down(crate::Key::A)];
+        let event = [KeyEvent::down(Key::A)];
         assert!(within("press", keyboard.press(&event)).await.is_err(), "a dead machine takes no keys");
     }
     // The tail must survive the machine: it explains failures.
@@ -116,13 +135,61 @@ async fn dropping_the_start_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &M
     }
 }
 
-async fn a_paused_machine_can_be_killed(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
+async fn a_machine_that_never_ran_can_be_killed(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     let ledger = Arc::new(RecordingLedger::default());
     let machine = within("start", hypervisor.start(spec, ledger.clone())).await.expect("the machine starts");
     within("kill", machine.kill()).await;
     assert_eq!(within("exited", machine.exited()).await, ExitReport::Killed);
     drop(machine);
     assert_eq!(ledger.held(), []);
+    assert_empty(&spec.runtime_dir);
+}
+
+/// A part for another backend, and saved states of another, are refused by name before anything is touched.
+async fn what_belongs_to_another_is_refused(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
+    let others = [BackendSpec::from(QemuSpec::default()), BackendSpec::from(FakeSpec::default())];
+    let other = others.into_iter().find(|one| one.hypervisor() != hypervisor.name()).expect("there is another backend");
+    let foreign = MachineSpec { backend: other.clone(), ..spec.clone() };
+    is_refused(hypervisor, &foreign, "backend", other.hypervisor()).await;
+    let state = SavedState { hypervisor: "another".to_owned(), path: spec.runtime_dir.join("state") };
+    let foreign = MachineSpec { origin: Origin::SavedState(state), ..spec.clone() };
+    is_refused(hypervisor, &foreign, "origin", "another").await;
+}
+
+/// An origin that the backend does not have is refused by both; one that it has fails cleanly where there is nothing to be found.
+async fn an_origin_is_refused_or_looked_for(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
+    let absent = spec.runtime_dir.join("kiln-conformance-nothing");
+    let state = SavedState { hypervisor: hypervisor.name().to_owned(), path: absent.clone() };
+    for origin in [
+        Origin::Import { package: absent.clone() },
+        Origin::Clone { machine: "kiln-conformance-nothing".to_owned(), snapshot: None },
+        Origin::SavedState(state),
+    ] {
+        let spec = MachineSpec { origin, ..spec.clone() };
+        if hypervisor.check(&spec).is_err() {
+            is_refused(hypervisor, &spec, "origin", "").await;
+            continue;
+        }
+        let ledger = Arc::new(RecordingLedger::default());
+        let started = within("start", hypervisor.start(&spec, ledger.clone())).await;
+        assert!(started.is_err(), "a machine came of nothing: {:?}", spec.origin);
+        assert_eq!(ledger.held(), []);
+        assert_empty(&spec.runtime_dir);
+    }
+}
+
+/// Both `check` and `start` refuse the spec for its `setting`, in words that have `words` in them, and nothing is touched.
+async fn is_refused(hypervisor: &dyn Hypervisor, spec: &MachineSpec, setting: &str, words: &str) {
+    let complaints = hypervisor.check(spec).expect_err("check refuses it");
+    let ledger = Arc::new(RecordingLedger::default());
+    let started = within("start", hypervisor.start(spec, ledger.clone())).await;
+    let Some(StartError::Unsupported(refused)) = started.err() else { panic!("start does not refuse {setting}") };
+    for complaints in [complaints, refused] {
+        let complaint = complaints.iter().find(|one| one.setting == setting).expect("the setting is named");
+        assert!(complaint.problem.contains(words), "{complaint} does not say {words:?}");
+        assert!(complaint.hint.is_some(), "{complaint} does not say what to do");
+    }
+    assert_eq!(ledger.ever(), [], "nothing was touched");
     assert_empty(&spec.runtime_dir);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::KeyboardError;
+use crate::error::KeyboardError;
 pub use table::Key;
 
 /// A machine's keyboard.

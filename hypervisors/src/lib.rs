@@ -5,12 +5,16 @@
 //! ```text
 //!  MachineSpec ─► Hypervisor::check ─► Err(all that this backend cannot do)
 //!       │
-//!       └───────► Hypervisor::start ─► Box<dyn Machine>   (paused, recorded in the ResourceLedger)
+//!       └───────► Hypervisor::start ─► Box<dyn Machine>   (recorded in the ResourceLedger; paused, where that is possible)
 //!                                          │ resume()
 //!                                          ├─ keyboard() screen() serial_tail() network()   optional abilities
+//!                                          ├─ endpoint()                                   where the guest is reached
 //!                                          ├─ exited() ─► ExitReport                         any number of waiters
 //!                                          └─ power_button() … kill()                        kill waits for the end
 //! ```
+//!
+//! A [`MachineSpec`] is hardware that means the same everywhere, an [`Origin`] (new, from something that exists, from saved state), and one
+//! [`BackendSpec`] for what only one hypervisor understands.
 //!
 //! # Backends
 //!
@@ -33,26 +37,29 @@
 pub mod conformance;
 mod error;
 pub mod fake;
+mod guest_network;
 pub mod keyboard;
 mod ledger;
 mod machine;
 mod process;
+pub mod process_stat;
 pub mod qemu;
-mod registry;
+pub mod registry;
 mod screen;
 mod spec;
+mod words;
 
 pub use error::{KeyboardError, MachineError, ScreenError, StartError, Unsupported};
 pub use futures_util::future::BoxFuture;
+pub use guest_network::{DhcpState, Endpoint, ForwardState, GuestNetwork, NetworkSight};
 pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
 pub use machine::{
-    AcceleratorAvailability, Availability, ChosenAccelerator, DhcpState, ExitReport, ForwardState, GuestNetwork,
-    Hypervisor, Machine, MachineInfo, NetworkSight,
+    AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GivenBack, Hypervisor, Machine, MachineInfo,
 };
-pub use registry::{Settings, by_name, names};
+pub use registry::Hypervisors;
 pub use screen::{Screen, Screenshot};
 pub use spec::{
-    Accelerator, BootOrder, CacheMode, CdromSpec, DetectZeroes, DiskFormat, DiskInterface, DiskSpec, Firmware, Gui,
-    MachineSpec, NetworkMode, NetworkSpec, PortForward, SSH_HOST_PORT, Topology, TpmSpec, VncSpec,
+    BackendSpec, BootOrder, CdromSpec, DiskFormat, DiskInterface, DiskSpec, Firmware, MachineSpec, NetworkMode,
+    NetworkSpec, Origin, PortForward, SavedState, Topology, TpmVersion, VncSpec,
 };

@@ -1,18 +1,24 @@
 //! The traits every backend implements, and what a running machine reports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{Keyboard, MachineError, MachineSpec, ResourceLedger, Screen, StartError, Unsupported};
+use crate::error::{MachineError, StartError, Unsupported};
+use crate::guest_network::{Endpoint, GuestNetwork, NetworkSight};
+use crate::keyboard::Keyboard;
+use crate::ledger::ResourceLedger;
+use crate::screen::Screen;
+use crate::spec::{MachineSpec, NetworkMode};
 
 /// Starts machines on one kind of hypervisor.
 ///
 /// Call order: [`probe`](Self::probe) whenever wanted, [`check`](Self::check), then [`start`](Self::start). `start` does not repeat `check`
-/// in full: a caller that skips it gets the hypervisor's own complaint.
+/// in full: a caller that skips it gets the hypervisor's own complaint. Both refuse what belongs to another hypervisor
+/// ([`MachineSpec::foreign_to`]) and an origin that this one does not have.
 pub trait Hypervisor: Send + Sync {
     /// Names the backend as the API and templates do: `qemu`.
     fn name(&self) -> &'static str;
@@ -28,7 +34,15 @@ pub trait Hypervisor: Send + Sync {
     /// At least one complaint, each naming the setting.
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>>;
 
-    /// Starts a machine, paused: no guest instruction has run when this returns; [`Machine::resume`] lets it go.
+    /// Tells whether a machine can be started without running yet, so that nothing of the guest is missed.
+    fn starts_paused(&self) -> bool;
+
+    /// The host as guests on `network` see it: a name or address that leads to servers on the host. Known before any machine is
+    /// started, because boot commands and arguments are made with it.
+    fn host_seen_by_guest(&self, network: &NetworkMode) -> String;
+
+    /// Starts a machine. Where machines [start paused](Self::starts_paused), no guest instruction has run when this returns, and
+    /// [`Machine::resume`] lets it go; elsewhere it runs already.
     ///
     /// `ledger` is told of every process and file; it is held until the machine's resources are given back. Dropping the
     /// future at any point leaves nothing running.
@@ -41,6 +55,23 @@ pub trait Hypervisor: Send + Sync {
         spec: &'a MachineSpec,
         ledger: Arc<dyn ResourceLedger>,
     ) -> BoxFuture<'a, Result<Box<dyn Machine>, StartError>>;
+
+    /// Gives back the machine that is [registered](crate::Resource::Registered) as `id`: ends it where it runs, and removes it with the files
+    /// that the hypervisor made for it. For machines of dead processes; those of this one are given back by [`Machine::kill`].
+    ///
+    /// # Errors
+    ///
+    /// It is still there.
+    fn give_back<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>>;
+}
+
+/// What came of giving a registered machine back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenBack {
+    /// It was there and is gone.
+    Removed,
+    /// It was not there: somebody else has removed it, or it never came to be.
+    WasGone,
 }
 
 /// A machine that was started. Dropping it kills it without waiting; prefer [`kill`](Self::kill).
@@ -48,7 +79,7 @@ pub trait Machine: Send + Sync {
     /// Tells what was started and how.
     fn description(&self) -> &MachineInfo;
 
-    /// Lets the guest run. A second call does nothing.
+    /// Lets the guest run. A second call does nothing, and neither does the first where machines do not start paused.
     fn resume(&self) -> BoxFuture<'_, Result<(), MachineError>>;
 
     /// Waits until the guest will not go on by itself. May be called any number of times, also after the end, and gives the same
@@ -82,8 +113,9 @@ pub trait Machine: Send + Sync {
         None
     }
 
-    /// The port on 127.0.0.1 that leads to the guest's [`PortForward::guest_port`](crate::PortForward::guest_port).
-    fn forwarded_port(&self) -> Option<u16>;
+    /// Where `guest_port` of the guest is reached from the host. Waits until the guest's address is known, for ever if it has none: the
+    /// caller sets the limit. `None`: the machine is gone.
+    fn endpoint(&self, guest_port: u16) -> BoxFuture<'_, Option<Endpoint>>;
 }
 
 /// Tells whether a hypervisor can be used here.
@@ -215,74 +247,4 @@ impl std::fmt::Display for ExitReport {
             Self::GuestPanicked => f.write_str("the guest's kernel panicked"),
         }
     }
-}
-
-/// What the host can see of the guest's network.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GuestNetwork {
-    /// The guest was seen to use an address since it last started. `false` proves nothing where packets cannot be watched (see `dhcp`).
-    pub guest_seen: bool,
-    /// How far the guest came with getting an address by DHCP since it last started; `None`: cannot be watched. A boot ROM that tries the
-    /// network counts as the guest.
-    pub dhcp: Option<DhcpState>,
-    /// State of the connections through the forwarded port.
-    pub forward_state: ForwardState,
-    /// Addresses of the guest as the host knows them; with user networking those are only reachable from inside.
-    pub addresses: Vec<IpAddr>,
-    /// Hardware address of the guest's adapter, when known.
-    pub mac_address: Option<String>,
-}
-
-/// What the guest's packets told since it last started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NetworkSight {
-    /// Packets are being watched, or were until they told the address. `false`: nothing more will be learned of this start of the guest.
-    pub watching: bool,
-    /// How often the guest has restarted since the machine was started.
-    pub restarts: u32,
-    /// The guest has sent a packet of any kind: its network adapter has a driver. A boot ROM counts as the guest.
-    pub spoke: bool,
-    /// How far it came with DHCP.
-    pub dhcp: DhcpState,
-    /// The address it was given, or was seen to use.
-    pub address: Option<IpAddr>,
-}
-
-impl NetworkSight {
-    /// The sight of a machine that is watched and has not run yet.
-    pub fn watched() -> Self {
-        Self { watching: true, ..Self::default() }
-    }
-
-    /// The sight right after the guest has restarted: nothing is known of it any more.
-    #[must_use]
-    pub fn after_restart(&self, watching: bool) -> Self {
-        Self { watching, restarts: self.restarts.saturating_add(1), ..Self::default() }
-    }
-}
-
-/// How far a guest came with getting an address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DhcpState {
-    /// It did not ask: it has not come that far, does not know its adapter, or has a fixed address.
-    #[default]
-    Silent,
-    /// It asked and got no answer yet.
-    Asked,
-    /// It was given an address.
-    Answered,
-}
-
-/// State of the newest connection that the host tries through the forwarded port.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ForwardState {
-    /// Nobody is connecting, there is no forwarding, or the last attempt was refused at once: the guest has an address, the port is closed.
-    #[default]
-    Idle,
-    /// The guest does not answer at all: it has no address yet, or drops the packets.
-    NoAnswer,
-    /// Connected to the guest's port.
-    Established,
-    /// Was connected; one side is closing.
-    Closing,
 }

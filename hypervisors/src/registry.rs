@@ -1,8 +1,10 @@
-//! From a backend's name to the backend: the one place that knows them all.
+//! Every hypervisor there is: the one place that knows them all.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::Hypervisor;
+use crate::machine::Hypervisor;
 use crate::qemu::QemuHypervisor;
 
 /// What backends need to know about their surroundings.
@@ -12,15 +14,31 @@ pub struct Settings {
     pub cache_dir: PathBuf,
 }
 
-/// Names of all backends that build images.
-pub fn names() -> &'static [&'static str] {
-    &["qemu"]
+/// Hypervisors by name.
+pub type Hypervisors = BTreeMap<&'static str, Arc<dyn Hypervisor>>;
+
+/// One line for each backend that builds images.
+const BACKENDS: &[fn(&Settings) -> Arc<dyn Hypervisor>] =
+    &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone()))];
+
+/// Makes them all. Takes no time: nothing is probed or started.
+pub fn all(settings: &Settings) -> Hypervisors {
+    by_name(BACKENDS.iter().map(|make| make(settings)))
 }
 
-/// Makes the backend called `name`; `None` when there is none of that name.
-pub fn by_name(name: &str, settings: &Settings) -> Option<Box<dyn Hypervisor>> {
-    match name {
-        "qemu" => Some(Box::new(QemuHypervisor::new(settings.cache_dir.clone()))),
-        _ => None,
+/// Puts `hypervisors` under their names; of two with one name the last stays.
+pub fn by_name(hypervisors: impl IntoIterator<Item = Arc<dyn Hypervisor>>) -> Hypervisors {
+    hypervisors.into_iter().map(|hypervisor| (hypervisor.name(), hypervisor)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_backend_has_a_name_of_its_own() {
+        let all = all(&Settings { cache_dir: PathBuf::from("/nonexistent") });
+        assert_eq!(all.len(), BACKENDS.len());
+        assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu"]);
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use futures_util::future::BoxFuture;
 
-use crate::ScreenError;
+use crate::error::ScreenError;
 
 /// A machine's screen.
 pub trait Screen: Send + Sync {

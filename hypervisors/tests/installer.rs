@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiln_hypervisors::qemu::QemuSpec;
 use kiln_hypervisors::{
-    Accelerator, BootOrder, CdromSpec, DhcpState, ForwardState, GuestNetwork, Hypervisor, KeyEvent, Machine,
-    MachineSpec, NetworkMode, NoLedger, PortForward,
+    BootOrder, CdromSpec, DhcpState, ForwardState, GuestNetwork, Hypervisor, KeyEvent, Machine, MachineSpec,
+    NetworkMode, NoLedger, PortForward,
 };
 
 use tokio::io::AsyncReadExt as _;
@@ -54,8 +55,7 @@ async fn a_linux_console_gets_every_key() {
     let run = directory.path().join("run");
     std::fs::create_dir(&run).unwrap();
     let hypervisor = kiln_hypervisors::qemu::QemuHypervisor::new(directory.path().join("cache"));
-    let mut spec = MachineSpec::new("keys", &run);
-    spec.accelerator = Accelerator::Auto;
+    let mut spec = MachineSpec::new("keys", &run, QemuSpec::default());
     spec.boot = BootOrder::CdromOnce;
     spec.cdroms.push(CdromSpec { path: iso, interface: None });
     let forward = Some(PortForward { guest_port: 22, host_min: 2222, host_max: 4444 });
@@ -98,7 +98,7 @@ async fn a_guests_way_to_its_address_is_seen() {
     let run = directory.path().join("run");
     std::fs::create_dir(&run).unwrap();
     let hypervisor = kiln_hypervisors::qemu::QemuHypervisor::new(directory.path().join("cache"));
-    let mut spec = MachineSpec::new("address", &run);
+    let mut spec = MachineSpec::new("address", &run, QemuSpec::default());
     spec.boot = BootOrder::CdromOnce;
     spec.cdroms.push(CdromSpec { path: iso, interface: None });
     let forward = Some(PortForward { guest_port: 22, host_min: 2222, host_max: 4444 });
@@ -117,7 +117,7 @@ async fn a_guests_way_to_its_address_is_seen() {
         }
     };
     serial(machine, "boot:").await;
-    let port = machine.forwarded_port().unwrap();
+    let port = machine.endpoint(22).await.unwrap().port;
     let connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     reach("no answer", &|network| network.forward_state == ForwardState::NoAnswer).await;
     let network = machine.network().await;

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_communicators::{Connector, GuestConnector};
-use kiln_hypervisors::Hypervisor;
-use kiln_hypervisors::qemu::QemuHypervisor;
+use kiln_hypervisors::registry::{self, Settings};
+use kiln_hypervisors::{Hypervisor, Hypervisors};
 
 use crate::context::Fault;
+use crate::error::StepError;
 
 /// What is known of one hypervisor on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct HypervisorSummary {
 pub async fn hypervisors(cache_dir: &Path) -> Vec<HypervisorSummary> {
     let backends = Backends::real(cache_dir);
     let mut found = Vec::new();
-    for hypervisor in [&backends.qemu] {
+    for hypervisor in backends.hypervisors.values() {
         let probed = hypervisor.probe().await;
         let available = probed.is_available();
         let accelerators = probed.accelerators.iter().map(|accelerator| {
@@ -44,8 +45,8 @@ pub async fn hypervisors(cache_dir: &Path) -> Vec<HypervisorSummary> {
 /// What a job runs on.
 #[derive(Clone)]
 pub struct Backends {
-    /// QEMU.
-    pub qemu: Arc<dyn Hypervisor>,
+    /// Hypervisors by name.
+    pub hypervisors: Hypervisors,
     /// What connects to guests.
     pub connector: Arc<dyn Connector>,
     /// A step that a test makes fail.
@@ -56,9 +57,16 @@ impl Backends {
     /// Hypervisors and communicators as they are on this machine; probe results are kept in `cache_dir`.
     pub fn real(cache_dir: &Path) -> Self {
         Self {
-            qemu: Arc::new(QemuHypervisor::new(cache_dir.to_owned())),
+            hypervisors: registry::all(&Settings { cache_dir: cache_dir.to_owned() }),
             connector: Arc::new(GuestConnector),
             fault: None,
         }
+    }
+    /// The hypervisor called `name`.
+    pub(crate) fn hypervisor(&self, name: &str) -> Result<&dyn Hypervisor, StepError> {
+        self.hypervisors.get(name).map(|hypervisor| &**hypervisor).ok_or_else(|| {
+            let known: Vec<&str> = self.hypervisors.keys().copied().collect();
+            StepError::new(format!("there is no hypervisor called {name}; there are: {}", known.join(", ")))
+        })
     }
 }

@@ -56,6 +56,7 @@ mod scripts;
 mod sources;
 mod step;
 mod steps;
+mod sweep;
 mod unbuilt;
 mod way_in;
 
@@ -67,4 +68,5 @@ pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};
 pub use event::Event;
 pub use job::{JobOutcome, JobRequest, run_job, run_job_with};
-pub use ledger::{Sweep, sweep};
+pub use kiln_hypervisors::process_stat;
+pub use sweep::{Sweep, sweep, sweep_with};

@@ -8,26 +8,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
-use serde::{Deserialize, Serialize};
-
-use crate::ledger::{boot_id, wait_for_exit};
+use kiln_hypervisors::Resource;
+use kiln_hypervisors::process_stat::{ProcessStat, boot_id};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The mark's name in the environment.
 pub(crate) const MARK: &str = "KILN_SCRIPT";
 
-/// Where the name and state of a process end and the numbers begin: fields 5 and 6 of `/proc/PID/stat`.
-struct Place {
-    group: i32,
-    session: i32,
-}
-
 /// Processes of one script.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocalProcesses {
-    mark: String,
-    session: i32,
-    boot_id: String,
+    pub(crate) mark: String,
+    pub(crate) session: i32,
+    pub(crate) boot_id: String,
 }
 
 impl LocalProcesses {
@@ -35,9 +29,14 @@ impl LocalProcesses {
     pub(crate) fn new() -> io::Result<Self> {
         // Not by `getsid`: where the session's leader lives outside our PID namespace the kernel says 0, which rustix
         // takes for a fault. `/proc` says 0 too, for us and for what we start.
-        let us = getpid().as_raw_nonzero().get();
-        let session = place(us).ok_or_else(|| io::Error::other(format!("cannot read /proc/{us}/stat")))?.session;
+        let session = ProcessStat::of(std::process::id())?.session;
         Ok(Self { mark: uuid::Uuid::new_v4().to_string(), session, boot_id: boot_id()? })
+    }
+
+    /// What the ledger calls them.
+    pub(crate) fn resource(&self) -> Resource {
+        let Self { mark, session, boot_id } = self.clone();
+        Resource::LocalProcesses { mark, session, boot_id }
     }
 
     /// The mark's value.
@@ -85,22 +84,27 @@ impl LocalProcesses {
             let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
                 continue;
             };
-            let Some(place) = place(pid).filter(|place| place.session == self.session) else { continue };
+            let Some(stat) = stat(pid).filter(|stat| stat.session == self.session) else { continue };
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             if environment.split(|&byte| byte == 0).any(|text| text == entry.as_bytes()) {
-                groups.insert(place.group);
+                groups.insert(stat.group);
             }
-            candidates.push((pid, place.group, pidfd));
+            candidates.push((pid, stat.group, pidfd));
         }
         let found = candidates.into_iter().filter(|(_, group, _)| groups.contains(group));
         found.map(|(pid, _, pidfd)| (pid, pidfd)).collect()
     }
 }
 
-fn place(pid: i32) -> Option<Place> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(2);
-    Some(Place { group: fields.next()?.parse().ok()?, session: fields.next()?.parse().ok()? })
+fn stat(pid: i32) -> Option<ProcessStat> {
+    ProcessStat::of(u32::try_from(pid).ok()?).ok()
+}
+
+/// Waits until the process has ended; false when it takes longer than `timeout`.
+pub(crate) fn wait_for_exit(pidfd: &OwnedFd, timeout: Duration) -> bool {
+    let timeout = rustix::event::Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: 0 };
+    let mut descriptors = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut descriptors, Some(&timeout)), Ok(ready) if ready > 0)
 }
 
 #[cfg(test)]

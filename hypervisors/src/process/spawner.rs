@@ -17,7 +17,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use tokio::sync::oneshot;
 
-use super::ChildCommand;
+use super::command::ChildCommand;
 
 struct Job {
     command: ChildCommand,

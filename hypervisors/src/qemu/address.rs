@@ -12,7 +12,8 @@ use tokio::sync::{broadcast, watch};
 
 use super::arguments::NETDEV_ID;
 use super::qmp::{Event, QmpClient};
-use crate::{DhcpState, MachineError, NetworkSight};
+use crate::error::MachineError;
+use crate::guest_network::{DhcpState, NetworkSight};
 
 /// Id of the filter in QEMU.
 const FILTER_ID: &str = "kiln-address";

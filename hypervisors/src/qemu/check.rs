@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use super::arguments::{Overrides, VNC_PORT_BASE};
+use super::machine_spec::QemuMachineSpec;
 use super::tpm;
+use crate::error::Unsupported;
 use crate::process::find_program;
-use crate::{Accelerator, Firmware, MachineSpec, NetworkMode, Unsupported};
+use crate::qemu::spec::Accelerator;
+use crate::spec::{Firmware, MachineSpec, NetworkMode};
 
 /// Accelerators that QEMU knows on any host (`-accel help` and Packer's list).
 const ACCELERATORS: [&str; 6] = ["kvm", "tcg", "xen", "hax", "hvf", "whpx"];
@@ -13,25 +16,26 @@ const ACCELERATORS: [&str; 6] = ["kvm", "tcg", "xen", "hax", "hvf", "whpx"];
 /// Longest VNC password: the protocol cuts off the rest.
 const VNC_PASSWORD_BYTES: usize = 8;
 
-/// Collects every complaint.
+/// Collects every complaint about a machine. One that is not for QEMU at all has no others.
 pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
+    let spec = QemuMachineSpec::of(spec)?;
     let mut complaints = Vec::new();
     let mut complain = |setting: &'static str, problem: String, hint: Option<&str>| {
         complaints.push(Unsupported { setting, problem, hint: hint.map(ToOwned::to_owned) });
     };
-    if find_program(&spec.binary).is_none() {
-        let problem = format!("{} cannot be found or run", spec.binary);
-        complain("qemu_binary", problem, Some(&package_hint(&spec.binary)));
+    if find_program(&spec.qemu.binary).is_none() {
+        let problem = format!("{} cannot be found or run", spec.qemu.binary);
+        complain("qemu_binary", problem, Some(&package_hint(&spec.qemu.binary)));
     }
-    if let Accelerator::Named(name) = &spec.accelerator
+    if let Accelerator::Named(name) = &spec.qemu.accelerator
         && !ACCELERATORS.contains(&name.as_str())
     {
         complain("accelerator", format!("there is no accelerator {name}"), Some("leave accelerator unset"));
     }
-    if spec.tpm.is_some() && find_program(tpm::PROGRAM).is_none() {
+    if spec.hardware.tpm.is_some() && find_program(tpm::PROGRAM).is_none() {
         complain("vtpm", format!("a TPM needs the program {}", tpm::PROGRAM), Some(tpm::HINT));
     }
-    if let Some(vnc) = &spec.vnc {
+    if let Some(vnc) = &spec.hardware.vnc {
         if vnc.port_min < VNC_PORT_BASE || vnc.port_min > vnc.port_max {
             let problem = format!("the range {} to {} is not in {VNC_PORT_BASE} to 65535", vnc.port_min, vnc.port_max);
             complain("vnc_port_min", problem, None);
@@ -40,7 +44,7 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
             complain("vnc_password", format!("it has more than {VNC_PASSWORD_BYTES} characters"), None);
         }
     }
-    if let NetworkMode::User { forward: Some(forward) } = spec.network.mode
+    if let NetworkMode::User { forward: Some(forward) } = spec.hardware.network.mode
         && forward.host_min > forward.host_max
     {
         complain("host_port_min", format!("{} is above host_port_max", forward.host_min), None);
@@ -50,7 +54,7 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
             complain(setting, format!("{} is not UTF-8, which QEMU needs", path.display()), None);
         }
     }
-    let overrides = Overrides::new(&spec.extra_arguments);
+    let overrides = Overrides::new(&spec.qemu.arguments);
     if overrides.has("-daemonize") {
         let problem = "-daemonize would take the machine out of sight".to_owned();
         complain("qemuargs", problem, Some("remove it; builds run in the background by themselves"));
@@ -61,12 +65,12 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
     if complaints.is_empty() { Ok(()) } else { Err(complaints) }
 }
 
-fn paths(spec: &MachineSpec) -> Vec<(&'static str, &Path)> {
-    let mut paths: Vec<(&'static str, &Path)> = vec![("output_directory", &spec.runtime_dir)];
-    paths.extend(spec.disks.iter().map(|disk| ("output_directory", disk.path.as_path())));
-    paths.extend(spec.cdroms.iter().map(|cdrom| ("iso_url", cdrom.path.as_path())));
-    paths.extend(spec.floppy.iter().map(|path| ("floppy_files", path.as_path())));
-    match &spec.firmware {
+fn paths(spec: QemuMachineSpec<'_>) -> Vec<(&'static str, &Path)> {
+    let mut paths: Vec<(&'static str, &Path)> = vec![("output_directory", &spec.hardware.runtime_dir)];
+    paths.extend(spec.hardware.disks.iter().map(|disk| ("output_directory", disk.path.as_path())));
+    paths.extend(spec.hardware.cdroms.iter().map(|cdrom| ("iso_url", cdrom.path.as_path())));
+    paths.extend(spec.hardware.floppy.iter().map(|path| ("floppy_files", path.as_path())));
+    match &spec.hardware.firmware {
         Firmware::Default => {}
         Firmware::Bios(path) | Firmware::Flash(path) => paths.push(("firmware", path)),
         Firmware::Efi { code, vars } => {
@@ -91,19 +95,24 @@ pub(super) fn package_hint(program: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TpmSpec, VncSpec};
+    use crate::qemu::spec::QemuSpec;
+    use crate::spec::{Origin, PortForward, SavedState, TpmVersion, VncSpec};
 
     fn settings(spec: &MachineSpec) -> Vec<&'static str> {
         check(spec).err().unwrap_or_default().iter().map(|one| one.setting).collect()
     }
 
+    fn machine(binary: &str) -> MachineSpec {
+        MachineSpec::new("x", "/tmp", QemuSpec { binary: binary.to_owned(), ..QemuSpec::default() })
+    }
+
     #[test]
     fn complains_about_everything_at_once() {
-        let mut spec = MachineSpec::new("x", "/tmp");
-        spec.binary = "/bin/true".to_owned();
-        assert_eq!(settings(&spec), Vec::<&str>::new());
-        spec.binary = "qemu-system-none".to_owned();
-        spec.accelerator = Accelerator::Named("warp".to_owned());
+        assert_eq!(settings(&machine("/bin/true")), Vec::<&str>::new());
+        let mut spec = machine("qemu-system-none");
+        let qemu = spec.backend.as_qemu_mut().unwrap();
+        qemu.accelerator = Accelerator::Named("warp".to_owned());
+        qemu.arguments = vec![vec!["-daemonize".to_owned()]];
         spec.vnc = Some(VncSpec {
             bind: "127.0.0.1".to_owned(),
             port_min: 80,
@@ -111,8 +120,7 @@ mod tests {
             password: Some("123456789".to_owned()),
         });
         spec.network.mode =
-            NetworkMode::User { forward: Some(crate::PortForward { guest_port: 22, host_min: 4, host_max: 3 }) };
-        spec.extra_arguments = vec![vec!["-daemonize".to_owned()]];
+            NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min: 4, host_max: 3 }) };
         assert_eq!(
             settings(&spec),
             ["qemu_binary", "accelerator", "vnc_port_min", "vnc_password", "host_port_min", "qemuargs"]
@@ -121,11 +129,30 @@ mod tests {
 
     #[test]
     fn a_tpm_needs_its_emulator() {
-        let mut spec = MachineSpec::new("x", "/tmp");
-        spec.binary = "/bin/true".to_owned();
-        spec.tpm = Some(TpmSpec { device: "tpm-tis".to_owned(), version_1_2: false });
+        let mut spec = machine("/bin/true");
+        spec.tpm = Some(TpmVersion::V2);
         let missing = find_program(tpm::PROGRAM).is_none();
         assert_eq!(settings(&spec), if missing { vec!["vtpm"] } else { vec![] });
+    }
+
+    #[test]
+    fn machines_start_new_only() {
+        let saved = |hypervisor: &str| {
+            Origin::SavedState(SavedState { hypervisor: hypervisor.to_owned(), path: "/s/state".into() })
+        };
+        for (origin, words) in [
+            (Origin::Import { package: "/p/x.ovf".into() }, "the package /p/x.ovf"),
+            (Origin::Clone { machine: "base".to_owned(), snapshot: None }, "not base"),
+            (saved("qemu"), "this version cannot go on from the saved state /s/state"),
+            (saved("virtualbox"), "/s/state was made by virtualbox, and qemu cannot"),
+        ] {
+            let spec = MachineSpec { origin, ..machine("/bin/true") };
+            let complaints = check(&spec).unwrap_err();
+            assert_eq!(complaints.len(), 1, "{complaints:?}");
+            assert_eq!(complaints[0].setting, "origin");
+            assert!(complaints[0].problem.contains(words), "{complaints:?}");
+            assert!(complaints[0].hint.is_some());
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::private_dir::PrivateDir;
 use super::qmp::{Event, QmpClient};
-use crate::ExitReport;
+use crate::machine::ExitReport;
 use crate::process::{ChildProcess, ExitState};
 
 /// How long the rest of QEMU's messages and of the guest's serial output is read after its process has ended.

@@ -14,7 +14,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::qmp::QmpClient;
-use crate::{Key, KeyEvent, KeyPacing, Keyboard, KeyboardError, MachineError};
+use crate::error::{KeyboardError, MachineError};
+use crate::keyboard::{Key, KeyEvent, KeyPacing, Keyboard};
 
 /// Bytes in the queue of QEMU's PS/2 keyboard (`PS2_QUEUE_SIZE` in `hw/input/ps2.c`, the protocol's own limit).
 const PS2_QUEUE_BYTES: usize = 16;

@@ -1,5 +1,6 @@
 //! A running QEMU machine.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +13,17 @@ use tokio::sync::watch;
 use super::address;
 use super::end::{self, Belongings, Running, Verdict};
 use super::keyboard::QemuKeyboard;
-use super::network;
+use super::machine_spec::QemuMachineSpec;
+use super::network::{self, LOOPBACK};
 use super::screen::QemuScreen;
 use super::start::{SPARE_MONITOR, Started};
+use crate::error::{MachineError, StartError};
+use crate::guest_network::{Endpoint, ForwardState, GuestNetwork, NetworkSight};
+use crate::keyboard::Keyboard;
+use crate::machine::{ChosenAccelerator, ExitReport, Machine, MachineInfo};
 use crate::process::Tail;
-use crate::{
-    ChosenAccelerator, ExitReport, ForwardState, GuestNetwork, Keyboard, Machine, MachineError, MachineInfo,
-    MachineSpec, NetworkMode, NetworkSight, Screen, StartError,
-};
+use crate::screen::Screen;
+use crate::spec::NetworkMode;
 
 /// How long QEMU may take to agree to quit, which it does in milliseconds, before it is killed.
 const QUIT_LIMIT: Duration = Duration::from_secs(3);
@@ -29,6 +33,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long questions about the network may take; they are asked while something else already waits.
 const NETWORK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at the host's neighbour table.
+const NEIGHBOUR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A machine in a QEMU process.
 pub(super) struct QemuMachine {
@@ -47,7 +54,7 @@ pub(super) struct QemuMachine {
 impl QemuMachine {
     /// Takes a started QEMU over.
     pub(super) fn new(
-        spec: &MachineSpec,
+        spec: QemuMachineSpec<'_>,
         started: Started,
         program: PathBuf,
         accelerator: ChosenAccelerator,
@@ -67,7 +74,7 @@ impl QemuMachine {
             monitor: Some(parts.directory.path().join(SPARE_MONITOR)),
             warnings: line.warnings,
         };
-        let keyboard = QemuKeyboard::new(qmp.clone(), spec.key_pacing, wiring);
+        let keyboard = QemuKeyboard::new(qmp.clone(), spec.hardware.key_pacing, wiring);
         let directory = parts.directory.path().to_owned();
         let screen = QemuScreen::new(qmp.clone(), directory.clone());
         let accelerator = info.accelerator.name.clone();
@@ -86,7 +93,7 @@ impl QemuMachine {
             tokio::spawn(address::watch(qmp, directory, tap, events, sender));
             receiver
         });
-        let network = spec.network.mode.clone();
+        let network = spec.hardware.network.mode.clone();
         Ok(Self { running, info, keyboard, screen, serial, network, address, forwarded_port, report, finished })
     }
 
@@ -103,6 +110,18 @@ impl QemuMachine {
         let guest_seen = !addresses.is_empty();
         let forward_state = ForwardState::Idle;
         Ok(GuestNetwork { guest_seen, dhcp: None, forward_state, addresses, mac_address })
+    }
+
+    /// Waits until the host's neighbour table has the guest. Nothing tells when it changes, so it is read again and again.
+    async fn address_on_bridge(&self, bridge: &str) -> IpAddr {
+        loop {
+            if let Ok(network) = self.bridged(bridge).await
+                && let Some(address) = network.addresses.first()
+            {
+                return *address;
+            }
+            tokio::time::sleep(NEIGHBOUR_INTERVAL).await;
+        }
     }
 
     /// Adds what was seen in the guest's packets.
@@ -201,8 +220,22 @@ impl Machine for QemuMachine {
         self.address.clone()
     }
 
-    fn forwarded_port(&self) -> Option<u16> {
-        self.forwarded_port
+    fn endpoint(&self, guest_port: u16) -> BoxFuture<'_, Option<Endpoint>> {
+        async move {
+            if self.report.borrow().is_some() {
+                return None;
+            }
+            let NetworkMode::Bridge { bridge } = &self.network else {
+                let port = self.forwarded_port.unwrap_or(guest_port);
+                return Some(Endpoint { host: LOOPBACK.to_owned(), port });
+            };
+            let mut report = self.report.clone();
+            tokio::select! {
+                address = self.address_on_bridge(bridge) => Some(Endpoint { host: address.to_string(), port: guest_port }),
+                _ = report.wait_for(Option::is_some) => None,
+            }
+        }
+        .boxed()
     }
 }
 

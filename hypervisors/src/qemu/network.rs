@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::{ForwardState, GuestNetwork};
+use crate::guest_network::{ForwardState, GuestNetwork};
+
+/// Where ports of the guest are forwarded to.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
+
+/// The host as guests see it through QEMU's user network (libslirp's default `host=`).
+pub(super) const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
 
 /// Reads the table that `info usernet` prints. Lines that look different are skipped.
 ///

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Resource, ResourceLedger};
+use crate::ledger::{Resource, ResourceLedger};
 
 /// A directory that only this user may enter; removed with everything in it on drop.
 pub(super) struct PrivateDir {
@@ -21,8 +21,10 @@ impl PrivateDir {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         // Short, because everything in it counts towards the 108 bytes of a socket's path.
         let path = parent.join(format!("qemu-{}", &unique[..8]));
-        let resource = Resource::Directory(path.clone());
-        ledger.acquired(&resource);
+        let resource = Resource::Directory { path: path.clone() };
+        if let Err(error) = ledger.acquired(&resource) {
+            return Err((path, error));
+        }
         if let Err(error) = std::fs::DirBuilder::new().mode(0o700).create(&path) {
             ledger.released(&resource);
             return Err((path, error));
@@ -48,7 +50,7 @@ impl Drop for PrivateDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, path = %self.path.display(), "a machine's directory cannot be removed");
             }
-            _ => self.ledger.released(&Resource::Directory(self.path.clone())),
+            _ => self.ledger.released(&Resource::Directory { path: self.path.clone() }),
         }
     }
 }

@@ -9,7 +9,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::json;
 
 use super::qmp::QmpClient;
-use crate::{Screen, ScreenError, Screenshot};
+use crate::error::ScreenError;
+use crate::screen::{Screen, Screenshot};
 
 /// The first QEMU that writes PNG files, 7.1.
 const FIRST_WITH_PNG: (u32, u32) = (7, 1);

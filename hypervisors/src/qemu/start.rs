@@ -17,11 +17,15 @@ use tokio::task::JoinHandle;
 use super::address::Tap;
 use super::arguments::{CommandLine, NETDEV_ID, Plumbing};
 use super::keyboard::{self, Wiring};
+use super::machine_spec::QemuMachineSpec;
+use super::network::LOOPBACK;
 use super::private_dir::PrivateDir;
 use super::qmp::QmpClient;
 use super::tpm;
+use crate::error::{MachineError, StartError};
+use crate::ledger::ResourceLedger;
 use crate::process::{ChildCommand, ChildProcess, Tail};
-use crate::{Firmware, MachineError, MachineSpec, NetworkMode, PortForward, ResourceLedger, StartError};
+use crate::spec::{Firmware, NetworkMode, PortForward};
 
 /// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
 const GREETING_LIMIT: Duration = Duration::from_secs(60);
@@ -126,7 +130,7 @@ impl From<StartError> for Attempt {
 
 /// Starts QEMU with a paused machine.
 pub(super) async fn start(
-    spec: &MachineSpec,
+    spec: QemuMachineSpec<'_>,
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
@@ -135,9 +139,11 @@ pub(super) async fn start(
         return match attempt(spec, decisions, ledger, None).await {
             Ok(started) => Ok(started),
             Err(Attempt::Failed(error)) => Err(error),
-            Err(Attempt::PortTaken(stderr)) => {
-                Err(StartError::EndedEarly { program: spec.binary.clone(), status: "exit status 1".to_owned(), stderr })
-            }
+            Err(Attempt::PortTaken(stderr)) => Err(StartError::EndedEarly {
+                program: spec.qemu.binary.clone(),
+                status: "exit status 1".to_owned(),
+                stderr,
+            }),
         };
     };
     // The template names the port in its own arguments, so QEMU has to be started anew for each.
@@ -152,8 +158,8 @@ pub(super) async fn start(
     Err(no_free_port(forward, last))
 }
 
-fn forward_of(spec: &MachineSpec) -> Option<PortForward> {
-    match spec.network.mode {
+fn forward_of(spec: QemuMachineSpec<'_>) -> Option<PortForward> {
+    match spec.hardware.network.mode {
         NetworkMode::User { forward } => forward,
         NetworkMode::Bridge { .. } => None,
     }
@@ -161,16 +167,16 @@ fn forward_of(spec: &MachineSpec) -> Option<PortForward> {
 
 fn no_free_port(forward: PortForward, reason: String) -> StartError {
     let (min, max) = (forward.host_min, forward.host_max);
-    StartError::NoFreePort { purpose: "the guest", bind: "127.0.0.1".to_owned(), min, max, reason }
+    StartError::NoFreePort { purpose: "the guest", bind: LOOPBACK.to_owned(), min, max, reason }
 }
 
 async fn attempt(
-    spec: &MachineSpec,
+    spec: QemuMachineSpec<'_>,
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
     port: Option<u16>,
 ) -> Result<Started, Attempt> {
-    let directory = PrivateDir::create(&spec.runtime_dir, ledger.clone())
+    let directory = PrivateDir::create(&spec.hardware.runtime_dir, ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
     let mut unfinished = Unfinished { parts: Some(Parts { process: None, tpm: None, serial: None, directory }) };
@@ -201,7 +207,7 @@ type Launched = (Arc<QmpClient>, CommandLine, Vec<String>, Arc<Tail>);
 
 /// Runs QEMU and waits for its greeting.
 async fn launch(
-    spec: &MachineSpec,
+    spec: QemuMachineSpec<'_>,
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
     port: Option<u16>,
@@ -224,7 +230,7 @@ async fn launch(
         accelerator: decisions.accelerator.clone(),
         sandbox: decisions.sandbox,
     };
-    if let Some(tpm) = &spec.tpm {
+    if let Some(tpm) = spec.hardware.tpm {
         let started = tpm::start(tpm, &directory, ledger.clone()).await?;
         plumbing.tpm = Some(started.socket.as_raw_fd());
         inherited.push(started.socket);
@@ -244,7 +250,7 @@ async fn launch(
     let stream = UnixStream::from_std(serial).map_err(prepare)?;
     let reading = tokio::spawn(keep_serial_tail(stream, tail.clone()));
     let control = UnixStream::from_std(control).map_err(prepare)?;
-    let greeting = greet(&process, control, &spec.binary).await;
+    let greeting = greet(&process, control, &spec.qemu.binary).await;
     if let Some(parts) = unfinished.parts() {
         parts.process = Some(process);
         parts.serial = Some(reading);
@@ -291,7 +297,7 @@ async fn keep_serial_tail(mut stream: UnixStream, tail: Arc<Tail>) {
 }
 
 /// Does what can only be done to a QEMU that runs: forwards the port, sets the VNC password.
-async fn set_up(spec: &MachineSpec, mut started: Started) -> Result<Started, StartError> {
+async fn set_up(spec: QemuMachineSpec<'_>, mut started: Started) -> Result<Started, StartError> {
     let result = set_up_parts(spec, &mut started).await;
     if let Err(error) = result {
         started.unfinished.abandon().await;
@@ -300,7 +306,7 @@ async fn set_up(spec: &MachineSpec, mut started: Started) -> Result<Started, Sta
     Ok(started)
 }
 
-async fn set_up_parts(spec: &MachineSpec, started: &mut Started) -> Result<(), StartError> {
+async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started) -> Result<(), StartError> {
     if let (Some(forward), true) = (forward_of(spec), started.line.has_own_netdev) {
         started.forwarded_port = Some(forward_port(&started.qmp, forward).await?);
     }
@@ -312,10 +318,10 @@ async fn set_up_parts(spec: &MachineSpec, started: &mut Started) -> Result<(), S
         }
     }
     let usb = ["usb-kbd", "virtio-keyboard"].iter().any(|device| started.line.has_device(device));
-    let bios = !matches!(spec.firmware, Firmware::Efi { .. });
+    let bios = !matches!(spec.hardware.firmware, Firmware::Efi { .. });
     started.wiring = keyboard::wiring(&started.qmp, usb, bios).await.map_err(StartError::Setup)?;
     if started.line.has_own_vnc {
-        if let Some(password) = spec.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()) {
+        if let Some(password) = spec.hardware.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()) {
             let arguments = json!({ "protocol": "vnc", "password": password });
             started.qmp.execute("set_password", arguments).await.map_err(StartError::Setup)?;
         }
@@ -329,7 +335,7 @@ async fn set_up_parts(spec: &MachineSpec, started: &mut Started) -> Result<(), S
 async fn forward_port(qmp: &QmpClient, forward: PortForward) -> Result<u16, StartError> {
     let mut last = String::new();
     for port in forward.host_min..=forward.host_max {
-        let rule = format!("hostfwd_add {NETDEV_ID} tcp:127.0.0.1:{port}-:{}", forward.guest_port);
+        let rule = format!("hostfwd_add {NETDEV_ID} tcp:{LOOPBACK}:{port}-:{}", forward.guest_port);
         let answer = qmp.human(&rule).await.map_err(StartError::Setup)?;
         let answer = answer.trim();
         if answer.is_empty() {

@@ -1,15 +1,20 @@
 //! Machines on a real QEMU, under TCG: the boot sectors of [`guests`](super::testing::guests) stand for guests.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::testing::{Guest, Host, QEMU, missing};
 use super::*;
 use crate::conformance::{self, RecordingLedger};
-use crate::{
-    ExitReport, ForwardState, KeyEvent, KeyPacing, MachineError, PortForward, Resource, SSH_HOST_PORT, VncSpec,
+use crate::error::{MachineError, StartError};
+use crate::guest_network::{Endpoint, ForwardState};
+use crate::keyboard::{Key, KeyEvent, KeyPacing, key_for_char};
+use crate::ledger::{NoLedger, Resource};
+use crate::machine::{ExitReport, Hypervisor as _, Machine};
+use crate::spec::{
+    CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, PortForward, TpmVersion, VncSpec,
 };
-use crate::{NetworkMode, key_for_char};
 
 /// Longest wait for a guest; it needs well under a second on an idle host.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +25,17 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 fn forward(host_min: u16, host_max: u16) -> NetworkMode {
     NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min, host_max }) }
+}
+
+fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
+    spec.backend.as_qemu_mut().unwrap()
+}
+
+/// The host's port that leads to the guest's port 22.
+async fn forwarded(machine: &dyn Machine) -> u16 {
+    let Endpoint { host, port } = machine.endpoint(22).await.unwrap();
+    assert_eq!(host, "127.0.0.1");
+    port
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +80,7 @@ async fn a_taken_port_is_passed_over() {
     let mut spec = host.spec(Guest::Echo);
     spec.network.mode = forward(port, port.saturating_add(20));
     let machine = host.start(&spec).await;
-    let forwarded = machine.forwarded_port().unwrap();
+    let forwarded = forwarded(&*machine).await;
     assert!(forwarded > port);
     machine.resume().await.unwrap();
     // Nobody answers in this guest: QEMU takes the connection and keeps asking for the guest.
@@ -80,7 +96,7 @@ async fn a_taken_port_is_passed_over() {
     TcpListener::bind(("127.0.0.1", forwarded)).expect("the port is free again");
 
     spec.network.mode = forward(port, port);
-    let error = host.hypervisor.start(&spec, Arc::new(crate::NoLedger)).await.err().unwrap();
+    let error = host.hypervisor.start(&spec, Arc::new(NoLedger)).await.err().unwrap();
     assert!(matches!(error, StartError::NoFreePort { min, max, .. } if (min, max) == (port, port)), "{error}");
     assert!(error.hint().is_some());
     assert!(!host.anything_left());
@@ -97,9 +113,9 @@ async fn a_port_in_the_templates_own_netdev_is_found_by_trying() {
     let mut spec = host.spec(Guest::Echo);
     spec.network.mode = forward(port, port.saturating_add(20));
     let netdev = format!("user,id=user.0,hostfwd=tcp:127.0.0.1:{SSH_HOST_PORT}-:22");
-    spec.extra_arguments = vec![vec!["-netdev".to_owned(), netdev]];
+    qemu(&mut spec).arguments = vec![vec!["-netdev".to_owned(), netdev]];
     let machine = host.start(&spec).await;
-    let forwarded = machine.forwarded_port().unwrap();
+    let forwarded = forwarded(&*machine).await;
     assert!(forwarded > port);
     assert!(machine.description().command_line.iter().any(|it| it.contains(&format!("127.0.0.1:{forwarded}-:22"))));
     machine.kill().await;
@@ -195,7 +211,7 @@ async fn a_restart_under_no_reboot_is_told_apart() {
     }
     let host = Host::new();
     let mut spec = host.spec(Guest::Reset);
-    spec.extra_arguments = vec![vec!["-no-reboot".to_owned()]];
+    qemu(&mut spec).arguments = vec![vec!["-no-reboot".to_owned()]];
     let machine = host.start(&spec).await;
     machine.resume().await.unwrap();
     assert_eq!(within(machine.exited()).await, ExitReport::GuestReset);
@@ -209,7 +225,7 @@ async fn what_qemu_does_not_like_is_told_in_its_words() {
     }
     let host = Host::new();
     let mut spec = host.spec(Guest::Echo);
-    spec.machine_type = "pdp11".to_owned();
+    qemu(&mut spec).machine_type = "pdp11".to_owned();
     let ledger = Arc::new(RecordingLedger::default());
     let error = host.hypervisor.start(&spec, ledger.clone()).await.err().unwrap();
     assert!(
@@ -219,7 +235,7 @@ async fn what_qemu_does_not_like_is_told_in_its_words() {
     assert!(error.hint().is_some(), "{error}");
     assert_eq!(ledger.held(), []);
     assert!(!host.anything_left());
-    spec.binary = "qemu-system-none".to_owned();
+    qemu(&mut spec).binary = "qemu-system-none".to_owned();
     let error = host.hypervisor.start(&spec, ledger).await.err().unwrap();
     assert!(matches!(error, StartError::ProgramMissing { .. }), "{error}");
 }
@@ -285,7 +301,7 @@ async fn a_fixed_pace_is_kept_and_held_keys_are_let_go() {
     let started = std::time::Instant::now();
     keyboard.press(&KeyEvent::text("abc").unwrap()).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(100));
-    keyboard.press(&[KeyEvent::down(crate::Key::ShiftLeft)]).await.unwrap();
+    keyboard.press(&[KeyEvent::down(Key::ShiftLeft)]).await.unwrap();
     keyboard.release_all().await.unwrap();
     keyboard.press(&KeyEvent::text("d").unwrap()).await.unwrap();
     within(host.serial(machine.as_ref(), "ready\r\nabcd")).await;
@@ -305,7 +321,7 @@ async fn a_full_disk_stops_the_guest_and_is_told() {
         "if=ide,format=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={file},\
          file.inject-error.0.event=write_aio,file.inject-error.0.errno=28"
     );
-    spec.extra_arguments = vec![vec!["-drive".to_owned(), drive]];
+    qemu(&mut spec).arguments = vec![vec!["-drive".to_owned(), drive]];
     let machine = host.start(&spec).await;
     machine.resume().await.unwrap();
     let report = within(machine.exited()).await;
@@ -330,7 +346,7 @@ async fn a_guest_that_kvm_cannot_run_is_an_internal_error() {
         return;
     }
     let mut spec = host.spec(Guest::Probe);
-    spec.accelerator = Accelerator::Named("kvm".to_owned());
+    qemu(&mut spec).accelerator = Accelerator::Named("kvm".to_owned());
     let machine = host.start(&spec).await;
     assert_eq!(machine.description().warnings.len(), 1, "{:?}", machine.description().warnings);
     machine.resume().await.unwrap();
@@ -339,7 +355,7 @@ async fn a_guest_that_kvm_cannot_run_is_an_internal_error() {
     assert!(report.hint().unwrap().contains("tcg"));
     machine.kill().await;
 
-    spec.accelerator = Accelerator::Auto;
+    qemu(&mut spec).accelerator = Accelerator::Auto;
     let machine = host.start(&spec).await;
     assert_eq!(machine.description().accelerator.name, "tcg");
     assert_eq!(machine.description().accelerator.reason, kvm.reason);
@@ -355,18 +371,16 @@ async fn every_disk_and_cdrom_interface_starts() {
     for machine_type in ["pc", "q35"] {
         for interface in ["ide", "sata", "scsi", "virtio", "virtio-scsi"] {
             let mut spec = host.spec(Guest::Echo);
-            spec.machine_type = machine_type.to_owned();
+            qemu(&mut spec).machine_type = machine_type.to_owned();
             spec.memory_mib = 32;
-            spec.disks[0].interface = crate::DiskInterface::parse(interface).unwrap();
+            spec.disks[0].interface = DiskInterface::parse(interface).unwrap();
             let path = host.directory().join("a,b");
             let iso = host.directory().join("c,d.iso");
             std::fs::write(&path, [0; 4096]).unwrap();
             std::fs::write(&iso, [0; 4096]).unwrap();
-            spec.disks.push(crate::DiskSpec::new(&path, crate::DiskFormat::Raw, spec.disks[0].interface));
-            let drive = |interface: Option<&str>| crate::CdromSpec {
-                path: iso.clone(),
-                interface: interface.map(ToOwned::to_owned),
-            };
+            spec.disks.push(DiskSpec::new(&path, DiskFormat::Raw, spec.disks[0].interface));
+            let drive =
+                |interface: Option<&str>| CdromSpec { path: iso.clone(), interface: interface.map(ToOwned::to_owned) };
             // `if=virtio` makes no CD-ROM drives.
             spec.cdroms =
                 if interface == "virtio" { vec![drive(None)] } else { vec![drive(Some(interface)), drive(None)] };
@@ -383,9 +397,9 @@ async fn a_tpm_is_started_and_goes_with_the_machine() {
         return;
     }
     let host = Host::new();
-    for version_1_2 in [false, true] {
+    for version in [TpmVersion::V2, TpmVersion::V1] {
         let mut spec = host.spec(Guest::Echo);
-        spec.tpm = Some(crate::TpmSpec { device: "tpm-tis".to_owned(), version_1_2 });
+        spec.tpm = Some(version);
         assert_eq!(host.hypervisor.check(&spec), Ok(()));
         let ledger = Arc::new(RecordingLedger::default());
         let machine = host.hypervisor.start(&spec, ledger.clone()).await.unwrap();
@@ -438,7 +452,7 @@ async fn common_qemuargs_do_not_get_in_the_way() {
     ];
     for case in cases {
         let mut spec = host.spec(Guest::Echo);
-        spec.extra_arguments = case.iter().map(|pair| pair.map(ToOwned::to_owned).to_vec()).collect();
+        qemu(&mut spec).arguments = case.iter().map(|pair| pair.map(ToOwned::to_owned).to_vec()).collect();
         // `-device` in qemuargs drops the disk of some interfaces, not that of this one.
         let machine = host.start(&spec).await;
         machine.resume().await.unwrap();

@@ -5,8 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::StartError;
+use crate::ledger::ResourceLedger;
 use crate::process::{ChildCommand, ChildProcess, find_program};
-use crate::{ResourceLedger, StartError, TpmSpec};
+use crate::spec::TpmVersion;
 
 /// The emulator's program.
 pub(super) const PROGRAM: &str = "swtpm";
@@ -22,7 +24,7 @@ pub(super) struct Tpm {
 
 /// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer.
 pub(super) async fn start(
-    spec: &TpmSpec,
+    version: TpmVersion,
     directory: &Path,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Tpm, StartError> {
@@ -39,7 +41,7 @@ pub(super) async fn start(
         "--ctrl".into(),
         format!("type=unixio,clientfd={}", theirs.as_raw_fd()).into(),
     ];
-    if !spec.version_1_2 {
+    if version == TpmVersion::V2 {
         arguments.push("--tpm2".into());
     }
     let command = ChildCommand { program: program.clone(), arguments, inherited: vec![theirs] };

@@ -22,19 +22,11 @@ const CRATES: [&str; 9] = [
 ];
 
 /// Files that are still in a loop, crate by crate. It only gets shorter: take out what you have freed.
-const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[
-    (
-        "daemon/builder",
-        "context.rs control.rs ledger.rs local_processes.rs run.rs sources/file.rs sources/null.rs \
-         sources/qemu/disks.rs sources/qemu/machine.rs sources/qemu/mod.rs steps/output_directory/holder.rs \
-         steps/output_directory/lock.rs steps/output_directory/mark.rs steps/output_directory/mod.rs way_in.rs",
-    ),
-    (
-        "hypervisors",
-        "process/mod.rs process/spawner.rs qemu/arguments/drives.rs qemu/arguments/mod.rs qemu/probe/boot.rs \
-         qemu/probe/cache.rs qemu/probe/mod.rs qemu/qmp/connection.rs qemu/qmp/mod.rs",
-    ),
-];
+const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[(
+    "daemon/builder",
+    "run.rs sources/file.rs sources/null.rs sources/qemu/disks.rs sources/qemu/machine.rs \
+         sources/qemu/mod.rs",
+)];
 
 /// The top-level modules of each crate, from the ground up: each may import from those before it only. A part of a module
 /// that lies lower than the rest of it has a place of its own, as `qemu/spec`.
@@ -56,7 +48,11 @@ const FLOORS: &[(&str, &str)] = &[
          version wall_clock control images instance job_dir journal engine event_log worker jobs api server command_line",
     ),
     ("daemon/protocol", "id image info places problem question step text job event validate"),
-    ("hypervisors", "error ledger keyboard process screen spec machine conformance fake qemu registry"),
+    (
+        "hypervisors",
+        "words process_stat fake/spec qemu/spec error guest_network keyboard screen ledger process spec machine conformance fake \
+         qemu registry",
+    ),
     ("tests", "leftovers requirements home"),
 ];
 

@@ -54,8 +54,13 @@ pub(super) fn template(definition: &Definition, options: &Body) -> String {
 
 /// Loads a template and checks it as `validate` does.
 pub(super) fn checked(text: &str, vars: &[&str]) -> Checked {
+    checked_as("t.pkr.hcl", text, vars)
+}
+
+/// The same of a file named `name`, whose ending says which dialect it is in.
+pub(super) fn checked_as(name: &str, text: &str, vars: &[&str]) -> Checked {
     let request = CheckRequest {
-        template: PathBuf::from("t.pkr.hcl"),
+        template: PathBuf::from(name),
         text: Some(text.to_owned()),
         cwd: std::env::current_dir().unwrap(),
         environment: BTreeMap::new(),

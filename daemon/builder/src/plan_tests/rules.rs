@@ -2,7 +2,7 @@
 
 use kiln_template::{ComponentType, OptionKind};
 
-use super::component::{Body, body, checked, complaints, running, some_value, template};
+use super::component::{Body, body, checked, checked_as, complaints, running, some_value, template};
 use crate::options::Definition;
 use crate::options::rule::Rule;
 
@@ -281,7 +281,7 @@ fn validate_tells_what_rules_tell() {
     }
 }
 
-/// An option that is set twice is refused at its second place, in both dialects.
+/// An option that is set twice is refused at its second place.
 #[test]
 fn an_option_that_is_set_twice_is_refused() {
     for definition in running() {
@@ -299,6 +299,25 @@ fn an_option_that_is_set_twice_is_refused() {
             let told_there = told.iter().any(|text| text.contains("redefined") && text.contains(&place));
             assert!(!checked.valid && told_there, "{kind} {}: {told:?}", spec.name);
         }
+    }
+}
+
+#[test]
+fn an_option_that_is_set_twice_is_refused_in_json_too() {
+    for definition in running() {
+        let kind = definition.schema.kind;
+        let options =
+            "{\"type\": \"KIND\",\n\"packer_on_error\": \"x\",\n\"packer_on_error\": \"x\"}".replace("KIND", kind);
+        let null = "{\"type\": \"null\", \"communicator\": \"none\"}";
+        let text = match definition.component {
+            ComponentType::Builder => format!("{{\"builders\": [{options}]}}"),
+            ComponentType::Provisioner => format!("{{\"builders\": [{null}], \"provisioners\": [{options}]}}"),
+            _ => format!("{{\"builders\": [{null}], \"post-processors\": [{options}]}}"),
+        };
+        let checked = checked_as("t.json", &text, &[]);
+        let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+        let told_there = told.iter().any(|text| text.contains("Duplicate field") && text.contains("t.json line 3"));
+        assert!(!checked.valid && told_there, "{kind}: {told:?}");
     }
 }
 

@@ -78,7 +78,7 @@ impl ShellLocal<'_> {
         let processes = LocalProcesses::new()
             .map_err(|error| StepError::new(format!("cannot name the processes of {program}")).with_source(error))?;
         // In the ledger before there is any: whatever a killed worker leaves is found by the mark.
-        let resource = Resource::LocalProcesses(processes.clone());
+        let resource = processes.resource();
         self.build.ledger.acquired(&resource);
         let spawned = Command::new(program)
             .args(rest)

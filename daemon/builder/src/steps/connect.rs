@@ -8,7 +8,7 @@ use kiln_template::GoDuration;
 
 use super::access::Access;
 use super::lookout::MachineLookout;
-use super::{evidence, unreachable};
+use super::{endpoint, evidence, unreachable};
 use crate::backends::Backends;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
@@ -30,8 +30,13 @@ pub(crate) async fn connect(
         data.connection = access.connection(&ConnectConfig::None, machine.is_some());
         return Ok(None);
     };
-    let port = machine.and_then(Machine::forwarded_port).unwrap_or(port);
-    let mut config = access.config("127.0.0.1", port).map_err(|error| BuildError::new("connect", error))?;
+    let config_at = |host: &str, port| access.config(host, port).map_err(|error| BuildError::new("connect", error));
+    let mut config = config_at("", port)?;
+    // Where the template names a host, the machine need not be asked.
+    if let Some(machine) = machine.filter(|_| !access.leads_elsewhere()) {
+        let endpoint = endpoint::of_guest(machine, port, &config, context).await?;
+        config = config_at(&endpoint.host, endpoint.port)?;
+    }
     data.connection = access.connection(&config, machine.is_some());
     // What is seen of our guest says nothing about another host.
     if !access.leads_elsewhere()

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod boot;
 pub(crate) mod connect;
+pub(crate) mod endpoint;
 pub(crate) mod evidence;
 pub(crate) mod follow;
 pub(crate) mod image;

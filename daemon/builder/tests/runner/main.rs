@@ -16,7 +16,8 @@ use kiln_builder::{
 use kiln_communicators::fake::{Answer, FakeCommunicator, FakeConnector};
 use kiln_communicators::{Connector, GuestConnector};
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
-use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
+use kiln_hypervisors::registry::by_name;
+use kiln_hypervisors::{DhcpState, ExitReport, Hypervisor, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The steps of a qemu build, in order, as the template below makes them run.
@@ -60,11 +61,12 @@ impl World {
         }
         std::fs::write(directory.path().join("installer.iso"), vec![7; 100_000]).unwrap();
         std::fs::write(directory.path().join("seed"), "seed").unwrap();
-        let hypervisor = FakeHypervisor::new(FakeScript {
+        let script = FakeScript {
             // The guest writes to its disk as soon as it runs.
             on_resume: Some(Arc::new(|spec| assert!(spec.disks[0].path.exists()))),
             ..FakeScript::default()
-        });
+        };
+        let hypervisor = FakeHypervisor::in_place_of("qemu", script);
         Self {
             directory,
             hypervisor,
@@ -149,7 +151,7 @@ build {{
             cache_dir: self.path("cache"),
         };
         let backends = Backends {
-            qemu: Arc::new(self.hypervisor.clone()),
+            hypervisors: by_name([Arc::new(self.hypervisor.clone()) as Arc<dyn Hypervisor>]),
             connector: self.connector.clone().unwrap_or_else(|| Arc::new(FakeConnector(self.guest.clone()))),
             fault: self.fault.clone(),
         };

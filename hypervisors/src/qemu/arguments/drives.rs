@@ -1,7 +1,9 @@
 //! Disks, CD-ROM drives and flash memory as QEMU's `-drive` and `-device` values.
 
-use super::{escape, text};
-use crate::{CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, MachineSpec};
+use super::value::{escape, text};
+use crate::qemu::machine_spec::QemuMachineSpec;
+use crate::qemu::spec::{CacheMode, DetectZeroes, QemuSpec};
+use crate::spec::{CdromSpec, DiskInterface, DiskSpec, Firmware};
 
 /// Disks and CD-ROM drives as switches' values.
 #[derive(Default)]
@@ -24,11 +26,11 @@ struct Controllers {
 }
 
 /// All disks and CD-ROM drives, disks first.
-pub(super) fn drives(spec: &MachineSpec, warnings: &mut Vec<String>) -> Drives {
+pub(super) fn drives(spec: QemuMachineSpec<'_>, warnings: &mut Vec<String>) -> Drives {
     let mut all = Drives::default();
     let mut controllers = Controllers::default();
-    for (index, disk) in spec.disks.iter().enumerate() {
-        let options = disk_options(disk, warnings);
+    for (index, disk) in spec.hardware.disks.iter().enumerate() {
+        let options = disk_options(disk, spec.qemu, warnings);
         let file = escape(&text(&disk.path));
         if disk_device(spec, disk.interface, index, &mut controllers, &mut all) {
             all.drives.push(format!("if=none,file={file},id=drive{index},{options}"));
@@ -36,7 +38,7 @@ pub(super) fn drives(spec: &MachineSpec, warnings: &mut Vec<String>) -> Drives {
             all.drives.push(format!("file={file},if={},{options}", disk.interface.as_str()));
         }
     }
-    for (index, cdrom) in spec.cdroms.iter().enumerate() {
+    for (index, cdrom) in spec.hardware.cdroms.iter().enumerate() {
         cdrom_drive(spec, cdrom, index, &mut controllers, &mut all);
     }
     all
@@ -56,12 +58,17 @@ pub(super) fn firmware(firmware: &Firmware) -> Vec<String> {
     }
 }
 
-fn disk_options(disk: &DiskSpec, warnings: &mut Vec<String>) -> String {
-    let cache = disk.cache.unwrap_or(CacheMode::Unsafe);
+fn disk_options(disk: &DiskSpec, qemu: &QemuSpec, warnings: &mut Vec<String>) -> String {
+    let cache = qemu.disk_cache.unwrap_or(CacheMode::Unsafe);
     let discard = disk.discard.unwrap_or(true);
-    let mut detect_zeroes = disk.detect_zeroes.unwrap_or(if discard { DetectZeroes::Unmap } else { DetectZeroes::On });
+    let mut detect_zeroes =
+        qemu.disk_detect_zeroes.unwrap_or(if discard { DetectZeroes::Unmap } else { DetectZeroes::On });
     if detect_zeroes == DetectZeroes::Unmap && !discard {
-        warnings.push("disk_detect_zeroes = \"unmap\" needs disk_discard = \"unmap\"; \"on\" is used".to_owned());
+        let warning = "disk_detect_zeroes = \"unmap\" needs disk_discard = \"unmap\"; \"on\" is used".to_owned();
+        // It holds for every disk, and is said once.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
         detect_zeroes = DetectZeroes::On;
     }
     let discard = if discard { "unmap" } else { "ignore" };
@@ -74,7 +81,7 @@ fn disk_options(disk: &DiskSpec, warnings: &mut Vec<String>) -> String {
 
 /// Makes the device for a disk that `-drive if=` cannot make by itself, after its controller; tells whether it did.
 fn disk_device(
-    spec: &MachineSpec,
+    spec: QemuMachineSpec<'_>,
     interface: DiskInterface,
     index: usize,
     controllers: &mut Controllers,
@@ -100,7 +107,13 @@ fn disk_device(
     true
 }
 
-fn cdrom_drive(spec: &MachineSpec, cdrom: &CdromSpec, index: usize, controllers: &mut Controllers, all: &mut Drives) {
+fn cdrom_drive(
+    spec: QemuMachineSpec<'_>,
+    cdrom: &CdromSpec,
+    index: usize,
+    controllers: &mut Controllers,
+    all: &mut Drives,
+) {
     let file = escape(&text(&cdrom.path));
     // Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
     let is_dmg = cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"));
@@ -125,7 +138,7 @@ fn cdrom_drive(spec: &MachineSpec, cdrom: &CdromSpec, index: usize, controllers:
         }
         Some(interface) => {
             // Packer counts from 0 even if a disk has that place already.
-            let taken = spec.disks.iter().filter(|disk| disk.interface.as_str() == interface).count();
+            let taken = spec.hardware.disks.iter().filter(|disk| disk.interface.as_str() == interface).count();
             let place = taken + index;
             all.drives.push(format!("file={file},if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
         }
@@ -157,7 +170,7 @@ impl Controllers {
 }
 
 /// Tells whether the machine is one of the PC types, which have no SCSI of their own.
-fn is_pc(spec: &MachineSpec) -> bool {
-    let kind = spec.machine_type.split(',').next().unwrap_or_default();
+fn is_pc(spec: QemuMachineSpec<'_>) -> bool {
+    let kind = spec.qemu.machine_type.split(',').next().unwrap_or_default();
     kind == "pc" || kind == "q35" || kind == "ubuntu" || kind.starts_with("pc-")
 }

@@ -1,4 +1,4 @@
-//! QEMU's command line for a [`MachineSpec`]: the switches Packer gives by default, with the template's `qemuargs` put over
+//! QEMU's command line for a machine: the switches Packer gives by default, with the template's `qemuargs` put over
 //! them by Packer's rules, and what this program needs to drive QEMU put after them.
 //!
 //! Where it differs from Packer, it is on purpose: no VNC server and no window unless asked for, disks are cached for speed and kept small, ports
@@ -6,12 +6,15 @@
 
 mod drives;
 mod overrides;
+mod value;
 
 use std::os::fd::RawFd;
-use std::path::Path;
 
-use crate::{BootOrder, Firmware, Gui, MachineSpec, NetworkMode, SSH_HOST_PORT, VncSpec};
+use crate::qemu::machine_spec::QemuMachineSpec;
+use crate::qemu::spec::SSH_HOST_PORT;
+use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
 pub(crate) use overrides::Overrides;
+use value::{escape, text};
 
 /// Id of the network back end, as Packer names it; templates refer to it.
 pub(crate) const NETDEV_ID: &str = "user.0";
@@ -52,8 +55,8 @@ pub(crate) struct CommandLine {
 
 impl CommandLine {
     /// Builds the command line.
-    pub(crate) fn new(spec: &MachineSpec, plumbing: &Plumbing) -> Self {
-        let overrides = Overrides::new(&spec.extra_arguments);
+    pub(crate) fn new(spec: QemuMachineSpec<'_>, plumbing: &Plumbing) -> Self {
+        let overrides = Overrides::new(&spec.qemu.arguments);
         let mut warnings = Vec::new();
         let mut switches = Vec::new();
         for Default { switch, replaced_by, values } in defaults(spec, plumbing, &overrides, &mut warnings) {
@@ -62,12 +65,12 @@ impl CommandLine {
             }
         }
         switches.extend(overrides.switches().map(|(switch, value)| (switch.to_owned(), value.map(ToOwned::to_owned))));
-        let nic = format!("{},netdev={NETDEV_ID}", spec.network.device);
+        let nic = format!("{},netdev={NETDEV_ID}", spec.net_device());
         let devices = |switches: &[(String, Option<String>)]| -> Vec<String> {
             switches.iter().filter(|(switch, _)| switch == "-device").filter_map(|(_, value)| value.clone()).collect()
         };
         // Packer's rule: the adapter comes back unless some device's text has its name in it.
-        if !devices(&switches).iter().any(|device| device.contains(&spec.network.device)) {
+        if !devices(&switches).iter().any(|device| device.contains(spec.net_device())) {
             switches.push(("-device".to_owned(), Some(nic)));
         }
         replace_host_cpu(&mut switches, plumbing, &mut warnings);
@@ -78,8 +81,8 @@ impl CommandLine {
         let mut line = Self {
             switches,
             has_own_serial,
-            has_own_netdev: !overrides.has("-netdev") && matches!(spec.network.mode, NetworkMode::User { .. }),
-            has_own_vnc: !overrides.has("-vnc") && spec.vnc.is_some(),
+            has_own_netdev: !overrides.has("-netdev") && matches!(spec.hardware.network.mode, NetworkMode::User { .. }),
+            has_own_vnc: !overrides.has("-vnc") && spec.hardware.vnc.is_some(),
             warnings,
         };
         line.add_own_switches(spec, plumbing, &overrides);
@@ -87,7 +90,7 @@ impl CommandLine {
     }
 
     /// What QEMU is driven by. After everything of the template, which can neither remove it nor be hurt by it.
-    fn add_own_switches(&mut self, spec: &MachineSpec, plumbing: &Plumbing, overrides: &Overrides) {
+    fn add_own_switches(&mut self, spec: QemuMachineSpec<'_>, plumbing: &Plumbing, overrides: &Overrides) {
         let mut add = |switch: &str, value: String| self.switches.push((switch.to_owned(), Some(value)));
         add("-chardev", format!("socket,id=kiln-control,fd={}", plumbing.control));
         add("-mon", "chardev=kiln-control,mode=control".to_owned());
@@ -167,49 +170,49 @@ struct Default {
 
 /// Packer's default switches.
 fn defaults(
-    spec: &MachineSpec,
+    spec: QemuMachineSpec<'_>,
     plumbing: &Plumbing,
     overrides: &Overrides,
     warnings: &mut Vec<String>,
 ) -> Vec<Default> {
-    let mut machine = format!("type={}", spec.machine_type);
+    let mut machine = format!("type={}", spec.qemu.machine_type);
     // With `-accel` QEMU refuses a second opinion in `-machine`.
     if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !overrides.has("-accel")) {
         machine += &format!(",accel={accelerator}");
     }
     let mut all: Vec<(&'static str, Vec<String>)> = vec![
-        ("-name", vec![escape(&spec.name)]),
+        ("-name", vec![escape(&spec.hardware.name)]),
         ("-machine", vec![machine]),
-        ("-m", vec![format!("{}M", spec.memory_mib)]),
+        ("-m", vec![format!("{}M", spec.hardware.memory_mib)]),
         ("-smp", vec![processors(spec)]),
     ];
-    all.extend(spec.cpu_model.iter().map(|model| ("-cpu", vec![model.clone()])));
-    match (&spec.firmware, spec.boot) {
+    all.extend(spec.qemu.cpu_model.iter().map(|model| ("-cpu", vec![model.clone()])));
+    match (&spec.hardware.firmware, spec.hardware.boot) {
         (Firmware::Efi { .. }, _) => {}
         (_, BootOrder::CdromOnce) => all.push(("-boot", vec!["once=d".to_owned()])),
         (_, BootOrder::Disk) => all.push(("-boot", vec!["c".to_owned()])),
     }
-    if let Firmware::Bios(path) = &spec.firmware {
+    if let Firmware::Bios(path) = &spec.hardware.firmware {
         all.push(("-bios", vec![text(path)]));
     }
-    all.extend(spec.floppy.iter().map(|path| ("-fda", vec![text(path)])));
-    all.push(("-netdev", vec![netdev(&spec.network.mode)]));
-    match &spec.display {
+    all.extend(spec.hardware.floppy.iter().map(|path| ("-fda", vec![text(path)])));
+    all.push(("-netdev", vec![netdev(&spec.hardware.network.mode)]));
+    match (spec.hardware.window, &spec.qemu.display) {
         // Without this QEMU opens whatever window it was built with.
-        None => all.push(("-display", vec!["none".to_owned()])),
-        Some(Gui::HypervisorChooses) => {}
-        Some(Gui::Named(name)) => all.push(("-display", vec![name.clone()])),
+        (false, _) => all.push(("-display", vec!["none".to_owned()])),
+        (true, None) => {}
+        (true, Some(name)) => all.push(("-display", vec![name.clone()])),
     }
-    all.extend(spec.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc)])));
-    all.extend(spec.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
+    all.extend(spec.hardware.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc)])));
+    all.extend(spec.qemu.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
 
     let drives::Drives { mut drives, mut devices, drive_devices } = drives::drives(spec, warnings);
-    drives.append(&mut drives::firmware(&spec.firmware));
-    devices.push(format!("{},netdev={NETDEV_ID}", spec.network.device));
-    if let (Some(tpm), Some(socket)) = (&spec.tpm, plumbing.tpm) {
+    drives.append(&mut drives::firmware(&spec.hardware.firmware));
+    devices.push(format!("{},netdev={NETDEV_ID}", spec.net_device()));
+    if let (Some(_), Some(socket)) = (spec.hardware.tpm, plumbing.tpm) {
         all.push(("-chardev", vec![format!("socket,id=vtpm,fd={socket}")]));
         all.push(("-tpmdev", vec!["emulator,id=tpm0,chardev=vtpm".to_owned()]));
-        devices.push(format!("{},tpmdev=tpm0", tpm.device));
+        devices.push(format!("{},tpmdev=tpm0", spec.qemu.tpm_device));
     }
     all.push(("-drive", drives));
     let replaced_by_itself = |(switch, values)| Default { switch, replaced_by: switch, values };
@@ -219,10 +222,13 @@ fn defaults(
     all
 }
 
-fn processors(spec: &MachineSpec) -> String {
-    let mut value = spec.topology.processors().to_string();
-    let terms =
-        [("sockets", spec.topology.sockets), ("cores", spec.topology.cores), ("threads", spec.topology.threads)];
+fn processors(spec: QemuMachineSpec<'_>) -> String {
+    let mut value = spec.hardware.topology.processors().to_string();
+    let terms = [
+        ("sockets", spec.hardware.topology.sockets),
+        ("cores", spec.hardware.topology.cores),
+        ("threads", spec.hardware.topology.threads),
+    ];
     for (name, term) in terms {
         if let Some(term) = term {
             value += &format!(",{name}={term}");
@@ -265,22 +271,12 @@ fn replace_host_cpu(switches: &mut [(String, Option<String>)], plumbing: &Plumbi
 }
 
 /// The sandbox forbids QEMU to start programs, which bridges, sound servers and user-given back ends may need.
-fn sandbox_fits(spec: &MachineSpec, overrides: &Overrides) -> bool {
+fn sandbox_fits(spec: QemuMachineSpec<'_>, overrides: &Overrides) -> bool {
     let may_start_programs =
         ["-netdev", "-net", "-nic", "-chardev", "-sandbox", "-runas", "-chroot", "-spice", "-audiodev"];
-    matches!(spec.network.mode, NetworkMode::User { .. })
-        && spec.display.is_none()
+    matches!(spec.hardware.network.mode, NetworkMode::User { .. })
+        && !spec.hardware.window
         && !may_start_programs.iter().any(|switch| overrides.has(switch))
-}
-
-/// Doubles commas, which separate options in QEMU's values.
-fn escape(value: &str) -> String {
-    value.replace(',', ",,")
-}
-
-/// A path as text; [`check`](super::check) has refused those that are not.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::{
-    Accelerator, CacheMode, CdromSpec, DetectZeroes, DiskFormat, DiskInterface, DiskSpec, PortForward, Topology,
-    TpmSpec,
-};
+use crate::qemu::spec::{Accelerator, CacheMode, DetectZeroes, QemuSpec};
+use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, PortForward, Topology, TpmVersion};
 
 fn plumbing() -> Plumbing {
     let accelerator = Some("tcg".to_owned());
@@ -15,7 +13,7 @@ fn plumbing() -> Plumbing {
 
 /// A spec as the build of an ordinary template makes it.
 fn spec() -> MachineSpec {
-    let mut spec = MachineSpec::new("packer-web", "/run/kiln");
+    let mut spec = MachineSpec::new("packer-web", "/run/kiln", QemuSpec::default());
     spec.boot = BootOrder::CdromOnce;
     spec.disks.push(DiskSpec::new("out/packer-web", DiskFormat::Qcow2, DiskInterface::Virtio));
     spec.cdroms.push(CdromSpec { path: "/iso/x.iso".into(), interface: None });
@@ -24,13 +22,21 @@ fn spec() -> MachineSpec {
     spec
 }
 
+fn command_line(spec: &MachineSpec, plumbing: &Plumbing) -> CommandLine {
+    CommandLine::new(QemuMachineSpec::of(spec).unwrap(), plumbing)
+}
+
+fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
+    spec.backend.as_qemu_mut().unwrap()
+}
+
 /// The arguments before what is ours, one switch with its value a line.
 fn lines(spec: &MachineSpec) -> Vec<String> {
     lines_with(spec, &plumbing())
 }
 
 fn lines_with(spec: &MachineSpec, plumbing: &Plumbing) -> Vec<String> {
-    let line = CommandLine::new(spec, plumbing);
+    let line = command_line(spec, plumbing);
     let lines = line.switches.iter().map(|(switch, value)| match value {
         Some(value) => format!("{switch} {value}"),
         None => switch.clone(),
@@ -44,7 +50,7 @@ fn values(spec: &MachineSpec, switch: &str) -> Vec<String> {
 }
 
 fn override_with(spec: &mut MachineSpec, arguments: &[&[&str]]) {
-    spec.extra_arguments = arguments.iter().map(|list| list.iter().map(|item| (*item).to_owned()).collect()).collect();
+    qemu(spec).arguments = arguments.iter().map(|list| list.iter().map(|item| (*item).to_owned()).collect()).collect();
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn the_defaults_are_packers() {
 
 #[test]
 fn what_drives_qemu_comes_last() {
-    let line = CommandLine::new(&spec(), &Plumbing { sandbox: true, ..plumbing() });
+    let line = command_line(&spec(), &Plumbing { sandbox: true, ..plumbing() });
     let arguments = line.arguments(None);
     let ours = arguments.iter().position(|argument| argument.contains("kiln-control")).unwrap();
     assert_eq!(
@@ -84,13 +90,14 @@ fn what_drives_qemu_comes_last() {
 #[test]
 fn every_option_of_the_table() {
     let mut spec = spec();
-    spec.machine_type = "q35".to_owned();
-    spec.cpu_model = Some("qemu64".to_owned());
+    qemu(&mut spec).machine_type = "q35".to_owned();
+    qemu(&mut spec).cpu_model = Some("qemu64".to_owned());
     spec.topology = Topology::from_options(8, 2, 2, 1);
     spec.memory_mib = 2048;
     spec.floppy = Some("/tmp/floppy.img".into());
-    spec.display = Some(Gui::Named("gtk".to_owned()));
-    spec.vga = Some("virtio".to_owned());
+    spec.window = true;
+    qemu(&mut spec).display = Some("gtk".to_owned());
+    qemu(&mut spec).vga = Some("virtio".to_owned());
     spec.boot = BootOrder::Disk;
     spec.firmware = Firmware::Bios("/fw/bios.bin".into());
     spec.vnc = Some(VncSpec {
@@ -99,7 +106,7 @@ fn every_option_of_the_table() {
         port_max: 5999,
         password: Some("hunter22".to_owned()),
     });
-    spec.tpm = Some(TpmSpec { device: "tpm-tis".to_owned(), version_1_2: false });
+    spec.tpm = Some(TpmVersion::V2);
     let plumbing = Plumbing { tpm: Some(13), ..plumbing() };
     let lines = lines_with(&spec, &plumbing);
     for expected in [
@@ -136,7 +143,7 @@ fn efi_has_flash_and_no_boot_switch() {
 #[test]
 fn no_accelerator_says_nothing() {
     let mut spec = spec();
-    spec.accelerator = Accelerator::None;
+    qemu(&mut spec).accelerator = Accelerator::None;
     let lines = lines_with(&spec, &Plumbing { accelerator: None, ..plumbing() });
     assert!(lines.contains(&"-machine type=pc".to_owned()));
     override_with(&mut spec, &[&["-accel", "tcg,thread=multi"]]);
@@ -175,12 +182,12 @@ fn disks_on_every_interface() {
 #[test]
 fn explicit_disk_options_are_honoured() {
     let mut spec = spec();
-    spec.disks[0].cache = Some(CacheMode::Writeback);
+    qemu(&mut spec).disk_cache = Some(CacheMode::Writeback);
     spec.disks[0].discard = Some(false);
-    spec.disks[0].detect_zeroes = Some(DetectZeroes::Off);
+    qemu(&mut spec).disk_detect_zeroes = Some(DetectZeroes::Off);
     assert_eq!(values(&spec, "-drive")[0], "file=out/packer-web,if=virtio,cache=writeback,discard=ignore,format=qcow2");
-    spec.disks[0].detect_zeroes = Some(DetectZeroes::Unmap);
-    let line = CommandLine::new(&spec, &plumbing());
+    qemu(&mut spec).disk_detect_zeroes = Some(DetectZeroes::Unmap);
+    let line = command_line(&spec, &plumbing());
     assert_eq!(line.warnings.len(), 1);
     assert!(values(&spec, "-drive")[0].ends_with(",detect-zeroes=on"));
 }
@@ -264,21 +271,21 @@ fn what_the_template_has_taken_over_is_left_to_it() {
     spec.vnc = Some(VncSpec { bind: "::1".to_owned(), port_min: 5900, port_max: 6000, password: None });
     assert_eq!(values(&spec, "-vnc"), ["[::1]:0,to=100"]);
     override_with(&mut spec, &[&["-serial", "file:x"], &["--netdev", "user,id=user.0"], &["-vnc", ":7"]]);
-    let line = CommandLine::new(&spec, &Plumbing { sandbox: true, ..plumbing() });
+    let line = command_line(&spec, &Plumbing { sandbox: true, ..plumbing() });
     assert!(!line.has_own_serial && !line.has_own_netdev && !line.has_own_vnc);
     let all = line.arguments(None).join(" ");
     assert!(!all.contains("kiln-serial") && !all.contains("-sandbox") && !all.contains("to=100"), "{all}");
     override_with(&mut spec, &[&["-device", "isa-serial,chardev=c"]]);
-    assert!(!CommandLine::new(&spec, &plumbing()).has_own_serial);
+    assert!(!command_line(&spec, &plumbing()).has_own_serial);
 }
 
 #[test]
 fn the_forwarded_port_is_filled_in_when_known() {
     let mut spec = spec();
-    assert!(!CommandLine::new(&spec, &plumbing()).mentions_forwarded_port());
+    assert!(!command_line(&spec, &plumbing()).mentions_forwarded_port());
     let rule = format!("user,id=user.0,hostfwd=udp::53-:53,hostfwd=tcp:127.0.0.1:{SSH_HOST_PORT}-:22");
     override_with(&mut spec, &[&["-netdev", &rule]]);
-    let line = CommandLine::new(&spec, &plumbing());
+    let line = command_line(&spec, &plumbing());
     assert!(line.mentions_forwarded_port());
     assert!(
         line.arguments(Some(3000))
@@ -288,13 +295,13 @@ fn the_forwarded_port_is_filled_in_when_known() {
     assert_eq!(line.forwarded_by_template(23, Some(3000)), None);
 
     override_with(&mut spec, &[&["-net", "user,hostfwd=tcp::2200-10.0.2.15:22"], &["-net", "nic"]]);
-    assert_eq!(CommandLine::new(&spec, &plumbing()).forwarded_by_template(22, None), Some(2200));
+    assert_eq!(command_line(&spec, &plumbing()).forwarded_by_template(22, None), Some(2200));
 }
 
 #[test]
 fn the_host_cpu_becomes_max_under_tcg() {
     let mut spec = spec();
-    spec.cpu_model = Some("host".to_owned());
+    qemu(&mut spec).cpu_model = Some("host".to_owned());
     assert_eq!(values(&spec, "-cpu"), ["max"]);
     override_with(&mut spec, &[&["-cpu", "host,-x2apic"]]);
     assert_eq!(values(&spec, "-cpu"), ["max,-x2apic"]);
@@ -306,13 +313,13 @@ fn the_host_cpu_becomes_max_under_tcg() {
 fn a_template_that_replaces_the_machine_keeps_the_accelerator() {
     let mut spec = spec();
     override_with(&mut spec, &[&["-machine", "q35,usb=on"]]);
-    let arguments = CommandLine::new(&spec, &plumbing()).arguments(None).join(" ");
+    let arguments = command_line(&spec, &plumbing()).arguments(None).join(" ");
     assert!(arguments.contains("-machine q35,usb=on") && arguments.contains("-accel tcg"), "{arguments}");
     for own in [["-machine", "q35,accel=kvm:tcg"], ["-machine", "type=pc,accel=kvm"]] {
         override_with(&mut spec, &[&own]);
-        let arguments = CommandLine::new(&spec, &plumbing()).arguments(None);
+        let arguments = command_line(&spec, &plumbing()).arguments(None);
         assert!(!arguments.contains(&"-accel".to_owned()), "{arguments:?}");
-        assert_eq!(Overrides::new(&spec.extra_arguments).accelerator().as_deref(), Some("kvm"));
+        assert_eq!(Overrides::new(&qemu(&mut spec).arguments).accelerator().as_deref(), Some("kvm"));
     }
 }
 

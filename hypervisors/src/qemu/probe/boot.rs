@@ -12,7 +12,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
-use super::{ProbeError, run};
+use super::findings::ProbeError;
+use super::run::run;
 use crate::process::{ChildProcess, ExitState, Tail};
 
 /// The boot sector made from `payload.s`.

@@ -7,7 +7,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::Findings;
+use super::findings::Findings;
+use crate::process_stat;
 
 /// The file's name in the cache directory. The number changes with the payload or the layout.
 const FILE_NAME: &str = "qemu-probe-1.json";
@@ -57,7 +58,7 @@ impl Cache {
     fn contents(&mut self) -> &mut Contents {
         let path = &self.path;
         self.contents.get_or_insert_with(|| {
-            let boot_id = boot_id();
+            let boot_id = process_stat::boot_id().unwrap_or_default();
             match load(path) {
                 Ok(contents) if contents.boot_id == boot_id && !boot_id.is_empty() => contents,
                 Ok(_) => Contents { boot_id, entries: BTreeMap::new() },
@@ -89,10 +90,6 @@ fn load(path: &Path) -> io::Result<Contents> {
     Ok(serde_json::from_str(&text)?)
 }
 
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +112,7 @@ mod tests {
         assert_eq!(Cache::new(path.clone()).get("b"), None);
         let file = path.join(FILE_NAME);
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, text.replace(&boot_id(), "another-boot")).unwrap();
+        std::fs::write(&file, text.replace(&process_stat::boot_id().unwrap(), "another-boot")).unwrap();
         assert_eq!(Cache::new(path.clone()).get("a"), None);
         std::fs::write(&file, "{ damaged").unwrap();
         assert_eq!(Cache::new(path).get("a"), None);

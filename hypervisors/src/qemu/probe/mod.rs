@@ -6,68 +6,22 @@
 
 mod boot;
 mod cache;
+mod findings;
+mod run;
 
 use std::ffi::OsString;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
 
-use super::qmp::QmpClient;
-use crate::process::{ChildCommand, ChildProcess};
-use crate::{AcceleratorAvailability, MachineError, NoLedger};
 #[cfg(test)]
 pub(crate) use boot::PAYLOAD;
 use cache::Cache;
-
-/// How long QEMU may take to tell about itself.
-const QUESTION_LIMIT: Duration = Duration::from_secs(20);
+pub(super) use findings::{Finding, Findings, ProbeError};
+use run::{QUESTION_LIMIT, run};
 
 /// The kernel's door to hardware virtualisation.
 const KVM_DEVICE: &str = "/dev/kvm";
-
-/// What was found out about one QEMU program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Findings {
-    /// `7.2.22`.
-    pub(super) version: String,
-    /// The guest's architecture as QEMU names it: `x86_64`.
-    pub(super) architecture: String,
-    /// `-sandbox` works.
-    pub(super) sandbox: bool,
-    /// In the order in which they are preferred. Empty: they have not been probed.
-    pub(super) accelerators: Vec<Finding>,
-}
-
-/// What was found out about one accelerator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Finding {
-    pub(super) name: String,
-    pub(super) usable: bool,
-    pub(super) reason: String,
-}
-
-impl From<Finding> for AcceleratorAvailability {
-    fn from(finding: Finding) -> Self {
-        Self { name: finding.name, usable: finding.usable, reason: finding.reason }
-    }
-}
-
-/// Says why a QEMU program tells nothing about itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ProbeError {
-    #[error("{0} cannot be run: {1}")]
-    Run(PathBuf, String),
-    #[error("{0} does not work as a QEMU: {1}")]
-    NotQemu(PathBuf, String),
-    #[error("{0} cannot be asked: {1}")]
-    Ask(PathBuf, MachineError),
-}
 
 /// Probes QEMU programs, each once.
 #[derive(Debug)]
@@ -151,39 +105,6 @@ async fn ask(program: &Path) -> Result<Findings, ProbeError> {
     process.kill();
     process.ended().await;
     Ok(findings)
-}
-
-/// Starts QEMU with a monitor and waits for its greeting.
-async fn run(
-    program: &Path,
-    mut arguments: Vec<OsString>,
-    mut inherited: Vec<OwnedFd>,
-) -> Result<(ChildProcess, QmpClient), ProbeError> {
-    let cannot_run = |error: std::io::Error| ProbeError::Run(program.to_owned(), error.to_string());
-    let (control, control_there) = StdUnixStream::pair().map_err(cannot_run)?;
-    control.set_nonblocking(true).map_err(cannot_run)?;
-    let descriptor = control_there.as_raw_fd();
-    arguments.extend(["-chardev".into(), format!("socket,id=kiln-control,fd={descriptor}").into()]);
-    arguments.extend(["-mon".into(), "chardev=kiln-control,mode=control".into()]);
-    inherited.push(control_there.into());
-    let command = ChildCommand { program: program.to_owned(), arguments, inherited };
-    // Not in a ledger: a probe has no job, and dies with this process.
-    let process = ChildProcess::spawn(command, Arc::new(NoLedger)).await.map_err(cannot_run)?;
-    let control = UnixStream::from_std(control).map_err(cannot_run)?;
-    match QmpClient::connect(control, QUESTION_LIMIT).await {
-        Ok(qmp) => Ok((process, qmp)),
-        Err(error) => {
-            process.kill();
-            let state = process.ended().await;
-            let words = process.stderr_tail();
-            let problem = match (words.lines().next(), error) {
-                (Some(line), _) => line.to_owned(),
-                (None, MachineError::Gone) => format!("it ended with {state}"),
-                (None, error) => error.to_string(),
-            };
-            Err(ProbeError::NotQemu(program.to_owned(), problem))
-        }
-    }
 }
 
 async fn kvm(program: &Path, architecture: &str) -> Finding {

@@ -1,5 +1,7 @@
 //! The boot probe on the accelerators of this machine, and its cache.
 
+use std::time::Duration;
+
 use super::*;
 use crate::qemu::testing::{QEMU, missing};
 

@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReade
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{Event, Pending, lock};
+use super::message::{Event, Pending, lock};
 
 /// The longest message accepted, in bytes. The largest real one, `query-qmp-schema`, has 207 kB.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;

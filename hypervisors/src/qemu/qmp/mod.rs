@@ -4,17 +4,18 @@
 //! events are kept as values, and anything else is skipped. A future that waits for an answer may be dropped at any time.
 
 mod connection;
+mod message;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::MachineError;
+use crate::error::MachineError;
+pub(crate) use message::Event;
+use message::{Pending, lock};
 
 /// How long an answer may take. QEMU answers in under a millisecond; a loaded host with a guest under TCG takes a few hundred.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -24,18 +25,6 @@ const EVENTS_KEPT: usize = 1024;
 
 /// Commands on their way to the socket. QEMU itself reads 8 ahead.
 const COMMANDS_QUEUED: usize = 16;
-
-/// Something QEMU reported by itself.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    /// `SHUTDOWN`, `STOP`, …; any name at all.
-    pub(crate) name: String,
-    /// Its `data`; null when there is none.
-    pub(crate) data: Value,
-}
-
-type Reply = Result<Value, String>;
-type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Reply>>>>;
 
 /// A connection to one QMP monitor.
 #[derive(Debug)]
@@ -174,10 +163,6 @@ impl Drop for Forget<'_> {
     fn drop(&mut self) {
         lock(self.pending).remove(&self.id);
     }
-}
-
-fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Reply>>> {
-    pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn version(greeting: &Value) -> String {

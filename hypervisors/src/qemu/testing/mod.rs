@@ -4,9 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::QemuHypervisor;
+use super::hypervisor::QemuHypervisor;
+use crate::ledger::NoLedger;
+use crate::machine::{Hypervisor as _, Machine};
 use crate::process::find_program;
-use crate::{Accelerator, DiskFormat, DiskInterface, DiskSpec, Hypervisor as _, Machine, MachineSpec, NoLedger};
+use crate::qemu::spec::{Accelerator, QemuSpec};
+use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec};
 
 /// The QEMU that tests run.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -107,10 +110,13 @@ impl Host {
         let mut image = guest.sector().to_vec();
         image.resize(1 << 20, 0);
         std::fs::write(&disk, image).unwrap();
-        let mut spec = MachineSpec::new("test", self.runtime_dir());
-        spec.accelerator = Accelerator::Named("tcg".to_owned());
+        let mut spec = MachineSpec::new(
+            "test",
+            self.runtime_dir(),
+            QemuSpec { accelerator: Accelerator::Named("tcg".to_owned()), ..QemuSpec::default() },
+        );
         spec.memory_mib = 16;
-        spec.network.device = "e1000".to_owned();
+        spec.network.device = Some("e1000".to_owned());
         spec.disks.push(DiskSpec::new(disk, DiskFormat::Raw, DiskInterface::Ide));
         spec
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use kiln_disk_formats::package::{
     DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel,
 };
+use kiln_hypervisors::qemu::{Accelerator, CacheMode, DetectZeroes, QemuSpec};
 use kiln_hypervisors::{
-    Accelerator, BootOrder, CacheMode, CdromSpec, DetectZeroes, DiskInterface, DiskSpec, Firmware, Gui, Machine,
-    MachineSpec, NetworkMode, NetworkSpec, PortForward, StartError, Topology, TpmSpec, VncSpec,
+    BootOrder, CdromSpec, DiskInterface, DiskSpec, Firmware, Machine, MachineSpec, NetworkMode, NetworkSpec,
+    PortForward, StartError, Topology, TpmVersion, VncSpec,
 };
 
 use super::Prepared;
@@ -19,6 +20,9 @@ use crate::error::StepError;
 use crate::plan::{FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
 use crate::steps::follow;
+
+/// The hypervisor that runs the machines of this builder.
+pub(crate) const HYPERVISOR: &str = "qemu";
 
 /// The UEFI variables' file in the output directory; Packer's name.
 pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
@@ -35,12 +39,43 @@ pub(crate) async fn copy_efi_vars(plan: &QemuPlan) -> Result<Option<PathBuf>, St
 
 /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
 pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
-    let machine = &plan.machine;
-    let mut spec = MachineSpec::new(&plan.vm_name, ".");
-    spec.binary.clone_from(&machine.binary);
-    spec.tpm = machine.tpm.as_ref().map(|(device, old)| TpmSpec { device: device.clone(), version_1_2: *old });
-    for problem in backends.qemu.check(&spec).err().into_iter().flatten() {
+    let qemu = QemuSpec { binary: plan.machine.binary.clone(), ..QemuSpec::default() };
+    let mut spec = MachineSpec::new(&plan.vm_name, ".", qemu);
+    spec.tpm = tpm(plan);
+    let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) else { return };
+    for problem in hypervisor.check(&spec).err().into_iter().flatten() {
         reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+    }
+}
+
+/// The version of the TPM, when there is one.
+fn tpm(plan: &QemuPlan) -> Option<TpmVersion> {
+    plan.machine.tpm.as_ref().map(|(_, old)| if *old { TpmVersion::V1 } else { TpmVersion::V2 })
+}
+
+/// What only QEMU has of the machine. `arguments` are the template's, rendered.
+fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
+    let machine = &plan.machine;
+    let defaults = QemuSpec::default();
+    QemuSpec {
+        binary: machine.binary.clone(),
+        machine_type: machine.machine_type.clone(),
+        accelerator: match machine.accelerator.as_deref() {
+            None => Accelerator::Auto,
+            Some("none") => Accelerator::None,
+            Some(name) => Accelerator::Named(name.to_owned()),
+        },
+        cpu_model: machine.cpu_model.clone(),
+        disk_cache: machine.disk_cache.as_deref().and_then(CacheMode::parse),
+        disk_detect_zeroes: machine.disk_detect_zeroes.as_deref().and_then(DetectZeroes::parse),
+        tpm_device: machine.tpm.as_ref().map_or(defaults.tpm_device, |(device, _)| device.clone()),
+        display: match machine.display.as_deref() {
+            _ if machine.use_default_display => None,
+            Some(name) => Some(name.to_owned()),
+            None => Some("gtk".to_owned()),
+        },
+        vga: machine.vga.clone(),
+        arguments,
     }
 }
 
@@ -55,30 +90,13 @@ pub(crate) fn spec(
     let machine = &plan.machine;
     let [cpus, sockets_count, cores, threads] = machine.topology;
     let interface = DiskInterface::parse(&machine.disk_interface).unwrap_or(DiskInterface::Virtio);
-    let cache = machine.disk_cache.as_deref().and_then(CacheMode::parse);
-    let detect_zeroes = machine.disk_detect_zeroes.as_deref().and_then(DetectZeroes::parse);
     let discard = machine.disk_discard.as_deref().map(|mode| mode == "unmap");
-    let mut spec = MachineSpec::new(&plan.vm_name, sockets);
-    spec.binary.clone_from(&machine.binary);
-    spec.machine_type.clone_from(&machine.machine_type);
-    spec.accelerator = match machine.accelerator.as_deref() {
-        None => Accelerator::Auto,
-        Some("none") => Accelerator::None,
-        Some(name) => Accelerator::Named(name.to_owned()),
-    };
-    spec.cpu_model.clone_from(&machine.cpu_model);
+    let mut spec = MachineSpec::new(&plan.vm_name, sockets, qemu_part(plan, arguments));
     spec.topology = Topology::from_options(cpus, sockets_count, cores, threads);
     spec.memory_mib = machine.memory;
     spec.disks = disks
         .all()
-        .map(|disk| DiskSpec {
-            path: disk.path.clone(),
-            format: disk.hypervisor_format(),
-            interface,
-            cache,
-            discard,
-            detect_zeroes,
-        })
+        .map(|disk| DiskSpec { path: disk.path.clone(), format: disk.hypervisor_format(), interface, discard })
         .collect();
     let cdrom = |path: &Path| CdromSpec { path: path.to_owned(), interface: machine.cdrom_interface.clone() };
     if !plan.disk_image {
@@ -93,9 +111,9 @@ pub(crate) fn spec(
         (FirmwarePlan::Flash(path), _) => Firmware::Flash(path.clone()),
         _ => Firmware::Default,
     };
-    spec.tpm = machine.tpm.as_ref().map(|(device, old)| TpmSpec { device: device.clone(), version_1_2: *old });
+    spec.tpm = tpm(plan);
     spec.boot = if plan.disk_image { BootOrder::Disk } else { BootOrder::CdromOnce };
-    spec.display = display(plan);
+    spec.window = !machine.headless && (machine.use_default_display || machine.display.as_deref() != Some("none"));
     spec.vnc = machine.vnc.as_ref().map(|vnc| VncSpec {
         bind: vnc.bind.clone(),
         port_min: vnc.ports.0,
@@ -105,14 +123,13 @@ pub(crate) fn spec(
             given => given.to_owned(),
         }),
     });
-    spec.vga.clone_from(&machine.vga);
-    spec.extra_arguments = arguments;
     spec
 }
 
-fn network(plan: &QemuPlan) -> NetworkSpec {
+/// The machine's way to the network.
+pub(crate) fn network(plan: &QemuPlan) -> NetworkSpec {
     let machine = &plan.machine;
-    let device = machine.net_device.clone();
+    let device = Some(machine.net_device.clone());
     if let Some(bridge) = &machine.net_bridge {
         return NetworkSpec { device, mode: NetworkMode::Bridge { bridge: bridge.clone() } };
     }
@@ -122,19 +139,6 @@ fn network(plan: &QemuPlan) -> NetworkSpec {
     NetworkSpec { device, mode: NetworkMode::User { forward } }
 }
 
-fn display(plan: &QemuPlan) -> Option<Gui> {
-    let machine = &plan.machine;
-    if machine.headless {
-        return None;
-    }
-    match machine.display.as_deref() {
-        _ if machine.use_default_display => Some(Gui::HypervisorChooses),
-        Some("none") => None,
-        Some(name) => Some(Gui::Named(name.to_owned())),
-        None => Some(Gui::Named("gtk".to_owned())),
-    }
-}
-
 /// Starts the machine: paused, noted down, then let go. It is killed on clean-up.
 pub(crate) async fn start(
     spec: &MachineSpec,
@@ -142,9 +146,10 @@ pub(crate) async fn start(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Arc<dyn Machine>, StepError> {
-    backends.qemu.check(spec).map_err(StartError::Unsupported)?;
+    let hypervisor = backends.hypervisor(HYPERVISOR)?;
+    hypervisor.check(spec).map_err(StartError::Unsupported)?;
     context.say(if from_disk { "Starting VM, booting disk image" } else { "Starting VM, booting from CD-ROM" });
-    let machine = backends.qemu.start(spec, context.ledger.clone()).await?;
+    let machine = hypervisor.start(spec, context.ledger.clone()).await?;
     let machine: Arc<dyn Machine> = Arc::from(machine);
     let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
     context.on_cleanup("start", "stop the virtual machine", move || async move {

@@ -33,9 +33,6 @@ use crate::steps::access::Access;
 use crate::steps::output_directory::OutputDirectory;
 use crate::steps::{boot, connect, image, media, output_directory, provision, serve, shut_down};
 
-/// The host as guests see it through QEMU's user networking.
-const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
-
 /// What the steps before the start made for the machine.
 #[derive(Debug, Default)]
 struct Prepared {
@@ -44,6 +41,8 @@ struct Prepared {
     cd: Option<PathBuf>,
     efi_vars: Option<PathBuf>,
     http_port: Option<u16>,
+    /// The host as the guest sees it.
+    host: String,
 }
 
 /// Builds the image.
@@ -80,6 +79,8 @@ pub(crate) async fn run(
         prepared.http_port =
             Some(context.run_step(Step::prepare("serve"), port, || serve::start(http, context)).await?);
     }
+    let hypervisor = backends.hypervisor(machine::HYPERVISOR).map_err(|error| BuildError::new("start", error))?;
+    prepared.host = hypervisor.host_seen_by_guest(&machine::network(plan).mode);
     let access = Access::prepare(&plan.communicator, context).await?;
     let fields = Fields::new(plan, &prepared, access.public_key());
     let renderer = Renderer::new(&planned.build.source, &generated::values(&base_data(planned, context)));
@@ -89,7 +90,7 @@ pub(crate) async fn run(
     context.step(Step::bring_up("boot"), typing).await?;
     let mut data = base_data(planned, context);
     data.machine_id = Some(machine.description().pid.map_or_else(String::new, |pid| pid.to_string()));
-    data.http = prepared.http_port.map(|port| HttpAddress { host: HOST_SEEN_BY_GUEST.to_owned(), port });
+    data.http = prepared.http_port.map(|port| HttpAddress { host: prepared.host.clone(), port });
     let communicator = connect::connect(&access, Some(&*machine), &mut data, context, backends).await?;
     let communicator_or_none: Arc<dyn Communicator> = communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator));
     let provisioning = ProvisionContext {
@@ -138,6 +139,7 @@ async fn work_directories(index: usize, context: &BuildContext) -> Result<WorkDi
 
 /// Data of the boot command and of `qemuargs`.
 struct Fields {
+    host: String,
     http_port: String,
     name: String,
     output_directory: String,
@@ -148,6 +150,7 @@ struct Fields {
 impl Fields {
     fn new(plan: &QemuPlan, prepared: &Prepared, public_key: Option<&str>) -> Self {
         Self {
+            host: prepared.host.clone(),
             http_port: prepared.http_port.unwrap_or(0).to_string(),
             name: plan.vm_name.clone(),
             output_directory: plan.output_directory.display().to_string(),
@@ -162,13 +165,13 @@ impl Fields {
 
     fn list(&self) -> [(&str, &str); 7] {
         [
-            ("HTTPIP", HOST_SEEN_BY_GUEST),
+            ("HTTPIP", &self.host),
             ("HTTPPort", &self.http_port),
             ("HTTPDir", &self.http_directory),
             ("Name", &self.name),
             ("OutputDir", &self.output_directory),
             ("SSHPublicKey", &self.public_key),
-            ("SSHHostPort", kiln_hypervisors::SSH_HOST_PORT),
+            ("SSHHostPort", kiln_hypervisors::qemu::SSH_HOST_PORT),
         ]
     }
 }
@@ -198,7 +201,7 @@ async fn start(
     };
     let started = |machine: &Arc<dyn Machine>| {
         let id = machine.description().pid.map_or_else(String::new, |pid| pid.to_string());
-        Some(Output::Machine { hypervisor: backends.qemu.name().to_owned(), id })
+        Some(Output::Machine { hypervisor: machine::HYPERVISOR.to_owned(), id })
     };
     context.run_step(Step::bring_up("start"), started, starting).await
 }

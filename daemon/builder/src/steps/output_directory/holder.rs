@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::mark::{Mark, Owner};
-use crate::ledger::process_start_time;
+use kiln_hypervisors::process_stat::ProcessStat;
 
 /// Clock ticks of `/proc` in a second, the same on every Linux.
 const TICKS: u64 = 100;
@@ -91,7 +91,7 @@ fn job_of(pid: u32) -> Option<String> {
 }
 
 fn started(pid: u32) -> Option<String> {
-    let ticks = process_start_time(pid).ok()?;
+    let ticks = ProcessStat::of(pid).ok()?.start_time;
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let boot: u64 =
         stat.lines().find_map(|line| line.strip_prefix("btime ")).and_then(|text| text.trim().parse().ok())?;

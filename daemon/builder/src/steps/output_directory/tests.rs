@@ -7,9 +7,10 @@ use super::*;
 use crate::context::{BuildContext, JobSettings, OnError};
 use crate::control::Control;
 use crate::event::Event;
-use crate::ledger::{Ledger, sweep as sweep_job};
+use crate::ledger::Ledger;
 use crate::plan_key::PlanKey;
 use crate::records::{Chain, RecordFile};
+use crate::sweep::{Sweep, sweep as sweep_job};
 
 struct Job {
     directory: tempfile::TempDir,
@@ -145,7 +146,7 @@ async fn a_killed_build_leaves_a_directory_that_the_next_takes_without_anybody_e
     assert_eq!(names(&out), set(&[".kiln-incomplete"]));
     // The sweep of the dead job comes late, and finds somebody else there.
     fs::write(out.join(".web.work"), "new").unwrap();
-    assert_eq!(sweep_job(killed.directory.path()).unwrap(), crate::ledger::Sweep::default());
+    assert_eq!(sweep_job(killed.directory.path()).unwrap(), Sweep::default());
     assert_eq!(names(&out), set(&[".kiln-incomplete", ".web.work"]));
     // And when that one is killed too, its own sweep removes what is its own.
     fs::write(out.join("notes.txt"), "mine").unwrap();

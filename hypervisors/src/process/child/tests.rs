@@ -1,7 +1,10 @@
 //! Children, their ends, and what becomes of them when their parent goes.
 
+use std::ffi::OsString;
+
 use super::*;
 use crate::conformance::RecordingLedger;
+use crate::process::find_program;
 
 fn command(program: &str, arguments: &[&str]) -> ChildCommand {
     let program = find_program(program).unwrap();
@@ -36,7 +39,7 @@ async fn killing_and_dropping_end_it() {
 #[tokio::test]
 async fn a_grandchild_that_keeps_stderr_does_not_hold_up_the_end() {
     let script = "sleep 5 & echo done >&2";
-    let process = ChildProcess::spawn(command("sh", &["-c", script]), Arc::new(crate::NoLedger)).await.unwrap();
+    let process = ChildProcess::spawn(command("sh", &["-c", script]), Arc::new(crate::ledger::NoLedger)).await.unwrap();
     tokio::time::timeout(Duration::from_secs(3), process.ended()).await.unwrap();
     assert_eq!(process.stderr_tail(), "done");
 }
@@ -49,7 +52,7 @@ async fn inherits_what_it_is_given() {
     let number = theirs.as_raw_fd();
     let mut command = command("sh", &["-c", &format!("printf through > /proc/self/fd/{number}")]);
     command.inherited.push(theirs.into());
-    let process = ChildProcess::spawn(command, Arc::new(crate::NoLedger)).await.unwrap();
+    let process = ChildProcess::spawn(command, Arc::new(crate::ledger::NoLedger)).await.unwrap();
     assert_eq!(process.ended().await, ExitState::Exited(0), "{}", process.stderr_tail());
     let mut text = String::new();
     ours.read_to_string(&mut text).unwrap();
@@ -59,7 +62,7 @@ async fn inherits_what_it_is_given() {
 #[tokio::test]
 async fn a_missing_program_is_an_error() {
     let command = ChildCommand { program: "/nonexistent".into(), arguments: Vec::new(), inherited: Vec::new() };
-    let error = ChildProcess::spawn(command, Arc::new(crate::NoLedger)).await.unwrap_err();
+    let error = ChildProcess::spawn(command, Arc::new(crate::ledger::NoLedger)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert_eq!(find_program("no-such-program-here"), None);
 }
@@ -77,7 +80,7 @@ fn children_die_with_a_parent_that_is_killed() {
                     .enable_all()
                     .build()
                     .unwrap()
-                    .block_on(ChildProcess::spawn(command("sleep", &["1000"]), Arc::new(crate::NoLedger)))
+                    .block_on(ChildProcess::spawn(command("sleep", &["1000"]), Arc::new(crate::ledger::NoLedger)))
                     .unwrap()
             });
             spawned.join().unwrap()
@@ -89,7 +92,7 @@ fn children_die_with_a_parent_that_is_killed() {
     }
     use std::io::BufRead as _;
     let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "process::tests::children_die_with_a_parent_that_is_killed", "--nocapture"])
+        .args(["--exact", "process::child::tests::children_die_with_a_parent_that_is_killed", "--nocapture"])
         .env(MARK, "1")
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -1,0 +1,138 @@
+//! Gives back what a killed worker left: everything that its ledger says is held.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use kiln_hypervisors::process_stat::{ProcessStat, boot_id};
+use kiln_hypervisors::registry::{self, Settings};
+use kiln_hypervisors::{GivenBack, Hypervisors, Resource};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::ledger::{Held, Ledger};
+use crate::local_processes::{LocalProcesses, wait_for_exit};
+use crate::lock_file;
+use crate::steps::output_directory;
+
+/// How long a killed process may take to go.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a hypervisor may take to end a registered machine and remove its files.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a sweep found and did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// One line for each resource that was still held and is gone now.
+    pub removed: Vec<String>,
+    /// One line for each that could not be removed, with the reason. It stays in the ledger.
+    pub failed: Vec<String>,
+}
+
+/// Gives back everything the ledger in `job_dir` says is held: processes first, then machines, then files, then directories. May take
+/// minutes; call it from a thread that may block.
+///
+/// # Errors
+///
+/// The ledger exists but cannot be read.
+pub fn sweep(job_dir: &Path) -> io::Result<Sweep> {
+    // Nothing is probed, so nothing is kept there.
+    sweep_with(job_dir, &registry::all(&Settings { cache_dir: job_dir.to_owned() }))
+}
+
+/// [`sweep`] with hypervisors of the caller's choice.
+///
+/// # Errors
+///
+/// As [`sweep`].
+pub fn sweep_with(job_dir: &Path, hypervisors: &Hypervisors) -> io::Result<Sweep> {
+    let held = Held::read(job_dir)?;
+    if held == Held::default() {
+        return Ok(Sweep::default());
+    }
+    let ledger = Ledger::open(job_dir)?;
+    let mut sweep = Sweep { removed: Vec::new(), failed: held.not_understood };
+    for resource in held.resources {
+        match give_back(&resource, hypervisors) {
+            Ok(Some(what)) => sweep.removed.push(what),
+            Ok(None) => {}
+            Err(error) => {
+                sweep.failed.push(error);
+                continue;
+            }
+        }
+        ledger.released(&resource);
+    }
+    Ok(sweep)
+}
+
+fn give_back(resource: &Resource, hypervisors: &Hypervisors) -> Result<Option<String>, String> {
+    match resource {
+        Resource::Process { pid, start_time, boot_id } => kill(*pid, *start_time, boot_id),
+        Resource::LocalProcesses { mark, session, boot_id } => {
+            LocalProcesses { mark: mark.clone(), session: *session, boot_id: boot_id.clone() }.kill(KILL_TIMEOUT)
+        }
+        Resource::Registered { hypervisor, id } => unregister(hypervisor, id, hypervisors),
+        Resource::LockFile { path } => lock_file::sweep(path),
+        Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
+        Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
+        Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
+    }
+}
+
+/// Gives a registered machine back to the hypervisor that keeps it.
+fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<String>, String> {
+    let Some(hypervisor) = hypervisors.get(name) else {
+        return Err(format!(
+            "the machine {id} is registered with {name}, which this version of Kiln does not know: it is left as it is; \
+             remove it with the tools of {name}"
+        ));
+    };
+    // On a thread of its own, because whoever sweeps may be in a runtime already.
+    let answer = std::thread::scope(|scope| {
+        let giving_back = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            let work = async { tokio::time::timeout(GIVE_BACK_TIMEOUT, hypervisor.give_back(id)).await };
+            match runtime.block_on(work) {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("{name} took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
+            }
+        });
+        giving_back.join().unwrap_or_else(|_| Err("asking it ended abnormally".to_owned()))
+    });
+    match answer {
+        Ok(GivenBack::Removed) => Ok(Some(format!("removed the machine {id} from {name}"))),
+        Ok(GivenBack::WasGone) => Ok(Some(format!("the machine {id} is not registered with {name} any more"))),
+        Err(error) => Err(format!("cannot remove the machine {id} from {name}: {error}")),
+    }
+}
+
+fn removal(path: &Path, result: io::Result<()>, what: &str) -> Result<Option<String>, String> {
+    match result {
+        Ok(()) => Ok(Some(format!("removed the {what} {}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot remove the {what} {}: {error}", path.display())),
+    }
+}
+
+fn kill(pid: u32, start_time: u64, boot: &str) -> Result<Option<String>, String> {
+    if boot_id().is_ok_and(|now| now != boot) {
+        return Ok(None);
+    }
+    let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let Ok(pidfd) = pidfd_open(id, PidfdFlags::empty()) else { return Ok(None) };
+    // Checked after the pidfd is open: from here on it cannot become somebody else.
+    if ProcessStat::of(pid).ok().map(|stat| stat.start_time) != Some(start_time) {
+        return Ok(None);
+    }
+    pidfd_send_signal(&pidfd, Signal::KILL).map_err(|error| format!("cannot kill process {pid}: {error}"))?;
+    if wait_for_exit(&pidfd, KILL_TIMEOUT) {
+        Ok(Some(format!("killed process {pid}")))
+    } else {
+        Err(format!("process {pid} did not end within {} s of being killed", KILL_TIMEOUT.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! What a dead worker left is given back; what cannot be is said and kept.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+
+use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+use kiln_hypervisors::{Hypervisor, registry};
+
+use super::*;
+use crate::ledger::FILE_NAME;
+
+#[test]
+fn sweeps_what_is_held_and_nothing_else() {
+    let job = tempfile::tempdir().unwrap();
+    let (kept, left) = (job.path().join("kept"), job.path().join("left"));
+    let tree = job.path().join("tree");
+    std::fs::write(&kept, "").unwrap();
+    std::fs::write(&left, "").unwrap();
+    std::fs::create_dir_all(tree.join("deep")).unwrap();
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    {
+        let ledger = Ledger::open(job.path()).unwrap();
+        for path in [&kept, &left] {
+            ledger.acquired(&Resource::File { path: path.clone() });
+        }
+        ledger.released(&Resource::File { path: kept.clone() });
+        ledger.acquired(&Resource::Directory { path: tree.clone() });
+        ledger.acquired(&Resource::process(child.id()).unwrap());
+    }
+    // A line cut short by the crash does not hide the others.
+    let mut file = OpenOptions::new().append(true).open(job.path().join(FILE_NAME)).unwrap();
+    file.write_all(b"{\"held\":tr").unwrap();
+
+    let swept = std::thread::scope(|scope| {
+        // The child is ours, so somebody has to reap it for its pidfd to become readable as gone.
+        let sweeping = scope.spawn(|| sweep(job.path()).unwrap());
+        let status = child.wait().unwrap();
+        assert!(!status.success());
+        sweeping.join().unwrap()
+    });
+    assert_eq!(swept.failed, Vec::<String>::new());
+    assert_eq!(swept.removed.len(), 3, "{swept:?}");
+    assert!(kept.exists() && !left.exists() && !tree.exists());
+    assert_eq!(sweep(job.path()).unwrap(), Sweep::default(), "a second sweep finds nothing");
+}
+
+#[test]
+fn never_kills_a_process_that_reused_the_pid() {
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    let Resource::Process { pid, start_time, boot_id } = Resource::process(child.id()).unwrap() else { unreachable!() };
+    assert_eq!(kill(pid, start_time + 1, &boot_id).unwrap(), None);
+    assert_eq!(kill(pid, start_time, "another boot").unwrap(), None);
+    assert!(child.try_wait().unwrap().is_none(), "still running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_lock_file_is_removed_unless_somebody_has_the_lock() {
+    let job = tempfile::tempdir().unwrap();
+    let (left, held) = (job.path().join("left.lock"), job.path().join("held.lock"));
+    let ledger = Ledger::open(job.path()).unwrap();
+    for path in [&left, &held] {
+        File::create(path).unwrap();
+        ledger.acquired(&Resource::LockFile { path: path.clone() });
+    }
+    let other = File::open(&held).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(sweep(job.path()).unwrap().removed.len(), 1);
+    assert!(!left.exists() && held.exists());
+}
+
+#[test]
+fn a_job_without_a_ledger_holds_nothing() {
+    let job = tempfile::tempdir().unwrap();
+    assert_eq!(sweep(job.path()).unwrap(), Sweep::default());
+}
+
+fn registered(hypervisor: &str, id: &str) -> Resource {
+    Resource::Registered { hypervisor: hypervisor.to_owned(), id: id.to_owned() }
+}
+
+#[test]
+fn a_registered_machine_is_given_back_by_its_hypervisor() {
+    let job = tempfile::tempdir().unwrap();
+    let fake = FakeHypervisor::default();
+    let hypervisors = registry::by_name([Arc::new(fake.clone()) as Arc<dyn Hypervisor>]);
+    fake.register("web");
+    let ledger = Ledger::open(job.path()).unwrap();
+    for id in ["web", "removed-by-hand"] {
+        ledger.acquired(&registered("fake", id));
+    }
+    fake.change(|script| script.give_back_error = Some("it is locked".to_owned()));
+    let swept = sweep_with(job.path(), &hypervisors).unwrap();
+    assert_eq!(swept.removed, Vec::<String>::new());
+    assert!(
+        swept.failed.iter().any(|line| line.contains("web from fake") && line.contains("it is locked")),
+        "{swept:?}"
+    );
+
+    fake.change(|script| *script = FakeScript::default());
+    let swept = sweep_with(job.path(), &hypervisors).unwrap();
+    let expected =
+        ["the machine removed-by-hand is not registered with fake any more", "removed the machine web from fake"];
+    assert_eq!(swept.removed, expected);
+    assert_eq!(swept.failed, Vec::<String>::new());
+    assert_eq!(fake.registered(), Vec::<String>::new());
+    assert_eq!(sweep_with(job.path(), &hypervisors).unwrap(), Sweep::default(), "the ledger is healed");
+}
+
+#[tokio::test]
+async fn what_another_version_has_noted_is_said_and_kept() {
+    let job = tempfile::tempdir().unwrap();
+    let left = job.path().join("left");
+    std::fs::write(&left, "").unwrap();
+    let ledger = Ledger::open(job.path()).unwrap();
+    ledger.acquired(&registered("parallels", "vm 7"));
+    ledger.acquired(&Resource::File { path: left.clone() });
+    let mut file = OpenOptions::new().append(true).open(job.path().join(FILE_NAME)).unwrap();
+    file.write_all(b"{\"held\":true,\"kind\":\"loop_device\",\"number\":3}\n").unwrap();
+    let before = std::fs::read(job.path().join(FILE_NAME)).unwrap();
+    // Swept from inside a runtime too.
+    for _ in 0..2 {
+        let swept = sweep(job.path()).unwrap();
+        assert_eq!(swept.failed.len(), 2, "{swept:?}");
+        assert!(swept.failed[0].contains("loop_device") && swept.failed[0].contains(FILE_NAME), "{swept:?}");
+        assert!(swept.failed[1].contains("vm 7") && swept.failed[1].contains("parallels"), "{swept:?}");
+    }
+    assert!(!left.exists(), "the others are given back");
+    assert!(std::fs::read(job.path().join(FILE_NAME)).unwrap().starts_with(&before), "no record is lost");
+}

@@ -1,0 +1,16 @@
+//! What is needed to start a program.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// A program to run.
+#[derive(Debug)]
+pub(crate) struct ChildCommand {
+    /// The program's path.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// Descriptors it inherits, under the numbers they have here.
+    pub(crate) inherited: Vec<OwnedFd>,
+}

@@ -1,0 +1,158 @@
+//! The backend itself: which QEMU, which accelerator, and the start of machines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+
+use super::arguments::Overrides;
+use super::check;
+use super::machine::QemuMachine;
+use super::machine_spec::{NAME, QemuMachineSpec};
+use super::network::HOST_SEEN_BY_GUEST;
+use super::probe::{Findings, ProbeError, Prober};
+use super::start::{self, Decisions};
+use crate::error::{MachineError, StartError, Unsupported};
+use crate::ledger::ResourceLedger;
+use crate::machine::{Availability, ChosenAccelerator, GivenBack, Hypervisor, Machine};
+use crate::process::find_program;
+use crate::qemu::spec::Accelerator;
+use crate::spec::{MachineSpec, NetworkMode};
+
+/// The program that is probed when no template has named another.
+const DEFAULT_PROGRAM: &str = "qemu-system-x86_64";
+
+/// Runs machines with QEMU.
+#[derive(Debug)]
+pub struct QemuHypervisor {
+    prober: Prober,
+}
+
+impl QemuHypervisor {
+    /// A backend that keeps the results of its probes in `cache_dir` (made when needed).
+    pub fn new(cache_dir: PathBuf) -> Self {
+        Self { prober: Prober::new(cache_dir) }
+    }
+
+    /// Decides what runs the guest's code: the name for `accel=`, and what to tell about it.
+    fn choose(
+        &self,
+        spec: QemuMachineSpec<'_>,
+        findings: &Findings,
+    ) -> (Option<String>, ChosenAccelerator, Vec<String>) {
+        let chosen = |name: &str, reason: &str| ChosenAccelerator { name: name.to_owned(), reason: reason.to_owned() };
+        if let Some(name) = Overrides::new(&spec.qemu.arguments).accelerator()
+            && spec.qemu.accelerator == Accelerator::Auto
+        {
+            return (None, chosen(&name, "set in qemuargs"), Vec::new());
+        }
+        match &spec.qemu.accelerator {
+            Accelerator::None => (None, chosen("none", "the template leaves it to QEMU"), Vec::new()),
+            Accelerator::Named(name) => {
+                let broken = findings.accelerators.iter().find(|one| one.name == *name && !one.usable);
+                let warnings = broken.map(|one| one.reason.clone()).into_iter().collect();
+                (Some(name.clone()), chosen(name, "asked for by the template"), warnings)
+            }
+            Accelerator::Auto => {
+                let usable = findings.accelerators.iter().find(|one| one.usable);
+                let name = usable.map_or("tcg", |one| one.name.as_str());
+                // What was passed over says why this one was taken.
+                let passed_over = findings.accelerators.iter().find(|one| !one.usable);
+                let reason = passed_over.or(usable).map_or("the only one", |one| one.reason.as_str());
+                (Some(name.to_owned()), chosen(name, reason), Vec::new())
+            }
+        }
+    }
+
+    async fn start_machine(
+        &self,
+        spec: &MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Box<dyn Machine>, StartError> {
+        let spec = QemuMachineSpec::of(spec).map_err(StartError::Unsupported)?;
+        let program = find_program(&spec.qemu.binary).ok_or_else(|| StartError::ProgramMissing {
+            program: spec.qemu.binary.clone(),
+            hint: check::package_hint(&spec.qemu.binary),
+        })?;
+        // Who names the accelerator does not wait for others to be tried.
+        let findings = match is_named(spec) {
+            true => self.prober.facts(&program).await,
+            false => self.prober.findings(&program).await,
+        };
+        let findings = findings.map_err(|error| start_error(spec, error))?;
+        let (accelerator, chosen, mut warnings) = self.choose(spec, &findings);
+        tracing::info!(accelerator = chosen.name, "{}", chosen.reason);
+        let decisions = Decisions { program: program.clone(), accelerator, sandbox: findings.sandbox };
+        let mut started = start::start(spec, &decisions, &ledger).await?;
+        started.line.warnings.append(&mut warnings);
+        Ok(Box::new(QemuMachine::new(spec, started, program, chosen)?))
+    }
+}
+
+/// Tells whether the template decides what runs the guest's code.
+fn is_named(spec: QemuMachineSpec<'_>) -> bool {
+    spec.qemu.accelerator != Accelerator::Auto || Overrides::new(&spec.qemu.arguments).accelerator().is_some()
+}
+
+fn start_error(spec: QemuMachineSpec<'_>, error: ProbeError) -> StartError {
+    match error {
+        ProbeError::Run(program, problem) => StartError::Spawn { program, source: std::io::Error::other(problem) },
+        ProbeError::NotQemu(_, stderr) => {
+            StartError::EndedEarly { program: spec.qemu.binary.clone(), status: "probe".to_owned(), stderr }
+        }
+        ProbeError::Ask(_, error) => StartError::Setup(error),
+    }
+}
+
+impl Hypervisor for QemuHypervisor {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Availability> {
+        async move {
+            let Some(program) = find_program(DEFAULT_PROGRAM) else {
+                return Availability {
+                    reason: Some(format!("{DEFAULT_PROGRAM} is not in PATH")),
+                    hint: Some(check::package_hint(DEFAULT_PROGRAM)),
+                    ..Availability::default()
+                };
+            };
+            match self.prober.findings(&program).await {
+                Ok(findings) => Availability {
+                    version: Some(findings.version),
+                    accelerators: findings.accelerators.into_iter().map(Into::into).collect(),
+                    reason: None,
+                    hint: None,
+                },
+                Err(error) => Availability { reason: Some(error.to_string()), ..Availability::default() },
+            }
+        }
+        .boxed()
+    }
+
+    fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
+        check::check(spec)
+    }
+
+    fn start<'a>(
+        &'a self,
+        spec: &'a MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> BoxFuture<'a, Result<Box<dyn Machine>, StartError>> {
+        self.start_machine(spec, ledger).boxed()
+    }
+
+    fn starts_paused(&self) -> bool {
+        true
+    }
+
+    fn host_seen_by_guest(&self, _: &NetworkMode) -> String {
+        HOST_SEEN_BY_GUEST.to_owned()
+    }
+
+    fn give_back<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {
+        // QEMU keeps no machines: each is a process, and dies with this one.
+        async { Ok(GivenBack::WasGone) }.boxed()
+    }
+}

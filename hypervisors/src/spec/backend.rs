@@ -1,0 +1,51 @@
+//! The part of a machine that only one hypervisor understands: one variant for each.
+
+use crate::fake::spec::FakeSpec;
+use crate::qemu::spec::QemuSpec;
+
+/// The part of a machine that only one hypervisor understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendSpec {
+    /// For QEMU.
+    Qemu(QemuSpec),
+    /// For the fake hypervisor of tests.
+    Fake(FakeSpec),
+}
+
+impl BackendSpec {
+    /// Name of the hypervisor it is for; see [`Hypervisor::name`](crate::Hypervisor::name).
+    pub const fn hypervisor(&self) -> &'static str {
+        match self {
+            Self::Qemu(_) => "qemu",
+            Self::Fake(_) => "fake",
+        }
+    }
+
+    /// QEMU's part, when it is for QEMU.
+    pub const fn as_qemu(&self) -> Option<&QemuSpec> {
+        match self {
+            Self::Qemu(spec) => Some(spec),
+            Self::Fake(_) => None,
+        }
+    }
+
+    /// QEMU's part, to change it.
+    pub const fn as_qemu_mut(&mut self) -> Option<&mut QemuSpec> {
+        match self {
+            Self::Qemu(spec) => Some(spec),
+            Self::Fake(_) => None,
+        }
+    }
+}
+
+impl From<QemuSpec> for BackendSpec {
+    fn from(spec: QemuSpec) -> Self {
+        Self::Qemu(spec)
+    }
+}
+
+impl From<FakeSpec> for BackendSpec {
+    fn from(spec: FakeSpec) -> Self {
+        Self::Fake(spec)
+    }
+}
