@@ -1,7 +1,8 @@
 //! Lists of jobs, their questions, and the daemon where it is not looked for.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -73,6 +74,74 @@ fn the_only_question_is_answered_without_its_name() {
     assert_eq!(logs.stderr, "");
     let run = home.run(&format!("answer {id} yes"));
     assert!(run.code == 1 && run.stderr.starts_with(&format!("error: job {id} is over (succeeded)\n")), "{run:?}");
+}
+
+#[test]
+fn a_queued_job_says_whose_answer_it_waits_for() {
+    let Some(home) = Home::new() else { return };
+    // Starts the daemon.
+    assert!(home.command("jobs").env("KILN_MAX_JOBS", "1").output().unwrap().status.success());
+    let asking = home.detach(&json!([{"await_answer": "7"}]));
+    wait_until("the question is in the list", || home.run("jobs").stdout.contains("asks: What now?"));
+    let queued = home.detach(&json!([{"say_variable": "GREETING"}]));
+    let list = home.run("jobs -status=queued").stdout;
+    assert!(list.contains("detached.json (next)\n"), "{list}");
+    assert!(list.contains(&format!("waits for: {asking} (asks something: `kiln answer {asking}`)\n")), "{list}");
+    let mut attached = home.command(&format!("attach {queued}"));
+    let mut attached = attached.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stderr, mut told) = (BufReader::new(attached.stderr.take().unwrap()), String::new());
+    while told.lines().count() < 2 {
+        assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    let expected = format!(
+        "job {queued} waits for other jobs to finish; `kiln jobs` lists them\n{asking} of them waits for an answer: \
+         `kiln answer {asking}`\n"
+    );
+    assert_eq!(told, expected);
+    assert_eq!(home.run(&format!("answer {asking} yes")).code, 0);
+    let output = attached.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"GREETING=hello\n".as_slice()));
+}
+
+#[test]
+fn the_steps_of_a_job_are_shown_with_their_times() {
+    let Some(home) = Home::new() else { return };
+    let record = |state: &str, elapsed: Value| {
+        json!({"record": {"build": "qemu.web", "number": 1, "phase": "provision", "name": "provisioner 1 (shell)", "state": state,
+                          "at": "2026-01-02T03:04:05Z", "elapsed_ms": elapsed}})
+    };
+    let id = home.detach(&json!([
+        {"emit": {"build": "qemu.web", "kind": "build_planned", "position": 0}},
+        {"record": {"version": 1, "build": "qemu.web", "plan": "aa"}},
+        record("intent", Value::Null),
+        {"emit": {"build": "qemu.web", "kind": "step_started", "step": "provisioner 1 (shell)"}},
+        record("done", json!(1500)),
+        {"emit": {"build": "qemu.web", "kind": "step_finished", "step": "provisioner 1 (shell)", "elapsed_us": 1_500_000}},
+        {"emit": {"build": "qemu.web", "kind": "build_finished", "elapsed_us": 7}},
+    ]));
+    home.wait_for_state(&id, "succeeded");
+    let output = home.command(&format!("jobs show {}", &id[..8])).env("TZ", "UTC").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.lines().nth(1).unwrap().starts_with(&id), "{text}");
+    let steps = "
+qemu.web
+  NO  PHASE         STEP                   STATE        BEGAN       TOOK
+   1  provision     provisioner 1 (shell)  done         03:04:05    1.5s
+";
+    assert!(text.ends_with(steps), "{text}");
+    let job: Value = serde_json::from_str(&home.run(&format!("jobs show --json {id}")).stdout).unwrap();
+    assert_eq!(job["builds"][0]["steps"][0]["elapsed_us"], 1_500_000);
+    let run = home.run("jobs show zzz");
+    assert!(run.code == 1 && run.stderr.contains("error: there is no job `zzz`"), "{run:?}");
+    assert_eq!(home.run("jobs show").code, 1);
+}
+
+#[test]
+fn events_tell_what_failed_without_the_systems_numbers() {
+    let Some(home) = Home::new() else { return };
+    let run = home.run("build --json nowhere.json");
+    assert!(run.code == 1 && run.stdout.contains("cannot read nowhere.json: No such file or directory"), "{run:?}");
+    assert!(!run.stdout.contains("os error"), "{run:?}");
 }
 
 #[test]
