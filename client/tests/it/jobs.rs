@@ -142,6 +142,11 @@ fn events_tell_what_failed_without_the_systems_numbers() {
     let run = home.run("build --json nowhere.json");
     assert!(run.code == 1 && run.stdout.contains("cannot read nowhere.json: No such file or directory"), "{run:?}");
     assert!(!run.stdout.contains("os error"), "{run:?}");
+    let run = home.run("hcl2_upgrade nowhere.json");
+    assert!(
+        run.code == 1 && run.stderr.contains("No such file or directory") && !run.stderr.contains("os error"),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub use job::{
 pub use problem::{Problem, ProblemCode};
 pub use question::{Answer, Choice, Question};
 pub use step::{StepPhase, StepState, StepSummary};
-pub use text::without_codes;
+pub use text::{value_without_codes, without_codes};
 pub use validate::{TemplateProblem, ValidateReport, ValidateRequest};
 
 /// Largest request body that the daemon reads, in bytes (1 MiB).

@@ -1,6 +1,8 @@
 //! Kiln's own words in events, apart from what guests and commands have said.
 
-use kiln_protocol::{EventBody, without_codes};
+use std::borrow::Cow;
+
+use kiln_protocol::{EventBody, value_without_codes, without_codes};
 
 /// Takes the numbers of the system's errors out of what Kiln says itself. What a guest or a command has written stays as it is.
 pub(super) fn without_system_codes(body: &mut EventBody) {
@@ -19,22 +21,13 @@ pub(super) fn without_system_codes(body: &mut EventBody) {
         _ => {}
     }
     if let EventBody::Diagnostics { diagnostics, .. } = body {
-        diagnostics.iter_mut().for_each(clean_value);
+        diagnostics.iter_mut().for_each(value_without_codes);
     }
 }
 
 fn clean(text: &mut String) {
-    if let std::borrow::Cow::Owned(cleaned) = without_codes(text) {
+    if let Cow::Owned(cleaned) = without_codes(text) {
         *text = cleaned;
-    }
-}
-
-fn clean_value(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => clean(text),
-        serde_json::Value::Array(values) => values.iter_mut().for_each(clean_value),
-        serde_json::Value::Object(map) => map.values_mut().for_each(clean_value),
-        _ => {}
     }
 }
 

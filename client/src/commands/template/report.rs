@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use kiln_protocol::{value_without_codes, without_codes};
 use kiln_template::{Diagnostics, SourceMap, Style};
 
 use crate::error::CommandError;
@@ -17,12 +18,12 @@ pub(super) const EXIT_FAILURE: u8 = 1;
 pub(super) fn tell(diagnostics: &Diagnostics, sources: &SourceMap, machine_readable: bool) -> io::Result<()> {
     if !machine_readable {
         let style = Style { colour: terminal::wants_colour_on_errors(), ..Style::default() };
-        return write!(terminal::stderr(), "{}", diagnostics.render(sources, &style));
+        return write!(terminal::stderr(), "{}", without_codes(&diagnostics.render(sources, &style)));
     }
     let mut stdout = terminal::stdout();
     for diagnostic in diagnostics {
         let text = diagnostic.render(sources, &Style::default());
-        look(true).notice(&mut stdout, Timestamp::now(), diagnostic.is_error(), &text)?;
+        look(true).notice(&mut stdout, Timestamp::now(), diagnostic.is_error(), &without_codes(&text))?;
     }
     Ok(())
 }
@@ -33,7 +34,9 @@ pub(super) fn print_json(
     diagnostics: &Diagnostics,
     sources: &SourceMap,
 ) -> Result<(), CommandError> {
-    object["diagnostics"] = serde_json::to_value(diagnostics.reports(sources)).map_err(CommandError::new)?;
+    let mut reports = serde_json::to_value(diagnostics.reports(sources)).map_err(CommandError::new)?;
+    value_without_codes(&mut reports);
+    object["diagnostics"] = reports;
     terminal::print_json(&object)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
-use kiln_protocol::{Severity, TemplateProblem, ValidateReport, ValidateRequest};
+use kiln_protocol::{Severity, TemplateProblem, ValidateReport, ValidateRequest, value_without_codes, without_codes};
 use kiln_template::{Diagnostic, Style, check_template_syntax};
 use serde_json::json;
 
@@ -48,8 +48,12 @@ fn check_syntax(arguments: ValidateArguments, machine_readable: bool) -> Result<
 }
 
 /// Prints what was found, on standard output as Packer does: it is what was asked for.
-fn print(report: ValidateReport, praise: &str, as_json: bool, machine_readable: bool) -> Result<u8, CommandError> {
+fn print(mut report: ValidateReport, praise: &str, as_json: bool, machine_readable: bool) -> Result<u8, CommandError> {
     let code = if report.valid { 0 } else { EXIT_FAILURE };
+    for problem in &mut report.problems {
+        problem.text = without_codes(&problem.text).into_owned();
+        value_without_codes(&mut problem.report);
+    }
     let mut stdout = terminal::stdout();
     if as_json {
         let diagnostics: Vec<_> = report.problems.into_iter().map(|problem| problem.report).collect();
