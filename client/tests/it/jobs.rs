@@ -59,8 +59,8 @@ fn the_only_question_is_answered_without_its_name() {
     let mut attached = home.command(&format!("attach {id}"));
     // A session of its own has no terminal to be asked at.
     let mut attached = std::os::unix::process::CommandExt::process_group(&mut attached, 0)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let run = home.run(&format!("answer {id} yes"));
