@@ -8,6 +8,8 @@ use crate::options::{
 };
 
 static DEFINITIONS: &[&Definition] = &[
+    #[cfg(test)]
+    &crate::sources::fake::options::FAKE,
     &builders::QEMU,
     &builders::NULL,
     &builders::FILE,

@@ -16,13 +16,12 @@ use kiln_template::{
 use serde_json::Value as Json;
 
 use crate::backends::Backends;
+use crate::built::PlannedBuild;
 use crate::catalog::{self, BuiltIn};
 use crate::data_sources::HttpSources;
 use crate::option_values::OptionValues;
 use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
 use crate::plan_reader::{PlanReader, Purpose};
-use crate::run::PlannedBuild;
-use crate::sources::communicator::TemporaryKey;
 use crate::{fetch, generated, sources};
 use kiln_template::Redactor;
 
@@ -208,17 +207,10 @@ fn plan_build(
     };
     check_rules(&mut reader, ComponentType::Builder, &build.source_type);
     let values = reader.values();
-    let source = match build.source_type.as_str() {
-        "qemu" => {
-            let key = TemporaryKey::Made { mentioned: mentions_key };
-            let plan = sources::qemu::options::read(values, &build.source_name, key);
-            sources::qemu::check_host(&plan, &mut reader, backends);
-            SourcePlan::Qemu(Box::new(plan))
-        }
-        "file" => SourcePlan::File(sources::file::read(values)),
-        "null" => SourcePlan::Null(sources::null::read(values)),
-        _ => SourcePlan::Unbuilt,
-    };
+    let source = sources::read(&build.source_type, values, &build.source_name, mentions_key);
+    if let Some(builder) = sources::machine(&source) {
+        builder.check_host(&mut reader, backends);
+    }
     guestless::check(build, &options, &mut diagnostics);
     for provisioner in build.provisioners.iter().chain(&build.cleanup_provisioner) {
         check_part(ComponentType::Provisioner, &provisioner.component, mentions_key, purpose, &mut diagnostics);
@@ -305,8 +297,8 @@ const SECRET_LENGTH: usize = 8;
 /// everyday words.
 fn secrets_of(plan: &SourcePlan) -> Vec<String> {
     let mut secrets = Vec::new();
-    if let SourcePlan::Qemu(plan) = plan {
-        let image = &plan.image;
+    if let Some(builder) = sources::machine(plan) {
+        let image = builder.guest().image;
         let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
         secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
     }

@@ -1,12 +1,13 @@
 //! A job from its template to its artifacts: check the template, run every build.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
 use crate::backends::Backends;
+use crate::built::PlannedBuild;
 use crate::check::{CheckRequest, Checked, check};
 use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
@@ -16,7 +17,9 @@ use crate::ledger::Ledger;
 use crate::plan_key::PlanKey;
 use crate::plan_reader::Purpose;
 use crate::records::{Chain, RecordFile};
+use crate::resume::{self, Checkpoint, Known, Resumption};
 use crate::run;
+use crate::sources;
 
 /// What a job is asked to do.
 #[derive(Debug, Clone)]
@@ -56,11 +59,35 @@ pub async fn run_job(request: JobRequest, sink: EventSink, control: Control) -> 
 
 /// [`run_job`] with hypervisors and communicators of the caller's choice.
 pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control, backends: Backends) -> JobOutcome {
+    run_from(None, request, sink, control, backends).await
+}
+
+/// Goes on with builds of a job that another process has begun in the same `job_dir`, each from its checkpoint; builds without one
+/// are not run. Nothing is touched unless the template still says what it said then, and the records reach as far as each
+/// checkpoint.
+pub async fn resume_job_with(
+    request: JobRequest,
+    sink: EventSink,
+    control: Control,
+    backends: Backends,
+    checkpoints: Vec<Checkpoint>,
+) -> JobOutcome {
+    run_from(Some(checkpoints), request, sink, control, backends).await
+}
+
+async fn run_from(
+    checkpoints: Option<Vec<Checkpoint>>,
+    request: JobRequest,
+    sink: EventSink,
+    control: Control,
+    backends: Backends,
+) -> JobOutcome {
+    let purpose = if checkpoints.is_some() { Purpose::Resume } else { Purpose::Build };
     let cancel = control.cancel_token();
     let checking = {
         let (template, backends) = (request.template.clone(), backends.clone());
         // Data sources are fetched meanwhile.
-        tokio::task::spawn_blocking(move || check(&template, Purpose::Build, &backends))
+        tokio::task::spawn_blocking(move || check(&template, purpose, &backends))
     };
     let checked = tokio::select! {
         checked = checking => checked,
@@ -82,10 +109,11 @@ pub async fn run_job_with(request: JobRequest, sink: EventSink, control: Control
     if !checked.valid {
         return JobOutcome { exit_code: 1, cancelled: false };
     }
-    run_builds(request, sink, control, backends, checked).await
+    run_builds(checkpoints, request, sink, control, backends, checked).await
 }
 
 async fn run_builds(
+    checkpoints: Option<Vec<Checkpoint>>,
     request: JobRequest,
     sink: EventSink,
     control: Control,
@@ -94,30 +122,22 @@ async fn run_builds(
 ) -> JobOutcome {
     let places = checked.places();
     let (planned, redactor) = (checked.planned, checked.redactor);
-    let ledger = match Ledger::open(&request.job_dir) {
-        Ok(ledger) => Arc::new(ledger),
+    let started = open(checkpoints, &request, &planned);
+    let Started { ledger, plan_key, records, mut resumed } = match started {
+        Ok(started) => started,
         Err(error) => {
-            let text = format!("cannot open the resource ledger in {}: {error}", request.job_dir.display());
-            sink(Event::Error { build: None, target: None, output: false, text });
+            let hint = error.hint().map(|hint| format!("hint: {hint}"));
+            for text in [Some(error.to_string()), hint].into_iter().flatten() {
+                sink(Event::Error { build: None, target: None, output: false, text });
+            }
             return JobOutcome { exit_code: 1, cancelled: false };
         }
     };
-    let plan_key = match PlanKey::load(&request.state_dir) {
-        Ok(key) => key,
-        Err(error) => {
-            let text = StepError::wrap(error).to_string();
-            sink(Event::Error { build: None, target: None, output: false, text });
-            return JobOutcome { exit_code: 1, cancelled: false };
-        }
-    };
-    let records = match RecordFile::open(&request.job_dir) {
-        Ok(records) => records,
-        Err(error) => {
-            let text = format!("cannot open the records of the steps in {}: {error}", request.job_dir.display());
-            sink(Event::Error { build: None, target: None, output: false, text });
-            return JobOutcome { exit_code: 1, cancelled: false };
-        }
-    };
+    if resumed.as_ref().is_some_and(|resumed| resumed.cut_short) {
+        let text = "The last record of the job was cut short: the step it was of is done again.".to_owned();
+        sink(Event::Say { build: None, target: None, text });
+    }
+    let run_uuid = resumed.as_ref().and_then(Resumption::run_uuid);
     let settings = Arc::new(JobSettings {
         force: request.template.force,
         debug: request.debug,
@@ -127,7 +147,7 @@ async fn run_builds(
         cache_dir: request.cache_dir,
         places,
         plan_key,
-        run_uuid: uuid::Uuid::new_v4().to_string(),
+        run_uuid: run_uuid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         fault: backends.fault.clone(),
     });
     for (position, build) in (0..).zip(&planned) {
@@ -141,11 +161,17 @@ async fn run_builds(
     let places = Arc::new(Semaphore::new(at_once));
     let mut running = tokio::task::JoinSet::new();
     for (index, planned) in planned.into_iter().enumerate() {
+        let name = planned.build.name.as_str();
+        let mut chain = Chain::new(name, records.clone());
+        if let Some(resumed) = &mut resumed {
+            let Some(resumed) = resumed.builds.remove(name) else { continue };
+            chain = chain.resumed(resumed);
+        }
         let context = BuildContext::new(
-            &planned.build.name,
+            name,
             settings.clone(),
             ledger.clone(),
-            Chain::new(&planned.build.name, records.clone()),
+            chain,
             control.clone(),
             redactor.clone(),
             sink.clone(),
@@ -183,6 +209,52 @@ async fn run_builds(
         }
     }
     JobOutcome { exit_code: u8::from(!all_good), cancelled: control.cancel_token().is_cancelled() }
+}
+
+/// What a job has open from its first build to its last.
+struct Started {
+    ledger: Arc<Ledger>,
+    plan_key: PlanKey,
+    records: RecordFile,
+    /// `None`: it begins.
+    resumed: Option<Resumption>,
+}
+
+fn open(
+    checkpoints: Option<Vec<Checkpoint>>,
+    request: &JobRequest,
+    planned: &[PlannedBuild],
+) -> Result<Started, StepError> {
+    let job_dir = &request.job_dir;
+    let failed = |what: &str, error: std::io::Error| {
+        StepError::new(format!("cannot open {what} in {}", job_dir.display())).with_source(error)
+    };
+    let plan_key = PlanKey::load(&request.state_dir).map_err(StepError::wrap)?;
+    // Before anything is opened to be written.
+    let resumed = match checkpoints {
+        Some(checkpoints) => Some(resumption(checkpoints, job_dir, planned, &plan_key)?),
+        None => None,
+    };
+    let ledger = Ledger::open(job_dir).map_err(|error| failed("the resource ledger", error))?;
+    let records = RecordFile::open(job_dir).map_err(|error| failed("the records of the steps", error))?;
+    Ok(Started { ledger: Arc::new(ledger), plan_key, records, resumed })
+}
+
+fn resumption(
+    checkpoints: Vec<Checkpoint>,
+    job_dir: &Path,
+    planned: &[PlannedBuild],
+    key: &PlanKey,
+) -> Result<Resumption, StepError> {
+    let known = |planned: &PlannedBuild| {
+        let hypervisor = sources::machine(&planned.plan.source).map(|builder| builder.hypervisor());
+        Ok(Known { build: planned.build.name.clone(), plan: run::plan_digest(planned, key)?, hypervisor })
+    };
+    let known = planned.iter().map(known).collect::<Result<Vec<_>, StepError>>()?;
+    resume::find(job_dir, checkpoints, &known).map_err(|error| {
+        let hint = error.hint();
+        StepError::wrap(error).with_hint(hint)
+    })
 }
 
 fn report(sink: &EventSink, checked: &Checked) {

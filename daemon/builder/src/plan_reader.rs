@@ -48,6 +48,8 @@ pub(crate) enum Purpose {
     Validate,
     /// To be built now.
     Build,
+    /// To go on where another process has left its build.
+    Resume,
 }
 
 impl<'a> PlanReader<'a> {
@@ -83,7 +85,7 @@ impl<'a> PlanReader<'a> {
     /// built elsewhere or later, but one not to build it here and now.
     pub(crate) fn not_here(&mut self, name: &str, summary: &str, detail: impl Into<String>, hint: Option<String>) {
         match self.purpose {
-            Purpose::Build => self.error_with_hint(name, summary, detail, hint),
+            Purpose::Build | Purpose::Resume => self.error_with_hint(name, summary, detail, hint),
             Purpose::Validate => {
                 let mut diagnostic = Diagnostic::warning(summary, detail);
                 diagnostic.subject = Some(self.options.span_of(name));

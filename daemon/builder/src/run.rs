@@ -1,39 +1,17 @@
 //! One build from start to end: its source, what to do when it fails, its post-processors.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use kiln_disk_formats::package::MachineDescription;
-use kiln_template::EvaluatedBuild;
-
-use crate::artifact::Artifact;
 use crate::backends::Backends;
-use crate::build_data::BuildData;
+use crate::built::{Built, PlannedBuild};
 use crate::context::{BuildContext, OnError};
 use crate::error::{Answer, BuildError, StepError};
 use crate::event::Event;
-use crate::plan::{BuildPlan, SourcePlan};
+use crate::machine_build;
+use crate::plan::SourcePlan;
+use crate::plan_key::PlanKey;
 use crate::post_processors::{self, PostProcessContext};
 use crate::sources;
-use crate::steps::output_directory::OutputDirectory;
-
-/// A build that passed preparation.
-pub(crate) struct PlannedBuild {
-    pub(crate) build: EvaluatedBuild,
-    pub(crate) plan: BuildPlan,
-}
-
-/// What a source leaves.
-pub(crate) struct Built {
-    pub(crate) artifact: Artifact,
-    pub(crate) data: BuildData,
-    /// What the machine was, where there was one.
-    pub(crate) machine: Option<MachineDescription>,
-    /// Main files of the exports that were written in the same pass over the disk.
-    pub(crate) exported: Vec<PathBuf>,
-    /// The output directory, held against other builds for as long as post-processors work on what is in it.
-    pub(crate) held: Option<Arc<OutputDirectory>>,
-}
 
 /// Why a build failed, in one line.
 #[derive(Debug)]
@@ -91,11 +69,17 @@ pub(crate) async fn run_build(
     }
 }
 
+/// Tells plans apart, also in another process.
+pub(crate) fn plan_digest(planned: &PlannedBuild, key: &PlanKey) -> Result<String, StepError> {
+    let digest = planned.plan.digest(key);
+    let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
+    Ok(digest.to_string())
+}
+
 /// Notes which plan the steps that follow belong to.
 async fn begin(planned: &PlannedBuild, context: &BuildContext) -> Result<(), StepError> {
-    let digest = planned.plan.digest(&context.settings.plan_key);
-    let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
-    let begun = context.chain.begin(digest.to_string(), &context.settings.run_uuid).await;
+    let digest = plan_digest(planned, &context.settings.plan_key)?;
+    let begun = context.chain.begin(digest, &context.settings.run_uuid).await;
     begun.map_err(|error| {
         StepError::new(format!("cannot note the build in {}", context.chain.path().display())).with_source(error)
     })
@@ -110,23 +94,15 @@ async fn run_source(
     match &planned.plan.source {
         SourcePlan::File(plan) => sources::file::run(plan, planned, context).await,
         SourcePlan::Null(plan) => sources::null::run(plan, planned, context, backends).await,
-        SourcePlan::Qemu(plan) => sources::qemu::run(index, plan, planned, context, backends).await,
-        SourcePlan::Unbuilt => {
-            let kind = &planned.build.source_type;
-            let error =
-                StepError::new(format!("{kind}: this version of Kiln can check this builder but not run it yet"));
-            Err(BuildError::new("start", error))
-        }
-    }
-}
-
-/// What every build knows of itself before it has done anything.
-pub(crate) fn base_data(planned: &PlannedBuild, context: &BuildContext) -> BuildData {
-    BuildData {
-        run_uuid: context.settings.run_uuid.clone(),
-        source_name: planned.build.source_name.clone(),
-        source_type: planned.build.source_type.clone(),
-        ..BuildData::default()
+        source => match sources::machine(source) {
+            Some(builder) => machine_build::run(index, builder, planned, context, backends).await,
+            None => {
+                let kind = &planned.build.source_type;
+                let error =
+                    StepError::new(format!("{kind}: this version of Kiln can check this builder but not run it yet"));
+                Err(BuildError::new("start", error))
+            }
+        },
     }
 }
 

@@ -2,9 +2,9 @@
 
 use kiln_template::{Component, ComponentType, Diagnostic, Diagnostics};
 
+use crate::built::PlannedBuild;
 use crate::catalog::{self, definitions};
 use crate::plan::CommunicatorPlan;
-use crate::run::PlannedBuild;
 
 /// Returns an error for each component of the builds that cannot run.
 pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {

@@ -22,11 +22,7 @@ const CRATES: [&str; 9] = [
 ];
 
 /// Files that are still in a loop, crate by crate. It only gets shorter: take out what you have freed.
-const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[(
-    "daemon/builder",
-    "run.rs sources/file.rs sources/null.rs sources/qemu/disks.rs sources/qemu/machine.rs \
-         sources/qemu/mod.rs",
-)];
+const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[];
 
 /// The top-level modules of each crate, from the ground up: each may import from those before it only. A part of a module
 /// that lies lower than the rest of it has a place of its own, as `qemu/spec`.

@@ -4,8 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use kiln_template::{Diagnostic, Diagnostics, Generated};
 
+use crate::built::PlannedBuild;
 use crate::plan::SourcePlan;
-use crate::run::PlannedBuild;
+use crate::sources;
 
 /// Complains about each build whose output directory is an earlier one's: at once or one after the other, the second would
 /// take the first one's image for something in the way.
@@ -13,9 +14,13 @@ pub(super) fn check(builds: &[PlannedBuild], diagnostics: &mut Diagnostics) {
     let mut taken: Vec<(PathBuf, &str)> = Vec::new();
     for PlannedBuild { build, plan } in builds {
         let (path, option, summary) = match &plan.source {
-            SourcePlan::Qemu(plan) => (&plan.output_directory, "output_directory", "Two builds, one output directory"),
-            SourcePlan::File(plan) => (&plan.target, "target", "Two builds, one target"),
-            SourcePlan::Null(_) | SourcePlan::Unbuilt => continue,
+            SourcePlan::File(plan) => (&*plan.target, "target", "Two builds, one target"),
+            source => match sources::machine(source) {
+                Some(builder) => {
+                    (builder.guest().output_directory, "output_directory", "Two builds, one output directory")
+                }
+                None => continue,
+            },
         };
         let output = place(path);
         match taken.iter().find(|(other, _)| *other == output) {

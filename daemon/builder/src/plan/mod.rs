@@ -5,6 +5,8 @@ mod build;
 mod communicator;
 mod component;
 mod digest;
+#[cfg(test)]
+mod fake;
 mod file;
 mod guest;
 mod null;
@@ -15,6 +17,8 @@ mod source;
 pub(crate) use build::BuildPlan;
 pub(crate) use communicator::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
 pub(crate) use component::{OptionsPlan, PostProcessorPlan, ProvisionerPlan};
+#[cfg(test)]
+pub(crate) use fake::FakePlan;
 pub(crate) use file::{FileContent, FilePlan};
 pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
 pub(crate) use null::NullPlan;

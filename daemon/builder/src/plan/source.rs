@@ -18,6 +18,9 @@ pub(crate) enum SourcePlan {
     File(FilePlan),
     /// Runs a machine on QEMU.
     Qemu(Box<QemuPlan>),
+    /// Runs a machine on the fake hypervisor.
+    #[cfg(test)]
+    Fake(Box<super::fake::FakePlan>),
     /// Of a builder that this version can check but not run; [`crate::unbuilt`] refuses to build it.
     Unbuilt,
 }
@@ -28,6 +31,8 @@ impl SourcePlan {
         match self {
             Self::Null(plan) => Some(&plan.communicator),
             Self::Qemu(plan) => Some(&plan.communicator),
+            #[cfg(test)]
+            Self::Fake(plan) => Some(&plan.communicator),
             Self::File(_) | Self::Unbuilt => None,
         }
     }

@@ -16,7 +16,6 @@ use crate::options::Definition;
 use crate::plan::{BuildPlan, SourcePlan};
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::sources;
-use crate::sources::communicator::TemporaryKey;
 
 /// Options by name, each with its value as HCL.
 pub(super) type Body = BTreeMap<&'static str, String>;
@@ -132,14 +131,9 @@ pub(super) fn source(definition: &Definition, options: &Body) -> SourcePlan {
     let component = component(definition, options);
     let (decoded, _) = component.decode_partly(&Generated::plan());
     let values = OptionValues::new(&decoded, component.schema());
-    match definition.schema.kind {
-        "qemu" => {
-            let key = TemporaryKey::Made { mentioned: true };
-            SourcePlan::Qemu(Box::new(sources::qemu::options::read(values, "x", key)))
-        }
-        "null" => SourcePlan::Null(sources::null::read(values)),
-        "file" => SourcePlan::File(sources::file::read(values)),
-        other => panic!("{other} does not run"),
+    match sources::read(definition.schema.kind, values, "x", true) {
+        SourcePlan::Unbuilt => panic!("{} does not run", definition.schema.kind),
+        source => source,
     }
 }
 

@@ -4,8 +4,11 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use kiln_hypervisors::SavedState;
+
 use super::file::RecordFile;
 use super::output::Output;
+use super::reader::BuildRecords;
 use super::step::{Header, Phase, State, StepRecord, VERSION};
 
 /// The steps of one build.
@@ -14,6 +17,19 @@ pub(crate) struct Chain {
     build: String,
     file: RecordFile,
     last: AtomicU32,
+    /// Where it goes on, when another process has begun it.
+    resumed: Option<Resumed>,
+}
+
+/// Where a build goes on that another process has begun.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// What that process has noted.
+    pub(crate) records: BuildRecords,
+    /// The last step that the guest has behind it.
+    pub(crate) after: u32,
+    /// The machine as it was right after that step.
+    pub(crate) state: SavedState,
 }
 
 /// A step that has been noted as an intent.
@@ -33,7 +49,38 @@ impl OpenStep {
 impl Chain {
     /// The build named `build`, of which nothing has been done.
     pub(crate) fn new(build: &str, file: RecordFile) -> Self {
-        Self { build: build.to_owned(), file, last: AtomicU32::new(0) }
+        Self { build: build.to_owned(), file, last: AtomicU32::new(0), resumed: None }
+    }
+
+    /// The same build, going on where another process has left it.
+    #[must_use]
+    pub(crate) fn resumed(self, resumed: Resumed) -> Self {
+        Self { resumed: Some(resumed), ..self }
+    }
+
+    /// True for a build that goes on: what lies on the disk is kept, what died with its process is made again.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// The state of the machine from which the build goes on.
+    pub(crate) fn saved_state(&self) -> Option<&SavedState> {
+        self.resumed.as_ref().map(|resumed| &resumed.state)
+    }
+
+    /// What the step called `name` has left in the process that began the build.
+    pub(crate) fn left_by(&self, name: &str) -> Option<&Output> {
+        let steps = &self.resumed.as_ref()?.records.steps;
+        let done = steps.iter().rev().find(|step| step.name == name && step.state == State::Done)?;
+        done.outputs.as_ref()
+    }
+
+    /// True when the step that would come next happened in the guest before the state was saved that the build goes on from; it
+    /// keeps its number.
+    pub(crate) fn pass_over(&self) -> bool {
+        let Some(resumed) = &self.resumed else { return false };
+        let passed = |last: u32| (last < resumed.after).then_some(last + 1);
+        self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, passed).is_ok()
     }
 
     /// Where it is written to.

@@ -18,7 +18,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use chain::Chain;
+pub(crate) use chain::{Chain, Resumed};
 pub(crate) use file::RecordFile;
 pub use output::Output;
 pub use reader::{BuildRecords, Records, RecordsError, read};

@@ -9,6 +9,7 @@ use kiln_communicators::none::NoCommunicator;
 use crate::artifact::{Artifact, Ownership};
 use crate::atomic_file;
 use crate::blocking::blocking;
+use crate::built::{Built, PlannedBuild};
 use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
@@ -16,7 +17,6 @@ use crate::ledger::Resource;
 use crate::option_values::OptionValues;
 use crate::plan::{FileContent, FilePlan};
 use crate::provisioners::ProvisionContext;
-use crate::run::{Built, PlannedBuild, base_data};
 use crate::step::Step;
 use crate::steps::provision;
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(plan: &FilePlan, planned: &PlannedBuild, context: &Build
         // Nobody but us ever sets it.
         let _ = owned.written.set(identity(&plan.target));
     }
-    let data = base_data(planned, context);
+    let data = planned.base_data(context);
     let provisioning = ProvisionContext {
         build: context.clone(),
         communicator: Arc::new(NoCommunicator),

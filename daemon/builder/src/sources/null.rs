@@ -8,12 +8,12 @@ use kiln_communicators::none::NoCommunicator;
 use super::communicator::{self, TemporaryKey};
 use crate::artifact::{Artifact, Ownership};
 use crate::backends::Backends;
+use crate::built::{Built, PlannedBuild};
 use crate::context::BuildContext;
 use crate::error::BuildError;
 use crate::option_values::OptionValues;
 use crate::plan::NullPlan;
 use crate::provisioners::ProvisionContext;
-use crate::run::{Built, PlannedBuild, base_data};
 use crate::steps::access::Access;
 use crate::steps::{connect, provision};
 
@@ -42,9 +42,9 @@ pub(crate) async fn run(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Built, BuildError> {
-    let mut data = base_data(planned, context);
+    let mut data = planned.base_data(context);
     let provisioners = &planned.build.provisioners;
-    let access = Access::prepare(&plan.communicator, context).await?;
+    let access = Access::prepare(&plan.communicator, None, context).await?;
     let connected = connect::connect(&access, None, &mut data, context, backends).await?;
     if connected.is_some() {
         data.machine_id = Some("Null".to_owned());

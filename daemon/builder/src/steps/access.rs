@@ -1,6 +1,7 @@
 //! What gets a build into its guest, whatever the guest is spoken to with. It is made before the guest is, for a boot command may
 //! carry a key into it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kiln_communicators::ConnectConfig;
@@ -10,6 +11,7 @@ use crate::build_data::Connection;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::plan::CommunicatorPlan;
+use crate::records::Output;
 use crate::step::Step;
 
 /// The plan of a connection with what was made for it. A communicator is one variant here.
@@ -23,11 +25,19 @@ pub(crate) enum Access {
 
 impl Access {
     /// Makes what the plan asks for.
-    pub(crate) async fn prepare(plan: &CommunicatorPlan, context: &BuildContext) -> Result<Self, BuildError> {
+    ///
+    /// A key is kept in `directory`, so that a build that goes on in another process gets into its guest.
+    pub(crate) async fn prepare(
+        plan: &CommunicatorPlan,
+        directory: Option<&Path>,
+        context: &BuildContext,
+    ) -> Result<Self, BuildError> {
         match plan {
             CommunicatorPlan::None => Ok(Self::None),
             CommunicatorPlan::Ssh(ssh) => {
-                let access = context.step(Step::prepare("key"), || SshAccess::prepare(ssh, context)).await?;
+                let kept = |access: &SshAccess| access.key_file().map(|path| Output::Key { path: path.to_owned() });
+                let step = Step::prepare("key");
+                let access = context.run_step(step, kept, || SshAccess::prepare(ssh, directory, context)).await?;
                 Ok(Self::Ssh(Box::new(access)))
             }
             // `crate::unbuilt` has refused it before.

@@ -7,7 +7,6 @@ use kiln_hypervisors::{Key, KeyEvent, Keyboard, Machine, key_for_char};
 use crate::boot_command::{self, BootAction, Stroke};
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::generated::Renderer;
 use crate::plan::BootPlan;
 use kiln_template::GoDuration;
 
@@ -17,12 +16,11 @@ const GROUP: usize = 64;
 /// A wait in a boot command that nobody needs to be told of.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Waits `boot_wait`, renders the commands with `fields` and types them.
+/// Waits `boot_wait`, renders the commands and types them.
 pub(crate) async fn type_commands(
     plan: &BootPlan,
     machine: &dyn Machine,
-    renderer: &Renderer,
-    fields: &[(&str, &str)],
+    render: &(dyn Fn(&str) -> Result<String, StepError> + Send + Sync),
     context: &BuildContext,
 ) -> Result<(), StepError> {
     if plan.commands.is_empty() {
@@ -42,7 +40,7 @@ pub(crate) async fn type_commands(
         if let Some(description) = description {
             context.say(format!("Typing boot command for: {description}"));
         }
-        let text = renderer.render(command, fields)?;
+        let text = render(command)?;
         let actions = boot_command::parse(&text).map_err(StepError::wrap)?;
         perform(&actions, keyboard, plan.key_interval, context).await?;
     }

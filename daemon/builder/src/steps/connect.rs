@@ -30,26 +30,38 @@ pub(crate) async fn connect(
         data.connection = access.connection(&ConnectConfig::None, machine.is_some());
         return Ok(None);
     };
-    let config_at = |host: &str, port| access.config(host, port).map_err(|error| BuildError::new("connect", error));
-    let mut config = config_at("", port)?;
-    // Where the template names a host, the machine need not be asked.
-    if let Some(machine) = machine.filter(|_| !access.leads_elsewhere()) {
-        let endpoint = endpoint::of_guest(machine, port, &config, context).await?;
-        config = config_at(&endpoint.host, endpoint.port)?;
-    }
-    data.connection = access.connection(&config, machine.is_some());
-    // What is seen of our guest says nothing about another host.
-    if !access.leads_elsewhere()
-        && let Some(sights) = machine.and_then(Machine::watch_network)
-    {
-        config.watch_by(Arc::new(MachineLookout(sights)) as Arc<dyn Lookout>);
-    }
-    let connected = |_: &Arc<dyn Communicator>| {
+    let connecting = || async {
+        let config = settings(access, port, machine, context).await?;
+        let communicator = reach(access, &config, machine, context, backends).await?;
+        Ok::<_, StepError>((communicator, config))
+    };
+    let connected = |(_, config): &(Arc<dyn Communicator>, ConnectConfig)| {
         let (host, port) = config.endpoint()?;
         Some(Output::Connection { communicator: config.kind().name().to_owned(), host: host.to_owned(), port })
     };
-    let connecting = || reach(access, &config, machine, context, backends);
-    context.run_step(Step::bring_up("connect").on(machine), connected, connecting).await.map(Some)
+    let step = Step::bring_up("connect").on(machine);
+    let (communicator, config) = context.run_step(step, connected, connecting).await?;
+    data.connection = access.connection(&config, machine.is_some());
+    Ok(Some(communicator))
+}
+
+/// Where to connect to, and how: `guest_port` of our guest, unless the template names a host.
+async fn settings(
+    access: &Access,
+    guest_port: u16,
+    machine: Option<&dyn Machine>,
+    context: &BuildContext,
+) -> Result<ConnectConfig, StepError> {
+    let Some(machine) = machine.filter(|_| !access.leads_elsewhere()) else {
+        return access.config("", guest_port);
+    };
+    let endpoint = endpoint::of_guest(access, guest_port, machine, context).await?;
+    let mut config = access.config(&endpoint.host, endpoint.port)?;
+    // What is seen of our guest says nothing about another host.
+    if let Some(sights) = machine.watch_network() {
+        config.watch_by(Arc::new(MachineLookout(sights)) as Arc<dyn Lookout>);
+    }
+    Ok(config)
 }
 
 async fn reach(

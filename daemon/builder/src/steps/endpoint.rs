@@ -1,56 +1,48 @@
-//! Finds out where a machine's guest is reached.
+//! Finds out where a guest is reached.
 
 use futures_util::FutureExt as _;
-use kiln_communicators::ConnectConfig;
 use kiln_hypervisors::{BoxFuture, Endpoint, Machine};
 
+use super::access::Access;
 use super::evidence;
 use crate::context::BuildContext;
-use crate::error::{BuildError, StepError};
+use crate::error::StepError;
 
-/// The step that needs to know it.
-const STEP: &str = "connect";
-
-/// Where `port` of the guest is reached. Most hypervisors know at once; the others are waited for as long as the connection itself
-/// may take.
+/// Where `guest_port` of our guest is reached, as the hypervisor knows it.
 pub(crate) async fn of_guest(
+    access: &Access,
+    guest_port: u16,
     machine: &dyn Machine,
-    port: u16,
-    config: &ConnectConfig,
     context: &BuildContext,
-) -> Result<Endpoint, BuildError> {
-    let mut asking = machine.endpoint(port);
+) -> Result<Endpoint, StepError> {
+    let mut asking = machine.endpoint(guest_port);
     let found = match (&mut asking).now_or_never() {
         Some(found) => found,
-        None => wait(asking, config, context).await?,
+        None => wait(asking, access, guest_port, context).await?,
     };
     if let Some(endpoint) = found {
         return Ok(endpoint);
     }
     let exit = machine.exited().await;
     evidence::show(machine, context).await;
-    let title = config.kind().title();
+    let title = access.config("", guest_port)?.kind().title();
     let error = StepError::new(format!("the machine stopped before {title} became available: {exit}"));
-    Err(BuildError::new(STEP, error.with_hint_maybe(exit.hint())))
+    Err(error.with_hint_maybe(exit.hint()))
 }
 
 async fn wait(
     asking: BoxFuture<'_, Option<Endpoint>>,
-    config: &ConnectConfig,
+    access: &Access,
+    guest_port: u16,
     context: &BuildContext,
-) -> Result<Option<Endpoint>, BuildError> {
-    let _wait = context.waiting("the guest's address", config.timeout());
-    let limited = async {
-        let Some(limit) = config.timeout() else { return Ok(asking.await) };
-        tokio::time::timeout(limit, asking).await.map_err(|_| {
-            let title = config.kind().title();
-            let text = format!("Timeout waiting for {title}. The hypervisor does not know the guest's address");
-            let hint = "set ssh_host (or winrm_host) to an address where the guest can be reached";
-            BuildError::new(STEP, StepError::new(text).with_hint(hint))
-        })
-    };
-    tokio::select! {
-        () = context.cancel().cancelled() => Err(BuildError::cancelled(STEP)),
-        found = limited => found,
-    }
+) -> Result<Option<Endpoint>, StepError> {
+    let settings = access.config("", guest_port)?;
+    let (kind, limit) = (settings.kind(), settings.timeout());
+    let _wait = context.waiting("the guest's address", limit);
+    let Some(limit) = limit else { return Ok(asking.await) };
+    tokio::time::timeout(limit, asking).await.map_err(|_| {
+        let title = kind.title();
+        StepError::new(format!("Timeout waiting for {title}. The hypervisor does not know the guest's address"))
+            .with_hint(format!("set {}_host to an address where the guest can be reached", kind.name()))
+    })
 }

@@ -13,7 +13,7 @@ use crate::step::{PROVISION, Step};
 /// How long a provisioner may take to notice that its guest has gone, before it is told.
 const NOTICE: Duration = Duration::from_secs(5);
 
-/// Runs `provisioners` in order, and stops when `machine` stops; on a failure runs `cleanup`, if there is one.
+/// Runs `provisioners` in order, but those that the guest has behind it already, and stops when `machine` stops; on a failure runs `cleanup`, if there is one.
 pub(crate) async fn run(
     context: &ProvisionContext,
     provisioners: &[Provisioner],
@@ -21,6 +21,9 @@ pub(crate) async fn run(
     machine: Option<&dyn Machine>,
 ) -> Result<(), BuildError> {
     for (provisioner, number) in provisioners.iter().zip(1..) {
+        if context.build.chain.pass_over() {
+            continue;
+        }
         let step = Step::provision(number, &provisioner.component.kind).on(machine);
         let result = context.build.step(step, || run_one(context, provisioner, machine)).await;
         if let Err(error) = result {

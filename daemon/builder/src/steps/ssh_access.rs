@@ -1,6 +1,6 @@
 //! What gets a build into its guest by SSH: the temporary key, the settings, and what provisioners are told of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_communicators::ssh::{
     Bastion, EcdsaBits, KeyKind, KeyPair, PrivateKeySource, Socks5Proxy, SshConfig, TransferMethod, Tunnel,
@@ -8,11 +8,13 @@ use kiln_communicators::ssh::{
 };
 use kiln_communicators::{ConnectConfig, Secret};
 
+use crate::atomic_file;
 use crate::blocking::blocking;
 use crate::build_data::{SshConnection, SshLogin};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::plan::SshPlan;
+use crate::records::Output;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
 const MAX_RSA_BITS: u32 = 16384;
@@ -22,16 +24,35 @@ const MAX_RSA_BITS: u32 = 16384;
 pub(crate) struct SshAccess {
     pub(crate) plan: SshPlan,
     key: Option<KeyPair>,
+    /// Where the key is kept.
+    key_file: Option<PathBuf>,
 }
 
 impl SshAccess {
-    /// Makes the temporary key pair that the plan asks for.
-    pub(crate) async fn prepare(plan: &SshPlan, context: &BuildContext) -> Result<Self, StepError> {
-        let key = match &plan.temporary_key {
-            Some((kind, bits)) => Some(make_key(key_kind(kind, *bits), context).await?),
-            None => None,
-        };
-        Ok(Self { plan: plan.clone(), key })
+    /// Makes the temporary key pair that the plan asks for, and keeps it in `directory`. A build that goes on has its key from
+    /// there: the guest knows no other.
+    pub(crate) async fn prepare(
+        plan: &SshPlan,
+        directory: Option<&Path>,
+        context: &BuildContext,
+    ) -> Result<Self, StepError> {
+        let plan = plan.clone();
+        let Some((kind, bits)) = &plan.temporary_key else { return Ok(Self { plan, key: None, key_file: None }) };
+        if let Some(Output::Key { path }) = context.chain.left_by("key") {
+            let key = read_key(path, context)?;
+            return Ok(Self { plan, key: Some(key), key_file: Some(path.clone()) });
+        }
+        let key = make_key(key_kind(kind, *bits), context).await?;
+        let key_file = directory.map(|directory| directory.join("key"));
+        if let Some(path) = &key_file {
+            keep_key(&key, path)?;
+        }
+        Ok(Self { plan, key: Some(key), key_file })
+    }
+
+    /// The file that holds the private half of the temporary key.
+    pub(crate) fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
     }
 
     /// The public half of the temporary key, as a line of `authorized_keys`.
@@ -115,6 +136,34 @@ async fn make_key(kind: KeyKind, context: &BuildContext) -> Result<KeyPair, Step
     Ok(pair)
 }
 
+/// Writes both halves of a key, each whole.
+fn keep_key(key: &KeyPair, path: &Path) -> Result<(), StepError> {
+    let halves = [(path.to_owned(), key.private_openssh.expose()), (public_half(path), &key.public_authorized_keys)];
+    for (path, text) in halves {
+        atomic_file::write(&path, text.as_bytes(), 0o600).map_err(|error| {
+            StepError::new(format!("cannot keep the temporary key in {}", path.display())).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
+fn read_key(path: &Path, context: &BuildContext) -> Result<KeyPair, StepError> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| {
+            StepError::new(format!("cannot read the temporary key in {}", path.display()))
+                .with_source(error)
+                .with_hint("without it nobody gets into the guest: build again from the start")
+        })
+    };
+    let private_openssh = Secret::from(read(path)?);
+    context.redactor.add(private_openssh.expose());
+    Ok(KeyPair { private_openssh, public_authorized_keys: read(&public_half(path))? })
+}
+
+fn public_half(path: &Path) -> PathBuf {
+    path.with_extension("pub")
+}
+
 fn tunnels(list: &[String]) -> Result<Vec<Tunnel>, StepError> {
     list.iter().map(|tunnel| tunnel.parse().map_err(StepError::wrap)).collect()
 }
@@ -159,7 +208,7 @@ mod tests {
     #[test]
     fn the_plan_becomes_the_settings() {
         let pair = generate_key_pair(KeyKind::Ed25519, "c").unwrap();
-        let access = SshAccess { plan: plan(), key: Some(pair.clone()) };
+        let access = SshAccess { plan: plan(), key: Some(pair.clone()), key_file: None };
         let config = ssh(access.config("127.0.0.1", 4022).unwrap());
         assert_eq!((config.host.as_str(), config.port, config.username.as_str()), ("127.0.0.1", 4022, "root"));
         assert_eq!(config.password, Some(Secret::from("hunter2")));
@@ -185,18 +234,19 @@ mod tests {
             certificate_file: None,
             agent: false,
         });
-        let config = ssh(SshAccess { plan: plan.clone(), key: None }.config("127.0.0.1", 4022).unwrap());
+        let config =
+            ssh(SshAccess { plan: plan.clone(), key: None, key_file: None }.config("127.0.0.1", 4022).unwrap());
         assert_eq!((config.host.as_str(), config.port), ("elsewhere", 2222));
         let bastion = config.bastion.unwrap();
         assert_eq!((bastion.host.as_str(), bastion.port, bastion.private_keys.len()), ("b", 23, 1));
         plan.local_tunnels = vec!["nonsense".to_owned()];
-        let error = SshAccess { plan, key: None }.config("127.0.0.1", 4022).unwrap_err();
+        let error = SshAccess { plan, key: None, key_file: None }.config("127.0.0.1", 4022).unwrap_err();
         assert!(error.to_string().contains("nonsense"), "{error}");
     }
 
     #[test]
     fn only_a_machine_of_ours_tells_how_it_lets_us_in() {
-        let access = SshAccess { plan: plan(), key: None };
+        let access = SshAccess { plan: plan(), key: None, key_file: None };
         assert_eq!(access.connection("h", 22, false).login, None);
         let login = access.connection("h", 22, true).login.unwrap();
         assert_eq!((login.agent, login.private_key_file.as_deref(), login.public_key), (true, Some("/id"), None));

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kiln_builder::{
-    Backends, CheckRequest, Control, Event, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep, validate,
+    Backends, CheckRequest, Control, Event, EventSink, Fault, JobOutcome, JobRequest, OnError, run_job_with, sweep,
+    validate,
 };
 use kiln_communicators::fake::{Answer, FakeCommunicator, FakeConnector};
 use kiln_communicators::{Connector, GuestConnector};
@@ -140,7 +141,12 @@ build {{
     }
 
     async fn run_request(&self, template: CheckRequest) -> JobOutcome {
-        let request = JobRequest {
+        let request = self.request(template);
+        self.to_its_end(run_job_with(request, self.sink(), self.control.clone(), self.backends())).await
+    }
+
+    fn request(&self, template: CheckRequest) -> JobRequest {
+        JobRequest {
             template,
             debug: self.debug,
             on_error: self.on_error,
@@ -149,14 +155,23 @@ build {{
             state_dir: self.path("state"),
             runtime_dir: self.path("run"),
             cache_dir: self.path("cache"),
-        };
-        let backends = Backends {
+        }
+    }
+
+    fn backends(&self) -> Backends {
+        Backends {
             hypervisors: by_name([Arc::new(self.hypervisor.clone()) as Arc<dyn Hypervisor>]),
             connector: self.connector.clone().unwrap_or_else(|| Arc::new(FakeConnector(self.guest.clone()))),
             fault: self.fault.clone(),
-        };
+        }
+    }
+
+    fn sink(&self) -> EventSink {
         let events = self.events.clone();
-        let sink = Arc::new(move |event| events.lock().unwrap().push(event));
+        Arc::new(move |event| events.lock().unwrap().push(event))
+    }
+
+    async fn to_its_end(&self, job: impl Future<Output = JobOutcome>) -> JobOutcome {
         // `poweroff` in the guest ends its machine.
         let (hypervisor, guest) = (self.hypervisor.clone(), self.guest.clone());
         let power = tokio::spawn(async move {
@@ -167,7 +182,6 @@ build {{
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
-        let job = run_job_with(request, sink, self.control.clone(), backends);
         let outcome = tokio::time::timeout(Duration::from_secs(60), job).await.expect("the job ends");
         power.abort();
         outcome
@@ -210,8 +224,13 @@ build {{
 
     /// Nothing is left of a build that did not succeed.
     fn assert_nothing_left(&self, what: &str) {
-        assert_eq!(self.hypervisor.running(), 0, "{what}: a machine runs");
         assert!(!self.path("out").exists(), "{what}: the output directory is there: {:?}", self.files("out"));
+        self.assert_nothing_is_held(what);
+    }
+
+    /// Nothing is left of a build but what it has put into its output directory.
+    fn assert_nothing_is_held(&self, what: &str) {
+        assert_eq!(self.hypervisor.running(), 0, "{what}: a machine runs");
         assert_eq!(self.files("run"), Vec::<String>::new(), "{what}: sockets are left");
         assert_eq!(self.files("job"), ["resources.ndjson", "steps.ndjson"], "{what}: work files are left");
         let swept = sweep(&self.path("job")).unwrap();

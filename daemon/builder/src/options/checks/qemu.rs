@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::disk_size::parse_disk_size;
-use crate::plan_reader::PlanReader;
+use crate::plan_reader::{PlanReader, Purpose};
 use crate::sources::shared;
 use crate::steps::output_directory;
 
@@ -43,6 +43,10 @@ pub(crate) fn disk_image(reader: &mut PlanReader<'_>) {
 /// `output_directory`, which must not be there.
 pub(crate) fn output(reader: &mut PlanReader<'_>) {
     let directory = shared::output_directory(reader.values(), &reader.source_name);
+    if reader.purpose == Purpose::Resume {
+        // What is there is the build's own.
+        return;
+    }
     let Some(obstacle) = output_directory::obstacle(&directory, reader.force) else { return };
     if obstacle.passes {
         // Another build has it now, which is no fault of the template.

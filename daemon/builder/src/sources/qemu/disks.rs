@@ -8,7 +8,7 @@ use kiln_disk_formats::{
 };
 use kiln_hypervisors::DiskFormat;
 
-use super::machine::EFI_VARS_NAME;
+use super::firmware::EFI_VARS_NAME;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -27,6 +27,16 @@ pub(crate) struct WorkDisk {
 }
 
 impl WorkDisk {
+    /// It has its name for good.
+    fn is_renamed(&self) -> bool {
+        !self.path.exists() && self.final_path.exists()
+    }
+
+    /// Where it can be read now.
+    fn current_path(&self) -> &Path {
+        if self.is_renamed() { &self.final_path } else { &self.path }
+    }
+
     pub(crate) fn hypervisor_format(&self) -> DiskFormat {
         if self.format == Format::Raw { DiskFormat::Raw } else { DiskFormat::Qcow2 }
     }
@@ -40,51 +50,71 @@ pub(crate) struct GuestDisks {
 }
 
 impl GuestDisks {
+    /// The disks that the plan describes. They have hidden names until the build is over, unless `qemuargs` name Packer's path
+    /// for the main disk: then the guest must find it there.
+    pub(crate) fn of(plan: &QemuPlan) -> Self {
+        let named_by_template = named_in_qemuargs(plan);
+        let format = if plan.format == "raw" { Format::Raw } else { Format::Qcow2 };
+        let place = |name: String| WorkDisk {
+            path: plan.output_directory.join(if named_by_template { name.clone() } else { work_name(&name) }),
+            final_path: plan.output_directory.join(name),
+            format,
+            policy: OpenPolicy::deny(),
+        };
+        let mut main = place(plan.vm_name.clone());
+        if plan.disk_image && plan.use_backing_file {
+            main.policy = OpenPolicy::allow_any();
+        }
+        let numbers = 1..=plan.additional_disks.len();
+        Self { main, additional: numbers.map(|number| place(format!("{}-{number}", plan.vm_name))).collect() }
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &WorkDisk> {
         std::iter::once(&self.main).chain(&self.additional)
     }
 
     pub(crate) fn readable(&self) -> Vec<GuestDisk> {
         self.all()
-            .map(|disk| GuestDisk { path: disk.path.clone(), format: disk.format, policy: disk.policy.clone() })
+            .map(|disk| GuestDisk {
+                path: disk.current_path().to_owned(),
+                format: disk.format,
+                policy: disk.policy.clone(),
+            })
             .collect()
     }
 }
 
 /// Makes the disks.
-///
-/// They have hidden names until the build is over, unless `qemuargs` name Packer's path for the main disk: then the
-/// guest must find it there.
-pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext) -> Result<GuestDisks, StepError> {
+pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext) -> Result<(), StepError> {
     let (plan, image) = (plan.clone(), image.to_owned());
     if plan.disk_image && !plan.use_backing_file {
         context.say("Copying the disk image...");
     }
-    blocking("making the disks", move |_| create_blocking(&plan, &image)).await
+    let work = tokio::task::spawn_blocking(move || create_blocking(&plan, &image));
+    work.await.map_err(|error| StepError::new("making the disks ended abnormally").with_source(error))?
 }
 
-fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<GuestDisks, StepError> {
-    let named_by_template = named_in_qemuargs(plan);
-    let format = if plan.format == "raw" { Format::Raw } else { Format::Qcow2 };
-    let place = |name: String, named: bool| WorkDisk {
-        path: plan.output_directory.join(if named { name.clone() } else { work_name(&name) }),
-        final_path: plan.output_directory.join(name),
-        format,
-        policy: OpenPolicy::deny(),
-    };
-    let mut main = place(plan.vm_name.clone(), named_by_template);
+fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<(), StepError> {
+    let disks = GuestDisks::of(plan);
+    for disk in disks.all() {
+        // Of an earlier try that failed.
+        remove(&disk.path)?;
+    }
     if plan.disk_image {
-        from_image(plan, image, &mut main)?;
+        from_image(plan, image, &disks.main)?;
     } else {
-        empty(&main, plan.disk_size)?;
+        empty(&disks.main, plan.disk_size)?;
     }
-    let mut additional = Vec::new();
-    for (index, &size) in plan.additional_disks.iter().enumerate() {
-        let disk = place(format!("{}-{}", plan.vm_name, index + 1), named_by_template);
-        empty(&disk, size)?;
-        additional.push(disk);
+    disks.additional.iter().zip(&plan.additional_disks).try_for_each(|(disk, &size)| empty(disk, size))
+}
+
+fn remove(path: &Path) -> Result<(), StepError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StepError::new(format!("cannot remove {}", path.display())).with_source(error))
+        }
+        _ => Ok(()),
     }
-    Ok(GuestDisks { main, additional })
 }
 
 /// Names in the output directory of the files that a machine of this plan has: its disks, and its UEFI variables.
@@ -123,7 +153,7 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
 }
 
 /// The main disk from a disk image: an overlay over it, or a copy.
-fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), StepError> {
+fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk) -> Result<(), StepError> {
     let format = detect(image)?;
     // A local image may itself lie over others; whoever names it in a template vouches for it.
     let policy = OpenPolicy::allow_any();
@@ -135,7 +165,6 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), 
             .with_hint("a disk image can only grow: raise disk_size, or set skip_resize_disk = true"));
     }
     if plan.use_backing_file {
-        main.policy = OpenPolicy::allow_any();
         return Ok(create_overlay(&main.path, image, format, Some(wanted))?);
     }
     let reader = open(image, Some(format), &policy)?;
@@ -150,28 +179,25 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &mut WorkDisk) -> Result<(), 
     Ok(())
 }
 
-/// Gives the disks their final names, or removes those that were exported.
-pub(crate) async fn finish(
-    plan: &QemuPlan,
-    disks: &GuestDisks,
-    rename_main: bool,
-    context: &BuildContext,
-) -> Result<(), StepError> {
+/// Whether the main disk is left as the guest has written it, and only changes its name.
+pub(crate) fn stay_as_they_are(plan: &QemuPlan) -> bool {
+    plan.skip_compaction && matches!(plan.format.as_str(), "qcow2" | "raw")
+}
+
+/// Gives the disks their final names, or removes those that were exported. What an earlier try has done is left.
+pub(crate) async fn finish(plan: &QemuPlan, context: &BuildContext) -> Result<(), StepError> {
+    let disks = GuestDisks::of(plan);
+    let rename_main = stay_as_they_are(plan);
     let main = rename_main.then_some(&disks.main);
-    let renamed = main.into_iter().chain(&disks.additional);
-    for disk in renamed {
-        if disk.path == disk.final_path {
-            continue;
+    for disk in main.into_iter().chain(&disks.additional) {
+        if disk.path != disk.final_path && !disk.is_renamed() {
+            sync_and_rename(disk).await?;
         }
-        sync_and_rename(disk).await?;
     }
     // Exported into another file: the working disk is done for. Written over it: there is nothing to remove.
     let written_over = disks.main.path == disks.main.final_path && matches!(plan.format.as_str(), "qcow2" | "raw");
     if !rename_main && !written_over {
-        let path = &disks.main.path;
-        tokio::fs::remove_file(path)
-            .await
-            .map_err(|error| StepError::new(format!("cannot remove {}", path.display())).with_source(error))?;
+        remove(&disks.main.path)?;
     }
     tracing::debug!(build = %context.build, "the disks have their final names");
     Ok(())

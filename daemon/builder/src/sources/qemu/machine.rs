@@ -1,41 +1,25 @@
-//! From the plan to a running machine.
+//! From the plan to the description of a machine.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use kiln_disk_formats::package::{
     DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel,
 };
 use kiln_hypervisors::qemu::{Accelerator, CacheMode, DetectZeroes, QemuSpec};
 use kiln_hypervisors::{
-    BootOrder, CdromSpec, DiskInterface, DiskSpec, Firmware, Machine, MachineSpec, NetworkMode, NetworkSpec,
-    PortForward, StartError, Topology, TpmVersion, VncSpec,
+    BootOrder, CdromSpec, DiskInterface, DiskSpec, Firmware, MachineSpec, NetworkMode, NetworkSpec, PortForward,
+    Topology, TpmVersion, VncSpec,
 };
 
-use super::Prepared;
 use super::disks::GuestDisks;
+use super::firmware::efi_vars;
 use crate::backends::Backends;
-use crate::context::BuildContext;
-use crate::error::StepError;
+use crate::machine_build::Media;
 use crate::plan::{FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
-use crate::steps::follow;
 
 /// The hypervisor that runs the machines of this builder.
 pub(crate) const HYPERVISOR: &str = "qemu";
-
-/// The UEFI variables' file in the output directory; Packer's name.
-pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
-
-/// Copies the UEFI variables into the output directory, where the guest may change them.
-pub(crate) async fn copy_efi_vars(plan: &QemuPlan) -> Result<Option<PathBuf>, StepError> {
-    let FirmwarePlan::Efi { vars, .. } = &plan.machine.firmware else { return Ok(None) };
-    let target = plan.output_directory.join(EFI_VARS_NAME);
-    tokio::fs::copy(vars, &target).await.map_err(|error| {
-        StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
-    })?;
-    Ok(Some(target))
-}
 
 /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
 pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
@@ -80,33 +64,28 @@ fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
 }
 
 /// The machine the plan describes.
-pub(crate) fn spec(
-    plan: &QemuPlan,
-    prepared: &Prepared,
-    disks: &GuestDisks,
-    sockets: &Path,
-    arguments: Vec<Vec<String>>,
-) -> MachineSpec {
+pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) -> MachineSpec {
     let machine = &plan.machine;
     let [cpus, sockets_count, cores, threads] = machine.topology;
     let interface = DiskInterface::parse(&machine.disk_interface).unwrap_or(DiskInterface::Virtio);
     let discard = machine.disk_discard.as_deref().map(|mode| mode == "unmap");
-    let mut spec = MachineSpec::new(&plan.vm_name, sockets, qemu_part(plan, arguments));
+    let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, qemu_part(plan, arguments));
     spec.topology = Topology::from_options(cpus, sockets_count, cores, threads);
     spec.memory_mib = machine.memory;
+    let disks = GuestDisks::of(plan);
     spec.disks = disks
         .all()
         .map(|disk| DiskSpec { path: disk.path.clone(), format: disk.hypervisor_format(), interface, discard })
         .collect();
     let cdrom = |path: &Path| CdromSpec { path: path.to_owned(), interface: machine.cdrom_interface.clone() };
     if !plan.disk_image {
-        spec.cdroms.push(cdrom(&prepared.image));
+        spec.cdroms.push(cdrom(&media.image));
     }
-    spec.cdroms.extend(prepared.cd.as_deref().map(cdrom));
-    spec.floppy.clone_from(&prepared.floppy);
+    spec.cdroms.extend(media.cd.as_deref().map(cdrom));
+    spec.floppy.clone_from(&media.floppy);
     spec.network = network(plan);
-    spec.firmware = match (&machine.firmware, &prepared.efi_vars) {
-        (FirmwarePlan::Efi { code, .. }, Some(vars)) => Firmware::Efi { code: code.clone(), vars: vars.clone() },
+    spec.firmware = match (&machine.firmware, efi_vars(plan)) {
+        (FirmwarePlan::Efi { code, .. }, Some(vars)) => Firmware::Efi { code: code.clone(), vars },
         (FirmwarePlan::Bios(path), _) => Firmware::Bios(path.clone()),
         (FirmwarePlan::Flash(path), _) => Firmware::Flash(path.clone()),
         _ => Firmware::Default,
@@ -137,38 +116,6 @@ pub(crate) fn network(plan: &QemuPlan) -> NetworkSpec {
     let guest_port = plan.communicator.guest_port().filter(|_| !machine.skip_nat_mapping);
     let forward = guest_port.map(|guest_port| PortForward { guest_port, host_min, host_max });
     NetworkSpec { device, mode: NetworkMode::User { forward } }
-}
-
-/// Starts the machine: paused, noted down, then let go. It is killed on clean-up.
-pub(crate) async fn start(
-    spec: &MachineSpec,
-    from_disk: bool,
-    context: &BuildContext,
-    backends: &Backends,
-) -> Result<Arc<dyn Machine>, StepError> {
-    let hypervisor = backends.hypervisor(HYPERVISOR)?;
-    hypervisor.check(spec).map_err(StartError::Unsupported)?;
-    context.say(if from_disk { "Starting VM, booting disk image" } else { "Starting VM, booting from CD-ROM" });
-    let machine = hypervisor.start(spec, context.ledger.clone()).await?;
-    let machine: Arc<dyn Machine> = Arc::from(machine);
-    let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
-    context.on_cleanup("start", "stop the virtual machine", move || async move {
-        owned.kill().await;
-        control.machine_gone(&build);
-        Ok(())
-    });
-    let info = machine.description();
-    context.say(format!("Accelerator: {} ({})", info.accelerator.name, info.accelerator.reason));
-    for warning in &info.warnings {
-        context.error(format!("Warning: {warning}"));
-    }
-    if let Some(vnc) = info.vnc {
-        context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
-    }
-    context.control.machine_started(&context.build, machine.clone());
-    machine.resume().await.map_err(StepError::wrap)?;
-    follow::follow(&*machine, context);
-    Ok(machine)
 }
 
 /// The machine as packages describe it. What runs it next is another hypervisor, so devices that only QEMU has become

@@ -79,7 +79,6 @@ pub(crate) async fn prepare(directory: &Path, files: &[String], context: &BuildC
 
 /// Locks `directory` for the build that was at work in it when its process died, and goes on with the files that are there.
 /// `files` are the names of the build's files, as far as they are known.
-#[cfg_attr(not(test), expect(dead_code, reason = "for resuming, which the recipe brings"))]
 pub(crate) async fn adopt(directory: &Path, files: &[String], context: &BuildContext) -> Result<Held, StepError> {
     let failed = |what: &str, error: io::Error| {
         StepError::new(format!("cannot {what} the output directory {}", directory.display())).with_source(error)

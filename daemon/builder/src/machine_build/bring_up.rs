@@ -1,0 +1,108 @@
+//! Bring up: from a machine that is off, or was saved, to a guest that answers.
+
+use std::sync::Arc;
+
+use kiln_communicators::Communicator;
+use kiln_communicators::none::NoCommunicator;
+use kiln_hypervisors::{Machine, Origin, StartError};
+
+use super::fields::Fields;
+use super::prepare::Prepared;
+use super::recipe::Recipe;
+use crate::build_data::{BuildData, HttpAddress};
+use crate::context::BuildContext;
+use crate::error::{BuildError, StepError};
+use crate::generated::{self, Renderer};
+use crate::records::Output;
+use crate::step::Step;
+use crate::steps::{boot, connect, follow};
+
+/// A guest that runs.
+pub(super) struct Guest {
+    pub(super) machine: Arc<dyn Machine>,
+    /// `None`: nobody speaks to it.
+    pub(super) communicator: Option<Arc<dyn Communicator>>,
+    /// What provisioners are told.
+    pub(super) data: Arc<BuildData>,
+}
+
+impl Guest {
+    pub(super) fn communicator_or_none(&self) -> Arc<dyn Communicator> {
+        self.communicator.clone().unwrap_or_else(|| Arc::new(NoCommunicator))
+    }
+}
+
+impl Recipe<'_> {
+    pub(super) async fn bring_up(&self, prepared: &Prepared) -> Result<Guest, BuildError> {
+        let (context, plan) = (self.context, &self.plan);
+        let mut data = self.planned.base_data(context);
+        let renderer = Renderer::new(&self.planned.build.source, &generated::values(&data));
+        let fields = Fields::new(self, prepared, renderer);
+        let started = |machine: &Arc<dyn Machine>| {
+            let hypervisor = self.builder.hypervisor().to_owned();
+            Some(Output::Machine { hypervisor, id: id_of(&**machine) })
+        };
+        let machine = context.run_step(Step::bring_up("start"), started, || self.start(prepared, &fields)).await?;
+        // What was typed at a guest's boot is behind it when it is restored.
+        if !context.chain.pass_over() {
+            let render = |text: &str| fields.render(text);
+            let typing = || boot::type_commands(plan.boot, &*machine, &render, context);
+            context.step(Step::bring_up("boot"), typing).await?;
+        }
+        data.machine_id = Some(id_of(&*machine));
+        data.http = prepared.http_port.map(|port| HttpAddress { host: prepared.host.clone(), port });
+        let access = &prepared.access;
+        let communicator = connect::connect(access, Some(&*machine), &mut data, context, self.backends).await?;
+        Ok(Guest { machine, communicator, data: Arc::new(data) })
+    }
+
+    async fn start(&self, prepared: &Prepared, fields: &Fields) -> Result<Arc<dyn Machine>, StepError> {
+        let render = |text: &str| fields.render(text);
+        let mut spec = self.builder.spec(&prepared.media, &render, self.context)?;
+        if let Some(state) = self.context.chain.saved_state() {
+            spec.origin = Origin::SavedState(state.clone());
+        }
+        let words = match &spec.origin {
+            Origin::SavedState(_) => "Restoring VM from its saved state",
+            _ if self.plan.boots_disk => "Starting VM, booting disk image",
+            _ => "Starting VM, booting from CD-ROM",
+        };
+        let hypervisor = self.backends.hypervisor(self.builder.hypervisor())?;
+        hypervisor.check(&spec).map_err(StartError::Unsupported)?;
+        self.context.say(words);
+        let machine = hypervisor.start(&spec, self.context.ledger.clone()).await?;
+        let machine: Arc<dyn Machine> = Arc::from(machine);
+        own(&machine, self.context);
+        tell(&*machine, self.context);
+        self.context.control.machine_started(&self.context.build, machine.clone());
+        machine.resume().await.map_err(StepError::wrap)?;
+        follow::follow(&*machine, self.context);
+        Ok(machine)
+    }
+}
+
+/// Has the machine killed on clean-up.
+fn own(machine: &Arc<dyn Machine>, context: &BuildContext) {
+    let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
+    context.on_cleanup("start", "stop the virtual machine", move || async move {
+        owned.kill().await;
+        control.machine_gone(&build);
+        Ok(())
+    });
+}
+
+fn tell(machine: &dyn Machine, context: &BuildContext) {
+    let info = machine.description();
+    context.say(format!("Accelerator: {} ({})", info.accelerator.name, info.accelerator.reason));
+    for warning in &info.warnings {
+        context.error(format!("Warning: {warning}"));
+    }
+    if let Some(vnc) = info.vnc {
+        context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
+    }
+}
+
+/// What templates are told as `build.ID`.
+fn id_of(machine: &dyn Machine) -> String {
+    machine.description().pid.map_or_else(String::new, |pid| pid.to_string())
+}

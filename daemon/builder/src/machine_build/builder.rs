@@ -1,0 +1,119 @@
+//! What builders with a guest differ in: plan → machine and files, what happens after the guest has stopped, artifact.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use kiln_communicators::BoxFuture;
+use kiln_disk_formats::Output;
+use kiln_disk_formats::package::MachineDescription;
+use kiln_hypervisors::{MachineSpec, NetworkMode};
+
+use crate::artifact::Artifact;
+use crate::backends::Backends;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::export::GuestDisk;
+use crate::plan::{BootPlan, CommunicatorPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+use crate::plan_reader::PlanReader;
+
+/// The part of a plan that all builders with a guest have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuestPlan<'a> {
+    /// Name of the machine.
+    pub(crate) vm_name: &'a str,
+    /// Where the image goes.
+    pub(crate) output_directory: &'a Path,
+    /// What is fetched first.
+    pub(crate) image: &'a ImagePlan,
+    /// It is a disk that is booted, not an installer.
+    pub(crate) boots_disk: bool,
+    /// The HTTP server.
+    pub(crate) http: Option<&'a HttpPlan>,
+    /// The floppy.
+    pub(crate) floppy: Option<&'a MediaPlan>,
+    /// The CD with seed files.
+    pub(crate) cd: Option<&'a MediaPlan>,
+    /// What is typed.
+    pub(crate) boot: &'a BootPlan,
+    /// How it ends.
+    pub(crate) shutdown: &'a ShutdownPlan,
+    /// How the guest is reached.
+    pub(crate) communicator: &'a CommunicatorPlan,
+}
+
+/// Files that were made or fetched for the machine, and its directory for sockets.
+#[derive(Debug, Clone)]
+pub(crate) struct Media {
+    /// The installer or disk image.
+    pub(crate) image: PathBuf,
+    /// The floppy.
+    pub(crate) floppy: Option<PathBuf>,
+    /// The CD with seed files.
+    pub(crate) cd: Option<PathBuf>,
+    /// Lives as long as the build; its path is short.
+    pub(crate) sockets: PathBuf,
+}
+
+/// Renders a text of the template with what is known right before the start: `{{ .HTTPIP }}`.
+pub(crate) type Render<'a> = dyn Fn(&str) -> Result<String, StepError> + Send + Sync + 'a;
+
+/// A builder whose images are made in a machine. Its value is its plan: no method depends on another one having been called, so
+/// that a build can go on in another process.
+pub(crate) trait MachineBuilder: Send + Sync {
+    /// The name of the hypervisor that runs its machines.
+    fn hypervisor(&self) -> &'static str;
+
+    /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
+    fn check_host(&self, _reader: &mut PlanReader<'_>, _backends: &Backends) {}
+
+    /// What the recipe needs of the plan.
+    fn guest(&self) -> GuestPlan<'_>;
+
+    /// Names, in the output directory, of the files that the machine has: while it runs, and for good.
+    fn files(&self) -> Vec<String>;
+
+    /// Makes the disks, from `image` or empty. What an earlier try has left is replaced.
+    fn make_disks<'a>(&'a self, image: &'a Path, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>>;
+
+    /// The disks that [`make_disks`](Self::make_disks) makes, as they are to be read when the guest has stopped; the first is the main one.
+    fn disks(&self) -> Vec<GuestDisk>;
+
+    /// Copies what the firmware writes to into the output directory.
+    fn copy_firmware(&self) -> BoxFuture<'_, Result<(), StepError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// How the machine gets to the network.
+    fn network(&self) -> NetworkMode;
+
+    /// What boot commands and options can refer to beside what all builders have.
+    fn fields(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    /// The machine. It comes to be [new](kiln_hypervisors::Origin::New), unless the recipe says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// An option cannot be rendered.
+    fn spec(&self, media: &Media, render: &Render<'_>, context: &BuildContext) -> Result<MachineSpec, StepError>;
+
+    /// The machine as packages describe it.
+    fn describe(&self) -> MachineDescription;
+
+    /// What the guest's disk is written to when the guest has stopped; `None`: it stays as the guest has written it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such format.
+    fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError>;
+
+    /// Names the disks for good, or removes what has been written out. May be called again after a failure.
+    fn finish_disks<'a>(&'a self, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>>;
+
+    /// Whether the file called `name` in the output directory is no part of the artifact.
+    fn leaves_out(&self, name: &OsStr) -> bool;
+
+    /// What it leaves: `files`.
+    fn artifact(&self, files: Vec<PathBuf>) -> Artifact;
+}

@@ -1,0 +1,35 @@
+//! Data of the boot command, and of options that are rendered right before the machine starts.
+
+use super::prepare::Prepared;
+use super::recipe::Recipe;
+use crate::error::StepError;
+use crate::generated::Renderer;
+
+/// Names and values, rendered into the texts of one source.
+pub(super) struct Fields {
+    renderer: Renderer,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    pub(super) fn new(recipe: &Recipe<'_>, prepared: &Prepared, renderer: Renderer) -> Self {
+        let plan = &recipe.plan;
+        let http_directory = plan.http.and_then(|http| http.directory.as_ref());
+        let own = recipe.builder.fields().into_iter().map(|(name, value)| (name, value.to_owned()));
+        let mut values = vec![
+            ("HTTPIP", prepared.host.clone()),
+            ("HTTPPort", prepared.http_port.unwrap_or(0).to_string()),
+            ("HTTPDir", http_directory.map_or_else(String::new, |directory| directory.display().to_string())),
+            ("Name", plan.vm_name.to_owned()),
+            ("OutputDir", plan.output_directory.display().to_string()),
+            ("SSHPublicKey", prepared.access.public_key().unwrap_or_default().to_owned()),
+        ];
+        values.extend(own);
+        Self { renderer, values }
+    }
+
+    pub(super) fn render(&self, text: &str) -> Result<String, StepError> {
+        let fields: Vec<(&str, &str)> = self.values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.renderer.render(text, &fields)
+    }
+}

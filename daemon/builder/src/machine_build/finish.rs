@@ -1,0 +1,110 @@
+//! Finish: the guest shuts down, its disks are read once and written in every format, and the output directory is kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kiln_disk_formats::package::MachineDescription;
+
+use super::bring_up::Guest;
+use super::prepare::Prepared;
+use super::recipe::Recipe;
+use crate::build_data::BuildData;
+use crate::built::Built;
+use crate::error::{BuildError, StepError};
+use crate::export;
+use crate::post_processors::export as export_post_processor;
+use crate::records::Output;
+use crate::step::Step;
+use crate::steps::output_directory::{self, OutputDirectory};
+use crate::steps::shut_down;
+
+/// The files that the build leaves.
+struct Left {
+    /// The artifact's.
+    files: Vec<PathBuf>,
+    /// Main files of the exports that follow.
+    exported: Vec<PathBuf>,
+}
+
+impl Recipe<'_> {
+    pub(super) async fn finish(&self, guest: Guest, prepared: Prepared) -> Result<Built, BuildError> {
+        let (context, machine) = (self.context, &*guest.machine);
+        let communicator = guest.communicator.as_deref();
+        let step = Step::finish("shut-down").on(Some(machine));
+        context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
+        guest.communicator_or_none().close().await;
+        machine.kill().await;
+        context.control.machine_gone(&context.build);
+        let description = self.builder.describe();
+        let tried = AtomicBool::new(false);
+        let leaving = || {
+            let again = tried.swap(true, Ordering::Relaxed);
+            self.leave(&prepared.output.directory, &guest.data, &description, again)
+        };
+        let left = |left: &Left| Some(Output::Files { paths: [&left.files[..], &left.exported].concat() });
+        let left = context.run_step(Step::finish("export"), left, leaving).await?;
+        let keeping = || output_directory::keep(&prepared.output, context);
+        let held = Some(context.step(Step::finish("keep"), keeping).await?);
+        let artifact = self.builder.artifact(left.files);
+        let data = (*guest.data).clone();
+        Ok(Built { artifact, data, machine: Some(description), exported: left.exported, held })
+    }
+
+    /// Writes what the build leaves: its own format and, in the same pass, the exports that follow. `again`: an earlier try may have
+    /// written some of it.
+    async fn leave(
+        &self,
+        output: &OutputDirectory,
+        data: &BuildData,
+        machine: &MachineDescription,
+        again: bool,
+    ) -> Result<Left, StepError> {
+        let (context, directory) = (self.context, self.plan.output_directory);
+        let mut outputs = export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine);
+        let exported: Vec<PathBuf> = outputs.iter().map(|output| output.path.clone()).collect();
+        let disks = self.builder.disks();
+        // A disk that is left as it is only changes its name; everything else is written by our own writers.
+        let own = self.builder.output(machine)?;
+        let in_place = own.as_ref().is_some_and(|own| disks.first().is_some_and(|disk| disk.path == own.path));
+        if let Some(own) = own {
+            outputs.insert(0, own);
+        }
+        output.expect(outputs.iter().flat_map(|output| export::files(output, disks.len())))?;
+        if !outputs.is_empty() {
+            context.say("Exporting the disk...");
+            let overwrite = in_place || again || context.settings.force;
+            export::write(context, disks, outputs, overwrite).await?;
+        }
+        self.builder.finish_disks(context).await?;
+        let mut files = self.files_in(directory)?;
+        files.retain(|file| !belongs_to(file, &exported));
+        Ok(Left { files, exported })
+    }
+
+    /// The artifact's files, in a fixed order.
+    fn files_in(&self, directory: &Path) -> Result<Vec<PathBuf>, StepError> {
+        let failed =
+            |error: std::io::Error| StepError::new(format!("cannot list {}", directory.display())).with_source(error);
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let left_out = name == output_directory::INCOMPLETE_MARK || self.builder.leaves_out(&name);
+            if entry.file_type().map_err(failed)?.is_file() && !left_out {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// True when `file` is an export's main file or one that belongs to it.
+fn belongs_to(file: &Path, exported: &[PathBuf]) -> bool {
+    exported.iter().any(|main| {
+        let stem = main.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let package = main.extension().is_some_and(|extension| extension == "ovf");
+        file == main || (package && (name == format!("{stem}.mf") || name.starts_with(&format!("{stem}-disk"))))
+    })
+}

@@ -1,0 +1,99 @@
+//! Prepare: everything before there is a machine. Can be done again at any time.
+
+use std::path::PathBuf;
+
+use super::builder::Media;
+use super::recipe::Recipe;
+use super::work::WorkDirectories;
+use crate::error::BuildError;
+use crate::export::GuestDisk;
+use crate::plan::HttpPlan;
+use crate::records::Output;
+use crate::step::Step;
+use crate::steps::access::Access;
+use crate::steps::output_directory::Held;
+use crate::steps::{image, media, output_directory, serve};
+
+/// What the machine is started with.
+pub(super) struct Prepared {
+    /// The output directory, held against other builds.
+    pub(super) output: Held,
+    pub(super) media: Media,
+    /// The port of the HTTP server.
+    pub(super) http_port: Option<u16>,
+    /// The host as the guest sees it.
+    pub(super) host: String,
+    /// What gets us into the guest.
+    pub(super) access: Access,
+}
+
+impl Recipe<'_> {
+    pub(super) async fn prepare(&self) -> Result<Prepared, BuildError> {
+        let (context, plan) = (self.context, &self.plan);
+        let goes_on = context.chain.goes_on();
+        let image = context.run_step(Step::prepare("fetch"), made, || image::fetch(plan.image, context)).await?;
+        let output = self.output(goes_on).await?;
+        let work = context.step(Step::prepare("work"), || WorkDirectories::make(self.index, context)).await?;
+        let (mut floppy, mut cd) = (None, None);
+        if let Some(files) = plan.floppy {
+            let step = Step::prepare("media");
+            floppy = Some(context.run_step(step, made, || media::floppy(files, &work.files, context)).await?);
+        }
+        if let Some(files) = plan.cd {
+            let step = Step::prepare("media");
+            cd = Some(context.run_step(step, made, || media::cd(files, &work.files, context)).await?);
+        }
+        let media = Media { image, floppy, cd, sockets: work.sockets };
+        self.disks(&media, goes_on).await?;
+        let http_port = match plan.http {
+            Some(http) => Some(self.serve(http).await?),
+            None => None,
+        };
+        let hypervisor = self.backends.hypervisor(self.builder.hypervisor());
+        let hypervisor = hypervisor.map_err(|error| BuildError::new("start", error))?;
+        let host = hypervisor.host_seen_by_guest(&self.builder.network());
+        let access = Access::prepare(plan.communicator, Some(&work.files), context).await?;
+        Ok(Prepared { output, media, http_port, host, access })
+    }
+
+    async fn output(&self, goes_on: bool) -> Result<Held, BuildError> {
+        let (context, directory) = (self.context, self.plan.output_directory);
+        let own = self.builder.files();
+        let taking = || async {
+            if goes_on {
+                output_directory::adopt(directory, &own, context).await
+            } else {
+                output_directory::prepare(directory, &own, context).await
+            }
+        };
+        context.step(Step::prepare("output"), taking).await
+    }
+
+    /// Disks, and what the firmware writes to. What a guest has written already is kept.
+    async fn disks(&self, media: &Media, goes_on: bool) -> Result<(), BuildError> {
+        let (context, builder) = (self.context, self.builder);
+        let disks = |_: &()| Some(Output::Files { paths: builder.disks().into_iter().map(path_of).collect() });
+        let making = || async { if goes_on { Ok(()) } else { builder.make_disks(&media.image, context).await } };
+        context.run_step(Step::prepare("disk"), disks, making).await?;
+        let copying = || async { if goes_on { Ok(()) } else { builder.copy_firmware().await } };
+        context.step(Step::prepare("firmware"), copying).await
+    }
+
+    /// The server of a build that goes on has the port that its guest was told.
+    async fn serve(&self, plan: &HttpPlan) -> Result<u16, BuildError> {
+        let mut plan = plan.clone();
+        if let Some(Output::HttpServer { port }) = self.context.chain.left_by("serve") {
+            (plan.port_min, plan.port_max) = (*port, *port);
+        }
+        let port = |&port: &u16| Some(Output::HttpServer { port });
+        self.context.run_step(Step::prepare("serve"), port, || serve::start(&plan, self.context)).await
+    }
+}
+
+fn made(path: &PathBuf) -> Option<Output> {
+    Some(Output::Files { paths: vec![path.clone()] })
+}
+
+fn path_of(disk: GuestDisk) -> PathBuf {
+    disk.path
+}

@@ -1,0 +1,198 @@
+//! Whole builds in machines that are not QEMU's: the same recipe, the same promises.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use kiln_communicators::fake::FakeCommunicator;
+use kiln_communicators::{BoxFuture, Communicator, ConnectConfig, ConnectError, ConnectObserver, Connector};
+use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+use kiln_hypervisors::registry::by_name;
+use kiln_hypervisors::{BackendSpec, ExitReport, Hypervisor};
+
+use crate::backends::Backends;
+use crate::check::CheckRequest;
+use crate::context::{Fault, OnError};
+use crate::control::Control;
+use crate::event::Event;
+use crate::job::{JobOutcome, JobRequest, run_job_with};
+use crate::records::{self, Output, State};
+use crate::sweep::{Sweep, sweep};
+
+const STEPS: [&str; 12] = [
+    "fetch",
+    "output",
+    "work",
+    "disk",
+    "firmware",
+    "key",
+    "start",
+    "boot",
+    "connect",
+    "provisioner 1 (shell)",
+    "shut-down",
+    "export",
+];
+
+/// Connects at once to a guest that switches its machine off when it is told to.
+struct Guest(FakeCommunicator);
+
+impl Connector for Guest {
+    fn connect<'a>(
+        &'a self,
+        _config: &'a ConnectConfig,
+        _observer: Arc<dyn ConnectObserver>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
+        Box::pin(async { Ok(Arc::new(self.0.clone()) as Arc<dyn Communicator>) })
+    }
+}
+
+struct Job {
+    directory: tempfile::TempDir,
+    hypervisor: FakeHypervisor,
+    guest: FakeCommunicator,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Job {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["job", "run"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        std::fs::write(directory.path().join("installer.iso"), "installer").unwrap();
+        let hypervisor = FakeHypervisor::new(FakeScript::default());
+        Self { directory, hypervisor, guest: FakeCommunicator::new(), events: Arc::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    async fn run(&self, fault: Option<Fault>) -> JobOutcome {
+        let root = self.directory.path().display();
+        let template = format!(
+            r#"
+source "fake" "web" {{
+  iso_url          = "{root}/installer.iso"
+  iso_checksum     = "none"
+  boot_wait        = "-1s"
+  boot_command     = ["{{{{ .Name }}}}<enter>"]
+  ssh_username     = "root"
+  ssh_password     = "a-long-password"
+  shutdown_command = "poweroff"
+  shutdown_timeout = "5s"
+  output_directory = "{root}/out"
+  vm_name          = "web"
+  registered       = true
+}}
+build {{
+  sources = ["source.fake.web"]
+  provisioner "shell" {{ inline = ["true"] }}
+  post-processor "export" {{ formats = ["qcow2"] }}
+}}
+"#
+        );
+        let path = self.path("web.pkr.hcl");
+        std::fs::write(&path, template).unwrap();
+        let request = JobRequest {
+            template: CheckRequest {
+                template: path,
+                text: None,
+                cwd: self.directory.path().to_owned(),
+                environment: BTreeMap::new(),
+                vars: Vec::new(),
+                var_files: Vec::new(),
+                only: Vec::new(),
+                except: Vec::new(),
+                force: false,
+                warn_on_undeclared_var: false,
+                evaluate_data: true,
+            },
+            debug: false,
+            on_error: OnError::Cleanup,
+            parallel_builds: 0,
+            job_dir: self.path("job"),
+            state_dir: self.path("state"),
+            runtime_dir: self.path("run"),
+            cache_dir: self.path("cache"),
+        };
+        let backends = Backends {
+            hypervisors: by_name([Arc::new(self.hypervisor.clone()) as Arc<dyn Hypervisor>]),
+            connector: Arc::new(Guest(self.guest.clone())),
+            fault,
+        };
+        let events = self.events.clone();
+        let sink = Arc::new(move |event| events.lock().unwrap().push(event));
+        let job = run_job_with(request, sink, Control::unattended(), backends);
+        let (hypervisor, guest) = (self.hypervisor.clone(), self.guest.clone());
+        let power = async {
+            while !guest.commands().iter().any(|command| command == "poweroff") {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            hypervisor.end_guests(&ExitReport::GuestShutdown);
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = job => outcome,
+            () = power => unreachable!("it waits for ever"),
+        }
+    }
+
+    fn steps(&self) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        let started = events.iter().filter_map(|event| match event {
+            Event::StepStarted { step, .. } => Some(step.clone()),
+            _ => None,
+        });
+        started.collect()
+    }
+
+    fn files(&self, directory: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(directory)) else { return Vec::new() };
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn assert_nothing_is_held(&self, what: &str) {
+        assert_eq!((self.hypervisor.running(), self.hypervisor.registered()), (0, Vec::new()), "{what}");
+        assert_eq!(self.files("run"), Vec::<String>::new(), "{what}");
+        assert_eq!(sweep(&self.path("job")).unwrap(), Sweep::default(), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_on_another_hypervisor_takes_the_same_steps() {
+    let job = Job::new();
+    let outcome = job.run(None).await;
+    let told = format!("{:#?}", job.events.lock().unwrap());
+    assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{told}");
+    let steps = job.steps();
+    assert_eq!(steps[..STEPS.len()], STEPS);
+    assert_eq!(steps[STEPS.len()..], ["keep", "post-processor 1 (export)"]);
+    assert_eq!(job.files("out"), ["web.img", "web.qcow2"]);
+    let specs = job.hypervisor.specs();
+    assert!(matches!(&specs[..], [spec] if matches!(spec.backend, BackendSpec::Fake(_))), "{specs:?}");
+    assert!(!job.hypervisor.typed().is_empty());
+    let records = records::read(&job.path("job")).unwrap();
+    let started = records.builds[0].steps.iter().find(|step| step.name == "start" && step.state == State::Done);
+    let machine = Output::Machine { hypervisor: "fake".to_owned(), id: String::new() };
+    assert_eq!(started.unwrap().outputs, Some(machine));
+    assert!(told.contains("kiln.fake"), "{told}");
+    job.assert_nothing_is_held("a build that is over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_or_a_cancel_at_any_step_gives_the_machine_back() {
+    for step in STEPS {
+        for cancel in [false, true] {
+            let job = Job::new();
+            let outcome = job.run(Some(Fault { step, cancel })).await;
+            assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: cancel }, "{step}");
+            assert!(!job.path("out").exists(), "{step}: {:?}", job.files("out"));
+            job.assert_nothing_is_held(step);
+        }
+    }
+}
