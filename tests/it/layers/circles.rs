@@ -1,6 +1,6 @@
 //! Inside a crate: no files that import each other in a loop, and no import that runs up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -21,48 +21,51 @@ const CRATES: [&str; 9] = [
     "tests",
 ];
 
-/// Files that are still in a loop, crate by crate. It only gets shorter: take out what you have freed.
-const STILL_IN_A_CIRCLE: &[(&str, &str)] = &[];
-
 /// The top-level modules of each crate, from the ground up: each may import from those before it only. A part of a module
 /// that lies lower than the rest of it has a place of its own, as `qemu/spec`.
 const FLOORS: &[(&str, &str)] = &[
     (
         "disk-formats",
-        "error format digest zeroes output_options reading deflate writing machine output foreign compare raw qcow2 \
-         vmdk vdi vhd vhdx package recognise take_out open check convert create media",
+        "error format digest zeroes output_options reading deflate writing machine output foreign compare raw \
+         qcow2 vmdk vdi vhd vhdx package recognise take_out open check convert create media",
     ),
     (
         "daemon/communicators",
-        "connect_error quoting rounded secret error observer communicator lookout none output ssh config connector conformance fake",
+        "connect_error quoting rounded secret error observer communicator lookout none output ssh config connector \
+         conformance fake",
     ),
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),
     ("client", "argv error version visible api arguments live render terminal commands usage run"),
     (
         "daemon",
-        "blocking caller config descriptor explain logging memory private_directory process_identity queue regular_file runner \
-         version wall_clock control images instance job_dir journal engine event_log worker jobs api server command_line",
+        "blocking caller config descriptor explain logging memory private_directory process_identity queue \
+         regular_file runner version wall_clock control images instance job_dir journal engine event_log worker \
+         jobs api server command_line",
+    ),
+    (
+        "daemon/builder",
+        "atomic_file boot_command build_data cleanup connections disk_size error event home ledger left_in_guest \
+         local_processes lock_file option_values plan_key records artifact blocking generated http_server plan \
+         plan_reader resume way_in control fetch steps/sightings context data_sources backends export line_output \
+         step scripts post_processors provisioners steps built sweep machine_build sources options run catalog \
+         component_pages unbuilt check job",
     ),
     ("daemon/protocol", "id image info places problem question step text job event validate"),
     (
         "hypervisors",
-        "words process_stat fake/spec qemu/spec error guest_network keyboard screen ledger process spec machine conformance fake \
-         qemu registry",
+        "words process_stat fake/spec qemu/spec error guest_network keyboard screen ledger process spec machine \
+         conformance fake qemu registry",
     ),
     ("tests", "leftovers requirements home"),
 ];
-
-/// Crates whose top-level modules have no order yet. Take a crate out when it has one, and write it into `FLOORS`.
-const WITHOUT_FLOORS: &[&str] = &["daemon/builder"];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let (mut wrong, mut seen) = (String::new(), 0);
     for name in CRATES {
-        let known = STILL_IN_A_CIRCLE.iter().find(|entry| entry.0 == name).map_or("", |entry| entry.1);
         let imports = imports(&texts(name));
         seen += imports.values().map(BTreeMap::len).sum::<usize>();
-        wrong += &circle_faults(name, &imports, known);
+        wrong += &circle_faults(name, &imports);
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(seen > 1000, "only {seen} imports between files are seen: the reader misses some");
@@ -72,13 +75,8 @@ fn no_files_import_each_other_in_a_circle() {
 fn imports_run_down_inside_each_crate() {
     let mut wrong = String::new();
     for name in CRATES {
-        let floors = FLOORS.iter().find(|entry| entry.0 == name).map(|entry| entry.1);
-        match (floors, WITHOUT_FLOORS.contains(&name)) {
-            (Some(floors), false) => wrong += &floor_faults(name, &imports(&texts(name)), floors),
-            (None, true) => {}
-            (Some(_), true) => _ = writeln!(wrong, "{name} has floors: take it out of WITHOUT_FLOORS"),
-            (None, false) => wrong += &floor_faults(name, &imports(&texts(name)), ""),
-        }
+        let floors = FLOORS.iter().find(|entry| entry.0 == name).map_or("", |entry| entry.1);
+        wrong += &floor_faults(name, &imports(&texts(name)), floors);
     }
     assert!(wrong.is_empty(), "\n{wrong}");
 }
@@ -92,23 +90,18 @@ fn texts(name: &str) -> Texts {
     files.iter().map(|file| (below(file), std::fs::read_to_string(file).unwrap())).collect()
 }
 
-/// Files in a circle that `known` does not name, and files that it names without need.
-fn circle_faults(name: &str, imports: &Imports, known: &str) -> String {
-    let known: BTreeSet<PathBuf> = known.split_whitespace().map(PathBuf::from).collect();
-    let circles = circles(&between_files(imports));
+/// Every circle, with the names that tie it.
+fn circle_faults(name: &str, imports: &Imports) -> String {
     let mut wrong = String::new();
-    for circle in circles.iter().filter(|circle| !circle.is_subset(&known)) {
+    for circle in circles(&between_files(imports)) {
         _ = writeln!(wrong, "{name}/src: these {} files import each other in a circle:", circle.len());
-        for file in circle {
+        for file in &circle {
             for (needed, names) in imports[file].iter().filter(|(needed, _)| circle.contains(*needed)) {
                 let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 _ = writeln!(wrong, "  {} → {}: {names}", file.display(), needed.display());
             }
         }
         wrong += "  Move what both sides need into a file of its own below them, or hand it over as an argument.\n";
-    }
-    for file in known.iter().filter(|file| !circles.iter().any(|circle| circle.contains(*file))) {
-        _ = writeln!(wrong, "{name}/src/{}: in no circle any more. Take it out of STILL_IN_A_CIRCLE.", file.display());
     }
     wrong
 }
@@ -186,7 +179,7 @@ mod made_up {
                  #[cfg(test)] fn probe() { crate::run(); }",
             ),
         ]);
-        assert_eq!(circle_faults("x", &fine, ""), "");
+        assert_eq!(circle_faults("x", &fine), "");
         assert_eq!(floor_faults("x", &fine, "a b"), "");
     }
 
@@ -197,10 +190,8 @@ mod made_up {
             ("a.rs", "use crate::b::{self, B}; pub struct A;"),
             ("b.rs", "use super::a; pub struct B(a::A);"),
         ]);
-        let found = circle_faults("x", &two, "");
+        let found = circle_faults("x", &two);
         assert!(found.contains("a.rs → b.rs: B") && found.contains("b.rs → a.rs: A"), "{found}");
-        assert_eq!(circle_faults("x", &two, "a.rs b.rs"), "", "known");
-        assert!(circle_faults("x", &two, "a.rs").contains("these 2 files"), "a new file in a known circle");
     }
 
     #[test]
@@ -213,7 +204,7 @@ mod made_up {
             ("c/inner/mod.rs", "pub mod deep;"),
             ("c/inner/deep.rs", "use crate::{a as other}; pub struct C; impl C { fn new() { other::a() } }"),
         ]);
-        let found = circle_faults("x", &three, "");
+        let found = circle_faults("x", &three);
         assert!(found.contains("these 3 files"), "{found}");
         assert!(found.contains("b.rs → c/inner/deep.rs") && found.contains("c/inner/deep.rs → a.rs"), "{found}");
         assert!(!found.contains("lib.rs"), "{found}");
@@ -224,7 +215,7 @@ mod made_up {
         let above = "mod child; pub struct Kind; pub fn run() { child::run(Kind) }";
         for child in ["use super::Kind; pub fn run(_: Kind) {}", "use super::*; pub fn run(_: Kind) {}"] {
             let both = crate_of(&[("lib.rs", "mod a;"), ("a/mod.rs", above), ("a/child.rs", child)]);
-            assert!(circle_faults("x", &both, "").contains("a/child.rs → a/mod.rs: Kind"), "{child}");
+            assert!(circle_faults("x", &both).contains("a/child.rs → a/mod.rs: Kind"), "{child}");
         }
         let reexported = "mod child; pub use child::run; pub struct Kind;";
         let only_offered = crate_of(&[
@@ -232,21 +223,14 @@ mod made_up {
             ("a/mod.rs", reexported),
             ("a/child.rs", "use super::Kind; pub fn run(_: Kind) {}"),
         ]);
-        assert_eq!(circle_faults("x", &only_offered, ""), "", "a re-export alone needs nothing");
+        assert_eq!(circle_faults("x", &only_offered), "", "a re-export alone needs nothing");
         let used = "mod child; pub use child::run; pub struct Kind; pub fn both() { run(Kind) }";
         let both = crate_of(&[
             ("lib.rs", "mod a;"),
             ("a/mod.rs", used),
             ("a/child.rs", "use super::Kind; pub fn run(_: Kind) {}"),
         ]);
-        assert!(circle_faults("x", &both, "").contains("these 2 files"), "what is offered is used too");
-    }
-
-    #[test]
-    fn a_file_that_is_in_no_circle_any_more_leaves_the_table() {
-        let fine = crate_of(&[("lib.rs", "mod a;"), ("a.rs", "")]);
-        assert!(circle_faults("x", &fine, "a.rs gone.rs").contains("x/src/a.rs: in no circle any more"));
-        assert!(circle_faults("x", &fine, "a.rs gone.rs").contains("x/src/gone.rs: in no circle any more"));
+        assert!(circle_faults("x", &both).contains("these 2 files"), "what is offered is used too");
     }
 
     #[test]
