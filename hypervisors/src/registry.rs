@@ -17,9 +17,11 @@ pub struct Settings {
 /// Hypervisors by name.
 pub type Hypervisors = BTreeMap<&'static str, Arc<dyn Hypervisor>>;
 
+/// Makes a backend.
+type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
+
 /// One line for each backend that builds images.
-const BACKENDS: &[fn(&Settings) -> Arc<dyn Hypervisor>] =
-    &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone()))];
+const BACKENDS: &[Make] = &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone()))];
 
 /// Makes them all. Takes no time: nothing is probed or started.
 pub fn all(settings: &Settings) -> Hypervisors {

@@ -1,15 +1,16 @@
 //! From a template to artifacts: plan every build, run its steps, clean up after it.
 //!
 //! ```text
-//! JobRequest ─load→ Evaluated ─plan→ SourcePlan per build (a value; every problem is a Diagnostic, nothing is started)
+//! JobRequest ─load→ Evaluated ─plan→ BuildPlan per build (a value; every problem is a Diagnostic, nothing is started)
 //!                                        │
-//!   run_build: fetch → output → media → disk → serve → start → boot → connect → provision → shut down → export → post-process
-//!                 │ each step races the cancel token; what it acquires goes on the clean-up stack and into the ledger
-//!                 └─► Events: all a client ever sees
+//!   run: prepare → bring up → provision[1..n] → finish → post-process[1..m]     written once for all builders (machine_build)
+//!          │ each step is on the disk before it acts and after it (records), and races the cancel token;
+//!          │ what it acquires goes on the clean-up stack and into the ledger
+//!          └─► Events: all a client ever sees
 //! ```
 //!
 //! The worker calls [`run_job`] once, in a process of its own whose working directory and environment are the
-//! caller's. [`sweep`] gives back what a killed worker left.
+//! caller's. [`sweep`] gives back what a killed worker left; [`resume_job_with`] goes on where it ended.
 
 mod artifact;
 mod atomic_file;

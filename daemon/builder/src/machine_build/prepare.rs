@@ -31,6 +31,7 @@ impl Recipe<'_> {
     pub(super) async fn prepare(&self) -> Result<Prepared, BuildError> {
         let (context, plan) = (self.context, &self.plan);
         let goes_on = context.chain.goes_on();
+        let made = |path: &PathBuf| Some(Output::Files { paths: vec![path.clone()] });
         let image = context.run_step(Step::prepare("fetch"), made, || image::fetch(plan.image, context)).await?;
         let output = self.output(goes_on).await?;
         let work = context.step(Step::prepare("work"), || WorkDirectories::make(self.index, context)).await?;
@@ -88,10 +89,6 @@ impl Recipe<'_> {
         let port = |&port: &u16| Some(Output::HttpServer { port });
         self.context.run_step(Step::prepare("serve"), port, || serve::start(&plan, self.context)).await
     }
-}
-
-fn made(path: &PathBuf) -> Option<Output> {
-    Some(Output::Files { paths: vec![path.clone()] })
 }
 
 fn path_of(disk: GuestDisk) -> PathBuf {

@@ -131,7 +131,7 @@ build {{
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
             hypervisor.end_guests(&ExitReport::GuestShutdown);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             outcome = job => outcome,
