@@ -18,7 +18,7 @@ use kiln_communicators::fake::{Answer, FakeCommunicator, FakeConnector};
 use kiln_communicators::{Connector, GuestConnector};
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
 use kiln_hypervisors::registry::by_name;
-use kiln_hypervisors::{DhcpState, ExitReport, Hypervisor, NetworkSight};
+use kiln_hypervisors::{DhcpState, ExitReport, Hypervisor, KeyEvent, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The steps of a qemu build, in order, as the template below makes them run.
@@ -267,7 +267,9 @@ async fn a_whole_build_runs_its_steps_in_order_and_leaves_only_its_output() {
     assert_eq!(world.hypervisor.running(), 0);
     let spec = &world.hypervisor.specs()[0];
     assert_eq!((spec.cdroms.len(), spec.floppy.is_some()), (2, true));
-    assert!(!world.hypervisor.typed().is_empty());
+    // The host as this hypervisor's guests see it, and nobody else's.
+    let typed = format!("run 192.0.2.1:{} web\n", http_ports(&world.text())[0]);
+    assert_eq!(world.hypervisor.typed(), KeyEvent::text(&typed).unwrap());
     assert!(world.guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME='web'")));
     assert!(!world.text().contains("a-long-password"));
     assert_eq!(sweep(&world.path("job")).unwrap(), kiln_builder::Sweep::default());
