@@ -29,6 +29,7 @@ mod control;
 #[cfg(test)]
 mod corpus;
 mod data_sources;
+mod default_names;
 mod disk_size;
 mod error;
 mod event;

@@ -1,21 +1,10 @@
 //! Reads the option groups that builders with a guest share. What is wrong with them the rules of the tables have said
 //! ([`crate::options`]).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::option_values::OptionValues;
 use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
-
-/// Where the image goes.
-pub(crate) fn output_directory(options: OptionValues<'_>, source_name: &str) -> PathBuf {
-    options.given("output_directory").map_or_else(|| format!("output-{source_name}"), str::to_owned).into()
-}
-
-/// Name of the machine and its disk.
-pub(crate) fn vm_name(options: OptionValues<'_>, source_name: &str) -> String {
-    options.given("vm_name").map_or_else(|| format!("packer-{source_name}"), str::to_owned)
-}
 
 pub(crate) fn read_image(options: OptionValues<'_>) -> ImagePlan {
     let mut urls = options.texts("iso_urls");

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::default_names;
 use crate::disk_size::parse_disk_size;
 use crate::plan_reader::{PlanReader, Purpose};
-use crate::sources::shared;
 use crate::steps::output_directory;
 
 /// `disk_size` and `disk_additional_size`.
@@ -42,7 +42,7 @@ pub(crate) fn disk_image(reader: &mut PlanReader<'_>) {
 
 /// `output_directory`, which must not be there.
 pub(crate) fn output(reader: &mut PlanReader<'_>) {
-    let directory = shared::output_directory(reader.values(), &reader.source_name);
+    let directory = default_names::output_directory(reader.values(), &reader.source_name);
     if reader.purpose == Purpose::Resume {
         // What is there is the build's own.
         return;
@@ -59,7 +59,7 @@ pub(crate) fn output(reader: &mut PlanReader<'_>) {
 
 /// `vm_name`.
 pub(crate) fn vm_name(reader: &mut PlanReader<'_>) {
-    let name = shared::vm_name(reader.values(), &reader.source_name);
+    let name = default_names::vm_name(reader.values(), &reader.source_name);
     if name.contains('/') || name == "." || name == ".." {
         let detail = format!("{name:?} names the disk file too, so it cannot hold a slash.");
         reader.error("vm_name", "Invalid vm_name", detail);

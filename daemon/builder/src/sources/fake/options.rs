@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use crate::default_names;
 use crate::option_values::OptionValues;
 use crate::options::define::define;
 use crate::options::option_table::option_table;
@@ -28,8 +29,8 @@ define!(FAKE = Builder "fake" true,
 /// Reads them.
 pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryKey) -> FakePlan {
     FakePlan {
-        vm_name: read::vm_name(options, source_name),
-        output_directory: read::output_directory(options, source_name),
+        vm_name: default_names::vm_name(options, source_name),
+        output_directory: default_names::output_directory(options, source_name),
         image: read::read_image(options),
         boot: read::read_boot(options),
         shutdown: read::read_shutdown(options),

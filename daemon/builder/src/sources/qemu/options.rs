@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kiln_communicators::Secret;
 
+use crate::default_names;
 use crate::disk_size::parse_disk_size;
 use crate::option_values::OptionValues;
 use crate::plan::{FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
@@ -38,8 +39,8 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
         communicator: communicator::read(options, key),
         machine: read_machine(options),
         format,
-        output_directory: shared::output_directory(options, source_name),
-        vm_name: shared::vm_name(options, source_name),
+        output_directory: default_names::output_directory(options, source_name),
+        vm_name: default_names::vm_name(options, source_name),
     }
 }
 
