@@ -104,5 +104,11 @@ pub fn key_for_char(character: char) -> Option<(Key, bool)> {
     }
 }
 
+/// Every key there is.
+#[cfg(test)]
+pub(crate) fn all_keys() -> impl Iterator<Item = Key> {
+    table::ALL.iter().copied()
+}
+
 #[cfg(test)]
 mod tests;

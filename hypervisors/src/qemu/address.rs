@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::json;
+use qapi_qmp::{FilterDumpProperties, NetfilterProperties, ObjectOptions, object_add, object_del};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, watch};
@@ -53,10 +53,17 @@ impl Tap {
         // Open for writing too, or else QEMU would wait for a reader and this for a writer.
         let opened = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
         let tap = Self { pipe: opened.map_err(unexpected)?, path };
-        let filter = json!({
-            "qom-type": "filter-dump", "id": FILTER_ID, "netdev": NETDEV_ID, "file": tap.path, "maxlen": SNAP_BYTES,
-        });
-        qmp.execute("object-add", filter).await?;
+        let base = NetfilterProperties {
+            insert: None,
+            position: None,
+            queue: None,
+            status: None,
+            netdev: NETDEV_ID.to_owned(),
+        };
+        // The directory's name is UTF-8: `check` has seen to it.
+        let file = tap.path.to_string_lossy().into_owned();
+        let filter_dump = FilterDumpProperties { base, maxlen: Some(SNAP_BYTES), file };
+        qmp.run(object_add(ObjectOptions::filter_dump { id: FILTER_ID.to_owned(), filter_dump })).await?;
         Ok(tap)
     }
 
@@ -144,7 +151,7 @@ async fn watch_starts(
             }
             // Until the filter is gone QEMU may fill the pipe, and would then wait for ever.
             tokio::select! {
-                removed = qmp.execute("object-del", json!({ "id": FILTER_ID })) => if removed == Err(MachineError::Gone) {
+                removed = qmp.run(object_del { id: FILTER_ID.to_owned() }) => if removed == Err(MachineError::Gone) {
                     return;
                 },
                 () = open.drain() => {}

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use serde_json::{Value, json};
+use qapi_qmp::{
+    InputEvent, InputKeyEvent, InputKeyEventWrapper, KeyValue, QKeyCode, QKeyCodeWrapper, input_send_event,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -91,10 +93,8 @@ impl QemuKeyboard {
                     state.held.push(event.key);
                 }
             }
-            self.qmp
-                .execute("input-send-event", json!({ "events": wire(group) }))
-                .await
-                .map_err(KeyboardError::from)?;
+            let command = input_send_event { device: None, head: None, events: wire(group)? };
+            self.qmp.run(command).await.map_err(KeyboardError::from)?;
             state.not_before = Instant::now() + self.interval(group);
         }
         self.wait_until_read(&mut state).await?;
@@ -222,10 +222,14 @@ fn groups(events: &[KeyEvent], pacing: KeyPacing) -> Vec<&[KeyEvent]> {
     groups
 }
 
-fn wire(events: &[KeyEvent]) -> Vec<Value> {
+fn wire(events: &[KeyEvent]) -> Result<Vec<InputEvent>, MachineError> {
     let one = |event: &KeyEvent| {
-        let key = json!({ "type": "qcode", "data": event.key.qcode() });
-        json!({ "type": "key", "data": { "down": event.down, "key": key } })
+        let code: QKeyCode = event.key.qcode().parse().map_err(|()| MachineError::Unexpected {
+            command: "input-send-event".to_owned(),
+            problem: format!("QEMU's schema has no key {:?}", event.key.qcode()),
+        })?;
+        let key = KeyValue::qcode(QKeyCodeWrapper { data: code });
+        Ok(InputEvent::key(InputKeyEventWrapper { data: InputKeyEvent { down: event.down, key } }))
     };
     events.iter().map(one).collect()
 }
@@ -277,6 +281,15 @@ mod tests {
         }
         // A release alone, of a key held since an earlier call.
         assert_eq!(sizes(&[KeyEvent::up(Key::A), KeyEvent::down(Key::B)], KeyPacing::Adaptive), [1, 1]);
+    }
+
+    #[test]
+    fn every_key_is_one_of_qemus_schema() {
+        for key in crate::keyboard::all_keys() {
+            let sent = serde_json::to_value(wire(&[KeyEvent::down(key)]).unwrap()).unwrap();
+            let code = serde_json::json!({ "type": "qcode", "data": key.qcode() });
+            assert_eq!(sent, serde_json::json!([{ "type": "key", "data": { "down": true, "key": code } }]));
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::address;
@@ -152,7 +151,7 @@ impl Machine for QemuMachine {
     }
 
     fn resume(&self) -> BoxFuture<'_, Result<(), MachineError>> {
-        async move { self.running.qmp.execute("cont", Value::Null).await.map(drop) }.boxed()
+        async move { self.running.qmp.run(qapi_qmp::cont {}).await.map(drop) }.boxed()
     }
 
     fn exited(&self) -> BoxFuture<'_, ExitReport> {
@@ -166,7 +165,7 @@ impl Machine for QemuMachine {
     }
 
     fn power_button(&self) -> BoxFuture<'_, Result<(), MachineError>> {
-        async move { self.running.qmp.execute("system_powerdown", Value::Null).await.map(drop) }.boxed()
+        async move { self.running.qmp.run(qapi_qmp::system_powerdown {}).await.map(drop) }.boxed()
     }
 
     fn kill(&self) -> BoxFuture<'_, ()> {
@@ -178,7 +177,7 @@ impl Machine for QemuMachine {
             self.running.killed.store(true, Ordering::Release);
             // If this future is dropped meanwhile, the end still comes.
             let insist = Insist(&self.running);
-            let quit = self.running.qmp.execute_within("quit", Value::Null, QUIT_LIMIT);
+            let quit = self.running.qmp.run_within(qapi_qmp::quit {}, QUIT_LIMIT);
             if quit.await.is_ok() {
                 let _ = tokio::time::timeout(CLOSE_LIMIT, self.running.process.ended()).await;
             }

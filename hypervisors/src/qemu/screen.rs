@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use serde_json::json;
+use qapi_qmp::{ImageFormat, screendump};
 
 use super::qmp::QmpClient;
 use crate::error::ScreenError;
@@ -40,11 +40,14 @@ impl QemuScreen {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file = PictureFile(self.directory.join(format!("screen-{number}")));
         let png = self.writes_png();
-        let mut arguments = json!({ "filename": file.0 });
-        if png {
-            arguments["format"] = json!("png");
-        }
-        self.qmp.execute("screendump", arguments).await?;
+        let command = screendump {
+            device: None,
+            format: png.then_some(ImageFormat::png),
+            head: None,
+            // The directory's name is UTF-8: `check` has seen to it.
+            filename: file.0.to_string_lossy().into_owned(),
+        };
+        self.qmp.run(command).await?;
         let path = file.0.clone();
         let read = tokio::task::spawn_blocking(move || {
             let _file = file;

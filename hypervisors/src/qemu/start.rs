@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use qapi_qmp::{SetPasswordOptions, SetPasswordOptionsBase, SetPasswordOptionsVnc, query_vnc, set_password};
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -322,10 +323,12 @@ async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started) -> Resul
     started.wiring = keyboard::wiring(&started.qmp, usb, bios).await.map_err(StartError::Setup)?;
     if started.line.has_own_vnc {
         if let Some(password) = spec.hardware.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()) {
-            let arguments = json!({ "protocol": "vnc", "password": password });
-            started.qmp.execute("set_password", arguments).await.map_err(StartError::Setup)?;
+            let base = SetPasswordOptionsBase { connected: None, password: password.clone() };
+            let vnc = SetPasswordOptionsVnc { display: None };
+            let command = set_password(SetPasswordOptions::vnc { base, vnc });
+            started.qmp.run(command).await.map_err(StartError::Setup)?;
         }
-        let server = started.qmp.execute("query-vnc", Value::Null).await.map_err(StartError::Setup)?;
+        let server = started.qmp.run(query_vnc {}).await.map_err(StartError::Setup)?;
         started.vnc = vnc_address(&server);
     }
     Ok(())

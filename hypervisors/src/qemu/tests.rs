@@ -425,7 +425,7 @@ async fn the_spare_monitor_answers_others() {
     let other = qmp::QmpClient::connect(stream, PATIENCE).await.unwrap();
     assert_eq!(other.status().await.unwrap(), "running");
     // Somebody else ends it.
-    other.execute("quit", serde_json::Value::Null).await.unwrap();
+    other.run(qapi_qmp::quit {}).await.unwrap();
     assert_eq!(within(machine.exited()).await, ExitReport::Killed);
     machine.kill().await;
     assert!(!host.anything_left());

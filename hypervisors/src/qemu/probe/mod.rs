@@ -12,7 +12,7 @@ mod run;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use qapi_qmp::{query_command_line_options, query_target};
 
 #[cfg(test)]
 pub(crate) use boot::PAYLOAD;
@@ -92,10 +92,10 @@ async fn ask(program: &Path) -> Result<Findings, ProbeError> {
     let arguments = ["-machine", "none", "-nodefaults", "-display", "none", "-S"].map(OsString::from).to_vec();
     let (process, qmp) = run(program, arguments, Vec::new()).await?;
     let wrong = |error| ProbeError::Ask(program.to_owned(), error);
-    let target = qmp.execute_within("query-target", Value::Null, QUESTION_LIMIT).await.map_err(wrong)?;
+    let target = qmp.run_within(query_target {}, QUESTION_LIMIT).await.map_err(wrong)?;
     // Refused when the option does not exist, that is, without seccomp.
     let sandbox =
-        qmp.execute_within("query-command-line-options", json!({ "option": "sandbox" }), QUESTION_LIMIT).await;
+        qmp.run_within(query_command_line_options { option: Some("sandbox".to_owned()) }, QUESTION_LIMIT).await;
     let findings = Findings {
         version: qmp.version().to_owned(),
         architecture: target["arch"].as_str().unwrap_or_default().to_owned(),

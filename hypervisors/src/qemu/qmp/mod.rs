@@ -2,6 +2,11 @@
 //!
 //! It believes as little as possible about the other side, so that it works with versions of QEMU that do not exist yet: replies are found by their id,
 //! events are kept as values, and anything else is skipped. A future that waits for an answer may be dropped at any time.
+//!
+//! What is sent is typed by the crate `qapi-qmp`, which is made from QEMU's own schema: a command or an argument that does not exist does not
+//! compile. What comes back is not. Its structs hold enums without a place for a word of a newer QEMU (`RunState`, `NetworkAddressFamily`,
+//! every event's reason), and one such word would cost the whole reply; so replies and events are values, and each caller takes from them the one
+//! or two fields it needs.
 
 mod connection;
 mod message;
@@ -9,6 +14,7 @@ mod message;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use qapi_qmp::{QMPCapability, QmpCommand, human_monitor_command, qmp_capabilities, query_status};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -68,8 +74,8 @@ impl QmpClient {
         let offers_oob = greeting["QMP"]["capabilities"]
             .as_array()
             .is_some_and(|all| all.iter().any(|one| one.as_str() == Some("oob")));
-        let arguments = if offers_oob { json!({ "enable": ["oob"] }) } else { Value::Null };
-        client.execute_within("qmp_capabilities", arguments, limit).await?;
+        let enable = offers_oob.then(|| vec![QMPCapability::oob]);
+        client.run_within(qmp_capabilities { enable }, limit).await?;
         Ok(client)
     }
 
@@ -90,18 +96,21 @@ impl QmpClient {
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    /// Runs a command and returns its `return` value.
-    pub(crate) async fn execute(&self, command: &str, arguments: Value) -> Result<Value, MachineError> {
-        self.execute_within(command, arguments, ANSWER_LIMIT).await
+    /// Runs a command and returns its `return` value as it came, whatever is in it.
+    pub(crate) async fn run<C: QmpCommand>(&self, command: C) -> Result<Value, MachineError> {
+        self.run_within(command, ANSWER_LIMIT).await
     }
 
-    /// As [`execute`](Self::execute), with a limit of its own.
-    pub(crate) async fn execute_within(
-        &self,
-        command: &str,
-        arguments: Value,
-        limit: Duration,
-    ) -> Result<Value, MachineError> {
+    /// As [`run`](Self::run), with a limit of its own.
+    pub(crate) async fn run_within<C: QmpCommand>(&self, command: C, limit: Duration) -> Result<Value, MachineError> {
+        let arguments = serde_json::to_value(command).map_err(|error| MachineError::Unexpected {
+            command: C::NAME.to_owned(),
+            problem: format!("its arguments cannot be written: {error}"),
+        })?;
+        self.execute_within(C::NAME, arguments, limit).await
+    }
+
+    async fn execute_within(&self, command: &str, arguments: Value, limit: Duration) -> Result<Value, MachineError> {
         let waiting = self.exchange(command, arguments);
         let timeout = |_| MachineError::Timeout { command: command.to_owned(), limit };
         tokio::time::timeout(limit, waiting).await.map_err(timeout)?
@@ -133,7 +142,7 @@ impl QmpClient {
 
     /// Runs a command of the human monitor and returns what it prints. What it prints is the only sign of an error.
     pub(crate) async fn human(&self, line: &str) -> Result<String, MachineError> {
-        let answer = self.execute("human-monitor-command", json!({ "command-line": line })).await?;
+        let answer = self.run(human_monitor_command { cpu_index: None, command_line: line.to_owned() }).await?;
         match answer {
             Value::String(text) => Ok(text),
             other => Err(MachineError::Unexpected {
@@ -145,7 +154,7 @@ impl QmpClient {
 
     /// The machine's state: `running`, `paused`, `internal-error`, ….
     pub(crate) async fn status(&self) -> Result<String, MachineError> {
-        let answer = self.execute("query-status", Value::Null).await?;
+        let answer = self.run(query_status {}).await?;
         answer["status"].as_str().map(ToOwned::to_owned).ok_or_else(|| MachineError::Unexpected {
             command: "query-status".to_owned(),
             problem: "it has no status".to_owned(),

@@ -58,7 +58,7 @@ async fn negotiates_and_answers() {
 #[tokio::test]
 async fn refusals_carry_the_reason() {
     let (client, mut server) = connected().await;
-    let (result, ()) = tokio::join!(client.execute("eject", json!({ "id": "x" })), async {
+    let (result, ()) = tokio::join!(client.execute_within("eject", json!({ "id": "x" }), ANSWER_LIMIT), async {
         let command = server.hear().await;
         let error = json!({ "error": { "class": "GenericError", "desc": "no x" }, "id": command["id"] });
         server.say(&error.to_string()).await;
@@ -95,13 +95,16 @@ async fn unknown_events_garbage_and_foreign_replies_do_no_harm() {
 #[tokio::test]
 async fn answers_out_of_order_find_their_commands() {
     let (client, mut server) = connected().await;
-    let (first, second, ()) =
-        tokio::join!(client.execute("one", Value::Null), client.execute("two", Value::Null), async {
+    let (first, second, ()) = tokio::join!(
+        client.execute_within("one", Value::Null, ANSWER_LIMIT),
+        client.execute_within("two", Value::Null, ANSWER_LIMIT),
+        async {
             let (one, two) = (server.hear().await, server.hear().await);
             for command in [two, one] {
                 server.say(&json!({ "return": command["execute"], "id": command["id"] }).to_string()).await;
             }
-        });
+        }
+    );
     assert_eq!((first.unwrap(), second.unwrap()), (json!("one"), json!("two")));
 }
 
@@ -109,12 +112,12 @@ async fn answers_out_of_order_find_their_commands() {
 async fn a_dropped_future_harms_no_later_command() {
     let (client, mut server) = connected().await;
     {
-        let dropped = client.execute("slow", Value::Null);
+        let dropped = client.execute_within("slow", Value::Null, ANSWER_LIMIT);
         assert!(tokio::time::timeout(Duration::from_millis(20), dropped).await.is_err());
     }
     assert!(lock(&client.pending).is_empty());
     let slow = server.hear().await;
-    let (answer, ()) = tokio::join!(client.execute("quick", Value::Null), async {
+    let (answer, ()) = tokio::join!(client.execute_within("quick", Value::Null, ANSWER_LIMIT), async {
         let quick = server.hear().await;
         server.say(&json!({ "return": "late", "id": slow["id"] }).to_string()).await;
         server.say(&json!({ "return": "right", "id": quick["id"] }).to_string()).await;
@@ -136,7 +139,7 @@ async fn a_command_that_gets_no_answer_times_out_and_the_next_works() {
 #[tokio::test]
 async fn a_slow_answer_in_pieces_is_put_together() {
     let (client, mut server) = connected().await;
-    let (answer, ()) = tokio::join!(client.execute("big", Value::Null), async {
+    let (answer, ()) = tokio::join!(client.execute_within("big", Value::Null, ANSWER_LIMIT), async {
         let command = server.hear().await;
         let reply = json!({ "return": "x".repeat(300_000), "id": command["id"] }).to_string() + "\r\n";
         for piece in reply.as_bytes().chunks(70_001) {
@@ -150,7 +153,7 @@ async fn a_slow_answer_in_pieces_is_put_together() {
 #[tokio::test]
 async fn a_disconnect_fails_what_waits_and_what_follows() {
     let (client, mut server) = connected().await;
-    let (result, ()) = tokio::join!(client.execute("stop", Value::Null), async {
+    let (result, ()) = tokio::join!(client.execute_within("stop", Value::Null, ANSWER_LIMIT), async {
         server.hear().await;
         drop(server);
     });
@@ -194,4 +197,47 @@ async fn an_endless_message_ends_the_connection() {
         () = flood => client.closed().await,
     }
     assert_eq!(client.status().await, Err(MachineError::Gone));
+}
+
+#[tokio::test]
+async fn what_is_sent_is_the_schemas() {
+    let (client, mut server) = connected().await;
+    let (_, sent) = tokio::join!(client.run(qapi_qmp::cont {}), server.answer(json!({})));
+    assert_eq!(sent["execute"], "cont");
+    assert!(sent["arguments"].as_object().is_none_or(serde_json::Map::is_empty), "{sent}");
+    let dump = qapi_qmp::screendump { device: None, format: None, head: None, filename: "/x".to_owned() };
+    let (_, sent) = tokio::join!(client.run(dump), server.answer(json!({})));
+    assert_eq!(sent["arguments"], json!({ "filename": "/x" }), "what is not said is not sent");
+    let (_, sent) = tokio::join!(client.human("info status"), server.answer(json!("")));
+    assert_eq!(
+        (&sent["execute"], &sent["arguments"]["command-line"]),
+        (&json!("human-monitor-command"), &json!("info status"))
+    );
+}
+
+/// A newer QEMU adds words and fields; an older one lacks some. What is needed is still found.
+#[tokio::test]
+async fn odd_replies_are_read_as_far_as_they_are_needed() {
+    let (client, mut server) = connected().await;
+    for reply in [
+        json!({ "status": "brand-new-state", "running": "perhaps", "singlestep": null }),
+        json!({ "status": "brand-new-state", "later": { "deep": [1, 2, 3] } }),
+    ] {
+        let (status, _) = tokio::join!(client.status(), server.answer(reply));
+        assert_eq!(status.unwrap(), "brand-new-state");
+    }
+    for reply in [json!({}), json!(null), json!([]), json!("running"), json!({ "status": 7 })] {
+        let (status, _) = tokio::join!(client.status(), server.answer(reply));
+        assert!(matches!(status, Err(MachineError::Unexpected { .. })), "{status:?}");
+    }
+    for reply in [json!({ "new": 1 }), json!(true)] {
+        let (answer, _) = tokio::join!(client.run(qapi_qmp::quit {}), server.answer(reply.clone()));
+        assert_eq!(answer.unwrap(), reply, "an answer nobody reads is not looked into");
+    }
+    let (answer, ()) = tokio::join!(client.run(qapi_qmp::cont {}), async {
+        let command = server.hear().await;
+        let error = json!({ "error": { "class": "BrandNewClass", "more": {} }, "id": command["id"], "extra": 1 });
+        server.say(&error.to_string()).await;
+    });
+    assert!(matches!(answer, Err(MachineError::Refused { .. })), "{answer:?}");
 }
