@@ -77,6 +77,21 @@ fn every_path_that_the_guides_name_exists() {
     assert!(checked >= 15, "only {checked} paths are seen");
 }
 
+#[test]
+fn the_recipes_of_contributing_are_there_in_order() {
+    let guide = read("CONTRIBUTING.md");
+    let (_, recipes) = guide.split_once("## Recipes\n").unwrap();
+    let (recipes, _) = recipes.split_once("\n## ").unwrap();
+    let titles: Vec<&str> = recipes.lines().filter_map(|line| line.strip_prefix("### Add ")).collect();
+    let mut all = ["a disk format", "a provisioner", "an API call with its command", "a hypervisor"].into_iter();
+    assert!(titles.len() >= 3 && titles.iter().all(|title| all.any(|other| other == *title)), "{titles:?}");
+    for recipe in recipes.split("### Add ").skip(1) {
+        let title = recipe.lines().next().unwrap();
+        let named = recipe.split('`').skip(1).step_by(2).filter(|word| is_path(word)).count();
+        assert!(named >= 3, "`Add {title}` names {named} files to touch");
+    }
+}
+
 fn is_path(word: &str) -> bool {
     let of_a_path = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
     word.contains('/') && word.chars().all(of_a_path) && !word.starts_with("./") && !word.starts_with('/')
