@@ -422,18 +422,57 @@ mod tests {
     use crate::conformance::{self, BOTH_STREAMS, ENDLESS, Guest};
     use crate::output::{CollectedOutput, DiscardedOutput};
 
-    #[tokio::test]
-    async fn the_fake_keeps_the_promises_of_a_communicator() {
+    fn willing() -> FakeCommunicator {
         let guest = FakeCommunicator::new();
         let told = |code| Answer::Exit { stdout: b"out\n".to_vec(), stderr: b"err\n".to_vec(), exit: Exit::Code(code) };
         for _ in 0..6 {
             guest.on_command(BOTH_STREAMS, told(3));
         }
         guest.on_command(ENDLESS, Answer::Hang);
+        guest
+    }
+
+    async fn check(connector: &dyn Connector) {
         let local = tempfile::tempdir().unwrap();
-        let (connector, config) = (FakeConnector(guest), ConnectConfig::None);
-        let guest = Guest { connector: &connector, config: &config, directory: "/srv", local: local.path() };
+        let guest = Guest { connector, config: &ConnectConfig::None, directory: "/srv", local: local.path() };
         conformance::check(&guest).await;
+    }
+
+    #[tokio::test]
+    async fn the_fake_keeps_the_promises_of_a_communicator() {
+        check(&FakeConnector(willing())).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a command that runs has not ended")]
+    async fn a_command_that_ends_too_soon_is_found() {
+        let guest = willing();
+        guest.state().scripts.retain(|(part, _)| part != ENDLESS);
+        check(&FakeConnector(guest)).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a file is uploaded")]
+    async fn a_transfer_that_fails_is_found() {
+        let guest = willing();
+        guest.fail_transfers(1);
+        check(&FakeConnector(guest)).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a command that fails is no failure of the communicator")]
+    async fn a_connection_that_is_not_a_new_one_is_found() {
+        struct OnlyOne(FakeCommunicator);
+        impl Connector for OnlyOne {
+            fn connect<'a>(
+                &'a self,
+                _config: &'a ConnectConfig,
+                _observer: Arc<dyn ConnectObserver>,
+            ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
+                Box::pin(async { Ok(Arc::new(self.0.clone()) as Arc<dyn Communicator>) })
+            }
+        }
+        check(&OnlyOne(willing())).await;
     }
 
     #[tokio::test]
