@@ -22,7 +22,7 @@ pub(crate) fn read(options: OptionValues<'_>) -> NullPlan {
 }
 
 /// How long a host that went away is waited for at the end.
-const CLEAN_LIMIT: Duration = Duration::from_secs(10);
+const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The artifact of the null builder.
 pub(crate) fn artifact() -> Artifact {
