@@ -53,7 +53,7 @@ impl Recipe<'_> {
         let hypervisor = self.backends.hypervisor(self.builder.hypervisor());
         let hypervisor = hypervisor.map_err(|error| BuildError::new("start", error))?;
         let host = hypervisor.host_seen_by_guest(&self.builder.network());
-        let access = Access::prepare(plan.communicator, Some(&work.files), context).await?;
+        let access = Access::prepare(plan.communicator, &work.files, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn run(
 ) -> Result<Built, BuildError> {
     let mut data = planned.base_data(context);
     let provisioners = &planned.build.provisioners;
-    let access = Access::prepare(&plan.communicator, None, context).await?;
+    let access = Access::to_named_host(&plan.communicator)?;
     let connected = connect::connect(&access, None, &mut data, context, backends).await?;
     if connected.is_some() {
         data.machine_id = Some("Null".to_owned());

@@ -24,12 +24,12 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    /// Makes what the plan asks for.
+    /// Makes what the plan asks for, for a machine that is yet to be started.
     ///
     /// A key is kept in `directory`, so that a build that goes on in another process gets into its guest.
     pub(crate) async fn prepare(
         plan: &CommunicatorPlan,
-        directory: Option<&Path>,
+        directory: &Path,
         context: &BuildContext,
     ) -> Result<Self, BuildError> {
         match plan {
@@ -40,11 +40,16 @@ impl Access {
                 let access = context.run_step(step, kept, || SshAccess::prepare(ssh, directory, context)).await?;
                 Ok(Self::Ssh(Box::new(access)))
             }
-            // `crate::unbuilt` has refused it before.
-            CommunicatorPlan::WinRm => {
-                let reason = "this version of Kiln can check the winrm communicator but not use it yet";
-                Err(BuildError::new("connect", StepError::new(reason)))
-            }
+            CommunicatorPlan::WinRm => Err(no_winrm()),
+        }
+    }
+
+    /// The way to a host that is there already: nothing that is made now could get into it.
+    pub(crate) fn to_named_host(plan: &CommunicatorPlan) -> Result<Self, BuildError> {
+        match plan {
+            CommunicatorPlan::None => Ok(Self::None),
+            CommunicatorPlan::Ssh(ssh) => Ok(Self::Ssh(Box::new(SshAccess::without_key(ssh)))),
+            CommunicatorPlan::WinRm => Err(no_winrm()),
         }
     }
 
@@ -95,4 +100,10 @@ impl Access {
             _ => ours.then_some(Connection::None),
         }
     }
+}
+
+/// The error of a build that got as far as needing WinRM, which [`crate::unbuilt`] should have refused before.
+fn no_winrm() -> BuildError {
+    let reason = "this version of Kiln can check the winrm communicator but not use it yet";
+    BuildError::new("connect", StepError::new(reason))
 }

@@ -31,11 +31,7 @@ pub(crate) struct SshAccess {
 impl SshAccess {
     /// Makes the temporary key pair that the plan asks for, and keeps it in `directory`. A build that goes on has its key from
     /// there: the guest knows no other.
-    pub(crate) async fn prepare(
-        plan: &SshPlan,
-        directory: Option<&Path>,
-        context: &BuildContext,
-    ) -> Result<Self, StepError> {
+    pub(crate) async fn prepare(plan: &SshPlan, directory: &Path, context: &BuildContext) -> Result<Self, StepError> {
         let plan = plan.clone();
         let Some((kind, bits)) = &plan.temporary_key else { return Ok(Self { plan, key: None, key_file: None }) };
         if let Some(Output::Key { path }) = context.chain.left_by("key") {
@@ -43,16 +39,19 @@ impl SshAccess {
             return Ok(Self { plan, key: Some(key), key_file: Some(path.clone()) });
         }
         let key = make_key(key_kind(kind, *bits), context).await?;
-        let key_file = directory.map(|directory| directory.join("key"));
-        if let Some(path) = &key_file {
-            keep_key(&key, path)?;
-        }
-        Ok(Self { plan, key: Some(key), key_file })
+        let key_file = directory.join("key");
+        keep_key(&key, &key_file)?;
+        Ok(Self { plan, key: Some(key), key_file: Some(key_file) })
     }
 
     /// The file that holds the private half of the temporary key.
     pub(crate) fn key_file(&self) -> Option<&Path> {
         self.key_file.as_deref()
+    }
+
+    /// The plan as it is.
+    pub(crate) fn without_key(plan: &SshPlan) -> Self {
+        Self { plan: plan.clone(), key: None, key_file: None }
     }
 
     /// The public half of the temporary key, as a line of `authorized_keys`.
