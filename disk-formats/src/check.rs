@@ -1,19 +1,15 @@
 //! Checks an image's structure without reading guest data, and counts as `qemu-img check` does.
 
-use crate::reading::check_report::CheckReport;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::format::Format;
-use crate::open::{AllFormats, open_first};
-use crate::qcow2;
+use crate::formats::AllFormats;
+use crate::open::open_first;
+use crate::reading::check_report::CheckReport;
 use crate::reading::open_policy::OpenPolicy;
 use crate::reading::opening::Opening;
 use crate::recognise::told_format;
-use crate::vdi;
-use crate::vhd;
-use crate::vhdx;
-use crate::vmdk;
 
 /// Checks the structure of an image; of an OVA, its disk. An image in gzip, xz, bzip2 or zstd is unpacked for it, which checks the
 /// packing's own sums, too. No other file is opened: see [`check_with`].
@@ -35,15 +31,10 @@ pub fn check_with(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> R
 
 fn check_file(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<CheckReport> {
     let file = open_first(path, format, policy)?;
-    match format.map_or_else(|| told_format(&file), Ok)? {
-        Format::Qcow2 => qcow2::check(&file),
-        Format::Vmdk => vmdk::check(&file, &Opening::new(policy, &AllFormats).descend(&file)),
-        Format::Vdi => vdi::check(&file, None),
-        Format::Vhd => vhd::check(&file, None),
-        Format::Vhdx => vhdx::check(&file, None),
-        Format::Raw => {
-            let rule = "the structure of raw images cannot be checked";
-            Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule))
-        }
-    }
+    let format = format.map_or_else(|| told_format(&file), Ok)?;
+    let Some(check) = format.row().reading.as_ref().and_then(|reading| reading.check) else {
+        let rule = format!("the structure of {format} images cannot be checked");
+        return Err(Error::new(ErrorKind::Unsupported, Operation::Check, rule));
+    };
+    check(&file, &Opening::new(policy, &AllFormats))
 }

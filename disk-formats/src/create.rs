@@ -1,15 +1,13 @@
 //! Empty images, overlays and growing: what a hypervisor needs before a machine starts.
 
-use std::fs::OpenOptions;
 use std::path::Path;
 
 use crate::convert::{self, convert};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::format::Format;
-use crate::open;
+use crate::open::open;
 use crate::output::{Output, OutputKind};
 use crate::output_options::Qcow2Options;
-use crate::qcow2;
 use crate::qcow2::writer::{Backing, Qcow2Writer};
 use crate::reading::open_policy::OpenPolicy;
 use crate::reading::reader::ZeroDisk;
@@ -67,27 +65,14 @@ pub fn create_overlay(path: &Path, backing: &Path, backing_format: Format, size:
     convert::write_empty(writer, size)
 }
 
-/// Grows the guest disk of a raw or qcow2 image in place to `new_size` bytes; nothing else may have it open.
+/// Grows the guest disk of an image in place to `new_size` bytes; nothing else may have it open. Raw and qcow2 can be grown so.
 ///
 /// # Errors
 /// When the image is of another format, has internal snapshots, or would shrink.
 pub fn resize(path: &Path, format: Format, new_size: u64) -> Result<()> {
-    match format {
-        Format::Raw => resize_raw(path, new_size),
-        Format::Qcow2 => qcow2::resize(path, new_size),
-        format => {
-            let rule = format!("{format} images cannot be resized in place");
-            return Err(Error::new(ErrorKind::Unsupported, Operation::Resize, rule).with_path(path));
-        }
-    }
-    .map_err(|error| error.during(Operation::Resize).with_path(path))
-}
-
-fn resize_raw(path: &Path, new_size: u64) -> Result<()> {
-    let fail = |error| Error::io(Operation::Resize, error).with_path(path);
-    let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-    if new_size < file.metadata().map_err(fail)?.len() {
-        return Err(Error::new(ErrorKind::InvalidInput, Operation::Resize, "the disk would shrink"));
-    }
-    file.set_len(new_size).and_then(|()| file.sync_all()).map_err(fail)
+    let Some(resize) = format.row().reading.as_ref().and_then(|reading| reading.resize) else {
+        let rule = format!("{format} images cannot be resized in place");
+        return Err(Error::new(ErrorKind::Unsupported, Operation::Resize, rule).with_path(path));
+    };
+    resize(path, new_size).map_err(|error| error.during(Operation::Resize).with_path(path))
 }

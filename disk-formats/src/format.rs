@@ -1,4 +1,4 @@
-//! The formats by name, and recognising one from its first and last bytes.
+//! The formats of disks by name. All else that is known of them stands in the table of formats, above.
 
 use std::fmt;
 
@@ -24,31 +24,30 @@ impl Format {
     /// All formats, in the order in which they are documented.
     pub const ALL: [Self; 6] = [Self::Raw, Self::Qcow2, Self::Vmdk, Self::Vdi, Self::Vhd, Self::Vhdx];
 
-    /// Returns the name that users type, which is qemu-img's where that is sensible.
+    /// Returns the names that users type, which are suffixes too; qemu-img's is one of them, and the usual one is the first.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-            Self::Vmdk => "vmdk",
-            Self::Vdi => "vdi",
-            Self::Vhd => "vhd",
-            Self::Vhdx => "vhdx",
+            Self::Raw => &["raw", "img"],
+            Self::Qcow2 => &["qcow2"],
+            Self::Vmdk => &["vmdk"],
+            Self::Vdi => &["vdi"],
+            Self::Vhd => &["vhd", "vpc"],
+            Self::Vhdx => &["vhdx"],
         }
     }
 
-    /// Returns the format for a name; `vpc` (qemu-img's word for VHD) and `img` are understood too.
+    /// Returns the usual name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.names()[0]
+    }
+
+    /// Returns the format of a name in any case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "raw" | "img" => Some(Self::Raw),
-            "qcow2" => Some(Self::Qcow2),
-            "vmdk" => Some(Self::Vmdk),
-            "vdi" => Some(Self::Vdi),
-            "vhd" | "vpc" => Some(Self::Vhd),
-            "vhdx" => Some(Self::Vhdx),
-            _ => None,
-        }
+        let is_named = |format: &Self| format.names().iter().any(|known| known.eq_ignore_ascii_case(name));
+        Self::ALL.into_iter().find(is_named)
     }
 }
 

@@ -21,11 +21,13 @@
 //! ```text
 //! open, check, create, convert        what callers ask for
 //! recognise, take_out                 which format, and what it is packed in
+//! formats                             the table of formats, a row for each
 //! package                             machines: OVF, OVA, VMX, and the archives that disks come in
 //! raw qcow2 vmdk vdi vhd vhdx         a folder for each format: its reader, writer and check
 //! writing                             the pass that feeds writers, files without a name, streams, digests
 //! reading, deflate                    what readers share: files, chains of images, extents, findings
-//! format, output, machine, error      the words that all of them use
+//! format_row, format_options, output   what a row holds: names, options, limits, reader and writer
+//! format, machine, error              the words that all of them use
 //! ```
 //!
 //! # Error model
@@ -52,6 +54,9 @@ mod digest;
 mod error;
 mod foreign;
 mod format;
+mod format_options;
+mod format_row;
+mod formats;
 mod machine;
 pub mod media;
 mod open;
@@ -77,6 +82,9 @@ pub use create::{create_overlay, create_qcow2, create_raw, resize};
 pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use format::Format;
+pub use format_options::{FormatOptions, OptionError, choice};
+pub use format_row::{ExportRow, FormatRow, LimitRow, OptionRow, OutputWishes};
+pub use formats::{EXPORT_WORDS, FORMATS, export_named, format_named};
 pub use open::{archived_disks, detect, image_info, open, package_facts, snapshots};
 pub use output::{Output, OutputKind};
 pub use output_options::{Compression, DiskAdapter, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat};

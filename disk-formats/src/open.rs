@@ -1,56 +1,21 @@
-//! The one way in: from a path, a format and a policy to a reader. Only this file knows every reader.
+//! The one way in: from a path, a format and a policy to a reader.
 
 use std::path::Path;
 
 use crate::error::{Operation, Result};
 use crate::foreign;
 use crate::format::Format;
+use crate::formats::AllFormats;
 use crate::package;
 use crate::package::archive::ArchivedDisk;
-use crate::qcow2;
-use crate::qcow2::reader::Qcow2Reader;
-use crate::raw::reader::RawReader;
 use crate::reading::format_facts::Snapshot;
 use crate::reading::image_info::ImageInfo;
 use crate::reading::open_policy::{DEFAULT_MAX_UNPACKED_SIZE, OpenPolicy};
-use crate::reading::opening::{KnownFormats, Opening};
+use crate::reading::opening::Opening;
 use crate::reading::reader::DiskReader;
 use crate::reading::source_file::SourceFile;
 use crate::recognise::{format_of, told_format};
 use crate::take_out::{bare_archive, is_named_packed, take_out, take_out_first};
-use crate::vdi::reader::VdiReader;
-use crate::vhd::reader::VhdReader;
-use crate::vhdx::reader::VhdxReader;
-use crate::vmdk::reader::VmdkReader;
-
-/// All formats that can be opened.
-pub(crate) struct AllFormats;
-
-impl KnownFormats for AllFormats {
-    fn named(&self, word: &str) -> Option<Format> {
-        Format::from_name(word)
-    }
-
-    fn open(
-        &self,
-        file: SourceFile,
-        format: Format,
-        snapshot: Option<&str>,
-        opening: &Opening<'_>,
-    ) -> Result<Box<dyn DiskReader>> {
-        match format {
-            Format::Raw => {
-                opening.check_virtual_size(file.len(), &file, 0)?;
-                Ok(Box::new(RawReader::new(file)))
-            }
-            Format::Qcow2 => Ok(Box::new(Qcow2Reader::open(file, snapshot, opening)?)),
-            Format::Vmdk => Ok(Box::new(VmdkReader::open(file, opening)?)),
-            Format::Vdi => Ok(Box::new(VdiReader::open(file, opening)?)),
-            Format::Vhd => Ok(Box::new(VhdReader::open(file, opening)?)),
-            Format::Vhdx => Ok(Box::new(VhdxReader::open(file, opening)?)),
-        }
-    }
-}
 
 /// Opens an image for reading.
 ///
@@ -86,11 +51,13 @@ pub(crate) fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolic
 /// When the file cannot be read, breaks its format's rules, or has extents that the policy does not allow.
 pub fn image_info(path: &Path, format: Option<Format>, policy: &OpenPolicy) -> Result<ImageInfo> {
     let opening = Opening::new(policy, &AllFormats).alone();
-    let info =
-        open_first(path, format, policy).and_then(|file| match format.map_or_else(|| told_format(&file), Ok)? {
-            Format::Qcow2 => qcow2::info(&file),
-            format => Ok(opening.open_file(file, format)?.info()),
-        });
+    let info = open_first(path, format, policy).and_then(|file| {
+        let format = format.map_or_else(|| told_format(&file), Ok)?;
+        match format.row().reading.as_ref().and_then(|reading| reading.info) {
+            Some(info) => info(&file),
+            None => Ok(opening.open_file(file, format)?.info()),
+        }
+    });
     info.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
@@ -139,9 +106,10 @@ fn bare(path: &Path) -> Result<SourceFile> {
 /// # Errors
 /// When the file cannot be read or its snapshot table is damaged.
 pub fn snapshots(path: &Path, format: Option<Format>) -> Result<Vec<Snapshot>> {
-    let listed = SourceFile::open(path).and_then(|file| match format.map_or_else(|| told_format(&file), Ok)? {
-        Format::Qcow2 => qcow2::list_snapshots(&file),
-        _ => Ok(Vec::new()),
+    let listed = SourceFile::open(path).and_then(|file| {
+        let format = format.map_or_else(|| told_format(&file), Ok)?;
+        let list = format.row().reading.as_ref().and_then(|reading| reading.snapshots);
+        list.map_or_else(|| Ok(Vec::new()), |list| list(&file))
     });
     listed.map_err(|error| error.with_path(path).during(Operation::Read))
 }

@@ -1,10 +1,9 @@
 //! What to write: outputs, their formats, and each format's options.
 
-use crate::output_options::{Compression, DiskAdapter, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat};
 use std::path::PathBuf;
 
-use crate::format::Format;
 use crate::machine::MachineDescription;
+use crate::output_options::{Compression, DiskAdapter, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat};
 
 /// One thing to write. Some kinds make several files; the others are named after `path` (see [`OutputKind`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,18 +87,5 @@ impl OutputKind {
     #[must_use]
     pub fn vmx(machine: MachineDescription) -> Self {
         Self::Vmx(Box::new(machine))
-    }
-
-    /// Returns the format of the disks written.
-    #[must_use]
-    pub fn disk_format(&self) -> Format {
-        match self {
-            Self::Raw => Format::Raw,
-            Self::Qcow2(_) => Format::Qcow2,
-            Self::Vmdk(_) | Self::Ovf(_) | Self::Ova(_) | Self::Vmx(_) => Format::Vmdk,
-            Self::Vdi => Format::Vdi,
-            Self::Vhd(_) => Format::Vhd,
-            Self::Vhdx => Format::Vhdx,
-        }
     }
 }

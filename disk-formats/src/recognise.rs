@@ -5,16 +5,10 @@ use std::path::Path;
 use crate::error::{ErrorKind, Result};
 use crate::foreign;
 use crate::format::Format;
-use crate::qcow2;
+use crate::format_row::PROBE;
+use crate::formats::{FORMATS, format_named};
 use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::source_file::SourceFile;
-use crate::vdi;
-use crate::vhd;
-use crate::vhdx;
-use crate::vmdk;
-
-/// Bytes at the front of a file that are looked at.
-const PROBE: usize = 512;
 
 /// What archives are called.
 const TAR_EXTENSIONS: [&str; 7] = ["tar", "ova", "box", "tgz", "txz", "tbz2", "tzst"];
@@ -48,52 +42,36 @@ fn refuse_contradiction(file: &SourceFile) -> Result<()> {
             .at(0)
             .with_hint("get the archive again; say `-f raw` if the bytes are a raw disk"));
     }
-    let known = ["qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ovf", "vmx"].into_iter().chain(TAR_EXTENSIONS);
-    let named = known.into_iter().find(|known| *known == extension);
-    if is_package || matches!(named, Some("ovf" | "vmx")) {
+    let row = format_named(&extension).filter(|row| row.disks != Format::Raw);
+    let is_archive = TAR_EXTENSIONS.contains(&extension.as_str());
+    if is_package || row.is_some_and(|row| row.is_package && !is_archive) {
         return Err(file
             .error(ErrorKind::Unsupported, "this describes a machine and is no disk")
             .at(0)
             .with_hint("name the disks that it names, or an OVA"));
     }
-    match named {
-        Some(named) => Err(file
-            .error(
-                ErrorKind::Corrupt,
-                format!("the name ends in .{named}, but the signature of that format is missing"),
-            )
-            .at(0)
-            .with_hint("say `-f raw` if the bytes are a raw disk; a fixed vhd has its signature at its end, also a cut one has none")),
-        None => Ok(()),
+    if row.is_none() && !is_archive {
+        return Ok(());
     }
+    Err(file
+        .error(
+            ErrorKind::Corrupt,
+            format!("the name ends in .{extension}, but the signature of that format is missing"),
+        )
+        .at(0)
+        .with_hint("say `-f raw` if the bytes are a raw disk; a fixed vhd has its signature at its end, also a cut one has none"))
 }
 
 /// Recognises the format of an opened file.
 pub(crate) fn format_of(file: &SourceFile) -> Result<Format> {
     let mut front = [0; PROBE];
     file.read_padded_at(0, &mut front)?;
-    if front.starts_with(&qcow2::MAGIC) {
-        return Ok(Format::Qcow2);
-    }
-    let descriptor = b"# disk descriptor";
-    let is_descriptor = front.get(..descriptor.len()).is_some_and(|start| start.eq_ignore_ascii_case(descriptor));
-    let se_sparse = front.starts_with(&vmdk::SESPARSE_MAGIC.to_le_bytes());
-    if front.starts_with(&vmdk::MAGIC) || front.starts_with(&vmdk::COWD_MAGIC) || se_sparse || is_descriptor {
-        return Ok(Format::Vmdk);
-    }
-    if front.starts_with(&vhdx::FILE_SIGNATURE) {
-        return Ok(Format::Vhdx);
-    }
-    if front[vdi::MAGIC_OFFSET..].starts_with(&vdi::MAGIC.to_le_bytes()) {
-        return Ok(Format::Vdi);
-    }
-    // A fixed vhd has its signature at the end only.
-    let mut end = [0; vhd::COOKIE.len()];
-    if let Some(footer) = file.len().checked_sub(512) {
-        file.read_exact_at(footer, &mut end)?;
-    }
-    if front.starts_with(&vhd::COOKIE) || end == vhd::COOKIE {
-        return Ok(Format::Vhd);
+    for row in FORMATS {
+        if let Some(reading) = &row.reading
+            && (reading.recognise)(&front, file)?
+        {
+            return Ok(row.disks);
+        }
     }
     Ok(Format::Raw)
 }

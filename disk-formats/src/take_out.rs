@@ -1,11 +1,11 @@
 //! Taking an image out of what it is packed in: streams (gzip, xz, bzip2, zstd), and archives of disks (OVA, box, tar).
 
-use crate::reading::packed::PACKED_EXTENSIONS;
 use std::path::Path;
 
 use crate::error::{ErrorKind, Result};
 use crate::package;
 use crate::package::archive::ArchivedDisk;
+use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::packed::{self, Amount, Packing};
 use crate::reading::source_file::SourceFile;
 

@@ -5,22 +5,21 @@ use kiln_protocol::{Digests, FormatOption};
 
 use super::qemu_flags::{CacheFlag, QemuConvertFlags, RepairFlag, bytes, snapshot};
 
-const CONVERT_HELP: &str = "\
+// The options are those of the table of formats, which the client does not know: `./x components` writes them.
+const CONVERT_HELP: &str = concat!(
+    "\
 The first path is the image to read, all others are written. `--disk` adds disks for a package. Of an OVA with several disks all go
 into packages; for other outputs one is chosen, as web.ova:data.vmdk.
 
 Options of formats (-o); an option counts for all outputs that know it, or for one: -o out.vmdk:subformat=streamOptimized
-  qcow2     cluster_size, compression=none|auto|default|fast|best, compression_type=zlib|zstd, compat=1.1
-  vmdk      subformat=monolithicSparse|streamOptimized|monolithicFlat|twoGbMaxExtentSparse|twoGbMaxExtentFlat|vmfs,
-            adapter_type=ide|buslogic|lsilogic|legacyESX, compression=default|fast|best,
-            hwversion=NUMBER
-  vhd       subformat=dynamic|fixed, force_size (always so: the size is exact)
-  ovf, ova  compression=default|fast|best, manifest=sha256|sha1|sha512
-
+",
+    include_str!("format_options.txt"),
+    "
 Examples:
   kiln convert web.qcow2 web.ova web.vhdx
   kiln convert web.qcow2 -O vmdk -o subformat=streamOptimized - | ssh host 'cat > web.vmdk'
-  kiln convert root.raw --disk data.raw --cpus 2 --memory 2G app.ova";
+  kiln convert root.raw --disk data.raw --cpus 2 --memory 2G app.ova"
+);
 
 /// How images are opened.
 #[derive(Debug, Args)]
@@ -74,7 +73,7 @@ pub(crate) struct ConvertArguments {
     /// Say nothing but errors
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
-    #[command(flatten, next_help_heading = "The machine, for ova, ovf and vmx")]
+    #[command(flatten, next_help_heading = "The machine, for packages")]
     pub(crate) machine: MachineFlags,
     /// Accepted for compatibility: progress is shown on a terminal
     #[arg(short = 'p', hide = true)]
@@ -278,8 +277,8 @@ impl From<DigestChoice> for Digests {
 /// Options that may stand without a value.
 const SWITCHES: [&str; 1] = ["force_size"];
 
-/// Names under which people know formats, for who writes `-o` where `-O` is meant.
-const FORMAT_NAMES: [&str; 9] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx", "ova", "ovf"];
+/// Names of formats, a line each, for who writes `-o` where `-O` is meant. Made from the table of formats by `./x components`.
+const FORMAT_NAMES: &str = include_str!("format_names.txt");
 
 /// The options of one `-o`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,7 +302,7 @@ fn format_options(text: &str) -> Result<FormatOptions, String> {
 
 /// Says what to write in the place of an option without a value.
 fn no_value(part: &str) -> String {
-    let is_format = FORMAT_NAMES.contains(&part.to_ascii_lowercase().as_str());
+    let is_format = FORMAT_NAMES.lines().any(|name| name.eq_ignore_ascii_case(part));
     let way = if is_format {
         format!("`-O {part}` names the format of the outputs")
     } else if part.contains(['.', '/']) && !part.contains(':') {

@@ -1,6 +1,5 @@
 //! What goes into a builder and what comes out of it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_disk_formats::package::MachineDescription;
@@ -9,6 +8,7 @@ use kiln_template::EvaluatedBuild;
 use crate::artifact::Artifact;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
+use crate::export::Written;
 use crate::plan::BuildPlan;
 use crate::steps::output_directory::OutputDirectory;
 
@@ -36,8 +36,8 @@ pub(crate) struct Built {
     pub(crate) data: BuildData,
     /// What the machine was, where there was one.
     pub(crate) machine: Option<MachineDescription>,
-    /// Main files of the exports that were written in the same pass over the disk.
-    pub(crate) exported: Vec<PathBuf>,
+    /// The exports that were written in the same pass over the disk.
+    pub(crate) exported: Vec<Written>,
     /// The output directory, held against other builds for as long as post-processors work on what is in it.
     pub(crate) held: Option<Arc<OutputDirectory>>,
 }

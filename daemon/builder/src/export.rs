@@ -4,17 +4,18 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::{MachineDescription, MachineDisk, NicModel};
 use kiln_disk_formats::{
-    ConvertOptions, DiskReader, Format, OpenPolicy, Output, OutputKind, convert, convert_disks, open,
+    ConvertOptions, DiskReader, EXPORT_WORDS, Format, FormatOptions, OpenPolicy, Output, OutputKind, OutputWishes,
+    convert, convert_disks, export_named, open,
 };
 
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 
-/// Every format name of the `export` post-processor and, without `qcow2-compressed`, of a builder's `format`.
-pub(crate) const FORMATS: [&str; 7] = ["qcow2", "qcow2-compressed", "raw", "vmdk", "vmdk-sparse", "ovf", "ova"];
+/// The files of one output, its main file first.
+pub(crate) type Written = Vec<PathBuf>;
 
 /// A disk the guest wrote.
 #[derive(Debug, Clone)]
@@ -25,34 +26,65 @@ pub(crate) struct GuestDisk {
     pub(crate) policy: OpenPolicy,
 }
 
-/// The output for the format named `format`, as `directory/name` with the format's suffix.
-pub(crate) fn output(format: &str, directory: &Path, name: &str, machine: &MachineDescription) -> Option<Output> {
-    let adapter = machine.disks.first().map(|disk| disk.controller.vmdk_adapter()).unwrap_or_default();
-    let (suffix, kind) = match format {
-        "qcow2" => (".qcow2", OutputKind::qcow2()),
-        "qcow2-compressed" => (".qcow2", OutputKind::qcow2_compressed()),
-        "raw" => (".raw", OutputKind::Raw),
-        "vmdk" => (".vmdk", OutputKind::vmdk_stream_optimized(adapter)),
-        "vmdk-sparse" => ("-sparse.vmdk", OutputKind::vmdk_monolithic_sparse(adapter)),
-        "ovf" => (".ovf", OutputKind::ovf(machine.clone())),
-        "ova" => (".ova", OutputKind::ova(machine.clone())),
-        _ => return None,
+/// The output that `word` asks for, as `directory/name` with the word's ending. `options` are those of formats, as `-o` of
+/// `kiln convert`; one for this output alone begins with the word and a colon.
+///
+/// # Errors
+/// When there is no such word, or an option has a value that the format does not take.
+pub(crate) fn output(
+    word: &str,
+    directory: &Path,
+    name: &str,
+    machine: &MachineDescription,
+    options: &mut FormatOptions<'_>,
+) -> Result<Output, StepError> {
+    let Some((row, export)) = export_named(word) else {
+        let error = StepError::new(format!("there is no format named {word:?}"));
+        return Err(error.with_hint(format!("write one of {}", EXPORT_WORDS.join(", "))));
     };
-    Some(Output::new(directory.join(format!("{name}{suffix}")), kind))
-}
-
-/// The files of an output of `disks` disks, before they come to be.
-pub(crate) fn files(output: &Output, disks: usize) -> Vec<PathBuf> {
-    let mut files = vec![output.path.clone()];
-    if matches!(output.kind, OutputKind::Ovf(_)) {
-        files.push(output.path.with_extension("mf"));
-        let stem = output.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        files.extend((1..=disks).map(|number| output.path.with_file_name(format!("{stem}-disk{number}.vmdk"))));
+    let kind = row.kind(export.word, export.presets, options, &wishes(machine));
+    let mut kind = kind.map_err(|error| StepError::new(format!("cannot write a {word}: {error}")))?;
+    if let OutputKind::Vmx(machine) = &mut kind {
+        fit_for_vmware(machine, name);
     }
-    files
+    Ok(Output::new(directory.join(format!("{name}{}", export.ending)), kind))
 }
 
-/// Writes `disks` to `outputs`; returns the files made, in order. Formats that hold one disk get the first one.
+/// Gives a machine of QEMU what VMware has in place of it, and its disks names that an OVF beside it does not use.
+fn fit_for_vmware(machine: &mut MachineDescription, name: &str) {
+    // It has no virtio card; this is its own paravirtual one.
+    for nic in machine.nics.iter_mut().filter(|nic| nic.model == NicModel::Virtio) {
+        nic.model = NicModel::Vmxnet3;
+    }
+    if machine.disks.is_empty() {
+        machine.disks.push(MachineDisk::default());
+    }
+    for (disk, number) in machine.disks.iter_mut().zip(1..) {
+        disk.file = Some(format!("{name}-vmx-disk{number}.vmdk"));
+    }
+}
+
+/// What the machine says of its outputs.
+pub(crate) fn wishes(machine: &MachineDescription) -> OutputWishes<'_> {
+    let adapter = machine.disks.first().map(|disk| disk.controller.vmdk_adapter()).unwrap_or_default();
+    OutputWishes { machine, adapter, compress: false }
+}
+
+/// The files of outputs of these disks, before they come to be.
+pub(crate) fn files(outputs: &[Output], disks: &[GuestDisk]) -> Result<Vec<Written>, StepError> {
+    let sizes = sizes(&readers(disks)?);
+    Ok(outputs.iter().map(|output| output.files(&sizes)).collect())
+}
+
+fn readers(disks: &[GuestDisk]) -> kiln_disk_formats::Result<Vec<Box<dyn DiskReader>>> {
+    disks.iter().map(|disk| open(&disk.path, Some(disk.format), &disk.policy)).collect()
+}
+
+fn sizes(readers: &[Box<dyn DiskReader>]) -> Vec<u64> {
+    readers.iter().map(|reader| reader.virtual_size()).collect()
+}
+
+/// Writes `disks` to `outputs`; returns the files of each. Formats that hold one disk get the first one.
 ///
 /// Dropping the future stops the work and removes what it has written so far.
 pub(crate) async fn write(
@@ -60,7 +92,7 @@ pub(crate) async fn write(
     disks: Vec<GuestDisk>,
     outputs: Vec<Output>,
     overwrite: bool,
-) -> Result<Vec<PathBuf>, StepError> {
+) -> Result<Vec<Written>, StepError> {
     let reporter = context.clone();
     blocking("the export", move |abandoned| {
         let progress = |done: u64, total: u64| {
@@ -77,29 +109,22 @@ fn run(
     outputs: &[Output],
     overwrite: bool,
     progress: &(dyn Fn(u64, u64) -> ControlFlow<()> + Sync),
-) -> kiln_disk_formats::Result<Vec<PathBuf>> {
-    let mut readers: Vec<Box<dyn DiskReader>> = Vec::with_capacity(disks.len());
-    for disk in disks {
-        readers.push(open(&disk.path, Some(disk.format), &disk.policy)?);
-    }
+) -> kiln_disk_formats::Result<Vec<Written>> {
+    let readers = readers(disks)?;
+    let sizes = sizes(&readers);
     let readers: Vec<&dyn DiskReader> = readers.iter().map(|reader| &**reader).collect();
     let Some(first) = readers.first() else { return Ok(Vec::new()) };
     let mut options = ConvertOptions::default();
     options.overwrite = overwrite;
     options.file_digests = false;
     options.content_digest = false;
-    let (packages, images): (Vec<Output>, Vec<Output>) = outputs
-        .iter()
-        .cloned()
-        .partition(|output| readers.len() > 1 && matches!(output.kind, OutputKind::Ovf(_) | OutputKind::Ova(_)));
-    let mut files = Vec::new();
+    let (packages, images): (Vec<Output>, Vec<Output>) =
+        outputs.iter().cloned().partition(|output| readers.len() > 1 && output.kind.row().is_package);
     if !images.is_empty() {
-        let report = convert(*first, &images, &options, &progress)?;
-        files.extend(report.files.into_iter().map(|file| file.path));
+        convert(*first, &images, &options, &progress)?;
     }
     if !packages.is_empty() {
-        let report = convert_disks(&readers, &packages, &options, &progress)?;
-        files.extend(report.files.into_iter().map(|file| file.path));
+        convert_disks(&readers, &packages, &options, &progress)?;
     }
-    Ok(files)
+    Ok(outputs.iter().map(|output| output.files(&sizes)).collect())
 }

@@ -8,7 +8,7 @@ use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, Image
 
 use super::failure::{Failure, Failures};
 use super::machine::machine;
-use super::outputs::{are_packages, doubts, outputs};
+use super::outputs::{are_packages, outputs};
 use super::reporter::{Ended, Reporter};
 use super::source::{every_disk, open_source};
 use super::stdout;
@@ -35,9 +35,10 @@ pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended
     options.content_digest = request.digests != Digests::None;
     options.file_digests = request.digests == Digests::All;
     options.durable = !request.no_sync;
-    for text in targets.iter().flat_map(|target| readers.iter().filter_map(|disk| doubts(target, disk.virtual_size())))
-    {
-        reporter.warn(format!("Warning: {text}"));
+    for target in &targets {
+        for text in readers.iter().filter_map(|disk| target.doubts(disk.virtual_size())) {
+            reporter.warn(format!("Warning: {}: {text}", target.path.display()));
+        }
     }
     let report = convert_disks(&readers, &targets, &options, &reporter.progress("convert".to_owned()))?;
     let disks = report.disks.iter().zip(&request.inputs).map(|(disk, input)| ConvertedDisk {

@@ -1,6 +1,6 @@
 //! What went wrong, in the words of the command line: errors of the library with hints that name flags.
 
-use kiln_disk_formats::{Error, ErrorKind};
+use kiln_disk_formats::{Error, ErrorKind, FORMATS, OptionError};
 use kiln_protocol::EventBody;
 use kiln_template::did_you_mean;
 
@@ -33,8 +33,7 @@ impl Failure {
 
     /// A word that is not known, with the nearest that is, else with all of them.
     pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> Self {
-        let hint = did_you_mean(given, known.iter().copied()).unwrap_or_else(|| format!("known: {}", known.join(", ")));
-        Self::new(format!("{what} {given:?} is not known")).hint(hint)
+        Self::new(format!("{what} {given:?} is not known")).hint(nearest(given, known))
     }
 }
 
@@ -68,6 +67,21 @@ impl From<Failure> for Failures {
     }
 }
 
+impl From<OptionError> for Failure {
+    fn from(error: OptionError) -> Self {
+        let nearest = |(given, known): (String, Vec<String>)| {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            nearest(&given, &known)
+        };
+        Self { text: error.text, hint: error.hint.or_else(|| error.unknown.map(nearest)) }
+    }
+}
+
+/// The nearest of the words that are known, else all of them.
+fn nearest(given: &str, known: &[&str]) -> String {
+    did_you_mean(given, known.iter().copied()).unwrap_or_else(|| format!("known: {}", known.join(", ")))
+}
+
 impl From<Error> for Failures {
     fn from(error: Error) -> Self {
         if error.kind() == ErrorKind::Cancelled {
@@ -96,14 +110,22 @@ impl From<Error> for Failure {
                 Some(hint.to_owned())
             }
             ErrorKind::SeveralDisks => {
-                let hint = "`FILE.ova:NAME` chooses one; an ova, ovf or vmx as output takes all of them";
-                Some(hint.to_owned())
+                Some(format!("`FILE.ova:NAME` chooses one; an {} as output takes all of them", packages()))
             }
             ErrorKind::UnknownFormat => Some("`-f FORMAT` names it (a raw disk has no signature)".to_owned()),
             ErrorKind::NotFound => error.hint().map(str::to_owned).or_else(|| missing_hint(&error)),
             _ => error.hint().map(str::to_owned),
         };
         Self { text, hint }
+    }
+}
+
+/// The names of the formats that hold a machine with its disks.
+pub(super) fn packages() -> String {
+    let names: Vec<&str> = FORMATS.iter().filter(|row| row.is_package).map(|row| row.name()).collect();
+    match &names[..] {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        names => names.concat(),
     }
 }
 
@@ -116,6 +138,11 @@ fn missing_hint(error: &Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_named_as_in_a_sentence() {
+        assert_eq!(packages(), "ovf, ova or vmx");
+    }
 
     #[test]
     fn an_unknown_word_comes_with_the_nearest_or_all() {

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use kiln_disk_formats::choice;
 use kiln_disk_formats::package::{
     DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
 };
 use kiln_protocol::MachineOptions;
 
 use super::failure::{Failure, Failures};
-use super::options::choice;
 
 /// Longest licence text, in bytes.
 const MAX_EULA_BYTES: u64 = 1 << 20;
@@ -91,8 +91,8 @@ fn guest_os(word: &str) -> Result<GuestOs, Failure> {
     GuestOs::from_name(word).ok_or_else(|| Failure::unknown("the guest OS", word, &known))
 }
 
-fn keep<T>(failures: &mut Vec<Failure>, result: Result<T, Failure>) -> Option<T> {
-    result.map_err(|failure| failures.push(failure)).ok()
+fn keep<T, E: Into<Failure>>(failures: &mut Vec<Failure>, result: Result<T, E>) -> Option<T> {
+    result.map_err(|failure| failures.push(failure.into())).ok()
 }
 
 fn read_eula(path: &str) -> Result<String, Failure> {

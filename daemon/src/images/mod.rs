@@ -13,7 +13,6 @@ mod failure;
 mod info;
 mod machine;
 mod map;
-mod options;
 mod outputs;
 mod package;
 mod reporter;

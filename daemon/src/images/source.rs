@@ -7,15 +7,14 @@ use kiln_protocol::ImageSource;
 
 use super::failure::{Failure, Failures};
 
-/// Names of the formats that can be read, in qemu-img's words.
-pub(super) const FORMATS: [&str; 7] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx"];
+/// Returns the names of the formats that can be read.
+pub(super) fn format_names() -> Vec<&'static str> {
+    Format::ALL.into_iter().flat_map(Format::names).copied().collect()
+}
 
 /// Returns a format's name in qemu-img's words.
 pub(super) fn qemu_name(format: Format) -> &'static str {
-    match format {
-        Format::Vhd => "vpc",
-        other => other.name(),
-    }
+    format.row().qemu_name.unwrap_or(format.name())
 }
 
 /// Opens an image.
@@ -76,7 +75,7 @@ pub(super) fn policy(source: &ImageSource) -> OpenPolicy {
 /// Returns the format of this name.
 pub(super) fn named_format(name: Option<&str>) -> Result<Option<Format>, Failure> {
     let Some(name) = name else { return Ok(None) };
-    let format = Format::from_name(name).ok_or_else(|| Failure::unknown("the format", name, &FORMATS))?;
+    let format = Format::from_name(name).ok_or_else(|| Failure::unknown("the format", name, &format_names()))?;
     Ok(Some(format))
 }
 

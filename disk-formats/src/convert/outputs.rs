@@ -1,6 +1,5 @@
-//! From the list of outputs to writers, through the passes, to published files. Only this file knows every writer.
+//! From the list of outputs to writers, through the passes, to published files.
 
-use crate::writing::writer::{OutputWriter, WriterContext};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +14,8 @@ use super::publish::publish_all;
 use super::report::MachineReport;
 use super::settle::settle_compression;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::format::Format;
-use crate::output::{Output, OutputKind};
-use crate::output_options::{VhdVariant, VmdkSubformat};
-use crate::package::ova_writer::OvaWriter;
-use crate::package::ovf_writer::OvfWriter;
-use crate::package::vmx_writer::VmxWriter;
-use crate::qcow2::writer::Qcow2Writer;
-use crate::raw::writer::RawWriter;
+use crate::output::Output;
 use crate::reading::reader::DiskReader;
-use crate::vdi::writer::VdiWriter;
-use crate::vhd::writer::{DynamicVhdWriter, FixedVhdWriter};
-use crate::vhdx::writer::VhdxWriter;
-use crate::vmdk::flat_writer::SplitVmdkWriter;
-use crate::vmdk::sparse_writer::SparseVmdkWriter;
-use crate::vmdk::stream_writer::StreamVmdkFile;
 use crate::writing::convert_options::ConvertOptions;
 use crate::writing::output_file::FinishedFile;
 use crate::writing::pass::batch::BatchWriter;
@@ -38,6 +24,7 @@ use crate::writing::pass::pipeline;
 use crate::writing::pipe;
 use crate::writing::progress::Progress;
 use crate::writing::storage::Destinations;
+use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// How often whoever waits for files to be completed is asked whether to go on.
 const ATTENTION_INTERVAL: Duration = Duration::from_millis(100);
@@ -53,7 +40,8 @@ pub(crate) fn convert_to(
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
     check_outputs(readers, &sizes, outputs, options.overwrite)?;
     let outputs = &settle_compression(outputs);
-    let is_measured = |output: &&Output| pipe::is_stream(&output.path) && !is_forward(&output.kind);
+    let is_measured =
+        |output: &&Output| pipe::is_stream(&output.path) && !(output.kind.row().writing.is_forward)(&output.kind);
     let measured: Vec<Output> = outputs.iter().filter(is_measured).cloned().collect();
     let passes = if measured.is_empty() { 1 } else { 2 };
     let mut whole = Whole::new(progress, &sizes, passes);
@@ -106,15 +94,6 @@ fn run_passes(
     Ok((disks, files))
 }
 
-/// Says whether a writer never goes back in its file.
-fn is_forward(kind: &OutputKind) -> bool {
-    match kind {
-        OutputKind::Raw | OutputKind::Vhd(VhdVariant::Fixed) => true,
-        OutputKind::Vmdk(options) => options.subformat == VmdkSubformat::StreamOptimized,
-        _ => false,
-    }
-}
-
 /// Progress over all disks and passes.
 struct Whole<'a> {
     progress: &'a dyn Progress,
@@ -162,38 +141,13 @@ impl Progress for Whole<'_> {
 }
 
 fn create_writer(output: &Output, sizes: &[u64], context: &mut WriterContext<'_>) -> Result<Box<dyn OutputWriter>> {
-    let path = &output.path;
-    let format = output.kind.disk_format();
-    if matches!(format, Format::Vmdk | Format::Vhdx) && sizes.contains(&0) {
-        // QEMU takes a capacity of 0 for damage, of a vmdk our reader too.
+    let (path, kind) = (&output.path, &output.kind);
+    let format = kind.disk_format();
+    if !format.row().writing.holds_nothing && sizes.contains(&0) {
         let rule = format!("a {format} cannot hold a disk of 0 bytes");
         return Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_path(path));
     }
-    let single = || match sizes {
-        [size] => Ok(*size),
-        _ => Err(Error::new(ErrorKind::InvalidInput, Operation::Convert, "this format holds exactly one disk")),
-    };
-    let writer = match &output.kind {
-        OutputKind::Raw => RawWriter::create(path, single()?, context).map(boxed),
-        OutputKind::Qcow2(options) => Qcow2Writer::create(path, single()?, options, None, context).map(boxed),
-        OutputKind::Vmdk(options) => match options.subformat {
-            VmdkSubformat::MonolithicSparse => SparseVmdkWriter::create(path, single()?, options, context).map(boxed),
-            VmdkSubformat::StreamOptimized => StreamVmdkFile::create(path, single()?, options, context).map(boxed),
-            _ => SplitVmdkWriter::create(path, single()?, options, context).map(boxed),
-        },
-        OutputKind::Vdi => VdiWriter::create(path, single()?, context).map(boxed),
-        OutputKind::Vhd(VhdVariant::Dynamic) => DynamicVhdWriter::create(path, single()?, context).map(boxed),
-        OutputKind::Vhd(VhdVariant::Fixed) => FixedVhdWriter::create(path, single()?, context).map(boxed),
-        OutputKind::Vhdx => VhdxWriter::create(path, single()?, context).map(boxed),
-        OutputKind::Ovf(machine) => OvfWriter::create(path, sizes, machine, context).map(boxed),
-        OutputKind::Ova(machine) => OvaWriter::create(path, sizes, machine, context).map(boxed),
-        OutputKind::Vmx(machine) => VmxWriter::create(path, sizes, machine, context).map(boxed),
-    };
-    writer.map_err(|error| error.with_path(path))
-}
-
-fn boxed<W: OutputWriter + 'static>(writer: W) -> Box<dyn OutputWriter> {
-    Box::new(writer)
+    (kind.row().writing.create)(path, sizes, kind, context).map_err(|error| error.with_path(path))
 }
 
 /// Completes all outputs at once: hashing and waiting for the disk overlap.

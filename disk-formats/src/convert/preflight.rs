@@ -5,23 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::output::{Output, OutputKind};
-use crate::package::{ovf_file_names, vmx_file_names};
 use crate::reading::reader::DiskReader;
-use crate::vmdk;
 use crate::writing::pipe;
 use crate::writing::storage::link_target;
-
-/// Returns the names of all files that an output will make, main file first.
-fn file_names(output: &Output, sizes: &[u64]) -> Vec<PathBuf> {
-    match &output.kind {
-        OutputKind::Ovf(machine) => ovf_file_names(&output.path, machine, sizes.len()),
-        OutputKind::Vmx(machine) => vmx_file_names(&output.path, machine, sizes.len()),
-        OutputKind::Vmdk(options) => {
-            vmdk::split_file_names(&output.path, sizes.first().copied().unwrap_or(0), options.subformat)
-        }
-        _ => vec![output.path.clone()],
-    }
-}
 
 /// Refuses outputs that collide with each other, with a source, or with files that must not be replaced, before any work.
 pub(crate) fn check_outputs(
@@ -34,7 +20,7 @@ pub(crate) fn check_outputs(
         readers.iter().flat_map(|reader| reader.info().files).filter_map(|path| pipe::identity(&path)).collect();
     let (mut names, mut streams) = (HashSet::new(), HashSet::new());
     for output in outputs {
-        let files = file_names(output, sizes);
+        let files = output.files(sizes);
         for path in &files {
             let fail = |kind, rule: &'static str| Error::new(kind, Operation::Create, rule).with_path(path);
             let identity = pipe::identity(path);
@@ -78,14 +64,11 @@ pub(crate) fn check_outputs(
 
 /// Refuses what cannot go through a stream.
 fn check_stream(kind: &OutputKind, files: usize) -> Result<()> {
-    if files == 1 && !matches!(kind, OutputKind::Vmx(_) | OutputKind::Ovf(_)) {
+    if files == 1 {
         return Ok(());
     }
-    let hint = match kind {
-        OutputKind::Ovf(_) | OutputKind::Vmx(_) => "write an ova, which is one file",
-        _ => "write a streamOptimized or monolithicSparse vmdk, which is one file",
-    };
     let rule = "this format consists of several files, and a stream is one";
+    let hint = kind.row().writing.instead_of_stream;
     Err(Error::new(ErrorKind::InvalidInput, Operation::Create, rule).with_hint(hint))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::output::{Output, OutputKind};
 use crate::output_options::{Compression, Qcow2Method, VmdkSubformat};
-use crate::vmdk::layout::GRAIN;
+use crate::vmdk::GRAIN;
 
 /// Returns the outputs with [`Compression::Auto`] replaced by what it means beside the others.
 pub(super) fn settle_compression(outputs: &[Output]) -> Vec<Output> {

@@ -4,6 +4,7 @@ use super::content::Content;
 use super::ovf_reader::{Descriptor, PackageFacts, Reference};
 use super::tar_members::{Member, MemberKind, has_extension, is_tar, members};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
 use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::source_file::SourceFile;
 
@@ -15,9 +16,6 @@ const MAX_DISKS: usize = 256;
 const MAX_CHUNKS: usize = 1024;
 /// Most names in a message.
 const MAX_NAMES: usize = 8;
-
-/// What disks are called. `img` is libvirt's box, `raw` Google's image.
-const DISK_EXTENSIONS: [&str; 8] = ["raw", "img", "qcow2", "vmdk", "vdi", "vhd", "vpc", "vhdx"];
 
 /// A disk in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,7 +251,9 @@ fn disks_by_name(members: &[Member]) -> Vec<ArchivedDisk> {
             let (base, extension) = name.rsplit_once('.')?;
             extension.eq_ignore_ascii_case(packed).then_some(base)
         });
-        DISK_EXTENSIONS.iter().any(|extension| has_extension(base.unwrap_or(name), extension))
+        // `img` is libvirt's box, `raw` Google's image.
+        let mut extensions = Format::ALL.into_iter().flat_map(Format::names);
+        extensions.any(|extension| has_extension(base.unwrap_or(name), extension))
     };
     let found = members.iter().filter(|member| member.kind == MemberKind::File && is_disk(&member.name));
     let disks: Vec<_> = found.map(|member| (is_extent(&member.name), member)).collect();

@@ -8,21 +8,18 @@ mod check;
 mod entry;
 mod header;
 mod info;
-pub(crate) mod layout;
+mod layout;
 mod medium;
 mod move_l1;
 mod overlaps;
-pub(crate) mod reader;
+mod reader;
 mod refcounts;
 mod resize;
 #[cfg(test)]
 mod resize_power_loss_tests;
+mod row;
 mod snapshots;
 mod stored_counts;
 pub(crate) mod writer;
 
-pub(crate) use check::check;
-pub(crate) use info::info;
-pub(crate) use layout::MAGIC;
-pub(crate) use resize::resize;
-pub(crate) use snapshots::list as list_snapshots;
+pub(crate) use row::ROW;

@@ -1,6 +1,5 @@
 //! Reads qcow2 images of both versions.
 
-use crate::reading::mapping::push_below;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +20,7 @@ use crate::reading::image_info::ImageInfo;
 use crate::reading::map;
 use crate::reading::map::MapEntry;
 use crate::reading::mapping::MAX_STEPS;
+use crate::reading::mapping::push_below;
 use crate::reading::opening::Opening;
 use crate::reading::reader::DiskReader;
 use crate::reading::source_file::SourceFile;

@@ -1,12 +1,12 @@
 //! The table of internal snapshots.
 
-use crate::reading::format_facts::Snapshot;
 use zerocopy::byteorder::{BE, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::header::CheckedHeader;
 use super::layout::Header;
 use crate::error::{Error, ErrorKind, Result};
+use crate::reading::format_facts::Snapshot;
 use crate::reading::source_file::SourceFile;
 
 /// Most extra data of a snapshot in bytes (qemu's QCOW_MAX_SNAPSHOT_EXTRA_DATA).

@@ -12,12 +12,9 @@ use crate::format::Format;
 /// Longest chain of images that is followed.
 const MAX_CHAIN: usize = 16;
 
-/// The formats that an image below another one may have. The formats lie above this file, so whoever begins a chain hands them in.
-pub(crate) trait KnownFormats {
-    /// Returns the format that images call by this word.
-    fn named(&self, word: &str) -> Option<Format>;
-
-    /// Opens a file as an image of a format; `opening` is for what the image names in turn.
+/// Opens images of all formats. They lie above this file, so whoever begins a chain hands this in.
+pub(crate) trait ImageOpener {
+    /// Opens a file as an image of a format, or a snapshot inside it; `opening` is for what the image names in turn.
     fn open(
         &self,
         file: SourceFile,
@@ -31,7 +28,7 @@ pub(crate) trait KnownFormats {
 #[derive(Clone)]
 pub(crate) struct Opening<'a> {
     policy: &'a OpenPolicy,
-    formats: &'a dyn KnownFormats,
+    opener: &'a dyn ImageOpener,
     /// Device and inode numbers of the files above.
     chain: Vec<(u64, u64)>,
     /// What lies below is not opened: nothing is going to be read.
@@ -42,8 +39,8 @@ pub(crate) struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     /// Begins a chain.
-    pub(crate) fn new(policy: &'a OpenPolicy, formats: &'a dyn KnownFormats) -> Self {
-        Self { policy, formats, chain: Vec::new(), alone: false, snapshot: policy.snapshot.as_deref() }
+    pub(crate) fn new(policy: &'a OpenPolicy, opener: &'a dyn ImageOpener) -> Self {
+        Self { policy, opener, chain: Vec::new(), alone: false, snapshot: policy.snapshot.as_deref() }
     }
 
     /// The same for facts about the first image alone: what lies below it is not opened.
@@ -54,11 +51,7 @@ impl<'a> Opening<'a> {
     /// Opens a file of this format in the chain.
     pub(crate) fn open_file(&self, file: SourceFile, format: Format) -> Result<Box<dyn DiskReader>> {
         let opening = self.descend(&file);
-        if self.snapshot.is_some() && format != Format::Qcow2 {
-            let rule = format!("a snapshot was chosen, but a {format} image has none inside");
-            return Err(file.error(ErrorKind::InvalidInput, rule).at(0));
-        }
-        self.formats.open(file, format, self.snapshot, &opening)
+        self.opener.open(file, format, self.snapshot, &opening)
     }
 
     /// Returns the opening for what `file` names.
@@ -105,7 +98,7 @@ impl<'a> Opening<'a> {
                     .at(at)
                     .with_hint("record it, for example with `qemu-img rebase -u -F FORMAT`"));
             }
-            Some(word) => self.formats.named(word).ok_or_else(|| {
+            Some(word) => Format::from_name(word).ok_or_else(|| {
                 from.error(ErrorKind::Unsupported, format!("the backing file's format {word:?} is not known")).at(at)
             })?,
         };

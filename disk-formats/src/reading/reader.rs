@@ -1,10 +1,10 @@
 //! What every opened image can do: say which guest ranges hold data, and read them.
 
-use super::extent::{Extent, ExtentKind, clip};
-use super::image_info::ImageInfo;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
+use super::extent::{Extent, ExtentKind, clip};
+use super::image_info::ImageInfo;
 use super::map::{self, MapEntry};
 use crate::error::Result;
 use crate::format::Format;

@@ -138,6 +138,6 @@ impl DiskReader for VdiReader {
     }
 
     fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
-        super::check(&self.file, Some(stop))?.refuse_overlap(&self.file)
+        super::check::check(&self.file, Some(stop))?.refuse_overlap(&self.file)
     }
 }

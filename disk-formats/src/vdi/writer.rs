@@ -5,7 +5,7 @@ use std::path::Path;
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{LE, U32, U64};
 
-use super::layout::{BLOCK, FREE, HEADER_LENGTH, Header, ImageType, MAGIC, MAX_BLOCKS, TEXT, VERSION_1_1};
+use super::layout::{BLOCK, FREE, HEADER_LENGTH, Header, ImageType, MAGIC, TEXT, VERSION_1_1};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::writing::ascending_table::AscendingTable;
 use crate::writing::blocks::Blocks;
@@ -16,6 +16,11 @@ use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Where VirtualBox puts the map, and the unit to which it aligns the first block.
 const ALIGNMENT: u64 = 1 << 20;
+
+/// Largest disk in bytes: the offset of the first block must fit into 32 bits, and so must the map before it.
+pub(super) const MAX_DISK: u64 = (MAX_DATA_OFFSET - ALIGNMENT) / 4 * BLOCK;
+/// The largest offset of 32 bits that a block may have.
+const MAX_DATA_OFFSET: u64 = u32::MAX as u64 / ALIGNMENT * ALIGNMENT;
 
 /// Writes one VDI.
 pub(crate) struct VdiWriter {
@@ -29,17 +34,14 @@ pub(crate) struct VdiWriter {
 
 impl VdiWriter {
     pub(crate) fn create(path: &Path, virtual_size: u64, context: &WriterContext<'_>) -> Result<Self> {
-        let virtual_size = virtual_size.next_multiple_of(512);
-        let blocks = u32::try_from(virtual_size.div_ceil(BLOCK)).ok().filter(|blocks| *blocks <= MAX_BLOCKS);
-        // The offset of the first block must fit into 32 bits, so the map must too.
-        let data_offset = blocks.map(|blocks| (ALIGNMENT + u64::from(blocks) * 4).next_multiple_of(ALIGNMENT));
-        let (Some(blocks), Some(data_offset)) = (blocks, data_offset.filter(|offset| *offset <= u64::from(u32::MAX)))
-        else {
-            let rule = "a vdi with blocks of 1 MiB can hold at most 1024 TiB less 1 MiB";
-            return Err(
-                Error::new(ErrorKind::TooLarge, Operation::Create, rule).with_hint("write a qcow2 or raw image")
-            );
-        };
+        let virtual_size = virtual_size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
+        if virtual_size > MAX_DISK {
+            let rule = "a vdi with blocks of 1 MiB can hold at most 1023.5 TiB";
+            let error = Error::new(ErrorKind::TooLarge, Operation::Create, rule);
+            return Err(error.with_hint("write a qcow2 or raw image"));
+        }
+        let blocks = virtual_size.div_ceil(BLOCK) as u32;
+        let data_offset = (ALIGNMENT + u64::from(blocks) * 4).next_multiple_of(ALIGNMENT);
         let mut file = context.create(path, true)?;
         file.skip_to(data_offset);
         let map = AscendingTable::new(ALIGNMENT, u64::from(blocks), FREE.to_le_bytes());

@@ -5,10 +5,10 @@
 
 mod check;
 mod geometry;
-pub(crate) mod layout;
-pub(crate) mod reader;
+mod layout;
+mod reader;
+mod row;
 mod tables;
-pub(crate) mod writer;
+mod writer;
 
-pub(crate) use check::check;
-pub(crate) use layout::COOKIE;
+pub(crate) use row::ROW;

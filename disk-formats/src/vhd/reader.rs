@@ -211,7 +211,7 @@ impl DiskReader for VhdReader {
     fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
         let mut reader = self;
         while let Kind::Dynamic(dynamic) = &reader.kind {
-            super::check(&reader.file, Some(stop))?.refuse_overlap(&reader.file)?;
+            super::check::check(&reader.file, Some(stop))?.refuse_overlap(&reader.file)?;
             match &dynamic.parent {
                 Some(parent) => reader = &parent.reader,
                 None => break,

@@ -5,12 +5,12 @@
 
 mod check;
 mod crc32c;
-pub(crate) mod layout;
+mod layout;
 mod log;
 mod metadata;
 mod parent_locator;
-pub(crate) mod reader;
-pub(crate) mod writer;
+mod reader;
+mod row;
+mod writer;
 
-pub(crate) use check::check;
-pub(crate) use layout::FILE_SIGNATURE;
+pub(crate) use row::ROW;

@@ -205,7 +205,7 @@ impl DiskReader for VhdxReader {
     fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
         let mut reader = Some(self);
         while let Some(image) = reader {
-            super::check(&image.file, Some(stop))?.refuse_overlap(&image.file)?;
+            super::check::check(&image.file, Some(stop))?.refuse_overlap(&image.file)?;
             reader = image.parent.as_deref();
         }
         Ok(())

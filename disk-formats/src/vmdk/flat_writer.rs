@@ -19,6 +19,8 @@ use crate::writing::writer::{OutputWriter, WriterContext};
 const SPLIT: u64 = 2047 << 20;
 /// Most files of a split disk: extent numbers have three digits in VMware's own names, four are read too.
 const MAX_SPLIT: u64 = 9999;
+/// Largest split disk in bytes.
+pub(super) const MAX_SPLIT_DISK: u64 = SPLIT * MAX_SPLIT;
 
 /// Returns the names of all files, descriptor first.
 pub(crate) fn file_names(path: &Path, virtual_size: u64, subformat: VmdkSubformat) -> Vec<PathBuf> {

@@ -23,7 +23,7 @@ use crate::writing::pass::collector::PassReport;
 use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// Largest disk of this format (qemu, VMware): its tables hold 32-bit numbers of sectors in the file.
-const MAX_SPARSE_DISK: u64 = 2 << 40;
+pub(crate) const MAX_SPARSE_DISK: u64 = 2 << 40;
 const LARGER_DISKS: &str = "write a streamOptimized or monolithicFlat vmdk, or a vhdx";
 
 /// Grains are written as they come in batches.

@@ -7,7 +7,6 @@
 //! Grains ascend, the last one is padded to full size, all-zero grains and empty tables are left out: what VirtualBox's and
 //! VMware's sequential importers insist on.
 
-use crate::writing::pipe;
 use std::path::Path;
 
 use zerocopy::IntoBytes;
@@ -25,6 +24,7 @@ use crate::writing::output_file::{FinishedFile, OutputFile};
 use crate::writing::pass::batch::{Batch, BatchWriter, Method, Recipe};
 use crate::writing::pass::collector::PassReport;
 use crate::writing::pass::identity::Identity;
+use crate::writing::pipe;
 use crate::writing::writer::{OutputWriter, WriterContext};
 
 /// First two bytes of a zlib stream: deflate with a 32 KiB window, no dictionary (RFC 1950).

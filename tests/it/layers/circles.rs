@@ -26,8 +26,8 @@ const CRATES: [&str; 9] = [
 const FLOORS: &[(&str, &str)] = &[
     (
         "disk-formats",
-        "error format digest zeroes output_options reading deflate writing machine output foreign compare raw \
-         qcow2 vmdk vdi vhd vhdx package recognise take_out open check convert create media",
+        "error format digest zeroes output_options reading deflate writing machine output format_options format_row \
+         foreign compare raw qcow2 vmdk vdi vhd vhdx package formats recognise take_out open check convert create media",
     ),
     (
         "daemon/communicators",

@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use crate::build_data::BuildData;
 use crate::built::Built;
 use crate::error::{BuildError, StepError};
-use crate::export;
+use crate::export::{self, Written};
 use crate::post_processors::export as export_post_processor;
 use crate::records::Output;
 use crate::step::Step;
@@ -22,8 +22,8 @@ use crate::steps::shut_down;
 struct Left {
     /// The artifact's.
     files: Vec<PathBuf>,
-    /// Main files of the exports that follow.
-    exported: Vec<PathBuf>,
+    /// The exports that follow.
+    exported: Vec<Written>,
 }
 
 impl Recipe<'_> {
@@ -41,7 +41,10 @@ impl Recipe<'_> {
             let again = tried.swap(true, Ordering::Relaxed);
             self.leave(&prepared.output.directory, &guest.data, &description, again)
         };
-        let left = |left: &Left| Some(Output::Files { paths: [&left.files[..], &left.exported].concat() });
+        let left = |left: &Left| {
+            let paths = left.files.iter().chain(left.exported.iter().flatten()).cloned().collect();
+            Some(Output::Files { paths })
+        };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
         let keeping = || output_directory::keep(&prepared.output, context);
         let held = Some(context.step(Step::finish("keep"), keeping).await?);
@@ -60,16 +63,17 @@ impl Recipe<'_> {
         again: bool,
     ) -> Result<Left, StepError> {
         let (context, directory) = (self.context, self.plan.output_directory);
-        let mut outputs = export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine);
-        let exported: Vec<PathBuf> = outputs.iter().map(|output| output.path.clone()).collect();
+        let mut outputs =
+            export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine)?;
         let disks = self.builder.disks();
         // A disk that is left as it is only changes its name; everything else is written by our own writers.
         let own = self.builder.output(machine)?;
         let in_place = own.as_ref().is_some_and(|own| disks.first().is_some_and(|disk| disk.path == own.path));
-        if let Some(own) = own {
-            outputs.insert(0, own);
-        }
-        output.expect(outputs.iter().flat_map(|output| export::files(output, disks.len())))?;
+        let exports = outputs.len();
+        outputs.extend(own);
+        // With nothing to write, nothing needs to be readable.
+        let mut written = if outputs.is_empty() { Vec::new() } else { export::files(&outputs, &disks)? };
+        output.expect(written.iter().flatten().cloned())?;
         if !outputs.is_empty() {
             context.say("Exporting the disk...");
             let overwrite = in_place || again || context.settings.force;
@@ -77,8 +81,9 @@ impl Recipe<'_> {
         }
         self.builder.finish_disks(context).await?;
         let mut files = self.files_in(directory)?;
-        files.retain(|file| !belongs_to(file, &exported));
-        Ok(Left { files, exported })
+        written.truncate(exports);
+        files.retain(|file| !written.iter().flatten().any(|exported| exported == file));
+        Ok(Left { files, exported: written })
     }
 
     /// The artifact's files, in a fixed order.
@@ -97,14 +102,4 @@ impl Recipe<'_> {
         files.sort();
         Ok(files)
     }
-}
-
-/// True when `file` is an export's main file or one that belongs to it.
-fn belongs_to(file: &Path, exported: &[PathBuf]) -> bool {
-    exported.iter().any(|main| {
-        let stem = main.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let package = main.extension().is_some_and(|extension| extension == "ovf");
-        file == main || (package && (name == format!("{stem}.mf") || name.starts_with(&format!("{stem}-disk"))))
-    })
 }

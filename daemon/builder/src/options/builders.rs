@@ -1,5 +1,6 @@
 //! The options of the qemu, null and file builders.
 
+use kiln_disk_formats::EXPORT_WORDS;
 use kiln_template::OptionSpec;
 
 use super::define::define;
@@ -30,7 +31,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "efi_firmware_vars" String = "/usr/share/OVMF/OVMF_VARS.fd", "template of the UEFI variables";
     "efi_drop_efivars" Bool = "false", "leave the UEFI variables out of the artifact";
     "firmware" String = "", "BIOS image";
-    "format" String = "qcow2", "qcow2, raw, or vmdk, vmdk-sparse, ovf, ova by Kiln's own writers";
+    "format" String = "qcow2", "format of the result (docs/formats.md); qcow2 and raw have the machine's name without an ending";
     "headless" Bool = "false", "no window";
     "iso_skip_cache" Bool = "false", "let QEMU read the URL";
     "machine_type" String = "pc", "-machine";
@@ -73,7 +74,7 @@ const QEMU_RULES: &[Rule] = &[
     Rule::OneOf("disk_cache", &["writethrough", "writeback", "none", "unsafe", "directsync"]),
     Rule::OneOf("disk_discard", &["ignore", "unmap"]),
     Rule::OneOf("disk_detect_zeroes", &["off", "on", "unmap"]),
-    Rule::OneOf("format", &["qcow2", "raw", "vmdk", "vmdk-sparse", "ovf", "ova"]),
+    Rule::OneOf("format", &EXPORT_WORDS),
     Rule::Range("cpus", 0, 4096),
     Rule::Range("sockets", 0, 4096),
     Rule::Range("cores", 0, 4096),

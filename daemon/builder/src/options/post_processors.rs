@@ -1,5 +1,6 @@
 //! The options of manifest, checksum, export, compress, artifice and provenance.
 
+use kiln_disk_formats::EXPORT_WORDS;
 use kiln_template::OptionSpec;
 
 use super::checks;
@@ -34,15 +35,23 @@ define!(CHECKSUM = PostProcessor "checksum" true,
     "Writes the checksums of what was built.", CHECKSUM_OPTIONS, [], [CHECKSUM_RULES]);
 
 const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
-    "formats" Strings required = "", "qcow2, qcow2-compressed, raw, vmdk, vmdk-sparse, ovf, ova";
+    "formats" Strings required = "", "what to write; docs/formats.md says what each is";
+    "format_options" Map = "", "options of the formats, as -o of kiln convert; \"vmdk:subformat\" is for one of them";
     "output_directory" String = "", "where they go; by default beside the image";
     "file_name" String = "", "file name without its extension; by default the machine's name";
 };
 
-const EXPORT_RULES: &[Rule] = &[Rule::Check(
-    "`formats` names at least one of the formats above, each file once.",
-    checks::artifacts::export_formats,
-)];
+const EXPORT_RULES: &[Rule] = &[
+    Rule::EachOneOf("formats", &EXPORT_WORDS),
+    Rule::Check(
+        "`formats` names at least one format, and no two that make files of one name.",
+        checks::artifacts::export_formats,
+    ),
+    Rule::Check(
+        "Each of `format_options` is an option of at least one of the formats, with a value that it takes.",
+        checks::artifacts::export_format_options,
+    ),
+];
 
 define!(EXPORT = PostProcessor "export" true,
     "Kiln's own: writes the disk in further formats, in one pass.", EXPORT_OPTIONS, [], [EXPORT_RULES]);

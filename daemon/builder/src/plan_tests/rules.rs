@@ -194,12 +194,19 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[("checksum_types = [\"md5\", \"sha1\"]\noutput = \"x\"", "One file for several checksum types")],
     ),
     (
-        "`formats` names at least one of the formats above",
+        "`formats` names at least one format",
         &[
             ("formats = []", "Nothing to export"),
-            ("formats = [\"raw\", \"rwa\"]", "Unknown format"),
             ("formats = [\"raw\", \"raw\"]", "Format named twice"),
             ("formats = [\"qcow2\", \"qcow2-compressed\"]", "Format named twice"),
+        ],
+    ),
+    (
+        "Each of `format_options` is an option",
+        &[
+            ("formats = [\"vhd\"]\nformat_options = { subformat = \"fixd\" }", "Unusable format option"),
+            ("formats = [\"vhd\"]\nformat_options = { cluster_size = \"64k\" }", "Unknown format option"),
+            ("formats = [\"vhdx\"]\nformat_options = { subformat = \"fixed\" }", "Unknown format option"),
         ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! What a post-processor works with, and what it makes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_disk_formats::package::MachineDescription;
@@ -8,6 +8,7 @@ use kiln_disk_formats::package::MachineDescription;
 use crate::artifact::Artifact;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
+use crate::export::Written;
 
 /// What a post-processor knows of the build before it.
 #[derive(Clone)]
@@ -20,8 +21,8 @@ pub(crate) struct PostProcessContext {
     pub(crate) source_type: String,
     /// What the machine was, for packages that describe it.
     pub(crate) machine: Option<MachineDescription>,
-    /// Main files of the exports that the builder's pass over the disk wrote already.
-    pub(crate) exported: Vec<PathBuf>,
+    /// The exports that the builder's pass over the disk wrote already.
+    pub(crate) exported: Vec<Written>,
 }
 
 impl PostProcessContext {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::MachineDescription;
-use kiln_disk_formats::{Format, OpenPolicy, Output, detect};
+use kiln_disk_formats::{Format, FormatOptions, OpenPolicy, Output, detect};
 use kiln_template::PostProcessor;
 
 use super::context::{PostProcessContext, Processed};
@@ -23,7 +23,7 @@ pub(crate) fn planned(
     data: &BuildData,
     directory: &Path,
     machine: &MachineDescription,
-) -> Vec<Output> {
+) -> Result<Vec<Output>, StepError> {
     let mut outputs: Vec<Output> = Vec::new();
     for post_processor in sequences.iter().filter_map(|sequence| sequence.first()) {
         if post_processor.component.kind != "export" {
@@ -33,40 +33,22 @@ pub(crate) fn planned(
         // What is wrong with the options is said when the post-processor runs.
         let Some(options) = options else { continue };
         let values = OptionValues::new(&options, post_processor.component.schema());
-        for output in self::outputs(values, directory, machine) {
+        for output in self::outputs(values, directory, machine)? {
             if outputs.iter().all(|other| other.path != output.path) {
                 outputs.push(output);
             }
         }
     }
-    outputs
+    Ok(outputs)
 }
 
-fn outputs(options: OptionValues<'_>, beside: &Path, machine: &MachineDescription) -> Vec<Output> {
+fn outputs(options: OptionValues<'_>, beside: &Path, machine: &MachineDescription) -> Result<Vec<Output>, StepError> {
     let directory = options.given("output_directory").map_or(beside, Path::new);
     let name = options.given("file_name").unwrap_or(&machine.name);
-    options.texts("formats").iter().filter_map(|format| export::output(format, directory, name, machine)).collect()
-}
-
-/// All files an output consists of, its main file first.
-fn files_of(output: &Output) -> Vec<PathBuf> {
-    let mut files = vec![output.path.clone()];
-    if output.path.extension().is_some_and(|extension| extension == "ovf") {
-        let stem = output.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let directory = output.path.parent().unwrap_or(Path::new("."));
-        let mut parts: Vec<PathBuf> = std::fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                name == format!("{stem}.mf") || (name.starts_with(&format!("{stem}-disk")) && name.ends_with(".vmdk"))
-            })
-            .collect();
-        parts.sort();
-        files.extend(parts);
-    }
-    files
+    let given = options.map("format_options");
+    let mut given = FormatOptions::new(given.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let words = options.texts("formats");
+    words.iter().map(|word| export::output(word, directory, name, machine, &mut given)).collect()
 }
 
 pub(crate) async fn run(
@@ -79,17 +61,19 @@ pub(crate) async fn run(
         .clone()
         .unwrap_or_else(|| MachineDescription { name: context.source_name.clone(), ..MachineDescription::default() });
     let beside = input.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(".")).to_owned();
-    let outputs = outputs(options, &beside, &machine);
-    let missing: Vec<Output> = outputs
-        .iter()
-        .filter(|output| !context.exported.contains(&output.path) || !output.path.exists())
-        .cloned()
-        .collect();
+    let outputs = outputs(options, &beside, &machine)?;
+    // Each output that the builder's pass has written already, with its files.
+    let written = |output: &Output| context.exported.iter().find(|files| files.first() == Some(&output.path));
+    let missing: Vec<Output> =
+        outputs.iter().filter(|output| written(output).is_none() || !output.path.exists()).cloned().collect();
+    let mut made = Vec::new();
     if !missing.is_empty() {
         let disk = disk_of(input)?;
-        export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
+        made = export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
     }
-    let files: Vec<PathBuf> = outputs.iter().flat_map(files_of).collect();
+    let made = |output: &Output| made.iter().find(|files| files.first() == Some(&output.path));
+    let files = outputs.iter().filter_map(|output| made(output).or_else(|| written(output)));
+    let files: Vec<PathBuf> = files.flatten().cloned().collect();
     for file in &files {
         context.build.say(format!("Exported {}", file.display()));
     }
@@ -109,7 +93,9 @@ fn disk_of(input: &Artifact) -> Result<GuestDisk, StepError> {
     for path in &input.files {
         if let Ok(format) = detect(path)
             && (format != Format::Raw
-                || path.extension().is_none_or(|extension| extension == "raw" || extension == "img"))
+                || path.extension().is_none_or(|suffix| {
+                    suffix.to_str().is_some_and(|suffix| Format::from_name(suffix) == Some(Format::Raw))
+                }))
         {
             return Ok(GuestDisk { path: path.clone(), format, policy: OpenPolicy::deny() });
         }

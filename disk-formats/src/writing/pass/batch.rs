@@ -1,11 +1,11 @@
 //! A batch: one aligned window of the guest disk with everything the writers need to know about it.
 
-use crate::error::Result;
 use std::ops::Range;
 
 use crossbeam_channel::Sender;
 
 use crate::digest::{CHUNK, Sha256Digest};
+use crate::error::Result;
 use crate::output_options::Compression;
 
 /// Usual bytes of guest disk per batch.

@@ -9,9 +9,6 @@
 //! Workers take windows of the disk and memory for them together, in guest order, so the batch everybody waits for always has
 //! some: no deadlock. A single output without compression goes a shorter way ([`super::turns`]).
 
-use super::batch::{BATCH, BatchWriter};
-use super::collector::{Collector, PassReport};
-use super::failure::{Failure, PROGRESS_INTERVAL};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +19,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::super::convert_options::ConvertOptions;
 use super::super::progress::Progress;
+use super::batch::{BATCH, BatchWriter};
 use super::batch::{Batch, Buffers, RUN, Recipe};
+use super::collector::{Collector, PassReport};
+use super::failure::{Failure, PROGRESS_INTERVAL};
 use super::process::Processor;
 use super::turns::Turns;
 use super::windows::{Window, Windows};

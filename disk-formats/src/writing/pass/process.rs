@@ -1,6 +1,5 @@
 //! What a worker does with one window: read, find zeroes, hash, compress.
 
-use crate::zeroes::is_zero;
 use libdeflater::{CompressionLvl, Compressor};
 use zstd::zstd_safe::CParameter;
 
@@ -11,6 +10,7 @@ use crate::digest::{CHUNK, Sha256Digest};
 use crate::error::{Error, Operation, Result};
 use crate::output_options::Compression;
 use crate::reading::reader::DiskReader;
+use crate::zeroes::is_zero;
 
 /// A recipe's tool.
 enum Encoder {

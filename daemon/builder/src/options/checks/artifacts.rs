@@ -1,6 +1,10 @@
 //! Rules of the post-processors.
 
-use crate::export::FORMATS;
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::{FormatOptions, export_named};
+use kiln_template::Generated;
+
+use crate::export::wishes;
 use crate::plan_reader::PlanReader;
 use crate::post_processors::checksum::TYPES;
 
@@ -33,14 +37,34 @@ pub(crate) fn export_formats(reader: &mut PlanReader<'_>) {
     if formats.is_empty() {
         reader.error("formats", "Nothing to export", "formats must name at least one format.");
     }
-    for (index, format) in formats.iter().enumerate() {
-        if !FORMATS.contains(&format.as_str()) {
-            let detail = format!("{format:?} is not one of {}.", FORMATS.join(", "));
-            reader.error("formats", "Unknown format", detail);
+    let known: Vec<_> = formats.iter().map(|word| export_named(word)).collect();
+    for (index, found) in known.iter().enumerate() {
+        let Some((_, export)) = found else { continue };
+        if known[..index].iter().flatten().any(|(_, other)| other.ending == export.ending) {
+            let detail = format!("{:?} would be written over another.", export.word);
+            reader.error_in("formats", index, "Format named twice", detail);
         }
-        let same_file = |other: &String| other.starts_with("qcow2") && format.starts_with("qcow2");
-        if formats[..index].iter().any(|other| other == format || same_file(other)) {
-            reader.error("formats", "Format named twice", format!("{format:?} would be written over another."));
+    }
+}
+
+/// `format_options` of export: options that none of the formats has, and values that they do not take.
+pub(crate) fn export_format_options(reader: &mut PlanReader<'_>) {
+    let given = reader.map("format_options");
+    // What is known only while the build runs is looked at then.
+    let pairs = given.iter().filter(|(_, value)| !value.contains(Generated::UNKNOWN));
+    let mut options = FormatOptions::new(pairs.map(|(name, value)| (name.as_str(), value.as_str())));
+    let formats: Vec<_> = reader.texts("formats").iter().filter_map(|word| export_named(word)).collect();
+    let machine = MachineDescription::default();
+    for (row, export) in &formats {
+        if let Err(error) = row.kind(export.word, export.presets, &mut options, &wishes(&machine)) {
+            reader.error("format_options", "Unusable format option", format!("{}: {error}.", export.word));
         }
+    }
+    let words: Vec<&str> = formats.iter().map(|(_, export)| export.word).collect();
+    let mut names: Vec<&str> = formats.iter().flat_map(|(row, _)| row.options).map(|option| option.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    for error in options.unused(&words, &names) {
+        reader.error("format_options", "Unknown format option", format!("{error}."));
     }
 }

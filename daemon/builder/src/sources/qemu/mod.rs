@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_communicators::BoxFuture;
 use kiln_disk_formats::package::MachineDescription;
-use kiln_disk_formats::{Output, OutputKind};
+use kiln_disk_formats::{FormatOptions, Output, OutputKind};
 use kiln_hypervisors::qemu::SSH_HOST_PORT;
 use kiln_hypervisors::{MachineSpec, NetworkMode};
 
@@ -101,9 +101,10 @@ impl MachineBuilder for QemuPlan {
         let directory = &self.output_directory;
         match kind {
             Some(kind) => Ok(Some(Output::new(directory.join(&self.vm_name), kind))),
-            None => export::output(&self.format, directory, &self.vm_name, machine)
-                .map(Some)
-                .ok_or_else(|| StepError::new(format!("there is no format named {:?}", self.format))),
+            None => {
+                let options = &mut FormatOptions::default();
+                export::output(&self.format, directory, &self.vm_name, machine, options).map(Some)
+            }
         }
     }
 

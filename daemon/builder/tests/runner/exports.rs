@@ -1,0 +1,75 @@
+//! The export post-processor: every format of the table, in the builder's pass over the disk and after it; and what is refused.
+
+use std::path::Path;
+
+use kiln_builder::JobOutcome;
+use kiln_disk_formats::{
+    ContentDigest, ConvertOptions, EXPORT_WORDS, Format, FormatRow, NoProgress, OpenPolicy, content_digest,
+    export_named, open,
+};
+
+use super::World;
+
+/// The digest of the guest's disk in an image, or in the first disk of a package.
+fn guest_content(path: &Path, row: &FormatRow) -> ContentDigest {
+    let directory = path.parent().unwrap();
+    let mut entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    // Where a package is several files, its disk lies beside it.
+    let of_vmx = |file: &Path| file.to_str().unwrap().ends_with("-vmx-disk1.vmdk");
+    let disk = match row.name() {
+        "vmx" => entries.find(|file| of_vmx(file)).unwrap(),
+        "ovf" => entries.find(|file| file.to_str().unwrap().ends_with("-disk1.vmdk") && !of_vmx(file)).unwrap(),
+        _ => path.to_owned(),
+    };
+    let policy = OpenPolicy::allow_below(vec![directory.to_owned()]);
+    let reader = open(&disk, Some(row.disks), &policy).unwrap();
+    content_digest(&*reader, &ConvertOptions::default(), &NoProgress).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_format_of_the_table_is_exported_in_the_builders_pass_and_after_it() {
+    let world = World::new();
+    // They would be one file.
+    let words: Vec<&str> = EXPORT_WORDS.into_iter().filter(|word| *word != "qcow2-compressed").collect();
+    let options = r#"{ "vhd:subformat" = "fixed", "vmdk:subformat" = "monolithicFlat", cluster_size = "128k" }"#;
+    let later = world.path("later");
+    let exports = format!(
+        "post-processor \"export\" {{\n formats = {words:?}\n format_options = {options}\n file_name = \"w\"\n}}\n\
+         post-processors {{\n post-processor \"manifest\" {{\n output = {manifest:?}\n }}\n post-processor \"export\" {{\n \
+         formats = {words:?}\n format_options = {options}\n file_name = \"w\"\n output_directory = {later:?}\n }}\n}}\n",
+        manifest = world.path("manifest.json"),
+    );
+    std::fs::create_dir(&later).unwrap();
+    let outcome = world.run(&world.template("", &exports)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{}", world.text());
+    let wanted = guest_content(&world.path("out").join("web"), Format::Qcow2.row());
+    for directory in [world.path("out"), later] {
+        for word in &words {
+            let (row, export) = export_named(word).unwrap();
+            let path = directory.join(format!("w{}", export.ending));
+            assert_eq!(guest_content(&path, row), wanted, "{word}");
+            assert!(world.text().contains(&format!("Exported {}", path.display())), "{word}");
+        }
+        let flat = directory.join("w-flat.vmdk");
+        assert!(flat.exists() && world.text().contains(&format!("Exported {}", flat.display())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_in_an_export_are_told_before_anything_is_done() {
+    for (options, words) in [
+        (r#"formats = ["vmkd"]"#, "vmkd"),
+        (r#"formats = ["qcow2", "qcow2-compressed"]"#, "written over another"),
+        (r#"formats = []"#, "at least one format"),
+        ("formats = [\"vhd\"]\n format_options = { subformat = \"fixd\" }", "fixd"),
+        ("formats = [\"vhd\"]\n format_options = { cluster_size = \"64k\" }", "cluster_size"),
+        ("formats = [\"vhd\"]\n format_options = { \"vdi:subformat\" = \"fixed\" }", "vdi"),
+    ] {
+        let world = World::new();
+        let template = world.template("", &format!("post-processor \"export\" {{\n {options}\n}}\n"));
+        let outcome = world.run(&template).await;
+        assert_eq!(outcome.exit_code, 1, "{options}");
+        assert!(world.text().contains(words), "{options}: {}", world.text());
+        assert!(world.hypervisor.specs().is_empty() && !world.path("out").exists(), "{options}");
+    }
+}
