@@ -94,19 +94,30 @@ pub struct OutputWishes<'a> {
     pub compress: bool,
 }
 
+/// Opens a disk, or a snapshot inside it.
+pub(crate) type OpenDisk = fn(SourceFile, Option<&str>, &Opening<'_>) -> Result<Box<dyn DiskReader>>;
+/// Checks the structure of a disk.
+pub(crate) type CheckDisk = fn(&SourceFile, &Opening<'_>) -> Result<CheckReport>;
+/// Lists the snapshots inside a disk.
+pub(crate) type ListSnapshots = fn(&SourceFile) -> Result<Vec<Snapshot>>;
+/// Reads the options of an output.
+pub(crate) type ReadOptions = fn(&mut OutputValues<'_, '_>, &OutputWishes<'_>) -> Result<OutputKind, OptionError>;
+/// Begins an output for disks of these sizes.
+pub(crate) type CreateOutput = fn(&Path, &[u64], &OutputKind, &mut WriterContext<'_>) -> Result<Box<dyn OutputWriter>>;
+
 /// What reads a format.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// Says whether a file has its signature; the front is padded with zeroes.
     pub(crate) recognise: fn(front: &[u8; PROBE], file: &SourceFile) -> Result<bool>,
     /// Opens a disk; the snapshot is one of [`Reading::snapshots`].
-    pub(crate) open: fn(file: SourceFile, snapshot: Option<&str>, opening: &Opening<'_>) -> Result<Box<dyn DiskReader>>,
+    pub(crate) open: OpenDisk,
     /// Checks its structure, where it has one.
-    pub(crate) check: Option<fn(file: &SourceFile, opening: &Opening<'_>) -> Result<CheckReport>>,
+    pub(crate) check: Option<CheckDisk>,
     /// Facts that are told of disks which cannot be opened, such as encrypted ones.
     pub(crate) info: Option<fn(file: &SourceFile) -> Result<ImageInfo>>,
     /// Lists the snapshots inside, where the format has any.
-    pub(crate) snapshots: Option<fn(file: &SourceFile) -> Result<Vec<Snapshot>>>,
+    pub(crate) snapshots: Option<ListSnapshots>,
     /// Grows a disk in place, where that is possible.
     pub(crate) resize: Option<fn(path: &Path, size: u64) -> Result<()>>,
 }
@@ -115,15 +126,9 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct Writing {
     /// Reads the options.
-    pub(crate) kind:
-        fn(values: &mut OutputValues<'_, '_>, wishes: &OutputWishes<'_>) -> Result<OutputKind, OptionError>,
+    pub(crate) kind: ReadOptions,
     /// Begins an output for disks of these sizes.
-    pub(crate) create: fn(
-        path: &Path,
-        sizes: &[u64],
-        kind: &OutputKind,
-        context: &mut WriterContext<'_>,
-    ) -> Result<Box<dyn OutputWriter>>,
+    pub(crate) create: CreateOutput,
     /// Names all files that an output makes, main file first.
     pub(crate) file_names: fn(path: &Path, sizes: &[u64], kind: &OutputKind) -> Vec<PathBuf>,
     /// What to write instead where one stream is wanted and this makes several files.
@@ -138,10 +143,7 @@ pub(crate) struct Writing {
 
 impl Writing {
     /// What most formats have in common: one file, with tables in front that are written last.
-    pub(crate) const fn one_file(
-        kind: fn(&mut OutputValues<'_, '_>, &OutputWishes<'_>) -> Result<OutputKind, OptionError>,
-        create: fn(&Path, &[u64], &OutputKind, &mut WriterContext<'_>) -> Result<Box<dyn OutputWriter>>,
-    ) -> Self {
+    pub(crate) const fn one_file(kind: ReadOptions, create: CreateOutput) -> Self {
         Self {
             kind,
             create,
