@@ -52,7 +52,8 @@ async fn wrong_passwords_are_tried_as_often_as_allowed_and_not_in_a_hurry() {
     assert!(offered.iter().any(|method| method == "password"), "{offered:?}");
     let rejections = events.iter().filter(|event| matches!(event, ConnectEvent::Rejected { .. })).count();
     assert_eq!(rejections, 3);
-    assert!((1..3).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    // Two pauses; the upper bound leaves room for a busy machine.
+    assert!((1..10).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     assert!(!format!("{error} {:?}", error.source).contains("wrong"));
     // The observer is not told of every step of every try.
     let stages = events.iter().filter(|event| matches!(event, ConnectEvent::Stage { .. })).count();
