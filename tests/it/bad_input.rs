@@ -23,7 +23,7 @@ fn all_errors_are_listed_with_their_places() {
         &home,
         &template(
             "  iso_url = var.missing\n  iso_checksum = \"none\"\n  memroy = 512\n  disk_size = [1, 2]\n  cpus = \"many\"\n  \
-             format = \"vdi\"\n  boot_command = [\"{{ .HTTPIPP }}\"]\n  qemu_binary = \"qemu-system-none\"",
+             format = \"vdx\"\n  boot_command = [\"{{ .HTTPIPP }}\"]\n  qemu_binary = \"qemu-system-none\"",
         ),
     );
     for part in

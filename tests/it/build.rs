@@ -82,7 +82,13 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     home.wait_for("the guest's SSH", Duration::from_secs(200), || {
         peak = peak.max(resident_kib(worker).unwrap_or(0));
         let events = events_of(&home);
-        events.iter().any(|event| event["kind"] == "step_started" && event["step"] == "provision").then_some(())
+        events
+            .iter()
+            .any(|event| {
+                event["kind"] == "step_started"
+                    && event["step"].as_str().is_some_and(|step| step.starts_with("provisioner 1 "))
+            })
+            .then_some(())
     });
     let ran = running.wait().expect(0);
     let idle = home.daemon_pid().and_then(resident_kib).unwrap();

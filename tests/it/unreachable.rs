@@ -43,18 +43,18 @@ fn a_guest_without_an_ssh_server() {
 
 #[test]
 fn a_guest_whose_ssh_server_hangs() {
-    let Some((_home, ran)) = build(&["fail=no-banner"], PASSWORD, "60s") else { return };
+    let Some((_home, ran)) = build(&["fail=no-banner"], PASSWORD, "120s") else { return };
     assert_explained(&ran, "never says anything");
 }
 
 #[test]
 fn a_guest_that_refuses_the_password() {
-    let Some((_home, ran)) = build(&[], "not-the-password", "60s") else { return };
+    let Some((_home, ran)) = build(&[], "not-the-password", "120s") else { return };
     assert_explained(&ran, "the login is not accepted (tried: ");
 }
 
 #[test]
 fn an_installer_that_fails() {
-    let Some((_home, ran)) = build(&["fail=install"], PASSWORD, "30s") else { return };
+    let Some((_home, ran)) = build(&["fail=install"], PASSWORD, "60s") else { return };
     assert_explained(&ran, "INSTALLATION FAILED");
 }
