@@ -38,13 +38,8 @@ pub fn inputs(path: &str) -> Inputs {
     Inputs {
         path: path.into(),
         cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: [].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: jiff::Timestamp::UNIX_EPOCH,
         warn_on_undeclared_var: true,
+        ..Inputs::default()
     }
 }
 

@@ -298,17 +298,7 @@ mod tests {
     }
 
     fn opened(path: &str, text: &str) -> (Console, String) {
-        let inputs = Inputs {
-            path: path.into(),
-            cwd: "/w".into(),
-            vars: Vec::new(),
-            var_files: Vec::new(),
-            env: BTreeMap::new(),
-            only: Vec::new(),
-            except: Vec::new(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            warn_on_undeclared_var: true,
-        };
+        let inputs = Inputs { path: path.into(), cwd: "/w".into(), warn_on_undeclared_var: true, ..Inputs::default() };
         let files = crate::world::files::MemoryFiles::new().with(format!("/w/{path}"), text);
         let (console, diagnostics, sources) = Console::open(&inputs, Arc::new(files));
         (console, diagnostics.render(&sources, &crate::diagnostics::Style::default()))

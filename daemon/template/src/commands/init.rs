@@ -41,17 +41,7 @@ mod tests {
                     b = { version = \">= 2\", source = \"example.org/a/b\" }\n  }\n}\npacker {\n  required_plugins {\n    \
                     qemu = { version = \">= 1.0.1\", source = \"github.com/hashicorp/qemu\" }\n  }\n}\n";
         let files: Arc<dyn Files> = Arc::new(MemoryFiles::new().with("/w/t.pkr.hcl", text));
-        let inputs = Inputs {
-            path: "t.pkr.hcl".into(),
-            cwd: "/w".into(),
-            vars: Vec::new(),
-            var_files: Vec::new(),
-            env: [].into(),
-            only: Vec::new(),
-            except: Vec::new(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            warn_on_undeclared_var: false,
-        };
+        let inputs = Inputs { path: "t.pkr.hcl".into(), cwd: "/w".into(), ..Inputs::default() };
         let found = required_plugins(&inputs, &files);
         assert!(found.diagnostics.is_empty(), "{:?}", found.diagnostics);
         let names: Vec<_> = found.plugins.iter().map(|plugin| (&*plugin.name, &*plugin.version)).collect();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 /// What a load starts from. Nothing else is read: no environment, no clock, no current folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// The template: a file or a folder, absolute or relative to `cwd`.
     pub path: PathBuf,

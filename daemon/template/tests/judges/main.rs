@@ -12,7 +12,6 @@ mod go;
 mod mutants;
 mod packer;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_template::Inputs;
@@ -62,12 +61,7 @@ fn inputs() -> Inputs {
     Inputs {
         path: "t.pkr.hcl".into(),
         cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: BTreeMap::new(),
-        only: Vec::new(),
-        except: Vec::new(),
         now: "2020-01-02T03:04:05Z".parse().unwrap(),
-        warn_on_undeclared_var: false,
+        ..Inputs::default()
     }
 }
