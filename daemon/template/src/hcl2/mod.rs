@@ -17,9 +17,6 @@ mod validate;
 mod values;
 mod variables;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use crate::components::config::HclBase as Base;
 pub(crate) use outline::BuildOutline;
 pub(crate) use requirements::required_plugins;

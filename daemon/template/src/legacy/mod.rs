@@ -4,9 +4,6 @@ mod builds;
 mod parse;
 mod variables;
 
-#[cfg(test)]
-mod tests;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 

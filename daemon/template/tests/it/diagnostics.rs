@@ -5,58 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_template::{
-    ComponentType, Diagnostics, Evaluated, Files, Generated, Inputs, MemoryFiles, OptionKind, OptionSpec, Schema,
-    Style, load,
-};
+use kiln_template::{Diagnostics, Evaluated, Files, Generated, Inputs, MemoryFiles, load};
 
-use crate::surroundings::{Components, inputs};
+use crate::surroundings::{CATALOG, inputs, problems};
 
 /// Compares with the recorded text of the calling test.
 macro_rules! golden {
     ($text:expr) => {
         insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($text) })
     };
-}
-
-static QEMU: Schema = Schema {
-    kind: "qemu",
-    options: &[
-        OptionSpec::new("iso_url", OptionKind::String, "", "").required(),
-        OptionSpec::new("memory", OptionKind::Integer, "512", ""),
-        OptionSpec::new("headless", OptionKind::Bool, "", ""),
-        OptionSpec::new("boot_wait", OptionKind::Duration, "10s", ""),
-        OptionSpec::new("boot_command", OptionKind::Strings, "", "").late(),
-        OptionSpec::new("qemuargs", OptionKind::StringLists, "", ""),
-        OptionSpec::new("http_content", OptionKind::Map, "", ""),
-        OptionSpec::new("ssh_password", OptionKind::String, "", "").sensitive(),
-    ],
-    groups: &[],
-};
-static SHELL: Schema = Schema {
-    kind: "shell",
-    options: &[
-        OptionSpec::new("inline", OptionKind::Strings, "", ""),
-        OptionSpec::new("environment_vars", OptionKind::Strings, "", ""),
-    ],
-    groups: &[],
-};
-static MANIFEST: Schema =
-    Schema { kind: "manifest", options: &[OptionSpec::new("output", OptionKind::String, "", "")], groups: &[] };
-
-static CATALOG: Components = Components::These(&[
-    (ComponentType::Builder, &QEMU),
-    (ComponentType::Provisioner, &SHELL),
-    (ComponentType::PostProcessor, &MANIFEST),
-]);
-
-fn problems(inputs: &Inputs, files: Arc<dyn Files>) -> String {
-    let mut loaded = load(inputs, files, &CATALOG);
-    let found = loaded.to_check().into_iter().flat_map(Evaluated::components);
-    let found: Vec<Diagnostics> = found.map(|component| component.decode(&Generated::plan()).1).collect();
-    loaded.diagnostics.extend(found.into_iter().flatten());
-    loaded.diagnostics.dedup();
-    loaded.diagnostics.render(&loaded.sources, &Style::default())
 }
 
 /// Returns what is said of each text, under its title.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use kiln_template::{Inputs, MemoryFiles, Style, load};
+use kiln_template::{Inputs, MemoryFiles, Report, Style, load};
 
-use crate::surroundings::{Components, inputs};
+use crate::surroundings::{Components, inputs, load_hcl, said};
 
 const SECRET: &str = "Xq7&Zw\"9<Kv4 Rb2";
 
@@ -217,4 +217,53 @@ fn parsers_do_not_quote_the_first_character_of_a_secret() {
     let said = told("jsondecode(var.secret)", true);
     assert!(said.contains("the reason is not shown") && !said.contains("'X'"), "{said}");
     assert!(told("jsondecode(var.secret)", false).contains("'X'"));
+}
+
+#[test]
+fn a_sensitive_value_is_in_no_excerpt() {
+    let text = r#"
+variable "default" {
+  type      = number
+  default   = "hidden-default"
+  sensitive = true
+}
+variable "argument" {
+  sensitive = true
+  validation {
+    condition     = length(var.argument) > 100
+    error_message = "The argument is too short."
+  }
+}
+variable "environment" {
+  type      = list(string)
+  sensitive = true
+}
+"#;
+    let mut inputs = inputs("t.pkr.hcl");
+    inputs.vars.push("argument=hidden-argument".to_owned());
+    inputs.env.insert("PKR_VAR_environment".to_owned(), "hidden-environment".to_owned());
+    let loaded = load_hcl(text, &inputs);
+    let shown = said(&loaded);
+    assert!(shown.contains("too short") && shown.matches("Error: ").count() >= 3, "{shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
+/// Errors that keep the template from being complete do not show what is secret either.
+#[test]
+fn secrets_stay_hidden_when_evaluation_fails() {
+    let secret = "Sup3rS3cretValue!";
+    for broken in [
+        "locals { x = file(var.secret) }",
+        "locals { x = parseint(var.secret, 10) }",
+        "locals { x = {a = 1}[var.secret] }",
+    ] {
+        let text = format!("variable \"secret\" {{\n  default = \"{secret}\"\n  sensitive = true\n}}\n{broken}\n");
+        let loaded = load_hcl(&text, &inputs("t.pkr.hcl"));
+        assert!(loaded.diagnostics.has_errors(), "{broken}");
+        for item in &loaded.diagnostics {
+            let shown = item.render(&loaded.sources, &Style::default());
+            let json = serde_json::to_string(&Report::new(item, &loaded.sources)).unwrap();
+            assert!(!shown.contains(secret) && !json.contains(secret), "{shown}\n{json}");
+        }
+    }
 }

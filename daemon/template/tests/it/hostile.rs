@@ -7,7 +7,7 @@ use kiln_template::{
 };
 use proptest::prelude::*;
 
-use crate::surroundings::{Components, inputs};
+use crate::surroundings::{CATALOG, Components, inputs, problems_of_hcl};
 
 const PIECES: &[&str] = &[
     "a",
@@ -186,5 +186,20 @@ proptest! {
         load_all("t.pkr.hcl", &text);
         load_all("t.json", &text);
         let _ = go_template::render(&text, &go_template::Context::default());
+    }
+}
+
+#[test]
+fn odd_texts_do_not_crash() {
+    for text in
+        ["\u{0}", "\u{feff}", "a = \"\u{1b}[31m\n", "}\n", "source", "\"", "<<EOT", "a = <<-\n", "${", "%{", "\\"]
+    {
+        let _ = problems_of_hcl(text);
+    }
+    let files = MemoryFiles::new().with("/w/t.pkr.hcl", vec![b'a', b'=', 0xff, 0xfe, b'\n']);
+    let loaded = load(&inputs("t.pkr.hcl"), Arc::new(files), &CATALOG);
+    assert!(loaded.diagnostics.has_errors());
+    for path in ["missing.pkr.hcl", "t.pkr.hcl/x.pkr.hcl"] {
+        assert!(load(&inputs(path), Arc::new(MemoryFiles::new()), &CATALOG).diagnostics.has_errors());
     }
 }

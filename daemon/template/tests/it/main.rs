@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod bounds;
+mod builds;
 mod corpus;
 mod diagnostics;
 mod disclosure;
 mod hostile;
+mod legacy;
+mod mistakes;
 mod surroundings;
 mod upgrade;
+mod values;
 mod variables;

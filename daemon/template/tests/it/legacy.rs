@@ -1,92 +1,28 @@
-//! Tests of legacy JSON templates.
+//! Legacy JSON templates: their builds, and what is said of mistakes in them.
+
+use std::sync::Arc;
 
 use insta::assert_snapshot;
+use kiln_template::{Generated, Inputs, Loaded, MemoryFiles, Options, go_template, load};
 
-use super::*;
-use crate::components::evaluated::Evaluated;
-use crate::components::generated::Generated;
-use crate::components::schema::{ComponentType, OptionKind, OptionSpec, Schema};
-use crate::world::files::MemoryFiles;
-use crate::{Options, Style};
-
-const QEMU: Schema = Schema {
-    kind: "qemu",
-    options: &[
-        OptionSpec::new("iso_url", OptionKind::String, "", "").required(),
-        OptionSpec::new("memory", OptionKind::Integer, "", ""),
-        OptionSpec::new("headless", OptionKind::Bool, "", ""),
-        OptionSpec::new("boot_wait", OptionKind::Duration, "", ""),
-        OptionSpec::new("boot_command", OptionKind::Strings, "", "").late(),
-        OptionSpec::new("iso_urls", OptionKind::Strings, "", ""),
-        OptionSpec::new("qemuargs", OptionKind::StringLists, "", ""),
-        OptionSpec::new("http_content", OptionKind::Map, "", ""),
-        OptionSpec::new("ssh_password", OptionKind::String, "", ""),
-    ],
-    groups: &[],
-};
-const SHELL: Schema = Schema {
-    kind: "shell",
-    options: &[
-        OptionSpec::new("inline", OptionKind::Strings, "", ""),
-        OptionSpec::new("execute_command", OptionKind::String, "", "").late(),
-        OptionSpec::new("valid_exit_codes", OptionKind::Integers, "", ""),
-    ],
-    groups: &[],
-};
-const COMPRESS: Schema =
-    Schema { kind: "compress", options: &[OptionSpec::new("output", OptionKind::String, "", "").late()], groups: &[] };
-
-struct TestCatalog;
-
-impl Catalog for TestCatalog {
-    fn schema(&self, component: ComponentType, kind: &str) -> Option<&'static Schema> {
-        match (component, kind) {
-            (ComponentType::Builder, "qemu") => Some(&QEMU),
-            (ComponentType::Provisioner, "shell") => Some(&SHELL),
-            (ComponentType::PostProcessor, "compress") => Some(&COMPRESS),
-            _ => None,
-        }
-    }
-
-    fn kinds(&self, _: ComponentType) -> Vec<&'static str> {
-        vec!["qemu", "shell", "compress"]
-    }
-}
+use crate::surroundings::{self, CATALOG, said};
 
 fn inputs() -> Inputs {
-    Inputs {
-        path: "t/t.json".into(),
-        cwd: "/w".into(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        env: [("HOME".to_owned(), "/root".to_owned())].into(),
-        only: Vec::new(),
-        except: Vec::new(),
-        now: "2020-01-02T03:04:05Z".parse().unwrap(),
-        warn_on_undeclared_var: true,
-    }
+    Inputs { env: [("HOME".to_owned(), "/root".to_owned())].into(), ..surroundings::inputs("t/t.json") }
 }
 
-fn load_text(text: &str, inputs: &Inputs) -> Loaded {
-    let files = MemoryFiles::new().with("/w/t/t.json", text).with("/w/v.json", r#"{"b": "file", "new": "x"}"#);
-    load(inputs, &files, &TestCatalog, DataMode::Refuse)
+fn files(text: &str) -> Arc<MemoryFiles> {
+    Arc::new(MemoryFiles::new().with("/w/t/t.json", text).with("/w/v.json", r#"{"b": "file", "new": "x"}"#))
 }
 
 fn problems(text: &str) -> String {
-    let loaded = load_text(text, &inputs());
-    let mut diagnostics = loaded.diagnostics;
-    for component in loaded.evaluated.iter().chain(&loaded.incomplete).flat_map(Evaluated::components) {
-        diagnostics.extend(component.decode(&Generated::plan()).1);
-    }
-    diagnostics.dedup();
-    diagnostics.render(&loaded.sources, &Style::default())
+    surroundings::problems(&inputs(), files(text))
 }
 
 fn source_options(loaded: &Loaded, index: usize) -> Options {
-    let rendered = loaded.diagnostics.render(&loaded.sources, &Style::default());
-    assert!(!loaded.diagnostics.has_errors(), "{rendered}");
+    assert!(!loaded.diagnostics.has_errors(), "{}", said(loaded));
     let (options, diagnostics) = loaded.evaluated.as_ref().unwrap().builds[index].source.decode(&Generated::plan());
-    options.unwrap_or_else(|| panic!("{}", diagnostics.render(&loaded.sources, &Style::default())))
+    options.unwrap_or_else(|| panic!("{diagnostics:?}"))
 }
 
 #[test]
@@ -100,7 +36,7 @@ fn a_whole_template() {
       "builders": [
         {"type": "qemu", "name": "z", "iso_url": "{{user `a`}}", "memory": "2048", "headless": "{{user `req`}}",
          "boot_wait": "5s", "boot_command": "a{{ .HTTPIP }},b", "iso_urls": "x,y", "qemuargs": [["-m", 5]],
-         "http_content": {"/{{build_name}}": true}, "ssh_password": "{{user `pw`}}"},
+         "http_content": {"/{{build_name}}": true}, "vm_name": "{{user `pw`}}"},
         {"type": "qemu", "iso_url": "{{template_dir}}/{{isotime `2006`}}"},
         {"type": "amazon-ebs"}
       ],
@@ -116,7 +52,7 @@ fn a_whole_template() {
     inputs.var_files = vec!["v.json".into()];
     inputs.only = vec!["z".into(), "qemu".into()];
     inputs.except = vec!["c2".into()];
-    let loaded = load_text(text, &inputs);
+    let loaded = load(&inputs, files(text), &CATALOG);
     let options = source_options(&loaded, 1);
     let evaluated = loaded.evaluated.as_ref().unwrap();
     assert_eq!(evaluated.sensitive, ["s3cret"]);
@@ -129,7 +65,7 @@ fn a_whole_template() {
     assert_eq!(options.strings("iso_urls"), ["x", "y"]);
     assert_eq!(options.string_lists("qemuargs"), [["-m", "5"]]);
     assert_eq!(options.map("http_content").get("/z").unwrap(), "1");
-    assert_eq!(options.to_redacted_json()["ssh_password"], "<sensitive>");
+    assert_eq!(options.to_redacted_json()["vm_name"], "<sensitive>");
     assert_eq!(source_options(&loaded, 0).string("iso_url"), Some("/w/t/2020"));
     let z = &evaluated.builds[1];
     assert_eq!((z.source_name.as_str(), z.provisioners.len(), z.post_processors.len()), ("z", 2, 1));
@@ -137,7 +73,7 @@ fn a_whole_template() {
     let shell = z.provisioners[0].component.decode(&Generated::plan()).0.unwrap();
     assert_eq!(shell.strings("inline"), ["over"]);
     let context = z.provisioners[0].component.template_context(&Generated::plan());
-    assert_eq!(crate::go_template::render(shell.string("execute_command").unwrap(), &context).unwrap(), "{{ .Vars }}");
+    assert_eq!(go_template::render(shell.string("execute_command").unwrap(), &context).unwrap(), "{{ .Vars }}");
 }
 
 #[test]
@@ -233,7 +169,7 @@ Error: Unknown builder "vsphere-iso"
                                                                                 ^^^^^^^^^^^^^
 
 This builder belongs to the plugin for VMware vSphere. Kiln builds on this
-machine and runs no plugins. Available: compress, qemu, shell.
+machine and runs no plugins. Available: qemu.
 hint: select the local builds of the template with -only, or leave this one out
 with -except
 
@@ -355,7 +291,7 @@ fn decoding_is_as_weak_as_go_does_it() {
       ], "post-processors": null, "description": null,
       "Builders": [{"type": "qemu", "name": 5, "ISO_url": "u", "Memory": 1, "Boot_Wait": 10}]
     }"#;
-    let loaded = load_text(text, &inputs());
+    let loaded = load(&inputs(), files(text), &CATALOG);
     let options = source_options(&loaded, 0);
     assert_eq!((options.string("iso_url"), options.integer("memory")), (Some("u"), Some(1)));
     assert_eq!(options.duration("boot_wait").unwrap().as_nanos(), 10);
