@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::components::config::HclBase;
 use crate::diagnostics::redact::SENSITIVE;
 use crate::diagnostics::source_map::{SourceMap, Span};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::go_template::{self, Context};
-use crate::hcl2::{self, Base};
+use crate::hcl2;
 use crate::language::eval::FunctionSet;
 use crate::language::eval::Scope;
 use crate::language::syntax::parse_expression;
@@ -41,7 +42,7 @@ pub struct Console {
 /// What lines can refer to.
 #[derive(Debug, Clone)]
 enum Names {
-    Hcl(Arc<Base>),
+    Hcl(Arc<HclBase>),
     Json {
         context: Box<Context>,
         /// Texts that must not be shown.
@@ -62,7 +63,7 @@ impl Console {
         ]
         .into_iter()
         .collect();
-        Self { scope: Names::Hcl(Arc::new(Base { names, environment, sensitive: Vec::new() })) }
+        Self { scope: Names::Hcl(Arc::new(HclBase { names, environment, sensitive: Vec::new() })) }
     }
 
     /// Opens a console for texts with `{{ … }}` without a template: its variables are those that `-var` sets.

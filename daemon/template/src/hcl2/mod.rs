@@ -17,7 +17,6 @@ mod validate;
 mod values;
 mod variables;
 
-pub(crate) use crate::components::config::HclBase as Base;
 pub(crate) use outline::BuildOutline;
 pub(crate) use requirements::required_plugins;
 
@@ -26,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::components::evaluated::Loaded;
+use crate::components::config::HclBase;
 use crate::components::schema::Catalog;
 use crate::diagnostics::Diagnostics;
 use crate::diagnostics::redact::Redactor;
@@ -41,7 +41,7 @@ use crate::world::inputs::Inputs;
 
 /// A template whose variables and locals have values.
 pub(crate) struct Prepared {
-    pub(crate) base: Arc<Base>,
+    pub(crate) base: Arc<HclBase>,
     root: blocks::Root,
     /// Whether the template is for this version; if not, nothing else is looked at.
     suitable: bool,
@@ -106,7 +106,7 @@ pub(crate) fn prepare(
     environment.budget = Arc::new(Budget::new(sources.files().map(|(_, file)| file.text().len()).sum()));
     // A template for another version may use blocks this one does not know, so that comes before everything else.
     if !requirements::check(&found.bodies, diagnostics) {
-        let base = Arc::new(Base { names: BTreeMap::new(), environment, sensitive: Vec::new() });
+        let base = Arc::new(HclBase { names: BTreeMap::new(), environment, sensitive: Vec::new() });
         return Some(Prepared { base, root: blocks::Root::default(), suitable: false, broken: false });
     }
     let mut root = blocks::collect(&found.bodies, diagnostics);
@@ -146,7 +146,7 @@ pub(crate) fn prepare(
     names.insert("local".into(), locals);
     sensitive.sort();
     sensitive.dedup();
-    Some(Prepared { base: Arc::new(Base { names, environment, sensitive }), root, suitable: true, broken })
+    Some(Prepared { base: Arc::new(HclBase { names, environment, sensitive }), root, suitable: true, broken })
 }
 
 pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -> Environment {

@@ -7,6 +7,7 @@ mod variables;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::components::config::JsonBase;
 use crate::components::evaluated::Loaded;
 use crate::components::schema::Catalog;
 use crate::diagnostics::source_map::SourceMap;
@@ -18,7 +19,6 @@ use crate::world::files::Files;
 use crate::world::inputs::Inputs;
 use crate::world::read::read_text;
 
-pub(crate) use crate::components::config::JsonBase as Base;
 pub(crate) use parse::{Builder, PostProcessor, Provisioner, Selection, Template, structure};
 
 /// Reads a template's structure; nothing when it is not JSON at all.
@@ -57,7 +57,7 @@ pub(crate) fn prepare(
     unset: Unset,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
-) -> Option<(Template, Arc<Base>)> {
+) -> Option<(Template, Arc<JsonBase>)> {
     let template = read(inputs, files, sources, diagnostics)?;
     let path = clean(&inputs.cwd.join(&inputs.path));
     let template_dir = path.parent().map_or_else(|| inputs.cwd.clone(), PathBuf::from);
@@ -65,7 +65,7 @@ pub(crate) fn prepare(
         variables::resolve(&template, inputs, &template_dir, files, data, unset, sources, diagnostics);
     sources.hide_texts(&sensitive);
     let base =
-        Base { variables: Arc::new(variables), sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
+        JsonBase { variables: Arc::new(variables), sensitive, template_dir, cwd: inputs.cwd.clone(), now: inputs.now };
     Some((template, Arc::new(base)))
 }
 
