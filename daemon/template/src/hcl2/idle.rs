@@ -22,9 +22,8 @@ pub(super) fn check<'a>(
     base: &HclBase,
     diagnostics: &mut Diagnostics,
 ) -> Vec<&'a Arc<Block>> {
-    let label = |source: &Use| source.alias.clone().unwrap_or_else(|| source.name.clone());
-    let labels: Vec<Arc<str>> = uses.iter().map(label).collect();
-    let names: Vec<String> = uses.iter().map(|source| format!("{}.{}", source.kind, label(source))).collect();
+    let labels: Vec<&str> = uses.iter().map(|source| &**source.label()).collect();
+    let names: Vec<String> = uses.iter().map(Use::short).collect();
     let plan: BTreeMap<Arc<str>, Value> =
         [("source".into(), Value::unknown()), ("build".into(), build_object(&Generated::plan(), None))].into();
     let mut idle = Vec::new();
@@ -53,7 +52,7 @@ pub(super) fn check<'a>(
 fn check_names(
     block: &Block,
     names: &[String],
-    labels: &[Arc<str>],
+    labels: &[&str],
     scope: &Scope<'_>,
     diagnostics: &mut Diagnostics,
 ) -> bool {
@@ -86,18 +85,17 @@ fn check_names(
     let overrides = &*block.kind.text != "post-processor";
     if let Some(attribute) = block.body.attribute("override").filter(|_| overrides) {
         for name in meta.override_names(&mut told) {
-            if labels.iter().any(|label| **label == *name) || labels.is_empty() {
+            if labels.contains(&&*name) || labels.is_empty() {
                 continue;
             }
             let detail = format!(
                 "override has {name:?}, which is no source of this build block. Its sources: {}.",
                 labels.join(", ")
             );
-            let plain =
-                name.split_once('.').map(|(_, label)| label).filter(|label| labels.iter().any(|l| &**l == *label));
+            let plain = name.split_once('.').map(|(_, label)| label).filter(|label| labels.contains(label));
             let hint = match plain {
                 Some(plain) => Some(format!("write {plain}: here sources are named without their types")),
-                None => did_you_mean(&name, labels.iter().map(|label| &**label)),
+                None => did_you_mean(&name, labels.iter().copied()),
             };
             let diagnostic = Diagnostic::warning("Unknown source in override", detail);
             diagnostics.push(diagnostic.at(attribute.value.span).hint_maybe(hint));

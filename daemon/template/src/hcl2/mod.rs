@@ -1,6 +1,7 @@
 //! Owns HCL2 templates: from files to builds.
 
 mod blocks;
+mod build;
 mod builds;
 mod data_sources;
 mod idle;
@@ -24,8 +25,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::components::evaluated::Loaded;
 use crate::components::config::HclBase;
+use crate::components::evaluated::Loaded;
 use crate::components::schema::Catalog;
 use crate::diagnostics::Diagnostics;
 use crate::diagnostics::redact::Redactor;

@@ -23,6 +23,28 @@ pub(super) struct Use {
     pub(super) nested: Option<Expanded>,
 }
 
+impl Use {
+    /// What stands in the place of a source where a build block names none that is there.
+    pub(super) fn nowhere(block: &Arc<Block>) -> Self {
+        Self { kind: "".into(), name: "".into(), alias: None, root: block.clone(), nested: None }
+    }
+
+    /// Reports whether there is no such source.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.kind.is_empty()
+    }
+
+    /// Returns what the build block calls it.
+    pub(super) fn label(&self) -> &Arc<str> {
+        self.alias.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Returns `TYPE.NAME`, as the build block calls it.
+    pub(super) fn short(&self) -> String {
+        format!("{}.{}", self.kind, self.label())
+    }
+}
+
 /// All `source` blocks by type and name.
 #[derive(Default)]
 pub(super) struct Sources {

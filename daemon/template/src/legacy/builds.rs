@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::parse::{Builder, Options, Provisioner as Written, Template};
+use super::parse::{self, Builder, Options, Provisioner as Written, Template};
 use crate::components::component::Component;
 use crate::components::config::{JsonBase, JsonConfig};
 use crate::components::decode::json::weak_integer;
@@ -47,7 +47,8 @@ pub(super) fn evaluate(
         if (!inputs.only.is_empty() && !listed(&inputs.only)) || listed(&inputs.except) {
             continue;
         }
-        one_build(inputs, template, builder, &name, base, catalog, &mut evaluated, diagnostics);
+        let build = Build { builder, name: &name, base, catalog, except: &inputs.except };
+        build.evaluate(template, &mut evaluated, diagnostics);
     }
     evaluated.builds.sort_by(|left, right| left.source_name.cmp(&right.source_name));
     warn_unused(inputs, template, &names, diagnostics);
@@ -69,87 +70,95 @@ fn warn_unused(inputs: &Inputs, template: &Template, names: &[String], diagnosti
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller; the parts have nothing else in common")]
-fn one_build(
-    inputs: &Inputs,
-    template: &Template,
-    builder: &Builder,
-    name: &str,
-    base: &Arc<JsonBase>,
-    catalog: &dyn Catalog,
-    evaluated: &mut Evaluated,
-    diagnostics: &mut Diagnostics,
-) {
-    let config = |options: Options| JsonConfig {
-        base: base.clone(),
-        options,
-        build_name: name.to_owned(),
-        build_type: builder.kind.clone(),
-    };
-    let provisioner = |written: &Written, diagnostics: &mut Diagnostics| {
-        if !written.selection.includes(&builder.name) {
+/// A builder of which a build is made.
+struct Build<'a> {
+    builder: &'a Builder,
+    /// Its name, rendered.
+    name: &'a str,
+    base: &'a Arc<JsonBase>,
+    catalog: &'a dyn Catalog,
+    /// What `-except` leaves out.
+    except: &'a [String],
+}
+
+impl Build<'_> {
+    /// Makes the build, or keeps its parts where it cannot be one.
+    fn evaluate(&self, template: &Template, evaluated: &mut Evaluated, diagnostics: &mut Diagnostics) {
+        let provisioners: Vec<Provisioner> =
+            template.provisioners.iter().filter_map(|written| self.provisioner(written, diagnostics)).collect();
+        let cleanup_provisioner = template.cleanup.as_ref().and_then(|written| self.provisioner(written, diagnostics));
+        let mut post_processors: Vec<_> =
+            template.post_processors.iter().map(|chain| self.sequence(chain, diagnostics)).collect();
+        post_processors.retain(|chain| !chain.is_empty());
+        let Builder { kind, span, options, .. } = self.builder;
+        let Some(schema) = schema_of(self.catalog, ComponentType::Builder, kind, *span, diagnostics) else {
+            return evaluated.orphan(provisioners.into_iter().chain(cleanup_provisioner), post_processors);
+        };
+        evaluated.builds.push(EvaluatedBuild {
+            name: if self.name == kind { self.name.to_owned() } else { format!("{kind}.{}", self.name) },
+            block_name: None,
+            source_type: kind.clone(),
+            source_name: self.name.to_owned(),
+            source: Component::json(schema, *span, self.config(options.clone())),
+            provisioners,
+            cleanup_provisioner,
+            post_processors,
+        });
+    }
+
+    fn config(&self, options: Options) -> JsonConfig {
+        JsonConfig {
+            base: self.base.clone(),
+            options,
+            build_name: self.name.to_owned(),
+            build_type: self.builder.kind.clone(),
+        }
+    }
+
+    /// Makes a provisioner; nothing where this builder does not get it.
+    fn provisioner(&self, written: &Written, diagnostics: &mut Diagnostics) -> Option<Provisioner> {
+        if !written.selection.includes(&self.builder.name) {
             return None;
         }
-        let schema = schema_of(catalog, ComponentType::Provisioner, &written.kind, written.span, diagnostics)?;
+        let schema = schema_of(self.catalog, ComponentType::Provisioner, &written.kind, written.span, diagnostics)?;
         let mut options = written.options.clone();
-        for (_, changes) in written.overrides.iter().filter(|(key, _)| *key.text == *builder.name) {
+        for (_, changes) in written.overrides.iter().filter(|(key, _)| *key.text == *self.builder.name) {
             for (key, value) in changes {
                 options.retain(|(known, _)| known.text != key.text);
                 options.push((key.clone(), value.clone()));
             }
         }
         let mut made = Provisioner {
-            component: Component::json(schema, written.span, config(options)),
+            component: Component::json(schema, written.span, self.config(options)),
             name: None,
             pause_before: Duration::ZERO,
             timeout: None,
             max_retries: 0,
             continue_on_error: false,
         };
-        wrapper(&mut made, written, base, diagnostics);
+        wrapper(&mut made, written, self.base, diagnostics);
         Some(made)
-    };
-    let provisioners: Vec<Provisioner> =
-        template.provisioners.iter().filter_map(|written| provisioner(written, diagnostics)).collect();
-    let cleanup_provisioner = template.cleanup.as_ref().and_then(|written| provisioner(written, diagnostics));
-    let mut post_processors = Vec::new();
-    for chain in &template.post_processors {
+    }
+
+    /// Makes one post-processor sequence; an empty one when none of it is left.
+    fn sequence(&self, chain: &[parse::PostProcessor], diagnostics: &mut Diagnostics) -> Vec<PostProcessor> {
         let mut made = Vec::new();
-        for written in chain {
-            if !written.selection.includes(&builder.name) {
-                continue;
-            }
-            if inputs.except.contains(&written.name) {
+        for written in chain.iter().filter(|written| written.selection.includes(&self.builder.name)) {
+            if self.except.contains(&written.name) {
                 break;
             }
-            let Some(schema) =
-                schema_of(catalog, ComponentType::PostProcessor, &written.kind, written.span, diagnostics)
-            else {
+            let kind = ComponentType::PostProcessor;
+            let Some(schema) = schema_of(self.catalog, kind, &written.kind, written.span, diagnostics) else {
                 continue;
             };
             made.push(PostProcessor {
-                component: Component::json(schema, written.span, config(written.options.clone())),
+                component: Component::json(schema, written.span, self.config(written.options.clone())),
                 name: Some(written.name.clone()),
                 keep_input_artifact: written.keep_input_artifact,
             });
         }
-        if !made.is_empty() {
-            post_processors.push(made);
-        }
+        made
     }
-    let Some(schema) = schema_of(catalog, ComponentType::Builder, &builder.kind, builder.span, diagnostics) else {
-        return evaluated.orphan(provisioners.into_iter().chain(cleanup_provisioner), post_processors);
-    };
-    evaluated.builds.push(EvaluatedBuild {
-        name: if name == builder.kind { name.to_owned() } else { format!("{}.{name}", builder.kind) },
-        block_name: None,
-        source_type: builder.kind.clone(),
-        source_name: name.to_owned(),
-        source: Component::json(schema, builder.span, config(builder.options.clone())),
-        provisioners,
-        cleanup_provisioner,
-        post_processors,
-    });
 }
 
 /// Reads `pause_before`, `timeout` and `max_retries`.
