@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Processes and files that are still there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
-    /// Process ids with their command lines; the daemon itself is not among them.
+    /// Process ids with their command lines; the daemon and its own search for hypervisors are not among them.
     pub processes: Vec<(u32, String)>,
     /// Files in the job runtime directories, and temporary files beside outputs.
     pub files: Vec<PathBuf>,
@@ -25,8 +25,7 @@ impl Leftovers {
                 continue;
             }
             let text = String::from_utf8_lossy(&command_line).replace('\0', " ");
-            let is_daemon = text.contains("kilnd") && !text.contains("worker");
-            if pid != std::process::id() && !is_daemon && !text.is_empty() {
+            if pid != std::process::id() && !is_daemon(&text) && !is_search(&text, &entry.path()) && !text.is_empty() {
                 found.processes.push((pid, text));
             }
         }
@@ -49,6 +48,19 @@ impl Leftovers {
             }
         }
     }
+}
+
+fn is_daemon(command_line: &str) -> bool {
+    command_line.contains("kilnd") && !command_line.contains("worker")
+}
+
+/// Tells whether this is a QEMU with which a living daemon looks what this machine can do, in the background, after
+/// somebody asked `/v1/info`. A job's QEMU is the child of a worker, and an orphan when the worker is gone.
+fn is_search(command_line: &str, process: &Path) -> bool {
+    let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim();
+    let of_parent = std::fs::read(Path::new("/proc").join(parent).join("cmdline")).unwrap_or_default();
+    command_line.contains("qemu-system") && is_daemon(&String::from_utf8_lossy(&of_parent).replace('\0', " "))
 }
 
 fn collect(directory: &Path, found: &mut Vec<PathBuf>, counts: &dyn Fn(&str) -> bool) {
