@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
-use super::arguments::Overrides;
+use super::arguments::{Overrides, accelerator_of_machine};
 use super::check;
 use super::machine::QemuMachine;
 use super::machine_spec::{NAME, QemuMachineSpec};
@@ -41,10 +41,10 @@ impl QemuHypervisor {
         findings: &Findings,
     ) -> (Option<String>, ChosenAccelerator, Vec<String>) {
         let chosen = |name: &str, reason: &str| ChosenAccelerator { name: name.to_owned(), reason: reason.to_owned() };
-        if let Some(name) = Overrides::new(&spec.qemu.arguments).accelerator()
+        if let Some((name, option)) = in_other_options(spec)
             && spec.qemu.accelerator == Accelerator::Auto
         {
-            return (None, chosen(&name, "set in qemuargs"), Vec::new());
+            return (None, chosen(&name, &format!("set in {option}")), Vec::new());
         }
         match &spec.qemu.accelerator {
             Accelerator::None => (None, chosen("none", "the template leaves it to QEMU"), Vec::new()),
@@ -91,7 +91,14 @@ impl QemuHypervisor {
 
 /// Tells whether the template decides what runs the guest's code.
 fn is_named(spec: QemuMachineSpec<'_>) -> bool {
-    spec.qemu.accelerator != Accelerator::Auto || Overrides::new(&spec.qemu.arguments).accelerator().is_some()
+    spec.qemu.accelerator != Accelerator::Auto || in_other_options(spec).is_some()
+}
+
+/// The accelerator that the template names elsewhere than in `accelerator`, and the option in which it does.
+fn in_other_options(spec: QemuMachineSpec<'_>) -> Option<(String, &'static str)> {
+    let overrides = Overrides::new(&spec.qemu.arguments);
+    let in_arguments = overrides.accelerator().map(|name| (name, "qemuargs"));
+    in_arguments.or_else(|| Some((accelerator_of_machine(&spec.qemu.machine_type)?, "machine_type")))
 }
 
 fn start_error(spec: QemuMachineSpec<'_>, error: ProbeError) -> StartError {
@@ -154,5 +161,43 @@ impl Hypervisor for QemuHypervisor {
     fn give_back<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {
         // QEMU keeps no machines: each is a process, and dies with this one.
         async { Ok(GivenBack::WasGone) }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qemu::spec::QemuSpec;
+
+    #[test]
+    fn wherever_an_accelerator_is_named_no_other_is_tried() {
+        let spec = |accelerator, machine_type: &str, arguments: &[&[&str]]| {
+            let owned = |line: &&[&str]| line.iter().map(|&word| word.to_owned()).collect();
+            let qemu = QemuSpec {
+                accelerator,
+                machine_type: machine_type.to_owned(),
+                arguments: arguments.iter().map(owned).collect(),
+                ..QemuSpec::default()
+            };
+            MachineSpec::new("x", "/tmp", qemu)
+        };
+        let seen = |spec: &MachineSpec| {
+            let spec = QemuMachineSpec::of(spec).unwrap();
+            (is_named(spec), in_other_options(spec))
+        };
+        let auto = || Accelerator::Auto;
+        for machine_type in ["pc", "q35,usb=on", ""] {
+            assert_eq!(seen(&spec(auto(), machine_type, &[])), (false, None), "{machine_type:?}");
+        }
+        assert_eq!(seen(&spec(Accelerator::Named("tcg".to_owned()), "pc", &[])), (true, None));
+        assert_eq!(seen(&spec(Accelerator::None, "pc", &[])), (true, None));
+        for machine_type in ["pc,accel=tcg", "q35,usb=on,accel=tcg:kvm"] {
+            let found = Some(("tcg".to_owned(), "machine_type"));
+            assert_eq!(seen(&spec(auto(), machine_type, &[])), (true, found), "{machine_type:?}");
+        }
+        for arguments in [&["-machine", "q35,accel=kvm:tcg"][..], &["-accel", "kvm"], &["--enable-kvm"]] {
+            let found = Some(("kvm".to_owned(), "qemuargs"));
+            assert_eq!(seen(&spec(auto(), "pc,accel=tcg", &[arguments])), (true, found), "{arguments:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::RawFd;
 use crate::qemu::machine_spec::QemuMachineSpec;
 use crate::qemu::spec::SSH_HOST_PORT;
 use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
-pub(crate) use overrides::Overrides;
+pub(crate) use overrides::{Overrides, accelerator_of_machine};
 use value::{escape, text};
 
 /// Id of the network back end, as Packer names it; templates refer to it.

@@ -34,12 +34,11 @@ impl Overrides {
     pub(crate) fn accelerator(&self) -> Option<String> {
         self.switches.iter().find_map(|(switch, value)| {
             let value = value.as_deref().unwrap_or_default();
-            let first = |text: &str| text.split([',', ':']).next().unwrap_or_default().to_owned();
             match canonical(switch).as_str() {
                 "-enable-kvm" => Some("kvm".to_owned()),
                 "-no-kvm" => Some("tcg".to_owned()),
                 "-accel" => Some(first(value.strip_prefix("accel=").unwrap_or(value))),
-                "-machine" | "-M" => value.split(',').find_map(|part| part.strip_prefix("accel=")).map(first),
+                "-machine" | "-M" => accelerator_of_machine(value),
                 _ => None,
             }
         })
@@ -60,6 +59,15 @@ impl Overrides {
                 .map(|(switch, value)| (switch.as_str(), value.as_deref()))
         })
     }
+}
+
+/// The accelerator in the value of `-machine`, such as `q35,accel=kvm:tcg`: of several the first.
+pub(crate) fn accelerator_of_machine(value: &str) -> Option<String> {
+    value.split(',').find_map(|part| part.strip_prefix("accel=")).map(first)
+}
+
+fn first(names: &str) -> String {
+    names.split([',', ':']).next().unwrap_or_default().to_owned()
 }
 
 /// QEMU takes `--switch` for `-switch`.
