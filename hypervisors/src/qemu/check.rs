@@ -96,6 +96,7 @@ pub(super) fn package_hint(program: &str) -> String {
 mod tests {
     use super::*;
     use crate::qemu::spec::QemuSpec;
+    use crate::qemu::testing::qemu;
     use crate::spec::{Origin, PortForward, SavedState, TpmVersion, VncSpec};
 
     fn settings(spec: &MachineSpec) -> Vec<&'static str> {
@@ -110,7 +111,7 @@ mod tests {
     fn complains_about_everything_at_once() {
         assert_eq!(settings(&machine("/bin/true")), Vec::<&str>::new());
         let mut spec = machine("qemu-system-none");
-        let qemu = spec.backend.as_qemu_mut().unwrap();
+        let qemu = qemu(&mut spec);
         qemu.accelerator = Accelerator::Named("warp".to_owned());
         qemu.arguments = vec![vec!["-daemonize".to_owned()]];
         spec.vnc = Some(VncSpec {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::testing::{Guest, Host, QEMU, missing};
+use super::testing::{Guest, Host, QEMU, missing, qemu};
 use super::*;
 use crate::conformance::{self, RecordingLedger};
 use crate::error::{MachineError, StartError};
@@ -12,9 +12,7 @@ use crate::guest_network::{Endpoint, ForwardState};
 use crate::keyboard::{Key, KeyEvent, KeyPacing, key_for_char};
 use crate::ledger::{NoLedger, Resource};
 use crate::machine::{ExitReport, Hypervisor as _, Machine};
-use crate::spec::{
-    CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, PortForward, TpmVersion, VncSpec,
-};
+use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, NetworkMode, PortForward, TpmVersion, VncSpec};
 
 /// Longest wait for a guest; it needs well under a second on an idle host.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,10 +23,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 fn forward(host_min: u16, host_max: u16) -> NetworkMode {
     NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min, host_max }) }
-}
-
-fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
-    spec.backend.as_qemu_mut().unwrap()
 }
 
 /// The host's port that leads to the guest's port 22.

@@ -20,22 +20,6 @@ impl BackendSpec {
             Self::Fake(_) => "fake",
         }
     }
-
-    /// QEMU's part, when it is for QEMU.
-    pub const fn as_qemu(&self) -> Option<&QemuSpec> {
-        match self {
-            Self::Qemu(spec) => Some(spec),
-            Self::Fake(_) => None,
-        }
-    }
-
-    /// QEMU's part, to change it.
-    pub const fn as_qemu_mut(&mut self) -> Option<&mut QemuSpec> {
-        match self {
-            Self::Qemu(spec) => Some(spec),
-            Self::Fake(_) => None,
-        }
-    }
 }
 
 impl From<QemuSpec> for BackendSpec {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::qemu::spec::{Accelerator, CacheMode, DetectZeroes, QemuSpec};
+use crate::qemu::testing::qemu;
 use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, PortForward, Topology, TpmVersion};
 
 fn plumbing() -> Plumbing {
@@ -24,10 +25,6 @@ fn spec() -> MachineSpec {
 
 fn command_line(spec: &MachineSpec, plumbing: &Plumbing) -> CommandLine {
     CommandLine::new(QemuMachineSpec::of(spec).unwrap(), plumbing)
-}
-
-fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
-    spec.backend.as_qemu_mut().unwrap()
 }
 
 /// The arguments before what is ours, one switch with its value a line.

@@ -9,7 +9,7 @@ use crate::ledger::NoLedger;
 use crate::machine::{Hypervisor as _, Machine};
 use crate::process::find_program;
 use crate::qemu::spec::{Accelerator, QemuSpec};
-use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec};
+use crate::spec::{BackendSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec};
 
 /// The QEMU that tests run.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -22,6 +22,14 @@ pub(crate) fn missing(tool: &str) -> bool {
     assert!(std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "the test needs {tool}");
     eprintln!("ignored: needs {tool}");
     true
+}
+
+/// QEMU's part of a machine, to change it.
+pub(crate) fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
+    match &mut spec.backend {
+        BackendSpec::Qemu(qemu) => qemu,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A boot sector made from `guest.s`.
