@@ -111,3 +111,15 @@ fn strike(pending: &mut Vec<KeyEvent>, key: Key, stroke: Stroke, shift: bool) {
 fn special_key(name: &str) -> Result<Key, StepError> {
     Key::from_boot_command_name(name).ok_or_else(|| StepError::new(format!("there is no key named <{name}>")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_special_key_is_on_the_keyboard() {
+        for name in boot_command::SPECIAL_KEYS {
+            assert!(special_key(name).is_ok(), "{name}");
+        }
+    }
+}
