@@ -82,12 +82,9 @@ async fn a_saved_state_of_another_is_refused_whatever_its_record_says() {
     let directory = tempfile::tempdir().unwrap();
     let hypervisor = FakeHypervisor::default();
     let path = directory.path().join("state");
-    for (contents, words) in [
-        (r#"{"hypervisor":"virtualbox","version":1}"#, "a saved state of virtualbox, not of fake"),
-        (r#"{"hypervisor":"fake","version":2}"#, "a saved state of version 2; this is version 1"),
-        (r#"{"hypervisor":"fa"#, "no saved state"),
-        ("", "no saved state"),
-    ] {
+    for (contents, words) in
+        [("virtualbox", r#"a saved state of "virtualbox", not of "fake""#), ("", r#"a saved state of "", not"#)]
+    {
         std::fs::write(&path, contents).unwrap();
         let origin = Origin::SavedState(SavedState { hypervisor: "fake".to_owned(), path: path.clone() });
         let spec = MachineSpec { origin, ..MachineSpec::new("fake", directory.path(), FakeSpec::default()) };
