@@ -1,55 +1,30 @@
 //! The promises of [`Hypervisor`] and [`Machine`](crate::Machine) as one suite, which every backend's tests call with a spec it can start. Panics with
 //! the promise that was broken.
 
-use std::collections::BTreeSet;
+mod ledgers;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::ledgers::{FullLedger, RecordingLedger};
 use crate::error::{MachineError, StartError};
 use crate::fake::spec::FakeSpec;
 use crate::guest_network::GuestNetwork;
 use crate::keyboard::{Key, KeyEvent};
-use crate::ledger::{Resource, ResourceLedger};
-use crate::machine::{ExitReport, GivenBack, Hypervisor};
+use crate::ledger::Resource;
+use crate::machine::{ExitReport, GivenBack, Hypervisor, Machine};
 use crate::qemu::spec::QemuSpec;
 use crate::spec::{BackendSpec, MachineSpec, Origin, SavedState};
 
 /// Longest wait for anything, generous because test machines are slow and shared.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A ledger that remembers what is held.
-#[derive(Debug, Default)]
-pub struct RecordingLedger {
-    held: Mutex<BTreeSet<Resource>>,
-    ever: Mutex<BTreeSet<Resource>>,
-}
+/// The most that is asked for of what a guest wrote to its serial port, in bytes.
+const TAIL: usize = 4096;
 
-impl RecordingLedger {
-    /// What is held now.
-    pub fn held(&self) -> Vec<Resource> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-
-    /// What was ever held.
-    pub fn ever(&self) -> Vec<Resource> {
-        self.ever.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-}
-
-impl ResourceLedger for RecordingLedger {
-    fn acquired(&self, resource: &Resource) -> std::io::Result<()> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.clone());
-        self.ever.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.clone());
-        Ok(())
-    }
-
-    fn released(&self, resource: &Resource) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(resource);
-    }
-}
-
-/// Runs the whole suite. `spec` must be one that the backend can start, with an empty runtime directory.
+/// Runs the whole suite. `spec` must be one that the backend can start, with an empty runtime directory, and with a guest that writes
+/// something to its first serial port and then goes on for ever.
 pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     assert!(!hypervisor.name().is_empty(), "a hypervisor has a name");
     let availability = within("probe", hypervisor.probe()).await;
@@ -59,6 +34,7 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     dropping_leaves_nothing(hypervisor, spec).await;
     dropping_the_start_leaves_nothing(hypervisor, spec).await;
     a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
+    what_cannot_be_noted_does_not_come_to_be(hypervisor, spec).await;
     what_belongs_to_another_is_refused(hypervisor, spec).await;
     an_origin_is_refused_or_looked_for(hypervisor, spec).await;
     assert!(!hypervisor.host_seen_by_guest(&spec.network.mode).is_empty(), "a guest can name the host");
@@ -83,6 +59,12 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     }
     within("resume", machine.resume()).await.expect("the machine resumes");
     within("resume", machine.resume()).await.expect("a second resume does nothing");
+    let said = first_words(&*machine).await;
+    if let Some(keyboard) = machine.keyboard() {
+        let stroke: Vec<KeyEvent> = KeyEvent::stroke(Key::A, false).collect();
+        within("press", keyboard.press(&stroke)).await.expect("a running machine takes keys");
+        within("release_all", keyboard.release_all()).await.expect("a running machine lets go of keys");
+    }
     if let Some(screen) = machine.screen() {
         let picture = within("capture", screen.capture()).await.expect("a running machine's screen can be captured");
         assert_eq!(picture.png.get(..4), Some(&b"\x89PNG"[..]), "a screenshot is a PNG file");
@@ -101,7 +83,7 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     assert_eq!(first, ExitReport::Killed, "kill is reported as such");
     assert_eq!(first, second, "everyone who waits is told the same");
     assert_eq!(ledger.held(), [], "kill gives everything back before it returns");
-    assert_empty(&spec.runtime_dir);
+    assert_given_back(hypervisor, spec, &ledger).await;
     within("kill", machine.kill()).await;
     assert_eq!(within("resume", machine.resume()).await, Err(MachineError::Gone), "a dead machine is gone");
     assert_eq!(within("power_button", machine.power_button()).await, Err(MachineError::Gone));
@@ -111,17 +93,34 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
         let event = [KeyEvent::down(Key::A)];
         assert!(within("press", keyboard.press(&event)).await.is_err(), "a dead machine takes no keys");
     }
-    // The tail must survive the machine: it explains failures.
-    let _ = machine.serial_tail(16);
+    if let Some(screen) = machine.screen() {
+        assert!(within("capture", screen.capture()).await.is_err(), "a dead machine shows nothing");
+    }
+    let left = machine.serial_tail(TAIL);
+    assert!(left.starts_with(&said), "what the guest wrote outlives it, for it explains failures: {left:?}");
+    assert_eq!(left.last_chunk::<1>().map(|last| &last[..]), Some(&machine.serial_tail(1)[..]), "the last of it");
+}
+
+/// Waits until the guest has written something to its serial port.
+async fn first_words(machine: &dyn Machine) -> Vec<u8> {
+    let writing = async {
+        // Nothing tells when it has.
+        while machine.serial_tail(TAIL).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the guest's first words", writing).await;
+    machine.serial_tail(TAIL)
 }
 
 async fn dropping_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     let ledger = Arc::new(RecordingLedger::default());
     let machine = within("start", hypervisor.start(spec, ledger.clone())).await.expect("the machine starts");
     within("resume", machine.resume()).await.expect("the machine resumes");
+    within("power_button", machine.power_button()).await.expect("a running machine has a power button");
     drop(machine);
     released(&ledger, "a dropped machine").await;
-    assert_empty(&spec.runtime_dir);
+    assert_given_back(hypervisor, spec, &ledger).await;
 }
 
 async fn dropping_the_start_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
@@ -131,7 +130,7 @@ async fn dropping_the_start_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &M
         let started = tokio::time::timeout(Duration::from_millis(milliseconds), start).await;
         drop(started);
         released(&ledger, "a start dropped in the middle").await;
-        assert_empty(&spec.runtime_dir);
+        assert_given_back(hypervisor, spec, &ledger).await;
     }
 }
 
@@ -141,8 +140,22 @@ async fn a_machine_that_never_ran_can_be_killed(hypervisor: &dyn Hypervisor, spe
     within("kill", machine.kill()).await;
     assert_eq!(within("exited", machine.exited()).await, ExitReport::Killed);
     drop(machine);
-    assert_eq!(ledger.held(), []);
+    assert_given_back(hypervisor, spec, &ledger).await;
+}
+
+/// Where the ledger is full, what would outlive a crash is not made.
+async fn what_cannot_be_noted_does_not_come_to_be(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
+    let ledger = Arc::new(FullLedger::default());
+    let started = within("start", hypervisor.start(spec, ledger.clone())).await;
+    let asked = ledger.asked();
+    if asked.iter().any(Resource::outlives_power_loss) {
+        assert!(started.is_err(), "a machine was started although it could not be noted: {asked:?}");
+    }
+    if let Ok(machine) = started {
+        within("kill", machine.kill()).await;
+    }
     assert_empty(&spec.runtime_dir);
+    assert_unregistered(hypervisor, &asked).await;
 }
 
 /// A part for another backend, and saved states of another, are refused by name before anything is touched.
@@ -173,8 +186,7 @@ async fn an_origin_is_refused_or_looked_for(hypervisor: &dyn Hypervisor, spec: &
         let ledger = Arc::new(RecordingLedger::default());
         let started = within("start", hypervisor.start(&spec, ledger.clone())).await;
         assert!(started.is_err(), "a machine came of nothing: {:?}", spec.origin);
-        assert_eq!(ledger.held(), []);
-        assert_empty(&spec.runtime_dir);
+        assert_given_back(hypervisor, &spec, &ledger).await;
     }
 }
 
@@ -195,13 +207,31 @@ async fn is_refused(hypervisor: &dyn Hypervisor, spec: &MachineSpec, setting: &s
 
 async fn released(ledger: &RecordingLedger, what: &str) {
     let wait = async {
-        // A drop cannot say when it is done, so this is the one place that has to look again and again.
+        // A drop cannot say when it is done.
         while !ledger.held().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     if tokio::time::timeout(PATIENCE, wait).await.is_err() {
         panic!("{what} still holds {:?}", ledger.held());
+    }
+}
+
+/// Nothing is held, nothing is left, and the ledger was told all of it at the right time.
+async fn assert_given_back(hypervisor: &dyn Hypervisor, spec: &MachineSpec, ledger: &RecordingLedger) {
+    assert_eq!(ledger.held(), []);
+    assert_eq!(ledger.mistakes(), Vec::<String>::new());
+    assert_empty(&spec.runtime_dir);
+    assert_unregistered(hypervisor, &ledger.ever()).await;
+}
+
+/// Of what was noted as registered nothing is left in the registry, which is the hypervisor's own.
+async fn assert_unregistered(hypervisor: &dyn Hypervisor, noted: &[Resource]) {
+    for resource in noted {
+        let Resource::Registered { hypervisor: name, id } = resource else { continue };
+        assert_eq!(name, hypervisor.name(), "a sweep asks the hypervisor that is named for {id}");
+        let given_back = within("give_back", hypervisor.give_back(id)).await;
+        assert_eq!(given_back, Ok(GivenBack::WasGone), "{id} was registered still");
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::io::{self, Cursor};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
 use super::script::{FakeEnd, FakeScript};
 use super::spec::FakeSpec;
-use super::state::{End, State, end_once};
+use super::state::{End, State, end_once, lock};
 use crate::error::{KeyboardError, MachineError, ScreenError, StartError};
 use crate::guest_network::{Endpoint, GuestNetwork, NetworkSight};
 use crate::keyboard::{KeyEvent, Keyboard};
@@ -27,7 +27,8 @@ pub(super) struct FakeMachine {
     forwarded_port: Option<u16>,
     end: End,
     runs: AtomicBool,
-    resources: Vec<Resource>,
+    /// What is to be given back, once.
+    resources: Mutex<Vec<Resource>>,
     ledger: Arc<dyn ResourceLedger>,
 }
 
@@ -56,6 +57,7 @@ impl FakeMachine {
             ..MachineInfo::default()
         };
         let (state, spec, runs) = (state.clone(), spec.clone(), AtomicBool::new(false));
+        let resources = Mutex::new(resources);
         let machine = Self { state, spec, info, forwarded_port, end, runs, resources, ledger };
         if !script.starts_paused {
             machine.run();
@@ -91,7 +93,7 @@ impl FakeMachine {
 
     fn clean_up(&self) {
         end_once(&self.end, ExitReport::Killed);
-        give_back(&self.resources, &self.state, &*self.ledger);
+        give_back(&std::mem::take(&mut *lock(&self.resources)), &self.state, &*self.ledger);
     }
 }
 

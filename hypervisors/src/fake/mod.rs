@@ -1,6 +1,8 @@
 //! A hypervisor that runs nothing: it does what a script says and remembers what was asked of it. For the tests of whatever uses
 //! machines; it keeps the same promises as the real ones (see [`conformance`](crate::conformance)).
 
+#[cfg(test)]
+mod broken;
 mod hypervisor;
 mod machine;
 mod saved_state;
