@@ -55,8 +55,12 @@ async fn serve(mut client: TcpStream, server: SocketAddr, log: &Mutex<Vec<String
 }
 
 fn through(proxy: String) -> Transport {
+    through_with(proxy, patience())
+}
+
+fn through_with(proxy: String, patience: Patience) -> Transport {
     let settings = ProxySettings::from_lookup(move |name| (name == "HTTP_PROXY").then(|| proxy.clone()));
-    Transport::for_tests(settings, patience(), None)
+    Transport::for_tests(settings, patience, None)
 }
 
 #[tokio::test]
@@ -92,4 +96,19 @@ async fn a_socks_proxy_that_refuses_is_named_without_its_password() {
         assert!(!told.contains("secret") && !told.contains("p%ss"), "{told}");
     }
     assert!(server.seen().is_empty(), "nobody goes around a proxy that refuses");
+}
+
+#[tokio::test]
+async fn a_socks_proxy_that_says_nothing_is_not_waited_for() {
+    // The kernel takes connections; nobody reads them.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let place = Place::new();
+    let request = place.request(&["http://mirror.invalid/x.iso".to_owned()], Checksum::None);
+    let patience = Patience { connect: Duration::from_millis(500), tries: 2, ..patience() };
+    let transport = through_with(format!("socks5://u:a-secret@{proxy}"), patience);
+    let fetching = tokio::time::timeout(Duration::from_secs(60), place.fetch_through(&transport, &request));
+    let error = fetching.await.expect("it is given up").unwrap_err();
+    let told = format!("{error} {error:?} {:?}", place.said());
+    assert!(told.contains(&format!("socks5://{proxy}")) && !told.contains("secret"), "{told}");
 }
