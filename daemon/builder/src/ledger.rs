@@ -76,7 +76,12 @@ impl Ledger {
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // One write of one short line with O_APPEND: it is in the page cache even if we are killed right after.
-        file.write_all(&line)?;
+        let length = file.metadata()?.len();
+        if let Err(error) = file.write_all(&line) {
+            // A disk that is full may have taken a piece, in which the next record would be lost.
+            let _ = file.set_len(length);
+            return Err(error);
+        }
         if held && resource.outlives_power_loss() { file.sync_data() } else { Ok(()) }
     }
 }

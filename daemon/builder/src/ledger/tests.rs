@@ -1,4 +1,11 @@
-//! What is written is read back, whatever a crash or another version has made of it.
+//! What is written is read back, whatever a crash or another version has made of it; and it is on the disk in time.
+
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::Arc;
+
+use kiln_hypervisors::fake::{FakeHypervisor, FakeSpec};
+use kiln_hypervisors::{Hypervisor as _, MachineSpec, StartError};
 
 use super::*;
 
@@ -18,23 +25,29 @@ fn held(job: &tempfile::TempDir) -> Vec<Resource> {
     held.resources.into_iter().collect()
 }
 
+/// A record of each kind, in the order of giving back.
+const KINDS: [&str; 7] = [
+    r#"{"held":true,"kind":"process","pid":7,"start_time":8,"boot_id":"b"}"#,
+    r#"{"held":true,"kind":"local_processes","mark":"m","session":0,"boot_id":"b"}"#,
+    r#"{"held":true,"kind":"registered","hypervisor":"virtualbox","id":"web"}"#,
+    r#"{"held":true,"kind":"lock_file","path":"/l"}"#,
+    r#"{"held":true,"kind":"file","path":"/f"}"#,
+    r#"{"held":true,"kind":"directory","path":"/d"}"#,
+    r#"{"held":true,"kind":"output_directory","path":"/o","id":"i"}"#,
+];
+
+fn one_of_each_kind() -> Vec<Resource> {
+    let job = ledger_with(&(KINDS.join("\n") + "\n"));
+    held(&job)
+}
+
 #[test]
 fn every_kind_is_read_back_as_earlier_versions_wrote_it() {
-    let lines = [
-        r#"{"held":true,"kind":"process","pid":7,"start_time":8,"boot_id":"b"}"#,
-        r#"{"held":true,"kind":"local_processes","mark":"m","session":0,"boot_id":"b"}"#,
-        r#"{"held":true,"kind":"registered","hypervisor":"virtualbox","id":"web"}"#,
-        r#"{"held":true,"kind":"lock_file","path":"/l"}"#,
-        r#"{"held":true,"kind":"file","path":"/f"}"#,
-        r#"{"held":true,"kind":"directory","path":"/d"}"#,
-        r#"{"held":true,"kind":"output_directory","path":"/o","id":"i"}"#,
-    ];
-    let job = ledger_with(&(lines.join("\n") + "\n"));
-    let resources = held(&job);
-    assert_eq!(resources.len(), lines.len());
-    assert_eq!(resources.iter().filter(|one| one.outlives_power_loss()).count(), lines.len() - 2);
+    let resources = one_of_each_kind();
+    assert_eq!(resources.len(), KINDS.len());
+    assert_eq!(resources.iter().filter(|one| one.outlives_power_loss()).count(), KINDS.len() - 2);
     // In the order of giving back, and written as it was read.
-    for (resource, line) in resources.iter().zip(lines) {
+    for (resource, line) in resources.iter().zip(KINDS) {
         assert_eq!(serde_json::to_string(&Record { held: true, resource }).unwrap(), line);
     }
 }
@@ -103,4 +116,62 @@ fn a_ledger_that_cannot_be_written_refuses_what_asks_first() {
     // These two log it and go on.
     Ledger::acquired(&ledger, &file("a"));
     ledger.released(&file("a"));
+}
+
+/// A ledger in a pipe, which takes every record and cannot be synced: it tells what waits for the disk.
+fn in_a_pipe() -> (io::PipeReader, Ledger) {
+    let (records, pipe) = io::pipe().unwrap();
+    (records, Ledger { file: Mutex::new(File::from(OwnedFd::from(pipe))) })
+}
+
+#[test]
+fn what_outlives_a_power_loss_is_synced_behind_its_record_and_nothing_else_is() {
+    for (resource, line) in one_of_each_kind().iter().zip(KINDS) {
+        let (mut records, ledger) = in_a_pipe();
+        assert_eq!(ledger.note(resource).is_err(), resource.outlives_power_loss(), "{line}");
+        ledger.write(false, resource).unwrap();
+        drop(ledger);
+        let mut written = String::new();
+        records.read_to_string(&mut written).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert_eq!(lines, [line, line.replace("true", "false").as_str()]);
+    }
+}
+
+#[tokio::test]
+async fn a_machine_is_registered_only_when_its_record_is_on_the_disk() {
+    let runtime = tempfile::tempdir().unwrap();
+    let spec = MachineSpec::new("web", runtime.path(), FakeSpec { registered: true });
+    let hypervisor = FakeHypervisor::default();
+    let (mut records, ledger) = in_a_pipe();
+    let started = hypervisor.start(&spec, Arc::new(ledger)).await;
+    assert!(matches!(started.err(), Some(StartError::Prepare { .. })));
+    assert_eq!(hypervisor.registered(), Vec::<String>::new());
+    let mut written = String::new();
+    records.read_to_string(&mut written).unwrap();
+    let record = r#"{"held":true,"kind":"registered","hypervisor":"fake","id":"web"}"#;
+    assert_eq!(written.lines().next(), Some(record), "it was noted before");
+}
+
+/// In a process of its own, whose files cannot grow beyond half a KiB or a KiB, as the shell counts.
+#[test]
+fn a_record_for_which_the_disk_had_no_room_takes_no_other_with_it() {
+    const MARK: &str = "KILN_TEST_FULL_LEDGER";
+    if let Some(job) = std::env::var_os(MARK) {
+        let ledger = Ledger::open(job.as_ref()).unwrap();
+        // Lines of 150 bytes: neither 512 nor 1024 is a multiple, and what is left over is enough for the last record.
+        let long = |number| file(&format!("{number:0>109}"));
+        let noted = (0..100).take_while(|&number| ledger.note(&long(number)).is_ok()).count();
+        assert!((3..=6).contains(&noted), "{noted}");
+        ledger.note(&file("a")).unwrap();
+        return;
+    }
+    let job = tempfile::tempdir().unwrap();
+    let limited = r#"trap "" XFSZ; ulimit -f 1; exec "$0" "$@""#;
+    let name = "ledger::tests::a_record_for_which_the_disk_had_no_room_takes_no_other_with_it";
+    let mut child = Command::new("sh");
+    child.args(["-c", limited]).arg(std::env::current_exe().unwrap()).args(["--exact", name]).env(MARK, job.path());
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(held(&job).contains(&file("a")));
 }
