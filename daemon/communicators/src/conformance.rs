@@ -121,7 +121,8 @@ async fn both_streams(communicator: &dyn Communicator) {
     let exit = within("execute", communicator.execute(BOTH_STREAMS, &output)).await;
     let exit = exit.expect("a command that fails is no failure of the communicator");
     assert_eq!(exit, Exit::Code(3), "a command's status is told");
-    assert_eq!((output.stdout_text().as_str(), output.stderr_text().as_str()), ("out\n", "err\n"));
+    let told = (output.stdout_text(), output.stderr_text());
+    assert_eq!((told.0.as_str(), told.1.as_str()), ("out\n", "err\n"), "each stream is told as it is");
 }
 
 async fn commands_tell_output_and_status(communicator: &dyn Communicator) {
@@ -151,9 +152,10 @@ async fn files_come_back_as_they_went(guest: &Guest<'_>, communicator: &dyn Comm
     let small = format!("{}/small", guest.directory);
     within("upload", communicator.upload_bytes(b"small", &small, 0o600)).await.expect("bytes are uploaded");
     for (path, expected) in [(format!("{}/large file", guest.directory), &content[..]), (small, b"small")] {
-        let back = guest.local.join("back");
-        let downloading = communicator.download_file(&path, &back, &NoProgress);
+        let (back, progress) = (guest.local.join("back"), Counted::default());
+        let downloading = communicator.download_file(&path, &back, &progress);
         within("download", downloading).await.expect("what was uploaded can be downloaded");
+        progress.assert(1, expected.len() as u64);
         assert!(std::fs::read(&back).expect("the file is there") == expected, "{path} has come back changed");
         std::fs::remove_file(&back).expect("the file is there");
     }
@@ -184,18 +186,21 @@ async fn directories_land_where_they_should(guest: &Guest<'_>, communicator: &dy
     for (source, destination) in
         [(&tree, &beside), (&tree, &beside), (&tree.join(""), &merged), (&tree.join(""), &merged)]
     {
-        let uploading = communicator.upload_directory(source, destination, &NoProgress);
+        let progress = Counted::default();
+        let uploading = communicator.upload_directory(source, destination, &progress);
         within("upload", uploading).await.expect("a directory is uploaded");
+        progress.assert(2, 2);
     }
-    for (what, target) in [
-        (beside.clone(), "beside"),
-        (format!("{beside}/tree"), "tree"),
-        (merged.clone(), "merged"),
-        (format!("{merged}/*"), "."),
+    for (what, target, files) in [
+        (beside.clone(), "beside", 4),
+        (format!("{beside}/tree"), "tree", 2),
+        (merged.clone(), "merged", 2),
+        (format!("{merged}/*"), ".", 2),
     ] {
-        let back = guest.local.join("back");
-        let downloading = communicator.download_directory(&what, &back, &NoProgress);
+        let (back, progress) = (guest.local.join("back"), Counted::default());
+        let downloading = communicator.download_directory(&what, &back, &progress);
         within("download", downloading).await.expect("what was uploaded can be downloaded");
+        progress.assert(files, files);
         for (name, content) in [("a", "A"), ("sub/b", "B")] {
             let read = std::fs::read_to_string(back.join(target).join(name));
             assert_eq!(read.ok().as_deref(), Some(content), "{name} of {what}");

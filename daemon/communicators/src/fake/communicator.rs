@@ -1,0 +1,106 @@
+//! What a communicator can do, on the fake guest.
+
+use std::path::Path;
+
+use super::files::local;
+use super::guest::{FakeCommunicator, HOST};
+use super::script::{Answer, Call};
+use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
+use crate::error::CommunicatorError;
+
+impl Communicator for FakeCommunicator {
+    fn execute<'a>(
+        &'a self,
+        command: &'a str,
+        output: &'a dyn CommandOutput,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
+        Box::pin(async move {
+            self.begin(Call::Execute(command.to_owned())).await?;
+            match self.answer(command) {
+                Answer::Exit { stdout, stderr, exit } => {
+                    output.stdout(&stdout);
+                    output.stderr(&stderr);
+                    Ok(exit)
+                }
+                Answer::Hang => {
+                    self.lost().await;
+                    Ok(Exit::Disconnected)
+                }
+                Answer::Disconnect => {
+                    self.disconnect();
+                    Ok(Exit::Disconnected)
+                }
+                Answer::GoAway => {
+                    self.state().gone = true;
+                    self.disconnect();
+                    Ok(Exit::Disconnected)
+                }
+                Answer::Refuse => Err(CommunicatorError::Refused {
+                    host: HOST.to_owned(),
+                    operation: "a session".into(),
+                    reason: "scripted".into(),
+                }),
+            }
+        })
+    }
+
+    fn upload_file<'a>(
+        &'a self,
+        source: &'a Path,
+        destination: &'a str,
+        mode: Option<u32>,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        Box::pin(async move {
+            let content = std::fs::read(source).map_err(local("read", source))?;
+            let name = source.file_name().unwrap_or_default().to_string_lossy();
+            let named =
+                if destination.ends_with('/') { format!("{destination}{name}") } else { destination.to_owned() };
+            self.upload(content, &named, mode, progress).await
+        })
+    }
+
+    fn upload_bytes<'a>(
+        &'a self,
+        content: &'a [u8],
+        destination: &'a str,
+        mode: u32,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        Box::pin(self.upload(content.to_vec(), destination, Some(mode), &NoProgress))
+    }
+
+    fn upload_directory<'a>(
+        &'a self,
+        source: &'a Path,
+        destination: &'a str,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        Box::pin(self.upload_tree(source, destination, progress))
+    }
+
+    fn download_file<'a>(
+        &'a self,
+        source: &'a str,
+        destination: &'a Path,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        Box::pin(self.download(source, destination, progress))
+    }
+
+    fn download_directory<'a>(
+        &'a self,
+        source: &'a str,
+        destination: &'a Path,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        Box::pin(self.download_tree(source, destination, progress))
+    }
+
+    fn disconnected(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.lost())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.end() })
+    }
+}
