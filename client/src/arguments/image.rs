@@ -274,8 +274,8 @@ impl From<DigestChoice> for Digests {
     }
 }
 
-/// Options that may stand without a value.
-const SWITCHES: [&str; 1] = ["force_size"];
+/// Options that may stand without a value, a line each. Made from the table of formats by `./x components`.
+const SWITCHES: &str = include_str!("format_switches.txt");
 
 /// Names of formats, a line each, for who writes `-o` where `-O` is meant. Made from the table of formats by `./x components`.
 const FORMAT_NAMES: &str = include_str!("format_names.txt");
@@ -289,7 +289,9 @@ fn format_options(text: &str) -> Result<FormatOptions, String> {
         let (name, value) = match part.split_once('=') {
             Some(option) => option,
             // As qemu-img has it: an option without a value is switched on.
-            None if SWITCHES.contains(&part.rsplit(':').next().unwrap_or(part).trim()) => (part, "on"),
+            None if SWITCHES.lines().any(|switch| switch == part.rsplit(':').next().unwrap_or(part).trim()) => {
+                (part, "on")
+            }
             None => return Err(no_value(part)),
         };
         if name.trim().is_empty() {

@@ -100,6 +100,31 @@ fn documents_are_as_the_table_says_it() {
     is_current("client/src/arguments/format_options.txt", &help());
     let names: String = FORMATS.into_iter().flat_map(|row| row.names).map(|name| format!("{name}\n")).collect();
     is_current("client/src/arguments/format_names.txt", &names);
+    let options = FORMATS.into_iter().flat_map(|row| row.options);
+    let switches: BTreeSet<&str> = options
+        .filter(|option| option.values.split('|').any(|value| value == "on"))
+        .map(|option| option.name)
+        .collect();
+    let switches: String = switches.into_iter().map(|name| format!("{name}\n")).collect();
+    is_current("client/src/arguments/format_switches.txt", &switches);
+}
+
+/// What is said of a limit begins with its size, rounded to what is said.
+#[test]
+fn the_words_of_a_limit_are_its_number() {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50)];
+    for (row, limit) in FORMATS.into_iter().flat_map(|row| row.limits.iter().map(move |limit| (row, limit))) {
+        if limit.words == "8 EiB less a byte" {
+            assert_eq!(limit.largest, (8 << 60) - 1);
+            continue;
+        }
+        let words: Vec<&str> = limit.words.split([' ', ',']).collect();
+        let (_, unit) = UNITS.into_iter().find(|(unit, _)| *unit == words[1]).expect(limit.words);
+        let decimals = words[0].split_once('.').map_or(0, |(_, decimals)| decimals.len() as i32);
+        let number = limit.largest as f64 / unit as f64;
+        let off = (number - words[0].parse::<f64>().unwrap()).abs();
+        assert!(off <= 0.5 / 10_f64.powi(decimals), "{}: {:?} is {number}", row.name(), limit.words);
+    }
 }
 
 #[test]
