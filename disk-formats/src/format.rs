@@ -21,8 +21,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats, in the order in which they are documented.
-    pub const ALL: [Self; 6] = [Self::Raw, Self::Qcow2, Self::Vmdk, Self::Vdi, Self::Vhd, Self::Vhdx];
+    /// All formats, in the order of the table.
+    pub const ALL: [Self; 6] = [Self::Raw, Self::Qcow2, Self::Vmdk, Self::Vhdx, Self::Vdi, Self::Vhd];
 
     /// Returns the names that users type, which are suffixes too; qemu-img's is one of them, and the usual one is the first.
     #[must_use]
