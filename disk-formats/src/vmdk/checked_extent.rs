@@ -26,12 +26,8 @@ impl Extent<'_> {
         guest: Option<u64>,
         rule: impl Into<Cow<'static, str>>,
     ) {
-        let rule = rule.into();
-        let guest = guest.map(|guest| self.start.saturating_add(guest));
-        match self.name.is_empty() || report.lists_no_more() {
-            true => report.overlap(at, guest, rule),
-            false => report.overlap(at, guest, format!("{}: {rule}", self.name)),
-        }
+        let (guest, rule) = self.seen_from_the_disk(report, guest, rule.into());
+        report.overlap(at, guest, rule);
     }
 
     /// Reports a corruption; `guest` counts from the extent's front.
@@ -42,11 +38,21 @@ impl Extent<'_> {
         guest: Option<u64>,
         rule: impl Into<Cow<'static, str>>,
     ) {
-        let rule = rule.into();
+        let (guest, rule) = self.seen_from_the_disk(report, guest, rule.into());
+        report.corruption(at, guest, rule);
+    }
+
+    /// Counts from the disk's front, and names the file where that will be read.
+    fn seen_from_the_disk(
+        &self,
+        report: &CheckReport,
+        guest: Option<u64>,
+        rule: Cow<'static, str>,
+    ) -> (Option<u64>, Cow<'static, str>) {
         let guest = guest.map(|guest| self.start.saturating_add(guest));
         match self.name.is_empty() || report.lists_no_more() {
-            true => report.corruption(at, guest, rule),
-            false => report.corruption(at, guest, format!("{}: {rule}", self.name)),
+            true => (guest, rule),
+            false => (guest, format!("{}: {rule}", self.name).into()),
         }
     }
 }
