@@ -90,14 +90,14 @@ impl<'a> FormatOptions<'a> {
     }
 
     /// Complains about the options that no output took. `known` are those that the outputs have.
-    #[must_use]
-    pub fn unused(&self, outputs: &[&str], known: &[&str]) -> Vec<OptionError> {
+    pub(crate) fn not_taken(&self, outputs: &[&str], known: &[&str]) -> Vec<OptionError> {
         let complain = |given: &Given<'_>| match given.output {
             Some(output) if !outputs.contains(&output) => {
                 OptionError::unknown("the output", output, outputs.iter().copied())
             }
-            _ if known.is_empty() => OptionError::new(format!("the option {:?} is not known", given.name))
-                .hint("none of the outputs has options"),
+            _ if known.is_empty() => {
+                OptionError::new(format!("the option {:?} is not known: none of the outputs has options", given.name))
+            }
             _ => OptionError::unknown("the option", given.name, known.iter().copied()),
         };
         self.list.iter().filter(|given| !given.used).map(complain).collect()
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(options.take("a.vmdk", "subformat"), Some("own"));
         assert_eq!(options.take("b.vmdk", "subformat"), Some("all"));
         assert_eq!(options.take("b.vmdk", "adapter_type"), None);
-        let complaints = options.unused(&["a.vmdk", "b.vmdk"], &["subformat", "adapter_type"]);
+        let complaints = options.not_taken(&["a.vmdk", "b.vmdk"], &["subformat", "adapter_type"]);
         assert_eq!(complaints.len(), 2);
         assert_eq!(complaints[0].unknown.as_ref().unwrap().0, "subformatt");
         assert_eq!(
@@ -209,7 +209,28 @@ mod tests {
             "the option \"subformatt\" is not known (known: subformat, adapter_type)"
         );
         assert!(complaints[1].text.contains("z.vmdk"), "{complaints:?}");
-        assert!(options.unused(&["a.vmdk"], &[])[0].hint.is_some());
+        let complaints = options.not_taken(&["a.vmdk"], &[]);
+        assert_eq!(complaints[0].text, "the option \"subformatt\" is not known: none of the outputs has options");
+    }
+
+    #[test]
+    fn of_equals_the_last_counts() {
+        let given = [("a:x", "own 1"), ("x", "all 1"), ("a:x", "own 2"), ("x", "all 2")];
+        let mut options = FormatOptions::new(given);
+        assert_eq!((options.take("a", "x"), options.take("b", "x")), (Some("own 2"), Some("all 2")));
+        assert!(options.not_taken(&["a"], &[]).is_empty());
+    }
+
+    #[test]
+    fn switches_are_qemus() {
+        let switch = |value| {
+            let mut options = FormatOptions::new([("force_size", value)]);
+            OutputValues { options: &mut options, output: "x", presets: &[] }.switch("force_size")
+        };
+        for (values, meaning) in [(["on", "yes", "y", "TRUE"], true), (["off", "no", "n", "False"], false)] {
+            assert!(values.iter().all(|value| switch(value) == Ok(Some(meaning))), "{values:?}");
+        }
+        assert!(switch("").is_err() && switch("1").is_err());
     }
 
     #[test]

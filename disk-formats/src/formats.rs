@@ -79,6 +79,18 @@ impl FormatRow {
     }
 }
 
+impl FormatOptions<'_> {
+    /// Complains about the options that none of these outputs took, which are given with what options call them.
+    #[must_use]
+    pub fn unused(&self, outputs: &[(&str, &FormatRow)]) -> Vec<OptionError> {
+        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+        let mut known: Vec<&str> = outputs.iter().flat_map(|(_, row)| row.options).map(|option| option.name).collect();
+        known.sort_unstable();
+        known.dedup();
+        self.not_taken(&names, &known)
+    }
+}
+
 impl Format {
     /// Returns what is known of it.
     #[must_use]

@@ -73,7 +73,8 @@ impl From<OptionError> for Failure {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             nearest(&given, &known)
         };
-        Self { text: error.text, hint: error.hint.or_else(|| error.unknown.map(nearest)) }
+        let hint = error.hint.or_else(|| error.unknown.map(nearest));
+        Self { text: error.text, hint: hint.or_else(|| Some("`kiln convert --help` lists the options".to_owned())) }
     }
 }
 

@@ -4,7 +4,7 @@ use kiln_disk_formats::MapEntry;
 use kiln_protocol::{ImageResult, MapExtent, MapRequest};
 
 use super::failure::{Failure, Failures};
-use super::reporter::{Ended, Reporter};
+use super::reporter::{EXIT_FAILURE, Ended, Reporter};
 use super::source::open_source;
 
 /// Extents in one event.
@@ -36,7 +36,7 @@ pub(super) fn run(request: &MapRequest, reporter: &Reporter) -> Result<Ended, Fa
             return Err(failure.hint("`--start-offset` and `--max-length` choose a part of the disk").into());
         }
         if reporter.is_cancelled() {
-            return Err(Failures { list: Vec::new(), exit_code: super::reporter::EXIT_FAILURE, cancelled: true });
+            return Err(Failures { list: Vec::new(), exit_code: EXIT_FAILURE, cancelled: true });
         }
     }
     part.extend(last.map(on_the_wire));

@@ -32,30 +32,25 @@ pub(super) fn are_packages(outputs: &[ConvertOutput]) -> bool {
 pub(super) fn outputs(request: &ConvertRequest, machine: &MachineDescription) -> Result<Vec<Output>, Failures> {
     let given = request.options.iter().map(|option| (option.name.as_str(), option.value.as_str()));
     let mut options = FormatOptions::new(given);
-    let (mut outputs, mut failures, mut known) = (Vec::new(), Vec::new(), Vec::new());
-    let mut has_package = false;
+    let (mut outputs, mut rows, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for output in &request.outputs {
-        let kind = row(output).and_then(|row| {
-            has_package |= row.is_package;
-            known.extend(row.options.iter().map(|option| option.name));
-            kind(row, output, request.compress, machine, &mut options)
-        });
-        match kind {
-            Ok(kind) => outputs.push(Output::new(&output.path, kind)),
+        let read = row(output).and_then(|row| Ok((row, kind(row, output, request.compress, machine, &mut options)?)));
+        match read {
+            Ok((row, kind)) => {
+                outputs.push(Output::new(&output.path, kind));
+                rows.push((output.path.as_str(), row));
+            }
             Err(failure) => failures.push(failure),
         }
     }
-    known.sort_unstable();
-    known.dedup();
-    let names: Vec<&str> = request.outputs.iter().map(|output| output.path.as_str()).collect();
     if failures.is_empty() {
-        failures.extend(options.unused(&names, &known).into_iter().map(Failure::from));
-        if !has_package && !request.machine.is_default() {
+        failures.extend(options.unused(&rows).into_iter().map(Failure::from));
+        if !rows.iter().any(|(_, row)| row.is_package) && !request.machine.is_default() {
             let failure = Failure::new("a machine was described, but no output is a package");
             let hint = format!("an {} holds a machine; the other formats hold a disk only", packages());
             failures.push(failure.hint(hint));
         }
-        if request.inputs.len() > 1 && outputs.iter().any(|output| !output.kind.row().is_package) {
+        if request.inputs.len() > 1 && rows.iter().any(|(_, row)| !row.is_package) {
             let failure = Failure::new("several disks were given, but an output holds one disk only");
             let hint = format!("an {} holds several; convert the others one by one", packages());
             failures.push(failure.hint(hint));
@@ -149,6 +144,11 @@ mod tests {
         assert_eq!(read(&["a.vmdk"], &[("hwversion", "x")]).unwrap_err().list.len(), 1);
         let failures = read(&["a.qcow2"], &[("cluster-sise", "64k")]).unwrap_err().list;
         assert_eq!(failures[0].hint.as_deref(), Some("did you mean \"cluster_size\"?"));
+        // Where neither the nearest word nor a rule helps, the list does.
+        for (output, option) in [("a.raw", ("cluster_size", "64k")), ("a.vhd", ("force_size", "maybe"))] {
+            let failures = read(&[output], &[option]).unwrap_err().list;
+            assert_eq!(failures[0].hint.as_deref(), Some("`kiln convert --help` lists the options"), "{failures:?}");
+        }
     }
 
     #[test]

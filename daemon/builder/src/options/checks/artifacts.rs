@@ -60,11 +60,8 @@ pub(crate) fn export_format_options(reader: &mut PlanReader<'_>) {
             reader.error("format_options", "Unusable format option", format!("{}: {error}.", export.word));
         }
     }
-    let words: Vec<&str> = formats.iter().map(|(_, export)| export.word).collect();
-    let mut names: Vec<&str> = formats.iter().flat_map(|(row, _)| row.options).map(|option| option.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    for error in options.unused(&words, &names) {
+    let outputs: Vec<_> = formats.iter().map(|(row, export)| (export.word, *row)).collect();
+    for error in options.unused(&outputs) {
         reader.error("format_options", "Unknown format option", format!("{error}."));
     }
 }
