@@ -1,12 +1,13 @@
 //! Every row of the table of formats: what it promises is written, read back, and judged by qemu-img where that knows the format.
 
 use std::ops::{ControlFlow, Range};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{
-    ConvertOptions, DiskAdapter, DiskReader, ErrorKind, Extent, ExtentKind, FORMATS, Format, FormatOptions, FormatRow,
-    ImageInfo, NoProgress, OpenPolicy, Output, OutputKind, OutputWishes, Result, convert, open,
+    ConvertOptions, DiskAdapter, DiskReader, ErrorKind, Extent, ExtentKind, FORMATS, Format, FormatFacts,
+    FormatOptions, FormatRow, ImageInfo, NoProgress, OpenPolicy, Output, OutputKind, OutputWishes, Result, check,
+    convert, image_info, open,
 };
 
 use crate::qemu_img;
@@ -35,12 +36,40 @@ fn kind(row: &FormatRow, presets: &'static [(&'static str, &'static str)], chose
     let wishes = OutputWishes { machine: &machine, adapter: DiskAdapter::default(), compress: false };
     let mut options = FormatOptions::new(chosen.iter().copied());
     let kind = row.kind(name, presets, &mut options, &wishes).unwrap();
-    assert_eq!(options.unused(&[name], &[]), [], "{}: {chosen:?}", row.name());
+    assert_eq!(options.unused(&[(name, row)]), [], "{}: {chosen:?}", row.name());
     kind
 }
 
+/// Says whether a value was heeded, as what was written shows it: `main` is the output's main file, `disk` its disk.
+fn is_heeded(row: &FormatRow, option: &str, value: &str, main: &Path, disk: &Path, info: &ImageInfo) -> bool {
+    let compressed = || check(disk, Some(Format::Qcow2)).unwrap().compressed_clusters > 0;
+    let holds = |path: &Path, text: &str| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    match (row.name(), option) {
+        ("qcow2", "cluster_size") => info.cluster_size == Some(4096),
+        ("qcow2", "compression") => compressed() == (value != "none"),
+        // Recorded where something is compressed.
+        ("qcow2", "compression_type") => {
+            let Some(FormatFacts::Qcow2(facts)) = &info.specific else { return false };
+            facts.compression_type == if compressed() { value } else { "zlib" }
+        }
+        ("qcow2", "compat") => info.variant == "v3",
+        ("vmdk" | "vhd", "subformat") => info.variant == value,
+        ("vmdk", "adapter_type") => holds(disk, &format!("ddb.adapterType = \"{value}\"")),
+        ("vmdk", "hwversion") => holds(disk, &format!("ddb.virtualHWVersion = \"{value}\"")),
+        // The manifest is a file beside the descriptor, or a member of the archive.
+        ("ovf", "manifest") => holds(&main.with_extension("mf"), &format!("{}(", value.to_uppercase())),
+        ("ova", "manifest") => holds(main, &format!("{}(", value.to_uppercase())),
+        // How hard is seen in the size alone, and which is larger depends on the content.
+        ("vmdk" | "ovf" | "ova", "compression") | ("vhd", "force_size") => true,
+        (format, option) => panic!("{option} of {format}: say here what shows that it was heeded"),
+    }
+}
+
 #[test]
-fn every_choice_of_every_row_is_written_and_read_back() {
+fn every_choice_of_every_row_is_heeded_and_read_back() {
     let has_qemu = qemu_img::present();
     let bench = Bench::new((3 << 20) + 512, 30, 7);
     let wanted = bench.digest();
@@ -63,10 +92,15 @@ fn every_choice_of_every_row_is_written_and_read_back() {
                 // A machine's file is none of a disk, an archive is opened as its disk.
                 let disk = match row.is_package && made.len() > 1 {
                     true => made.into_iter().find(|file| file.extension().unwrap() == row.disks.name()).unwrap(),
-                    false => path,
+                    false => path.clone(),
                 };
                 let reader = open(&disk, Some(row.disks), &bench.policy()).unwrap();
                 assert_eq!(digest(&*reader), wanted, "{name}: {chosen:?}");
+                let info = image_info(&disk, Some(row.disks), &bench.policy()).unwrap();
+                let preset = export.presets.iter().filter(|(preset, _)| chosen.iter().all(|(name, _)| name != preset));
+                for (option, value) in chosen.iter().chain(preset) {
+                    assert!(is_heeded(row, option, value, &path, &disk, &info), "{name}: {option}={value}: {info:?}");
+                }
                 if let (Some(qemu), true) = (row.qemu_name, has_qemu) {
                     qemu_img::assert_same("raw", &bench.raw, qemu, &disk);
                 }
