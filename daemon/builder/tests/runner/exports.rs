@@ -56,6 +56,24 @@ async fn every_format_of_the_table_is_exported_in_the_builders_pass_and_after_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_builder_leaves_its_disk_in_every_format_of_the_table() {
+    let mut contents = Vec::new();
+    for word in EXPORT_WORDS {
+        let world = World::new();
+        let outcome = world.run(&world.template(&format!("format = {word:?}"), "")).await;
+        assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{word}: {}", world.text());
+        let (row, export) = export_named(word).unwrap();
+        // Packer's formats have Packer's file name.
+        let ending = if ["qcow2", "raw"].contains(&word) { "" } else { export.ending };
+        contents.push((word, guest_content(&world.path("out").join(format!("web{ending}")), row)));
+        let left: Vec<_> =
+            std::fs::read_dir(world.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_str().unwrap().starts_with('.')), "{word}: {left:?}");
+    }
+    assert!(contents.iter().all(|(_, content)| *content == contents[0].1), "{contents:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mistakes_in_an_export_are_told_before_anything_is_done() {
     for (options, words) in [
         (r#"formats = ["vmkd"]"#, "vmkd"),
