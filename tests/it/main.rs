@@ -10,6 +10,7 @@ mod console;
 mod containers;
 mod debian;
 mod documents;
+mod formats;
 mod guests;
 mod image_looks;
 mod image_scripts;
