@@ -295,7 +295,8 @@ impl Parser<'_> {
     /// Skips from a broken item (which began at token `start`) to where the next one begins.
     ///
     /// That is after the first line end outside of all brackets, or before the brace that closes the body. If a bracket
-    /// is never closed, a line that looks like an item and is not indented further than this one ends the skipping.
+    /// is never closed, a line that looks like an item and is not indented further than this one ends the skipping; in a list
+    /// or in parentheses already where the parser found it, because nothing of that look can stand there.
     fn recover(&mut self, start: usize) {
         let column = self.column(start);
         let error_at = self.at;
@@ -333,7 +334,14 @@ impl Parser<'_> {
                 _ => {}
             }
             index += 1;
-            if line_end && index >= error_at && (open.is_empty() || self.looks_like_item(index, column)) {
+            // After too deep a nesting nothing is looked at, or every line of it would be read over and over.
+            if !line_end || self.too_deep {
+                continue;
+            }
+            let past = index >= error_at;
+            let listed = |kind: &TokenKind| matches!(kind, TokenKind::OpenBracket | TokenKind::OpenParen);
+            let in_list = !open.is_empty() && open.iter().all(listed);
+            if past && open.is_empty() || (past || in_list) && self.looks_like_item(index, column) {
                 break;
             }
         }

@@ -1,20 +1,24 @@
 //! Tests of the parser: trees in a compact spelling, and what is reported where.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Parses a body and spells the diagnostics as `line:column summary`.
-fn problems(text: &str) -> Vec<String> {
+fn parsed(text: &str) -> (Body, Vec<String>) {
     let mut sources = SourceMap::new();
     let file = sources.add("t.pkr.hcl", text);
     let mut diagnostics = Diagnostics::new();
-    parse_body(&mut sources, file, &mut diagnostics);
-    diagnostics
-        .iter()
-        .map(|item| {
-            let at = sources.get(file).unwrap().position(item.subject.unwrap().start);
-            format!("{}:{} {}", at.line, at.column, item.summary)
-        })
-        .collect()
+    let body = parse_body(&mut sources, file, &mut diagnostics);
+    let spelled = diagnostics.iter().map(|item| {
+        let at = sources.get(file).unwrap().position(item.subject.unwrap().start);
+        format!("{}:{} {}", at.line, at.column, item.summary)
+    });
+    (body, spelled.collect())
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parsed(text).1
 }
 
 fn body(text: &str) -> Body {
@@ -207,4 +211,100 @@ fn deep_nesting_is_refused() {
 #[test]
 fn byte_order_marks_and_line_ends_do_not_matter() {
     body("\u{feff}a = 1\r\nb = <<EOT\r\nx\r\nEOT\r\n");
+}
+
+/// What comes behind a bracket that is never closed is read as if it were.
+#[test]
+fn what_follows_a_bracket_that_is_never_closed_is_kept() {
+    for text in [
+        "a = [1\nb = 2\n",
+        "a = [1,\nb = 2\n",
+        "a = [\n  1,\n\nb = 2\n",
+        "a = [1 # c\nb = 2\n",
+        "a = [[1]\nb = 2\n",
+        "a = f(1\nb = 2\n",
+        "a = f(1,\nb = 2\n",
+        "a = (1\nb = 2\n",
+        "a = x[1\nb = 2\n",
+        "a = [for x in y : x\nb = 2\n",
+    ] {
+        let (body, problems) = parsed(text);
+        assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
+        let names: Vec<&str> = body.attributes.iter().map(|attribute| &*attribute.name.text).collect();
+        assert_eq!(names, ["a", "b"], "{text:?}");
+    }
+    let (body, problems) = parsed("x {\n  a = [1,\n  b {\n  }\n  c = (1\n  d = ;\n}\ne \"f\" {\n}\n");
+    let wanted =
+        ["2:7 Unterminated tuple constructor expression", "5:7 Unbalanced parentheses", "6:7 Invalid character"];
+    assert_eq!(problems, wanted);
+    assert_eq!((body.blocks.len(), body.blocks[0].body.blocks.len()), (2, 1));
+}
+
+/// An expression of nothing but brackets in each other, on one line.
+fn bracketed() -> impl Strategy<Value = String> {
+    let part = Just("1".to_owned()).prop_recursive(4, 24, 3, |inner| {
+        let several = prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.join(", "));
+        prop_oneof![
+            several.clone().prop_map(|parts| format!("[{parts}]")),
+            several.prop_map(|parts| format!("f({parts})")),
+            inner.clone().prop_map(|part| format!("({part})")),
+            inner.prop_map(|part| format!("x[{part}]")),
+        ]
+    });
+    part.prop_map(|part| format!("[{part}]"))
+}
+
+/// Returns where the innermost bracket is open that is never closed, and what comes before its end, if something does:
+/// another's end, or a comma where there can be one thing only.
+fn never_closed(expression: &str) -> (usize, Option<usize>) {
+    let mut open = Vec::new();
+    let mut before = ' ';
+    for (at, c) in expression.char_indices() {
+        match (c, open.last()) {
+            ('[' | '(', _) => open.push((
+                at,
+                if c == '[' { ']' } else { ')' },
+                matches!((before, c), ('f', _) | (' ' | '[' | '(', '[')),
+            )),
+            (']' | ')', Some(&(_, close, _))) if close == c => _ = open.pop(),
+            (']' | ')', Some(&(opened, ..))) | (',', Some(&(opened, _, false))) => return (opened, Some(at)),
+            _ => {}
+        }
+        before = c;
+    }
+    (open.last().unwrap().0, None)
+}
+
+proptest! {
+    /// Whatever bracket is left out, one thing is said of it, at the bracket that it should have closed (or, where another of
+    /// its kind follows on the line, at what stands in its place).
+    #[test]
+    fn one_bracket_that_is_left_out_is_told_of_once(
+        whole in bracketed(),
+        which in any::<prop::sample::Index>(),
+        wrapper in prop::sample::select(vec![
+            ("a = ", "\n"),
+            ("a = \"${", "}\"\n"),
+            ("a = <<EOT\n${", "}\nEOT\n"),
+            ("a = <<EOT\n${", "\nEOT\n"),
+        ]),
+    ) {
+        let closes: Vec<usize> = whole.char_indices().filter(|(_, c)| matches!(c, ']' | ')')).map(|(at, _)| at).collect();
+        let mut broken = whole;
+        broken.remove(*which.get(&closes));
+        let (before, after) = wrapper;
+        let text = format!("{before}{broken}{after}b = 2\n");
+        let found = problems(&text);
+        prop_assert_eq!(found.len(), 1, "{:?}: {:?}", text, found);
+        let place = |at: usize| {
+            let line = before.matches('\n').count() + 1;
+            format!("{line}:{}", before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + at + 1)
+        };
+        let (opened, closed) = never_closed(&broken);
+        let told = found[0].split(' ').next().unwrap();
+        prop_assert!(
+            told == place(opened) || closed.is_some_and(|closed| told == place(closed)),
+            "{:?}: {:?}, not {} or {:?}", text, found, place(opened), closed.map(place)
+        );
+    }
 }
