@@ -1,24 +1,15 @@
 //! Packer's flags.
 
-use std::ffi::OsString;
-
-use clap::{CommandFactory as _, Parser as _};
 use kiln_protocol::OnError;
 
-use crate::arguments::{Arguments, BuildArguments, Command};
+use super::parse;
+use crate::arguments::{BuildArguments, Command};
 
 fn build(line: &str) -> Result<BuildArguments, String> {
-    let words = std::iter::once("kiln").chain(line.split(' ')).map(OsString::from);
-    let words = crate::argv::normalise(words).words;
-    match Arguments::try_parse_from(words).map_err(|error| error.to_string())?.command {
+    match parse(line)? {
         Command::Build(arguments) => Ok(arguments),
         other => Err(format!("{other:?}")),
     }
-}
-
-#[test]
-fn the_definition_is_sound() {
-    Arguments::command().debug_assert();
 }
 
 #[test]

@@ -1,16 +1,7 @@
 //! Work on images.
 
-use std::ffi::OsString;
-
-use clap::Parser as _;
-
-use crate::arguments::{Arguments, Command, ImageCommand};
-
-fn parse(line: &str) -> Result<Command, String> {
-    let words = std::iter::once("kiln").chain(line.split(' ')).map(OsString::from);
-    let words = crate::argv::normalise(words).words;
-    Ok(Arguments::try_parse_from(words).map_err(|error| error.to_string())?.command)
-}
+use super::parse;
+use crate::arguments::{Command, ImageCommand};
 
 #[test]
 fn qemu_imgs_flags_are_taken() {
