@@ -10,15 +10,13 @@ use kiln_protocol::{BuildState, Job, JobKind};
 use super::answer::how_to_answer;
 use super::clock;
 use super::context::{Context, find_job};
+use super::first_line::first_line;
 use super::note::note;
 use super::prompt::GUEST;
 use super::{steps, waiting};
 use crate::arguments::{JobsArguments, JobsCommand};
 use crate::error::CommandError;
 use crate::{terminal, visible};
-
-/// Longest error that is shown, in characters; `kiln logs` shows all of it.
-const MAX_ERROR: usize = 300;
 
 pub(super) async fn jobs(context: Context, arguments: JobsArguments) -> Result<u8, CommandError> {
     match arguments.command {
@@ -138,14 +136,6 @@ fn details(job: &Job) -> Vec<String> {
         lines.push(format!("answer: `{}`", how_to_answer(&job.id, question, job.questions.len() > 1)));
     }
     lines
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.trim_start().lines().next().unwrap_or_default();
-    match line.char_indices().nth(MAX_ERROR) {
-        Some((end, _)) => format!("{} …", &line[..end]),
-        None => line.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod context;
 mod convert;
 mod daemon;
 mod display;
+mod first_line;
 mod follow;
 mod image;
 mod jobs;

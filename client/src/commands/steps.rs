@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use kiln_protocol::{Job, StepPhase, StepState, StepSummary};
 
 use super::clock;
+use super::first_line::first_line;
 use crate::visible;
 
 /// Microseconds of a second, and those from which on tenths of seconds say nothing.
@@ -30,8 +31,7 @@ pub(super) fn of(job: &Job, zone: &TimeZone, now: Timestamp) -> String {
             let (number, phase, state) = (step.number, phase(step.phase), step.state.as_str());
             let _ = writeln!(text, "  {number:>2}  {phase:12}  {name:width$}  {state:11}  {began:8}  {took:>6}");
             if let Some(error) = &step.error {
-                let line = error.trim_start().lines().next().unwrap_or_default();
-                let _ = writeln!(text, "      error: {}", visible::name(line));
+                let _ = writeln!(text, "      error: {}", visible::name(&first_line(error)));
             }
         }
     }
