@@ -5,14 +5,8 @@ use kiln_protocol::{Job, PlaceHolder};
 /// Tells that a job that was just submitted waits, and what for. `id` is spelt out, so that the line can stand alone.
 pub(super) fn notice(job: &Job) -> String {
     let text = format!("job {} waits for other jobs to finish; `kiln jobs` lists them", job.id);
-    let asking = asking(job);
-    if asking.is_empty() {
-        return text;
-    }
-    let list = asking.iter().map(|holder| holder.job.as_str()).collect::<Vec<_>>().join(", ");
-    let verb = if asking.len() == 1 { "waits" } else { "wait" };
-    let answers = asking.iter().map(|holder| format!("`kiln answer {}`", holder.job)).collect::<Vec<_>>().join(", ");
-    format!("{text}\n{list} of them {verb} for an answer: {answers}")
+    let asking = job.waits_for.iter().filter(|holder| holder.asks).map(|holder| &holder.job);
+    asking.fold(text, |text, id| format!("{text}\njob {id} waits for an answer: `kiln answer {id}`"))
 }
 
 /// Names the jobs that hold the places for which a job waits; nothing when it does not wait.
@@ -23,10 +17,6 @@ pub(super) fn holders(job: &Job) -> Option<String> {
     };
     let holders = job.waits_for.iter().map(holder).collect::<Vec<_>>().join(", ");
     (!holders.is_empty()).then(|| format!("waits for: {holders}"))
-}
-
-fn asking(job: &Job) -> Vec<&PlaceHolder> {
-    job.waits_for.iter().filter(|holder| holder.asks).collect()
 }
 
 #[cfg(test)]
@@ -49,7 +39,7 @@ mod tests {
         assert_eq!(notice(&job(quiet)), alone);
         assert_eq!(holders(&job(quiet)).as_deref(), Some("waits for: bbbbbbbbbb"));
         let both = job(&format!("{quiet},{asking}"));
-        let asked = format!("{alone}\ncccccccccc of them waits for an answer: `kiln answer cccccccccc`");
+        let asked = format!("{alone}\njob cccccccccc waits for an answer: `kiln answer cccccccccc`");
         assert_eq!(notice(&both), asked);
         let named = "waits for: bbbbbbbbbb, cccccccccc (asks something: `kiln answer cccccccccc`)";
         assert_eq!(holders(&both).as_deref(), Some(named));

@@ -94,7 +94,7 @@ fn a_queued_job_says_whose_answer_it_waits_for() {
         assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
     }
     let expected = format!(
-        "job {queued} waits for other jobs to finish; `kiln jobs` lists them\n{asking} of them waits for an answer: \
+        "job {queued} waits for other jobs to finish; `kiln jobs` lists them\njob {asking} waits for an answer: \
          `kiln answer {asking}`\n"
     );
     assert_eq!(told, expected);
