@@ -6,23 +6,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 
+use super::one_dash;
 use crate::arguments::{Arguments, CompletedShell};
 use crate::error::CommandError;
 use crate::terminal;
-
-/// Asks clap's function for the flag with two dashes, and takes one off again.
-const ONE_DASH: &str = r#"
-_kiln_with_one_dash() {
-    local before="$3" long=() i
-    [[ "${before}" == -[!-]?* ]] && before="-${before}"
-    if [[ "$2" == -[!-]* ]]; then
-        _kiln "$1" "-$2" "${before}"
-        for i in "${COMPREPLY[@]}"; do long+=("${i#-}"); done
-    fi
-    _kiln "$1" "$2" "${before}"
-    COMPREPLY=("${long[@]}" "${COMPREPLY[@]}")
-}
-"#;
 
 /// Prints the script for a shell.
 pub(super) fn completions(shell: CompletedShell) -> Result<(), CommandError> {
@@ -45,13 +32,7 @@ fn script(shell: CompletedShell) -> Vec<u8> {
     };
     let mut script = Vec::new();
     generate(shell, &mut shown(all).subcommand(help), "kiln", &mut script);
-    if shell == Shell::Bash { with_one_dash(&script) } else { script }
-}
-
-/// Has bash complete flags with one dash, too: they are Packer's, and people's fingers know them.
-fn with_one_dash(script: &[u8]) -> Vec<u8> {
-    let script = String::from_utf8_lossy(script).replace("complete -F _kiln ", "complete -F _kiln_with_one_dash ");
-    format!("{script}{ONE_DASH}").into_bytes()
+    one_dash::added(shell, &String::from_utf8_lossy(&script)).into_bytes()
 }
 
 /// Copies a command without what its help does not show: clap completes that, too.

@@ -15,6 +15,7 @@ mod follow;
 mod image;
 mod jobs;
 mod note;
+mod one_dash;
 mod prompt;
 mod reconnect;
 mod screen;

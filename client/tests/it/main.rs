@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
 
 mod command_line;
+mod completions;
 mod console;
 mod following;
 mod jobs;
