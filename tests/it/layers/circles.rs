@@ -7,19 +7,7 @@ use std::path::{Path, PathBuf};
 use super::graph::{Needs, between_files, between_parts, circles, order, part_of};
 use super::imports::{Imports, imports};
 use super::sources::Texts;
-use super::{root, rust_files};
-
-const CRATES: [&str; 9] = [
-    "client",
-    "daemon",
-    "daemon/builder",
-    "daemon/communicators",
-    "daemon/protocol",
-    "daemon/template",
-    "disk-formats",
-    "hypervisors",
-    "tests",
-];
+use super::{packages, root, rust_files};
 
 /// The top-level modules of each crate, from the ground up: each may import from those before it only. A part of a module
 /// that lies lower than the rest of it has a place of its own, as `qemu/spec`.
@@ -62,10 +50,10 @@ const FLOORS: &[(&str, &str)] = &[
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let (mut wrong, mut seen) = (String::new(), 0);
-    for name in CRATES {
-        let imports = imports(&texts(name));
+    for name in folders() {
+        let imports = imports(&texts(&name));
         seen += imports.values().map(BTreeMap::len).sum::<usize>();
-        wrong += &circle_faults(name, &imports);
+        wrong += &circle_faults(&name, &imports);
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(seen > 1000, "only {seen} imports between files are seen: the reader misses some");
@@ -74,11 +62,20 @@ fn no_files_import_each_other_in_a_circle() {
 #[test]
 fn imports_run_down_inside_each_crate() {
     let mut wrong = String::new();
-    for name in CRATES {
+    for name in folders() {
         let floors = FLOORS.iter().find(|entry| entry.0 == name).map_or("", |entry| entry.1);
-        wrong += &floor_faults(name, &imports(&texts(name)), floors);
+        wrong += &floor_faults(&name, &imports(&texts(&name)), floors);
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// The folder of every crate of the workspace, as `daemon/protocol`.
+fn folders() -> Vec<String> {
+    let folder = |package: cargo_metadata::Package| {
+        let folder = package.manifest_path.parent().unwrap().as_std_path();
+        folder.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
+    };
+    packages().into_iter().map(folder).collect()
 }
 
 /// All Rust files in the source folder of a crate.
@@ -231,6 +228,60 @@ mod made_up {
             ("a/child.rs", "use super::Kind; pub fn run(_: Kind) {}"),
         ]);
         assert!(circle_faults("x", &both).contains("these 2 files"), "what is offered is used too");
+    }
+
+    #[test]
+    fn what_is_offered_from_outside_its_own_children_is_an_import() {
+        for offer in ["pub use crate::roof::Roof;", "pub(crate) use super::roof::*;"] {
+            let up = crate_of(&[
+                ("lib.rs", "mod ground; mod roof;"),
+                ("ground/mod.rs", offer),
+                ("roof.rs", "pub struct Roof; fn stand() { crate::ground::hold() }"),
+            ]);
+            assert!(floor_faults("x", &up, "ground roof").contains("ground/mod.rs → roof.rs runs up"), "{offer}");
+            assert!(circle_faults("x", &up).contains("these 2 files"), "{offer}");
+        }
+    }
+
+    #[test]
+    fn globs_macros_derives_and_other_configurations_hide_nothing() {
+        for (how, up) in [
+            ("a glob that brings a trait's methods", "use crate::roof::*; fn f() { 1.m() }"),
+            ("a glob that brings what a macro makes", "use crate::roof::*; fn f(_: Made) {}"),
+            ("a re-exported glob", "fn f(_: crate::Roof) {}"),
+            ("a name in a derive", "use crate::roof; #[serde(serialize_with = \"roof::write\")] struct G;"),
+            ("a feature", "#[cfg(feature = \"x\")] fn f(_: crate::roof::Roof) {}"),
+            ("not only tests", "#[cfg(any(test, feature = \"x\"))] mod m { use crate::roof::Roof; }"),
+            ("a macro's body", "macro_rules! g { () => { $crate::roof::Roof } }"),
+            ("a macro's argument", "fn f() { assert!(crate::roof::Roof.m()) }"),
+        ] {
+            let made_up = crate_of(&[
+                ("lib.rs", "mod ground; mod roof; pub use roof::*;"),
+                ("ground.rs", up),
+                ("roof.rs", "pub struct Roof; pub trait T { fn m(&self) {} } pub fn write() {} made! { Made }"),
+            ]);
+            assert!(floor_faults("x", &made_up, "ground roof").contains("ground.rs → roof.rs runs up"), "{how}");
+        }
+        let macros = crate_of(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", "macro_rules! make { () => {} } mod child; pub struct K(child::C);"),
+            ("a/child.rs", "make!(); pub struct C;"),
+        ]);
+        assert!(circle_faults("x", &macros).contains("a/child.rs → a/mod.rs: make"), "a macro needs no import");
+    }
+
+    #[test]
+    fn what_would_hide_imports_is_refused() {
+        for hidden in [
+            "include!(\"b.rs\");",
+            "#[path = \"b.rs\"] mod c;",
+            "#[cfg_attr(all(unix, test), path = \"b.rs\")] mod c;",
+            "#[macro_use] mod c;",
+            "#[macro_export] macro_rules! m { () => {} }",
+        ] {
+            let read = || crate_of(&[("lib.rs", "mod a;"), ("a.rs", hidden), ("c.rs", ""), ("a/c.rs", "")]);
+            assert!(std::panic::catch_unwind(read).is_err(), "{hidden}");
+        }
     }
 
     #[test]

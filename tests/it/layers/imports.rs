@@ -1,4 +1,6 @@
 //! Which file of a crate needs which other: every name is followed, through re-exports, to the file that defines it.
+//!
+//! What a file offers of its own children (`pub use`) is no need of its own; what it offers of others is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,18 +35,40 @@ impl Tree {
     fn add_imports(&self, found: &mut Imports) {
         for (at, module) in self.0.iter().enumerate() {
             let own = found.entry(module.file.clone()).or_default();
-            // A private `use` counts even where its name is not seen again: a trait is used by its methods.
-            let used = module.imports.iter().filter(|import| !import.offered).map(|import| &import.path);
-            for path in used.chain(&module.paths) {
+            let mut need = |owner: usize, name: &str| {
+                let file = &self.0[owner].file;
+                if *file != module.file {
+                    own.entry(file.clone()).or_default().insert(name.to_owned());
+                }
+            };
+            // An import counts even where its name is not seen again: a trait is used by its methods.
+            for import in &module.imports {
+                let owner = match self.resolve(at, &import.path, &mut Vec::new()) {
+                    Some(Place::Item(owner)) => owner,
+                    // All of it, whichever names are used.
+                    Some(Place::Module(owner)) if import.name.is_none() => owner,
+                    _ => continue,
+                };
+                if !(import.offered && self.with_those_above(owner).any(|above| above == at)) {
+                    need(owner, import.path.last().map_or("", String::as_str));
+                }
+            }
+            for path in &module.paths {
                 if let Some(Place::Item(owner)) = self.resolve(at, path, &mut Vec::new()) {
-                    let file = &self.0[owner].file;
-                    if *file != module.file {
-                        let name = path.last().cloned().unwrap_or_default();
-                        own.entry(file.clone()).or_default().insert(name);
-                    }
+                    need(owner, path.last().map_or("", String::as_str));
                 }
             }
         }
+    }
+
+    /// The module, its parent, and so on to the root.
+    fn with_those_above(&self, module: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(module), |&at| self.0[at].parent)
+    }
+
+    /// The macro of this name that the modules above see and, without an import, everything below them.
+    fn macro_above(&self, at: usize, name: &str) -> Option<Place> {
+        self.with_those_above(at).find(|&above| self.0[above].macros.contains(name)).map(Place::Item)
     }
 
     /// `None`: it is not of this crate.
@@ -54,7 +78,7 @@ impl Tree {
             "crate" => Place::Module(0),
             "self" => Place::Module(from),
             "super" => Place::Module(self.0[from].parent?),
-            name => self.look_up(from, name, seen)?,
+            name => self.look_up(from, name, seen).or_else(|| self.macro_above(from, name))?,
         };
         for name in rest {
             let Place::Module(module) = place else { break };

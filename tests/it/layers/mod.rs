@@ -37,19 +37,25 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-#[test]
-fn crates_depend_in_one_direction_only() {
+/// The crates of the workspace.
+fn packages() -> Vec<cargo_metadata::Package> {
     let metadata = cargo_metadata::MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
         .no_deps()
         .other_options(["--offline".to_owned(), "--locked".to_owned()])
         .exec()
         .unwrap();
+    metadata.packages
+}
+
+#[test]
+fn crates_depend_in_one_direction_only() {
+    let packages = packages();
     let allowed: BTreeMap<&str, BTreeSet<&str>> =
         MAY_DEPEND_ON.iter().map(|(name, others)| (*name, others.iter().copied().collect())).collect();
-    let ours: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let ours: BTreeSet<String> = packages.iter().map(|package| package.name.to_string()).collect();
     assert_eq!(ours, allowed.keys().map(|&name| name.to_owned()).collect(), "every crate has its line above");
-    for package in &metadata.packages {
+    for package in &packages {
         for dependency in &package.dependencies {
             let normal = dependency.kind == cargo_metadata::DependencyKind::Normal;
             if normal && ours.contains(&dependency.name) {

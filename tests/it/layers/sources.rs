@@ -1,7 +1,8 @@
 //! Reads the modules of one crate from their text: what each defines, what it imports, and every path it names.
 //!
 //! The text is cut into tokens by `proc_macro2`, so that imports inside functions and macros are seen like all others.
-//! Code that only tests see is left out.
+//! Code that only tests see is left out. What would hide imports from a reader of one file after the other (`include!`, `#[path]`,
+//! `#[macro_use]`) is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(super) struct Module {
     pub(super) parent: Option<usize>,
     pub(super) children: BTreeMap<String, usize>,
     pub(super) defined: BTreeSet<String>,
+    /// Its `macro_rules`, which are among `defined`, too.
+    pub(super) macros: BTreeSet<String>,
     pub(super) imports: Vec<Import>,
     /// Every path that the code names, single words too.
     pub(super) paths: BTreeSet<Vec<String>>,
@@ -67,6 +70,7 @@ fn add_module(
         parent,
         children: BTreeMap::new(),
         defined: BTreeSet::new(),
+        macros: BTreeSet::new(),
         imports: Vec::new(),
         paths: BTreeSet::new(),
         folder,
@@ -91,6 +95,10 @@ impl Reader<'_> {
                 TokenTree::Group(group) if is_punct(tokens.get(at.wrapping_sub(1)), '#') && only_for_tests(group) => {
                     after_item(&tokens, at + 1, items)
                 }
+                TokenTree::Group(group) if is_punct(tokens.get(at.wrapping_sub(1)), '#') => {
+                    self.attribute(group.stream());
+                    at + 1
+                }
                 TokenTree::Group(group) => {
                     self.read(group.stream(), false);
                     at + 1
@@ -99,6 +107,44 @@ impl Reader<'_> {
                 TokenTree::Punct(_) | TokenTree::Literal(_) => at + 1,
             };
         }
+    }
+
+    fn attribute(&mut self, tokens: TokenStream) {
+        let text: String = tokens.to_string().split_whitespace().collect();
+        if text.starts_with("doc=") {
+            return;
+        }
+        let given =
+            |name: &str| text.starts_with(name) || text.starts_with("cfg_attr(") && text.contains(&format!(",{name}"));
+        if let Some(name) = ["macro_use", "macro_export", "path="].into_iter().find(|name| given(name)) {
+            self.refuse(&format!("`#[{name}]`"));
+        }
+        self.paths_in_texts(tokens.clone());
+        self.read(tokens, false);
+    }
+
+    /// Functions that derives are told of in texts, as serde's `with = "module::function"`.
+    fn paths_in_texts(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.paths_in_texts(group.stream()),
+                TokenTree::Literal(literal) => {
+                    let path: Vec<String> =
+                        literal.to_string().trim_matches('"').split("::").map(str::to_owned).collect();
+                    if path.len() > 1 {
+                        self.this().paths.insert(path);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn refuse(&self, what: &str) -> ! {
+        panic!(
+            "{}: {what} hides imports from whoever reads one file: use another way",
+            self.found[self.module].file.display()
+        )
     }
 
     /// Takes the word at `at` with what belongs to it, and returns what follows.
@@ -123,9 +169,11 @@ impl Reader<'_> {
             ("macro_rules", Some(_)) if items => {
                 if let Some(TokenTree::Ident(name)) = tokens.get(at + 2) {
                     self.this().defined.insert(name.to_string());
+                    self.this().macros.insert(name.to_string());
                 }
                 return at + 3;
             }
+            ("include", Some(next)) if is_punct(Some(next), '!') => self.refuse("`include!`"),
             _ => {}
         }
         let (path, end) = path_at(tokens, at);
