@@ -42,9 +42,6 @@ const RESERVE_BYTES: u64 = 64 << 10;
 /// What the names of files begin with that are not whole yet.
 pub(crate) const UNFINISHED_PREFIX: &str = ".new-";
 
-/// Name of the ledger, which belongs to `kiln-builder`.
-const LEDGER_NAME: &str = "resources.ndjson";
-
 /// What the journal knows of a submission beside the request itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acceptance {
@@ -321,7 +318,7 @@ impl JobDir {
 
 /// Returns the path of a job's ledger, below the state directory.
 pub(crate) fn ledger_of(id: &JobId) -> String {
-    format!("jobs/{id}/{LEDGER_NAME}")
+    format!("jobs/{id}/{}", kiln_builder::LEDGER_NAME)
 }
 
 fn remove_tree(path: &Path) {

@@ -14,7 +14,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) use held::{FILE_NAME, Held};
+pub use held::FILE_NAME;
+pub(crate) use held::Held;
 pub(crate) use kiln_hypervisors::Resource;
 use serde::Serialize;
 

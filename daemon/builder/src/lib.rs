@@ -74,5 +74,6 @@ pub use control::{Control, ControlError};
 pub use event::Event;
 pub use job::{JobOutcome, JobRequest, resume_job_with, run_job, run_job_with};
 pub use kiln_hypervisors::process_stat;
+pub use ledger::FILE_NAME as LEDGER_NAME;
 pub use resume::Checkpoint;
 pub use sweep::{Sweep, sweep, sweep_with};

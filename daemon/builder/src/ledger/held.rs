@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The ledger's file name in a job's directory.
-pub(crate) const FILE_NAME: &str = "resources.ndjson";
+pub const FILE_NAME: &str = "resources.ndjson";
 
 /// The largest ledger that is read back, in bytes; a job holds tens of resources.
 const MAX_BYTES: u64 = 16 << 20;
