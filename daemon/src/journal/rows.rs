@@ -229,20 +229,3 @@ pub struct StepRow {
     /// Why it failed.
     pub error: Option<String>,
 }
-
-/// A saved state of a machine, from which a build with the same beginning can go on. Nothing writes one yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointRow {
-    /// Digest of everything that led there.
-    pub key: String,
-    /// Key of the checkpoint before it in the chain; unset for the first.
-    pub parent: Option<String>,
-    /// Where it lies.
-    pub path: String,
-    /// Room that it takes, in bytes.
-    pub bytes: u64,
-    /// When it was made, RFC 3339.
-    pub created_at: String,
-    /// When a build last began from it, RFC 3339.
-    pub used_at: String,
-}
