@@ -3,7 +3,7 @@
 use std::io;
 
 use kiln_builder::records::{self, BuildRecords, Phase, RecordsError, State, StepRecord};
-use kiln_protocol::JobId;
+use kiln_protocol::{JobId, without_codes};
 
 use super::shared::Shared;
 use crate::blocking::blocking;
@@ -68,7 +68,7 @@ fn rows(build: &BuildRecords) -> impl Iterator<Item = StepRow> {
             },
             started_at: begun.unwrap_or(last).at.clone(),
             elapsed_ms: last.elapsed_ms,
-            error: last.error.clone(),
+            error: last.error.as_deref().map(|error| without_codes(error).into_owned()),
         }
     })
 }
@@ -87,7 +87,7 @@ mod tests {
 
     fn line(number: u32, state: &str, at: &str) -> String {
         let elapsed = (state != "intent").then_some(7);
-        let error = (state == "failed").then_some("exit status 3");
+        let error = (state == "failed").then_some("cannot read a: No such file or directory (os error 2)");
         let line = json!({
             "build": "qemu.a", "number": number, "phase": "provision", "name": format!("provisioner {number} (shell)"),
             "state": state, "at": at, "elapsed_ms": elapsed, "error": error,
@@ -107,6 +107,8 @@ mod tests {
             (1, "intent", "2026-01-02T03:05:05Z"),
             (1, "done", "2026-01-02T03:05:06Z"),
             (2, "intent", "2026-01-02T03:05:07Z"),
+            (2, "failed", "2026-01-02T03:05:08Z"),
+            (3, "intent", "2026-01-02T03:05:09Z"),
         ] {
             text += &line(number, state, at);
         }
@@ -119,9 +121,11 @@ mod tests {
             said,
             [
                 (1, StepState::Done, "2026-01-02T03:05:05Z", Some(7)),
-                (2, StepState::Intent, "2026-01-02T03:05:07Z", None),
+                (2, StepState::Failed, "2026-01-02T03:05:07Z", Some(7)),
+                (3, StepState::Intent, "2026-01-02T03:05:09Z", None),
             ]
         );
+        assert_eq!(rows[1].error.as_deref(), Some("cannot read a: No such file or directory"));
         assert_eq!((rows[0].phase, &*rows[0].name), (StepPhase::Provision, "provisioner 1 (shell)"));
     }
 
