@@ -22,8 +22,8 @@ use crate::process_identity::ProcessIdentity;
 use crate::wall_clock::wall_clock;
 use crate::worker::EXIT_LOCKED;
 
-/// Time for cleaning up after a dead worker.
-const SWEEP_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time for cleaning up after a dead worker: a hypervisor alone may take two minutes to end and remove a machine.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Time between attempts to write an ending to a journal whose disk is full.
 const FINISH_INTERVAL: Duration = Duration::from_secs(5);
