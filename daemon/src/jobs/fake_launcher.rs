@@ -14,9 +14,6 @@ use crate::job_dir::{JobDir, WorkerLock};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
 
-/// Boot of all fake processes.
-const BOOT: &str = "fake";
-
 #[derive(Default)]
 pub(super) struct FakeLauncher {
     table: Arc<Mutex<Table>>,
@@ -45,7 +42,7 @@ struct FakeProcess {
 }
 
 impl FakeLauncher {
-    /// Returns what was asked of it: `worker`, `sweeper failed: CAUSE`, `adopt 1`, `kill 1`.
+    /// Returns what was asked of it: `worker TEMPLATE`, `sweeper failed: CAUSE`, `kill 1`.
     pub(super) fn calls(&self) -> Vec<String> {
         self.table().calls.clone()
     }
@@ -72,7 +69,7 @@ impl FakeLauncher {
     }
 
     fn process(&self, pid: u32, ended: watch::Receiver<Option<Exit>>) -> Box<dyn JobProcess> {
-        let identity = ProcessIdentity { pid, start_ticks: 1, boot_id: BOOT.to_owned() };
+        let identity = ProcessIdentity { pid, start_ticks: 1, boot_id: "fake".to_owned() };
         Box::new(FakeProcess { table: Arc::clone(&self.table), identity, ended })
     }
 }
@@ -116,13 +113,9 @@ impl Launcher for FakeLauncher {
         Ok(self.process(0, ended))
     }
 
-    fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        let mut table = self.table();
-        table.calls.push(format!("adopt {}", identity.pid));
-        let worker = table.workers.get((identity.pid as usize).wrapping_sub(1)).filter(|_| identity.boot_id == BOOT);
-        let running = worker.map(|worker| worker.ended.subscribe()).filter(|ended| ended.borrow().is_none());
-        drop(table);
-        Ok(running.map(|ended| self.process(identity.pid, ended)))
+    /// No daemon is started again here: `tests/it/lifecycle.rs` does that, with processes.
+    fn adopt(&self, _identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        Ok(None)
     }
 }
 
