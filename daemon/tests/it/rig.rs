@@ -185,44 +185,36 @@ impl Daemon {
 
     /// Waits until the job has an event that fits.
     pub(crate) async fn wait_for(&self, id: &JobId, fits: impl Fn(&Event) -> bool) -> Event {
-        let found = async {
-            loop {
-                let events = self.get(&format!("/v1/jobs/{id}/events")).await.events();
-                if let Some(event) = events.into_iter().find(|event| fits(event)) {
-                    return event;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.expect("the event in time")
+        let path = format!("/v1/jobs/{id}/events");
+        until("the event", async || self.get(&path).await.events().into_iter().find(&fits)).await
     }
 
     /// Waits until the job asks so many questions, and returns them.
     pub(crate) async fn wait_for_questions(&self, id: &JobId, count: usize) -> Vec<Question> {
-        let found = async {
-            loop {
-                let questions = self.job(id).await.questions;
-                if questions.len() == count {
-                    return questions;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.expect("the questions in time")
+        self.wait_for_job(id, |job| job.questions.len() == count).await.questions
     }
 
     pub(crate) async fn wait_for_state(&self, id: &JobId, state: JobState) -> Job {
-        let found = async {
-            loop {
-                let job = self.job(id).await;
-                if job.state == state {
-                    return job;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.expect("the state in time")
+        self.wait_for_job(id, |job| job.state == state).await
     }
+
+    /// Waits until the job is as wanted.
+    pub(crate) async fn wait_for_job(&self, id: &JobId, is_so: impl Fn(&Job) -> bool) -> Job {
+        until("the job", async || Some(self.job(id).await).filter(&is_so)).await
+    }
+}
+
+/// Asks again and again, where nothing tells of the change.
+pub(crate) async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{what} in time"))
 }
 
 impl Drop for Daemon {

@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::rig::Daemon;
+use crate::rig::{Daemon, until};
 
 const BUILD: &str = "qemu.web";
 
@@ -64,13 +64,7 @@ async fn the_steps_of_a_job_are_told_with_their_times() {
             ],
         ]))
         .await;
-    let running = loop {
-        let job = daemon.job(&id).await;
-        if steps(&job).len() == 2 && steps(&job)[1].3.is_none() {
-            break job;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
+    let running = daemon.wait_for_job(&id, |job| steps(job).get(1).is_some_and(|step| step.3.is_none())).await;
     let second = (2, "provisioner 1 (shell)", StepState::Running, None);
     assert_eq!(steps(&running), [(1, "fetch", StepState::Done, Some(1_500_000)), second]);
     let first = &running.builds[0].steps[0];
@@ -113,22 +107,15 @@ async fn a_crash_of_the_daemon_costs_no_step_and_one_of_the_worker_none_that_was
         std::fs::write(daemon.path("go"), "").unwrap();
         let state = daemon.path("home/kiln");
         let records = state.join("jobs").join(id.as_str()).join("steps.ndjson");
-        while !std::fs::read_to_string(&records).unwrap().contains("connect") {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        until("the record", async || std::fs::read_to_string(&records).unwrap().contains("connect").then_some(()))
+            .await;
         if lose_journal {
             for name in ["kiln.db", "kiln.db-wal", "kiln.db-shm"] {
                 let _ = std::fs::remove_file(state.join(name));
             }
         }
         let _process = Process::start(&daemon);
-        let known = loop {
-            let job = daemon.job(&id).await;
-            if steps(&job).len() == 2 {
-                break job;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+        let known = daemon.wait_for_job(&id, |job| steps(job).len() == 2).await;
         let fetched = (1, "fetch", StepState::Done, Some(1_500_000));
         assert_eq!(steps(&known), [fetched, (2, "connect", StepState::Running, None)], "{lose_journal}");
         kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
