@@ -276,7 +276,7 @@ pub struct BuildSummary {
     pub elapsed_us: Option<u64>,
     /// What it left.
     pub artifacts: Vec<Artifact>,
-    /// Its steps, in order. Told of a single job only, not in lists.
+    /// Its steps, in order. Told by `GET /v1/jobs/{id}` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSummary>,
 }

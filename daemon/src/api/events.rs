@@ -109,8 +109,8 @@ impl Follower {
         loop {
             // Asked before reading: what was written before the job was over is then read below.
             let over = match self.subscription {
-                Some(_) => match self.jobs.job(&self.caller, &self.id).await {
-                    Ok(job) => job.state.is_over(),
+                Some(_) => match self.jobs.is_over(&self.caller, &self.id).await {
+                    Ok(over) => over,
                     Err(error) => return Some(Err(Arc::new(error))),
                 },
                 None => true,
@@ -140,7 +140,7 @@ impl Follower {
     /// Waits until the worker is gone and the journal knows it: who has read the last event finds nothing running any more.
     async fn wait_until_over(&mut self) {
         let over = async {
-            while self.jobs.job(&self.caller, &self.id).await.is_ok_and(|job| !job.state.is_over()) {
+            while self.jobs.is_over(&self.caller, &self.id).await.is_ok_and(|over| !over) {
                 // The sender lives as long as the jobs do.
                 let _ = self.endings.changed().await;
             }

@@ -146,7 +146,7 @@ pub(super) async fn shutdown(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, ApiProblem> {
-    let counts = state.jobs.counts(&caller).await?;
+    let counts = state.jobs.before_stop(&caller).await?;
     tracing::info!("stopping on request");
     // The answer still goes out: connections are drained after the listener is closed.
     state.shutdown.cancel();

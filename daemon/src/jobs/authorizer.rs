@@ -24,6 +24,8 @@ pub enum Action {
     SeeScreen,
     /// Remove a job that is over.
     Remove,
+    /// Stop this daemon.
+    Stop,
 }
 
 /// Reports that a caller may not do what it wants.
@@ -73,6 +75,7 @@ impl fmt::Display for Action {
             Self::Answer => "answer",
             Self::SeeScreen => "see screen",
             Self::Remove => "remove",
+            Self::Stop => "stop",
         })
     }
 }

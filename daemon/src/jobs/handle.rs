@@ -121,7 +121,9 @@ impl Jobs {
     /// The caller may not, there is no such job, or the journal failed.
     pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
         self.allow(caller, Action::See)?;
-        self.find(id).await
+        let mut job = self.find(id).await?;
+        wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
+        Ok(job)
     }
 
     /// Returns the newest jobs that are wanted, newest first, without steps.
@@ -190,6 +192,12 @@ impl Jobs {
         Ok(self.directory(id).events())
     }
 
+    /// Says whether a job is over: no more events of it will come.
+    pub(crate) async fn is_over(&self, caller: &Caller, id: &JobId) -> Result<bool, JobsError> {
+        self.allow(caller, Action::ReadEvents)?;
+        Ok(self.find(id).await?.state.is_over())
+    }
+
     /// Counts the jobs that are not over.
     ///
     /// # Errors
@@ -197,9 +205,17 @@ impl Jobs {
     /// The caller may not, or the daemon is stopping.
     pub async fn counts(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
         self.allow(caller, Action::See)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Count { reply }).await?;
-        answer.await.map_err(|_| JobsError::Stopping)
+        self.count().await
+    }
+
+    /// Lets the caller stop this daemon, and counts the jobs that wait for the next one.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not, or the daemon is stopping.
+    pub async fn before_stop(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
+        self.allow(caller, Action::Stop)?;
+        self.count().await
     }
 
     /// Returns what the owner should know of this daemon's start.
@@ -235,9 +251,13 @@ impl Jobs {
         let row = self.shared.journal.job(id.as_str()).await?;
         let mut job = wire::job(row.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?)?;
         self.complete(&mut job).await?;
-        let steps = self.shared.journal.steps(id.as_str()).await?;
-        wire::add_steps(&mut job, steps);
         Ok(job)
+    }
+
+    async fn count(&self) -> Result<JobCounts, JobsError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Count { reply }).await?;
+        answer.await.map_err(|_| JobsError::Stopping)
     }
 
     async fn ask(&self, id: &JobId, request: &ControlRequest) -> Result<Vec<u8>, JobsError> {
