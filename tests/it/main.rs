@@ -16,5 +16,6 @@ mod image_looks;
 mod image_scripts;
 mod images;
 mod layers;
+mod steps;
 mod template_commands;
 mod unreachable;
