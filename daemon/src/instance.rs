@@ -5,13 +5,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use kiln_builder::regular_file;
 use kiln_protocol::places::{Holder, KILN_SOCKET, LOCK_NAME};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
 use crate::private_directory::{self, DirectoryError, Privacy};
-use crate::regular_file;
 
 /// Longest lock file that is read, in bytes: a path and a number.
 const MAX_LOCK_BYTES: u64 = 16 << 10;

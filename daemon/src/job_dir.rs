@@ -15,20 +15,20 @@
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
 //!
 //! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
-//! by `crate::regular_file`: what lies here was perhaps put there by somebody else.
+//! by [`regular_file`]: what lies here was perhaps put there by somebody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use kiln_builder::regular_file;
 use kiln_protocol::{JobId, JobSubmission};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::process_identity::ProcessIdentity;
-use crate::regular_file;
 
 /// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
 const MAX_FILE_BYTES: u64 = 16 << 20;

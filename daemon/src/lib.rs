@@ -28,7 +28,6 @@ mod memory;
 mod private_directory;
 mod process_identity;
 pub mod queue;
-mod regular_file;
 pub mod runner;
 mod server;
 mod version;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
+use crate::regular_file;
+
 /// The key's file name in the state directory.
 const FILE_NAME: &str = "plan.key";
 
@@ -83,7 +85,7 @@ impl fmt::Debug for PlanKey {
 
 /// Reads the key, or one byte more of what is longer; takes back rights that others have on it.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = regular_file::open_to_read(path)?;
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "the key of plan digests was open to others");

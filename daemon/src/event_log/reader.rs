@@ -7,10 +7,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use kiln_builder::regular_file;
 use kiln_protocol::MAX_EVENT_BYTES;
 use serde::Deserialize;
-
-use crate::regular_file;
 
 /// Bytes read at once; grows up to [`MAX_EVENT_BYTES`] for a longer line.
 const CHUNK_BYTES: usize = 64 << 10;

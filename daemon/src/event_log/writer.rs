@@ -6,13 +6,13 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use kiln_builder::regular_file;
 use kiln_protocol::{Event, EventBody};
 
 use super::limit::Limit;
 use super::own_words::without_system_codes;
 use super::reader::{EventLine, EventReader, ReadError};
 use crate::job_dir::RESERVE_NAME;
-use crate::regular_file;
 
 /// Longest text in an event, in bytes. JSON may make it six times as long, which stays below the line limit.
 const MAX_TEXT_BYTES: usize = 512 << 10;

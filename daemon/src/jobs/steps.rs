@@ -1,7 +1,5 @@
 //! The steps of a job's builds, from the records that its worker has written and synced.
 
-use std::io;
-
 use kiln_builder::records::{self, BuildRecords, Phase, RecordsError, State, StepRecord};
 use kiln_protocol::{JobId, without_codes};
 
@@ -10,27 +8,9 @@ use crate::blocking::blocking;
 use crate::explain::explain;
 use crate::job_dir::JobDir;
 use crate::journal::{StepPhase, StepRow, StepState};
-use crate::regular_file;
-
-/// Reports that the records of a job cannot be read.
-#[derive(Debug, thiserror::Error)]
-enum StepsError {
-    /// What lies in their place cannot be opened, or is no file.
-    #[error("cannot open the steps")]
-    Open(#[source] io::Error),
-    /// They are damaged, or of a newer version.
-    #[error(transparent)]
-    Records(#[from] RecordsError),
-}
 
 /// Reads how far the steps of a job have come; there are none where no build has begun.
-fn read(directory: &JobDir) -> Result<Vec<StepRow>, StepsError> {
-    // Whatever else has that name would be waited for.
-    match regular_file::open_to_read(&directory.steps()) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StepsError::Open(error)),
-    }
+fn read(directory: &JobDir) -> Result<Vec<StepRow>, RecordsError> {
     let records = records::read(&directory.root)?;
     Ok(records.builds.iter().flat_map(rows).collect())
 }
@@ -134,7 +114,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let directory = directory(scratch.path());
         std::fs::write(directory.steps(), "{\"version\":999,\"build\":\"qemu.a\"}\n{}\n").unwrap();
-        assert!(matches!(read(&directory), Err(StepsError::Records(RecordsError::Newer { found: 999, .. }))));
+        assert!(matches!(read(&directory), Err(RecordsError::Newer { found: 999, .. })));
         std::fs::remove_file(directory.steps()).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(directory.steps()).status().unwrap().success());
         let error = read(&directory).unwrap_err();

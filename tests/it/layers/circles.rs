@@ -27,12 +27,12 @@ const FLOORS: &[(&str, &str)] = &[
     (
         "daemon",
         "blocking caller config descriptor explain logging memory private_directory process_identity queue \
-         regular_file runner version wall_clock control images instance job_dir journal engine event_log worker \
+         runner version wall_clock control images instance job_dir journal engine event_log worker \
          jobs api server command_line",
     ),
     (
         "daemon/builder",
-        "atomic_file boot_command build_data cleanup connections disk_size error event home ledger left_in_guest \
+        "atomic_file regular_file boot_command build_data cleanup connections disk_size error event home ledger left_in_guest \
          local_processes lock_file option_values default_names plan_key records artifact blocking generated http_server plan \
          plan_reader resume way_in control fetch steps/sightings context data_sources backends export line_output \
          step scripts post_processors provisioners steps built sweep machine_build sources options run catalog \

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::step::{FILE_NAME, Header, StepRecord};
+use crate::regular_file;
 
 /// The records of a job, open for writing. Clones write to the same file.
 #[derive(Debug, Clone)]
@@ -25,7 +26,8 @@ impl RecordFile {
     /// The file cannot be opened, read or mended.
     pub(crate) fn open(job_dir: &Path) -> io::Result<Self> {
         let path = job_dir.join(FILE_NAME);
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
+        let mut options = OpenOptions::new();
+        let mut file = regular_file::open(&path, options.read(true).append(true).create(true).mode(0o600))?;
         drop_cut_line(&mut file)?;
         // The name is durable only when the directory is.
         File::open(job_dir)?.sync_all()?;

@@ -1,12 +1,12 @@
 //! Reads records back: those of a job that runs, of one that is over, and of one that a crash or a power loss has ended.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::step::{FILE_NAME, Header, State, StepRecord, VERSION};
+use crate::regular_file;
 
 /// The largest file that is read, in bytes; a build has tens of steps, of some hundred bytes each.
 const MAX_BYTES: u64 = 64 << 20;
@@ -121,7 +121,7 @@ impl BuildRecords {
 pub fn read(job_dir: &Path) -> Result<Records, RecordsError> {
     let path = job_dir.join(FILE_NAME);
     let mut bytes = Vec::new();
-    let file = match File::open(&path) {
+    let file = match regular_file::open_to_read(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Records::default()),
         Err(source) => return Err(RecordsError::Read { path, source }),

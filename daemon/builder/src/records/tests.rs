@@ -114,6 +114,16 @@ async fn a_newer_version_is_refused_and_left_alone() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
 }
 
+#[test]
+fn what_is_no_file_is_refused_and_nothing_waits() {
+    let job = tempfile::tempdir().unwrap();
+    let fifo = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, job.path().join(FILE_NAME), fifo).unwrap();
+    let error = read(job.path()).unwrap_err();
+    assert!(matches!(&error, RecordsError::Read { source, .. } if source.to_string().contains("a fifo")), "{error:?}");
+    assert!(RecordFile::open(job.path()).unwrap_err().to_string().contains("a fifo"));
+}
+
 #[tokio::test]
 async fn fields_of_a_later_kiln_are_passed_over() {
     let job = tempfile::tempdir().unwrap();

@@ -178,8 +178,16 @@ async fn what_does_not_fit_is_refused_and_left_as_it_is() {
     let checkpoints = world.kill_in_the_third().await;
     let before = world.on_disk();
     let template = world.three_steps();
-    world.assert_refused(&template.replace("echo three", "echo 3"), checkpoints.clone(), "its plan is another one").await;
-    world.assert_refused(&template.replace("a-long-password", "another-password"), checkpoints.clone(), "its plan is another").await;
+    world
+        .assert_refused(&template.replace("echo three", "echo 3"), checkpoints.clone(), "its plan is another one")
+        .await;
+    world
+        .assert_refused(
+            &template.replace("a-long-password", "another-password"),
+            checkpoints.clone(),
+            "its plan is another",
+        )
+        .await;
     let mut foreign = checkpoints.clone();
     foreign[0].state = SavedState { hypervisor: "virtualbox".to_owned(), path: world.path("saved-state") };
     world.assert_refused(&template, foreign, "saved by virtualbox in ").await;

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file;
 use crate::context::BuildContext;
 use crate::ledger::Resource;
+use crate::regular_file;
 
 /// The mark's file name.
 pub(crate) const NAME: &str = ".kiln-incomplete";
@@ -88,11 +88,7 @@ pub(crate) struct Mark {
 impl Mark {
     /// Reads the mark of `directory`; `None` when it has none. A link or a device of that name is none.
     pub(crate) fn read(directory: &Path) -> Option<Self> {
-        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
-        let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(directory.join(NAME)).ok()?;
-        if !file.metadata().ok()?.is_file() {
-            return None;
-        }
+        let file = regular_file::open_to_read(&directory.join(NAME)).ok()?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let mut mark = Self::default();

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 /// # Errors
 ///
 /// The system refuses, or it is no regular file.
-pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // The kernel's flags fit into an `int`; regular files do not care about NONBLOCK.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY).bits().cast_signed();
     match options.custom_flags(flags).open(path) {
@@ -34,7 +34,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// # Errors
 ///
 /// The system refuses, or it is no regular file.
-pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true))
 }
 
