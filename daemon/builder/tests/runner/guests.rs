@@ -1,6 +1,16 @@
 //! Guests that are connected to, go away, and come back or do not.
 
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kiln_builder::{Event, JobOutcome};
+use kiln_communicators::GuestConnector;
+use kiln_communicators::fake::{Answer, Call};
+use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::PROVISION;
+use super::world::{World, is_step};
 
 const GOES_AWAY: &str = r#"
   provisioner "shell" {
@@ -21,7 +31,7 @@ async fn a_script_that_ends_its_guest_ends_the_build_well_and_says_what_it_leave
         }
         hypervisor.end_guests(&ExitReport::GuestShutdown);
     });
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = world.run(&world.template("", GOES_AWAY)).await;
     power.await.unwrap();
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
@@ -35,7 +45,7 @@ async fn a_script_that_ends_its_guest_ends_the_build_well_and_says_what_it_leave
 async fn a_guest_that_stays_away_is_waited_for_by_nothing_but_the_shutdown() {
     let world = World::new();
     world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = world.run(&world.template("", GOES_AWAY)).await;
     assert_eq!(outcome.exit_code, 1);
     // The template's shutdown_timeout is 5 s.
@@ -97,7 +107,7 @@ async fn a_host_is_connected_to_as_a_machine_is_and_tells_where_it_is() {
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
     assert_eq!(world.steps(), ["connect", "provisioner 1 (shell)"], "no key is made for a host that is there already");
     let uploaded = world.guest.calls().into_iter().find_map(|call| match call {
-        kiln_communicators::fake::Call::Upload { content, .. } => String::from_utf8(content).ok(),
+        Call::Upload { content, .. } => String::from_utf8(content).ok(),
         _ => None,
     });
     assert_eq!(uploaded.unwrap(), "#!/bin/sh -e\necho ssh me@web.test:2222 Null\n");
@@ -123,9 +133,87 @@ async fn without_a_communicator_nothing_is_connected_to() {
 async fn a_host_that_goes_away_for_good_holds_nobody_up() {
     let world = World::new();
     world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let outcome = world.run(&null_template(SSH, GOES_AWAY)).await;
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
     assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     assert!(world.text().contains("it may still be there."), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_is_never_reached_is_told_of_in_order() {
+    let mut world = World::new();
+    world.connector = Some(Arc::new(GuestConnector));
+    // As behind QEMU's user network: connections are taken, and closed while the guest's own port is.
+    let forwarded = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (sender, receiver) = tokio::sync::watch::channel(NetworkSight::watched());
+    let port = forwarded.local_addr().unwrap().port();
+    world.hypervisor.change(|script| {
+        script.sight = Some(receiver);
+        script.forwarded_port = Some(port);
+        script.serial = b"Oops: general protection fault\n".to_vec();
+    });
+    let events = world.events.clone();
+    let guest = tokio::spawn(async move {
+        let port = loop {
+            let said = events.lock().unwrap().iter().find_map(|event| match event {
+                Event::Say { text, .. } => text.strip_prefix("Starting HTTP server on port ")?.parse::<u16>().ok(),
+                _ => None,
+            });
+            match said {
+                Some(port) if events.lock().unwrap().iter().any(|event| is_step(event, "connect")) => break port,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        sender.send_modify(|seen| seen.spoke = true);
+        sender.send_modify(|seen| (seen.dhcp, seen.address) = (DhcpState::Answered, Some([10, 0, 2, 15].into())));
+        let closed = forwarded.accept().await.unwrap();
+        drop(closed);
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /missing HTTP/1.0\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        loop {
+            drop(forwarded.accept().await.unwrap());
+        }
+    });
+    let outcome = world.run(&world.template("ssh_timeout = \"3s\"", PROVISION)).await;
+    guest.abort();
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    let text = world.text();
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?} is missing in:\n{text}"));
+    let order = [
+        "What was seen of the guest, in order:\n    0:00  its machine was started\n",
+        "it was given 10.0.2.15 by DHCP\n",
+        "SSH: the port closes every connection at once\n",
+        "it asked for /missing over HTTP in vain\n",
+        "\n          its kernel has crashed",
+    ]
+    .map(at);
+    assert!(order.is_sorted(), "{text}");
+    let error = world.error().unwrap();
+    assert!(error.starts_with("Timeout waiting for SSH. cannot connect to 127.0.0.1:"), "{error}");
+    assert!(error.contains("; last seen: its kernel has crashed"), "{error}");
+    assert!(text.contains("its trace is in the serial console's lines above"), "{text}");
+    // The picture of the screen is meant to stay.
+    std::fs::remove_file(world.path("job").join("qemu.web-screen.png")).unwrap();
+    world.assert_nothing_left("never reached");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_dies_ends_the_build_with_the_reason() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
+    let (hypervisor, guest) = (world.hypervisor.clone(), world.guest.clone());
+    tokio::spawn(async move {
+        while !guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let stderr_tail = "qemu: uncorrectable memory error".to_owned();
+        hypervisor.end_guests(&ExitReport::Crashed { status: "signal 11".to_owned(), stderr_tail });
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("uncorrectable memory error"), "{error}");
+    world.assert_nothing_left("dead guest");
 }

@@ -1,6 +1,14 @@
 //! What somebody is asked when a step fails, and what each answer does.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_builder::{Control, Event, Fault, JobOutcome, OnError};
+use kiln_communicators::fake::Answer;
+use kiln_hypervisors::ExitReport;
+
+use super::world::World;
+use super::{PROVISION, STEPS};
 
 /// A question with its text, choices, and way into the guest.
 pub(super) type Asked = (u64, String, Vec<String>, Option<String>);
@@ -219,4 +227,23 @@ async fn a_guest_that_is_gone_cannot_be_provisioned_again() {
     });
     assert_eq!(outcome.await.exit_code, 1);
     world.assert_nothing_left("gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn debug_pauses_after_steps_and_before_the_clean_up_of_a_failure() {
+    let mut world = World::new();
+    world.debug = true;
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let asked: Vec<_> = world.questions().into_iter().map(|(_, text, ..)| text).collect();
+    let first = asked.iter().position(|text| text.starts_with("Pausing before cleanup of step ")).unwrap();
+    assert_eq!(asked[first - 1], "Pausing after run of step 'connect'. Press enter to continue.");
+    let failed = "Pausing before cleanup of step 'provision'. Press enter to continue.";
+    assert_eq!(asked[first], failed, "also when the step has nothing to clean up");
+    assert!(asked[first..].iter().all(|text| text.starts_with("Pausing before cleanup of step ")), "{asked:?}");
+    assert!(asked[first..].contains(&"Pausing before cleanup of step 'start'. Press enter to continue.".to_owned()));
+    // The machine runs until the pause before its own clean-up is over.
+    assert!(world.questions()[first].3.as_ref().unwrap().contains("root@127.0.0.1"));
+    world.assert_nothing_left("debug");
 }

@@ -1,8 +1,11 @@
 //! What a build writes down of its steps.
 
 use kiln_builder::records::{self, Output, Phase, State, StepRecord};
+use kiln_builder::{Control, Fault, OnError};
+use kiln_communicators::fake::Answer;
 
-use super::*;
+use super::PROVISION;
+use super::world::{World, http_ports};
 
 impl World {
     pub(super) fn records(&self) -> Vec<StepRecord> {

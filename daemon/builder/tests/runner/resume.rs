@@ -1,12 +1,16 @@
 //! A build that goes on in another process: from its plan, its records and the saved state of its machine.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use kiln_builder::records::{self, State};
-use kiln_builder::{Checkpoint, resume_job_with};
+use kiln_builder::{Checkpoint, Event, Fault, JobOutcome, resume_job_with, run_job_with};
+use kiln_communicators::fake::Answer;
 use kiln_hypervisors::SavedState;
 
-use super::*;
+use super::world::{World, http_ports, is_step};
 
 const THREE_PROVISIONERS: &str = r#"
   provisioner "shell" {
@@ -33,7 +37,7 @@ impl World {
     /// A guest that installs itself on its disk when it is started, and not when it is restored.
     fn installing() -> Self {
         let world = Self::new();
-        let once = std::sync::Once::new();
+        let once = Once::new();
         world.hypervisor.change(|script| {
             script.on_resume = Some(Arc::new(move |spec| {
                 once.call_once(|| {
@@ -151,8 +155,7 @@ async fn a_killed_build_goes_on_from_its_third_provisioner_to_the_same_end() {
     };
     assert_eq!(numbers(&world), numbers(&whole));
     let commands = world.guest.commands();
-    let runs: std::collections::BTreeSet<_> =
-        commands.iter().filter_map(|command| command.split("RUN='").nth(1)?.get(..36)).collect();
+    let runs: BTreeSet<_> = commands.iter().filter_map(|command| command.split("RUN='").nth(1)?.get(..36)).collect();
     assert_eq!(runs.len(), 1, "both halves are one run: {commands:#?}");
     let server = format!(":{port}'");
     assert_eq!(commands.iter().filter(|command| command.contains(&server)).count(), 2, "{server} in {commands:#?}");

@@ -1,0 +1,159 @@
+//! Steps that fail or are cancelled: nothing is left of a build that did not succeed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kiln_builder::{Fault, JobOutcome, OnError, Sweep, sweep};
+use kiln_communicators::fake::Answer;
+
+use super::world::World;
+use super::{PROVISION, STEPS};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_at_any_step_leaves_nothing() {
+    for step in STEPS {
+        let mut world = World::new();
+        world.fault = Some(Fault { step, cancel: false });
+        let outcome = world.run(&world.template("", PROVISION)).await;
+        assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false }, "{step}");
+        assert_eq!(world.error().as_deref(), Some("a failure injected by a test"), "{step}");
+        assert_eq!(world.steps().last().map(String::as_str), Some(step));
+        world.assert_nothing_left(step);
+    }
+}
+
+/// Once the directory is kept it holds whole images, which no later failure takes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_after_the_image_was_kept_leaves_it_whole_and_nothing_else() {
+    let mut world = World::new();
+    world.fault = Some(Fault { step: "keep", cancel: false });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert_eq!(world.error().as_deref(), Some("a failure injected by a test"));
+    assert_eq!(world.steps().last().map(String::as_str), Some("keep"), "no post-processor runs");
+    assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"], "no mark of an incomplete build");
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(world.files("job"), ["resources.ndjson", "steps.ndjson"], "work files are left");
+    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+}
+
+/// What keeps a directory from being kept is told, and nothing runs on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_cannot_be_kept_is_told() {
+    let world = World::new();
+    let mark = world.path("out/.kiln-incomplete");
+    world.hypervisor.change(move |script| {
+        let mark = mark.clone();
+        // In place of the mark that the build removes at its end: something that is no file.
+        script.on_resume = Some(Arc::new(move |_| {
+            std::fs::rename(&mark, mark.with_extension("old")).unwrap();
+            std::fs::create_dir(&mark).unwrap();
+        }));
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert_eq!(world.steps().last().map(String::as_str), Some("keep"), "{}", world.text());
+    let error = world.error().unwrap();
+    assert!(error.contains("cannot remove") && error.contains(".kiln-incomplete"), "{error}");
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_processor_that_fails_keeps_the_image_and_leaves_nothing_else() {
+    let mut world = World::new();
+    world.fault = Some(Fault { step: "post-processor 1 (export)", cancel: false });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    assert!(world.error().unwrap().contains("Post-processor failed: a failure injected by a test"));
+    assert!(world.files("out").contains(&"web".to_owned()));
+    assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
+    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_at_any_step_leaves_nothing() {
+    for step in STEPS.into_iter().chain(["keep"]) {
+        let mut world = World::new();
+        world.fault = Some(Fault { step, cancel: true });
+        let outcome = world.run(&world.template("", PROVISION)).await;
+        assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: true }, "{step}");
+        assert_eq!(world.error().as_deref(), Some("Build was cancelled."), "{step}");
+        world.assert_nothing_left(step);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_while_a_provisioner_hangs_is_felt_at_once() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
+    let control = world.control.clone();
+    let guest = world.guest.clone();
+    tokio::spawn(async move {
+        while !guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        control.cancel();
+    });
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert!(outcome.cancelled, "{}", world.text());
+    world.assert_nothing_left("hanging provisioner");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_script_is_retried_and_then_cleaned_up_after() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(3)).on_command("PACKER_BUILD_NAME", Answer::code(3));
+    let rest = r#"
+      provisioner "shell" {
+        inline      = ["false"]
+        max_retries = 1
+      }
+      error-cleanup-provisioner "shell" {
+        inline = ["echo rescue"]
+      }
+    "#;
+    let outcome = world.run(&world.template("", rest)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let text = world.text();
+    let error = "Script exited with non-zero exit status: 3.Allowed exit codes are: [0]";
+    assert!(text.contains(&format!("Provisioner failed with {error:?}, retrying with 1 trie(s) left")), "{text}");
+    assert!(text.contains("retry limit reached."), "{text}");
+    assert!(text.contains("Running the cleanup provisioner, if present..."), "{text}");
+    assert_eq!(world.error().as_deref(), Some(error));
+    // The place and the next step stand behind Packer's words.
+    let (_, behind) = text.rsplit_once(error).unwrap();
+    let template = world.template("", rest);
+    let line = 1 + template.lines().position(|line| line.contains("provisioner \"shell\"")).unwrap();
+    assert!(
+        behind.contains("Failed: provisioner \"shell\" in ") && behind.contains(&format!(" line {line}\n")),
+        "{behind}"
+    );
+    assert!(behind.contains("hint: what the script wrote is above;"), "{behind}");
+    let runs = world.guest.commands().iter().filter(|command| command.contains("PACKER_BUILD_NAME")).count();
+    assert_eq!(runs, 3, "twice, and the cleanup provisioner");
+    world.assert_nothing_left("failing script");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abort_keeps_the_files_and_says_so() {
+    let mut world = World::new();
+    world.on_error = OnError::Abort;
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.path("out").exists());
+    assert!(world.text().contains("Step \"provision\" failed, aborting..."), "{}", world.text());
+    assert!(world.text().contains("aborted: skipping cleanup of step \"start\""), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_image_is_told_and_leaves_nothing() {
+    let world = World::new();
+    std::fs::remove_file(world.path("installer.iso")).unwrap();
+    let outcome = world.run(&world.template("", PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("installer.iso"), "{error}");
+    world.assert_nothing_left("missing image");
+}
