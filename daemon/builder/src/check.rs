@@ -25,8 +25,9 @@ use crate::plan_reader::{PlanReader, Purpose};
 use crate::{fetch, generated, sources};
 use kiln_template::Redactor;
 
-/// A template to check. Paths are relative to `cwd`, which must be the process's working directory too.
-#[derive(Debug, Clone)]
+/// A template to check; by default with nothing beside it. Paths are relative to `cwd`, which must be the process's working
+/// directory too.
+#[derive(Debug, Clone, Default)]
 pub struct CheckRequest {
     /// The template: a file or a directory.
     pub template: PathBuf,

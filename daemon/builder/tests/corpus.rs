@@ -306,15 +306,11 @@ impl Template {
         let request = CheckRequest {
             only,
             template: place.clone(),
-            text: None,
             cwd: cwd.to_path_buf(),
             environment: BTreeMap::from([("HOME".into(), "/root".into()), ("USER".into(), "user".into())]),
             vars,
             var_files: var_file.map(|file| root.join(file)).into_iter().collect(),
-            except: Vec::new(),
-            force: false,
-            warn_on_undeclared_var: false,
-            evaluate_data: false,
+            ..CheckRequest::default()
         };
         let validation = validate(&request, cwd, false);
         fs::remove_file(place).unwrap();
@@ -327,15 +323,11 @@ impl Template {
         let request = CheckRequest {
             only: self.only(&template),
             template,
-            text: None,
             cwd: cwd.to_path_buf(),
             environment: BTreeMap::from([("HOME".into(), "/root".into()), ("USER".into(), "user".into())]),
             vars: self.variables(),
             var_files: var_file.map(|file| root.join(file)).into_iter().collect(),
-            except: Vec::new(),
-            force: false,
-            warn_on_undeclared_var: false,
-            evaluate_data: false,
+            ..CheckRequest::default()
         };
         let validation = validate(&request, cwd, false);
         self.restore(root);

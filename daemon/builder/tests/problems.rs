@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_builder::{CheckRequest, validate};
@@ -19,14 +18,8 @@ fn problems(name: &str, text: &str) -> Vec<(bool, String)> {
         template: PathBuf::from(name),
         text: Some(text.to_owned()),
         cwd: std::env::current_dir().unwrap(),
-        environment: BTreeMap::new(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        only: Vec::new(),
-        except: Vec::new(),
-        force: false,
         warn_on_undeclared_var: true,
-        evaluate_data: false,
+        ..CheckRequest::default()
     };
     let validation = validate(&request, Path::new("/nonexistent"), false);
     let problems = validation.problems.iter().map(|problem| {

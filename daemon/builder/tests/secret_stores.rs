@@ -44,13 +44,9 @@ fn check(name: &str, text: &str, environment: &[(&str, String)], evaluate_data: 
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect::<BTreeMap<_, _>>(),
-        vars: Vec::new(),
-        var_files: Vec::new(),
-        only: Vec::new(),
-        except: Vec::new(),
-        force: false,
         warn_on_undeclared_var: true,
         evaluate_data,
+        ..CheckRequest::default()
     };
     validate(&request, Path::new("/nonexistent"), false)
 }

@@ -62,14 +62,9 @@ pub(super) fn checked_as(name: &str, text: &str, vars: &[&str]) -> Checked {
         template: PathBuf::from(name),
         text: Some(text.to_owned()),
         cwd: std::env::current_dir().unwrap(),
-        environment: BTreeMap::new(),
         vars: vars.iter().map(|&var| var.to_owned()).collect(),
-        var_files: Vec::new(),
-        only: Vec::new(),
-        except: Vec::new(),
-        force: false,
         warn_on_undeclared_var: true,
-        evaluate_data: false,
+        ..CheckRequest::default()
     };
     check(&request, Purpose::Validate, &Backends::real(Path::new("/nonexistent")))
 }

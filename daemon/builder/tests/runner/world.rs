@@ -1,6 +1,5 @@
 //! What a build is run in: a template, a fake hypervisor with its guest, and everything that was told.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -97,16 +96,10 @@ build {{
         std::fs::write(&path, template).unwrap();
         CheckRequest {
             template: path,
-            text: None,
             cwd: self.directory.path().to_owned(),
-            environment: BTreeMap::new(),
-            vars: Vec::new(),
-            var_files: Vec::new(),
-            only: Vec::new(),
-            except: Vec::new(),
             force: self.force,
-            warn_on_undeclared_var: false,
             evaluate_data: true,
+            ..CheckRequest::default()
         }
     }
 

@@ -1,11 +1,9 @@
 //! Whole builds in machines that are not QEMU's: the same recipe, the same promises.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use kiln_communicators::fake::FakeCommunicator;
-use kiln_communicators::{BoxFuture, Communicator, ConnectConfig, ConnectError, ConnectObserver, Connector};
+use kiln_communicators::fake::{FakeCommunicator, FakeConnector};
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
 use kiln_hypervisors::registry::by_name;
 use kiln_hypervisors::{BackendSpec, ExitReport, Hypervisor};
@@ -33,19 +31,6 @@ const STEPS: [&str; 12] = [
     "shut-down",
     "export",
 ];
-
-/// Connects at once to a guest that switches its machine off when it is told to.
-struct Guest(FakeCommunicator);
-
-impl Connector for Guest {
-    fn connect<'a>(
-        &'a self,
-        _config: &'a ConnectConfig,
-        _observer: Arc<dyn ConnectObserver>,
-    ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
-        Box::pin(async { Ok(Arc::new(self.0.clone()) as Arc<dyn Communicator>) })
-    }
-}
 
 struct Job {
     directory: tempfile::TempDir,
@@ -98,16 +83,9 @@ build {{
         let request = JobRequest {
             template: CheckRequest {
                 template: path,
-                text: None,
                 cwd: self.directory.path().to_owned(),
-                environment: BTreeMap::new(),
-                vars: Vec::new(),
-                var_files: Vec::new(),
-                only: Vec::new(),
-                except: Vec::new(),
-                force: false,
-                warn_on_undeclared_var: false,
                 evaluate_data: true,
+                ..CheckRequest::default()
             },
             debug: false,
             on_error: OnError::Cleanup,
@@ -119,7 +97,7 @@ build {{
         };
         let backends = Backends {
             hypervisors: by_name([Arc::new(self.hypervisor.clone()) as Arc<dyn Hypervisor>]),
-            connector: Arc::new(Guest(self.guest.clone())),
+            connector: Arc::new(FakeConnector(self.guest.clone())),
             fault,
         };
         let events = self.events.clone();
