@@ -53,21 +53,24 @@ pub(crate) async fn run(
     Ok(Processed { artifact, keep_input: true, force_keep: true })
 }
 
+/// Reads all files before it writes a line, so that a second try after one that could not be read writes no line twice.
 fn write(inputs: &[PathBuf], outputs: &[(String, PathBuf)]) -> io::Result<()> {
+    let about = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let kinds: Vec<&str> = outputs.iter().map(|(kind, _)| kind.as_str()).collect();
+    let mut texts = vec![String::new(); outputs.len()];
     for input in inputs {
-        let wanted: Vec<&str> = outputs.iter().map(|(kind, _)| kind.as_str()).collect();
-        let digests = digests(input, &wanted)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", input.display())))?;
-        for (digest, (_, output)) in digests.iter().zip(outputs) {
-            if let Some(parent) = output.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            // Packer appends, so that several builds may share one file; a line is one write.
-            let line = format!("{digest}\t{}\n", base_name(input));
-            let mut file = OpenOptions::new().append(true).create(true).open(output)?;
-            file.write_all(line.as_bytes())
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", output.display())))?;
+        let digests = digests(input, &kinds).map_err(|error| about(input, error))?;
+        for (text, digest) in texts.iter_mut().zip(digests) {
+            text.push_str(&format!("{digest}\t{}\n", base_name(input)));
         }
+    }
+    for (text, (_, output)) in texts.iter().zip(outputs).filter(|(text, _)| !text.is_empty()) {
+        if let Some(parent) = output.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        // Packer appends, so that several builds may share one file; one write keeps their lines apart.
+        let mut file = OpenOptions::new().append(true).create(true).open(output)?;
+        file.write_all(text.as_bytes()).map_err(|error| about(output, error))?;
     }
     Ok(())
 }
@@ -156,5 +159,18 @@ mod tests {
                 .unwrap()
                 .starts_with("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\t")
         );
+    }
+    #[test]
+    fn a_file_that_cannot_be_read_leaves_no_line_of_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let (good, bad) = (directory.path().join("good"), directory.path().join("bad"));
+        std::fs::write(&good, "abc").unwrap();
+        let outputs = [("md5".to_owned(), directory.path().join("md5"))];
+        let error = write(&[good.clone(), bad.clone()], &outputs).unwrap_err();
+        assert!(error.to_string().starts_with(bad.to_str().unwrap()), "{error}");
+        assert!(!outputs[0].1.exists());
+        std::fs::write(&bad, "abc").unwrap();
+        write(&[good, bad], &outputs).unwrap();
+        assert_eq!(std::fs::read_to_string(&outputs[0].1).unwrap().lines().count(), 2);
     }
 }
