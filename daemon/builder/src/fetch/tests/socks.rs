@@ -105,7 +105,8 @@ async fn a_socks_proxy_that_says_nothing_is_not_waited_for() {
     let proxy = listener.local_addr().unwrap();
     let place = Place::new();
     let request = place.request(&["http://mirror.invalid/x.iso".to_owned()], Checksum::None);
-    let patience = Patience { connect: Duration::from_millis(500), tries: 2, ..patience() };
+    let limit = Duration::from_millis(500);
+    let patience = Patience { connect: limit, stall: limit, tries: 2, ..patience() };
     let transport = through_with(format!("socks5://u:a-secret@{proxy}"), patience);
     let fetching = tokio::time::timeout(Duration::from_secs(60), place.fetch_through(&transport, &request));
     let error = fetching.await.expect("it is given up").unwrap_err();
