@@ -1,5 +1,7 @@
 //! What a build is run in: a template, a fake hypervisor with its guest, and everything that was told.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ impl World {
         }
         std::fs::write(directory.path().join("installer.iso"), vec![7; 100_000]).unwrap();
         std::fs::write(directory.path().join("seed"), "seed").unwrap();
+        std::fs::write(directory.path().join("http").join(own_name(&directory)), "").unwrap();
         let script = FakeScript {
             // The guest writes to its disk as soon as it runs.
             on_resume: Some(Arc::new(|spec| assert!(spec.disks[0].path.exists()))),
@@ -203,9 +206,23 @@ build {{
         let swept = sweep(&self.path("job")).unwrap();
         assert_eq!(swept, Sweep::default(), "{what}: the ledger holds something");
         for port in http_ports(&self.text()) {
-            assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{what}: port {port} is open");
+            assert!(!is_served(port, &own_name(&self.directory)), "{what}: port {port} is open");
         }
     }
+}
+
+/// The name of a file that only the HTTP servers of this world have.
+fn own_name(directory: &tempfile::TempDir) -> String {
+    directory.path().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Whether anything but the server of another test, which has no such file and may have got the port since, is on a port.
+fn is_served(port: u16, name: &str) -> bool {
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answer = String::new();
+    let asked = write!(server, "GET /{name} HTTP/1.0\r\n\r\n").and_then(|()| server.read_to_string(&mut answer));
+    asked.is_err() || !answer.starts_with("HTTP/1.0 404") && !answer.starts_with("HTTP/1.1 404")
 }
 
 pub(super) fn http_ports(text: &str) -> Vec<u16> {
