@@ -32,7 +32,18 @@ enum OnFailure<'a> {
     Retry,
     /// To try again, too, as long as this machine runs.
     RetryOn(&'a dyn Machine),
+    /// To try again, or to go on: nothing is left to clean up.
+    RetryOrGoOn,
 }
+
+/// A question and its answers. Who cannot answer gives the first one: never the one that would fail for ever.
+type Question = (&'static str, &'static [&'static str]);
+
+const GIVE_UP: Question = ("[c] Clean up and exit, or [a] abort without cleanup?", &["c", "a"]);
+
+const RETRY: Question = ("[c] Clean up and exit, [a] abort without cleanup, or [r] retry this step?", &["c", "a", "r"]);
+
+const RETRY_OR_GO_ON: Question = ("[g] Go on without this step, or [r] retry it?", &["g", "r"]);
 
 impl<'a> Step<'a> {
     fn new(phase: Phase, kind: &'static str, on_failure: OnFailure<'a>) -> Self {
@@ -66,9 +77,9 @@ impl<'a> Step<'a> {
         Self::new(Phase::Finish, name, OnFailure::Retry)
     }
 
-    /// Post-processor `number`, from 1, counted over all sequences.
+    /// Post-processor `number`, from 1, counted over all sequences. What it works on is there whatever becomes of it.
     pub(crate) fn post_process(number: usize, kind: &str) -> Self {
-        let step = Self::new(Phase::PostProcess, "post-process", OnFailure::NotAsked);
+        let step = Self::new(Phase::PostProcess, "post-process", OnFailure::RetryOrGoOn);
         Self { name: format!("post-processor {number} ({kind})").into(), ..step }
     }
 
@@ -78,11 +89,15 @@ impl<'a> Step<'a> {
         Self { on_failure: machine.map_or(OnFailure::Retry, OnFailure::RetryOn), ..self }
     }
 
-    fn can_be_retried(&self) -> bool {
+    /// What somebody is asked when it has failed.
+    fn question(&self) -> Option<Question> {
         match self.on_failure {
-            OnFailure::NotAsked | OnFailure::Ask => false,
-            OnFailure::Retry => true,
-            OnFailure::RetryOn(machine) => machine.exited().now_or_never().is_none(),
+            OnFailure::NotAsked => None,
+            OnFailure::Ask => Some(GIVE_UP),
+            OnFailure::Retry => Some(RETRY),
+            OnFailure::RetryOn(machine) if machine.exited().now_or_never().is_none() => Some(RETRY),
+            OnFailure::RetryOn(_) => Some(GIVE_UP),
+            OnFailure::RetryOrGoOn => Some(RETRY_OR_GO_ON),
         }
     }
 }
@@ -133,11 +148,11 @@ impl BuildContext {
                 }
                 Err(error) => error,
             };
-            let asked = self.settings.on_error == OnError::Ask && !matches!(step.on_failure, OnFailure::NotAsked);
-            if error.is_cancelled() || !asked {
+            if error.is_cancelled() || self.settings.on_error != OnError::Ask {
                 return Err(error);
             }
-            match self.ask_about(&error, step.can_be_retried()).await {
+            let Some(question) = step.question() else { return Err(error) };
+            match self.ask_about(&error, question).await {
                 Choice::Retry => {}
                 Choice::GiveUp(answer) => return Err(error.answered(answer)),
             }
@@ -203,21 +218,15 @@ impl BuildContext {
 
     /// Tells a failure that no step has asked about, and asks whether to clean up after it.
     pub(crate) async fn ask_to_give_up(&self, error: &BuildError) -> Answer {
-        match self.ask_about(error, false).await {
+        match self.ask_about(error, GIVE_UP).await {
             Choice::GiveUp(answer) => answer,
             Choice::Retry => Answer::CleanUp,
         }
     }
 
-    async fn ask_about(&self, error: &BuildError, retry: bool) -> Choice {
+    async fn ask_about(&self, error: &BuildError, (text, choices): Question) -> Choice {
         self.tell(error);
         self.error(format!("Step {:?} failed", error.step));
-        // Who cannot answer gets the first choice: never the one that would fail for ever.
-        let (text, choices): (_, &[&str]) = if retry {
-            ("[c] Clean up and exit, [a] abort without cleanup, or [r] retry this step?", &["c", "a", "r"])
-        } else {
-            ("[c] Clean up and exit, or [a] abort without cleanup?", &["c", "a"])
-        };
         match self.ask(text, choices).await.as_str() {
             "r" => Choice::Retry,
             "a" => Choice::GiveUp(Answer::Abort),

@@ -54,7 +54,9 @@ pub(crate) async fn run_all(
                 Ok(processed) => processed,
                 Err(error) => {
                     outcome.cancelled |= error.is_cancelled();
-                    error.explanation().iter().for_each(|line| context.build.error(line));
+                    if error.answer().is_none() {
+                        error.explanation().iter().for_each(|line| context.build.error(line));
+                    }
                     outcome.errors.push(format!("Post-processor failed: {error}"));
                     keep_built = true;
                     break;

@@ -247,3 +247,35 @@ async fn debug_pauses_after_steps_and_before_the_clean_up_of_a_failure() {
     assert!(world.questions()[first].3.as_ref().unwrap().contains("root@127.0.0.1"));
     world.assert_nothing_left("debug");
 }
+
+const RETRY_OR_GO_ON: [&str; 2] = ["g", "r"];
+
+/// What the builder has left is there, so the post-processor can have another try; the other sequences run whatever the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_processor_is_tried_again_or_left_out() {
+    for (answer, exit_code) in [("r", 0), ("g", 1)] {
+        let world = World::asking();
+        let (missing, sums) = (world.path("wanted"), world.path("sums"));
+        let rest = format!(
+            "post-processors {{\n post-processor \"shell-local\" {{\n inline = [\"cat {missing}\"]\n }}
+             post-processor \"checksum\" {{\n output = {sums:?}\n }}\n }}
+             post-processor \"shell-local\" {{\n inline = [\"echo OTHER SEQUENCE\"]\n }}",
+            missing = missing.display(),
+        );
+        let answers = [answer];
+        let outcome = world.run_and_answer(world.template("", &rest), &answers, |(_, text, choices, guest)| {
+            assert_eq!((choices.as_slice(), guest), (RETRY_OR_GO_ON.map(str::to_owned).as_slice(), &None));
+            assert!(text.contains("[g] Go on without this step"), "{text}");
+            assert_eq!((world.hypervisor.running(), world.files("out")), (0, vec!["web".to_owned()]));
+            std::fs::write(&missing, "WANTED TEXT").unwrap();
+        });
+        assert_eq!(outcome.await.exit_code, exit_code, "{}", world.text());
+        let text = world.text();
+        let retried = answer == "r";
+        assert_eq!((text.contains("WANTED TEXT"), sums.exists()), (retried, retried), "{text}");
+        assert!(text.contains("OTHER SEQUENCE"), "{text}");
+        assert_eq!(text.matches("\nhint: what the script wrote is above").count(), 1, "told once: {text}");
+        assert_eq!(world.files("out"), ["web"]);
+        world.assert_nothing_is_held(answer);
+    }
+}
