@@ -57,7 +57,7 @@ impl Recipe<'_> {
     }
 
     async fn start(&self, prepared: &Prepared, fields: &Fields) -> Result<Arc<dyn Machine>, StepError> {
-        let render = |text: &str| fields.render(text);
+        let render = |text: &str| fields.render_option(text);
         let mut spec = self.builder.spec(&prepared.media, &render, self.context)?;
         if let Some(state) = self.context.chain.saved_state() {
             spec.origin = Origin::SavedState(state.clone());

@@ -86,7 +86,7 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// How the machine gets to the network.
     fn network(&self) -> NetworkMode;
 
-    /// What boot commands and options can refer to beside what all builders have.
+    /// What options that are rendered right before the start can refer to beside what boot commands can, too.
     fn fields(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }

@@ -9,6 +9,8 @@ use crate::generated::Renderer;
 pub(super) struct Fields {
     renderer: Renderer,
     values: Vec<(&'static str, String)>,
+    /// What only options of the machine can refer to.
+    own: Vec<(&'static str, String)>,
 }
 
 impl Fields {
@@ -16,7 +18,7 @@ impl Fields {
         let plan = &recipe.plan;
         let http_directory = plan.http.and_then(|http| http.directory.as_ref());
         let own = recipe.builder.fields().into_iter().map(|(name, value)| (name, value.to_owned()));
-        let mut values = vec![
+        let values = vec![
             ("HTTPIP", prepared.host.clone()),
             ("HTTPPort", prepared.http_port.unwrap_or(0).to_string()),
             ("HTTPDir", http_directory.map_or_else(String::new, |directory| directory.display().to_string())),
@@ -24,12 +26,22 @@ impl Fields {
             ("OutputDir", plan.output_directory.display().to_string()),
             ("SSHPublicKey", prepared.access.public_key().unwrap_or_default().to_owned()),
         ];
-        values.extend(own);
-        Self { renderer, values }
+        Self { renderer, values, own: own.collect() }
     }
 
+    /// Renders a boot command.
     pub(super) fn render(&self, text: &str) -> Result<String, StepError> {
-        let fields: Vec<(&str, &str)> = self.values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.render_with(text, &[])
+    }
+
+    /// Renders an option of the machine.
+    pub(super) fn render_option(&self, text: &str) -> Result<String, StepError> {
+        self.render_with(text, &self.own)
+    }
+
+    fn render_with(&self, text: &str, more: &[(&'static str, String)]) -> Result<String, StepError> {
+        let fields: Vec<(&str, &str)> =
+            self.values.iter().chain(more).map(|(name, value)| (*name, value.as_str())).collect();
         self.renderer.render(text, &fields)
     }
 }

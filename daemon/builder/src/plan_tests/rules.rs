@@ -54,6 +54,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("boot_command = [\"é\"]", "Character without a key"),
             ("boot_command = [\"<bogus>\"]", "warning: Unknown key in a boot command"),
             ("boot_command = [\"{{ .Nope }}\"]", "Unknown template field"),
+            ("boot_command = [\"{{ .SSHHostPort }}\"]", "Unknown template field"),
             ("boot_command = [\"{{ upper }}\"]", "Invalid template"),
             ("boot_steps = [[\"é\", \"types it\"]]", "Character without a key"),
             ("boot_command = [\"a\"]\nboot_steps = [[\"b\"]]", "Both boot_command and boot_steps"),

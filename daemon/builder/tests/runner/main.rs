@@ -14,6 +14,7 @@ mod world;
 use kiln_builder::{JobOutcome, Sweep, sweep, validate};
 use kiln_communicators::fake::Answer;
 use kiln_hypervisors::KeyEvent;
+use kiln_hypervisors::qemu::SSH_HOST_PORT;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use self::world::{World, http_ports};
@@ -180,4 +181,18 @@ async fn two_builds_of_one_directory_are_refused_unless_one_is_chosen() {
     assert_eq!((outcome.exit_code, world.steps()), (1, Vec::new()));
     request.only = vec!["qemu.web".to_owned()];
     assert!(validate(&request, &world.path("cache"), false).valid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn qemuargs_are_rendered_right_before_the_start() {
+    let world = World::new();
+    let extra = "qemuargs = [[\"-smbios\", \"type=11,value={{ .Name }} {{ .HTTPIP }} {{ .SSHHostPort }}\"]]";
+    let outcome = world.run(&world.template(extra, PROVISION)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    let spec = world.hypervisor.specs().remove(0);
+    // QEMU's own part puts the port in this one's place.
+    assert_eq!(
+        spec.backend.as_qemu().unwrap().arguments,
+        [["-smbios".to_owned(), format!("type=11,value=web 192.0.2.1 {SSH_HOST_PORT}")]]
+    );
 }

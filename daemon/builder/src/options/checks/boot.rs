@@ -7,7 +7,10 @@ use kiln_hypervisors::key_for_char;
 use crate::boot_command::{self, BootAction};
 use crate::plan_reader::PlanReader;
 
-/// What boot commands and `qemuargs` can refer to.
+/// What boot commands can refer to.
+const BOOT_FIELDS: [&str; 6] = ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey"];
+
+/// What `qemuargs` can refer to.
 pub(crate) const MACHINE_FIELDS: [&str; 7] =
     ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
 
@@ -35,7 +38,7 @@ fn boot_command(reader: &mut PlanReader<'_>, option: &str, elements: &[String]) 
         });
         index.unwrap_or(usize::MAX)
     };
-    for (summary, detail, offset) in reader.late_problems(&text, &MACHINE_FIELDS) {
+    for (summary, detail, offset) in reader.late_problems(&text, &BOOT_FIELDS) {
         reader.error_in(option, element_of(offset), summary, detail);
     }
     let actions = match boot_command::parse_places(&text) {
