@@ -16,7 +16,7 @@ pub(crate) fn names() -> Generated {
 }
 
 /// The values of every build beside [`Generated::NAMES`].
-const BUILD_NAMES: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
+pub(crate) const BUILD_NAMES: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
 
 /// What Packer says for values of an HTTP server that a builder does not have.
 const NO_HTTP: [(&str, &str); 3] = [

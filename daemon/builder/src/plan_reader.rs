@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_template::{Diagnostic, Diagnostics, Generated, Options, Schema, go_template};
 
+use crate::generated::BUILD_NAMES;
 use crate::option_values::OptionValues;
-
-/// What templates can refer to beside [`Generated::NAMES`], in every build.
-const BUILD_FIELDS: [&str; 2] = ["PackerBuildName", "PackerBuilderType"];
 
 /// Quotes a text, or of a long one what is around an offset.
 pub(crate) fn quote(text: &str, offset: usize) -> String {
@@ -50,6 +48,11 @@ pub(crate) enum Purpose {
     Build,
     /// To go on where another process has left its build.
     Resume,
+}
+
+/// Whether templates can refer to `field` in every build.
+fn every_build_has(field: &str) -> bool {
+    Generated::NAMES.contains(&field) || BUILD_NAMES.contains(&field)
 }
 
 impl<'a> PlanReader<'a> {
@@ -129,8 +132,7 @@ impl<'a> PlanReader<'a> {
     /// Says which fields of a text read `<no value>`, where there are none but those that every build has.
     fn warn_of_fields(&mut self, name: &str, index: usize, text: &str) {
         let fields: BTreeSet<String> = go_template::fields(text).into_iter().collect();
-        let has_value = |field: &str| Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field);
-        for field in fields.iter().filter(|field| !has_value(field)) {
+        for field in fields.iter().filter(|field| !every_build_has(field)) {
             let quoted = quote(text, text.find(&format!(".{field}")).unwrap_or(0));
             let detail = format!("{quoted} is a template; {{{{ .{field} }}}} in it becomes \"<no value>\".");
             let hint = "for a command that is to see the braces, write {{ `{{ .Field }}` }}".to_owned();
@@ -147,8 +149,7 @@ impl<'a> PlanReader<'a> {
         let mut problems = Vec::new();
         for field in go_template::fields(text) {
             let field = field.as_str();
-            let is_known = known.contains(&field) || Generated::NAMES.contains(&field) || BUILD_FIELDS.contains(&field);
-            if is_known || known.is_empty() {
+            if known.is_empty() || known.contains(&field) || every_build_has(field) {
                 continue;
             }
             let offset = text.find(&format!(".{field}")).unwrap_or(0);
@@ -182,7 +183,7 @@ impl<'a> PlanReader<'a> {
         let fields = go_template::fields(text);
         let has_values = !fields.is_empty() || text.contains("build");
         context.fields.extend(fields.into_iter().map(|field| (field, Generated::UNKNOWN.into())));
-        context.build.extend(BUILD_FIELDS.map(|name| (name.to_owned(), Generated::UNKNOWN.to_owned())));
+        context.build.extend(BUILD_NAMES.map(|name| (name.to_owned(), Generated::UNKNOWN.to_owned())));
         let error = go_template::render(text, &context).err()?;
         let certain = WHATEVER_THE_VALUES.iter().any(|start| error.message.starts_with(start));
         (certain || !has_values).then_some(error)
