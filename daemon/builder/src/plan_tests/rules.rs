@@ -77,6 +77,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("", "Missing ssh_username"),
             ("communicator = \"winrm\"", "Missing winrm_username"),
             ("ssh_private_key_file = \"/nonexistent\"", "No such file"),
+            // It has no end.
+            ("ssh_private_key_file = \"/dev/zero\"", "No such file"),
             ("ssh_private_key_file = \"Cargo.toml\"", "Unusable private key"),
             ("ssh_certificate_file = \"/nonexistent\"", "No such file"),
             ("ssh_certificate_file = \"Cargo.toml\"", "Missing ssh_private_key_file"),

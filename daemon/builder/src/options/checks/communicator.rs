@@ -1,5 +1,7 @@
 //! Rules of reaching the guest.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::home::expand_home;
@@ -86,9 +88,18 @@ fn tunnels(reader: &mut PlanReader<'_>, name: &str) {
     }
 }
 
+/// The largest private key that is looked at, in bytes; one of RSA with 16384 bits has 13 KB.
+const MAX_KEY_BYTES: u64 = 1 << 20;
+
 /// A key that can be read must be one, and need no passphrase, for which nobody could be asked.
 fn private_key(reader: &mut PlanReader<'_>, path: Option<&Path>) {
-    let Some(text) = path.and_then(|path| std::fs::read_to_string(path).ok()) else { return };
+    // What is no file has been told; to read it could take for ever.
+    let Some(path) = path.filter(|path| path.is_file()) else { return };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_KEY_BYTES).read_to_string(&mut text));
+    if read.is_err() {
+        return;
+    }
     let detail = match russh::keys::decode_secret_key(&text, None) {
         Ok(_) => return,
         Err(russh::keys::Error::KeyIsEncrypted) => "has a passphrase: log in with ssh_agent_auth instead.".to_owned(),
