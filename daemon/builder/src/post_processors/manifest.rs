@@ -118,6 +118,8 @@ fn append_locked(path: &Path, entry: &Entry, run_uuid: &str, force: bool) -> std
         Ok(metadata) if metadata.len() > MAX_BYTES => {
             return Err(std::io::Error::other(format!("it has {} bytes, too many for a manifest", metadata.len())));
         }
+        // To read anything else could take for ever.
+        Ok(metadata) if !metadata.is_file() => return Err(std::io::Error::other("it is no file")),
         Ok(_) => serde_json::from_slice(&std::fs::read(path)?)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Manifest::default(),
         Err(error) => return Err(error),
@@ -176,6 +178,10 @@ mod tests {
         std::fs::write(&path, "my notes").unwrap();
         assert!(append(&path, &sample("a", "r"), "r", true).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "my notes");
+        // It has no end.
+        let zeroes = Path::new("/dev/zero");
+        let error = append_locked(zeroes, &sample("a", "r"), "r", true).unwrap_err();
+        assert_eq!(error.to_string(), "it is no file");
     }
 
     #[test]
