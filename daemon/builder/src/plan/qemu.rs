@@ -69,12 +69,12 @@ pub(crate) struct QemuMachinePlan {
     pub disk_interface: String,
     /// CD interface.
     pub cdrom_interface: Option<String>,
-    /// As written; `None`: chosen for speed, since a build's disk is disposable until it is exported.
-    pub disk_cache: Option<String>,
     /// As written.
-    pub disk_discard: Option<String>,
+    pub disk_cache: String,
     /// As written.
-    pub disk_detect_zeroes: Option<String>,
+    pub disk_discard: String,
+    /// As written.
+    pub disk_detect_zeroes: String,
     /// Network adapter.
     pub net_device: String,
     /// Bridge, instead of user networking.
@@ -86,7 +86,7 @@ pub(crate) struct QemuMachinePlan {
     /// No window.
     pub headless: bool,
     /// Display as written.
-    pub display: Option<String>,
+    pub display: String,
     /// Let QEMU choose the display.
     pub use_default_display: bool,
     /// `-vga`.

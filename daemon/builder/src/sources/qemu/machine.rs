@@ -37,6 +37,11 @@ fn tpm(plan: &QemuPlan) -> Option<TpmVersion> {
     plan.machine.tpm.as_ref().map(|(_, old)| if *old { TpmVersion::V1 } else { TpmVersion::V2 })
 }
 
+fn topology(plan: &QemuPlan) -> Topology {
+    let [cpus, sockets, cores, threads] = plan.machine.topology;
+    Topology::from_options(cpus, sockets, cores, threads)
+}
+
 /// What only QEMU has of the machine. `arguments` are the template's, rendered.
 fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
     let machine = &plan.machine;
@@ -50,14 +55,10 @@ fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
             Some(name) => Accelerator::Named(name.to_owned()),
         },
         cpu_model: machine.cpu_model.clone(),
-        disk_cache: machine.disk_cache.as_deref().and_then(CacheMode::parse),
-        disk_detect_zeroes: machine.disk_detect_zeroes.as_deref().and_then(DetectZeroes::parse),
+        disk_cache: CacheMode::parse(&machine.disk_cache),
+        disk_detect_zeroes: DetectZeroes::parse(&machine.disk_detect_zeroes),
         tpm_device: machine.tpm.as_ref().map_or(defaults.tpm_device, |(device, _)| device.clone()),
-        display: match machine.display.as_deref() {
-            _ if machine.use_default_display => None,
-            Some(name) => Some(name.to_owned()),
-            None => Some("gtk".to_owned()),
-        },
+        display: (!machine.use_default_display).then(|| machine.display.clone()),
         vga: machine.vga.clone(),
         arguments,
     }
@@ -66,11 +67,10 @@ fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
 /// The machine the plan describes.
 pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) -> MachineSpec {
     let machine = &plan.machine;
-    let [cpus, sockets_count, cores, threads] = machine.topology;
     let interface = DiskInterface::parse(&machine.disk_interface).unwrap_or(DiskInterface::Virtio);
-    let discard = machine.disk_discard.as_deref().map(|mode| mode == "unmap");
+    let discard = Some(machine.disk_discard == "unmap");
     let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, qemu_part(plan, arguments));
-    spec.topology = Topology::from_options(cpus, sockets_count, cores, threads);
+    spec.topology = topology(plan);
     spec.memory_mib = machine.memory;
     let disks = GuestDisks::of(plan);
     spec.disks = disks
@@ -92,7 +92,7 @@ pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) 
     };
     spec.tpm = tpm(plan);
     spec.boot = if plan.disk_image { BootOrder::Disk } else { BootOrder::CdromOnce };
-    spec.window = !machine.headless && (machine.use_default_display || machine.display.as_deref() != Some("none"));
+    spec.window = !machine.headless && (machine.use_default_display || machine.display != "none");
     spec.vnc = machine.vnc.as_ref().map(|vnc| VncSpec {
         bind: vnc.bind.clone(),
         port_min: vnc.ports.0,
@@ -129,13 +129,7 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
     let disks = 1 + plan.additional_disks.len();
     MachineDescription {
         name: plan.vm_name.clone(),
-        cpus: Topology::from_options(
-            plan.machine.topology[0],
-            plan.machine.topology[1],
-            plan.machine.topology[2],
-            plan.machine.topology[3],
-        )
-        .processors(),
+        cpus: topology(plan).processors(),
         memory_mib: plan.machine.memory,
         firmware: match plan.machine.firmware {
             FirmwarePlan::Efi { .. } => PackageFirmware::Uefi { secure_boot: false },
