@@ -6,26 +6,26 @@ use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
 
-/// What can differ between providers.
-const PROVIDER: &[OptionSpec] = option_table! {
-    "compression_level" Integer = "-1", "gzip's, 0 to 9; 0: a plain tar file";
-    "include" Strings = "", "further files for the box";
-    "output" String late = "packer_{{ .BuildName }}_{{ .Provider }}_{{ .Architecture }}.box", "the box";
-    "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
-    "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
-    "provider_override" String = "", "the box's provider, when the builder does not tell";
-    "architecture" String = "this machine's", "the guest's architecture";
-};
+/// Writes the table of what can differ between providers, and `more`.
+macro_rules! provider_table {
+    ($($more:tt)*) => {
+        option_table! {
+            "compression_level" Integer = "-1", "gzip's, 0 to 9; 0: a plain tar file";
+            "include" Strings = "", "further files for the box";
+            "output" String late = "packer_{{ .BuildName }}_{{ .Provider }}_{{ .Architecture }}.box", "the box";
+            "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
+            "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
+            "provider_override" String = "", "the box's provider, when the builder does not tell";
+            "architecture" String = "this machine's", "the guest's architecture";
+            $($more)*
+        }
+    };
+}
+
+const PROVIDER: &[OptionSpec] = provider_table! {};
 
 /// The same in `override`, where Packer takes and ignores one more.
-const OVERRIDE: &[OptionSpec] = option_table! {
-    "compression_level" Integer = "-1", "gzip's, 0 to 9; 0: a plain tar file";
-    "include" Strings = "", "further files for the box";
-    "output" String late = "packer_{{ .BuildName }}_{{ .Provider }}_{{ .Architecture }}.box", "the box";
-    "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
-    "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
-    "provider_override" String = "", "the box's provider, when the builder does not tell";
-    "architecture" String = "this machine's", "the guest's architecture";
+const OVERRIDE: &[OptionSpec] = provider_table! {
     "keep_input_artifact" Bool = "false", "ignored: say it beside override";
 };
 
