@@ -11,6 +11,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// The host for guests on a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSeenByGuest {
+    /// A name or address that leads guests to the host.
+    pub name: String,
+    /// The address of the host that it leads to: servers that listen there are reached.
+    pub listen: IpAddr,
+}
+
 /// What the host can see of the guest's network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuestNetwork {

@@ -51,7 +51,7 @@ mod words;
 
 pub use error::{KeyboardError, MachineError, ScreenError, StartError, Unsupported};
 pub use futures_util::future::BoxFuture;
-pub use guest_network::{DhcpState, Endpoint, ForwardState, GuestNetwork, NetworkSight};
+pub use guest_network::{DhcpState, Endpoint, ForwardState, GuestNetwork, HostSeenByGuest, NetworkSight};
 pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
 pub use machine::{

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::error::{MachineError, StartError, Unsupported};
-use crate::guest_network::{Endpoint, GuestNetwork, NetworkSight};
+use crate::guest_network::{Endpoint, GuestNetwork, HostSeenByGuest, NetworkSight};
 use crate::keyboard::Keyboard;
 use crate::ledger::ResourceLedger;
 use crate::screen::Screen;
@@ -37,9 +37,9 @@ pub trait Hypervisor: Send + Sync {
     /// Tells whether a machine can be started without running yet, so that nothing of the guest is missed.
     fn starts_paused(&self) -> bool;
 
-    /// The host as guests on `network` see it: a name or address that leads to servers on the host. Known before any machine is
-    /// started, because boot commands and arguments are made with it.
-    fn host_seen_by_guest(&self, network: &NetworkMode) -> String;
+    /// The host as guests on `network` see it; `None`: it has no address there. Known before any machine is started, because boot
+    /// commands and arguments are made with it.
+    fn host_seen_by_guest(&self, network: &NetworkMode) -> Option<HostSeenByGuest>;
 
     /// Starts a machine. Where machines [start paused](Self::starts_paused), no guest instruction has run when this returns, and
     /// [`Machine::resume`] lets it go; elsewhere it runs already.

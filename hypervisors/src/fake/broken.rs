@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use super::{FakeHypervisor, FakeScript, FakeSpec};
 use crate::conformance;
 use crate::error::{MachineError, StartError, Unsupported};
-use crate::guest_network::{Endpoint, GuestNetwork};
+use crate::guest_network::{Endpoint, GuestNetwork, HostSeenByGuest};
 use crate::keyboard::Keyboard;
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::{Availability, ExitReport, GivenBack, Hypervisor, Machine, MachineInfo};
@@ -176,7 +176,7 @@ impl Hypervisor for Broken {
         self.whole.starts_paused()
     }
 
-    fn host_seen_by_guest(&self, network: &NetworkMode) -> String {
+    fn host_seen_by_guest(&self, network: &NetworkMode) -> Option<HostSeenByGuest> {
         self.whole.host_seen_by_guest(network)
     }
 

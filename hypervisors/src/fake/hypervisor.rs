@@ -1,6 +1,7 @@
 //! The fake hypervisor: does what its script says and remembers what was asked of it.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::saved_state;
 use super::script::{FakeScript, FakeStart};
 use super::state::{State, end_once};
 use crate::error::{MachineError, StartError, Unsupported};
+use crate::guest_network::HostSeenByGuest;
 use crate::keyboard::KeyEvent;
 use crate::ledger::ResourceLedger;
 use crate::machine::{AcceleratorAvailability, Availability, ExitReport, GivenBack, Hypervisor, Machine};
@@ -166,8 +168,9 @@ impl Hypervisor for FakeHypervisor {
         self.state.script().starts_paused
     }
 
-    fn host_seen_by_guest(&self, _: &NetworkMode) -> String {
-        self.state.script().host_seen_by_guest.clone()
+    fn host_seen_by_guest(&self, _: &NetworkMode) -> Option<HostSeenByGuest> {
+        let name = self.state.script().host_seen_by_guest.clone()?;
+        Some(HostSeenByGuest { name, listen: Ipv4Addr::LOCALHOST.into() })
     }
 
     fn start<'a>(

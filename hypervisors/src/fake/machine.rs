@@ -1,7 +1,7 @@
 //! A machine that runs nothing.
 
 use std::io::{self, Cursor};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -227,10 +227,30 @@ impl Machine for FakeMachine {
     }
 
     fn endpoint(&self, guest_port: u16) -> BoxFuture<'_, Option<Endpoint>> {
-        let host = Ipv4Addr::LOCALHOST.to_string();
-        let endpoint = Endpoint { host, port: self.forwarded_port.unwrap_or(guest_port) };
-        async move { self.alive().is_ok().then_some(endpoint) }.boxed()
+        async move {
+            self.alive().ok()?;
+            if let NetworkMode::User { .. } = self.spec.network.mode {
+                let host = Ipv4Addr::LOCALHOST.to_string();
+                return Some(Endpoint { host, port: self.forwarded_port.unwrap_or(guest_port) });
+            }
+            tokio::select! {
+                address = known(self.script().bridge_address) => Some(Endpoint { host: address.to_string(), port: guest_port }),
+                _ = self.exited() => None,
+            }
+        }
+        .boxed()
     }
+}
+
+/// Waits until the address of a guest on a bridge is known.
+async fn known(address: Option<watch::Receiver<Option<IpAddr>>>) -> IpAddr {
+    if let Some(mut address) = address {
+        let known = address.wait_for(Option::is_some).await.ok().and_then(|known| *known);
+        if let Some(known) = known {
+            return known;
+        }
+    }
+    std::future::pending().await
 }
 
 impl Keyboard for FakeMachine {

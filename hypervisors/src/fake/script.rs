@@ -1,5 +1,6 @@
 //! What a test says a fake machine does.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,10 @@ pub struct FakeScript {
     pub sight: Option<watch::Receiver<NetworkSight>>,
     /// The forwarded port; `None`: the lowest of the spec's range.
     pub forwarded_port: Option<u16>,
-    /// The host as the guest sees it.
-    pub host_seen_by_guest: String,
+    /// The host as the guest sees it; `None`: it does not.
+    pub host_seen_by_guest: Option<String>,
+    /// The address of a guest on a bridge, once the hypervisor knows it; `None`: it never does.
+    pub bridge_address: Option<watch::Receiver<Option<IpAddr>>>,
     /// Size of the one-coloured picture on the screen; `None`: there is no screen.
     pub screen: Option<(u32, u32)>,
     /// Pressing keys fails with these words.
@@ -89,7 +92,8 @@ impl Default for FakeScript {
             network: GuestNetwork::default(),
             sight: None,
             forwarded_port: None,
-            host_seen_by_guest: HOST_SEEN_BY_GUEST.to_owned(),
+            host_seen_by_guest: Some(HOST_SEEN_BY_GUEST.to_owned()),
+            bridge_address: None,
             screen: Some((4, 3)),
             keyboard_error: None,
             give_back_error: None,

@@ -1,5 +1,6 @@
 //! The backend itself: which QEMU, which accelerator, and the start of machines.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use super::arguments::{Overrides, accelerator_of_machine};
 use super::check;
 use super::machine::QemuMachine;
 use super::machine_spec::{NAME, QemuMachineSpec};
-use super::network::HOST_SEEN_BY_GUEST;
+use super::network::{self, HOST_SEEN_BY_GUEST};
 use super::probe::{Findings, ProbeError, Prober};
 use super::start::{self, Decisions};
 use crate::error::{MachineError, StartError, Unsupported};
+use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
 use crate::machine::{Availability, ChosenAccelerator, GivenBack, Hypervisor, Machine};
 use crate::process::find_program;
@@ -154,8 +156,16 @@ impl Hypervisor for QemuHypervisor {
         true
     }
 
-    fn host_seen_by_guest(&self, _: &NetworkMode) -> String {
-        HOST_SEEN_BY_GUEST.to_owned()
+    fn host_seen_by_guest(&self, network: &NetworkMode) -> Option<HostSeenByGuest> {
+        match network {
+            NetworkMode::User { .. } => {
+                Some(HostSeenByGuest { name: HOST_SEEN_BY_GUEST.to_owned(), listen: Ipv4Addr::LOCALHOST.into() })
+            }
+            NetworkMode::Bridge { bridge } => {
+                let address = network::host_on_bridge(bridge)?;
+                Some(HostSeenByGuest { name: address.to_string(), listen: address })
+            }
+        }
     }
 
     fn give_back<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {

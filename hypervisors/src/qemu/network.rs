@@ -1,6 +1,6 @@
 //! What QEMU's user network knows about the guest: the connections it lists in `info usernet`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use crate::guest_network::{ForwardState, GuestNetwork};
 
@@ -103,6 +103,37 @@ pub(super) fn addresses_on_bridge(arp_table: &str, bridge: &str, mac_address: &s
     arp_table.lines().filter_map(entry).collect()
 }
 
+/// Finds the address that the host has on a bridge. What guests there could reach otherwise, by IPv6 alone, is not looked for: Packer tells
+/// them an IPv4 address.
+pub(super) fn host_on_bridge(bridge: &str) -> Option<IpAddr> {
+    let routes = std::fs::read_to_string("/proc/net/route").ok()?;
+    source_towards(neighbour_on_bridge(&routes, bridge)?)
+}
+
+/// Finds an address of the network that lies on a bridge, whoever has it, in the host's table of routes.
+fn neighbour_on_bridge(routes: &str, bridge: &str) -> Option<Ipv4Addr> {
+    // Interface, destination, gateway, flags, three numbers, mask, …: addresses as the hexadecimal digits of their four bytes, read as one
+    // number of this machine.
+    let entry = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [interface, destination, gateway, _, _, _, _, mask, ..] = fields[..] else { return None };
+        let address =
+            |digits: &str| u32::from_str_radix(digits, 16).ok().map(|bytes| Ipv4Addr::from(bytes.to_ne_bytes()));
+        let direct = interface == bridge && address(gateway)?.is_unspecified() && !address(mask)?.is_unspecified();
+        direct.then(|| address(destination))?
+    };
+    // The first address of a network is the network itself; the next one is a host's.
+    routes.lines().find_map(entry).map(|network| Ipv4Addr::from(u32::from(network) | 1))
+}
+
+/// The address that packets from here to `address` come from. None is sent.
+fn source_towards(address: Ipv4Addr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // To connect a datagram socket only chooses its route; any port will do.
+    socket.connect((address, 9)).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
+}
+
 /// Finds the hardware address of the adapter on our network back end in what `info network` prints.
 pub(super) fn mac_address(table: &str) -> Option<String> {
     let adapter = table.lines().find(|line| line.contains("macaddr="))?;
@@ -164,5 +195,25 @@ mod tests {
         assert_eq!(found, ["192.168.122.9".parse::<IpAddr>().unwrap()]);
         let table = "virtio-net-pci.0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\r\n \\ user.0: index=0\r\n";
         assert_eq!(mac_address(table).as_deref(), Some("52:54:00:12:34:56"));
+    }
+    #[test]
+    fn finds_the_host_on_a_bridge() {
+        let line = |interface: &str, destination: [u8; 4], gateway: [u8; 4], mask: [u8; 4]| {
+            let [destination, gateway, mask] = [destination, gateway, mask].map(u32::from_ne_bytes);
+            format!("{interface}\t{destination:08X}\t{gateway:08X}\t0001\t0\t0\t0\t{mask:08X}\t0\t0\t0\n")
+        };
+        let routes = [
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n".to_owned(),
+            line("br0", [0, 0, 0, 0], [192, 168, 7, 1], [0, 0, 0, 0]),
+            line("br0", [10, 9, 0, 0], [192, 168, 7, 2], [255, 255, 0, 0]),
+            line("eth0", [172, 16, 0, 0], [0; 4], [255, 255, 0, 0]),
+            line("br0", [192, 168, 7, 0], [0; 4], [255, 255, 255, 0]),
+            "br1\tnonsense\n".to_owned(),
+        ]
+        .concat();
+        assert_eq!(neighbour_on_bridge(&routes, "br0"), Some([192, 168, 7, 1].into()));
+        assert_eq!(neighbour_on_bridge(&routes, "eth0"), Some([172, 16, 0, 1].into()));
+        assert_eq!((neighbour_on_bridge(&routes, "br1"), neighbour_on_bridge("", "br0")), (None, None));
+        assert_eq!(source_towards(Ipv4Addr::LOCALHOST), Some(Ipv4Addr::LOCALHOST.into()));
     }
 }

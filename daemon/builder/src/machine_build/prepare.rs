@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kiln_hypervisors::HostSeenByGuest;
+
 use super::builder::Media;
 use super::recipe::Recipe;
 use super::work::WorkDirectories;
@@ -21,7 +23,7 @@ pub(super) struct Prepared {
     pub(super) media: Media,
     /// The port of the HTTP server.
     pub(super) http_port: Option<u16>,
-    /// The host as the guest sees it.
+    /// The host as the guest sees it; empty when it has no address there.
     pub(super) host: String,
     /// What gets us into the guest.
     pub(super) access: Access,
@@ -46,13 +48,14 @@ impl Recipe<'_> {
         }
         let media = Media { image, floppy, cd, sockets: work.sockets };
         self.disks(&media, goes_on).await?;
-        let http_port = match plan.http {
-            Some(http) => Some(self.serve(http).await?),
-            None => None,
-        };
         let hypervisor = self.backends.hypervisor(self.builder.hypervisor());
         let hypervisor = hypervisor.map_err(|error| BuildError::new("start", error))?;
         let host = hypervisor.host_seen_by_guest(&self.builder.network());
+        let http_port = match plan.http {
+            Some(http) => Some(self.serve(http, host.as_ref()).await?),
+            None => None,
+        };
+        let host = host.map_or_else(String::new, |host| host.name);
         let access = Access::prepare(plan.communicator, &work.files, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
     }
@@ -80,14 +83,16 @@ impl Recipe<'_> {
         context.step(Step::prepare("firmware"), copying).await
     }
 
-    /// The server of a build that goes on has the port that its guest was told.
-    async fn serve(&self, plan: &HttpPlan) -> Result<u16, BuildError> {
+    /// The server of a build that goes on has the port that its guest was told. It listens where guests find the host, unless the
+    /// template says where.
+    async fn serve(&self, plan: &HttpPlan, host: Option<&HostSeenByGuest>) -> Result<u16, BuildError> {
         let mut plan = plan.clone();
         if let Some(Output::HttpServer { port }) = self.context.chain.left_by("serve") {
             (plan.port_min, plan.port_max) = (*port, *port);
         }
         let port = |&port: &u16| Some(Output::HttpServer { port });
-        self.context.run_step(Step::prepare("serve"), port, || serve::start(&plan, self.context)).await
+        let host = host.map(|host| host.listen);
+        self.context.run_step(Step::prepare("serve"), port, || serve::start(&plan, host, self.context)).await
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct HttpPlan {
     pub port_min: u16,
     /// Highest port.
     pub port_max: u16,
-    /// Listening address.
-    pub bind: String,
+    /// Listening address; `None`: where guests find the host.
+    pub bind: Option<String>,
 }
 
 /// A floppy or CD made of files.

@@ -17,7 +17,7 @@ pub(crate) fn read_image(options: OptionValues<'_>) -> ImagePlan {
     }
 }
 
-pub(crate) fn read_http(options: OptionValues<'_>, default_bind: &str) -> Option<HttpPlan> {
+pub(crate) fn read_http(options: OptionValues<'_>) -> Option<HttpPlan> {
     let (directory, content) = (options.text("http_directory"), options.map("http_content"));
     if directory.is_none() && content.is_empty() {
         return None;
@@ -28,7 +28,7 @@ pub(crate) fn read_http(options: OptionValues<'_>, default_bind: &str) -> Option
         content,
         port_min,
         port_max,
-        bind: options.text("http_bind_address").unwrap_or_else(|| default_bind.to_owned()),
+        bind: options.text("http_bind_address"),
     })
 }
 

@@ -18,7 +18,13 @@ pub(crate) async fn of_guest(
     let mut asking = machine.endpoint(guest_port);
     let found = match (&mut asking).now_or_never() {
         Some(found) => found,
-        None => wait(asking, access, guest_port, context).await?,
+        None => match wait(asking, access, guest_port, context).await {
+            Ok(found) => found,
+            Err(error) => {
+                evidence::show(machine, context).await;
+                return Err(error);
+            }
+        },
     };
     if let Some(endpoint) = found {
         return Ok(endpoint);

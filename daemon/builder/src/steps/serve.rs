@@ -1,5 +1,6 @@
 //! Starts the HTTP server for the guest.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::context::BuildContext;
@@ -7,13 +8,20 @@ use crate::error::StepError;
 use crate::http_server::{HttpServer, HttpServerConfig, RequestLog};
 use crate::plan::HttpPlan;
 
-/// Starts the server and stops it on clean-up; returns its port.
-pub(crate) async fn start(plan: &HttpPlan, context: &BuildContext) -> Result<u16, StepError> {
+/// Starts the server and stops it on clean-up; returns its port. `host` is the address of this host that guests reach.
+pub(crate) async fn start(plan: &HttpPlan, host: Option<IpAddr>, context: &BuildContext) -> Result<u16, StepError> {
+    let bind = plan.bind.clone().or_else(|| host.map(|host| host.to_string()));
+    let bind = bind.ok_or_else(|| {
+        StepError::new(
+            "the guest could not reach the HTTP server: this host has no IPv4 address on the guest's network",
+        )
+        .with_hint("give the bridge of net_bridge an address, or say with http_bind_address where to listen")
+    })?;
     let reporter = context.clone();
     let config = HttpServerConfig {
         directory: plan.directory.clone(),
         content: plan.content.clone(),
-        bind: plan.bind.clone(),
+        bind,
         port_min: plan.port_min,
         port_max: plan.port_max,
         on_request: Arc::new(move |request: RequestLog| {

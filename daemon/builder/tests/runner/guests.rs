@@ -1,16 +1,19 @@
 //! Guests that are connected to, go away, and come back or do not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiln_builder::records::Output;
 use kiln_builder::{Event, JobOutcome};
 use kiln_communicators::GuestConnector;
 use kiln_communicators::fake::{Answer, Call};
 use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
 
 use super::PROVISION;
-use super::world::{World, is_step};
+use super::world::{World, http_ports, is_step};
 
 const GOES_AWAY: &str = r#"
   provisioner "shell" {
@@ -146,7 +149,7 @@ async fn a_guest_that_is_never_reached_is_told_of_in_order() {
     world.connector = Some(Arc::new(GuestConnector));
     // As behind QEMU's user network: connections are taken, and closed while the guest's own port is.
     let forwarded = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let (sender, receiver) = tokio::sync::watch::channel(NetworkSight::watched());
+    let (sender, receiver) = watch::channel(NetworkSight::watched());
     let port = forwarded.local_addr().unwrap().port();
     world.hypervisor.change(|script| {
         script.sight = Some(receiver);
@@ -216,4 +219,96 @@ async fn a_guest_that_dies_ends_the_build_with_the_reason() {
     let error = world.error().unwrap();
     assert!(error.contains("uncorrectable memory error"), "{error}");
     world.assert_nothing_left("dead guest");
+}
+
+/// A world whose guest is on a bridge, and what tells the hypervisor its address.
+fn on_bridge() -> (World, watch::Sender<Option<IpAddr>>) {
+    let (learn, address) = watch::channel(None);
+    let world = World::new();
+    world.hypervisor.change(|script| script.bridge_address = Some(address));
+    (world, learn)
+}
+
+/// Waits until the build waits for its guest's address.
+async fn address_is_waited_for(world: &World) {
+    let is_wait = |event: &Event| matches!(event, Event::Waiting { what, .. } if what == "the guest's address");
+    while !world.events.lock().unwrap().iter().any(is_wait) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+const BRIDGE: &str = "net_bridge = \"br0\"";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_on_a_bridge_is_waited_for_and_reached_where_it_is() {
+    let (world, learn) = on_bridge();
+    let template = world.template(BRIDGE, PROVISION);
+    let learning = async {
+        address_is_waited_for(&world).await;
+        let port = http_ports(&world.text())[0];
+        std::net::TcpListener::bind(("127.0.0.2", port))
+            .expect("the HTTP server listens where guests find the host alone");
+        learn.send(Some([192, 0, 2, 77].into())).unwrap();
+    };
+    let (outcome, ()) = tokio::join!(world.run(&template), learning);
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert!(world.text().contains("Using SSH communicator to connect: 192.0.2.77"), "{}", world.text());
+    let (communicator, host) = ("ssh".to_owned(), "192.0.2.77".to_owned());
+    let connection = Output::Connection { communicator, host, port: 22 };
+    assert!(world.records().iter().any(|record| record.outputs.as_ref() == Some(&connection)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_on_a_bridge_that_is_never_seen_is_waited_for_as_long_as_the_template_says() {
+    let (world, _learn) = on_bridge();
+    let started = Instant::now();
+    let outcome = world.run(&world.template(&format!("{BRIDGE}\n  ssh_timeout = \"1s\""), PROVISION)).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let error = world.error().unwrap();
+    assert_eq!(error, "Timeout waiting for SSH. The hypervisor does not know the guest's address");
+    let text = world.text();
+    assert!(text.contains("hint: set ssh_host to an address") && text.contains("What was seen of the guest"), "{text}");
+    // The picture of the screen is meant to stay.
+    std::fs::remove_file(world.path("job").join("qemu.web-screen.png")).unwrap();
+    world.assert_nothing_left("never seen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wait_for_a_guest_on_a_bridge_ends_with_the_job_and_with_the_guest() {
+    for cancel in [true, false] {
+        let (world, _learn) = on_bridge();
+        let template = world.template(BRIDGE, PROVISION);
+        let ending = async {
+            address_is_waited_for(&world).await;
+            if cancel {
+                world.control.cancel();
+            } else {
+                world.hypervisor.end_guests(&ExitReport::GuestShutdown);
+            }
+        };
+        let (outcome, ()) = tokio::join!(world.run(&template), ending);
+        assert_eq!((outcome.exit_code, outcome.cancelled), (1, cancel), "{}", world.text());
+        let error = world.error().unwrap();
+        let told = if cancel { "Build was cancelled." } else { "the machine stopped before SSH became available: " };
+        assert!(error.starts_with(told), "{error}");
+        world.assert_nothing_left(told);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_guests_could_not_reach_is_refused() {
+    for (bind, exit_code) in [("", 1), ("http_bind_address = \"127.0.0.1\"", 0)] {
+        let world = World::new();
+        world.hypervisor.change(|script| script.host_seen_by_guest = None);
+        let outcome = world.run(&world.template(bind, PROVISION)).await;
+        assert_eq!(outcome.exit_code, exit_code, "{}", world.text());
+        if bind.is_empty() {
+            assert_eq!(world.steps().last().map(String::as_str), Some("serve"));
+            let error = world.error().unwrap();
+            assert!(error.starts_with("the guest could not reach the HTTP server"), "{error}");
+            assert!(world.text().contains("hint: give the bridge"), "{}", world.text());
+            world.assert_nothing_left("no way to the server");
+        }
+    }
 }

@@ -13,8 +13,8 @@ mod world;
 
 use kiln_builder::{JobOutcome, Sweep, sweep, validate};
 use kiln_communicators::fake::Answer;
-use kiln_hypervisors::KeyEvent;
 use kiln_hypervisors::qemu::SSH_HOST_PORT;
+use kiln_hypervisors::{BackendSpec, KeyEvent};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use self::world::{World, http_ports};
@@ -190,9 +190,7 @@ async fn qemuargs_are_rendered_right_before_the_start() {
     let outcome = world.run(&world.template(extra, PROVISION)).await;
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
     let spec = world.hypervisor.specs().remove(0);
+    let BackendSpec::Qemu(qemu) = &spec.backend else { panic!("{:?}", spec.backend) };
     // QEMU's own part puts the port in this one's place.
-    assert_eq!(
-        spec.backend.as_qemu().unwrap().arguments,
-        [["-smbios".to_owned(), format!("type=11,value=web 192.0.2.1 {SSH_HOST_PORT}")]]
-    );
+    assert_eq!(qemu.arguments, [["-smbios".to_owned(), format!("type=11,value=web 192.0.2.1 {SSH_HOST_PORT}")]]);
 }

@@ -31,7 +31,7 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
             .iter()
             .filter_map(|size| parse_disk_size(size))
             .collect(),
-        http: shared::read_http(options, "127.0.0.1"),
+        http: shared::read_http(options),
         floppy: shared::read_floppy(options),
         cd: shared::read_cd(options),
         boot: shared::read_boot(options),
