@@ -176,6 +176,29 @@ Warning: An option -except matched nothing
 "#);
 }
 
+/// What follows it in its sequence would be given what it was to make.
+#[test]
+fn an_excluded_post_processor_ends_its_sequence() {
+    let text = r#"
+        source "qemu" "a" { iso_url = "u" }
+        build {
+          sources = ["qemu.a"]
+          post-processors {
+            post-processor "compress" {}
+            post-processor "manifest" {}
+            post-processor "compress" {}
+          }
+          post-processor "compress" {}
+        }
+    "#;
+    let mut inputs = inputs("t.pkr.hcl");
+    inputs.except.push("manifest".to_owned());
+    let loaded = load_hcl(text, &inputs);
+    assert!(loaded.diagnostics.is_empty(), "{}", said(&loaded));
+    let build = &loaded.evaluated.unwrap().builds[0];
+    assert_eq!(build.post_processors.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+}
+
 #[test]
 fn json_templates_are_the_same_language() {
     let text = r#"{
@@ -202,9 +225,10 @@ fn parts_of_a_build_without_sources_are_looked_at() {
           provisioner "shel" {}
           provisioner "shell" {
             only   = ["qemu.other"]
-            inline = [var.gone, source.name]
+            inline = [var.gone]
             inlin  = []
           }
+          provisioner "shell" { inline = [source.name, "${source.type}"] }
           post-processors {
             post-processor "manifes" {}
             post-processor "manifest" { output = local.gone }
@@ -220,6 +244,9 @@ fn parts_of_a_build_without_sources_are_looked_at() {
         "no local value named \"gone\"",
     ];
     check_told(text, &wanted, &["Unknown builder"]);
+    // Nothing is said of what only a source would have.
+    let told = problems_of_hcl(text);
+    assert_eq!(told.matches("Error: ").count(), wanted.len(), "{told}");
 }
 
 #[test]
