@@ -44,6 +44,14 @@ impl StepError {
         self
     }
 
+    /// Says which part of the template failed and what to do next, where that is known: lines behind the error itself, whose
+    /// words are Packer's.
+    pub(crate) fn explanation(&self) -> Vec<String> {
+        let place = self.place.as_ref().map(|place| format!("Failed: {place}"));
+        let hint = self.hint.as_ref().map(|hint| format!("hint: {hint}"));
+        place.into_iter().chain(hint).collect()
+    }
+
     /// Adds the cause.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -156,13 +164,12 @@ impl BuildError {
         matches!(self.kind, Kind::Cancelled)
     }
 
-    /// Says which part of the template failed and what to do next, where that is known: lines behind the error itself, whose
-    /// words are Packer's.
+    /// See [`StepError::explanation`].
     pub(crate) fn explanation(&self) -> Vec<String> {
-        let Kind::Failed(error) = &self.kind else { return Vec::new() };
-        let place = error.place.as_ref().map(|place| format!("Failed: {place}"));
-        let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}"));
-        place.into_iter().chain(hint).collect()
+        match &self.kind {
+            Kind::Failed(error) => error.explanation(),
+            Kind::Cancelled => Vec::new(),
+        }
     }
 }
 

@@ -54,10 +54,13 @@ pub(crate) async fn run_all(
                 Ok(processed) => processed,
                 Err(error) => {
                     outcome.cancelled |= error.is_cancelled();
-                    if error.answer().is_none() {
+                    let failure = format!("Post-processor failed: {error}");
+                    // Who was asked about it has been told of it.
+                    if error.answer().is_none() && !error.is_cancelled() {
+                        context.build.error(&failure);
                         error.explanation().iter().for_each(|line| context.build.error(line));
                     }
-                    outcome.errors.push(format!("Post-processor failed: {error}"));
+                    outcome.errors.push(failure);
                     keep_built = true;
                     break;
                 }

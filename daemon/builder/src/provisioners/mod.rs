@@ -19,12 +19,12 @@ pub(crate) fn needs_guest(kind: &str) -> bool {
     !matches!(kind, "shell-local" | "breakpoint" | "sleep")
 }
 
-/// One provisioner with its pause, time limit, retries and `continue_on_error`.
-pub(crate) async fn run(context: &ProvisionContext, provisioner: &Provisioner) -> Result<(), StepError> {
+/// One provisioner with its pause, time limit, retries and `continue_on_error`; the template calls its block `block`.
+pub(crate) async fn run(context: &ProvisionContext, block: &str, provisioner: &Provisioner) -> Result<(), StepError> {
     let mut tries_left = provisioner.max_retries;
     loop {
         let Err(error) = attempt(context, provisioner).await else { return Ok(()) };
-        let error = match context.build.place("provisioner", &provisioner.component) {
+        let error = match context.build.place(block, &provisioner.component) {
             Some(place) => error.at(place),
             None => error,
         };
@@ -37,6 +37,7 @@ pub(crate) async fn run(context: &ProvisionContext, provisioner: &Provisioner) -
                     "Warning: Provisioner failed with {:?}, but continue_on_error is set; continuing the build.",
                     error.to_string()
                 ));
+                error.explanation().iter().for_each(|line| context.build.error(line));
                 return Ok(());
             }
             return Err(error);

@@ -25,7 +25,7 @@ pub(crate) async fn run(
             continue;
         }
         let step = Step::provision(number, &provisioner.component.kind).on(machine);
-        let result = context.build.step(step, || run_one(context, provisioner, machine)).await;
+        let result = context.build.step(step, || run_one(context, "provisioner", provisioner, machine)).await;
         if let Err(error) = result {
             clean_up(context, cleanup, machine, &error).await?;
             return Err(error);
@@ -52,10 +52,11 @@ async fn clean_up(
     build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
     let Some(cleanup) = cleanup else { return Ok(()) };
     let step = Step::clean_up_provisioner(&cleanup.component.kind);
-    match build.step(step, || run_one(context, cleanup, machine)).await {
+    match build.step(step, || run_one(context, "error-cleanup-provisioner", cleanup, machine)).await {
         Err(error) if error.is_cancelled() => Err(error),
         Err(error) => {
             build.error(format!("The error-cleanup-provisioner failed too: {error}"));
+            error.explanation().iter().for_each(|line| build.error(line));
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -64,10 +65,11 @@ async fn clean_up(
 
 async fn run_one(
     context: &ProvisionContext,
+    block: &str,
     provisioner: &Provisioner,
     machine: Option<&dyn Machine>,
 ) -> Result<(), StepError> {
-    let work = provisioners::run(context, provisioner);
+    let work = provisioners::run(context, block, provisioner);
     let Some(machine) = machine else { return work.await };
     tokio::pin!(work);
     let exit = tokio::select! {

@@ -135,6 +135,51 @@ async fn a_failing_script_is_retried_and_then_cleaned_up_after() {
     world.assert_nothing_left("failing script");
 }
 
+/// Whatever fails, the line behind the error names its block, file and line; the next says what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_failed_part_of_a_build_is_named() {
+    let world = World::new();
+    let rest = r#"
+      provisioner "shell-local" {
+        inline            = ["exit 3"]
+        continue_on_error = true
+      }
+      provisioner "shell-local" {
+        inline = ["exit 4"]
+      }
+      error-cleanup-provisioner "shell-local" {
+        inline = ["exit 5"]
+      }
+    "#;
+    let template = world.template("", rest);
+    assert_eq!(world.run(&template).await.exit_code, 1);
+    let words = |code: u8| format!("Script exited with non-zero exit status: {code}.Allowed exit codes are: [0]");
+    let first = format!("Warning: Provisioner failed with {:?}, but continue_on_error is set", words(3));
+    assert_named(&world, &template, &first, "provisioner", 0);
+    assert_named(&world, &template, &words(4), "provisioner", 1);
+    let cleanup = format!("The error-cleanup-provisioner failed too: {}", words(5));
+    assert_named(&world, &template, &cleanup, "error-cleanup-provisioner", 2);
+
+    let world = World::new();
+    let template = world.template("", "post-processor \"shell-local\" {\n inline = [\"exit 6\"]\n }");
+    assert_eq!(world.run(&template).await.exit_code, 1);
+    assert_named(&world, &template, &format!("Post-processor failed: {}", words(6)), "post-processor", 0);
+}
+
+/// `number` counts the blocks of `shell-local` in the template, from 0.
+#[track_caller]
+fn assert_named(world: &World, template: &str, error: &str, block: &str, number: usize) {
+    let text = world.text();
+    let mut lines = text.lines().skip_while(|line| !line.contains(error));
+    assert!(lines.next().is_some(), "{error} is missing in {text}");
+    let mut blocks = (1..).zip(template.lines()).filter(|(_, line)| line.contains("\"shell-local\" {"));
+    let (line, _) = blocks.nth(number).unwrap();
+    let place = lines.next().unwrap();
+    assert!(place.contains(&format!("Failed: {block} \"shell-local\" in ")), "{place}");
+    assert!(place.ends_with(&format!(" line {line}")), "{place} is not line {line}");
+    assert!(lines.next().unwrap().contains("hint: what the script wrote is above;"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn abort_keeps_the_files_and_says_so() {
     let mut world = World::new();
