@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 pub use futures_util::future::BoxFuture;
 
@@ -13,7 +15,7 @@ use crate::error::CommunicatorError;
 /// downloaded file is removed. A partly uploaded file stays in the guest, for nothing can be asked of it any more.
 ///
 /// A lost connection ends running calls ([`Exit::Disconnected`] or [`CommunicatorError::Disconnected`]); the next call
-/// connects again, within the time the backend was configured with.
+/// connects again, within the time that connecting may take at all, or [until](Communicator::until) another.
 pub trait Communicator: Send + Sync {
     /// Runs one command to its end.
     ///
@@ -78,6 +80,11 @@ pub trait Communicator: Send + Sync {
         destination: &'a Path,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+
+    /// The same guest by the same connection, for somebody who waits for a lost one until `deadline` and no longer or shorter.
+    ///
+    /// What is done over a connection that lives is not limited by it.
+    fn until(&self, deadline: Instant) -> Arc<dyn Communicator>;
 
     /// Resolves when the present connection is lost; at once when there is none.
     fn disconnected(&self) -> BoxFuture<'_, ()>;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::communicator::{Communicator, Exit, NoProgress, TransferProgress};
 use crate::config::ConnectConfig;
@@ -84,6 +84,7 @@ pub async fn check_absent(connector: &dyn Connector, config: &ConnectConfig, loc
     let here = local.join("here");
     let refusals = [
         within("execute", communicator.execute("true", &DiscardedOutput)).await.map(drop),
+        within("execute", communicator.until(Instant::now()).execute("true", &DiscardedOutput)).await.map(drop),
         within("upload", communicator.upload_file(&here, "/x", None, &NoProgress)).await,
         within("upload", communicator.upload_bytes(b"x", "/x", 0o600)).await,
         within("upload", communicator.upload_directory(local, "/x", &NoProgress)).await,
@@ -129,6 +130,8 @@ async fn commands_tell_output_and_status(communicator: &dyn Communicator) {
     both_streams(communicator).await;
     // Calls may overlap.
     tokio::join!(both_streams(communicator), both_streams(communicator));
+    // A connection that is there is used whatever the time is.
+    both_streams(&*communicator.until(Instant::now())).await;
 }
 
 async fn a_dropped_command_leaves_the_connection_usable(communicator: &dyn Communicator) {

@@ -1,6 +1,8 @@
 //! The communicator of builds that have none.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, TransferProgress};
 use crate::error::CommunicatorError;
@@ -66,6 +68,10 @@ impl Communicator for NoCommunicator {
         _progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         refuse("download a directory")
+    }
+
+    fn until(&self, _deadline: Instant) -> Arc<dyn Communicator> {
+        Arc::new(*self)
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_communicators::{CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
+use kiln_communicators::{Communicator, CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
 use kiln_template::GoDuration;
 
 use super::context::ProvisionContext;
@@ -37,8 +37,7 @@ pub(crate) async fn run(
     options: OptionValues<'_>,
     renderer: &Renderer,
 ) -> Result<(), StepError> {
-    let shell =
-        Shell { context, options, renderer, until: Instant::now() + options.positive_duration("start_retry_timeout") };
+    let shell = Shell { context, options, renderer };
     for script in scripts::scripts(options, renderer, false)? {
         let (name, content) = shell.load(script).await?;
         context.build.say(format!("Provisioning with shell script: {name}"));
@@ -57,7 +56,6 @@ struct Shell<'a> {
     context: &'a ProvisionContext,
     options: OptionValues<'a>,
     renderer: &'a Renderer,
-    until: Instant,
 }
 
 impl Shell<'_> {
@@ -86,11 +84,12 @@ impl Shell<'_> {
         };
         let text = scripts::format_variables(&variables, &format);
         let variable_file = file_used.then(|| format!("/tmp/varfile_{}.sh", random_number()));
-        if let Some(variable_file) = &variable_file {
-            self.upload(text.as_bytes(), variable_file, "0600").await?;
-        }
         let command = self.command(&path, &text, variable_file.as_deref())?;
-        let exit = self.start(content, &path, &command).await?;
+        let mut files = vec![(path.as_str(), content, "0755")];
+        if let Some(variable_file) = &variable_file {
+            files.insert(0, (variable_file, text.as_bytes(), "0600"));
+        }
+        let exit = self.start(&files, &command).await?;
         let result = self.judge(&exit);
         let left = &self.context.build.left_in_guest;
         if !self.options.flag("skip_clean") {
@@ -117,42 +116,34 @@ impl Shell<'_> {
         self.renderer.render(&template, &fields)
     }
 
-    /// Uploads and starts the script as one unit, again and again while the guest cannot be reached.
-    async fn start(&self, content: &[u8], path: &str, command: &str) -> Result<Exit, StepError> {
+    /// Uploads the script (paths, contents and modes) and starts it as one unit, again and again while the guest cannot be
+    /// reached, for as long as `start_retry_timeout` says.
+    async fn start(&self, files: &[(&str, &[u8], &str)], command: &str) -> Result<Exit, StepError> {
+        let until = Instant::now() + self.options.positive_duration("start_retry_timeout");
+        let guest = self.context.communicator.until(until);
         let mut wait = None;
         loop {
             let attempt = async {
-                self.upload(content, path, "0755").await?;
+                for (path, content, mode) in files {
+                    upload(&*guest, content, path, mode).await?;
+                }
                 // Uploaded: the guest is there.
                 drop(wait.take());
                 self.remove_what_is_left().await;
                 let output = LineOutput::new(&self.context.build);
-                let exit = self.context.communicator.execute(command, &output).await;
+                let exit = guest.execute(command, &output).await;
                 output.finish();
                 exit
             };
             match attempt.await {
                 Ok(exit) => return Ok(exit),
-                Err(error) if !error.is_transport() || Instant::now() >= self.until => return Err(error.into()),
+                Err(error) if !error.is_transport() || Instant::now() >= until => return Err(error.into()),
                 Err(error) => tracing::debug!(%error, "the script could not be started; trying again"),
             }
-            let left = self.until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             wait.get_or_insert_with(|| self.context.build.waiting("the guest to be reached again", Some(left)));
             tokio::time::sleep(RETRY_PACE).await;
         }
-    }
-
-    async fn upload(&self, content: &[u8], path: &str, mode: &str) -> Result<(), CommunicatorError> {
-        let bits = u32::from_str_radix(mode, 8).unwrap_or(0o600);
-        self.context.communicator.upload_bytes(content, path, bits).await?;
-        // scp keeps the mode of a file that is there already, so it is set once more. Where that fails (a file of somebody
-        // else's, a file system without modes) the script may run all the same, as Packer lets it.
-        let chmod = format!("chmod {mode} {}", quote_guest_path(path));
-        let exit = self.context.communicator.execute(&chmod, &DiscardedOutput).await?;
-        if exit != Exit::Code(0) {
-            tracing::debug!(path, %exit, "the mode of the uploaded file could not be set");
-        }
-        Ok(())
     }
 
     fn judge(&self, exit: &Exit) -> Result<(), StepError> {
@@ -192,6 +183,19 @@ impl Shell<'_> {
             None => format!("{folder}/script_{}.sh", random_number()),
         }
     }
+}
+
+async fn upload(guest: &dyn Communicator, content: &[u8], path: &str, mode: &str) -> Result<(), CommunicatorError> {
+    let bits = u32::from_str_radix(mode, 8).unwrap_or(0o600);
+    guest.upload_bytes(content, path, bits).await?;
+    // scp keeps the mode of a file that is there already, so it is set once more. Where that fails (a file of somebody
+    // else's, a file system without modes) the script may run all the same, as Packer lets it.
+    let chmod = format!("chmod {mode} {}", quote_guest_path(path));
+    let exit = guest.execute(&chmod, &DiscardedOutput).await?;
+    if exit != Exit::Code(0) {
+        tracing::debug!(path, %exit, "the mode of the uploaded file could not be set");
+    }
+    Ok(())
 }
 
 /// A number below 9999, as in Packer's remote names.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::tests::willing;
 use super::{FakeCommunicator, FakeConnector};
@@ -202,6 +203,10 @@ impl Communicator for Broken {
         let progress: &dyn TransferProgress =
             if self.is(Fault::TellsNoProgressOfDirectories) { &NoProgress } else { progress };
         self.whole.download_directory(source, destination, progress)
+    }
+
+    fn until(&self, deadline: Instant) -> Arc<dyn Communicator> {
+        Arc::new(Self { whole: self.whole.until(deadline), fault: self.fault })
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {

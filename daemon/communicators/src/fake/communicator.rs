@@ -1,6 +1,8 @@
 //! What a communicator can do, on the fake guest.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::files::local;
 use super::guest::{FakeCommunicator, HOST};
@@ -94,6 +96,10 @@ impl Communicator for FakeCommunicator {
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(self.download_tree(source, destination, progress))
+    }
+
+    fn until(&self, deadline: Instant) -> Arc<dyn Communicator> {
+        Arc::new(Self { until: Some(deadline), ..self.clone() })
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {

@@ -9,16 +9,19 @@ use crate::connect_error::ConnectError;
 use crate::connector::Connector;
 use crate::observer::ConnectObserver;
 
-/// Connects to one fake guest at once, whatever the settings say.
+/// Connects to one fake guest at once, whatever the settings say. They say how long one that went away is waited for.
 #[derive(Debug, Clone)]
 pub struct FakeConnector(pub FakeCommunicator);
 
 impl Connector for FakeConnector {
     fn connect<'a>(
         &'a self,
-        _config: &'a ConnectConfig,
+        config: &'a ConnectConfig,
         _observer: Arc<dyn ConnectObserver>,
     ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
-        Box::pin(async { Ok(Arc::new(self.0.connect_again()) as Arc<dyn Communicator>) })
+        Box::pin(async {
+            let guest = FakeCommunicator { timeout: config.timeout(), ..self.0.connect_again() };
+            Ok(Arc::new(guest) as Arc<dyn Communicator>)
+        })
     }
 }

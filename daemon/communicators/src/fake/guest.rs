@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::script::{Answer, Call};
+use crate::connect_error::{ConnectError, ConnectStage};
 use crate::error::CommunicatorError;
 
 /// The guest's address in errors.
@@ -15,19 +17,22 @@ pub(super) const HOST: &str = "fake:22";
 /// Records everything it is asked to do. Clones share one guest and one connection.
 #[derive(Debug, Clone)]
 pub struct FakeCommunicator {
-    guest: Arc<Guest>,
-    connection: Arc<Connection>,
+    pub(super) guest: Arc<Guest>,
+    pub(super) connection: Arc<Connection>,
+    /// How long connecting may take; without it, a guest that went away is waited for without end.
+    pub(super) timeout: Option<Duration>,
+    pub(super) until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct Guest {
+pub(super) struct Guest {
     state: Mutex<State>,
     /// How often all connections were lost.
     losses: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
-struct Connection {
+pub(super) struct Connection {
     /// How often all connections had been lost when this one was made.
     made_after: AtomicU64,
     closed: watch::Sender<bool>,
@@ -52,13 +57,13 @@ impl FakeCommunicator {
     /// Makes a connected fake with no scripts and no files.
     #[must_use]
     pub fn new() -> Self {
-        Self { guest: Arc::default(), connection: Arc::default() }
+        Self { guest: Arc::default(), connection: Arc::default(), timeout: None, until: None }
     }
 
     /// Makes another connection to the same guest, which is open whatever became of this one.
     #[must_use]
     pub fn connect_again(&self) -> Self {
-        let again = Self { guest: Arc::clone(&self.guest), connection: Arc::default() };
+        let again = Self { connection: Arc::default(), ..self.clone() };
         again.connect();
         again
     }
@@ -121,7 +126,7 @@ impl FakeCommunicator {
     /// Notes a call, which makes a connection that was lost anew.
     pub(super) async fn begin(&self, call: Call) -> Result<(), CommunicatorError> {
         if self.state().gone {
-            std::future::pending::<()>().await;
+            return Err(self.stays_away().await);
         }
         if *self.connection.closed.borrow() {
             return Err(CommunicatorError::Closed { host: HOST.to_owned() });
@@ -129,6 +134,29 @@ impl FakeCommunicator {
         self.connect();
         self.state().calls.push(call);
         Ok(())
+    }
+
+    /// Waits for a guest that does not come back.
+    async fn stays_away(&self) -> CommunicatorError {
+        let (begun, limit) = (Instant::now(), self.limit());
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+        let source = ConnectError {
+            kind: ConnectStage::Silent,
+            address: HOST.to_owned(),
+            words: "the port is open but nothing answers".to_owned(),
+            attempts: 1,
+            elapsed: begun.elapsed(),
+            hint: Some("the guest is still booting"),
+            source: "the fake guest has gone away".into(),
+        };
+        CommunicatorError::Reconnect { host: HOST.to_owned(), source: Box::new(source) }
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now())).or(self.timeout)
     }
 
     /// Takes the answer to a command from the script.

@@ -18,7 +18,7 @@ pub enum Answer {
     Hang,
     /// Loses the connection: the command ends with [`Exit::Disconnected`].
     Disconnect,
-    /// The same, and the guest never comes back: all that is asked of it from then on waits for it.
+    /// The same, and the guest never comes back: all that is asked of it from then on waits for it in vain.
     GoAway,
     /// Fails as a refused session.
     Refuse,

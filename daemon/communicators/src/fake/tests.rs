@@ -13,7 +13,7 @@ use crate::output::{CollectedOutput, DiscardedOutput};
 pub(super) fn willing() -> FakeCommunicator {
     let guest = FakeCommunicator::new();
     let told = |code| Answer::Exit { stdout: b"out\n".to_vec(), stderr: b"err\n".to_vec(), exit: Exit::Code(code) };
-    for _ in 0..6 {
+    for _ in 0..7 {
         guest.on_command(BOTH_STREAMS, told(3));
     }
     guest.on_command(ENDLESS, Answer::Hang);

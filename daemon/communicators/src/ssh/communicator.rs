@@ -42,13 +42,16 @@ pub async fn connect(
     SshCommunicator::start(plan, connection).await.map_err(|failure| progress.final_error(failure))
 }
 
-/// A guest reached by SSH. Dropping it closes the connection and the tunnels.
+/// A guest reached by SSH. Dropping the last clone closes the connection and the tunnels.
+#[derive(Clone)]
 pub struct SshCommunicator {
     link: Arc<Link>,
+    /// How long a lost connection is waited for, where it is not as the settings say.
+    until: Option<Instant>,
     /// The transfer method that worked, once the configured one did not.
-    fallback: Mutex<Option<TransferMethod>>,
+    fallback: Arc<Mutex<Option<TransferMethod>>>,
     /// Local tunnels; the tasks end with the handles.
-    _tunnels: Vec<AbortOnDropHandle<()>>,
+    _tunnels: Arc<[AbortOnDropHandle<()>]>,
 }
 
 impl std::fmt::Debug for SshCommunicator {
@@ -64,7 +67,7 @@ impl SshCommunicator {
         for tunnel in &link.config().local_tunnels {
             listening.push(tunnels::listen(tunnel.clone(), Arc::downgrade(&link)).await?);
         }
-        Ok(Self { link, fallback: Mutex::default(), _tunnels: listening })
+        Ok(Self { link, until: None, fallback: Arc::default(), _tunnels: listening.into() })
     }
 
     /// Returns the guest as `host:port`.
@@ -111,7 +114,7 @@ impl SshCommunicator {
     }
 
     async fn transfer_by(&self, method: TransferMethod, job: Job<'_>) -> Result<(), TransferFailure> {
-        let channel = self.link.open_session().await?;
+        let channel = self.link.open_session(self.until).await?;
         match method {
             TransferMethod::Scp => scp::perform(channel, self.link.config(), job).await,
             TransferMethod::Sftp => sftp::perform(channel, job).await,
@@ -126,7 +129,7 @@ impl Communicator for SshCommunicator {
         output: &'a dyn CommandOutput,
     ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
         Box::pin(async move {
-            let mut channel = self.link.open_session().await?;
+            let mut channel = self.link.open_session(self.until).await?;
             execute::start(&mut channel, self.link.config(), command, true).await?;
             Ok(execute::run(&mut channel, output).await)
         })
@@ -176,6 +179,10 @@ impl Communicator for SshCommunicator {
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(self.transfer(Transfer::DownloadDirectory { source, destination }, progress))
+    }
+
+    fn until(&self, deadline: std::time::Instant) -> Arc<dyn Communicator> {
+        Arc::new(Self { until: Some(deadline.into()), ..self.clone() })
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {

@@ -42,10 +42,8 @@ pub struct SshConfig {
     pub read_write_timeout: Option<Duration>,
     /// Fails after so many rejected logins; `None` is no limit.
     pub handshake_attempts: Option<u32>,
-    /// Fails when no connection came about in this time; `None` is no limit.
+    /// Fails when no connection came about in this time, the first or one that is made anew; `None` is no limit.
     pub timeout: Option<Duration>,
-    /// How long a later call may spend on making a lost connection anew.
-    pub reconnect_timeout: Duration,
     /// How files are moved; when the guest lacks the program, the other way is used.
     pub transfer: TransferMethod,
     /// Ciphers by name, most wanted first; empty takes the built-in list.
@@ -91,7 +89,6 @@ impl SshConfig {
             read_write_timeout: None,
             handshake_attempts: Some(10),
             timeout: Some(Duration::from_mins(5)),
-            reconnect_timeout: Duration::from_mins(5),
             transfer: TransferMethod::Scp,
             ciphers: Vec::new(),
             key_exchange_algorithms: Vec::new(),

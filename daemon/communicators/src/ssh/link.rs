@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::CommunicatorError;
 use crate::observer::ConnectEvent;
@@ -65,31 +65,45 @@ impl Link {
         Ok(())
     }
 
-    /// Returns the connection, made anew if it is lost.
-    async fn connection(&self) -> Result<Arc<Connection>, CommunicatorError> {
+    /// Returns the connection, made anew by `until` if it is lost; without it, in the time that connecting may take.
+    async fn connection(&self, until: Option<Instant>) -> Result<Arc<Connection>, CommunicatorError> {
         self.check_open()?;
         if let Some(connection) = self.live_connection() {
             return Ok(connection);
         }
-        let _one_at_a_time = self.reconnecting.lock().await;
+        let begun = Instant::now();
+        let deadline = until.or_else(|| self.plan.config.timeout.map(|limit| begun + limit));
+        let _one_at_a_time = match deadline {
+            None => self.reconnecting.lock().await,
+            Some(deadline) => {
+                timeout_at(deadline, self.reconnecting.lock()).await.map_err(|_| CommunicatorError::TimedOut {
+                    host: self.address(),
+                    operation: "connecting again".to_owned(),
+                    after: begun.elapsed(),
+                })?
+            }
+        };
         self.check_open()?;
         if let Some(connection) = self.live_connection() {
             return Ok(connection);
         }
         self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
-        let deadline = Instant::now() + self.plan.config.reconnect_timeout;
-        let made = self.plan.establish(Some(deadline), true).await;
+        let made = self.plan.establish(deadline, true).await;
         let connection = made
             .map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source.into()) })?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
         Ok(connection)
     }
 
-    /// Opens a session; a connection that turns out to be lost is made anew once.
-    pub(crate) async fn open_session(&self) -> Result<SessionChannel, CommunicatorError> {
+    /// Opens a session; a connection that turns out to be lost is made anew once, by `until` if that is given.
+    pub(crate) async fn open_session(&self, until: Option<Instant>) -> Result<SessionChannel, CommunicatorError> {
         let mut last = None;
         for _ in 0..2 {
-            let connection = self.connection().await?;
+            let time_is_up = until.is_some_and(|until| until <= Instant::now());
+            if let Some(last) = last.take_if(|_| time_is_up) {
+                return Err(last);
+            }
+            let connection = self.connection(until).await?;
             match timeout(SESSION_TIMEOUT, connection.open_session()).await {
                 Ok(Ok(channel)) => return Ok(SessionChannel::new(connection, channel)),
                 Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {

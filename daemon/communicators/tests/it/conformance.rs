@@ -1,6 +1,7 @@
 //! The SSH communicator keeps the promises of all communicators, and fails as all do.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kiln_communicators::conformance::{self, Guest};
 use kiln_communicators::ssh::{SshConfig, TransferMethod};
@@ -54,13 +55,25 @@ async fn a_guest_that_cannot_be_reached_is_told_in_neutral_words() {
 async fn a_guest_that_stays_away_ends_the_call_with_the_reason() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut ssh = server.config();
-    ssh.reconnect_timeout = Duration::from_millis(300);
+    ssh.timeout = Some(Duration::from_secs(6));
     let config = ConnectConfig::Ssh(Box::new(ssh));
-    let connecting = GuestConnector.connect(&config, std::sync::Arc::new(SilentObserver));
+    let connecting = GuestConnector.connect(&config, Arc::new(SilentObserver));
     let Ok(guest) = connecting.await else { panic!("the server lets us in") };
     drop(server);
     guest.disconnected().await;
-    let error = guest.execute("true", &DiscardedOutput).await.unwrap_err();
+    // One after the other: each waits as long as it is to.
+    for (guest, least, most) in
+        [(guest.until(Instant::now() + Duration::from_millis(300)), 0.0, 4.0), (Arc::clone(&guest), 6.0, 20.0)]
+    {
+        let started = Instant::now();
+        let error = guest.execute("true", &DiscardedOutput).await.unwrap_err();
+        let took = started.elapsed().as_secs_f64();
+        assert!((least..most).contains(&took), "{took} s");
+        assert_stays_away(error);
+    }
+}
+
+fn assert_stays_away(error: CommunicatorError) {
     assert!(error.is_transport() && error.hint().is_some(), "{error}");
     let CommunicatorError::Reconnect { source, .. } = error else { panic!("{error}") };
     assert_eq!(source.kind, ConnectStage::Refused);

@@ -176,7 +176,6 @@ impl Server {
         config.port = self.port;
         config.private_keys = vec![PrivateKeySource::Pem(self.key.private_openssh.clone())];
         config.timeout = Some(Duration::from_secs(30));
-        config.reconnect_timeout = Duration::from_secs(10);
         config
     }
 
