@@ -129,10 +129,13 @@ impl CommunicatorError {
     /// Returns true when the transport failed, so that the same call may succeed after a while.
     #[must_use]
     pub fn is_transport(&self) -> bool {
-        matches!(
-            self,
-            Self::Disconnected { .. } | Self::TimedOut { .. } | Self::Reconnect { .. } | Self::Refused { .. }
-        )
+        self.is_loss() || matches!(self, Self::Refused { .. })
+    }
+
+    /// Returns true when the guest itself has gone, or may have.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Disconnected { .. } | Self::TimedOut { .. } | Self::Reconnect { .. })
     }
 
     /// Returns what the user can do about it.

@@ -57,9 +57,29 @@ pub enum ConnectEvent {
     Reconnecting {
         /// `host:port`.
         address: String,
+        /// How long that may take.
+        limit: Option<Duration>,
     },
+    /// It is made anew, or that was given up.
+    ReconnectEnded,
     /// Something the user may want to know: files go another way than configured, a terminal was refused.
     Note(String),
+}
+
+/// A lost connection that is being made anew: its observer hears of the end, however it comes.
+pub(crate) struct Reconnecting<'a>(&'a dyn ConnectObserver);
+
+impl<'a> Reconnecting<'a> {
+    pub(crate) fn begin(observer: &'a dyn ConnectObserver, address: String, limit: Option<Duration>) -> Self {
+        observer.event(&ConnectEvent::Reconnecting { address, limit });
+        Self(observer)
+    }
+}
+
+impl Drop for Reconnecting<'_> {
+    fn drop(&mut self) {
+        self.0.event(&ConnectEvent::ReconnectEnded);
+    }
 }
 
 /// Hears nothing.

@@ -138,10 +138,17 @@ impl Shell<'_> {
             match attempt.await {
                 Ok(exit) => return Ok(exit),
                 Err(error) if !error.is_transport() || Instant::now() >= until => return Err(error.into()),
-                Err(error) => tracing::debug!(%error, "the script could not be started; trying again"),
+                Err(error) => {
+                    tracing::debug!(%error, "the script could not be started; trying again");
+                    // A guest that was lost tells of its own wait.
+                    if !error.is_loss() {
+                        let left = until.saturating_duration_since(Instant::now());
+                        wait.get_or_insert_with(|| {
+                            self.context.build.waiting("the guest to take the script", Some(left))
+                        });
+                    }
+                }
             }
-            let left = until.saturating_duration_since(Instant::now());
-            wait.get_or_insert_with(|| self.context.build.waiting("the guest to be reached again", Some(left)));
             tokio::time::sleep(RETRY_PACE).await;
         }
     }

@@ -1,6 +1,6 @@
 //! Connects to the guest, whatever it is spoken to with, and explains itself when that does not work.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_communicators::{Communicator, CommunicatorKind, ConnectConfig, ConnectEvent, ConnectObserver, Lookout};
 use kiln_hypervisors::Machine;
@@ -11,7 +11,7 @@ use super::lookout::MachineLookout;
 use super::{endpoint, evidence, unreachable};
 use crate::backends::Backends;
 use crate::build_data::BuildData;
-use crate::context::BuildContext;
+use crate::context::{BuildContext, Waiting};
 use crate::error::{BuildError, StepError};
 use crate::records::Output;
 use crate::step::Step;
@@ -99,7 +99,7 @@ async fn attempt(
 ) -> Result<Arc<dyn Communicator>, StepError> {
     let _wait = context.waiting("connect", config.timeout());
     let kind = config.kind();
-    let observer = Arc::new(Teller { kind, context: context.clone() });
+    let observer = Arc::new(Teller { kind, context: context.clone(), reconnecting: Mutex::default() });
     let connecting = backends.connector.connect(config, observer);
     let Some(machine) = machine else {
         return connecting.await.map_err(|error| unreachable::explain(&error, config, None, &context.sightings));
@@ -122,10 +122,18 @@ async fn attempt(
     }
 }
 
-/// Tells what happens while a connection is made.
+/// Tells what happens while a connection is made, for the first time or anew.
 struct Teller {
     kind: CommunicatorKind,
     context: BuildContext,
+    /// The wait for a guest that was lost.
+    reconnecting: Mutex<Option<Waiting>>,
+}
+
+impl Teller {
+    fn wait(&self, wait: Option<Waiting>) {
+        *self.reconnecting.lock().unwrap_or_else(PoisonError::into_inner) = wait;
+    }
 }
 
 impl ConnectObserver for Teller {
@@ -136,9 +144,11 @@ impl ConnectObserver for Teller {
                 format!("The {what} at {address} is now {fingerprint} (it was {previous}): another system answers."),
             ),
             ConnectEvent::Note(text) => self.context.say(text),
-            ConnectEvent::Reconnecting { address } => {
+            ConnectEvent::Reconnecting { address, limit } => {
                 self.context.say(format!("The connection to {address} is lost; connecting again..."));
+                self.wait(Some(self.context.waiting("connect again", *limit)));
             }
+            ConnectEvent::ReconnectEnded => self.wait(None),
             other => tracing::debug!(kind = self.kind.name(), ?other, "connecting"),
         }
     }

@@ -17,10 +17,10 @@ impl Connector for FakeConnector {
     fn connect<'a>(
         &'a self,
         config: &'a ConnectConfig,
-        _observer: Arc<dyn ConnectObserver>,
+        observer: Arc<dyn ConnectObserver>,
     ) -> BoxFuture<'a, Result<Arc<dyn Communicator>, ConnectError>> {
         Box::pin(async {
-            let guest = FakeCommunicator { timeout: config.timeout(), ..self.0.connect_again() };
+            let guest = FakeCommunicator { timeout: config.timeout(), observer, ..self.0.connect_again() };
             Ok(Arc::new(guest) as Arc<dyn Communicator>)
         })
     }

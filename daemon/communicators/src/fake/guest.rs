@@ -10,18 +10,26 @@ use tokio::sync::watch;
 use super::script::{Answer, Call};
 use crate::connect_error::{ConnectError, ConnectStage};
 use crate::error::CommunicatorError;
+use crate::observer::{ConnectObserver, Reconnecting, SilentObserver};
 
 /// The guest's address in errors.
 pub(super) const HOST: &str = "fake:22";
 
 /// Records everything it is asked to do. Clones share one guest and one connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FakeCommunicator {
     pub(super) guest: Arc<Guest>,
     pub(super) connection: Arc<Connection>,
     /// How long connecting may take; without it, a guest that went away is waited for without end.
     pub(super) timeout: Option<Duration>,
     pub(super) until: Option<Instant>,
+    pub(super) observer: Arc<dyn ConnectObserver>,
+}
+
+impl std::fmt::Debug for FakeCommunicator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeCommunicator").field("guest", &self.guest).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +65,13 @@ impl FakeCommunicator {
     /// Makes a connected fake with no scripts and no files.
     #[must_use]
     pub fn new() -> Self {
-        Self { guest: Arc::default(), connection: Arc::default(), timeout: None, until: None }
+        Self {
+            guest: Arc::default(),
+            connection: Arc::default(),
+            timeout: None,
+            until: None,
+            observer: Arc::new(SilentObserver),
+        }
     }
 
     /// Makes another connection to the same guest, which is open whatever became of this one.
@@ -131,6 +145,9 @@ impl FakeCommunicator {
         if *self.connection.closed.borrow() {
             return Err(CommunicatorError::Closed { host: HOST.to_owned() });
         }
+        if *self.guest.losses.borrow() > self.connection.made_after.load(Ordering::Acquire) {
+            drop(Reconnecting::begin(&*self.observer, HOST.to_owned(), self.limit()));
+        }
         self.connect();
         self.state().calls.push(call);
         Ok(())
@@ -139,6 +156,7 @@ impl FakeCommunicator {
     /// Waits for a guest that does not come back.
     async fn stays_away(&self) -> CommunicatorError {
         let (begun, limit) = (Instant::now(), self.limit());
+        let _told = Reconnecting::begin(&*self.observer, HOST.to_owned(), limit);
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
             None => std::future::pending().await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::CommunicatorError;
-use crate::observer::ConnectEvent;
+use crate::observer::{ConnectEvent, Reconnecting};
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
 use crate::ssh::connect::ConnectPlan;
@@ -87,7 +87,8 @@ impl Link {
         if let Some(connection) = self.live_connection() {
             return Ok(connection);
         }
-        self.plan.observer.event(&ConnectEvent::Reconnecting { address: self.address() });
+        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let _told = Reconnecting::begin(&*self.plan.observer, self.address(), limit);
         let made = self.plan.establish(deadline, true).await;
         let connection = made
             .map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source.into()) })?;

@@ -42,7 +42,7 @@ async fn a_guest_that_cannot_be_reached_is_told_in_neutral_words() {
     let mut ssh = SshConfig::new("127.0.0.1", "someone");
     (ssh.port, ssh.password, ssh.timeout) = (free_port(), Some("x".into()), Some(Duration::from_millis(300)));
     let config = ConnectConfig::Ssh(Box::new(ssh));
-    let connecting = GuestConnector.connect(&config, std::sync::Arc::new(SilentObserver));
+    let connecting = GuestConnector.connect(&config, Arc::new(SilentObserver));
     let Err(error) = connecting.await else { panic!("nothing listens there") };
     assert_eq!(error.kind, ConnectStage::Refused);
     assert!(error.kind.is_unanswered() && error.attempts > 0 && error.elapsed >= Duration::from_millis(300));

@@ -118,8 +118,17 @@ async fn a_lost_connection_ends_the_command_and_the_next_call_reconnects() {
     assert_eq!(exit, Exit::Disconnected);
     tokio::time::timeout(Duration::from_secs(1), guest.disconnected()).await.unwrap();
     assert_eq!(run(&guest, "echo again").await.1, "again\n");
-    let reconnects = |event: &ConnectEvent| matches!(event, ConnectEvent::Reconnecting { .. });
-    assert_eq!(events.all().iter().filter(|event| reconnects(event)).count(), 1);
+    let events = events.all();
+    let begun: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ConnectEvent::Reconnecting { limit, .. } => Some(*limit),
+            _ => None,
+        })
+        .collect();
+    let [Some(limit)] = begun[..] else { panic!("{events:?}") };
+    assert!((29..=30).contains(&limit.as_secs()), "{limit:?}");
+    assert_eq!(events.iter().filter(|event| **event == ConnectEvent::ReconnectEnded).count(), 1, "{events:?}");
 }
 
 /// Stops the server's processes on the first output.
