@@ -1,6 +1,6 @@
 //! What a build tells its provisioners and post-processors about itself: Packer's `build.*` values, as typed data.
 
-use kiln_communicators::Secret;
+use kiln_communicators::{CommunicatorKind, Secret};
 use serde::{Deserialize, Serialize};
 
 /// What is known of a running build. What is not known (yet), or what the builder does not have, is absent.
@@ -37,6 +37,16 @@ pub(crate) enum Connection {
     None,
     /// By SSH.
     Ssh(SshConnection),
+}
+
+impl Connection {
+    /// What the guest is spoken to with.
+    pub(crate) fn kind(&self) -> CommunicatorKind {
+        match self {
+            Self::None => CommunicatorKind::None,
+            Self::Ssh(_) => CommunicatorKind::Ssh,
+        }
+    }
 }
 
 /// An SSH connection. Its secrets are not serialised: whoever needs them again has them from the plan or the key's file.

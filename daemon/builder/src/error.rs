@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use kiln_communicators::{CommunicatorError, ConnectError};
+
 /// A step's failure, before the step is known.
 #[derive(Debug)]
 pub(crate) struct StepError {
@@ -10,12 +12,23 @@ pub(crate) struct StepError {
     hint: Option<String>,
     place: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// In a box: errors are returned from everywhere.
+    loss: Option<Box<Loss>>,
+}
+
+/// How a guest was lost while it was worked in.
+#[derive(Debug)]
+pub(crate) enum Loss {
+    /// What was done in it was cut off.
+    CutOff,
+    /// It could not be connected to again.
+    NotReached(Box<ConnectError>),
 }
 
 impl StepError {
     /// A failure with this message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, place: None, source: None }
+        Self { message: message.into(), hint: None, place: None, source: None, loss: None }
     }
 
     /// Adds what to do next.
@@ -35,6 +48,24 @@ impl StepError {
     /// What to do next, when something is known.
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// Notes that the guest was lost by it, when it was.
+    #[must_use]
+    pub(crate) fn lost_when(self, lost: bool) -> Self {
+        Self { loss: lost.then(|| Box::new(Loss::CutOff)), ..self }
+    }
+
+    /// How the guest was lost by it, which is to be looked into once.
+    pub(crate) fn take_loss(&mut self) -> Option<Loss> {
+        self.loss.take().map(|loss| *loss)
+    }
+
+    /// Adds to what is said.
+    #[must_use]
+    pub(crate) fn with_more(mut self, text: &str) -> Self {
+        self.message.push_str(text);
+        self
     }
 
     /// Adds which part of the template failed.
@@ -61,7 +92,7 @@ impl StepError {
 
     /// Wraps `error` as it is: its message, and its causes below it.
     pub(crate) fn wrap(error: impl Error + Send + Sync + 'static) -> Self {
-        Self { message: Self::wrap_ref(&error), hint: None, place: None, source: None }
+        Self::new(Self::wrap_ref(&error))
     }
 
     /// An error's message with its causes.
@@ -107,12 +138,18 @@ macro_rules! keep_hint_of {
     };
 }
 
-keep_hint_of!(
-    kiln_communicators::CommunicatorError,
-    kiln_disk_formats::Error,
-    kiln_disk_formats::media::SelectionError,
-    kiln_hypervisors::StartError
-);
+impl From<CommunicatorError> for StepError {
+    fn from(error: CommunicatorError) -> Self {
+        let step = Self::new(Self::wrap_ref(&error)).with_hint_maybe(error.hint());
+        let loss = match error {
+            CommunicatorError::Reconnect { source, .. } => Some(Loss::NotReached(source)),
+            other => other.is_loss().then_some(Loss::CutOff),
+        };
+        Self { loss: loss.map(Box::new), ..step }
+    }
+}
+
+keep_hint_of!(kiln_disk_formats::Error, kiln_disk_formats::media::SelectionError, kiln_hypervisors::StartError);
 
 /// A build's failure.
 #[derive(Debug)]

@@ -66,7 +66,8 @@ async fn attempt(context: &ProvisionContext, provisioner: &Provisioner) -> Resul
             context.build.say("Cancelling provisioner after a timeout...");
             let kind = &provisioner.component.kind;
             Err(StepError::new(format!("the {kind} provisioner did not end within {}", GoDuration(timeout)))
-                .with_hint("raise the provisioner's timeout, or find out what it waits for with `kiln screen`"))
+                .with_hint("raise the provisioner's timeout, or find out what it waits for with `kiln screen`")
+                .lost_when(context.build.sightings.is_lost()))
         }
     }
 }

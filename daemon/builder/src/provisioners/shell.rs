@@ -167,7 +167,8 @@ impl Shell<'_> {
                     "Script disconnected unexpectedly. If you expected your script to disconnect, i.e. from a restart, \
                      you can try adding `\"expect_disconnect\": true` or `\"valid_exit_codes\": [0, 2300218]` to the \
                      shell provisioner parameters.",
-                ))
+                )
+                .lost_when(true))
             }
         }
     }

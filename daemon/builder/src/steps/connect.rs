@@ -108,8 +108,7 @@ async fn attempt(
         result = connecting => match result {
             Ok(connection) => Ok(connection),
             Err(error) => {
-                let network = unreachable::network_words(machine, kind, error.kind).await;
-                evidence::show(machine, context).await;
+                let network = unreachable::look(machine, kind, error.kind, context).await;
                 Err(unreachable::explain(&error, config, network, &context.sightings))
             }
         },

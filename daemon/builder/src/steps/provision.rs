@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use kiln_communicators::CommunicatorKind;
 use kiln_hypervisors::Machine;
 use kiln_template::Provisioner;
 
+use super::unreachable;
+use crate::build_data::Connection;
 use crate::context::OnError;
 use crate::error::{Answer, BuildError, StepError};
 use crate::provisioners::{self, ProvisionContext};
@@ -63,7 +66,20 @@ async fn clean_up(
     }
 }
 
+/// Runs one provisioner; when it fails because its guest was lost, shows what there is to see of it.
 async fn run_one(
+    context: &ProvisionContext,
+    block: &str,
+    provisioner: &Provisioner,
+    machine: Option<&dyn Machine>,
+) -> Result<(), StepError> {
+    let Err(error) = run_beside(context, block, provisioner, machine).await else { return Ok(()) };
+    let kind = context.data.connection.as_ref().map_or(CommunicatorKind::None, Connection::kind);
+    Err(unreachable::explain_loss(error, kind, machine, &context.build).await)
+}
+
+/// Runs one provisioner, and ends it when its machine stops.
+async fn run_beside(
     context: &ProvisionContext,
     block: &str,
     provisioner: &Provisioner,
@@ -79,6 +95,7 @@ async fn run_one(
     match tokio::time::timeout(NOTICE, work).await {
         Ok(result) => result,
         Err(_) => Err(StepError::new(format!("the machine stopped while it was provisioned: {exit}"))
-            .with_hint("a provisioner that shuts the guest down must be the last one; use shutdown_command instead")),
+            .with_hint("a provisioner that shuts the guest down must be the last one; use shutdown_command instead")
+            .lost_when(true)),
     }
 }

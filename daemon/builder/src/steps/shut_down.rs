@@ -5,6 +5,7 @@ use std::time::Duration;
 use kiln_communicators::{Communicator, CommunicatorError, Exit};
 use kiln_hypervisors::{ExitReport, Machine};
 
+use super::evidence;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::line_output::LineOutput;
@@ -41,12 +42,16 @@ pub(crate) async fn run(
             let exit = tokio::time::timeout(plan.timeout, off).await;
             output.finish();
             tell_what_is_left(context);
-            judge(exit.map_err(|_| still_running(plan))??)
+            let Ok(exit) = exit else { return Err(still_running(plan, machine, context).await) };
+            judge(exit?)
         }
         (_, None) => {
             // Without a communicator the guest ends by itself.
             context.say("Waiting for the machine to shut down...");
-            judge(tokio::time::timeout(plan.timeout, machine.exited()).await.map_err(|_| still_running(plan))?)
+            let Ok(exit) = tokio::time::timeout(plan.timeout, machine.exited()).await else {
+                return Err(still_running(plan, machine, context).await);
+            };
+            judge(exit)
         }
         (None, Some(communicator)) => {
             let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(communicator));
@@ -79,14 +84,20 @@ fn tell_what_is_left(context: &BuildContext) {
     }
 }
 
-fn still_running(plan: &ShutdownPlan) -> StepError {
+async fn still_running(plan: &ShutdownPlan, machine: &dyn Machine, context: &BuildContext) -> StepError {
+    // Nobody could tell a guest that was lost to shut down.
+    if context.sightings.is_lost() {
+        evidence::show(machine, context).await;
+    }
+    let hint = context.sightings.crash_hint();
     StepError::new(format!(
         "Timeout while waiting for machine to shut down. (It was still running after {}.)",
         GoDuration(plan.timeout)
     ))
-    .with_hint(
-        "check that shutdown_command powers the guest off (for example with -P or -h), or raise shutdown_timeout",
-    )
+    .with_hint(hint.unwrap_or_else(|| {
+        "check that shutdown_command powers the guest off (for example with -P or -h), or raise shutdown_timeout"
+            .to_owned()
+    }))
 }
 
 fn judge(exit: ExitReport) -> Result<(), StepError> {

@@ -152,16 +152,34 @@ impl Sightings {
         })
     }
 
-    /// What the user can look at, after what was seen last; `error`'s own hint where that knows no more.
-    pub(crate) fn hint(&self, kind: CommunicatorKind, error: &ConnectError) -> Option<String> {
+    /// Whether the last that is known of it is that its kernel has crashed.
+    pub(crate) fn kernel_has_crashed(&self) -> bool {
+        self.last().is_some_and(|(_, last)| last == Seen::KernelCrashed)
+    }
+
+    /// Whether it was logged in to, and the connection was lost and is not there again.
+    pub(crate) fn is_lost(&self) -> bool {
+        let record = self.lock();
+        let last = record.seen.iter().rev().find(|seen| matches!(seen.what, Seen::LoggedIn(_) | Seen::Lost(_)));
+        last.is_some_and(|last| matches!(last.what, Seen::Lost(_)))
+    }
+
+    /// What the user can look at when the kernel has crashed.
+    pub(crate) fn crash_hint(&self) -> Option<String> {
+        self.kernel_has_crashed().then(|| {
+            "the guest's kernel has crashed: its trace is in the serial console's lines above; \
+             look at the guest's memory, processor model and disk before its network"
+                .to_owned()
+        })
+    }
+
+    /// What the user can look at, after what was seen last; `error`'s own hint where that knows no more. `lost`: the guest had been
+    /// logged in to before.
+    pub(crate) fn hint(&self, kind: CommunicatorKind, error: &ConnectError, lost: bool) -> Option<String> {
         let (title, name) = (kind.title(), kind.name());
         let unanswered = error.kind.is_unanswered();
         Some(match self.last().map(|(_, last)| last) {
-            Some(Seen::KernelCrashed) => {
-                "the guest's kernel has crashed: its trace is in the serial console's lines above; \
-                 look at the guest's memory, processor model and disk before its network"
-                    .to_owned()
-            }
+            Some(Seen::KernelCrashed) => return self.crash_hint(),
             Some(Seen::Fetched(_)) if unanswered => format!(
                 "the guest has fetched files and then not come to its {title} server: look at its screen for an installer \
                  that asks or has failed, or give it more time with {name}_timeout"
@@ -179,6 +197,15 @@ impl Sightings {
             Some(Seen::GivenAddress(_) | Seen::UsesAddress(_)) if unanswered => format!(
                 "the guest has its address but no {title} server answers on {name}_port: look at its screen for a boot that \
                  hangs, and at its firewall"
+            ),
+            _ if lost && unanswered => format!(
+                "the guest was logged in to before: look at its screen for a crash, or a shutdown or boot that hangs, and at what \
+                 was done to its network and its {title} server; one that boots for long gets more time with \
+                 start_retry_timeout of a shell provisioner, else with {name}_timeout"
+            ),
+            _ if lost && error.kind == ConnectStage::Login => format!(
+                "the guest took this login before: look at what was done to its users, their passwords and keys, and the settings \
+                 of its {title} server"
             ),
             _ => return error.hint.map(str::to_owned),
         })
@@ -369,15 +396,35 @@ mod tests {
         ] {
             let sightings = started();
             sightings.note(seen.clone());
-            assert!(sightings.hint(SSH, &closed).unwrap().contains(hint), "{seen:?}");
+            assert!(sightings.hint(SSH, &closed, false).unwrap().contains(hint), "{seen:?}");
             if seen != Seen::KernelCrashed {
                 let rejected = error(ConnectStage::Handshake);
                 assert_eq!(
-                    sightings.hint(SSH, &rejected).as_deref(),
+                    sightings.hint(SSH, &rejected, false).as_deref(),
                     rejected.hint,
                     "an answer says more than {seen:?}"
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_guest_that_was_logged_in_to_is_not_said_to_boot_for_the_first_time() {
+        let sightings = started();
+        let silent = error(ConnectStage::Silent);
+        sightings.note(Seen::LoggedIn(SSH));
+        assert!(!sightings.is_lost());
+        sightings.note(Seen::Lost(SSH));
+        sightings.connection(SSH, &came_to(ConnectStage::Silent, "the port is open but nothing answers"));
+        assert!(sightings.is_lost() && sightings.crash_hint().is_none());
+        assert!(sightings.hint(SSH, &silent, true).unwrap().contains("was logged in to before"));
+        let hint = sightings.hint(SSH, &error(ConnectStage::Login), true).unwrap();
+        assert!(hint.contains("took this login before"), "{hint}");
+        assert_eq!(sightings.hint(SSH, &error(ConnectStage::TurnedAway), true).as_deref(), silent.hint);
+        sightings.note(Seen::LoggedIn(SSH));
+        assert!(!sightings.is_lost());
+        sightings.note(Seen::KernelCrashed);
+        assert!(sightings.hint(SSH, &silent, true).unwrap().contains("kernel has crashed"));
+        assert!(sightings.crash_hint().is_some());
     }
 }

@@ -1,19 +1,64 @@
-//! Why a guest could not be reached: the error itself, and what else is known of the guest.
+//! Why a guest could not be reached, for the first time or again: the error itself, and what else is known of the guest.
 
 use std::time::Duration;
 
 use kiln_communicators::{CommunicatorKind, ConnectConfig, ConnectError, ConnectStage};
 use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork, Machine};
 
+use super::evidence;
 use super::sightings::Sightings;
-use crate::error::StepError;
+use crate::context::BuildContext;
+use crate::error::{Loss, StepError};
 
-/// What the host's side of the network knows beyond the connection itself.
-pub(crate) async fn network_words(
+/// Shows what there is to see of the guest, and returns what the network knows of why connecting came no further than `stage`.
+pub(crate) async fn look(
     machine: &dyn Machine,
     kind: CommunicatorKind,
     stage: ConnectStage,
+    context: &BuildContext,
 ) -> Option<String> {
+    evidence::show(machine, context).await;
+    // A guest that has crashed uses no network, whatever it was about to do there.
+    if context.sightings.kernel_has_crashed() {
+        return None;
+    }
+    network_words(machine, kind, stage).await
+}
+
+/// Shows what there is to see of a guest that was lost by `error`, and adds to it what is known of why. Other errors stay as they are.
+pub(crate) async fn explain_loss(
+    mut error: StepError,
+    kind: CommunicatorKind,
+    machine: Option<&dyn Machine>,
+    context: &BuildContext,
+) -> StepError {
+    let Some(loss) = error.take_loss() else { return error };
+    let sightings = &context.sightings;
+    let (more, hint) = match (&loss, machine) {
+        (Loss::NotReached(why), Some(machine)) => {
+            let network = look(machine, kind, why.kind, context).await;
+            (more_words(network, sightings.last_words()), sightings.hint(kind, why, true))
+        }
+        (Loss::NotReached(why), None) => (String::new(), sightings.hint(kind, why, true)),
+        (Loss::CutOff, Some(machine)) => {
+            evidence::show(machine, context).await;
+            let crashed = sightings.kernel_has_crashed();
+            (more_words(None, sightings.last_words().filter(|_| crashed)), sightings.crash_hint())
+        }
+        (Loss::CutOff, None) => return error,
+    };
+    let hint = hint.or_else(|| error.hint().map(str::to_owned));
+    error.with_more(&more).with_hint_maybe(hint)
+}
+
+/// What the network knows and what was seen last, to be said behind an error.
+fn more_words(network: Option<String>, last: Option<String>) -> String {
+    let network = network.map(|network| format!(": {network}"));
+    network.into_iter().chain(last.map(|last| format!("; {last}"))).collect()
+}
+
+/// What the host's side of the network knows beyond the connection itself.
+async fn network_words(machine: &dyn Machine, kind: CommunicatorKind, stage: ConnectStage) -> Option<String> {
     let network = tokio::time::timeout(Duration::from_secs(5), machine.network()).await.unwrap_or_default();
     let restarts = machine.watch_network().map_or(0, |sights| sights.borrow().restarts);
     words(&network, restarts, kind, stage)
@@ -74,15 +119,8 @@ pub(crate) fn explain(
         text.push_str(&format!("Timeout waiting for {}. ", kind.title()));
     }
     text.push_str(&StepError::wrap_ref(error));
-    if let Some(network) = network {
-        text.push_str(": ");
-        text.push_str(&network);
-    }
-    if let Some(last) = sightings.last_words() {
-        text.push_str("; ");
-        text.push_str(&last);
-    }
-    StepError::new(text).with_hint_maybe(sightings.hint(kind, error))
+    text.push_str(&more_words(network, sightings.last_words()));
+    StepError::new(text).with_hint_maybe(sightings.hint(kind, error, false))
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use super::PROVISION;
+use super::lost_guests::assert_shown;
 use super::world::{World, http_ports, is_step};
 
-const GOES_AWAY: &str = r#"
+pub(super) const GOES_AWAY: &str = r#"
   provisioner "shell" {
     inline            = ["halt"]
     expect_disconnect = true
@@ -58,6 +59,7 @@ async fn a_guest_that_stays_away_is_waited_for_by_nothing_but_the_shutdown() {
         "{:?}",
         world.error()
     );
+    assert_shown(&world, "fake guest");
     world.assert_nothing_left("a guest that stays away");
 }
 
@@ -84,7 +86,7 @@ async fn a_failed_script_of_this_machine_does_not_send_people_to_the_guest() {
 }
 
 /// A build that only connects: to the fake guest, whatever its address.
-fn null_template(communicator: &str, provisioner: &str) -> String {
+pub(super) fn null_template(communicator: &str, provisioner: &str) -> String {
     format!(
         r#"
 source "null" "host" {{
@@ -99,7 +101,7 @@ build {{
     )
 }
 
-const SSH: &str =
+pub(super) const SSH: &str =
     "ssh_host = \"web.test\"\n  ssh_port = 2222\n  ssh_username = \"me\"\n  ssh_password = \"a-long-password\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,6 +220,10 @@ async fn a_guest_that_dies_ends_the_build_with_the_reason() {
     assert_eq!(outcome.exit_code, 1);
     let error = world.error().unwrap();
     assert!(error.contains("uncorrectable memory error"), "{error}");
+    let shown = "The last lines of the guest's serial console:\nfake guest";
+    assert!(world.text().contains(shown), "{}", world.text());
+    // A machine that has stopped shows no picture, unless it was fast.
+    let _ = std::fs::remove_file(world.path("job").join("qemu.web-screen.png"));
     world.assert_nothing_left("dead guest");
 }
 

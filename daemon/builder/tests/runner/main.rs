@@ -7,6 +7,7 @@ mod exports;
 mod failures;
 mod file_builder;
 mod guests;
+mod lost_guests;
 mod questions;
 mod records;
 mod world;

@@ -1,0 +1,148 @@
+//! Guests that are lost while they are worked in: how long they are waited for, and what is told of those that do not come back.
+
+use std::time::Duration;
+
+use kiln_builder::Event;
+use kiln_communicators::fake::Answer;
+use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork};
+
+use super::guests::{GOES_AWAY, SSH, null_template};
+use super::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_stays_away_is_waited_for_as_long_as_it_is_asked_for() {
+    let script = |variable_file: bool| {
+        format!(
+            "provisioner \"shell\" {{\n    inline = [\"second\"]\n    start_retry_timeout = \"2s\"\n    \
+             use_env_var_file = {variable_file}\n  }}"
+        )
+    };
+    let file = "provisioner \"file\" {\n    content = \"c\"\n    destination = \"/tmp/c\"\n  }".to_owned();
+    for (second, ssh_timeout) in [(script(false), "5m"), (script(true), "5m"), (file, "2s")] {
+        let world = World::new();
+        world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+        let started = std::time::Instant::now();
+        let template = world.template(&format!("ssh_timeout = {ssh_timeout:?}"), &format!("{GOES_AWAY}\n  {second}"));
+        let outcome = world.run(&template).await;
+        assert_eq!(outcome.exit_code, 1, "{second}");
+        let (took, error) = (started.elapsed(), world.error().unwrap());
+        assert!((2..15).contains(&took.as_secs()), "{took:?}: {second}");
+        assert!(error.contains("fake:22 was lost and could not be made again: cannot connect"), "{error}");
+        let waits = waits_for_lost_guests(&world);
+        assert!(!waits.is_empty() && waits.iter().flatten().all(|wait| wait.as_secs() <= 2), "{waits:?}");
+    }
+}
+
+/// How long the guest is said to be waited for each time that it was lost; every wait has ended.
+fn waits_for_lost_guests(world: &World) -> Vec<Option<Duration>> {
+    let events = world.events.lock().unwrap();
+    let begun = events.iter().filter_map(|event| match event {
+        Event::Waiting { what, limit, .. } if what == "connect again" => Some(*limit),
+        _ => None,
+    });
+    let begun: Vec<_> = begun.collect();
+    let over = |event: &&Event| matches!(event, Event::WaitFinished { what, .. } if what == "connect again");
+    assert_eq!(events.iter().filter(over).count(), begun.len());
+    begun
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_see_how_long_a_lost_guest_is_waited_for() {
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    start_retry_timeout = \"80s\"\n  }";
+    let file = "provisioner \"file\" {\n    content = \"c\"\n    destination = \"/tmp/c\"\n  }";
+    for (next, limit) in [(second, 80), (file, 70)] {
+        let world = World::new();
+        world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::Disconnect);
+        let template = world.template("ssh_timeout = \"70s\"", &format!("{GOES_AWAY}\n  {next}"));
+        assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+        let waits = waits_for_lost_guests(&world);
+        let [Some(told)] = waits[..] else { panic!("{waits:?}") };
+        assert!((limit - 10..=limit).contains(&told.as_secs()), "{told:?}");
+    }
+}
+
+/// What there was to see of a lost guest is shown, and its picture kept, which is removed here.
+pub(super) fn assert_shown(world: &World, serial: &str) {
+    let text = world.text();
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?} is missing in:\n{text}"));
+    let order = [
+        "What was seen of the guest, in order:\n    0:00  its machine was started\n",
+        "The guest's screen was saved to ",
+        &format!("The last lines of the guest's serial console:\n{serial}"),
+    ]
+    .map(at);
+    assert!(order.is_sorted(), "{text}");
+    assert_eq!(text.matches("What was seen").count(), 1, "{text}");
+    std::fs::remove_file(world.path("job").join("qemu.web-screen.png")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_does_not_come_back_is_told_of_as_one_that_never_came() {
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    start_retry_timeout = \"1s\"\n  }";
+    let file = "provisioner \"file\" {\n    content = \"c\"\n    destination = \"/tmp/c\"\n  }";
+    let panic = "[   33.504821] Kernel panic - not syncing: sysrq triggered crash";
+    for (next, serial, hint) in [
+        (second, "login: ", "the guest was logged in to before: "),
+        (second, panic, "the guest's kernel has crashed: "),
+        (file, panic, "the guest's kernel has crashed: "),
+    ] {
+        let world = World::new();
+        world.hypervisor.change(|script| {
+            script.serial = serial.as_bytes().to_vec();
+            script.network = GuestNetwork {
+                forward_state: ForwardState::NoAnswer,
+                dhcp: Some(DhcpState::Silent),
+                ..GuestNetwork::default()
+            };
+        });
+        world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+        let template = world.template("ssh_timeout = \"1s\"", &format!("{GOES_AWAY}\n  {next}"));
+        assert_eq!(world.run(&template).await.exit_code, 1);
+        assert_shown(&world, serial.trim());
+        let (text, error) = (world.text(), world.error().unwrap());
+        assert!(text.contains("SSH: the connection was lost\n"), "{text}");
+        assert!(text.lines().any(|line| line.starts_with(&format!("hint: {hint}"))), "{text}");
+        assert!(error.contains("could not be made again: cannot connect to fake:22"), "{error}");
+        // What a guest that has crashed did not ask for explains nothing.
+        let crashed = serial == panic;
+        assert_eq!(error.contains("; last seen: its kernel has crashed"), crashed, "{error}");
+        assert_eq!(error.contains("has not asked for one by DHCP"), !crashed, "{error}");
+        world.assert_nothing_left("a guest that does not come back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_goes_away_under_a_script_is_told_of() {
+    let world = World::new();
+    world.hypervisor.change(|script| script.serial = b"Oops: general protection fault\n".to_vec());
+    world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+    let script = "provisioner \"shell\" {\n    inline = [\"halt\"]\n  }";
+    assert_eq!(world.run(&world.template("", script)).await.exit_code, 1);
+    assert_shown(&world, "Oops: general protection fault");
+    let error = world.error().unwrap();
+    assert!(error.starts_with("Script disconnected unexpectedly. If you expected"), "{error}");
+    assert!(error.ends_with("; last seen: its kernel has crashed"), "{error}");
+    world.assert_nothing_left("a guest that goes away under a script");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provisioner_that_runs_out_of_time_on_a_lost_guest_shows_it() {
+    let world = World::new();
+    world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    timeout = \"1s\"\n  }";
+    assert_eq!(world.run(&world.template("", &format!("{GOES_AWAY}\n  {second}"))).await.exit_code, 1);
+    assert_shown(&world, "fake guest");
+    assert_eq!(waits_for_lost_guests(&world).len(), 1);
+    assert!(world.text().contains("hint: raise the provisioner's timeout"), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_come_back_was_there_before() {
+    let world = World::new();
+    world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    start_retry_timeout = \"1s\"\n  }";
+    assert_eq!(world.run(&null_template(SSH, &format!("{GOES_AWAY}\n  {second}"))).await.exit_code, 1);
+    let text = world.text();
+    assert!(text.contains("hint: the guest was logged in to before: "), "{text}");
+    assert!(!text.contains("What was seen"), "nothing is known of a host of somebody else's: {text}");
+}
