@@ -43,12 +43,37 @@ pub(crate) fn serial_tail(machine: &dyn Machine) -> Option<String> {
     (!tail.is_empty()).then(|| tail.join("\n"))
 }
 
-/// Whether the end of the serial console says that the guest's kernel has crashed: Linux's words for it, which end its work.
+/// Linux's words for a crash that ends its work.
+const CRASHES: [&str; 5] = [
+    "Kernel panic - not syncing: ",
+    "---[ end Kernel panic - not syncing",
+    "Oops: ",
+    "Internal error: Oops",
+    "BUG: unable to handle ",
+];
+
+/// Whether the end of the serial console says that the guest's kernel has crashed.
 fn kernel_crashed(machine: &dyn Machine) -> bool {
-    let tail = String::from_utf8_lossy(&machine.serial_tail(SERIAL_TAIL)).into_owned();
-    ["Kernel panic - not syncing", "end Kernel panic", "Oops: ", "BUG: unable to handle"]
-        .iter()
-        .any(|words| tail.contains(words))
+    tells_crash(&String::from_utf8_lossy(&machine.serial_tail(SERIAL_TAIL)))
+}
+
+/// Whether one of the lines is the kernel's own word of a crash. Others may write of crashes, too.
+fn tells_crash(serial: &str) -> bool {
+    let is_told = |line: &str| {
+        CRASHES.iter().any(|words| line.match_indices(words).any(|(at, _)| begins_kernel_message(&line[..at])))
+    };
+    serial.split(['\n', '\r']).any(is_told)
+}
+
+/// Whether a message of the kernel may follow `before` in its line: nothing, or its time stamp (and who speaks), which may come
+/// behind a prompt.
+fn begins_kernel_message(before: &str) -> bool {
+    let before = before.trim();
+    let Some((_, stamp)) = before.strip_suffix(']').and_then(|before| before.rsplit_once('[')) else {
+        return before.is_empty();
+    };
+    let number = stamp.trim().trim_start_matches(['T', 'C']);
+    !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
 /// Shows everything there is to see.
@@ -93,11 +118,39 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, tells_crash};
 
     #[test]
     fn nothing_drives_the_terminal() {
         assert_eq!(printable("a\u{1b}[2J\u{1b}[1;31mred\u{1b}c\r\n\tb\u{7}\u{9b}"), "ared\n b");
         assert_eq!(printable("cut \u{1b}["), "cut ");
+    }
+
+    #[test]
+    fn only_the_kernel_says_that_it_has_crashed() {
+        for crash in [
+            "Kernel panic - not syncing: Attempted to kill init!",
+            "ready\r\n[    1.203412] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n",
+            "guest login: [   33.504821] Kernel panic - not syncing: sysrq triggered crash",
+            "[   33.5][  T412] Oops: 0002 [#1] PREEMPT SMP",
+            "[   33.5] Oops: Oops: 0002 [#1]",
+            "[    3.1] Internal error: Oops: 96000004 [#1] SMP",
+            "[    9.9] BUG: unable to handle page fault for address: ffff",
+            "[    9.9] ---[ end Kernel panic - not syncing: Fatal exception ]---",
+        ] {
+            assert!(tells_crash(crash), "{crash}");
+        }
+        for talk in [
+            "",
+            "tips: Kernel panic - not syncing is what Linux says when it crashes",
+            "tips: Kernel panic - not syncing: what it means",
+            "Kernel panic - not syncing",
+            "[motd] Oops: read the manual",
+            "[] Oops: x",
+            "[   33.5] audit: Oops: no crash",
+            "Whoops: nothing",
+        ] {
+            assert!(!tells_crash(talk), "{talk}");
+        }
     }
 }
