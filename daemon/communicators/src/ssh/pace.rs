@@ -52,10 +52,13 @@ const PATIENCE_CONNECTING: Duration = Duration::from_millis(1500);
 /// Between attempts that a closed port ended: from this …
 const REFUSED_MIN: Duration = Duration::from_millis(150);
 
-/// … to this, for as long as [`REFUSED_LONG`] is not reached: readiness is to be found within 500 ms.
+/// … to this, for [`REFUSED_OFTEN_FOR`]: readiness is to be found within 500 ms.
 const REFUSED_MAX: Duration = Duration::from_millis(450);
 
-/// The same for a guest that has refused for long, such as an installer that runs no server.
+/// How long a closed port is asked often. It costs the guest a packet, and leaves nothing behind there.
+const REFUSED_OFTEN_FOR: Duration = Duration::from_secs(60);
+
+/// The longest for a guest that has refused for longer, such as an installer that runs no server.
 const REFUSED_LONG: Duration = Duration::from_secs(5);
 
 /// After an attempt that the server turned away; OpenSSH's smallest penalty that is felt is 15 s, one attempt adds 1 s to it.
@@ -173,7 +176,10 @@ impl Pace {
 
 /// The pause after an attempt that found a closed port, `since` the first that did.
 fn refused_pace(since: Duration) -> Duration {
-    (since / 3).clamp(REFUSED_MIN, REFUSED_MAX).max((since / 20).min(REFUSED_LONG))
+    if since < REFUSED_OFTEN_FOR {
+        return (since / 3).clamp(REFUSED_MIN, REFUSED_MAX);
+    }
+    (since / 20).min(REFUSED_LONG)
 }
 
 #[cfg(test)]
