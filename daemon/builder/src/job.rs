@@ -178,6 +178,7 @@ async fn run_builds(
         );
         let (places, backends) = (places.clone(), backends.clone());
         running.spawn(async move {
+            let _held = Held(&context);
             let _place = tokio::select! {
                 // In order: the first build gets the first place.
                 biased;
@@ -209,6 +210,15 @@ async fn run_builds(
         }
     }
     JobOutcome { exit_code: u8::from(!all_good), cancelled: control.cancel_token().is_cancelled() }
+}
+
+/// What a build holds, which goes with it even when its job is dropped before it has ended.
+struct Held<'a>(&'a BuildContext);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
 }
 
 /// What a job has open from its first build to its last.

@@ -10,6 +10,7 @@ mod guests;
 mod lost_guests;
 mod questions;
 mod records;
+mod resume;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, sweep, validate};
