@@ -72,10 +72,7 @@ fn crates_depend_in_one_direction_only() {
 
 #[test]
 fn every_source_file_says_what_it_owns() {
-    let mut files = Vec::new();
-    for folder in ["client", "daemon", "disk-formats", "hypervisors", "tests"] {
-        rust_files(&root().join(folder), &mut files);
-    }
+    let files = all_rust_files();
     assert!(files.len() > 100);
     let silent: Vec<_> = files
         .iter()
@@ -84,13 +81,49 @@ fn every_source_file_says_what_it_owns() {
     assert!(silent.is_empty(), "these do not open with //!: {silent:#?}");
 }
 
+/// A file that no other names as its module is not compiled, and its tests do not run.
 #[test]
-fn no_end_to_end_test_is_forgotten() {
-    let main = std::fs::read_to_string(root().join("tests/it/main.rs")).unwrap();
-    for entry in std::fs::read_dir(root().join("tests/it")).unwrap() {
-        let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(name == "main" || main.contains(&format!("mod {name};")), "tests/it/main.rs lacks `mod {name};`");
+fn no_source_file_is_forgotten() {
+    let packages = packages();
+    let targets = packages.iter().flat_map(|package| &package.targets);
+    let roots: BTreeSet<PathBuf> = targets.map(|target| target.src_path.clone().into_std_path_buf()).collect();
+    let forgotten: Vec<_> = all_rust_files()
+        .into_iter()
+        // Fuzz targets are no members of the workspace.
+        .filter(|file| !roots.contains(file) && !file.components().any(|part| part.as_os_str() == "fuzz"))
+        .filter(|file| !is_named_by(&possible_parents(file, &roots), module_name(file)))
+        .collect();
+    assert!(forgotten.is_empty(), "nothing compiles these, for want of a `mod NAME;`: {forgotten:#?}");
+}
+
+fn is_named_by(parents: &[PathBuf], module: &str) -> bool {
+    let line = format!("mod {module};");
+    parents.iter().any(|parent| std::fs::read_to_string(parent).is_ok_and(|text| text.contains(&line)))
+}
+
+/// The folder whose module a file is, and the file's name as a module.
+fn place(file: &Path) -> (&Path, &Path) {
+    let folder = file.parent().unwrap();
+    if file.ends_with("mod.rs") { (folder.parent().unwrap(), folder) } else { (folder, file) }
+}
+
+fn module_name(file: &Path) -> &str {
+    place(file).1.file_stem().unwrap().to_str().unwrap()
+}
+
+/// The files that could name `file` as their module.
+fn possible_parents(file: &Path, roots: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let (folder, _) = place(file);
+    let beside = roots.iter().filter(|root| root.parent() == Some(folder)).cloned();
+    beside.chain([folder.join("mod.rs"), folder.with_extension("rs")]).collect()
+}
+
+fn all_rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["client", "daemon", "disk-formats", "hypervisors", "tests"] {
+        rust_files(&root().join(folder), &mut files);
     }
+    files
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
