@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_disk_formats::package::{MachineDescription, MachineDisk, NicModel};
 use kiln_disk_formats::{
     ConvertOptions, DiskReader, EXPORT_WORDS, Format, FormatOptions, OpenPolicy, Output, OutputKind, OutputWishes,
-    convert, convert_disks, export_named, open,
+    Progress, convert, convert_disks, export_named, open,
 };
 
 use crate::blocking::blocking;
@@ -95,20 +95,28 @@ pub(crate) async fn write(
 ) -> Result<Vec<Written>, StepError> {
     let reporter = context.clone();
     blocking("the export", move |abandoned| {
-        let progress = |done: u64, total: u64| {
-            reporter.progress("export the disk", done, Some(total));
-            if abandoned.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        run(&disks, &outputs, overwrite, &progress).map_err(StepError::from)
+        run(&disks, &outputs, overwrite, &report(&reporter, "export the disk", abandoned)).map_err(StepError::from)
     })
     .await
+}
+
+/// Reports how far `what` has come, and stops it when it is `abandoned`.
+pub(crate) fn report<'a>(
+    context: &'a BuildContext,
+    what: &'a str,
+    abandoned: &'a AtomicBool,
+) -> impl Fn(u64, u64) -> ControlFlow<()> + Sync + 'a {
+    move |done, total| {
+        context.progress(what, done, Some(total));
+        if abandoned.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 fn run(
     disks: &[GuestDisk],
     outputs: &[Output],
     overwrite: bool,
-    progress: &(dyn Fn(u64, u64) -> ControlFlow<()> + Sync),
+    progress: &dyn Progress,
 ) -> kiln_disk_formats::Result<Vec<Written>> {
     let readers = readers(disks)?;
     let sizes = sizes(&readers);
@@ -121,10 +129,10 @@ fn run(
     let (packages, images): (Vec<Output>, Vec<Output>) =
         outputs.iter().cloned().partition(|output| readers.len() > 1 && output.kind.row().is_package);
     if !images.is_empty() {
-        convert(*first, &images, &options, &progress)?;
+        convert(*first, &images, &options, progress)?;
     }
     if !packages.is_empty() {
-        convert_disks(&readers, &packages, &options, &progress)?;
+        convert_disks(&readers, &packages, &options, progress)?;
     }
     Ok(outputs.iter().map(|output| output.files(&sizes)).collect())
 }

@@ -1,9 +1,10 @@
 //! Steps that fail or are cancelled: nothing is left of a build that did not succeed.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use kiln_builder::{Fault, JobOutcome, OnError, Sweep, sweep};
+use kiln_builder::{Event, EventSink, Fault, JobOutcome, OnError, Sweep, run_job_with, sweep};
 use kiln_communicators::fake::Answer;
 
 use super::world::World;
@@ -55,6 +56,9 @@ async fn a_directory_that_cannot_be_kept_is_told() {
     assert_eq!(world.steps().last().map(String::as_str), Some("keep"), "{}", world.text());
     let error = world.error().unwrap();
     assert!(error.contains("cannot remove") && error.contains(".kiln-incomplete"), "{error}");
+    // Without its mark nobody can tell which files are the build's, so they stay, and that is told.
+    assert!(world.text().contains(&format!("Cannot remove {}: ", world.path("out").display())), "{}", world.text());
+    assert_eq!(world.files("out"), [".kiln-incomplete", "web", "web.ova", "web.vmdk"]);
     assert_eq!((world.hypervisor.running(), world.files("run")), (0, Vec::new()));
     assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
 }
@@ -201,4 +205,47 @@ async fn a_missing_image_is_told_and_leaves_nothing() {
     let error = world.error().unwrap();
     assert!(error.contains("installer.iso"), "{error}");
     world.assert_nothing_left("missing image");
+}
+
+/// Copying blocks its thread, which nobody can take back: it tells how far it has come through the same report as an export,
+/// which stops it. That it stops before its last byte is not seen here: this copy is over before its first report.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_copy_of_a_disk_image_is_told_of_and_ends_with_its_build() {
+    let world = World::new();
+    std::fs::write(world.path("installer.iso"), vec![7; 32 << 20]).unwrap();
+    let template = world.template("disk_image = true\n  skip_resize_disk = true", PROVISION);
+    let (over, is_over) = channel();
+    let (control, copied, is_over) = (world.control.clone(), Arc::default(), Mutex::new(Some(is_over)));
+    let (seen, told): (Arc<Mutex<Vec<_>>>, _) = (Arc::clone(&copied), world.sink());
+    let sink: EventSink = Arc::new(move |event| {
+        match &event {
+            Event::Progress { what, done, total, .. } if what == "copy the disk image" => {
+                seen.lock().unwrap().push((*done, total.unwrap()));
+                // The copy waits here, once, until its step has ended without it.
+                if let Some(is_over) = is_over.lock().unwrap().take() {
+                    control.cancel();
+                    is_over.recv_timeout(Duration::from_secs(30)).unwrap();
+                }
+            }
+            Event::StepFinished { step, .. } if step == "disk" => over.send(()).unwrap(),
+            _ => {}
+        }
+        told(event);
+    });
+    let outcome = run_job_with(
+        world.request(world.check_request(&template)),
+        sink.clone(),
+        world.control.clone(),
+        world.backends(),
+    );
+    assert!(outcome.await.cancelled, "{}", world.text());
+    // The thread that copies has its own hold on where events go.
+    let patience = Instant::now();
+    while Arc::strong_count(&sink) > 1 {
+        assert!(patience.elapsed() < Duration::from_secs(30), "the copy does not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let copied = copied.lock().unwrap();
+    assert!(!copied.is_empty(), "nothing was told of the copy");
+    world.assert_nothing_left("a copy that was cancelled");
 }

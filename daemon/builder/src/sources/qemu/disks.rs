@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::{
-    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, create_overlay, create_qcow2,
+    ConvertOptions, Format, OpenPolicy, Output, OutputKind, Progress, convert, create_overlay, create_qcow2,
     create_raw, detect, open, resize,
 };
 use kiln_hypervisors::DiskFormat;
@@ -12,7 +12,7 @@ use super::firmware::EFI_VARS_NAME;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::export::GuestDisk;
+use crate::export::{self, GuestDisk};
 use crate::plan::{FirmwarePlan, QemuPlan};
 
 /// One disk that the guest writes.
@@ -86,22 +86,24 @@ impl GuestDisks {
 
 /// Makes the disks.
 pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext) -> Result<(), StepError> {
-    let (plan, image) = (plan.clone(), image.to_owned());
+    let (plan, image, reporter) = (plan.clone(), image.to_owned(), context.clone());
     if plan.disk_image && !plan.use_backing_file {
         context.say("Copying the disk image...");
     }
-    let work = tokio::task::spawn_blocking(move || create_blocking(&plan, &image));
-    work.await.map_err(|error| StepError::new("making the disks ended abnormally").with_source(error))?
+    blocking("making the disks", move |abandoned| {
+        create_blocking(&plan, &image, &export::report(&reporter, "copy the disk image", abandoned))
+    })
+    .await
 }
 
-fn create_blocking(plan: &QemuPlan, image: &Path) -> Result<(), StepError> {
+fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Result<(), StepError> {
     let disks = GuestDisks::of(plan);
     for disk in disks.all() {
         // Of an earlier try that failed.
         remove(&disk.path)?;
     }
     if plan.disk_image {
-        from_image(plan, image, &disks.main)?;
+        from_image(plan, image, &disks.main, progress)?;
     } else {
         empty(&disks.main, plan.disk_size)?;
     }
@@ -153,7 +155,7 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
 }
 
 /// The main disk from a disk image: an overlay over it, or a copy.
-fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk) -> Result<(), StepError> {
+fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<(), StepError> {
     let format = detect(image)?;
     // A local image may itself lie over others; whoever names it in a template vouches for it.
     let policy = OpenPolicy::allow_any();
@@ -172,7 +174,7 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk) -> Result<(), Step
     let mut options = ConvertOptions::default();
     options.content_digest = false;
     options.file_digests = false;
-    convert(&*reader, &[Output::new(&main.path, kind)], &options, &NoProgress)?;
+    convert(&*reader, &[Output::new(&main.path, kind)], &options, progress)?;
     if wanted > size {
         resize(&main.path, main.format, wanted)?;
     }
