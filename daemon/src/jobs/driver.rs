@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::error::{JobsError, StartError};
 use super::last_event::write_last_event;
@@ -26,6 +28,9 @@ const FINISHED_LOOKS: u32 = 20;
 
 /// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
 const ORDERS: usize = 4;
+
+/// Time for reading what running jobs have said; a second is enough for a hundred megabytes, and clients wait longer for a daemon.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
@@ -53,6 +58,7 @@ impl Driver {
             // Set here and nowhere else.
             let _ = self.shared.notices.set(vec![notice]);
         }
+        let mut running = Vec::new();
         for job in self.shared.journal.unfinished().await? {
             let id = wire::job_id(&job.id)?;
             match (job.state, JobKind::from(job.kind).queues()) {
@@ -61,14 +67,25 @@ impl Driver {
                     self.queue.run_free(id.clone());
                     self.start(id).await;
                 }
-                _ => self.take_up(id, job).await,
+                _ => running.push(self.take_up(id, job).await),
             }
         }
         self.start_waiting().await;
+        // What they ask is known before anybody can ask for it.
+        let caught_up = async {
+            for job in running {
+                // Nothing is ever sent: it is dropped.
+                let _ = job.await;
+            }
+        };
+        if timeout(CATCH_UP_TIMEOUT, caught_up).await.is_err() {
+            tracing::warn!("what running jobs have said is still being read; what they ask is told later");
+        }
         Ok(())
     }
 
-    async fn take_up(&mut self, id: JobId, job: Unfinished) {
+    /// Returns what ends when everything is known that the job had said before.
+    async fn take_up(&mut self, id: JobId, job: Unfinished) -> oneshot::Receiver<()> {
         if JobKind::from(job.kind).queues() {
             self.queue.adopt(id.clone());
         } else {
@@ -85,7 +102,7 @@ impl Driver {
         })
         .await;
         tracing::info!(job = %id, state = job.state.as_str(), ledger, ?begin, "taking up a job of an earlier daemon");
-        self.supervise(id, begin, cancelling);
+        self.supervise(id, begin, cancelling)
     }
 
     /// Forgets finished jobs, when there are many.
@@ -172,13 +189,16 @@ impl Driver {
         if let Err(error) = self.shared.journal.set_state(id.as_str(), JobState::Starting).await {
             tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
         }
-        self.supervise(id, Begin::Start, false);
+        // A new one has said nothing yet.
+        let _caught_up = self.supervise(id, Begin::Start, false);
     }
 
-    fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool) {
+    /// Returns what ends when everything is known that the job had said before.
+    fn supervise(&mut self, id: JobId, begin: Begin, cancelling: bool) -> oneshot::Receiver<()> {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.insert(id.clone(), sender);
-        let supervisor = Supervisor { shared: Arc::clone(&self.shared), id: id.clone(), orders, cancelling };
+        let (shared, (behind, caught_up)) = (Arc::clone(&self.shared), oneshot::channel());
+        let supervisor = Supervisor { shared, id: id.clone(), orders, cancelling, caught_up: Some(behind) };
         let messages = self.messages.clone();
         tokio::spawn(async move {
             let watch = tokio::spawn(supervisor.run(begin));
@@ -190,6 +210,7 @@ impl Driver {
                 let _ = messages.send(Message::Over { id }).await;
             }
         });
+        caught_up
     }
 
     async fn cancel(&mut self, id: JobId, mode: CancelMode, reply: Reply<()>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, JobId, JobState, JobSubmission};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::facts::{Meaning, meaning};
@@ -47,6 +47,8 @@ pub(super) struct Supervisor {
     pub(super) orders: mpsc::Receiver<CancelMode>,
     /// Whether a cancellation was asked for, here or before a restart.
     pub(super) cancelling: bool,
+    /// Dropped when everything that the job had said before is known.
+    pub(super) caught_up: Option<oneshot::Sender<()>>,
 }
 
 /// The worker.
@@ -59,6 +61,10 @@ impl Supervisor {
         let request = directory.clone();
         let submission = blocking(move || request.read_request()).await;
         let mut watched = Watched::new(&directory);
+        if matches!(begin, Begin::Adopt(_)) {
+            self.read_events(&mut watched).await;
+        }
+        drop(self.caught_up.take());
         let cause = match (begin, &submission) {
             (Begin::Adopt(identity), _) => match self.adopt(&directory, identity).await {
                 Ok(worker) => self.watch(worker, &mut watched).await,

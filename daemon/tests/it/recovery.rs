@@ -213,6 +213,29 @@ async fn a_lost_journal_costs_no_job() {
 }
 
 #[tokio::test]
+async fn a_question_is_told_by_the_first_answer_of_the_next_daemon() {
+    let mut daemon = Daemon::start().await;
+    let text = "x".repeat(100_000);
+    let mut script = vec![planned("qemu.web")];
+    // Much to read before the question; an answered one among it is not told again.
+    script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt", "prompt": "1", "text": "Before?"}}));
+    script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt_answered", "prompt": "1", "answer": "yes"}}));
+    script.extend((0..100).map(|_| json!({"emit": {"build": "qemu.web", "kind": "message", "text": text}})));
+    script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt", "prompt": "2", "text": "And now?"}}));
+    script.push(json!({"await_file": "go"}));
+    let id = daemon.submit(&Value::Array(script)).await;
+    daemon.wait_for(&id, |event| matches!(&event.body, EventBody::Prompt { prompt, .. } if prompt == "2")).await;
+    for round in 0..3 {
+        daemon.restart().await;
+        let job = daemon.job(&id).await;
+        let asked: Vec<_> = job.questions.iter().map(|question| question.text.as_str()).collect();
+        assert_eq!((job.state, asked), (JobState::Running, vec!["And now?"]), "{round}");
+    }
+    std::fs::write(daemon.path("go"), "").unwrap();
+    assert_eq!(ending(&daemon.events(&id).await).0, JobState::Succeeded);
+}
+
+#[tokio::test]
 async fn directories_without_their_own_facts_are_taken_in_as_far_as_they_go() {
     let (daemon, process) = started().await;
     let id = daemon.submit(&building()).await;
