@@ -1,6 +1,7 @@
 //! What the journal keeps of an event.
 
-use kiln_protocol::{Event, EventBody, Question};
+use kiln_protocol::{Event, EventBody, Question, Severity};
+use serde_json::Value;
 
 use crate::event_log::EventLine;
 use crate::journal::{BuildState, Ending, Fact, Observation};
@@ -22,13 +23,17 @@ pub(super) enum Meaning {
     Answered(String),
     /// No answer is waited for any more.
     Cancelled,
+    /// The job fails as a whole, for this reason: no build can say it.
+    Refused(String),
     /// The job is over.
     Ended(Ending),
 }
 
 /// Kinds of events that mean something.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "job_started",
+    "diagnostics",
+    "error",
     "build_planned",
     "step_started",
     "step_finished",
@@ -55,6 +60,10 @@ pub(super) fn meaning(line: &EventLine) -> Meaning {
             let (build, asked_at) = (event.build, event.time);
             return Meaning::Asked(Question { prompt, build, text, choices, default, guest, asked_at });
         }
+        EventBody::Diagnostics { severity: Severity::Error, text, diagnostics } => {
+            return Meaning::Refused(first_error(&diagnostics).unwrap_or(text));
+        }
+        EventBody::Error { text, output: false, .. } if event.build.is_none() => return Meaning::Refused(text),
         EventBody::StepFinished { .. } => return Meaning::StepEnded,
         EventBody::CancelRequested => return Meaning::Cancelled,
         EventBody::PromptAnswered { prompt, .. } => return Meaning::Answered(prompt),
@@ -75,4 +84,22 @@ pub(super) fn meaning(line: &EventLine) -> Meaning {
         Some(build) => Meaning::Build(Observation { event: event.seq, build, fact }),
         None => Meaning::Nothing,
     }
+}
+
+/// Names the first error of a template, its place, and how many others there are.
+fn first_error(diagnostics: &[Value]) -> Option<String> {
+    let mut errors = diagnostics.iter().filter(|problem| problem["severity"] == "error");
+    let first = errors.next()?;
+    let mut text = first["summary"].as_str()?.to_owned();
+    let range = &first["range"];
+    match (range["file"].as_str(), range["start"]["line"].as_u64()) {
+        (Some(file), Some(line)) => text += &format!(" ({file} line {line})"),
+        _ => text.extend(first["detail"].as_str().map(|detail| format!(": {detail}"))),
+    }
+    match errors.count() {
+        0 => {}
+        1 => text += ", and 1 error more",
+        others => text += &format!(", and {others} errors more"),
+    }
+    Some(text)
 }

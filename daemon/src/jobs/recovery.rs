@@ -21,7 +21,7 @@ use crate::blocking::blocking;
 use crate::event_log::{EventReader, last_event};
 use crate::explain::explain;
 use crate::job_dir::{Acceptance, JobDir};
-use crate::journal::{FoundJob, FoundState, JournalError};
+use crate::journal::{FoundJob, FoundState, JournalError, Observation};
 
 /// What stands for a template whose name is lost.
 const UNKNOWN_TEMPLATE: &str = "(unknown)";
@@ -112,22 +112,23 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         let path = shared.directory(&id).events();
         let read = blocking(move || {
             let mut reader = EventReader::open(&path, 0)?;
-            let (mut facts, mut last) = (Vec::new(), 0);
+            let (mut facts, mut refusal, mut last) = (Vec::new(), None, 0);
             loop {
                 let batch = reader.read_batch()?;
-                let Some(event) = batch.last() else { return Ok((facts, last)) };
+                let Some(event) = batch.last() else { return Ok((facts, refusal, last)) };
                 last = event.seq;
-                facts.extend(batch.iter().map(meaning).filter_map(|meaning| match meaning {
-                    Meaning::Build(fact) => Some(fact),
-                    _ => None,
-                }));
+                for line in &batch {
+                    match meaning(line) {
+                        Meaning::Build(fact) => facts.push(fact),
+                        Meaning::Refused(reason) => drop(refusal.get_or_insert(reason)),
+                        _ => {}
+                    }
+                }
             }
         });
         let read: Result<_, crate::event_log::ReadError> = read.await;
         let written = match read {
-            Ok((facts, last)) => {
-                shared.journal.observe(id.as_str(), facts, last).await.map_err(|error| explain(&error))
-            }
+            Ok((facts, refusal, last)) => write_down(&shared, &id, facts, refusal, last).await,
             Err(error) => Err(explain(&error)),
         };
         let written = match written {
@@ -138,4 +139,17 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
             tracing::error!(job = %id, error, "the builds of a job, or their steps, are not known");
         }
     }
+}
+
+async fn write_down(
+    shared: &Shared,
+    id: &JobId,
+    facts: Vec<Observation>,
+    refusal: Option<String>,
+    last: u64,
+) -> Result<(), String> {
+    if let Some(reason) = refusal {
+        shared.journal.give_reason(id.as_str(), reason).await.map_err(|error| explain(&error))?;
+    }
+    shared.journal.observe(id.as_str(), facts, last).await.map_err(|error| explain(&error))
 }

@@ -238,7 +238,8 @@ impl Supervisor {
                         facts.push(fact);
                     }
                     Meaning::StepEnded => steps_changed = true,
-                    Meaning::Ended(ending) => watched.ending = Some(ending),
+                    Meaning::Refused(reason) => drop(watched.refusal.get_or_insert(reason)),
+                    Meaning::Ended(ending) => watched.ending = Some(ending.with_reason(watched.refusal.take())),
                 }
             }
             // Texts alone change nothing that the journal shows but the number, which the next fact brings along.
@@ -330,6 +331,8 @@ struct Watched {
     pending_cancel: bool,
     /// Whether it was said that the steps cannot be read.
     steps_failed: bool,
+    /// Why the job fails as a whole, when its last event need not say it.
+    refusal: Option<String>,
     ending: Option<Ending>,
 }
 
@@ -343,6 +346,7 @@ impl Watched {
             started: false,
             pending_cancel: false,
             steps_failed: false,
+            refusal: None,
             ending: None,
         }
     }

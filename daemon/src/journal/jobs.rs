@@ -146,6 +146,20 @@ impl Journal {
         .await
     }
 
+    /// Writes down why a job failed that is over, unless that is known.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn give_reason(&self, id: &str, reason: String) -> Result<(), JournalError> {
+        let id = id.to_owned();
+        self.run(move |connection| {
+            let sql = "UPDATE jobs SET error = ?2 WHERE id = ?1 AND state = 'failed' AND error IS NULL";
+            connection.execute(sql, params![id, reason]).map(drop)
+        })
+        .await
+    }
+
     /// Returns the job, if there is one. Its queue position is not filled in.
     ///
     /// # Errors

@@ -100,6 +100,14 @@ impl Ending {
     pub fn early(state: JobState, error: Option<String>, finished_at: String) -> Self {
         Self { state, exit_code: 1, error, finished_at }
     }
+
+    /// Adds why the job failed, unless that is known.
+    pub(crate) fn with_reason(mut self, reason: Option<String>) -> Self {
+        if self.state == JobState::Failed {
+            self.error = self.error.or(reason);
+        }
+        self
+    }
 }
 
 /// Who holds what a running job holds: the row of a lease.

@@ -162,7 +162,9 @@ async fn a_lost_journal_costs_no_job() {
         let (daemon, process) = started().await;
         let done = daemon.submit(&building()).await;
         daemon.events(&done).await;
-        let failed = daemon.submit(&json!([{"stop": 1}])).await;
+        let refused = json!({"kind": "diagnostics", "severity": "error", "text": "Error: No",
+            "diagnostics": [{"severity": "error", "summary": "No", "range": {"file": "t", "start": {"line": 2}}}]});
+        let failed = daemon.submit(&json!([{ "emit": refused }, {"stop": 1}])).await;
         daemon.events(&failed).await;
         let running = daemon.submit(&json!([planned("qemu.web"), {"await_file": "go"}])).await;
         let worker_of_running = worker(&daemon, &running).await;
@@ -196,6 +198,12 @@ async fn a_lost_journal_costs_no_job() {
         std::fs::write(daemon.path("go"), "").unwrap();
         assert_eq!(ending(&daemon.events(&running).await).0, JobState::Succeeded);
         settled(&daemon, &done, 1).await;
+        let explained = async {
+            while daemon.job(&failed).await.error.is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, explained).await.expect("why it failed, in time");
         let after = daemon.get("/v1/jobs").await.json::<JobList>().jobs;
         let facts = |job: &Job| (job.id.clone(), job.template.clone(), job.created_at.clone(), job.kind);
         assert_eq!(before.iter().map(facts).collect::<Vec<_>>(), after.iter().map(facts).collect::<Vec<_>>());
@@ -203,8 +211,9 @@ async fn a_lost_journal_costs_no_job() {
             let find = |jobs: &[Job]| jobs.iter().find(|job| job.id == *id).cloned().unwrap();
             let (before, after) = (find(&before), find(&after));
             assert_eq!((before.state, before.exit_code, before.builds), (after.state, after.exit_code, after.builds));
-            assert_eq!(before.finished_at, after.finished_at);
+            assert_eq!((before.finished_at, before.error), (after.finished_at, after.error));
         }
+        assert_eq!(daemon.job(&failed).await.error.as_deref(), Some("No (t line 2)"));
         assert!(!daemon.path(STATE).join("jobs/aaaaaaaaaa").exists(), "never a job");
         let notices = daemon.get("/v1/info").await.json::<Info>().notices;
         assert_eq!(notices.len(), usize::from(damage), "{notices:?}");

@@ -33,6 +33,37 @@ async fn a_worker_that_says_how_the_job_ended_is_believed_whatever_its_exit_code
 }
 
 #[tokio::test]
+async fn a_job_whose_template_is_wrong_says_so_and_where() {
+    let error = |summary: &str| serde_json::json!({"severity": "error", "summary": summary, "detail": "No."});
+    let warning = serde_json::json!({"severity": "warning", "summary": "Old"});
+    let mut placed = error("Unsupported argument");
+    placed["range"] = serde_json::json!({"file": "a.pkr.hcl", "start": {"line": 3}});
+    let diagnostics = |diagnostics| {
+        let severity = kiln_protocol::Severity::Error;
+        EventBody::Diagnostics { severity, text: "Error: all of it".to_owned(), diagnostics }
+    };
+    let own = |text: &str| EventBody::Error { text: text.to_owned(), target: None, output: false };
+    let many = "Unsupported argument (a.pkr.hcl line 3), and 2 errors more";
+    let cases = [
+        (vec![diagnostics(vec![warning, placed, error("B"), error("C")])], many),
+        (vec![diagnostics(vec![error("No builds"), error("B")])], "No builds: No., and 1 error more"),
+        (vec![diagnostics(Vec::new())], "Error: all of it"),
+        (vec![own("cannot open the ledger"), own("hint: make room")], "cannot open the ledger"),
+    ];
+    let rig = Rig::new(1).await;
+    for (index, (events, expected)) in cases.into_iter().enumerate() {
+        let id = rig.submit("a").await;
+        rig.until(&id, |job| job.state == JobState::Running).await;
+        for event in events {
+            rig.launcher.say(index, None, event);
+        }
+        rig.launcher.say(index, None, finished(JobState::Failed));
+        rig.launcher.end(index, 1);
+        assert_eq!(rig.until_over(&id).await.error.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_is_swept_after() {
     let rig = Rig::new(1).await;
     let id = rig.submit("a").await;
