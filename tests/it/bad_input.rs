@@ -32,6 +32,11 @@ fn all_errors_are_listed_with_their_places() {
         assert!(ran.stdout.contains(part), "{part:?} is not in\n{}", ran.stdout);
     }
     assert!(!ran.stdout.contains("Retrieving ISO"));
+    // Both say at the end how many there were.
+    for ran in [ran, home.kiln(["validate", "bad.pkr.hcl"]).expect(1)] {
+        let errors = ran.stdout.lines().filter(|line| line.starts_with("Error: ")).count();
+        assert!(errors > 5 && ran.stdout.trim_end().ends_with(&format!("\n\n{errors} errors")), "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Renders a job's events as Packer would have printed them. A pure function of the events: no clock, no terminal.
 
+mod count;
 mod duration;
 mod image;
 mod output;
@@ -9,6 +10,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity, without_codes};
 
+pub(crate) use count::error_count;
 pub use duration::spell_duration;
 pub use image::Results;
 pub use output::Look;
@@ -59,10 +61,14 @@ impl Renderer {
         let build = event.build.as_deref();
         match &event.body {
             EventBody::BuildPlanned { .. } => self.announce(time, build.unwrap_or_default(), output),
-            EventBody::Diagnostics { severity, text, .. } => {
+            EventBody::Diagnostics { severity, text, diagnostics } => {
                 let tone = if *severity == Severity::Error { Tone::Error } else { Tone::Say };
                 // One empty line after each, as there is in Packer's.
-                let text = format!("{}\n", without_codes(text.trim_end()));
+                let mut text = format!("{}\n", without_codes(text.trim_end()));
+                let errors = diagnostics.iter().filter(|problem| problem["severity"] == "error").count();
+                if let Some(count) = error_count(errors).filter(|_| !self.look.machine_readable) {
+                    text += &format!("\n{count}\n");
+                }
                 self.look.message(output, time, Voice::Job, tone, &text)
             }
             EventBody::Say { text, target } => {

@@ -62,6 +62,22 @@ fn two_builds_one_failing() {
 }
 
 #[test]
+fn errors_of_a_template_are_counted_when_they_are_several() {
+    let problem = |severity: &str| json!({"severity": severity, "summary": "A"});
+    let event = |severities: &[&str]| {
+        let list: Vec<_> = severities.iter().copied().map(problem).collect();
+        json!({"kind": "diagnostics", "severity": "error", "text": "Error: A\n\nError: B\n\n", "diagnostics": list})
+    };
+    let text = render(look(), false, &[event(&["error", "warning", "error"])]);
+    assert_eq!(text, "Error: A\n\nError: B\n\n2 errors\n\n");
+    for severities in [&["error"][..], &["warning", "warning"], &["error", "warning"], &[]] {
+        assert_eq!(render(look(), false, &[event(severities)]), "Error: A\n\nError: B\n\n");
+    }
+    let for_programs = Look { machine_readable: true, ..look() };
+    assert!(!render(for_programs, false, &[event(&["error", "error"])]).contains("2 errors"), "no record of Packer's");
+}
+
+#[test]
 fn on_a_terminal_scripts_are_indented_and_errors_told_once_and_counted() {
     let text = render(Look { terminal: true, ..look() }, false, &two_builds());
     insta::assert_snapshot!(text, @r"

@@ -8,7 +8,7 @@ use kiln_protocol::{value_without_codes, without_codes};
 use kiln_template::{Diagnostics, SourceMap, Style};
 
 use crate::error::CommandError;
-use crate::render::Look;
+use crate::render::{Look, error_count};
 use crate::terminal;
 
 /// Exit code when a template is wrong.
@@ -18,7 +18,10 @@ pub(super) const EXIT_FAILURE: u8 = 1;
 pub(super) fn tell(diagnostics: &Diagnostics, sources: &SourceMap, machine_readable: bool) -> io::Result<()> {
     if !machine_readable {
         let style = Style { colour: terminal::wants_colour_on_errors(), ..Style::default() };
-        return write!(terminal::stderr(), "{}", without_codes(&diagnostics.render(sources, &style)));
+        let mut stderr = terminal::stderr();
+        write!(stderr, "{}", without_codes(&diagnostics.render(sources, &style)))?;
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+        return error_count(errors).map_or(Ok(()), |count| writeln!(stderr, "{count}"));
     }
     let mut stdout = terminal::stdout();
     for diagnostic in diagnostics {

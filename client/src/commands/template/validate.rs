@@ -17,6 +17,7 @@ use super::report::{EXIT_FAILURE, look};
 use crate::api::find_daemon;
 use crate::arguments::ValidateArguments;
 use crate::error::CommandError;
+use crate::render::error_count;
 use crate::terminal;
 
 pub(super) fn validate(arguments: ValidateArguments, machine_readable: bool) -> Result<u8, CommandError> {
@@ -66,6 +67,10 @@ fn print(mut report: ValidateReport, praise: &str, as_json: bool, machine_readab
         // One empty line after each, as there is in Packer's.
         let text = format!("{}\n", problem.text.trim_end());
         look.notice(&mut stdout, Timestamp::now(), problem.severity == Severity::Error, &text)?;
+    }
+    let is_error = |problem: &&TemplateProblem| problem.severity == Severity::Error;
+    if let Some(count) = error_count(report.problems.iter().filter(is_error).count()).filter(|_| !machine_readable) {
+        look.notice(&mut stdout, Timestamp::now(), true, &count)?;
     }
     if report.valid {
         look.notice(&mut stdout, Timestamp::now(), false, praise)?;
