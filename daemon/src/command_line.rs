@@ -27,7 +27,7 @@ use crate::job_dir::JobDir;
 use crate::runner::JobRunner;
 use crate::version::VERSION;
 use crate::worker::{self, WorkerError};
-use crate::{descriptor, engine, logging, server};
+use crate::{descriptor, engine, failed_start, logging, server};
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
@@ -193,6 +193,7 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
         .enable_all()
         .build()
         .map_err(|error| plain(&error))?;
+    let state = config.state_directory.clone();
     let served = runtime.block_on(async {
         let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
         match claim(&config, chosen, detached).await {
@@ -201,7 +202,14 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
                 report(&Report::Ready { already_running: true });
                 Ok(())
             }
-            Err(error) => Err(Failure { error: explain(&error), hint: error.hint() }),
+            Err(error) => {
+                let failure = Failure { error: explain(&error), hint: error.hint() };
+                // Where one runs already, the next one may still come up.
+                if !matches!(error, InstanceError::AlreadyRunning { .. }) {
+                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                }
+                Err(failure)
+            }
         }
     });
     // A file operation that hangs must not keep the process.
@@ -231,7 +239,9 @@ async fn serve(
     // A closed terminal is no reason to stop.
     let _hangup = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
     tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
+    let state = config.state_directory.clone();
     let ready = || {
+        failed_start::forget(&state);
         if detached {
             report(&Report::Ready { already_running: false });
         }
@@ -241,7 +251,9 @@ async fn serve(
     tracing::info!("kilnd ends");
     served.map_err(|error| {
         tracing::error!(error = explain(&error), "kilnd cannot serve");
-        plain(&error)
+        let failure = Failure { error: explain(&error), hint: error.hint() };
+        failed_start::note(&state, &failure.error, failure.hint.as_deref());
+        failure
     })
 }
 

@@ -18,6 +18,7 @@ mod descriptor;
 pub mod engine;
 pub mod event_log;
 mod explain;
+mod failed_start;
 mod images;
 mod instance;
 pub mod job_dir;

@@ -41,6 +41,16 @@ pub enum ServeError {
     Start(#[from] StartError),
 }
 
+impl ServeError {
+    /// Returns what to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Start(error) => error.hint(),
+        }
+    }
+}
+
 /// Serves until `shutdown` is cancelled (from outside, or by `POST /v1/shutdown`). Workers run on.
 ///
 /// `ready` is called once when requests are answered.

@@ -9,13 +9,14 @@ use std::path::Path;
 
 use kiln_protocol::places::Holder;
 use rustix::fs::OFlags;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::error::ClientError;
 use super::start::start_daemon;
 
-/// Longest lock file that is read, in bytes: a path and a number.
-const MAX_LOCK_BYTES: u64 = 16 << 10;
+/// Longest file of a daemon's that is read, in bytes: a path and a number, or an error.
+const MAX_NOTE_BYTES: u64 = 16 << 10;
 
 /// What to do when no daemon answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +58,16 @@ async fn connect_to(socket: &Path) -> Result<UnixStream, ClientError> {
 
 /// Reads who holds a daemon's lock, or held it when it died. Whether it is there shows when it is connected to.
 pub(crate) fn read_holder(lock: &Path) -> Option<Holder> {
+    read_note(lock)
+}
+
+/// Reads what a daemon has left in its state directory.
+pub(crate) fn read_note<T: DeserializeOwned>(path: &Path) -> Option<T> {
     // The kernel's flags fit into an `int`. A fifo in its place is not waited for.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(lock).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let mut text = Vec::new();
-    file.take(MAX_LOCK_BYTES).read_to_end(&mut text).ok()?;
+    file.take(MAX_NOTE_BYTES).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

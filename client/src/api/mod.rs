@@ -12,7 +12,7 @@ mod start;
 
 pub use client::Client;
 pub use connection::Starting;
-pub(crate) use connection::read_holder;
+pub(crate) use connection::{read_holder, read_note};
 pub use error::ClientError;
 pub use events::{EventStream, Received};
 pub(crate) use start::find_program as find_daemon;

@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use kiln_protocol::places::{self, FailedStart, Holder};
 use kiln_protocol::Info;
-use kiln_protocol::places::{self, Holder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::context::Context;
 use super::note::note;
-use crate::api::{Client, ClientError, Starting, read_holder};
+use crate::api::{Client, ClientError, Starting, read_holder, read_note};
 use crate::arguments::DaemonCommand;
 use crate::error::CommandError;
 use crate::terminal;
@@ -33,7 +33,12 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
                 note(&format!("one of yours runs at {socket} (process {}): unset KILN_SOCKET to use it", holder.pid));
             }
             // Nothing to stop is what was wanted; nothing to show is not.
-            return Ok(u8::from(matches!(command, DaemonCommand::Status { .. })));
+            let status = matches!(command, DaemonCommand::Status { .. });
+            if status && let Some(start) = failed_start() {
+                note(&format!("its last start failed ({}): {}", start.at, start.error));
+                start.hint.iter().for_each(|hint| note(&format!("hint: {hint}")));
+            }
+            return Ok(u8::from(status));
         }
         Err(error) => return Err(error.into()),
     };
@@ -65,6 +70,11 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
         }
     }
     Ok(0)
+}
+
+/// Returns why the last daemon of this person's state directory did not come up, when none has since.
+fn failed_start() -> Option<FailedStart> {
+    read_note(&places::state_directory(terminal::variable)?.join(places::FAILED_START_NAME))
 }
 
 /// Returns the daemon that has the lock of this person's state directory, if it answers.

@@ -50,6 +50,40 @@ fn a_daemon_that_cannot_start_says_why() {
 }
 
 #[test]
+fn a_journal_of_a_newer_version_is_left_alone_with_a_way_on_that_status_tells_too() {
+    let Some(home) = Home::new() else { return };
+    let id = home.detach(&json!([{"say_variable": "GREETING"}]));
+    assert_eq!(home.run(&format!("attach {id}")).code, 0);
+    assert_eq!(home.run("daemon stop").code, 0);
+    let state = home.path(".local/state/kiln");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(state.join(format!("kiln.db{suffix}")));
+    }
+    std::fs::write(state.join("kiln.db"), empty_database(99)).unwrap();
+
+    let run = home.run("jobs");
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("has version 99, this kilnd knows versions up to"), "{run:?}");
+    let way = run.stderr.lines().find(|line| line.starts_with("hint: use the kilnd that wrote it; or `")).unwrap();
+    let status = home.run("daemon status");
+    assert_eq!(status.code, 1);
+    assert!(status.stderr.starts_with("kilnd does not run (nobody answers at "), "{status:?}");
+    assert!(
+        status.stderr.contains("\nits last start failed (") && status.stderr.contains("has version 99"),
+        "{status:?}"
+    );
+    assert!(status.stderr.contains(way), "{status:?}");
+
+    let command = way.split('`').nth(1).unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    assert_eq!(std::fs::read(state.join("newer/kiln.db")).unwrap()[60..64], 99_u32.to_be_bytes());
+    assert!(home.run("jobs").stdout.contains(&id));
+    assert_eq!(home.run("daemon stop").code, 0);
+    let run = home.run("daemon status");
+    assert!(run.code == 1 && !run.stderr.contains("last start"), "{run:?}");
+}
+
+#[test]
 fn another_users_daemon_gets_nothing() {
     if !rustix::process::geteuid().is_root() || Command::new("setpriv").arg("--version").output().is_err() {
         return skip("root and setpriv");
@@ -74,4 +108,22 @@ fn another_users_daemon_gets_nothing() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("belongs to user 0, and would see the environment of this shell"), "{stderr}");
+}
+
+/// Makes a database without tables: <https://www.sqlite.org/fileformat2.html>.
+fn empty_database(user_version: u32) -> Vec<u8> {
+    let mut page = b"SQLite format 3\0".to_vec();
+    page.resize(512, 0);
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    // The page's size, versions and fractions; then its change counter and the number of pages.
+    put(16, &[2, 0, 1, 1, 0, 64, 32, 32]);
+    put(24, &[0, 0, 0, 1, 0, 0, 0, 1]);
+    // Schema format, text encoding, user version.
+    put(44, &[0, 0, 0, 4]);
+    put(56, &[0, 0, 0, 1]);
+    put(60, &user_version.to_be_bytes());
+    put(92, &[0, 0, 0, 1]);
+    // A table's leaf without cells, whose content begins at the end of the page.
+    put(100, &[13, 0, 0, 0, 0, 2, 0, 0]);
+    page
 }

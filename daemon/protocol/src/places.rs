@@ -23,6 +23,22 @@ pub const HOME: &str = "HOME";
 /// File name of the daemon's lock in its state directory. While the lock is held, the file holds a [`Holder`] as JSON.
 pub const LOCK_NAME: &str = "kilnd.lock";
 
+/// File name, in the state directory, of what the last daemon said that could not serve: a [`FailedStart`] as JSON. Gone as soon as one
+/// serves.
+pub const FAILED_START_NAME: &str = "kilnd.failed.json";
+
+/// Why no daemon came up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedStart {
+    /// When, RFC 3339.
+    pub at: String,
+    /// What failed, on what, and why.
+    pub error: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
 /// The daemon that holds a lock, for those who look for it at another socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {

@@ -76,3 +76,14 @@ pub enum StartError {
         source: std::io::Error,
     },
 }
+
+impl StartError {
+    /// Returns what to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Journal(error) => error.hint(),
+            Self::System { .. } => None,
+        }
+    }
+}

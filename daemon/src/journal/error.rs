@@ -51,3 +51,25 @@ pub enum JournalError {
     #[error("the journal is closed")]
     Closed,
 }
+
+impl JournalError {
+    /// Returns what to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooNew { path, .. } => {
+                let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
+                // What SQLite keeps beside it belongs to it, and must not be taken for the next one's.
+                let aside = format!("`mkdir {directory}/newer && mv {path}* {directory}/newer`");
+                Some(format!(
+                    "use the kilnd that wrote it; or {aside}, and the jobs are taken in again from their directories"
+                ))
+            }
+            Self::Open { path, .. } | Self::MoveAside { path, .. } => {
+                let directory = path.parent().unwrap_or(path).display();
+                Some(format!("see whether {directory} can be written and has room; XDG_STATE_HOME names another place"))
+            }
+            Self::Sql { .. } | Self::Unexpected { .. } | Self::Closed => None,
+        }
+    }
+}

@@ -27,7 +27,7 @@ const FLOORS: &[(&str, &str)] = &[
     (
         "daemon",
         "blocking caller config descriptor explain logging memory private_directory process_identity queue \
-         runner version wall_clock control images instance job_dir journal engine event_log worker \
+         runner version wall_clock control failed_start images instance job_dir journal engine event_log worker \
          jobs api server command_line",
     ),
     (
