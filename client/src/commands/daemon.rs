@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::places::{self, FailedStart, Holder};
-use kiln_protocol::Info;
+use kiln_protocol::{Info, ShutdownReport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -61,15 +61,25 @@ pub(super) async fn daemon(context: Context, command: DaemonCommand) -> Result<u
                 return Err(CommandError::new(format!("kilnd (process {}) does not end", info.pid)));
             }
             note("kilnd has stopped");
-            if report.running_jobs > 0 {
-                note(&format!("{} running jobs go on; the next kilnd takes them up", report.running_jobs));
-            }
-            if report.queued_jobs > 0 {
-                note(&format!("{} queued jobs wait for the next kilnd", report.queued_jobs));
-            }
+            left_to_the_next(&report).iter().for_each(|text| note(text));
         }
     }
     Ok(0)
+}
+
+/// Tells of the jobs that a daemon which has stopped leaves to the next one.
+fn left_to_the_next(report: &ShutdownReport) -> Vec<String> {
+    let running = match report.running_jobs {
+        0 => None,
+        1 => Some("1 running job goes on; the next kilnd takes it up".to_owned()),
+        jobs => Some(format!("{jobs} running jobs go on; the next kilnd takes them up")),
+    };
+    let queued = match report.queued_jobs {
+        0 => None,
+        1 => Some("1 queued job waits for the next kilnd".to_owned()),
+        jobs => Some(format!("{jobs} queued jobs wait for the next kilnd")),
+    };
+    running.into_iter().chain(queued).collect()
 }
 
 /// Returns why the last daemon of this person's state directory did not come up, when none has since.
@@ -125,4 +135,19 @@ fn describe(info: &Info) -> String {
         lines.push("hypervisors: still being looked for".to_owned());
     }
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_job_is_told_of_as_one() {
+        let left = |running_jobs, queued_jobs| left_to_the_next(&ShutdownReport { pid: 1, running_jobs, queued_jobs });
+        assert_eq!(left(0, 0), Vec::<String>::new());
+        let one = ["1 running job goes on; the next kilnd takes it up", "1 queued job waits for the next kilnd"];
+        assert_eq!(left(1, 1), one);
+        let two = ["2 running jobs go on; the next kilnd takes them up", "3 queued jobs wait for the next kilnd"];
+        assert_eq!(left(2, 3), two);
+    }
 }

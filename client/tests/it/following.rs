@@ -71,7 +71,7 @@ fn a_stopped_daemon_leaves_jobs_running_and_says_so() {
     home.wait_for_state(&id, "running");
     let run = home.run("daemon stop");
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.stderr.contains("1 running jobs go on"), "{run:?}");
+    assert!(run.stderr.contains("1 running job goes on; the next kilnd takes it up"), "{run:?}");
     assert!(!home.socket().exists());
     assert_eq!(home.run("daemon status").code, 1);
     assert_eq!(home.run("daemon stop").code, 0, "nothing to stop is fine");

@@ -51,9 +51,10 @@ impl Driver {
         let taken_in = recovery::take_in_unknown(&self.shared).await?;
         self.forget_old().await?;
         if let Some(damaged) = self.shared.journal.damaged() {
+            let jobs = if taken_in == 1 { "1 job was".to_owned() } else { format!("{taken_in} jobs were") };
+            let kept = damaged.display();
             let notice = format!(
-                "the journal was damaged; it is kept as {}, and {taken_in} jobs were taken in again from their directories",
-                damaged.display()
+                "the journal was damaged; it is kept as {kept}, and {jobs} taken in again from their directories"
             );
             // Set here and nowhere else.
             let _ = self.shared.notices.set(vec![notice]);
