@@ -19,7 +19,7 @@ pub(crate) struct JobsArguments {
     #[arg(long)]
     pub(crate) all: bool,
     /// Number of jobs to list at most; those that are not over come first
-    #[arg(long, value_name = "number", default_value_t = 20)]
+    #[arg(long, value_name = "number", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// List jobs in these states only: queued, starting, running, cancelling, succeeded, failed, cancelled
     #[arg(long, value_name = "a,b", value_delimiter = ',', value_parser = state)]
@@ -150,8 +150,13 @@ fn duration(text: &str) -> Option<SignedDuration> {
         'w' => 604_800,
         _ => return None,
     };
-    let number = text[..text.len() - 1].parse::<u32>().ok()?;
-    i64::from(number).checked_mul(unit).map(SignedDuration::from_secs)
+    let digits = &text[..text.len() - 1];
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    // A larger number is a time, too: one before all others.
+    let number = digits.parse::<u32>().map_or(i64::MAX, i64::from);
+    Some(SignedDuration::from_secs(number.saturating_mul(unit)))
 }
 
 #[cfg(test)]
@@ -169,6 +174,9 @@ mod tests {
         assert_eq!(midnight.strftime("%F %T").to_string(), "2026-01-31 00:00:00");
         for text in ["", "d", "-1d", "1.5h", "yesterday", "2026-13-01", "99999999999s", "ä", "4294967295w"] {
             assert!(since(text).is_err(), "{text}");
+        }
+        for text in ["99999999999d", "99999999999s", "4294967295w", "99999999999999999999999w"] {
+            assert_eq!(since(text).unwrap_err(), "a time that is too long ago", "{text}");
         }
         assert_eq!(state("failed"), Ok(JobState::Failed));
         assert!(state("broken").unwrap_err().starts_with("one of queued, "));
