@@ -278,7 +278,7 @@ impl From<DigestChoice> for Digests {
 const SWITCHES: &str = include_str!("format_switches.txt");
 
 /// Names of formats, a line each, for who writes `-o` where `-O` is meant. Made from the table of formats by `./x components`.
-const FORMAT_NAMES: &str = include_str!("format_names.txt");
+pub(crate) const FORMAT_NAMES: &str = include_str!("format_names.txt");
 
 /// The options of one `-o`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ mod values;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::BuildArguments;
-pub(crate) use image::{ConvertArguments, ImageCommand, MachineFlags, SourceFlags};
+pub(crate) use image::{ConvertArguments, FORMAT_NAMES, ImageCommand, MachineFlags, SourceFlags};
 pub(crate) use jobs::{
     AnswerArguments, AttachArguments, CancelArguments, JobsArguments, JobsCommand, LogsArguments, ScreenArguments,
     ViewFlags,
@@ -28,6 +28,7 @@ pub(crate) use template::{
     PluginsCommand, TemplateCommand, ValidateArguments,
 };
 pub(crate) use template_flags::TemplateFlags;
+pub(crate) use values::ON_ERROR;
 
 /// Bake machine images from Packer templates
 #[derive(Debug, Parser)]

@@ -20,13 +20,16 @@ pub(super) fn assignment(text: &str) -> Result<VariableFlag, String> {
     Ok(VariableFlag(Assignment { name: name.to_owned(), value: value.to_owned() }))
 }
 
+/// The words of `-on-error`.
+pub(crate) const ON_ERROR: [&str; 4] = ["cleanup", "abort", "ask", "run-cleanup-provisioner"];
+
 pub(super) fn on_error(text: &str) -> Result<OnErrorFlag, String> {
     match text {
         "" | "cleanup" => Ok(OnError::Cleanup),
         "abort" => Ok(OnError::Abort),
         "ask" => Ok(OnError::Ask),
         "run-cleanup-provisioner" => Ok(OnError::RunCleanupProvisioner),
-        _ => Err("one of cleanup, abort, ask, run-cleanup-provisioner".to_owned()),
+        _ => Err(format!("one of {}", ON_ERROR.join(", "))),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 
-use super::one_dash;
+use super::{one_dash, words};
 use crate::arguments::{Arguments, CompletedShell};
 use crate::error::CommandError;
 use crate::terminal;
@@ -37,11 +37,19 @@ fn script(shell: CompletedShell) -> Vec<u8> {
 
 /// Copies a command without what its help does not show: clap completes that, too.
 fn shown(command: &'static Command) -> Command {
-    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned();
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).cloned().map(with_words);
     let commands = command.get_subcommands().filter(|command| !command.is_hide_set()).map(shown);
     let copy = Command::new(command.get_name()).disable_version_flag(true).disable_help_subcommand(true);
     let copy = command.get_about().into_iter().fold(copy, |copy, about| copy.about(about.clone()));
     copy.args(arguments).subcommands(commands)
+}
+
+/// Adds the words that a flag takes, where only its parser or the daemon knows them: shells offer files otherwise.
+fn with_words(argument: Arg) -> Arg {
+    match words::of(&argument) {
+        Some(words) => argument.value_parser(PossibleValuesParser::new(words)),
+        None => argument,
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +111,24 @@ mod tests {
         assert_eq!(completed(&["kiln", "daemon", "sta"]), ["status"]);
         assert_eq!(completed(&["kiln", "help", "conv"]), ["convert"]);
         assert_eq!(completed(&["kiln", "completions", "z"]), ["zsh"]);
+    }
+
+    #[test]
+    fn words_are_completed_where_a_flag_takes_no_others() {
+        for (line, words) in [
+            (&["build", "--on-error", ""][..], &["cleanup", "abort", "ask", "run-cleanup-provisioner"][..]),
+            (&["build", "-on-error", "a"], &["abort", "ask"]),
+            (&["jobs", "--status", "can"], &["cancelling", "cancelled"]),
+            (&["convert", "-O", "v"], &["vmdk", "vhdx", "vdi", "vhd", "vpc", "vmx"]),
+            (&["convert", "--output-format", "ov"], &["ovf", "ova"]),
+            (&["convert", "-f", "qc"], &["qcow2"]),
+            (&["image", "info", "--format", "qc"], &["qcow2"]),
+            (&["convert", "--firmware", ""], &["bios", "efi"]),
+            (&["convert", "--bus", "i"], &["ide"]),
+            (&["convert", "--digests", "con"], &["content"]),
+        ] {
+            assert_eq!(completed(&[&["kiln"], line].concat()), words, "{line:?}");
+        }
     }
 
     /// There is a flag of every command in the scripts, and none that is hidden.

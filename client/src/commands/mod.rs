@@ -26,6 +26,7 @@ mod task;
 mod template;
 mod version;
 mod waiting;
+mod words;
 
 use crate::arguments::Command;
 use crate::error::CommandError;
