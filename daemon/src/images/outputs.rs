@@ -14,13 +14,24 @@ use super::failure::{Failure, Failures, packages};
 fn row(output: &ConvertOutput) -> Result<&'static FormatRow, Failure> {
     let names: Vec<&str> = FORMATS.iter().flat_map(|row| row.names).copied().collect();
     if let Some(name) = &output.format {
-        return format_named(name).ok_or_else(|| Failure::unknown("the output format", name, &names));
+        return format_named(name).ok_or_else(|| in_templates(name, &names));
     }
     let suffix = Path::new(&output.path).extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
     format_named(suffix).ok_or_else(|| {
         Failure::new(format!("the name {} does not say in which format to write it", output.path))
             .hint(format!("`-O FORMAT` says it; known: {}", names.join(", ")))
     })
+}
+
+/// Refuses a name that is no format; some words of templates are a format with options.
+fn in_templates(name: &str, names: &[&str]) -> Failure {
+    let words = FORMATS.iter().flat_map(|row| row.exports.iter().map(move |export| (row, export)));
+    let Some((row, export)) = words.into_iter().find(|(_, export)| export.word.eq_ignore_ascii_case(name)) else {
+        return Failure::unknown("the output format", name, names);
+    };
+    let options: String = export.presets.iter().map(|(name, value)| format!(" -o {name}={value}")).collect();
+    let failure = Failure::new(format!("the output format {name:?} is a word of templates only"));
+    failure.hint(format!("`-O {}{options}` gives the same", row.name()))
 }
 
 /// Says whether every output holds a machine, with any number of disks.
@@ -149,6 +160,31 @@ mod tests {
             let failures = read(&[output], &[option]).unwrap_err().list;
             assert_eq!(failures[0].hint.as_deref(), Some("`kiln convert --help` lists the options"), "{failures:?}");
         }
+    }
+
+    #[test]
+    fn every_word_of_templates_is_a_format_or_comes_with_the_options_that_give_it() {
+        let request = |format: &str, options: &[(&str, &str)]| {
+            let options: Vec<_> =
+                options.iter().map(|(name, value)| serde_json::json!({"name": name, "value": value})).collect();
+            let output = serde_json::json!({"path": "a", "format": format});
+            let text = serde_json::json!({"inputs": [{"path": "i"}], "outputs": [output], "options": options});
+            let request: ConvertRequest = serde_json::from_value(text).unwrap();
+            outputs(&request, &MachineDescription { name: String::new(), ..MachineDescription::default() })
+        };
+        for (row, export) in FORMATS.iter().flat_map(|row| row.exports.iter().map(move |export| (row, export))) {
+            if row.names.contains(&export.word) {
+                assert!(request(export.word, &[]).is_ok(), "{}", export.word);
+                continue;
+            }
+            let failures = request(export.word, &[]).unwrap_err().list;
+            let hint = failures[0].hint.as_deref().unwrap();
+            let (name, value) = export.presets[0];
+            assert_eq!(hint, format!("`-O {} -o {name}={value}` gives the same", row.name()));
+            assert!(request(row.name(), export.presets).is_ok(), "{hint}");
+        }
+        let failures = request("QCOW2-compressed", &[]).unwrap_err().list;
+        assert_eq!(failures[0].hint.as_deref(), Some("`-O qcow2 -o compression=auto` gives the same"));
     }
 
     #[test]
