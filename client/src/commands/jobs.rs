@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -102,7 +103,7 @@ fn took(job: &Job, now: Timestamp) -> String {
 /// Says in a few words what the job does.
 fn what(job: &Job) -> String {
     let mut text = match job.kind {
-        JobKind::Build => job.template.clone(),
+        JobKind::Build => template(job),
         kind => format!("{} {}", kind.as_str(), job.template),
     };
     match job.queue_position {
@@ -118,6 +119,22 @@ fn what(job: &Job) -> String {
         }
     }
     text
+}
+
+/// Names a template; one that is the working directory, or a directory above it, has no name but that directory's.
+fn template(job: &Job) -> String {
+    if job.template == "-" {
+        return "standard input".to_owned();
+    }
+    let mut directory = PathBuf::from(&job.working_directory);
+    for component in Path::new(&job.template).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(directory.pop()),
+            _ => return job.template.clone(),
+        }
+    }
+    directory.to_string_lossy().into_owned()
 }
 
 /// Returns what stands below a job's line: what it waits for, why it failed, and what it asks.
@@ -141,6 +158,25 @@ fn details(job: &Job) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_that_is_a_directory_without_a_name_is_called_as_the_directory() {
+        for (typed, shown) in [
+            (".", "/w/web"),
+            ("./", "/w/web"),
+            ("..", "/w"),
+            ("../..", "/"),
+            ("-", "standard input"),
+            ("./a.pkr.hcl", "./a.pkr.hcl"),
+            ("../web", "../web"),
+            ("/", "/"),
+            ("sub", "sub"),
+        ] {
+            let job = serde_json::json!({"id": "aaaaaaaaaa", "kind": "build", "template": typed, "working_directory": "/w/web",
+                "state": "failed", "created_at": "2026-01-02T03:04:05.678Z", "last_event": 0, "builds": []});
+            assert_eq!(what(&serde_json::from_value(job).unwrap()), shown, "{typed}");
+        }
+    }
 
     #[test]
     fn a_job_is_a_line_and_what_matters_stands_below_it() {
