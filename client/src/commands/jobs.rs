@@ -146,6 +146,7 @@ fn details(job: &Job) -> Vec<String> {
             lines.push(format!("{}: {}", build.name, first_line(error)));
         }
     }
+    lines.extend(job.notes.iter().map(|text| format!("note: {text}")));
     for question in &job.questions {
         let build = question.build.as_ref().map_or_else(String::new, |build| format!("{build}: "));
         lines.push(format!("asks: {build}{}", first_line(&question.text)));
@@ -191,6 +192,7 @@ mod tests {
                 {"id":"cccccccccc","kind":"build","template":"c.pkr.hcl","working_directory":"/w","state":"failed",
                  "created_at":"2026-01-01T03:04:06.000Z","started_at":"2026-01-01T03:04:06.000Z",
                  "finished_at":"2026-01-01T03:09:04.000Z","last_event":9,"error":"the worker died",
+                 "notes":["the last record of its steps was cut short"],
                  "builds":[{"name":"qemu.c","state":"failed","error":"no SSH\nafter 10 m","artifacts":[]}]}]"#,
         )
         .unwrap();
@@ -205,6 +207,7 @@ bbbbbbbbbb  queued      2026-01-01 22:04    1m       -  db^[[2J.pkr.hcl (1 befor
 cccccccccc  failed      2025-12-31 22:04    1d   4m58s  c.pkr.hcl
             error: the worker died
             qemu.c: no SSH
+            note: the last record of its steps was cut short
 ";
         let zone = TimeZone::get("America/New_York").expect("the system's zone files");
         assert_eq!(table(&jobs, &zone, "2026-01-02T03:05:08Z".parse().unwrap()), expected);

@@ -247,6 +247,9 @@ pub struct Job {
     /// What it asks and nobody has answered, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
+    /// What is wrong with what is kept of it, as that the records of its steps are damaged. Told of a single job only, not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Names a job that holds one of the places in which jobs run.

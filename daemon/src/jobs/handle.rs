@@ -14,7 +14,7 @@ use super::message::{JobCounts, Message};
 use super::shared::Shared;
 use super::spawn::ProcessLauncher;
 use super::submission::Submission;
-use super::{recovery, wire};
+use super::{recovery, steps, wire};
 use crate::blocking::blocking;
 use crate::caller::Caller;
 use crate::config::{Config, Limits};
@@ -123,6 +123,7 @@ impl Jobs {
         self.allow(caller, Action::See)?;
         let mut job = self.find(id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
+        job.notes.extend(steps::note(&self.shared, id, job.state.is_over()).await);
         Ok(job)
     }
 

@@ -1,28 +1,40 @@
 //! The steps of a job's builds, from the records that its worker has written and synced.
 
-use kiln_builder::records::{self, BuildRecords, Phase, RecordsError, State, StepRecord};
+use kiln_builder::records::{self, BuildRecords, Phase, Records, State, StepRecord};
 use kiln_protocol::{JobId, without_codes};
 
 use super::shared::Shared;
 use crate::blocking::blocking;
 use crate::explain::explain;
-use crate::job_dir::JobDir;
 use crate::journal::{StepPhase, StepRow, StepState};
 
-/// Reads how far the steps of a job have come; there are none where no build has begun.
-fn read(directory: &JobDir) -> Result<Vec<StepRow>, RecordsError> {
-    let records = records::read(&directory.root)?;
-    Ok(records.builds.iter().flat_map(rows).collect())
+/// Says what is wrong with the records of a job, when that costs steps. The last line of a job that is not over may be half written.
+pub(super) async fn note(shared: &Shared, id: &JobId, is_over: bool) -> Option<String> {
+    let directory = shared.directory(id);
+    match blocking(move || records::read(&directory.root)).await {
+        Ok(Records { cut_short: true, .. }) if is_over => {
+            Some("the last record of its steps was cut short; what it was to say is lost".to_owned())
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("its steps are known in part only: {}; {}", explain(&error), error.hint())),
+    }
 }
 
 /// Puts what is recorded of a job's steps into the journal; says why that failed.
 pub(super) async fn carry_over(shared: &Shared, id: &JobId) -> Result<(), String> {
     let directory = shared.directory(id);
-    let rows = blocking(move || read(&directory)).await.map_err(|error| explain(&error))?;
+    let records = blocking(move || records::read(&directory.root)).await.map_err(|error| explain(&error))?;
+    let rows: Vec<_> = records.builds.iter().flat_map(rows).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    shared.journal.set_steps(id.as_str(), rows).await.map_err(|error| explain(&error))
+    let written = if records.cut_short {
+        // The journal may know a step whose record was lost since.
+        shared.journal.update_steps(id.as_str(), rows).await
+    } else {
+        shared.journal.set_steps(id.as_str(), rows).await
+    };
+    written.map_err(|error| explain(&error))
 }
 
 /// Returns a row for each step of a build: what its last line says, since when.
@@ -57,9 +69,11 @@ fn rows(build: &BuildRecords) -> impl Iterator<Item = StepRow> {
 mod tests {
     use std::path::Path;
 
+    use kiln_builder::records::RecordsError;
     use serde_json::json;
 
     use super::*;
+    use crate::job_dir::JobDir;
 
     fn directory(scratch: &Path) -> JobDir {
         JobDir { root: scratch.to_owned(), runtime: scratch.join("run") }
@@ -79,7 +93,7 @@ mod tests {
     fn a_step_is_what_its_last_line_says_since_it_was_last_begun() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = directory(scratch.path());
-        assert_eq!(read(&directory).unwrap(), [], "nothing was recorded");
+        assert_eq!(records::read(&directory.root).unwrap(), Records::default(), "nothing was recorded");
         let mut text = "{\"version\":1,\"build\":\"qemu.a\",\"plan\":\"aa\"}\n".to_owned();
         for (number, state, at) in [
             (1, "intent", "2026-01-02T03:04:05Z"),
@@ -95,7 +109,7 @@ mod tests {
         // A power loss cut the next one short.
         text += "{\"build\":\"qemu.a\",\"num";
         std::fs::write(directory.steps(), &text).unwrap();
-        let rows = read(&directory).unwrap();
+        let rows: Vec<_> = records::read(&directory.root).unwrap().builds.iter().flat_map(rows).collect();
         let said: Vec<_> = rows.iter().map(|row| (row.number, row.state, &*row.started_at, row.elapsed_ms)).collect();
         assert_eq!(
             said,
@@ -114,10 +128,10 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let directory = directory(scratch.path());
         std::fs::write(directory.steps(), "{\"version\":999,\"build\":\"qemu.a\"}\n{}\n").unwrap();
-        assert!(matches!(read(&directory), Err(RecordsError::Newer { found: 999, .. })));
+        assert!(matches!(records::read(&directory.root), Err(RecordsError::Newer { found: 999, .. })));
         std::fs::remove_file(directory.steps()).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(directory.steps()).status().unwrap().success());
-        let error = read(&directory).unwrap_err();
+        let error = records::read(&directory.root).unwrap_err();
         assert!(explain(&error).contains("it is a fifo"), "{error:?}");
     }
 }

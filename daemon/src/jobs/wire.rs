@@ -73,6 +73,7 @@ pub(super) fn job(row: JobRow) -> Result<Job, JournalError> {
         last_event: row.last_event,
         builds: row.builds.into_iter().map(build).collect(),
         questions: Vec::new(),
+        notes: Vec::new(),
     })
 }
 

@@ -17,11 +17,27 @@ impl Journal {
     ///
     /// The journal failed.
     pub async fn set_steps(&self, job: &str, steps: Vec<StepRow>) -> Result<(), JournalError> {
+        self.write_steps(job, steps, true).await
+    }
+
+    /// Does as [`Journal::set_steps`], but leaves steps that are not among these as they were known.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn update_steps(&self, job: &str, steps: Vec<StepRow>) -> Result<(), JournalError> {
+        self.write_steps(job, steps, false).await
+    }
+
+    async fn write_steps(&self, job: &str, steps: Vec<StepRow>, are_all: bool) -> Result<(), JournalError> {
         let job = job.to_owned();
         self.run(move |connection| {
             let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM steps WHERE job = ?1", [&job])?;
-            let sql = "INSERT INTO steps (job, build, number, phase, name, state, started_at, elapsed_ms, error)
+            if are_all {
+                transaction.execute("DELETE FROM steps WHERE job = ?1", [&job])?;
+            }
+            let sql =
+                "INSERT OR REPLACE INTO steps (job, build, number, phase, name, state, started_at, elapsed_ms, error)
                        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
                        WHERE EXISTS (SELECT 1 FROM builds WHERE job = ?1 AND name = ?2)";
             for step in &steps {

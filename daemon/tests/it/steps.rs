@@ -127,7 +127,11 @@ async fn a_crash_of_the_daemon_costs_no_step_and_one_of_the_worker_none_that_was
 #[tokio::test]
 async fn records_that_cannot_be_read_cost_the_job_nothing_else() {
     let daemon = Daemon::start().await;
-    for line in [json!({"version": 999, "build": BUILD}), json!({"surprise": 1})] {
+    let newer = "was written by a newer Kiln (format 999; this one reads up to 1); use the version of Kiln that has run the job, or";
+    for (line, why) in [
+        (json!({"version": 999, "build": BUILD}), newer),
+        (json!({"surprise": 1}), "steps.ndjson is no record of a step: missing field"),
+    ] {
         let mut script =
             script([step(1, "prepare", "fetch", "intent").into(), step(1, "prepare", "fetch", "done").into()]);
         script.as_array_mut().unwrap().insert(2, json!({ "record": line }));
@@ -136,5 +140,41 @@ async fn records_that_cannot_be_read_cost_the_job_nothing_else() {
         let job = daemon.job(&id).await;
         assert_eq!((job.state, steps(&job)), (JobState::Succeeded, Vec::new()), "{line}");
         assert_eq!(job.builds[0].step.as_deref(), Some("fetch"));
+        assert!(job.notes.len() == 1 && job.notes[0].starts_with("its steps are known in part only: "), "{job:?}");
+        assert!(job.notes[0].contains(why) && job.notes[0].ends_with("build again"), "{job:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_whose_record_is_lost_is_interrupted_and_the_loss_is_told() {
+    let daemon = Daemon::start().await;
+    let fetched = (1, "fetch", StepState::Done, Some(1_500_000));
+    let cut = "the last record of its steps was cut short; what it was to say is lost";
+    for (damage, note) in
+        [("", None), ("truncate -s -40", Some(cut)), ("rm", None), ("rm; mkfifo", Some("it is a fifo, "))]
+    {
+        let id = daemon
+            .submit(&script([
+                step(1, "prepare", "fetch", "intent").into(),
+                step(1, "prepare", "fetch", "done").into(),
+                step(2, "bring_up", "connect", "intent").into(),
+                vec![json!({"await_file": "never"})],
+            ]))
+            .await;
+        let running = daemon.wait_for_job(&id, |job| steps(job).len() == 2).await;
+        assert_eq!(running.notes, [""; 0]);
+        let started = daemon.wait_for(&id, |event| event.seq == 1).await;
+        let kiln_protocol::EventBody::JobStarted { pid, .. } = started.body else { panic!("{started:?}") };
+        let records = daemon.path("state/jobs").join(id.as_str()).join("steps.ndjson");
+        for command in damage.split("; ").filter(|command| !command.is_empty()) {
+            let mut words = command.split(' ');
+            let status = std::process::Command::new(words.next().unwrap()).args(words).arg(&records).status();
+            assert!(status.unwrap().success(), "{command}");
+        }
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        let job = daemon.wait_for_state(&id, JobState::Failed).await;
+        assert_eq!(steps(&job), [fetched, (2, "connect", StepState::Interrupted, None)], "{damage}");
+        assert_eq!(job.notes.len(), usize::from(note.is_some()), "{damage}: {:?}", job.notes);
+        assert!(job.notes.iter().all(|told| told.contains(note.unwrap())), "{damage}: {:?}", job.notes);
     }
 }

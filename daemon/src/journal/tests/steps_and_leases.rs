@@ -39,6 +39,9 @@ async fn steps_are_as_they_were_last_told_also_after_a_restart() {
     }
     let journal = Journal::open(&path).unwrap();
     assert_eq!(journal.steps(&id(1)).await.unwrap(), last);
+    journal.update_steps(&id(1), vec![step("qemu.a", 1, StepState::Intent)]).await.unwrap();
+    let known = [step("qemu.a", 1, StepState::Intent), last[1].clone()];
+    assert_eq!(journal.steps(&id(1)).await.unwrap(), known, "the second is known still");
     journal.finish(&id(1), early(JobState::Failed, None)).await.unwrap();
     assert!(journal.forget(&id(1)).await.unwrap());
     assert_eq!(journal.steps(&id(1)).await.unwrap(), [], "forgotten with their job");
