@@ -1,5 +1,6 @@
 //! Reads records back: those of a job that runs, of one that is over, and of one that a crash or a power loss has ended.
 
+use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ pub struct BuildRecords {
     pub run_uuid: String,
     /// The lines of its steps, in the order in which they were written.
     pub steps: Vec<StepRecord>,
+    /// Where, among them, each step that the last process ran was begun, by its number.
+    begun: HashMap<u32, usize>,
 }
 
 /// Why records cannot be read.
@@ -90,7 +93,13 @@ impl Records {
 
 impl BuildRecords {
     fn new(header: Header) -> Self {
-        Self { build: header.build, plan: header.plan, run_uuid: header.run_uuid, steps: Vec::new() }
+        Self {
+            build: header.build,
+            plan: header.plan,
+            run_uuid: header.run_uuid,
+            steps: Vec::new(),
+            begun: HashMap::new(),
+        }
     }
 
     /// The last line of each step, in the order of their numbers.
@@ -188,7 +197,8 @@ impl Records {
     fn begin(&mut self, header: Header) {
         let begun = BuildRecords::new(header);
         match self.builds.iter_mut().find(|records| records.build == begun.build) {
-            Some(known) if known.plan == begun.plan => {}
+            // Another process numbers anew what comes after the state from which it goes on.
+            Some(known) if known.plan == begun.plan => known.begun.clear(),
             Some(known) => *known = begun,
             None => self.builds.push(begun),
         }
@@ -198,6 +208,12 @@ impl Records {
         let Some(build) = self.builds.iter_mut().find(|records| records.build == step.build) else {
             return Err(format!("{} has not begun", step.build));
         };
+        let begun = *build.begun.entry(step.number).or_insert(build.steps.len());
+        if let Some(known) = build.steps.get(begun)
+            && (known.phase, &known.name) != (step.phase, &step.name)
+        {
+            return Err(format!("step {} is {:?}, and was {:?}", step.number, step.name, known.name));
+        }
         build.steps.push(step);
         Ok(())
     }

@@ -147,6 +147,30 @@ fn another_plan_of_the_same_build_begins_anew() {
     assert_eq!((records.builds.len(), records.builds[0].plan.as_str(), records.builds[0].steps.len()), (1, "bb", 1));
 }
 
+/// A process numbers its steps one by one; the one that goes on with its build begins with a header.
+#[tokio::test]
+async fn a_number_that_comes_to_be_of_another_step_is_damage() {
+    let job = tempfile::tempdir().unwrap();
+    let text = written(job.path()).await;
+    let path = job.path().join(FILE_NAME);
+    let line = |step: &StepRecord| format!("{}\n", serde_json::to_string(step).unwrap());
+    let other_name = StepRecord { name: "bogus".to_owned(), ..step(1, State::Done) };
+    let other_phase = StepRecord { phase: Phase::Finish, ..step(1, State::Done) };
+    for bogus in [&other_name, &other_phase] {
+        std::fs::write(&path, format!("{text}{}{}", line(bogus), line(&step(3, State::Intent)))).unwrap();
+        let error = read(job.path()).unwrap_err();
+        assert!(matches!(error, RecordsError::Damaged { line: 8, .. }), "{error}");
+        // At the end it may be what a power loss has left.
+        std::fs::write(&path, format!("{text}{}", line(bogus))).unwrap();
+        let records = read(job.path()).unwrap();
+        assert!(records.cut_short);
+        assert_eq!(records.build("qemu.web").unwrap().latest()[0].name, "step 1");
+        let begun = format!("{}\n", serde_json::to_string(&header("qemu.web")).unwrap());
+        std::fs::write(&path, format!("{text}{begun}{}", line(bogus))).unwrap();
+        assert!(!read(job.path()).unwrap().cut_short);
+    }
+}
+
 #[test]
 fn phases_are_in_order_and_spelt_as_in_the_file() {
     let phases = [Phase::Prepare, Phase::BringUp, Phase::Provision, Phase::Finish, Phase::PostProcess];
