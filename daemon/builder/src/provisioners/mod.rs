@@ -6,6 +6,7 @@ mod file;
 mod shell;
 mod sleep;
 
+use kiln_hypervisors::Machine;
 use kiln_template::{GoDuration, Provisioner};
 
 pub(crate) use self::context::ProvisionContext;
@@ -13,14 +14,20 @@ use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::option_values::OptionValues;
 use crate::scripts::ShellLocal;
+use crate::steps::unreachable;
 
 /// Whether provisioners of a kind work in the guest; the others work on this machine alone.
 pub(crate) fn needs_guest(kind: &str) -> bool {
     !matches!(kind, "shell-local" | "breakpoint" | "sleep")
 }
 
-/// One provisioner with its pause, time limit, retries and `continue_on_error`; the template calls its block `block`.
-pub(crate) async fn run(context: &ProvisionContext, block: &str, provisioner: &Provisioner) -> Result<(), StepError> {
+/// One provisioner, in the guest on `machine`, with its pause, time limit, retries and `continue_on_error`; the template calls its block `block`.
+pub(crate) async fn run(
+    context: &ProvisionContext,
+    block: &str,
+    provisioner: &Provisioner,
+    machine: Option<&dyn Machine>,
+) -> Result<(), StepError> {
     let mut tries_left = provisioner.max_retries;
     loop {
         let Err(error) = attempt(context, provisioner).await else { return Ok(()) };
@@ -32,6 +39,7 @@ pub(crate) async fn run(context: &ProvisionContext, block: &str, provisioner: &P
             if provisioner.max_retries > 0 {
                 context.build.say("retry limit reached.");
             }
+            let error = unreachable::explain_loss(error, context.communicator_kind(), machine, &context.build).await;
             if provisioner.continue_on_error {
                 context.build.error(format!(
                     "Warning: Provisioner failed with {:?}, but continue_on_error is set; continuing the build.",

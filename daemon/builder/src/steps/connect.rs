@@ -1,6 +1,7 @@
 //! Connects to the guest, whatever it is spoken to with, and explains itself when that does not work.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kiln_communicators::{Communicator, CommunicatorKind, ConnectConfig, ConnectEvent, ConnectObserver, Lookout};
 use kiln_hypervisors::Machine;
@@ -145,7 +146,10 @@ impl ConnectObserver for Teller {
             ConnectEvent::Note(text) => self.context.say(text),
             ConnectEvent::Reconnecting { address, limit } => {
                 self.context.say(format!("The connection to {address} is lost; connecting again..."));
-                self.wait(Some(self.context.waiting("connect again", *limit)));
+                // What has passed since the wait was asked for is no part of what people are told.
+                let limit =
+                    limit.map(|limit| Duration::from_secs(limit.as_secs() + u64::from(limit.subsec_nanos() > 0)));
+                self.wait(Some(self.context.waiting("connect again", limit)));
             }
             ConnectEvent::ReconnectEnded => self.wait(None),
             other => tracing::debug!(kind = self.kind.name(), ?other, "connecting"),

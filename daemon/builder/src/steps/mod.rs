@@ -15,4 +15,4 @@ pub(crate) mod serve;
 pub(crate) mod shut_down;
 pub(crate) mod sightings;
 mod ssh_access;
-mod unreachable;
+pub(crate) mod unreachable;

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use kiln_communicators::CommunicatorKind;
 use kiln_hypervisors::Machine;
 use kiln_template::Provisioner;
 
 use super::unreachable;
-use crate::build_data::Connection;
 use crate::context::OnError;
 use crate::error::{Answer, BuildError, StepError};
 use crate::provisioners::{self, ProvisionContext};
@@ -66,26 +64,14 @@ async fn clean_up(
     }
 }
 
-/// Runs one provisioner; when it fails because its guest was lost, shows what there is to see of it.
+/// Runs one provisioner, and ends it when its machine stops; what there is to see of that is shown, too.
 async fn run_one(
     context: &ProvisionContext,
     block: &str,
     provisioner: &Provisioner,
     machine: Option<&dyn Machine>,
 ) -> Result<(), StepError> {
-    let Err(error) = run_beside(context, block, provisioner, machine).await else { return Ok(()) };
-    let kind = context.data.connection.as_ref().map_or(CommunicatorKind::None, Connection::kind);
-    Err(unreachable::explain_loss(error, kind, machine, &context.build).await)
-}
-
-/// Runs one provisioner, and ends it when its machine stops.
-async fn run_beside(
-    context: &ProvisionContext,
-    block: &str,
-    provisioner: &Provisioner,
-    machine: Option<&dyn Machine>,
-) -> Result<(), StepError> {
-    let work = provisioners::run(context, block, provisioner);
+    let work = provisioners::run(context, block, provisioner, machine);
     let Some(machine) = machine else { return work.await };
     tokio::pin!(work);
     let exit = tokio::select! {
@@ -94,8 +80,11 @@ async fn run_beside(
     };
     match tokio::time::timeout(NOTICE, work).await {
         Ok(result) => result,
-        Err(_) => Err(StepError::new(format!("the machine stopped while it was provisioned: {exit}"))
-            .with_hint("a provisioner that shuts the guest down must be the last one; use shutdown_command instead")
-            .lost_when(true)),
+        Err(_) => {
+            let error = StepError::new(format!("the machine stopped while it was provisioned: {exit}"))
+                .with_hint("a provisioner that shuts the guest down must be the last one; use shutdown_command instead")
+                .lost_when(true);
+            Err(unreachable::explain_loss(error, context.communicator_kind(), Some(machine), &context.build).await)
+        }
     }
 }

@@ -57,7 +57,7 @@ async fn people_see_how_long_a_lost_guest_is_waited_for() {
         assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
         let waits = waits_for_lost_guests(&world);
         let [Some(told)] = waits[..] else { panic!("{waits:?}") };
-        assert!((limit - 10..=limit).contains(&told.as_secs()), "{told:?}");
+        assert!((limit - 10..=limit).contains(&told.as_secs()) && told.subsec_nanos() == 0, "{told:?}");
     }
 }
 
@@ -145,4 +145,18 @@ async fn a_host_that_does_not_come_back_was_there_before() {
     let text = world.text();
     assert!(text.contains("hint: the guest was logged in to before: "), "{text}");
     assert!(!text.contains("What was seen"), "nothing is known of a host of somebody else's: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_that_goes_on_without_its_guest_says_why() {
+    let world = World::new();
+    world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    start_retry_timeout = \"1s\"\n    \
+                  max_retries = 1\n    continue_on_error = true\n  }\n  \
+                  provisioner \"shell-local\" {\n    inline = [\"false\"]\n  }";
+    assert_eq!(world.run(&world.template("", &format!("{GOES_AWAY}\n  {second}"))).await.exit_code, 1);
+    assert_shown(&world, "fake guest");
+    let text = world.text();
+    let (warned, hint) = (text.find("Warning: Provisioner failed with"), text.find("hint: the guest was logged in to"));
+    assert!(warned.is_some() && warned < hint, "{text}");
 }
