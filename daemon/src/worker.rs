@@ -74,14 +74,14 @@ pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, Worker
     let _ = rustix::process::setsid();
     let _lock = lock_within(directory, WORKER_LOCK_TIMEOUT)?;
     directory.remove_unfinished();
+    let mut writer = EventWriter::open(&directory.events())?;
+    if writer.is_finished() {
+        // Cancelled, given up or done by another worker before this process came to its lock: nothing is written any more.
+        return Ok(1);
+    }
     let system = |action| move |source| WorkerError::System { action, source };
     let identity = ProcessIdentity::of(std::process::id()).map_err(system("find out the process's identity"))?;
     directory.write_identity(&identity)?;
-    let mut writer = EventWriter::open(&directory.events())?;
-    if writer.is_finished() {
-        // Cancelled or given up before this process came to its lock.
-        return Ok(1);
-    }
     let started = Instant::now();
     let prepared = prepare(directory).and_then(|request| {
         let limit = limit_of(request.submission.environment.get(KILN_MAX_LOG_MIB).map(String::as_str))?;

@@ -179,6 +179,25 @@ async fn what_happened_while_no_daemon_ran_is_found_out() {
     assert!(!orphan.exists());
 }
 
+/// The daemon before was killed before it knew of its worker, and the next one's was faster.
+#[tokio::test]
+async fn a_worker_that_comes_when_the_job_is_over_writes_nothing() {
+    let daemon = Daemon::start().await;
+    let id = daemon.submit(&json!([{"say_variable": "GREETING"}])).await;
+    daemon.events(&id).await;
+    daemon.wait_for_state(&id, JobState::Succeeded).await;
+    let directory = daemon.path("state/jobs").join(id.as_str());
+    let files = || {
+        let entries = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = files();
+    let mut late = Command::new(crate::rig::scripted_kilnd());
+    late.arg("worker").arg("--job-dir").arg(&directory).arg("--runtime-dir").arg(daemon.path("late"));
+    assert_eq!(late.status().unwrap().code(), Some(1));
+    assert_eq!(files(), before);
+}
+
 #[tokio::test]
 async fn a_job_that_was_being_cancelled_is_cancelled_by_the_next_daemon() {
     let mut daemon = Daemon::start().await;
