@@ -1,14 +1,18 @@
-//! A guest that cannot be reached: the build says at which stage, shows the screen and the serial console, and gives a hint.
+//! A guest that cannot be reached, or not again: the build says at which stage, shows the screen and the serial console, and gives a hint.
 
 use kiln_tests::{Home, Ran, installer};
 
 use crate::guests::{PASSWORD, Template};
 
 fn build(answers: &[&str], password: &str, timeout: &str) -> Option<(Home, Ran)> {
+    build_with(answers, password, timeout, "")
+}
+
+fn build_with(answers: &[&str], password: &str, timeout: &str, build: &str) -> Option<(Home, Ran)> {
     let iso = installer()?;
     let home = Home::new();
     let source = format!("ssh_password = {password:?}\n  ssh_timeout = {timeout:?}");
-    home.write("guest.pkr.hcl", &Template { iso: &iso, answers, source: &source, build: "" }.text());
+    home.write("guest.pkr.hcl", &Template { iso: &iso, answers, source: &source, build }.text());
     let ran = home.kiln(["build", "-color=false", "guest.pkr.hcl"]).expect(1);
     assert!(!home.work("out").exists());
     let leftovers = home.leftovers();
@@ -57,4 +61,33 @@ fn a_guest_that_refuses_the_password() {
 fn an_installer_that_fails() {
     let Some((_home, ran)) = build(&["fail=install"], PASSWORD, "60s") else { return };
     assert_explained(&ran, "INSTALLATION FAILED");
+}
+
+#[test]
+fn a_guest_that_crashes_under_its_provisioners() {
+    let provisioners = r#"
+  provisioner "shell" {
+    inline            = ["echo 1 > /proc/sys/kernel/sysrq", "(sleep 1; echo c > /proc/sysrq-trigger) & sleep 300"]
+    expect_disconnect = true
+  }
+  provisioner "shell" {
+    inline              = ["echo never"]
+    start_retry_timeout = "10s"
+  }"#;
+    let Some((_home, ran)) = build_with(&[], PASSWORD, "300s", provisioners) else { return };
+    let text = &ran.stdout;
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words:?} is not in\n{text}"));
+    let order = [
+        "SSH: logged in\n",
+        "SSH: the connection was lost\n",
+        " its kernel has crashed\n",
+        "screen was saved to ",
+        "Kernel panic - not syncing: sysrq triggered crash",
+        "could not be made again: cannot connect to ",
+        " in 10.",
+        "last seen: its kernel has crashed",
+        "hint: the guest's kernel has crashed",
+    ]
+    .map(at);
+    assert!(order.is_sorted(), "{text}");
 }
