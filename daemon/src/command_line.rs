@@ -38,8 +38,8 @@ const FILE_THREADS: usize = 8;
 /// Time after which an idle one ends, and its memory with it.
 const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);
 
-/// Time for another daemon, found to hold the lock, to answer.
-const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for another daemon, found to hold the lock, to answer: it may be reading what running jobs have said, and clients wait 20 s.
+const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time for one answer of it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -247,14 +247,16 @@ async fn serve(
         }
     };
     let served = server::serve(config, listener, runner, shutdown, ready).await;
-    drop(instance);
-    tracing::info!("kilnd ends");
-    served.map_err(|error| {
+    let served = served.map_err(|error| {
         tracing::error!(error = explain(&error), "kilnd cannot serve");
         let failure = Failure { error: explain(&error), hint: error.hint() };
+        // Before the next one can come up, which forgets it.
         failed_start::note(&state, &failure.error, failure.hint.as_deref());
         failure
-    })
+    });
+    drop(instance);
+    tracing::info!("kilnd ends");
+    served
 }
 
 /// Becomes the daemon; nothing when another one answers, where that is as good (`detached`).

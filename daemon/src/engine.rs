@@ -168,7 +168,7 @@ fn label(key: &str) -> String {
     match key {
         "c" => "clean up and exit".to_owned(),
         "a" => "abort without cleanup".to_owned(),
-        "g" => "go on without this step".to_owned(),
+        "g" => "give up this sequence".to_owned(),
         "r" => "retry this step".to_owned(),
         other => other.to_owned(),
     }

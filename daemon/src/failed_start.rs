@@ -7,10 +7,15 @@ use std::path::Path;
 use kiln_builder::regular_file;
 use kiln_protocol::places::{FAILED_START_NAME, FailedStart};
 
+use crate::private_directory::{self, Privacy};
 use crate::wall_clock::wall_clock;
 
-/// Notes why the daemon of this state directory does not serve.
+/// Notes why the daemon of this state directory does not serve; makes the directory, and leaves one alone that is not this user's.
 pub(crate) fn note(state_directory: &Path, error: &str, hint: Option<&str>) {
+    let owner = rustix::process::geteuid().as_raw();
+    if private_directory::ensure(state_directory, owner, Privacy::NotWritable).is_err() {
+        return;
+    }
     let start = FailedStart { at: wall_clock(), error: error.to_owned(), hint: hint.map(str::to_owned) };
     let options = &mut OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -43,7 +43,8 @@ const GIVE_UP: Question = ("[c] Clean up and exit, or [a] abort without cleanup?
 
 const RETRY: Question = ("[c] Clean up and exit, [a] abort without cleanup, or [r] retry this step?", &["c", "a", "r"]);
 
-const RETRY_OR_GO_ON: Question = ("[g] Go on without this step, or [r] retry it?", &["g", "r"]);
+const RETRY_OR_GO_ON: Question =
+    ("[g] Give up this sequence and go on with the others, or [r] retry this step?", &["g", "r"]);
 
 impl<'a> Step<'a> {
     fn new(phase: Phase, kind: &'static str, on_failure: OnFailure<'a>) -> Self {

@@ -60,7 +60,7 @@ impl JournalError {
             Self::TooNew { path, .. } => {
                 let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
                 // What SQLite keeps beside it belongs to it, and must not be taken for the next one's.
-                let aside = format!("`mkdir {directory}/newer && mv {path}* {directory}/newer`");
+                let aside = format!("`mkdir -p '{directory}/newer' && mv '{path}'* '{directory}/newer'`");
                 Some(format!(
                     "use the kilnd that wrote it; or {aside}, and the jobs are taken in again from their directories"
                 ))

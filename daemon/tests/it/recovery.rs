@@ -229,7 +229,7 @@ async fn a_question_is_told_by_the_first_answer_of_the_next_daemon() {
     // Much to read before the question; an answered one among it is not told again.
     script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt", "prompt": "1", "text": "Before?"}}));
     script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt_answered", "prompt": "1", "answer": "yes"}}));
-    script.extend((0..100).map(|_| json!({"emit": {"build": "qemu.web", "kind": "message", "text": text}})));
+    script.extend((0..30).map(|_| json!({"emit": {"build": "qemu.web", "kind": "message", "text": text}})));
     script.push(json!({"emit": {"build": "qemu.web", "kind": "prompt", "prompt": "2", "text": "And now?"}}));
     script.push(json!({"await_file": "go"}));
     let id = daemon.submit(&Value::Array(script)).await;

@@ -100,7 +100,10 @@ fn is_named(spec: QemuMachineSpec<'_>) -> bool {
 fn in_other_options(spec: QemuMachineSpec<'_>) -> Option<(String, &'static str)> {
     let overrides = Overrides::new(&spec.qemu.arguments);
     let in_arguments = overrides.accelerator().map(|name| (name, "qemuargs"));
-    in_arguments.or_else(|| Some((accelerator_of_machine(&spec.qemu.machine_type)?, "machine_type")))
+    // Switches of the template's own replace the one that carries the machine type.
+    let type_counts = !overrides.has("-machine") && !overrides.has("-M");
+    let in_type = || accelerator_of_machine(&spec.qemu.machine_type).filter(|_| type_counts);
+    in_arguments.or_else(|| Some((in_type()?, "machine_type")))
 }
 
 fn start_error(spec: QemuMachineSpec<'_>, error: ProbeError) -> StartError {
@@ -204,6 +207,9 @@ mod tests {
         for machine_type in ["pc,accel=tcg", "q35,usb=on,accel=tcg:kvm"] {
             let found = Some(("tcg".to_owned(), "machine_type"));
             assert_eq!(seen(&spec(auto(), machine_type, &[])), (true, found), "{machine_type:?}");
+        }
+        for own in [&["-machine", "q35"][..], &["-M", "q35"]] {
+            assert_eq!(seen(&spec(auto(), "pc,accel=tcg", &[own])), (false, None), "{own:?} replaces it");
         }
         for arguments in [&["-machine", "q35,accel=kvm:tcg"][..], &["-accel", "kvm"], &["--enable-kvm"]] {
             let found = Some(("kvm".to_owned(), "qemuargs"));

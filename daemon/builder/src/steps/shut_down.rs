@@ -1,6 +1,6 @@
 //! Shuts the guest down and waits until it is off.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_communicators::{Communicator, CommunicatorError, Exit};
 use kiln_hypervisors::{ExitReport, Machine};
@@ -27,11 +27,13 @@ pub(crate) async fn run(
         (Some(command), Some(communicator)) => {
             context.say("Gracefully halting virtual machine...");
             let output = LineOutput::new(context);
+            // A guest that is just booting again is waited for as long as there is time to shut it down.
+            let communicator = communicator.until(Instant::now() + plan.timeout);
             let off = async {
                 tokio::select! {
                     // The guest may be off before its command's exit status can come back.
                     exit = machine.exited() => Ok(exit),
-                    result = command_after_cleaning(command, communicator, &output, context) => {
+                    result = command_after_cleaning(command, &*communicator, &output, context) => {
                         if let Err(error) = result {
                             tracing::debug!(%error, "the shutdown command ended with its connection");
                         }

@@ -238,9 +238,12 @@ fn on_bridge() -> (World, watch::Sender<Option<IpAddr>>) {
 /// Waits until the build waits for its guest's address.
 async fn address_is_waited_for(world: &World) {
     let is_wait = |event: &Event| matches!(event, Event::Waiting { what, .. } if what == "the guest's address");
-    while !world.events.lock().unwrap().iter().any(is_wait) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let begins = async {
+        while !world.events.lock().unwrap().iter().any(is_wait) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begins).await.expect("the guest's address is waited for");
 }
 
 const BRIDGE: &str = "net_bridge = \"br0\"";

@@ -96,7 +96,7 @@ async fn a_guest_that_does_not_come_back_is_told_of_as_one_that_never_came() {
             };
         });
         world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
-        let template = world.template("ssh_timeout = \"1s\"", &format!("{GOES_AWAY}\n  {next}"));
+        let template = world.template("ssh_timeout = \"3s\"", &format!("{GOES_AWAY}\n  {next}"));
         assert_eq!(world.run(&template).await.exit_code, 1);
         assert_shown(&world, serial.trim());
         let (text, error) = (world.text(), world.error().unwrap());
@@ -129,7 +129,7 @@ async fn a_guest_that_goes_away_under_a_script_is_told_of() {
 async fn a_provisioner_that_runs_out_of_time_on_a_lost_guest_shows_it() {
     let world = World::new();
     world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
-    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    timeout = \"1s\"\n  }";
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n    timeout = \"3s\"\n  }";
     assert_eq!(world.run(&world.template("", &format!("{GOES_AWAY}\n  {second}"))).await.exit_code, 1);
     assert_shown(&world, "fake guest");
     assert_eq!(waits_for_lost_guests(&world).len(), 1);

@@ -265,7 +265,7 @@ async fn a_post_processor_is_tried_again_or_left_out() {
         let answers = [answer];
         let outcome = world.run_and_answer(world.template("", &rest), &answers, |(_, text, choices, guest)| {
             assert_eq!((choices.as_slice(), guest), (RETRY_OR_GO_ON.map(str::to_owned).as_slice(), &None));
-            assert!(text.contains("[g] Go on without this step"), "{text}");
+            assert!(text.contains("[g] Give up this sequence"), "{text}");
             assert_eq!((world.hypervisor.running(), world.files("out")), (0, vec!["web".to_owned()]));
             std::fs::write(&missing, "WANTED TEXT").unwrap();
         });

@@ -50,7 +50,9 @@ impl World {
     }
 
     fn three_steps(&self) -> String {
-        self.template("format = \"raw\"", THREE_PROVISIONERS)
+        // Ports of their own: a build that goes on needs the same one again, which no other test may have got meanwhile.
+        let extra = "format = \"raw\"\n  http_port_min = 18000\n  http_port_max = 18999";
+        self.template(extra, THREE_PROVISIONERS)
     }
 
     /// Runs the build and kills it in its third provisioner. Returns its machine as it was before that.

@@ -42,7 +42,7 @@ pub struct SshConfig {
     pub read_write_timeout: Option<Duration>,
     /// Fails after so many rejected logins; `None` is no limit.
     pub handshake_attempts: Option<u32>,
-    /// Fails when no connection came about in this time, the first or one that is made anew; `None` is no limit.
+    /// Fails when no connection came about in this time, the first or one that is made anew; `None` is no limit for the first.
     pub timeout: Option<Duration>,
     /// How files are moved; when the guest lacks the program, the other way is used.
     pub transfer: TransferMethod,

@@ -16,6 +16,10 @@ use crate::ssh::connection::Connection;
 /// How long the guest may take to open a session. An emulated guest starts a process for it.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a lost guest is waited for where connecting has no limit of its own: with `ssh_handshake_attempts` alone, which a guest
+/// that is silent never uses up.
+const RECONNECT_TIMEOUT: Duration = Duration::from_mins(5);
+
 /// A guest's address, settings and present connection.
 pub(crate) struct Link {
     plan: Arc<ConnectPlan>,
@@ -65,31 +69,28 @@ impl Link {
         Ok(())
     }
 
-    /// Returns the connection, made anew by `until` if it is lost; without it, in the time that connecting may take.
+    /// Returns the connection, made anew by `until` if it is lost; without it, in the time that connecting may take, or in
+    /// [`RECONNECT_TIMEOUT`] where that has no limit.
     async fn connection(&self, until: Option<Instant>) -> Result<Arc<Connection>, CommunicatorError> {
         self.check_open()?;
         if let Some(connection) = self.live_connection() {
             return Ok(connection);
         }
         let begun = Instant::now();
-        let deadline = until.or_else(|| self.plan.config.timeout.map(|limit| begun + limit));
-        let _one_at_a_time = match deadline {
-            None => self.reconnecting.lock().await,
-            Some(deadline) => {
-                timeout_at(deadline, self.reconnecting.lock()).await.map_err(|_| CommunicatorError::TimedOut {
-                    host: self.address(),
-                    operation: "connecting again".to_owned(),
-                    after: begun.elapsed(),
-                })?
-            }
-        };
+        let deadline = until.unwrap_or_else(|| begun + patience(self.plan.config.timeout));
+        let _one_at_a_time =
+            timeout_at(deadline, self.reconnecting.lock()).await.map_err(|_| CommunicatorError::TimedOut {
+                host: self.address(),
+                operation: "connecting again".to_owned(),
+                after: begun.elapsed(),
+            })?;
         self.check_open()?;
         if let Some(connection) = self.live_connection() {
             return Ok(connection);
         }
-        let limit = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let _told = Reconnecting::begin(&*self.plan.observer, self.address(), limit);
-        let made = self.plan.establish(deadline, true).await;
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let _told = Reconnecting::begin(&*self.plan.observer, self.address(), Some(limit));
+        let made = self.plan.establish(Some(deadline), true).await;
         let connection = made
             .map_err(|source| CommunicatorError::Reconnect { host: self.address(), source: Box::new(source.into()) })?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&connection);
@@ -139,5 +140,21 @@ impl Link {
         if !self.closed.swap(true, Ordering::AcqRel) {
             self.present().close().await;
         }
+    }
+}
+
+/// How long a lost guest is waited for by default: as long as for the first connection, but never for ever.
+fn patience(timeout: Option<Duration>) -> Duration {
+    timeout.unwrap_or(RECONNECT_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_lost_guest_is_waited_for_without_a_limit() {
+        assert_eq!(patience(Some(Duration::from_secs(7200))), Duration::from_secs(7200));
+        assert_eq!(patience(None), Duration::from_secs(300));
     }
 }

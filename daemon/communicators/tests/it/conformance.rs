@@ -55,7 +55,7 @@ async fn a_guest_that_cannot_be_reached_is_told_in_neutral_words() {
 async fn a_guest_that_stays_away_ends_the_call_with_the_reason() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut ssh = server.config();
-    ssh.timeout = Some(Duration::from_secs(6));
+    ssh.timeout = Some(Duration::from_secs(10));
     let config = ConnectConfig::Ssh(Box::new(ssh));
     let connecting = GuestConnector.connect(&config, Arc::new(SilentObserver));
     let Ok(guest) = connecting.await else { panic!("the server lets us in") };
@@ -63,7 +63,7 @@ async fn a_guest_that_stays_away_ends_the_call_with_the_reason() {
     guest.disconnected().await;
     // One after the other: each waits as long as it is to.
     for (guest, least, most) in
-        [(guest.until(Instant::now() + Duration::from_millis(300)), 0.0, 4.0), (Arc::clone(&guest), 6.0, 20.0)]
+        [(guest.until(Instant::now() + Duration::from_millis(1500)), 0.0, 5.0), (Arc::clone(&guest), 10.0, 25.0)]
     {
         let started = Instant::now();
         let error = guest.execute("true", &DiscardedOutput).await.unwrap_err();

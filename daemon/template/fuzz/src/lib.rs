@@ -35,12 +35,7 @@ impl Catalog for Everything {
 
 /// Returns what a load of `path` starts from, with no surroundings.
 pub fn inputs(path: &str) -> Inputs {
-    Inputs {
-        path: path.into(),
-        cwd: "/w".into(),
-        warn_on_undeclared_var: true,
-        ..Inputs::default()
-    }
+    Inputs { path: path.into(), cwd: "/w".into(), warn_on_undeclared_var: true, ..Inputs::default() }
 }
 
 /// What a template means, as far as it can be compared: its builds' options, or what is wrong with it.
