@@ -2,18 +2,17 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use kiln_template::{Diagnostic, Diagnostics, Generated};
+use kiln_template::{Diagnostic, Diagnostics, EvaluatedBuild, Generated};
 
-use crate::built::PlannedBuild;
 use crate::plan::SourcePlan;
 use crate::sources;
 
 /// Complains about each build whose output directory is an earlier one's: at once or one after the other, the second would
 /// take the first one's image for something in the way.
-pub(super) fn check(builds: &[PlannedBuild], diagnostics: &mut Diagnostics) {
+pub(super) fn check(builds: &[(EvaluatedBuild, SourcePlan)], diagnostics: &mut Diagnostics) {
     let mut taken: Vec<(PathBuf, &str)> = Vec::new();
-    for PlannedBuild { build, plan } in builds {
-        let (path, option, summary) = match &plan.source {
+    for (build, source) in builds {
+        let (path, option, summary) = match source {
             SourcePlan::File(plan) => (&*plan.target, "target", "Two builds, one target"),
             source => match sources::machine(source) {
                 Some(builder) => {

@@ -58,6 +58,15 @@ pub(super) fn checked(text: &str, vars: &[&str]) -> Checked {
 
 /// The same of a file named `name`, whose ending says which dialect it is in.
 pub(super) fn checked_as(name: &str, text: &str, vars: &[&str]) -> Checked {
+    checked_for(Purpose::Validate, name, text, vars)
+}
+
+/// Loads a template and plans it as `build` does.
+pub(super) fn planned(text: &str, vars: &[&str]) -> Checked {
+    checked_for(Purpose::Build, "t.pkr.hcl", text, vars)
+}
+
+fn checked_for(purpose: Purpose, name: &str, text: &str, vars: &[&str]) -> Checked {
     let request = CheckRequest {
         template: PathBuf::from(name),
         text: Some(text.to_owned()),
@@ -66,12 +75,12 @@ pub(super) fn checked_as(name: &str, text: &str, vars: &[&str]) -> Checked {
         warn_on_undeclared_var: true,
         ..CheckRequest::default()
     };
-    check(&request, Purpose::Validate, &Backends::real(Path::new("/nonexistent")))
+    check(&request, purpose, &Backends::real(Path::new("/nonexistent")))
 }
 
 /// The plans of a template that is right.
 pub(super) fn plans(text: &str, vars: &[&str]) -> Vec<BuildPlan> {
-    let checked = checked(text, vars);
+    let checked = planned(text, vars);
     let problems: Vec<String> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
     assert!(checked.valid, "{problems:?}\n{text}");
     checked.planned.into_iter().map(|planned| planned.plan).collect()

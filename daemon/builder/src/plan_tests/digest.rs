@@ -6,7 +6,7 @@ use std::process::Command;
 
 use kiln_template::{ComponentType, OptionKind, Redactor};
 
-use super::component::{Body, body, build_of, checked, plans, running, some_value, source, template};
+use super::component::{Body, body, build_of, planned, plans, running, some_value, source, template};
 use crate::options::Definition;
 use crate::plan::BuildPlan;
 use crate::plan_key::PlanKey;
@@ -209,14 +209,14 @@ fn every_change_of_the_rest_of_a_build_changes_the_digest() {
 
 #[test]
 fn no_secret_is_in_the_text_of_a_plan() {
-    let checked = checked(WHOLE, &[]);
+    let checked = planned(WHOLE, &[]);
     let plan = &checked.planned[0].plan;
     for text in [plan.shown(&checked.redactor).unwrap(), format!("{plan:?}"), serde_json::to_string(plan).unwrap()] {
         assert!(!text.contains("swordfish") && !text.contains("first-password"), "{text}");
     }
     let url = "source \"qemu\" \"x\" {\n iso_url = \"http://me:p4ssword-of-mine@h/x.iso\"\n iso_checksum = \"none\"\n \
                ssh_username = \"u\"\n vnc_password = \"12345678\"\n}\nbuild {\n sources = [\"qemu.x\"]\n}\n";
-    let checked = super::component::checked(url, &[]);
+    let checked = planned(url, &[]);
     let shown = checked.planned[0].plan.shown(&checked.redactor).unwrap();
     assert!(!shown.contains("p4ssword") && !shown.contains("12345678") && shown.contains("x.iso"), "{shown}");
     assert_eq!(checked.planned[0].plan.shown(&Redactor::default()).unwrap().matches("12345678").count(), 0);

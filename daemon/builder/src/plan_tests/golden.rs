@@ -1,13 +1,13 @@
 //! A whole plan as people see it, beside the one that is kept here.
 
-use super::component::checked;
+use super::component::planned;
 
 const TEMPLATE: &str = include_str!("golden.pkr.hcl");
 
 /// `KILN_BLESS=1` writes the plan instead.
 #[test]
 fn a_plan_is_the_one_that_is_kept() {
-    let checked = checked(TEMPLATE, &[]);
+    let checked = planned(TEMPLATE, &[]);
     let problems: Vec<String> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
     assert!(checked.valid, "{problems:?}");
     let shown = checked.planned[0].plan.shown(&checked.redactor).unwrap() + "\n";

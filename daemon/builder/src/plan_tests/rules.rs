@@ -283,7 +283,7 @@ fn validate_tells_what_rules_tell() {
             };
             let checked = checked(&template(definition, &options), &[]);
             let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.json).collect();
-            assert!(!checked.valid && checked.planned.is_empty(), "{options:?}");
+            assert!(!checked.valid, "{options:?}");
             // Of what is not on this machine only a build makes an error.
             let here = told.iter().any(|problem| problem["summary"] == *summary);
             assert!(here, "{}: {summary} of {options:?} is not in {told:?}", definition.schema.kind);
