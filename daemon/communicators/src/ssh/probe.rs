@@ -112,12 +112,14 @@ pub(crate) async fn probe<D: Dial + 'static>(
                 Err(failure) => {
                     // One from before a restart tells nothing about the guest as it is now.
                     if at.restarts == pace.sight().restarts() {
+                        tracing::debug!(after = ?at.started.elapsed(), end = ?end_of(&failure), "an attempt to reach the guest ended");
                         pace.ended(Instant::now(), end_of(&failure));
                         progress.failed(failure.stage, failure.failure);
                     }
                 }
             },
             sight = seen(start.lookout, pace.sight()) => {
+                tracing::debug!(?sight, attempts = attempts.len(), "the guest's network");
                 pace.see(Instant::now(), sight);
                 tell_sight(sight, progress);
             }
@@ -126,6 +128,7 @@ pub(crate) async fn probe<D: Dial + 'static>(
                     attempts.remove(0);
                 }
                 progress.count_attempt();
+                tracing::debug!(beside = attempts.len(), "an attempt to reach the guest begins");
                 attempts.push(Attempt::start(dial, pace.sight()));
             }
             () = sleep_until(silent_at.unwrap_or_else(Instant::now)), if silent_at.is_some() => {
