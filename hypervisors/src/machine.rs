@@ -160,6 +160,8 @@ pub struct MachineInfo {
     pub command_line: Vec<String>,
     /// Where a VNC viewer may connect.
     pub vnc: Option<SocketAddr>,
+    /// Where a SPICE viewer may connect.
+    pub spice: Option<SocketAddr>,
     /// A second monitor that other programs may attach to.
     pub monitor: Option<PathBuf>,
     /// Anything odd that the user should know, one sentence each.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::arguments::{Overrides, VNC_PORT_BASE};
+use super::arguments::VNC_PORT_BASE;
 use super::machine_spec::QemuMachineSpec;
+use super::network;
+use super::overrides::Overrides;
 use super::tpm;
 use crate::error::Unsupported;
 use crate::process::find_program;
@@ -34,6 +36,19 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
     }
     if spec.hardware.tpm.is_some() && find_program(tpm::PROGRAM).is_none() {
         complain("vtpm", format!("a TPM needs the program {}", tpm::PROGRAM), Some(tpm::HINT));
+    }
+    if spec.hardware.floppy.is_some() && spec.is_virt() {
+        let problem = format!("the machine {} has no floppy drive", spec.board());
+        complain("floppy_files", problem, Some("give the guest its files on a CD (cd_files) or over HTTP"));
+    }
+    if spec.qemu.secure_flash && !spec.has_smm() {
+        let problem = format!("secure boot needs a machine with SMM, which {} has not", spec.board());
+        complain("machine_type", problem, Some("set machine_type = \"q35\""));
+    }
+    if let NetworkMode::Bridge { bridge } = &spec.hardware.network.mode
+        && let Some((problem, hint)) = network::problem_of_bridge(bridge)
+    {
+        complain("net_bridge", problem, Some(&hint));
     }
     if let Some(vnc) = &spec.hardware.vnc {
         if vnc.port_min < VNC_PORT_BASE || vnc.port_min > vnc.port_max {
@@ -70,6 +85,7 @@ fn paths(spec: QemuMachineSpec<'_>) -> Vec<(&'static str, &Path)> {
     paths.extend(spec.hardware.disks.iter().map(|disk| ("output_directory", disk.path.as_path())));
     paths.extend(spec.hardware.cdroms.iter().map(|cdrom| ("iso_url", cdrom.path.as_path())));
     paths.extend(spec.hardware.floppy.iter().map(|path| ("floppy_files", path.as_path())));
+    paths.extend(spec.qemu.boot_loader.iter().map(|path| ("firmware", path.as_path())));
     match &spec.hardware.firmware {
         Firmware::Default => {}
         Firmware::Bios(path) | Firmware::Flash(path) => paths.push(("firmware", path)),
@@ -134,6 +150,27 @@ mod tests {
         spec.tpm = Some(TpmVersion::V2);
         let missing = find_program(tpm::PROGRAM).is_none();
         assert_eq!(settings(&spec), if missing { vec!["vtpm"] } else { vec![] });
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_told() {
+        let mut spec = machine("/bin/true");
+        spec.floppy = Some("/f".into());
+        spec.network.mode = NetworkMode::Bridge { bridge: "kiln-absent0".to_owned() };
+        qemu(&mut spec).secure_flash = true;
+        let complaints = check(&spec).unwrap_err();
+        assert_eq!(settings(&spec), ["machine_type", "net_bridge"], "PCs have floppies");
+        assert!(complaints[1].problem.contains("kiln-absent0"), "{complaints:?}");
+        qemu(&mut spec).machine_type = Some("q35".to_owned());
+        spec.network.mode = NetworkMode::User { forward: None };
+        assert_eq!(settings(&spec), Vec::<&str>::new());
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("qemu-system-aarch64");
+        std::os::unix::fs::symlink("/bin/true", &program).unwrap();
+        let qemu = qemu(&mut spec);
+        (qemu.secure_flash, qemu.machine_type) = (false, None);
+        qemu.binary = program.to_string_lossy().into_owned();
+        assert_eq!(settings(&spec), ["floppy_files"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
+use super::monitor_socket::MonitorSocket;
 use super::private_dir::PrivateDir;
 use super::qmp::{Event, QmpClient};
 use crate::machine::ExitReport;
@@ -27,6 +28,7 @@ pub(super) struct Running {
 /// What goes when the process has gone.
 pub(super) struct Belongings {
     pub(super) directory: PrivateDir,
+    pub(super) monitor: Option<MonitorSocket>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) tpm: Option<ChildProcess>,
 }
@@ -125,7 +127,7 @@ pub(super) async fn watch_over(
     while let Ok(event) = events.try_recv() {
         clues.take(&event);
     }
-    let Belongings { directory, serial, tpm } = belongings;
+    let Belongings { directory, monitor, serial, tpm } = belongings;
     if let Some(mut serial) = serial
         && tokio::time::timeout(DRAIN, &mut serial).await.is_err()
     {
@@ -135,7 +137,7 @@ pub(super) async fn watch_over(
         tpm.kill();
         tpm.ended().await;
     }
-    drop(directory);
+    drop((directory, monitor));
     let report = clues.of_exit(state, running.killed.load(Ordering::Acquire), running.process.stderr_tail());
     tell(&verdict, report);
     verdict.finished.send_replace(true);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
-use super::arguments::{Overrides, accelerator_of_machine};
 use super::check;
 use super::machine::QemuMachine;
 use super::machine_spec::{NAME, QemuMachineSpec};
 use super::network::{self, HOST_SEEN_BY_GUEST};
+use super::overrides::{Overrides, accelerator_of_machine};
 use super::probe::{Findings, ProbeError, Prober};
 use super::start::{self, Decisions};
 use crate::error::{MachineError, StartError, Unsupported};
@@ -102,7 +102,7 @@ fn in_other_options(spec: QemuMachineSpec<'_>) -> Option<(String, &'static str)>
     let in_arguments = overrides.accelerator().map(|name| (name, "qemuargs"));
     // Switches of the template's own replace the one that carries the machine type.
     let type_counts = !overrides.has("-machine") && !overrides.has("-M");
-    let in_type = || accelerator_of_machine(&spec.qemu.machine_type).filter(|_| type_counts);
+    let in_type = || accelerator_of_machine(spec.machine_type()).filter(|_| type_counts);
     in_arguments.or_else(|| Some((in_type()?, "machine_type")))
 }
 
@@ -188,7 +188,7 @@ mod tests {
             let owned = |line: &&[&str]| line.iter().map(|&word| word.to_owned()).collect();
             let qemu = QemuSpec {
                 accelerator,
-                machine_type: machine_type.to_owned(),
+                machine_type: Some(machine_type.to_owned()),
                 arguments: arguments.iter().map(owned).collect(),
                 ..QemuSpec::default()
             };

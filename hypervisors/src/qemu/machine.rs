@@ -58,7 +58,7 @@ impl QemuMachine {
         program: PathBuf,
         accelerator: ChosenAccelerator,
     ) -> Result<Self, StartError> {
-        let Started { unfinished, qmp, line, arguments, serial, forwarded_port, vnc, wiring, tap } = started;
+        let Started { unfinished, qmp, line, arguments, serial, forwarded_port, vnc, spice, wiring, tap } = started;
         let events = qmp.events();
         let gone = || StartError::Setup(MachineError::Gone);
         let parts = unfinished.finish().ok_or_else(gone)?;
@@ -70,6 +70,7 @@ impl QemuMachine {
             accelerator,
             command_line,
             vnc,
+            spice,
             monitor: Some(parts.directory.path().join(SPARE_MONITOR)),
             warnings: line.warnings,
         };
@@ -83,7 +84,7 @@ impl QemuMachine {
         tokio::spawn(end::watch_over(
             running.clone(),
             events,
-            Belongings { directory: parts.directory, serial: parts.serial, tpm: parts.tpm },
+            Belongings { directory: parts.directory, monitor: parts.monitor, serial: parts.serial, tpm: parts.tpm },
             Verdict { report: report_sender, finished: finished_sender },
         ));
         let address = tap.map(|tap| {

@@ -1,5 +1,7 @@
 //! A machine as this backend reads it: hardware and QEMU's own part side by side.
 
+use super::architecture::Architecture;
+use super::overrides::Overrides;
 use super::spec::QemuSpec;
 use crate::error::Unsupported;
 use crate::spec::{BackendSpec, MachineSpec, Origin};
@@ -26,6 +28,46 @@ impl<'a> QemuMachineSpec<'a> {
             BackendSpec::Qemu(qemu) if complaints.is_empty() => Ok(Self { hardware: spec, qemu }),
             _ => Err(complaints),
         }
+    }
+
+    /// What the guest's code is for.
+    pub(super) fn architecture(&self) -> Architecture {
+        Architecture::of_program(&self.qemu.binary)
+    }
+
+    /// The machine type, with what the template adds to it behind commas.
+    pub(super) fn machine_type(&self) -> &'a str {
+        self.qemu.machine_type.as_deref().unwrap_or_else(|| self.architecture().default_machine())
+    }
+
+    /// The machine that is really started: `qemuargs` may name another.
+    pub(super) fn board(&self) -> String {
+        let own = Overrides::new(&self.qemu.arguments).machine();
+        own.unwrap_or_else(|| self.machine_type().split(',').next().unwrap_or_default().to_owned())
+    }
+
+    /// Tells whether it is the machine of ARM or RISC-V that is made for guests: it has PCI, and nothing else of a PC.
+    pub(super) fn is_virt(&self) -> bool {
+        let board = self.board();
+        matches!(self.architecture(), Architecture::Aarch64 | Architecture::Riscv64)
+            && (board == "virt" || board.starts_with("virt-"))
+    }
+
+    /// Tells whether it is one of the PC types, which have no SCSI of their own.
+    pub(super) fn is_pc(&self) -> bool {
+        let board = self.board();
+        board == "pc" || board == "q35" || board == "ubuntu" || board.starts_with("pc-")
+    }
+
+    /// Tells whether it has the mode in which x86 firmware guards its flash.
+    pub(super) fn has_smm(&self) -> bool {
+        let board = self.board();
+        board == "q35" || board.starts_with("pc-q35-")
+    }
+
+    /// The TPM's device.
+    pub(super) fn tpm_device(&self) -> &'a str {
+        self.qemu.tpm_device.as_deref().unwrap_or_else(|| self.architecture().default_tpm_device())
     }
 
     /// The network adapter's model.

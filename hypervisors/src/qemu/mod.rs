@@ -2,7 +2,9 @@
 //!
 //! | module        | owns                                                                  |
 //! |---------------|-----------------------------------------------------------------------|
-//! | `arguments`   | QEMU's command line, Packer's defaults and `qemuargs`                 |
+//! | `arguments`, `overrides` | QEMU's command line, Packer's defaults and `qemuargs`      |
+//! | `architecture` | what a guest's processor asks of a machine                           |
+//! | `firmware`    | the UEFI firmwares of this host                                       |
 //! | `probe`       | which accelerators really run guest code here                         |
 //! | `hypervisor`  | the backend: which QEMU, which accelerator                            |
 //! | `spec`        | what only QEMU has of a machine                                       |
@@ -13,14 +15,18 @@
 //! | `qmp`         | the protocol                                                          |
 
 mod address;
+mod architecture;
 mod arguments;
 mod check;
 mod end;
+mod firmware;
 mod hypervisor;
 mod keyboard;
 mod machine;
 mod machine_spec;
+mod monitor_socket;
 mod network;
+mod overrides;
 mod private_dir;
 mod probe;
 mod qmp;
@@ -33,5 +39,7 @@ mod testing;
 mod tests;
 mod tpm;
 
+pub use architecture::Architecture;
+pub use firmware::{FirmwareWish, FlashImage, UefiFirmware, UefiFirmwares};
 pub use hypervisor::QemuHypervisor;
 pub use spec::{Accelerator, CacheMode, DetectZeroes, QemuSpec, SSH_HOST_PORT};

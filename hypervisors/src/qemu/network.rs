@@ -4,11 +4,38 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use crate::guest_network::{ForwardState, GuestNetwork};
 
+/// Where the kernel lists the host's network interfaces.
+const INTERFACES: &str = "/sys/class/net";
+
 /// Where ports of the guest are forwarded to.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
 
 /// The host as guests see it through QEMU's user network (libslirp's default `host=`).
 pub(super) const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
+
+/// What is wrong with a bridge that machines are to be put on, and what to do about it.
+pub(super) fn problem_of_bridge(name: &str) -> Option<(String, String)> {
+    let is_bridge = |name: &str| std::path::Path::new(INTERFACES).join(name).join("bridge").is_dir();
+    if !name.contains('/') && is_bridge(name) {
+        return None;
+    }
+    let entries = std::fs::read_dir(INTERFACES).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut bridges: Vec<String> = names.filter(|name| is_bridge(name)).collect();
+    bridges.sort();
+    let hint = match bridges.is_empty() {
+        true => "this host has none: make one (ip link add NAME type bridge), or leave net_bridge out".to_owned(),
+        false => format!("this host has {}", bridges.join(", ")),
+    };
+    Some((format!("{name} is no bridge of this host"), hint))
+}
+
+/// An address for an adapter on a network that it shares: in QEMU's own range, with 24 bits by chance.
+pub(super) fn new_mac_address() -> String {
+    let chance = uuid::Uuid::new_v4();
+    let [.., one, two, three] = chance.as_bytes();
+    format!("52:54:00:{one:02x}:{two:02x}:{three:02x}")
+}
 
 /// Reads the table that `info usernet` prints. Lines that look different are skipped.
 ///

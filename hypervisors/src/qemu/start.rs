@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qapi_qmp::{SetPasswordOptions, SetPasswordOptionsBase, SetPasswordOptionsVnc, query_vnc, set_password};
+use qapi_qmp::{
+    SetPasswordOptions, SetPasswordOptionsBase, SetPasswordOptionsVnc, query_spice, query_vnc, set_password,
+};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
@@ -19,7 +21,9 @@ use super::address::Tap;
 use super::arguments::{CommandLine, NETDEV_ID, Plumbing};
 use super::keyboard::{self, Wiring};
 use super::machine_spec::QemuMachineSpec;
-use super::network::LOOPBACK;
+use super::monitor_socket::MonitorSocket;
+use super::network::{self, LOOPBACK};
+use super::overrides::Overrides;
 use super::private_dir::PrivateDir;
 use super::qmp::QmpClient;
 use super::tpm;
@@ -57,6 +61,7 @@ pub(super) struct Started {
     pub(super) serial: Arc<Tail>,
     pub(super) forwarded_port: Option<u16>,
     pub(super) vnc: Option<SocketAddr>,
+    pub(super) spice: Option<SocketAddr>,
     pub(super) wiring: Wiring,
     /// Copies of the guest's packets, where QEMU gives them.
     pub(super) tap: Option<Tap>,
@@ -73,6 +78,8 @@ pub(super) struct Parts {
     pub(super) tpm: Option<ChildProcess>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) directory: PrivateDir,
+    /// The monitor that the template has asked for.
+    pub(super) monitor: Option<MonitorSocket>,
 }
 
 impl Unfinished {
@@ -166,6 +173,10 @@ fn forward_of(spec: QemuMachineSpec<'_>) -> Option<PortForward> {
     }
 }
 
+fn is_bridged(spec: QemuMachineSpec<'_>) -> bool {
+    matches!(spec.hardware.network.mode, NetworkMode::Bridge { .. })
+}
+
 fn no_free_port(forward: PortForward, reason: String) -> StartError {
     let (min, max) = (forward.host_min, forward.host_max);
     StartError::NoFreePort { purpose: "the guest", bind: LOOPBACK.to_owned(), min, max, reason }
@@ -180,7 +191,8 @@ async fn attempt(
     let directory = PrivateDir::create(&spec.hardware.runtime_dir, ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
-    let mut unfinished = Unfinished { parts: Some(Parts { process: None, tpm: None, serial: None, directory }) };
+    let mut unfinished =
+        Unfinished { parts: Some(Parts { process: None, tpm: None, serial: None, directory, monitor: None }) };
     let result = launch(spec, decisions, ledger, port, &mut unfinished, path).await;
     match result {
         Ok((qmp, line, arguments, serial)) => {
@@ -192,6 +204,7 @@ async fn attempt(
                 arguments,
                 serial,
                 vnc: None,
+                spice: None,
                 wiring: Wiring::Unseen,
                 tap: None,
             };
@@ -228,6 +241,8 @@ async fn launch(
         serial: inherited[1].as_raw_fd(),
         spare: inherited[2].as_raw_fd(),
         tpm: None,
+        monitor: None,
+        mac: is_bridged(spec).then(network::new_mac_address),
         accelerator: decisions.accelerator.clone(),
         sandbox: decisions.sandbox,
     };
@@ -237,6 +252,16 @@ async fn launch(
         inherited.push(started.socket);
         if let Some(parts) = unfinished.parts() {
             parts.tpm = Some(started.process);
+        }
+    }
+    // A template's own `-qmp` takes the place of this one.
+    if let Some(path) = spec.qemu.qmp_socket.as_ref().filter(|_| !Overrides::new(&spec.qemu.arguments).has("-qmp")) {
+        let failed = |source| StartError::Prepare { path: path.clone(), source };
+        let (socket, listener) = MonitorSocket::listen(path, ledger.clone()).map_err(failed)?;
+        plumbing.monitor = Some(listener.as_raw_fd());
+        inherited.push(listener);
+        if let Some(parts) = unfinished.parts() {
+            parts.monitor = Some(socket);
         }
     }
     let line = CommandLine::new(spec, &plumbing);
@@ -329,7 +354,11 @@ async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started) -> Resul
             started.qmp.run(command).await.map_err(StartError::Setup)?;
         }
         let server = started.qmp.run(query_vnc {}).await.map_err(StartError::Setup)?;
-        started.vnc = vnc_address(&server);
+        started.vnc = address_of(&server, "service");
+    }
+    if started.line.has_spice {
+        let server = started.qmp.run(query_spice {}).await.map_err(StartError::Setup)?;
+        started.spice = address_of(&server, "port").or_else(|| address_of(&server, "tls-port"));
     }
     Ok(())
 }
@@ -352,9 +381,14 @@ async fn forward_port(qmp: &QmpClient, forward: PortForward) -> Result<u16, Star
     Err(no_free_port(forward, last))
 }
 
-/// Reads `{"enabled": true, "host": "127.0.0.1", "service": "5901", …}`.
-fn vnc_address(server: &Value) -> Option<SocketAddr> {
-    let host = server["host"].as_str()?.parse().ok()?;
-    let port = server["service"].as_str()?.parse().ok()?;
+/// Reads `{"enabled": true, "host": "127.0.0.1", "service": "5901", …}`, where the port is called `port`; SPICE has it as a number.
+fn address_of(server: &Value, port: &str) -> Option<SocketAddr> {
+    let host = match server["host"].as_str()? {
+        // SPICE's word for any.
+        "*" => Ipv4Addr::UNSPECIFIED.into(),
+        host => host.parse().ok()?,
+    };
+    let number = server[port].as_u64().and_then(|port| u16::try_from(port).ok());
+    let port = number.or_else(|| server[port].as_str()?.parse().ok())?;
     Some(SocketAddr::new(host, port))
 }

@@ -1,5 +1,7 @@
 //! Machines on a real QEMU, under TCG: the boot sectors of [`guests`](super::testing::guests) stand for guests.
 
+mod seen;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,7 +221,7 @@ async fn what_qemu_does_not_like_is_told_in_its_words() {
     }
     let host = Host::new();
     let mut spec = host.spec(Guest::Echo);
-    qemu(&mut spec).machine_type = "pdp11".to_owned();
+    qemu(&mut spec).machine_type = Some("pdp11".to_owned());
     let ledger = Arc::new(RecordingLedger::default());
     let error = host.hypervisor.start(&spec, ledger.clone()).await.err().unwrap();
     assert!(
@@ -365,7 +367,7 @@ async fn every_disk_and_cdrom_interface_starts() {
     for machine_type in ["pc", "q35"] {
         for interface in ["ide", "sata", "scsi", "virtio", "virtio-scsi"] {
             let mut spec = host.spec(Guest::Echo);
-            qemu(&mut spec).machine_type = machine_type.to_owned();
+            qemu(&mut spec).machine_type = Some(machine_type.to_owned());
             spec.memory_mib = 32;
             spec.disks[0].interface = DiskInterface::parse(interface).unwrap();
             let path = host.directory().join("a,b");

@@ -7,7 +7,7 @@ use crate::qemu::spec::QemuSpec;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackendSpec {
     /// For QEMU.
-    Qemu(QemuSpec),
+    Qemu(Box<QemuSpec>),
     /// For the fake hypervisor of tests.
     Fake(FakeSpec),
 }
@@ -24,7 +24,7 @@ impl BackendSpec {
 
 impl From<QemuSpec> for BackendSpec {
     fn from(spec: QemuSpec) -> Self {
-        Self::Qemu(spec)
+        Self::Qemu(Box::new(spec))
     }
 }
 

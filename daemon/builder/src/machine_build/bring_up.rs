@@ -73,7 +73,8 @@ impl Recipe<'_> {
         let machine = hypervisor.start(&spec, self.context.ledger.clone()).await?;
         let machine: Arc<dyn Machine> = Arc::from(machine);
         own(&machine, self.context);
-        tell(&*machine, self.context);
+        let told = self.builder.tells_command_line() || self.context.settings.debug;
+        tell(&*machine, told, self.context);
         self.context.control.machine_started(&self.context.build, machine.clone());
         machine.resume().await.map_err(StepError::wrap)?;
         follow::follow(&*machine, self.context);
@@ -91,8 +92,11 @@ fn own(machine: &Arc<dyn Machine>, context: &BuildContext) {
     });
 }
 
-fn tell(machine: &dyn Machine, context: &BuildContext) {
+fn tell(machine: &dyn Machine, command_line: bool, context: &BuildContext) {
     let info = machine.description();
+    if command_line {
+        context.say(format!("Command line: {}", shown(&info.command_line)));
+    }
     context.say(format!("Accelerator: {} ({})", info.accelerator.name, info.accelerator.reason));
     for warning in &info.warnings {
         context.error(format!("Warning: {warning}"));
@@ -100,6 +104,19 @@ fn tell(machine: &dyn Machine, context: &BuildContext) {
     if let Some(vnc) = info.vnc {
         context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
     }
+    if let Some(spice) = info.spice {
+        context.say(format!("The VM's screen can be watched with a SPICE viewer at {spice}"));
+    }
+}
+
+/// A command as a shell takes it.
+fn shown(command: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:/+@%".contains(c);
+    let quoted = |word: &String| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// What templates are told as `build.ID`.

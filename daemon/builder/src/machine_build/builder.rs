@@ -98,6 +98,11 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// An option cannot be rendered.
     fn spec(&self, media: &Media, render: &Render<'_>, context: &BuildContext) -> Result<MachineSpec, StepError>;
 
+    /// Whether the command line of the started machine is told, not only with `-debug`: the template has a hand in it.
+    fn tells_command_line(&self) -> bool {
+        false
+    }
+
     /// The machine as packages describe it.
     fn describe(&self) -> MachineDescription;
 

@@ -27,14 +27,15 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "disk_size" String = "40960M", "size of the disk; a bare number is MiB";
     "display" String = "gtk", "QEMU's display when not headless";
     "efi_boot" Bool = "false", "boot with UEFI";
-    "efi_firmware_code" String = "/usr/share/OVMF/OVMF_CODE.fd", "UEFI firmware";
-    "efi_firmware_vars" String = "/usr/share/OVMF/OVMF_VARS.fd", "template of the UEFI variables";
+    "efi_firmware_code" String = "found by firmware descriptors, else /usr/share/OVMF/OVMF_CODE.fd", "UEFI firmware";
+    "efi_firmware_vars" String = "those of the firmware, else /usr/share/OVMF/OVMF_VARS.fd", "template of the UEFI variables";
+    "efi_secure_boot" Bool = "false", "UEFI that boots only what is signed (Kiln's own option)";
     "efi_drop_efivars" Bool = "false", "leave the UEFI variables out of the artifact";
     "firmware" String = "", "BIOS image";
     "format" String = "qcow2", "format of the result (docs/formats.md); qcow2 and raw have the machine's name without an ending";
     "headless" Bool = "false", "no window";
     "iso_skip_cache" Bool = "false", "let QEMU read the URL";
-    "machine_type" String = "pc", "-machine";
+    "machine_type" String = "pc; virt for ARM and RISC-V; q35 with efi_secure_boot", "-machine";
     "memory" Integer = "512", "MiB of memory";
     "net_bridge" String = "", "bridge to attach to, instead of user networking";
     "net_device" String = "virtio-net", "network adapter";
@@ -43,7 +44,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "accepted; Kiln writes its images itself";
     "qemuargs" StringLists late = "", "[[switch, value], …]; each switch replaces all defaults of that switch";
     "qmp_enable" Bool = "false", "also listen for QMP at qmp_socket_path";
-    "qmp_socket_path" String = "", "where";
+    "qmp_socket_path" String = "OUTPUT_DIRECTORY/VM_NAME.monitor", "where; setting it asks for it";
     "skip_compaction" Bool = "false", "leave the disk as the guest wrote it";
     "skip_resize_disk" Bool = "false", "keep a disk image's size";
     "use_backing_file" Bool = "false", "write only what differs from the disk image";
@@ -58,7 +59,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "vnc_password" String sensitive = "", "that password, at most 8 characters";
     "vtpm" Bool = "false", "attach a TPM (needs swtpm)";
     "use_tpm1" Bool = "false", "TPM 1.2";
-    "tpm_device_type" String = "tpm-tis", "TPM device";
+    "tpm_device_type" String = "tpm-tis; tpm-tis-device for ARM and RISC-V", "TPM device";
     "run_once" Bool = "false", "ignored";
 };
 
@@ -93,9 +94,14 @@ const QEMU_CHECKS: &[Rule] = &[
     Rule::Check("`vnc_password` has at most 8 characters.", checks::qemu::vnc_password),
     Rule::Check("`output_directory` does not exist, unless `-force` is given.", checks::qemu::output),
     Rule::Check("`vm_name` holds no slash.", checks::qemu::vm_name),
-    Rule::Check("With UEFI, its firmware and its variables are on this machine.", checks::qemu::firmware),
     Rule::Check(
-        "A warning tells of what Kiln does without: `qemu_img_args`, `qmp_enable`, and VNC for typing.",
+        "The firmware is on this machine: that of UEFI with its variables, and that of machines that have none of their own \
+         (ARM, RISC-V).",
+        checks::qemu::firmware,
+    ),
+    Rule::Check(
+        "A warning tells of what does nothing: `qemu_img_args` (Kiln writes its images itself), `disable_vnc` for typing, \
+         `disk_compression` of other formats than qcow2, and what Packer ignores too.",
         checks::qemu::without_effect,
     ),
 ];

@@ -22,5 +22,5 @@ pub(crate) use fake::FakePlan;
 pub(crate) use file::{FileContent, FilePlan};
 pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
 pub(crate) use null::NullPlan;
-pub(crate) use qemu::{FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
+pub(crate) use qemu::{EfiPlan, FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
 pub(crate) use source::SourcePlan;

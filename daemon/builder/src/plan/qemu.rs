@@ -55,8 +55,8 @@ pub(crate) struct QemuPlan {
 pub(crate) struct QemuMachinePlan {
     /// The QEMU to run.
     pub binary: String,
-    /// `-machine`.
-    pub machine_type: String,
+    /// `-machine`; `None`: the one that the guest's processor is found in.
+    pub machine_type: Option<String>,
     /// As written; `None`: probed.
     pub accelerator: Option<String>,
     /// `-cpu`.
@@ -97,8 +97,10 @@ pub(crate) struct QemuMachinePlan {
     pub firmware: FirmwarePlan,
     /// Leave the UEFI variables out of the artifact.
     pub drop_efivars: bool,
-    /// TPM device and whether it is version 1.2.
-    pub tpm: Option<(String, bool)>,
+    /// TPM device, where the template names it, and whether it is version 1.2.
+    pub tpm: Option<(Option<String>, bool)>,
+    /// Where other programs may speak QMP.
+    pub qmp_socket: Option<PathBuf>,
     /// Switches as written, rendered when ports are known.
     pub qemuargs: Vec<Vec<String>>,
 }
@@ -115,6 +117,23 @@ pub(crate) struct VncPlan {
     pub password: Option<Secret>,
 }
 
+/// A UEFI firmware.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct EfiPlan {
+    /// The firmware.
+    pub code: PathBuf,
+    /// It is a qcow2 image, not a raw one.
+    pub code_is_qcow2: bool,
+    /// The template of its variables.
+    pub vars: PathBuf,
+    /// It is a qcow2 image, not a raw one.
+    pub vars_is_qcow2: bool,
+    /// Only what is signed may boot.
+    pub secure_boot: bool,
+    /// Its flash is kept from the guest's operating system.
+    pub smm: bool,
+}
+
 /// Firmware.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,11 +144,8 @@ pub(crate) enum FirmwarePlan {
     Bios(PathBuf),
     /// An image loaded as flash.
     Flash(PathBuf),
+    /// A boot loader that QEMU's own firmware runs.
+    BootLoader(PathBuf),
     /// UEFI.
-    Efi {
-        /// The firmware.
-        code: PathBuf,
-        /// The template of its variables.
-        vars: PathBuf,
-    },
+    Efi(EfiPlan),
 }

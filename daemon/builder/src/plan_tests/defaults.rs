@@ -18,8 +18,11 @@ const WORKED_OUT: &[(&str, &str)] = &[
     ("vnc_port_min", "setting it asks for VNC"),
     ("vnc_port_max", "setting it asks for VNC"),
     ("vnc_use_password", "setting it asks for VNC"),
-    ("efi_firmware_code", "setting it asks for UEFI"),
-    ("efi_firmware_vars", "setting it asks for UEFI"),
+    ("efi_firmware_code", "words: it depends on this host's firmware, and setting it asks for UEFI"),
+    ("efi_firmware_vars", "words: it depends on this host's firmware, and setting it asks for UEFI"),
+    ("machine_type", "words: it depends on qemu_binary and efi_secure_boot"),
+    ("tpm_device_type", "words: it depends on qemu_binary"),
+    ("qmp_socket_path", "words: it holds the source's name, and setting it asks for it"),
 ];
 
 /// Options with which the others act.

@@ -25,8 +25,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "http_interface",
     "http_network_protocol",
     "iso_skip_cache",
-    "qmp_enable",
-    "qmp_socket_path",
     "run_once",
     "ssh_bastion_interactive",
     "ssh_clear_authorized_keys",

@@ -128,18 +128,19 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("`output_directory` does not exist", &[("output_directory = \"/\"", "Output directory already exists")]),
     ("`vm_name` holds no slash.", &[("vm_name = \"a/b\"", "Invalid vm_name"), ("vm_name = \"..\"", "Invalid vm_name")]),
     (
-        "With UEFI, its firmware and its variables are on this machine.",
+        "The firmware is on this machine",
         &[
             ("efi_firmware_code = \"/nonexistent\"\nefi_firmware_vars = \"/nonexistent\"", "No UEFI firmware"),
             ("efi_boot = true\nefi_firmware_vars = \"/nonexistent\"", "No UEFI firmware"),
         ],
     ),
     (
-        "A warning tells of what Kiln does without",
+        "A warning tells of what does nothing",
         &[
+            ("format = \"raw\"\ndisk_compression = true", "warning: disk_compression has no effect"),
+            ("run_once = true", "warning: run_once has no effect"),
+            ("http_interface = \"lo\"", "warning: http_interface has no effect"),
             ("qemu_img_args = {}", "warning: qemu_img_args has no effect"),
-            ("qmp_enable = true", "warning: qmp_enable has no effect"),
-            ("qmp_socket_path = \"x\"", "warning: qmp_enable has no effect"),
             ("disable_vnc = true\nboot_command = [\"a\"]", "warning: disable_vnc has no effect on typing"),
         ],
     ),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod disks;
 mod exports;
 mod failures;
 mod file_builder;

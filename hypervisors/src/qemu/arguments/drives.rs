@@ -20,6 +20,7 @@ pub(super) struct Drives {
 #[derive(Default)]
 struct Controllers {
     virtio_scsi: bool,
+    own_virtio_scsi: bool,
     lsi: bool,
     /// Ports used on the AHCI controller; `None`: there is none yet.
     ahci_ports: Option<usize>,
@@ -45,14 +46,15 @@ pub(super) fn drives(spec: QemuMachineSpec<'_>, warnings: &mut Vec<String>) -> D
 }
 
 /// The firmware's flash memory.
-pub(super) fn firmware(firmware: &Firmware) -> Vec<String> {
-    match firmware {
+pub(super) fn firmware(spec: QemuMachineSpec<'_>) -> Vec<String> {
+    let code_format = if spec.qemu.firmware_is_qcow2 { "qcow2" } else { "raw" };
+    match &spec.hardware.firmware {
         Firmware::Default | Firmware::Bios(_) => Vec::new(),
         Firmware::Flash(path) => {
             vec![format!("file={},if=pflash,format=raw,readonly=on", escape(&text(path)))]
         }
         Firmware::Efi { code, vars } => vec![
-            format!("file={},if=pflash,unit=0,format=raw,readonly=on", escape(&text(code))),
+            format!("file={},if=pflash,unit=0,format={code_format},readonly=on", escape(&text(code))),
             format!("file={},if=pflash,unit=1,format=raw", escape(&text(vars))),
         ],
     }
@@ -92,13 +94,18 @@ fn disk_device(
             controllers.virtio_scsi(&mut all.devices);
             all.devices.push(format!("scsi-hd,bus=scsi0.0,drive=drive{index}"));
         }
+        // It has no adapter of its own; this is the one that guests have drivers for.
+        DiskInterface::Scsi if spec.is_virt() => {
+            controllers.own_virtio_scsi(&mut all.drive_devices);
+            all.drive_devices.push(format!("scsi-hd,bus=scsi1.0,drive=drive{index}"));
+        }
         // `if=sata` does not exist: Packer accepts the word and QEMU then refuses it.
         DiskInterface::Sata => {
             let port = controllers.ahci_port(&mut all.drive_devices);
             all.drive_devices.push(format!("ide-hd,bus=ahci0.{port},drive=drive{index}"));
         }
         // PCs lost `if=scsi` in QEMU 3; machines with SCSI of their own still have it.
-        DiskInterface::Scsi if is_pc(spec) => {
+        DiskInterface::Scsi if spec.is_pc() => {
             controllers.lsi(&mut all.drive_devices);
             all.drive_devices.push(format!("scsi-hd,bus=lsi0.0,drive=drive{index}"));
         }
@@ -120,6 +127,12 @@ fn cdrom_drive(
     let format = if is_dmg { "" } else { ",format=raw" };
     let none = format!("file={file},if=none,id=cdrom{index},media=cdrom{format}");
     match cdrom.interface.as_deref() {
+        // QEMU would make a disk of it there, which installers do not take for a CD.
+        None | Some("" | "scsi") if spec.is_virt() => {
+            controllers.own_virtio_scsi(&mut all.drive_devices);
+            all.drive_devices.push(format!("scsi-cd,bus=scsi1.0,drive=cdrom{index}"));
+            all.drives.push(none);
+        }
         None | Some("") => all.drives.push(format!("file={file},media=cdrom{format}")),
         Some("virtio-scsi") => {
             controllers.virtio_scsi(&mut all.devices);
@@ -131,7 +144,7 @@ fn cdrom_drive(
             all.drive_devices.push(format!("ide-cd,bus=ahci0.{port},drive=cdrom{index}"));
             all.drives.push(none);
         }
-        Some("scsi") if is_pc(spec) => {
+        Some("scsi") if spec.is_pc() => {
             controllers.lsi(&mut all.drive_devices);
             all.drive_devices.push(format!("scsi-cd,bus=lsi0.0,drive=cdrom{index}"));
             all.drives.push(none);
@@ -152,6 +165,13 @@ impl Controllers {
         }
     }
 
+    /// The controller of drives that Packer makes without one, which a template's own devices do not replace.
+    fn own_virtio_scsi(&mut self, devices: &mut Vec<String>) {
+        if !std::mem::replace(&mut self.own_virtio_scsi, true) {
+            devices.push("virtio-scsi-pci,id=scsi1".to_owned());
+        }
+    }
+
     fn lsi(&mut self, devices: &mut Vec<String>) {
         if !std::mem::replace(&mut self.lsi, true) {
             devices.push("lsi53c895a,id=lsi0".to_owned());
@@ -167,10 +187,4 @@ impl Controllers {
         self.ahci_ports = Some(port + 1);
         port
     }
-}
-
-/// Tells whether the machine is one of the PC types, which have no SCSI of their own.
-fn is_pc(spec: QemuMachineSpec<'_>) -> bool {
-    let kind = spec.qemu.machine_type.split(',').next().unwrap_or_default();
-    kind == "pc" || kind == "q35" || kind == "ubuntu" || kind.starts_with("pc-")
 }

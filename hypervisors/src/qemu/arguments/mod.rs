@@ -1,19 +1,20 @@
 //! QEMU's command line for a machine: the switches Packer gives by default, with the template's `qemuargs` put over
 //! them by Packer's rules, and what this program needs to drive QEMU put after them.
 //!
+//! What of the machine its architecture decides is in [`Architecture`](super::architecture::Architecture).
+//!
 //! Where it differs from Packer, it is on purpose: no VNC server and no window unless asked for, disks are cached for speed and kept small, ports
 //! are bound at run time on 127.0.0.1, and commas in paths work.
 
 mod drives;
-mod overrides;
 mod value;
 
 use std::os::fd::RawFd;
 
 use crate::qemu::machine_spec::QemuMachineSpec;
+use crate::qemu::overrides::Overrides;
 use crate::qemu::spec::SSH_HOST_PORT;
 use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
-pub(crate) use overrides::{Overrides, accelerator_of_machine};
 use value::{escape, text};
 
 /// Id of the network back end, as Packer names it; templates refer to it.
@@ -33,6 +34,10 @@ pub(crate) struct Plumbing {
     pub(crate) serial: RawFd,
     /// Connected control socket of the TPM emulator.
     pub(crate) tpm: Option<RawFd>,
+    /// Listening socket of a monitor for other programs.
+    pub(crate) monitor: Option<RawFd>,
+    /// The adapter's address, where it shares a network with other machines'; `None`: QEMU's own, the same for each.
+    pub(crate) mac: Option<String>,
     /// `accel=`; `None`: nothing is said.
     pub(crate) accelerator: Option<String>,
     /// This QEMU was built with seccomp.
@@ -49,6 +54,8 @@ pub(crate) struct CommandLine {
     pub(crate) has_own_netdev: bool,
     /// The VNC server is ours.
     pub(crate) has_own_vnc: bool,
+    /// The template has asked for a SPICE server.
+    pub(crate) has_spice: bool,
     /// Anything odd that was done for the user.
     pub(crate) warnings: Vec<String>,
 }
@@ -65,7 +72,7 @@ impl CommandLine {
             }
         }
         switches.extend(overrides.switches().map(|(switch, value)| (switch.to_owned(), value.map(ToOwned::to_owned))));
-        let nic = format!("{},netdev={NETDEV_ID}", spec.net_device());
+        let nic = adapter(spec, plumbing);
         let devices = |switches: &[(String, Option<String>)]| -> Vec<String> {
             switches.iter().filter(|(switch, _)| switch == "-device").filter_map(|(_, value)| value.clone()).collect()
         };
@@ -83,6 +90,7 @@ impl CommandLine {
             has_own_serial,
             has_own_netdev: !overrides.has("-netdev") && matches!(spec.hardware.network.mode, NetworkMode::User { .. }),
             has_own_vnc: !overrides.has("-vnc") && spec.hardware.vnc.is_some(),
+            has_spice: overrides.has("-spice"),
             warnings,
         };
         line.add_own_switches(spec, plumbing, &overrides);
@@ -96,12 +104,23 @@ impl CommandLine {
         add("-mon", "chardev=kiln-control,mode=control".to_owned());
         add("-chardev", format!("socket,id=kiln-spare,fd={},server=on,wait=off", plumbing.spare));
         add("-mon", "chardev=kiln-spare,mode=control".to_owned());
+        if let Some(monitor) = plumbing.monitor {
+            add("-chardev", format!("socket,id=kiln-qmp,fd={monitor},server=on,wait=off"));
+            add("-mon", "chardev=kiln-qmp,mode=control".to_owned());
+        }
         if self.has_own_serial {
             add("-chardev", format!("socket,id=kiln-serial,fd={}", plumbing.serial));
             add("-serial", "chardev:kiln-serial".to_owned());
         }
         if plumbing.sandbox && sandbox_fits(spec, overrides) {
             add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny".to_owned());
+        }
+        if spec.qemu.secure_flash {
+            add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
+            // QEMU adds it to what the template's own `-machine` says.
+            if overrides.has("-machine") {
+                add("-machine", "smm=on".to_owned());
+            }
         }
         // A template that replaces `-machine` takes away the accelerator with it, without meaning to.
         if let Some(accelerator) = &plumbing.accelerator
@@ -175,10 +194,13 @@ fn defaults(
     overrides: &Overrides,
     warnings: &mut Vec<String>,
 ) -> Vec<Default> {
-    let mut machine = format!("type={}", spec.qemu.machine_type);
+    let mut machine = format!("type={}", spec.machine_type());
     // With `-accel` QEMU refuses a second opinion in `-machine`.
     if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !overrides.has("-accel")) {
         machine += &format!(",accel={accelerator}");
+    }
+    if spec.qemu.secure_flash {
+        machine += ",smm=on";
     }
     let mut all: Vec<(&'static str, Vec<String>)> = vec![
         ("-name", vec![escape(&spec.hardware.name)]),
@@ -186,12 +208,16 @@ fn defaults(
         ("-m", vec![format!("{}M", spec.hardware.memory_mib)]),
         ("-smp", vec![processors(spec)]),
     ];
-    all.extend(spec.qemu.cpu_model.iter().map(|model| ("-cpu", vec![model.clone()])));
+    let architecture = spec.architecture();
+    let default_cpu = architecture.default_cpu(plumbing.accelerator.as_deref());
+    all.extend(spec.qemu.cpu_model.as_deref().or(default_cpu).map(|model| ("-cpu", vec![model.to_owned()])));
     match (&spec.hardware.firmware, spec.hardware.boot) {
         (Firmware::Efi { .. }, _) => {}
+        _ if !architecture.heeds_boot_switch() => {}
         (_, BootOrder::CdromOnce) => all.push(("-boot", vec!["once=d".to_owned()])),
         (_, BootOrder::Disk) => all.push(("-boot", vec!["c".to_owned()])),
     }
+    all.extend(spec.qemu.boot_loader.iter().map(|path| ("-kernel", vec![text(path)])));
     if let Firmware::Bios(path) = &spec.hardware.firmware {
         all.push(("-bios", vec![text(path)]));
     }
@@ -207,12 +233,17 @@ fn defaults(
     all.extend(spec.qemu.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
 
     let drives::Drives { mut drives, mut devices, drive_devices } = drives::drives(spec, warnings);
-    drives.append(&mut drives::firmware(&spec.hardware.firmware));
-    devices.push(format!("{},netdev={NETDEV_ID}", spec.net_device()));
+    drives.append(&mut drives::firmware(spec));
+    devices.push(adapter(spec, plumbing));
+    if spec.is_virt() {
+        // It has neither a screen nor a keyboard; last, so that what Packer's machines have stays in its slots.
+        let screen = spec.qemu.vga.is_none().then_some("virtio-gpu-pci");
+        devices.extend(screen.into_iter().chain(["qemu-xhci", "usb-kbd"]).map(ToOwned::to_owned));
+    }
     if let (Some(_), Some(socket)) = (spec.hardware.tpm, plumbing.tpm) {
         all.push(("-chardev", vec![format!("socket,id=vtpm,fd={socket}")]));
         all.push(("-tpmdev", vec!["emulator,id=tpm0,chardev=vtpm".to_owned()]));
-        devices.push(format!("{},tpmdev=tpm0", spec.qemu.tpm_device));
+        devices.push(format!("{},tpmdev=tpm0", spec.tpm_device()));
     }
     all.push(("-drive", drives));
     let replaced_by_itself = |(switch, values)| Default { switch, replaced_by: switch, values };
@@ -235,6 +266,12 @@ fn processors(spec: QemuMachineSpec<'_>) -> String {
         }
     }
     value
+}
+
+/// The network adapter.
+fn adapter(spec: QemuMachineSpec<'_>, plumbing: &Plumbing) -> String {
+    let mac = plumbing.mac.as_ref().map_or_else(String::new, |mac| format!(",mac={mac}"));
+    format!("{},netdev={NETDEV_ID}{mac}", spec.net_device())
 }
 
 fn netdev(mode: &NetworkMode) -> String {

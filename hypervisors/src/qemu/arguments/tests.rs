@@ -1,5 +1,7 @@
 //! Command lines against Packer's table of defaults.
 
+mod architectures;
+
 use std::path::PathBuf;
 
 use super::*;
@@ -9,7 +11,7 @@ use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, P
 
 fn plumbing() -> Plumbing {
     let accelerator = Some("tcg".to_owned());
-    Plumbing { control: 10, spare: 11, serial: 12, tpm: None, accelerator, sandbox: false }
+    Plumbing { control: 10, spare: 11, serial: 12, accelerator, ..Plumbing::default() }
 }
 
 /// A spec as the build of an ordinary template makes it.
@@ -87,7 +89,7 @@ fn what_drives_qemu_comes_last() {
 #[test]
 fn every_option_of_the_table() {
     let mut spec = spec();
-    qemu(&mut spec).machine_type = "q35".to_owned();
+    qemu(&mut spec).machine_type = Some("q35".to_owned());
     qemu(&mut spec).cpu_model = Some("qemu64".to_owned());
     spec.topology = Topology::from_options(8, 2, 2, 1);
     spec.memory_mib = 2048;

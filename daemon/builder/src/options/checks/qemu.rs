@@ -1,11 +1,22 @@
 //! Rules of the qemu builder.
 
-use std::path::Path;
+use kiln_hypervisors::qemu::Architecture;
 
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
+use crate::plan::FirmwarePlan;
 use crate::plan_reader::{PlanReader, Purpose};
+use crate::sources::qemu::firmware;
 use crate::steps::output_directory;
+
+/// Options that do nothing for this builder, in Packer neither.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("boot_keygroup_interval", "It is for builders that type in groups of keys; this one heeds boot_key_interval."),
+    ("http_interface", "The guest reaches the server through QEMU, or by the address of net_bridge."),
+    ("run_once", "No part of Packer does anything with it."),
+    ("ssh_clear_authorized_keys", "The temporary key is in the guest only where the template has put it."),
+    ("ssh_keypair_name", "It is for builders of clouds."),
+];
 
 /// `disk_size` and `disk_additional_size`.
 pub(crate) fn disk_sizes(reader: &mut PlanReader<'_>) {
@@ -75,17 +86,40 @@ pub(crate) fn vnc_password(reader: &mut PlanReader<'_>) {
 
 /// The files of UEFI exist here, where it is asked for.
 pub(crate) fn firmware(reader: &mut PlanReader<'_>) {
-    let names = ["efi_firmware_code", "efi_firmware_vars"];
-    if !reader.flag("efi_boot") && names.iter().all(|name| reader.text(name).is_none()) {
-        return;
-    }
-    for name in names {
-        let path = reader.values().text(name).unwrap_or_default();
-        if !Path::new(&path).is_file() {
-            let hint = "on Debian, install the package ovmf (qemu-efi-aarch64 for ARM) and look for OVMF_CODE_4M.fd";
-            let detail = format!("{path} does not exist.");
-            reader.not_here(name, "No UEFI firmware", detail, Some(hint.to_owned()));
+    let values = reader.values();
+    let package = match firmware::architecture(values) {
+        Architecture::Aarch64 => "qemu-efi-aarch64",
+        Architecture::Riscv64 => "qemu-efi-riscv64, or u-boot-qemu",
+        _ => "ovmf",
+    };
+    let hint = Some(format!("on Debian, install the package {package}"));
+    match firmware::choose(values) {
+        FirmwarePlan::Efi(efi) if firmware::is_unknown(&efi) && efi.secure_boot => {
+            let detail = "No firmware descriptor of this host names one that boots only what is signed, with keys enrolled, \
+                 for this machine type.";
+            reader.not_here("efi_secure_boot", "No UEFI firmware with secure boot", detail, hint);
         }
+        FirmwarePlan::Efi(efi) => {
+            for (name, path) in [("efi_firmware_code", &efi.code), ("efi_firmware_vars", &efi.vars)] {
+                if !path.is_file() {
+                    let detail = format!("{} does not exist.", path.display());
+                    reader.not_here(name, "No UEFI firmware", detail, hint.clone());
+                }
+            }
+        }
+        FirmwarePlan::BootLoader(path) if !path.is_file() => {
+            let detail = format!(
+                "The machine has no firmware of its own: no firmware descriptor of this host fits, and there is \
+                 no {}.",
+                path.display()
+            );
+            reader.not_here("qemu_binary", "No firmware", detail, hint);
+        }
+        FirmwarePlan::Default if firmware::needs_firmware(values) => {
+            let detail = "The machine has no firmware of its own, and no firmware descriptor of this host fits.";
+            reader.not_here("qemu_binary", "No firmware", detail, hint);
+        }
+        _ => {}
     }
 }
 
@@ -107,11 +141,13 @@ pub(crate) fn without_effect(reader: &mut PlanReader<'_>) {
             "Kiln writes images itself and runs no qemu-img; use format, disk_compression or an export post-processor.",
         );
     }
-    if reader.flag("qmp_enable") || reader.options.is_set("qmp_socket_path") {
-        reader.warning(
-            "qmp_enable",
-            "qmp_enable has no effect",
-            "Kiln always drives QEMU over QMP, on a socket of its own; add a second one with qemuargs if you need it.",
-        );
+    if reader.flag("disk_compression") && reader.text("format").is_some_and(|format| format != "qcow2") {
+        let detail = "Only qcow2 is compressed by it; other formats are compressed or not by what they are.";
+        reader.warning("disk_compression", "disk_compression has no effect", detail);
+    }
+    for (name, detail) in WITHOUT_EFFECT {
+        if reader.options.is_set(name) {
+            reader.warning(name, format!("{name} has no effect"), *detail);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The guest's disks: made before the start, named for good after the export.
+//! The guest's disks: where they are, and how they are made before the start.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,11 @@ use kiln_disk_formats::{
 };
 use kiln_hypervisors::DiskFormat;
 
-use super::firmware::EFI_VARS_NAME;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
-use crate::plan::{FirmwarePlan, QemuPlan};
+use crate::plan::QemuPlan;
 
 /// One disk that the guest writes.
 #[derive(Debug, Clone)]
@@ -28,13 +27,17 @@ pub(crate) struct WorkDisk {
 
 impl WorkDisk {
     /// It has its name for good.
-    fn is_renamed(&self) -> bool {
+    pub(super) fn is_renamed(&self) -> bool {
         !self.path.exists() && self.final_path.exists()
     }
 
     /// Where it can be read now.
     fn current_path(&self) -> &Path {
         if self.is_renamed() { &self.final_path } else { &self.path }
+    }
+
+    pub(super) fn readable(&self) -> GuestDisk {
+        GuestDisk { path: self.current_path().to_owned(), format: self.format, policy: self.policy.clone() }
     }
 
     pub(crate) fn hypervisor_format(&self) -> DiskFormat {
@@ -74,13 +77,7 @@ impl GuestDisks {
     }
 
     pub(crate) fn readable(&self) -> Vec<GuestDisk> {
-        self.all()
-            .map(|disk| GuestDisk {
-                path: disk.current_path().to_owned(),
-                format: disk.format,
-                policy: disk.policy.clone(),
-            })
-            .collect()
+        self.all().map(WorkDisk::readable).collect()
     }
 }
 
@@ -110,7 +107,7 @@ fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Re
     disks.additional.iter().zip(&plan.additional_disks).try_for_each(|(disk, &size)| empty(disk, size))
 }
 
-fn remove(path: &Path) -> Result<(), StepError> {
+pub(super) fn remove(path: &Path) -> Result<(), StepError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(StepError::new(format!("cannot remove {}", path.display())).with_source(error))
@@ -119,16 +116,8 @@ fn remove(path: &Path) -> Result<(), StepError> {
     }
 }
 
-/// Names in the output directory of the files that a machine of this plan has: its disks, and its UEFI variables.
-pub(crate) fn names(plan: &QemuPlan) -> Vec<String> {
-    let additional = (1..=plan.additional_disks.len()).map(|number| format!("{}-{number}", plan.vm_name));
-    let disks = std::iter::once(plan.vm_name.clone()).chain(additional);
-    let efi_vars = matches!(plan.machine.firmware, FirmwarePlan::Efi { .. }).then(|| EFI_VARS_NAME.to_owned());
-    disks.flat_map(|name| [work_name(&name), name]).chain(efi_vars).collect()
-}
-
 /// The hidden name of a disk until the build is over.
-fn work_name(name: &str) -> String {
+pub(super) fn work_name(name: &str) -> String {
     format!(".{name}.work")
 }
 
@@ -179,44 +168,4 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
         resize(&main.path, main.format, wanted)?;
     }
     Ok(())
-}
-
-/// Whether the main disk is left as the guest has written it, and only changes its name.
-pub(crate) fn stay_as_they_are(plan: &QemuPlan) -> bool {
-    plan.skip_compaction && matches!(plan.format.as_str(), "qcow2" | "raw")
-}
-
-/// Gives the disks their final names, or removes those that were exported. What an earlier try has done is left.
-pub(crate) async fn finish(plan: &QemuPlan, context: &BuildContext) -> Result<(), StepError> {
-    let disks = GuestDisks::of(plan);
-    let rename_main = stay_as_they_are(plan);
-    let main = rename_main.then_some(&disks.main);
-    for disk in main.into_iter().chain(&disks.additional) {
-        if disk.path != disk.final_path && !disk.is_renamed() {
-            sync_and_rename(disk).await?;
-        }
-    }
-    // Exported into another file: the working disk is done for. Written over it: there is nothing to remove.
-    let written_over = disks.main.path == disks.main.final_path && matches!(plan.format.as_str(), "qcow2" | "raw");
-    if !rename_main && !written_over {
-        remove(&disks.main.path)?;
-    }
-    tracing::debug!(build = %context.build, "the disks have their final names");
-    Ok(())
-}
-
-async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
-    let (from, to) = (disk.path.clone(), disk.final_path.clone());
-    let work = move |_: &_| -> std::io::Result<()> {
-        std::fs::File::open(&from)?.sync_all()?;
-        std::fs::rename(&from, &to)?;
-        match to.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
-            _ => Ok(()),
-        }
-    };
-    blocking("renaming a disk", work).await.map_err(|error| {
-        StepError::new(format!("cannot rename {} to {}", disk.path.display(), disk.final_path.display()))
-            .with_source(error)
-    })
 }

@@ -1,24 +1,164 @@
-//! The UEFI variables of a machine, which the guest may change.
+//! What runs before the boot loader: which firmware a template gets, and the UEFI variables, which the guest may change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kiln_disk_formats::{ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, open};
+use kiln_hypervisors::DiskFormat;
+use kiln_hypervisors::qemu::{Architecture, FirmwareWish, UefiFirmware, UefiFirmwares};
+
+use crate::blocking::blocking;
 use crate::error::StepError;
-use crate::plan::{FirmwarePlan, QemuPlan};
+use crate::option_values::OptionValues;
+use crate::plan::{EfiPlan, FirmwarePlan, QemuPlan};
 
 /// The UEFI variables' file in the output directory; Packer's name.
 pub(super) const EFI_VARS_NAME: &str = "efivars.fd";
 
-/// Where the UEFI variables of the machine are, when it has any.
-pub(super) fn efi_vars(plan: &QemuPlan) -> Option<PathBuf> {
-    matches!(plan.machine.firmware, FirmwarePlan::Efi { .. }).then(|| plan.output_directory.join(EFI_VARS_NAME))
+/// Where Packer looks for UEFI firmware and the template of its variables.
+const PACKERS_CODE: &str = "/usr/share/OVMF/OVMF_CODE.fd";
+const PACKERS_VARS: &str = "/usr/share/OVMF/OVMF_VARS.fd";
+
+/// U-Boot for RISC-V as Debian's package `u-boot-qemu` has it; QEMU's own OpenSBI runs it.
+const RISCV_BOOT_LOADER: &str = "/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin";
+
+/// Switches of a template that give the machine something to run without a firmware of ours.
+const BOOTS_BY_ITSELF: [&str; 6] = ["-bios", "-kernel", "-pflash", "-drive", "-blockdev", "-machine"];
+
+/// What the guest's code is for.
+pub(crate) fn architecture(options: OptionValues<'_>) -> Architecture {
+    Architecture::of_program(&options.text("qemu_binary").unwrap_or_default())
 }
 
-/// Copies the UEFI variables into the output directory, where the guest may change them.
+/// The machine type, where there is one to name. Of PCs only `q35` can keep its flash from the guest, which secure boot needs.
+pub(super) fn machine_type(options: OptionValues<'_>) -> Option<String> {
+    let given = options.given("machine_type").map(str::to_owned);
+    let secure = options.flag("efi_secure_boot") && architecture(options) == Architecture::X86;
+    given.or_else(|| secure.then(|| "q35".to_owned()))
+}
+
+/// The firmware of a template. Where a template names none and the machine has none of its own, it is the host's.
+pub(crate) fn choose(options: OptionValues<'_>) -> FirmwarePlan {
+    if asks_for_uefi(options) {
+        return FirmwarePlan::Efi(efi(options, &UefiFirmwares::of_this_host()));
+    }
+    match options.text("firmware") {
+        Some(path) if options.flag("use_pflash") => FirmwarePlan::Flash(path.into()),
+        Some(path) => FirmwarePlan::Bios(path.into()),
+        None if needs_firmware(options) => {
+            let found = UefiFirmwares::of_this_host().find(wish(options, &machine(options)));
+            match found {
+                Some(found) => FirmwarePlan::Efi(whole(found, false)),
+                None if architecture(options) == Architecture::Riscv64 => {
+                    FirmwarePlan::BootLoader(RISCV_BOOT_LOADER.into())
+                }
+                None => FirmwarePlan::Default,
+            }
+        }
+        None => FirmwarePlan::Default,
+    }
+}
+
+fn asks_for_uefi(options: OptionValues<'_>) -> bool {
+    let given = |name: &&str| options.given(name).is_some();
+    ["efi_boot", "efi_secure_boot"].iter().any(|name| options.flag(name))
+        || ["efi_firmware_code", "efi_firmware_vars"].iter().any(given)
+}
+
+/// Tells whether the machine has no firmware but what it is given: ARM's and RISC-V's `virt`, unless the template sees to it.
+pub(crate) fn needs_firmware(options: OptionValues<'_>) -> bool {
+    let machine = machine(options);
+    matches!(architecture(options), Architecture::Aarch64 | Architecture::Riscv64)
+        && (machine == "virt" || machine.starts_with("virt-"))
+        && options.given("firmware").is_none()
+        && !options.text_lists("qemuargs").iter().any(|argument| {
+            argument.first().is_some_and(|switch| {
+                // Of `-machine`, only another machine counts.
+                let machine = argument[1..].concat();
+                BOOTS_BY_ITSELF.contains(&switch.as_str()) && (switch != "-machine" || !machine.contains("virt"))
+            })
+        })
+}
+
+/// The machine type without what is added to it.
+fn machine(options: OptionValues<'_>) -> String {
+    let named = machine_type(options);
+    let name = named.as_deref().unwrap_or_else(|| architecture(options).default_machine());
+    name.split(',').next().unwrap_or_default().to_owned()
+}
+
+fn wish<'a>(options: OptionValues<'_>, machine: &'a str) -> FirmwareWish<'a> {
+    FirmwareWish { architecture: architecture(options), machine, secure_boot: options.flag("efi_secure_boot") }
+}
+
+/// The firmware of a template that asks for UEFI. What it names is taken as it is; what it leaves out is found by descriptors, and where
+/// there are none, is where Packer looks.
+fn efi(options: OptionValues<'_>, firmwares: &UefiFirmwares) -> EfiPlan {
+    let secure_boot = options.flag("efi_secure_boot");
+    let path = |name: &str| options.given(name).map(PathBuf::from);
+    let (code, vars) = (path("efi_firmware_code"), path("efi_firmware_vars"));
+    let found = match &code {
+        Some(code) => firmwares.of_code(code),
+        None => firmwares.find(wish(options, &machine(options))),
+    };
+    let known = found.map(|found| whole(found, secure_boot));
+    let is_qcow2 = |path: &Path| path.extension().is_some_and(|extension| extension == "qcow2");
+    let unknown = EfiPlan {
+        code_is_qcow2: code.as_deref().is_some_and(is_qcow2),
+        code: PACKERS_CODE.into(),
+        vars: PACKERS_VARS.into(),
+        vars_is_qcow2: false,
+        secure_boot,
+        smm: secure_boot && architecture(options) == Architecture::X86,
+    };
+    let mut plan = known.unwrap_or(unknown);
+    plan.code = code.unwrap_or(plan.code);
+    if let Some(vars) = vars.filter(|vars| *vars != plan.vars) {
+        plan.vars_is_qcow2 = is_qcow2(&vars);
+        plan.vars = vars;
+    }
+    plan
+}
+
+fn whole(found: UefiFirmware, secure_boot: bool) -> EfiPlan {
+    EfiPlan {
+        code_is_qcow2: found.code.format == DiskFormat::Qcow2,
+        code: found.code.path,
+        vars_is_qcow2: found.vars.format == DiskFormat::Qcow2,
+        vars: found.vars.path,
+        secure_boot,
+        smm: found.requires_smm,
+    }
+}
+
+/// Tells whether nothing of this host was found: what is named is where Packer looks.
+pub(crate) fn is_unknown(efi: &EfiPlan) -> bool {
+    efi.code == Path::new(PACKERS_CODE)
+}
+
+/// Where the UEFI variables of the machine are, when it has any.
+pub(super) fn efi_vars(plan: &QemuPlan) -> Option<PathBuf> {
+    matches!(plan.machine.firmware, FirmwarePlan::Efi(_)).then(|| plan.output_directory.join(EFI_VARS_NAME))
+}
+
+/// Copies the UEFI variables into the output directory, where the guest may change them. There they are raw, as in Packer.
 pub(super) async fn copy_efi_vars(plan: &QemuPlan) -> Result<(), StepError> {
-    let (FirmwarePlan::Efi { vars, .. }, Some(target)) = (&plan.machine.firmware, efi_vars(plan)) else {
+    let (FirmwarePlan::Efi(efi), Some(target)) = (&plan.machine.firmware, efi_vars(plan)) else {
         return Ok(());
     };
-    tokio::fs::copy(vars, &target).await.map(drop).map_err(|error| {
-        StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
+    let vars = efi.vars.clone();
+    if !efi.vars_is_qcow2 {
+        return tokio::fs::copy(&vars, &target).await.map(drop).map_err(|error| {
+            StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
+        });
+    }
+    blocking("copying the UEFI variables", move |_| {
+        let reader = open(&vars, Some(Format::Qcow2), &OpenPolicy::deny())?;
+        let mut options = ConvertOptions::default();
+        options.overwrite = true;
+        options.content_digest = false;
+        options.file_digests = false;
+        convert(&*reader, &[Output::new(&target, OutputKind::Raw)], &options, &NoProgress)?;
+        Ok::<_, StepError>(())
     })
+    .await
 }

@@ -23,9 +23,11 @@ pub(crate) const HYPERVISOR: &str = "qemu";
 
 /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
 pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
-    let qemu = QemuSpec { binary: plan.machine.binary.clone(), ..QemuSpec::default() };
-    let mut spec = MachineSpec::new(&plan.vm_name, ".", qemu);
+    // The template's switches cannot be rendered yet; of them only what is a word of its own counts here.
+    let mut spec = MachineSpec::new(&plan.vm_name, ".", qemu_part(plan, plan.machine.qemuargs.clone()));
     spec.tpm = tpm(plan);
+    spec.floppy = plan.floppy.as_ref().map(|_| "floppy".into());
+    spec.network = network(plan);
     let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) else { return };
     for problem in hypervisor.check(&spec).err().into_iter().flatten() {
         reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
@@ -45,7 +47,10 @@ fn topology(plan: &QemuPlan) -> Topology {
 /// What only QEMU has of the machine. `arguments` are the template's, rendered.
 fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
     let machine = &plan.machine;
-    let defaults = QemuSpec::default();
+    let efi = match &machine.firmware {
+        FirmwarePlan::Efi(efi) => Some(efi),
+        _ => None,
+    };
     QemuSpec {
         binary: machine.binary.clone(),
         machine_type: machine.machine_type.clone(),
@@ -57,9 +62,16 @@ fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
         cpu_model: machine.cpu_model.clone(),
         disk_cache: CacheMode::parse(&machine.disk_cache),
         disk_detect_zeroes: DetectZeroes::parse(&machine.disk_detect_zeroes),
-        tpm_device: machine.tpm.as_ref().map_or(defaults.tpm_device, |(device, _)| device.clone()),
+        tpm_device: machine.tpm.as_ref().and_then(|(device, _)| device.clone()),
         display: (!machine.use_default_display).then(|| machine.display.clone()),
         vga: machine.vga.clone(),
+        firmware_is_qcow2: efi.is_some_and(|efi| efi.code_is_qcow2),
+        secure_flash: efi.is_some_and(|efi| efi.smm),
+        boot_loader: match &machine.firmware {
+            FirmwarePlan::BootLoader(path) => Some(path.clone()),
+            _ => None,
+        },
+        qmp_socket: machine.qmp_socket.clone(),
         arguments,
     }
 }
@@ -85,7 +97,7 @@ pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) 
     spec.floppy.clone_from(&media.floppy);
     spec.network = network(plan);
     spec.firmware = match (&machine.firmware, efi_vars(plan)) {
-        (FirmwarePlan::Efi { code, .. }, Some(vars)) => Firmware::Efi { code: code.clone(), vars },
+        (FirmwarePlan::Efi(efi), Some(vars)) => Firmware::Efi { code: efi.code.clone(), vars },
         (FirmwarePlan::Bios(path), _) => Firmware::Bios(path.clone()),
         (FirmwarePlan::Flash(path), _) => Firmware::Flash(path.clone()),
         _ => Firmware::Default,
@@ -131,8 +143,8 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
         name: plan.vm_name.clone(),
         cpus: topology(plan).processors(),
         memory_mib: plan.machine.memory,
-        firmware: match plan.machine.firmware {
-            FirmwarePlan::Efi { .. } => PackageFirmware::Uefi { secure_boot: false },
+        firmware: match &plan.machine.firmware {
+            FirmwarePlan::Efi(efi) => PackageFirmware::Uefi { secure_boot: efi.secure_boot },
             _ => PackageFirmware::Bios,
         },
         disks: (0..disks).map(|_| MachineDisk { controller, file: None }).collect(),

@@ -1,7 +1,8 @@
 //! The qemu builder: what only its machines have. How a build goes is in [`crate::machine_build`].
 
 mod disks;
-mod firmware;
+pub(crate) mod firmware;
+mod leaving;
 mod machine;
 pub(crate) mod options;
 
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_communicators::BoxFuture;
 use kiln_disk_formats::package::MachineDescription;
-use kiln_disk_formats::{FormatOptions, Output, OutputKind};
+use kiln_disk_formats::{FormatOptions, Output};
 use kiln_hypervisors::qemu::SSH_HOST_PORT;
 use kiln_hypervisors::{MachineSpec, NetworkMode};
 
@@ -48,7 +49,7 @@ impl MachineBuilder for QemuPlan {
     }
 
     fn files(&self) -> Vec<String> {
-        disks::names(self)
+        leaving::names(self)
     }
 
     fn make_disks<'a>(&'a self, image: &'a Path, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
@@ -80,7 +81,14 @@ impl MachineBuilder for QemuPlan {
         if !arguments.is_empty() {
             context.say("Overriding default Qemu arguments with qemuargs template option...");
         }
+        if let Some(socket) = &self.machine.qmp_socket {
+            context.say(format!("Other programs may speak QMP on {}", socket.display()));
+        }
         Ok(machine::spec(self, media, arguments))
+    }
+
+    fn tells_command_line(&self) -> bool {
+        !self.machine.qemuargs.is_empty()
     }
 
     fn describe(&self) -> MachineDescription {
@@ -88,28 +96,20 @@ impl MachineBuilder for QemuPlan {
     }
 
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
-        if disks::stay_as_they_are(self) {
+        if leaving::stay_as_they_are(self) {
             return Ok(None);
         }
-        // Packer's formats keep Packer's file name, which has no extension.
-        let kind = match self.format.as_str() {
-            "qcow2" if self.disk_compression => Some(OutputKind::qcow2_compressed()),
-            "qcow2" => Some(OutputKind::qcow2()),
-            "raw" => Some(OutputKind::Raw),
-            _ => None,
-        };
-        let directory = &self.output_directory;
-        match kind {
-            Some(kind) => Ok(Some(Output::new(directory.join(&self.vm_name), kind))),
+        match leaving::packers_output(self, &disks::GuestDisks::of(self).main) {
+            Some(output) => Ok(Some(output)),
             None => {
                 let options = &mut FormatOptions::default();
-                export::output(&self.format, directory, &self.vm_name, machine, options).map(Some)
+                export::output(&self.format, &self.output_directory, &self.vm_name, machine, options).map(Some)
             }
         }
     }
 
     fn finish_disks<'a>(&'a self, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(disks::finish(self, context))
+        Box::pin(leaving::finish(self, context))
     }
 
     fn leaves_out(&self, name: &OsStr) -> bool {

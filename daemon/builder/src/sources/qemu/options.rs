@@ -7,8 +7,9 @@ use kiln_communicators::Secret;
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
 use crate::option_values::OptionValues;
-use crate::plan::{FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
+use crate::plan::{QemuMachinePlan, QemuPlan, VncPlan};
 use crate::sources::communicator::{self, TemporaryKey};
+use crate::sources::qemu::firmware;
 use crate::sources::shared;
 
 /// Packer takes less memory than this for a mistake; in MiB.
@@ -37,14 +38,14 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
         boot: shared::read_boot(options),
         shutdown: shared::read_shutdown(options),
         communicator: communicator::read(options, key),
-        machine: read_machine(options),
+        machine: read_machine(options, source_name),
         format,
         output_directory: default_names::output_directory(options, source_name),
         vm_name: default_names::vm_name(options, source_name),
     }
 }
 
-fn read_machine(options: OptionValues<'_>) -> QemuMachinePlan {
+fn read_machine(options: OptionValues<'_>, source_name: &str) -> QemuMachinePlan {
     let text = |name: &str| options.text(name).unwrap_or_default();
     let memory = options.given_number("memory").filter(|&memory| memory >= LEAST_MEMORY);
     let memory = memory.unwrap_or_else(|| options.default_number("memory"));
@@ -56,7 +57,7 @@ fn read_machine(options: OptionValues<'_>) -> QemuMachinePlan {
     };
     QemuMachinePlan {
         binary: text("qemu_binary"),
-        machine_type: text("machine_type"),
+        machine_type: firmware::machine_type(options),
         accelerator: options.text("accelerator"),
         cpu_model: options.text("cpu_model"),
         topology: ["cpus", "sockets", "cores", "threads"].map(|name| u32::try_from(options.number(name)).unwrap_or(0)),
@@ -75,9 +76,12 @@ fn read_machine(options: OptionValues<'_>) -> QemuMachinePlan {
         use_default_display: options.flag("use_default_display"),
         vga: options.text("vga"),
         vnc: read_vnc(options),
-        firmware: read_firmware(options),
+        firmware: firmware::choose(options),
         drop_efivars: options.flag("efi_drop_efivars"),
-        tpm: options.flag("vtpm").then(|| (text("tpm_device_type"), options.flag("use_tpm1"))),
+        tpm: options
+            .flag("vtpm")
+            .then(|| (options.given("tpm_device_type").map(str::to_owned), options.flag("use_tpm1"))),
+        qmp_socket: qmp_socket(options, source_name),
         qemuargs: options.text_lists("qemuargs"),
     }
 }
@@ -106,15 +110,12 @@ fn read_vnc(options: OptionValues<'_>) -> Option<VncPlan> {
     })
 }
 
-fn read_firmware(options: OptionValues<'_>) -> FirmwarePlan {
-    let path = |name: &str| PathBuf::from(options.text(name).unwrap_or_default());
-    let (code, vars) = ("efi_firmware_code", "efi_firmware_vars");
-    if options.flag("efi_boot") || options.given(code).is_some() || options.given(vars).is_some() {
-        return FirmwarePlan::Efi { code: path(code), vars: path(vars) };
-    }
-    match options.text("firmware") {
-        None => FirmwarePlan::Default,
-        Some(path) if options.flag("use_pflash") => FirmwarePlan::Flash(path.into()),
-        Some(path) => FirmwarePlan::Bios(path.into()),
-    }
+/// Packer's place for the socket is beside the disk.
+fn qmp_socket(options: OptionValues<'_>, source_name: &str) -> Option<PathBuf> {
+    let beside = || {
+        let name = default_names::vm_name(options, source_name);
+        default_names::output_directory(options, source_name).join(format!("{name}.monitor"))
+    };
+    let given = options.given("qmp_socket_path").map(PathBuf::from);
+    given.or_else(|| options.flag("qmp_enable").then(beside))
 }

@@ -44,6 +44,16 @@ impl Overrides {
         })
     }
 
+    /// The machine type that the template's switches name, if they do.
+    pub(crate) fn machine(&self) -> Option<String> {
+        self.switches.iter().rev().find_map(|(switch, value)| {
+            let value = value.as_deref().filter(|_| matches!(canonical(switch).as_str(), "-machine" | "-M"))?;
+            let first = value.split(',').next().unwrap_or_default();
+            let name = value.split(',').find_map(|part| part.strip_prefix("type=")).unwrap_or(first);
+            (!name.is_empty() && !name.contains('=')).then(|| name.to_owned())
+        })
+    }
+
     /// The template's switches in its order, the values of one switch together as Packer groups them.
     pub(crate) fn switches(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let mut order: Vec<&str> = Vec::new();

@@ -1,0 +1,176 @@
+//! Further disks of a machine: written as the main one is, under names of their own, or part of its package.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_builder::JobOutcome;
+use kiln_disk_formats::{
+    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, image_info, open,
+};
+use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+
+use super::World;
+
+/// The bytes that the guest has written to each of its disks, and how large the disk is.
+const WRITTEN: usize = 1 << 20;
+const DISK: u64 = 8 << 20;
+
+/// What the guest writes: it packs well, and differs from disk to disk.
+fn content(number: u8) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..WRITTEN).map(|at| if at % 7 == 0 { number } else { b'x' }).collect();
+    bytes.resize(usize::try_from(DISK).unwrap(), 0);
+    bytes
+}
+
+/// A world whose guest writes to three disks, with waste in between as disks in use have it.
+fn world() -> World {
+    let mut world = World::new();
+    let script = FakeScript {
+        on_resume: Some(Arc::new(|spec| {
+            for (disk, number) in spec.disks.iter().zip(1..) {
+                let raw = disk.path.with_extension("content");
+                std::fs::write(&raw, content(number)).unwrap();
+                if disk.format.as_str() == "raw" {
+                    std::fs::rename(&raw, &disk.path).unwrap();
+                    continue;
+                }
+                let reader = open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+                let mut options = ConvertOptions::default();
+                options.overwrite = true;
+                convert(&*reader, &[Output::new(&disk.path, OutputKind::qcow2())], &options, &NoProgress).unwrap();
+                std::fs::remove_file(&raw).unwrap();
+                // A leaked cluster, as a crash of QEMU leaves it; compacting drops it.
+                let file = std::fs::OpenOptions::new().write(true).open(&disk.path).unwrap();
+                file.set_len(file.metadata().unwrap().len() + WASTE).unwrap();
+            }
+        })),
+        ..FakeScript::default()
+    };
+    world.hypervisor = FakeHypervisor::in_place_of("qemu", script);
+    world
+}
+
+/// Bytes of a working disk that nothing refers to.
+const WASTE: u64 = 32 << 20;
+
+async fn build(world: &World, options: &str) {
+    let options = format!("disk_additional_size = [\"8M\", \"8M\"]\n{options}");
+    // The main disk has its size from the template of the world, which is smaller than what is written.
+    let template = world.template(&options, "").replace("disk_size        = \"1M\"", "disk_size        = \"8M\"");
+    let outcome = world.run(&template).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 0, cancelled: false }, "{}", world.text());
+}
+
+fn read(path: &Path, format: Format) -> Vec<u8> {
+    let policy = OpenPolicy::allow_below(vec![path.parent().unwrap().to_owned()]);
+    let reader = open(path, Some(format), &policy).unwrap();
+    let mut bytes = vec![0; usize::try_from(reader.virtual_size()).unwrap()];
+    reader.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+fn assert_contents(world: &World, names: [&str; 3], format: Format) {
+    for (name, number) in names.into_iter().zip(1..) {
+        assert!(read(&world.path("out").join(name), format) == content(number), "{name}");
+    }
+}
+
+fn length(world: &World, name: &str) -> u64 {
+    std::fs::metadata(world.path("out").join(name)).unwrap().len()
+}
+
+const NAMES: [&str; 3] = ["web", "web-1", "web-2"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_disks_are_compacted_and_packed_alike() {
+    let plain = world();
+    build(&plain, "").await;
+    assert_contents(&plain, NAMES, Format::Qcow2);
+    let packed = world();
+    build(&packed, "disk_compression = true").await;
+    assert_contents(&packed, NAMES, Format::Qcow2);
+    for name in NAMES {
+        assert!(length(&plain, name) < WASTE, "{name} has {} bytes", length(&plain, name));
+        assert!(length(&packed, name) < length(&plain, name) / 2, "{name}");
+    }
+    assert_eq!(plain.files("out"), NAMES);
+    assert_eq!(packed.files("out"), NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn skipping_compaction_leaves_all_as_the_guest_wrote_them_unless_they_are_to_be_packed() {
+    let left = world();
+    build(&left, "skip_compaction = true").await;
+    assert_contents(&left, NAMES, Format::Qcow2);
+    let packed = world();
+    build(&packed, "skip_compaction = true\ndisk_compression = true").await;
+    assert_contents(&packed, NAMES, Format::Qcow2);
+    for name in NAMES {
+        assert!(length(&left, name) > WASTE && length(&packed, name) < WASTE, "{name}");
+    }
+    let raw = world();
+    build(&raw, "format = \"raw\"").await;
+    assert_contents(&raw, NAMES, Format::Raw);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_formats_hold_all_disks_each_in_its_own_file_or_in_the_package() {
+    let images = world();
+    build(&images, "format = \"vhd\"").await;
+    assert_contents(&images, ["web.vhd", "web-1.vhd", "web-2.vhd"], Format::Vhd);
+    assert_eq!(images.files("out"), ["web-1.vhd", "web-2.vhd", "web.vhd"]);
+    let package = world();
+    build(&package, "format = \"ovf\"").await;
+    let disks = ["web-disk1.vmdk", "web-disk2.vmdk", "web-disk3.vmdk"];
+    assert_contents(&package, disks, Format::Vmdk);
+    let files = package.files("out");
+    assert!(files.iter().all(|file| !file.starts_with('.') && file != "web-1"), "{files:?}");
+}
+
+/// An image with a disk of one MiB, all `b`.
+fn backing(world: &World) -> PathBuf {
+    let (raw, image) = (world.path("base.raw"), world.path("base.qcow2"));
+    std::fs::write(&raw, vec![b'b'; 1 << 20]).unwrap();
+    let reader = open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap();
+    convert(&*reader, &[Output::new(&image, OutputKind::qcow2())], &ConvertOptions::default(), &NoProgress).unwrap();
+    image
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backing_file_stays_one_unless_the_disk_is_to_be_packed() {
+    for (options, stays) in [("", true), ("disk_compression = true", false)] {
+        let world = World::new();
+        let image = backing(&world);
+        let source = format!("disk_image = true\nuse_backing_file = true\ndisk_additional_size = [\"1M\"]\n{options}");
+        let template = world.template(&source, "").replace("installer.iso", "base.qcow2");
+        let template = template.replace("disk_size        = \"1M\"", "disk_size        = \"4M\"");
+        let outcome = world.run(&template).await;
+        assert_eq!(outcome.exit_code, 0, "{}", world.text());
+        let path = world.path("out").join("web");
+        let reader = open(&path, Some(Format::Qcow2), &OpenPolicy::allow_any()).unwrap();
+        let mut bytes = vec![0; 4 << 20];
+        reader.read_at(0, &mut bytes).unwrap();
+        assert!(bytes[..1 << 20].iter().all(|&byte| byte == b'b') && bytes[1 << 20..].iter().all(|&byte| byte == 0));
+        let alone = open(&path, Some(Format::Qcow2), &OpenPolicy::deny()).is_ok();
+        assert_eq!(alone, !stays, "{options}");
+        let info = image_info(&path, Some(Format::Qcow2), &OpenPolicy::allow_any()).unwrap();
+        assert_eq!(info.virtual_size, 4 << 20, "resized");
+        assert_eq!(std::fs::metadata(&image).unwrap().len() % 512, 0);
+        assert!(read(&world.path("out").join("web-1"), Format::Qcow2).iter().all(|&byte| byte == 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_finish_leaves_none_of_the_disks() {
+    let mut world = world();
+    // The last disk is none any more: it cannot be written anew.
+    let script = FakeScript {
+        on_resume: Some(Arc::new(|spec| std::fs::write(&spec.disks[2].path, "no image").unwrap())),
+        ..FakeScript::default()
+    };
+    world.hypervisor = FakeHypervisor::in_place_of("qemu", script);
+    let template = world.template("disk_additional_size = [\"8M\", \"8M\"]\nformat = \"vhd\"", "");
+    assert_eq!(world.run(&template).await.exit_code, 1, "{}", world.text());
+    assert!(world.error().is_some());
+    world.assert_nothing_left("a disk that is none");
+}
