@@ -12,7 +12,7 @@ mod value;
 use std::os::fd::RawFd;
 
 use crate::qemu::machine_spec::QemuMachineSpec;
-use crate::qemu::overrides::Overrides;
+use crate::qemu::overrides::{Overrides, accelerator_of_machine};
 use crate::qemu::spec::SSH_HOST_PORT;
 use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
 use value::{escape, text};
@@ -122,13 +122,6 @@ impl CommandLine {
                 add("-machine", "smm=on".to_owned());
             }
         }
-        // A template that replaces `-machine` takes away the accelerator with it, without meaning to.
-        if let Some(accelerator) = &plumbing.accelerator
-            && overrides.has("-machine")
-            && overrides.accelerator().is_none()
-        {
-            add("-accel", accelerator.clone());
-        }
         self.switches.push(("-S".to_owned(), None));
     }
 
@@ -195,8 +188,10 @@ fn defaults(
     warnings: &mut Vec<String>,
 ) -> Vec<Default> {
     let mut machine = format!("type={}", spec.machine_type());
+    let accelerator = accelerator_switch(spec, plumbing, overrides);
     // With `-accel` QEMU refuses a second opinion in `-machine`.
-    if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !overrides.has("-accel")) {
+    let in_accel = overrides.has("-accel") || accelerator.is_some();
+    if let Some(accelerator) = plumbing.accelerator.as_ref().filter(|_| !in_accel) {
         machine += &format!(",accel={accelerator}");
     }
     if spec.qemu.secure_flash {
@@ -208,6 +203,7 @@ fn defaults(
         ("-m", vec![format!("{}M", spec.hardware.memory_mib)]),
         ("-smp", vec![processors(spec)]),
     ];
+    all.extend(accelerator.map(|accelerator| ("-accel", vec![accelerator])));
     let architecture = spec.architecture();
     let default_cpu = architecture.default_cpu(plumbing.accelerator.as_deref());
     all.extend(spec.qemu.cpu_model.as_deref().or(default_cpu).map(|model| ("-cpu", vec![model.to_owned()])));
@@ -289,6 +285,24 @@ fn vnc_server(vnc: &VncSpec) -> String {
     let last = vnc.port_max.saturating_sub(VNC_PORT_BASE);
     let password = if vnc.password.is_some() { ",password=on" } else { "" };
     format!("{bind}:{display},to={last}{password}")
+}
+
+/// MiB for the translated code of an emulated guest. QEMU would take 1 GiB and forget nothing: a guest that restarts then writes its new
+/// kernel over pages of which every translated piece is still known, one store at a time. Booting a Debian 12 costs 54 s of processor time
+/// with 64 MiB, 59 s with QEMU's own, and each restart 55 s instead of 64 s; QEMU has 0.4 GiB resident instead of 1.3.
+const TRANSLATED_CODE_MIB: u32 = 64;
+
+/// What `-accel` says, where it is said there and not in `-machine`.
+fn accelerator_switch(spec: QemuMachineSpec<'_>, plumbing: &Plumbing, overrides: &Overrides) -> Option<String> {
+    let accelerator = plumbing.accelerator.as_ref().filter(|_| overrides.accelerator().is_none())?;
+    // A template that replaces `-machine` takes away the accelerator with it, without meaning to.
+    let replaced = overrides.has("-machine");
+    match accelerator.as_str() {
+        "tcg" if replaced || accelerator_of_machine(spec.machine_type()).is_none() => {
+            Some(format!("tcg,tb-size={TRANSLATED_CODE_MIB}"))
+        }
+        _ => replaced.then(|| accelerator.clone()),
+    }
 }
 
 /// The CPU model `host` needs an accelerator that runs on the host's processor.

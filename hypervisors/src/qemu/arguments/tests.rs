@@ -58,9 +58,10 @@ fn the_defaults_are_packers() {
         lines(&spec()),
         [
             "-name packer-web",
-            "-machine type=pc,accel=tcg",
+            "-machine type=pc",
             "-m 512M",
             "-smp 1",
+            "-accel tcg,tb-size=64",
             "-boot once=d",
             "-netdev user,id=user.0",
             "-display none",
@@ -109,7 +110,8 @@ fn every_option_of_the_table() {
     let plumbing = Plumbing { tpm: Some(13), ..plumbing() };
     let lines = lines_with(&spec, &plumbing);
     for expected in [
-        "-machine type=q35,accel=tcg",
+        "-machine type=q35",
+        "-accel tcg,tb-size=64",
         "-cpu qemu64",
         "-smp 4,sockets=2,cores=2,threads=1",
         "-m 2048M",
@@ -314,6 +316,14 @@ fn a_template_that_replaces_the_machine_keeps_the_accelerator() {
     override_with(&mut spec, &[&["-machine", "q35,usb=on"]]);
     let arguments = command_line(&spec, &plumbing()).arguments(None).join(" ");
     assert!(arguments.contains("-machine q35,usb=on") && arguments.contains("-accel tcg"), "{arguments}");
+    let kvm = Plumbing { accelerator: Some("kvm".to_owned()), ..plumbing() };
+    let arguments = command_line(&spec, &kvm).arguments(None).join(" ");
+    assert!(arguments.contains("-machine q35,usb=on") && arguments.contains("-accel kvm "), "{arguments}");
+    override_with(&mut spec, &[]);
+    assert_eq!(command_line(&spec, &kvm).arguments(None)[3], "type=pc,accel=kvm");
+    // What the machine's type says, too, is left to QEMU to judge.
+    qemu(&mut spec).machine_type = Some("pc,accel=hvf".to_owned());
+    assert_eq!(command_line(&spec, &plumbing()).arguments(None)[3], "type=pc,accel=hvf,accel=tcg");
     for own in [["-machine", "q35,accel=kvm:tcg"], ["-machine", "type=pc,accel=kvm"]] {
         override_with(&mut spec, &[&own]);
         let arguments = command_line(&spec, &plumbing()).arguments(None);

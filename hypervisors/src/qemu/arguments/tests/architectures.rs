@@ -20,9 +20,10 @@ fn arm_guests_get_a_machine_that_boots_and_can_be_typed_on() {
         lines_with(&spec, &plumbing),
         [
             "-name packer-web",
-            "-machine type=virt,accel=tcg",
+            "-machine type=virt",
             "-m 512M",
             "-smp 1",
+            "-accel tcg,tb-size=64",
             "-cpu cortex-a72",
             "-netdev user,id=user.0",
             "-display none",
@@ -56,9 +57,10 @@ fn riscv_guests_boot_by_a_loader_or_uefi_and_never_by_a_switch() {
         lines(&spec),
         [
             "-name packer-web",
-            "-machine type=virt,accel=tcg",
+            "-machine type=virt",
             "-m 512M",
             "-smp 1",
+            "-accel tcg,tb-size=64",
             "-kernel /usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin",
             "-netdev user,id=user.0",
             "-display none",
@@ -98,7 +100,7 @@ fn secure_flash_is_kept_from_the_guest_whatever_the_template_says_of_the_machine
     spec.firmware = Firmware::Efi { code: "/fw/CODE.secboot.qcow2".into(), vars: "out/efivars.fd".into() };
     let part = qemu(&mut spec);
     (part.machine_type, part.secure_flash, part.firmware_is_qcow2) = (Some("q35".to_owned()), true, true);
-    assert_eq!(values(&spec, "-machine"), ["type=q35,accel=tcg,smm=on"]);
+    assert_eq!(values(&spec, "-machine"), ["type=q35,smm=on"]);
     let code = "file=/fw/CODE.secboot.qcow2,if=pflash,unit=0,format=qcow2,readonly=on";
     assert_eq!(values(&spec, "-drive")[2], code);
     let global = "-global driver=cfi.pflash01,property=secure,value=on";
