@@ -22,7 +22,7 @@
 //! open, check, create, convert        what callers ask for
 //! recognise, take_out                 which format, and what it is packed in
 //! formats                             the table of formats, a row for each
-//! package                             machines: OVF, OVA, VMX, and the archives that disks come in
+//! package                             machines: OVF, OVA, VMX, read and written, and the archives that disks come in
 //! raw qcow2 vmdk vdi vhd vhdx         a folder for each format: its reader, writer and check
 //! writing                             the pass that feeds writers, files without a name, streams, digests
 //! reading, deflate                    what readers share: files, chains of images, extents, findings
@@ -85,7 +85,7 @@ pub use format::Format;
 pub use format_options::{FormatOptions, OptionError, choice};
 pub use format_row::{ExportRow, FormatRow, LimitRow, OptionRow, OutputWishes};
 pub use formats::{EXPORT_WORDS, FORMATS, export_named, format_named};
-pub use open::{archived_disks, detect, image_info, open, package_facts, snapshots};
+pub use open::{archived_disks, detect, image_info, open, package_facts, packaged_machine, snapshots};
 pub use output::{Output, OutputKind};
 pub use output_options::{Compression, DiskAdapter, Qcow2Method, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat};
 pub use reading::backing_name::BackingFile;

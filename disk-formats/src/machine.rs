@@ -1,6 +1,7 @@
 //! A machine as packages describe it, independent of any vendor's words.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::output_options::{Compression, DiskAdapter, VmdkOptions};
 use crate::writing::file_digest::DigestAlgorithm;
@@ -12,12 +13,18 @@ pub struct MachineDescription {
     pub name: String,
     /// Virtual processors, at least 1.
     pub cpus: u32,
+    /// Processors that share a socket; `None` leaves it to the hypervisor.
+    pub cores_per_socket: Option<u32>,
+    /// The guest may run machines of its own.
+    pub nested_virtualization: bool,
     /// Memory in MiB, at least 4.
     pub memory_mib: u64,
     /// BIOS or UEFI.
     pub firmware: Firmware,
     /// The guest operating system, translated to each vendor's words.
     pub guest_os: GuestOs,
+    /// Vendors' words for the guest in the place of those of `guest_os`, which knows fewer.
+    pub guest_words: VendorGuestWords,
     /// The disks, in the order of the readers given to [`crate::convert_disks`]. Fewer entries than disks are filled up with
     /// [`MachineDisk::default`].
     pub disks: Vec<MachineDisk>,
@@ -27,6 +34,10 @@ pub struct MachineDescription {
     pub hardware_version: u8,
     /// A virtual TPM; needs UEFI and hardware version 14.
     pub tpm: bool,
+    /// What the firmware keeps between starts.
+    pub nvram: Option<Nvram>,
+    /// Settings that VMware alone has, by their keys in a VMX; none names a file of the host.
+    pub vmware_settings: Vec<(String, String)>,
     /// Free text shown to whoever imports the machine.
     pub annotation: Option<String>,
     /// Product name, vendor and version shown by importers.
@@ -45,13 +56,18 @@ impl Default for MachineDescription {
         Self {
             name: "machine".to_owned(),
             cpus: 1,
+            cores_per_socket: None,
+            nested_virtualization: false,
             memory_mib: 512,
             firmware: Firmware::Bios,
             guest_os: GuestOs::Linux64,
+            guest_words: VendorGuestWords::default(),
             disks: Vec::new(),
             nics: Vec::new(),
             hardware_version: 14,
             tpm: false,
+            nvram: None,
+            vmware_settings: Vec::new(),
             annotation: None,
             product: None,
             eula: None,
@@ -77,10 +93,69 @@ pub enum Firmware {
 /// A disk's place in the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MachineDisk {
-    /// The controller it hangs on; disks of one kind share a controller, in order.
+    /// The controller it hangs on; disks of one kind without a slot share a controller, in order.
     pub controller: DiskController,
+    /// Its place among the controllers of its kind; `None` means the next one that is free.
+    pub slot: Option<DiskSlot>,
     /// File name inside the package; `None` means `NAME-diskN.vmdk`.
     pub file: Option<String>,
+}
+
+/// A place on a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DiskSlot {
+    /// Which controller of the kind, from 0.
+    pub controller: u32,
+    /// Unit on it, from 0.
+    pub unit: u32,
+}
+
+/// What a firmware keeps between starts: the order of boot entries, and the keys of secure boot. Its format is the maker's own, so it
+/// goes only to what the same maker reads.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Nvram {
+    /// Whose firmware wrote it.
+    pub maker: NvramMaker,
+    /// The content of its file.
+    pub bytes: Arc<[u8]>,
+    /// File name inside the package; `None` means `NAME.nvram`.
+    pub file: Option<String>,
+}
+
+impl fmt::Debug for Nvram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nvram({:?}, {} bytes)", self.maker, self.bytes.len())
+    }
+}
+
+/// Whose firmware wrote an NVRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NvramMaker {
+    /// VMware's Workstation, Fusion or ESXi.
+    VMware,
+    /// VirtualBox.
+    VirtualBox,
+}
+
+impl fmt::Display for NvramMaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::VMware => "VMware",
+            Self::VirtualBox => "VirtualBox",
+        })
+    }
+}
+
+/// What vendors call a guest operating system; `None` where the word of [`GuestOs`] is right.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VendorGuestWords {
+    /// vSphere's, in an OVF: `debian12_64Guest`.
+    pub vsphere: Option<String>,
+    /// Workstation's, in a VMX: `debian12-64`.
+    pub workstation: Option<String>,
+    /// VirtualBox's: `Debian12_64`.
+    pub virtualbox: Option<String>,
 }
 
 /// Kinds of disk controllers.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use crate::error::{Operation, Result};
+use crate::error::{ErrorKind, Operation, Result};
 use crate::foreign;
 use crate::format::Format;
 use crate::formats::AllFormats;
+use crate::machine::Nvram;
 use crate::package;
 use crate::package::archive::ArchivedDisk;
+use crate::package::loose;
 use crate::reading::format_facts::Snapshot;
 use crate::reading::image_info::ImageInfo;
 use crate::reading::open_policy::{DEFAULT_MAX_UNPACKED_SIZE, OpenPolicy};
@@ -15,12 +17,16 @@ use crate::reading::opening::Opening;
 use crate::reading::reader::DiskReader;
 use crate::reading::source_file::SourceFile;
 use crate::recognise::{format_of, told_format};
-use crate::take_out::{bare_archive, is_named_packed, take_out, take_out_first};
+use crate::take_out::{bare_archive, described_disk, is_named_packed, named_file, take_out, take_out_first};
+
+/// Largest NVRAM that is carried, in bytes; VMware's have some hundred kilobytes.
+const MAX_NVRAM: u64 = 16 << 20;
 
 /// Opens an image for reading.
 ///
 /// With `format` absent the signature decides (see [`crate::detect`]); give it whenever it is known. Of an OVA, the only disk, or
-/// that which [`OpenPolicy::archived_disk`] chooses, is opened in place, without unpacking. An image packed with gzip, xz, bzip2 or zstd is unpacked into a nameless file first;
+/// that which [`OpenPolicy::archived_disk`] chooses, is opened in place, without unpacking; of a machine in files (`.ovf`, `.vmx`) the
+/// same, which the policy must allow. An image packed with gzip, xz, bzip2 or zstd is unpacked into a nameless file first;
 /// only this image, never one that it names.
 ///
 /// # Errors
@@ -40,7 +46,10 @@ pub(crate) fn open_first(path: &Path, format: Option<Format>, policy: &OpenPolic
     SourceFile::open(path).and_then(|file| match format {
         // The caller says that these bytes are the disk, unless the name says otherwise.
         Some(Format::Raw) if !is_named_packed(path) => Ok(file),
-        _ => take_out(file, policy.max_unpacked_size, policy.archived_disk.as_deref()),
+        _ => match loose::loose_descriptor(&file)? {
+            Some(described) => described_disk(file, &described, policy),
+            None => take_out(file, policy.max_unpacked_size, policy.archived_disk.as_deref()),
+        },
     })
 }
 
@@ -77,24 +86,82 @@ pub fn detect(path: &Path) -> Result<Format> {
     format.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
-/// Lists the disks of an archive (OVA, box, tar; also packed) by the names of their files there; empty for a file that is none.
+/// Lists the disks of a package (OVA, box, tar, also packed; OVF, VMX) by the names of their files there; empty for a file that is none.
 ///
 /// # Errors
 /// When the file cannot be read, or is an archive without a disk.
 pub fn archived_disks(path: &Path) -> Result<Vec<String>> {
-    let listed = bare(path).and_then(|file| package::archived_disks(&file));
-    let names =
-        |disks: Option<Vec<ArchivedDisk>>| disks.unwrap_or_default().into_iter().map(|disk| disk.name).collect();
-    listed.map(names).map_err(|error| error.with_path(path).during(Operation::Open))
+    let listed = bare(path).and_then(|file| match loose::loose_descriptor(&file)? {
+        Some(described) => Ok(loose::names(&described.descriptor()?)),
+        None => {
+            let disks: Option<Vec<ArchivedDisk>> = package::archived_disks(&file)?;
+            Ok(disks.unwrap_or_default().into_iter().map(|disk| disk.name).collect())
+        }
+    });
+    listed.map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
-/// Describes the machines and disks of an archive with an OVF descriptor (an OVA, or VirtualBox's box); `None` for another file.
+/// Describes the machines and disks of an OVF or VMX, or of an archive with one (an OVA, or a box of VirtualBox's or VMware's); `None`
+/// for another file. No other file is opened.
 ///
 /// # Errors
 /// When the file cannot be read, or its descriptor is damaged.
 pub fn package_facts(path: &Path) -> Result<Option<package::PackageFacts>> {
-    let facts = bare(path).and_then(|file| package::package_facts(&file));
+    let facts = bare(path).and_then(|file| facts(&file));
     facts.map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn facts(file: &SourceFile) -> Result<Option<package::PackageFacts>> {
+    let described = match loose::loose_descriptor(file)? {
+        Some(described) => Some(described),
+        None => package::archived_descriptor(file)?,
+    };
+    described.map(|described| described.facts()).transpose()
+}
+
+/// Reads the machine of a package, so that it can be written anew: as [`package_facts`], with what its firmware keeps, which the policy
+/// must allow where it is a file beside the descriptor. `None` for a file that describes no machine.
+///
+/// # Errors
+/// When the file cannot be read, its descriptor is damaged, or describes several machines.
+pub fn packaged_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::PackagedMachine>> {
+    read_machine(path, policy).map_err(|error| error.with_path(path).during(Operation::Open))
+}
+
+fn read_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::PackagedMachine>> {
+    let file = bare(path)?;
+    let Some(facts) = facts(&file)? else { return Ok(None) };
+    let mut machines = facts.machines;
+    if machines.len() > 1 {
+        let names = package::archive::list(machines.iter().map(|machine| machine.name.as_deref().unwrap_or("?")));
+        let error = file.error(ErrorKind::Unsupported, format!("it describes {} machines: {names}", machines.len()));
+        return Err(error.with_hint("what is written holds one machine: name the disks of one of them as inputs"));
+    }
+    let Some(mut machine) = machines.pop() else { return Ok(None) };
+    if let Some((maker, name)) = machine.nvram.clone() {
+        let bytes = if loose::loose_descriptor(&file)?.is_some() {
+            nvram_beside(&file, &name, policy)?
+        } else {
+            package::archived_file(&file, &name, MAX_NVRAM)?
+        };
+        machine.description.nvram = bytes.map(|bytes| Nvram { maker, bytes: bytes.into(), file: None });
+    }
+    Ok(Some(machine))
+}
+
+/// Returns the NVRAM that a descriptor names; `None` when there is none yet, as for a machine that has never been started.
+fn nvram_beside(descriptor: &SourceFile, name: &str, policy: &OpenPolicy) -> Result<Option<Vec<u8>>> {
+    let file = match named_file(descriptor, name, policy) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if file.len() > MAX_NVRAM {
+        return Err(file.error(ErrorKind::TooLarge, format!("an NVRAM of {} bytes, more than {MAX_NVRAM}", file.len())));
+    }
+    let mut bytes = vec![0; usize::try_from(file.len()).unwrap_or_default()];
+    file.read_exact_at(0, &mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn bare(path: &Path) -> Result<SourceFile> {

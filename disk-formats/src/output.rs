@@ -83,6 +83,15 @@ impl OutputKind {
         Self::Ova(Box::new(machine))
     }
 
+    /// Returns the machine of a package; `None` for a format that holds a disk only.
+    #[must_use]
+    pub fn machine_mut(&mut self) -> Option<&mut MachineDescription> {
+        match self {
+            Self::Ovf(machine) | Self::Ova(machine) | Self::Vmx(machine) => Some(machine),
+            _ => None,
+        }
+    }
+
     /// Returns a bundle for VMware Workstation.
     #[must_use]
     pub fn vmx(machine: MachineDescription) -> Self {

@@ -3,8 +3,14 @@
 use std::path::Path;
 
 use crate::error::{ErrorKind, Result};
+use crate::formats::AllFormats;
 use crate::package;
 use crate::package::archive::ArchivedDisk;
+use crate::package::content::Content;
+use crate::package::described::Described;
+use crate::package::loose::{self, LooseDisk};
+use crate::reading::open_policy::OpenPolicy;
+use crate::reading::opening::Opening;
 use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::packed::{self, Amount, Packing};
 use crate::reading::source_file::SourceFile;
@@ -19,6 +25,33 @@ const MAX_PACKINGS: usize = 2;
 pub(crate) fn is_named_packed(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     PACKED_EXTENSIONS.iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+}
+
+/// Opens the disk of a machine that a file beside it describes, if the policy allows that.
+pub(crate) fn described_disk(file: SourceFile, described: &Described, policy: &OpenPolicy) -> Result<SourceFile> {
+    let descriptor = described.descriptor()?;
+    match loose::choose(&file, &descriptor, policy.archived_disk.as_deref())? {
+        LooseDisk::Empty(size) => Content::hole(size).take_out(file, "an empty disk", 0),
+        LooseDisk::File(name) => {
+            let disk = named_file(&file, &name, policy).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => {
+                    let error =
+                        file.error(ErrorKind::NotFound, format!("it names the disk {name:?}, which is not there"));
+                    match loose::disks_beside(file.path()) {
+                        Some(names) => error.with_hint(format!("beside it are {names}")),
+                        None => error.with_hint("there is no disk beside it"),
+                    }
+                }
+                _ => error,
+            })?;
+            take_out(disk, policy.max_unpacked_size, None)
+        }
+    }
+}
+
+/// Opens a file that a descriptor names by its path seen from there.
+pub(crate) fn named_file(descriptor: &SourceFile, name: &str, policy: &OpenPolicy) -> Result<SourceFile> {
+    Opening::new(policy, &AllFormats).descend(descriptor).open_named(name, descriptor, 0)
 }
 
 /// Takes an image out; `limit` is the most bytes that are unpacked, and `chosen` which disk of an archive is meant.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use kiln_protocol::{
-    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, PackageFacts,
-    SnapshotFacts, VerifiedFile,
+    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, NetworkCard,
+    PackageFacts, PlacedDisk, SnapshotFacts, VerifiedFile,
 };
 use serde_json::Value;
 
@@ -116,11 +116,31 @@ fn package(package: &PackageFacts) -> String {
         if let Some(memory) = machine.memory {
             line(&mut text, format_args!("    memory: {}", bytes(memory)));
         }
-        let networks = Some(machine.networks.join(", ")).filter(|networks| !networks.is_empty());
-        for (what, words) in [("guest OS", &machine.guest_os), ("firmware", &machine.firmware), ("networks", &networks)]
-        {
+        if let Some(cores) = machine.cores_per_socket {
+            line(&mut text, format_args!("    processors of a socket: {cores}"));
+        }
+        let secure =
+            |firmware: &String| format!("{firmware}{}", if machine.secure_boot { ", secure boot" } else { "" });
+        let networks = Some(machine.networks.join(", ")).filter(|all| !all.is_empty() && machine.cards.is_empty());
+        let yes = |is: bool| is.then(|| "yes".to_owned());
+        let not_carried = Some(machine.not_carried.join(", ")).filter(|all| !all.is_empty());
+        let disk = |disk: &PlacedDisk| ("disk", Some(format!("{}, {}", disk.filename, place(disk))));
+        let card = |card: &NetworkCard| {
+            let address = card.address.as_ref().map_or_else(String::new, |address| format!(", address {address}"));
+            ("network card", Some(format!("{}, network {}{address}", card.model, card.network)))
+        };
+        let facts = [
+            ("guest OS", machine.guest_os.clone()),
+            ("firmware", machine.firmware.as_ref().map(secure)),
+            ("TPM", yes(machine.tpm)),
+            ("nested virtualization", yes(machine.nested_virtualization)),
+            ("networks", networks),
+        ];
+        let rest = [("NVRAM", machine.nvram.clone()), ("not carried over", not_carried)];
+        let devices = machine.disks.iter().map(disk).chain(machine.cards.iter().map(card));
+        for (what, words) in facts.into_iter().chain(devices).chain(rest) {
             if let Some(words) = words {
-                line(&mut text, format_args!("    {what}: {}", one_line(words)));
+                line(&mut text, format_args!("    {what}: {}", one_line(&words)));
             }
         }
     }
@@ -133,6 +153,14 @@ fn package(package: &PackageFacts) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Where a disk hangs.
+fn place(disk: &PlacedDisk) -> String {
+    match (disk.controller, disk.unit) {
+        (Some(controller), Some(unit)) => format!("{} {controller}:{unit}", disk.bus),
+        _ => disk.bus.clone(),
+    }
 }
 
 fn date(snapshot: &SnapshotFacts) -> String {
@@ -158,6 +186,8 @@ fn tree(text: &mut String, value: &Value, depth: usize) {
                     tree(text, value, depth + 1);
                 }
             }
+            // A VMDK that is one file has no word for its only extent.
+            Value::String(value) if value.is_empty() => {}
             Value::String(value) => line(text, format_args!("{:indent$}{name}: {value}", "")),
             value => line(text, format_args!("{:indent$}{name}: {value}", "")),
         }
@@ -309,6 +339,22 @@ mod tests {
                         machine: (without a name)\ndisk: a.vmdk, 1 KiB\n\
                         disk: d2, of a size that is not said, begins empty\n\nimage: w.ova:a.vmdk\n";
         assert!(described(text).starts_with(expected), "{}", described(text));
+    }
+
+    #[test]
+    fn a_packages_machine_is_told_with_its_parts() {
+        let text = r#"{"of":"info","images":[{"filename":"w.vmx","format":"vmdk","virtual-size":1024,"actual-size":0,"dirty-flag":false,
+            "format-specific":{"type":"vmdk","data":{"extents":[{"filename":"a.vmdk","format":""}]}},
+            "package":{"machines":[{"name":"web","cpus":4,"cores-per-socket":2,"firmware":"efi","secure-boot":true,"tpm":true,
+            "nested-virtualization":true,"networks":["nat"],"nvram":"web.nvram","not-carried":["a CD drive","USB"],
+            "disks":[{"filename":"a.vmdk","bus":"pvscsi","controller":0,"unit":1},{"filename":"b.vmdk","bus":"sata"}],
+            "cards":[{"model":"vmxnet3","network":"nat","address":"00:50:56:01:02:03"}]}],"disks":[]}}]}"#;
+        let expected = "machine: web\n    processors: 4\n    processors of a socket: 2\n    firmware: efi, secure boot\n    TPM: yes\n    \
+                        nested virtualization: yes\n    disk: a.vmdk, pvscsi 0:1\n    disk: b.vmdk, sata\n    \
+                        network card: vmxnet3, network nat, address 00:50:56:01:02:03\n    NVRAM: web.nvram\n    \
+                        not carried over: a CD drive, USB\n\nimage: w.vmx\n";
+        assert!(described(text).starts_with(expected), "{}", described(text));
+        assert!(!described(text).contains("format: \n"), "{}", described(text));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub mod validate;
 
 pub use event::{Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
-pub use image::package::{PackageFacts, PackagedDisk, PackagedMachine};
+pub use image::package::{NetworkCard, PackageFacts, PackagedDisk, PackagedMachine, PlacedDisk};
 pub use image::result::{
     CheckFinding, CheckFindingKind, CheckResult, CompareResult, ConvertResult, ConvertedDisk, ImageFacts, ImageResult,
     MapExtent, SnapshotFacts, VerifiedFile, WrittenFile,

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::{MachineDescription, PackagedMachine};
 use kiln_disk_formats::{ConvertOptions, DiskReader, Output, convert_disks};
-use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, WrittenFile};
+use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, ImageSource, WrittenFile};
 
 use super::failure::{Failure, Failures};
-use super::machine::machine;
-use super::outputs::{are_packages, outputs};
+use super::machine::{machine, plain};
+use super::outputs::{any_package, are_packages, fit, outputs};
+use super::package::{one_line, packaged_machine};
 use super::reporter::{Ended, Reporter};
 use super::source::{every_disk, open_source};
 use super::stdout;
@@ -21,10 +22,18 @@ const STANDARD_OUTPUT: &str = "-";
 
 pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended, Failures> {
     let mut request = request.clone();
+    let read = read_machine(&request)?;
+    let package = request.inputs.first().map(|first| first.path.clone()).unwrap_or_default();
     if are_packages(&request.outputs) {
-        request.inputs = request.inputs.iter().flat_map(every_disk).collect();
+        let (first, others) = request.inputs.split_at(request.inputs.len().min(1));
+        // The machine's disks in its own order, which is not always that of the descriptor.
+        let firsts = match &read {
+            Some(machine) if machine.disks.len() > 1 => disks_of(&first[0], machine),
+            _ => first.iter().flat_map(every_disk).collect(),
+        };
+        request.inputs = firsts.into_iter().chain(others.iter().flat_map(every_disk)).collect();
     }
-    let (readers, targets) = prepare(&request)?;
+    let (readers, mut targets) = prepare(&request, read.as_ref())?;
     if let Some(fifo) = &request.stdout {
         stdout::connect(Path::new(fifo))?;
     }
@@ -35,6 +44,18 @@ pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended
     options.content_digest = request.digests != Digests::None;
     options.file_digests = request.digests == Digests::All;
     options.durable = !request.no_sync;
+    let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
+    let mut sources: Vec<_> = readers.iter().flat_map(|reader| reader.info().files).collect();
+    let nvram = read.as_ref().and_then(|machine| machine.nvram.as_ref());
+    sources.extend(nvram.map(|(_, name)| Path::new(&package).with_file_name(name)));
+    let mut warnings = fit(&mut targets, &sizes, &sources, read.is_some());
+    if let Some(machine) = read.as_ref().filter(|machine| !machine.left_out.is_empty()) {
+        let left_out: Vec<_> = machine.left_out.iter().map(|what| one_line(what)).collect();
+        warnings.insert(0, format!("{package}: not carried over: {}", left_out.join(", ")));
+    }
+    for text in warnings {
+        reporter.warn(format!("Warning: {text}"));
+    }
     for target in &targets {
         for text in readers.iter().filter_map(|disk| target.doubts(disk.virtual_size())) {
             reporter.warn(format!("Warning: {}: {text}", target.path.display()));
@@ -56,11 +77,25 @@ pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended
     Ok(Ended::well())
 }
 
+/// Reads the machine of the first input, when there is one and a package is to hold it.
+fn read_machine(request: &ConvertRequest) -> Result<Option<PackagedMachine>, Failures> {
+    match request.inputs.first() {
+        Some(first) if any_package(&request.outputs) => packaged_machine(first),
+        _ => Ok(None),
+    }
+}
+
+/// Returns a source for each disk of a machine.
+fn disks_of(source: &ImageSource, machine: &PackagedMachine) -> Vec<ImageSource> {
+    let path = |name: &String| format!("{}:{name}", source.path);
+    machine.disks.iter().map(|name| ImageSource { path: path(name), ..source.clone() }).collect()
+}
+
 /// The disks to read, and what to write.
 type Prepared = (Vec<Box<dyn DiskReader>>, Vec<Output>);
 
 /// Opens all inputs and reads all words; all that is wrong is told at once.
-fn prepare(request: &ConvertRequest) -> Result<Prepared, Failures> {
+fn prepare(request: &ConvertRequest, read: Option<&PackagedMachine>) -> Result<Prepared, Failures> {
     let mut failures: Vec<Failure> = Vec::new();
     let mut cancelled = false;
     let mut keep = |found: Failures| {
@@ -69,7 +104,8 @@ fn prepare(request: &ConvertRequest) -> Result<Prepared, Failures> {
     };
     let readers: Vec<_> =
         request.inputs.iter().filter_map(|input| open_source(input).map_err(&mut keep).ok()).collect();
-    let targets = match machine(&request.machine, request.inputs.len()) {
+    let read = read.map_or_else(plain, |read| read.description.clone());
+    let targets = match machine(&request.machine, read, request.inputs.len()) {
         Ok(machine) => outputs(request, &machine),
         Err(found) => {
             keep(found);

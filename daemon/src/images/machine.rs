@@ -6,6 +6,7 @@ use std::io::Read as _;
 use kiln_disk_formats::choice;
 use kiln_disk_formats::package::{
     DiskController, Firmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
+    VendorGuestWords,
 };
 use kiln_protocol::MachineOptions;
 
@@ -37,16 +38,27 @@ const NICS: [(&str, NicModel); 6] = [
     ("virtio", NicModel::Virtio),
 ];
 
-/// Describes the machine with this many disks. A name that was not given is empty.
-pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineDescription, Failures> {
+/// The machine that nothing says anything of. Its name is empty, and becomes that of its package.
+pub(super) fn plain() -> MachineDescription {
+    MachineDescription { name: String::new(), ..MachineDescription::default() }
+}
+
+/// Describes the machine with this many disks: what was read from a package, as far as the options say nothing else.
+pub(super) fn machine(
+    options: &MachineOptions,
+    read: MachineDescription,
+    disks: usize,
+) -> Result<MachineDescription, Failures> {
     let mut failures = Vec::new();
-    let mut machine =
-        MachineDescription { name: options.name.clone().unwrap_or_default(), ..MachineDescription::default() };
-    machine.cpus = options.cpus.unwrap_or(machine.cpus);
+    let mut machine = read;
+    machine.name = options.name.clone().unwrap_or(machine.name);
+    if let Some(cpus) = options.cpus {
+        (machine.cpus, machine.cores_per_socket) = (cpus, None);
+    }
     machine.memory_mib = options.memory_mib.unwrap_or(machine.memory_mib);
     machine.hardware_version = options.hardware_version.unwrap_or(machine.hardware_version);
-    machine.tpm = options.tpm;
-    machine.annotation.clone_from(&options.annotation);
+    machine.tpm |= options.tpm;
+    machine.annotation = options.annotation.clone().or(machine.annotation);
     let mut efi = options.secure_boot;
     if let Some(word) = &options.firmware {
         efi = keep(&mut failures, choice("firmware", word, &FIRMWARES)).unwrap_or(efi);
@@ -55,9 +67,19 @@ pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineD
             failures.push(failure.hint("leave --firmware out, or say `--firmware efi`"));
         }
     }
-    machine.firmware = if efi { Firmware::Uefi { secure_boot: options.secure_boot } } else { Firmware::Bios };
+    if options.firmware.is_some() || options.secure_boot {
+        let firmware = if efi { Firmware::Uefi { secure_boot: options.secure_boot } } else { Firmware::Bios };
+        // What one firmware keeps is nothing to another.
+        let is_other = (firmware == Firmware::Bios) != (machine.firmware == Firmware::Bios);
+        machine.nvram = machine.nvram.filter(|_| !is_other);
+        machine.firmware = firmware;
+    }
     if let Some(word) = &options.guest_os {
         machine.guest_os = keep(&mut failures, guest_os(word)).unwrap_or_default();
+        machine.guest_words = VendorGuestWords::default();
+    }
+    if !options.nics.is_empty() {
+        machine.nics.clear();
     }
     for word in &options.nics {
         let (model, network) = word.split_once(':').unwrap_or((word, ""));
@@ -71,12 +93,20 @@ pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineD
         let counts = format!("{} buses were given for {disks} disks", options.buses.len());
         failures.push(Failure::new(counts).hint("give one for all disks, or one for each"));
     }
-    let bus = |index: usize| buses.get(index).or(buses.first()).copied().unwrap_or_default();
-    machine.disks = (0..disks).map(|index| MachineDisk { controller: bus(index), file: None }).collect();
+    let bus = |index: usize| buses.get(index).or(buses.first()).copied();
+    let disk = |index: usize| {
+        let read = machine.disks.get(index).cloned().unwrap_or_default();
+        bus(index).map_or(read, |controller| MachineDisk { controller, ..MachineDisk::default() })
+    };
+    machine.disks = (0..disks).map(disk).collect();
     if options.product.is_some() || options.vendor.is_some() || options.product_version.is_some() {
-        let product = options.product.clone().unwrap_or_default();
-        let (vendor, version) = (options.vendor.clone(), options.product_version.clone());
-        machine.product = Some(ProductInfo { product, vendor, version, ..ProductInfo::default() });
+        let read = machine.product.unwrap_or_default();
+        machine.product = Some(ProductInfo {
+            product: options.product.clone().unwrap_or(read.product.clone()),
+            vendor: options.vendor.clone().or(read.vendor.clone()),
+            version: options.product_version.clone().or(read.version.clone()),
+            ..read
+        });
     }
     if let Some(path) = &options.eula {
         machine.eula = keep(&mut failures, read_eula(path));
@@ -89,6 +119,16 @@ pub(super) fn machine(options: &MachineOptions, disks: usize) -> Result<MachineD
 fn guest_os(word: &str) -> Result<GuestOs, Failure> {
     let known = GuestOs::ALL.map(GuestOs::name);
     GuestOs::from_name(word).ok_or_else(|| Failure::unknown("the guest OS", word, &known))
+}
+
+/// Returns the word that `--bus` takes for a controller.
+pub(super) fn bus_word(controller: DiskController) -> &'static str {
+    BUSES.iter().find(|(_, known)| *known == controller).map_or("?", |(word, _)| *word)
+}
+
+/// Returns the word that `--nic` takes for a card.
+pub(super) fn nic_word(model: NicModel) -> &'static str {
+    NICS.iter().find(|(_, known)| *known == model).map_or("?", |(word, _)| *word)
 }
 
 fn keep<T, E: Into<Failure>>(failures: &mut Vec<Failure>, result: Result<T, E>) -> Option<T> {
@@ -109,6 +149,8 @@ fn read_eula(path: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use kiln_disk_formats::package::{Nvram, NvramMaker};
+
     use super::*;
 
     #[test]
@@ -118,13 +160,49 @@ mod tests {
                 "buses":["nvme"],"vendor":"ACME"}"#,
         )
         .unwrap();
-        let machine = machine(&options, 2).unwrap();
+        let machine = machine(&options, plain(), 2).unwrap();
         assert_eq!(machine.firmware, Firmware::Uefi { secure_boot: true });
         assert_eq!((machine.nics[0].model, &*machine.nics[0].network), (NicModel::Virtio, "lan"));
         assert_eq!(machine.nics[1].network, "nat");
         assert_eq!(machine.guest_os, GuestOs::Debian64);
         assert!(machine.disks.iter().all(|disk| disk.controller == DiskController::Nvme) && machine.disks.len() == 2);
         assert_eq!(machine.product.unwrap().vendor.as_deref(), Some("ACME"));
+    }
+
+    #[test]
+    fn options_win_over_what_was_read() {
+        let disk = |controller| MachineDisk { controller, ..MachineDisk::default() };
+        let read = MachineDescription {
+            name: "read".to_owned(),
+            cpus: 4,
+            cores_per_socket: Some(2),
+            memory_mib: 4096,
+            firmware: Firmware::Uefi { secure_boot: true },
+            guest_os: GuestOs::Debian12,
+            nvram: Some(Nvram { maker: NvramMaker::VMware, bytes: vec![1].into(), file: None }),
+            disks: vec![disk(DiskController::Nvme), disk(DiskController::Ide)],
+            nics: vec![MachineNic::default()],
+            product: Some(ProductInfo { product: "P".to_owned(), ..ProductInfo::default() }),
+            ..MachineDescription::default()
+        };
+        let of = |options: &str| machine(&serde_json::from_str(options).unwrap(), read.clone(), 3).unwrap();
+        let expected = MachineDescription {
+            disks: vec![disk(DiskController::Nvme), disk(DiskController::Ide), MachineDisk::default()],
+            ..read.clone()
+        };
+        assert_eq!(of("{}"), expected);
+        let changed = of(
+            r#"{"name":"new","cpus":1,"firmware":"bios","guest_os":"ubuntu-64","nics":["virtio"],"buses":["scsi"],"vendor":"V"}"#,
+        );
+        assert_eq!((&*changed.name, changed.cpus, changed.cores_per_socket), ("new", 1, None));
+        assert_eq!((changed.memory_mib, changed.firmware, changed.nvram), (4096, Firmware::Bios, None));
+        assert_eq!(
+            (changed.guest_os, changed.nics[0].model, changed.nics.len()),
+            (GuestOs::Ubuntu64, NicModel::Virtio, 1)
+        );
+        assert!(changed.disks.iter().all(|one| *one == disk(DiskController::LsiLogic)) && changed.disks.len() == 3);
+        let product = changed.product.unwrap();
+        assert_eq!((&*product.product, product.vendor.as_deref()), ("P", Some("V")));
     }
 
     #[test]
@@ -139,7 +217,7 @@ mod tests {
             r#"{"firmware":"bois","guest_os":"debain64","nics":["e100"],"buses":["a","b"],"eula":"/nonexistent"}"#,
         )
         .unwrap();
-        let failures = machine(&options, 1).unwrap_err().list;
+        let failures = machine(&options, plain(), 1).unwrap_err().list;
         assert_eq!(failures.len(), 7, "{failures:#?}");
         assert_eq!(failures[0].hint.as_deref(), Some("did you mean \"bios\"?"));
         assert_eq!(failures[1].hint.as_deref(), Some("did you mean \"debian-64\"?"));

@@ -1,8 +1,9 @@
 //! From the words for outputs to values of the library: formats by suffix or name, and each format's options.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::{MachineDescription, MachineDisk, plain_name, vmx};
 use kiln_disk_formats::{
     DiskAdapter, FORMATS, FormatOptions, FormatRow, Output, OutputKind, OutputWishes, format_named,
 };
@@ -37,6 +38,11 @@ fn in_templates(name: &str, names: &[&str]) -> Failure {
 /// Says whether every output holds a machine, with any number of disks.
 pub(super) fn are_packages(outputs: &[ConvertOutput]) -> bool {
     outputs.iter().all(|output| row(output).is_ok_and(|row| row.is_package))
+}
+
+/// Says whether an output holds a machine.
+pub(super) fn any_package(outputs: &[ConvertOutput]) -> bool {
+    outputs.iter().any(|output| row(output).is_ok_and(|row| row.is_package))
 }
 
 /// Reads all outputs; all mistakes are told at once. `machine` is what packages hold.
@@ -83,14 +89,72 @@ fn kind(
     Ok(row.kind(&output.path, &[], options, &wishes)?)
 }
 
+/// Gives each package what its maker has in place of what the machine wants, and files of names that nothing else has; returns what
+/// was replaced. Only a machine that was read is changed: what the user asked for is refused where it cannot be.
+pub(super) fn fit(outputs: &mut [Output], sizes: &[u64], sources: &[PathBuf], was_read: bool) -> Vec<String> {
+    let mut replaced = Vec::new();
+    if was_read {
+        for output in outputs.iter_mut() {
+            let path = output.path.display().to_string();
+            if let OutputKind::Vmx(machine) = &mut output.kind {
+                replaced.extend(vmx::fit(machine).into_iter().map(|what| format!("{path}: {what}")));
+            }
+        }
+    }
+    let mut taken: HashSet<PathBuf> = sources.iter().map(|path| resolved(path)).collect();
+    taken.extend(outputs.iter().map(|output| resolved(&output.path)));
+    for output in outputs {
+        let own = plain_name(&stem_of(&output.path));
+        let other = format!("{own}-{}", output.kind.row().name());
+        if was_read {
+            // The files of a machine that was only described are named after the machine.
+            name_files(output, &own, sizes.len());
+        }
+        let is_free = |output: &Output| {
+            // The main file has the name that the user gave it.
+            output.files(sizes).iter().skip(1).all(|file| !taken.contains(&resolved(file)))
+        };
+        if !is_free(output) {
+            name_files(output, &other, sizes.len());
+        }
+        taken.extend(output.files(sizes).iter().map(|file| resolved(file)));
+    }
+    replaced
+}
+
+/// Names the files of a package's disks and NVRAM after it.
+fn name_files(output: &mut Output, base: &str, disks: usize) {
+    let Some(machine) = output.kind.machine_mut() else { return };
+    machine.disks.resize_with(disks, MachineDisk::default);
+    for (disk, number) in machine.disks.iter_mut().zip(1..) {
+        disk.file = Some(format!("{base}-disk{number}.vmdk"));
+    }
+    if let Some(nvram) = &mut machine.nvram {
+        nvram.file = Some(format!("{base}.nvram"));
+    }
+}
+
+/// A name under which a file is known however its folder is written.
+fn resolved(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 /// A machine without a name is called as its package.
 fn named(path: &str, machine: &MachineDescription) -> MachineDescription {
     let mut machine = machine.clone();
     if machine.name.is_empty() {
-        let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).filter(|_| path != "-");
-        machine.name = stem.unwrap_or("machine").to_owned();
+        machine.name = stem_of(Path::new(path));
     }
     machine
+}
+
+fn stem_of(path: &Path) -> String {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| path != Path::new("-"));
+    stem.unwrap_or("machine").to_owned()
 }
 
 #[cfg(test)]
@@ -143,6 +207,32 @@ mod tests {
         let failures = read(&["a.vhdx"], &[("force_size", "on")]).unwrap_err().list;
         assert!(failures[0].text.contains("force_size"), "{failures:?}");
         assert_eq!(read(&["a.vhdx"], &[]).unwrap()[0].doubts(512), None);
+    }
+
+    #[test]
+    fn files_of_packages_collide_with_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let machine = MachineDescription { name: "its own".to_owned(), ..MachineDescription::default() };
+        let package = |name: &str| {
+            let row = format_named(name.rsplit('.').next().unwrap()).unwrap();
+            let wishes = OutputWishes { machine: &machine, adapter: DiskAdapter::default(), compress: false };
+            Output::new(at(name), row.kind(name, &[], &mut FormatOptions::new([]), &wishes).unwrap())
+        };
+        let names = |output: &Output| {
+            let names = output.files(&[1, 1]).into_iter().map(|path| path.file_name().unwrap().to_owned());
+            names.map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let mut outputs = [package("web.ovf"), package("web.vmx"), package("other.vmx")];
+        assert!(fit(&mut outputs, &[1, 1], &[at("other-disk2.vmdk")], true).is_empty());
+        assert_eq!(names(&outputs[0]), ["web.ovf", "web.mf", "web-disk1.vmdk", "web-disk2.vmdk"]);
+        assert_eq!(names(&outputs[1]), ["web.vmx", "web-vmx-disk1.vmdk", "web-vmx-disk2.vmdk"]);
+        assert_eq!(names(&outputs[2]), ["other.vmx", "other-vmx-disk1.vmdk", "other-vmx-disk2.vmdk"]);
+        // Those of a machine that nobody read keep its name, unless they cannot.
+        let mut outputs = [package("web.ovf"), package("web.vmx")];
+        fit(&mut outputs, &[1, 1], &[], false);
+        assert_eq!(names(&outputs[0])[2], "its own-disk1.vmdk");
+        assert_eq!(names(&outputs[1])[1], "web-vmx-disk1.vmdk");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use kiln_disk_formats::package::vmx::Vmx;
 use kiln_disk_formats::{
     Compression, DiskAdapter, ErrorKind, Format, OpenPolicy, OutputKind, Qcow2Method, Qcow2Options, VhdVariant,
-    VmdkOptions, VmdkSubformat, archived_disks, content_digest, detect, open, package_facts,
+    VmdkOptions, VmdkSubformat, archived_disks, content_digest, detect, open, package_facts, packaged_machine,
 };
 
 use crate::archive;
@@ -58,10 +59,19 @@ impl Target {
         }
     }
 
-    /// Judges an OVA whose descriptor is `text`, with two files that it can name.
-    pub fn run_descriptor(&self, text: &[u8]) {
+    /// Judges an archive whose descriptor, of this name, is `text`, with two files that it can name.
+    pub fn run_descriptor(&self, name: &str, text: &[u8]) {
         let disk = [0x55; 512];
-        self.run_bytes(ALLOW, archive::tar(&[("a.ovf", text), ("a", &disk), ("b.000000000", &disk)]));
+        self.run_bytes(ALLOW, archive::tar(&[(name, text), ("a", &disk), ("b.000000000", &disk)]));
+    }
+
+    /// Judges a VMX: what is read is written and read as the same, and its archive as any other.
+    pub fn run_vmx(&self, text: &[u8]) {
+        if let Ok(vmx) = Vmx::from_bytes(text) {
+            let again = Vmx::from_bytes(vmx.to_string().as_bytes()).expect("what was written is read");
+            assert_eq!(again.to_string(), vmx.to_string());
+        }
+        self.run_descriptor("a.vmx", text);
     }
 
     /// Judges one input as an archive that is packed.
@@ -175,7 +185,8 @@ impl Target {
 /// Asks what an archive says of itself: the disks of its descriptor are those that it holds.
 fn judge_package(image: &Path) {
     let (facts, disks) = (package_facts(image), archived_disks(image));
-    for error in [facts.as_ref().err(), disks.as_ref().err()].into_iter().flatten() {
+    let machine = packaged_machine(image, &OpenPolicy::deny());
+    for error in [facts.as_ref().err(), disks.as_ref().err(), machine.as_ref().err()].into_iter().flatten() {
         oracle::check_error(error);
     }
     if let (Ok(Some(facts)), Ok(disks)) = (facts, disks)

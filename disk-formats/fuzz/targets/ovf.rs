@@ -7,4 +7,4 @@ use kiln_disk_formats_fuzz::input::Target;
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| Target::new(None, Vec::new()));
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| TARGET.run_descriptor(text));
+libfuzzer_sys::fuzz_target!(|text: &[u8]| TARGET.run_descriptor("a.ovf", text));

@@ -1,17 +1,16 @@
 //! The disks in an archive, so that they can be read: an OVA, Vagrant's box, Google's image, or any other tar of disks.
 
 use super::content::Content;
-use super::ovf_reader::{Descriptor, PackageFacts, Reference};
+use super::described::{DESCRIPTORS, Described, MAX_DESCRIPTOR};
+use super::ovf_reader::{Descriptor, Reference};
 use super::tar_members::{Member, MemberKind, has_extension, is_tar, members};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::source_file::SourceFile;
 
-/// Largest descriptor that is read in bytes.
-const MAX_DESCRIPTOR: u64 = 16 << 20;
 /// Most disks of a package.
-const MAX_DISKS: usize = 256;
+pub(crate) const MAX_DISKS: usize = 256;
 /// Most parts of a file in parts.
 const MAX_CHUNKS: usize = 1024;
 /// Most names in a message.
@@ -34,7 +33,7 @@ pub(crate) fn disks(file: &SourceFile) -> Result<Option<Vec<ArchivedDisk>>> {
     }
     let members = files(file)?;
     let described = match descriptor_of(file, &members)? {
-        Some((member, descriptor)) => described_disks(file, member, &descriptor, &members)?,
+        Some((member, described)) => described_disks(file, member, &named(file, member, &described)?, &members)?,
         None => Vec::new(),
     };
     let disks = if described.is_empty() { disks_by_name(&members) } else { described };
@@ -66,12 +65,31 @@ pub(crate) fn chosen_disk(file: &SourceFile, chosen: Option<&str>) -> Result<Opt
     }
 }
 
-/// Returns what the descriptor says; `None` when the file is no archive with one.
-pub(crate) fn package_facts(file: &SourceFile) -> Result<Option<PackageFacts>> {
+/// Returns the text that describes the archive; `None` when the file is no archive with one.
+pub(crate) fn archived_descriptor(file: &SourceFile) -> Result<Option<Described>> {
     if !is_tar(file)? {
         return Ok(None);
     }
-    Ok(descriptor_of(file, &files(file)?)?.map(|(_, descriptor)| descriptor.facts()))
+    Ok(descriptor_of(file, &files(file)?)?.map(|(_, described)| described))
+}
+
+/// Returns the bytes of a file that the descriptor names, of which there are at most `limit`; `None` when it is not there.
+pub(crate) fn archived_file(file: &SourceFile, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    let members = files(file)?;
+    let Some((descriptor, _)) = descriptor_of(file, &members)? else { return Ok(None) };
+    let decoded = percent_decoded(name);
+    let find = |name: &str| {
+        let place = beside(&descriptor.name, name)?;
+        members.iter().find(|member| member.name == place && member.kind == MemberKind::File)
+    };
+    let Some(member) = find(name).or_else(|| find(&decoded)) else { return Ok(None) };
+    if member.content.len > limit {
+        let rule = format!("{name:?} has {} bytes, more than {limit}", member.content.len);
+        return Err(file.error(ErrorKind::TooLarge, rule).at(member.at));
+    }
+    let mut bytes = vec![0; member.content.len as usize];
+    member.content.read_at(file, 0, &mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Returns the members that are files or links, without those in which macOS keeps what tar has no place for.
@@ -104,19 +122,33 @@ pub(crate) fn only<'a>(file: &SourceFile, members: &'a [Member], extension: &str
     }
 }
 
-fn descriptor_of<'a>(file: &SourceFile, members: &'a [Member]) -> Result<Option<(&'a Member, Descriptor)>> {
-    let Some(member) = only(file, members, "ovf")? else { return Ok(None) };
-    let fail = |kind, rule: String| file.error(kind, rule).at(member.at);
-    if member.content.len > MAX_DESCRIPTOR {
-        return Err(fail(ErrorKind::TooLarge, format!("the descriptor {:?} is larger than 16 MiB", member.name)));
+/// Finds the descriptor: an OVF, or else the VMX of VMware's boxes.
+fn descriptor_of<'a>(file: &SourceFile, members: &'a [Member]) -> Result<Option<(&'a Member, Described)>> {
+    for ending in DESCRIPTORS {
+        let Some(member) = only(file, members, ending)? else { continue };
+        let fail = |kind, rule: String| file.error(kind, rule).at(member.at);
+        if member.content.len > MAX_DESCRIPTOR {
+            return Err(fail(ErrorKind::TooLarge, format!("the descriptor {:?} is larger than 16 MiB", member.name)));
+        }
+        let mut bytes = vec![0; member.content.len as usize];
+        member.content.read_at(file, 0, &mut bytes)?;
+        let described = Described::read(ending, &bytes).map_err(|error| in_member(file, member, &error))?;
+        return Ok(Some((member, described)));
     }
-    let mut bytes = vec![0; member.content.len as usize];
-    member.content.read_at(file, 0, &mut bytes)?;
-    Descriptor::read(&bytes).map(|descriptor| Some((member, descriptor))).map_err(|error| {
-        let place = error.offset().map_or_else(String::new, |offset| format!(", byte {offset}"));
-        fail(error.kind(), format!("the descriptor {:?}{place}: {}", member.name, error.rule()))
-            .with_hint("mend the descriptor, or unpack the archive (it is a tar) and name the disk itself")
-    })
+    Ok(None)
+}
+
+/// Says what is wrong with a descriptor in an archive.
+fn in_member(file: &SourceFile, member: &Member, error: &Error) -> Error {
+    let place = error.offset().map_or_else(String::new, |offset| format!(", byte {offset}"));
+    let rule = format!("the descriptor {:?}{place}: {}", member.name, error.rule());
+    file.error(error.kind(), rule)
+        .at(member.at)
+        .with_hint("mend the descriptor, or unpack the archive (it is a tar) and name the disk itself")
+}
+
+fn named(file: &SourceFile, member: &Member, described: &Described) -> Result<Descriptor> {
+    described.descriptor().map_err(|error| in_member(file, member, &error))
 }
 
 /// Returns the disks of the descriptor; an error when one of them is not there as a whole.
@@ -244,17 +276,19 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Says whether the name is that of a disk, packed or not.
+pub(crate) fn is_disk(name: &str) -> bool {
+    let base = PACKED_EXTENSIONS.iter().find_map(|packed| {
+        let (base, extension) = name.rsplit_once('.')?;
+        extension.eq_ignore_ascii_case(packed).then_some(base)
+    });
+    // `img` is libvirt's box, `raw` Google's image.
+    let mut extensions = Format::ALL.into_iter().flat_map(Format::names);
+    extensions.any(|extension| has_extension(base.unwrap_or(name), extension))
+}
+
 /// Returns the files that are called as disks are, without the extents that a VMDK among them names.
 fn disks_by_name(members: &[Member]) -> Vec<ArchivedDisk> {
-    let is_disk = |name: &str| {
-        let base = PACKED_EXTENSIONS.iter().find_map(|packed| {
-            let (base, extension) = name.rsplit_once('.')?;
-            extension.eq_ignore_ascii_case(packed).then_some(base)
-        });
-        // `img` is libvirt's box, `raw` Google's image.
-        let mut extensions = Format::ALL.into_iter().flat_map(Format::names);
-        extensions.any(|extension| has_extension(base.unwrap_or(name), extension))
-    };
     let found = members.iter().filter(|member| member.kind == MemberKind::File && is_disk(&member.name));
     let disks: Vec<_> = found.map(|member| (is_extent(&member.name), member)).collect();
     let all_extents = disks.iter().all(|(extent, _)| *extent);
@@ -295,7 +329,7 @@ fn no_disk(file: &SourceFile, members: &[Member]) -> Error {
 }
 
 /// Lists names, the first of them when there are many.
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
     let more = names.len().saturating_sub(MAX_NAMES);
     let shown = names[..names.len() - more].join(", ");

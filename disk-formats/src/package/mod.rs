@@ -1,29 +1,39 @@
 //! Machines in packages: the description, and the OVF, manifest, OVA and VMX that carry it.
 
 pub(crate) mod archive;
-mod content;
+pub(crate) mod content;
+pub(crate) mod described;
+mod file_names;
+mod guest_names;
+pub(crate) mod loose;
 mod manifest;
 mod ova_writer;
 mod ovf;
+mod ovf_machine;
 pub(crate) mod ovf_reader;
 mod ovf_writer;
+mod packaged;
+mod places;
 pub(crate) mod rows;
 mod tar;
 mod tar_members;
 mod tar_sparse;
 mod vbox_machine;
+mod vbox_reader;
 mod vendor_words;
 mod verify;
-mod vmx;
-mod vmx_writer;
+mod vmware_settings;
+pub mod vmx;
 mod xml;
 mod xml_tag;
 mod xml_tree;
 
 pub use crate::machine::{
-    DiskController, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel, ProductInfo,
+    DiskController, DiskSlot, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel,
+    Nvram, NvramMaker, ProductInfo, VendorGuestWords,
 };
-pub(crate) use archive::{chosen_disk, disks as archived_disks, package_facts};
-pub use ovf_reader::{PackageFacts, PackagedDiskFacts, PackagedMachine};
+pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks};
+pub use file_names::plain_name;
+pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};

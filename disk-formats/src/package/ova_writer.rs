@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
+use super::file_names::{disk_file_names, nvram_file, plain_name};
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
-use super::ovf_writer::{disk_file_names, plain_name};
+use super::places::Places;
 use super::tar;
 use crate::error::Result;
 use crate::machine::MachineDescription;
@@ -22,6 +23,7 @@ use crate::writing::writer::{OutputWriter, WriterContext};
 /// Writes one OVA.
 pub(crate) struct OvaWriter {
     machine: MachineDescription,
+    places: Places,
     file: OutputFile,
     /// Length in bytes kept for the descriptor.
     descriptor_room: usize,
@@ -55,9 +57,14 @@ impl OvaWriter {
             .iter()
             .map(|name| PackagedDisk { file: name.clone(), size: u64::MAX, capacity: u64::MAX, populated: u64::MAX })
             .collect();
-        let descriptor_room = envelope(machine, &longest).len();
+        if let Some((name, _)) = nvram_file(machine) {
+            tar::header(&name, 0)?;
+        }
+        let places = Places::of(machine, sizes.len())?;
+        let descriptor_room = envelope(machine, &places, &longest).len();
         let mut writer = Self {
             machine: machine.clone(),
+            places,
             file: context.create(path, true)?,
             descriptor_room,
             descriptor_at: 0,
@@ -88,7 +95,10 @@ impl OvaWriter {
     fn manifest(&self, descriptor: &str, disks: &[String]) -> String {
         let descriptor_name = self.text_name("ovf");
         let disk_lines = self.names.iter().map(String::as_str).zip(disks.iter().map(String::as_str));
-        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(disk_lines);
+        let nvram = nvram_file(&self.machine);
+        let nvram = nvram.map(|(name, bytes)| (name, FileHasher::of(self.machine.manifest, bytes)));
+        let nvram_line = nvram.as_ref().map(|(name, digest)| (name.as_str(), digest.as_str()));
+        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(disk_lines).chain(nvram_line);
         manifest(self.machine.manifest, lines)
     }
 
@@ -133,13 +143,18 @@ impl OutputWriter for OvaWriter {
 
     fn finish(mut self: Box<Self>) -> Result<Vec<FinishedFile>> {
         let disks: Vec<PackagedDisk> = self.finished.iter().map(|(disk, _)| disk.clone()).collect();
-        let mut descriptor = envelope(&self.machine, &disks);
+        let mut descriptor = envelope(&self.machine, &self.places, &disks);
         // Blanks behind the last element are legal XML.
         descriptor.extend(std::iter::repeat_n('\n', self.descriptor_room.saturating_sub(descriptor.len())));
         let digests: Vec<String> = self.finished.iter().map(|(_, digest)| digest.clone()).collect();
         let manifest = self.manifest(&FileHasher::of(self.machine.manifest, descriptor.as_bytes()), &digests);
         self.fill_in(self.descriptor_at, &self.text_name("ovf"), &descriptor)?;
         self.fill_in(self.manifest_at, &self.text_name("mf"), &manifest)?;
+        if let Some((name, bytes)) = nvram_file(&self.machine) {
+            self.file.append(&tar::header(&name, bytes.len() as u64)?)?;
+            self.file.append(bytes)?;
+            self.file.align(tar::BLOCK);
+        }
         self.file.append(&tar::END)?;
         Ok(vec![self.file.finish()?])
     }

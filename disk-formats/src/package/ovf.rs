@@ -1,8 +1,11 @@
 //! The OVF envelope: version 1.x, because VMware's products refuse version 2's elements. DMTF DSP0243 and DSP8023.
 
+use super::file_names::nvram_file;
+use super::places::Places;
 use super::vbox_machine;
+use super::vmware_settings::SettingWords;
 use super::xml::Xml;
-use crate::machine::{DiskController, Firmware, MachineDescription};
+use crate::machine::{DiskController, Firmware, MachineDescription, NvramMaker};
 
 /// The format of the disks, in the only spelling that ESXi accepts.
 const STREAM_OPTIMIZED: &str = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized";
@@ -17,6 +20,13 @@ const NAMESPACES: [(&str, &str); 8] = [
     ("xmlns:vmw", "http://www.vmware.com/schema/ovf"),
     ("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance"),
 ];
+
+/// The resource type by which VirtualBox 7.2 describes an NVRAM.
+const VIRTUALBOX_NVRAM: &str = "32768";
+
+/// VMware's own settings: those with a name in an OVF, and those with a VMX's.
+const CONFIG: &str = "vmw:Config";
+const EXTRA: &str = "vmw:ExtraConfig";
 
 /// A disk file of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +59,7 @@ struct Item<'a> {
     resource_sub_type: Option<&'a str>,
     resource_type: &'a str,
     virtual_quantity: Option<u64>,
+    cores_per_socket: Option<u32>,
 }
 
 /// Numbers items and writes them.
@@ -81,13 +92,16 @@ impl Items<'_> {
         field("rasd:ResourceSubType", item.resource_sub_type.map(str::to_owned));
         field("rasd:ResourceType", Some(item.resource_type.to_owned()));
         field("rasd:VirtualQuantity", item.virtual_quantity.map(|number| number.to_string()));
+        if let Some(cores) = item.cores_per_socket {
+            self.xml.text("vmw:CoresPerSocket", &[("ovf:required", "false")], &cores.to_string());
+        }
         self.xml.close();
         self.last_id
     }
 }
 
-/// Writes the envelope of a machine whose disks are in these files.
-pub(crate) fn envelope(machine: &MachineDescription, disks: &[PackagedDisk]) -> String {
+/// Writes the envelope of a machine whose disks are in these files, and hang at these places.
+pub(crate) fn envelope(machine: &MachineDescription, places: &Places, disks: &[PackagedDisk]) -> String {
     let mut xml = Xml::new();
     xml.open("Envelope", &NAMESPACES);
     references(&mut xml, machine, disks);
@@ -96,12 +110,15 @@ pub(crate) fn envelope(machine: &MachineDescription, disks: &[PackagedDisk]) -> 
     xml.text("Info", &[], "A virtual machine");
     xml.text("Name", &[], &machine.name);
     let guest = machine.guest_os.words();
-    xml.open("OperatingSystemSection", &[("ovf:id", guest.cim), ("vmw:osType", guest.vmware)]);
+    let names = &machine.guest_words;
+    let vsphere = names.vsphere.as_deref().unwrap_or(guest.vmware);
+    xml.open("OperatingSystemSection", &[("ovf:id", guest.cim), ("vmw:osType", vsphere)]);
     xml.text("Info", &[], "The kind of installed guest operating system");
     xml.text("Description", &[], guest.title);
-    xml.text("vbox:OSType", &[("ovf:required", "false")], guest.virtualbox);
+    let virtualbox = names.virtualbox.as_deref().unwrap_or(guest.virtualbox);
+    xml.text("vbox:OSType", &[("ovf:required", "false")], virtualbox);
     xml.close();
-    hardware(&mut xml, machine, disks);
+    hardware(&mut xml, machine, places);
     product(&mut xml, machine);
     if let Some(annotation) = &machine.annotation {
         xml.open("AnnotationSection", &[]).text("Info", &[], "A human-readable annotation");
@@ -111,7 +128,7 @@ pub(crate) fn envelope(machine: &MachineDescription, disks: &[PackagedDisk]) -> 
         xml.open("EulaSection", &[]).text("Info", &[], "License agreement").text("License", &[], eula).close();
     }
     if vbox_machine::is_needed(machine) {
-        vbox_machine::write(&mut xml, machine, disks.len());
+        vbox_machine::write(&mut xml, machine, places);
     }
     xml.close().close();
     xml.finish()
@@ -122,6 +139,10 @@ fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk
     for (index, disk) in disks.iter().enumerate() {
         let (id, size) = (format!("file{}", index + 1), disk.size.to_string());
         xml.empty("File", &[("ovf:id", &id), ("ovf:href", &disk.file), ("ovf:size", &size)]);
+    }
+    if let Some((name, bytes)) = nvram_file(machine) {
+        let (id, size) = (nvram_id(disks.len()), bytes.len().to_string());
+        xml.empty("File", &[("ovf:id", &id), ("ovf:href", &name), ("ovf:size", &size)]);
     }
     xml.close();
     xml.open("DiskSection", &[]).text("Info", &[], "Virtual disk information");
@@ -146,6 +167,11 @@ fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk
     xml.close();
 }
 
+/// Returns the identifier of the NVRAM's file, which comes after those of the disks.
+fn nvram_id(disks: usize) -> String {
+    format!("file{}", disks + 1)
+}
+
 fn networks(xml: &mut Xml, machine: &MachineDescription) {
     xml.open("NetworkSection", &[]).text("Info", &[], "The list of logical networks");
     let mut names: Vec<&str> = Vec::new();
@@ -159,7 +185,7 @@ fn networks(xml: &mut Xml, machine: &MachineDescription) {
     xml.close();
 }
 
-fn hardware(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk]) {
+fn hardware(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
     xml.open("VirtualHardwareSection", &[]).text("Info", &[], "Virtual hardware requirements");
     xml.open("System", &[]);
     xml.text("vssd:ElementName", &[], "Virtual Hardware Family");
@@ -174,6 +200,7 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk])
         element_name: format!("{} virtual CPU(s)", machine.cpus),
         resource_type: "3",
         virtual_quantity: Some(u64::from(machine.cpus)),
+        cores_per_socket: machine.cores_per_socket,
         ..Item::default()
     });
     items.push(&Item {
@@ -185,7 +212,7 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk])
         virtual_quantity: Some(machine.memory_mib),
         ..Item::default()
     });
-    disk_items(&mut items, machine, disks.len());
+    disk_items(&mut items, places);
     for (index, nic) in (0u32..).zip(&machine.nics) {
         items.push(&Item {
             mac: nic.mac.map(|mac| mac.to_string()),
@@ -210,53 +237,72 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk])
             ..Item::default()
         });
     }
-    let mut config = |key: &str, value: &str| {
-        xml.empty("vmw:Config", &[("ovf:required", "false"), ("vmw:key", key), ("vmw:value", value)]);
+    let nvram =
+        machine.nvram.as_ref().map(|nvram| (nvram.maker, format!("ovf:/file/{}", nvram_id(places.disks.len()))));
+    if let Some((NvramMaker::VirtualBox, file)) = &nvram {
+        items.push(&Item {
+            // Versions before 7.2 know nothing of it, and refuse what they do not know unless it can be left out.
+            required: Some(false),
+            description: "NVRAM",
+            element_name: "nvram".to_owned(),
+            host_resource: Some(file.clone()),
+            resource_sub_type: Some("nvram"),
+            resource_type: VIRTUALBOX_NVRAM,
+            ..Item::default()
+        });
+    }
+    let mut line = |name: &str, key: &str, value: &str| {
+        xml.empty(name, &[("ovf:required", "false"), ("vmw:key", key), ("vmw:value", value)]);
     };
     match machine.firmware {
-        Firmware::Bios => config("firmware", "bios"),
+        Firmware::Bios => line(CONFIG, "firmware", "bios"),
         Firmware::Uefi { secure_boot } => {
-            config("firmware", "efi");
-            config("bootOptions.efiSecureBootEnabled", if secure_boot { "true" } else { "false" });
+            line(CONFIG, "firmware", "efi");
+            line(CONFIG, "bootOptions.efiSecureBootEnabled", if secure_boot { "true" } else { "false" });
         }
+    }
+    if machine.nested_virtualization {
+        line(CONFIG, "nestedHVEnabled", "true");
+    }
+    for (key, value) in &machine.vmware_settings {
+        match SettingWords::of_vmx(key) {
+            Some(setting) => line(CONFIG, setting.ovf, &setting.in_ovf(value)),
+            None => line(EXTRA, key, value),
+        }
+    }
+    if let Some((NvramMaker::VMware, file)) = &nvram {
+        line(EXTRA, "nvram", file);
     }
     xml.close();
 }
 
-/// Writes controllers, each as often as its disks need, and the disks on them.
-fn disk_items(items: &mut Items<'_>, machine: &MachineDescription, disks: usize) {
-    // Kind, instance id and number of disks so far of every controller.
-    let mut controllers: Vec<(DiskController, u32, u32)> = Vec::new();
-    for index in 0..disks {
-        let kind = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-        let words = kind.words();
-        let usable = controllers.iter().position(|(other, _, used)| *other == kind && *used < words.slots);
-        let place = usable.unwrap_or_else(|| {
-            let bus = controllers.iter().filter(|(other, _, _)| other.words().resource_type == words.resource_type);
-            let address = bus.count() as u32;
-            let id = items.push(&Item {
+/// Writes the disks, each controller before the first disk on it.
+fn disk_items(items: &mut Items<'_>, places: &Places) {
+    let mut ids: Vec<Option<u32>> = vec![None; places.controllers.len()];
+    for (index, (place, unit)) in places.disks.iter().enumerate() {
+        let words = places.controllers[*place].words();
+        let parent = ids[*place].unwrap_or_else(|| {
+            let of_type = |kind: &&DiskController| kind.words().resource_type == words.resource_type;
+            let address = places.controllers[..*place].iter().filter(of_type).count() as u32;
+            items.push(&Item {
                 address: Some(address),
                 description: words.title,
                 element_name: format!("{} {address}", words.title),
                 resource_sub_type: Some(words.sub_type),
                 resource_type: words.resource_type,
                 ..Item::default()
-            });
-            controllers.push((kind, id, 0));
-            controllers.len() - 1
+            })
         });
-        let (_, parent, used) = &mut controllers[place];
-        let item = Item {
-            address_on_parent: Some(kind.unit(*used)),
+        ids[*place] = Some(parent);
+        items.push(&Item {
+            address_on_parent: Some(*unit),
             description: "Disk image",
             element_name: format!("Hard disk {}", index + 1),
             host_resource: Some(format!("ovf:/disk/vmdisk{}", index + 1)),
-            parent: Some(*parent),
+            parent: Some(parent),
             resource_type: "17",
             ..Item::default()
-        };
-        *used += 1;
-        items.push(&item);
+        });
     }
 }
 
@@ -281,12 +327,16 @@ fn product(xml: &mut Xml, machine: &MachineDescription) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{MachineDisk, MachineNic};
+    use crate::machine::{MachineDisk, MachineNic, Nvram};
 
-    fn disks(count: usize) -> Vec<PackagedDisk> {
-        (1..=count)
+    fn written(machine: &MachineDescription, count: usize) -> String {
+        let disks: Vec<PackagedDisk> = (1..=count)
             .map(|n| PackagedDisk { file: format!("m-disk{n}.vmdk"), size: 1000, capacity: 1 << 20, populated: 65536 })
-            .collect()
+            .collect();
+        let text = envelope(machine, &Places::of(machine, count).unwrap(), &disks);
+        let mut reader = quick_xml::Reader::from_str(&text);
+        while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
+        text
     }
 
     #[test]
@@ -298,9 +348,7 @@ mod tests {
             annotation: Some("<note>".to_owned()),
             ..MachineDescription::default()
         };
-        let text = envelope(&machine, &disks(1));
-        let mut reader = quick_xml::Reader::from_str(&text);
-        while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
+        let text = written(&machine, 1);
         assert!(text.contains(r#"<File ovf:id="file1" ovf:href="m-disk1.vmdk" ovf:size="1000"/>"#));
         assert!(text.contains("<Name>a &amp; b</Name>"));
         assert_eq!(text.matches("<Network ovf:name").count(), 1);
@@ -309,19 +357,50 @@ mod tests {
 
     #[test]
     fn disks_share_controllers_until_they_are_full() {
-        let ide = MachineDisk { controller: DiskController::Ide, file: None };
+        let ide = MachineDisk { controller: DiskController::Ide, ..MachineDisk::default() };
         let machine =
             MachineDescription { disks: vec![ide.clone(), ide.clone(), ide], ..MachineDescription::default() };
-        let text = envelope(&machine, &disks(4));
+        let text = written(&machine, 4);
         assert_eq!(text.matches("<rasd:ResourceType>5</rasd:ResourceType>").count(), 2);
         assert_eq!(text.matches("<rasd:ResourceType>20</rasd:ResourceType>").count(), 1);
         assert_eq!(text.matches("<rasd:ResourceType>17</rasd:ResourceType>").count(), 4);
     }
 
     #[test]
-    fn scsi_disks_leave_out_the_controllers_own_number() {
-        assert_eq!(DiskController::LsiLogic.unit(6), 6);
-        assert_eq!(DiskController::LsiLogic.unit(7), 8);
-        assert_eq!(DiskController::Sata.unit(7), 7);
+    fn each_makers_nvram_is_where_that_maker_looks_for_it() {
+        let with = |maker| MachineDescription {
+            name: "m".to_owned(),
+            nvram: Some(Nvram { maker, bytes: vec![7; 12].into(), file: None }),
+            ..MachineDescription::default()
+        };
+        let file = r#"<File ovf:id="file2" ovf:href="m.nvram" ovf:size="12"/>"#;
+        let vmware = written(&with(NvramMaker::VMware), 1);
+        assert!(vmware.contains(file) && vmware.contains(r#"vmw:key="nvram" vmw:value="ovf:/file/file2""#), "{vmware}");
+        assert!(!vmware.contains(VIRTUALBOX_NVRAM));
+        let virtualbox = written(&with(NvramMaker::VirtualBox), 1);
+        assert!(virtualbox.contains(file) && !virtualbox.contains(r#"vmw:key="nvram""#), "{virtualbox}");
+        let item = virtualbox.split("<Item").find(|item| item.contains(VIRTUALBOX_NVRAM)).unwrap();
+        assert!(item.starts_with(r#" ovf:required="false">"#) && item.contains("ovf:/file/file2"), "{item}");
+    }
+
+    #[test]
+    fn vmwares_settings_have_their_names_in_an_ovf() {
+        let setting = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let machine = MachineDescription {
+            cpus: 4,
+            cores_per_socket: Some(2),
+            nested_virtualization: true,
+            vmware_settings: vec![setting("mem.hotadd", "TRUE"), setting("guestinfo.a", "b")],
+            ..MachineDescription::default()
+        };
+        let text = written(&machine, 1);
+        for part in [
+            r#"<vmw:CoresPerSocket ovf:required="false">2</vmw:CoresPerSocket>"#,
+            r#"<vmw:Config ovf:required="false" vmw:key="nestedHVEnabled" vmw:value="true"/>"#,
+            r#"<vmw:Config ovf:required="false" vmw:key="memoryHotAddEnabled" vmw:value="true"/>"#,
+            r#"<vmw:ExtraConfig ovf:required="false" vmw:key="guestinfo.a" vmw:value="b"/>"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 }

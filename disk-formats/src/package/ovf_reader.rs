@@ -1,47 +1,9 @@
-//! What an OVF descriptor says: files, disks and machines. Versions 0.9 to 2.x (DMTF DSP0243).
+//! The files and disks that a descriptor names: an OVF of the versions 0.9 to 2.x (DMTF DSP0243), or a VMX.
 
+use super::packaged::PackagedDiskFacts;
+use super::vmx::Vmx;
 use super::xml_tree::{self, Element};
 use crate::error::Result;
-
-/// A package of machines, as its descriptor describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PackageFacts {
-    /// The machines, in the order of the descriptor.
-    pub machines: Vec<PackagedMachine>,
-    /// The disks, in the order of the descriptor.
-    pub disks: Vec<PackagedDiskFacts>,
-}
-
-/// A machine of a package.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PackagedMachine {
-    /// Its name, else its identifier.
-    pub name: Option<String>,
-    /// Virtual processors.
-    pub cpus: Option<u64>,
-    /// Memory in bytes.
-    pub memory: Option<u64>,
-    /// The guest's operating system, in the descriptor's words.
-    pub guest_os: Option<String>,
-    /// `bios` or `efi`, where VMware's extension says it.
-    pub firmware: Option<String>,
-    /// The networks that its cards are connected to, one for each card.
-    pub networks: Vec<String>,
-}
-
-/// A disk of a package.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct PackagedDiskFacts {
-    /// Its identifier in the descriptor.
-    pub id: String,
-    /// Its file; `None` for a disk that begins empty.
-    pub file: Option<String>,
-    /// The guest's disk in bytes, when the descriptor says it as a number.
-    pub capacity: Option<u64>,
-}
 
 /// A file that the descriptor names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,12 +28,11 @@ pub(crate) struct DescribedDisk {
     pub(crate) parent: Option<String>,
 }
 
-/// A descriptor that was read.
+/// What a descriptor names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Descriptor {
     pub(crate) references: Vec<Reference>,
     pub(crate) disks: Vec<DescribedDisk>,
-    machines: Vec<PackagedMachine>,
 }
 
 impl Reference {
@@ -82,16 +43,36 @@ impl Reference {
 }
 
 impl Descriptor {
-    /// Reads a descriptor.
+    /// Reads an OVF.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
-        let envelope = xml_tree::read_bytes(bytes)?;
+        Ok(Self::of(&xml_tree::read_bytes(bytes)?))
+    }
+
+    /// Returns what an OVF names.
+    pub(crate) fn of(envelope: &Element) -> Self {
         let references = envelope.all("References").flat_map(|references| references.all("File")).filter_map(reference);
         let sections = envelope.children.iter().filter(|child| is_section(child, "DiskSection"));
         let disks = sections.flat_map(|section| section.all("Disk")).map(disk);
-        let configuration = default_configuration(&envelope);
-        let mut machines = Vec::new();
-        find_machines(&envelope, configuration, &mut machines);
-        Ok(Self { references: references.collect(), disks: disks.collect(), machines })
+        Self { references: references.collect(), disks: disks.collect() }
+    }
+
+    /// Returns what a VMX names; a disk's identifier is its place, and a file's its name.
+    pub(crate) fn of_vmx(vmx: &Vmx) -> Result<Self> {
+        let mut descriptor = Self::default();
+        for (slot, file) in vmx.disks()? {
+            if descriptor.reference(file).is_none() {
+                let reference = Reference { id: file.to_owned(), href: file.to_owned(), ..Reference::default() };
+                descriptor.references.push(reference);
+            }
+            descriptor.disks.push(DescribedDisk { id: slot, file: Some(file.to_owned()), ..DescribedDisk::default() });
+        }
+        Ok(descriptor)
+    }
+
+    /// Returns the name by which a disk is chosen: that of its file, else its identifier.
+    pub(crate) fn disk_name<'a>(&'a self, disk: &'a DescribedDisk) -> &'a str {
+        let reference = disk.file.as_deref().and_then(|file| self.reference(file));
+        reference.map_or(&disk.id, |reference| &reference.href)
     }
 
     /// Returns the file of this identifier.
@@ -99,20 +80,17 @@ impl Descriptor {
         self.references.iter().find(|reference| reference.id == id)
     }
 
-    /// Returns what people want to know.
-    pub(crate) fn facts(self) -> PackageFacts {
+    /// Returns what people want to know of the disks.
+    pub(crate) fn disk_facts(&self) -> Vec<PackagedDiskFacts> {
         let file = |disk: &DescribedDisk| Some(self.reference(disk.file.as_deref()?)?.href.clone());
-        let disks = self.disks.iter().map(|disk| PackagedDiskFacts {
-            id: disk.id.clone(),
-            file: file(disk),
-            capacity: disk.capacity,
-        });
-        PackageFacts { disks: disks.collect(), machines: self.machines }
+        let facts =
+            |disk: &DescribedDisk| PackagedDiskFacts { id: disk.id.clone(), file: file(disk), capacity: disk.capacity };
+        self.disks.iter().map(facts).collect()
     }
 }
 
 /// Sections have elements of their own since version 1.0; before, they were told by their type.
-fn is_section(element: &Element, name: &str) -> bool {
+pub(super) fn is_section(element: &Element, name: &str) -> bool {
     element.name == name
         || (element.name == "Section"
             && element.attribute("type").is_some_and(|kind| {
@@ -143,7 +121,7 @@ fn disk(disk: &Element) -> DescribedDisk {
 }
 
 /// Reads programmatic units (DSP0004, C.1), such as `byte * 2^20`, and the words of version 0.9; in bytes.
-fn units(text: &str) -> Option<u64> {
+pub(super) fn units(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let word = match text.as_str() {
         "bytes" => 0,
@@ -170,63 +148,6 @@ fn units(text: &str) -> Option<u64> {
         }
     };
     Some(1 << word)
-}
-
-/// Returns the configuration that is deployed when nobody chooses another.
-fn default_configuration(envelope: &Element) -> Option<&str> {
-    let sections = envelope.children.iter().filter(|child| is_section(child, "DeploymentOptionSection"));
-    let configurations: Vec<_> = sections.flat_map(|section| section.all("Configuration")).collect();
-    let default = configurations.iter().find(|one| matches!(one.attribute("default"), Some("true" | "1")));
-    default.or(configurations.first()).and_then(|one| one.attribute("id"))
-}
-
-/// Finds the machines, which may be in collections of collections; the document is of bounded depth.
-fn find_machines(element: &Element, configuration: Option<&str>, machines: &mut Vec<PackagedMachine>) {
-    for child in &element.children {
-        match child.name.as_str() {
-            "VirtualSystem" | "Content" => machines.push(machine(child, configuration)),
-            "VirtualSystemCollection" => find_machines(child, configuration, machines),
-            _ => {}
-        }
-    }
-}
-
-fn machine(system: &Element, configuration: Option<&str>) -> PackagedMachine {
-    let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut machine = PackagedMachine {
-        name: text(system.text_of("Name")).or_else(|| text(system.attribute("id"))),
-        ..PackagedMachine::default()
-    };
-    let section = |name: &'static str| system.children.iter().find(move |child| is_section(child, name));
-    if let Some(guest) = section("OperatingSystemSection") {
-        machine.guest_os = text(guest.attribute("osType"))
-            .or_else(|| text(guest.text_of("OSType")))
-            .or_else(|| text(guest.text_of("Description")));
-    }
-    let Some(hardware) = section("VirtualHardwareSection") else { return machine };
-    let kinds = ["Item", "StorageItem", "EthernetPortItem"];
-    for item in hardware.children.iter().filter(|item| kinds.contains(&item.name.as_str())) {
-        let applies = item.attribute("configuration").is_none_or(|names| {
-            configuration.is_some_and(|chosen| names.split_whitespace().any(|name| name == chosen))
-        });
-        // Items with bounds say which other values are possible.
-        if !applies || item.attribute("bound").is_some() {
-            continue;
-        }
-        let quantity = item.text_of("VirtualQuantity").and_then(|number| number.parse::<u64>().ok());
-        match item.text_of("ResourceType") {
-            Some("3") => machine.cpus = quantity.or(machine.cpus),
-            Some("4") => {
-                let unit = units(item.text_of("AllocationUnits").unwrap_or("byte * 2^20"));
-                machine.memory = quantity.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-            }
-            Some("10") => machine.networks.extend(text(item.text_of("Connection"))),
-            _ => {}
-        }
-    }
-    let firmware = hardware.all("Config").find(|config| config.attribute("key") == Some("firmware"));
-    machine.firmware = text(firmware.and_then(|config| config.attribute("value")));
-    machine
 }
 
 #[cfg(test)]
@@ -258,27 +179,21 @@ mod tests {
         assert_eq!((first.size, first.chunk_size, first.chunk(1)), (Some(7), Some(4), "a.vmdk.000000001".to_owned()));
         assert_eq!(descriptor.disks[2].parent.as_deref(), Some("d1"));
         let facts: Vec<_> =
-            descriptor.facts().disks.into_iter().map(|disk| (disk.id, disk.file, disk.capacity)).collect();
+            descriptor.disk_facts().into_iter().map(|disk| (disk.id, disk.file, disk.capacity)).collect();
         let expected = [("d1", Some("a.vmdk"), Some(3 << 30)), ("d2", Some("b.vmdk"), None), ("d3", None, Some(1024))];
         let expected = expected.map(|(id, file, capacity)| (id.to_owned(), file.map(str::to_owned), capacity));
         assert_eq!(facts, expected);
     }
 
     #[test]
-    fn machines_are_found_in_collections_with_what_is_deployed_by_default() {
-        let machines = Descriptor::read(TEXT.as_bytes()).unwrap().machines;
-        assert_eq!(machines[0], PackagedMachine { name: Some("one".to_owned()), ..PackagedMachine::default() });
-        assert_eq!(
-            machines[1],
-            PackagedMachine {
-                name: Some("Two".to_owned()),
-                cpus: Some(8),
-                memory: Some(2 << 20),
-                guest_os: Some("debian12_64Guest".to_owned()),
-                firmware: Some("efi".to_owned()),
-                networks: vec!["lan".to_owned()],
-            }
+    fn a_vmx_names_its_disks_by_their_files() {
+        let vmx = Vmx::from_bytes(
+            b"sata0.present = \"TRUE\"\nsata0:0.present = \"TRUE\"\nsata0:0.fileName = \"a.vmdk\"\nsata0:1.present = \"TRUE\"\nsata0:1.fileName = \"a.vmdk\"",
         );
+        let descriptor = Descriptor::of_vmx(&vmx.unwrap()).unwrap();
+        assert_eq!(descriptor.references.len(), 1);
+        let names: Vec<_> = descriptor.disks.iter().map(|disk| (&*disk.id, descriptor.disk_name(disk))).collect();
+        assert_eq!(names, [("sata0:0", "a.vmdk"), ("sata0:1", "a.vmdk")]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::ova_writer::OvaWriter;
 use super::ovf_writer::{OvfWriter, ovf_file_names};
-use super::vmx_writer::{VmxWriter, vmx_file_names};
+use super::vmx::writer::{VmxWriter, vmx_file_names};
 use crate::format::Format;
 use crate::format_options::{OptionError, OutputValues};
 use crate::format_row::{ExportRow, FormatRow, LimitRow, OptionRow, OutputWishes, Writing, boxed, wrong_kind};

@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::places::Places;
 use super::xml::Xml;
 use crate::machine::{DiskController, Firmware, MachineDescription, NicModel};
 
@@ -15,7 +16,7 @@ const VERSION: &str = "1.16-linux";
 
 /// Says whether a machine has something that VirtualBox does not take from OVF's own elements.
 pub(crate) fn is_needed(machine: &MachineDescription) -> bool {
-    machine.tpm || machine.firmware != Firmware::Bios
+    machine.tpm || machine.nested_virtualization || machine.firmware != Firmware::Bios
 }
 
 /// Returns the identifier that ties a disk of the package to its place in the machine: a UUID of version 8 from their names.
@@ -41,7 +42,7 @@ fn uuid(purpose: &str) -> String {
 }
 
 /// Writes the element into a virtual system.
-pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
+pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
     let id = format!("{{{}}}", uuid(&format!("machine {}", machine.name)));
     let version = if machine.tpm { VERSION_WITH_TPM } else { VERSION };
     xml.open(
@@ -51,12 +52,16 @@ pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
             ("version", version),
             ("uuid", &id),
             ("name", &machine.name),
-            ("OSType", machine.guest_os.words().virtualbox),
+            ("OSType", machine.guest_words.virtualbox.as_deref().unwrap_or(machine.guest_os.words().virtualbox)),
         ],
     );
     xml.text("ovf:Info", &[], "The machine in VirtualBox's own words");
     xml.open("Hardware", &[]);
-    xml.open("CPU", &[("count", &machine.cpus.to_string())]).empty("LongMode", &[("enabled", "true")]).close();
+    xml.open("CPU", &[("count", &machine.cpus.to_string())]).empty("LongMode", &[("enabled", "true")]);
+    if machine.nested_virtualization {
+        xml.empty("NestedHWVirt", &[("enabled", "true")]);
+    }
+    xml.close();
     xml.empty("Memory", &[("RAMSize", &machine.memory_mib.to_string())]);
     xml.empty("Firmware", &[("type", if machine.firmware == Firmware::Bios { "BIOS" } else { "EFI" })]);
     xml.open("BIOS", &[]).empty("IOAPIC", &[("enabled", "true")]).close();
@@ -66,11 +71,11 @@ pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
     network(xml, machine);
     // VirtualBox 7 looks here, older ones beside the hardware; the settings format says which.
     if machine.tpm {
-        storage(xml, machine, disks);
+        storage(xml, machine, places);
         xml.close();
     } else {
         xml.close();
-        storage(xml, machine, disks);
+        storage(xml, machine, places);
     }
     xml.close();
 }
@@ -93,40 +98,51 @@ fn network(xml: &mut Xml, machine: &MachineDescription) {
     xml.close();
 }
 
-fn storage(xml: &mut Xml, machine: &MachineDescription, disks: usize) {
+fn storage(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
     xml.open("StorageControllers", &[]);
     let mut kinds: Vec<DiskController> = Vec::new();
-    let kind_of = |index: usize| machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
-    for index in 0..disks {
-        let kind = kind_of(index);
-        if kinds.contains(&kind) {
-            continue;
+    for kind in &places.controllers {
+        // VirtualBox has one controller of a kind, with as many ports as are needed.
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+            controller(xml, machine, places, *kind, kinds.len() - 1);
         }
-        kinds.push(kind);
-        let on_it: Vec<usize> = (0..disks).filter(|index| kind_of(*index) == kind).collect();
-        let name = kind.words().title;
-        let (model, ports) = match kind {
-            DiskController::Ide => ("PIIX4", 2),
-            DiskController::Sata => ("AHCI", on_it.len()),
-            DiskController::LsiLogicSas => ("LsiLogicSas", on_it.len()),
-            DiskController::BusLogic => ("BusLogic", 16),
-            // It has no paravirtual SCSI of VMware's.
-            DiskController::LsiLogic | DiskController::ParavirtualScsi => ("LsiLogic", 16),
-            DiskController::Nvme => ("NVMe", on_it.len()),
-        };
-        let number = kinds.len() - 1;
-        let name = if number == 0 { name.to_owned() } else { format!("{name} {number}") };
-        let attributes =
-            [("name", name.as_str()), ("type", model), ("PortCount", &ports.to_string()), ("Bootable", "true")];
-        xml.open("StorageController", &attributes);
-        for (unit, disk) in (0u32..).zip(on_it) {
-            // IDE has two devices on each of two channels.
-            let (port, device) = if kind == DiskController::Ide { (unit / 2, unit % 2) } else { (kind.unit(unit), 0) };
-            let (port, device) = (port.to_string(), device.to_string());
-            xml.open("AttachedDevice", &[("type", "HardDisk"), ("port", &port), ("device", &device)]);
-            xml.empty("Image", &[("uuid", &format!("{{{}}}", disk_uuid(machine, disk)))]).close();
-        }
-        xml.close();
+    }
+    xml.close();
+}
+
+/// Writes the controller of a kind, the `number`th of the machine.
+fn controller(xml: &mut Xml, machine: &MachineDescription, places: &Places, kind: DiskController, number: usize) {
+    let disks = places.disks.iter().enumerate().filter(|(_, (place, _))| places.controllers[*place] == kind);
+    let on_it: Vec<(usize, usize, u32)> = disks.map(|(disk, (place, unit))| (disk, *place, *unit)).collect();
+    let is_one = places.controllers.iter().filter(|other| **other == kind).count() == 1;
+    // What hangs on several controllers is counted through; IDE has two devices on each of two channels.
+    let port = |index: usize, place: usize, unit: u32| match kind {
+        DiskController::Ide => (places.number_on_bus(place) as u32, unit),
+        _ if is_one => (unit, 0),
+        _ => (kind.unit(index as u32), 0),
+    };
+    let ports = on_it.iter().enumerate().map(|(index, (_, place, unit))| port(index, *place, *unit).0 + 1).max();
+    let ports = ports.unwrap_or(1);
+    let (model, ports) = match kind {
+        DiskController::Ide => ("PIIX4", 2),
+        DiskController::Sata => ("AHCI", ports),
+        DiskController::LsiLogicSas => ("LsiLogicSas", ports),
+        DiskController::BusLogic => ("BusLogic", 16),
+        // It has no paravirtual SCSI of VMware's.
+        DiskController::LsiLogic | DiskController::ParavirtualScsi => ("LsiLogic", 16),
+        DiskController::Nvme => ("NVMe", ports),
+    };
+    let name = kind.words().title;
+    let name = if number == 0 { name.to_owned() } else { format!("{name} {number}") };
+    let ports = ports.to_string();
+    let attributes = [("name", name.as_str()), ("type", model), ("PortCount", &ports), ("Bootable", "true")];
+    xml.open("StorageController", &attributes);
+    for (index, (disk, place, unit)) in on_it.into_iter().enumerate() {
+        let (port, device) = port(index, place, unit);
+        let (port, device) = (port.to_string(), device.to_string());
+        xml.open("AttachedDevice", &[("type", "HardDisk"), ("port", &port), ("device", &device)]);
+        xml.empty("Image", &[("uuid", &format!("{{{}}}", disk_uuid(machine, disk)))]).close();
     }
     xml.close();
 }

@@ -157,6 +157,21 @@ impl DiskController {
         }
     }
 
+    /// Says whether one controller has this unit.
+    pub(crate) fn has_unit(self, unit: u32) -> bool {
+        (0..self.words().slots).any(|index| self.unit(index) == unit)
+    }
+
+    /// Returns what its bus is called in a VMX, and how many controllers of it a machine has.
+    pub(crate) fn bus(self) -> (&'static str, usize) {
+        match self {
+            Self::Ide => ("ide", 2),
+            Self::Sata => ("sata", 4),
+            Self::LsiLogic | Self::LsiLogicSas | Self::BusLogic | Self::ParavirtualScsi => ("scsi", 4),
+            Self::Nvme => ("nvme", 4),
+        }
+    }
+
     /// Returns the unit number of the `index`th disk on a controller: SCSI's 7 is the controller itself.
     pub(crate) fn unit(self, index: u32) -> u32 {
         match self {
@@ -167,6 +182,9 @@ impl DiskController {
 }
 
 impl NicModel {
+    /// All models.
+    pub(crate) const ALL: [Self; 5] = [Self::E1000, Self::E1000e, Self::Vmxnet3, Self::PcNet32, Self::Virtio];
+
     /// Returns the OVF sub-type.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -182,6 +200,14 @@ impl NicModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scsi_disks_leave_out_the_controllers_own_number() {
+        assert_eq!(DiskController::LsiLogic.unit(6), 6);
+        assert_eq!(DiskController::LsiLogic.unit(7), 8);
+        assert_eq!(DiskController::Sata.unit(7), 7);
+        assert!(!DiskController::LsiLogic.has_unit(7) && DiskController::LsiLogic.has_unit(15));
+    }
 
     #[test]
     fn guests_are_found_by_our_and_the_vendors_names() {

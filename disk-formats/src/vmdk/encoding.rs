@@ -10,7 +10,7 @@ const CODE_PAGES: [(&str, &encoding_rs::Encoding); 4] =
 
 /// How the bytes of a descriptor are read as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Known(&'static encoding_rs::Encoding),
     /// Declared by a name that nobody knows: what is not ASCII cannot be read.
     Unknown(String),
@@ -18,7 +18,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// Returns the encoding of this name. Those that spell ASCII in other bytes cannot be meant: the name itself was read as ASCII.
-    pub(super) fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         let number = ["windows-", "cp"].iter().find_map(|prefix| {
             let (start, rest) = name.split_at_checked(prefix.len())?;
             start.eq_ignore_ascii_case(prefix).then_some(rest)
@@ -35,7 +35,7 @@ impl Encoding {
     }
 
     /// Reads a line; what is wrong in it becomes replacement characters, and the second value says which rule that breaks.
-    pub(super) fn decode<'a>(&self, line: &'a [u8]) -> (Cow<'a, str>, Option<String>) {
+    pub(crate) fn decode<'a>(&self, line: &'a [u8]) -> (Cow<'a, str>, Option<String>) {
         match self {
             Self::Known(encoding) => {
                 let (text, is_wrong) = encoding.decode_without_bom_handling(line);

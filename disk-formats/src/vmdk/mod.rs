@@ -9,7 +9,7 @@ mod check_sparse;
 mod checked_extent;
 mod descriptor;
 mod descriptor_parser;
-mod encoding;
+pub(crate) mod encoding;
 mod flat_writer;
 mod layout;
 mod reader;

@@ -12,6 +12,7 @@ mod golden;
 mod hostile_images;
 mod judges;
 mod judges_read_ours;
+mod machines;
 mod maps;
 mod memory;
 mod named_files;

@@ -115,7 +115,8 @@ fn packages_of_one_pass_hold_the_same_disk_file() {
 #[test]
 fn a_machine_can_have_several_disks() {
     let (first, second) = (Bench::new(3 << 20, 10, 1), Bench::new(2 << 20, 10, 2));
-    let nvme = MachineDisk { controller: DiskController::Nvme, file: Some("data.vmdk".to_owned()) };
+    let nvme =
+        MachineDisk { controller: DiskController::Nvme, file: Some("data.vmdk".to_owned()), ..MachineDisk::default() };
     let machine = MachineDescription { disks: vec![MachineDisk::default(), nvme], ..machine() };
     let outputs = [Output::new(first.path("web.ovf"), OutputKind::ovf(machine))];
     let readers = [first.reader(), second.reader()];

@@ -131,7 +131,8 @@ fn a_bundle_starts_from_every_controller() {
         });
         let started = lab.command("vmrun").args(["-T", "ws", "start"]).arg(&vmx).arg("nogui").output().unwrap();
         let _running = Running(&lab, &vmx);
-        assert!(started.status.success(), "{started:?}");
+        let log = std::fs::read_to_string(bench.path("vmware.log")).unwrap_or_default();
+        assert!(started.status.success(), "{controller:?}: {started:?}\n{log}");
         let heard = heard.recv_timeout(Duration::from_secs(120)).expect("the guest says nothing").unwrap();
         assert_eq!(heard, TEXT, "{controller:?}");
     }

@@ -171,6 +171,26 @@ fn ovf_descriptors() -> Vec<Vec<u8>> {
     texts.into_iter().map(String::into_bytes).chain([[&[0xff, 0xfe][..], &utf16].concat()]).collect()
 }
 
+/// Short VMX files: disks on every bus, cards, escapes, encodings, comments.
+fn vmx_files() -> Vec<Vec<u8>> {
+    let disk = |place: &str, more: &str| {
+        let (bus, _) = place.split_once(':').expect("a place on a bus");
+        format!("{bus}.present = \"TRUE\"\n{place}.present = \"TRUE\"\n{place}.fileName = \"a\"\n{more}")
+    };
+    let texts = [
+        disk("sata0:0", "memsize = \"512\"\nnumvcpus = \"2\"\n"),
+        disk("scsi1:9", "scsi1.virtualDev = \"pvscsi\"\nfirmware = \"efi\"\nnvram = \"b\"\n"),
+        disk("ide0:1", "ide0:1.deviceType = \"disk\"\nide1:0.present = \"TRUE\"\nide1:0.deviceType = \"cdrom-raw\"\n"),
+        disk(
+            "nvme0:0",
+            "# note\nethernet0.present = \"TRUE\"\nethernet0.virtualDev = \"vmxnet3\"\nethernet0.vnet = \"vmnet3\"\n",
+        ),
+        "annotation = \"a|0Ab|22|7C\"\nguestOS = debian12-64\nvirtualHW.version = 19\n".to_owned(),
+    ];
+    let latin = b".encoding = \"windows-1252\"\ndisplayName = \"b\xfccher\"\n".to_vec();
+    texts.into_iter().map(String::into_bytes).chain([latin]).collect()
+}
+
 /// Short archives, as different programs write them.
 fn archives() -> Vec<Vec<u8>> {
     let ovf = ovf_descriptors().swap_remove(0);
@@ -266,10 +286,12 @@ fn main() -> io::Result<()> {
         seeds.add_files("package", &files)?;
         seeds.add_files("box", &files)?;
     }
-    for (index, text) in ovf_descriptors().into_iter().enumerate() {
-        let directory = seeds.directory.join("ovf");
+    for (target, texts) in [("ovf", ovf_descriptors()), ("vmx", vmx_files())] {
+        let directory = seeds.directory.join(target);
         std::fs::create_dir_all(&directory)?;
-        std::fs::write(directory.join(format!("seed-{index:03}")), text)?;
+        for (index, text) in texts.into_iter().enumerate() {
+            std::fs::write(directory.join(format!("seed-{index:03}")), text)?;
+        }
     }
     // Plans for our writers: each kind, a few sizes, without and with damage.
     for target in ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "package"] {

@@ -147,7 +147,7 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
             FirmwarePlan::Efi(efi) => PackageFirmware::Uefi { secure_boot: efi.secure_boot },
             _ => PackageFirmware::Bios,
         },
-        disks: (0..disks).map(|_| MachineDisk { controller, file: None }).collect(),
+        disks: (0..disks).map(|_| MachineDisk { controller, ..MachineDisk::default() }).collect(),
         nics: vec![MachineNic {
             model: if plan.machine.net_device.contains("vmxnet3") { NicModel::Vmxnet3 } else { NicModel::E1000 },
             ..MachineNic::default()

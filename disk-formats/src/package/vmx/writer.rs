@@ -1,12 +1,13 @@
-//! Writes a VMX bundle: the machine's file and a monolithicSparse VMDK per disk, ready to start in Workstation.
+//! Writes a VMX bundle: the machine's file, a monolithicSparse VMDK per disk and the NVRAM, ready to start in Workstation.
 
 use std::path::{Path, PathBuf};
 
-use super::ovf_writer::{disk_file_names, raw_disk_file_names};
-use super::vmx::vmx;
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::machine::{MachineDescription, NicModel};
+use super::document::Vmx;
+use super::of_machine::nvram;
+use crate::error::Result;
+use crate::machine::MachineDescription;
 use crate::output_options::VmdkOptions;
+use crate::package::file_names::{disk_file_names, nvram_file_name, raw_disk_file_names};
 use crate::vmdk::sparse_writer::SparseVmdkWriter;
 use crate::writing::output_file::{FinishedFile, OutputFile};
 use crate::writing::pass::batch::{Batch, BatchWriter};
@@ -17,6 +18,7 @@ use crate::writing::writer::{OutputWriter, WriterContext};
 pub(crate) fn vmx_file_names(path: &Path, machine: &MachineDescription, disks: usize) -> Vec<PathBuf> {
     let mut files = vec![path.to_path_buf()];
     files.extend(raw_disk_file_names(machine, disks).iter().map(|name| path.with_file_name(name)));
+    files.extend(nvram(machine).map(|_| path.with_file_name(nvram_file_name(machine))));
     files
 }
 
@@ -24,6 +26,7 @@ pub(crate) fn vmx_file_names(path: &Path, machine: &MachineDescription, disks: u
 pub(crate) struct VmxWriter {
     text: OutputFile,
     disks: Vec<SparseVmdkWriter>,
+    nvram: Option<OutputFile>,
     present: usize,
 }
 
@@ -34,11 +37,8 @@ impl VmxWriter {
         machine: &MachineDescription,
         context: &WriterContext<'_>,
     ) -> Result<Self> {
-        if machine.nics.iter().any(|nic| nic.model == NicModel::Virtio) {
-            let error = Error::new(ErrorKind::InvalidInput, Operation::Describe, "VMware has no virtio network card");
-            return Err(error.with_hint("choose vmxnet3, its own paravirtual card, or e1000"));
-        }
         let names = disk_file_names(machine, sizes.len())?;
+        let vmx = Vmx::of_machine(machine, &names)?;
         let mut disks = Vec::new();
         for (index, (name, size)) in names.iter().zip(sizes).enumerate() {
             let controller = machine.disks.get(index).map(|disk| disk.controller).unwrap_or_default();
@@ -46,8 +46,13 @@ impl VmxWriter {
             disks.push(SparseVmdkWriter::create(&path.with_file_name(name), *size, &options, context)?);
         }
         let mut text = context.create(path, false)?;
-        text.append(vmx(machine, &names).as_bytes())?;
-        Ok(Self { text, disks, present: 0 })
+        text.append(vmx.to_string().as_bytes())?;
+        let nvram = nvram(machine).map(|bytes| {
+            let mut file = context.create(&path.with_file_name(nvram_file_name(machine)), false)?;
+            file.append(bytes)?;
+            Ok(file)
+        });
+        Ok(Self { text, disks, nvram: nvram.transpose()?, present: 0 })
     }
 }
 
@@ -71,6 +76,9 @@ impl OutputWriter for VmxWriter {
         let mut files = vec![self.text.finish()?];
         for disk in self.disks {
             files.extend(Box::new(disk).finish()?);
+        }
+        if let Some(nvram) = self.nvram {
+            files.push(nvram.finish()?);
         }
         Ok(files)
     }

@@ -1,0 +1,620 @@
+//! A machine of an OVF descriptor: what its hardware items and VMware's and VirtualBox's extensions say.
+
+use std::collections::HashMap;
+
+use super::guest_names::NamedGuest;
+use super::ovf_reader::{Descriptor, is_section, units};
+use super::packaged::PackagedMachine;
+use super::vbox_reader;
+use super::vmware_settings::{SettingWords, is_harmless};
+use super::xml_tree::Element;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::machine::{
+    DiskController, DiskSlot, Firmware, MacAddress, MachineDisk, MachineNic, NicModel, NvramMaker, ProductInfo,
+    VendorGuestWords,
+};
+
+/// Most machines of a package.
+const MAX_MACHINES: usize = 256;
+/// Most hardware items of a machine.
+const MAX_ITEMS: usize = 4096;
+/// Most network cards of a machine.
+const MAX_NICS: usize = 64;
+/// The first resource type that is a vendor's own; VirtualBox describes an NVRAM with it.
+const VENDORS_OWN: &str = "32768";
+
+/// Returns the machines of a package, whose files and disks the descriptor names.
+pub(super) fn machines(envelope: &Element, descriptor: &Descriptor) -> Result<Vec<PackagedMachine>> {
+    let configuration = default_configuration(envelope);
+    let mut systems = Vec::new();
+    find_systems(envelope, &mut systems);
+    if systems.len() > MAX_MACHINES {
+        return Err(broken(format!("the package has {} machines, more than {MAX_MACHINES}", systems.len())));
+    }
+    systems.into_iter().map(|system| machine(system, configuration, descriptor)).collect()
+}
+
+/// Returns the configuration that is deployed when nobody chooses another.
+fn default_configuration(envelope: &Element) -> Option<&str> {
+    let sections = envelope.children.iter().filter(|child| is_section(child, "DeploymentOptionSection"));
+    let configurations: Vec<_> = sections.flat_map(|section| section.all("Configuration")).collect();
+    let default = configurations.iter().find(|one| matches!(one.attribute("default"), Some("true" | "1")));
+    default.or(configurations.first()).and_then(|one| one.attribute("id"))
+}
+
+/// Finds the machines, which may be in collections of collections; the document is of bounded depth.
+fn find_systems<'a>(element: &'a Element, found: &mut Vec<&'a Element>) {
+    for child in &element.children {
+        match child.name.as_str() {
+            "VirtualSystem" | "Content" => found.push(child),
+            "VirtualSystemCollection" => find_systems(child, found),
+            _ => {}
+        }
+    }
+}
+
+fn machine(system: &Element, configuration: Option<&str>, descriptor: &Descriptor) -> Result<PackagedMachine> {
+    let mut machine = PackagedMachine {
+        name: text(system.text_of("Name")).or_else(|| text(system.attribute("id"))),
+        ..PackagedMachine::default()
+    };
+    machine.description.name = machine.name.clone().unwrap_or_default();
+    let section = |name: &'static str| system.children.iter().find(move |child| is_section(child, name));
+    read_guest(section("OperatingSystemSection"), &mut machine);
+    read_texts(system, &mut machine);
+    if let Some(hardware) = section("VirtualHardwareSection") {
+        Hardware::read(hardware, configuration)?.describe(&mut machine, descriptor)?;
+        read_vmwares_settings(hardware, &mut machine, descriptor);
+    }
+    machine.describe_size();
+    if let Some(own) = system.all("Machine").next() {
+        vbox_reader::add(own, &mut machine);
+    }
+    name_sections(system, &mut machine);
+    Ok(machine)
+}
+
+fn read_guest(section: Option<&Element>, machine: &mut PackagedMachine) {
+    let Some(guest) = section else { return };
+    let (vsphere, virtualbox) = (text(guest.attribute("osType")), text(guest.text_of("OSType")));
+    machine.guest_os = vsphere.clone().or_else(|| virtualbox.clone()).or_else(|| text(guest.text_of("Description")));
+    let words = VendorGuestWords { vsphere, virtualbox, workstation: None };
+    let found = NamedGuest::of(words, guest.attribute("id"));
+    if let Some(word) = machine.guest_os.as_ref().filter(|_| found.is_guess) {
+        let guess = found.guest.words().title;
+        machine.leave_out(format!("the guest type {word:?}, which is not known ({guess} for other hypervisors)"));
+    }
+    (machine.description.guest_os, machine.description.guest_words) = (found.guest, found.words);
+}
+
+/// Reads what is for people: product, annotation and licence.
+fn read_texts(system: &Element, machine: &mut PackagedMachine) {
+    let sections = |name: &'static str| system.children.iter().filter(move |child| is_section(child, name));
+    machine.description.product = sections("ProductSection").next().and_then(|product| {
+        let of = |name: &str| text(product.text_of(name));
+        let info = ProductInfo {
+            product: of("Product").unwrap_or_default(),
+            vendor: of("Vendor"),
+            version: of("Version"),
+            product_url: of("ProductUrl"),
+            vendor_url: of("VendorUrl"),
+        };
+        (info != ProductInfo::default()).then_some(info)
+    });
+    if sections("ProductSection").any(|product| product.all("Property").next().is_some()) {
+        machine.leave_out("the properties that its owner is asked for (ProductSection)".to_owned());
+    }
+    machine.description.annotation =
+        sections("AnnotationSection").next().and_then(|section| text(section.text_of("Annotation")));
+    machine.description.eula = sections("EulaSection").next().and_then(|section| text(section.text_of("License")));
+}
+
+/// Names the sections that are not read.
+fn name_sections(system: &Element, machine: &mut PackagedMachine) {
+    const READ: [&str; 10] = [
+        "Info",
+        "Name",
+        "OperatingSystemSection",
+        "VirtualHardwareSection",
+        "ProductSection",
+        "AnnotationSection",
+        "EulaSection",
+        "Machine",
+        "Section",
+        // It comes before the disks that are read from anyway.
+        "BootOrderSection",
+    ];
+    for child in system.children.iter().filter(|child| !READ.contains(&child.name.as_str())) {
+        machine.leave_out(format!("the section {:?}", child.name));
+    }
+}
+
+/// A hardware item.
+struct Item<'a> {
+    kind: &'a str,
+    sub_type: &'a str,
+    instance: &'a str,
+    element: &'a Element,
+}
+
+impl Item<'_> {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.element.text_of(name).filter(|text| !text.is_empty())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// What people call it.
+    fn name(&self) -> &str {
+        let names = ["ElementName", "Caption", "Description"];
+        names.into_iter().find_map(|name| self.text(name)).unwrap_or("without a name")
+    }
+}
+
+/// The hardware items that are deployed.
+struct Hardware<'a>(Vec<Item<'a>>);
+
+impl<'a> Hardware<'a> {
+    fn read(hardware: &'a Element, configuration: Option<&str>) -> Result<Self> {
+        let kinds = ["Item", "StorageItem", "EthernetPortItem"];
+        let items = hardware.children.iter().filter(|item| kinds.contains(&item.name.as_str()));
+        // Items with bounds say which other values are possible.
+        let deployed = items.filter(|item| {
+            item.attribute("bound").is_none()
+                && item.attribute("configuration").is_none_or(|names| {
+                    configuration.is_some_and(|chosen| names.split_whitespace().any(|name| name == chosen))
+                })
+        });
+        let items: Vec<Item<'a>> = deployed
+            .map(|element| Item {
+                kind: element.text_of("ResourceType").unwrap_or_default(),
+                sub_type: element.text_of("ResourceSubType").unwrap_or_default(),
+                instance: element.text_of("InstanceID").or(element.text_of("InstanceId")).unwrap_or_default(),
+                element,
+            })
+            .collect();
+        if items.len() > MAX_ITEMS {
+            return Err(broken(format!("a machine has {} hardware items, more than {MAX_ITEMS}", items.len())));
+        }
+        Ok(Self(items))
+    }
+
+    fn describe(&self, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
+        for item in &self.0 {
+            match item.kind {
+                "3" => {
+                    machine.cpus = item.number("VirtualQuantity").or(machine.cpus);
+                    machine.description.cores_per_socket = item.number("CoresPerSocket").filter(|cores| *cores > 0);
+                }
+                "4" => {
+                    let unit = units(item.text("AllocationUnits").unwrap_or("byte * 2^20"));
+                    let quantity = item.number::<u64>("VirtualQuantity");
+                    machine.memory = quantity.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+                }
+                "10" => add_nic(item, machine),
+                "1" if item.sub_type.eq_ignore_ascii_case("vmware.vtpm") => machine.description.tpm = true,
+                VENDORS_OWN if item.sub_type.eq_ignore_ascii_case("nvram") => {
+                    let file = item.text("HostResource").and_then(|resource| file_of(resource, descriptor));
+                    machine.nvram = file.map(|file| (NvramMaker::VirtualBox, file));
+                }
+                _ => name_device(item, machine),
+            }
+        }
+        self.describe_disks(machine, descriptor)
+    }
+
+    fn describe_disks(&self, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
+        // Controllers by their instance; each is the n-th of its kind.
+        let mut controllers: HashMap<&str, (DiskController, u32)> = HashMap::new();
+        let mut counts: HashMap<DiskController, u32> = HashMap::new();
+        let mut ordered: Vec<&Item<'_>> = self.0.iter().filter(|item| matches!(item.kind, "5" | "6" | "20")).collect();
+        ordered.sort_by_key(|item| item.number::<u64>("Address").unwrap_or_default());
+        for item in ordered {
+            let Some(kind) = controller(item, machine) else { continue };
+            let count = counts.entry(kind).or_default();
+            controllers.insert(item.instance, (kind, *count));
+            *count += 1;
+        }
+        let mut found: Vec<(usize, MachineDisk)> = Vec::new();
+        let mut attached = vec![false; descriptor.disks.len()];
+        for item in self.0.iter().filter(|item| item.kind == "17") {
+            let resource = item.text("HostResource").unwrap_or_default();
+            let Some(id) = disk_of(resource) else {
+                // Without one it is a disk that the importer makes.
+                machine.leave_out(format!("the disk {:?}, which no file or size stands for", item.name()));
+                continue;
+            };
+            let Some(index) = descriptor.disks.iter().position(|disk| disk.id == id) else {
+                let known: Vec<_> = descriptor.disks.iter().take(8).map(|disk| format!("{:?}", disk.id)).collect();
+                let rule =
+                    format!("the machine's disk {:?} is {id:?}, which the descriptor does not describe", item.name());
+                return Err(broken(rule).with_hint(match known.is_empty() {
+                    true => "it describes no disk".to_owned(),
+                    false => format!("it describes {}", known.join(", ")),
+                }));
+            };
+            if std::mem::replace(&mut attached[index], true) {
+                return Err(broken(format!("the disk {id:?} hangs at two places of one machine")));
+            }
+            let parent = item.text("Parent").and_then(|parent| controllers.get(parent));
+            let disk = match (parent, item.number("AddressOnParent")) {
+                (Some((kind, number)), Some(unit)) if kind.has_unit(unit) => {
+                    MachineDisk { controller: *kind, slot: Some(DiskSlot { controller: *number, unit }), file: None }
+                }
+                (Some((kind, _)), _) => MachineDisk { controller: *kind, ..MachineDisk::default() },
+                (None, _) => {
+                    machine.leave_out(format!("the place of the disk {id:?}, which hangs on no known controller"));
+                    MachineDisk::default()
+                }
+            };
+            found.push((index, disk));
+        }
+        spread_clashes(&mut found);
+        found.sort_by_key(|(_, disk)| order(disk));
+        for (index, disk) in found {
+            machine.disks.push(descriptor.disk_name(&descriptor.disks[index]).to_owned());
+            machine.description.disks.push(disk);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the places of disks away that others have already: importers give them others, and so do we.
+fn spread_clashes(disks: &mut [(usize, MachineDisk)]) {
+    let mut taken: Vec<(DiskController, DiskSlot)> = Vec::new();
+    for (_, disk) in disks {
+        let Some(slot) = disk.slot else { continue };
+        if taken.contains(&(disk.controller, slot)) {
+            disk.slot = None;
+        } else {
+            taken.push((disk.controller, slot));
+        }
+    }
+}
+
+/// The order of a machine's disks: by bus, as a BIOS looks for one to start from, then by place.
+fn order(disk: &MachineDisk) -> (usize, DiskSlot) {
+    let bus = ["ide", "scsi", "sata", "nvme"].into_iter().position(|bus| bus == disk.controller.bus().0);
+    (bus.unwrap_or_default(), disk.slot.unwrap_or(DiskSlot { controller: u32::MAX, unit: 0 }))
+}
+
+/// Returns the identifier of the disk of a resource, in the spellings of all versions.
+fn disk_of(resource: &str) -> Option<&str> {
+    let path = resource.strip_prefix("ovf:").unwrap_or(resource);
+    path.trim_start_matches('/').strip_prefix("disk/").filter(|id| !id.is_empty())
+}
+
+/// Returns the name of the file of a resource.
+fn file_of(resource: &str, descriptor: &Descriptor) -> Option<String> {
+    let path = resource.strip_prefix("ovf:").unwrap_or(resource);
+    let id = path.trim_start_matches('/').strip_prefix("file/")?;
+    descriptor.reference(id).map(|reference| reference.href.clone())
+}
+
+fn controller(item: &Item<'_>, machine: &mut PackagedMachine) -> Option<DiskController> {
+    let word = item.sub_type.to_ascii_lowercase();
+    let instead = |machine: &mut PackagedMachine, kind: DiskController| {
+        let title = kind.words().title;
+        machine.leave_out(format!("the controller {:?}, in whose place there is a {title}", item.sub_type));
+        Some(kind)
+    };
+    match (item.kind, word.as_str()) {
+        ("5", _) => Some(DiskController::Ide),
+        ("6", "" | "lsilogic") => Some(DiskController::LsiLogic),
+        ("6", "lsilogicsas") => Some(DiskController::LsiLogicSas),
+        ("6", "buslogic") => Some(DiskController::BusLogic),
+        ("6", "virtualscsi" | "pvscsi") => Some(DiskController::ParavirtualScsi),
+        ("6", _) => instead(machine, DiskController::LsiLogic),
+        ("20", word) if word.contains("nvme") => Some(DiskController::Nvme),
+        ("20", word) if word.is_empty() || word.contains("ahci") || word.contains("sata") => Some(DiskController::Sata),
+        ("20", _) => instead(machine, DiskController::Sata),
+        _ => None,
+    }
+}
+
+fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
+    if machine.description.nics.len() == MAX_NICS {
+        return machine.leave_out(format!("network cards after the {MAX_NICS}th"));
+    }
+    // Several may be allowed: `PCNet32 E1000`.
+    let mut words = item.sub_type.split([' ', ',']).filter(|word| !word.is_empty()).peekable();
+    let is_said = words.peek().is_some();
+    let model = words.find_map(|word| NicModel::ALL.into_iter().find(|model| model.word().eq_ignore_ascii_case(word)));
+    if model.is_none() && is_said {
+        machine.leave_out(format!("the network card's model {:?}, in whose place there is e1000", item.sub_type));
+    }
+    let network = text(item.text("Connection"));
+    machine.networks.extend(network.clone());
+    machine.description.nics.push(MachineNic {
+        model: model.unwrap_or_default(),
+        network: network.unwrap_or_else(|| MachineNic::default().network),
+        mac: item.text("Address").and_then(MacAddress::from_text),
+    });
+}
+
+/// Names a device that a description does not hold.
+fn name_device(item: &Item<'_>, machine: &mut PackagedMachine) {
+    let what = match item.kind {
+        "5" | "6" | "17" | "20" => return,
+        // VMware's own channel to the guest, which a VMX always has.
+        "1" if item.sub_type.eq_ignore_ascii_case("vmware.vmci") => return,
+        "14" => "a floppy drive".to_owned(),
+        "15" | "16" => "a CD drive".to_owned(),
+        "21" => "a serial port".to_owned(),
+        "22" => "a parallel port".to_owned(),
+        "23" => "USB".to_owned(),
+        "24" => "the video card's settings".to_owned(),
+        "35" => "a sound card".to_owned(),
+        kind => format!("the device {:?} of the resource type {kind:?}", item.name()),
+    };
+    machine.leave_out(what);
+}
+
+/// Reads `vmw:Config` and `vmw:ExtraConfig`.
+fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, descriptor: &Descriptor) {
+    let mut secure_boot = false;
+    let setting = |element: &Element| {
+        let (key, value) = (element.attribute("key")?, element.attribute("value")?);
+        Some((key.to_owned(), value.to_owned()))
+    };
+    for (key, value) in hardware.all("Config").filter_map(setting) {
+        let is_true = value.eq_ignore_ascii_case("true");
+        match key.as_str() {
+            "firmware" => machine.firmware = text(Some(&value)),
+            "bootOptions.efiSecureBootEnabled" => secure_boot = is_true,
+            "nestedHVEnabled" => machine.description.nested_virtualization = is_true,
+            _ => match SettingWords::of_ovf(&key) {
+                Some(words) => machine.description.vmware_settings.push((words.vmx.to_owned(), words.in_vmx(&value))),
+                None => machine.leave_out(format!("VMware's setting {key}")),
+            },
+        }
+    }
+    for (key, value) in hardware.all("ExtraConfig").filter_map(setting) {
+        let lower = key.to_ascii_lowercase();
+        match lower.as_str() {
+            "nvram" => {
+                let name = file_of(&value, descriptor);
+                // Older programs give the name itself.
+                let name = name.or_else(|| {
+                    descriptor.references.iter().find(|file| file.href == value).map(|file| file.href.clone())
+                });
+                machine.nvram = name.map(|name| (NvramMaker::VMware, name));
+            }
+            "cpuid.corespersocket" => {
+                machine.description.cores_per_socket = value.parse().ok().filter(|cores| *cores > 0);
+            }
+            "virtualhw.productcompatibility" => {}
+            _ if is_harmless(&lower) => {
+                let known =
+                    machine.description.vmware_settings.iter().any(|(other, _)| other.eq_ignore_ascii_case(&key));
+                if !known {
+                    machine.description.vmware_settings.push((key, value));
+                }
+            }
+            _ => machine.leave_out(format!("VMware's setting {key}, which could reach the host")),
+        }
+    }
+    // In the order of a VMX.
+    machine.description.vmware_settings.sort_by_key(|(key, _)| key.to_ascii_lowercase());
+    if machine.firmware.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("efi")) {
+        machine.description.firmware = Firmware::Uefi { secure_boot };
+    }
+    let version = hardware.all("System").next().and_then(|system| system.text_of("VirtualSystemType"));
+    let number =
+        version.and_then(|version| version.split_whitespace().find_map(|word| word.strip_prefix("vmx-")?.parse().ok()));
+    machine.description.hardware_version = number.unwrap_or(machine.description.hardware_version);
+}
+
+fn text(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn broken(rule: String) -> Error {
+    Error::new(ErrorKind::Corrupt, Operation::Read, rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{GuestOs, MachineDescription};
+    use crate::package::xml_tree;
+
+    const TEXT: &str = r#"<?xml version="1.0"?>
+        <Envelope xmlns:ovf="o" xmlns:rasd="r" xmlns:vmw="v" xmlns:xsi="x">
+        <References><File ovf:href="a.vmdk" ovf:id="f1" ovf:size="7" ovf:chunkSize="4"/><File ovf:href="b.vmdk" ovf:id="f2"/></References>
+        <DiskSection><Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="3" ovf:capacityAllocationUnits="byte * 2^30"/></DiskSection>
+        <DiskSection><Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="${size}"/></DiskSection>
+        <Section xsi:type="ovf:DiskSection_Type"><Disk ovf:diskId="d3" ovf:capacity="1024" ovf:parentRef="d1"/></Section>
+        <DeploymentOptionSection><Configuration ovf:id="small"/><Configuration ovf:id="big" ovf:default="true"/></DeploymentOptionSection>
+        <VirtualSystemCollection ovf:id="c"><VirtualSystem ovf:id="one"/><VirtualSystem ovf:id="two"><Name>Two</Name>
+          <OperatingSystemSection ovf:id="96" vmw:osType="debian12_64Guest"/>
+          <VirtualHardwareSection>
+            <Item ovf:configuration="small"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>1</rasd:VirtualQuantity></Item>
+            <Item ovf:configuration="big"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>8</rasd:VirtualQuantity></Item>
+            <Item ovf:bound="max"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>99</rasd:VirtualQuantity></Item>
+            <Item><rasd:AllocationUnits>MegaBytes</rasd:AllocationUnits><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+            <Item><rasd:Connection>lan</rasd:Connection><rasd:ResourceType>10</rasd:ResourceType></Item>
+            <vmw:Config vmw:key="firmware" vmw:value="efi"/>
+          </VirtualHardwareSection></VirtualSystem></VirtualSystemCollection></Envelope>"#;
+
+    fn read(text: &str) -> Result<Vec<PackagedMachine>> {
+        let envelope = xml_tree::read(text)?;
+        machines(&envelope, &Descriptor::of(&envelope))
+    }
+
+    fn system(inside: &str) -> String {
+        format!(
+            "<Envelope xmlns:ovf='o' xmlns:rasd='r' xmlns:vmw='v' xmlns:vbox='b'><References><File ovf:id='f1' ovf:href='a.vmdk'/>\
+             <File ovf:id='f2' ovf:href='web.nvram'/></References><DiskSection><Disk ovf:diskId='d1' ovf:fileRef='f1'/>\
+             <Disk ovf:diskId='d2' ovf:capacity='512'/></DiskSection><VirtualSystem ovf:id='v'>{inside}</VirtualSystem></Envelope>"
+        )
+    }
+
+    fn item(fields: &[(&str, &str)]) -> String {
+        let fields: String = fields.iter().map(|(name, value)| format!("<rasd:{name}>{value}</rasd:{name}>")).collect();
+        format!("<Item>{fields}</Item>")
+    }
+
+    fn hardware(inside: &str) -> PackagedMachine {
+        let text = system(&format!("<VirtualHardwareSection>{inside}</VirtualHardwareSection>"));
+        read(&text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn machines_are_found_in_collections_with_what_is_deployed_by_default() {
+        let machines = read(TEXT).unwrap();
+        let told = |machine: &PackagedMachine| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let words =
+                [text(&machine.name), text(&machine.guest_os), text(&machine.firmware), machine.networks.join(",")];
+            (words, machine.cpus, machine.memory)
+        };
+        assert_eq!(told(&machines[0]), (["one", "", "", ""].map(str::to_owned), None, None));
+        let words = ["Two", "debian12_64Guest", "efi", "lan"].map(str::to_owned);
+        assert_eq!(told(&machines[1]), (words, Some(8), Some(2 << 20)));
+    }
+
+    #[test]
+    fn disks_have_the_places_of_their_controllers() {
+        let controller = |kind, instance, address, sub_type| {
+            item(&[
+                ("Address", address),
+                ("InstanceID", instance),
+                ("ResourceSubType", sub_type),
+                ("ResourceType", kind),
+            ])
+        };
+        let disk = |id: &str, parent, unit| {
+            let resource = format!("ovf:/disk/{id}");
+            item(&[("AddressOnParent", unit), ("HostResource", &resource), ("Parent", parent), ("ResourceType", "17")])
+        };
+        let items = [
+            controller("20", "9", "0", "vmware.nvme.controller"),
+            controller("6", "5", "1", "lsilogic"),
+            controller("6", "4", "0", "lsilogic"),
+            disk("d1", "9", "3"),
+            disk("d2", "5", "8"),
+        ];
+        let machine = hardware(&items.concat());
+        // By bus: SCSI before NVMe; a disk without a file is named by its identifier.
+        assert_eq!(machine.disks, ["d2", "a.vmdk"]);
+        let place = |index: usize| {
+            let disk = &machine.description.disks[index];
+            (disk.controller, disk.slot.map(|slot| (slot.controller, slot.unit)))
+        };
+        assert_eq!(place(0), (DiskController::LsiLogic, Some((1, 8))));
+        assert_eq!(place(1), (DiskController::Nvme, Some((0, 3))));
+        assert!(machine.left_out.is_empty(), "{:?}", machine.left_out);
+        // Places that cannot be, or are taken, are given anew.
+        let odd = [controller("5", "1", "0", ""), disk("d1", "1", "7"), disk("d2", "99", "0")].concat();
+        let machine = hardware(&odd);
+        let slots: Vec<_> = machine.description.disks.iter().map(|disk| (disk.controller, disk.slot)).collect();
+        assert_eq!(slots, [(DiskController::Ide, None), (DiskController::Sata, None)]);
+        assert_eq!(machine.left_out, ["the place of the disk \"d2\", which hangs on no known controller"]);
+    }
+
+    #[test]
+    fn a_disk_that_is_not_described_or_hangs_twice_is_refused() {
+        let disk = |id: &str| {
+            item(&[
+                ("ElementName", "Hard disk 1"),
+                ("HostResource", &format!("ovf:/disk/{id}")),
+                ("ResourceType", "17"),
+            ])
+        };
+        let of = |items: &str| read(&system(&format!("<VirtualHardwareSection>{items}</VirtualHardwareSection>")));
+        let error = of(&disk("d3")).unwrap_err();
+        assert!(
+            error.to_string().contains("disk \"Hard disk 1\" is \"d3\", which the descriptor does not describe"),
+            "{error}"
+        );
+        assert_eq!(error.hint(), Some("it describes \"d1\", \"d2\""));
+        assert!(of(&[disk("d1"), disk("d1")].concat()).unwrap_err().to_string().contains("two places"));
+        let many: String = (0..5000).map(|_| disk("d1")).collect();
+        assert!(of(&many).unwrap_err().to_string().contains("5000 hardware items"));
+    }
+
+    #[test]
+    fn cards_have_models_networks_and_addresses() {
+        let card = |model, network, address| {
+            item(&[("Address", address), ("Connection", network), ("ResourceSubType", model), ("ResourceType", "10")])
+        };
+        let cards = [card("PCNet32 E1000", "lan", "00:50:56:01:02:03"), card("VmxNet3", "", ""), card("Odd", "x", "1")];
+        let machine = hardware(&cards.concat());
+        let found: Vec<_> =
+            machine.description.nics.iter().map(|nic| (nic.model, nic.network.as_str(), nic.mac.is_some())).collect();
+        assert_eq!(
+            found,
+            [(NicModel::PcNet32, "lan", true), (NicModel::Vmxnet3, "nat", false), (NicModel::E1000, "x", false)]
+        );
+        assert_eq!(machine.left_out, ["the network card's model \"Odd\", in whose place there is e1000"]);
+    }
+
+    #[test]
+    fn vmwares_settings_are_read_and_those_that_reach_the_host_left_out() {
+        let machine = hardware(
+            "<System><VirtualSystemType>vmx-19</VirtualSystemType></System><Config vmw:key='firmware' vmw:value='efi'/>\
+             <Config vmw:key='bootOptions.efiSecureBootEnabled' vmw:value='true'/><Config vmw:key='nestedHVEnabled' vmw:value='true'/>\
+             <Config vmw:key='cpuHotAddEnabled' vmw:value='true'/><Config vmw:key='odd' vmw:value='1'/>\
+             <ExtraConfig vmw:key='nvram' vmw:value='ovf:/file/f2'/><ExtraConfig vmw:key='guestinfo.a' vmw:value='b'/>\
+             <ExtraConfig vmw:key='serial0.fileName' vmw:value='/etc/passwd'/>",
+        );
+        let description = &machine.description;
+        assert_eq!(description.firmware, Firmware::Uefi { secure_boot: true });
+        assert!(description.nested_virtualization);
+        assert_eq!(description.hardware_version, 19);
+        let settings: Vec<_> =
+            description.vmware_settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(settings, [("guestinfo.a", "b"), ("vcpu.hotadd", "TRUE")]);
+        assert_eq!(machine.nvram, Some((NvramMaker::VMware, "web.nvram".to_owned())));
+        assert_eq!(
+            machine.left_out,
+            ["VMware's setting odd", "VMware's setting serial0.fileName, which could reach the host"]
+        );
+    }
+
+    #[test]
+    fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
+        let card = item(&[("Connection", "NAT"), ("ResourceSubType", "E1000"), ("ResourceType", "10")]);
+        let nvram = item(&[("HostResource", "ovf:/file/f2"), ("ResourceSubType", "nvram"), ("ResourceType", "32768")]);
+        let text = system(&format!(
+            "<OperatingSystemSection ovf:id='96'><Description>Debian_64</Description><vbox:OSType>ArchLinux_64</vbox:OSType>\
+             </OperatingSystemSection><VirtualHardwareSection>{card}{nvram}</VirtualHardwareSection>\
+             <vbox:Machine><Hardware><CPU count='2'><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
+             <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
+             <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4'/></Network><AudioAdapter enabled='true'/><USB/>\
+             <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/></Hardware></vbox:Machine>"
+        ));
+        let machine = read(&text).unwrap().remove(0);
+        let description = &machine.description;
+        assert_eq!((description.guest_os, machine.guest_os.as_deref()), (GuestOs::Linux64, Some("ArchLinux_64")));
+        assert_eq!(description.guest_words.virtualbox.as_deref(), Some("ArchLinux_64"));
+        assert_eq!(description.firmware, Firmware::Uefi { secure_boot: false });
+        assert!(description.tpm && description.nested_virtualization);
+        assert_eq!(description.nics[0].mac, MacAddress::from_text("080027D6B0A4"));
+        assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
+        assert_eq!(machine.left_out, ["a sound card"]);
+    }
+
+    #[test]
+    fn texts_for_people_are_read_and_unknown_sections_named() {
+        let text = system(
+            "<Name>web</Name><ProductSection><Product>P</Product><Version>2</Version></ProductSection>\
+             <AnnotationSection><Annotation>note</Annotation></AnnotationSection><EulaSection><License>mine</License></EulaSection>\
+             <InstallSection/>",
+        );
+        let machine = read(&text).unwrap().remove(0);
+        let product = ProductInfo { product: "P".to_owned(), version: Some("2".to_owned()), ..ProductInfo::default() };
+        let expected = MachineDescription {
+            name: "web".to_owned(),
+            product: Some(product),
+            annotation: Some("note".to_owned()),
+            eula: Some("mine".to_owned()),
+            ..MachineDescription::default()
+        };
+        assert_eq!(machine.description, expected);
+        assert_eq!(machine.left_out, ["the section \"InstallSection\""]);
+    }
+}

@@ -1,0 +1,92 @@
+//! VirtualBox's own description of a machine inside an OVF, read for what OVF has no words for: UEFI, a TPM, nested virtualization, and
+//! the addresses of network cards. The rest of the hardware is in OVF's own items.
+
+use super::packaged::PackagedMachine;
+use super::xml_tree::Element;
+use crate::machine::{Firmware, MacAddress};
+
+/// Parts of the hardware that are read, are in OVF's own items, or say only how VirtualBox shows or speeds up the machine.
+const NO_LOSS: [&str; 18] = [
+    "BIOS",
+    "Boot",
+    "CPU",
+    "Chipset",
+    "Clipboard",
+    "Display",
+    "DragAndDrop",
+    "Firmware",
+    "GuestProperties",
+    "HID",
+    "IOMMU",
+    "Memory",
+    "Network",
+    "Paravirt",
+    "RTC",
+    "StorageControllers",
+    "TrustedPlatformModule",
+    "VideoCapture",
+];
+
+/// Adds what the element says to a machine that OVF's own items described.
+pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
+    let Some(hardware) = own.all("Hardware").next() else { return };
+    let child = |name: &'static str| hardware.all(name).next();
+    let kind = |name: &'static str| child(name).and_then(|element| element.attribute("type"));
+    if machine.firmware.is_none() {
+        let is_efi = kind("Firmware").is_some_and(|kind| kind.to_ascii_uppercase().starts_with("EFI"));
+        machine.firmware = Some(if is_efi { "efi" } else { "bios" }.to_owned());
+        if is_efi {
+            machine.description.firmware = Firmware::Uefi { secure_boot: false };
+        }
+    }
+    if kind("TrustedPlatformModule").is_some_and(|kind| !kind.eq_ignore_ascii_case("none")) {
+        machine.description.tpm = true;
+    }
+    let nested = child("CPU").and_then(|cpu| cpu.all("NestedHWVirt").next());
+    machine.description.nested_virtualization |= nested.is_some_and(is_enabled);
+    add_addresses(child("Network"), machine);
+    for part in &hardware.children {
+        if NO_LOSS.contains(&part.name.as_str()) || !is_used(part) {
+            continue;
+        }
+        let what = match part.name.as_str() {
+            "AudioAdapter" => "a sound card".to_owned(),
+            "USB" => "USB".to_owned(),
+            "UART" => "a serial port".to_owned(),
+            "LPT" => "a parallel port".to_owned(),
+            "SharedFolders" => "shared folders".to_owned(),
+            "RemoteDisplay" => "the remote display".to_owned(),
+            name => format!("VirtualBox's setting {name}"),
+        };
+        machine.leave_out(what);
+    }
+}
+
+/// Gives the cards without an address theirs, when both descriptions have as many.
+fn add_addresses(network: Option<&Element>, machine: &mut PackagedMachine) {
+    let adapters = network.into_iter().flat_map(|network| network.all("Adapter"));
+    let mut enabled: Vec<&Element> = adapters.filter(|adapter| is_enabled(adapter)).collect();
+    enabled.sort_by_key(|adapter| adapter.attribute("slot").and_then(|slot| slot.parse::<u32>().ok()));
+    if enabled.len() != machine.description.nics.len() {
+        return;
+    }
+    for (nic, adapter) in machine.description.nics.iter_mut().zip(enabled) {
+        nic.mac = nic.mac.or_else(|| adapter.attribute("MACAddress").and_then(MacAddress::from_text));
+    }
+}
+
+fn is_enabled(element: &Element) -> bool {
+    matches!(element.attribute("enabled"), Some("true" | "1"))
+}
+
+/// Says whether a part of the hardware is more than an empty or disabled element.
+fn is_used(part: &Element) -> bool {
+    match part.attribute("enabled") {
+        Some(_) => is_enabled(part),
+        None => match part.name.as_str() {
+            "USB" => part.all("Controllers").any(|list| !list.children.is_empty()),
+            "UART" | "LPT" => part.children.iter().any(is_enabled),
+            _ => !part.children.is_empty(),
+        },
+    }
+}

@@ -1,0 +1,49 @@
+//! What VMware has in place of what a machine of another maker has.
+
+use super::keys;
+use crate::machine::{MachineDescription, NicModel, NvramMaker};
+
+/// Gives a machine what VMware has in place of what it lacks, and says what was replaced.
+pub fn fit(machine: &mut MachineDescription) -> Vec<String> {
+    let mut replaced = Vec::new();
+    for (nic, number) in machine.nics.iter_mut().zip(1..) {
+        if nic.model == NicModel::Virtio {
+            nic.model = NicModel::Vmxnet3;
+            replaced.push(format!("network card {number} is vmxnet3, for VMware has no virtio card"));
+        }
+        if keys::connection_of(&nic.network).is_none() {
+            replaced.push(format!("network card {number} is on VMware's NAT, for it has no network {:?}", nic.network));
+            "nat".clone_into(&mut nic.network);
+        }
+    }
+    if let Some(nvram) = machine.nvram.take_if(|nvram| nvram.maker != NvramMaker::VMware) {
+        let maker = nvram.maker;
+        replaced.push(format!(
+            "the NVRAM is {maker}'s, which VMware cannot read: the machine begins with a new one, whose boot entries are made anew"
+        ));
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{MachineNic, Nvram};
+
+    #[test]
+    fn what_vmware_lacks_is_replaced_and_said() {
+        let nic = |model, network: &str| MachineNic { model, network: network.to_owned(), mac: None };
+        let mut machine = MachineDescription {
+            nics: vec![nic(NicModel::Virtio, "VMnet8"), nic(NicModel::E1000, "lan"), nic(NicModel::E1000, "Bridged")],
+            nvram: Some(Nvram { maker: NvramMaker::VirtualBox, bytes: vec![1].into(), file: None }),
+            ..MachineDescription::default()
+        };
+        let replaced = fit(&mut machine);
+        assert_eq!(replaced.len(), 3, "{replaced:#?}");
+        assert_eq!(machine.nics[0], nic(NicModel::Vmxnet3, "VMnet8"));
+        assert_eq!((machine.nics[1].network.as_str(), machine.nvram.is_none()), ("nat", true));
+        assert!(fit(&mut machine).is_empty());
+        machine.nvram = Some(Nvram { maker: NvramMaker::VMware, bytes: vec![1].into(), file: None });
+        assert!(fit(&mut machine).is_empty() && machine.nvram.is_some());
+    }
+}

@@ -1,0 +1,472 @@
+//! The machine that a VMX file describes.
+
+use std::collections::HashMap;
+
+use super::document::Vmx;
+use super::keys;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::machine::{
+    DiskController, DiskSlot, Firmware, MacAddress, MachineDisk, MachineNic, NicModel, NvramMaker, VendorGuestWords,
+};
+use crate::package::guest_names::NamedGuest;
+use crate::package::packaged::PackagedMachine;
+
+/// The buses of disks, in the order in which a BIOS looks for one to start from.
+const BUSES: [&str; 4] = ["ide", "scsi", "sata", "nvme"];
+/// Most controllers of a bus, and most units on any of them.
+const MAX_CONTROLLERS: u32 = 4;
+const MAX_UNITS: u32 = 30;
+/// Most network cards.
+const MAX_NICS: u32 = 10;
+
+/// Beginnings of keys that say nothing of the machine itself: who it is, in what state it was, how windows showed it.
+const OF_NO_CONSEQUENCE: [&str; 25] = [
+    ".encoding",
+    "checkpoint.",
+    "cleanshutdown",
+    "config.version",
+    "extendedconfigfile",
+    "gui.",
+    "hpet0.",
+    "keyboardandmouseprofile",
+    "migrate.",
+    "monitor.phys_bits_used",
+    "msg.",
+    "numa.",
+    "pcibridge",
+    "proxyapps.",
+    "replay.",
+    "sched.",
+    "softpoweroff",
+    "toolsinstallmanager.",
+    "uuid.",
+    "vc.uuid",
+    "virtualhw.",
+    "vmci0.",
+    "vmotion.",
+    "vmx.stats",
+    "vmxstats.",
+];
+
+/// Keys that are read below.
+const READ: [&str; 12] = [
+    "annotation",
+    keys::CORES_PER_SOCKET,
+    "displayname",
+    "firmware",
+    "guestos",
+    keys::TPM,
+    "memsize",
+    "numvcpus",
+    "nvram",
+    keys::SECURE_BOOT,
+    keys::NESTED,
+    "vtpm.present",
+];
+
+impl Vmx {
+    /// Returns the disks of the machine, in the order of its buses: the keys in front of `.present`, such as `scsi0:1`, with the names
+    /// of their files.
+    ///
+    /// # Errors
+    /// When a disk has no file, or hangs where VMware has no place.
+    pub fn disks(&self) -> Result<Vec<(String, &str)>> {
+        Ok(self.placed_disks()?.into_iter().map(|disk| (disk.slot.key(), disk.file)).collect())
+    }
+
+    /// Returns the machine, with the names of the files of its disks.
+    ///
+    /// # Errors
+    /// When a number is none, or a disk has no file or no place.
+    pub(crate) fn machine(&self) -> Result<PackagedMachine> {
+        let mut machine = PackagedMachine {
+            name: self.text("displayName"),
+            cpus: Some(self.number("numvcpus")?.unwrap_or(1)),
+            memory: self.number("memsize")?.map(|mib| mib.saturating_mul(1 << 20)),
+            guest_os: self.text("guestOS"),
+            firmware: Some(self.text("firmware").unwrap_or_else(|| "bios".to_owned())),
+            nvram: self.text("nvram").map(|file| (NvramMaker::VMware, file)),
+            ..PackagedMachine::default()
+        };
+        machine.describe_size();
+        machine.description.name = machine.name.clone().unwrap_or_default();
+        machine.description.cores_per_socket =
+            self.number(keys::CORES_PER_SOCKET)?.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0);
+        machine.description.nested_virtualization = self.is_true(keys::NESTED);
+        machine.description.annotation = self.text("annotation");
+        machine.description.tpm = self.text(keys::TPM).is_some() || self.is_true("vtpm.present");
+        if let Some(version) = self.number("virtualHW.version")? {
+            let version = u8::try_from(version).map_err(|_| broken(format!("virtualHW.version is {version}")))?;
+            machine.description.hardware_version = version;
+        }
+        machine.description.firmware = match machine.firmware.as_deref() {
+            Some(word) if word.to_ascii_lowercase().starts_with("efi") => {
+                Firmware::Uefi { secure_boot: self.is_true(keys::SECURE_BOOT) }
+            }
+            _ => Firmware::Bios,
+        };
+        self.read_guest(&mut machine);
+        self.read_disks(&mut machine)?;
+        self.read_nics(&mut machine);
+        self.read_rest(&mut machine);
+        Ok(machine)
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.get(key).filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>> {
+        let Some(text) = self.get(key).map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let number = text.parse().map_err(|_| broken(format!("{key} is {text:?}, which is no number")))?;
+        Ok(Some(number))
+    }
+
+    fn read_guest(&self, machine: &mut PackagedMachine) {
+        let words = VendorGuestWords { workstation: self.text("guestOS"), ..VendorGuestWords::default() };
+        let found = NamedGuest::of(words, None);
+        if let Some(word) = machine.guest_os.as_ref().filter(|_| found.is_guess) {
+            let guess = found.guest.words().title;
+            machine.leave_out(format!("the guest type {word:?}, which is not known ({guess} for other hypervisors)"));
+        }
+        (machine.description.guest_os, machine.description.guest_words) = (found.guest, found.words);
+    }
+
+    fn read_disks(&self, machine: &mut PackagedMachine) -> Result<()> {
+        let mut numbers: HashMap<DiskController, Vec<u32>> = HashMap::new();
+        for disk in self.placed_disks()? {
+            let kind = match disk.slot.bus {
+                "ide" => DiskController::Ide,
+                "sata" => DiskController::Sata,
+                "nvme" => DiskController::Nvme,
+                _ => {
+                    let key = format!("scsi{}.virtualDev", disk.slot.controller);
+                    let word = self.text(&key).unwrap_or_else(|| "lsilogic".to_owned());
+                    keys::scsi(&word).unwrap_or_else(|| {
+                        machine.leave_out(format!("the SCSI controller {word:?}, in whose place there is LSI Logic's"));
+                        DiskController::LsiLogic
+                    })
+                }
+            };
+            // A description counts the controllers of each kind.
+            let of_kind = numbers.entry(kind).or_default();
+            let index = of_kind.iter().position(|number| *number == disk.slot.controller).unwrap_or_else(|| {
+                of_kind.push(disk.slot.controller);
+                of_kind.len() - 1
+            });
+            let slot = DiskSlot { controller: index as u32, unit: disk.slot.unit };
+            machine.description.disks.push(MachineDisk { controller: kind, slot: Some(slot), file: None });
+            machine.disks.push(disk.file.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Finds the disks. Other devices on the buses, such as CD drives, are none.
+    fn placed_disks(&self) -> Result<Vec<PlacedDisk<'_>>> {
+        let mut disks = Vec::new();
+        for (key, _) in self.iter() {
+            let Some(place) = key.to_ascii_lowercase().strip_suffix(".present").map(str::to_owned) else { continue };
+            let Some((bus, controller, unit)) = slot_of(&place) else { continue };
+            if !self.is_true(key) || !self.is_disk(&place) {
+                continue;
+            }
+            let has_place = match bus {
+                "ide" => controller < 2 && unit < 2,
+                "scsi" => unit != 7 && unit < 16,
+                "nvme" => unit < 15,
+                _ => unit < MAX_UNITS,
+            };
+            if controller >= MAX_CONTROLLERS || !has_place {
+                return Err(broken(format!("the disk {place} hangs where no machine of VMware's has a place")));
+            }
+            // A controller that is not there has no disks.
+            if bus != "ide" && !self.is_true(&format!("{bus}{controller}.present")) {
+                continue;
+            }
+            let file = self.get(&format!("{place}.fileName")).filter(|file| !file.is_empty());
+            let file = file.ok_or_else(|| {
+                broken(format!("the disk {place} has no file")).with_hint(format!(
+                    "say it as `{place}.fileName = \"disk.vmdk\"`, or `{place}.present = \"FALSE\"`"
+                ))
+            })?;
+            disks.push(PlacedDisk { slot: Slot { bus, controller, unit }, file });
+        }
+        disks.sort_by_key(|disk| {
+            let slot = &disk.slot;
+            (BUSES.iter().position(|bus| *bus == slot.bus), slot.controller, slot.unit)
+        });
+        Ok(disks)
+    }
+
+    fn is_disk(&self, place: &str) -> bool {
+        let kind = self.get(&format!("{place}.deviceType")).unwrap_or("disk").to_ascii_lowercase();
+        kind == "disk" || kind.ends_with("harddisk") || kind.starts_with("rawdisk")
+    }
+
+    fn read_nics(&self, machine: &mut PackagedMachine) {
+        for number in (0..MAX_NICS).filter(|number| self.is_true(&format!("ethernet{number}.present"))) {
+            let text = |field: &str| self.text(&format!("ethernet{number}.{field}"));
+            let model = text("virtualDev").map_or(Some(NicModel::default()), |word| keys::nic(&word));
+            let model = model.unwrap_or_else(|| {
+                machine.leave_out(format!(
+                    "the model of the network card ethernet{number}, in whose place there is e1000"
+                ));
+                NicModel::default()
+            });
+            // Without a word for it a card is bridged.
+            let connection = text("connectionType").unwrap_or_else(|| "bridged".to_owned());
+            let network = match connection.to_ascii_lowercase().as_str() {
+                "custom" => text("vnet").or_else(|| text("networkName")).unwrap_or(connection),
+                "pvn" => text("networkName").unwrap_or(connection),
+                _ => connection,
+            };
+            let is_static = text("addressType").is_some_and(|kind| kind.eq_ignore_ascii_case("static"));
+            let mac = text("address").filter(|_| is_static).and_then(|text| MacAddress::from_text(&text));
+            machine.networks.push(network.clone());
+            machine.description.nics.push(MachineNic { model, network, mac });
+        }
+    }
+
+    /// Keeps the other settings, and names the devices that a description does not hold.
+    fn read_rest(&self, machine: &mut PackagedMachine) {
+        for (key, value) in self.iter() {
+            let lower = key.to_ascii_lowercase();
+            let is_read = READ.iter().any(|known| known.eq_ignore_ascii_case(&lower));
+            if is_read || OF_NO_CONSEQUENCE.iter().any(|start| lower.starts_with(start)) {
+                continue;
+            }
+            let (first, field) = lower.split_once('.').unwrap_or((&lower, ""));
+            let is_device = first.contains(':') || first.ends_with(|last: char| last.is_ascii_digit());
+            if is_device || matches!(first, "usb" | "ehci" | "usb_xhci" | "sound" | "sharedfolder" | "remotedisplay") {
+                let is_there = field == "present" || (first == "remotedisplay" && field == "vnc.enabled");
+                if is_there && self.is_true(key) {
+                    self.name_device(machine, first);
+                }
+            } else if names_a_file(&lower) {
+                if !value.is_empty() {
+                    machine.leave_out(format!("the setting {key}, which names a file or folder of the host"));
+                }
+            } else {
+                machine.description.vmware_settings.push((key.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    fn name_device(&self, machine: &mut PackagedMachine, device: &str) {
+        let name = device.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
+        let what = match name {
+            "ethernet" => return,
+            bus if BUSES.contains(&bus) => {
+                if !device.contains(':') || self.is_disk(device) {
+                    return;
+                }
+                "a CD drive"
+            }
+            "floppy" => "a floppy drive",
+            "usb" | "ehci" | "usb_xhci" => "USB",
+            "sound" => "a sound card",
+            "serial" => "a serial port",
+            "parallel" => "a parallel port",
+            "sharedfolder" => "shared folders",
+            "remotedisplay" => "the display by VNC",
+            _ => return machine.leave_out(format!("the device {device}")),
+        };
+        machine.leave_out(what.to_owned());
+    }
+}
+
+struct PlacedDisk<'a> {
+    slot: Slot,
+    file: &'a str,
+}
+
+struct Slot {
+    bus: &'static str,
+    controller: u32,
+    unit: u32,
+}
+
+impl Slot {
+    fn key(&self) -> String {
+        format!("{}{}:{}", self.bus, self.controller, self.unit)
+    }
+}
+
+/// Reads `scsi0:1`, in lower case.
+fn slot_of(text: &str) -> Option<(&'static str, u32, u32)> {
+    let bus = BUSES.into_iter().find(|bus| text.starts_with(bus))?;
+    let (controller, unit) = text[bus.len()..].split_once(':')?;
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    Some((bus, number(controller)?, number(unit)?))
+}
+
+/// Says whether a key, in lower case, is one whose value leads to something of the host's.
+fn names_a_file(key: &str) -> bool {
+    !key.starts_with("guestinfo.")
+        && ["file", "dir", "path", "device", "pipe", "url"].iter().any(|word| key.contains(word))
+}
+
+fn broken(rule: String) -> Error {
+    Error::new(ErrorKind::Corrupt, Operation::Read, rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{GuestOs, MachineDescription};
+
+    fn machine(text: &str) -> PackagedMachine {
+        Vmx::from_bytes(text.as_bytes()).unwrap().machine().unwrap()
+    }
+
+    const WORKSTATIONS: &str = r#".encoding = "windows-1252"
+displayName = "web"
+config.version = "8"
+virtualHW.version = "18"
+guestOS = "windows8srv-64"
+memsize = "4096"
+numvcpus = "4"
+cpuid.coresPerSocket = "2"
+firmware = "efi"
+uefi.secureBoot.enabled = "TRUE"
+managedVM.autoAddVTPM = "software"
+nvram = "web.nvram"
+vhv.enable = "TRUE"
+annotation = "two|0Alines"
+scsi0.present = "TRUE"
+scsi0.virtualDev = "pvscsi"
+scsi0:1.present = "TRUE"
+scsi0:1.fileName = "data.vmdk"
+scsi0:0.present = "TRUE"
+scsi0:0.fileName = "web.vmdk"
+scsi0:0.redo = ""
+scsi1.present = "TRUE"
+scsi1:3.present = "TRUE"
+scsi1:3.fileName = "more.vmdk"
+scsi2.present = "FALSE"
+scsi2:0.present = "TRUE"
+sata0.present = "TRUE"
+sata0:1.present = "TRUE"
+sata0:1.deviceType = "cdrom-image"
+sata0:1.fileName = "C:\isos\tools.iso"
+ide1:0.present = "FALSE"
+nvme0.present = "TRUE"
+nvme0:0.present = "TRUE"
+nvme0:0.fileName = "fast.vmdk"
+ethernet0.present = "TRUE"
+ethernet0.virtualDev = "vmxnet3"
+ethernet0.connectionType = "nat"
+ethernet0.addressType = "generated"
+ethernet0.generatedAddress = "00:0c:29:01:02:03"
+ethernet2.present = "TRUE"
+ethernet2.virtualDev = "e1000e"
+ethernet2.connectionType = "custom"
+ethernet2.vnet = "VMnet8"
+ethernet2.addressType = "static"
+ethernet2.address = "00:50:56:01:02:03"
+serial0.present = "TRUE"
+serial0.fileName = "/dev/ttyS0"
+usb.present = "TRUE"
+floppy0.present = "FALSE"
+uuid.bios = "56 4d"
+mem.hotadd = "TRUE"
+guestinfo.x = "y"
+vmx.log.filename = "/tmp/log"
+"#;
+
+    #[test]
+    fn hardware_is_read_and_what_is_not_carried_is_named() {
+        let found = machine(WORKSTATIONS);
+        let description = &found.description;
+        assert_eq!((&*description.name, description.cpus, description.cores_per_socket), ("web", 4, Some(2)));
+        assert_eq!((description.memory_mib, description.hardware_version), (4096, 18));
+        assert_eq!(description.firmware, Firmware::Uefi { secure_boot: true });
+        assert!(description.tpm && description.nested_virtualization);
+        assert_eq!(description.annotation.as_deref(), Some("two\nlines"));
+        assert_eq!(description.guest_os, GuestOs::WindowsServer);
+        assert_eq!(description.guest_words.virtualbox.as_deref(), Some("Windows2012_64"));
+        assert_eq!(found.disks, ["web.vmdk", "data.vmdk", "more.vmdk", "fast.vmdk"]);
+        let slots: Vec<_> = description.disks.iter().map(|disk| (disk.controller, disk.slot.unwrap())).collect();
+        let slot = |controller, unit| DiskSlot { controller, unit };
+        assert_eq!(
+            slots,
+            [
+                (DiskController::ParavirtualScsi, slot(0, 0)),
+                (DiskController::ParavirtualScsi, slot(0, 1)),
+                (DiskController::LsiLogic, slot(0, 3)),
+                (DiskController::Nvme, slot(0, 0)),
+            ]
+        );
+        let nic = |index: usize| {
+            let nic = &description.nics[index];
+            (nic.model, nic.network.as_str(), nic.mac.map(|mac| mac.to_string()))
+        };
+        assert_eq!(nic(0), (NicModel::Vmxnet3, "nat", None));
+        assert_eq!(nic(1), (NicModel::E1000e, "VMnet8", Some("00:50:56:01:02:03".to_owned())));
+        assert_eq!(found.nvram, Some((NvramMaker::VMware, "web.nvram".to_owned())));
+        let kept: Vec<_> = description.vmware_settings.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(kept, ["guestinfo.x", "mem.hotadd"]);
+        assert_eq!(
+            found.left_out,
+            [
+                "a CD drive",
+                "a serial port",
+                "USB",
+                "the setting vmx.log.filename, which names a file or folder of the host"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let scsi = |unit| MachineDisk {
+            controller: DiskController::LsiLogicSas,
+            slot: Some(DiskSlot { controller: 0, unit }),
+            file: None,
+        };
+        let written = MachineDescription {
+            name: "a \"b\"".to_owned(),
+            cpus: 3,
+            memory_mib: 2048,
+            firmware: Firmware::Uefi { secure_boot: false },
+            guest_os: GuestOs::Debian12,
+            disks: vec![scsi(0), scsi(8)],
+            nics: vec![MachineNic { network: "hostonly".to_owned(), ..MachineNic::default() }],
+            hardware_version: 20,
+            annotation: Some("note".to_owned()),
+            vmware_settings: vec![("mem.hotadd".to_owned(), "TRUE".to_owned())],
+            ..MachineDescription::default()
+        };
+        let files = ["a.vmdk".to_owned(), "b.vmdk".to_owned()];
+        let vmx = Vmx::of_machine(&written, &files).unwrap();
+        let read = Vmx::from_bytes(vmx.to_string().as_bytes()).unwrap().machine().unwrap();
+        assert_eq!(read.description, written);
+        assert_eq!((read.disks, read.left_out), (files.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn what_vmware_would_not_start_is_refused() {
+        for (text, words) in [
+            ("memsize = \"lots\"", "memsize is \"lots\", which is no number"),
+            ("virtualHW.version = \"300\"", "virtualHW.version is 300"),
+            ("sata0.present = \"TRUE\"\nsata0:0.present = \"TRUE\"", "the disk sata0:0 has no file"),
+            ("scsi9:0.present = \"TRUE\"\nscsi9:0.fileName = \"a\"", "hangs where no machine"),
+            ("scsi0:7.present = \"TRUE\"\nscsi0:7.fileName = \"a\"", "hangs where no machine"),
+            ("ide0:2.present = \"TRUE\"\nide0:2.fileName = \"a\"", "hangs where no machine"),
+        ] {
+            let error = Vmx::from_bytes(text.as_bytes()).unwrap().machine().unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
+        let many: String =
+            (0..4000).map(|n| format!("scsi{n}:0.present = \"TRUE\"\nscsi{n}:0.fileName = \"a\"\n")).collect();
+        assert!(Vmx::from_bytes(many.as_bytes()).unwrap().machine().is_err());
+    }
+
+    #[test]
+    fn disks_are_listed_with_their_keys() {
+        let vmx = Vmx::from_bytes(WORKSTATIONS.as_bytes()).unwrap();
+        let disks = vmx.disks().unwrap();
+        assert_eq!(disks[0], ("scsi0:0".to_owned(), "web.vmdk"));
+        assert_eq!(disks[3], ("nvme0:0".to_owned(), "fast.vmdk"));
+    }
+}
