@@ -162,4 +162,72 @@ mod tests {
         assert!(events.lock().unwrap().is_empty());
         assert!(!scratch.path().join("o.vmdk").exists());
     }
+
+    /// Runs a request, and returns the texts of its warnings.
+    fn warnings_of(request: &serde_json::Value) -> Vec<String> {
+        let request: ConvertRequest = serde_json::from_value(request.clone()).unwrap();
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&warnings);
+        let sink = Arc::new(move |event: crate::runner::JobEvent| {
+            if let EventBody::Diagnostics { text, .. } = event.body {
+                sink.lock().unwrap().push(text);
+            }
+        });
+        let reporter = Reporter::new(sink, Arc::new(AtomicBool::new(false)));
+        run(&request, &reporter).unwrap_or_else(|failures| panic!("{failures:?}"));
+        let warnings = warnings.lock().unwrap();
+        warnings.clone()
+    }
+
+    #[test]
+    fn a_machine_is_carried_from_package_to_package() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(path("a.raw"), vec![1; 1 << 20]).unwrap();
+        std::fs::write(path("b.raw"), vec![2; 2 << 20]).unwrap();
+        let first = serde_json::json!({
+            "inputs": [{"path": path("a.raw")}, {"path": path("b.raw")}],
+            "outputs": [{"path": path("web.ova")}],
+            "machine": {"name": "its name", "cpus": 3, "memory_mib": 1024, "secure_boot": true, "guest_os": "debian12-64",
+                "nics": ["virtio:lan"], "buses": ["nvme", "pvscsi"]},
+        });
+        assert_eq!(warnings_of(&first), Vec::<String>::new());
+        let one = |from: &str, to: &str| serde_json::json!({ "inputs": [{"path": path(from)}], "outputs": [{"path": path(to)}] });
+        let warnings = warnings_of(&one("web.ova", "web.vmx"));
+        assert_eq!(warnings.len(), 2, "{warnings:#?}");
+        assert!(
+            warnings[0].ends_with("web.vmx: network card 1 is vmxnet3, for VMware has no virtio card"),
+            "{warnings:?}"
+        );
+        let vmx = std::fs::read_to_string(path("web.vmx")).unwrap();
+        for line in [
+            "displayName = \"its name\"",
+            "numvcpus = \"3\"",
+            "uefi.secureBoot.enabled = \"TRUE\"",
+            "guestOS = \"debian12-64\"",
+            "ethernet0.virtualDev = \"vmxnet3\"",
+            // The disk on SCSI comes first for a firmware, and for what reads the machine.
+            "nvme0:0.fileName = \"web-disk2.vmdk\"",
+            "scsi0:0.fileName = \"web-disk1.vmdk\"",
+        ] {
+            assert!(vmx.lines().any(|found| found == line), "{line} in\n{vmx}");
+        }
+        // Into the same folder, where names are taken; a device that is not carried is named, and an option wins.
+        std::fs::write(path("web.vmx"), format!("{vmx}serial0.present = \"TRUE\"\n")).unwrap();
+        let mut back = one("web.vmx", "web.ovf");
+        back["machine"] = serde_json::json!({ "cpus": 1 });
+        let warnings = warnings_of(&back);
+        assert!(warnings[0].ends_with("web.vmx: not carried over: a serial port"), "{warnings:?}");
+        let ovf = std::fs::read_to_string(path("web.ovf")).unwrap();
+        assert!(ovf.contains("web-ovf-disk2.vmdk") && ovf.contains("<rasd:VirtualQuantity>1<"), "{ovf}");
+        assert!(ovf.contains("VirtualSCSI") && ovf.contains("debian12_64Guest") && ovf.contains("VmxNet3"), "{ovf}");
+        // One disk of it is a machine with that disk.
+        let chosen = one("web.ovf:web-ovf-disk2.vmdk", "one.vmx");
+        assert_eq!(warnings_of(&chosen), Vec::<String>::new());
+        let vmx = std::fs::read_to_string(path("one.vmx")).unwrap();
+        assert!(vmx.contains("nvme0:0.fileName = \"one-disk1.vmdk\"") && !vmx.contains("scsi0"), "{vmx}");
+        let disk =
+            open_source(&serde_json::from_value(serde_json::json!({ "path": path("one.vmx") })).unwrap()).unwrap();
+        assert_eq!(disk.virtual_size(), 1 << 20);
+    }
 }
