@@ -145,7 +145,8 @@ fn a_package_is_told_with_each_of_its_disks() {
     let (machine, rest) = told.split_at(3);
     assert_eq!(machine, ["machine: web", "processors: 2", "memory: 2 GiB"]);
     assert!(rest[0].starts_with("guest OS: debian"), "{rest:?}");
-    assert_eq!(rest[1..], ["firmware: efi", "networks: lan", "disk: web-disk1.vmdk, 64 MiB"]);
+    let devices = ["disk: web-disk1.vmdk, sata 0:0", "network card: virtio, network lan"];
+    assert_eq!(rest[1..], [&["firmware: efi"], &devices[..], &["disk: web-disk1.vmdk, 64 MiB"]].concat());
     let info = |name: &str| -> Value {
         serde_json::from_str(&home.kiln(["image", "info", "--json", name]).expect(0).stdout).unwrap()
     };
@@ -171,6 +172,29 @@ fn a_package_is_told_with_each_of_its_disks() {
     assert_eq!(names, ["two.ova:two-disk1.vmdk", "two.ova:two-disk2.vmdk"]);
     let ran = home.kiln(["image", "info", "two.ova"]).expect(0);
     assert_eq!(ran.stdout.matches("\nimage: two.ova:").count(), 2, "{}", ran.stdout);
+}
+
+/// A machine in files is converted, told and checked as one in an archive, and what it loses is said.
+#[test]
+fn a_machine_is_converted_told_and_checked() {
+    let Some(home) = home() else { return };
+    home.kiln(["convert", "-q", "disk.raw", "--cpus", "3", "--nic", "virtio:lan", "web.ova"]).expect(0);
+    let ran = home.kiln(["convert", "-q", "web.ova", "web.vmx"]).expect(0);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("Warning: web.vmx: network card 1 is vmxnet3"), "{said}");
+    let ran = home.kiln(["image", "info", "web.vmx"]).expect(0);
+    for line in ["    processors: 3", "    network card: vmxnet3, network nat", "    disk: web-disk1.vmdk, sata 0:0"] {
+        assert!(ran.stdout.lines().any(|found| found == line), "{line}: {}", ran.stdout);
+    }
+    home.kiln(["image", "check", "web.vmx"]).expect(0);
+    home.kiln(["convert", "-q", "web.vmx", "again.raw"]).expect(0);
+    home.kiln(["image", "compare", "disk.raw", "again.raw"]).expect(0);
+    // A disk that is not there: nothing is written, and those that are there are named.
+    std::fs::rename(home.work("web-disk1.vmdk"), home.work("moved.vmdk")).unwrap();
+    let ran = home.kiln(["convert", "web.vmx", "lost.ova"]).expect(1);
+    assert!(ran.stderr.contains("web.vmx: it names the disk \"web-disk1.vmdk\", which is not there"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("moved.vmdk"), "{}", ran.stderr);
+    assert!(!home.work("lost.ova").exists());
 }
 
 /// Checks an image with both; returns our JSON and exit code.
