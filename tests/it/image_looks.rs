@@ -179,7 +179,7 @@ fn a_package_is_told_with_each_of_its_disks() {
 fn a_machine_is_converted_told_and_checked() {
     let Some(home) = home() else { return };
     home.kiln(["convert", "-q", "disk.raw", "--cpus", "3", "--nic", "virtio:lan", "web.ova"]).expect(0);
-    let ran = home.kiln(["convert", "-q", "web.ova", "web.vmx"]).expect(0);
+    let ran = home.kiln(["convert", "web.ova", "web.vmx"]).expect(0);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(said.contains("Warning: web.vmx: network card 1 is vmxnet3"), "{said}");
     let ran = home.kiln(["image", "info", "web.vmx"]).expect(0);
