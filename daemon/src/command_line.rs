@@ -4,15 +4,16 @@
 //! `kilnd validate` what the client starts: nothing that people type.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiln_protocol::JobState;
 use kiln_protocol::places::KILN_SOCKET;
+use kiln_protocol::{Event, JobState, ValidateLine};
 use rustix::fs::Mode as FileMode;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,8 +25,9 @@ use crate::config::{Config, environment};
 use crate::explain::explain;
 use crate::instance::{self, Instance, InstanceError};
 use crate::job_dir::JobDir;
-use crate::runner::JobRunner;
+use crate::runner::{JobEvent, JobRunner};
 use crate::version::VERSION;
+use crate::wall_clock::wall_clock;
 use crate::worker::{self, WorkerError};
 use crate::{descriptor, engine, failed_start, logging, server};
 
@@ -145,7 +147,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
 }
 
 fn complain(failure: &Failure) {
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     // Nobody is left to tell when the terminal is gone.
     let _ = writeln!(stderr, "error: {}", failure.error);
     if let Some(hint) = &failure.hint {
@@ -154,7 +156,7 @@ fn complain(failure: &Failure) {
 }
 
 fn report(report: &Report<'_>) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     if let Ok(line) = serde_json::to_string(report) {
         // A client that has gone needs no report.
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
@@ -304,13 +306,27 @@ async fn answers(socket: &Path) -> bool {
 /// Answers one request of a client.
 fn run_validate() -> Result<(), Failure> {
     let failure = |error: String| Failure { error, hint: None };
-    let request = serde_json::from_reader(std::io::stdin().lock())
+    let request = serde_json::from_reader(io::stdin().lock())
         .map_err(|error| failure(format!("cannot read the request: {error}")))?;
     let directory =
         std::env::current_dir().map_err(|error| failure(format!("cannot find out the working directory: {error}")))?;
-    let report =
-        serde_json::to_vec(&engine::validate(request, directory)).map_err(|error| failure(error.to_string()))?;
-    std::io::stdout().lock().write_all(&report).map_err(|error| failure(error.to_string()))
+    let last = AtomicU64::new(0);
+    let tell = move |JobEvent { build, body }| {
+        let seq = last.fetch_add(1, Ordering::Relaxed) + 1;
+        // Whoever does not listen any more will not get the report either, and that is an error.
+        let _ = answer(&ValidateLine::Event(Event { seq, time: wall_clock(), build, body }));
+    };
+    let report = engine::validate(request, directory, tell);
+    answer(&ValidateLine::Report(report)).map_err(|error| failure(error.to_string()))
+}
+
+/// Writes a line of the answer.
+fn answer(line: &ValidateLine) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&bytes)?;
+    stdout.flush()
 }
 
 fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitCode {

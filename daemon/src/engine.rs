@@ -118,8 +118,12 @@ fn state_directory(job_directory: &Path) -> PathBuf {
     job_directory.ancestors().nth(2).unwrap_or(job_directory).to_owned()
 }
 
-/// Checks a template in this process, which has the caller's environment.
-pub(crate) fn validate(request: ValidateRequest, cwd: PathBuf) -> ValidateReport {
+/// Checks a template in this process, which has the caller's environment. What is waited for meanwhile is told.
+pub(crate) fn validate(
+    request: ValidateRequest,
+    cwd: PathBuf,
+    tell: impl Fn(JobEvent) + Send + Sync + 'static,
+) -> ValidateReport {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -137,7 +141,8 @@ pub(crate) fn validate(request: ValidateRequest, cwd: PathBuf) -> ValidateReport
         warn_on_undeclared_var: request.warn_on_undeclared_variables,
         evaluate_data: request.evaluate_datasources,
     };
-    let validation = kiln_builder::validate(&check, &cache_dir, request.colour);
+    let sink: kiln_builder::EventSink = Arc::new(move |event| on_the_wire(event).into_iter().for_each(&tell));
+    let validation = kiln_builder::validate_with(&check, &cache_dir, request.colour, sink);
     let problem = |problem: kiln_builder::Problem| TemplateProblem {
         severity: if problem.is_error { Severity::Error } else { Severity::Warning },
         text: problem.text,
@@ -194,10 +199,8 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
             (Some(build), EventBody::StepFinished { step, elapsed_us: micros(elapsed), error })
         }
         Event::Progress { build, what, done, total } => (Some(build), EventBody::Progress { what, done, total }),
-        Event::Waiting { build, what, limit } => {
-            (Some(build), EventBody::Waiting { what, limit_us: limit.map(micros) })
-        }
-        Event::WaitFinished { build, what } => (Some(build), EventBody::WaitFinished { what }),
+        Event::Waiting { build, what, limit } => (build, EventBody::Waiting { what, limit_us: limit.map(micros) }),
+        Event::WaitFinished { build, what } => (build, EventBody::WaitFinished { what }),
         Event::ScreenSaved { build, path: file } => (Some(build), EventBody::ScreenSaved { path: path(file) }),
         Event::Prompt { build, id, text, choices, guest } => {
             let default = choices.first().cloned();

@@ -151,8 +151,10 @@ impl Activities {
         let mut due = Vec::new();
         let mut told = Vec::new();
         for activity in self.worth_telling(now) {
-            let heard = self.heard.get(&activity.build).copied().unwrap_or(activity.since);
-            if millis(heard.max(activity.since), now) >= HEARTBEAT_MS {
+            // Silence began with the first of what a build does now, however often that has changed since.
+            let first = self.of(&activity.build).map(|other| other.since).min().unwrap_or(activity.since);
+            let heard = self.heard.get(&activity.build).copied().unwrap_or(first);
+            if millis(heard.max(first), now) >= HEARTBEAT_MS {
                 due.push(activity.row(now).plain());
                 told.push(activity.build.clone());
             }
@@ -161,17 +163,43 @@ impl Activities {
         due
     }
 
+    /// Returns what has gone on for long enough, and in place of what stands still meanwhile a wait that has just begun: what is
+    /// told is what goes on now.
     fn worth_telling(&self, now: Timestamp) -> impl Iterator<Item = &Activity> {
-        let exact = move |activity: &&Activity| !matches!(activity.kind, Kind::Step) && activity.is_worth_telling(now);
         self.all.iter().filter(move |activity| {
-            let something_better = || self.all.iter().filter(exact).any(|other| other.build == activity.build);
-            activity.is_worth_telling(now) && !(matches!(activity.kind, Kind::Step) && something_better())
+            let mut others = self.of(&activity.build);
+            match activity.kind {
+                Kind::Step => activity.is_long(now) && !others.any(|other| other.is_wait() || self.moves(other, now)),
+                Kind::Transfer { .. } => self.moves(activity, now),
+                Kind::Wait { .. } => {
+                    let tells = |other: &Activity| self.moves(other, now) || (other.is_wait() && other.is_long(now));
+                    activity.is_long(now)
+                        || (others.any(|other| other.is_long(now)) && !self.of(&activity.build).any(tells))
+                }
+            }
         })
+    }
+
+    /// Whether it is a transfer that goes on: one stands still while a wait lasts that began after its last bytes.
+    fn moves(&self, transfer: &Activity, now: Timestamp) -> bool {
+        let Kind::Transfer { samples, .. } = &transfer.kind else { return false };
+        let last = samples.back().map_or(transfer.since, |(time, _)| *time);
+        let is_held = |other: &Activity| other.is_wait() && other.since >= last;
+        transfer.is_long(now) && !self.of(&transfer.build).any(is_held)
+    }
+
+    fn of<'a>(&'a self, build: &'a Option<String>) -> impl Iterator<Item = &'a Activity> {
+        self.all.iter().filter(move |activity| activity.build == *build)
     }
 }
 
 impl Activity {
-    fn is_worth_telling(&self, now: Timestamp) -> bool {
+    fn is_wait(&self) -> bool {
+        matches!(self.kind, Kind::Wait { .. })
+    }
+
+    /// Whether it has gone on for so long that people want to know; a transfer, while there is more to come.
+    fn is_long(&self, now: Timestamp) -> bool {
         let age = millis(self.since, now);
         match &self.kind {
             Kind::Transfer { done, total, .. } => age >= LONG_TRANSFER_MS && total.is_none_or(|total| *done < total),

@@ -42,7 +42,9 @@ impl Row<'_> {
         // A name gives way to its bar, down to a few letters.
         let with_bar =
             bar.and(room.checked_sub(BRACKETED_BAR)).filter(|left| *left >= LEAST_HEAD.min(self.head().len()));
-        let head = truncate_str(&self.head(), with_bar.unwrap_or(room), "..").into_owned();
+        let whole = self.transfer.is_none().then(|| self.named(self.what));
+        let head = whole.filter(|head| measure_text_width(head) <= room).unwrap_or_else(|| self.head());
+        let head = truncate_str(&head, with_bar.unwrap_or(room), "..").into_owned();
         let mut free = with_bar.unwrap_or(room).saturating_sub(measure_text_width(&head));
         let mut tail = String::new();
         for part in may {
@@ -66,17 +68,19 @@ impl Row<'_> {
     /// Returns the row as a line of a file.
     pub(super) fn plain(&self) -> String {
         let (must, _, may) = self.numbers();
-        [self.head(), must].into_iter().chain(may).collect::<Vec<_>>().join(" ")
+        let head = if self.transfer.is_none() { self.named(self.what) } else { self.head() };
+        [head, must].into_iter().chain(may).collect::<Vec<_>>().join(" ")
     }
 
+    /// Returns the name with short addresses.
     fn head(&self) -> String {
         let what: Vec<_> = self.what.split(' ').map(without_address).collect();
-        let what = what.join(" ");
-        visible::name(&match self.build {
-            Some(build) => format!("{build}: {what}"),
-            None => what,
-        })
-        .into_owned()
+        self.named(&what.join(" "))
+    }
+
+    fn named(&self, what: &str) -> String {
+        let name = self.build.map_or_else(|| what.to_owned(), |build| format!("{build}: {what}"));
+        visible::name(&name).into_owned()
     }
 
     /// Returns what must be told, percent of the bar, and what may be told, the most useful first. All of it is ASCII.
@@ -100,7 +104,7 @@ impl Row<'_> {
     }
 }
 
-/// Returns the file's name of a URL, and other words as they are: an address is longer than a row.
+/// Returns the file's name of a URL, and other words as they are: an address is longer than many a row.
 fn without_address(word: &str) -> &str {
     let Some((_, rest)) = word.split_once("://") else { return word };
     let path = rest.split(['?', '#']).next().unwrap_or(rest).trim_end_matches('/');
@@ -132,6 +136,11 @@ mod tests {
             "download https://cdimage.example.org/debian-cd/current/amd64/iso-cd/debian-12.12.0-amd64-netinst.iso?x=y";
         assert_eq!(wait("connect").fit(80), "qemu.tiny: connect 0:41 of 10:00");
         assert_eq!(wait("connect").fit(26), "qemu.tiny:.. 0:41 of 10:00");
+        // A wait has no bar that needs the room.
+        let asked = Row { build: None, limit: None, ..wait("data.http.x: asking http://a.example/b/c") };
+        assert_eq!(asked.fit(79), "data.http.x: asking http://a.example/b/c 0:41");
+        assert_eq!(asked.fit(40), "data.http.x: asking c 0:41");
+        assert_eq!(asked.plain(), "data.http.x: asking http://a.example/b/c 0:41");
         for (row, width, text) in [
             (
                 transfer(Some("qemu.tiny"), url),

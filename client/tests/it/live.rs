@@ -1,6 +1,7 @@
 //! Live lines on a terminal that `script` makes.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -151,4 +152,29 @@ fn a_job_in_the_queue_says_how_long_it_waits() {
     let (written, code) = terminal.finish();
     assert_eq!(code, Some(0));
     assert!(!screen(&written).iter().any(|row| row.contains("other jobs 0:")), "{:#?}", screen(&written));
+}
+
+#[test]
+fn validate_says_whom_it_asks_until_the_answer_comes() {
+    let Some(home) = Home::new() else { return };
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let template = format!(
+        "variable \"t\" {{\n  default   = \"a-secret-of-mine\"\n  sensitive = true\n}}\n\
+         data \"http\" \"x\" {{\n  url = \"http://{address}/slow?v=${{var.t}}\"\n}}\n\
+         source \"file\" \"a\" {{\n  target  = \"x\"\n  content = data.http.x.body\n}}\n\
+         build {{\n  sources = [\"file.a\"]\n}}\n"
+    );
+    std::fs::write(home.path("work/t.pkr.hcl"), template).unwrap();
+    let Some(mut terminal) = Terminal::open(&home, 80, "validate -evaluate-datasources t.pkr.hcl") else { return };
+    terminal.read_until(&format!("data.http.x: asking http://{address}/slow?v=<sensitive> 0:02"));
+    terminal.read_until(" 0:03");
+    // It has connected, or it would not wait.
+    let (mut connection, _) = server.accept().unwrap();
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi").unwrap();
+    drop(connection);
+    let (written, code) = terminal.finish();
+    let shown = screen(&written);
+    assert_eq!((code, &*shown), (Some(0), &["The configuration is valid.".to_owned()][..]));
+    assert!(!written.contains("a-secret-of-mine"), "{written:?}");
 }

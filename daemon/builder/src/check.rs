@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 use crate::backends::Backends;
 use crate::built::PlannedBuild;
 use crate::catalog::{self, BuiltIn};
+use crate::context::EventSink;
 use crate::data_sources::HttpSources;
 use crate::option_values::OptionValues;
 use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
@@ -77,7 +78,13 @@ pub struct Problem {
 /// are evaluated.
 #[must_use]
 pub fn validate(request: &CheckRequest, cache_dir: &Path, colour: bool) -> Validation {
-    let checked = check(request, Purpose::Validate, &Backends::real(cache_dir));
+    validate_with(request, cache_dir, colour, Arc::new(|_| {}))
+}
+
+/// [`validate`], telling `sink` what is waited for meanwhile.
+#[must_use]
+pub fn validate_with(request: &CheckRequest, cache_dir: &Path, colour: bool, sink: EventSink) -> Validation {
+    let checked = check(request, Purpose::Validate, &Backends::real(cache_dir), sink);
     Validation { valid: checked.valid, problems: checked.problems(colour) }
 }
 
@@ -126,8 +133,8 @@ impl Checked {
     }
 }
 
-/// Loads a template and plans its builds.
-pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backends) -> Checked {
+/// Loads a template and plans its builds. `sink` is told which servers are waited for.
+pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backends, sink: EventSink) -> Checked {
     let inputs = Inputs {
         path: request.template.clone(),
         cwd: request.cwd.clone(),
@@ -144,7 +151,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         None => Arc::new(OsFiles),
     };
     let data =
-        if request.evaluate_data { DataMode::Fetch(Arc::new(HttpSources::default())) } else { DataMode::Unknown };
+        if request.evaluate_data { DataMode::Fetch(Arc::new(HttpSources::new(sink))) } else { DataMode::Unknown };
     let loaded = load_with(&inputs, files, &BuiltIn, data);
     let whole = loaded.evaluated.is_some();
     let (mut diagnostics, sources) = (loaded.diagnostics, loaded.sources);

@@ -174,7 +174,7 @@ impl BuildContext {
     #[must_use]
     pub(crate) fn waiting(&self, what: &str, limit: Option<Duration>) -> Waiting {
         let what = self.redactor.redact(what);
-        self.emit(Event::Waiting { build: self.build.to_string(), what: what.clone(), limit });
+        self.emit(Event::Waiting { build: Some(self.build.to_string()), what: what.clone(), limit });
         Waiting { context: self.clone(), what }
     }
 
@@ -302,6 +302,6 @@ pub(crate) struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let what = std::mem::take(&mut self.what);
-        self.context.emit(Event::WaitFinished { build: self.context.build.to_string(), what });
+        self.context.emit(Event::WaitFinished { build: Some(self.context.build.to_string()), what });
     }
 }

@@ -6,17 +6,46 @@ use std::sync::OnceLock;
 use kiln_template::{DataSources, HttpRequest, HttpResponse};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::context::EventSink;
+use crate::event::Event;
 use crate::fetch;
 
 /// Answers to `data "http"`. Blocks, so it belongs on a thread where that is allowed.
-#[derive(Debug, Default)]
 pub(crate) struct HttpSources {
+    /// Told whom is waited for. No build is known yet.
+    sink: EventSink,
     /// Made for the first request; most templates have none.
     runtime: OnceLock<Result<Runtime, String>>,
 }
 
+impl HttpSources {
+    pub(crate) fn new(sink: EventSink) -> Self {
+        Self { sink, runtime: OnceLock::new() }
+    }
+
+    /// Says whom is waited for, until what is returned goes. There is no limit for the whole, only for each silence of the server.
+    fn waiting(&self, request: &HttpRequest) -> Asked<'_> {
+        let what = format!("{}: asking {}", request.asker, fetch::shown(&request.asked));
+        (self.sink)(Event::Waiting { build: None, what: what.clone(), limit: None });
+        Asked { sink: &self.sink, what }
+    }
+}
+
+/// A server that is waited for.
+struct Asked<'a> {
+    sink: &'a EventSink,
+    what: String,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        (self.sink)(Event::WaitFinished { build: None, what: std::mem::take(&mut self.what) });
+    }
+}
+
 impl DataSources for HttpSources {
     fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String> {
+        let _waiting = self.waiting(request);
         let start = || Builder::new_current_thread().enable_all().build().map_err(|error: io::Error| error.to_string());
         let runtime = self.runtime.get_or_init(start).as_ref().map_err(Clone::clone)?;
         let (body, headers) = runtime

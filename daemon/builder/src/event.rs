@@ -83,8 +83,8 @@ pub enum Event {
     },
     /// Something is waited for that may take long.
     Waiting {
-        /// The build.
-        build: String,
+        /// The build; `None` while none is known yet.
+        build: Option<String>,
         /// What is waited for, such as `connect`.
         what: String,
         /// How long at most, when there is a limit.
@@ -92,8 +92,8 @@ pub enum Event {
     },
     /// A wait is over, whatever came of it.
     WaitFinished {
-        /// The build.
-        build: String,
+        /// The build; `None` while none is known yet.
+        build: Option<String>,
         /// What was waited for.
         what: String,
     },

@@ -85,9 +85,9 @@ async fn run_from(
     let purpose = if checkpoints.is_some() { Purpose::Resume } else { Purpose::Build };
     let cancel = control.cancel_token();
     let checking = {
-        let (template, backends) = (request.template.clone(), backends.clone());
+        let (template, backends, sink) = (request.template.clone(), backends.clone(), sink.clone());
         // Data sources are fetched meanwhile.
-        tokio::task::spawn_blocking(move || check(&template, purpose, &backends))
+        tokio::task::spawn_blocking(move || check(&template, purpose, &backends, sink))
     };
     let checked = tokio::select! {
         checked = checking => checked,

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use kiln_builder::{CheckRequest, Validation, validate};
+use kiln_builder::{CheckRequest, Event, Validation, validate_with};
 
 /// Answers one request for `path` that has `header`, and refuses every other one.
 fn serve(path: &'static str, header: &'static str, body: &'static str) -> String {
@@ -36,6 +37,16 @@ fn serve(path: &'static str, header: &'static str, body: &'static str) -> String
 }
 
 fn check(name: &str, text: &str, environment: &[(&str, String)], evaluate_data: bool) -> Validation {
+    check_telling(name, text, environment, evaluate_data).0
+}
+
+/// Checks; returns what was told meanwhile, too.
+fn check_telling(
+    name: &str,
+    text: &str,
+    environment: &[(&str, String)],
+    evaluate_data: bool,
+) -> (Validation, Vec<Event>) {
     let request = CheckRequest {
         template: PathBuf::from(name),
         text: Some(text.to_owned()),
@@ -48,7 +59,12 @@ fn check(name: &str, text: &str, environment: &[(&str, String)], evaluate_data: 
         evaluate_data,
         ..CheckRequest::default()
     };
-    validate(&request, Path::new("/nonexistent"), false)
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = events.clone();
+    let take = Arc::new(move |event| sink.lock().unwrap().push(event));
+    let validation = validate_with(&request, Path::new("/nonexistent"), false, take);
+    let events = std::mem::take(&mut *events.lock().unwrap());
+    (validation, events)
 }
 
 /// A template that is valid only when an expression is true.
@@ -91,4 +107,33 @@ fn consul_is_read() {
     assert!(answer.valid, "{:?}", answer.problems);
     let answer = check("t.pkr.hcl", &valid_if("consul_key(\"app/nam\") == \"web\""), &environment, true);
     assert!(answer.problems.iter().any(|problem| problem.text.contains("404")), "{:?}", answer.problems);
+}
+
+#[test]
+fn who_is_asked_is_told_without_secrets_before_any_build_is_known() {
+    let address = serve("/page?token=hunter2hunter2", "host:", "right");
+    let url = format!("http://{address}/page");
+    let text = format!(
+        "data \"http\" \"p\" {{\n  url = \"{url}?token=hunter2hunter2\"\n}}\n{}",
+        valid_if("data.http.p.body == \"right\"")
+    );
+    let (answer, told) = check_telling("t.pkr.hcl", &text, &[], true);
+    assert!(answer.valid, "{:?}", answer.problems);
+    let what = format!("data.http.p: asking {url}?token=xxxxx");
+    let waiting = Event::Waiting { build: None, what: what.clone(), limit: None };
+    assert_eq!(told, [waiting, Event::WaitFinished { build: None, what }]);
+
+    let address = serve("/v1/secret/data/app", "x-vault-token: token", "{\"data\": {\"p\": \"hunter2hunter2\"}}");
+    let environment = [("VAULT_ADDR", format!("http://{address}")), ("VAULT_TOKEN", "token".to_owned())];
+    let (answer, told) = check_telling(
+        "t.pkr.hcl",
+        &valid_if("vault(\"secret/data/app\", \"p\") == \"hunter2hunter2\""),
+        &environment,
+        true,
+    );
+    assert!(answer.valid, "{:?}", answer.problems);
+    let what = format!("vault(): asking http://{address}");
+    assert!(matches!(&told[..], [Event::Waiting { what: first, .. }, _] if *first == what), "{told:?}");
+    // Nobody is asked, nobody is told of.
+    assert_eq!(check_telling("t.pkr.hcl", &text, &[], false).1, []);
 }

@@ -54,7 +54,7 @@ pub use problem::{Problem, ProblemCode};
 pub use question::{Answer, Choice, Question};
 pub use step::{StepPhase, StepState, StepSummary};
 pub use text::{value_without_codes, without_codes};
-pub use validate::{TemplateProblem, ValidateReport, ValidateRequest};
+pub use validate::{TemplateProblem, ValidateLine, ValidateReport, ValidateRequest};
 
 /// Largest request body that the daemon reads, in bytes (1 MiB).
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;

@@ -1,4 +1,5 @@
-//! What the client and `kilnd validate` say to each other: a request on its standard input, a report on its standard output.
+//! What the client and `kilnd validate` say to each other: a request on its standard input, lines of JSON on its standard output,
+//! the last of which is the report.
 //!
 //! Validation needs no daemon: it queues nothing, keeps nothing and leaves nothing. The client starts the program as its own
 //! child, with its directory and its environment.
@@ -7,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Severity;
+use crate::event::{Event, Severity};
 use crate::job::Assignment;
 
 /// A template to check. Its debug form shows neither text nor values.
@@ -38,6 +39,16 @@ impl fmt::Debug for ValidateRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ValidateRequest").field("template", &self.template).finish_non_exhaustive()
     }
+}
+
+/// A line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidateLine {
+    /// What goes on meanwhile: whom data sources wait for.
+    Event(Event),
+    /// What was found. The last line.
+    Report(ValidateReport),
 }
 
 /// What was found.

@@ -3,12 +3,15 @@
 //! Syntax is checked here. Everything else needs to know the builders, which only kilnd does: it is run as a child that is
 //! asked once and leaves nothing. (A job in the daemon costs a queue entry, a journal transaction and a worker.)
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use jiff::Timestamp;
-use kiln_protocol::{Severity, TemplateProblem, ValidateReport, ValidateRequest, value_without_codes, without_codes};
+use kiln_protocol::{
+    Severity, TemplateProblem, ValidateLine, ValidateReport, ValidateRequest, value_without_codes, without_codes,
+};
 use kiln_template::{Diagnostic, Style, check_template_syntax};
 use serde_json::json;
 
@@ -16,7 +19,9 @@ use super::input::{Template, read_input};
 use super::report::{EXIT_FAILURE, look};
 use crate::api::find_daemon;
 use crate::arguments::ValidateArguments;
+use crate::commands::note::note;
 use crate::error::CommandError;
+use crate::live::{self, Live};
 use crate::render::error_count;
 use crate::terminal;
 
@@ -26,7 +31,7 @@ pub(super) fn validate(arguments: ValidateArguments, machine_readable: bool) -> 
     }
     let as_json = arguments.json;
     let colour = !machine_readable && !as_json && terminal::wants_colour(None);
-    let report = ask(&request(arguments, colour)?)?;
+    let report = ask(&request(arguments, colour)?, machine_readable)?;
     print(report, "The configuration is valid.", as_json, machine_readable)
 }
 
@@ -107,7 +112,7 @@ fn request(arguments: ValidateArguments, colour: bool) -> Result<ValidateRequest
 }
 
 /// Runs kilnd for one request.
-fn ask(request: &ValidateRequest) -> Result<ValidateReport, CommandError> {
+fn ask(request: &ValidateRequest, machine_readable: bool) -> Result<ValidateReport, CommandError> {
     let program = find_daemon();
     let failed = |error: io::Error| {
         let error = CommandError::new(format!("cannot run {}: {error}", program.display()));
@@ -123,9 +128,33 @@ fn ask(request: &ValidateRequest) -> Result<ValidateReport, CommandError> {
             other => other.map_err(failed)?,
         }
     }
-    let output = child.wait_with_output().map_err(failed)?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        let error = CommandError::new(format!("{} gave no report ({})", program.display(), output.status));
+    let report = child.stdout.take().and_then(|output| read_answer(output, machine_readable));
+    let status = child.wait().map_err(failed)?;
+    report.ok_or_else(|| {
+        let error = CommandError::new(format!("{} gave no report ({status})", program.display()));
         error.hint("kiln and kilnd may be of different versions")
     })
+}
+
+/// Reads lines until the report, and shows meanwhile what is waited for: on standard error, for the report is what was asked for.
+fn read_answer(output: ChildStdout, machine_readable: bool) -> Option<ValidateReport> {
+    let (lines, received) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut live = if terminal::can_redraw() && !machine_readable { Live::drawn() } else { Live::told() };
+    loop {
+        match received.recv_timeout(live::PACE) {
+            Ok(line) => match serde_json::from_slice(&line).ok()? {
+                ValidateLine::Event(event) => live.event(&event),
+                ValidateLine::Report(report) => return Some(report),
+            },
+            Err(RecvTimeoutError::Timeout) => live.tick().iter().for_each(|line| note(line)),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }

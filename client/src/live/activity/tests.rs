@@ -60,8 +60,41 @@ fn a_step_is_told_of_when_there_is_nothing_more_exact() {
     let quiet = activities(&[(0, step.clone())]);
     assert_eq!(lines(&quiet, 5), ["a: starting the machine 0:05"]);
     let exact = activities(&[(0, step), (3, wait("the probe", Some(20)))]);
-    assert_eq!(lines(&exact, 4), ["a: starting the machine 0:04"]);
+    // A wait that has just begun is what goes on: the step's line would name the wrong thing, and its clock would seem to go back.
+    assert_eq!(lines(&exact, 4), ["a: the probe 0:01 of 0:20"]);
     assert_eq!(lines(&exact, 6), ["a: the probe 0:03 of 0:20"]);
+}
+
+#[test]
+fn a_transfer_stands_back_for_a_wait_that_began_after_its_last_bytes() {
+    let next = wait("the next try of x.iso", Some(4));
+    let over = json!({"kind": "wait_finished", "build": "a", "what": "the next try of x.iso"});
+    let step = json!({"kind": "step_started", "build": "a", "step": "fetch"});
+    let mut events = vec![(0, step), (1, progress(5, Some(10))), (8, next.clone())];
+    assert_eq!(lines(&activities(&events), 9), ["a: the next try of x.iso 0:01 of 0:04"]);
+    assert_eq!(lines(&activities(&events), 11), ["a: the next try of x.iso 0:03 of 0:04"]);
+    // Then it goes on where it was.
+    events.extend([(12, over.clone()), (13, progress(6, Some(10)))]);
+    let shown = lines(&activities(&events), 14);
+    assert!(shown.len() == 1 && shown[0].starts_with("a: x.iso [####"), "{shown:?}");
+    // Before the first byte the step is told of between the tries.
+    let step = json!({"kind": "step_started", "build": "a", "step": "fetch"});
+    let refused = [(0, step), (3, next), (7, over)];
+    assert_eq!(lines(&activities(&refused[..2]), 3), ["a: the next try of x.iso 0:00 of 0:04"]);
+    assert_eq!(lines(&activities(&refused), 8), ["a: getting the image 0:08"]);
+}
+
+#[test]
+fn data_sources_are_told_of_before_any_build_is_known() {
+    let asked = |name: &str| format!("data.http.{name}: asking https://a.example/{name}");
+    let event = |kind: &str, name: &str| json!({"kind": kind, "what": asked(name)});
+    let mut events = vec![(0, json!({"kind": "job_started", "pid": 1, "version": "1"})), (1, event("waiting", "x"))];
+    assert_eq!(lines(&activities(&events), 5), ["data.http.x: asking https://a.example/x 0:04"]);
+    assert_eq!(activities(&events).heartbeat(at(31)), ["data.http.x: asking https://a.example/x 0:30"]);
+    events.extend([(6, event("wait_finished", "x")), (6, event("waiting", "y"))]);
+    assert_eq!(lines(&activities(&events), 9), ["data.http.y: asking https://a.example/y 0:03"]);
+    events.push((10, event("wait_finished", "y")));
+    assert!(lines(&activities(&events), 20).is_empty());
 }
 
 #[test]
@@ -126,4 +159,16 @@ fn silence_is_broken_every_half_minute() {
             (110, vec!["a: connect 1:50 of 10:00".to_owned()]),
         ]
     );
+}
+
+#[test]
+fn many_short_waits_are_silence_too() {
+    let step = json!({"kind": "step_started", "build": "a", "step": "provision"});
+    let mut events = vec![(0, step)];
+    for start in (0..40).step_by(10) {
+        events.push((start, wait("clean-up", None)));
+        events.push((start + 9, json!({"kind": "wait_finished", "build": "a", "what": "clean-up"})));
+    }
+    assert_eq!(activities(&events[..7]).heartbeat(at(29)), [""; 0]);
+    assert_eq!(activities(&events[..8]).heartbeat(at(30)), ["a: clean-up 0:00"]);
 }

@@ -87,7 +87,7 @@ pub(super) async fn download(
                 }
                 tracing::info!(%url, bytes = file.length(), %error, "a download was interrupted and is tried again");
                 say(again(&error, pause, tries + 1, transport.patience.tries));
-                transport.pause(pause).await;
+                transport.pause(url, pause).await;
                 pause = (pause * 2).min(MAX_PAUSE);
             }
         }

@@ -44,7 +44,7 @@ pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
 pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
-pub(crate) use self::url_secrets::secrets_in;
+pub(crate) use self::url_secrets::{secrets_in, shown};
 use crate::ledger::Ledger;
 
 /// What to get, and where to keep it.
@@ -126,7 +126,7 @@ async fn fetch_with(
     }
     let mut failures = Vec::new();
     for url in &request.urls {
-        say(format!("Trying {}", url_secrets::shown(url)));
+        say(format!("Trying {}", shown(url)));
         match fetch_one(transport, request, url, progress, say).await {
             Ok(fetched) => return Ok(fetched),
             Err(error) if error.ends_everything() => return Err(FetchError::Local(error)),
@@ -134,7 +134,7 @@ async fn fetch_with(
                 if !matches!(error, UrlError::WrongChecksum { .. }) {
                     say(format!("Download failed {}", with_causes(&error)));
                 }
-                failures.push(UrlFailure { url: url_secrets::shown(url), error });
+                failures.push(UrlFailure { url: shown(url), error });
             }
         }
     }
@@ -155,14 +155,9 @@ async fn fetch_one(
     };
     let described = match (&checksum, url.contains("checksum=")) {
         (Checksum::Digest(digest), false) => {
-            format!(
-                "{}{}checksum={}",
-                url_secrets::shown(url),
-                if url.contains('?') { '&' } else { '?' },
-                digest.encoded()
-            )
+            format!("{}{}checksum={}", shown(url), if url.contains('?') { '&' } else { '?' }, digest.encoded())
         }
-        _ => url_secrets::shown(url),
+        _ => shown(url),
     };
     say(format!("Trying {described}"));
     let fetched = match location {

@@ -402,7 +402,7 @@ async fn pauses_before_another_try_are_told_with_their_end() {
     let place = Place::new();
     let request = place.request(&["http://127.0.0.1:1/x.iso".to_owned()], sha256(&content()));
     place.fetch_through(&transport, &request).await.unwrap_err();
-    let next = |ms: u32| format!("the next try of the download {ms}ms");
+    let next = |ms: u32| format!("the next try of http://127.0.0.1:1/x.iso {ms}ms");
     let over = || "over".to_owned();
     assert_eq!(*told.lock().unwrap(), [next(5), over(), next(10), over(), next(20), over()]);
 }

@@ -72,9 +72,9 @@ impl Transport {
         Self { waiting: Some(waiting), ..self }
     }
 
-    /// Lets some time pass before the next try.
-    pub(super) async fn pause(&self, time: Duration) {
-        let _told = self.waiting.as_ref().map(|waiting| waiting("the next try of the download", time));
+    /// Lets some time pass before the next try of this URL.
+    pub(super) async fn pause(&self, url: &RemoteUrl, time: Duration) {
+        let _told = self.waiting.as_ref().map(|waiting| waiting(&format!("the next try of {url}"), time));
         tokio::time::sleep(time).await;
     }
 
@@ -137,7 +137,7 @@ impl Transport {
                 Err(error) if error.is_temporary() && tries < self.patience.tries => {
                     tries += 1;
                     say(again(&error, pause, tries, self.patience.tries));
-                    self.pause(pause).await;
+                    self.pause(url, pause).await;
                     pause *= 2;
                 }
                 result => return result,

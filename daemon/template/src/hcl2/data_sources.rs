@@ -95,7 +95,15 @@ fn evaluate_http(block: &Block, scope: &Scope<'_>, mode: &DataMode, diagnostics:
     };
     let entries = headers.as_ref().and_then(Value::as_entries).cloned().unwrap_or_default();
     let headers = entries.iter().filter_map(|(name, value)| Some((name.to_string(), value.as_str()?.to_owned())));
-    let request = HttpRequest { url: url.clone(), method, headers: headers.collect(), body: text(&request_body) };
+    let name = block.labels.get(1).map(|label| &*label.text).unwrap_or_default();
+    let request = HttpRequest {
+        asker: format!("data.http.{name}"),
+        asked: scope.environment.redactor.redact(&url),
+        url: url.clone(),
+        method,
+        headers: headers.collect(),
+        body: text(&request_body),
+    };
     let answer = sources.http(&request).and_then(|answer| {
         let body = String::from_utf8(answer.body).map_err(|_| "the answer is not text".to_owned())?;
         Ok((body, answer.headers))

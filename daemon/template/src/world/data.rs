@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A request of `data "http"`.
+/// A request of `data "http"`, or to a store of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {
+    /// Who asks, for people: `data.http.x`.
+    pub asker: String,
+    /// Who is asked, for people: the URL, or the server alone, without the template's secrets.
+    pub asked: String,
     /// Where to.
     pub url: String,
     /// `GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `OPTIONS` or `PATCH`.

@@ -21,7 +21,9 @@ pub(crate) fn consul_key(
     if let Some(token) = setting(environment, "CONSUL_HTTP_TOKEN") {
         headers.insert("X-Consul-Token".to_owned(), token.to_owned());
     }
-    let answer = read(sources, &format!("{}/v1/kv/{}", base(address, secure), escape(key)), headers)
+    let server = base(address, secure);
+    let path = format!("/v1/kv/{}", escape(key));
+    let answer = read(sources, "consul_key", server, &path, headers)
         .map_err(|reason| format!("Consul does not give the key {key:?}: {reason}"))?;
     let entry = answer.get(0).ok_or_else(|| format!("Consul has no key {key:?}"))?;
     // A key without a value has null here.
@@ -44,9 +46,9 @@ pub(crate) fn vault(
     if let Some(namespace) = setting(environment, "VAULT_NAMESPACE") {
         headers.insert("X-Vault-Namespace".into(), namespace.to_owned());
     }
-    let url = format!("{}/v1/{}", base(address, true), escape(path.trim_start_matches('/')));
-    let answer =
-        read(sources, &url, headers).map_err(|reason| format!("Vault does not give the secret {path:?}: {reason}"))?;
+    let place = format!("/v1/{}", escape(path.trim_start_matches('/')));
+    let answer = read(sources, "vault", base(address, true), &place, headers)
+        .map_err(|reason| format!("Vault does not give the secret {path:?}: {reason}"))?;
     let data = answer.get("data").filter(|data| data.is_object());
     let data = data.ok_or_else(|| format!("Vault has no secret at the path {path:?}"))?;
     // Version 2 has the secret's own data one level deeper, beside what it knows about the secret.
@@ -75,10 +77,20 @@ fn base(address: &str, secure: bool) -> String {
     format!("{}://{address}", if secure { "https" } else { "http" })
 }
 
-fn read(sources: &dyn DataSources, url: &str, headers: BTreeMap<String, String>) -> Result<Json, String> {
-    let request = HttpRequest { url: url.to_owned(), method: "GET".into(), headers, body: None };
+/// Gets what is at a path of a server, for a function of the template's language.
+fn read(
+    sources: &dyn DataSources,
+    function: &str,
+    server: String,
+    path: &str,
+    headers: BTreeMap<String, String>,
+) -> Result<Json, String> {
+    let url = format!("{server}{path}");
+    // A path can be made of a sensitive variable, so people are told the server alone.
+    let asker = format!("{function}()");
+    let request = HttpRequest { asker, asked: server, url, method: "GET".into(), headers, body: None };
     let answer = sources.http(&request)?;
-    serde_json::from_slice(&answer.body).map_err(|error| format!("the answer of {url} is not JSON: {error}"))
+    serde_json::from_slice(&answer.body).map_err(|error| format!("the answer of {} is not JSON: {error}", request.url))
 }
 
 /// Escapes what cannot stand in a path of a URL.
@@ -126,6 +138,7 @@ mod tests {
             (asked.url.as_str(), asked.headers["X-Consul-Token"].as_str()),
             ("http://consul:8500/v1/kv/a%20b", "t")
         );
+        assert_eq!((&*asked.asker, &*asked.asked), ("consul_key()", "http://consul:8500"));
     }
 
     /// The answers are what Vault's documentation of both versions of its store shows.
@@ -141,6 +154,7 @@ mod tests {
             assert_eq!(vault(server, &settings, "secret/data/app", "foo").unwrap(), "bar");
             let asked = server.1.lock().unwrap().pop().unwrap();
             assert_eq!(asked.url, "http://v:8200/v1/secret/data/app");
+            assert_eq!((&*asked.asker, &*asked.asked), ("vault()", "http://v:8200"));
             assert_eq!((&*asked.headers["X-Vault-Token"], &*asked.headers["X-Vault-Namespace"]), ("t", "n"));
         }
         let missing = vault(&new, &settings, "secret/data/app", "fo").unwrap_err();

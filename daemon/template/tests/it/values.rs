@@ -130,6 +130,7 @@ impl DataSources for Page {
             return Err("the server answered 404 Not Found".into());
         }
         let body = format!("{} {}", request.method, request.url).into_bytes();
+        assert_eq!((&*request.asker, &*request.asked), ("data.http.p", "http://h/page"));
         Ok(HttpResponse { body, headers: vec![("A".into(), "1".into()), ("A".into(), "2".into())] })
     }
 }
