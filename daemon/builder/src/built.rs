@@ -8,7 +8,7 @@ use kiln_template::EvaluatedBuild;
 use crate::artifact::Artifact;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
-use crate::export::Written;
+use crate::export::Exported;
 use crate::plan::BuildPlan;
 use crate::steps::output_directory::OutputDirectory;
 
@@ -37,7 +37,7 @@ pub(crate) struct Built {
     /// What the machine was, where there was one.
     pub(crate) machine: Option<MachineDescription>,
     /// The exports that were written in the same pass over the disk.
-    pub(crate) exported: Vec<Written>,
+    pub(crate) exported: Vec<Exported>,
     /// The output directory, held against other builds for as long as post-processors work on what is in it.
     pub(crate) held: Option<Arc<OutputDirectory>>,
 }

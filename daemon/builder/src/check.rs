@@ -3,6 +3,7 @@
 //! Both `build` and `validate` come through here; `validate` ends here.
 
 mod guestless;
+mod shared_export;
 mod shared_output;
 
 use std::collections::{BTreeMap, HashMap};
@@ -233,6 +234,9 @@ fn check_build(
     }
     for post_processor in build.post_processors.iter().flatten() {
         check_part(ComponentType::PostProcessor, &post_processor.component, mentions_key, purpose, &mut diagnostics);
+    }
+    if let Some(builder) = sources::machine(&source) {
+        shared_export::check(build, builder, &mut diagnostics);
     }
     // The rules of a table and the reader of a plan can say the same.
     diagnostics.dedup();

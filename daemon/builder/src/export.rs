@@ -17,6 +17,13 @@ use crate::error::StepError;
 /// The files of one output, its main file first.
 pub(crate) type Written = Vec<PathBuf>;
 
+/// An output that has been written, with its files.
+#[derive(Debug, Clone)]
+pub(crate) struct Exported {
+    pub(crate) output: Output,
+    pub(crate) files: Written,
+}
+
 /// A disk the guest wrote.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestDisk {

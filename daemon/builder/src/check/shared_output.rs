@@ -36,7 +36,7 @@ pub(super) fn check(builds: &[(EvaluatedBuild, SourcePlan)], diagnostics: &mut D
 }
 
 /// The one name of a path: absolute, links followed as far as there are any.
-fn place(path: &Path) -> PathBuf {
+pub(super) fn place(path: &Path) -> PathBuf {
     let mut place = PathBuf::new();
     for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
         match component {

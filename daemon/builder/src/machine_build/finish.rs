@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use crate::build_data::BuildData;
 use crate::built::Built;
 use crate::error::{BuildError, StepError};
-use crate::export::{self, Written};
+use crate::export::{self, Exported};
 use crate::post_processors::export as export_post_processor;
 use crate::records::Output;
 use crate::step::Step;
@@ -23,7 +23,7 @@ struct Left {
     /// The artifact's.
     files: Vec<PathBuf>,
     /// The exports that follow.
-    exported: Vec<Written>,
+    exported: Vec<Exported>,
 }
 
 impl Recipe<'_> {
@@ -42,7 +42,8 @@ impl Recipe<'_> {
             self.leave(&prepared.output.directory, &guest.data, &description, again)
         };
         let left = |left: &Left| {
-            let paths = left.files.iter().chain(left.exported.iter().flatten()).cloned().collect();
+            let exported = left.exported.iter().flat_map(|exported| &exported.files);
+            let paths = left.files.iter().chain(exported).cloned().collect();
             Some(Output::Files { paths })
         };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
@@ -72,18 +73,19 @@ impl Recipe<'_> {
         let exports = outputs.len();
         outputs.extend(own);
         // With nothing to write, nothing needs to be readable.
-        let mut written = if outputs.is_empty() { Vec::new() } else { export::files(&outputs, &disks)? };
+        let written = if outputs.is_empty() { Vec::new() } else { export::files(&outputs, &disks)? };
         output.expect(written.iter().flatten().cloned())?;
         if !outputs.is_empty() {
             context.say("Exporting the disk...");
             let overwrite = in_place || again || context.settings.force;
-            export::write(context, disks, outputs, overwrite).await?;
+            export::write(context, disks, outputs.clone(), overwrite).await?;
         }
         self.builder.finish_disks(context).await?;
         let mut files = self.files_in(directory)?;
-        written.truncate(exports);
-        files.retain(|file| !written.iter().flatten().any(|exported| exported == file));
-        Ok(Left { files, exported: written })
+        let exported: Vec<Exported> =
+            outputs.into_iter().zip(written).take(exports).map(|(output, files)| Exported { output, files }).collect();
+        files.retain(|file| !exported.iter().any(|exported| exported.files.contains(file)));
+        Ok(Left { files, exported })
     }
 
     /// The artifact's files, in a fixed order.

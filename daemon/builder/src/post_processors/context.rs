@@ -8,7 +8,7 @@ use kiln_disk_formats::package::MachineDescription;
 use crate::artifact::Artifact;
 use crate::build_data::BuildData;
 use crate::context::BuildContext;
-use crate::export::Written;
+use crate::export::Exported;
 
 /// What a post-processor knows of the build before it.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct PostProcessContext {
     /// What the machine was, for packages that describe it.
     pub(crate) machine: Option<MachineDescription>,
     /// The exports that the builder's pass over the disk wrote already.
-    pub(crate) exported: Vec<Written>,
+    pub(crate) exported: Vec<Exported>,
 }
 
 impl PostProcessContext {

@@ -17,6 +17,9 @@ use crate::export::{self, GuestDisk};
 use crate::generated;
 use crate::option_values::OptionValues;
 
+/// Its name in templates.
+pub(crate) const NAME: &str = "export";
+
 /// The outputs that the exports at the heads of `sequences` will want from the guest's disk.
 pub(crate) fn planned(
     sequences: &[Vec<PostProcessor>],
@@ -26,7 +29,7 @@ pub(crate) fn planned(
 ) -> Result<Vec<Output>, StepError> {
     let mut outputs: Vec<Output> = Vec::new();
     for post_processor in sequences.iter().filter_map(|sequence| sequence.first()) {
-        if post_processor.component.kind != "export" {
+        if post_processor.component.kind != NAME {
             continue;
         }
         let (options, _) = post_processor.component.decode(&generated::values(data));
@@ -34,15 +37,28 @@ pub(crate) fn planned(
         let Some(options) = options else { continue };
         let values = OptionValues::new(&options, post_processor.component.schema());
         for output in self::outputs(values, directory, machine)? {
-            if outputs.iter().all(|other| other.path != output.path) {
-                outputs.push(output);
+            match outputs.iter().find(|other| other.path == output.path) {
+                Some(other) if other.kind != output.kind => return Err(written_differently(&output.path)),
+                Some(_) => {}
+                None => outputs.push(output),
             }
         }
     }
     Ok(outputs)
 }
 
-fn outputs(options: OptionValues<'_>, beside: &Path, machine: &MachineDescription) -> Result<Vec<Output>, StepError> {
+/// What the check of the template says when it knows the path.
+fn written_differently(path: &Path) -> StepError {
+    StepError::new(format!("two exports would write {} with different options", path.display()))
+        .with_hint("give one of them a file_name or an output_directory of its own")
+}
+
+/// What an export with these options writes; `beside` is where the files of its artifact lie.
+pub(crate) fn outputs(
+    options: OptionValues<'_>,
+    beside: &Path,
+    machine: &MachineDescription,
+) -> Result<Vec<Output>, StepError> {
     let directory = options.given("output_directory").map_or(beside, Path::new);
     let name = options.given("file_name").unwrap_or(&machine.name);
     let given = options.map("format_options");
@@ -62,8 +78,13 @@ pub(crate) async fn run(
         .unwrap_or_else(|| MachineDescription { name: context.source_name.clone(), ..MachineDescription::default() });
     let beside = input.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(".")).to_owned();
     let outputs = outputs(options, &beside, &machine)?;
-    // Each output that the builder's pass has written already, with its files.
-    let written = |output: &Output| context.exported.iter().find(|files| files.first() == Some(&output.path));
+    // Each output that the builder's pass has written already.
+    let written = |output: &Output| context.exported.iter().find(|exported| exported.output.path == output.path);
+    if let Some(output) =
+        outputs.iter().find(|output| written(output).is_some_and(|other| other.output.kind != output.kind))
+    {
+        return Err(written_differently(&output.path));
+    }
     let missing: Vec<Output> =
         outputs.iter().filter(|output| written(output).is_none() || !output.path.exists()).cloned().collect();
     let mut made = Vec::new();
@@ -72,7 +93,7 @@ pub(crate) async fn run(
         made = export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
     }
     let made = |output: &Output| made.iter().find(|files| files.first() == Some(&output.path));
-    let files = outputs.iter().filter_map(|output| made(output).or_else(|| written(output)));
+    let files = outputs.iter().filter_map(|output| made(output).or_else(|| Some(&written(output)?.files)));
     let files: Vec<PathBuf> = files.flatten().cloned().collect();
     for file in &files {
         context.build.say(format!("Exported {}", file.display()));

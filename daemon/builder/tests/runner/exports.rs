@@ -91,3 +91,65 @@ async fn mistakes_in_an_export_are_told_before_anything_is_done() {
         assert!(world.hypervisor.specs().is_empty() && !world.path("out").exists(), "{options}");
     }
 }
+
+/// The second would be told the first one's file, or the machine's own disk would be replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exports_that_would_write_one_file_differently_are_refused_with_both_places() {
+    let flat = r#"format_options = { subformat = "monolithicFlat" }"#;
+    let export = |rest: &str| format!("post-processor \"export\" {{\n formats = [\"vmdk\"]\n {rest}\n}}\n");
+    let late = |rest: &str| {
+        format!(
+            "post-processors {{\n post-processor \"shell-local\" {{\n inline = [\"true\"]\n }}\n {}}}\n",
+            export(rest)
+        )
+    };
+    let world = World::new();
+    let out = format!("output_directory = \"{}/out/../out\"", world.path("").display());
+    for (rest, words) in [
+        (export("") + &export(flat), "web.vmdk would be written twice"),
+        (export(flat) + &export(&format!("{out}\n file_name = \"web\"")), "web.vmdk would be written twice"),
+        (export("") + &late(flat), "web.vmdk would be written twice"),
+        (late("") + &late(flat), "web.vmdk would be written twice"),
+        (
+            export("file_name = \"x-${build.ID}\"") + &export(&format!("file_name = \"x-${{build.ID}}\"\n {flat}")),
+            "twice",
+        ),
+        (export("file_name = \"machine\""), "machine.vmdk is a file of the machine itself"),
+    ] {
+        let template = world.template("", &rest);
+        let is_own = words.contains("itself");
+        let template = if is_own { template.replace("= \"web\"", "= \"machine.vmdk\"") } else { template };
+        let outcome = world.run(&template).await;
+        let text = world.text();
+        assert!(outcome.exit_code == 1 && text.contains(words), "{rest}: {text}");
+        assert!(is_own || text.contains("the other export"), "{rest}: {text}");
+        assert!(world.hypervisor.specs().is_empty() && !world.path("out").exists(), "{rest}");
+        world.events.lock().unwrap().clear();
+    }
+    // One file serves both when they say the same, and different names or formats are two files.
+    for rest in [
+        export(flat) + &export(flat),
+        export("") + &export(&format!("file_name = \"w2\"\n {flat}")),
+        export("") + &late(&format!("file_name = \"w-${{build.ID}}\"\n {flat}")),
+    ] {
+        let world = World::new();
+        let outcome = world.run(&world.template("", &rest)).await;
+        assert_eq!(outcome.exit_code, 0, "{rest}: {}", world.text());
+    }
+}
+
+/// A path that only the running build knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exports_that_turn_out_to_be_one_file_fail_by_name() {
+    let world = World::new();
+    let flat = r#"format_options = { subformat = "monolithicFlat" }"#;
+    let rest = format!(
+        "post-processor \"export\" {{\n formats = [\"vmdk\"]\n file_name = \"x-${{build.ConnType}}\"\n}}\n\
+         post-processors {{\n post-processor \"manifest\" {{\n output = {manifest:?}\n }}\n post-processor \"export\" {{\n \
+         formats = [\"vmdk\"]\n file_name = \"x-ssh\"\n {flat}\n }}\n}}\n",
+        manifest = world.path("manifest.json"),
+    );
+    let outcome = world.run(&world.template("", &rest)).await;
+    let told = format!("two exports would write {} with different options", world.path("out/x-ssh.vmdk").display());
+    assert!(outcome.exit_code == 1 && world.text().contains(&told), "{}", world.text());
+}
