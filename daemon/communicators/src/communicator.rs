@@ -15,7 +15,8 @@ use crate::error::CommunicatorError;
 /// downloaded file is removed. A partly uploaded file stays in the guest, for nothing can be asked of it any more.
 ///
 /// A lost connection ends running calls ([`Exit::Disconnected`] or [`CommunicatorError::Disconnected`]); the next call
-/// connects again, within the time that connecting may take at all, or [until](Communicator::until) another.
+/// connects again, within the time that connecting may take at all (a quarter of an hour at most), or
+/// [until](Communicator::until) another.
 pub trait Communicator: Send + Sync {
     /// Runs one command to its end.
     ///
@@ -86,7 +87,7 @@ pub trait Communicator: Send + Sync {
     /// What is done over a connection that lives is not limited by it.
     fn until(&self, deadline: Instant) -> Arc<dyn Communicator>;
 
-    /// Resolves when the present connection is lost; at once when there is none.
+    /// Resolves when the connection that is present at the call is lost; at once when there is none.
     fn disconnected(&self) -> BoxFuture<'_, ()>;
 
     /// Says goodbye and closes the connection. Later calls fail; a second `close` does nothing.

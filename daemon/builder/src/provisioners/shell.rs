@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use kiln_communicators::{Communicator, CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
 use kiln_template::GoDuration;
 
 use super::context::ProvisionContext;
+use crate::context::Waiting;
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::line_output::LineOutput;
@@ -27,6 +29,10 @@ const RETRY_PACE: Duration = Duration::from_millis(500);
 
 /// How long removing a script from the guest may take.
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
+
+/// What to do about a guest that goes away as often as something is uploaded.
+const REBOOTING_HINT: &str = "the guest may be rebooting still: pause_before in this provisioner, or a longer \
+                              start_retry_timeout, gives it the time";
 
 /// What to do about a script that failed.
 const FAILED_HINT: &str = "what the script wrote is above; with -on-error=ask the guest stays up so that you can log in, and \
@@ -124,19 +130,25 @@ impl Shell<'_> {
         let mut wait = None;
         loop {
             let attempt = async {
-                for (path, content, mode) in files {
-                    upload(&*guest, content, path, mode).await?;
+                if !self.upload_all(&*guest, files, &mut wait).await? {
+                    return Ok(None);
                 }
-                // Uploaded: the guest is there.
-                drop(wait.take());
-                self.remove_what_is_left().await;
                 let output = LineOutput::new(&self.context.build);
                 let exit = guest.execute(command, &output).await;
                 output.finish();
-                exit
+                exit.map(Some)
             };
             match attempt.await {
-                Ok(exit) => return Ok(exit),
+                Ok(Some(exit)) => return Ok(exit),
+                Ok(None) if Instant::now() >= until => {
+                    let error = StepError::new(
+                        "the connection to the guest was lost each time that the script had been uploaded",
+                    );
+                    return Err(error.with_hint(REBOOTING_HINT).lost_when(true));
+                }
+                Ok(None) => {
+                    tracing::debug!("the connection was lost before the script was started; uploading it again");
+                }
                 Err(error) if !error.is_transport() || Instant::now() >= until => return Err(error.into()),
                 Err(error) => {
                     tracing::debug!(%error, "the script could not be started; trying again");
@@ -151,6 +163,31 @@ impl Shell<'_> {
             }
             tokio::time::sleep(RETRY_PACE).await;
         }
+    }
+
+    /// Uploads what is to be started. False when the connection did not last: what was uploaded may have gone with a boot that
+    /// clears `/tmp`.
+    async fn upload_all(
+        &self,
+        guest: &dyn Communicator,
+        files: &[(&str, &[u8], &str)],
+        wait: &mut Option<Waiting>,
+    ) -> Result<bool, CommunicatorError> {
+        let mut lost = None;
+        for (path, content, mode) in files {
+            let bits = u32::from_str_radix(mode, 8).unwrap_or(0o600);
+            guest.upload_bytes(content, path, bits).await?;
+            // The connection that the first file went over: what comes after may go over a new one.
+            let lost = lost.get_or_insert_with(|| guest.disconnected());
+            let exit = set_mode(guest, path, mode).await?;
+            if !matches!(exit, Exit::Code(_)) || lost.now_or_never().is_some() {
+                return Ok(false);
+            }
+        }
+        // Uploaded: the guest is there.
+        drop(wait.take());
+        self.remove_what_is_left().await;
+        Ok(lost.is_none_or(|lost| lost.now_or_never().is_none()))
     }
 
     fn judge(&self, exit: &Exit) -> Result<(), StepError> {
@@ -176,7 +213,8 @@ impl Shell<'_> {
     /// Removes from the guest, which is there, what this script or others before it have left. That it does not work is no failure.
     async fn remove_what_is_left(&self) {
         let left = &self.context.build.left_in_guest;
-        if tokio::time::timeout(CLEAN_LIMIT, left.remove(&*self.context.communicator)).await.is_err() {
+        let guest = self.context.communicator.until(Instant::now() + CLEAN_LIMIT);
+        if tokio::time::timeout(CLEAN_LIMIT, left.remove(&*guest)).await.is_err() {
             tracing::debug!("a script may still be in the guest");
         }
     }
@@ -193,9 +231,8 @@ impl Shell<'_> {
     }
 }
 
-async fn upload(guest: &dyn Communicator, content: &[u8], path: &str, mode: &str) -> Result<(), CommunicatorError> {
-    let bits = u32::from_str_radix(mode, 8).unwrap_or(0o600);
-    guest.upload_bytes(content, path, bits).await?;
+/// Sets the mode of an uploaded file; returns how that ended.
+async fn set_mode(guest: &dyn Communicator, path: &str, mode: &str) -> Result<Exit, CommunicatorError> {
     // scp keeps the mode of a file that is there already, so it is set once more. Where that fails (a file of somebody
     // else's, a file system without modes) the script may run all the same, as Packer lets it.
     let chmod = format!("chmod {mode} {}", quote_guest_path(path));
@@ -203,7 +240,7 @@ async fn upload(guest: &dyn Communicator, content: &[u8], path: &str, mode: &str
     if exit != Exit::Code(0) {
         tracing::debug!(path, %exit, "the mode of the uploaded file could not be set");
     }
-    Ok(())
+    Ok(exit)
 }
 
 /// A number below 9999, as in Packer's remote names.

@@ -56,7 +56,8 @@ pub(crate) async fn run(
             judge(exit)
         }
         (None, Some(communicator)) => {
-            let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(communicator));
+            let communicator = communicator.until(Instant::now() + CLEAN_LIMIT);
+            let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(&*communicator));
             tokio::select! {
                 _ = cleaning => {}
                 _ = machine.exited() => {}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kiln_builder::Event;
-use kiln_communicators::fake::Answer;
+use kiln_communicators::Exit;
+use kiln_communicators::fake::{Answer, Call};
 use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork};
 
 use super::guests::{GOES_AWAY, SSH, null_template};
@@ -159,4 +160,97 @@ async fn a_build_that_goes_on_without_its_guest_says_why() {
     let text = world.text();
     let (warned, hint) = (text.find("Warning: Provisioner failed with"), text.find("hint: the guest was logged in to"));
     assert!(warned.is_some() && warned < hint, "{text}");
+}
+
+/// What was done with scripts, in order: uploads, modes, starts and removals.
+fn deeds(world: &World) -> Vec<&'static str> {
+    let deed = |call: &Call| match call {
+        Call::Upload { destination, .. } => Some(if destination.contains("varfile") { "variables" } else { "upload" }),
+        Call::Execute(command) if command.starts_with("chmod 0") => Some("mode"),
+        Call::Execute(command) if command.starts_with("rm -f") => Some("removal"),
+        Call::Execute(command) if command.contains("/tmp/script_") => Some("start"),
+        _ => None,
+    };
+    world.guest.calls().iter().filter_map(deed).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_a_boot_may_have_cleared_is_uploaded_again_before_it_is_started() {
+    let killed = Answer::Exit { stdout: Vec::new(), stderr: Vec::new(), exit: Exit::Signal("TERM".to_owned()) };
+    let plain = ["upload", "mode", "start", "removal"];
+    let with_variables = ["variables", "mode", "upload", "mode", "start", "removal", "removal"];
+    let again = |first: &[&'static str], rest: &[&'static str]| [first, rest].concat();
+    for (part, answer, variables, wanted) in [
+        ("chmod 0755", Answer::Disconnect, false, again(&["upload", "mode"], &plain)),
+        ("chmod 0755", killed, false, again(&["upload", "mode"], &plain)),
+        ("chmod 0755", Answer::LastWord(0), false, again(&["upload", "mode"], &plain)),
+        ("chmod 0600", Answer::LastWord(0), true, again(&["variables", "mode"], &with_variables)),
+        ("chmod 0755", Answer::LastWord(0), true, again(&["variables", "mode", "upload", "mode"], &with_variables)),
+        // A file system without modes.
+        ("chmod 0755", Answer::code(1), false, plain.to_vec()),
+    ] {
+        let world = World::new();
+        world.guest.on_command(part, answer.clone());
+        let script = format!(
+            "provisioner \"shell\" {{\n    inline = [\"a\"]\n    use_env_var_file = {variables}\n    environment_vars = [\"A=b\"]\n  }}"
+        );
+        assert_eq!(world.run(&world.template("", &script)).await.exit_code, 0, "{answer:?}: {}", world.text());
+        assert_eq!(deeds(&world), wanted, "{part} {answer:?}");
+    }
+    // What another script has left is removed once the guest is there; it goes away meanwhile.
+    let world = World::new();
+    world.guest.on_command("; ", Answer::Disconnect).on_command("rm -f", Answer::Disconnect);
+    let second = "provisioner \"shell\" {\n    inline = [\"second\"]\n  }";
+    assert_eq!(
+        world.run(&world.template("", &format!("{GOES_AWAY}\n  {second}"))).await.exit_code,
+        0,
+        "{}",
+        world.text()
+    );
+    let first = ["upload", "mode", "start", "upload", "mode", "removal"];
+    assert_eq!(deeds(&world), again(&first, &["upload", "mode", "removal", "start", "removal"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_is_lost_at_each_upload_is_given_up_in_time() {
+    let world = World::new();
+    (0..20).for_each(|_| _ = world.guest.on_command("chmod 0755", Answer::Disconnect));
+    let script = "provisioner \"shell\" {\n    inline = [\"a\"]\n    start_retry_timeout = \"1s\"\n  }";
+    assert_eq!(world.run(&world.template("", script)).await.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("was lost each time that the script had been uploaded"), "{error}");
+    assert!(world.text().contains("hint: the guest may be rebooting still"), "{}", world.text());
+    assert!(!deeds(&world).contains(&"start"), "{:?}", deeds(&world));
+    assert_shown(&world, "fake guest");
+    world.assert_nothing_left("a guest that is lost at each upload");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_is_not_waited_for_long_only_to_be_cleaned() {
+    let world = World::new();
+    world.guest.on_command("; ", Answer::LastWord(0));
+    let script = "provisioner \"shell\" {\n    inline = [\"a\"]\n  }";
+    let template = world.template("ssh_timeout = \"5m\"", script);
+    assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+    let waits = waits_for_lost_guests(&world);
+    let [Some(told)] = waits[..] else { panic!("{waits:?}") };
+    assert!((50..=60).contains(&told.as_secs()), "{told:?}");
+}
+
+/// How long a lost guest is waited for, when it is to be shut down and when it is only to be cleaned before it is powered off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_for_a_lost_guest_as_long_as_it_may_take_itself() {
+    for (last, shutdown, limits) in [(Answer::LastWord(0), true, 1..=5), (Answer::Disconnect, false, 50..=60)] {
+        let world = World::new();
+        world.guest.on_command("; ", last);
+        let script = format!(
+            "provisioner \"shell\" {{\n    inline = [\"a\"]\n    skip_clean = {shutdown}\n    expect_disconnect = true\n  }}"
+        );
+        let template = world.template("ssh_timeout = \"5m\"", &script);
+        let template = if shutdown { template } else { template.replace("shutdown_command = \"poweroff\"", "") };
+        assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+        let waits = waits_for_lost_guests(&world);
+        let [Some(told)] = waits[..] else { panic!("{shutdown}: {waits:?}") };
+        assert!(limits.contains(&told.as_secs()), "{shutdown}: {told:?}");
+    }
 }

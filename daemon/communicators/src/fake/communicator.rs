@@ -24,6 +24,10 @@ impl Communicator for FakeCommunicator {
                     output.stderr(&stderr);
                     Ok(exit)
                 }
+                Answer::LastWord(code) => {
+                    self.disconnect();
+                    Ok(Exit::Code(code))
+                }
                 Answer::Hang => {
                     self.lost().await;
                     Ok(Exit::Disconnected)

@@ -14,6 +14,8 @@ pub enum Answer {
         /// How the command ends.
         exit: Exit,
     },
+    /// Ends with this status, and right after it the connection is lost.
+    LastWord(i32),
     /// Never ends, until the connection is lost or the future is dropped.
     Hang,
     /// Loses the connection: the command ends with [`Exit::Disconnected`].

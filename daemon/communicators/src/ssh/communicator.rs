@@ -186,7 +186,8 @@ impl Communicator for SshCommunicator {
     }
 
     fn disconnected(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.link.present().ended().await })
+        let present = self.link.present();
+        Box::pin(async move { present.ended().await })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
