@@ -201,7 +201,7 @@ impl Sightings {
             _ if lost && unanswered => format!(
                 "the guest was logged in to before: look at its screen for a crash, or a shutdown or boot that hangs, and at what \
                  was done to its network and its {title} server; one that boots for long gets more time with \
-                 start_retry_timeout of a shell provisioner, else with {name}_timeout"
+                 start_retry_timeout of a shell provisioner, else with {name}_timeout (15 minutes at most)"
             ),
             _ if lost && error.kind == ConnectStage::Login => format!(
                 "the guest took this login before: look at what was done to its users, their passwords and keys, and the settings \

@@ -73,7 +73,8 @@ impl ConnectPlan {
             let bastion = match &config.bastion {
                 Some(bastion) => {
                     let config = bastion_config(bastion, config);
-                    let mut plan = Self::prepare(&config, Arc::clone(&observer)).await?;
+                    let on_the_way = Arc::new(OnTheWay(Arc::clone(&observer)));
+                    let mut plan = Self::prepare(&config, on_the_way).await?;
                     plan.rejections_are_final = true;
                     Some(Box::new(plan))
                 }
@@ -288,6 +289,19 @@ impl ConnectPlan {
         let keep_alive = self.config.keep_alive_interval.map(|each| each * (self.config.keep_alive_count_max + 1));
         let stall = keep_alive.unwrap_or(WRITE_STALL);
         self.config.read_write_timeout.map_or(stall, |limit| limit.min(stall))
+    }
+}
+
+/// Hears of the bastion, which is not the guest: how far connecting to it has come says nothing of the guest.
+struct OnTheWay(Arc<dyn ConnectObserver>);
+
+impl ConnectObserver for OnTheWay {
+    fn event(&self, event: &ConnectEvent) {
+        match event {
+            // For people, and with its address.
+            ConnectEvent::Identity { .. } | ConnectEvent::Note(_) => self.0.event(event),
+            other => tracing::debug!(?other, "connecting to the bastion"),
+        }
     }
 }
 

@@ -20,6 +20,10 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// that is silent never uses up.
 const RECONNECT_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// The longest that a lost guest is waited for unless somebody asks for [another time](crate::Communicator::until): the time for the first
+/// connection is that of a whole installation, and to come back takes a boot.
+const LONGEST_RECONNECT: Duration = Duration::from_mins(15);
+
 /// A guest's address, settings and present connection.
 pub(crate) struct Link {
     plan: Arc<ConnectPlan>,
@@ -69,8 +73,7 @@ impl Link {
         Ok(())
     }
 
-    /// Returns the connection, made anew by `until` if it is lost; without it, in the time that connecting may take, or in
-    /// [`RECONNECT_TIMEOUT`] where that has no limit.
+    /// Returns the connection, made anew by `until` if it is lost; without it, in the time that [`patience`] gives.
     async fn connection(&self, until: Option<Instant>) -> Result<Arc<Connection>, CommunicatorError> {
         self.check_open()?;
         if let Some(connection) = self.live_connection() {
@@ -143,9 +146,9 @@ impl Link {
     }
 }
 
-/// How long a lost guest is waited for by default: as long as for the first connection, but never for ever.
+/// How long a lost guest is waited for by default: as long as for the first connection, but no longer than a boot takes.
 fn patience(timeout: Option<Duration>) -> Duration {
-    timeout.unwrap_or(RECONNECT_TIMEOUT)
+    timeout.unwrap_or(RECONNECT_TIMEOUT).min(LONGEST_RECONNECT)
 }
 
 #[cfg(test)]
@@ -154,7 +157,8 @@ mod tests {
 
     #[test]
     fn no_lost_guest_is_waited_for_without_a_limit() {
-        assert_eq!(patience(Some(Duration::from_secs(7200))), Duration::from_secs(7200));
+        assert_eq!(patience(Some(Duration::from_secs(70))), Duration::from_secs(70));
+        assert_eq!(patience(Some(Duration::from_secs(7200))), Duration::from_secs(900), "an installation's time");
         assert_eq!(patience(None), Duration::from_secs(300));
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kiln_communicators::Communicator;
 use kiln_communicators::ssh::{Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, Tunnel};
+use kiln_communicators::{Communicator, ConnectEvent, ConnectStage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,8 +44,16 @@ async fn a_bastion_waits_for_the_guest_but_not_for_itself() {
     guest.port = free_port();
     let mut config = through(&bastion, &guest);
     config.timeout = Some(Duration::from_secs(2));
-    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    let events = Events::default();
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(events.clone())).await.unwrap_err();
     assert_eq!(error.stage, Stage::Refused, "{error} {:?}", error.source);
+    // The bastion has been logged in to, which is nothing that the guest has shown.
+    let of_the_guest = |event: &ConnectEvent| match event {
+        ConnectEvent::Stage { stage, .. } => *stage == ConnectStage::Refused,
+        ConnectEvent::Identity { .. } => true,
+        _ => false,
+    };
+    assert!(events.all().iter().all(of_the_guest), "{:?}", events.all());
 
     config.bastion.as_mut().unwrap().private_keys = config.private_keys.clone();
     config.timeout = Some(Duration::from_secs(20));
