@@ -23,7 +23,7 @@ pub(super) struct Prepared {
     pub(super) media: Media,
     /// The port of the HTTP server.
     pub(super) http_port: Option<u16>,
-    /// The host as the guest sees it; empty when it has no address there.
+    /// The host as the guest sees it; empty when it has no address there and serves nothing.
     pub(super) host: String,
     /// What gets us into the guest.
     pub(super) access: Access,
@@ -55,7 +55,7 @@ impl Recipe<'_> {
             Some(http) => Some(self.serve(http, host.as_ref()).await?),
             None => None,
         };
-        let host = host.map_or_else(String::new, |host| host.name);
+        let host = host.map(|host| host.name).or_else(|| serve::own_address(plan.http?)).unwrap_or_default();
         let access = Access::prepare(plan.communicator, &work.files, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
     }

@@ -8,8 +8,25 @@ use crate::error::StepError;
 use crate::http_server::{HttpServer, HttpServerConfig, RequestLog};
 use crate::plan::HttpPlan;
 
+/// The address that guests are told where the network has none for this host: the one that the server listens on, unless that is
+/// every address.
+pub(crate) fn own_address(plan: &HttpPlan) -> Option<String> {
+    let bind = plan.bind.as_deref()?;
+    let address = if bind == "localhost" { "127.0.0.1" } else { bind.trim_matches(['[', ']']) };
+    (!address.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())).then(|| address.to_owned())
+}
+
 /// Starts the server and stops it on clean-up; returns its port. `host` is the address of this host that guests reach.
 pub(crate) async fn start(plan: &HttpPlan, host: Option<IpAddr>, context: &BuildContext) -> Result<u16, StepError> {
+    if let (Some(bind), None, None) = (&plan.bind, host, own_address(plan)) {
+        let error = format!(
+            "the guest could not be told where the HTTP server is: it is to listen on every address ({bind}), and this host has no \
+             IPv4 address on the guest's network"
+        );
+        return Err(StepError::new(error).with_hint(
+            "give the bridge of net_bridge an address, or set http_bind_address to the address where guests reach this host",
+        ));
+    }
     let bind = plan.bind.clone().or_else(|| host.map(|host| host.to_string()));
     let bind = bind.ok_or_else(|| {
         StepError::new(

@@ -8,7 +8,7 @@ use kiln_builder::records::Output;
 use kiln_builder::{Event, JobOutcome};
 use kiln_communicators::GuestConnector;
 use kiln_communicators::fake::{Answer, Call};
-use kiln_hypervisors::{DhcpState, ExitReport, NetworkSight};
+use kiln_hypervisors::{DhcpState, ExitReport, KeyEvent, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -307,17 +307,27 @@ async fn the_wait_for_a_guest_on_a_bridge_ends_with_the_job_and_with_the_guest()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_guests_could_not_reach_is_refused() {
-    for (bind, exit_code) in [("", 1), ("http_bind_address = \"127.0.0.1\"", 0)] {
+    let no_way = "the guest could not reach the HTTP server";
+    let nowhere = "the guest could not be told where the HTTP server is";
+    for (bind, refused) in
+        [("", no_way), ("http_bind_address = \"0.0.0.0\"", nowhere), ("http_bind_address = \"::\"", nowhere)]
+    {
         let world = World::new();
         world.hypervisor.change(|script| script.host_seen_by_guest = None);
-        let outcome = world.run(&world.template(bind, PROVISION)).await;
-        assert_eq!(outcome.exit_code, exit_code, "{}", world.text());
-        if bind.is_empty() {
-            assert_eq!(world.steps().last().map(String::as_str), Some("serve"));
-            let error = world.error().unwrap();
-            assert!(error.starts_with("the guest could not reach the HTTP server"), "{error}");
-            assert!(world.text().contains("hint: give the bridge"), "{}", world.text());
-            world.assert_nothing_left("no way to the server");
-        }
+        assert_eq!(world.run(&world.template(bind, PROVISION)).await.exit_code, 1, "{}", world.text());
+        assert_eq!(world.steps().last().map(String::as_str), Some("serve"));
+        let error = world.error().unwrap();
+        assert!(error.starts_with(refused), "{error}");
+        assert!(world.text().contains("hint: give the bridge"), "{}", world.text());
+        world.assert_nothing_left(refused);
+    }
+    // The address that the template names is where the guest finds it.
+    for bind in ["127.0.0.1", "localhost"] {
+        let world = World::new();
+        world.hypervisor.change(|script| script.host_seen_by_guest = None);
+        let template = world.template(&format!("http_bind_address = {bind:?}"), PROVISION);
+        assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+        let typed = format!("run 127.0.0.1:{} web\n", http_ports(&world.text())[0]);
+        assert_eq!(world.hypervisor.typed(), KeyEvent::text(&typed).unwrap());
     }
 }
