@@ -1,13 +1,14 @@
 //! The file that a worker writes: each line is on disk before the call returns.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::reader;
 use super::step::{FILE_NAME, Header, StepRecord};
 use crate::regular_file;
 
@@ -19,16 +20,17 @@ pub(crate) struct RecordFile {
 }
 
 impl RecordFile {
-    /// Opens (or creates, mode 0600) the records of `job_dir`. A last line that a crash has cut short goes.
+    /// Opens (or creates, mode 0600) the records of `job_dir`. A last line that a crash has cut short goes, or the next one would stand
+    /// behind what is no record.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, read or mended.
+    /// The file cannot be opened, read or mended, or holds no records.
     pub(crate) fn open(job_dir: &Path) -> io::Result<Self> {
         let path = job_dir.join(FILE_NAME);
         let mut options = OpenOptions::new();
         let mut file = regular_file::open(&path, options.read(true).append(true).create(true).mode(0o600))?;
-        drop_cut_line(&mut file)?;
+        drop_what_was_cut(&mut file, &path)?;
         // The name is durable only when the directory is.
         File::open(job_dir)?.sync_all()?;
         Ok(Self { path, file: Arc::new(Mutex::new(file)) })
@@ -71,24 +73,10 @@ impl RecordFile {
     }
 }
 
-/// Cuts off what follows the last whole line.
-fn drop_cut_line(file: &mut File) -> io::Result<()> {
-    const STEP: u64 = 4096;
-    let length = file.metadata()?.len();
-    let mut end = length;
-    let mut whole = 0;
-    while end > 0 {
-        let start = end.saturating_sub(STEP);
-        file.seek(SeekFrom::Start(start))?;
-        let mut block = Vec::new();
-        io::Read::by_ref(file).take(end - start).read_to_end(&mut block)?;
-        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
-            whole = start + at as u64 + 1;
-            break;
-        }
-        end = start;
-    }
-    if whole < length {
+/// Cuts off what follows the last record: the end of a line, or after a power loss a line of anything.
+fn drop_what_was_cut(file: &mut File, path: &Path) -> io::Result<()> {
+    let (_, whole) = reader::read_file(file, path).map_err(io::Error::other)?;
+    if whole < file.metadata()?.len() {
         file.set_len(whole)?;
         file.sync_all()?;
     }

@@ -1,6 +1,7 @@
 //! Reads records back: those of a job that runs, of one that is over, and of one that a crash or a power loss has ended.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -129,24 +130,28 @@ impl BuildRecords {
 /// See [`RecordsError`].
 pub fn read(job_dir: &Path) -> Result<Records, RecordsError> {
     let path = job_dir.join(FILE_NAME);
-    let mut bytes = Vec::new();
-    let file = match regular_file::open_to_read(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Records::default()),
-        Err(source) => return Err(RecordsError::Read { path, source }),
-    };
-    if let Err(source) = file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
-        return Err(RecordsError::Read { path, source });
+    match regular_file::open_to_read(&path) {
+        Ok(mut file) => read_file(&mut file, &path).map(|(records, _)| records),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Records::default()),
+        Err(source) => Err(RecordsError::Read { path, source }),
     }
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(RecordsError::TooLarge { path });
-    }
-    parse(&path, &bytes)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Records, RecordsError> {
+/// Reads the records in this file, and how many of its bytes they are: what follows is left of a record that was cut short.
+pub(super) fn read_file(file: &mut File, path: &Path) -> Result<(Records, u64), RecordsError> {
+    let mut bytes = Vec::new();
+    if let Err(source) = file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
+        return Err(RecordsError::Read { path: path.to_owned(), source });
+    }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(RecordsError::TooLarge { path: path.to_owned() });
+    }
+    parse(path, &bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Records, u64), RecordsError> {
     let mut records = Records::default();
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let mut whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     records.cut_short = whole < bytes.len();
     let lines: Vec<&[u8]> = bytes[..whole].split_inclusive(|&byte| byte == b'\n').collect();
     for (index, line) in lines.iter().enumerate() {
@@ -164,11 +169,14 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Records, RecordsError> {
         match added {
             Ok(()) => {}
             // A power loss may leave the end of the file as anything.
-            Err(_) if index + 1 == lines.len() => records.cut_short = true,
+            Err(_) if index + 1 == lines.len() => {
+                records.cut_short = true;
+                whole -= line.len();
+            }
             Err(reason) => return Err(RecordsError::Damaged { path: path.to_owned(), line: index + 1, reason }),
         }
     }
-    Ok(records)
+    Ok((records, whole as u64))
 }
 
 enum Line {

@@ -86,6 +86,11 @@ async fn anything_at_the_end_is_a_cut_and_anywhere_else_is_damage() {
         let records = read(job.path()).unwrap();
         assert!(records.cut_short, "{end:?}");
         assert_eq!(records.build("qemu.web").unwrap().steps.len(), 5, "{end:?}");
+        // The next worker writes on behind the last record, or its first line would make damage of what was none.
+        RecordFile::open(job.path()).unwrap().note(&step(3, State::Intent)).await.unwrap();
+        let records = read(job.path()).unwrap();
+        assert!(!records.cut_short, "{end:?}");
+        assert_eq!(records.build("qemu.web").unwrap().steps[5..], [step(3, State::Intent)], "{end:?}");
     }
     let (first, rest) = text.split_once('\n').unwrap();
     for damage in ["\0\0", "[]", "{\"version\":\"x\"}", "{\"build\":\"qemu.web\",\"number\":-1}"] {
@@ -93,6 +98,10 @@ async fn anything_at_the_end_is_a_cut_and_anywhere_else_is_damage() {
         let error = read(job.path()).unwrap_err();
         assert!(matches!(error, RecordsError::Damaged { line: 2, .. }), "{damage:?}: {error}");
         assert!(error.to_string().contains("steps.ndjson") && error.hint().contains("build again"), "{error}");
+        let before = std::fs::read(&path).unwrap();
+        let refused = RecordFile::open(job.path()).unwrap_err();
+        assert!(refused.to_string().contains("line 2 of "), "nothing is written behind damage: {refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
     // A step before its build's header: the header has been lost.
     std::fs::write(&path, rest).unwrap();
