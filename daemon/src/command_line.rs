@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiln_protocol::places::KILN_SOCKET;
+use kiln_protocol::places::{self, KILN_SOCKET};
 use kiln_protocol::{Event, JobState, ValidateLine};
 use rustix::fs::Mode as FileMode;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -172,9 +173,51 @@ fn log_filter() -> Option<String> {
 }
 
 fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure> {
-    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
     // What the daemon writes is for its owner alone; workers set the mask of their client.
     rustix::process::umask(FileMode::from_raw_mode(0o077));
+    let prepared = prepare(detached).inspect_err(|failure| {
+        // One that runs already is the one that people ask for.
+        if let Some(state) = places::state_directory(variable).filter(|state| !instance::is_held(state)) {
+            failed_start::note(&state, &failure.error, failure.hint.as_deref());
+        }
+    });
+    let (config, runtime) = prepared?;
+    let state = config.state_directory.clone();
+    let served = runtime.block_on(async {
+        let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
+        match claim(&config, chosen, detached, OTHER_DAEMON_TIMEOUT).await {
+            Ok(Some((instance, listener))) => {
+                let served = serve(config, listener, runner, detached).await.inspect_err(|failure| {
+                    tracing::error!(error = failure.error, "kilnd cannot serve");
+                    // Before the next one can come up, which forgets it.
+                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                });
+                drop(instance);
+                tracing::info!("kilnd ends");
+                served
+            }
+            Ok(None) => {
+                report(&Report::Ready { already_running: true });
+                Ok(())
+            }
+            Err(error) => {
+                let failure = Failure { error: explain(&error), hint: error.hint() };
+                // Where one runs already, the next one may still come up.
+                if !matches!(error, InstanceError::AlreadyRunning { .. }) {
+                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                }
+                Err(failure)
+            }
+        }
+    });
+    // A file operation that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Works out what is configured, and makes the runtime.
+fn prepare(detached: bool) -> Result<(Config, Runtime), Failure> {
+    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
     if detached {
         #[expect(unsafe_code, reason = "only at this point is it known that a daemon is meant")]
         // SAFETY: the process has just begun, in one thread; arguments own no descriptor, and neither does a runner before its first job.
@@ -195,39 +238,20 @@ fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure>
         .enable_all()
         .build()
         .map_err(|error| plain(&error))?;
-    let state = config.state_directory.clone();
-    let served = runtime.block_on(async {
-        let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
-        match claim(&config, chosen, detached).await {
-            Ok(Some((instance, listener))) => serve(config, instance, listener, runner, detached).await,
-            Ok(None) => {
-                report(&Report::Ready { already_running: true });
-                Ok(())
-            }
-            Err(error) => {
-                let failure = Failure { error: explain(&error), hint: error.hint() };
-                // Where one runs already, the next one may still come up.
-                if !matches!(error, InstanceError::AlreadyRunning { .. }) {
-                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
-                }
-                Err(failure)
-            }
-        }
-    });
-    // A file operation that hangs must not keep the process.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    served
+    Ok((config, runtime))
 }
 
 async fn serve(
     config: Config,
-    instance: Instance,
     listener: UnixListener,
     runner: Arc<dyn JobRunner>,
     detached: bool,
 ) -> Result<(), Failure> {
     let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
-    logging::start(&config.state_directory, log_filter().as_deref()).map_err(|error| plain(&error))?;
+    logging::start(&config.state_directory, log_filter().as_deref()).map_err(|error| Failure {
+        error: format!("cannot write the log in {}: {}", config.state_directory.display(), explain(&error)),
+        hint: Some(format!("see to it that {} can be written", config.state_directory.join(logging::NAME).display())),
+    })?;
     let shutdown = CancellationToken::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signals = signal(kind).map_err(|error| plain(&error))?;
@@ -249,23 +273,16 @@ async fn serve(
         }
     };
     let served = server::serve(config, listener, runner, shutdown, ready).await;
-    let served = served.map_err(|error| {
-        tracing::error!(error = explain(&error), "kilnd cannot serve");
-        let failure = Failure { error: explain(&error), hint: error.hint() };
-        // Before the next one can come up, which forgets it.
-        failed_start::note(&state, &failure.error, failure.hint.as_deref());
-        failure
-    });
-    drop(instance);
-    tracing::info!("kilnd ends");
-    served
+    served.map_err(|error| Failure { error: explain(&error), hint: error.hint() })
 }
 
-/// Becomes the daemon; nothing when another one answers, where that is as good (`detached`).
+/// Becomes the daemon; nothing when another one answers, where that is as good (`detached`). One that holds the lock and does not
+/// answer is waited for so long.
 async fn claim(
     config: &Config,
     chosen: bool,
     detached: bool,
+    patience: Duration,
 ) -> Result<Option<(Instance, UnixListener)>, InstanceError> {
     let start = Instant::now();
     loop {
@@ -283,7 +300,7 @@ async fn claim(
             Some(holder) => answers(&holder.socket).await,
             None => false,
         };
-        if elsewhere || start.elapsed() > OTHER_DAEMON_TIMEOUT {
+        if elsewhere || start.elapsed() > patience {
             return Err(error);
         }
         // The other process is starting, which takes milliseconds, or it was killed, and a child of it is about to let go of the lock.
@@ -349,5 +366,43 @@ fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitC
             tracing::error!(error = explain(&error), "the worker cannot work");
             ExitCode::from(EXIT_FAILURE)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::*;
+
+    /// One that starts, or a child that a killed one was just starting.
+    #[tokio::test]
+    async fn one_that_holds_the_lock_and_does_not_answer_is_waited_for_but_not_for_ever() {
+        let scratch = tempfile::tempdir().unwrap();
+        let environment = |name: &str| match name {
+            "HOME" => Some(scratch.path().join("home").into_os_string()),
+            "XDG_RUNTIME_DIR" => Some(scratch.path().join("run").into_os_string()),
+            _ => None,
+        };
+        let config = Config::for_user(environment, rustix::process::geteuid().as_raw(), PathBuf::new()).unwrap();
+        drop(Instance::claim(&config, false).unwrap());
+        let lock = std::fs::File::open(config.state_directory.join(places::LOCK_NAME)).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+        let patience = Duration::from_millis(200);
+        let start = Instant::now();
+        let refused = claim(&config, false, true, patience).await;
+        assert!(matches!(refused, Err(InstanceError::AlreadyRunning { .. })));
+        assert!(start.elapsed() > patience);
+        // A person who starts one is told at once.
+        let start = Instant::now();
+        assert!(claim(&config, false, false, Duration::from_secs(60)).await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+
+        let waiting = tokio::spawn(async move { claim(&config, false, true, Duration::from_secs(60)).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        drop(lock);
+        assert!(waiting.await.unwrap().unwrap().is_some(), "it is the daemon now");
     }
 }

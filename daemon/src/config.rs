@@ -110,7 +110,7 @@ impl ConfigError {
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
             }
-            Self::NotANumber { .. } => None,
+            Self::NotANumber { .. } => Some("unset it for a number that suits this machine"),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use kiln_builder::regular_file;
 use kiln_protocol::places::{Holder, KILN_SOCKET, LOCK_NAME};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
@@ -106,6 +107,14 @@ impl Drop for Instance {
             let _ = std::fs::remove_file(&self.socket);
         }
     }
+}
+
+/// Whether a daemon has the lock in this state directory. Looks without touching the lock, so that none which is just starting is told
+/// that there is another.
+pub(crate) fn is_held(state_directory: &Path) -> bool {
+    let pid = holder(state_directory).and_then(|holder| i32::try_from(holder.pid).ok()).and_then(Pid::from_raw);
+    // That of a daemon which is gone may be another process's by now; then one note is missing.
+    pid.is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
 /// Returns the daemon that has (or had, if it is gone) the lock in this state directory.

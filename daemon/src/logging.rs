@@ -10,6 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{DefaultFields, Format};
 
+/// The log's name in the state directory.
+pub(crate) const NAME: &str = "kilnd.log";
+
 /// Size after which the log is renamed at the next start, in bytes. One old log is kept.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
@@ -24,7 +27,7 @@ pub(crate) fn start(directory: &Path, filter: Option<&str>) -> io::Result<()> {
         to_stderr(filter);
         return Ok(());
     }
-    let path = directory.join("kilnd.log");
+    let path = directory.join(NAME);
     if path.metadata().is_ok_and(|found| found.len() > MAX_LOG_BYTES) {
         std::fs::rename(&path, path.with_extension("log.1"))?;
     }

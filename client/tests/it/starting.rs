@@ -47,6 +47,49 @@ fn a_daemon_that_cannot_start_says_why() {
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("is open to other users (mode 0755)"), "{run:?}");
     assert!(run.stderr.contains("hint: `chmod 700 "), "{run:?}");
+    assert_noted(&home, "is open to other users (mode 0755)", "hint: `chmod 700 ");
+}
+
+/// `kiln daemon status` tells why the last start failed, and what to do.
+fn assert_noted(home: &Home, reason: &str, hint: &str) {
+    let status = home.run("daemon status");
+    assert_eq!(status.code, 1, "{status:?}");
+    let last = status.stderr.find("\nits last start failed (").unwrap_or_else(|| panic!("{status:?}"));
+    assert!(status.stderr[last..].contains(reason) && status.stderr[last..].contains(hint), "{status:?}");
+    let note = home.path(".local/state/kiln").join(kiln_protocol::places::FAILED_START_NAME);
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&note), mode(note.parent().unwrap())), (0o600, 0o700));
+}
+
+/// Each at another point of the start, the first before anything of the daemon's was made.
+#[test]
+fn a_failed_start_is_noted_wherever_it_fails_and_forgotten_by_the_next() {
+    let Some(home) = Home::new() else { return };
+    let output = home.command("jobs").env("KILN_MAX_JOBS", "many").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("KILN_MAX_JOBS is `many`, not a number from 1 to 1000"), "{stderr}");
+    assert_noted(&home, "KILN_MAX_JOBS is `many`", "hint: unset it");
+
+    let log = home.path(".local/state/kiln/kilnd.log");
+    std::fs::create_dir(&log).unwrap();
+    let run = home.run("jobs");
+    assert!(run.code == 1 && run.stderr.contains("cannot write the log in "), "{run:?}");
+    assert_noted(&home, "cannot write the log in ", "kilnd.log can be written");
+    std::fs::remove_dir(&log).unwrap();
+
+    assert_eq!(home.run("jobs").code, 0);
+    // Who starts another one with other settings has not stopped this one.
+    let another = Command::new(home.path("bin/kilnd"))
+        .arg("--user")
+        .env_clear()
+        .envs(home.command("").get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("KILN_MAX_JOBS", "many")
+        .output()
+        .unwrap();
+    assert!(!another.status.success());
+    assert_eq!(home.run("daemon stop").code, 0);
+    let status = home.run("daemon status");
+    assert!(status.code == 1 && !status.stderr.contains("last start"), "{status:?}");
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn lost_events_are_mentioned() {
     let batch = EventReader::open(&path, 0).unwrap().read_batch().unwrap();
     let expected = "3 events are missing here: they could not be written";
     assert_eq!(texts(&batch), [(1, expected.into()), (2, "again".into())]);
+    assert_eq!(batch[0].kind, "say", "no error of the job's");
 }
 
 #[test]

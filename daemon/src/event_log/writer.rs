@@ -167,7 +167,8 @@ impl EventWriter {
         if self.lost > 0 {
             let text = format!("{} events are missing here: they could not be written", self.lost);
             last += 1;
-            push_line(&mut lines, last, None, EventBody::Error { text, target: None, output: false })?;
+            // A word, and no error: nothing of the job's has failed, and its first error is what `kiln jobs` shows.
+            push_line(&mut lines, last, None, EventBody::Say { text, target: None })?;
         }
         last += 1;
         push_line(&mut lines, last, build, body)?;
