@@ -2,7 +2,11 @@
 
 use std::io;
 
+/// The state of a process that has ended, and only waits for its parent to take note.
+const ZOMBIE: &str = "Z";
+
 /// Places of fields in `/proc/PID/stat` behind the command, which is field 2; proc(5) counts from 1.
+const STATE: usize = 0;
 const GROUP: usize = 5 - 3;
 const SESSION: usize = 6 - 3;
 const START_TIME: usize = 22 - 3;
@@ -14,6 +18,8 @@ pub struct ProcessStat {
     pub group: i32,
     /// Its session; 0 where the leader lives outside our PID namespace.
     pub session: i32,
+    /// It has ended, and only waits for its parent to take note.
+    pub ended: bool,
     /// When it started, in clock ticks since boot: with the process id and the boot a name that is never used again.
     pub start_time: u64,
 }
@@ -37,6 +43,7 @@ impl ProcessStat {
         Some(Self {
             group: fields.get(GROUP)?.parse().ok()?,
             session: fields.get(SESSION)?.parse().ok()?,
+            ended: *fields.get(STATE)? == ZOMBIE,
             start_time: fields.get(START_TIME)?.parse().ok()?,
         })
     }
@@ -59,10 +66,12 @@ mod tests {
 
     #[test]
     fn the_command_may_look_like_fields() {
-        let expected = ProcessStat { group: 77, session: 78, start_time: 123_456 };
+        let expected = ProcessStat { group: 77, session: 78, ended: false, start_time: 123_456 };
         for command in ["(sh)", "(a b)", "() S 9 9 9)", "(\u{fffd})", "(x)) R 1 2)"] {
             assert_eq!(ProcessStat::parse(&format!("42 {command} {REST}\n")), Some(expected), "{command}");
         }
+        let zombie = ProcessStat::parse(&format!("42 (sh) {}\n", REST.replace('S', "Z")));
+        assert_eq!(zombie, Some(ProcessStat { ended: true, ..expected }));
     }
 
     #[test]

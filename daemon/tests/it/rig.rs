@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
+use kiln_builder::process_stat::ProcessStat;
 use kiln_daemon::ProcessIdentity;
 use kiln_daemon::config::{Config, Limits, Mode};
 use kiln_daemon::runner::{BoxFuture, EventSink, JobRequest, JobRunner, StartedJob, SweepReport};
@@ -298,8 +299,7 @@ pub(crate) fn ending(events: &[Event]) -> (JobState, u8, Option<&str>) {
 
 pub(crate) fn is_alive(pid: i32) -> bool {
     // A zombie counts as gone: nothing of it runs.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+    u32::try_from(pid).is_ok_and(|pid| ProcessStat::of(pid).is_ok_and(|stat| !stat.ended))
 }
 
 /// Says that a test cannot run here; under KILN_TEST_REQUIRE=all that is a failure.

@@ -1,7 +1,7 @@
 //! What somebody is asked when a step fails, and what each answer does.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_builder::{Control, Event, Fault, JobOutcome, OnError};
 use kiln_communicators::fake::Answer;
@@ -24,10 +24,18 @@ impl World {
     }
 
     pub(super) async fn wait_for_question(&self) -> Asked {
+        self.wait_for_questions(1).await.pop().unwrap()
+    }
+
+    /// Waits, but not for ever, until so many questions were asked.
+    async fn wait_for_questions(&self, count: usize) -> Vec<Asked> {
+        let until = Instant::now() + Duration::from_secs(30);
         loop {
-            if let Some(question) = self.questions().pop() {
-                return question;
+            let questions = self.questions();
+            if questions.len() >= count {
+                return questions;
             }
+            assert!(Instant::now() < until, "question {count} is not asked: {}", self.text());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -90,10 +98,7 @@ impl World {
     async fn run_and_answer(&self, template: String, answers: &[&str], before: impl Fn(&Asked)) -> JobOutcome {
         let answering = async {
             for (count, answer) in (1..).zip(answers) {
-                while self.questions().len() < count {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                let asked = self.questions().swap_remove(count - 1);
+                let asked = self.wait_for_questions(count).await.swap_remove(count - 1);
                 before(&asked);
                 self.control.answer(asked.0, answer).unwrap();
             }
