@@ -151,8 +151,8 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         Some(text) => Arc::new(GivenText { path: request.cwd.join(&request.template), text: text.clone() }),
         None => Arc::new(OsFiles),
     };
-    let data =
-        if request.evaluate_data { DataMode::Fetch(Arc::new(HttpSources::new(sink))) } else { DataMode::Unknown };
+    let asked = Arc::new(HttpSources::new(sink));
+    let data = if request.evaluate_data { DataMode::Fetch(asked.clone()) } else { DataMode::Unknown };
     let loaded = load_with(&inputs, files, &BuiltIn, data);
     let whole = loaded.evaluated.is_some();
     let (mut diagnostics, sources) = (loaded.diagnostics, loaded.sources);
@@ -195,6 +195,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         }
         checked.valid = whole && !diagnostics.has_errors();
     }
+    checked.redactor.add_all(asked.secrets().iter().map(|secret| &**secret).filter(|secret| is_secret(secret)));
     // What several builds share is wrong once.
     diagnostics.dedup();
     checked.diagnostics = diagnostics;
@@ -324,8 +325,12 @@ fn secrets_of(plan: &SourcePlan) -> Vec<String> {
     let username = plan.communicator().and_then(CommunicatorPlan::username).unwrap_or_default();
     let passwords = plan.secrets().into_iter().map(|password| password.expose().to_owned());
     secrets.extend(passwords.filter(|password| password != username));
-    secrets.retain(|secret| secret.len() >= SECRET_LENGTH);
+    secrets.retain(|secret| is_secret(secret));
     secrets
+}
+
+fn is_secret(text: &str) -> bool {
+    text.len() >= SECRET_LENGTH
 }
 
 /// The machine's files, and the text of the template.

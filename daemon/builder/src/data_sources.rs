@@ -1,7 +1,7 @@
 //! What `data` sources ask of the world: HTTP requests, with the transport that downloads use.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kiln_template::{DataSources, HttpRequest, HttpResponse};
 use tokio::runtime::{Builder, Runtime};
@@ -12,18 +12,29 @@ use crate::fetch;
 
 /// Answers to `data "http"`. Blocks, so it belongs on a thread where that is allowed.
 pub(crate) struct HttpSources {
-    /// Told whom is waited for. No build is known yet.
+    /// Told who is waited for. No build is known yet.
     sink: EventSink,
+    /// What was in URLs and lets its owner in.
+    secrets: Mutex<Vec<String>>,
     /// Made for the first request; most templates have none.
     runtime: OnceLock<Result<Runtime, String>>,
 }
 
 impl HttpSources {
     pub(crate) fn new(sink: EventSink) -> Self {
-        Self { sink, runtime: OnceLock::new() }
+        Self { sink, secrets: Mutex::default(), runtime: OnceLock::new() }
     }
 
-    /// Says whom is waited for, until what is returned goes. There is no limit for the whole, only for each silence of the server.
+    /// The secrets in the URLs that were asked for: problems quote them.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.known_secrets().clone()
+    }
+
+    fn known_secrets(&self) -> MutexGuard<'_, Vec<String>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says who is waited for, until what is returned goes. There is no limit for the whole, only for each silence of the server.
     fn waiting(&self, request: &HttpRequest) -> Asked<'_> {
         let what = format!("{}: asking {}", request.asker, fetch::shown(&request.asked));
         (self.sink)(Event::Waiting { build: None, what: what.clone(), limit: None });
@@ -45,6 +56,7 @@ impl Drop for Asked<'_> {
 
 impl DataSources for HttpSources {
     fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String> {
+        self.known_secrets().extend(fetch::secrets_in(&request.url));
         let _waiting = self.waiting(request);
         let start = || Builder::new_current_thread().enable_all().build().map_err(|error: io::Error| error.to_string());
         let runtime = self.runtime.get_or_init(start).as_ref().map_err(Clone::clone)?;

@@ -136,4 +136,12 @@ fn who_is_asked_is_told_without_secrets_before_any_build_is_known() {
     assert!(matches!(&told[..], [Event::Waiting { what: first, .. }, _] if *first == what), "{told:?}");
     // Nobody is asked, nobody is told of.
     assert_eq!(check_telling("t.pkr.hcl", &text, &[], false).1, []);
+
+    // What is said of one that fails quotes neither the template nor the URL with it.
+    let address = serve("/other", "host:", "");
+    let text = text.replace(&url, &format!("http://{address}/page"));
+    let (answer, _) = check_telling("t.pkr.hcl", &text, &[], true);
+    let problems = format!("{:?}", answer.problems);
+    assert!(!answer.valid && problems.contains("could not be fetched"), "{problems}");
+    assert!(!problems.contains("hunter2hunter2"), "{problems}");
 }
