@@ -70,11 +70,15 @@ fn options(text: &mut String, title: &str, specs: &[&OptionSpec]) {
     }
     let _ = write!(text, "\n## {title}\n\n| option | type | default | |\n|---|---|---|---|\n");
     for spec in specs {
-        let default = match spec.default {
+        let code = |text: &str| format!("`{}`", text.replace('|', "\\|"));
+        let mut default = match spec.default {
             _ if spec.required => "**required**".to_owned(),
             "" => String::new(),
-            default => format!("`{}`", default.replace('|', "\\|")),
+            default => code(default),
         };
+        if let Some((switch, other)) = spec.default_where {
+            let _ = write!(default, "; with {}: {}", code(switch), code(other));
+        }
         let mut doc = spec.doc.replace('|', "\\|");
         if spec.sensitive {
             doc.push_str(" (a secret: never shown)");

@@ -134,7 +134,7 @@ impl<'a> OptionValues<'a> {
             let value = match given.get(spec.name) {
                 // A value that is known only when the build runs, and is no text.
                 None if self.options.is_unusable(spec.name) => json!(Generated::UNKNOWN),
-                None => match default_json(spec) {
+                None => match self.default_of(spec.name).map(|default| default_json(spec, default)) {
                     Some(default) => default,
                     None => continue,
                 },
@@ -148,20 +148,23 @@ impl<'a> OptionValues<'a> {
     fn default_of(&self, name: &str) -> Option<&'static str> {
         let spec = self.schema.spec(name);
         debug_assert!(spec.is_some(), "{} has no option {name}", self.schema.kind);
-        spec.map(|spec| spec.default).filter(|default| !default.is_empty())
+        let of = |spec: &OptionSpec| match spec.default_where {
+            Some((switch, default)) if self.flag(switch) => default,
+            _ => spec.default,
+        };
+        spec.map(of).filter(|default| !default.is_empty())
     }
 }
 
 /// A default as the value it stands for; words about a default that is worked out stay words.
-fn default_json(spec: &OptionSpec) -> Option<Json> {
-    let default = Some(spec.default).filter(|default| !default.is_empty())?;
-    Some(match spec.kind {
+fn default_json(spec: &OptionSpec, default: &str) -> Json {
+    match spec.kind {
         OptionKind::Bool | OptionKind::Trilean => json!(default == "true"),
         OptionKind::Integer => default.parse::<i64>().map_or_else(|_| json!(default), |number| json!(number)),
         OptionKind::Strings => json!(default_texts(default)),
         OptionKind::Integers => json!(default_integers(default)),
         _ => json!(default),
-    })
+    }
 }
 
 /// A list as tables write it: `["a", "b"]`, or one text alone.

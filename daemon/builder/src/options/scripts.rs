@@ -41,7 +41,9 @@ const SHELL_OPTIONS: &[OptionSpec] = option_table! {
     "remote_path" String = "", "where the script goes in the guest";
     "remote_folder" String = "/tmp", "its folder";
     "remote_file" String = "script_N.sh", "its name";
-    "execute_command" String late = "chmod +x {{.Path}}; {{.Vars}} {{.Path}}", "how it is run";
+    "execute_command" String late = "chmod +x {{.Path}}; {{.Vars}} {{.Path}}"
+        where "use_env_var_file" is "chmod +x {{.Path}}; . {{.EnvVarFile}} && {{.Path}}", "how it is run";
+    "env_var_format" String = "%s='%s' " where "use_env_var_file" is "export %s='%s'\\n", "printf format of one variable";
     "use_env_var_file" Bool = "false", "pass variables in a file";
     "expect_disconnect" Bool = "false", "losing the connection is no failure";
     "skip_clean" Bool = "false", "leave the script in the guest";

@@ -106,6 +106,30 @@ fn what_is_read_of_an_unset_option_is_the_tables_default() {
     assert!(tried > 100, "{tried}");
 }
 
+/// Where an option's default depends on a flag, that of the table acts, too, and what is given wins over both.
+#[test]
+fn a_flag_that_changes_a_default_does() {
+    let mut tried = 0;
+    for definition in running() {
+        for spec in definition.schema.specs() {
+            let Some((switch, other)) = spec.default_where else { continue };
+            let place = format!("{}.{} with {switch}", definition.schema.kind, spec.name);
+            let read = |more: &[(&'static str, &str)]| {
+                let more = more.iter().map(|(name, text)| (*name, (*text).to_owned()));
+                let options = component(definition, &more.collect::<Body>()).decode_partly(&Generated::plan()).0;
+                let values = OptionValues::new(&options, &definition.schema);
+                (values.text(spec.name).unwrap(), values.to_json(true)[spec.name].as_str().unwrap().to_owned())
+            };
+            let both = |text: &str| (text.to_owned(), text.to_owned());
+            assert_eq!(read(&[(switch, "true")]), both(other), "{place}");
+            assert_eq!(read(&[(switch, "false")]), both(spec.default), "{place}");
+            assert_eq!(read(&[(switch, "true"), (spec.name, "\"given\"")]), both("given"), "{place}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 2);
+}
+
 /// What is excused has a reason: it exists, and it does differ or is words.
 #[test]
 fn what_is_worked_out_is_known() {

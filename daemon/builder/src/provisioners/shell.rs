@@ -14,12 +14,6 @@ use crate::line_output::LineOutput;
 use crate::option_values::OptionValues;
 use crate::scripts::{self, Script};
 
-/// Packer's `execute_command` where `use_env_var_file` is set.
-const WITH_VARIABLE_FILE: &str = "chmod +x {{.Path}}; . {{.EnvVarFile}} && {{.Path}}";
-
-/// Packer's `env_var_format` in that file.
-const VARIABLE_IN_FILE: &str = "export %s='%s'\\n";
-
 /// Packer's code for "the connection went away before an exit status came".
 const DISCONNECTED: i64 = 2_300_218;
 
@@ -84,10 +78,7 @@ impl Shell<'_> {
         let path = self.remote_path();
         let variables = scripts::variables(self.options, &self.context.data);
         let file_used = self.options.flag("use_env_var_file");
-        let format = match self.options.given("env_var_format") {
-            None if file_used => VARIABLE_IN_FILE.to_owned(),
-            _ => self.options.text("env_var_format").unwrap_or_default(),
-        };
+        let format = self.options.text("env_var_format").unwrap_or_default();
         let text = scripts::format_variables(&variables, &format);
         let variable_file = file_used.then(|| format!("/tmp/varfile_{}.sh", random_number()));
         let command = self.command(&path, &text, variable_file.as_deref())?;
@@ -113,10 +104,7 @@ impl Shell<'_> {
     }
 
     fn command(&self, path: &str, variables: &str, file: Option<&str>) -> Result<String, StepError> {
-        let template = match self.options.given("execute_command") {
-            None if file.is_some() => WITH_VARIABLE_FILE.to_owned(),
-            _ => self.options.text("execute_command").unwrap_or_default(),
-        };
+        let template = self.options.text("execute_command").unwrap_or_default();
         let vars = if file.is_some() { "" } else { variables };
         let fields = [("Path", path), ("Vars", vars), ("EnvVarFile", file.unwrap_or(""))];
         self.renderer.render(&template, &fields)

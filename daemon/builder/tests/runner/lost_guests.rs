@@ -196,6 +196,13 @@ async fn a_script_that_a_boot_may_have_cleared_is_uploaded_again_before_it_is_st
         );
         assert_eq!(world.run(&world.template("", &script)).await.exit_code, 0, "{answer:?}: {}", world.text());
         assert_eq!(deeds(&world), wanted, "{part} {answer:?}");
+        let sources_variables = |command: &String| command.contains("; . /tmp/varfile_");
+        assert_eq!(world.guest.commands().iter().any(sources_variables), variables, "{:?}", world.guest.commands());
+        let exported = |call: &Call| match call {
+            Call::Upload { content, .. } => String::from_utf8_lossy(content).contains("export A='b'\n"),
+            _ => false,
+        };
+        assert_eq!(world.guest.calls().iter().any(exported), variables, "{:?}", world.guest.calls());
     }
     // What another script has left is removed once the guest is there; it goes away meanwhile.
     let world = World::new();

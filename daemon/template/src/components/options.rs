@@ -45,7 +45,7 @@ pub struct Options {
     /// Options that the template gives with values that are wrong or not known.
     pub(crate) unusable: BTreeSet<String>,
     /// Whether a syntax error may have swallowed some options.
-    pub(crate) torn: bool,
+    pub(crate) incomplete: bool,
     pub(crate) span: Span,
 }
 
@@ -157,7 +157,7 @@ impl Options {
     /// diagnostic has said, it is not known yet, or it may stand in a text with syntax errors.
     #[must_use]
     pub fn is_unusable(&self, name: &str) -> bool {
-        self.unusable.contains(name) || (self.torn && !self.is_set(name))
+        self.unusable.contains(name) || (self.incomplete && !self.is_set(name))
     }
 
     /// Returns where the option's value is written, or the component's own place when it is unset.

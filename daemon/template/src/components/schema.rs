@@ -126,6 +126,8 @@ pub struct OptionSpec {
     pub sensitive: bool,
     /// The default, as documentation writes it; empty when there is none.
     pub default: &'static str,
+    /// A flag of the same component, and the default where that is set.
+    pub default_where: Option<(&'static str, &'static str)>,
     /// What it does, one or more sentences.
     pub doc: &'static str,
     /// Why it should not be used any more and what to use instead.
@@ -136,7 +138,24 @@ impl OptionSpec {
     /// Returns an optional option; `default` is for the documentation and may be empty.
     #[must_use]
     pub const fn new(name: &'static str, kind: OptionKind, default: &'static str, doc: &'static str) -> Self {
-        Self { name, kind, required: false, late: false, sensitive: false, default, doc, deprecated: None }
+        Self {
+            name,
+            kind,
+            required: false,
+            late: false,
+            sensitive: false,
+            default,
+            default_where: None,
+            doc,
+            deprecated: None,
+        }
+    }
+
+    /// Gives it another default where the flag `switch` is set.
+    #[must_use]
+    pub const fn or_where(mut self, switch: &'static str, default: &'static str) -> Self {
+        self.default_where = Some((switch, default));
+        self
     }
 
     /// Makes leaving it out an error.

@@ -73,7 +73,7 @@ impl Decoder<'_> {
         options: &mut Options,
         diagnostics: &mut Diagnostics,
     ) {
-        options.torn |= body.torn;
+        options.incomplete |= body.torn;
         for attribute in &body.attributes {
             let name = &*attribute.name.text;
             if skip.contains(&name) {
