@@ -16,6 +16,7 @@ mod image_looks;
 mod image_scripts;
 mod images;
 mod layers;
+mod machines;
 mod steps;
 mod template_commands;
 mod unreachable;

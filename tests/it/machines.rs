@@ -1,0 +1,258 @@
+//! Machines of every kind on a real QEMU: UEFI and its variables, secure boot, a guest of another architecture, and many at once.
+//! Their guests are a few bytes or a script of the UEFI shell: what is under test is the machine.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kiln_tests::{Home, tool};
+
+/// What is the same for all sources here.
+const SOURCE: &str = r#"
+  iso_checksum     = "none"
+  disk_image       = true
+  skip_resize_disk = true
+  accelerator      = "tcg"
+  communicator     = "none"
+  headless         = true
+  format           = "raw"
+  memory           = 256
+  shutdown_timeout = "4m"
+"#;
+
+/// A card for which UEFI has no driver, so that it does not look for something to boot on the network first.
+const NETWORK: &str = "net_device = \"tulip\"";
+
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Makes a disk with a FAT file system and these files; directories are made for them.
+fn fat_disk(home: &Home, name: &str, files: &[(&str, &[u8])]) {
+    let disk = home.work(name);
+    succeed(Command::new("mformat").args(["-C", "-T", "16384", "-i"]).arg(&disk).arg("::"));
+    for (path, bytes) in files {
+        let mut directory = String::from("::");
+        for part in Path::new(path).parent().into_iter().flatten() {
+            directory = format!("{directory}/{}", part.display());
+            succeed(Command::new("mmd").args(["-D", "s", "-i"]).arg(&disk).arg(&directory));
+        }
+        let file = home.work("file");
+        std::fs::write(&file, bytes).unwrap();
+        succeed(Command::new("mcopy").arg("-i").arg(&disk).arg(&file).arg(format!("::/{path}")));
+    }
+}
+
+/// Tells whether a firmware of Debian is here; says so when it is not.
+#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
+fn firmware(code: &str) -> bool {
+    let found = Path::new(code).is_file();
+    assert!(found || std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "the test needs {code}");
+    if !found {
+        eprintln!("ignored: needs {code}");
+    }
+    found
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+/// The shell writes a file and switches the machine off. On ARM, nothing is chosen by the template but the program.
+#[test]
+fn uefi_guests_of_both_architectures_boot_and_keep_their_variables() {
+    let tools = ["mformat", "mcopy", "mtype", "qemu-system-x86_64", "qemu-system-aarch64"];
+    if !tools.iter().all(|name| tool(name))
+        || !firmware("/usr/share/AAVMF/AAVMF_CODE.fd")
+        || !firmware("/usr/share/OVMF/OVMF_CODE_4M.fd")
+    {
+        return;
+    }
+    let home = Home::new();
+    let script = b"fs0:\r\necho shell-was-here >a hello.txt\r\nreset -s\r\n";
+    fat_disk(&home, "disk.img", &[("startup.nsh", script)]);
+    let source = |name: &str, options: &str| {
+        format!(
+            "source \"qemu\" {name:?} {{\n{SOURCE}\n{NETWORK}\niso_url = \"disk.img\"\nvm_name = \"disk\"\n{options}\n}}\n"
+        )
+    };
+    let arm = source("arm", "qemu_binary = \"qemu-system-aarch64\"\nqmp_enable = true");
+    let pc = source("pc", "efi_boot = true\nefi_drop_efivars = true");
+    let manifest = "post-processor \"manifest\" {\n output = \"manifest.json\"\n}";
+    let build = format!("build {{\n sources = [\"qemu.arm\", \"qemu.pc\"]\n{manifest}\n}}\n");
+    home.write("machines.pkr.hcl", &format!("{arm}{pc}{build}"));
+    let ran = home.kiln(["build", "-color=false", "machines.pkr.hcl"]).expect(0);
+    assert!(ran.stdout.contains("Other programs may speak QMP on output-arm/disk.monitor"), "{}", ran.stdout);
+
+    let manifest = std::fs::read_to_string(home.work("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let builds = manifest["builds"].as_array().unwrap();
+    for (name, template) in [("arm", "/usr/share/AAVMF/AAVMF_VARS.fd"), ("pc", "/usr/share/OVMF/OVMF_VARS_4M.fd")] {
+        let directory = home.work(&format!("output-{name}"));
+        let hello = succeed(Command::new("mtype").arg("-i").arg(directory.join("disk")).arg("::/hello.txt"));
+        assert_eq!(hello.trim(), "shell-was-here", "{name}");
+        let (kept, template) = (std::fs::read(directory.join("efivars.fd")).unwrap(), std::fs::read(template).unwrap());
+        assert_eq!(kept.len(), template.len(), "{name}");
+        assert!(contains(&kept, &utf16("BootOrder")) && !contains(&template, &utf16("BootOrder")), "{name}");
+        let build = builds.iter().find(|build| build["name"] == name).unwrap();
+        assert_eq!(build["files"].to_string().contains("efivars.fd"), name == "arm", "{build}");
+        assert!(!directory.join("disk.monitor").exists());
+    }
+    assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
+}
+
+/// A UEFI program that nobody has signed; it switches a PC off.
+fn unsigned_program() -> Vec<u8> {
+    let mut image = vec![0_u8; 0x400];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(0x3c, &0x40_u32.to_le_bytes());
+    // COFF: x86-64, one section, an optional header of 0xf0 bytes.
+    put(0x40, b"PE\0\0");
+    put(0x44, &[0x64, 0x86, 1, 0]);
+    put(0x54, &[0xf0, 0, 0x22, 0]);
+    // PE32+: entry and code at 0x1000, pages of 0x1000, file blocks of 0x200, two pages in all, a UEFI application.
+    let header = 0x58;
+    put(header, &0x20b_u16.to_le_bytes());
+    for (at, value) in
+        [(4, 0x200_u32), (16, 0x1000), (20, 0x1000), (32, 0x1000), (36, 0x200), (56, 0x2000), (60, 0x200)]
+    {
+        put(header + at, &value.to_le_bytes());
+    }
+    put(header + 68, &10_u16.to_le_bytes());
+    put(header + 108, &16_u32.to_le_bytes());
+    let section = header + 0xf0;
+    put(section, b".text");
+    for (at, value) in [(8, 0x200_u32), (12, 0x1000), (16, 0x200), (20, 0x200), (36, 0x6000_0020)] {
+        put(section + at, &value.to_le_bytes());
+    }
+    // mov dx, 0x604; mov ax, 0x2000; out dx, ax: into ACPI's S5, where OVMF has put the power management's ports.
+    put(0x200, &[0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x20, 0x66, 0xef, 0xf4, 0xeb, 0xfd]);
+    image
+}
+
+#[test]
+fn secure_boot_refuses_what_is_not_signed_and_the_same_guest_boots_without() {
+    if !["mformat", "mcopy", "mmd", "qemu-system-x86_64"].iter().all(|name| tool(name))
+        || !firmware("/usr/share/OVMF/OVMF_CODE_4M.ms.fd")
+    {
+        return;
+    }
+    let home = Home::new();
+    fat_disk(&home, "disk.img", &[("EFI/BOOT/BOOTX64.EFI", &unsigned_program())]);
+    let template = |options: &str| {
+        format!(
+            "source \"qemu\" \"guest\" {{\n{SOURCE}\n{NETWORK}\niso_url = \"disk.img\"\n{options}\n}}\n\
+             build {{\n sources = [\"qemu.guest\"]\n}}\n"
+        )
+    };
+    let plain = "efi_boot = true\nmachine_type = \"q35\"\noutput_directory = \"plain\"";
+    home.write("plain.pkr.hcl", &template(plain));
+    home.kiln(["build", "-color=false", "plain.pkr.hcl"]).expect(0);
+
+    let log = home.work("serial.log");
+    let secure = format!(
+        "efi_secure_boot = true\noutput_directory = \"secure\"\nqemuargs = [[\"-serial\", \"file:{}\"]]",
+        log.display()
+    );
+    home.write("secure.pkr.hcl", &template(&secure));
+    let running = home.start(["build", "-color=false", "secure.pkr.hcl"]);
+    let refused = home.wait_for("the firmware's refusal", Duration::from_secs(120), || {
+        let text = String::from_utf8_lossy(&std::fs::read(&log).ok()?).into_owned();
+        ["Access Denied", "Security Violation"].iter().any(|words| text.contains(words)).then_some(text)
+    });
+    assert!(refused.contains("failed to load Boot"), "{refused}");
+    running.signal(rustix::process::Signal::INT);
+    let ran = running.wait();
+    assert_ne!(ran.code(), 0);
+    assert!(ran.stdout.contains("Command line: ") && ran.stdout.contains("smm=on"), "{}", ran.stdout);
+    assert!(!home.work("secure").exists());
+    assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
+}
+
+/// A boot sector that waits for 15 s and switches the machine off.
+fn patient_guest() -> Vec<u8> {
+    let mut disk = vec![0; 1 << 20];
+    // mov cx:dx, 15 000 000 µs; mov ah, 0x86; int 0x15 (wait); then as above, in 16 bits.
+    let code = [
+        0xb9, 0xe4, 0x00, 0xba, 0xc0, 0xe1, 0xb4, 0x86, 0xcd, 0x15, 0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4,
+        0xeb, 0xfd,
+    ];
+    disk[..code.len()].copy_from_slice(&code);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+/// Four builds of each of two daemons: nothing that they share on the host collides, though all ask for the same.
+#[test]
+fn eight_builds_at_once_finish_with_nothing_left_behind() {
+    if !tool("qemu-system-x86_64") {
+        return;
+    }
+    let homes = [Home::new(), Home::new()];
+    let mut running = Vec::new();
+    for home in &homes {
+        std::fs::write(home.work("disk.img"), patient_guest()).unwrap();
+        home.write("answers", "hello\n");
+        let mut template = String::new();
+        for number in 1..=4 {
+            let options = format!(
+                "iso_url = \"disk.img\"\nvm_name = \"same\"\noutput_directory = \"out{number}\"\nmemory = 128\n\
+                 disk_additional_size = [\"8M\"]\ncd_files = [\"answers\"]\nfloppy_files = [\"answers\"]\n\
+                 http_content = {{ \"/a\" = \"b\" }}\nvnc_bind_address = \"127.0.0.1\"\nqmp_enable = true"
+            );
+            let source = SOURCE.replace("  memory           = 256\n", "");
+            template += &format!("source \"qemu\" \"g{number}\" {{\n{source}\n{options}\n}}\n");
+        }
+        template += "build {\n sources = [\"qemu.g1\", \"qemu.g2\", \"qemu.g3\", \"qemu.g4\"]\n}\n";
+        home.write("four.pkr.hcl", &template);
+        running.push(home.start(["build", "-color=false", "four.pkr.hcl"]));
+    }
+    let mut text = String::new();
+    for one in running {
+        text += &one.wait().expect(0).stdout;
+    }
+    let told =
+        |words: &str| -> BTreeSet<&str> { text.lines().filter_map(|line| Some(line.split_once(words)?.1)).collect() };
+    assert_eq!(told("Starting HTTP server on port ").len(), 8, "{text}");
+    assert_eq!(told("with a VNC viewer at ").len(), 8, "{text}");
+
+    // They really ran at once: the last one was started before the first one was off.
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    for home in &homes {
+        let jobs = home.get("/v1/jobs").unwrap();
+        let jobs = jobs.as_array().or_else(|| jobs["jobs"].as_array()).unwrap().clone();
+        let id = jobs[0]["id"].as_str().unwrap();
+        let events = home.curl(&[&format!("/v1/jobs/{id}/events")]).stdout;
+        for line in String::from_utf8_lossy(&events).lines() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let time = || event["time"].as_str().unwrap().to_owned();
+            match (event["kind"].as_str(), event["step"].as_str()) {
+                (Some("step_finished"), Some("start")) => starts.push(time()),
+                (Some("step_finished"), Some("shut-down")) => ends.push(time()),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((starts.len(), ends.len()), (8, 8));
+    assert!(starts.iter().max() < ends.iter().min(), "{starts:?} {ends:?}");
+    for home in &homes {
+        for number in 1..=4 {
+            let mut left: Vec<String> = std::fs::read_dir(home.work(&format!("out{number}")))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+                .collect();
+            left.sort();
+            assert_eq!(left, ["same", "same-1"]);
+        }
+        assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
+    }
+}
