@@ -41,7 +41,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "net_device" String = "virtio-net", "network adapter";
     "output_directory" String = "output-NAME", "where the image goes";
     "qemu_binary" String = "qemu-system-x86_64", "the QEMU to run";
-    "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "accepted; Kiln writes its images itself";
+    "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "arguments of qemu-img, which Kiln does without";
     "qemuargs" StringLists late = "", "[[switch, value], …]; each switch replaces all defaults of that switch";
     "qmp_enable" Bool = "false", "also listen for QMP at qmp_socket_path";
     "qmp_socket_path" String = "OUTPUT_DIRECTORY/VM_NAME.monitor", "where; setting it asks for it";
@@ -100,8 +100,11 @@ const QEMU_CHECKS: &[Rule] = &[
         checks::qemu::firmware,
     ),
     Rule::Check(
-        "A warning tells of what does nothing: `qemu_img_args` (Kiln writes its images itself), `disable_vnc` for typing, \
-         `disk_compression` of other formats than qcow2, and what Packer ignores too.",
+        "`qemu_img_args` holds nothing that would make another image: Kiln writes its images itself.",
+        checks::qemu::image_arguments,
+    ),
+    Rule::Check(
+        "A warning tells of what does nothing: `disable_vnc` for typing, `disk_compression` of other formats than qcow2, and what Packer ignores too.",
         checks::qemu::without_effect,
     ),
 ];

@@ -135,12 +135,20 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "`qemu_img_args` holds nothing",
+        &[
+            ("qemu_img_args = { create = [\"-F\", \"qcow2\"] }", "warning: qemu_img_args has no effect"),
+            ("qemu_img_args = { convert = [\"-m\", \"4\", \"-W\"] }", "warning: qemu_img_args has no effect"),
+            ("qemu_img_args = { convert = [\"-o\", \"cluster_size=1M\"] }", "qemu_img_args is not heeded"),
+            ("qemu_img_args = { resize = [\"--shrink\"] }", "qemu_img_args is not heeded"),
+        ],
+    ),
+    (
         "A warning tells of what does nothing",
         &[
             ("format = \"raw\"\ndisk_compression = true", "warning: disk_compression has no effect"),
             ("run_once = true", "warning: run_once has no effect"),
             ("http_interface = \"lo\"", "warning: http_interface has no effect"),
-            ("qemu_img_args = {}", "warning: qemu_img_args has no effect"),
             ("disable_vnc = true\nboot_command = [\"a\"]", "warning: disable_vnc has no effect on typing"),
         ],
     ),

@@ -123,6 +123,46 @@ pub(crate) fn firmware(reader: &mut PlanReader<'_>) {
     }
 }
 
+/// Arguments of `qemu-img` that leave its images as they are; `true`: a value follows.
+const HARMLESS: &[(&str, &str, bool)] = &[
+    // Kiln writes the format of a backing file down by itself.
+    ("create", "-F", true),
+    ("create", "-q", false),
+    ("convert", "-m", true),
+    ("convert", "-p", false),
+    ("convert", "-q", false),
+    ("convert", "-t", true),
+    ("convert", "-T", true),
+    ("convert", "-W", false),
+    ("resize", "-q", false),
+];
+
+/// `qemu_img_args`: what would make another image is refused, the rest is told to do nothing.
+pub(crate) fn image_arguments(reader: &mut PlanReader<'_>) {
+    let Some(block) = reader.options.block("qemu_img_args") else { return };
+    let mut refused = Vec::new();
+    for command in ["create", "convert", "resize"] {
+        let mut arguments = block.strings(command).iter();
+        while let Some(argument) = arguments.next() {
+            match HARMLESS.iter().find(|(of, name, _)| *of == command && name == argument) {
+                Some((_, _, true)) => drop(arguments.next()),
+                Some(_) => {}
+                None => refused.push(format!("{command}: {argument}")),
+            }
+        }
+    }
+    if refused.is_empty() {
+        let detail = "Kiln writes images itself and runs no qemu-img.";
+        reader.warning("qemu_img_args", "qemu_img_args has no effect", detail);
+        return;
+    }
+    let detail =
+        format!("Kiln writes images itself and runs no qemu-img; it has nothing to do for {}.", refused.join(", "));
+    let hint =
+        "remove it; disk_compression compresses, and the export post-processor has format_options such as cluster_size";
+    reader.error_with_hint("qemu_img_args", "qemu_img_args is not heeded", detail, Some(hint));
+}
+
 /// What Packer needs and Kiln does without.
 pub(crate) fn without_effect(reader: &mut PlanReader<'_>) {
     if reader.flag("disable_vnc")
@@ -132,13 +172,6 @@ pub(crate) fn without_effect(reader: &mut PlanReader<'_>) {
             "disable_vnc",
             "disable_vnc has no effect on typing",
             "Kiln types the boot command without VNC.",
-        );
-    }
-    if reader.options.is_set("qemu_img_args") {
-        reader.warning(
-            "qemu_img_args",
-            "qemu_img_args has no effect",
-            "Kiln writes images itself and runs no qemu-img; use format, disk_compression or an export post-processor.",
         );
     }
     if reader.flag("disk_compression") && reader.text("format").is_some_and(|format| format != "qcow2") {
