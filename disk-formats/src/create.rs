@@ -32,6 +32,15 @@ pub fn create_qcow2(path: &Path, size: u64) -> Result<()> {
     create(path, size, OutputKind::qcow2())
 }
 
+/// Makes an empty dynamic VDI with a guest disk of `size` bytes. Two of one size have the same UUID: VirtualBox has to be told to give
+/// one another before it has both.
+///
+/// # Errors
+/// When `path` exists, the size is over the format's limit, or the file cannot be written.
+pub fn create_vdi(path: &Path, size: u64) -> Result<()> {
+    create(path, size, OutputKind::Vdi)
+}
+
 fn create(path: &Path, size: u64, kind: OutputKind) -> Result<()> {
     let options = ConvertOptions { threads: Some(1), ..ConvertOptions::without_digests() };
     convert(&ZeroDisk::new(size), &[Output::new(path, kind)], &options, &NoProgress)?;

@@ -78,7 +78,7 @@ mod zeroes;
 pub use check::{check, check_with};
 pub use compare::{Comparison, compare};
 pub use convert::{ConvertOptions, FileReport, NoProgress, Progress, Report, content_digest, convert, convert_disks};
-pub use create::{create_overlay, create_qcow2, create_raw, resize};
+pub use create::{create_overlay, create_qcow2, create_raw, create_vdi, resize};
 pub use digest::{ContentDigest, Sha256Digest};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use format::Format;
