@@ -88,6 +88,16 @@ pub enum StartError {
         /// How long was waited.
         limit: Duration,
     },
+    /// The hypervisor's tool refused something that the machine needs.
+    #[error("{command} failed: {problem}")]
+    Refused {
+        /// What was asked for, as it can be typed.
+        command: String,
+        /// What is wrong, with what there is instead where that is known.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The hypervisor answered with an error.
     #[error("setting the machine up failed")]
     Setup(#[source] MachineError),
@@ -107,6 +117,7 @@ impl StartError {
                 Some("leave accelerator unset: one that works is chosen; `kiln daemon status` shows which".to_owned())
             }
             Self::NoFreePort { .. } => Some("widen the port range, or end what listens there (`ss -ltnp`)".to_owned()),
+            Self::Refused { hint, .. } => hint.clone(),
             Self::EndedEarly { stderr, .. } => early_end_hint(stderr).map(ToOwned::to_owned),
             _ => None,
         }

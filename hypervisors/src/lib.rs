@@ -21,6 +21,7 @@
 //! | name   | type                        | driven by                     |
 //! |--------|-----------------------------|-------------------------------|
 //! | `qemu` | [`qemu::QemuHypervisor`]    | QMP on inherited descriptors  |
+//! | `virtualbox` | [`virtualbox::VirtualBoxHypervisor`] | `VBoxManage`     |
 //! | `fake` | [`fake::FakeHypervisor`]    | a script, for tests           |
 //!
 //! # Ownership
@@ -47,6 +48,7 @@ pub mod qemu;
 pub mod registry;
 mod screen;
 mod spec;
+pub mod virtualbox;
 mod words;
 
 pub use error::{KeyboardError, MachineError, ScreenError, StartError, Unsupported};

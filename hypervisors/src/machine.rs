@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
 use crate::error::{MachineError, StartError, Unsupported};
@@ -63,6 +63,12 @@ pub trait Hypervisor: Send + Sync {
     ///
     /// It is still there.
     fn give_back<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>>;
+
+    /// The CD with this hypervisor's own programs and drivers for guests, which its installation has for guests of `flavour` (`linux`;
+    /// ignored where there is one for all). `None`: there is none here.
+    fn guest_tools<'a>(&'a self, _flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {
+        async { None }.boxed()
+    }
 }
 
 /// What came of giving a registered machine back.
@@ -93,6 +99,28 @@ pub trait Machine: Send + Sync {
     /// Ends the machine at once and waits until its processes are gone and its files removed. Any number of times, at any time.
     /// If the future is dropped, the end still comes, unobserved.
     fn kill(&self) -> BoxFuture<'_, ()>;
+
+    /// Ends the guest at once and waits until it is off. Where a machine is more than its process, it is still there, off, until
+    /// [`kill`](Self::kill); elsewhere it is the same.
+    fn power_off(&self) -> BoxFuture<'_, ()> {
+        self.kill()
+    }
+
+    /// Does what the machine's description wants done once the guest is off, and before the machine goes: devices are taken
+    /// out, commands are run, it is exported. Nothing, where there is nothing of the kind. May be called again after a failure.
+    ///
+    /// # Errors
+    ///
+    /// The hypervisor does not do it; the machine is as far as it came.
+    fn retire(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    /// Lets go of a machine that is off and is to stay: where it is registered it stays so, its resources are nobody's any more,
+    /// and a later [`kill`](Self::kill) or drop does nothing. Where nothing can stay it is the same as [`kill`](Self::kill).
+    fn keep(&self) -> BoxFuture<'_, ()> {
+        self.kill()
+    }
 
     /// The guest's keyboard.
     fn keyboard(&self) -> Option<&dyn Keyboard>;
@@ -152,6 +180,8 @@ pub struct AcceleratorAvailability {
 /// Describes a started machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MachineInfo {
+    /// What names the machine to the tools of its hypervisor, where that is not its process.
+    pub name: Option<String>,
     /// The hypervisor's process, when it has one of its own.
     pub pid: Option<u32>,
     /// What runs the guest's code.
@@ -162,6 +192,8 @@ pub struct MachineInfo {
     pub vnc: Option<SocketAddr>,
     /// Where a SPICE viewer may connect.
     pub spice: Option<SocketAddr>,
+    /// Where a viewer of remote desktops (RDP) may connect.
+    pub remote_desktop: Option<SocketAddr>,
     /// A second monitor that other programs may attach to.
     pub monitor: Option<PathBuf>,
     /// Anything odd that the user should know, one sentence each.

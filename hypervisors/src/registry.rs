@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::machine::Hypervisor;
 use crate::qemu::QemuHypervisor;
+use crate::virtualbox::VirtualBoxHypervisor;
 
 /// What backends need to know about their surroundings.
 #[derive(Debug, Clone)]
@@ -21,7 +22,8 @@ pub type Hypervisors = BTreeMap<&'static str, Arc<dyn Hypervisor>>;
 type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
 
 /// One line for each backend that builds images.
-const BACKENDS: &[Make] = &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone()))];
+const BACKENDS: &[Make] =
+    &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone())), |_| Arc::new(VirtualBoxHypervisor::new())];
 
 /// Makes them all. Takes no time: nothing is probed or started.
 pub fn all(settings: &Settings) -> Hypervisors {
@@ -41,6 +43,6 @@ mod tests {
     fn every_backend_has_a_name_of_its_own() {
         let all = all(&Settings { cache_dir: PathBuf::from("/nonexistent") });
         assert_eq!(all.len(), BACKENDS.len());
-        assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu"]);
+        assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu", "virtualbox"]);
     }
 }

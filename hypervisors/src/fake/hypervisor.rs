@@ -102,8 +102,12 @@ impl FakeHypervisor {
             Origin::Import { package } => {
                 std::fs::metadata(package).map(drop).map_err(|source| missing(package, source))
             }
-            Origin::Clone { machine, .. } if self.state.registered().contains(machine) => Ok(()),
-            Origin::Clone { machine, .. } => {
+            Origin::Clone { machine, .. } | Origin::Existing { machine, .. }
+                if self.state.registered().contains(machine) =>
+            {
+                Ok(())
+            }
+            Origin::Clone { machine, .. } | Origin::Existing { machine, .. } => {
                 let message = format!("there is no machine called {machine}");
                 Err(StartError::Setup(MachineError::Refused { command: "clone".to_owned(), message }))
             }
@@ -122,6 +126,7 @@ impl FakeHypervisor {
             Origin::New => "start",
             Origin::Import { .. } => "import",
             Origin::Clone { .. } => "clone",
+            Origin::Existing { .. } => "borrow",
             Origin::SavedState(_) => "restore",
         });
         let foreign = spec.foreign_to(self.name);

@@ -73,6 +73,7 @@ impl QemuMachine {
             spice,
             monitor: Some(parts.directory.path().join(SPARE_MONITOR)),
             warnings: line.warnings,
+            ..MachineInfo::default()
         };
         let keyboard = QemuKeyboard::new(qmp.clone(), spec.hardware.key_pacing, wiring);
         let directory = parts.directory.path().to_owned();

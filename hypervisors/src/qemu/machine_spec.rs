@@ -82,7 +82,9 @@ fn unsupported_origin(origin: &Origin) -> Option<Unsupported> {
         Origin::New => return None,
         Origin::SavedState(state) if state.hypervisor != NAME => return None,
         Origin::Import { package } => format!("QEMU machines cannot be made of the package {}", package.display()),
-        Origin::Clone { machine, .. } => format!("QEMU keeps no machines that could be cloned, so not {machine}"),
+        Origin::Clone { machine, .. } | Origin::Existing { machine, .. } => {
+            format!("QEMU keeps no machines, so not {machine}")
+        }
         Origin::SavedState(state) => {
             format!("this version cannot go on from the saved state {} with QEMU", state.path.display())
         }

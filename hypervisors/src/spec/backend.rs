@@ -2,12 +2,15 @@
 
 use crate::fake::spec::FakeSpec;
 use crate::qemu::spec::QemuSpec;
+use crate::virtualbox::spec::VirtualBoxSpec;
 
 /// The part of a machine that only one hypervisor understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackendSpec {
     /// For QEMU.
     Qemu(Box<QemuSpec>),
+    /// For VirtualBox.
+    VirtualBox(Box<VirtualBoxSpec>),
     /// For the fake hypervisor of tests.
     Fake(FakeSpec),
 }
@@ -17,6 +20,7 @@ impl BackendSpec {
     pub const fn hypervisor(&self) -> &'static str {
         match self {
             Self::Qemu(_) => "qemu",
+            Self::VirtualBox(_) => "virtualbox",
             Self::Fake(_) => "fake",
         }
     }
@@ -25,6 +29,12 @@ impl BackendSpec {
 impl From<QemuSpec> for BackendSpec {
     fn from(spec: QemuSpec) -> Self {
         Self::Qemu(Box::new(spec))
+    }
+}
+
+impl From<VirtualBoxSpec> for BackendSpec {
+    fn from(spec: VirtualBoxSpec) -> Self {
+        Self::VirtualBox(Box::new(spec))
     }
 }
 

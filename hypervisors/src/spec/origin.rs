@@ -20,6 +20,13 @@ pub enum Origin {
         /// One of its snapshots; `None`: as it is now.
         snapshot: Option<String>,
     },
+    /// A machine of others that the hypervisor knows, itself: it is worked on, and stays.
+    Existing {
+        /// The machine, as the hypervisor names it.
+        machine: String,
+        /// The snapshot that it is put back to first; `None`: as it is now.
+        snapshot: Option<String>,
+    },
     /// Goes on where a machine was saved: same hardware, memory and devices.
     SavedState(SavedState),
 }

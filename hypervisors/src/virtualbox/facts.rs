@@ -1,0 +1,239 @@
+//! What VirtualBox tells of a machine: `showvminfo --machinereadable`, `list vms`, and the snapshots' tree.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What `showvminfo --machinereadable` tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts(BTreeMap<String, String>);
+
+/// What a machine is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Off: the guest has switched itself off, or was switched off.
+    Off,
+    /// Off because its process ended without a word.
+    Aborted,
+    /// Off, with its memory saved.
+    Saved,
+    /// Anything else: there is a process.
+    Alive,
+}
+
+impl Facts {
+    /// Reads lines such as `name="web"`, `memory=512` and `"SATA-0-0"="/x.vdi"`; other lines are passed over.
+    pub(super) fn read(text: &str) -> Self {
+        let mut facts = BTreeMap::new();
+        for line in text.lines() {
+            let Some((name, value)) = split(line) else { continue };
+            facts.entry(unquoted(name)).or_insert_with(|| unquoted(value));
+        }
+        Self(facts)
+    }
+
+    /// The value called `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values, in the order of the names.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What the machine is at; `None`: it does not say.
+    pub(super) fn state(&self) -> Option<State> {
+        Some(match self.get("VMState")? {
+            "poweroff" => State::Off,
+            "aborted" | "aborted-saved" => State::Aborted,
+            "saved" => State::Saved,
+            _ => State::Alive,
+        })
+    }
+
+    /// Where its settings are.
+    pub(super) fn settings_file(&self) -> Option<PathBuf> {
+        self.get("CfgFile").filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    /// Drives and what is in them: controller, port, device, path. Those that hold nothing are not among them.
+    pub(super) fn attached(&self) -> Vec<Attached> {
+        let controllers: Vec<(&str, &str)> = self
+            .all()
+            .filter(|(name, _)| name.starts_with("storagecontrollername"))
+            .map(|(name, controller)| {
+                let number = name.trim_start_matches("storagecontrollername");
+                (controller, self.get(&format!("storagecontrollertype{number}")).unwrap_or_default())
+            })
+            .collect();
+        let mut attached = Vec::new();
+        for (name, path) in self.all() {
+            if path.is_empty() || matches!(path, "none" | "emptydrive") {
+                continue;
+            }
+            let place = controllers.iter().find_map(|(controller, kind)| {
+                let rest = name.strip_prefix(*controller)?.strip_prefix('-')?;
+                let (port, device) = rest.split_once('-')?;
+                Some((*controller, *kind, port.parse().ok()?, device.parse().ok()?))
+            });
+            if let Some((controller, kind, port, device)) = place {
+                let (controller, kind, path) = (controller.to_owned(), kind.to_owned(), PathBuf::from(path));
+                attached.push(Attached { controller, kind, port, device, path });
+            }
+        }
+        attached
+    }
+}
+
+/// Something in a drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// The controller's name.
+    pub(super) controller: String,
+    /// The controller's kind in VirtualBox's words, `I82078` for floppies.
+    pub(super) kind: String,
+    /// Port.
+    pub(super) port: u32,
+    /// Device on it.
+    pub(super) device: u32,
+    /// The image.
+    pub(super) path: PathBuf,
+}
+
+/// Splits at the first `=` that is not within quotes.
+fn split(line: &str) -> Option<(&str, &str)> {
+    let mut quoted = false;
+    for (index, byte) in line.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'=' if !quoted => return Some((line[..index].trim(), line[index + 1..].trim())),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Takes the quotes off, and the backslashes before what would end them.
+fn unquoted(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return text.to_owned() };
+    inner.replace("\\\"", "\"").replace("\\\\", "\\")
+}
+
+/// A machine in VirtualBox's registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Registered {
+    /// Its name.
+    pub(super) name: String,
+    /// Its UUID.
+    pub(super) uuid: String,
+}
+
+/// Reads `list vms`: lines such as `"web" {11111111-2222-…}`.
+pub(super) fn machines(text: &str) -> Vec<Registered> {
+    let machine = |line: &str| {
+        let (name, uuid) = line.trim().rsplit_once(" {")?;
+        let name = name.strip_prefix('"')?.strip_suffix('"')?;
+        Some(Registered { name: name.to_owned(), uuid: uuid.strip_suffix('}')?.to_owned() })
+    };
+    text.lines().filter_map(machine).collect()
+}
+
+/// A snapshot of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// Its name.
+    pub(super) name: String,
+    /// Its UUID.
+    pub(super) uuid: String,
+    /// Where it is in the tree: the numbers of the children on the way to it, joined; empty for the root.
+    pub(super) place: String,
+}
+
+/// Snapshots of a machine, and which one it stands on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Snapshots {
+    /// All of them, the root first.
+    pub(super) all: Vec<Snapshot>,
+    /// UUID of the one that the machine stands on.
+    pub(super) current: Option<String>,
+}
+
+impl Snapshots {
+    /// Reads `snapshot MACHINE list --machinereadable`: `SnapshotName-1="a"`, `SnapshotUUID-1="…"`, `CurrentSnapshotUUID="…"`.
+    pub(super) fn read(text: &str) -> Self {
+        let facts = Facts::read(text);
+        let mut all = Vec::new();
+        for (name, value) in facts.all() {
+            let Some(place) = name.strip_prefix("SnapshotName") else { continue };
+            let uuid = facts.get(&format!("SnapshotUUID{place}")).unwrap_or_default();
+            all.push(Snapshot { name: value.to_owned(), uuid: uuid.to_owned(), place: place.to_owned() });
+        }
+        all.sort_by_key(|snapshot| snapshot.place.len());
+        Self { all, current: facts.get("CurrentSnapshotUUID").map(ToOwned::to_owned) }
+    }
+
+    /// Those called `name`, which need not be a single one; a UUID names one, too.
+    pub(super) fn named(&self, name: &str) -> Vec<&Snapshot> {
+        self.all.iter().filter(|snapshot| snapshot.name == name || snapshot.uuid == name).collect()
+    }
+
+    /// The names there are, for people.
+    pub(super) fn listed(&self) -> String {
+        let names: Vec<&str> = self.all.iter().map(|snapshot| snapshot.name.as_str()).collect();
+        if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) }
+    }
+
+    /// Whether `child` was taken right on `parent`.
+    pub(super) fn is_child(child: &Snapshot, parent: &Snapshot) -> bool {
+        child.place.strip_prefix(&parent.place).is_some_and(|rest| {
+            rest.strip_prefix('-').is_some_and(|number| !number.is_empty() && !number.contains('-'))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_machines_facts() {
+        let facts = Facts::read(
+            "name=\"a \\\"b\\\"\"\nmemory=512\nVMState=\"poweroff\"\nCfgFile=\"/m/a=b.vbox\"\n\
+             storagecontrollername0=\"IDE\"\nstoragecontrollertype0=\"PIIX4\"\nstoragecontrollername1=\"SATA-1\"\n\
+             storagecontrollertype1=\"IntelAhci\"\n\"IDE-0-0\"=\"/d/x.vdi\"\n\"IDE-1-0\"=\"none\"\n\"IDE-1-1\"=\"emptydrive\"\n\
+             \"IDE-ImageUUID-0-0\"=\"1234\"\n\"SATA-1-13-0\"=\"/d/cd.iso\"\nnonsense\n",
+        );
+        assert_eq!(facts.get("name"), Some("a \"b\""));
+        assert_eq!(facts.get("memory"), Some("512"));
+        assert_eq!(facts.state(), Some(State::Off));
+        assert_eq!(facts.settings_file(), Some("/m/a=b.vbox".into()));
+        let places: Vec<_> =
+            facts.attached().into_iter().map(|one| (one.controller, one.port, one.device, one.path)).collect();
+        assert_eq!(
+            places,
+            [("IDE".to_owned(), 0, 0, "/d/x.vdi".into()), ("SATA-1".to_owned(), 13, 0, "/d/cd.iso".into())]
+        );
+        for (word, state) in [("running", State::Alive), ("aborted", State::Aborted), ("saved", State::Saved)] {
+            assert_eq!(Facts::read(&format!("VMState=\"{word}\"")).state(), Some(state));
+        }
+        assert_eq!(Facts::read("garbage\n=\n\"").state(), None);
+    }
+
+    #[test]
+    fn reads_machines_and_snapshots() {
+        assert_eq!(
+            machines("\"a {b} c\" {1-2}\n<inaccessible> {3-4}\nx\n"),
+            [Registered { name: "a {b} c".to_owned(), uuid: "1-2".to_owned() }]
+        );
+        let snapshots = Snapshots::read(
+            "SnapshotName=\"base\"\nSnapshotUUID=\"u1\"\nSnapshotName-1=\"x\"\nSnapshotUUID-1=\"u2\"\n\
+             SnapshotName-1-1=\"x\"\nSnapshotUUID-1-1=\"u3\"\nCurrentSnapshotName=\"x\"\nCurrentSnapshotUUID=\"u2\"\n",
+        );
+        assert_eq!(snapshots.current.as_deref(), Some("u2"));
+        assert_eq!((snapshots.named("x").len(), snapshots.named("u3").len(), snapshots.named("y").len()), (2, 1, 0));
+        let [base, x, deep] = &snapshots.all[..] else { panic!("{snapshots:?}") };
+        assert!(Snapshots::is_child(x, base) && Snapshots::is_child(deep, x) && !Snapshots::is_child(deep, base));
+        assert_eq!(snapshots.listed(), "it has: base, x, x");
+        assert_eq!(Snapshots::read("This machine does not have any snapshots\n").listed(), "it has none");
+    }
+}

@@ -1,0 +1,92 @@
+#!/bin/bash
+# A stand-in for VBoxManage, for tests of what goes wrong and of what is called: it runs no guest. Its registry is in files, and a
+# machine that "runs" is a process that waits.
+D='@DIR@'
+printf '%s\n' "$*" >> "$D/calls"
+die() { echo "VBoxManage: error: $1" >&2; exit 1; }
+key=$1; [ "$1" = controlvm ] && key=$3
+if [ -e "$D/break/$key" ]; then
+  read -r how < "$D/break/$key"
+  case "$how" in
+    zero) echo 'VBoxManage: error: out of luck' >&2; exit 0 ;;
+    garbage) printf '\377\376garbage\n"=\n'; exit 0 ;;
+    hang) exec sleep 300 ;;
+    killed) kill -9 $$ ;;
+    *) die "$how" ;;
+  esac
+fi
+machine() { # sets m to the directory of the machine that is named
+  for m in "$D"/vms/*; do
+    [ -d "$m" ] || continue
+    if [ "${m##*/}" = "$1" ] || [ "$(<"$m/name")" = "$1" ]; then return; fi
+  done
+  die "Could not find a registered machine named '$1'
+VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap, interface IVirtualBox"
+}
+state() { # the state of $m
+  local now; now=$(<"$m/state")
+  if [ "$now" = running ] && ! kill -0 "$(<"$m/pid")" 2>/dev/null; then now=aborted; fi
+  echo "$now"
+}
+option() { # option NAME WORDS...: the word behind NAME
+  local name=$1; shift
+  while [ $# -gt 0 ]; do [ "$1" = "$name" ] && { printf '%s' "$2"; return; }; shift; done
+}
+has() { local name=$1; shift; for word; do [ "$word" = "$name" ] && return; done; return 1; }
+register() { # register UUID NAME BASE
+  mkdir -p "$3/$2"
+  [ -e "$3/$2/$2.vbox" ] && die "Machine settings file '$3/$2/$2.vbox' already exists"
+  echo settings > "$3/$2/$2.vbox"
+  mkdir -p "$D/vms/$1"
+  echo "$2" > "$D/vms/$1/name"; echo poweroff > "$D/vms/$1/state"; echo "$3/$2/$2.vbox" > "$D/vms/$1/cfg"
+}
+case "$1" in
+  --version) echo 7.2.4_Fake ;;
+  list)
+    case "$2" in
+      vms) for m in "$D"/vms/*; do [ -d "$m" ] && echo "\"$(<"$m/name")\" {${m##*/}}"; done ;;
+      ostypes) printf 'ID:          Other\nDescription: Other/Unknown\n\nID:          Debian_64\n' ;;
+      systemproperties) echo "Default machine folder:          $D/machines"; echo "Default Guest Additions ISO:     $D/additions.iso" ;;
+    esac; true ;;
+  createvm)
+    base=$(option --basefolder "$@"); name=$(option --name "$@"); kind=$(option --ostype "$@")
+    [ "$kind" = Bogus ] && die "Guest OS type 'Bogus' is invalid"
+    if has --register "$@"; then register "$(option --uuid "$@")" "$name" "${base:-$D/machines}"
+    else mkdir -p "$base/$name"; echo '<Machine><Display controller="VMSVGA" VRAMSize="16"/></Machine>' > "$base/$name/$name.vbox"; fi ;;
+  import)
+    [ -e "$2" ] || die "Failed to open the OVF file '$2'"
+    register "$(</proc/sys/kernel/random/uuid)" "$(option --vmname "$@")" "$(option --basefolder "$@")" ;;
+  clonevm) machine "$2"; register "$(option --uuid "$@")" "$(option --name "$@")" "$(option --basefolder "$@")" ;;
+  modifyvm)
+    machine "$2"
+    [ "$(option --uartmode1 "$@")" = file ] && echo "${@: -1}" > "$m/uart"; true ;;
+  startvm)
+    machine "$2"
+    [ -e "$m/uart" ] && echo 'the guest says hello' > "$(<"$m/uart")"
+    [ -p "$D/never" ] || mkfifo "$D/never"
+    setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
+    echo $! > "$m/pid"; echo running > "$m/state"
+    echo "VM \"$2\" has been successfully started." ;;
+  showvminfo)
+    machine "$2"
+    printf 'name="%s"\nUUID="%s"\nCfgFile="%s"\nVMState="%s"\n' "$(<"$m/name")" "${m##*/}" "$(<"$m/cfg")" "$(state)"
+    [ -e "$m/facts" ] && cat "$m/facts"; true ;;
+  controlvm)
+    machine "$2"
+    [ "$(state)" = running ] || die "Machine '$2' is not currently running."
+    case "$3" in
+      poweroff) kill -9 "$(<"$m/pid")"; echo poweroff > "$m/state" ;;
+      screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
+    esac ;;
+  unregistervm) machine "$2"; [ "$(state)" = running ] && die "Cannot unregister the machine '$2' while it is locked"; rm -r "$m" ;;
+  snapshot)
+    machine "$2"
+    case "$3" in
+      list) if [ -s "$m/snapshots" ]; then cat "$m/snapshots"; else echo 'This machine does not have any snapshots'; exit 1; fi ;;
+      take) printf 'SnapshotName="%s"\nSnapshotUUID="s-%s"\nCurrentSnapshotUUID="s-%s"\n' "$4" "$4" "$4" > "$m/snapshots" ;;
+      delete) : > "$m/snapshots" ;;
+    esac ;;
+  export) machine "$2"; echo ovf > "$(option --output "$@")" ;;
+  storagectl | storageattach | setextradata | modifynvram) machine "$2" ;;
+  *) die "Invalid command '$1'" ;;
+esac

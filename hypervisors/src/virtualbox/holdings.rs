@@ -1,0 +1,246 @@
+//! What a machine holds, and how it is given back: once, in order, whoever asks for it and however often.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::NAME;
+use super::call::Call;
+use super::give_back::{self, OFF_LIMIT};
+use super::identity::Identity;
+use super::port::Port;
+use super::program::VBoxManage;
+use super::serial;
+use super::vm_process::VmProcess;
+use crate::error::StartError;
+use crate::ledger::{Resource, ResourceLedger};
+use crate::machine::ExitReport;
+
+/// What a machine holds.
+pub(super) struct Holdings {
+    pub(super) program: VBoxManage,
+    /// The machine's own directory: screens, serial output and, unless it is to stay, its settings.
+    pub(super) directory: PathBuf,
+    ledger: Arc<dyn ResourceLedger>,
+    held: Mutex<Held>,
+    /// One gives back at a time; true when there is nothing left.
+    done: tokio::sync::Mutex<bool>,
+    /// How the guest ended.
+    pub(super) report: watch::Sender<Option<ExitReport>>,
+    /// This process has asked for the end.
+    pub(super) killed: AtomicBool,
+    /// The machine is to stay.
+    kept: AtomicBool,
+}
+
+#[derive(Default)]
+struct Held {
+    identity: Option<Identity>,
+    process: Option<Arc<VmProcess>>,
+    ports: Vec<Port>,
+    /// What takes our media out of a machine of others again.
+    undo: Vec<Call>,
+    /// What the guest wrote to its serial port, read before the file goes.
+    serial: Vec<u8>,
+}
+
+impl Holdings {
+    /// Makes a directory for a machine in `parent`.
+    pub(super) fn new(
+        program: VBoxManage,
+        parent: &Path,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Arc<Self>, StartError> {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let directory = parent.join(format!("virtualbox-{}", &unique[..8]));
+        let resource = Resource::Directory { path: directory.clone() };
+        let failed = |source| StartError::Prepare { path: directory.clone(), source };
+        ledger.acquired(&resource).map_err(failed)?;
+        if let Err(error) = std::fs::create_dir(&directory) {
+            ledger.released(&resource);
+            return Err(failed(error));
+        }
+        Ok(Arc::new(Self {
+            program,
+            directory,
+            ledger,
+            held: Mutex::default(),
+            done: tokio::sync::Mutex::new(false),
+            report: watch::Sender::new(None),
+            killed: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
+        }))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a machine before it comes to be, or before it is worked on.
+    pub(super) fn note(&self, identity: Identity) -> Result<(), StartError> {
+        let resource = registered(&identity);
+        let before = self.held().identity.replace(identity);
+        if let Err(source) = self.ledger.acquired(&resource) {
+            // What could not be noted does not come to be.
+            self.held().identity = before;
+            return Err(StartError::Prepare { path: self.directory.clone(), source });
+        }
+        if let Some(before) = before {
+            self.ledger.released(&registered(&before));
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep_ports(&self, ports: Vec<Port>) {
+        self.held().ports = ports;
+    }
+
+    /// Notes how what is done next to a machine of others is undone.
+    pub(super) fn undo_later(&self, calls: Vec<Call>) {
+        self.held().undo.extend(calls);
+    }
+
+    /// Nothing is left to be undone.
+    pub(super) fn undone(&self) {
+        self.held().undo.clear();
+    }
+
+    /// Lets VirtualBox bind the ports.
+    pub(super) fn hand_over_ports(&self) {
+        self.held().ports.iter_mut().for_each(Port::hand_over);
+    }
+
+    pub(super) fn watch(&self, process: Arc<VmProcess>) {
+        self.held().process = Some(process);
+    }
+
+    pub(super) fn process(&self) -> Option<Arc<VmProcess>> {
+        self.held().process.clone()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.report.borrow().is_none()
+    }
+
+    /// Notes how the guest ended; the first word counts.
+    pub(super) fn tell(&self, report: ExitReport) {
+        self.report.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(report);
+            }
+            first
+        });
+    }
+
+    /// Switches the guest off, and waits until it is and its end is known.
+    pub(super) async fn power_off(&self, uuid: &str) {
+        if !self.is_alive() {
+            return;
+        }
+        self.killed.store(true, Ordering::Release);
+        if let Err(failure) = self.program.run(&["controlvm", uuid, "poweroff"]).await {
+            tracing::debug!(%failure, "a machine cannot be switched off");
+        }
+        let mut report = self.report.subscribe();
+        if tokio::time::timeout(OFF_LIMIT, report.wait_for(Option::is_some)).await.is_err() {
+            if let Some(process) = self.process() {
+                process.kill();
+            }
+            self.tell(ExitReport::Killed);
+        }
+    }
+
+    /// Gives everything back. Any number of times.
+    pub(super) async fn give_back(&self) {
+        let mut done = self.done.lock().await;
+        if *done {
+            return;
+        }
+        self.killed.store(true, Ordering::Release);
+        // A call that was given up may still write into the directory.
+        self.program.settled().await;
+        if !self.kept.load(Ordering::Acquire) {
+            let identity = self.held().identity.clone();
+            if let Some(identity) = identity {
+                match give_back::give_back(&self.program, &identity).await {
+                    Ok(_) => {
+                        self.undo(&identity).await;
+                        self.ledger.released(&registered(&identity));
+                    }
+                    // It stays in the ledger, so that a sweep tries again.
+                    Err(error) => tracing::warn!(%error, %identity, "a machine cannot be given back"),
+                }
+            }
+        }
+        self.tell(ExitReport::Killed);
+        self.remove_directory();
+        self.held().ports.clear();
+        *done = true;
+    }
+
+    /// Takes our media out of a machine of others. One that was put back to a snapshot has none of them.
+    async fn undo(&self, identity: &Identity) {
+        let calls = std::mem::take(&mut self.held().undo);
+        if !matches!(identity, Identity::Borrowed { snapshot: None, .. }) {
+            return;
+        }
+        for call in calls {
+            if let Err(failure) = self.program.run(&call).await {
+                tracing::warn!(%failure, "something of ours stays in a machine");
+            }
+        }
+    }
+
+    /// Lets go of the machine, which stays as it is.
+    pub(super) async fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
+        let identity = self.held().identity.take();
+        if let Some(identity) = identity {
+            self.ledger.released(&registered(&identity));
+        }
+        self.give_back().await;
+    }
+
+    fn remove_directory(&self) {
+        let serial = serial::tail(&self.directory, serial::KEPT);
+        self.held().serial = serial;
+        match std::fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %self.directory.display(), "a machine's directory cannot be removed");
+            }
+            _ => self.ledger.released(&Resource::Directory { path: self.directory.clone() }),
+        }
+    }
+
+    /// The last bytes of the serial port, also when everything is given back.
+    pub(super) fn serial_tail(&self, max: usize) -> Vec<u8> {
+        let now = serial::tail(&self.directory, max);
+        if !now.is_empty() {
+            return now;
+        }
+        let held = self.held();
+        held.serial[held.serial.len().saturating_sub(max)..].to_vec()
+    }
+}
+
+fn registered(identity: &Identity) -> Resource {
+    Resource::Registered { hypervisor: NAME.to_owned(), id: identity.to_string() }
+}
+
+/// Gives everything back when it goes, without blocking.
+pub(super) struct Owner(pub(super) Arc<Holdings>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let holdings = self.0.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move { holdings.give_back().await })),
+            // The ledger has it: a sweep gives it back.
+            Err(_) => tracing::warn!("a machine is left to the next sweep"),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The backend itself: which VirtualBox, and the start of machines.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+
+use super::NAME;
+use super::check;
+use super::give_back;
+use super::identity::Identity;
+use super::machine::{VirtualBoxMachine, is_nat};
+use super::problem::Problem;
+use super::program::VBoxManage;
+use super::start::{self, property};
+use crate::error::{MachineError, StartError, Unsupported};
+use crate::guest_network::HostSeenByGuest;
+use crate::ledger::ResourceLedger;
+use crate::machine::{Availability, GivenBack, Hypervisor, Machine};
+use crate::process::find_program;
+use crate::spec::{MachineSpec, NetworkMode};
+
+/// VirtualBox's tool.
+pub(super) const PROGRAM: &str = "VBoxManage";
+
+/// The host as guests behind VirtualBox's NAT see it.
+const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
+
+/// Runs machines with VirtualBox.
+#[derive(Debug, Clone)]
+pub struct VirtualBoxHypervisor {
+    /// A program to use instead of the one in `PATH`.
+    program: Option<PathBuf>,
+    /// How long its calls may take, where a test has no time.
+    #[cfg(test)]
+    pub(super) limit: Option<std::time::Duration>,
+}
+
+impl Default for VirtualBoxHypervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl VirtualBoxHypervisor {
+    /// The VirtualBox whose `VBoxManage` is in `PATH`.
+    pub const fn new() -> Self {
+        Self {
+            program: None,
+            #[cfg(test)]
+            limit: None,
+        }
+    }
+
+    /// The VirtualBox that has this `VBoxManage`.
+    pub const fn with_program(program: PathBuf) -> Self {
+        Self {
+            program: Some(program),
+            #[cfg(test)]
+            limit: None,
+        }
+    }
+
+    fn program(&self) -> Option<VBoxManage> {
+        let name = self.program.as_deref().and_then(|path| path.to_str()).unwrap_or(PROGRAM);
+        let program = find_program(name).map(VBoxManage::new)?;
+        #[cfg(test)]
+        let program = match self.limit {
+            Some(limit) => program.with_limit(limit),
+            None => program,
+        };
+        Some(program)
+    }
+
+    async fn start_machine(
+        &self,
+        spec: &MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Box<dyn Machine>, StartError> {
+        let part = check::part_of(spec).map_err(StartError::Unsupported)?;
+        let program = self.program().ok_or_else(|| StartError::ProgramMissing {
+            program: PROGRAM.to_owned(),
+            hint: Problem::CannotRun.hint().unwrap_or_default().to_owned(),
+        })?;
+        let started = start::start(spec, part, &program, ledger.clone()).await?;
+        Ok(Box::new(VirtualBoxMachine::new(spec, part, started, ledger)))
+    }
+
+    async fn find_out(&self) -> Availability {
+        let unusable = |reason: String, problem: Problem| Availability {
+            reason: Some(reason),
+            hint: problem.hint().map(ToOwned::to_owned),
+            ..Availability::default()
+        };
+        let Some(program) = self.program() else {
+            return unusable(format!("{PROGRAM} is not in PATH"), Problem::CannotRun);
+        };
+        // Without a driver it still answers, with warnings around the version.
+        match program.run(&["--version"]).await {
+            Ok(said) => match version(&said) {
+                Some(version) => Availability { version: Some(version), ..Availability::default() },
+                None => unusable(format!("{} does not tell its version", program.path().display()), Problem::Other),
+            },
+            Err(failure) => unusable(failure.to_string(), failure.problem),
+        }
+    }
+}
+
+/// The version in what `VBoxManage --version` says: `7.2.4_Debianr170995`, `7.0.10r158379`.
+fn version(said: &str) -> Option<String> {
+    let line = said.lines().map(str::trim).rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()))?;
+    let end = line.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(line.len());
+    Some(line[..end].trim_end_matches('.').to_owned())
+}
+
+impl Hypervisor for VirtualBoxHypervisor {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Availability> {
+        self.find_out().boxed()
+    }
+
+    fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
+        check::check(spec, self.program().is_some())
+    }
+
+    fn starts_paused(&self) -> bool {
+        false
+    }
+
+    fn host_seen_by_guest(&self, network: &NetworkMode) -> Option<HostSeenByGuest> {
+        is_nat(network)
+            .then(|| HostSeenByGuest { name: HOST_SEEN_BY_GUEST.to_owned(), listen: Ipv4Addr::LOCALHOST.into() })
+    }
+
+    fn start<'a>(
+        &'a self,
+        spec: &'a MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> BoxFuture<'a, Result<Box<dyn Machine>, StartError>> {
+        self.start_machine(spec, ledger).boxed()
+    }
+
+    fn give_back<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {
+        async move {
+            let program = self.program().ok_or_else(|| MachineError::Refused {
+                command: format!("removing the machine {id}"),
+                message: format!("{PROGRAM} is not in PATH"),
+            })?;
+            give_back::give_back(&program, &Identity::parse(id)).await
+        }
+        .boxed()
+    }
+
+    fn guest_tools<'a>(&'a self, _flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {
+        async move {
+            let properties = self.program()?.run(&["list", "systemproperties"]).await.ok()?;
+            let path = PathBuf::from(property(&properties, "Default Guest Additions ISO")?);
+            path.is_file().then_some(path)
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("7.2.4_Debianr170995\n").as_deref(), Some("7.2.4"));
+        assert_eq!(
+            version("WARNING: The vboxdrv kernel module is not loaded.\n7.0.10r158379\n").as_deref(),
+            Some("7.0.10")
+        );
+        assert_eq!(version("garbage\n"), None);
+    }
+}

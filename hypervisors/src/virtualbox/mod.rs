@@ -1,0 +1,43 @@
+//! VirtualBox, by its tool `VBoxManage`.
+//!
+//! ```text
+//! VirtualBoxSpec ─► check ─► start ─► settings, storage (command lines) ─► program (one call at a time, with limits)
+//!                              │                                              │
+//!                           holdings: ledger, directory, ports ─► give_back   └► problem (what its words mean) ─► explain
+//!                              │
+//!                           machine ─► keyboard, screen, serial, end (vm_process), retire
+//! ```
+//!
+//! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
+//! others is never touched. An import chooses its UUID itself: until that is known, it is known by its settings file.
+
+mod call;
+mod check;
+mod end;
+mod explain;
+mod facts;
+mod give_back;
+mod holdings;
+mod hypervisor;
+mod identity;
+mod keyboard;
+mod machine;
+mod port;
+mod problem;
+mod program;
+mod retire;
+mod screen;
+mod serial;
+mod settings;
+pub mod spec;
+mod start;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod vm_process;
+
+pub use hypervisor::VirtualBoxHypervisor;
+pub use spec::VirtualBoxSpec;
+
+/// The backend's name.
+const NAME: &str = "virtualbox";

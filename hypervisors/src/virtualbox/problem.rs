@@ -1,0 +1,276 @@
+//! What is wrong when `VBoxManage` says no: its words, sorted into kinds, with what can be done about each.
+
+use crate::error::{MachineError, StartError};
+
+/// A call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{command} failed: {words}")]
+pub(super) struct Failure {
+    /// The call, as it can be typed.
+    pub(super) command: String,
+    /// The kind.
+    pub(super) problem: Problem,
+    /// VirtualBox's own words, in one line.
+    pub(super) words: String,
+}
+
+/// Kinds of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The program cannot be started.
+    CannotRun,
+    /// It did not come to an end.
+    NoAnswer,
+    /// Its services do not come up (yet).
+    ServicesDown,
+    /// There is no such machine.
+    NoMachine,
+    /// There is no such snapshot.
+    NoSnapshot,
+    /// A name or file is taken.
+    InUse,
+    /// Another session holds the machine, or its last one has not let go yet.
+    Locked,
+    /// An extension pack is missing.
+    ExtensionPack,
+    /// This user may not use VirtualBox's driver, or it is not loaded.
+    Driver,
+    /// Another hypervisor has the processor.
+    ProcessorTaken,
+    /// The processor does not run guests at all.
+    NoVirtualization,
+    /// There is no such type of guest.
+    OsType,
+    /// A licence was not agreed to.
+    Licence,
+    /// A network that an adapter is to be on is not there.
+    Network,
+    /// An argument that this version does not know, or a value that it does not take.
+    Argument,
+    /// Nothing is known of it.
+    Other,
+}
+
+/// Words by which kinds are known, the first that fits. From VirtualBox 7.2's own messages and status codes.
+const WORDS: &[(&str, Problem)] = &[
+    ("Failed to create the VirtualBox object", Problem::ServicesDown),
+    ("NS_ERROR_SOCKET_FAIL", Problem::ServicesDown),
+    ("NS_ERROR_CALL_FAILED", Problem::ServicesDown),
+    ("Could not find a registered machine", Problem::NoMachine),
+    ("Could not find a snapshot", Problem::NoSnapshot),
+    ("does not have any snapshots", Problem::NoSnapshot),
+    ("This machine does not have any snapshots", Problem::NoSnapshot),
+    ("is already locked", Problem::Locked),
+    ("VBOX_E_INVALID_OBJECT_STATE", Problem::Locked),
+    ("VBOX_E_INVALID_SESSION_STATE", Problem::Locked),
+    ("is being closed", Problem::Locked),
+    ("already exists", Problem::InUse),
+    ("VERR_ALREADY_EXISTS", Problem::InUse),
+    ("VERR_VMX_IN_VMX_ROOT_MODE", Problem::ProcessorTaken),
+    ("VERR_SVM_IN_USE", Problem::ProcessorTaken),
+    ("VERR_VMX_NO_VMX", Problem::NoVirtualization),
+    ("VERR_SVM_NO_SVM", Problem::NoVirtualization),
+    ("VERR_VMX_MSR_ALL_VMX_DISABLED", Problem::NoVirtualization),
+    ("VERR_SVM_DISABLED", Problem::NoVirtualization),
+    ("VERR_NEM_NOT_AVAILABLE", Problem::NoVirtualization),
+    ("VERR_VM_DRIVER_", Problem::Driver),
+    ("VERR_SUPDRV_", Problem::Driver),
+    ("/dev/vboxdrv", Problem::Driver),
+    ("vboxdrv", Problem::Driver),
+    ("xtension Pack", Problem::ExtensionPack),
+    ("xtension pack", Problem::ExtensionPack),
+    ("Guest OS type", Problem::OsType),
+    ("guest OS type", Problem::OsType),
+    ("license agreement", Problem::Licence),
+    ("--eula", Problem::Licence),
+    ("Nonexistent host networking interface", Problem::Network),
+    ("VERR_INTNET_FLT_IF_NOT_FOUND", Problem::Network),
+    ("Unknown option", Problem::Argument),
+    ("Invalid parameter", Problem::Argument),
+    ("Invalid command", Problem::Argument),
+    ("Syntax error", Problem::Argument),
+    ("VERR_GETOPT_UNKNOWN_OPTION", Problem::Argument),
+    ("Invalid argument", Problem::Argument),
+    ("Invalid value", Problem::Argument),
+];
+
+/// The longest words of VirtualBox that are passed on.
+const MOST_WORDS: usize = 1000;
+
+impl Problem {
+    fn of(words: &str) -> Self {
+        WORDS.iter().find(|(known, _)| words.contains(known)).map_or(Self::Other, |(_, problem)| *problem)
+    }
+
+    /// It may pass by itself.
+    pub(super) fn passes(self) -> bool {
+        matches!(self, Self::Locked | Self::ServicesDown)
+    }
+
+    /// What can be done about it.
+    pub(super) fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::CannotRun => {
+                Some("install VirtualBox (Debian: the package virtualbox of contrib), so that VBoxManage is in PATH")
+            }
+            Self::NoAnswer | Self::ServicesDown => {
+                Some("see whether `VBoxManage list vms` answers; if not, end VBoxSVC and VBoxXPCOMIPCD of this user")
+            }
+            Self::NoMachine => Some("`VBoxManage list vms` lists the machines that are registered for this user"),
+            Self::NoSnapshot => Some("`VBoxManage snapshot MACHINE list` lists the snapshots of a machine"),
+            Self::InUse => Some(
+                "set vm_name to another name, or remove what has this one; Kiln never removes a machine that is not its own",
+            ),
+            Self::Locked => Some("close the machine where it is open, in VirtualBox's window or by another program"),
+            Self::ExtensionPack => Some(
+                "install VirtualBox's extension pack (`VBoxManage list extpacks` lists those that are there), or leave out what needs it",
+            ),
+            Self::Driver => Some(
+                "load VirtualBox's driver (`modprobe vboxdrv`, package virtualbox-dkms), and be a member of the group vboxusers",
+            ),
+            Self::ProcessorTaken => Some(
+                "end the machines of the other hypervisor (KVM: qemu), or unload its driver (`modprobe -r kvm_intel kvm_amd`)",
+            ),
+            Self::NoVirtualization => Some("switch virtualization (VT-x, AMD-V) on in the host's firmware"),
+            Self::OsType => Some("set guest_os_type to one of those that `VBoxManage list ostypes` lists"),
+            Self::Licence => Some(
+                "read the licence with `VBoxManage import -n PACKAGE`, and agree with import_flags = [\"--vsys\", \"0\", \"--eula\", \"accept\"]",
+            ),
+            Self::Network => {
+                Some("`VBoxManage list bridgedifs` and `VBoxManage list hostonlyifs` list the networks there are")
+            }
+            Self::Argument | Self::Other => None,
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn new(command: &str, problem: Problem, words: &str) -> Self {
+        Self { command: command.to_owned(), problem, words: words.to_owned() }
+    }
+
+    /// The failure of a call that ended so; `None`: it did not fail. A call can fail with status 0, and say so.
+    pub(super) fn of(command: &str, success: bool, said: &str, complained: &str) -> Option<Self> {
+        if success && !complained.lines().any(|line| line.starts_with("VBoxManage: error:")) {
+            return None;
+        }
+        let mut words = in_one_line(complained);
+        if words.is_empty() {
+            words = in_one_line(said);
+        }
+        // What else it says, such as that a licence has to be agreed to, may be on its other output.
+        let problem = match Problem::of(complained) {
+            Problem::Other => Problem::of(&format!("{complained}{said}")),
+            known => known,
+        };
+        if words.is_empty() {
+            "it gave no reason".clone_into(&mut words);
+        }
+        Some(Self::new(command, problem, &words))
+    }
+
+    pub(super) fn is(&self, problem: Problem) -> bool {
+        self.problem == problem
+    }
+
+    /// As an error of a machine that runs.
+    pub(super) fn of_machine(self) -> MachineError {
+        let message = match self.problem.hint() {
+            Some(hint) => format!("{} (hint: {hint})", self.words),
+            None => self.words,
+        };
+        MachineError::Refused { command: self.command, message }
+    }
+}
+
+impl From<Failure> for StartError {
+    fn from(failure: Failure) -> Self {
+        let hint = failure.problem.hint().map(ToOwned::to_owned);
+        Self::Refused { command: failure.command, problem: failure.words, hint }
+    }
+}
+
+/// What VirtualBox says, without the words that it puts before each line, and without its usage.
+fn in_one_line(text: &str) -> String {
+    let mut words = String::new();
+    for line in text.lines() {
+        let line = line.trim();
+        let line = line.strip_prefix("VBoxManage: error:").map_or(line, str::trim);
+        if line.starts_with("Usage:") || line.starts_with("Context:") || words.len() > MOST_WORDS {
+            break;
+        }
+        if line.is_empty() || line.starts_with("Oracle ") || line.starts_with("WARNING:") || line.starts_with("0%") {
+            continue;
+        }
+        if !words.is_empty() {
+            words.push_str("; ");
+        }
+        words.push_str(line);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(complained: &str) -> Problem {
+        Failure::of("VBoxManage x", false, "", complained).unwrap().problem
+    }
+
+    #[test]
+    fn kinds_are_told_by_virtualboxes_own_words() {
+        for (words, kind) in [
+            (
+                "VBoxManage: error: Could not find a registered machine named 'x'\nVBoxManage: error: Details: code \
+                 VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap",
+                Problem::NoMachine,
+            ),
+            ("VBoxManage: error: Machine settings file '/root/VirtualBox VMs/x/x.vbox' already exists", Problem::InUse),
+            (
+                "VBoxManage: error: The machine 'x' is already locked for a session (or being unlocked)\nVBoxManage: \
+                 error: Details: code VBOX_E_INVALID_OBJECT_STATE (0x80bb0007), component MachineWrap",
+                Problem::Locked,
+            ),
+            (
+                "VBoxManage: error: Implementation of the USB 2.0 controller not found! Because the USB 2.0 controller state is part of the saved VM state, the VM cannot be started. To fix this problem, either install the 'Oracle VirtualBox Extension Pack' or disable USB 2.0",
+                Problem::ExtensionPack,
+            ),
+            (
+                "VBoxManage: error: The VirtualBox kernel driver is not accessible to the current user. Make sure that the user has write permissions for /dev/vboxdrv",
+                Problem::Driver,
+            ),
+            (
+                "VBoxManage: error: VT-x is being used by another hypervisor (VERR_VMX_IN_VMX_ROOT_MODE).",
+                Problem::ProcessorTaken,
+            ),
+            ("VBoxManage: error: Guest OS type 'Linus' is invalid", Problem::OsType),
+            (
+                "VBoxManage: error: Cannot import until the license agreement listed above is accepted.",
+                Problem::Licence,
+            ),
+            ("VBoxManage: error: Unknown option: --bogus", Problem::Argument),
+            ("VBoxManage: error: something new", Problem::Other),
+        ] {
+            assert_eq!(problem(words), kind, "{words}");
+        }
+        for (_, kind) in WORDS {
+            assert!(kind.hint().is_some() || *kind == Problem::Argument, "{kind:?} says what to do");
+        }
+    }
+
+    #[test]
+    fn status_0_with_words_of_an_error_is_a_failure_and_warnings_are_none() {
+        let failed = Failure::of("VBoxManage x", true, "", "VBoxManage: error: no\n").unwrap();
+        assert_eq!((failed.problem, failed.words.as_str()), (Problem::Other, "no"));
+        let warned = "WARNING: The character device /dev/vboxdrv does not exist.\n";
+        assert_eq!(Failure::of("VBoxManage x", true, "7.2.4", warned), None);
+        assert_eq!(Failure::of("VBoxManage x", false, "", "").unwrap().words, "it gave no reason");
+    }
+
+    #[test]
+    fn its_words_come_in_one_line_without_the_usage() {
+        let said = "Oracle VirtualBox Command Line Management Interface\nVBoxManage: error: Unknown option: --bogus\nUsage:\nVBoxManage modifyvm a\n";
+        assert_eq!(in_one_line(said), "Unknown option: --bogus");
+    }
+}

@@ -1,0 +1,264 @@
+//! Runs `VBoxManage`: one call at a time for a machine, each with a limit, none given up while VirtualBox works on it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::Instant;
+
+use super::problem::{Failure, Problem};
+
+/// How long an ordinary call may take: VirtualBox's services start with the first one, which takes long on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a call may take that moves whole disks.
+const LONG_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How long another session's hold on a machine is waited out, and VirtualBox's services to come up.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+
+/// First and longest pause between two tries at a machine that is held. VirtualBox tells nobody when it is free.
+const LOCK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// How long a call that nobody waits for any more may take to end by itself, once it was asked to.
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the rest of what a call said is waited for after its end.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// The most that is kept of what a call says, in bytes: a list of all guest systems is some 60 KiB.
+const MOST_OUTPUT: usize = 4 << 20;
+
+/// How a call is ended when nobody waits for its answer any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenAbandoned {
+    /// It takes moments: it goes to its end.
+    Finish,
+    /// It may take hours: it is asked to stop, as with Ctrl-C.
+    Interrupt,
+}
+
+/// The program.
+#[derive(Debug, Clone)]
+pub(super) struct VBoxManage {
+    program: PathBuf,
+    /// Who calls for the same machine waits here: two sessions cannot hold one machine.
+    turn: Arc<Mutex<()>>,
+    /// How long an ordinary call may take.
+    limit: Duration,
+}
+
+impl VBoxManage {
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program, turn: Arc::default(), limit: LIMIT }
+    }
+
+    /// The same program with a queue of its own: for calls about another machine.
+    pub(super) fn for_machine(&self) -> Self {
+        Self { turn: Arc::default(), ..self.clone() }
+    }
+
+    /// The same program with less patience.
+    #[cfg(test)]
+    pub(super) fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.program
+    }
+
+    /// Waits until no call about this machine is at work any more.
+    pub(super) async fn settled(&self) {
+        drop(self.turn.lock().await);
+    }
+
+    /// Runs it and returns what it said. A machine that another session holds is waited for.
+    ///
+    /// If the future is dropped the call goes to its end, and the next one about this machine waits for that.
+    pub(super) async fn run(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
+        self.call(arguments, self.limit, WhenAbandoned::Finish).await
+    }
+
+    /// As [`run`](Self::run), for a call that moves whole disks. If the future is dropped the call is asked to stop.
+    pub(super) async fn run_long(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
+        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt).await
+    }
+
+    async fn call(
+        &self,
+        arguments: &[impl AsRef<str>],
+        limit: Duration,
+        abandoned: WhenAbandoned,
+    ) -> Result<String, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let give_up = Instant::now() + LOCK_LIMIT;
+        let mut pause = LOCK_INTERVAL.0;
+        loop {
+            let failure = match self.call_once(&arguments, limit, abandoned).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            if !failure.problem.passes() || Instant::now() + pause >= give_up {
+                return Err(failure);
+            }
+            tracing::debug!(%failure, "waiting for VirtualBox");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOCK_INTERVAL.1);
+        }
+    }
+
+    async fn call_once(
+        &self,
+        arguments: &[String],
+        limit: Duration,
+        abandoned: WhenAbandoned,
+    ) -> Result<String, Failure> {
+        let turn = self.turn.clone().lock_owned().await;
+        let (answer, waiting) = oneshot::channel();
+        let (program, arguments) = (self.program.clone(), arguments.to_vec());
+        let command_line = shown(&arguments);
+        tracing::debug!(command_line, "calling VBoxManage");
+        tokio::spawn(async move {
+            let _turn = turn;
+            run_to_end(&program, &arguments, limit, abandoned, answer).await;
+        });
+        match waiting.await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::new(&command_line, Problem::NoAnswer, "its task ended")),
+        }
+    }
+}
+
+/// The call as it can be typed.
+pub(super) fn shown(arguments: &[impl AsRef<str>]) -> String {
+    let mut line = "VBoxManage".to_owned();
+    for argument in arguments {
+        let argument = argument.as_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
+        line.push(' ');
+        if !argument.is_empty() && argument.chars().all(plain) {
+            line.push_str(argument);
+        } else {
+            line.push_str(&format!("'{}'", argument.replace('\'', r"'\''")));
+        }
+    }
+    line
+}
+
+/// Runs the program to its end, whatever becomes of who asked.
+async fn run_to_end(
+    program: &Path,
+    arguments: &[String],
+    limit: Duration,
+    abandoned: WhenAbandoned,
+    mut answer: oneshot::Sender<Result<String, Failure>>,
+) {
+    let line = shown(arguments);
+    let mut command = Command::new(program);
+    // What it says is read by us, so it has to be in English; and there is nobody whom it could ask.
+    command.args(arguments).env("LC_ALL", "C").env_remove("LANGUAGE");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let _ = answer.send(Err(Failure::new(&line, Problem::CannotRun, &error.to_string())));
+            return;
+        }
+    };
+    let output = Heard::listen(child.stdout.take());
+    let errors = Heard::listen(child.stderr.take());
+    let ended = wait(&mut child, limit, abandoned, &mut answer).await;
+    let (said, complained) = (output.all().await, errors.all().await);
+    let outcome = match ended {
+        Ended::With(success) => match Failure::of(&line, success, &said, &complained) {
+            Some(failure) => Err(failure),
+            None => Ok(said),
+        },
+        Ended::Late => {
+            Err(Failure::new(&line, Problem::NoAnswer, &format!("no answer within {} s", limit.as_secs_f32())))
+        }
+    };
+    let _ = answer.send(outcome);
+}
+
+/// How a call came to its end.
+enum Ended {
+    /// By itself; `true`: with status 0.
+    With(bool),
+    /// It was ended because it took too long.
+    Late,
+}
+
+async fn wait(
+    child: &mut Child,
+    limit: Duration,
+    abandoned: WhenAbandoned,
+    answer: &mut oneshot::Sender<Result<String, Failure>>,
+) -> Ended {
+    let nobody_waits = async {
+        match abandoned {
+            WhenAbandoned::Finish => std::future::pending().await,
+            WhenAbandoned::Interrupt => answer.closed().await,
+        }
+    };
+    tokio::select! {
+        status = child.wait() => return Ended::With(status.is_ok_and(|status| status.success())),
+        () = tokio::time::sleep(limit) => {}
+        () = nobody_waits => {
+            interrupt(child);
+            if let Ok(status) = tokio::time::timeout(INTERRUPT_LIMIT, child.wait()).await {
+                return Ended::With(status.is_ok_and(|status| status.success()));
+            }
+        }
+    }
+    // It is waited for, too, so that nothing of it is left.
+    let _ = child.kill().await;
+    Ended::Late
+}
+
+/// What Ctrl-C does: VirtualBox is told to give up what it works on for this call.
+fn interrupt(child: &Child) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = kill_process(pid, Signal::INT);
+    }
+}
+
+/// What comes out of a pipe, as far as it has come.
+struct Heard {
+    bytes: Arc<std::sync::Mutex<Vec<u8>>>,
+    listener: tokio::task::JoinHandle<()>,
+}
+
+impl Heard {
+    fn listen(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        let bytes = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = bytes.clone();
+        let listener = tokio::spawn(async move {
+            let Some(mut pipe) = pipe else { return };
+            let mut buffer = [0; 8192];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                // What is over the limit is read all the same, so that the program does not stand still.
+                let room = MOST_OUTPUT.saturating_sub(heard.len());
+                heard.extend_from_slice(&buffer[..length.min(room)]);
+            }
+        });
+        Self { bytes, listener }
+    }
+
+    /// All of it, once the program has ended; a service that it has started may hold the pipe open for longer.
+    async fn all(mut self) -> String {
+        if tokio::time::timeout(DRAIN, &mut self.listener).await.is_err() {
+            self.listener.abort();
+        }
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}

@@ -1,0 +1,141 @@
+//! A world with a stand-in for `VBoxManage`, and what it was asked.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::ledger::NoLedger;
+use crate::machine::{Hypervisor as _, Machine};
+use crate::spec::{BackendSpec, MachineSpec};
+use crate::virtualbox::{VirtualBoxHypervisor, VirtualBoxSpec};
+
+pub(super) struct StandIn {
+    directory: TempDir,
+}
+
+impl StandIn {
+    pub(super) fn new() -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        for name in ["run", "vms", "break", "machines"] {
+            std::fs::create_dir(world.path(name)).unwrap();
+        }
+        std::fs::write(world.path("calls"), "").unwrap();
+        let script = include_str!("../fake_vboxmanage.sh").replace("@DIR@", world.directory.path().to_str().unwrap());
+        // Written under another name first: a program that is open for writing cannot be run.
+        let (draft, program) = (world.path("draft"), world.path("VBoxManage"));
+        std::fs::write(&draft, script).unwrap();
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&draft, &program).unwrap();
+        world
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn hypervisor(&self) -> VirtualBoxHypervisor {
+        VirtualBoxHypervisor::with_program(self.path("VBoxManage"))
+    }
+
+    /// A machine called `web`.
+    pub(super) fn spec(&self, serial: bool) -> MachineSpec {
+        MachineSpec::new("web", self.path("run"), VirtualBoxSpec { serial, ..VirtualBoxSpec::default() })
+    }
+
+    pub(super) fn part<'a>(&self, spec: &'a mut MachineSpec) -> &'a mut VirtualBoxSpec {
+        match &mut spec.backend {
+            BackendSpec::VirtualBox(part) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn start(&self, spec: &MachineSpec) -> Box<dyn Machine> {
+        self.hypervisor().start(spec, Arc::new(NoLedger)).await.unwrap()
+    }
+
+    /// Every call so far, without the program.
+    pub(super) fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(self.path("calls")).unwrap();
+        calls.lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// Names of the registered machines, sorted.
+    pub(super) fn machines(&self) -> Vec<String> {
+        let name = |directory: &PathBuf| std::fs::read_to_string(directory.join("name")).unwrap().trim().to_owned();
+        let mut names: Vec<String> = self.directories().iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.path("vms")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Registers a machine of somebody else.
+    pub(super) fn registers(&self, name: &str, uuid: &str) {
+        let directory = self.path("vms").join(uuid);
+        std::fs::create_dir(&directory).unwrap();
+        for (file, text) in [("name", name), ("state", "poweroff"), ("cfg", "/nonexistent/x.vbox")] {
+            std::fs::write(directory.join(file), text).unwrap();
+        }
+    }
+
+    pub(super) fn has_snapshots(&self, uuid: &str, text: &str) {
+        std::fs::write(self.path("vms").join(uuid).join("snapshots"), text).unwrap();
+    }
+
+    /// What `showvminfo` tells of all machines from now on.
+    pub(super) fn tells(&self, facts: &str) {
+        for directory in self.directories() {
+            std::fs::write(directory.join("facts"), facts).unwrap();
+        }
+    }
+
+    /// From now on a call fails in this way: `zero`, `garbage`, `hang`, `killed`, or with these words.
+    pub(super) fn breaks(&self, call: &str, how: &str) {
+        std::fs::write(self.path("break").join(call), format!("{how}\n")).unwrap();
+    }
+
+    pub(super) fn mends(&self, call: &str) {
+        std::fs::remove_file(self.path("break").join(call)).unwrap();
+    }
+
+    /// The process of the machine that runs ends, and leaves it in `state`.
+    pub(super) fn end_guest(&self, state: &str) {
+        for directory in self.directories() {
+            if std::fs::read_to_string(directory.join("state")).unwrap().trim() == "running" {
+                std::fs::write(directory.join("state"), state).unwrap();
+                self.kill(&directory);
+            }
+        }
+    }
+
+    fn kill(&self, machine: &Path) {
+        let pid: i32 = std::fs::read_to_string(machine.join("pid")).unwrap().trim().parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+
+    /// How many machines have a process.
+    pub(super) fn running(&self) -> usize {
+        let uuids = self.directories().into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        uuids.filter(|uuid| crate::virtualbox::vm_process::VmProcess::find(uuid).is_some()).count()
+    }
+
+    pub(super) fn left_in_runtime(&self) -> usize {
+        std::fs::read_dir(self.path("run")).unwrap().count()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // Of a test that failed.
+        for machine in self.directories() {
+            if machine.join("pid").exists() {
+                self.kill(&machine);
+            }
+        }
+    }
+}
