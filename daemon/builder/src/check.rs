@@ -184,7 +184,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
             }
             diagnostics.extend(problems);
         }
-        shared_output::check(&sound, &mut diagnostics);
+        shared_output::check(&sound, purpose, &mut diagnostics);
         // A plan decodes every component again: a tenth of all the time that checking takes.
         if purpose != Purpose::Validate {
             let planned = |(build, source)| PlannedBuild { plan: whole_plan(&build, source), build };
@@ -317,8 +317,7 @@ const SECRET_LENGTH: usize = 8;
 /// everyday words.
 fn secrets_of(plan: &SourcePlan) -> Vec<String> {
     let mut secrets = Vec::new();
-    if let Some(builder) = sources::machine(plan) {
-        let image = builder.guest().image;
+    if let Some(image) = sources::machine(plan).and_then(|builder| builder.guest().image) {
         let checksum = image.checksum.strip_prefix("file:").unwrap_or(&image.checksum);
         secrets.extend(image.urls.iter().map(String::as_str).chain([checksum]).flat_map(fetch::secrets_in));
     }

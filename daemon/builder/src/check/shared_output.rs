@@ -5,29 +5,34 @@ use std::path::{Component, Path, PathBuf};
 use kiln_template::{Diagnostic, Diagnostics, EvaluatedBuild, Generated};
 
 use crate::plan::SourcePlan;
+use crate::plan_reader::Purpose;
 use crate::sources;
 
 /// Complains about each build whose output directory is an earlier one's: at once or one after the other, the second would
-/// take the first one's image for something in the way.
-pub(super) fn check(builds: &[(EvaluatedBuild, SourcePlan)], diagnostics: &mut Diagnostics) {
-    let mut taken: Vec<(PathBuf, &str)> = Vec::new();
+/// take the first one's image for something in the way. A template that is only looked at may be meant to be built with -only, where
+/// Packer looks at the directory no earlier than that.
+pub(super) fn check(builds: &[(EvaluatedBuild, SourcePlan)], purpose: Purpose, diagnostics: &mut Diagnostics) {
+    let mut taken: Vec<(PathBuf, &str, bool)> = Vec::new();
     for (build, source) in builds {
-        let (path, option, summary) = match source {
-            SourcePlan::File(plan) => (&*plan.target, "target", "Two builds, one target"),
+        let (path, option, summary, early) = match source {
+            SourcePlan::File(plan) => (&*plan.target, "target", "Two builds, one target", true),
             source => match sources::machine(source) {
                 Some(builder) => {
-                    (builder.guest().output_directory, "output_directory", "Two builds, one output directory")
+                    let early = builder.looks_at_output_early();
+                    (builder.guest().output_directory, "output_directory", "Two builds, one output directory", early)
                 }
                 None => continue,
             },
         };
         let output = place(path);
-        match taken.iter().find(|(other, _)| *other == output) {
-            None => taken.push((output, &build.name)),
-            Some((_, other)) => {
+        match taken.iter().find(|(other, ..)| *other == output) {
+            None => taken.push((output, &build.name, early)),
+            Some((_, other, other_early)) => {
                 let detail = format!("{} and {other} would both write into {}.", build.name, path.display());
                 let (options, _) = build.source.decode_partly(&Generated::plan());
-                let diagnostic = Diagnostic::error(summary, detail).at(options.span_of(option));
+                let later = purpose == Purpose::Validate && !(early && *other_early);
+                let make = if later { Diagnostic::warning } else { Diagnostic::error };
+                let diagnostic = make(summary, detail).at(options.span_of(option));
                 let hint = format!("give each {option} a value of its own, or choose one build with -only");
                 diagnostics.push(diagnostic.hint(hint));
             }

@@ -53,7 +53,25 @@ impl Recipe<'_> {
         data.http = prepared.http_port.map(|port| HttpAddress { host: prepared.host.clone(), port });
         let access = &prepared.access;
         let communicator = connect::connect(access, Some(&*machine), &mut data, context, self.backends).await?;
+        if let Some(communicator) = &communicator {
+            self.upload_tools(prepared, communicator, &*machine).await?;
+        }
         Ok(Guest { machine, communicator, data: Arc::new(data) })
+    }
+
+    async fn upload_tools(
+        &self,
+        prepared: &Prepared,
+        communicator: &Arc<dyn Communicator>,
+        machine: &dyn Machine,
+    ) -> Result<(), BuildError> {
+        let (context, hypervisor) = (self.context, self.hypervisor()?);
+        let uploading = || self.builder.upload_tools(&prepared.media, hypervisor, communicator.clone(), context);
+        if uploading().is_none() || context.chain.pass_over() {
+            return Ok(());
+        }
+        let uploads = || async { if let Some(uploading) = uploading() { uploading.await } else { Ok(()) } };
+        context.step(Step::bring_up("tools").on(Some(machine)), uploads).await
     }
 
     async fn start(&self, prepared: &Prepared, fields: &Fields) -> Result<Arc<dyn Machine>, StepError> {
@@ -64,6 +82,8 @@ impl Recipe<'_> {
         }
         let words = match &spec.origin {
             Origin::SavedState(_) => "Restoring VM from its saved state",
+            Origin::Import { package } => &format!("Importing VM: {}", package.display()),
+            Origin::Existing { machine, .. } => &format!("Starting the VM {machine}"),
             _ if self.plan.boots_disk => "Starting VM, booting disk image",
             _ => "Starting VM, booting from CD-ROM",
         };
@@ -101,6 +121,11 @@ fn tell(machine: &dyn Machine, command_line: bool, context: &BuildContext) {
     for warning in &info.warnings {
         context.error(format!("Warning: {warning}"));
     }
+    if let Some(address) = info.remote_desktop {
+        context.say(format!(
+            "The VM's screen can be watched with a remote desktop viewer, without a password, at rdp://{address}"
+        ));
+    }
     if let Some(vnc) = info.vnc {
         context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
     }
@@ -121,5 +146,7 @@ fn shown(command: &[String]) -> String {
 
 /// What templates are told as `build.ID`.
 fn id_of(machine: &dyn Machine) -> String {
-    machine.description().pid.map_or_else(String::new, |pid| pid.to_string())
+    let info = machine.description();
+    let pid = || info.pid.map_or_else(String::new, |pid| pid.to_string());
+    info.name.clone().unwrap_or_else(pid)
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use kiln_communicators::BoxFuture;
+use kiln_communicators::{BoxFuture, Communicator};
 use kiln_disk_formats::Output;
 use kiln_disk_formats::package::MachineDescription;
-use kiln_hypervisors::{MachineSpec, NetworkMode};
+use kiln_hypervisors::{Hypervisor, MachineSpec, NetworkMode};
 
 use crate::artifact::Artifact;
 use crate::backends::Backends;
@@ -23,8 +24,10 @@ pub(crate) struct GuestPlan<'a> {
     pub(crate) vm_name: &'a str,
     /// Where the image goes.
     pub(crate) output_directory: &'a Path,
-    /// What is fetched first.
-    pub(crate) image: &'a ImagePlan,
+    /// What is fetched first; `None`: the machine is made of something that is here already.
+    pub(crate) image: Option<&'a ImagePlan>,
+    /// What people call it: `ISO`.
+    pub(crate) image_noun: &'static str,
     /// It is a disk that is booted, not an installer.
     pub(crate) boots_disk: bool,
     /// The HTTP server.
@@ -44,12 +47,16 @@ pub(crate) struct GuestPlan<'a> {
 /// Files that were made or fetched for the machine, and its directory for sockets.
 #[derive(Debug, Clone)]
 pub(crate) struct Media {
-    /// The installer or disk image.
-    pub(crate) image: PathBuf,
+    /// The installer, disk image or package, for builders that have one.
+    pub(crate) image: Option<PathBuf>,
     /// The floppy.
     pub(crate) floppy: Option<PathBuf>,
     /// The CD with seed files.
     pub(crate) cd: Option<PathBuf>,
+    /// The CD with the hypervisor's programs for its guests, for builders that want it.
+    pub(crate) tools: Option<PathBuf>,
+    /// For files of any size; lives as long as the build.
+    pub(crate) work: PathBuf,
     /// Lives as long as the build; its path is short.
     pub(crate) sockets: PathBuf,
 }
@@ -69,11 +76,20 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// What the recipe needs of the plan.
     fn guest(&self) -> GuestPlan<'_>;
 
+    /// Whether Packer looks at the output directory already when it checks a template.
+    fn looks_at_output_early(&self) -> bool {
+        true
+    }
+
     /// Names, in the output directory, of the files that the machine has: while it runs, and for good.
     fn files(&self) -> Vec<String>;
 
     /// Makes the disks, from `image` or empty. What an earlier try has left is replaced.
-    fn make_disks<'a>(&'a self, image: &'a Path, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>>;
+    fn make_disks<'a>(
+        &'a self,
+        image: Option<&'a Path>,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>>;
 
     /// The disks that [`make_disks`](Self::make_disks) makes, as they are to be read when the guest has stopped; the first is the main one.
     fn disks(&self) -> Vec<GuestDisk>;
@@ -101,6 +117,42 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// Whether the command line of the started machine is told, not only with `-debug`: the template has a hand in it.
     fn tells_command_line(&self) -> bool {
         false
+    }
+
+    /// Finds or fetches the CD with the hypervisor's programs for its guests, as a step of its own; `None`: this build wants none.
+    fn find_tools<'a>(
+        &'a self,
+        _hypervisor: &'a dyn Hypervisor,
+        _context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<Option<PathBuf>, StepError>>> {
+        None
+    }
+
+    /// Puts the hypervisor's own files into the guest before anything else is done in it, as a step of its own; `None`: there are none.
+    fn upload_tools<'a>(
+        &'a self,
+        _media: &'a Media,
+        _hypervisor: &'a dyn Hypervisor,
+        _communicator: Arc<dyn Communicator>,
+        _context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<(), StepError>>> {
+        None
+    }
+
+    /// Whether something is to be done with the machine when its guest is off ([`Machine::retire`](kiln_hypervisors::Machine::retire)).
+    fn retires_machine(&self) -> bool {
+        false
+    }
+
+    /// Whether the machine stays when the build has succeeded.
+    fn keeps_machine(&self) -> bool {
+        false
+    }
+
+    /// Where, in the output directory, the hypervisor has put what it exported when the machine was retired; its files are
+    /// moved into the output directory. `None`: it exports nothing.
+    fn exported_by_hypervisor(&self) -> Option<PathBuf> {
+        None
     }
 
     /// The machine as packages describe it.

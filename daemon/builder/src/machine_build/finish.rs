@@ -12,6 +12,7 @@ use crate::build_data::BuildData;
 use crate::built::Built;
 use crate::error::{BuildError, StepError};
 use crate::export::{self, Exported};
+use crate::ledger::Resource;
 use crate::post_processors::export as export_post_processor;
 use crate::records::Output;
 use crate::step::Step;
@@ -33,7 +34,13 @@ impl Recipe<'_> {
         let step = Step::finish("shut-down").on(Some(machine));
         context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
         guest.communicator_or_none().close().await;
-        machine.kill().await;
+        if self.builder.retires_machine() {
+            let retiring = || async { machine.retire().await.map_err(StepError::wrap) };
+            context.step(Step::finish("retire"), retiring).await?;
+        }
+        if !self.builder.keeps_machine() {
+            machine.kill().await;
+        }
         context.control.machine_gone(&context.build);
         let description = self.builder.describe();
         let tried = AtomicBool::new(false);
@@ -49,6 +56,9 @@ impl Recipe<'_> {
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
         let keeping = || output_directory::keep(&prepared.output, context);
         let held = Some(context.step(Step::finish("keep"), keeping).await?);
+        if self.builder.keeps_machine() {
+            machine.keep().await;
+        }
         let artifact = self.builder.artifact(left.files);
         let data = (*guest.data).clone();
         Ok(Built { artifact, data, machine: Some(description), exported: left.exported, held })
@@ -67,6 +77,10 @@ impl Recipe<'_> {
         let mut outputs =
             export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine)?;
         let disks = self.builder.disks();
+        if disks.is_empty() {
+            // The hypervisor exports; what follows reads what that has made.
+            outputs.clear();
+        }
         // A disk that is left as it is only changes its name; everything else is written by our own writers.
         let own = self.builder.output(machine)?;
         let in_place = own.as_ref().is_some_and(|own| disks.first().is_some_and(|disk| disk.path == own.path));
@@ -81,11 +95,44 @@ impl Recipe<'_> {
             export::write(context, disks, outputs.clone(), overwrite).await?;
         }
         self.builder.finish_disks(context).await?;
+        if let Some(exported) = self.builder.exported_by_hypervisor() {
+            self.move_exported(&exported, output)?;
+        }
         let mut files = self.files_in(directory)?;
         let exported: Vec<Exported> =
             outputs.into_iter().zip(written).take(exports).map(|(output, files)| Exported { output, files }).collect();
         files.retain(|file| !exported.iter().any(|exported| exported.files.contains(file)));
         Ok(Left { files, exported })
+    }
+
+    /// Moves what the hypervisor has exported into the output directory; the main file, whose name sorts behind none, comes last.
+    fn move_exported(&self, from: &Path, output: &OutputDirectory) -> Result<(), StepError> {
+        let failed = |error: std::io::Error| {
+            StepError::new(format!("cannot move the export out of {}", from.display())).with_source(error)
+        };
+        let mut files = Vec::new();
+        match std::fs::read_dir(from) {
+            Ok(entries) => {
+                for entry in entries {
+                    files.push(entry.map_err(failed)?.path());
+                }
+            }
+            // An earlier try has moved all of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        }
+        // Whoever sees the description finds what it describes.
+        files.sort_by_key(|file| (file.extension().is_some_and(|end| end == "ovf" || end == "ova"), file.clone()));
+        let places = files.iter().filter_map(|file| Some(self.plan.output_directory.join(file.file_name()?)));
+        let places: Vec<PathBuf> = places.collect();
+        output.expect(places.clone())?;
+        for (file, place) in files.iter().zip(&places) {
+            std::fs::File::open(file).and_then(|file| file.sync_all()).map_err(failed)?;
+            std::fs::rename(file, place).map_err(failed)?;
+        }
+        std::fs::remove_dir(from).map_err(failed)?;
+        self.context.ledger.released(&Resource::Directory { path: from.to_owned() });
+        Ok(())
     }
 
     /// The artifact's files, in a fixed order.

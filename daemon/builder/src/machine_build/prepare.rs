@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_hypervisors::HostSeenByGuest;
+use kiln_hypervisors::{HostSeenByGuest, Hypervisor};
 
 use super::builder::Media;
 use super::recipe::Recipe;
@@ -34,7 +34,13 @@ impl Recipe<'_> {
         let (context, plan) = (self.context, &self.plan);
         let goes_on = context.chain.goes_on();
         let made = |path: &PathBuf| Some(Output::Files { paths: vec![path.clone()] });
-        let image = context.run_step(Step::prepare("fetch"), made, || image::fetch(plan.image, context)).await?;
+        let image = match plan.image {
+            Some(image) => {
+                let fetching = || image::fetch(image, plan.image_noun, context);
+                Some(context.run_step(Step::prepare("fetch"), made, fetching).await?)
+            }
+            None => None,
+        };
         let output = self.output(goes_on).await?;
         let work = context.step(Step::prepare("work"), || WorkDirectories::make(self.index, context)).await?;
         let (mut floppy, mut cd) = (None, None);
@@ -46,10 +52,10 @@ impl Recipe<'_> {
             let step = Step::prepare("media");
             cd = Some(context.run_step(step, made, || media::cd(files, &work.files, context)).await?);
         }
-        let media = Media { image, floppy, cd, sockets: work.sockets };
+        let hypervisor = self.hypervisor()?;
+        let tools = self.tools(hypervisor).await?;
+        let media = Media { image, floppy, cd, tools, work: work.files.clone(), sockets: work.sockets };
         self.disks(&media, goes_on).await?;
-        let hypervisor = self.backends.hypervisor(self.builder.hypervisor());
-        let hypervisor = hypervisor.map_err(|error| BuildError::new("start", error))?;
         let host = hypervisor.host_seen_by_guest(&self.builder.network());
         let http_port = match plan.http {
             Some(http) => Some(self.serve(http, host.as_ref()).await?),
@@ -58,6 +64,26 @@ impl Recipe<'_> {
         let host = host.map(|host| host.name).or_else(|| serve::own_address(plan.http?)).unwrap_or_default();
         let access = Access::prepare(plan.communicator, &work.files, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
+    }
+
+    pub(super) fn hypervisor(&self) -> Result<&dyn Hypervisor, BuildError> {
+        let hypervisor = self.backends.hypervisor(self.builder.hypervisor());
+        hypervisor.map_err(|error| BuildError::new("start", error))
+    }
+
+    async fn tools(&self, hypervisor: &dyn Hypervisor) -> Result<Option<PathBuf>, BuildError> {
+        let context = self.context;
+        if self.builder.find_tools(hypervisor, context).is_none() {
+            return Ok(None);
+        }
+        let found = |tools: &Option<PathBuf>| Some(Output::Files { paths: tools.iter().cloned().collect() });
+        let finding = || async {
+            match self.builder.find_tools(hypervisor, context) {
+                Some(finding) => finding.await,
+                None => Ok(None),
+            }
+        };
+        context.run_step(Step::prepare("tools"), found, finding).await
     }
 
     async fn output(&self, goes_on: bool) -> Result<Held, BuildError> {
@@ -77,7 +103,8 @@ impl Recipe<'_> {
     async fn disks(&self, media: &Media, goes_on: bool) -> Result<(), BuildError> {
         let (context, builder) = (self.context, self.builder);
         let disks = |_: &()| Some(Output::Files { paths: builder.disks().into_iter().map(path_of).collect() });
-        let making = || async { if goes_on { Ok(()) } else { builder.make_disks(&media.image, context).await } };
+        let making =
+            || async { if goes_on { Ok(()) } else { builder.make_disks(media.image.as_deref(), context).await } };
         context.run_step(Step::prepare("disk"), disks, making).await?;
         let copying = || async { if goes_on { Ok(()) } else { builder.copy_firmware().await } };
         context.step(Step::prepare("firmware"), copying).await

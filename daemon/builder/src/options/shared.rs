@@ -180,7 +180,8 @@ pub(crate) const BOOT_RULES: &[Rule] = &[Rule::Check(
 
 /// Rules of [`SHUTDOWN`].
 pub(crate) const SHUTDOWN_RULES: &[Rule] = &[Rule::Check(
-    "Without `shutdown_command` there is a warning: the machine is powered off hard.",
+    "Without `shutdown_command` there is a warning: the machine is powered off hard. (Not where the power button or the guest itself \
+     shuts it down.)",
     checks::image::shutdown,
 )];
 

@@ -131,7 +131,7 @@ const ISO_RULES: &[Rule] = &[
     }),
 ];
 
-define!(ISO = Builder "virtualbox-iso" false,
+define!(ISO = Builder "virtualbox-iso" true,
     "Builds an image in a new VirtualBox machine, from an installer CD.",
     ISO_OPTIONS,
     [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT,
@@ -158,7 +158,7 @@ const OVF_RULES: &[Rule] = &[Rule::Check("`checksum` has one of the forms of `is
     }
 })];
 
-define!(OVF = Builder "virtualbox-ovf" false,
+define!(OVF = Builder "virtualbox-ovf" true,
     "Builds an image in a VirtualBox machine that is imported from an OVF or OVA.",
     OVF_OPTIONS,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,
@@ -183,7 +183,7 @@ const VM_RULES: &[Rule] = &[Rule::Check("`attach_snapshot` and `target_snapshot`
     }
 })];
 
-define!(VM = Builder "virtualbox-vm" false,
+define!(VM = Builder "virtualbox-vm" true,
     "Works on a VirtualBox machine that is registered already.",
     VM_OPTIONS,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::SHUTDOWN, shared::NAT, shared::OLD_NAT,

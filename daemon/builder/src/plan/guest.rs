@@ -65,4 +65,30 @@ pub(crate) struct ShutdownPlan {
     pub command: Option<String>,
     /// How long it may take.
     pub timeout: Duration,
+    /// What makes the guest shut down.
+    #[serde(skip_serializing_if = "ShutdownWay::is_command")]
+    pub way: ShutdownWay,
+    /// How long to wait when it is off, before anything is done with it.
+    #[serde(skip_serializing_if = "Duration::is_zero")]
+    pub delay: Duration,
+}
+
+/// What makes a guest shut down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ShutdownWay {
+    /// The command.
+    #[default]
+    Command,
+    /// The power button.
+    PowerButton,
+    /// Nothing: it does so by itself.
+    ByItself,
+}
+
+impl ShutdownWay {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_command(&self) -> bool {
+        *self == Self::Command
+    }
 }

@@ -13,6 +13,7 @@ mod null;
 mod qemu;
 mod secret;
 mod source;
+mod virtualbox;
 
 pub(crate) use build::BuildPlan;
 pub(crate) use communicator::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
@@ -20,7 +21,8 @@ pub(crate) use component::{OptionsPlan, PostProcessorPlan, ProvisionerPlan};
 #[cfg(test)]
 pub(crate) use fake::FakePlan;
 pub(crate) use file::{FileContent, FilePlan};
-pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan, ShutdownWay};
 pub(crate) use null::NullPlan;
 pub(crate) use qemu::{EfiPlan, FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
 pub(crate) use source::SourcePlan;
+pub(crate) use virtualbox::{AdditionsMode, AdditionsPlan, NewMachinePlan, VirtualBoxOrigin, VirtualBoxPlan, VrdpPlan};

@@ -7,6 +7,7 @@ use super::communicator::CommunicatorPlan;
 use super::file::FilePlan;
 use super::null::NullPlan;
 use super::qemu::QemuPlan;
+use super::virtualbox::VirtualBoxPlan;
 
 /// What one build's source will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +19,9 @@ pub(crate) enum SourcePlan {
     File(FilePlan),
     /// Runs a machine on QEMU.
     Qemu(Box<QemuPlan>),
+    /// Runs a machine on VirtualBox.
+    #[serde(rename = "virtualbox")]
+    VirtualBox(Box<VirtualBoxPlan>),
     /// Runs a machine on the fake hypervisor.
     #[cfg(test)]
     Fake(Box<super::fake::FakePlan>),
@@ -31,6 +35,7 @@ impl SourcePlan {
         match self {
             Self::Null(plan) => Some(&plan.communicator),
             Self::Qemu(plan) => Some(&plan.communicator),
+            Self::VirtualBox(plan) => Some(&plan.communicator),
             #[cfg(test)]
             Self::Fake(plan) => Some(&plan.communicator),
             Self::File(_) | Self::Unbuilt => None,

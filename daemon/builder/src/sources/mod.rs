@@ -7,6 +7,7 @@ pub(crate) mod file;
 pub(crate) mod null;
 pub(crate) mod qemu;
 pub(crate) mod shared;
+pub(crate) mod virtualbox;
 
 use self::communicator::TemporaryKey;
 use crate::machine_build::MachineBuilder;
@@ -18,6 +19,9 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
     let key = TemporaryKey::Made { mentioned: mentions_key };
     match kind {
         "qemu" => SourcePlan::Qemu(Box::new(qemu::options::read(options, source_name, key))),
+        "virtualbox-iso" | "virtualbox-ovf" | "virtualbox-vm" => {
+            SourcePlan::VirtualBox(Box::new(virtualbox::options::read(kind, options, source_name, mentions_key)))
+        }
         #[cfg(test)]
         "fake" => SourcePlan::Fake(Box::new(fake::options::read(options, source_name, key))),
         "file" => SourcePlan::File(file::read(options)),
@@ -30,6 +34,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
 pub(crate) fn machine(plan: &SourcePlan) -> Option<&dyn MachineBuilder> {
     match plan {
         SourcePlan::Qemu(plan) => Some(&**plan),
+        SourcePlan::VirtualBox(plan) => Some(&**plan),
         #[cfg(test)]
         SourcePlan::Fake(plan) => Some(&**plan),
         SourcePlan::Null(_) | SourcePlan::File(_) | SourcePlan::Unbuilt => None,

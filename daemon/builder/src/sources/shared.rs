@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::option_values::OptionValues;
-use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan, ShutdownWay};
 
 pub(crate) fn read_image(options: OptionValues<'_>) -> ImagePlan {
     let mut urls = options.texts("iso_urls");
@@ -71,5 +71,20 @@ pub(crate) fn read_boot(options: OptionValues<'_>) -> BootPlan {
 }
 
 pub(crate) fn read_shutdown(options: OptionValues<'_>) -> ShutdownPlan {
-    ShutdownPlan { command: options.text("shutdown_command"), timeout: options.duration("shutdown_timeout") }
+    ShutdownPlan {
+        command: options.text("shutdown_command"),
+        timeout: options.duration("shutdown_timeout"),
+        way: ShutdownWay::Command,
+        delay: Duration::ZERO,
+    }
+}
+
+/// Host ports that may be forwarded to the guest; by their old names when the template uses these.
+pub(crate) fn read_host_ports(options: OptionValues<'_>) -> (u16, u16) {
+    let (old_min, old_max) = ("ssh_host_port_min", "ssh_host_port_max");
+    if options.is_set(old_min) || options.is_set(old_max) {
+        options.ports(old_min, old_max)
+    } else {
+        options.ports("host_port_min", "host_port_max")
+    }
 }

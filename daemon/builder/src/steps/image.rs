@@ -8,9 +8,9 @@ use crate::error::StepError;
 use crate::fetch::{self, FetchRequest, Target, WaitingFn};
 use crate::plan::ImagePlan;
 
-/// Returns the local path of the image, downloading it when it is not here yet.
-pub(crate) async fn fetch(plan: &ImagePlan, context: &BuildContext) -> Result<PathBuf, StepError> {
-    context.say("Retrieving ISO");
+/// Returns the local path of the image, downloading it when it is not here yet. `noun` is what people call it.
+pub(crate) async fn fetch(plan: &ImagePlan, noun: &str, context: &BuildContext) -> Result<PathBuf, StepError> {
+    context.say(format!("Retrieving {noun}"));
     let cwd = std::env::current_dir()
         .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
     let say = |text: String| context.say(text);

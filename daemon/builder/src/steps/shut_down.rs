@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use kiln_communicators::{Communicator, CommunicatorError, Exit};
-use kiln_hypervisors::{ExitReport, Machine};
+use kiln_hypervisors::{ExitReport, Machine, MachineError};
 
 use super::evidence;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::line_output::LineOutput;
-use crate::plan::ShutdownPlan;
+use crate::plan::{ShutdownPlan, ShutdownWay};
 use kiln_template::GoDuration;
 
 /// How long a guest that is to be powered off hard is waited for because of files that are to be removed from it.
@@ -23,6 +23,37 @@ pub(crate) async fn run(
     context: &BuildContext,
 ) -> Result<(), StepError> {
     let _wait = context.waiting("shutdown", Some(plan.timeout));
+    end_guest(plan, machine, communicator, context).await?;
+    // For people who ask for it: what hypervisors need to settle, they are waited for.
+    tokio::time::sleep(plan.delay).await;
+    Ok(())
+}
+
+async fn end_guest(
+    plan: &ShutdownPlan,
+    machine: &dyn Machine,
+    communicator: Option<&dyn Communicator>,
+    context: &BuildContext,
+) -> Result<(), StepError> {
+    match plan.way {
+        ShutdownWay::Command => {}
+        ShutdownWay::PowerButton => {
+            remove_what_is_left(machine, communicator, context).await;
+            context.say("Pressing the machine's power button...");
+            // A guest that is off already needs no button.
+            if let Err(error) = machine.power_button().await
+                && error != MachineError::Gone
+            {
+                return Err(StepError::wrap(error));
+            }
+            return wait_until_off(plan, machine, context).await;
+        }
+        ShutdownWay::ByItself => {
+            remove_what_is_left(machine, communicator, context).await;
+            context.say("Waiting for the machine to shut down by itself...");
+            return wait_until_off(plan, machine, context).await;
+        }
+    }
     match (&plan.command, communicator) {
         (Some(command), Some(communicator)) => {
             context.say("Gracefully halting virtual machine...");
@@ -50,24 +81,33 @@ pub(crate) async fn run(
         (_, None) => {
             // Without a communicator the guest ends by itself.
             context.say("Waiting for the machine to shut down...");
-            let Ok(exit) = tokio::time::timeout(plan.timeout, machine.exited()).await else {
-                return Err(still_running(plan, machine, context).await);
-            };
-            judge(exit)
+            wait_until_off(plan, machine, context).await
         }
         (None, Some(communicator)) => {
-            let communicator = communicator.until(Instant::now() + CLEAN_LIMIT);
-            let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(&*communicator));
-            tokio::select! {
-                _ = cleaning => {}
-                _ = machine.exited() => {}
-            }
-            tell_what_is_left(context);
+            remove_what_is_left(machine, Some(communicator), context).await;
             context.say("Halting the virtual machine...");
-            machine.kill().await;
+            machine.power_off().await;
             Ok(())
         }
     }
+}
+
+async fn wait_until_off(plan: &ShutdownPlan, machine: &dyn Machine, context: &BuildContext) -> Result<(), StepError> {
+    let Ok(exit) = tokio::time::timeout(plan.timeout, machine.exited()).await else {
+        return Err(still_running(plan, machine, context).await);
+    };
+    judge(exit)
+}
+
+async fn remove_what_is_left(machine: &dyn Machine, communicator: Option<&dyn Communicator>, context: &BuildContext) {
+    let Some(communicator) = communicator else { return };
+    let communicator = communicator.until(Instant::now() + CLEAN_LIMIT);
+    let cleaning = tokio::time::timeout(CLEAN_LIMIT, context.left_in_guest.remove(&*communicator));
+    tokio::select! {
+        _ = cleaning => {}
+        _ = machine.exited() => {}
+    }
+    tell_what_is_left(context);
 }
 
 /// Removes what earlier scripts have left in the guest, which has to be reached anyway, and runs the command.

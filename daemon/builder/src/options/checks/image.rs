@@ -43,7 +43,9 @@ pub(crate) fn image(reader: &mut PlanReader<'_>) {
 
 /// `shutdown_command`.
 pub(crate) fn shutdown(reader: &mut PlanReader<'_>) {
-    if reader.text("shutdown_command").is_none() {
+    // Builders whose guests can be shut down in other ways have options for it.
+    let otherwise = reader.flag("acpi_shutdown") || reader.flag("disable_shutdown");
+    if reader.text("shutdown_command").is_none() && !otherwise {
         reader.warning(
             "shutdown_command",
             "A shutdown_command was not specified",

@@ -35,7 +35,8 @@ impl MachineBuilder for FakePlan {
         GuestPlan {
             vm_name: &self.vm_name,
             output_directory: &self.output_directory,
-            image: &self.image,
+            image: Some(&self.image),
+            image_noun: "ISO",
             boots_disk: false,
             http: None,
             floppy: None,
@@ -50,7 +51,11 @@ impl MachineBuilder for FakePlan {
         vec![format!("{}.img", self.vm_name)]
     }
 
-    fn make_disks<'a>(&'a self, _image: &'a Path, _context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
+    fn make_disks<'a>(
+        &'a self,
+        _image: Option<&'a Path>,
+        _context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async { Ok(create_raw(&self.disk(), self.disk_size)?) })
     }
 

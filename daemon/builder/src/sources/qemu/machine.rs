@@ -91,7 +91,7 @@ pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) 
         .collect();
     let cdrom = |path: &Path| CdromSpec { path: path.to_owned(), interface: machine.cdrom_interface.clone() };
     if !plan.disk_image {
-        spec.cdroms.push(cdrom(&media.image));
+        spec.cdroms.extend(media.image.as_deref().map(cdrom));
     }
     spec.cdroms.extend(media.cd.as_deref().map(cdrom));
     spec.floppy.clone_from(&media.floppy);

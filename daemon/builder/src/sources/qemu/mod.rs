@@ -37,7 +37,8 @@ impl MachineBuilder for QemuPlan {
         GuestPlan {
             vm_name: &self.vm_name,
             output_directory: &self.output_directory,
-            image: &self.image,
+            image: Some(&self.image),
+            image_noun: "ISO",
             boots_disk: self.disk_image,
             http: self.http.as_ref(),
             floppy: self.floppy.as_ref(),
@@ -52,8 +53,12 @@ impl MachineBuilder for QemuPlan {
         leaving::names(self)
     }
 
-    fn make_disks<'a>(&'a self, image: &'a Path, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(disks::create(self, image, context))
+    fn make_disks<'a>(
+        &'a self,
+        image: Option<&'a Path>,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(disks::create(self, image.unwrap_or(Path::new("")), context))
     }
 
     fn disks(&self) -> Vec<GuestDisk> {

@@ -69,7 +69,7 @@ fn read_machine(options: OptionValues<'_>, source_name: &str) -> QemuMachinePlan
         disk_detect_zeroes: detect_zeroes,
         net_device: text("net_device"),
         net_bridge: options.text("net_bridge"),
-        host_ports: host_ports(options),
+        host_ports: shared::read_host_ports(options),
         skip_nat_mapping: options.flag("skip_nat_mapping"),
         headless: options.flag("headless"),
         display: text("display"),
@@ -83,15 +83,6 @@ fn read_machine(options: OptionValues<'_>, source_name: &str) -> QemuMachinePlan
             .then(|| (options.given("tpm_device_type").map(str::to_owned), options.flag("use_tpm1"))),
         qmp_socket: qmp_socket(options, source_name),
         qemuargs: options.text_lists("qemuargs"),
-    }
-}
-
-fn host_ports(options: OptionValues<'_>) -> (u16, u16) {
-    let (old_min, old_max) = ("ssh_host_port_min", "ssh_host_port_max");
-    if options.is_set(old_min) || options.is_set(old_max) {
-        options.ports(old_min, old_max)
-    } else {
-        options.ports("host_port_min", "host_port_max")
     }
 }
 

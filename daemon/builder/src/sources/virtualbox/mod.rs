@@ -1,0 +1,157 @@
+//! The builders for VirtualBox: what only their machines have. How a build goes is in [`crate::machine_build`].
+
+mod additions;
+mod disks;
+mod machine;
+pub(crate) mod options;
+mod package;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_communicators::{BoxFuture, Communicator};
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::{FormatOptions, Output};
+use kiln_hypervisors::{Hypervisor, MachineSpec, NetworkMode};
+
+use crate::artifact::{Artifact, Ownership};
+use crate::backends::Backends;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::export::{self, GuestDisk};
+use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
+use crate::plan::{AdditionsMode, VirtualBoxOrigin, VirtualBoxPlan};
+use crate::plan_reader::PlanReader;
+
+impl MachineBuilder for VirtualBoxPlan {
+    fn hypervisor(&self) -> &'static str {
+        machine::HYPERVISOR
+    }
+
+    fn check_host(&self, reader: &mut PlanReader<'_>, backends: &Backends) {
+        machine::check_host(self, reader, backends);
+    }
+
+    fn guest(&self) -> GuestPlan<'_> {
+        let (image, image_noun) = match &self.origin {
+            VirtualBoxOrigin::Iso { image, .. } => (Some(image), "ISO"),
+            VirtualBoxOrigin::Ovf { package, .. } => (Some(package), "OVF/OVA"),
+            VirtualBoxOrigin::Vm { .. } => (None, ""),
+        };
+        GuestPlan {
+            vm_name: &self.vm_name,
+            output_directory: &self.output_directory,
+            image,
+            image_noun,
+            boots_disk: false,
+            http: self.http.as_ref(),
+            floppy: self.floppy.as_ref(),
+            cd: self.cd.as_ref(),
+            boot: &self.boot,
+            shutdown: &self.shutdown,
+            communicator: &self.communicator,
+        }
+    }
+
+    fn looks_at_output_early(&self) -> bool {
+        false
+    }
+
+    fn files(&self) -> Vec<String> {
+        disks::file_names(self)
+    }
+
+    fn make_disks<'a>(
+        &'a self,
+        image: Option<&'a Path>,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        match (&self.origin, image) {
+            (VirtualBoxOrigin::Ovf { .. }, Some(package)) => Box::pin(package::check(package, context)),
+            _ => Box::pin(disks::create(self)),
+        }
+    }
+
+    fn disks(&self) -> Vec<GuestDisk> {
+        disks::readable(self)
+    }
+
+    fn network(&self) -> NetworkMode {
+        machine::network(self).mode
+    }
+
+    fn find_tools<'a>(
+        &'a self,
+        hypervisor: &'a dyn Hypervisor,
+        context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<Option<PathBuf>, StepError>>> {
+        let wanted = self.additions.mode != AdditionsMode::Disable;
+        wanted.then(|| Box::pin(additions::find(self, hypervisor, context)) as BoxFuture<'a, _>)
+    }
+
+    fn upload_tools<'a>(
+        &'a self,
+        media: &'a Media,
+        hypervisor: &'a dyn Hypervisor,
+        communicator: Arc<dyn Communicator>,
+        context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<(), StepError>>> {
+        let tools = media.tools.as_deref();
+        additions::are_uploaded(self)
+            .then(|| Box::pin(additions::upload(self, tools, hypervisor, communicator, context)) as BoxFuture<'a, _>)
+    }
+
+    fn spec(&self, media: &Media, render: &Render<'_>, context: &BuildContext) -> Result<MachineSpec, StepError> {
+        let (before, after) =
+            (machine::commands(&self.commands, render)?, machine::commands(&self.commands_after, render)?);
+        if !before.is_empty() || !after.is_empty() {
+            context.say("Executing custom VBoxManage commands...");
+            before.iter().for_each(|command| context.say(format!("Executing: {}", command.join(" "))));
+            after.iter().for_each(|command| context.say(format!("Executing when it is off: {}", command.join(" "))));
+        }
+        Ok(machine::spec(self, media, before, after))
+    }
+
+    fn retires_machine(&self) -> bool {
+        true
+    }
+
+    fn keeps_machine(&self) -> bool {
+        self.keep_registered
+    }
+
+    fn exported_by_hypervisor(&self) -> Option<PathBuf> {
+        disks::exported_by_virtualbox(self)
+    }
+
+    fn describe(&self) -> MachineDescription {
+        machine::describe(self)
+    }
+
+    fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
+        if !disks::exported_by_us(self) {
+            return Ok(None);
+        }
+        let options = &mut FormatOptions::default();
+        export::output(&self.format, &self.output_directory, &self.output_filename, machine, options).map(Some)
+    }
+
+    fn finish_disks<'a>(&'a self, _context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async { disks::finish(self) })
+    }
+
+    fn leaves_out(&self, _name: &OsStr) -> bool {
+        false
+    }
+
+    fn artifact(&self, files: Vec<PathBuf>) -> Artifact {
+        Artifact {
+            builder_id: "mitchellh.virtualbox".to_owned(),
+            id: "VM".to_owned(),
+            text: format!("VM files in directory: {}", self.output_directory.display()),
+            ownership: Ownership::Directory { path: self.output_directory.clone(), files: files.clone() },
+            files,
+        }
+    }
+}
