@@ -20,3 +20,4 @@ mod machines;
 mod steps;
 mod template_commands;
 mod unreachable;
+mod virtualbox;

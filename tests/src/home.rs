@@ -136,7 +136,17 @@ impl Home {
     /// It cannot be run.
     pub fn start_with<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>, input: Stdio) -> Running {
         let mut command = self.command("kiln");
-        command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(input);
+        self.start_command(command)
+    }
+
+    /// Starts a command that was made by [`command`](Self::command), and reads what it says.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be run.
+    pub fn start_command(&self, mut command: Command) -> Running {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Running { child: command.spawn().expect("kiln can be run"), started: Instant::now() }
     }
 

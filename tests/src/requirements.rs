@@ -66,6 +66,17 @@ pub fn corpus() -> Option<PathBuf> {
     None
 }
 
+/// The root file system with VBoxManage, which `./x test` makes; `None` (said aloud) where it is not there.
+pub fn judges() -> Option<PathBuf> {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/judges");
+    let folder = std::env::var_os("KILN_JUDGES").map_or(made, PathBuf::from);
+    if !folder.join("ready").is_file() {
+        missing(&format!("VBoxManage in {} (disk-formats/tests/make-judges makes it)", folder.display()));
+        return None;
+    }
+    Some(folder.join("root").canonicalize().expect("it exists"))
+}
+
 /// Tells whether this process is root; when not, says that the test is ignored, or fails where all is required.
 pub fn root() -> bool {
     let root = rustix::process::geteuid().is_root();

@@ -1,0 +1,287 @@
+//! The builders for VirtualBox with a real VBoxManage, out of the judges' root file system. All that is not real there is the guest: no
+//! kernel module is there to run it, so `tests/virtualbox/VBoxManage` lets a process wait in its place. `./x lab virtualbox` has real guests.
+
+use std::path::Path;
+use std::process::Command;
+
+use kiln_tests::{Home, Ran, judges, root, tool};
+
+/// A home in which `VBoxManage` is found.
+struct World {
+    home: Home,
+    path: String,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let judges = judges()?;
+        if !(root() && tool("unshare") && tool("pkill")) {
+            return None;
+        }
+        let home = Home::new();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("virtualbox/VBoxManage");
+        let directory = home.work("bin");
+        std::fs::create_dir_all(&directory).unwrap();
+        let wrapper = format!(
+            "#!/bin/sh\nexport KILN_TEST_VBOX_ROOT='{}' KILN_TEST_VBOX_SHARE='{}'\nexec '{}' \"$@\"\n",
+            judges.display(),
+            home.path().display(),
+            script.display()
+        );
+        home.write("bin/VBoxManage", &wrapper);
+        assert!(Command::new("chmod").arg("755").arg(directory.join("VBoxManage")).status().unwrap().success());
+        let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+        let world = Self { home, path };
+        world.write_iso();
+        Some(world)
+    }
+
+    /// The smallest file that VirtualBox takes for a CD.
+    fn write_iso(&self) {
+        let mut iso = vec![0; 64 << 10];
+        iso[0x8000..0x8007].copy_from_slice(b"\x01CD001\x01");
+        iso[0x8800..0x8807].copy_from_slice(b"\xffCD001\x01");
+        std::fs::write(self.home.work("x.iso"), iso).unwrap();
+    }
+
+    fn kiln(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = self.home.command("kiln");
+        command.args(arguments).env("PATH", &self.path).envs(environment.iter().copied());
+        self.home.start_command(command).wait()
+    }
+
+    fn build(&self, template: &str) -> Ran {
+        self.home.write("t.pkr.hcl", template);
+        self.kiln(&["build", "-color=false", "-force", "t.pkr.hcl"], &[])
+    }
+
+    fn vboxmanage(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(self.home.work("bin/VBoxManage"));
+        let output = command.args(arguments).current_dir(self.home.work("")).output().unwrap();
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {said}{complained}");
+        said.into_owned()
+    }
+
+    /// What VirtualBox knew of the last machine when it was started.
+    fn facts(&self) -> String {
+        std::fs::read_to_string(self.home.path().join(".vbox/facts")).unwrap()
+    }
+
+    fn calls(&self) -> usize {
+        std::fs::read_to_string(self.home.path().join(".vbox/calls")).unwrap().lines().count()
+    }
+
+    /// Names of the registered machines, in VirtualBox's order.
+    fn machines(&self) -> Vec<String> {
+        let list = self.vboxmanage(&["list", "vms"]);
+        list.lines().filter_map(|line| Some(line.strip_prefix('"')?.split_once('"')?.0.to_owned())).collect()
+    }
+
+    fn output(&self, name: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.home.work(name)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// What has no guest to speak to.
+const SILENT: &str = r#"
+  communicator            = "none"
+  guest_additions_mode    = "disable"
+  virtualbox_version_file = ""
+  acpi_shutdown           = true
+  headless                = true
+"#;
+
+fn template(kind: &str, options: &str) -> String {
+    format!("source \"{kind}\" \"web\" {{{SILENT}{options}}}\nbuild {{\n  sources = [\"{kind}.web\"]\n}}\n")
+}
+
+fn iso(options: &str) -> String {
+    template(
+        "virtualbox-iso",
+        &format!("  iso_url = \"x.iso\"\n  iso_checksum = \"none\"\n  vm_name = \"web\"\n{options}"),
+    )
+}
+
+#[test]
+fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
+    let Some(world) = World::new() else { return };
+    let options = r#"
+  guest_os_type            = "Debian_64"
+  chipset                  = "ich9"
+  firmware                 = "efi"
+  nested_virt              = true
+  rtc_time_base            = "UTC"
+  disk_size                = 64
+  disk_additional_size     = [32]
+  nic_type                 = "virtio"
+  audio_controller         = "hda"
+  usb                      = true
+  usb_controller           = "xhci"
+  mouse                    = "usbtablet"
+  keyboard                 = "usb"
+  gfx_controller           = "vboxsvga"
+  gfx_vram_size            = 33
+  gfx_accelerate_3d        = true
+  gfx_efi_resolution       = "800x600"
+  hard_drive_interface     = "pcie"
+  nvme_port_count          = 4
+  hard_drive_discard       = true
+  hard_drive_nonrotational = true
+  iso_interface            = "sata"
+  sata_port_count          = 20
+  cpus                     = 2
+  memory                   = 768
+  vrdp_bind_address        = "127.0.0.1"
+  floppy_content           = { "a.txt" = "x" }
+  cd_content               = { "user-data" = "x" }
+  vboxmanage               = [["modifyvm", "{{.Name}}", "--description", "before {{ .HTTPPort }}"]]
+  vboxmanage_post          = [["getextradata", "{{.Name}}", "VBoxInternal2/EfiGraphicsResolution"]]
+  format                   = "ova"
+"#;
+    let ran = world.build(&iso(options)).expect(0);
+    let facts = world.facts();
+    for fact in [
+        "ostype=\"Debian (64-bit)\"",
+        "chipset=\"ich9\"",
+        "firmware=\"EFI\"",
+        "nested-hw-virt=\"on\"",
+        "rtcuseutc=\"on\"",
+        "nictype1=\"virtio\"",
+        "xhci=\"on\"",
+        "hidpointing=\"usbtablet\"",
+        "hidkeyboard=\"usbkbd\"",
+        "graphicscontroller=\"vboxsvga\"",
+        "vram=33",
+        "accelerate3d=\"on\"",
+        "cpus=2",
+        "ioapic=\"on\"",
+        "memory=768",
+        "storagecontrollertype1=\"IntelAhci\"",
+        "storagecontrollerportcount1=\"20\"",
+        "storagecontrollertype2=\"NVMe\"",
+        "storagecontrollerportcount2=\"4\"",
+        "\"NVMe-nonrotational-0-0\"=\"on\"",
+        "\"NVMe-discard-1-0\"=\"on\"",
+        "vrde=\"on\"",
+        "vrdeaddress=\"127.0.0.1\"",
+        "description=\"before 0\"",
+        "boot1=\"disk\"",
+        "boot2=\"dvd\"",
+    ] {
+        assert!(facts.lines().any(|line| line == fact), "{fact} is not among\n{facts}");
+    }
+    for (place, end) in [
+        ("\"NVMe-0-0\"=", ".web-0.vdi\""),
+        ("\"NVMe-1-0\"=", ".web-1.vdi\""),
+        ("\"SATA-13-0\"=", "x.iso\""),
+        ("\"SATA-15-0\"=", "cd.iso\""),
+        ("\"Floppy-0-0\"=", "floppy.img\""),
+    ] {
+        assert!(facts.lines().any(|line| line.starts_with(place) && line.ends_with(end)), "{place} {end}: {facts}");
+    }
+    // VirtualBox itself refuses to export a machine with NVMe disks; these are our own writers.
+    assert_eq!(world.output("output-web"), ["web.ova"], "{}", ran.stdout);
+    assert_eq!(world.machines(), Vec::<String>::new());
+    assert!(world.calls() < 44, "{} calls, Packer makes 44 until the start alone", world.calls());
+    assert!(
+        ran.stdout.contains("artifact") && ran.stdout.contains("VM files in directory: output-web"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn a_package_is_imported_worked_on_and_exported_by_virtualbox() {
+    let Some(world) = World::new() else { return };
+    world
+        .build(&iso("  disk_size = 64\n  format = \"ova\"\n  output_directory = \"first\"\n  memory = 640\n"))
+        .expect(0);
+    let options = r#"
+  source_path     = "first/web.ova"
+  vm_name         = "second"
+  import_flags    = ["--memory", "700"]
+  vboxmanage_post = [["modifyvm", "{{.Name}}", "--description", "made by a test"]]
+  export_opts     = ["--manifest", "--vsys", "0", "--version", "9.9"]
+"#;
+    world.build(&template("virtualbox-ovf", options)).expect(0);
+    assert!(world.facts().contains("\nmemory=700\n"), "{}", world.facts());
+    assert_eq!(world.output("output-web"), ["second-disk001.vmdk", "second.mf", "second.ovf"]);
+    let ovf = std::fs::read_to_string(world.home.work("output-web/second.ovf")).unwrap();
+    assert!(ovf.contains("9.9") && !ovf.contains("packercomm"), "{ovf}");
+    assert_eq!(world.machines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_package_that_is_not_whole_is_refused_before_anything_is_made() {
+    let Some(world) = World::new() else { return };
+    let ovf = include_str!("../virtualbox/broken.ovf");
+    let build = |href: &str| {
+        world.home.write("x.ovf", &ovf.replace("HREF", href));
+        let ran = world.build(&template("virtualbox-ovf", "  source_path = \"x.ovf\"\n")).expect(1);
+        format!("{}{}", ran.stdout, ran.stderr)
+    };
+    let told = build("absent.vmdk");
+    assert!(told.contains("absent.vmdk: the file is missing"), "{told}");
+    let told = build("../../../../etc/hostname");
+    assert!(told.contains("the name leads out of the directory"), "{told}");
+    assert!(!world.home.path().join(".vbox/calls").exists() || world.machines().is_empty());
+}
+
+#[test]
+fn a_machine_of_others_gets_a_snapshot_and_is_otherwise_left_as_it_was() {
+    let Some(world) = World::new() else { return };
+    let base = world.home.work("machines");
+    let base = base.to_str().unwrap();
+    world.vboxmanage(&["createvm", "--name", "base", "--ostype", "Debian_64", "--register", "--basefolder", base]);
+    world.vboxmanage(&["storagectl", "base", "--name", "IDE", "--add", "ide"]);
+    world.vboxmanage(&["snapshot", "base", "take", "fresh"]);
+    let vm =
+        |options: &str| template("virtualbox-vm", &format!("  vm_name = \"base\"\n  skip_export = true\n{options}"));
+    let built = "  attach_snapshot = \"fresh\"\n  target_snapshot = \"built\"\n";
+    let ran = world.build(&vm("  attach_snapshot = \"nothing\"\n")).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("no snapshot called nothing; it has: fresh"), "{told}");
+    world.build(&vm(built)).expect(0);
+    let snapshots = world.vboxmanage(&["snapshot", "base", "list", "--machinereadable"]);
+    assert!(snapshots.contains("SnapshotName-1=\"built\""), "{snapshots}");
+    assert!(snapshots.contains("CurrentSnapshotName=\"fresh\""), "it stands where it stood: {snapshots}");
+    let ran = world.build(&vm(built)).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("a snapshot called built already") && told.contains("force_delete_snapshot"), "{told}");
+    world.build(&vm(&format!("{built}  force_delete_snapshot = true\n"))).expect(0);
+    assert_eq!(world.machines(), ["base"]);
+}
+
+#[test]
+fn a_machine_that_is_to_stay_stays_with_its_disk() {
+    let Some(world) = World::new() else { return };
+    world.build(&iso("  disk_size = 64\n  keep_registered = true\n  skip_export = true\n")).expect(0);
+    assert_eq!(world.machines(), ["web"]);
+    assert_eq!(world.output("output-web"), ["web.vdi"]);
+    let facts = world.vboxmanage(&["showvminfo", "web", "--machinereadable"]);
+    assert!(facts.contains("output-web/web.vdi\"") && !facts.contains("x.iso"), "{facts}");
+    let ran = world.build(&iso("  disk_size = 64\n  output_directory = \"other\"\n")).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("a machine called web is there already; registered are: web"), "{told}");
+    assert_eq!(world.machines(), ["web"], "a machine of others is never removed");
+}
+
+#[test]
+fn without_its_driver_virtualbox_says_what_to_do_and_nothing_stays() {
+    let Some(world) = World::new() else { return };
+    world.home.write("t.pkr.hcl", &iso("  disk_size = 64\n"));
+    let ran = world.kiln(&["build", "-color=false", "t.pkr.hcl"], &[("KILN_TEST_VBOX_START", "real")]).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("startvm") && told.contains("modprobe vboxdrv"), "{told}");
+    assert_eq!(world.machines(), Vec::<String>::new());
+    assert!(!world.home.work("output-web").exists());
+    let ran = world.build(&iso("  disk_size = 64\n  guest_os_type = \"Linus\"\n")).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("guest OS type") && told.contains("Debian_64"), "{told}");
+    assert_eq!(world.machines(), Vec::<String>::new());
+}
