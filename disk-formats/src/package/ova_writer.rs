@@ -57,9 +57,6 @@ impl OvaWriter {
             .iter()
             .map(|name| PackagedDisk { file: name.clone(), size: u64::MAX, capacity: u64::MAX, populated: u64::MAX })
             .collect();
-        if let Some((name, _)) = nvram_file(machine) {
-            tar::header(&name, 0)?;
-        }
         let places = Places::of(machine, sizes.len())?;
         let descriptor_room = envelope(machine, &places, &longest).len();
         let mut writer = Self {
@@ -80,6 +77,12 @@ impl OvaWriter {
         writer.manifest_at = writer.file.position();
         let manifest_room = writer.manifest(&no_digest, &vec![no_digest.clone(); sizes.len()]).len();
         writer.keep_room(manifest_room as u64);
+        // VirtualBox wants it before it wants the disks, and reads an archive in one go.
+        if let Some((name, bytes)) = nvram_file(machine) {
+            writer.file.append(&tar::header(&name, bytes.len() as u64)?)?;
+            writer.file.append(bytes)?;
+            writer.file.align(tar::BLOCK);
+        }
         Ok(writer)
     }
 
@@ -98,7 +101,7 @@ impl OvaWriter {
         let nvram = nvram_file(&self.machine);
         let nvram = nvram.map(|(name, bytes)| (name, FileHasher::of(self.machine.manifest, bytes)));
         let nvram_line = nvram.as_ref().map(|(name, digest)| (name.as_str(), digest.as_str()));
-        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(disk_lines).chain(nvram_line);
+        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(nvram_line).chain(disk_lines);
         manifest(self.machine.manifest, lines)
     }
 
@@ -150,11 +153,6 @@ impl OutputWriter for OvaWriter {
         let manifest = self.manifest(&FileHasher::of(self.machine.manifest, descriptor.as_bytes()), &digests);
         self.fill_in(self.descriptor_at, &self.text_name("ovf"), &descriptor)?;
         self.fill_in(self.manifest_at, &self.text_name("mf"), &manifest)?;
-        if let Some((name, bytes)) = nvram_file(&self.machine) {
-            self.file.append(&tar::header(&name, bytes.len() as u64)?)?;
-            self.file.append(bytes)?;
-            self.file.align(tar::BLOCK);
-        }
         self.file.append(&tar::END)?;
         Ok(vec![self.file.finish()?])
     }

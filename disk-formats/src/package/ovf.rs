@@ -136,13 +136,14 @@ pub(crate) fn envelope(machine: &MachineDescription, places: &Places, disks: &[P
 
 fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk]) {
     xml.open("References", &[]);
-    for (index, disk) in disks.iter().enumerate() {
-        let (id, size) = (format!("file{}", index + 1), disk.size.to_string());
-        xml.empty("File", &[("ovf:id", &id), ("ovf:href", &disk.file), ("ovf:size", &size)]);
-    }
+    // In the order of an archive: importers read it in one go, and VirtualBox wants the NVRAM first.
     if let Some((name, bytes)) = nvram_file(machine) {
         let (id, size) = (nvram_id(disks.len()), bytes.len().to_string());
         xml.empty("File", &[("ovf:id", &id), ("ovf:href", &name), ("ovf:size", &size)]);
+    }
+    for (index, disk) in disks.iter().enumerate() {
+        let (id, size) = (format!("file{}", index + 1), disk.size.to_string());
+        xml.empty("File", &[("ovf:id", &id), ("ovf:href", &disk.file), ("ovf:size", &size)]);
     }
     xml.close();
     xml.open("DiskSection", &[]).text("Info", &[], "Virtual disk information");
@@ -167,7 +168,7 @@ fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk
     xml.close();
 }
 
-/// Returns the identifier of the NVRAM's file, which comes after those of the disks.
+/// Returns the identifier of the NVRAM's file, whose number comes after those of the disks.
 fn nvram_id(disks: usize) -> String {
     format!("file{}", disks + 1)
 }
@@ -244,9 +245,8 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
             // Versions before 7.2 know nothing of it, and refuse what they do not know unless it can be left out.
             required: Some(false),
             description: "NVRAM",
-            element_name: "nvram".to_owned(),
+            element_name: "NVRAM".to_owned(),
             host_resource: Some(file.clone()),
-            resource_sub_type: Some("nvram"),
             resource_type: VIRTUALBOX_NVRAM,
             ..Item::default()
         });

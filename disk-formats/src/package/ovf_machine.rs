@@ -195,10 +195,13 @@ impl<'a> Hardware<'a> {
                 }
                 "10" => add_nic(item, machine),
                 "1" if item.sub_type.eq_ignore_ascii_case("vmware.vtpm") => machine.description.tpm = true,
-                VENDORS_OWN if item.sub_type.eq_ignore_ascii_case("nvram") => {
-                    let file = item.text("HostResource").and_then(|resource| file_of(resource, descriptor));
-                    machine.nvram = file.map(|file| (NvramMaker::VirtualBox, file));
-                }
+                VENDORS_OWN => match item.text("HostResource").and_then(|resource| file_of(resource, descriptor)) {
+                    // Only its name and its file tell what it is.
+                    Some(file) if item.name().eq_ignore_ascii_case("nvram") => {
+                        machine.nvram = Some((NvramMaker::VirtualBox, file));
+                    }
+                    _ => name_device(item, machine),
+                },
                 _ => name_device(item, machine),
             }
         }
@@ -577,14 +580,14 @@ mod tests {
 
     #[test]
     fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
-        let card = item(&[("Connection", "NAT"), ("ResourceSubType", "E1000"), ("ResourceType", "10")]);
-        let nvram = item(&[("HostResource", "ovf:/file/f2"), ("ResourceSubType", "nvram"), ("ResourceType", "32768")]);
+        let card = item(&[("Connection", "Internal"), ("ResourceType", "10")]);
+        let nvram = item(&[("ElementName", "NVRAM"), ("HostResource", "ovf:/file/f2"), ("ResourceType", "32768")]);
         let text = system(&format!(
             "<OperatingSystemSection ovf:id='96'><Description>Debian_64</Description><vbox:OSType>ArchLinux_64</vbox:OSType>\
              </OperatingSystemSection><VirtualHardwareSection>{card}{nvram}</VirtualHardwareSection>\
              <vbox:Machine><Hardware><CPU count='2'><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
              <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
-             <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4'/></Network><AudioAdapter enabled='true'/><USB/>\
+             <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
              <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/></Hardware></vbox:Machine>"
         ));
         let machine = read(&text).unwrap().remove(0);
@@ -593,7 +596,8 @@ mod tests {
         assert_eq!(description.guest_words.virtualbox.as_deref(), Some("ArchLinux_64"));
         assert_eq!(description.firmware, Firmware::Uefi { secure_boot: false });
         assert!(description.tpm && description.nested_virtualization);
-        assert_eq!(description.nics[0].mac, MacAddress::from_text("080027D6B0A4"));
+        let mac = MacAddress::from_text("080027D6B0A4");
+        assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network: "lan".to_owned(), mac });
         assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
         assert_eq!(machine.left_out, ["a sound card"]);
     }

@@ -1,9 +1,9 @@
 //! VirtualBox's own description of a machine inside an OVF, read for what OVF has no words for: UEFI, a TPM, nested virtualization, and
-//! the addresses of network cards. The rest of the hardware is in OVF's own items.
+//! network cards. The rest of the hardware is in OVF's own items.
 
 use super::packaged::PackagedMachine;
 use super::xml_tree::Element;
-use crate::machine::{Firmware, MacAddress};
+use crate::machine::{Firmware, MacAddress, NicModel};
 
 /// Parts of the hardware that are read, are in OVF's own items, or say only how VirtualBox shows or speeds up the machine.
 const NO_LOSS: [&str; 18] = [
@@ -44,7 +44,7 @@ pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
     }
     let nested = child("CPU").and_then(|cpu| cpu.all("NestedHWVirt").next());
     machine.description.nested_virtualization |= nested.is_some_and(is_enabled);
-    add_addresses(child("Network"), machine);
+    add_cards(child("Network"), machine);
     for part in &hardware.children {
         if NO_LOSS.contains(&part.name.as_str()) || !is_used(part) {
             continue;
@@ -62,8 +62,9 @@ pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
     }
 }
 
-/// Gives the cards without an address theirs, when both descriptions have as many.
-fn add_addresses(network: Option<&Element>, machine: &mut PackagedMachine) {
+/// Adds to the cards what their items do not say, when both descriptions have as many: addresses, the models that OVF has no word for,
+/// and the names of internal networks.
+fn add_cards(network: Option<&Element>, machine: &mut PackagedMachine) {
     let adapters = network.into_iter().flat_map(|network| network.all("Adapter"));
     let mut enabled: Vec<&Element> = adapters.filter(|adapter| is_enabled(adapter)).collect();
     enabled.sort_by_key(|adapter| adapter.attribute("slot").and_then(|slot| slot.parse::<u32>().ok()));
@@ -72,7 +73,17 @@ fn add_addresses(network: Option<&Element>, machine: &mut PackagedMachine) {
     }
     for (nic, adapter) in machine.description.nics.iter_mut().zip(enabled) {
         nic.mac = nic.mac.or_else(|| adapter.attribute("MACAddress").and_then(MacAddress::from_text));
+        match adapter.attribute("type") {
+            Some("virtio") => nic.model = NicModel::Virtio,
+            Some(model) if model.starts_with("Am79") => nic.model = NicModel::PcNet32,
+            _ => {}
+        }
+        let internal = adapter.all("InternalNetwork").find_map(|network| network.attribute("name"));
+        if let Some(name) = internal.filter(|name| !name.is_empty()) {
+            name.clone_into(&mut nic.network);
+        }
     }
+    machine.networks = machine.description.nics.iter().map(|nic| nic.network.clone()).collect();
 }
 
 fn is_enabled(element: &Element) -> bool {

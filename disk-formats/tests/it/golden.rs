@@ -42,7 +42,8 @@ fn tiny_images_have_these_bytes() {
         ("dynamic.vdi", OutputKind::Vdi),
         ("dynamic.vhd", OutputKind::Vhd(VhdVariant::Dynamic)),
         ("dynamic.vhdx", OutputKind::Vhdx),
-        ("golden.ova", OutputKind::ova(machine)),
+        ("golden.ova", OutputKind::ova(machine.clone())),
+        ("golden.vmx", OutputKind::vmx(machine)),
     ];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for (name, kind) in kinds {

@@ -114,6 +114,22 @@ fn a_machine_goes_through_every_package_and_back() {
     assert_eq!(std::fs::read(bench.path("v").join("web _ _more_.nvram")).unwrap(), b"MRVN what was kept");
 }
 
+/// What the guest sees is the same in an OVA, in the bundle that is made of it, and in the qcow2 made of that.
+#[test]
+fn conversions_of_one_guest_hold_the_same_content() {
+    let bench = Bench::new(6 << 20, 30, 7);
+    let (ova, _) = bench.convert("a.ova", OutputKind::ova(whole_but_one_disk()));
+    let vmx = again(&bench, &ova, "b.vmx", OutputKind::vmx);
+    let qcow2 = bench.path("c.qcow2");
+    let reader = open(&vmx, None, &beside(&vmx)).unwrap();
+    let outputs = [Output::new(&qcow2, OutputKind::qcow2_compressed())];
+    let report = convert_disks(&[&*reader], &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
+    assert_eq!(report.disks[0].content_digest, Some(bench.digest()));
+    for path in [&ova, &vmx, &qcow2] {
+        assert_eq!(digest(&*open(path, None, &beside(path)).unwrap()), bench.digest(), "{}", path.display());
+    }
+}
+
 #[test]
 fn one_makers_nvram_travels_only_where_it_is_read() {
     let bench = Bench::new(1 << 20, 2, 1);
@@ -152,6 +168,24 @@ fn files_that_a_descriptor_names_need_the_policys_word() {
         let kind = open(&path, None, &beside(&path)).err().unwrap().kind();
         let expected = if name.starts_with("..") { ErrorKind::NotFound } else { ErrorKind::Refused };
         assert_eq!(kind, expected, "{name}");
+    }
+}
+
+#[test]
+fn files_that_an_ovf_names_outside_are_refused() {
+    let bench = Bench::new(1 << 20, 2, 1);
+    let path = bench.path("hostile.ovf");
+    for (href, kind) in [
+        ("/etc/passwd", ErrorKind::Refused),
+        ("../../../../../../etc/passwd", ErrorKind::Refused),
+        ("http://x/a", ErrorKind::Refused),
+    ] {
+        let text = format!(
+            "<Envelope><References><File id='f' href='{href}'/></References><DiskSection><Disk diskId='d' fileRef='f'/></DiskSection></Envelope>"
+        );
+        std::fs::write(&path, text).unwrap();
+        let error = open(&path, None, &beside(&path)).err().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Everything that VirtualBox and open-vmdk write is read back equal, in all their variants.
 
-use kiln_disk_formats::{Format, open};
+use kiln_disk_formats::package::{DiskController, Firmware, GuestOs, MacAddress, NicModel, NvramMaker};
+use kiln_disk_formats::{
+    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert_disks, open, packaged_machine,
+};
 
 use crate::judges::Judges;
 use crate::sample::{Bench, digest};
@@ -36,6 +39,61 @@ fn virtualbox() {
         assert_eq!(reader.info().format, format, "{name}");
         assert_eq!(digest(&*reader), bench.digest(), "{name}");
     }
+}
+
+/// A machine as VirtualBox exports it is read, and written so that VirtualBox imports it with all that it had.
+#[test]
+fn virtualboxs_machine() {
+    let Some(judges) = Judges::present() else { return };
+    let bench = Bench::new(5 << 20, 30, 3);
+    let script = "VBoxManage convertfromraw source.raw a.vdi --format VDI
+        VBoxManage convertfromraw source.raw b.vdi --format VDI
+        VBoxManage createvm --name web --ostype Debian12_64 --register --basefolder /judged/vms
+        VBoxManage modifyvm web --cpus 2 --memory 768 --firmware efi --tpm-type 2.0 --nic1 nat --nictype1 virtio
+        VBoxManage modifyvm web --nic2 intnet --intnet2 lan --nictype2 82540EM --macaddress2 080027AABBCC
+        VBoxManage modifyvm web --audio-enabled on --audio-driver null
+        VBoxManage modifynvram web inituefivarstore
+        VBoxManage storagectl web --name SATA --add sata --portcount 4
+        VBoxManage storagectl web --name SCSI --add scsi --controller LsiLogic
+        VBoxManage storageattach web --storagectl SATA --port 2 --device 0 --type hdd --medium a.vdi
+        VBoxManage storageattach web --storagectl SCSI --port 3 --device 0 --type hdd --medium b.vdi
+        VBoxManage export web -o web.ova
+        cp vms/web/web.nvram kept.nvram";
+    judges.run(&bench, script);
+    let path = bench.path("web.ova");
+    let found = packaged_machine(&path, &OpenPolicy::deny()).unwrap().unwrap();
+    let machine = &found.description;
+    assert_eq!((machine.cpus, machine.memory_mib, machine.guest_os, machine.tpm), (2, 768, GuestOs::Debian12, true));
+    assert_eq!(machine.firmware, Firmware::Uefi { secure_boot: false });
+    let places: Vec<_> = machine.disks.iter().map(|disk| (disk.controller, disk.slot.unwrap().unit)).collect();
+    assert_eq!(places, [(DiskController::LsiLogic, 3), (DiskController::Sata, 2)]);
+    let cards: Vec<_> = machine.nics.iter().map(|nic| (nic.model, nic.network.as_str())).collect();
+    assert_eq!(cards, [(NicModel::Virtio, "NAT"), (NicModel::E1000, "lan")]);
+    assert_eq!(machine.nics[1].mac, MacAddress::from_text("080027AABBCC"));
+    assert_eq!(found.left_out, ["a sound card"]);
+    let nvram = std::fs::read(bench.path("kept.nvram")).unwrap();
+    let read = machine.nvram.as_ref().unwrap();
+    assert!(read.maker == NvramMaker::VirtualBox && *read.bytes == nvram[..]);
+    let readers: Vec<_> = found
+        .disks
+        .iter()
+        .map(|name| {
+            let mut policy = OpenPolicy::deny();
+            policy.archived_disk = Some(name.clone());
+            open(&path, None, &policy).unwrap()
+        })
+        .collect();
+    let readers: Vec<_> = readers.iter().map(|reader| &**reader).collect();
+    assert!(readers.iter().all(|reader| digest(*reader) == bench.digest()));
+    let outputs = [Output::new(bench.path("again.ova"), OutputKind::ova(machine.clone()))];
+    convert_disks(&readers, &outputs, &ConvertOptions::default(), &NoProgress).unwrap();
+    let script = "VBoxManage import again.ova --vsys 0 --basefolder /judged/new --options keepallmacs
+        VBoxManage showvminfo web --machinereadable";
+    let report = judges.run(&bench, script);
+    for line in ["cpus=2", "memory=768", "firmware=\"EFI", "nictype1=\"virtio\"", "macaddress2=\"080027AABBCC\""] {
+        assert!(report.lines().any(|found| found.starts_with(line)), "{line} in {report}");
+    }
+    assert!(std::fs::read(bench.path("new/web/web.nvram")).unwrap() == nvram, "the NVRAM has not travelled");
 }
 
 #[test]
