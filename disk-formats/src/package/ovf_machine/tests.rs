@@ -1,0 +1,193 @@
+//! Machines of OVF descriptors as VMware, VirtualBox and nobody in particular write them.
+
+use super::*;
+use crate::machine::{GuestOs, MachineDescription};
+use crate::package::xml_tree;
+
+const TEXT: &str = r#"<?xml version="1.0"?>
+        <Envelope xmlns:ovf="o" xmlns:rasd="r" xmlns:vmw="v" xmlns:xsi="x">
+        <References><File ovf:href="a.vmdk" ovf:id="f1" ovf:size="7" ovf:chunkSize="4"/><File ovf:href="b.vmdk" ovf:id="f2"/></References>
+        <DiskSection><Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="3" ovf:capacityAllocationUnits="byte * 2^30"/></DiskSection>
+        <DiskSection><Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="${size}"/></DiskSection>
+        <Section xsi:type="ovf:DiskSection_Type"><Disk ovf:diskId="d3" ovf:capacity="1024" ovf:parentRef="d1"/></Section>
+        <DeploymentOptionSection><Configuration ovf:id="small"/><Configuration ovf:id="big" ovf:default="true"/></DeploymentOptionSection>
+        <VirtualSystemCollection ovf:id="c"><VirtualSystem ovf:id="one"/><VirtualSystem ovf:id="two"><Name>Two</Name>
+          <OperatingSystemSection ovf:id="96" vmw:osType="debian12_64Guest"/>
+          <VirtualHardwareSection>
+            <Item ovf:configuration="small"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>1</rasd:VirtualQuantity></Item>
+            <Item ovf:configuration="big"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>8</rasd:VirtualQuantity></Item>
+            <Item ovf:bound="max"><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>99</rasd:VirtualQuantity></Item>
+            <Item><rasd:AllocationUnits>MegaBytes</rasd:AllocationUnits><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+            <Item><rasd:Connection>lan</rasd:Connection><rasd:ResourceType>10</rasd:ResourceType></Item>
+            <vmw:Config vmw:key="firmware" vmw:value="efi"/>
+          </VirtualHardwareSection></VirtualSystem></VirtualSystemCollection></Envelope>"#;
+
+fn read(text: &str) -> Result<Vec<PackagedMachine>> {
+    let envelope = xml_tree::read(text)?;
+    machines(&envelope, &Descriptor::of(&envelope))
+}
+
+fn system(inside: &str) -> String {
+    format!(
+        "<Envelope xmlns:ovf='o' xmlns:rasd='r' xmlns:vmw='v' xmlns:vbox='b'><References><File ovf:id='f1' ovf:href='a.vmdk'/>\
+         <File ovf:id='f2' ovf:href='web.nvram'/></References><DiskSection><Disk ovf:diskId='d1' ovf:fileRef='f1'/>\
+         <Disk ovf:diskId='d2' ovf:capacity='512'/></DiskSection><VirtualSystem ovf:id='v'>{inside}</VirtualSystem></Envelope>"
+    )
+}
+
+fn item(fields: &[(&str, &str)]) -> String {
+    let fields: String = fields.iter().map(|(name, value)| format!("<rasd:{name}>{value}</rasd:{name}>")).collect();
+    format!("<Item>{fields}</Item>")
+}
+
+fn hardware(inside: &str) -> PackagedMachine {
+    let text = system(&format!("<VirtualHardwareSection>{inside}</VirtualHardwareSection>"));
+    read(&text).unwrap().remove(0)
+}
+
+#[test]
+fn machines_are_found_in_collections_with_what_is_deployed_by_default() {
+    let machines = read(TEXT).unwrap();
+    let told = |machine: &PackagedMachine| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let words = [text(&machine.name), text(&machine.guest_os), text(&machine.firmware), machine.networks.join(",")];
+        (words, machine.cpus, machine.memory)
+    };
+    assert_eq!(told(&machines[0]), (["one", "", "", ""].map(str::to_owned), None, None));
+    let words = ["Two", "debian12_64Guest", "efi", "lan"].map(str::to_owned);
+    assert_eq!(told(&machines[1]), (words, Some(8), Some(2 << 20)));
+}
+
+#[test]
+fn disks_have_the_places_of_their_controllers() {
+    let controller = |kind, instance, address, sub_type| {
+        item(&[("Address", address), ("InstanceID", instance), ("ResourceSubType", sub_type), ("ResourceType", kind)])
+    };
+    let disk = |id: &str, parent, unit| {
+        let resource = format!("ovf:/disk/{id}");
+        item(&[("AddressOnParent", unit), ("HostResource", &resource), ("Parent", parent), ("ResourceType", "17")])
+    };
+    let items = [
+        controller("20", "9", "0", "vmware.nvme.controller"),
+        controller("6", "5", "1", "lsilogic"),
+        controller("6", "4", "0", "lsilogic"),
+        disk("d1", "9", "3"),
+        disk("d2", "5", "8"),
+    ];
+    let machine = hardware(&items.concat());
+    // By bus: SCSI before NVMe; a disk without a file is named by its identifier.
+    assert_eq!(machine.disks, ["d2", "a.vmdk"]);
+    let place = |index: usize| {
+        let disk = &machine.description.disks[index];
+        (disk.controller, disk.slot.map(|slot| (slot.controller, slot.unit)))
+    };
+    assert_eq!(place(0), (DiskController::LsiLogic, Some((1, 8))));
+    assert_eq!(place(1), (DiskController::Nvme, Some((0, 3))));
+    assert!(machine.left_out.is_empty(), "{:?}", machine.left_out);
+    // Places that cannot be, or are taken, are given anew.
+    let odd = [controller("5", "1", "0", ""), disk("d1", "1", "7"), disk("d2", "99", "0")].concat();
+    let machine = hardware(&odd);
+    let slots: Vec<_> = machine.description.disks.iter().map(|disk| (disk.controller, disk.slot)).collect();
+    assert_eq!(slots, [(DiskController::Ide, None), (DiskController::Sata, None)]);
+    assert_eq!(machine.left_out, ["the place of the disk \"d2\", which hangs on no known controller"]);
+}
+
+#[test]
+fn a_disk_that_is_not_described_or_hangs_twice_is_refused() {
+    let disk = |id: &str| {
+        item(&[("ElementName", "Hard disk 1"), ("HostResource", &format!("ovf:/disk/{id}")), ("ResourceType", "17")])
+    };
+    let of = |items: &str| read(&system(&format!("<VirtualHardwareSection>{items}</VirtualHardwareSection>")));
+    let error = of(&disk("d3")).unwrap_err();
+    assert!(
+        error.to_string().contains("disk \"Hard disk 1\" is \"d3\", which the descriptor does not describe"),
+        "{error}"
+    );
+    assert_eq!(error.hint(), Some("it describes \"d1\", \"d2\""));
+    assert!(of(&[disk("d1"), disk("d1")].concat()).unwrap_err().to_string().contains("two places"));
+    let many: String = (0..5000).map(|_| disk("d1")).collect();
+    assert!(of(&many).unwrap_err().to_string().contains("5000 hardware items"));
+}
+
+#[test]
+fn cards_have_models_networks_and_addresses() {
+    let card = |model, network, address| {
+        item(&[("Address", address), ("Connection", network), ("ResourceSubType", model), ("ResourceType", "10")])
+    };
+    let cards = [card("PCNet32 E1000", "lan", "00:50:56:01:02:03"), card("VmxNet3", "", ""), card("Odd", "x", "1")];
+    let machine = hardware(&cards.concat());
+    let found: Vec<_> =
+        machine.description.nics.iter().map(|nic| (nic.model, nic.network.as_str(), nic.mac.is_some())).collect();
+    assert_eq!(
+        found,
+        [(NicModel::PcNet32, "lan", true), (NicModel::Vmxnet3, "nat", false), (NicModel::E1000, "x", false)]
+    );
+    assert_eq!(machine.left_out, ["the network card's model \"Odd\", in whose place there is e1000"]);
+}
+
+#[test]
+fn vmwares_settings_are_read_and_those_that_reach_the_host_left_out() {
+    let machine = hardware(
+        "<System><VirtualSystemType>vmx-19</VirtualSystemType></System><Config vmw:key='firmware' vmw:value='efi'/>\
+         <Config vmw:key='bootOptions.efiSecureBootEnabled' vmw:value='true'/><Config vmw:key='nestedHVEnabled' vmw:value='true'/>\
+         <Config vmw:key='cpuHotAddEnabled' vmw:value='true'/><Config vmw:key='odd' vmw:value='1'/>\
+         <ExtraConfig vmw:key='nvram' vmw:value='ovf:/file/f2'/><ExtraConfig vmw:key='guestinfo.a' vmw:value='b'/>\
+         <ExtraConfig vmw:key='serial0.fileName' vmw:value='/etc/passwd'/>",
+    );
+    let description = &machine.description;
+    assert_eq!(description.firmware, Firmware::Uefi { secure_boot: true });
+    assert!(description.nested_virtualization);
+    assert_eq!(description.hardware_version, 19);
+    let settings: Vec<_> =
+        description.vmware_settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(settings, [("guestinfo.a", "b"), ("vcpu.hotadd", "TRUE")]);
+    assert_eq!(machine.nvram, Some((NvramMaker::VMware, "web.nvram".to_owned())));
+    assert_eq!(
+        machine.left_out,
+        ["VMware's setting odd", "VMware's setting serial0.fileName, which could reach the host"]
+    );
+}
+
+#[test]
+fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
+    let card = item(&[("Connection", "Internal"), ("ResourceType", "10")]);
+    let nvram = item(&[("ElementName", "NVRAM"), ("HostResource", "ovf:/file/f2"), ("ResourceType", "32768")]);
+    let text = system(&format!(
+        "<OperatingSystemSection ovf:id='96'><Description>Debian_64</Description><vbox:OSType>ArchLinux_64</vbox:OSType>\
+         </OperatingSystemSection><VirtualHardwareSection>{card}{nvram}</VirtualHardwareSection>\
+         <vbox:Machine><Hardware><CPU count='2'><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
+         <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
+         <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
+         <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/></Hardware></vbox:Machine>"
+    ));
+    let machine = read(&text).unwrap().remove(0);
+    let description = &machine.description;
+    assert_eq!((description.guest_os, machine.guest_os.as_deref()), (GuestOs::Linux64, Some("ArchLinux_64")));
+    assert_eq!(description.guest_words.virtualbox.as_deref(), Some("ArchLinux_64"));
+    assert_eq!(description.firmware, Firmware::Uefi { secure_boot: false });
+    assert!(description.tpm && description.nested_virtualization);
+    let mac = MacAddress::from_text("080027D6B0A4");
+    assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network: "lan".to_owned(), mac });
+    assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
+    assert_eq!(machine.left_out, ["a sound card"]);
+}
+
+#[test]
+fn texts_for_people_are_read_and_unknown_sections_named() {
+    let text = system(
+        "<Name>web</Name><ProductSection><Product>P</Product><Version>2</Version></ProductSection>\
+         <AnnotationSection><Annotation>note</Annotation></AnnotationSection><EulaSection><License>mine</License></EulaSection>\
+         <InstallSection/>",
+    );
+    let machine = read(&text).unwrap().remove(0);
+    let product = ProductInfo { product: "P".to_owned(), version: Some("2".to_owned()), ..ProductInfo::default() };
+    let expected = MachineDescription {
+        name: "web".to_owned(),
+        product: Some(product),
+        annotation: Some("note".to_owned()),
+        eula: Some("mine".to_owned()),
+        ..MachineDescription::default()
+    };
+    assert_eq!(machine.description, expected);
+    assert_eq!(machine.left_out, ["the section \"InstallSection\""]);
+}
