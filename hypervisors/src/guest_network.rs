@@ -34,6 +34,8 @@ pub struct GuestNetwork {
     pub addresses: Vec<IpAddr>,
     /// Hardware address of the guest's adapter, when known.
     pub mac_address: Option<String>,
+    /// Where the guest's address was looked for without being found, a clause for each, where that takes looking.
+    pub tried: Vec<String>,
 }
 
 /// What the guest's packets told since it last started.

@@ -22,6 +22,7 @@
 //! |--------|-----------------------------|-------------------------------|
 //! | `qemu` | [`qemu::QemuHypervisor`]    | QMP on inherited descriptors  |
 //! | `virtualbox` | [`virtualbox::VirtualBoxHypervisor`] | `VBoxManage`     |
+//! | `vmware` | [`vmware::VmwareHypervisor`] | `vmrun`, the VMX file and VNC |
 //! | `fake` | [`fake::FakeHypervisor`]    | a script, for tests           |
 //!
 //! # Ownership
@@ -42,13 +43,16 @@ mod guest_network;
 pub mod keyboard;
 mod ledger;
 mod machine;
+mod private_dir;
 mod process;
 pub mod process_stat;
 pub mod qemu;
 pub mod registry;
+mod rfb;
 mod screen;
 mod spec;
 pub mod virtualbox;
+pub mod vmware;
 mod words;
 
 pub use error::{KeyboardError, MachineError, ScreenError, StartError, Unsupported};

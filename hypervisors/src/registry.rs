@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::machine::Hypervisor;
 use crate::qemu::QemuHypervisor;
 use crate::virtualbox::VirtualBoxHypervisor;
+use crate::vmware::VmwareHypervisor;
 
 /// What backends need to know about their surroundings.
 #[derive(Debug, Clone)]
@@ -22,8 +23,11 @@ pub type Hypervisors = BTreeMap<&'static str, Arc<dyn Hypervisor>>;
 type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
 
 /// One line for each backend that builds images.
-const BACKENDS: &[Make] =
-    &[|settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone())), |_| Arc::new(VirtualBoxHypervisor::new())];
+const BACKENDS: &[Make] = &[
+    |settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone())),
+    |_| Arc::new(VirtualBoxHypervisor::new()),
+    |_| Arc::new(VmwareHypervisor::default()),
+];
 
 /// Makes them all. Takes no time: nothing is probed or started.
 pub fn all(settings: &Settings) -> Hypervisors {
@@ -43,6 +47,6 @@ mod tests {
     fn every_backend_has_a_name_of_its_own() {
         let all = all(&Settings { cache_dir: PathBuf::from("/nonexistent") });
         assert_eq!(all.len(), BACKENDS.len());
-        assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu", "virtualbox"]);
+        assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu", "virtualbox", "vmware"]);
     }
 }

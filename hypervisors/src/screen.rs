@@ -1,6 +1,7 @@
 //! What a guest shows: pictures of its screen.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Cursor;
 
 use futures_util::future::BoxFuture;
 
@@ -28,6 +29,16 @@ pub struct Screenshot {
 }
 
 impl Screenshot {
+    /// A picture of `width` × `height` pixels, each red, green and blue.
+    pub(crate) fn from_rgb(width: u32, height: u32, rgb: &[u8]) -> Result<Self, ScreenError> {
+        let mut png = Vec::new();
+        let mut encoder = png::Encoder::new(Cursor::new(&mut png), width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        let failed = |error: png::EncodingError| ScreenError::Damaged(error.to_string());
+        encoder.write_header().map_err(failed)?.write_image_data(rgb).map_err(failed)?;
+        Ok(Self { png, width, height })
+    }
+
     /// A number that differs when the picture does (with overwhelming probability); only meaningful within this process.
     pub fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

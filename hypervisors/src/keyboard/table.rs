@@ -219,6 +219,11 @@ impl Key {
         prefix.into_iter().chain([(code & 0x7f) as u8 | release])
     }
 
+    /// X11 keysym of the key, with Shift held if `shift`: that of the character it types then.
+    pub(crate) fn keysym_with(self, shift: bool) -> u32 {
+        self.characters().filter(|_| shift).map_or(self.keysym(), |(_, shifted)| u32::from(shifted))
+    }
+
     /// Tells whether the key types a visible character.
     pub(crate) const fn types_character(self) -> bool {
         self.characters().is_some()

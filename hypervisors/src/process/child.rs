@@ -19,8 +19,11 @@ use crate::ledger::{Resource, ResourceLedger};
 /// How much of a program's standard error is kept: enough for its last words, small beside the program.
 const STDERR_TAIL_BYTES: usize = 16 << 10;
 
-/// How long the rest of standard error is waited for after the program's end; a grandchild may hold the pipe open.
-const STDERR_DRAIN: Duration = Duration::from_millis(500);
+/// How much of its standard output is kept, where that is heard: more than any answer has that is read.
+const STDOUT_TAIL_BYTES: usize = 1 << 20;
+
+/// How long the rest of what it wrote is waited for after the program's end; a grandchild may hold the pipe open.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +53,16 @@ pub(crate) struct ChildProcess {
     pid: u32,
     pidfd: Arc<OwnedFd>,
     ended: watch::Receiver<Option<ExitState>>,
+    stdout: Arc<Tail>,
     stderr: Arc<Tail>,
 }
 
 impl ChildProcess {
-    /// Starts a program with nothing on standard input and output, in a process group of its own. Must be called within a tokio runtime.
+    /// Starts a program with nothing on standard input, in a process group of its own. Must be called within a tokio runtime.
     pub(crate) async fn spawn(command: ChildCommand, ledger: Arc<dyn ResourceLedger>) -> io::Result<Self> {
         let mut child = spawner::spawn(command).await?;
         let pid = child.id();
-        let stderr_pipe = child.stderr.take().map(OwnedFd::from);
+        let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
         let watched = open_pidfd(pid).and_then(|pidfd| Ok((Arc::new(pidfd), Resource::process(pid)?)));
         let (pidfd, resource) = match watched {
             Ok(watched) => watched,
@@ -73,16 +77,18 @@ impl ChildProcess {
             // It dies with this process all the same.
             tracing::warn!(%error, pid, "a process cannot be noted");
         }
-        let stderr = Arc::new(Tail::new(STDERR_TAIL_BYTES));
+        let tails = [Arc::new(Tail::new(STDOUT_TAIL_BYTES)), Arc::new(Tail::new(STDERR_TAIL_BYTES))];
+        let [stdout, stderr] = tails.clone();
         let (sender, ended) = watch::channel(None);
-        let process = Self { pid, pidfd: pidfd.clone(), ended, stderr: stderr.clone() };
-        let drain = stderr_pipe.map(|pipe| tokio::spawn(keep_tail(pipe, stderr)));
+        let process = Self { pid, pidfd: pidfd.clone(), ended, stdout, stderr };
+        let heard = pipes.into_iter().zip(tails).filter_map(|(pipe, tail)| Some(tokio::spawn(keep_tail(pipe?, tail))));
+        let heard: Vec<_> = heard.collect();
         tokio::spawn(async move {
             let state = wait_for_end(&pidfd).await;
-            if let Some(mut drain) = drain
-                && tokio::time::timeout(STDERR_DRAIN, &mut drain).await.is_err()
-            {
-                drain.abort();
+            for mut drain in heard {
+                if tokio::time::timeout(DRAIN, &mut drain).await.is_err() {
+                    drain.abort();
+                }
             }
             ledger.released(&resource);
             let _ = sender.send(Some(state));
@@ -99,12 +105,17 @@ impl ChildProcess {
         String::from_utf8_lossy(&self.stderr.last(STDERR_TAIL_BYTES)).trim().to_owned()
     }
 
+    /// What it wrote to standard output, where that is heard, or the end of it.
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.last(STDOUT_TAIL_BYTES)).into_owned()
+    }
+
     /// Kills it, without waiting. Does nothing when it has ended: the pidfd never means another process.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);
     }
 
-    /// Waits until it has ended, its standard error is read and it is off the ledger.
+    /// Waits until it has ended, what it wrote is read and it is off the ledger.
     pub(crate) async fn ended(&self) -> ExitState {
         let mut ended = self.ended.clone();
         let state = ended.wait_for(Option::is_some).await.ok().and_then(|state| *state);

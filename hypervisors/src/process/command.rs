@@ -13,4 +13,6 @@ pub(crate) struct ChildCommand {
     pub(crate) arguments: Vec<OsString>,
     /// Descriptors it inherits, under the numbers they have here.
     pub(crate) inherited: Vec<OwnedFd>,
+    /// What it writes to standard output is kept, instead of thrown away.
+    pub(crate) hear_stdout: bool,
 }

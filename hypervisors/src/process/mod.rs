@@ -4,9 +4,13 @@ mod child;
 mod command;
 mod program;
 mod spawner;
+mod stranger;
 mod tail;
+mod tool;
 
 pub(crate) use child::{ChildProcess, ExitState};
 pub(crate) use command::ChildCommand;
 pub(crate) use program::find_program;
+pub(crate) use stranger::Stranger;
 pub(crate) use tail::Tail;
+pub(crate) use tool::{ToolFailure, ToolOutput, run_tool};

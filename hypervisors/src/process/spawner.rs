@@ -57,7 +57,8 @@ fn spawn_here(command: ChildCommand) -> io::Result<Child> {
     let parent = getpid();
     let inherited: Vec<RawFd> = command.inherited.iter().map(OwnedFd::as_raw_fd).collect();
     let mut process = Command::new(&command.program);
-    process.args(&command.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    let stdout = if command.hear_stdout { Stdio::piped() } else { Stdio::null() };
+    process.args(&command.arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
     // SAFETY: the closure only makes system calls; it neither allocates nor locks, and `inherited` was moved in before the fork.
     unsafe {
         process.pre_exec(move || prepare_child(parent, &inherited));

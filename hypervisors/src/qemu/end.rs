@@ -8,9 +8,9 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use super::monitor_socket::MonitorSocket;
-use super::private_dir::PrivateDir;
 use super::qmp::{Event, QmpClient};
 use crate::machine::ExitReport;
+use crate::private_dir::PrivateDir;
 use crate::process::{ChildProcess, ExitState};
 
 /// How long the rest of QEMU's messages and of the guest's serial output is read after its process has ended.

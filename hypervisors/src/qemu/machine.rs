@@ -66,6 +66,7 @@ impl QemuMachine {
         let mut command_line = vec![program.to_string_lossy().into_owned()];
         command_line.extend(arguments);
         let info = MachineInfo {
+            name: None,
             pid: Some(process.pid()),
             accelerator,
             command_line,
@@ -110,7 +111,7 @@ impl QemuMachine {
         let addresses = addresses.unwrap_or_default();
         let guest_seen = !addresses.is_empty();
         let forward_state = ForwardState::Idle;
-        Ok(GuestNetwork { guest_seen, dhcp: None, forward_state, addresses, mac_address })
+        Ok(GuestNetwork { guest_seen, forward_state, addresses, mac_address, ..GuestNetwork::default() })
     }
 
     /// Waits until the host's neighbour table has the guest. Nothing tells when it changes, so it is read again and again.

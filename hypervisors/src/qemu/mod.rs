@@ -27,7 +27,6 @@ mod machine_spec;
 mod monitor_socket;
 mod network;
 mod overrides;
-mod private_dir;
 mod probe;
 mod qmp;
 mod screen;

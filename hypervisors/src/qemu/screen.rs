@@ -108,12 +108,7 @@ fn from_ppm(ppm: &[u8]) -> Result<Screenshot, ScreenError> {
     // One blank ends the header.
     let pixels = ppm.get(at + 1..).filter(|pixels| pixels.len() as u64 == length);
     let pixels = pixels.ok_or_else(|| damaged("the PPM has another size than it says"))?;
-    let mut png = Vec::new();
-    let mut encoder = png::Encoder::new(Cursor::new(&mut png), width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    let failed = |error: png::EncodingError| ScreenError::Damaged(error.to_string());
-    encoder.write_header().map_err(failed)?.write_image_data(pixels).map_err(failed)?;
-    Ok(Screenshot { png, width, height })
+    Screenshot::from_rgb(width, height, pixels)
 }
 
 #[cfg(test)]

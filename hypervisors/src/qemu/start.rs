@@ -24,11 +24,11 @@ use super::machine_spec::QemuMachineSpec;
 use super::monitor_socket::MonitorSocket;
 use super::network::{self, LOOPBACK};
 use super::overrides::Overrides;
-use super::private_dir::PrivateDir;
 use super::qmp::QmpClient;
 use super::tpm;
 use crate::error::{MachineError, StartError};
 use crate::ledger::ResourceLedger;
+use crate::private_dir::PrivateDir;
 use crate::process::{ChildCommand, ChildProcess, Tail};
 use crate::spec::{Firmware, NetworkMode, PortForward};
 
@@ -188,7 +188,7 @@ async fn attempt(
     ledger: &Arc<dyn ResourceLedger>,
     port: Option<u16>,
 ) -> Result<Started, Attempt> {
-    let directory = PrivateDir::create(&spec.hardware.runtime_dir, ledger.clone())
+    let directory = PrivateDir::create(&spec.hardware.runtime_dir, "qemu", ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
     let mut unfinished =
@@ -267,8 +267,12 @@ async fn launch(
     let line = CommandLine::new(spec, &plumbing);
     let arguments = line.arguments(port);
     let program = decisions.program.clone();
-    let command =
-        ChildCommand { program: program.clone(), arguments: arguments.iter().map(OsString::from).collect(), inherited };
+    let command = ChildCommand {
+        program: program.clone(),
+        arguments: arguments.iter().map(OsString::from).collect(),
+        inherited,
+        hear_stdout: false,
+    };
     let spawned = ChildProcess::spawn(command, ledger.clone()).await;
     let process = spawned.map_err(|source| StartError::Spawn { program, source })?;
 

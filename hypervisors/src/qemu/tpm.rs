@@ -44,7 +44,7 @@ pub(super) async fn start(
     if version == TpmVersion::V2 {
         arguments.push("--tpm2".into());
     }
-    let command = ChildCommand { program: program.clone(), arguments, inherited: vec![theirs] };
+    let command = ChildCommand { program: program.clone(), arguments, inherited: vec![theirs], hear_stdout: false };
     let process = ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })?;
     Ok(Tpm { process, socket: ours })
 }

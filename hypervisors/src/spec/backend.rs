@@ -3,6 +3,7 @@
 use crate::fake::spec::FakeSpec;
 use crate::qemu::spec::QemuSpec;
 use crate::virtualbox::spec::VirtualBoxSpec;
+use crate::vmware::spec::VmwareSpec;
 
 /// The part of a machine that only one hypervisor understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub enum BackendSpec {
     Qemu(Box<QemuSpec>),
     /// For VirtualBox.
     VirtualBox(Box<VirtualBoxSpec>),
+    /// For VMware.
+    Vmware(Box<VmwareSpec>),
     /// For the fake hypervisor of tests.
     Fake(FakeSpec),
 }
@@ -21,6 +24,7 @@ impl BackendSpec {
         match self {
             Self::Qemu(_) => "qemu",
             Self::VirtualBox(_) => "virtualbox",
+            Self::Vmware(_) => "vmware",
             Self::Fake(_) => "fake",
         }
     }
@@ -35,6 +39,12 @@ impl From<QemuSpec> for BackendSpec {
 impl From<VirtualBoxSpec> for BackendSpec {
     fn from(spec: VirtualBoxSpec) -> Self {
         Self::VirtualBox(Box::new(spec))
+    }
+}
+
+impl From<VmwareSpec> for BackendSpec {
+    fn from(spec: VmwareSpec) -> Self {
+        Self::Vmware(Box::new(spec))
     }
 }
 

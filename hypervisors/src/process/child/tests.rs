@@ -8,7 +8,12 @@ use crate::process::find_program;
 
 fn command(program: &str, arguments: &[&str]) -> ChildCommand {
     let program = find_program(program).unwrap();
-    ChildCommand { program, arguments: arguments.iter().map(OsString::from).collect(), inherited: Vec::new() }
+    ChildCommand {
+        program,
+        arguments: arguments.iter().map(OsString::from).collect(),
+        inherited: Vec::new(),
+        hear_stdout: false,
+    }
 }
 
 #[tokio::test]
@@ -61,7 +66,12 @@ async fn inherits_what_it_is_given() {
 
 #[tokio::test]
 async fn a_missing_program_is_an_error() {
-    let command = ChildCommand { program: "/nonexistent".into(), arguments: Vec::new(), inherited: Vec::new() };
+    let command = ChildCommand {
+        program: "/nonexistent".into(),
+        arguments: Vec::new(),
+        inherited: Vec::new(),
+        hear_stdout: false,
+    };
     let error = ChildProcess::spawn(command, Arc::new(crate::ledger::NoLedger)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert_eq!(find_program("no-such-program-here"), None);

@@ -10,17 +10,21 @@ use std::sync::Arc;
 use crate::ledger::{Resource, ResourceLedger};
 
 /// A directory that only this user may enter; removed with everything in it on drop.
-pub(super) struct PrivateDir {
+pub(crate) struct PrivateDir {
     path: PathBuf,
     ledger: Arc<dyn ResourceLedger>,
 }
 
 impl PrivateDir {
-    /// Makes a directory with a name of its own in `parent`.
-    pub(super) fn create(parent: &Path, ledger: Arc<dyn ResourceLedger>) -> Result<Self, (PathBuf, io::Error)> {
+    /// Makes a directory in `parent` with a name of its own that begins with `prefix`.
+    pub(crate) fn create(
+        parent: &Path,
+        prefix: &str,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         // Short, because everything in it counts towards the 108 bytes of a socket's path.
-        let path = parent.join(format!("qemu-{}", &unique[..8]));
+        let path = parent.join(format!("{prefix}-{}", &unique[..8]));
         let resource = Resource::Directory { path: path.clone() };
         if let Err(error) = ledger.acquired(&resource) {
             return Err((path, error));
@@ -32,12 +36,12 @@ impl PrivateDir {
         Ok(Self { path, ledger })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Listens on a socket called `name`, however long the directory's path is.
-    pub(super) fn listen(&self, name: &str) -> io::Result<UnixListener> {
+    pub(crate) fn listen(&self, name: &str) -> io::Result<UnixListener> {
         let directory = std::fs::File::open(&self.path)?;
         // The kernel copies at most 108 bytes of a socket's path, but follows this link to any length.
         UnixListener::bind(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
@@ -66,7 +70,7 @@ mod tests {
         let deep = parent.path().join("x".repeat(120));
         std::fs::create_dir(&deep).unwrap();
         let ledger = Arc::new(RecordingLedger::default());
-        let directory = PrivateDir::create(&deep, ledger.clone()).unwrap();
+        let directory = PrivateDir::create(&deep, "qemu", ledger.clone()).unwrap();
         let listener = directory.listen("qmp").unwrap();
         assert!(directory.path().join("qmp").exists());
         assert_eq!(ledger.held().len(), 1);
@@ -74,7 +78,7 @@ mod tests {
         drop(directory);
         assert_eq!(ledger.held(), []);
         assert_eq!(std::fs::read_dir(&deep).unwrap().count(), 0);
-        assert!(PrivateDir::create(&deep.join("absent"), ledger.clone()).is_err());
+        assert!(PrivateDir::create(&deep.join("absent"), "qemu", ledger.clone()).is_err());
         assert_eq!(ledger.held(), []);
     }
 }

@@ -1,0 +1,43 @@
+//! The VMware backend: a machine is a VMX file that `vmrun` starts and stops; its screen and keyboard are a VNC server's.
+//!
+//! | module         | owns                                                                   |
+//! |----------------|------------------------------------------------------------------------|
+//! | `spec`         | what only VMware has of a machine                                      |
+//! | `machine_spec` | a machine as this backend reads it                                     |
+//! | `draft`, `slots`, `machine_file` | the VMX file of a machine that is to be started      |
+//! | `settle`       | the VMX file of a machine that is done                                 |
+//! | `vmrun`, `disk_manager` | VMware's tools: command lines and answers                     |
+//! | `holder`       | the process that runs a machine                                        |
+//! | `hypervisor`   | the backend                                                            |
+//! | `keeper`       | the task that looks after one machine, and cleans up                   |
+//! | `machine`      | the running machine                                                    |
+//! | `networks`, `address` | virtual networks of the host, and where the guest is            |
+//! | `ports`, `keyboard` | VNC                                                               |
+
+mod address;
+mod check;
+mod disk_manager;
+mod draft;
+mod holder;
+mod hypervisor;
+mod keeper;
+mod keyboard;
+mod machine;
+mod machine_file;
+mod machine_spec;
+mod networks;
+mod ports;
+mod settle;
+mod slots;
+mod snapshot;
+pub(crate) mod spec;
+#[cfg(test)]
+mod tests;
+mod vmrun;
+
+pub use disk_manager::create_disk;
+pub use draft::VmxProblem;
+pub use hypervisor::VmwareHypervisor;
+pub use settle::{Settling, settle};
+pub use snapshot::take_snapshot;
+pub use spec::{Bus, ParallelPort, SerialPort, UsbVersion, VmwareFirmware, VmwareSpec};

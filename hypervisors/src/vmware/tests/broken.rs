@@ -1,0 +1,214 @@
+//! Tools that are broken in one way each: nothing is left, and the error says what is wrong.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lab::{script_at, spec, write_disk};
+use super::within;
+use crate::conformance::RecordingLedger;
+use crate::error::{MachineError, StartError};
+use crate::ledger::Resource;
+use crate::machine::{ExitReport, GivenBack, Hypervisor as _, Machine};
+use crate::spec::MachineSpec;
+use crate::vmware::VmwareHypervisor;
+use crate::vmware::disk_manager::create_with;
+
+/// A VMware whose `vmrun` is a script: `$verb` is what is asked, `$vmx` the machine, `$state` a directory of its own.
+struct Broken {
+    directory: tempfile::TempDir,
+    hypervisor: VmwareHypervisor,
+}
+
+/// A `vmrun` that says what is right and runs nothing but a file.
+const WORKS: &str = r#"
+case $verb in
+  list) if [ -e "$state/on" ]; then echo "Total running VMs: 1"; cat "$state/on"; else echo "Total running VMs: 0"; fi;;
+  start) echo "$vmx" > "$state/on";;
+  stop) rm "$state/on";;
+esac
+"#;
+
+impl Broken {
+    /// One that does `first` before what works.
+    fn new(first: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["run", "bin", "state"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let broken = Self {
+            hypervisor: VmwareHypervisor::in_places(directory.path().join("bin"), directory.path().join("etc")),
+            directory,
+        };
+        broken.breaks(first);
+        broken
+    }
+
+    /// Breaks in this way from now on.
+    fn breaks(&self, first: &str) {
+        let state = self.directory.path().join("state");
+        let text = format!("#!/bin/sh\nverb=$3 vmx=$4 state='{}'\n{first}\n{WORKS}", state.display());
+        script_at(&self.directory.path().join("bin/vmrun"), &text);
+    }
+
+    fn spec(&self) -> MachineSpec {
+        let disk = self.directory.path().join("disk.vmdk");
+        write_disk(&disk, &[]);
+        let mut spec = spec(&self.directory.path().join("run"), disk);
+        spec.vnc = None;
+        spec
+    }
+
+    async fn start(&self, ledger: &Arc<RecordingLedger>) -> Result<Box<dyn Machine>, StartError> {
+        within(self.hypervisor.start(&self.spec(), ledger.clone())).await
+    }
+
+    /// Starts what cannot be started; nothing is left of it.
+    async fn fails(&self) -> StartError {
+        let ledger = Arc::new(RecordingLedger::default());
+        let error = self.start(&ledger).await.err().expect("it does not start");
+        self.is_clean(&ledger);
+        error
+    }
+
+    fn is_clean(&self, ledger: &RecordingLedger) {
+        assert_eq!((ledger.held(), ledger.mistakes()), (vec![], vec![]));
+        assert_eq!(std::fs::read_dir(self.directory.path().join("run")).unwrap().count(), 0);
+        assert!(!self.directory.path().join("state/on").exists(), "the machine runs still");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_start_is_told_whatever_the_exit_status() {
+    for (first, words) in [
+        ("[ $verb = start ] && { echo 'Error: The file is corrupt'; exit 255; }", "The file is corrupt"),
+        ("[ $verb = start ] && { echo 'Error: Insufficient permissions'; exit 0; }", "Insufficient permissions"),
+        ("[ $verb = start ] && exit 7", "exit status 7"),
+        ("[ $verb = start ] && { echo garbage; kill -9 $$; }", "garbage (signal 9 (SIGKILL))"),
+        // It says no and starts it all the same.
+        ("[ $verb = start ] && { echo \"$vmx\" > $state/on; echo 'Error: Unknown error'; exit 255; }", "Unknown error"),
+    ] {
+        let error = Broken::new(first).fails().await;
+        assert!(matches!(error, StartError::EndedEarly { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn missing_tools_are_named() {
+    let broken = Broken::new("");
+    std::fs::remove_file(broken.directory.path().join("bin/vmrun")).unwrap();
+    let error = broken.fails().await;
+    assert!(matches!(&error, StartError::ProgramMissing { program, .. } if program == "vmrun"), "{error}");
+    assert!(error.hint().unwrap().contains("Workstation"));
+    let availability = broken.hypervisor.probe().await;
+    assert_eq!(availability.reason.as_deref(), Some("vmrun is not in PATH"));
+    assert!(availability.hint.is_some() && availability.version.is_none());
+    let complaints = broken.hypervisor.check(&broken.spec()).unwrap_err();
+    assert_eq!(complaints[0].setting, "hypervisor");
+    assert_eq!(broken.hypervisor.give_back("/nowhere/a.vmx").await, Ok(GivenBack::WasGone));
+    // The other tool.
+    broken.breaks("");
+    let availability = broken.hypervisor.probe().await;
+    assert_eq!(availability.reason.as_deref(), Some("vmware-vdiskmanager is not in PATH"));
+    let bin = broken.directory.path().join("bin");
+    let error = create_with(Some(&bin), Path::new("/o/d.vmdk"), 1, "ide", "0").await.unwrap_err();
+    assert!(
+        matches!(&error, StartError::ProgramMissing { program, .. } if program == "vmware-vdiskmanager"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_garbage_makes_vmware_unusable() {
+    let broken = Broken::new("[ $verb = list ] && { echo '<html>'; exit 0; }");
+    script_at(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
+    let reason = broken.hypervisor.probe().await.reason.unwrap();
+    assert_eq!(reason, "unexpected answer to vmrun list: \"<html>\" is no list");
+    let answer = broken.hypervisor.give_back("/nowhere/a.vmx").await;
+    assert!(matches!(answer, Err(MachineError::Unexpected { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_now_and_then_ends_no_machine() {
+    let broken = Broken::new(
+        "[ $verb = list ] && [ ! -e $state/off ] && { touch $state/seen; if [ -e $state/flip ]; then rm $state/flip; else touch $state/flip; \
+         echo Error: busy; exit 255; fi; }",
+    );
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = broken.start(&ledger).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(1500), machine.exited()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert!(broken.directory.path().join("state/seen").exists());
+    std::fs::write(broken.directory.path().join("state/off"), "").unwrap();
+    std::fs::remove_file(broken.directory.path().join("state/on")).unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
+    within(machine.kill()).await;
+    broken.is_clean(&ledger);
+}
+
+#[tokio::test]
+async fn a_list_that_always_fails_ends_the_wait_and_leaves_the_machine_to_the_sweep() {
+    let broken = Broken::new("[ $verb = list ] && { echo Error: busy; exit 255; }");
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = broken.start(&ledger).await.unwrap();
+    let report = within(machine.exited()).await;
+    assert!(matches!(&report, ExitReport::Crashed { stderr_tail, .. } if stderr_tail.contains("busy")), "{report:?}");
+    within(machine.kill()).await;
+    let held = ledger.held();
+    let id = held.iter().find_map(|one| match one {
+        Resource::Registered { id, .. } => Some(id.clone()),
+        _ => None,
+    });
+    let id = id.expect("nobody can tell that it is gone, so it stays noted");
+    broken.breaks("");
+    assert_eq!(broken.hypervisor.give_back(&id).await, Ok(GivenBack::Removed));
+    assert!(!broken.directory.path().join("state/on").exists());
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_can_be_dropped() {
+    let broken = Broken::new("[ $verb = start ] && { echo \"$vmx\" > $state/on; sleep 1; exit 0; }");
+    let ledger = Arc::new(RecordingLedger::default());
+    let spec = broken.spec();
+    let started =
+        tokio::time::timeout(Duration::from_millis(300), broken.hypervisor.start(&spec, ledger.clone())).await;
+    assert!(started.is_err());
+    within(async {
+        while !ledger.held().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    broken.is_clean(&ledger);
+}
+
+#[tokio::test]
+async fn a_power_button_that_is_refused_is_told() {
+    let broken = Broken::new(
+        "[ $verb = stop ] && [ $5 = soft ] && { echo 'Error: The VMware Tools are not running'; exit 255; }",
+    );
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = broken.start(&ledger).await.unwrap();
+    let error = within(machine.power_button()).await.unwrap_err();
+    assert_eq!(error.to_string(), "vmrun stop soft failed: The VMware Tools are not running");
+    within(machine.kill()).await;
+    broken.is_clean(&ledger);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_said_to_be_made_and_is_not_is_an_error() {
+    let broken = Broken::new("");
+    let bin = broken.directory.path().join("bin");
+    let disk = broken.directory.path().join("d.vmdk");
+    for (script, words) in [
+        ("echo 'Virtual disk creation successful.'", "it made no "),
+        ("echo 'Error: Invalid size'; exit 1", "Invalid size"),
+        ("echo 'Failed to create disk: no space' >&2; exit 1", "no space"),
+    ] {
+        script_at(&bin.join("vmware-vdiskmanager"), &format!("#!/bin/sh\n{script}\n"));
+        let error = create_with(Some(&bin), &disk, 1, "ide", "0").await.unwrap_err();
+        let StartError::Setup(error) = error else { panic!("{error}") };
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
