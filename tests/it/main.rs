@@ -21,3 +21,4 @@ mod steps;
 mod template_commands;
 mod unreachable;
 mod virtualbox;
+mod vmware;

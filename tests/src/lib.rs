@@ -7,4 +7,4 @@ mod requirements;
 
 pub use home::{Home, Ran, Running};
 pub use leftovers::Leftovers;
-pub use requirements::{corpus, debian, installer, judges, program, root, tool};
+pub use requirements::{corpus, debian, installer, judges, program, root, tool, vmware_tools};

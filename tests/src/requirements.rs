@@ -77,6 +77,30 @@ pub fn judges() -> Option<PathBuf> {
     Some(folder.join("root").canonicalize().expect("it exists"))
 }
 
+/// The stand-in for VMware's tools: `bin` in `KILN_VMWARE_LAB`, else beside the checkout, with its configuration written; `None` (said
+/// aloud) where it is absent. It is not part of the project, so nothing requires it.
+///
+/// # Panics
+///
+/// Its configuration cannot be written.
+#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
+pub fn vmware_tools() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/lab/vmware");
+    let tools = std::env::var_os("KILN_VMWARE_LAB").map_or(beside, PathBuf::from).join("bin");
+    if !tools.join("vmrun").is_file() {
+        eprintln!("ignored: needs VMware's tools or their stand-in {}", tools.display());
+        return None;
+    }
+    // It keeps networks where an installed VMware does.
+    if !Path::new("/etc/vmware/vmnet8/dhcpd/dhcpd.conf").is_file() && !root() {
+        return None;
+    }
+    let tools = tools.canonicalize().expect("it exists");
+    let set_up = std::process::Command::new(tools.join("vmware-lab-setup")).status();
+    assert!(set_up.is_ok_and(|status| status.success()), "the stand-in for VMware's tools cannot be set up");
+    Some(tools)
+}
+
 /// Tells whether this process is root; when not, says that the test is ignored, or fails where all is required.
 pub fn root() -> bool {
     let root = rustix::process::geteuid().is_root();

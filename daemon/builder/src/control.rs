@@ -149,6 +149,11 @@ impl Control {
         self.inner.ways_in.lock().unwrap_or_else(PoisonError::into_inner).remove(build);
     }
 
+    /// The build's machine, while it has one.
+    pub(crate) fn machine(&self, build: &str) -> Option<Arc<dyn Machine>> {
+        self.inner.machines.lock().unwrap_or_else(PoisonError::into_inner).get(build).cloned()
+    }
+
     /// Notes how the build's guest is reached.
     pub(crate) fn guest_at(&self, build: &str, way_in: WayIn) {
         self.inner.ways_in.lock().unwrap_or_else(PoisonError::into_inner).insert(build.to_owned(), way_in);

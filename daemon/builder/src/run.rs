@@ -129,6 +129,11 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
         (Some(Answer::Abort), _) | (None, OnError::Abort | OnError::RunCleanupProvisioner) => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
             context.abandon();
+            // Files stay. A machine would outlive this process where its hypervisor keeps it, and be nobody's.
+            if let Some(machine) = context.control.machine(&context.build) {
+                machine.kill().await;
+                context.control.machine_gone(&context.build);
+            }
         }
     }
     failure

@@ -317,7 +317,7 @@ build {
         "32: Options that exclude each other",
         "35: Unsupported value",
         "41: Unrecognized checksum type",
-        "45: Missing guest_os_type",
+        "46: Packages cannot be imported",
         "5: Options that exclude each other",
         "8: Invalid boot command",
         "9: Unknown template field",

@@ -1,6 +1,8 @@
 //! What of a spec VMware cannot do here, found without starting anything.
 
+use super::machine_file::connection;
 use super::machine_spec::VmwareMachineSpec;
+use super::networks::Networks;
 use super::spec::Bus;
 use super::vmrun::{PROGRAM, Vmrun};
 use crate::error::Unsupported;
@@ -13,7 +15,7 @@ pub(super) const INSTALL_HINT: &str = "install VMware Workstation 17.6 or newer,
 const VNC_PASSWORD_BYTES: usize = 8;
 
 /// Collects every complaint about a machine. One that is not for VMware at all has no others.
-pub(super) fn check(spec: &MachineSpec, vmrun: Option<&Vmrun>) -> Result<(), Vec<Unsupported>> {
+pub(super) fn check(spec: &MachineSpec, vmrun: Option<&Vmrun>, networks: &Networks) -> Result<(), Vec<Unsupported>> {
     let spec = VmwareMachineSpec::of(spec)?;
     let mut complaints = Vec::new();
     let mut complain = |setting: &'static str, problem: String, hint: &str| {
@@ -23,6 +25,12 @@ pub(super) fn check(spec: &MachineSpec, vmrun: Option<&Vmrun>) -> Result<(), Vec
         complain("hypervisor", format!("{PROGRAM} cannot be found or run"), INSTALL_HINT);
     }
     let hardware = spec.hardware;
+    if let ("custom", Some(name)) = connection(&hardware.network.mode)
+        && let Some(others) = networks.others_than(name)
+    {
+        let problem = format!("VMware has no network {name} here; there are: {}", others.join(", "));
+        complain("network", problem, "name one of these, or nat, hostonly or bridged");
+    }
     if hardware.firmware != Firmware::Default {
         let problem = "VMware has its own firmware, and takes no file".to_owned();
         complain("firmware", problem, "write bios, efi or efi-secure");

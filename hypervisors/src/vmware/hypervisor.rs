@@ -11,10 +11,11 @@ use super::address::Finder;
 use super::check::{INSTALL_HINT, check};
 use super::keeper::{Keeper, Registered, put_down};
 use super::keyboard::{Console, VncKeyboard, VncScreen};
-use super::machine::{SERIAL_TAIL_BYTES, VmwareMachine};
+use super::machine::VmwareMachine;
 use super::machine_file::connection;
 use super::machine_spec::{NAME, VmwareMachineSpec};
 use super::networks::{CONFIGURATION, Networks};
+use super::serial::SERIAL_TAIL_BYTES;
 use super::vmrun::{PROGRAM, Vmrun, find_tool};
 use super::{disk_manager, holder, ports};
 use crate::error::{MachineError, StartError, Unsupported};
@@ -24,6 +25,9 @@ use crate::machine::{Availability, ChosenAccelerator, GivenBack, Hypervisor, Mac
 use crate::private_dir::PrivateDir;
 use crate::process::{Tail, run_tool};
 use crate::spec::{MachineSpec, NetworkMode};
+
+/// Where an installed VMware keeps its CDs for guests.
+const GUEST_TOOLS: &str = "/usr/lib/vmware/isoimages";
 
 /// How long a program may take to tell its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
@@ -174,7 +178,12 @@ impl Hypervisor for VmwareHypervisor {
     }
 
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
-        check(spec, self.vmrun().as_ref())
+        check(spec, self.vmrun().as_ref(), &self.networks)
+    }
+
+    fn guest_tools<'a>(&'a self, flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {
+        let disc = Path::new(GUEST_TOOLS).join(format!("{flavour}.iso"));
+        async move { disc.is_file().then_some(disc) }.boxed()
     }
 
     fn starts_paused(&self) -> bool {

@@ -15,6 +15,7 @@ use super::holder;
 use super::machine_file::{self, Display};
 use super::machine_spec::{NAME, VmwareMachineSpec};
 use super::ports::PortLease;
+use super::serial::{SERIAL_TAIL_BYTES, read_end, serial_path};
 use super::vmrun::{PROGRAM, Vmrun};
 use crate::error::{MachineError, StartError};
 use crate::ledger::{Resource, ResourceLedger};
@@ -208,7 +209,7 @@ impl Keeper {
 
     /// Tells everybody, after everything is given back that is `gone`.
     fn give_back(self, gone: Result<bool, MachineError>, report: ExitReport) {
-        if let Some(bytes) = read_end(&serial_path(&self.vmx), super::machine::SERIAL_TAIL_BYTES) {
+        if let Some(bytes) = read_end(&serial_path(&self.vmx), SERIAL_TAIL_BYTES) {
             self.serial.push(&bytes);
         }
         let Registered { ledger, resource } = self.registered;
@@ -223,11 +224,6 @@ impl Keeper {
         self.report.send_replace(Some(report));
         self.finished.send_replace(true);
     }
-}
-
-/// Where the guest's serial output lies.
-pub(super) fn serial_path(vmx: &Path) -> PathBuf {
-    vmx.with_file_name(machine_file::SERIAL_FILE)
 }
 
 /// Ends the machine of `vmx` wherever it runs; tells whether there was one. `process` runs it, if that is known.
@@ -294,17 +290,6 @@ fn log_tail(vmx: &Path) -> String {
     let short =
         |line: &str| line.chars().take(LOG_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     last.into_iter().map(short).collect::<Vec<_>>().join(" / ")
-}
-
-/// The last bytes of a file, at most `max`.
-pub(super) fn read_end(path: &Path, max: usize) -> Option<Vec<u8>> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let mut file = std::fs::File::open(path).ok()?;
-    let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(max as u64))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(max as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// Writes a file that only its owner may read, for it has a password in it.

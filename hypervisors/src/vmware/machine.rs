@@ -8,8 +8,8 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
 use super::address::Finder;
-use super::keeper::{read_end, serial_path};
 use super::keyboard::{VncKeyboard, VncScreen};
+use super::serial::{read_end, serial_path};
 use super::vmrun::Vmrun;
 use crate::error::MachineError;
 use crate::guest_network::{Endpoint, ForwardState, GuestNetwork};
@@ -17,9 +17,6 @@ use crate::keyboard::Keyboard;
 use crate::machine::{ExitReport, Machine, MachineInfo};
 use crate::process::Tail;
 use crate::screen::Screen;
-
-/// How much of the guest's serial output is kept.
-pub(super) const SERIAL_TAIL_BYTES: usize = 64 << 10;
 
 /// How long the power button's `vmrun` is listened to for a refusal. It waits for the guest afterwards, and ends with it.
 const BUTTON_LIMIT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@
 //! | `spec`         | what only VMware has of a machine                                      |
 //! | `machine_spec` | a machine as this backend reads it                                     |
 //! | `draft`, `slots`, `machine_file` | the VMX file of a machine that is to be started      |
-//! | `settle`       | the VMX file of a machine that is done                                 |
+//! | `settle`, `inspect` | the VMX file of a machine that is done, and what it tells         |
 //! | `vmrun`, `disk_manager` | VMware's tools: command lines and answers                     |
 //! | `holder`       | the process that runs a machine                                        |
 //! | `hypervisor`   | the backend                                                            |
@@ -13,6 +13,7 @@
 //! | `machine`      | the running machine                                                    |
 //! | `networks`, `address` | virtual networks of the host, and where the guest is            |
 //! | `ports`, `keyboard` | VNC                                                               |
+//! | `serial`       | the guest's serial port                                                |
 
 mod address;
 mod check;
@@ -20,6 +21,7 @@ mod disk_manager;
 mod draft;
 mod holder;
 mod hypervisor;
+pub mod inspect;
 mod keeper;
 mod keyboard;
 mod machine;
@@ -27,6 +29,7 @@ mod machine_file;
 mod machine_spec;
 mod networks;
 mod ports;
+mod serial;
 mod settle;
 mod slots;
 mod snapshot;

@@ -40,6 +40,14 @@ impl Networks {
         devices
     }
 
+    /// The devices that there are, when `name` is not one of them; `None` where it is, or where nobody can tell.
+    pub(super) fn others_than(&self, name: &str) -> Option<Vec<String>> {
+        let map = read(&self.etc.join("netmap.conf"))?;
+        let there: Vec<String> =
+            entries(&map).filter(|(_, field, _)| field == "device").map(|(.., name)| name).collect();
+        (!there.is_empty() && !there.iter().any(|device| device == name)).then_some(there)
+    }
+
     /// The host as guests on a network of this kind see it.
     pub(super) fn host(&self, kind: &str) -> Option<HostSeenByGuest> {
         if kind == "bridged" {
@@ -71,14 +79,17 @@ pub(super) fn read(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads `network8.name = "NAT"` and `network8.device = "vmnet8"`.
-fn devices_in(map: &str, kind: &str) -> Vec<String> {
-    let entry = |line: &str| {
+/// Reads `network8.name = "NAT"` and `network8.device = "vmnet8"` as number, field and value.
+fn entries(map: &str) -> impl Iterator<Item = (String, String, String)> {
+    map.lines().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
         let (number, field) = key.trim().strip_prefix("network")?.split_once('.')?;
         Some((number.to_owned(), field.to_owned(), value.trim().trim_matches('"').to_owned()))
-    };
-    let entries: Vec<_> = map.lines().filter_map(entry).collect();
+    })
+}
+
+fn devices_in(map: &str, kind: &str) -> Vec<String> {
+    let entries: Vec<_> = entries(map).collect();
     let wanted = |name: &str| name.replace('-', "").eq_ignore_ascii_case(kind);
     entries
         .iter()
@@ -160,6 +171,12 @@ mod tests {
         assert_eq!(nothing.devices("nat"), ["vmnet8"]);
         assert_eq!(nothing.devices("vmnet3"), ["vmnet3"]);
         assert_eq!(nothing.host("nat"), None);
+        assert_eq!(nothing.others_than("vmnet3"), None);
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::write(etc.path().join("netmap.conf"), map).unwrap();
+        let networks = Networks::new(etc.path().to_owned());
+        assert_eq!(networks.others_than("vmnet3").unwrap(), ["vmnet0", "vmnet1", "vmnet8", "vmnet9"]);
+        assert_eq!(networks.others_than("vmnet8"), None);
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(super) struct PortLease {
     _name: UnixListener,
 }
 
-/// Takes the first port of `vnc`'s range that is free.
+/// Takes a port of `vnc`'s range that is free, and begins to look anywhere in it: whoever else looks for one there is
+/// seldom at the same place at the same moment.
 pub(super) fn lease(vnc: &VncSpec) -> Result<PortLease, StartError> {
     let none = |reason: String| StartError::NoFreePort {
         purpose: "VNC",
@@ -29,7 +30,11 @@ pub(super) fn lease(vnc: &VncSpec) -> Result<PortLease, StartError> {
     };
     let bind: IpAddr = vnc.bind.parse().map_err(|_| none("it is no IP address".to_owned()))?;
     let mut last = "the range is empty".to_owned();
-    for port in vnc.port_min..=vnc.port_max {
+    let count = u32::from(vnc.port_max.saturating_sub(vnc.port_min)) + 1;
+    let anywhere = uuid::Uuid::new_v4().as_fields().0 % count;
+    let ports = if vnc.port_min > vnc.port_max { 0..0 } else { anywhere..anywhere + count };
+    for place in ports {
+        let Ok(port) = u16::try_from(u32::from(vnc.port_min) + place % count) else { continue };
         let address = SocketAddr::new(bind, port);
         match take(address) {
             Ok(lease) => return Ok(lease),
@@ -59,7 +64,8 @@ mod tests {
         let last = first.saturating_add(50);
         let one = lease(&vnc(first, last)).unwrap();
         let two = lease(&vnc(first, last)).unwrap();
-        assert!(one.address.port() > first && two.address.port() > one.address.port(), "{one:?} {two:?}");
+        assert!(![one.address.port(), two.address.port()].contains(&first), "{one:?} {two:?}");
+        assert_ne!(one.address, two.address);
         let port = one.address.port();
         assert!(matches!(lease(&vnc(port, port)), Err(StartError::NoFreePort { .. })));
         drop(one);

@@ -48,7 +48,7 @@ pub fn settle(vmx: Vmx, settling: &Settling<'_>) -> Result<Vmx, VmxProblem> {
                     && value.eq_ignore_ascii_case("true")
             };
             if !draft.vmx().iter().any(in_use) {
-                remove(&mut draft, &controller.to_owned());
+                remove(&mut draft, controller);
             }
         } else if let Some(new) = settling.disks.get(&name) {
             draft.set(format!("{device}.fileName"), new);

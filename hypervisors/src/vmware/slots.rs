@@ -23,7 +23,7 @@ impl fmt::Display for Slot {
 
 impl Slot {
     /// Reads `scsi0:1`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let letters = text.find(|c: char| c.is_ascii_digit())?;
         let (controller, unit) = text[letters..].split_once(':')?;
         Some(Self {

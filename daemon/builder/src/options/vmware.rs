@@ -7,6 +7,7 @@ use super::option_table::option_table;
 use super::rule::Rule;
 use super::shared;
 use crate::plan_reader::PlanReader;
+use crate::sources::vmware::ports;
 
 /// What both have beside the groups of every builder.
 const COMMON: &[OptionSpec] = option_table! {
@@ -48,6 +49,45 @@ const COMMON_RULES: &[Rule] = &[
             reader.error("disable_vnc", "Options that exclude each other", detail);
         }
     }),
+    Rule::Check("`ovftool_options` cannot be set: OVF and OVA are made by Kiln's own writers.", |reader| {
+        if !reader.texts("ovftool_options").is_empty() {
+            reader.error_with_hint(
+                "ovftool_options",
+                "ovftool is not used",
+                "OVF and OVA are made by Kiln's own writers, which take no arguments of ovftool's.",
+                Some(
+                    "remove it; run ovftool yourself on the VMX file in a shell-local post-processor where you need it",
+                ),
+            );
+        }
+    }),
+    Rule::Check("`disk_type_id` is a number from 0 to 5.", |reader| {
+        if let Some(text) = reader.text("disk_type_id")
+            && !["0", "1", "2", "3", "4", "5"].contains(&text.as_str())
+        {
+            let detail = format!("disk_type_id is {text:?}, but vmware-vdiskmanager's disk types are 0 to 5.");
+            reader.error("disk_type_id", "Unsupported value", detail);
+        }
+    }),
+    Rule::Check("Sizes of further disks are above 0 and below 62 TB.", |reader| {
+        let sizes = reader.options.integers("disk_additional_size").to_vec();
+        for (index, size) in sizes.into_iter().enumerate() {
+            if !(1..=MAX_DISK_MB).contains(&size) {
+                let detail = format!("disk_additional_size holds {size}, but a disk has 1 to {MAX_DISK_MB} MB.");
+                reader.error_in("disk_additional_size", index, "Value out of range", detail);
+            }
+        }
+    }),
+    Rule::Check("`vm_name` and `vmdk_name` are names of files, not paths.", |reader| {
+        for name in ["vm_name", "vmdk_name"] {
+            if let Some(text) = reader.text(name)
+                && (text.contains('/') || text.starts_with('.') || text.contains('\0'))
+            {
+                let detail = format!("{name} is {text:?}, but must be the name of a file in the output directory.");
+                reader.error(name, "Not a name", detail);
+            }
+        }
+    }),
     Rule::Check("`remote_type` cannot be set: machines are built here, not on an ESX server.", no_remote),
     Rule::Check(
         "`tools_mode = \"attach\"` needs `tools_source_path` and excludes `tools_upload_flavor` and `tools_upload_path`; \
@@ -55,6 +95,9 @@ const COMMON_RULES: &[Rule] = &[
         tools,
     ),
 ];
+
+/// The largest disk of VMware's, in MB.
+const MAX_DISK_MB: i64 = 62 * 1024 * 1024;
 
 fn no_remote(reader: &mut PlanReader<'_>) {
     if reader.text("remote_type").is_some() {
@@ -115,8 +158,6 @@ const ISO_RULES: &[Rule] = &[
     Rule::OneOf("firmware", &["bios", "efi", "efi-secure"]),
     Rule::OneOf("usb_version", &["2.0", "3.1", "3.2"]),
     Rule::Requires("usb_version", "usb"),
-    Rule::Exists("vmx_template_path"),
-    Rule::Exists("vmx_disk_template_path"),
     Rule::Check("`network_adapter_type` is `vmxnet3`, `e1000e` or `e1000`, in any case of letters.", |reader| {
         if let Some(text) = reader.text("network_adapter_type")
             && !["vmxnet3", "e1000e", "e1000"].contains(&text.to_lowercase().as_str())
@@ -125,16 +166,28 @@ const ISO_RULES: &[Rule] = &[
             reader.error("network_adapter_type", "Unsupported value", detail);
         }
     }),
-    Rule::Check("`serial` and `parallel` begin with one of the words above.", |reader| {
-        for (name, words) in [
-            ("serial", &["FILE", "DEVICE", "PIPE", "AUTO", "NONE"][..]),
-            ("parallel", &["FILE", "DEVICE", "AUTO", "NONE"]),
-        ] {
-            let Some(text) = reader.text(name) else { continue };
-            let word = text.split(':').next().unwrap_or_default().to_uppercase();
-            if !words.contains(&word.as_str()) {
-                let detail = format!("{name} is {text:?}, but must begin with one of {}.", words.join(", "));
-                reader.error(name, "Unsupported value", detail);
+    Rule::Check(
+        "`serial` and `parallel` begin with one of the words above, and have the parts that it needs.",
+        |reader| {
+            for (name, problem) in [
+                ("serial", reader.text("serial").and_then(|text| ports::serial(&text).err())),
+                ("parallel", reader.text("parallel").and_then(|text| ports::parallel(&text).err())),
+            ] {
+                if let Some(problem) = problem {
+                    reader.error(name, "Unsupported value", format!("{name}: {problem}."));
+                }
+            }
+        },
+    ),
+    Rule::Check("`vmx_template_path` and `vmx_disk_template_path` cannot be set in this version.", |reader| {
+        for name in ["vmx_template_path", "vmx_disk_template_path"] {
+            if reader.text(name).is_some() {
+                reader.error_with_hint(
+                    name,
+                    "Templates of VMX files are not supported",
+                    format!("{name} is set, but this version writes the VMX file itself."),
+                    Some("remove it, and set what it has of its own in vmx_data"),
+                );
             }
         }
     }),
@@ -145,7 +198,7 @@ const ISO_RULES: &[Rule] = &[
     }),
 ];
 
-define!(ISO = Builder "vmware-iso" false,
+define!(ISO = Builder "vmware-iso" true,
     "Builds an image in a new VMware Workstation machine, from an installer CD.",
     ISO_OPTIONS,
     [COMMON, shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,
@@ -163,16 +216,17 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const VMX_RULES: &[Rule] =
-    &[Rule::Check("A `source_path` that ends in `.ovf` or `.ova` needs `guest_os_type`.", |reader| {
+    &[Rule::Check("`source_path` is a VMX file; packages (`.ovf`, `.ova`) are converted first.", |reader| {
         let path = reader.text("source_path").unwrap_or_default().to_lowercase();
         let imported = [".ovf", ".ova"].iter().any(|end| path.ends_with(end));
-        if imported && reader.text("guest_os_type").is_none() {
-            let detail = "guest_os_type must say what system is in an OVF or OVA file that is imported.";
-            reader.error("guest_os_type", "Missing guest_os_type", detail);
+        if imported {
+            let hint = "kiln convert IN.ova OUT.vmx makes a machine of it that can be cloned";
+            let detail = format!("source_path is {path:?}, but this version clones VMX files only.");
+            reader.error_with_hint("source_path", "Packages cannot be imported", detail, Some(hint));
         }
     })];
 
-define!(VMX = Builder "vmware-vmx" false,
+define!(VMX = Builder "vmware-vmx" true,
     "Builds an image in a clone of a VMware Workstation machine.",
     VMX_OPTIONS,
     [COMMON, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::VNC_PORTS,

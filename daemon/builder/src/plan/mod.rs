@@ -14,6 +14,7 @@ mod qemu;
 mod secret;
 mod source;
 mod virtualbox;
+mod vmware;
 
 pub(crate) use build::BuildPlan;
 pub(crate) use communicator::{BastionPlan, CommunicatorPlan, ProxyPlan, SshPlan};
@@ -26,3 +27,4 @@ pub(crate) use null::NullPlan;
 pub(crate) use qemu::{EfiPlan, FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
 pub(crate) use source::SourcePlan;
 pub(crate) use virtualbox::{AdditionsMode, AdditionsPlan, NewMachinePlan, VirtualBoxOrigin, VirtualBoxPlan, VrdpPlan};
+pub(crate) use vmware::{VmwareMachinePlan, VmwareOrigin, VmwarePlan, VmwareToolsPlan, VmwareVncPlan};

@@ -8,6 +8,7 @@ use super::file::FilePlan;
 use super::null::NullPlan;
 use super::qemu::QemuPlan;
 use super::virtualbox::VirtualBoxPlan;
+use super::vmware::VmwarePlan;
 
 /// What one build's source will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,6 +23,8 @@ pub(crate) enum SourcePlan {
     /// Runs a machine on VirtualBox.
     #[serde(rename = "virtualbox")]
     VirtualBox(Box<VirtualBoxPlan>),
+    /// Runs a machine on VMware.
+    Vmware(Box<VmwarePlan>),
     /// Runs a machine on the fake hypervisor.
     #[cfg(test)]
     Fake(Box<super::fake::FakePlan>),
@@ -36,6 +39,7 @@ impl SourcePlan {
             Self::Null(plan) => Some(&plan.communicator),
             Self::Qemu(plan) => Some(&plan.communicator),
             Self::VirtualBox(plan) => Some(&plan.communicator),
+            Self::Vmware(plan) => Some(&plan.communicator),
             #[cfg(test)]
             Self::Fake(plan) => Some(&plan.communicator),
             Self::File(_) | Self::Unbuilt => None,

@@ -15,6 +15,7 @@ const WORKED_OUT: &[(&str, &str)] = &[
     ("ssh_timeout", "has a default only when ssh_handshake_attempts is unset too"),
     ("ssh_handshake_attempts", "has a default only when ssh_timeout is unset too"),
     ("output_filename", "words: it is the machine's name"),
+    ("display_name", "words: it is the machine's name"),
     ("gfx_controller", "words: VirtualBox recommends one for the guest's system"),
     ("guest_additions_interface", "it is iso_interface where there is one"),
     ("post_shutdown_delay", "setting it asks for a wait, where otherwise the machine is waited for"),

@@ -223,6 +223,52 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "`attach_snapshot` and `target_snapshot` differ.",
         &[("attach_snapshot = \"a\"\ntarget_snapshot = \"a\"", "The same snapshot twice")],
     ),
+    ("`ovftool_options` cannot be set", &[("ovftool_options = [\"x\"]", "ovftool is not used")]),
+    ("`disk_type_id` is a number from 0 to 5.", &[("disk_type_id = \"9\"", "Unsupported value")]),
+    (
+        "Sizes of further disks are above 0",
+        &[
+            ("disk_additional_size = [0]", "Value out of range"),
+            ("disk_additional_size = [99999999]", "Value out of range"),
+        ],
+    ),
+    (
+        "`vm_name` and `vmdk_name` are names of files, not paths.",
+        &[("vm_name = \"a/b\"", "Not a name"), ("vmdk_name = \"../disk\"", "Not a name")],
+    ),
+    (
+        "`disable_vnc` excludes `boot_command`",
+        &[("disable_vnc = true\nboot_command = [\"x\"]", "Options that exclude each other")],
+    ),
+    ("`remote_type` cannot be set", &[("remote_type = \"esx5\"", "ESX servers are not supported")]),
+    (
+        "`tools_mode = \"attach\"` needs `tools_source_path`",
+        &[
+            ("tools_mode = \"attach\"", "Missing tools_source_path"),
+            ("tools_mode = \"upload\"", "Missing tools_upload_flavor"),
+            (
+                "tools_mode = \"attach\"\ntools_source_path = \"/dev/null\"\ntools_upload_flavor = \"linux\"",
+                "Options that exclude each other",
+            ),
+        ],
+    ),
+    (
+        "`network_adapter_type` is `vmxnet3`, `e1000e` or `e1000`",
+        &[("network_adapter_type = \"ne2000\"", "Unsupported value")],
+    ),
+    (
+        "`serial` and `parallel` begin with one of the words above",
+        &[
+            ("serial = \"FILE\"", "Unsupported value"),
+            ("serial = \"PIPE:/p,x,y\"", "Unsupported value"),
+            ("parallel = \"PIPE:/p\"", "Unsupported value"),
+        ],
+    ),
+    (
+        "`vmx_template_path` and `vmx_disk_template_path` cannot be set",
+        &[("vmx_template_path = \"x\"", "Templates of VMX files are not supported")],
+    ),
+    ("`source_path` is a VMX file", &[("source_path = \"a.OVA\"", "Packages cannot be imported")]),
     ("`duration` is required.", &[("", "Missing duration")]),
     ("`checksum_types` holds md5", &[("checksum_types = [\"md5\", \"shax\"]", "Unrecognized checksum type")]),
     (
@@ -275,7 +321,9 @@ fn broken(definition: &Definition, rule: &Rule) -> Vec<(Body, &'static str)> {
             assert!(!own.is_empty(), "nothing here breaks the rule {words:?} of {}", definition.schema.kind);
             own
         }
-        Rule::Exclusive(_) | Rule::Needed(_) | Rule::Requires(..) | Rule::Exists(_) => {
+        Rule::Requires(name, "usb") => vec![(Body::from([(name, "\"3.1\"".to_owned())]), "Missing usb")],
+        Rule::Exists(name) => vec![(Body::from([(name, "\"/nonexistent\"".to_owned())]), "No such file")],
+        Rule::Exclusive(_) | Rule::Needed(_) | Rule::Requires(..) => {
             panic!("no component that runs had such a rule: say here what breaks {rule:?}")
         }
     }

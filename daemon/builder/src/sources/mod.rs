@@ -8,6 +8,7 @@ pub(crate) mod null;
 pub(crate) mod qemu;
 pub(crate) mod shared;
 pub(crate) mod virtualbox;
+pub(crate) mod vmware;
 
 use self::communicator::TemporaryKey;
 use crate::machine_build::MachineBuilder;
@@ -22,6 +23,9 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
         "virtualbox-iso" | "virtualbox-ovf" | "virtualbox-vm" => {
             SourcePlan::VirtualBox(Box::new(virtualbox::options::read(kind, options, source_name, mentions_key)))
         }
+        "vmware-iso" | "vmware-vmx" => {
+            SourcePlan::Vmware(Box::new(vmware::options::read(kind, options, source_name, key)))
+        }
         #[cfg(test)]
         "fake" => SourcePlan::Fake(Box::new(fake::options::read(options, source_name, key))),
         "file" => SourcePlan::File(file::read(options)),
@@ -35,6 +39,7 @@ pub(crate) fn machine(plan: &SourcePlan) -> Option<&dyn MachineBuilder> {
     match plan {
         SourcePlan::Qemu(plan) => Some(&**plan),
         SourcePlan::VirtualBox(plan) => Some(&**plan),
+        SourcePlan::Vmware(plan) => Some(&**plan),
         #[cfg(test)]
         SourcePlan::Fake(plan) => Some(&**plan),
         SourcePlan::Null(_) | SourcePlan::File(_) | SourcePlan::Unbuilt => None,

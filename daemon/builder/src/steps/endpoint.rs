@@ -18,7 +18,7 @@ pub(crate) async fn of_guest(
     let mut asking = machine.endpoint(guest_port);
     let found = match (&mut asking).now_or_never() {
         Some(found) => found,
-        None => match wait(asking, access, guest_port, context).await {
+        None => match wait(asking, access, guest_port, machine, context).await {
             Ok(found) => found,
             Err(error) => {
                 evidence::show(machine, context).await;
@@ -40,15 +40,19 @@ async fn wait(
     asking: BoxFuture<'_, Option<Endpoint>>,
     access: &Access,
     guest_port: u16,
+    machine: &dyn Machine,
     context: &BuildContext,
 ) -> Result<Option<Endpoint>, StepError> {
     let settings = access.config("", guest_port)?;
     let (kind, limit) = (settings.kind(), settings.timeout());
     let _wait = context.waiting("the guest's address", limit);
     let Some(limit) = limit else { return Ok(asking.await) };
-    tokio::time::timeout(limit, asking).await.map_err(|_| {
-        let title = kind.title();
-        StepError::new(format!("Timeout waiting for {title}. The hypervisor does not know the guest's address"))
-            .with_hint(format!("set {}_host to an address where the guest can be reached", kind.name()))
-    })
+    if let Ok(found) = tokio::time::timeout(limit, asking).await {
+        return Ok(found);
+    }
+    let (title, tried) = (kind.title(), machine.network().await.tried);
+    let tried = if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) };
+    let error = format!("Timeout waiting for {title}. The hypervisor does not know the guest's address{tried}");
+    Err(StepError::new(error)
+        .with_hint(format!("set {}_host to an address where the guest can be reached", kind.name())))
 }

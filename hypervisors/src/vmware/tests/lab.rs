@@ -150,7 +150,7 @@ pub(super) fn spec(runtime: &Path, disk: PathBuf) -> MachineSpec {
         MachineSpec::new("test", runtime, VmwareSpec { disk_adapter: "ide".to_owned(), ..VmwareSpec::default() });
     spec.memory_mib = 16;
     spec.disks.push(DiskSpec::new(disk, DiskFormat::Vmdk, DiskInterface::Ide));
-    spec.vnc = Some(VncSpec { bind: "127.0.0.1".to_owned(), port_min: 5900, port_max: 6000, password: None });
+    spec.vnc = Some(VncSpec { bind: "127.0.0.1".to_owned(), port_min: 21_900, port_max: 22_900, password: None });
     spec
 }
 

@@ -1,0 +1,170 @@
+//! What happens after the guest has stopped: disks are written anew without their waste, the machine's file is cleaned, a snapshot is
+//! taken, and all of it is moved into the output directory at once.
+//!
+//! It is put together in `unfinished`, which becomes `finished` when it is whole; the machine's file is moved last. Each part can be done
+//! again after a failure.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use kiln_disk_formats::package::vmx::Vmx;
+use kiln_disk_formats::{Format, Output, OutputKind, VmdkOptions, VmdkSubformat, open};
+use kiln_hypervisors::vmware::{Settling, inspect, settle, take_snapshot};
+
+use super::{disks, places};
+use crate::blocking::blocking;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::export::{self, GuestDisk};
+use crate::plan::{VmwareOrigin, VmwarePlan};
+
+/// What is kept of the files beside the machine's own and its disks; the rest is VMware's own doing.
+const KEPT: [&str; 3] = ["nvram", "vmsd", "vmxf"];
+
+/// Where the build has put its media, as far as the machine's file names them.
+const FLOPPY: &str = "floppy0.fileName";
+
+/// Finishes the machine.
+pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<(), StepError> {
+    let (work, unfinished, finished) = (places::work(plan), places::unfinished(plan), places::finished(plan));
+    if !work.exists() && places::final_vmx(plan).exists() {
+        return Ok(());
+    }
+    if !finished.exists() {
+        let failed = |error: std::io::Error| {
+            StepError::new(format!("cannot finish the machine in {}", unfinished.display())).with_source(error)
+        };
+        // Of an earlier try that failed. Disks are copied or moved last, so nothing of the guest's is in it.
+        match std::fs::remove_dir_all(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => std::fs::create_dir(&unfinished).map_err(failed)?,
+        }
+        let vmx = Vmx::read(&places::work_vmx(plan)).map_err(StepError::wrap)?;
+        let settled = settled(plan, vmx.clone())?;
+        std::fs::write(unfinished.join(places::vmx_name(plan)), settled.to_string()).map_err(failed)?;
+        for name in files_with(&work, |end| KEPT.contains(&end)).map_err(failed)? {
+            std::fs::copy(work.join(&name), unfinished.join(&name)).map_err(failed)?;
+        }
+        if plan.skip_compaction {
+            // Links, so that another try finds them where they were.
+            for name in files_with(&work, |end| end == "vmdk").map_err(failed)? {
+                let (from, to) = (work.join(&name), unfinished.join(&name));
+                // Not every file system has links.
+                std::fs::hard_link(&from, &to).or_else(|_| std::fs::rename(&from, &to)).map_err(failed)?;
+            }
+        } else {
+            context.say("Compacting all attached virtual disks...");
+            for disk in disks::readable(plan) {
+                compact(&disk, &unfinished, context).await?;
+            }
+        }
+        if let Some(name) = &plan.snapshot {
+            context.say(format!("Creating snapshot of virtual machine {name:?}..."));
+            let vmx = unfinished.canonicalize().map_err(failed)?.join(places::vmx_name(plan));
+            take_snapshot(&vmx, name).await?;
+        }
+        std::fs::rename(&unfinished, &finished).map_err(failed)?;
+    }
+    let (last, target) = (places::vmx_name(plan), plan.output_directory.clone());
+    let from = finished.clone();
+    let moving = move |_: &_| move_all(&from, &target, OsStr::new(&last));
+    blocking("moving the machine", moving).await.map_err(|error: std::io::Error| {
+        let (from, to) = (finished.display(), plan.output_directory.display());
+        StepError::new(format!("cannot move the machine from {from} to {to}")).with_source(error)
+    })?;
+    tokio::fs::remove_dir_all(&work)
+        .await
+        .map_err(|error| StepError::new(format!("cannot remove {}", work.display())).with_source(error))
+}
+
+/// The machine's file without what the build has put into it.
+fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
+    let discs = put_in(plan, &vmx);
+    let paths: Vec<&Path> = discs.iter().map(PathBuf::as_path).collect();
+    // The installer's drive is the machine's; the others were the build's.
+    let own = usize::from(matches!(plan.origin, VmwareOrigin::Iso { .. })).min(paths.len());
+    let (installers, discs) = paths.split_at(own);
+    let settling = Settling {
+        installers,
+        discs,
+        floppy: plan.floppy.is_some() && vmx.get(FLOPPY).is_some(),
+        without_network: plan.without_network,
+        data: plan.data_after.clone(),
+        disks: BTreeMap::new(),
+    };
+    settle(vmx.clone(), &settling).map_err(StepError::wrap)
+}
+
+/// The discs that the build has put in, in the order in which it has: of a clone, those that the original does not have.
+fn put_in(plan: &VmwarePlan, vmx: &Vmx) -> Vec<PathBuf> {
+    let before = match &plan.origin {
+        // What the template puts in itself stays.
+        VmwareOrigin::Iso { .. } => plan.data.values().cloned().collect(),
+        VmwareOrigin::Vmx { source, .. } => Vmx::read(source).map(|vmx| inspect::discs(&vmx)).unwrap_or_default(),
+    };
+    inspect::discs(vmx).into_iter().filter(|disc| !before.contains(disc)).map(PathBuf::from).collect()
+}
+
+/// Writes a disk anew in its own shape, without what the guest has given up.
+async fn compact(disk: &GuestDisk, directory: &Path, context: &BuildContext) -> Result<(), StepError> {
+    let name = disk.path.file_name().unwrap_or_default();
+    let (path, policy) = (disk.path.clone(), disk.policy.clone());
+    let info = blocking("reading a disk", move |_| -> Result<_, StepError> {
+        Ok(open(&path, Some(Format::Vmdk), &policy)?.info())
+    })
+    .await?;
+    let subformat = VmdkSubformat::from_name(&info.variant).unwrap_or_default();
+    let kind = OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
+    export::write(context, vec![disk.clone()], vec![Output::new(directory.join(name), kind)], true).await.map(drop)
+}
+
+/// The names of the files in `directory` whose ending `wanted` takes.
+fn files_with(directory: &Path, wanted: impl Fn(&str) -> bool) -> std::io::Result<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let end = Path::new(&entry.file_name()).extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        if entry.file_type()?.is_file() && end.is_some_and(|end| wanted(&end)) {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Moves everything in `from` to `target`, the file `last` after all others, and sees that it is on the disk.
+fn move_all(from: &Path, target: &Path, last: &OsStr) -> std::io::Result<()> {
+    let mut names =
+        std::fs::read_dir(from)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
+    names.sort_by_key(|name| (name == last, name.clone()));
+    for name in names {
+        let (source, place) = (from.join(&name), target.join(&name));
+        if source.is_file() {
+            std::fs::File::open(&source)?.sync_all()?;
+        }
+        std::fs::rename(source, place)?;
+    }
+    std::fs::File::open(target)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_moved_and_a_second_time_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        std::fs::create_dir_all(from.join("a-snapshot-1")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        for name in ["a.vmx", "disk.vmdk", "a-snapshot-1/x", "a.log"] {
+            std::fs::write(from.join(name), name).unwrap();
+        }
+        assert_eq!(files_with(&from, |end| end == "vmdk").unwrap(), ["disk.vmdk"]);
+        move_all(&from, &to, OsStr::new("a.vmx")).unwrap();
+        move_all(&from, &to, OsStr::new("a.vmx")).unwrap();
+        assert!(to.join("a.vmx").is_file() && to.join("a-snapshot-1/x").is_file());
+        assert_eq!(std::fs::read_dir(&from).unwrap().count(), 0);
+    }
+}

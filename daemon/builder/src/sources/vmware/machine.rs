@@ -1,0 +1,172 @@
+//! From the plan to the description of a machine.
+
+use std::path::{Path, PathBuf};
+
+use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::vmx::Vmx;
+use kiln_disk_formats::{OpenPolicy, packaged_machine};
+use kiln_hypervisors::vmware::{Bus, UsbVersion, VmwareFirmware, VmwareSpec, inspect};
+use kiln_hypervisors::{
+    BootOrder, CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, NetworkSpec, Origin, Topology,
+    VncSpec,
+};
+
+use super::{places, ports};
+use crate::backends::Backends;
+use crate::machine_build::Media;
+use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan};
+use crate::plan_reader::PlanReader;
+
+/// The hypervisor that runs the machines of these builders.
+pub(crate) const HYPERVISOR: &str = "vmware";
+
+/// Characters of a VNC password.
+const VNC_PASSWORD: usize = 8;
+
+/// Complains about what this host lacks for the machine. Nothing is started.
+pub(super) fn check_host(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &Backends) {
+    if let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) {
+        let mut spec = MachineSpec::new(&plan.vm_name, ".", VmwareSpec::default());
+        spec.network = network(plan);
+        for problem in hypervisor.check(&spec).err().into_iter().flatten() {
+            reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+        }
+    }
+    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else { return };
+    let shown = source.display();
+    let vmx = match Vmx::read(source) {
+        Ok(vmx) => vmx,
+        Err(error) => {
+            let detail = format!("source_path {shown} cannot be read as a VMX file: {error}.");
+            reader.not_here("source_path", "No such machine", detail, error.hint().map(str::to_owned));
+            return;
+        }
+    };
+    let directory = source.parent().unwrap_or(source);
+    for (_, file) in vmx.disks().unwrap_or_default() {
+        let path = directory.join(file);
+        if !path.is_file() {
+            let detail = format!("{shown} has a disk {file:?}, but there is no file {}.", path.display());
+            reader.not_here("source_path", "A disk is missing", detail, None);
+        }
+    }
+    if let Some(wanted) = snapshot {
+        let there = inspect::snapshots(source).unwrap_or_default();
+        if !there.contains(wanted) {
+            let list =
+                if there.is_empty() { "it has none".to_owned() } else { format!("there are: {}", there.join(", ")) };
+            let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
+            reader.not_here("attach_snapshot", "No such snapshot", detail, None);
+        }
+    }
+}
+
+/// The machine's way to the network.
+pub(super) fn network(plan: &VmwarePlan) -> NetworkSpec {
+    match &plan.origin {
+        VmwareOrigin::Iso { machine, .. } => {
+            let mode = match machine.network.as_str() {
+                "nat" => NetworkMode::User { forward: None },
+                other => NetworkMode::Bridge { bridge: other.to_owned() },
+            };
+            NetworkSpec { device: Some(machine.network_adapter.clone()), mode }
+        }
+        VmwareOrigin::Vmx { source, .. } => {
+            let mode = Vmx::read(source).map_or(NetworkMode::User { forward: None }, |vmx| inspect::network(&vmx));
+            NetworkSpec { device: None, mode }
+        }
+    }
+}
+
+/// The machine the plan describes.
+pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> MachineSpec {
+    let mut vmware = VmwareSpec {
+        vmx: Some(places::work_vmx(plan)),
+        display_name: plan.display_name.clone(),
+        disk_adapter: plan.disk_adapter.clone(),
+        data: plan.data.clone(),
+        ..VmwareSpec::default()
+    };
+    let mut origin = Origin::New;
+    let mut topology = Topology::default();
+    let mut memory = None;
+    match &plan.origin {
+        VmwareOrigin::Iso { machine, .. } => {
+            hardware(&mut vmware, machine);
+            topology = Topology::from_options(machine.cpus, 0, machine.cores, 0);
+            memory = Some(machine.memory);
+        }
+        VmwareOrigin::Vmx { source, linked, snapshot } => {
+            vmware.linked = *linked;
+            let source = std::path::absolute(source).unwrap_or_else(|_| source.clone());
+            origin = Origin::Clone { machine: source.display().to_string(), snapshot: snapshot.clone() };
+        }
+    }
+    let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, vmware);
+    spec.origin = origin;
+    spec.topology = topology;
+    spec.memory_mib = memory.unwrap_or(spec.memory_mib);
+    // Named as VMware finds them: beside the machine's file, whose directory is made by now.
+    let work = places::work(plan);
+    let work = work.canonicalize().unwrap_or(work);
+    let disk = |name: String| DiskSpec::new(work.join(name), DiskFormat::Vmdk, interface(&plan.disk_adapter));
+    spec.disks = places::made_disks(plan).into_iter().map(disk).collect();
+    let drive = |path: &Path| CdromSpec {
+        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        interface: plan.cdrom_adapter.clone(),
+    };
+    spec.cdroms = discs(plan, media).into_iter().map(drive).collect();
+    spec.floppy.clone_from(&media.floppy);
+    spec.network = network(plan);
+    spec.boot = if matches!(plan.origin, VmwareOrigin::Iso { .. }) { BootOrder::CdromOnce } else { BootOrder::Disk };
+    spec.window = !plan.headless;
+    spec.vnc = plan.vnc.as_ref().map(|vnc| VncSpec {
+        bind: vnc.bind.clone(),
+        port_min: vnc.ports.0,
+        port_max: vnc.ports.1,
+        password: vnc.password.then(|| uuid::Uuid::new_v4().simple().to_string()[..VNC_PASSWORD].to_owned()),
+    });
+    spec
+}
+
+/// The discs of the machine: the installer, that with seed files, and VMware's tools.
+fn discs<'a>(plan: &VmwarePlan, media: &'a Media) -> Vec<&'a Path> {
+    let attached = plan.tools.mode.as_deref() == Some("attach");
+    let tools = media.tools.as_deref().filter(|_| attached);
+    media.image.as_deref().into_iter().chain(media.cd.as_deref()).chain(tools).collect()
+}
+
+fn hardware(vmware: &mut VmwareSpec, machine: &VmwareMachinePlan) {
+    vmware.guest_os.clone_from(&machine.guest_os);
+    vmware.hardware_version = machine.hardware_version;
+    vmware.firmware = machine.firmware.as_deref().and_then(VmwareFirmware::parse);
+    vmware.nested = machine.nested;
+    vmware.sound = machine.sound;
+    vmware.usb = machine.usb.as_deref().and_then(UsbVersion::parse);
+    // What cannot be read the rules have complained about.
+    vmware.serial = ports::serial(&machine.serial).unwrap_or(vmware.serial.clone());
+    vmware.parallel = ports::parallel(&machine.parallel).unwrap_or(vmware.parallel.clone());
+}
+
+fn interface(adapter: &str) -> DiskInterface {
+    match Bus::of_adapter(adapter) {
+        Bus::Ide => DiskInterface::Ide,
+        Bus::Sata => DiskInterface::Sata,
+        // NVMe has no word of its own there; VMware's own part says which it is.
+        Bus::Scsi | Bus::Nvme => DiskInterface::Scsi,
+    }
+}
+
+/// The machine as packages describe it, from its own file.
+pub(super) fn describe(plan: &VmwarePlan) -> MachineDescription {
+    let read = |path: PathBuf| {
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        packaged_machine(&path, &OpenPolicy::allow_below(vec![directory])).ok()?
+    };
+    let mut machine = places::current(plan).and_then(read).map(|machine| machine.description).unwrap_or_default();
+    machine.name.clone_from(&plan.vm_name);
+    if plan.without_network {
+        machine.nics.clear();
+    }
+    machine
+}
