@@ -203,8 +203,11 @@ impl DiskController {
 pub struct MachineNic {
     /// The emulated hardware.
     pub model: NicModel,
-    /// Name of the network it is connected to.
+    /// Name of the network it is connected to; VirtualBox takes a word of its own (`NAT`, `Bridged`, `Internal`, `HostOnly`) for
+    /// that kind of network, and any other name for `Bridged`.
     pub network: String,
+    /// Which network of VirtualBox's of that kind: the name of an internal network, or of the host's interface.
+    pub virtualbox_network: Option<String>,
     /// Its address; `None` lets the importer choose.
     pub mac: Option<MacAddress>,
 }
@@ -244,7 +247,7 @@ impl fmt::Display for MacAddress {
 
 impl Default for MachineNic {
     fn default() -> Self {
-        Self { model: NicModel::default(), network: "nat".to_owned(), mac: None }
+        Self { model: NicModel::default(), network: "nat".to_owned(), virtualbox_network: None, mac: None }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::formats::AllFormats;
 use crate::machine::Nvram;
 use crate::package;
 use crate::package::archive::ArchivedDisk;
+use crate::package::described::Described;
 use crate::package::loose;
 use crate::reading::format_facts::Snapshot;
 use crate::reading::image_info::ImageInfo;
@@ -112,26 +113,38 @@ pub fn package_facts(path: &Path) -> Result<Option<package::PackageFacts>> {
 }
 
 fn facts(file: &SourceFile) -> Result<Option<package::PackageFacts>> {
-    let described = match loose::loose_descriptor(file)? {
-        Some(described) => Some(described),
-        None => package::archived_descriptor(file)?,
-    };
-    described.map(|described| described.facts()).transpose()
+    described(file)?.map(|described| described.facts()).transpose()
+}
+
+fn described(file: &SourceFile) -> Result<Option<Described>> {
+    match loose::loose_descriptor(file)? {
+        Some(described) => Ok(Some(described)),
+        None => package::archived_descriptor(file),
+    }
 }
 
 /// Reads the machine of a package, so that it can be written anew: as [`package_facts`], with what its firmware keeps, which the policy
-/// must allow where it is a file beside the descriptor. `None` for a file that describes no machine.
+/// must allow where it is a file beside the descriptor. Of several machines it is that which has the disk
+/// [`OpenPolicy::archived_disk`]. `None` for a file that describes no machine, or none with that disk.
 ///
 /// # Errors
-/// When the file cannot be read, its descriptor is damaged, or describes several machines.
+/// When the file cannot be read, its descriptor is damaged or names an NVRAM that is not there, or describes several machines and no
+/// disk was chosen.
 pub fn packaged_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::PackagedMachine>> {
     read_machine(path, policy).map_err(|error| error.with_path(path).during(Operation::Open))
 }
 
 fn read_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::PackagedMachine>> {
     let file = bare(path)?;
-    let Some(facts) = facts(&file)? else { return Ok(None) };
-    let mut machines = facts.machines;
+    let Some(described) = described(&file)? else { return Ok(None) };
+    let is_vmx = matches!(described, Described::Vmx(_));
+    let mut machines = described.facts()?.machines;
+    let chosen = policy.archived_disk.as_deref().filter(|_| machines.len() > 1);
+    if let Some(chosen) = chosen {
+        machines.retain(|machine| machine.disks.iter().any(|disk| disk == chosen));
+        // Of those that share it the first.
+        machines.truncate(1);
+    }
     if machines.len() > 1 {
         let names = package::archive::list(machines.iter().map(|machine| machine.name.as_deref().unwrap_or("?")));
         let error = file.error(ErrorKind::Unsupported, format!("it describes {} machines: {names}", machines.len()));
@@ -144,12 +157,21 @@ fn read_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::Pack
         } else {
             package::archived_file(&file, &name, MAX_NVRAM)?
         };
-        machine.description.nvram = bytes.map(|bytes| Nvram { maker, bytes: bytes.into(), file: None });
+        match bytes {
+            Some(bytes) => machine.description.nvram = Some(Nvram { maker, bytes: bytes.into(), file: None }),
+            // A machine of VMware's that has never been started has none yet.
+            None if is_vmx => machine.left_out.push(format!("the NVRAM {name:?}, which is not there")),
+            None => {
+                let rule = format!("it names the NVRAM {name:?}, which is not there");
+                let hint = "the package is not complete: get it again, or take the NVRAM out of the descriptor";
+                return Err(file.error(ErrorKind::NotFound, rule).with_hint(hint));
+            }
+        }
     }
     Ok(Some(machine))
 }
 
-/// Returns the NVRAM that a descriptor names; `None` when there is none yet, as for a machine that has never been started.
+/// Returns the NVRAM that a descriptor names; `None` when it is not there.
 fn nvram_beside(descriptor: &SourceFile, name: &str, policy: &OpenPolicy) -> Result<Option<Vec<u8>>> {
     let file = match named_file(descriptor, name, policy) {
         Ok(file) => file,

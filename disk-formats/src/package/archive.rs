@@ -158,10 +158,6 @@ fn described_disks(
     descriptor: &Descriptor,
     members: &[Member],
 ) -> Result<Vec<ArchivedDisk>> {
-    if descriptor.disks.len() > MAX_DISKS {
-        let rule = format!("the descriptor names {} disks, more than {MAX_DISKS}", descriptor.disks.len());
-        return Err(file.error(ErrorKind::Unsupported, rule).at(0));
-    }
     let disk = |disk: &super::ovf_reader::DescribedDisk| {
         if let Some(parent) = &disk.parent {
             let rule = format!("the disk {:?} of the package is a difference to the disk {parent:?}", disk.id);

@@ -32,7 +32,7 @@ impl Described {
     /// Returns the files and disks that it names.
     pub(crate) fn descriptor(&self) -> Result<Descriptor> {
         match self {
-            Self::Ovf(envelope) => Ok(Descriptor::of(envelope)),
+            Self::Ovf(envelope) => Descriptor::of(envelope),
             Self::Vmx(vmx) => Descriptor::of_vmx(vmx),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::archive::{MAX_DISKS, is_disk, list};
+use super::archive::{is_disk, list};
 use super::described::{DESCRIPTORS, Described, MAX_DESCRIPTOR};
 use super::ovf_reader::{DescribedDisk, Descriptor};
 use crate::error::{ErrorKind, Result};
@@ -41,10 +41,6 @@ pub(crate) fn names(descriptor: &Descriptor) -> Vec<String> {
 pub(crate) fn choose(file: &SourceFile, descriptor: &Descriptor, chosen: Option<&str>) -> Result<LooseDisk> {
     let names = names(descriptor);
     let known = || list(names.iter().map(String::as_str));
-    if names.len() > MAX_DISKS {
-        let rule = format!("the machine has {} disks, more than {MAX_DISKS}", names.len());
-        return Err(file.error(ErrorKind::Unsupported, rule));
-    }
     let index = match chosen {
         None if names.is_empty() => {
             let error = file.error(ErrorKind::Unsupported, "this describes a machine without a disk");

@@ -36,4 +36,5 @@ pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks 
 pub use file_names::plain_name;
 pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
+pub use vbox_machine::virtualbox_doubts;
 pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};

@@ -18,6 +18,8 @@ use crate::machine::{
 const MAX_MACHINES: usize = 256;
 /// Most hardware items of a machine.
 const MAX_ITEMS: usize = 4096;
+/// Most settings of VMware's of a machine, each of which is compared with the others.
+const MAX_SETTINGS: usize = 1024;
 /// Most network cards of a machine.
 const MAX_NICS: usize = 64;
 /// The first resource type that is a vendor's own; VirtualBox describes an NVRAM with it.
@@ -64,7 +66,7 @@ fn machine(system: &Element, configuration: Option<&str>, descriptor: &Descripto
     read_texts(system, &mut machine);
     if let Some(hardware) = section("VirtualHardwareSection") {
         Hardware::read(hardware, configuration)?.describe(&mut machine, descriptor)?;
-        read_vmwares_settings(hardware, &mut machine, descriptor);
+        read_vmwares_settings(hardware, &mut machine, descriptor)?;
     }
     machine.describe_size();
     if let Some(own) = system.all("Machine").next() {
@@ -324,7 +326,7 @@ fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
     // Several may be allowed: `PCNet32 E1000`.
     let mut words = item.sub_type.split([' ', ',']).filter(|word| !word.is_empty()).peekable();
     let is_said = words.peek().is_some();
-    let model = words.find_map(|word| NicModel::ALL.into_iter().find(|model| model.word().eq_ignore_ascii_case(word)));
+    let model = words.find_map(NicModel::from_word);
     if model.is_none() && is_said {
         machine.leave_out(format!("the network card's model {:?}, in whose place there is e1000", item.sub_type));
     }
@@ -333,6 +335,7 @@ fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
     machine.description.nics.push(MachineNic {
         model: model.unwrap_or_default(),
         network: network.unwrap_or_else(|| MachineNic::default().network),
+        virtualbox_network: None,
         mac: item.text("Address").and_then(MacAddress::from_text),
     });
 }
@@ -356,7 +359,11 @@ fn name_device(item: &Item<'_>, machine: &mut PackagedMachine) {
 }
 
 /// Reads `vmw:Config` and `vmw:ExtraConfig`.
-fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, descriptor: &Descriptor) {
+fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
+    let count = hardware.all("Config").chain(hardware.all("ExtraConfig")).count();
+    if count > MAX_SETTINGS {
+        return Err(broken(format!("a machine has {count} settings of VMware's, more than {MAX_SETTINGS}")));
+    }
     let mut secure_boot = false;
     let setting = |element: &Element| {
         let (key, value) = (element.attribute("key")?, element.attribute("value")?);
@@ -383,7 +390,10 @@ fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, desc
                 let name = name.or_else(|| {
                     descriptor.references.iter().find(|file| file.href == value).map(|file| file.href.clone())
                 });
-                machine.nvram = name.map(|name| (NvramMaker::VMware, name));
+                match name {
+                    Some(name) => machine.nvram = Some((NvramMaker::VMware, name)),
+                    None => machine.leave_out(format!("the NVRAM {value:?}, which is none of the package's files")),
+                }
             }
             "cpuid.corespersocket" => {
                 machine.description.cores_per_socket = value.parse().ok().filter(|cores| *cores > 0);
@@ -408,6 +418,7 @@ fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, desc
     let number =
         version.and_then(|version| version.split_whitespace().find_map(|word| word.strip_prefix("vmx-")?.parse().ok()));
     machine.description.hardware_version = number.unwrap_or(machine.description.hardware_version);
+    Ok(())
 }
 
 fn text(text: Option<&str>) -> Option<String> {

@@ -1,9 +1,13 @@
 //! The files and disks that a descriptor names: an OVF of the versions 0.9 to 2.x (DMTF DSP0243), or a VMX.
 
+use super::archive::MAX_DISKS;
 use super::packaged::PackagedDiskFacts;
 use super::vmx::Vmx;
 use super::xml_tree::{self, Element};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Operation, Result};
+
+/// Most files of a package.
+const MAX_FILES: usize = 1024;
 
 /// A file that the descriptor names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,15 +49,21 @@ impl Reference {
 impl Descriptor {
     /// Reads an OVF.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
-        Ok(Self::of(&xml_tree::read_bytes(bytes)?))
+        Self::of(&xml_tree::read_bytes(bytes)?)
     }
 
-    /// Returns what an OVF names.
-    pub(crate) fn of(envelope: &Element) -> Self {
+    /// Returns what an OVF names. Its parts are looked up among each other, so they are few.
+    pub(crate) fn of(envelope: &Element) -> Result<Self> {
         let references = envelope.all("References").flat_map(|references| references.all("File")).filter_map(reference);
         let sections = envelope.children.iter().filter(|child| is_section(child, "DiskSection"));
         let disks = sections.flat_map(|section| section.all("Disk")).map(disk);
-        Self { references: references.collect(), disks: disks.collect() }
+        let found = Self { references: references.collect(), disks: disks.collect() };
+        let counts = [("disks", found.disks.len(), MAX_DISKS), ("files", found.references.len(), MAX_FILES)];
+        if let Some((what, count, limit)) = counts.into_iter().find(|(_, count, limit)| count > limit) {
+            let rule = format!("the descriptor names {count} {what}, more than {limit}");
+            return Err(Error::new(ErrorKind::Unsupported, Operation::Read, rule));
+        }
+        Ok(found)
     }
 
     /// Returns what a VMX names; a disk's identifier is its place, and a file's its name.
@@ -183,6 +193,24 @@ mod tests {
         let expected = [("d1", Some("a.vmdk"), Some(3 << 30)), ("d2", Some("b.vmdk"), None), ("d3", None, Some(1024))];
         let expected = expected.map(|(id, file, capacity)| (id.to_owned(), file.map(str::to_owned), capacity));
         assert_eq!(facts, expected);
+    }
+
+    #[test]
+    fn more_disks_and_files_than_a_package_has_are_refused() {
+        let disks = |count: usize| {
+            let disk = |n: usize| format!("<Disk diskId='d{n}' fileRef='f{n}'/>");
+            format!("<DiskSection>{}</DiskSection>", (0..count).map(disk).collect::<String>())
+        };
+        let files = |count: usize| {
+            let file = |n: usize| format!("<File id='f{n}' href='{n}.vmdk'/>");
+            format!("<References>{}</References>", (0..count).map(file).collect::<String>())
+        };
+        let read = |inside: String| Descriptor::read(format!("<Envelope>{inside}</Envelope>").as_bytes());
+        assert_eq!(read(files(MAX_FILES) + &disks(MAX_DISKS)).unwrap().disk_facts().len(), MAX_DISKS);
+        let error = read(disks(MAX_DISKS + 1)).unwrap_err();
+        assert!(error.to_string().contains("names 257 disks, more than 256"), "{error}");
+        let error = read(files(MAX_FILES + 1)).unwrap_err();
+        assert!(error.to_string().contains("names 1025 files, more than 1024"), "{error}");
     }
 
     #[test]

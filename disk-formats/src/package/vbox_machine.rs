@@ -6,8 +6,9 @@
 use sha2::{Digest, Sha256};
 
 use super::places::Places;
+use super::vendor_words::{NetworkWords, network_of_word};
 use super::xml::Xml;
-use crate::machine::{DiskController, Firmware, MachineDescription, NicModel};
+use crate::machine::{DiskController, Firmware, MachineDescription, MachineNic, NicModel};
 
 /// Settings format of VirtualBox 7.0, the first with a TPM.
 const VERSION_WITH_TPM: &str = "1.19-linux";
@@ -16,7 +17,30 @@ const VERSION: &str = "1.16-linux";
 
 /// Says whether a machine has something that VirtualBox does not take from OVF's own elements.
 pub(crate) fn is_needed(machine: &MachineDescription) -> bool {
-    machine.tpm || machine.nested_virtualization || machine.firmware != Firmware::Bios
+    machine.tpm
+        || machine.nested_virtualization
+        || machine.firmware != Firmware::Bios
+        // Elsewhere an internal network has no name, and two machines that had one each would share one.
+        || machine.nics.iter().any(|nic| named_network(nic).is_some_and(|(words, _)| words.word == "Internal"))
+}
+
+/// Says which cards are on a network of a name that VirtualBox does not know, and what it makes of that.
+#[must_use]
+pub fn virtualbox_doubts(machine: &MachineDescription) -> Vec<String> {
+    let numbered = machine.nics.iter().zip(1..).filter(|(nic, _)| network_of_word(&nic.network).is_none());
+    let doubt = |(nic, number): (&MachineNic, u32)| {
+        format!(
+            "network card {number} is on the network {:?}, which VirtualBox takes for a bridge to the host's",
+            nic.network
+        )
+    };
+    numbered.map(doubt).collect()
+}
+
+/// Returns the kind and the name of a card's network, when VirtualBox has such a kind and it has a name there.
+fn named_network(nic: &MachineNic) -> Option<(&'static NetworkWords, &str)> {
+    let words = network_of_word(&nic.network).filter(|words| words.has_name)?;
+    Some((words, nic.virtualbox_network.as_deref()?))
 }
 
 /// Returns the identifier that ties a disk of the package to its place in the machine: a UUID of version 8 from their names.
@@ -93,7 +117,14 @@ fn network(xml: &mut Xml, machine: &MachineDescription) {
         let mac = nic.mac.map(|mac| mac.plain());
         let mut attributes = vec![("slot", slot.as_str()), ("enabled", "true"), ("type", model)];
         attributes.extend(mac.as_deref().map(|mac| ("MACAddress", mac)));
-        xml.open("Adapter", &attributes).empty("NAT", &[]).close();
+        xml.open("Adapter", &attributes);
+        match (named_network(nic), network_of_word(&nic.network)) {
+            (Some((words, name)), _) => xml.empty(words.element, &[("name", name)]),
+            (None, Some(words)) => xml.empty(words.element, &[]),
+            // What it makes of a name that it does not know in the item.
+            (None, None) => xml.empty("BridgedInterface", &[]),
+        };
+        xml.close();
     }
     xml.close();
 }
@@ -145,4 +176,45 @@ fn controller(xml: &mut Xml, machine: &MachineDescription, places: &Places, kind
         xml.empty("Image", &[("uuid", &format!("{{{}}}", disk_uuid(machine, disk)))]).close();
     }
     xml.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_keep_their_kind_and_name() {
+        let nic = |network: &str, name: Option<&str>| MachineNic {
+            network: network.to_owned(),
+            virtualbox_network: name.map(str::to_owned),
+            ..MachineNic::default()
+        };
+        let mut machine =
+            MachineDescription { nics: vec![nic("Internal", Some("lan"))], ..MachineDescription::default() };
+        assert!(is_needed(&machine), "only here an internal network has a name");
+        machine.nics =
+            vec![nic("Bridged", Some("eth0")), nic("nat", Some("x")), nic("HostOnly", None), nic("web", None)];
+        assert!(!is_needed(&machine));
+        assert_eq!(virtualbox_doubts(&machine).len(), 1);
+        machine.nics.push(nic("Internal", Some("lan")));
+        let mut xml = Xml::new();
+        network(&mut xml, &machine);
+        let text = xml.finish();
+        for (slot, element) in [
+            "<BridgedInterface name=\"eth0\"/>",
+            "<NAT/>",
+            "<HostOnlyInterface/>",
+            "<BridgedInterface/>",
+            "<InternalNetwork name=\"lan\"/>",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let adapter = text.split("<Adapter ").nth(slot + 1).unwrap();
+            assert!(
+                adapter.starts_with(&format!("slot=\"{slot}\"")) && adapter.contains(element),
+                "{element} in {text}"
+            );
+        }
+    }
 }

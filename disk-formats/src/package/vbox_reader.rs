@@ -2,6 +2,7 @@
 //! network cards. The rest of the hardware is in OVF's own items.
 
 use super::packaged::PackagedMachine;
+use super::vendor_words::{network_of_element, network_of_word};
 use super::xml_tree::Element;
 use crate::machine::{Firmware, MacAddress, NicModel};
 
@@ -63,7 +64,7 @@ pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
 }
 
 /// Adds to the cards what their items do not say, when both descriptions have as many: addresses, the models that OVF has no word for,
-/// and the names of internal networks.
+/// and the names of networks.
 fn add_cards(network: Option<&Element>, machine: &mut PackagedMachine) {
     let adapters = network.into_iter().flat_map(|network| network.all("Adapter"));
     let mut enabled: Vec<&Element> = adapters.filter(|adapter| is_enabled(adapter)).collect();
@@ -74,13 +75,22 @@ fn add_cards(network: Option<&Element>, machine: &mut PackagedMachine) {
     for (nic, adapter) in machine.description.nics.iter_mut().zip(enabled) {
         nic.mac = nic.mac.or_else(|| adapter.attribute("MACAddress").and_then(MacAddress::from_text));
         match adapter.attribute("type") {
-            Some("virtio") => nic.model = NicModel::Virtio,
+            Some(model) if model.eq_ignore_ascii_case("virtio") => nic.model = NicModel::Virtio,
             Some(model) if model.starts_with("Am79") => nic.model = NicModel::PcNet32,
             _ => {}
         }
-        let internal = adapter.all("InternalNetwork").find_map(|network| network.attribute("name"));
-        if let Some(name) = internal.filter(|name| !name.is_empty()) {
-            name.clone_into(&mut nic.network);
+        // A name that is none of VirtualBox's is another hypervisor's.
+        if network_of_word(&nic.network).is_none() {
+            continue;
+        }
+        // The networks that are not in use are in an element of their own.
+        let networks = adapter.children.iter().filter_map(|child| Some((child, network_of_element(&child.name)?)));
+        for (network, words) in networks {
+            if !nic.network.eq_ignore_ascii_case(words.word) {
+                words.word.clone_into(&mut nic.network);
+            }
+            let name = network.attribute("name").filter(|name| words.has_name && !name.is_empty());
+            nic.virtualbox_network = name.map(str::to_owned);
         }
     }
     machine.networks = machine.description.nics.iter().map(|nic| nic.network.clone()).collect();

@@ -181,6 +181,34 @@ impl DiskController {
     }
 }
 
+/// A kind of VirtualBox's networks.
+pub(crate) struct NetworkWords {
+    /// What the connection of an OVF item is called.
+    pub(crate) word: &'static str,
+    /// The element in VirtualBox's own description.
+    pub(crate) element: &'static str,
+    /// Whether there are several of the kind, which have names.
+    pub(crate) has_name: bool,
+}
+
+const NETWORKS: [NetworkWords; 5] = [
+    NetworkWords { word: "NAT", element: "NAT", has_name: false },
+    NetworkWords { word: "Bridged", element: "BridgedInterface", has_name: true },
+    NetworkWords { word: "Internal", element: "InternalNetwork", has_name: true },
+    NetworkWords { word: "HostOnly", element: "HostOnlyInterface", has_name: true },
+    NetworkWords { word: "NATNetwork", element: "NATNetwork", has_name: true },
+];
+
+/// Returns the kind of VirtualBox's networks that a connection, in any case, says.
+pub(crate) fn network_of_word(word: &str) -> Option<&'static NetworkWords> {
+    NETWORKS.iter().find(|network| network.word.eq_ignore_ascii_case(word))
+}
+
+/// Returns the kind of VirtualBox's networks that an element says.
+pub(crate) fn network_of_element(element: &str) -> Option<&'static NetworkWords> {
+    NETWORKS.iter().find(|network| network.element == element)
+}
+
 impl NicModel {
     /// All models.
     pub(crate) const ALL: [Self; 5] = [Self::E1000, Self::E1000e, Self::Vmxnet3, Self::PcNet32, Self::Virtio];
@@ -192,8 +220,17 @@ impl NicModel {
             Self::E1000e => "E1000e",
             Self::Vmxnet3 => "VmxNet3",
             Self::PcNet32 => "PCNet32",
-            Self::Virtio => "virtio",
+            // Of VirtualBox's own spellings that which is in its settings, `virtio`, is none in an OVF.
+            Self::Virtio => "virtio-net",
         }
+    }
+
+    /// Returns the model of an OVF sub-type, in any case and spelling.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        if ["virtio", "virtionet"].iter().any(|spelling| spelling.eq_ignore_ascii_case(word)) {
+            return Some(Self::Virtio);
+        }
+        Self::ALL.into_iter().find(|model| model.word().eq_ignore_ascii_case(word))
     }
 }
 
@@ -207,6 +244,17 @@ mod tests {
         assert_eq!(DiskController::LsiLogic.unit(7), 8);
         assert_eq!(DiskController::Sata.unit(7), 7);
         assert!(!DiskController::LsiLogic.has_unit(7) && DiskController::LsiLogic.has_unit(15));
+    }
+
+    #[test]
+    fn cards_are_found_by_all_spellings() {
+        for model in NicModel::ALL {
+            assert_eq!(NicModel::from_word(model.word()), Some(model));
+        }
+        for word in ["virtio", "Virtio-Net", "VirtioNet"] {
+            assert_eq!(NicModel::from_word(word), Some(NicModel::Virtio), "{word}");
+        }
+        assert_eq!(NicModel::from_word("rtl8139"), None);
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn virtualbox_imports_every_package() {
         bench.convert(&format!("{name}.ova"), OutputKind::ova(machine));
         for file in [format!("{name}.ovf"), format!("{name}.ova")] {
             let report = import(judges, &bench, &file, &name);
-            for line in ["cpus=2", "memory=768", "firmware=\"BIOS\"", "nictype1=\"82545EM\"", "nic2=\""] {
+            for line in ["cpus=2", "memory=768", "firmware=\"BIOS\"", "nictype1=\"82545EM\"", "nictype2=\"virtio\""] {
                 assert!(report.lines().any(|found| found.starts_with(line)), "{line} in {report}");
             }
             assert_content(&bench, &bench.path("disk.vdi"), Format::Vdi);

@@ -49,9 +49,10 @@ fn whole_machine() -> MachineDescription {
             MachineNic {
                 model: NicModel::Vmxnet3,
                 network: "nat".to_owned(),
+                virtualbox_network: None,
                 mac: MacAddress::from_text("005056010203"),
             },
-            MachineNic { model: NicModel::E1000e, network: "bridged".to_owned(), mac: None },
+            MachineNic { model: NicModel::E1000e, network: "bridged".to_owned(), ..MachineNic::default() },
         ],
         hardware_version: 20,
         tpm: true,
@@ -232,8 +233,54 @@ fn texts_that_are_none_are_refused_with_their_place() {
     std::fs::write(&path, format!("<Envelope><DiskSection>{many}</DiskSection></Envelope>")).unwrap();
     let error = open(&path, None, &beside(&path)).err().unwrap();
     assert!(error.to_string().contains("10000 disks, more than 256"), "{error}");
+    let error = package_facts(&path).unwrap_err();
+    assert!(error.to_string().contains("10000 disks, more than 256"), "{error}");
     // The bytes of a raw disk may have any name.
     assert!(open(&path, Some(Format::Raw), &OpenPolicy::deny()).is_ok());
+}
+
+#[test]
+fn of_several_machines_that_with_the_chosen_disk_is_taken() {
+    let bench = Bench::new(1 << 20, 2, 1);
+    let path = bench.path("two.ovf");
+    let system = |name: &str, disk: &str| {
+        format!(
+            "<VirtualSystem id='{name}'><VirtualHardwareSection><Item><HostResource>ovf:/disk/{disk}</HostResource>\
+             <ResourceType>17</ResourceType></Item></VirtualHardwareSection></VirtualSystem>"
+        )
+    };
+    let text = format!(
+        "<Envelope><References><File id='f1' href='a.vmdk'/><File id='f2' href='b.vmdk'/><File id='f3' href='c.vmdk'/></References>\
+         <DiskSection><Disk diskId='d1' fileRef='f1'/><Disk diskId='d2' fileRef='f2'/><Disk diskId='d3' fileRef='f3'/></DiskSection>\
+         <VirtualSystemCollection>{}{}</VirtualSystemCollection></Envelope>",
+        system("one", "d1"),
+        system("two", "d2")
+    );
+    std::fs::write(&path, text).unwrap();
+    assert!(packaged_machine(&path, &beside(&path)).is_err());
+    for (chosen, name) in [("a.vmdk", Some("one")), ("b.vmdk", Some("two")), ("c.vmdk", None)] {
+        let found = packaged_machine(&path, &disk(&path, chosen)).unwrap();
+        assert_eq!(found.and_then(|machine| machine.name).as_deref(), name, "{chosen}");
+    }
+}
+
+#[test]
+fn an_nvram_that_is_not_there_is_told() {
+    let bench = Bench::new(1 << 20, 2, 1);
+    for (file, kind) in
+        [("a.vmx", OutputKind::vmx(whole_but_one_disk())), ("b.ovf", OutputKind::ovf(whole_but_one_disk()))]
+    {
+        bench.convert(file, kind);
+        std::fs::remove_file(bench.path("web.nvram")).unwrap();
+        std::fs::remove_file(bench.path("web-disk1.vmdk")).unwrap();
+    }
+    let machine = read(&bench.path("a.vmx"));
+    assert!(machine.description.nvram.is_none());
+    assert!(machine.left_out.contains(&"the NVRAM \"web.nvram\", which is not there".to_owned()), "{machine:?}");
+    let path = bench.path("b.ovf");
+    let error = packaged_machine(&path, &beside(&path)).unwrap_err();
+    assert!(error.to_string().contains("it names the NVRAM \"web.nvram\", which is not there"), "{error}");
+    assert!(error.hint().is_some());
 }
 
 #[test]

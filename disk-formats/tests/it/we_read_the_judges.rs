@@ -68,7 +68,8 @@ fn virtualboxs_machine() {
     let places: Vec<_> = machine.disks.iter().map(|disk| (disk.controller, disk.slot.unwrap().unit)).collect();
     assert_eq!(places, [(DiskController::LsiLogic, 3), (DiskController::Sata, 2)]);
     let cards: Vec<_> = machine.nics.iter().map(|nic| (nic.model, nic.network.as_str())).collect();
-    assert_eq!(cards, [(NicModel::Virtio, "NAT"), (NicModel::E1000, "lan")]);
+    assert_eq!(cards, [(NicModel::Virtio, "NAT"), (NicModel::E1000, "Internal")]);
+    assert_eq!(machine.nics[1].virtualbox_network.as_deref(), Some("lan"));
     assert_eq!(machine.nics[1].mac, MacAddress::from_text("080027AABBCC"));
     assert_eq!(found.left_out, ["a sound card"]);
     let nvram = std::fs::read(bench.path("kept.nvram")).unwrap();
@@ -90,7 +91,16 @@ fn virtualboxs_machine() {
     let script = "VBoxManage import again.ova --vsys 0 --basefolder /judged/new --options keepallmacs
         VBoxManage showvminfo web --machinereadable";
     let report = judges.run(&bench, script);
-    for line in ["cpus=2", "memory=768", "firmware=\"EFI", "nictype1=\"virtio\"", "macaddress2=\"080027AABBCC\""] {
+    for line in [
+        "cpus=2",
+        "memory=768",
+        "firmware=\"EFI",
+        "nictype1=\"virtio\"",
+        "nic1=\"nat\"",
+        "nic2=\"intnet\"",
+        "intnet2=\"lan\"",
+        "macaddress2=\"080027AABBCC\"",
+    ] {
         assert!(report.lines().any(|found| found.starts_with(line)), "{line} in {report}");
     }
     assert!(std::fs::read(bench.path("new/web/web.nvram")).unwrap() == nvram, "the NVRAM has not travelled");

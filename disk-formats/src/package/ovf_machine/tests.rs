@@ -24,7 +24,7 @@ const TEXT: &str = r#"<?xml version="1.0"?>
 
 fn read(text: &str) -> Result<Vec<PackagedMachine>> {
     let envelope = xml_tree::read(text)?;
-    machines(&envelope, &Descriptor::of(&envelope))
+    machines(&envelope, &Descriptor::of(&envelope)?)
 }
 
 fn system(inside: &str) -> String {
@@ -149,6 +149,27 @@ fn vmwares_settings_are_read_and_those_that_reach_the_host_left_out() {
 }
 
 #[test]
+fn an_nvram_that_is_no_file_of_the_package_is_told() {
+    for value in ["ovf:/file/f9", "other.nvram"] {
+        let machine = hardware(&format!("<ExtraConfig vmw:key='nvram' vmw:value='{value}'/>"));
+        let what = format!("the NVRAM {value:?}, which is none of the package's files");
+        assert_eq!((machine.nvram, machine.left_out), (None, vec![what]));
+    }
+}
+
+#[test]
+fn more_settings_than_a_machine_has_are_refused() {
+    let with = |count: usize| {
+        let setting = |n: usize| format!("<ExtraConfig vmw:key='guestinfo.{n}' vmw:value='x'/>");
+        let settings: String = (0..count).map(setting).collect();
+        read(&system(&format!("<VirtualHardwareSection>{settings}</VirtualHardwareSection>")))
+    };
+    assert_eq!(with(MAX_SETTINGS).unwrap()[0].description.vmware_settings.len(), MAX_SETTINGS);
+    let error = with(MAX_SETTINGS + 1).unwrap_err();
+    assert!(error.to_string().contains("1025 settings of VMware's, more than 1024"), "{error}");
+}
+
+#[test]
 fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
     let card = item(&[("Connection", "Internal"), ("ResourceType", "10")]);
     let nvram = item(&[("ElementName", "NVRAM"), ("HostResource", "ovf:/file/f2"), ("ResourceType", "32768")]);
@@ -157,7 +178,8 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
          </OperatingSystemSection><VirtualHardwareSection>{card}{nvram}</VirtualHardwareSection>\
          <vbox:Machine><Hardware><CPU count='2'><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
          <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
-         <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
+         <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'>\
+         <DisabledModes><NAT/></DisabledModes><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
          <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/></Hardware></vbox:Machine>"
     ));
     let machine = read(&text).unwrap().remove(0);
@@ -167,7 +189,9 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
     assert_eq!(description.firmware, Firmware::Uefi { secure_boot: false });
     assert!(description.tpm && description.nested_virtualization);
     let mac = MacAddress::from_text("080027D6B0A4");
-    assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network: "lan".to_owned(), mac });
+    let network = "Internal".to_owned();
+    let virtualbox_network = Some("lan".to_owned());
+    assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network, virtualbox_network, mac });
     assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
     assert_eq!(machine.left_out, ["a sound card"]);
 }

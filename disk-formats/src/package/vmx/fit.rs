@@ -12,7 +12,11 @@ pub fn fit(machine: &mut MachineDescription) -> Vec<String> {
             replaced.push(format!("network card {number} is vmxnet3, for VMware has no virtio card"));
         }
         if keys::connection_of(&nic.network).is_none() {
-            replaced.push(format!("network card {number} is on VMware's NAT, for it has no network {:?}", nic.network));
+            let name = nic.virtualbox_network.take().map_or_else(String::new, |name| format!(" ({name})"));
+            replaced.push(format!(
+                "network card {number} is on VMware's NAT, for it has no network {:?}{name}",
+                nic.network
+            ));
             "nat".clone_into(&mut nic.network);
         }
     }
@@ -32,7 +36,7 @@ mod tests {
 
     #[test]
     fn what_vmware_lacks_is_replaced_and_said() {
-        let nic = |model, network: &str| MachineNic { model, network: network.to_owned(), mac: None };
+        let nic = |model, network: &str| MachineNic { model, network: network.to_owned(), ..MachineNic::default() };
         let mut machine = MachineDescription {
             nics: vec![nic(NicModel::Virtio, "VMnet8"), nic(NicModel::E1000, "lan"), nic(NicModel::E1000, "Bridged")],
             nvram: Some(Nvram { maker: NvramMaker::VirtualBox, bytes: vec![1].into(), file: None }),

@@ -58,7 +58,10 @@ impl Vmx {
         vmx.put("vmci0.present", "TRUE");
         vmx.put("hpet0.present", "TRUE");
         vmx.put("floppy0.present", "FALSE");
-        vmx.put("nvram", &nvram_file_name(machine));
+        // Without one VMware names it after the VMX file, which nothing else is named after.
+        if nvram(machine).is_some() {
+            vmx.put("nvram", &nvram_file_name(machine));
+        }
         vmx.put_disks(&places, disks);
         for (index, nic) in machine.nics.iter().enumerate() {
             vmx.put_nic(index, nic)?;
@@ -114,7 +117,7 @@ fn truth(value: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{DiskController, DiskSlot, MachineDisk};
+    use crate::machine::{DiskController, DiskSlot, MachineDisk, Nvram};
 
     fn lines(machine: &MachineDescription, disks: &[&str]) -> Vec<String> {
         let disks: Vec<String> = disks.iter().map(|&disk| disk.to_owned()).collect();
@@ -174,6 +177,17 @@ mod tests {
         let disks = vec![MachineDisk { slot, ..MachineDisk::default() }];
         let machine = MachineDescription { disks, ..MachineDescription::default() };
         assert!(Vmx::of_machine(&machine, &["a.vmdk".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn only_an_nvram_that_is_written_is_named() {
+        let names_one = |machine: &MachineDescription| lines(machine, &[]).iter().any(|line| line.starts_with("nvram"));
+        let mut machine = MachineDescription::default();
+        assert!(!names_one(&machine));
+        for (maker, is_named) in [(NvramMaker::VirtualBox, false), (NvramMaker::VMware, true)] {
+            machine.nvram = Some(Nvram { maker, bytes: vec![1].into(), file: None });
+            assert_eq!(names_one(&machine), is_named, "{maker}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::machine::{
 };
 use crate::package::guest_names::NamedGuest;
 use crate::package::packaged::PackagedMachine;
+use crate::package::vmware_settings::is_harmless;
 
 /// The buses of disks, in the order in which a BIOS looks for one to start from.
 const BUSES: [&str; 4] = ["ide", "scsi", "sata", "nvme"];
@@ -223,11 +224,11 @@ impl Vmx {
             let is_static = text("addressType").is_some_and(|kind| kind.eq_ignore_ascii_case("static"));
             let mac = text("address").filter(|_| is_static).and_then(|text| MacAddress::from_text(&text));
             machine.networks.push(network.clone());
-            machine.description.nics.push(MachineNic { model, network, mac });
+            machine.description.nics.push(MachineNic { model, network, mac, ..MachineNic::default() });
         }
     }
 
-    /// Keeps the other settings, and names the devices that a description does not hold.
+    /// Keeps those of the other settings that concern the guest alone, and names the devices that a description does not hold.
     fn read_rest(&self, machine: &mut PackagedMachine) {
         for (key, value) in self.iter() {
             let lower = key.to_ascii_lowercase();
@@ -246,6 +247,8 @@ impl Vmx {
                 if !value.is_empty() {
                     machine.leave_out(format!("the setting {key}, which names a file or folder of the host"));
                 }
+            } else if !is_harmless(&lower) {
+                machine.leave_out(format!("the setting {key}, which could reach the host"));
             } else {
                 machine.description.vmware_settings.push((key.to_owned(), value.to_owned()));
             }

@@ -106,6 +106,27 @@ fn hardware_is_read_and_what_is_not_carried_is_named() {
 }
 
 #[test]
+fn settings_that_could_reach_the_host_do_not_travel() {
+    let keys = [
+        "debugStub.listen.guest64.remote",
+        "isolation.tools.copy.disable",
+        "hgfs.mapRootShare",
+        "encryption.keySafe",
+        "vtpm.ekCRT",
+        "anything.else",
+    ];
+    let lines: String = keys.iter().map(|key| format!("{key} = \"TRUE\"\n")).collect();
+    let found = machine(&format!("{lines}guestinfo.x = \"y\"\ndisk.EnableUUID = \"TRUE\"\n"));
+    let kept: Vec<_> = found.description.vmware_settings.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(kept, ["disk.EnableUUID", "guestinfo.x"]);
+    assert_eq!(found.left_out.len(), keys.len(), "{:?}", found.left_out);
+    for key in keys {
+        let what = format!("the setting {key}, which could reach the host");
+        assert!(found.left_out.contains(&what), "{what} in {:?}", found.left_out);
+    }
+}
+
+#[test]
 fn what_was_written_is_read() {
     let scsi = |unit| MachineDisk {
         controller: DiskController::LsiLogicSas,
