@@ -9,8 +9,6 @@ use crate::format::Format;
 use crate::reading::packed::PACKED_EXTENSIONS;
 use crate::reading::source_file::SourceFile;
 
-/// Most disks of a package.
-pub(crate) const MAX_DISKS: usize = 256;
 /// Most parts of a file in parts.
 const MAX_CHUNKS: usize = 1024;
 /// Most names in a message.

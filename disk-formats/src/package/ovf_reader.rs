@@ -1,11 +1,12 @@
 //! The files and disks that a descriptor names: an OVF of the versions 0.9 to 2.x (DMTF DSP0243), or a VMX.
 
-use super::archive::MAX_DISKS;
 use super::packaged::PackagedDiskFacts;
 use super::vmx::Vmx;
 use super::xml_tree::{self, Element};
 use crate::error::{Error, ErrorKind, Operation, Result};
 
+/// Most disks of a package.
+const MAX_DISKS: usize = 256;
 /// Most files of a package.
 const MAX_FILES: usize = 1024;
 
