@@ -185,6 +185,11 @@ fn check_machine(lab: &Lab) {
     let packaged = std::fs::read_dir(lab.home.path()).unwrap().map(|entry| entry.unwrap().path());
     let packaged = packaged.into_iter().find(|path| path.extension().is_some_and(|end| end == "vmdk")).unwrap();
     assert!(lab.disk(&packaged) == disk, "the package holds another disk");
+    // It tells of the machine as it is in the end.
+    let descriptor = std::fs::read_to_string(lab.home.path().join("guest.ovf")).unwrap();
+    for part in ["made by kiln", "guestinfo.kiln"] {
+        assert!(descriptor.contains(part), "no {part} in\n{descriptor}");
+    }
 }
 
 fn check_clones(lab: &Lab) {

@@ -94,11 +94,15 @@ async fn choose_security(stream: &mut TcpStream, minor: u8, has_password: bool) 
     if offered.is_empty() || offered == [0] {
         return Err(RfbError::Refused(text(stream).await?));
     }
-    let wanted = [(VNC_PASSWORD, has_password), (NO_SECURITY, true)];
+    // Whoever asks for no password where one was set is another server.
+    let wanted = [(VNC_PASSWORD, has_password), (NO_SECURITY, !has_password)];
     let chosen = wanted.into_iter().find(|(kind, usable)| *usable && offered.contains(kind)).map(|(kind, _)| kind);
     let Some(chosen) = chosen else {
-        let words =
-            if offered.contains(&VNC_PASSWORD) { "it wants a password" } else { "it has no way in that is known" };
+        let words = match (offered.contains(&VNC_PASSWORD), offered.contains(&NO_SECURITY)) {
+            (true, _) => "it wants a password",
+            (false, true) => "it asks for no password though one was set, so it is another machine's",
+            (false, false) => "it has no way in that is known",
+        };
         return Err(RfbError::Refused(words.to_owned()));
     };
     if minor != 3 {

@@ -68,6 +68,19 @@ async fn a_password_is_used_and_never_sent() {
     assert_eq!(heard[2], auth::response([7; 16], "hunter22"));
 }
 
+/// Where a password was set, a server without one is another machine's, and gets no keys.
+#[tokio::test]
+async fn a_server_that_should_ask_for_a_password_must() {
+    for greeting in [
+        vec![(b"RFB 003.008\n".to_vec(), 12), (vec![1, 1], 0)],
+        vec![(b"RFB 003.003\n".to_vec(), 12), (vec![0, 0, 0, 1], 0)],
+    ] {
+        let (address, _server) = served(greeting).await;
+        let error = RfbClient::connect(address, Some("hunter22")).await.unwrap_err();
+        assert!(error.to_string().contains("it asks for no password though one was set"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn the_old_version_chooses_for_the_client() {
     let script = vec![(b"RFB 003.003\n".to_vec(), 12), (vec![0, 0, 0, 1], 1), (server_init(4, 4), 0)];

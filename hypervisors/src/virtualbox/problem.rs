@@ -64,6 +64,8 @@ const WORDS: &[(&str, Problem)] = &[
     ("VBOX_E_INVALID_OBJECT_STATE", Problem::Locked),
     ("VBOX_E_INVALID_SESSION_STATE", Problem::Locked),
     ("is being closed", Problem::Locked),
+    // A disk, right after its machine has stopped.
+    ("The object is not ready", Problem::Locked),
     ("already exists", Problem::InUse),
     ("VERR_ALREADY_EXISTS", Problem::InUse),
     ("VERR_VMX_IN_VMX_ROOT_MODE", Problem::ProcessorTaken),
@@ -243,6 +245,12 @@ mod tests {
             (
                 "VBoxManage: error: VT-x is being used by another hypervisor (VERR_VMX_IN_VMX_ROOT_MODE).",
                 Problem::ProcessorTaken,
+            ),
+            (
+                "WARNING: The vboxdrv kernel module is not loaded.\nVBoxManage: error: Appliance write failed\nVBoxManage: \
+                 error: The object is not ready\nVBoxManage: error: Details: code E_ACCESSDENIED (0x80070005), component \
+                 MediumWrap, interface IMedium",
+                Problem::Locked,
             ),
             ("VBoxManage: error: Guest OS type 'Linus' is invalid", Problem::OsType),
             (

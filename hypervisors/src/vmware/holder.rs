@@ -10,17 +10,24 @@ use crate::process::Stranger;
 /// VMware's program that runs a machine, with the VMX file as an argument.
 const RUNNER: &[u8] = b"vmware-vmx";
 
-/// Finds the process that runs the machine of the file `vmx`, an absolute path without links.
+/// Finds the process that runs the machine of the file `vmx`, an absolute path without links: VMware's own runner before any other
+/// that has its disks open.
 pub(super) fn find(vmx: &Path) -> Option<Stranger> {
-    let (own, disks) = (std::process::id(), disks_of(vmx));
+    let disks = disks_of(vmx);
+    held(|pid| is_runner(pid, vmx)).or_else(|| held(|pid| uses(pid, &disks)))
+}
+
+/// The first process of which `wanted` is true.
+fn held(wanted: impl Fn(u32) -> bool) -> Option<Stranger> {
+    let own = std::process::id();
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == own || !runs(pid, vmx, &disks) {
+        if pid == own || !wanted(pid) {
             continue;
         }
         let Ok(stranger) = Stranger::hold(pid) else { continue };
         // Looked at again now that its number cannot become another's.
-        if runs(pid, vmx, &disks) {
+        if wanted(pid) {
             return Some(stranger);
         }
     }
@@ -39,9 +46,19 @@ fn is_disk(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("vmdk"))
 }
 
-fn runs(pid: u32, vmx: &Path, disks: &[PathBuf]) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    names_vmx(&line, vmx) || (disks.iter().any(|disk| mentions(&line, disk)) && has_open(pid, disks))
+fn command_line(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+/// Whether it is VMware's own runner of the machine. Another that has its disks open may be somebody else's.
+pub(super) fn is_runner(pid: u32, vmx: &Path) -> bool {
+    names_vmx(&command_line(pid), vmx)
+}
+
+/// Whether it names one of the disks and has it open.
+fn uses(pid: u32, disks: &[PathBuf]) -> bool {
+    let line = command_line(pid);
+    disks.iter().any(|disk| mentions(&line, disk)) && has_open(pid, disks)
 }
 
 /// VMware's own runner, which others may not look into.
@@ -66,8 +83,8 @@ fn has_open(pid: u32, disks: &[PathBuf]) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_who_has_a_disk_open_runs_the_machine() {
+    #[tokio::test]
+    async fn only_who_has_a_disk_open_runs_the_machine() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path().canonicalize().unwrap();
         let (vmx, disk) = (directory.join("a.vmx"), directory.join("a.vmdk"));
@@ -89,15 +106,16 @@ mod tests {
             child
         };
         let mut reader = start(":");
-        assert!(!runs(reader.id(), &vmx, &disks), "it names the disk, but does not have it open");
+        assert!(!uses(reader.id(), &disks), "it names the disk, but does not have it open");
         let mut holder = start("exec 3<\"$1\"");
-        assert!(runs(holder.id(), &vmx, &disks));
-        assert!(!runs(holder.id(), &vmx, &["/elsewhere/a.vmdk".into()]));
+        assert!(uses(holder.id(), &disks) && !is_runner(holder.id(), &vmx));
+        assert_eq!(find(&vmx).map(|found| found.pid()), Some(holder.id()));
+        assert!(!uses(holder.id(), &["/elsewhere/a.vmdk".into()]));
         for child in [&mut reader, &mut holder] {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        assert!(!runs(holder.id(), &vmx, &disks));
+        assert!(!uses(holder.id(), &disks));
     }
 
     #[test]

@@ -200,8 +200,7 @@ impl Keeper {
                 }
             }
         }
-        let log = log_tail(&self.vmx);
-        if CRASH_WORDS.iter().any(|words| log.contains(words)) {
+        if let Some(log) = crash(&self.vmx) {
             return ExitReport::Crashed { status: "an error of its own".to_owned(), stderr_tail: log };
         }
         ExitReport::GuestShutdown
@@ -240,6 +239,11 @@ pub(super) async fn put_down(vmrun: &Vmrun, vmx: &Path, process: Option<Stranger
     }
     if let Some(process) = process {
         if tokio::time::timeout(GONE_LIMIT, process.ended()).await.is_err() {
+            // Somebody else may have a disk of the machine open, and would be a stranger to kill.
+            if !holder::is_runner(process.pid(), vmx) && !is_listed(vmrun, vmx).await? {
+                tracing::warn!(pid = process.pid(), "a process that is not VMware's has a disk of the machine open");
+                return Ok(true);
+            }
             tracing::warn!(pid = process.pid(), "VMware does not end a machine: its process is killed");
             process.kill();
             let ended = tokio::time::timeout(GONE_LIMIT, process.ended()).await;
@@ -283,13 +287,32 @@ async fn off_the_list(vmrun: &Vmrun, vmx: &Path) -> Result<(), ExitReport> {
 
 /// The end of VMware's log of a machine, on one line.
 fn log_tail(vmx: &Path) -> String {
+    let text = log_end(vmx);
+    let lines: Vec<&str> = log_lines(&text);
+    on_one_line(&lines[lines.len().saturating_sub(3)..])
+}
+
+/// What the end of VMware's log says of a crash, from the line that tells of it on; a backtrace may follow that.
+fn crash(vmx: &Path) -> Option<String> {
+    let text = log_end(vmx);
+    let lines = log_lines(&text);
+    let first = lines.iter().position(|line| CRASH_WORDS.iter().any(|words| line.contains(words)))?;
+    Some(on_one_line(&lines[first..lines.len().min(first + 3)]))
+}
+
+fn log_end(vmx: &Path) -> String {
     let bytes = read_end(&vmx.with_file_name("vmware.log"), LOG_TAIL).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let mut last: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(3).collect();
-    last.reverse();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn log_lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
+fn on_one_line(lines: &[&str]) -> String {
     let short =
-        |line: &str| line.chars().take(LOG_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    last.into_iter().map(short).collect::<Vec<_>>().join(" / ")
+        |line: &&str| line.chars().take(LOG_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    lines.iter().map(short).collect::<Vec<_>>().join(" / ")
 }
 
 /// Writes a file that only its owner may read, for it has a password in it.

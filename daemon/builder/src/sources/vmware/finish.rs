@@ -55,7 +55,8 @@ pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<
             }
         } else {
             context.say("Compacting all attached virtual disks...");
-            for disk in disks::readable(plan) {
+            // A disk elsewhere is not the build's to write anew; the machine's file still names it.
+            for disk in disks::readable(plan).into_iter().filter(|disk| disk.path.parent() == Some(&*work)) {
                 compact(&disk, &unfinished, context).await?;
             }
         }
@@ -79,7 +80,7 @@ pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<
 }
 
 /// The machine's file without what the build has put into it.
-fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
+pub(super) fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
     let discs = put_in(plan, &vmx);
     let paths: Vec<&Path> = discs.iter().map(PathBuf::as_path).collect();
     // The installer's drive is the machine's; the others were the build's.
@@ -98,11 +99,12 @@ fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
 
 /// The discs that the build has put in, in the order in which it has: of a clone, those that the original does not have.
 fn put_in(plan: &VmwarePlan, vmx: &Vmx) -> Vec<PathBuf> {
-    let before = match &plan.origin {
-        // What the template puts in itself stays.
-        VmwareOrigin::Iso { .. } => plan.data.values().cloned().collect(),
+    let mut before: Vec<String> = match &plan.origin {
+        VmwareOrigin::Iso { .. } => Vec::new(),
         VmwareOrigin::Vmx { source, .. } => Vmx::read(source).map(|vmx| inspect::discs(&vmx)).unwrap_or_default(),
     };
+    // What the template puts in itself stays.
+    before.extend(plan.data.values().cloned());
     inspect::discs(vmx).into_iter().filter(|disc| !before.contains(disc)).map(PathBuf::from).collect()
 }
 

@@ -11,11 +11,14 @@ use kiln_hypervisors::{
     VncSpec,
 };
 
-use super::{places, ports};
+use super::{finish, places, ports};
 use crate::backends::Backends;
 use crate::machine_build::Media;
 use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan};
 use crate::plan_reader::PlanReader;
+
+/// Name of the machine's file that packages are described from.
+const DESCRIBED: &str = "described.vmx";
 
 /// The hypervisor that runs the machines of these builders.
 pub(crate) const HYPERVISOR: &str = "vmware";
@@ -157,9 +160,11 @@ fn interface(adapter: &str) -> DiskInterface {
     }
 }
 
-/// The machine as packages describe it, from its own file.
+/// The machine as packages describe it, from its own file as it is left for good: without what the build has put in, and with what the
+/// template wants in it afterwards.
 pub(super) fn describe(plan: &VmwarePlan) -> MachineDescription {
     let read = |path: PathBuf| {
+        let path = settled_file(plan, &path).unwrap_or(path);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         packaged_machine(&path, &OpenPolicy::allow_below(vec![directory])).ok()?
     };
@@ -169,4 +174,15 @@ pub(super) fn describe(plan: &VmwarePlan) -> MachineDescription {
         machine.nics.clear();
     }
     machine
+}
+
+/// Writes the machine's file as it will be beside the one it has while it is built; nothing where it is settled already.
+fn settled_file(plan: &VmwarePlan, vmx: &Path) -> Option<PathBuf> {
+    if vmx != places::work_vmx(plan) {
+        return None;
+    }
+    let settled = finish::settled(plan, Vmx::read(vmx).ok()?).ok()?;
+    let path = vmx.with_file_name(DESCRIBED);
+    std::fs::write(&path, settled.to_string()).ok()?;
+    Some(path)
 }

@@ -48,7 +48,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key
             password: !options.flag("vnc_disable_password"),
         }),
         tools: VmwareToolsPlan {
-            mode: options.text("tools_mode").filter(|mode| mode != "disable"),
+            mode: tools_mode(options),
             source: options.text("tools_source_path").map(Into::into),
             flavor: options.text("tools_upload_flavor"),
             path: text("tools_upload_path"),
@@ -61,6 +61,12 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key
         communicator: communicator::read(options, key),
         vm_name,
     }
+}
+
+/// What is done with VMware's tools. A flavor alone has always meant that they are uploaded.
+fn tools_mode(options: OptionValues<'_>) -> Option<String> {
+    let by_flavor = || options.text("tools_upload_flavor").map(|_| "upload".to_owned());
+    options.text("tools_mode").or_else(by_flavor).filter(|mode| mode != "disable")
 }
 
 fn size(megabytes: i64) -> u64 {
