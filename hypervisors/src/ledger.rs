@@ -76,7 +76,7 @@ impl Resource {
         match self {
             Self::Process { pid, start_time, boot_id: boot } => {
                 boot_id().is_ok_and(|now| now == *boot)
-                    && ProcessStat::of(*pid).is_ok_and(|now| now.start_time == *start_time)
+                    && ProcessStat::of(*pid).is_ok_and(|now| now.start_time == *start_time && !now.ended)
             }
             _ => false,
         }

@@ -72,12 +72,17 @@ pub trait Hypervisor: Send + Sync {
 }
 
 /// What came of giving a registered machine back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GivenBack {
     /// It was there and is gone.
     Removed,
     /// It was not there: somebody else has removed it, or it never came to be.
     WasGone,
+    /// It is a machine of others, and stays as the build left it: nobody knows what was done with it since.
+    LeftOn {
+        /// The snapshot on which it stood before the build.
+        snapshot: String,
+    },
 }
 
 /// A machine that was started. Dropping it kills it without waiting; prefer [`kill`](Self::kill).

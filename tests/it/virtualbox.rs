@@ -55,6 +55,11 @@ impl World {
         self.kiln(&["build", "-color=false", "-force", "t.pkr.hcl"], &[])
     }
 
+    fn build_without_force(&self, template: &str) -> Ran {
+        self.home.write("t.pkr.hcl", template);
+        self.kiln(&["build", "-color=false", "t.pkr.hcl"], &[])
+    }
+
     fn vboxmanage(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(self.home.work("bin/VBoxManage"));
         let output = command.args(arguments).current_dir(self.home.work("")).output().unwrap();
@@ -139,8 +144,6 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
   vrdp_bind_address        = "127.0.0.1"
   floppy_content           = { "a.txt" = "x" }
   cd_content               = { "user-data" = "x" }
-  vboxmanage               = [["modifyvm", "{{.Name}}", "--description", "before {{ .HTTPPort }}"]]
-  vboxmanage_post          = [["getextradata", "{{.Name}}", "VBoxInternal2/EfiGraphicsResolution"]]
   format                   = "ova"
 "#;
     let ran = world.build(&iso(options)).expect(0);
@@ -169,7 +172,6 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
         "\"NVMe-discard-1-0\"=\"on\"",
         "vrde=\"on\"",
         "vrdeaddress=\"127.0.0.1\"",
-        "description=\"before 0\"",
         "boot1=\"disk\"",
         "boot2=\"dvd\"",
     ] {
@@ -193,6 +195,25 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn what_commands_have_changed_in_a_new_machine_is_in_its_export_whatever_its_name() {
+    let Some(world) = World::new() else { return };
+    let options = r#"
+  iso_url         = "x.iso"
+  iso_checksum    = "none"
+  vm_name         = "bü"
+  disk_size       = 64
+  vboxmanage      = [["modifyvm", "{{.Name}}", "--description", "before {{ .HTTPPort }}", "--memory", "700"]]
+  vboxmanage_post = [["modifyvm", "{{.Name}}", "--cpus", "2"]]
+"#;
+    world.build(&template("virtualbox-iso", options)).expect(0);
+    assert!(world.facts().contains("\ndescription=\"before 0\"\n"), "{}", world.facts());
+    assert_eq!(world.output("output-web"), ["bü-disk001.vmdk", "bü.ovf"]);
+    let ovf = std::fs::read_to_string(world.home.work("output-web/bü.ovf")).unwrap();
+    assert!(ovf.contains("before 0") && ovf.contains("700 MB of memory") && ovf.contains("2 virtual CPU"), "{ovf}");
+    assert_eq!(world.machines(), Vec::<String>::new());
 }
 
 #[test]
@@ -243,17 +264,17 @@ fn a_machine_of_others_gets_a_snapshot_and_is_otherwise_left_as_it_was() {
     let vm =
         |options: &str| template("virtualbox-vm", &format!("  vm_name = \"base\"\n  skip_export = true\n{options}"));
     let built = "  attach_snapshot = \"fresh\"\n  target_snapshot = \"built\"\n";
-    let ran = world.build(&vm("  attach_snapshot = \"nothing\"\n")).expect(1);
+    let ran = world.build_without_force(&vm("  attach_snapshot = \"nothing\"\n")).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("no snapshot called nothing; it has: fresh"), "{told}");
-    world.build(&vm(built)).expect(0);
+    world.build_without_force(&vm(built)).expect(0);
     let snapshots = world.vboxmanage(&["snapshot", "base", "list", "--machinereadable"]);
     assert!(snapshots.contains("SnapshotName-1=\"built\""), "{snapshots}");
     assert!(snapshots.contains("CurrentSnapshotName=\"fresh\""), "it stands where it stood: {snapshots}");
-    let ran = world.build(&vm(built)).expect(1);
+    let ran = world.build_without_force(&vm(built)).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("a snapshot called built already") && told.contains("force_delete_snapshot"), "{told}");
-    world.build(&vm(&format!("{built}  force_delete_snapshot = true\n"))).expect(0);
+    world.build_without_force(&vm(&format!("{built}  force_delete_snapshot = true\n"))).expect(0);
     assert_eq!(world.machines(), ["base"]);
 }
 

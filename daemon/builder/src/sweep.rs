@@ -29,8 +29,8 @@ pub struct Sweep {
     pub failed: Vec<String>,
 }
 
-/// Gives back everything the ledger in `job_dir` says is held: processes first, then machines, then files, then directories. May take
-/// minutes; call it from a thread that may block.
+/// Gives back everything the ledger in `job_dir` says is held: processes first, then machines, then files, then directories, which stay
+/// where a machine does. May take minutes; call it from a thread that may block.
 ///
 /// # Errors
 ///
@@ -52,12 +52,20 @@ pub fn sweep_with(job_dir: &Path, hypervisors: &Hypervisors) -> io::Result<Sweep
     }
     let ledger = Ledger::open(job_dir)?;
     let mut sweep = Sweep { removed: Vec::new(), failed: held.not_understood };
+    let mut machine_stays = false;
     for resource in held.resources {
+        if let (true, Resource::Directory { path } | Resource::OutputDirectory { path, .. }) =
+            (machine_stays, &resource)
+        {
+            sweep.failed.push(format!("the directory {} stays with the machine, which may use it", path.display()));
+            continue;
+        }
         match give_back(&resource, hypervisors) {
             Ok(Some(what)) => sweep.removed.push(what),
             Ok(None) => {}
             Err(error) => {
                 sweep.failed.push(error);
+                machine_stays |= matches!(resource, Resource::Registered { .. });
                 continue;
             }
         }
@@ -103,6 +111,10 @@ fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<
     });
     match answer {
         Ok(GivenBack::Removed) => Ok(Some(format!("removed the machine {id} from {name}"))),
+        Ok(GivenBack::LeftOn { snapshot }) => Ok(Some(format!(
+            "the machine {id} of {name} is off and stays as it is; before the build it stood on its snapshot {snapshot}: restore that \
+             yourself if nothing in the machine is wanted"
+        ))),
         Ok(GivenBack::WasGone) => Ok(Some(format!("the machine {id} is not registered with {name} any more"))),
         Err(error) => Err(format!("cannot remove the machine {id} from {name}: {error}")),
     }

@@ -115,6 +115,11 @@ impl ChildProcess {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);
     }
 
+    /// Does to it what Ctrl-C does, without waiting.
+    pub(crate) fn interrupt(&self) {
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::INT);
+    }
+
     /// Waits until it has ended, what it wrote is read and it is off the ledger.
     pub(crate) async fn ended(&self) -> ExitState {
         let mut ended = self.ended.clone();

@@ -11,6 +11,8 @@ pub(crate) struct ChildCommand {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
+    /// What is set in its environment, beside all that this process has in its own.
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
     /// Descriptors it inherits, under the numbers they have here.
     pub(crate) inherited: Vec<OwnedFd>,
     /// What it writes to standard output is kept, instead of thrown away.

@@ -58,7 +58,8 @@ fn spawn_here(command: ChildCommand) -> io::Result<Child> {
     let inherited: Vec<RawFd> = command.inherited.iter().map(OwnedFd::as_raw_fd).collect();
     let mut process = Command::new(&command.program);
     let stdout = if command.hear_stdout { Stdio::piped() } else { Stdio::null() };
-    process.args(&command.arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
+    process.args(&command.arguments).envs(command.environment.iter().copied());
+    process.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).process_group(0);
     // SAFETY: the closure only makes system calls; it neither allocates nor locks, and `inherited` was moved in before the fork.
     unsafe {
         process.pre_exec(move || prepare_child(parent, &inherited));

@@ -34,7 +34,13 @@ pub(crate) async fn run_tool(
     arguments: Vec<OsString>,
     limit: Duration,
 ) -> Result<ToolOutput, ToolFailure> {
-    let command = ChildCommand { program: program.to_owned(), arguments, inherited: Vec::new(), hear_stdout: true };
+    let command = ChildCommand {
+        program: program.to_owned(),
+        arguments,
+        environment: Vec::new(),
+        inherited: Vec::new(),
+        hear_stdout: true,
+    };
     let process = ChildProcess::spawn(command, Arc::new(NoLedger)).await.map_err(ToolFailure::Spawn)?;
     match tokio::time::timeout(limit, process.ended()).await {
         Ok(state) => Ok(ToolOutput { state, stdout: process.stdout(), stderr: process.stderr_tail() }),

@@ -270,6 +270,7 @@ async fn launch(
     let command = ChildCommand {
         program: program.clone(),
         arguments: arguments.iter().map(OsString::from).collect(),
+        environment: Vec::new(),
         inherited,
         hear_stdout: false,
     };

@@ -44,7 +44,13 @@ pub(super) async fn start(
     if version == TpmVersion::V2 {
         arguments.push("--tpm2".into());
     }
-    let command = ChildCommand { program: program.clone(), arguments, inherited: vec![theirs], hear_stdout: false };
+    let command = ChildCommand {
+        program: program.clone(),
+        arguments,
+        environment: Vec::new(),
+        inherited: vec![theirs],
+        hear_stdout: false,
+    };
     let process = ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })?;
     Ok(Tpm { process, socket: ours })
 }

@@ -3,6 +3,7 @@
 # machine that "runs" is a process that waits.
 D='@DIR@'
 printf '%s\n' "$*" >> "$D/calls"
+echo "$LC_ALL" > "$D/locale"
 die() { echo "VBoxManage: error: $1" >&2; exit 1; }
 key=$1; [ "$1" = controlvm ] && key=$3
 if [ -e "$D/break/$key" ]; then
@@ -11,6 +12,8 @@ if [ -e "$D/break/$key" ]; then
     zero) echo 'VBoxManage: error: out of luck' >&2; exit 0 ;;
     garbage) printf '\377\376garbage\n"=\n'; exit 0 ;;
     hang) exec sleep 300 ;;
+    slow) sleep 3 ;; # and then it works
+    noted) touch "$D/noted"; exec sleep 300 ;;
     killed) kill -9 $$ ;;
     *) die "$how" ;;
   esac
@@ -25,7 +28,8 @@ VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component
 }
 state() { # the state of $m
   local now; now=$(<"$m/state")
-  if [ "$now" = running ] && ! kill -0 "$(<"$m/pid")" 2>/dev/null; then now=aborted; fi
+  # One that is dead and not waited for has no command line any more.
+  if [ "$now" = running ] && ! grep -qsa startvm "/proc/$(<"$m/pid")/cmdline"; then now=aborted; fi
   echo "$now"
 }
 option() { # option NAME WORDS...: the word behind NAME
@@ -34,11 +38,12 @@ option() { # option NAME WORDS...: the word behind NAME
 }
 has() { local name=$1; shift; for word; do [ "$word" = "$name" ] && return; done; return 1; }
 register() { # register UUID NAME BASE
-  mkdir -p "$3/$2"
-  [ -e "$3/$2/$2.vbox" ] && die "Machine settings file '$3/$2/$2.vbox' already exists"
-  echo settings > "$3/$2/$2.vbox"
+  local file=${2//[:\/*?\"<>|&\$]/_}
+  mkdir -p "$3/$file"
+  [ -e "$3/$file/$file.vbox" ] && die "Machine settings file '$3/$file/$file.vbox' already exists"
+  echo settings > "$3/$file/$file.vbox"
   mkdir -p "$D/vms/$1"
-  echo "$2" > "$D/vms/$1/name"; echo poweroff > "$D/vms/$1/state"; echo "$3/$2/$2.vbox" > "$D/vms/$1/cfg"
+  echo "$2" > "$D/vms/$1/name"; echo poweroff > "$D/vms/$1/state"; echo "$3/$file/$file.vbox" > "$D/vms/$1/cfg"
 }
 case "$1" in
   --version) echo 7.2.4_Fake ;;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::facts::{self, Facts, State};
+use super::claim::{Borrowing, Claim};
+use super::facts::{self, Facts, Registered, State};
 use super::identity::Identity;
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
@@ -16,17 +17,21 @@ use crate::error::MachineError;
 use crate::machine::GivenBack;
 
 /// How long a machine may take to be off after it was switched off.
-pub(super) const OFF_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const OFF_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 60 });
 
 /// First and longest pause between two looks at a machine's state: there is no call that waits for it.
 const LOOK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Gives back the machine that the ledger names.
-pub(super) async fn give_back(program: &VBoxManage, identity: &Identity) -> Result<GivenBack, MachineError> {
+/// Gives back the machine that the ledger names. `claim`: what is known of who let it run.
+pub(super) async fn give_back(
+    program: &VBoxManage,
+    identity: &Identity,
+    claim: Claim,
+) -> Result<GivenBack, MachineError> {
     let outcome = match identity {
         Identity::Made(uuid) => remove(program, uuid).await,
         Identity::Importing(settings) => remove_import(program, settings).await,
-        Identity::Borrowed { uuid, snapshot } => hand_back(program, uuid, snapshot.as_deref()).await,
+        Identity::Borrowed { uuid, snapshot } => hand_back(program, uuid, snapshot.as_deref(), claim).await,
     };
     outcome.map_err(Failure::of_machine)
 }
@@ -103,39 +108,86 @@ async fn remove(program: &VBoxManage, uuid: &str) -> Result<GivenBack, Failure> 
     Ok(GivenBack::Removed)
 }
 
-/// Removes an import of ours, when it came so far that it is registered: by its settings file, for its name may be another's, too.
-async fn remove_import(program: &VBoxManage, settings: &Path) -> Result<GivenBack, Failure> {
-    match find_by_settings(program, settings).await? {
+/// Removes an import of ours, when it came so far that it is registered: by where its settings are, for its name may be another's, too.
+async fn remove_import(program: &VBoxManage, place: &Path) -> Result<GivenBack, Failure> {
+    match find_in(program, place, &[]).await? {
         Some(uuid) => remove(program, &uuid).await,
         None => Ok(GivenBack::WasGone),
     }
 }
 
-/// The machine whose settings are in `settings`.
-pub(super) async fn find_by_settings(program: &VBoxManage, settings: &Path) -> Result<Option<String>, Failure> {
-    let name = settings.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+/// The machine whose settings are `place`, or in that directory; it is none of those that are `known`.
+pub(super) async fn find_in(
+    program: &VBoxManage,
+    place: &Path,
+    known: &[Registered],
+) -> Result<Option<String>, Failure> {
     let machines = facts::machines(&program.run(&["list", "vms"]).await?);
-    for machine in machines.into_iter().filter(|machine| machine.name == name) {
-        let facts = look(program, &machine.uuid).await?;
-        if facts.and_then(|facts| facts.settings_file()).as_deref() == Some(settings) {
-            return Ok(Some(machine.uuid));
+    let mut failed = None;
+    for machine in machines.into_iter().filter(|machine| !known.contains(machine)) {
+        match look(program, &machine.uuid).await {
+            Ok(facts) => {
+                if facts.and_then(|facts| facts.settings_file()).is_some_and(|settings| settings.starts_with(place)) {
+                    return Ok(Some(machine.uuid));
+                }
+            }
+            // Of a machine of others that is no reason to give up.
+            Err(failure) => failed = Some(failure),
         }
     }
-    Ok(None)
+    failed.map_or(Ok(None), Err)
 }
 
-/// Leaves a machine of others as it was found, as far as that is known.
-async fn hand_back(program: &VBoxManage, uuid: &str, snapshot: Option<&str>) -> Result<GivenBack, Failure> {
+/// Leaves a machine of others as it was found, as far as that is known. One that somebody else runs is left alone.
+async fn hand_back(
+    program: &VBoxManage,
+    uuid: &str,
+    snapshot: Option<&str>,
+    claim: Claim,
+) -> Result<GivenBack, Failure> {
+    let left_alone = |why: &str| {
+        let words = format!("the machine is not ours and is left as it is: {why}");
+        Err(Failure::new(&format!("giving back the machine {uuid}"), Problem::Other, &words))
+    };
+    let _borrowing = match claim {
+        Claim::OfADeadProcess => match Borrowing::take(uuid) {
+            Ok(borrowing) => Some(borrowing),
+            Err(error) => return left_alone(&format!("another build works on it ({error})")),
+        },
+        _ => None,
+    };
     let Some(facts) = look(program, uuid).await? else { return Ok(GivenBack::WasGone) };
     if matches!(facts.state(), Some(State::Alive)) {
-        switch_off(program, uuid).await?;
+        let runs = VmProcess::find(uuid).map(|process| process.pid());
+        if !claim.covers(runs) {
+            let runs = runs.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            return left_alone(&format!("somebody else runs it{runs}; when it is off, what is ours in it can go"));
+        }
+        if claim != Claim::OfADeadProcess {
+            switch_off(program, uuid).await?;
+        } else if wait_until_off(program, uuid, OFF_LIMIT).await?.is_none() {
+            return left_alone("VirtualBox does not say that it is off");
+        }
     }
-    if let Some(snapshot) = snapshot {
-        program.run(&["snapshot", uuid, "restore", snapshot]).await?;
-    } else if has_forwarding(&facts) {
+    if let Some(snapshot) = snapshot
+        && claim != Claim::OfADeadProcess
+    {
+        program.run_long(&["snapshot", uuid, "restore", snapshot]).await?;
+        return Ok(GivenBack::Removed);
+    }
+    if has_forwarding(&facts) {
         program.run(&["modifyvm", uuid, "--natpf1", "delete", FORWARDING]).await?;
     }
-    Ok(GivenBack::Removed)
+    let Some(snapshot) = snapshot else { return Ok(GivenBack::Removed) };
+    // Nobody knows what its owner has done with it since.
+    Ok(GivenBack::LeftOn { snapshot: snapshot_name(program, uuid, snapshot).await })
+}
+
+/// A snapshot as people know it.
+async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> String {
+    let listed = program.run(&["snapshot", uuid, "list", "--machinereadable"]).await.unwrap_or_default();
+    let snapshots = facts::Snapshots::read(&listed);
+    snapshots.named(snapshot).first().map_or_else(|| snapshot.to_owned(), |found| found.name.clone())
 }
 
 /// Whether the machine has our forwarding.

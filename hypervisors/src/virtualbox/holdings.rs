@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::NAME;
 use super::call::Call;
+use super::claim::{Borrowing, Claim};
 use super::give_back::{self, OFF_LIMIT};
 use super::identity::Identity;
 use super::port::Port;
@@ -39,7 +40,13 @@ pub(super) struct Holdings {
 #[derive(Default)]
 struct Held {
     identity: Option<Identity>,
+    /// It was told to run.
+    started: bool,
     process: Option<Arc<VmProcess>>,
+    /// How the ledger knows the process.
+    noted_process: Option<Resource>,
+    /// Keeps other builds off a machine of others.
+    borrowing: Option<Borrowing>,
     ports: Vec<Port>,
     /// What takes our media out of a machine of others again.
     undo: Vec<Call>,
@@ -94,6 +101,25 @@ impl Holdings {
         Ok(())
     }
 
+    /// Keeps other builds off a machine of others until it is given back.
+    pub(super) fn borrow(&self, borrowing: Borrowing) {
+        self.held().borrowing = Some(borrowing);
+    }
+
+    /// Notes that the machine is about to be told to run.
+    pub(super) fn starts(&self) {
+        self.held().started = true;
+    }
+
+    fn claim(&self) -> Claim {
+        let held = self.held();
+        if held.started {
+            Claim::Started(held.process.as_ref().map(|process| process.pid()))
+        } else {
+            Claim::NotStarted
+        }
+    }
+
     pub(super) fn keep_ports(&self, ports: Vec<Port>) {
         self.held().ports = ports;
     }
@@ -113,8 +139,27 @@ impl Holdings {
         self.held().ports.iter_mut().for_each(Port::hand_over);
     }
 
+    /// Notes the process that runs the machine: a sweep ends that one, and no other.
     pub(super) fn watch(&self, process: Arc<VmProcess>) {
+        // One that has ended already needs no note.
+        if let Ok(resource) = Resource::process(process.pid()) {
+            match self.ledger.acquired(&resource) {
+                Ok(()) => self.held().noted_process = Some(resource),
+                Err(error) => tracing::warn!(%error, pid = process.pid(), "a machine's process cannot be noted"),
+            }
+        }
         self.held().process = Some(process);
+    }
+
+    /// Takes the process off the ledger, once it has ended: VirtualBox calls a machine off a moment before that.
+    async fn forget_process(&self) {
+        if let Some(process) = self.process() {
+            let _ = tokio::time::timeout(OFF_LIMIT, process.ended()).await;
+        }
+        let noted = self.held().noted_process.take();
+        if let Some(noted) = noted {
+            self.ledger.released(&noted);
+        }
     }
 
     pub(super) fn process(&self) -> Option<Arc<VmProcess>> {
@@ -166,19 +211,29 @@ impl Holdings {
         if !self.kept.load(Ordering::Acquire) {
             let identity = self.held().identity.clone();
             if let Some(identity) = identity {
-                match give_back::give_back(&self.program, &identity).await {
+                match give_back::give_back(&self.program, &identity, self.claim()).await {
                     Ok(_) => {
                         self.undo(&identity).await;
                         self.ledger.released(&registered(&identity));
+                        self.held().identity = None;
                     }
-                    // It stays in the ledger, so that a sweep tries again.
-                    Err(error) => tracing::warn!(%error, %identity, "a machine cannot be given back"),
+                    Err(error) => {
+                        // With its directory and its ports, which it may still use, it stays in the ledger: a sweep tries again.
+                        let directory = self.directory.display();
+                        tracing::error!(%error, %identity, %directory, "a machine cannot be given back yet, and stays with its files");
+                        self.tell(ExitReport::Killed);
+                        return;
+                    }
                 }
             }
         }
         self.tell(ExitReport::Killed);
+        self.forget_process().await;
         self.remove_directory();
-        self.held().ports.clear();
+        let mut held = self.held();
+        held.ports.clear();
+        held.borrowing = None;
+        drop(held);
         *done = true;
     }
 

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 pub(super) enum Identity {
     /// Made by us, with this UUID.
     Made(String),
-    /// An import of ours: VirtualBox chooses the UUID, but its settings come to be in this file.
+    /// An import of ours: VirtualBox chooses the UUID, but its settings come to be in this directory of ours, or in this file.
     Importing(PathBuf),
-    /// One of others that we work on: it is switched off, and the snapshot it stood on is restored when there is one.
+    /// One of others that we work on: what we let run of it is ended, and the snapshot it stood on is restored when there is one and this
+    /// process lives.
     Borrowed {
         /// The machine.
         uuid: String,
@@ -57,6 +58,7 @@ mod tests {
         for identity in [
             Identity::Made("1-2".to_owned()),
             Identity::Importing("/a b/c.vbox".into()),
+            Identity::Importing("/a b/bü".into()),
             Identity::Borrowed { uuid: "1-2".to_owned(), snapshot: None },
             Identity::Borrowed { uuid: "1-2".to_owned(), snapshot: Some("3-4".to_owned()) },
         ] {

@@ -13,6 +13,7 @@
 
 mod call;
 mod check;
+mod claim;
 mod end;
 mod explain;
 mod facts;

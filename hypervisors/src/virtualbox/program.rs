@@ -1,17 +1,16 @@
 //! Runs `VBoxManage`: one call at a time for a machine, each with a limit, none given up while VirtualBox works on it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use super::problem::{Failure, Problem};
+use crate::ledger::NoLedger;
+use crate::process::{ChildCommand, ChildProcess, ExitState};
 
 /// How long an ordinary call may take: VirtualBox's services start with the first one, which takes long on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -27,12 +26,6 @@ const LOCK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duratio
 
 /// How long a call that nobody waits for any more may take to end by itself, once it was asked to.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long the rest of what a call said is waited for after its end.
-const DRAIN: Duration = Duration::from_millis(500);
-
-/// The most that is kept of what a call says, in bytes: a list of all guest systems is some 60 KiB.
-const MOST_OUTPUT: usize = 4 << 20;
 
 /// How a call is ended when nobody waits for its answer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +144,11 @@ pub(super) fn shown(arguments: &[impl AsRef<str>]) -> String {
     line
 }
 
-/// Runs the program to its end, whatever becomes of who asked.
+/// What it says is read by us, so it has to be in English, with every name as it is.
+const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C.UTF-8"), ("LANGUAGE", "")];
+
+/// Runs the program to its end, whatever becomes of who asked. It dies with this process, so that no call is at work any more when a
+/// sweep looks what there is.
 async fn run_to_end(
     program: &Path,
     arguments: &[String],
@@ -160,47 +157,40 @@ async fn run_to_end(
     mut answer: oneshot::Sender<Result<String, Failure>>,
 ) {
     let line = shown(arguments);
-    let mut command = Command::new(program);
-    // What it says is read by us, so it has to be in English; and there is nobody whom it could ask.
-    command.args(arguments).env("LC_ALL", "C").env_remove("LANGUAGE");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut child = match command.spawn() {
-        Ok(child) => child,
+    let command = ChildCommand {
+        program: program.to_owned(),
+        arguments: arguments.iter().map(OsString::from).collect(),
+        environment: ENVIRONMENT.to_vec(),
+        inherited: Vec::new(),
+        hear_stdout: true,
+    };
+    let process = match ChildProcess::spawn(command, Arc::new(NoLedger)).await {
+        Ok(process) => process,
         Err(error) => {
             let _ = answer.send(Err(Failure::new(&line, Problem::CannotRun, &error.to_string())));
             return;
         }
     };
-    let output = Heard::listen(child.stdout.take());
-    let errors = Heard::listen(child.stderr.take());
-    let ended = wait(&mut child, limit, abandoned, &mut answer).await;
-    let (said, complained) = (output.all().await, errors.all().await);
-    let outcome = match ended {
-        Ended::With(success) => match Failure::of(&line, success, &said, &complained) {
-            Some(failure) => Err(failure),
-            None => Ok(said),
-        },
-        Ended::Late => {
-            Err(Failure::new(&line, Problem::NoAnswer, &format!("no answer within {} s", limit.as_secs_f32())))
+    let outcome = match wait(&process, limit, abandoned, &mut answer).await {
+        Some(state) => {
+            let said = process.stdout();
+            match Failure::of(&line, state == ExitState::Exited(0), &said, &process.stderr_tail()) {
+                Some(failure) => Err(failure),
+                None => Ok(said),
+            }
         }
+        None => Err(Failure::new(&line, Problem::NoAnswer, &format!("no answer within {} s", limit.as_secs_f32()))),
     };
     let _ = answer.send(outcome);
 }
 
-/// How a call came to its end.
-enum Ended {
-    /// By itself; `true`: with status 0.
-    With(bool),
-    /// It was ended because it took too long.
-    Late,
-}
-
+/// Waits for its end; `None`: it took too long, and was ended.
 async fn wait(
-    child: &mut Child,
+    process: &ChildProcess,
     limit: Duration,
     abandoned: WhenAbandoned,
     answer: &mut oneshot::Sender<Result<String, Failure>>,
-) -> Ended {
+) -> Option<ExitState> {
     let nobody_waits = async {
         match abandoned {
             WhenAbandoned::Finish => std::future::pending().await,
@@ -208,57 +198,18 @@ async fn wait(
         }
     };
     tokio::select! {
-        status = child.wait() => return Ended::With(status.is_ok_and(|status| status.success())),
+        state = process.ended() => return Some(state),
         () = tokio::time::sleep(limit) => {}
         () = nobody_waits => {
-            interrupt(child);
-            if let Ok(status) = tokio::time::timeout(INTERRUPT_LIMIT, child.wait()).await {
-                return Ended::With(status.is_ok_and(|status| status.success()));
+            // VirtualBox is told to give up what it works on for this call.
+            process.interrupt();
+            if let Ok(state) = tokio::time::timeout(INTERRUPT_LIMIT, process.ended()).await {
+                return Some(state);
             }
         }
     }
     // It is waited for, too, so that nothing of it is left.
-    let _ = child.kill().await;
-    Ended::Late
-}
-
-/// What Ctrl-C does: VirtualBox is told to give up what it works on for this call.
-fn interrupt(child: &Child) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = kill_process(pid, Signal::INT);
-    }
-}
-
-/// What comes out of a pipe, as far as it has come.
-struct Heard {
-    bytes: Arc<std::sync::Mutex<Vec<u8>>>,
-    listener: tokio::task::JoinHandle<()>,
-}
-
-impl Heard {
-    fn listen(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
-        let bytes = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let heard = bytes.clone();
-        let listener = tokio::spawn(async move {
-            let Some(mut pipe) = pipe else { return };
-            let mut buffer = [0; 8192];
-            while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                // What is over the limit is read all the same, so that the program does not stand still.
-                let room = MOST_OUTPUT.saturating_sub(heard.len());
-                heard.extend_from_slice(&buffer[..length.min(room)]);
-            }
-        });
-        Self { bytes, listener }
-    }
-
-    /// All of it, once the program has ended; a service that it has started may hold the pipe open for longer.
-    async fn all(mut self) -> String {
-        if tokio::time::timeout(DRAIN, &mut self.listener).await.is_err() {
-            self.listener.abort();
-        }
-        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
+    process.kill();
+    process.ended().await;
+    None
 }

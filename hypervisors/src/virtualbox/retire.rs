@@ -61,7 +61,8 @@ impl Retirement {
     ) -> Result<(), MachineError> {
         let mut calls = self.calls.lock().await;
         while let Some(next) = calls.first() {
-            match holdings.program.run(next).await {
+            // The template's own may move whole disks.
+            match holdings.program.run_long(next).await {
                 Ok(_) => {}
                 // The template's own commands may have removed it.
                 Err(failure) if next.iter().any(|word| word == FORWARDING) && !failure.is(Problem::Locked) => {

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::call::{Call, words};
+use super::claim::Borrowing;
 use super::end;
 use super::explain::explain;
 use super::facts::{self, Facts, Registered};
-use super::give_back::find_by_settings;
+use super::give_back::find_in;
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
 use super::port::Port;
@@ -140,7 +141,7 @@ impl Starting<'_> {
         let ports = self.take_ports()?;
         let uuid = match &self.spec.origin {
             Origin::New => self.make().await?,
-            Origin::Import { package } => self.import(package).await?,
+            Origin::Import { package } => self.import(package, known).await?,
             Origin::Clone { machine, snapshot } => self.clone(machine, snapshot.as_deref()).await?,
             Origin::Existing { machine, snapshot } => {
                 let found = known.iter().find(|one| one.uuid == *machine || one.name == *machine);
@@ -153,9 +154,11 @@ impl Starting<'_> {
         };
         self.set_up(&uuid, &ports).await?;
         for command in &self.part.commands {
-            self.call(command).await?;
+            // How long the template's own take is not for us to say: they may move whole disks.
+            self.holdings.program.run_long(command).await?;
         }
         self.holdings.hand_over_ports();
+        self.holdings.starts();
         self.call(&self.start_call(&uuid)).await?;
         if let Some(process) = end::find(&uuid).await {
             self.holdings.watch(process);
@@ -219,22 +222,26 @@ impl Starting<'_> {
         graphics_in(&settings).unwrap_or_else(|| DEFAULT_GRAPHICS.to_owned())
     }
 
-    async fn import(&self, package: &Path) -> Result<String, Stop> {
+    async fn import(&self, package: &Path, known: &[Registered]) -> Result<String, Stop> {
         let name = &self.spec.name;
-        let base = match self.base() {
-            Some(base) => base,
-            None => self.default_folder().await?,
+        // In a directory of ours every machine is ours; in the user's only the one in the file that VirtualBox makes for the name.
+        let (base, place) = match self.base() {
+            Some(base) => (base, self.holdings.directory.clone()),
+            None => {
+                let (base, name) = (self.default_folder().await?, file_name(name));
+                let settings = Path::new(&base).join(&name).join(format!("{name}.vbox"));
+                (base, settings)
+            }
         };
-        let settings = Path::new(&base).join(name).join(format!("{name}.vbox"));
-        self.holdings.note(Identity::Importing(settings.clone()))?;
+        self.holdings.note(Identity::Importing(place.clone()))?;
         let mut call: Call = vec!["import".to_owned(), package.display().to_string()];
         call.extend(["--vsys".to_owned(), "0".to_owned(), "--vmname".to_owned(), name.clone()]);
         call.extend(["--basefolder".to_owned(), base]);
         call.extend(self.part.import.iter().cloned());
         self.holdings.program.run_long(&call).await?;
-        let uuid = find_by_settings(&self.holdings.program, &settings).await?;
+        let uuid = find_in(&self.holdings.program, &place, known).await?;
         let Some(uuid) = uuid else {
-            let problem = format!("VirtualBox has no machine with the settings {}", settings.display());
+            let problem = format!("VirtualBox has no new machine with its settings in {}", place.display());
             let command = super::program::shown(&call);
             return Err(StartError::Setup(MachineError::Unexpected { command, problem }).into());
         };
@@ -270,6 +277,16 @@ impl Starting<'_> {
 
     /// A machine of others, on one of its snapshots or as it is.
     async fn borrow(&self, uuid: &str, snapshot: Option<&str>) -> Result<(), Stop> {
+        // Before the look, so that two builds never both see a machine that is off.
+        let borrowing = Borrowing::take(uuid).map_err(|error| StartError::Refused {
+            command: "vm_name".to_owned(),
+            problem: match error.kind() {
+                std::io::ErrorKind::AddrInUse => format!("another build works on the machine {}", self.spec.name),
+                _ => format!("the machine {} cannot be held against other builds: {error}", self.spec.name),
+            },
+            hint: Some("wait until that build has ended, and build again".to_owned()),
+        })?;
+        self.holdings.borrow(borrowing);
         let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
         if facts.state() == Some(facts::State::Alive) {
             let problem = format!("the machine is {}", facts.get("VMState").unwrap_or("not off"));
@@ -350,6 +367,12 @@ impl Starting<'_> {
     fn start_call(&self, uuid: &str) -> Call {
         words(&format!("startvm {uuid} --type {}", if self.spec.window { "gui" } else { "headless" }))
     }
+}
+
+/// What VirtualBox calls the files of a machine: what may be trouble in a file name becomes `_`.
+fn file_name(name: &str) -> String {
+    let stays = |c: char| c.is_ascii_alphanumeric() || " ()-._".contains(c) || ('\u{a0}'..='\u{d7af}').contains(&c);
+    name.chars().map(|c| if stays(c) { c } else { '_' }).collect()
 }
 
 /// The one snapshot called `name`.

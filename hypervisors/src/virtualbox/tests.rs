@@ -1,6 +1,7 @@
 //! The backend against a stand-in for `VBoxManage` (`fake_vboxmanage.sh`): the promises of every backend, what is called, and what becomes of
 //! each failure. Real VirtualBox is asked in `tests/it/virtualbox.rs`.
 
+mod borrowed;
 mod failures;
 mod golden;
 mod stand_in;
@@ -118,6 +119,27 @@ async fn a_machine_comes_of_a_package_or_of_another() {
 }
 
 #[tokio::test]
+async fn an_import_is_found_whatever_virtualbox_calls_its_files() {
+    let world = StandIn::new();
+    std::fs::write(world.path("x.ova"), "").unwrap();
+    // One of others comes first in the list.
+    world.registers("base", "11111111-0000-0000-0000-000000000000");
+    for (name, in_default_folder) in [("bü", false), ("a:b/c", false), ("a:b", true)] {
+        let mut spec = world.spec(false);
+        spec.name = name.to_owned();
+        spec.origin = Origin::Import { package: world.path("x.ova") };
+        let part = world.part(&mut spec);
+        (part.hardware, part.in_default_folder) = (None, in_default_folder);
+        let ledger = Arc::new(RecordingLedger::default());
+        let machine = world.hypervisor().start(&spec, ledger.clone()).await.unwrap();
+        assert!(world.machines().contains(&name.to_owned()), "{:?}", world.machines());
+        assert_eq!(std::fs::read_to_string(world.path("locale")).unwrap(), "C.UTF-8\n", "other names come as they are");
+        machine.kill().await;
+        assert_eq!((world.machines(), ledger.held()), (vec!["base".to_owned()], vec![]));
+    }
+}
+
+#[tokio::test]
 async fn a_machine_of_others_is_worked_on_and_handed_back() {
     let world = StandIn::new();
     let uuid = "11111111-0000-0000-0000-000000000000";
@@ -154,7 +176,7 @@ async fn a_machine_of_others_is_worked_on_and_handed_back() {
 #[tokio::test]
 async fn media_of_ours_are_taken_out_of_a_machine_of_others_whatever_happens() {
     let world = StandIn::new();
-    world.registers("base", "11111111-0000-0000-0000-000000000000");
+    world.registers("base", "22222222-0000-0000-0000-000000000000");
     let mut spec = world.spec(false);
     spec.origin = Origin::Existing { machine: "base".to_owned(), snapshot: None };
     spec.floppy = Some(world.path("floppy.img"));
@@ -169,7 +191,7 @@ async fn media_of_ours_are_taken_out_of_a_machine_of_others_whatever_happens() {
         world.mends(call);
         let calls = world.calls();
         let last: Vec<&str> = calls[calls.len() - 2..].iter().map(String::as_str).collect();
-        let uuid = "11111111-0000-0000-0000-000000000000";
+        let uuid = "22222222-0000-0000-0000-000000000000";
         assert_eq!(
             last,
             [

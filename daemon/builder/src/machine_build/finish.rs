@@ -34,6 +34,9 @@ impl Recipe<'_> {
         let step = Step::finish("shut-down").on(Some(machine));
         context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
         guest.communicator_or_none().close().await;
+        // Until it is moved, the hypervisor's export goes with a build that fails.
+        let exporting =
+            self.builder.exported_by_hypervisor().map(|path| context.own_path("retire", Resource::Directory { path }));
         if self.builder.retires_machine() {
             let retiring = || async { machine.retire().await.map_err(StepError::wrap) };
             context.step(Step::finish("retire"), retiring).await?;
@@ -54,8 +57,15 @@ impl Recipe<'_> {
             Some(Output::Files { paths })
         };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
+        if let Some(moved) = exporting {
+            context.disarm(moved);
+        }
         let keeping = || output_directory::keep(&prepared.output, context);
         let held = Some(context.step(Step::finish("keep"), keeping).await?);
+        if left.files.is_empty() && left.exported.is_empty() {
+            // Nothing was to be made: an empty directory would only be in the way of the next build. One that is not empty stays.
+            let _ = std::fs::remove_dir(self.plan.output_directory);
+        }
         if self.builder.keeps_machine() {
             machine.keep().await;
         }

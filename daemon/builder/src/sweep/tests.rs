@@ -92,6 +92,9 @@ fn a_registered_machine_is_given_back_by_its_hypervisor() {
     for id in ["web", "removed-by-hand"] {
         ledger.acquired(&registered("fake", id));
     }
+    let directory = job.path().join("machine");
+    std::fs::create_dir(&directory).unwrap();
+    ledger.acquired(&Resource::Directory { path: directory.clone() });
     fake.change(|script| script.give_back_error = Some("it is locked".to_owned()));
     let swept = sweep_with(job.path(), &hypervisors).unwrap();
     assert_eq!(swept.removed, Vec::<String>::new());
@@ -99,11 +102,15 @@ fn a_registered_machine_is_given_back_by_its_hypervisor() {
         swept.failed.iter().any(|line| line.contains("web from fake") && line.contains("it is locked")),
         "{swept:?}"
     );
+    assert!(directory.exists(), "what the machine may use stays with it");
 
     fake.change(|script| *script = FakeScript::default());
     let swept = sweep_with(job.path(), &hypervisors).unwrap();
-    let expected =
-        ["the machine removed-by-hand is not registered with fake any more", "removed the machine web from fake"];
+    let expected = [
+        "the machine removed-by-hand is not registered with fake any more".to_owned(),
+        "removed the machine web from fake".to_owned(),
+        format!("removed the directory {}", directory.display()),
+    ];
     assert_eq!(swept.removed, expected);
     assert_eq!(swept.failed, Vec::<String>::new());
     assert_eq!(fake.registered(), Vec::<String>::new());

@@ -11,6 +11,7 @@ fn command(program: &str, arguments: &[&str]) -> ChildCommand {
     ChildCommand {
         program,
         arguments: arguments.iter().map(OsString::from).collect(),
+        environment: Vec::new(),
         inherited: Vec::new(),
         hear_stdout: false,
     }
@@ -69,6 +70,7 @@ async fn a_missing_program_is_an_error() {
     let command = ChildCommand {
         program: "/nonexistent".into(),
         arguments: Vec::new(),
+        environment: Vec::new(),
         inherited: Vec::new(),
         hear_stdout: false,
     };

@@ -31,7 +31,8 @@ pub(super) async fn run(
     arguments.extend(["-chardev".into(), format!("socket,id=kiln-control,fd={descriptor}").into()]);
     arguments.extend(["-mon".into(), "chardev=kiln-control,mode=control".into()]);
     inherited.push(control_there.into());
-    let command = ChildCommand { program: program.to_owned(), arguments, inherited, hear_stdout: false };
+    let command =
+        ChildCommand { program: program.to_owned(), arguments, environment: Vec::new(), inherited, hear_stdout: false };
     // Not in a ledger: a probe has no job, and dies with this process.
     let process = ChildProcess::spawn(command, Arc::new(NoLedger)).await.map_err(cannot_run)?;
     let control = UnixStream::from_std(control).map_err(cannot_run)?;

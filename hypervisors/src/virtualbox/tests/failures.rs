@@ -7,7 +7,7 @@ use super::stand_in::StandIn;
 use crate::conformance::RecordingLedger;
 use crate::error::{KeyboardError, StartError};
 use crate::keyboard::{Key, KeyEvent};
-use crate::ledger::NoLedger;
+use crate::ledger::{NoLedger, Resource};
 use crate::machine::Hypervisor as _;
 use crate::virtualbox::VirtualBoxHypervisor;
 
@@ -60,20 +60,38 @@ async fn a_call_that_hangs_is_ended() {
 #[tokio::test]
 async fn a_start_that_is_dropped_while_a_call_hangs_leaves_nothing() {
     let world = StandIn::new();
-    world.breaks("startvm", "killed");
-    let ledger = Arc::new(RecordingLedger::default());
-    let hypervisor = world.hypervisor();
-    let spec = world.spec(false);
-    let started = tokio::time::timeout(std::time::Duration::from_millis(60), hypervisor.start(&spec, ledger.clone()));
-    drop(started.await);
-    let released = async {
+    std::fs::write(world.path("x.ova"), "").unwrap();
+    // The first goes on until its limit, the second is asked to stop.
+    for call in ["startvm", "import"] {
+        world.breaks(call, "noted");
+        let ledger = Arc::new(RecordingLedger::default());
+        let mut hypervisor = world.hypervisor();
+        hypervisor.limit = Some(std::time::Duration::from_secs(2));
+        let mut spec = world.spec(false);
+        if call == "import" {
+            spec.origin = crate::spec::Origin::Import { package: world.path("x.ova") };
+        }
+        let hangs = eventually(|| world.path("noted").exists());
+        tokio::select! {
+            started = hypervisor.start(&spec, ledger.clone()) => panic!("{call}: {:?}", started.err()),
+            () = hangs => {}
+        }
+        assert!(!ledger.held().is_empty(), "{call}");
         // A drop cannot say when it is done.
-        while !ledger.held().is_empty() {
+        eventually(|| ledger.held().is_empty()).await;
+        assert_eq!((world.machines(), world.left_in_runtime()), (Vec::<String>::new(), 0), "{call}");
+        world.mends(call);
+        std::fs::remove_file(world.path("noted")).unwrap();
+    }
+}
+
+async fn eventually(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), released).await.unwrap();
-    assert_eq!(world.machines(), Vec::<String>::new());
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.unwrap();
 }
 
 #[tokio::test]
@@ -102,11 +120,18 @@ async fn keys_that_are_not_taken_are_told() {
 #[tokio::test]
 async fn a_machine_that_will_not_be_switched_off_is_killed() {
     let world = StandIn::new();
-    let machine = world.start(&world.spec(false)).await;
-    world.end_guest("aborted");
     world.breaks("poweroff", "it does not want to");
-    machine.kill().await;
-    assert_eq!(world.machines(), Vec::<String>::new());
+    for asked_before in [false, true] {
+        let machine = world.start(&world.spec(false)).await;
+        let [uuid] = &world.uuids()[..] else { panic!("{:?}", world.machines()) };
+        if asked_before {
+            machine.power_off().await;
+            assert_eq!(machine.exited().await, crate::machine::ExitReport::Killed);
+        }
+        machine.kill().await;
+        assert_eq!(world.machines(), Vec::<String>::new());
+        eventually(|| crate::virtualbox::vm_process::VmProcess::find(uuid).is_none()).await;
+    }
 }
 
 #[tokio::test]
@@ -119,4 +144,36 @@ async fn without_the_program_it_says_what_to_install() {
     assert_eq!(complaints[0].setting, "type");
     let error = hypervisor.start(&world.spec(false), Arc::new(NoLedger)).await.err().unwrap();
     assert!(matches!(error, StartError::ProgramMissing { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_be_given_back_stays_noted_with_its_files_until_it_can() {
+    let world = StandIn::new();
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = world.hypervisor().start(&world.spec(false), ledger.clone()).await.unwrap();
+    world.breaks("unregistervm", "it is busy");
+    machine.kill().await;
+    assert_eq!((world.machines().len(), world.left_in_runtime()), (1, 1));
+    assert!(ledger.held().iter().any(|held| matches!(held, Resource::Registered { .. })), "{:?}", ledger.held());
+    assert!(ledger.held().iter().any(|held| matches!(held, Resource::Directory { .. })), "{:?}", ledger.held());
+    world.mends("unregistervm");
+    machine.kill().await;
+    assert_eq!((world.machines().len(), world.left_in_runtime(), ledger.held()), (0, 0, vec![]));
+}
+
+#[tokio::test]
+async fn the_templates_own_commands_may_take_long() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    let command = |word: &str| vec![vec![word.to_owned(), "web".to_owned()]];
+    let part = world.part(&mut spec);
+    (part.commands, part.after.commands) = (command("modifynvram"), command("setextradata"));
+    world.breaks("modifynvram", "slow");
+    world.breaks("setextradata", "slow");
+    let mut hypervisor = world.hypervisor();
+    hypervisor.limit = Some(std::time::Duration::from_secs(2));
+    let machine = hypervisor.start(&spec, Arc::new(NoLedger)).await.unwrap();
+    machine.power_off().await;
+    machine.retire().await.unwrap();
+    machine.kill().await;
 }

@@ -73,6 +73,12 @@ impl StandIn {
         std::fs::read_dir(self.path("vms")).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
+    /// Somebody else calls VirtualBox.
+    pub(super) fn calls_by_hand(&self, arguments: &[&str]) {
+        let status = std::process::Command::new(self.path("VBoxManage")).args(arguments).status().unwrap();
+        assert!(status.success(), "{arguments:?}");
+    }
+
     /// Registers a machine of somebody else.
     pub(super) fn registers(&self, name: &str, uuid: &str) {
         let directory = self.path("vms").join(uuid);
@@ -93,7 +99,8 @@ impl StandIn {
         }
     }
 
-    /// From now on a call fails in this way: `zero`, `garbage`, `hang`, `killed`, or with these words.
+    /// From now on a call fails in this way: `zero`, `garbage`, `hang`, `noted` (it hangs, and the file of that
+    /// name is there), `killed`, or with these words; with `slow` it takes 3 s and works.
     pub(super) fn breaks(&self, call: &str, how: &str) {
         std::fs::write(self.path("break").join(call), format!("{how}\n")).unwrap();
     }
@@ -120,8 +127,12 @@ impl StandIn {
 
     /// How many machines have a process.
     pub(super) fn running(&self) -> usize {
-        let uuids = self.directories().into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        uuids.filter(|uuid| crate::virtualbox::vm_process::VmProcess::find(uuid).is_some()).count()
+        self.uuids().iter().filter(|uuid| crate::virtualbox::vm_process::VmProcess::find(uuid).is_some()).count()
+    }
+
+    /// The registered machines.
+    pub(super) fn uuids(&self) -> Vec<String> {
+        self.directories().into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
     }
 
     pub(super) fn left_in_runtime(&self) -> usize {

@@ -69,7 +69,9 @@ pub(super) async fn create(plan: &VirtualBoxPlan) -> Result<(), StepError> {
 /// Whether our own writers export the machine: what they cannot know of it, VirtualBox exports.
 pub(super) fn exported_by_us(plan: &VirtualBoxPlan) -> bool {
     let VirtualBoxOrigin::Iso { machine, .. } = &plan.origin else { return false };
-    !plan.skip_export && plan.export_options.is_empty() && !machine.bundle_iso
+    // What the template's own commands have changed in it is known to VirtualBox alone.
+    let changed = !plan.commands.is_empty() || !plan.commands_after.is_empty();
+    !plan.skip_export && plan.export_options.is_empty() && !machine.bundle_iso && !changed
 }
 
 /// Where, in the output directory, VirtualBox exports to; `None`: it does not.
