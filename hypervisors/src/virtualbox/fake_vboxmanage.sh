@@ -28,8 +28,10 @@ VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component
 }
 state() { # the state of $m
   local now; now=$(<"$m/state")
-  # One that is dead and not waited for has no command line any more.
-  if [ "$now" = running ] && ! grep -qsa startvm "/proc/$(<"$m/pid")/cmdline"; then now=aborted; fi
+  if [ "$now" = running ]; then
+    # One that is dead and not waited for yet is a zombie.
+    case "$(cat "/proc/$(<"$m/pid")/stat" 2>/dev/null)" in '' | *') Z '*) now=aborted ;; esac
+  fi
   echo "$now"
 }
 option() { # option NAME WORDS...: the word behind NAME
