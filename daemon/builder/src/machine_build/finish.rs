@@ -34,9 +34,10 @@ impl Recipe<'_> {
         let step = Step::finish("shut-down").on(Some(machine));
         context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
         guest.communicator_or_none().close().await;
-        // Until it is moved, the hypervisor's export goes with a build that fails.
-        let exporting =
-            self.builder.exported_by_hypervisor().map(|path| context.own_path("retire", Resource::Directory { path }));
+        // What is not moved out of it goes, whatever becomes of the build.
+        if let Some(path) = self.builder.exported_by_hypervisor() {
+            context.own_path("retire", Resource::Directory { path });
+        }
         if self.builder.retires_machine() {
             let retiring = || async { machine.retire().await.map_err(StepError::wrap) };
             context.step(Step::finish("retire"), retiring).await?;
@@ -57,9 +58,6 @@ impl Recipe<'_> {
             Some(Output::Files { paths })
         };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
-        if let Some(moved) = exporting {
-            context.disarm(moved);
-        }
         let keeping = || output_directory::keep(&prepared.output, context);
         let held = Some(context.step(Step::finish("keep"), keeping).await?);
         if left.files.is_empty() && left.exported.is_empty() {
