@@ -93,7 +93,15 @@ case "$1" in
       take) printf 'SnapshotName="%s"\nSnapshotUUID="s-%s"\nCurrentSnapshotUUID="s-%s"\n' "$4" "$4" "$4" > "$m/snapshots" ;;
       delete) : > "$m/snapshots" ;;
     esac ;;
-  export) machine "$2"; echo ovf > "$(option --output "$@")" ;;
+  export)
+    machine "$2"; output=$(option --output "$@")
+    [ -e "$output" ] && die "Appliance write failed
+VBoxManage: error: RTVfsFsStrmAdd failed for 'web.ovf' (VERR_ALREADY_EXISTS)"
+    echo ovf > "$output"
+    # Its service was just ending, and the next one is not up yet.
+    [ -e "$D/unready" ] && { rm "$D/unready"; die "Appliance write failed
+VBoxManage: error: The object is not ready"; }
+    true ;;
   storagectl | storageattach | setextradata | modifynvram) machine "$2" ;;
   *) die "Invalid command '$1'" ;;
 esac

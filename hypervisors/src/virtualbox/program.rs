@@ -75,12 +75,22 @@ impl VBoxManage {
     ///
     /// If the future is dropped the call goes to its end, and the next one about this machine waits for that.
     pub(super) async fn run(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, self.limit, WhenAbandoned::Finish).await
+        self.call(arguments, self.limit, WhenAbandoned::Finish, None).await
     }
 
     /// As [`run`](Self::run), for a call that moves whole disks. If the future is dropped the call is asked to stop.
     pub(super) async fn run_long(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt).await
+        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt, None).await
+    }
+
+    /// As [`run_long`](Self::run_long), for a call that makes files in `directory`, which has nothing else in it. VirtualBox takes what an
+    /// earlier try has left there for something in the way.
+    pub(super) async fn run_long_into(
+        &self,
+        directory: &Path,
+        arguments: &[impl AsRef<str>],
+    ) -> Result<String, Failure> {
+        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt, Some(directory)).await
     }
 
     async fn call(
@@ -88,6 +98,7 @@ impl VBoxManage {
         arguments: &[impl AsRef<str>],
         limit: Duration,
         abandoned: WhenAbandoned,
+        fills: Option<&Path>,
     ) -> Result<String, Failure> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         let give_up = Instant::now() + LOCK_LIMIT;
@@ -103,6 +114,9 @@ impl VBoxManage {
             tracing::debug!(%failure, "waiting for VirtualBox");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOCK_INTERVAL.1);
+            if let Some(directory) = fills {
+                empty(directory);
+            }
         }
     }
 
@@ -125,6 +139,13 @@ impl VBoxManage {
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(&command_line, Problem::NoAnswer, "its task ended")),
         }
+    }
+}
+
+/// Removes the files in `directory`. One that stays is complained of by the next try.
+fn empty(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_file(entry.path());
     }
 }
 

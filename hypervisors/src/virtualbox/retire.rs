@@ -136,7 +136,7 @@ async fn run_export(
     let file = wanted.directory.join(&wanted.file_name).display().to_string();
     let mut call = vec!["export".to_owned(), uuid.to_owned(), "--output".to_owned(), file];
     call.extend(wanted.options.iter().cloned());
-    holdings.program.run_long(&call).await.map_err(Failure::of_machine)?;
+    holdings.program.run_long_into(&wanted.directory, &call).await.map_err(Failure::of_machine)?;
     if !wanted.directory.join(&wanted.file_name).exists() {
         let problem = format!("it made no {}", wanted.file_name);
         return Err(MachineError::Unexpected { command: shown(&call), problem });
