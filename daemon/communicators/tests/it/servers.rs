@@ -56,6 +56,9 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("What the server said:\n{}", self.log());
+        }
         // Sessions are children in sessions of their own: they must not outlive the test, stopped or not.
         for pid in descendants(self.child.id()) {
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
