@@ -21,6 +21,9 @@ const DISCONNECTED: i64 = 2_300_218;
 /// connection, so this only keeps a guest that refuses at once from being hammered.
 const RETRY_PACE: Duration = Duration::from_millis(500);
 
+/// How long after a command's channel its connection may end when both are lost.
+const LOSS_LIMIT: Duration = Duration::from_secs(1);
+
 /// How long removing a script from the guest may take.
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -168,7 +171,12 @@ impl Shell<'_> {
             // The connection that the first file went over: what comes after may go over a new one.
             let lost = lost.get_or_insert_with(|| guest.disconnected());
             let exit = set_mode(guest, path, mode).await?;
-            if !matches!(exit, Exit::Code(_)) || lost.now_or_never().is_some() {
+            let is_lost = match exit {
+                // The channel's end may be seen before the connection's; a guest whose connection lives only told no status.
+                Exit::Disconnected => tokio::time::timeout(LOSS_LIMIT, lost).await.is_ok(),
+                Exit::Code(_) | Exit::Signal(_) => lost.now_or_never().is_some(),
+            };
+            if is_lost {
                 return Ok(false);
             }
         }

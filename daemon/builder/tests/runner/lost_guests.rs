@@ -176,18 +176,21 @@ fn deeds(world: &World) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_a_boot_may_have_cleared_is_uploaded_again_before_it_is_started() {
-    let killed = Answer::Exit { stdout: Vec::new(), stderr: Vec::new(), exit: Exit::Signal("TERM".to_owned()) };
+    let ended = |exit| Answer::Exit { stdout: Vec::new(), stderr: Vec::new(), exit };
     let plain = ["upload", "mode", "start", "removal"];
     let with_variables = ["variables", "mode", "upload", "mode", "start", "removal", "removal"];
     let again = |first: &[&'static str], rest: &[&'static str]| [first, rest].concat();
     for (part, answer, variables, wanted) in [
         ("chmod 0755", Answer::Disconnect, false, again(&["upload", "mode"], &plain)),
-        ("chmod 0755", killed, false, again(&["upload", "mode"], &plain)),
         ("chmod 0755", Answer::LastWord(0), false, again(&["upload", "mode"], &plain)),
         ("chmod 0600", Answer::LastWord(0), true, again(&["variables", "mode"], &with_variables)),
         ("chmod 0755", Answer::LastWord(0), true, again(&["variables", "mode", "upload", "mode"], &with_variables)),
         // A file system without modes.
         ("chmod 0755", Answer::code(1), false, plain.to_vec()),
+        // The connection lives: a killed command, and one whose channel was closed without a status.
+        ("chmod 0755", ended(Exit::Signal("TERM".to_owned())), false, plain.to_vec()),
+        ("chmod 0755", ended(Exit::Disconnected), false, plain.to_vec()),
+        ("chmod 0600", ended(Exit::Disconnected), true, with_variables.to_vec()),
     ] {
         let world = World::new();
         world.guest.on_command(part, answer.clone());
