@@ -42,6 +42,11 @@ pub enum Resource {
         /// Absolute path.
         path: PathBuf,
     },
+    /// The name of a socket, to delete when nobody listens there any more; whatever else is there by then is somebody else's.
+    Socket {
+        /// Absolute path.
+        path: PathBuf,
+    },
     /// A file to delete.
     File {
         /// Absolute path.

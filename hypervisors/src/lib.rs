@@ -42,6 +42,7 @@ pub mod fake;
 mod guest_network;
 pub mod keyboard;
 mod ledger;
+mod listening_socket;
 mod machine;
 mod private_dir;
 mod process;
@@ -60,6 +61,7 @@ pub use futures_util::future::BoxFuture;
 pub use guest_network::{DhcpState, Endpoint, ForwardState, GuestNetwork, HostSeenByGuest, NetworkSight};
 pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
+pub use listening_socket::remove_dead_socket;
 pub use machine::{
     AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GivenBack, Hypervisor, Machine, MachineInfo,
 };

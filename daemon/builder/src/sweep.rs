@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kiln_hypervisors::process_stat::{ProcessStat, boot_id};
 use kiln_hypervisors::registry::{self, Settings};
-use kiln_hypervisors::{GivenBack, Hypervisors, Resource};
+use kiln_hypervisors::{GivenBack, Hypervisors, Resource, remove_dead_socket};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::ledger::{Held, Ledger};
@@ -82,6 +82,7 @@ fn give_back(resource: &Resource, hypervisors: &Hypervisors) -> Result<Option<St
         }
         Resource::Registered { hypervisor, id } => unregister(hypervisor, id, hypervisors),
         Resource::LockFile { path } => lock_file::sweep(path),
+        Resource::Socket { path } => remove_socket(path),
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
         Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
@@ -117,6 +118,14 @@ fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<
         ))),
         Ok(GivenBack::WasGone) => Ok(Some(format!("the machine {id} is not registered with {name} any more"))),
         Err(error) => Err(format!("cannot remove the machine {id} from {name}: {error}")),
+    }
+}
+
+fn remove_socket(path: &Path) -> Result<Option<String>, String> {
+    match remove_dead_socket(path) {
+        Ok(true) => removal(path, Ok(()), "socket"),
+        Ok(false) => Ok(None),
+        Err(error) => removal(path, Err(error), "socket"),
     }
 }
 

@@ -66,6 +66,7 @@ fn is_there(resource: &Resource) -> bool {
     match resource {
         Resource::Process { .. } => resource.is_running(),
         Resource::LockFile { path }
+        | Resource::Socket { path }
         | Resource::File { path }
         | Resource::Directory { path }
         | Resource::OutputDirectory { path, .. } => path.symlink_metadata().is_ok(),

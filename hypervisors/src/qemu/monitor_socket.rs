@@ -1,35 +1,34 @@
 //! A QMP socket at a path of the user's choice, gone with the machine.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ledger::{Resource, ResourceLedger};
+use crate::listening_socket::{SocketPlace, remove_dead_socket};
 
-/// The name of a socket that QEMU listens on; removed on drop.
+/// The name of a socket that QEMU listens on; removed on drop, unless it is somebody else's by then.
 pub(super) struct MonitorSocket {
     path: PathBuf,
+    identity: Option<Identity>,
     ledger: Arc<dyn ResourceLedger>,
 }
+
+/// What tells one socket from another of the same name: device, inode, and, as inodes are used again, the time of its last change.
+type Identity = (u64, u64, i64, i64);
 
 impl MonitorSocket {
     /// Listens at `path`, in whose place nothing may be but a socket that nobody listens on any more.
     pub(super) fn listen(path: &Path, ledger: Arc<dyn ResourceLedger>) -> io::Result<(Self, OwnedFd)> {
         let path = std::path::absolute(path)?;
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
-        };
-        let directory = std::fs::File::open(parent)?;
-        // The kernel copies at most 108 bytes of a socket's path, but follows this link to any length.
-        let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-        make_way(&path, &short)?;
-        let resource = Resource::File { path: path.clone() };
+        let place = SocketPlace::new(&path)?;
+        place.clear()?;
+        let resource = Resource::Socket { path: path.clone() };
         ledger.acquired(&resource)?;
-        match UnixListener::bind(&short) {
-            Ok(listener) => Ok((Self { path, ledger }, listener.into())),
+        match place.bind() {
+            Ok(listener) => Ok((Self { identity: identity(&path), path, ledger }, listener.into())),
             Err(error) => {
                 ledger.released(&resource);
                 Err(error)
@@ -40,33 +39,26 @@ impl MonitorSocket {
 
 impl Drop for MonitorSocket {
     fn drop(&mut self) {
-        match std::fs::remove_file(&self.path) {
+        let is_ours = self.identity.is_some() && identity(&self.path) == self.identity;
+        let removed = if is_ours { std::fs::remove_file(&self.path) } else { remove_dead_socket(&self.path).map(drop) };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, path = %self.path.display(), "a machine's QMP socket cannot be removed");
             }
-            _ => self.ledger.released(&Resource::File { path: self.path.clone() }),
+            _ => self.ledger.released(&Resource::Socket { path: self.path.clone() }),
         }
     }
 }
 
-/// Removes a socket that a dead machine has left at `path`, which `short` leads to.
-fn make_way(path: &Path, short: &Path) -> io::Result<()> {
-    let kind = match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?.file_type(),
-    };
-    if !kind.is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-    }
-    match UnixStream::connect(short) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
-    }
+fn identity(path: &Path) -> Option<Identity> {
+    let named = std::fs::symlink_metadata(path).ok()?;
+    Some((named.dev(), named.ino(), named.ctime(), named.ctime_nsec()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
     use crate::conformance::RecordingLedger;
 
@@ -78,7 +70,7 @@ mod tests {
         let path = deep.join("qmp");
         let ledger = Arc::new(RecordingLedger::default());
         let (socket, listener) = MonitorSocket::listen(&path, ledger.clone()).unwrap();
-        assert_eq!(ledger.held(), [Resource::File { path: path.clone() }]);
+        assert_eq!(ledger.held(), [Resource::Socket { path: path.clone() }]);
         let taken = MonitorSocket::listen(&path, ledger.clone()).err().unwrap();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         assert!(path.exists(), "the other machine's socket stays");
@@ -100,5 +92,30 @@ mod tests {
         let nowhere = ledger();
         assert!(MonitorSocket::listen(&directory.path().join("absent/x"), nowhere.clone()).is_err());
         assert_eq!(nowhere.held(), []);
+    }
+
+    #[test]
+    fn what_is_somebody_elses_by_then_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("qmp");
+        let ledger = Arc::new(RecordingLedger::default());
+        let (socket, listener) = MonitorSocket::listen(&path, ledger.clone()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (next, next_listener) = MonitorSocket::listen(&path, ledger.clone()).unwrap();
+        drop(listener);
+        drop(socket);
+        std::os::unix::net::UnixStream::connect(&path).expect("the next machine's socket stays");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        drop((next, next_listener));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        assert_eq!(ledger.held(), []);
+        // Nobody's any more.
+        std::fs::remove_file(&path).unwrap();
+        let (socket, _listener) = MonitorSocket::listen(&path, ledger).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        drop(socket);
+        assert!(!path.exists());
     }
 }

@@ -26,11 +26,12 @@ fn held(job: &tempfile::TempDir) -> Vec<Resource> {
 }
 
 /// A record of each kind, in the order of giving back.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     r#"{"held":true,"kind":"process","pid":7,"start_time":8,"boot_id":"b"}"#,
     r#"{"held":true,"kind":"local_processes","mark":"m","session":0,"boot_id":"b"}"#,
     r#"{"held":true,"kind":"registered","hypervisor":"virtualbox","id":"web"}"#,
     r#"{"held":true,"kind":"lock_file","path":"/l"}"#,
+    r#"{"held":true,"kind":"socket","path":"/s"}"#,
     r#"{"held":true,"kind":"file","path":"/f"}"#,
     r#"{"held":true,"kind":"directory","path":"/d"}"#,
     r#"{"held":true,"kind":"output_directory","path":"/o","id":"i"}"#,

@@ -73,6 +73,26 @@ fn a_lock_file_is_removed_unless_somebody_has_the_lock() {
 }
 
 #[test]
+fn a_socket_is_removed_unless_somebody_listens_there() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let job = tempfile::tempdir().unwrap();
+    let [left, living, file] = ["left", "living", "file"].map(|name| job.path().join(name));
+    let ledger = Ledger::open(job.path()).unwrap();
+    for path in [&left, &living, &file] {
+        ledger.acquired(&Resource::Socket { path: path.clone() });
+    }
+    drop(UnixListener::bind(&left).unwrap());
+    let _listener = UnixListener::bind(&living).unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    let swept = sweep(job.path()).unwrap();
+    assert_eq!(swept.removed, [format!("removed the socket {}", left.display())]);
+    assert_eq!(swept.failed, Vec::<String>::new());
+    assert!(!left.exists() && file.exists());
+    UnixStream::connect(&living).expect("another machine's socket stays");
+    assert_eq!(sweep(job.path()).unwrap(), Sweep::default(), "nothing of it is ours any more");
+}
+
+#[test]
 fn a_job_without_a_ledger_holds_nothing() {
     let job = tempfile::tempdir().unwrap();
     assert_eq!(sweep(job.path()).unwrap(), Sweep::default());

@@ -91,7 +91,7 @@ async fn every_option_reaches_the_machine() {
 
     let ledger = Arc::new(RecordingLedger::default());
     let machine = host.hypervisor.start(&spec, ledger.clone()).await.unwrap();
-    assert!(ledger.held().contains(&Resource::File { path: socket.clone() }));
+    assert!(ledger.held().contains(&Resource::Socket { path: socket.clone() }));
     let mut asker = Asker::connect(&socket).await;
     assert_eq!(asker.query("name").await["name"], "seen");
     assert_eq!(asker.query("memory-size-summary").await["base-memory"], 64 << 20);
