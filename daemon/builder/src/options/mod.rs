@@ -3,7 +3,7 @@
 
 pub(crate) mod ansible;
 pub(crate) mod builders;
-mod checks;
+pub(crate) mod checks;
 pub(crate) mod chef;
 pub(crate) mod components;
 pub(crate) mod define;

@@ -3,6 +3,7 @@
 mod component;
 mod defaults;
 mod digest;
+mod firmware;
 mod golden;
 mod reader;
 mod rules;

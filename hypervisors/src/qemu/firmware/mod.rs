@@ -39,6 +39,10 @@ pub struct UefiFirmware {
     pub vars: FlashImage,
     /// Its flash has to be kept from the guest's operating system.
     pub requires_smm: bool,
+    /// Its code can refuse to boot what is not signed.
+    pub secure_boot: bool,
+    /// Its variables have keys from the start; without keys, everything boots.
+    pub enrolled_keys: bool,
 }
 
 /// All descriptors that count, the first one first.
@@ -114,6 +118,8 @@ fn found(descriptor: &Descriptor) -> UefiFirmware {
         code: descriptor.code.clone(),
         vars: descriptor.vars.clone(),
         requires_smm: descriptor.has("requires-smm"),
+        secure_boot: descriptor.has("secure-boot"),
+        enrolled_keys: descriptor.has("enrolled-keys"),
     }
 }
 

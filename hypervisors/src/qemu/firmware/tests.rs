@@ -56,7 +56,7 @@ fn the_first_that_does_what_is_asked_is_taken() {
     let places = Places::new();
     let secure = r#""secure-boot", "enrolled-keys", "requires-smm""#;
     let enrolled = places.add("share/40-secure.json", "x86_64", Q35, secure);
-    places.add("share/50-smm.json", "x86_64", Q35, r#""secure-boot", "requires-smm""#);
+    let without_keys = places.add("share/50-smm.json", "x86_64", Q35, r#""secure-boot", "requires-smm""#);
     let plain = places.add("share/60-plain.json", "x86_64", PC, r#""acpi-s3", "verbose-dynamic""#);
     places.add("share/70-plain.json", "x86_64", PC, "");
     let arm = places.add("share/60-arm.json", "aarch64", r#""virt-*""#, "");
@@ -74,6 +74,10 @@ fn the_first_that_does_what_is_asked_is_taken() {
     assert_eq!(places.found(Architecture::Other, "virt", false), None);
     let found = places.all().of_code(&enrolled).unwrap();
     assert!(found.requires_smm && found.vars.format == DiskFormat::Qcow2, "{found:?}");
+    for (code, enforces) in [(&enrolled, (true, true)), (&without_keys, (true, false)), (&plain, (false, false))] {
+        let found = places.all().of_code(code).unwrap();
+        assert_eq!((found.secure_boot, found.enrolled_keys), enforces, "{found:?}");
+    }
     assert_eq!(places.all().of_code(&places.path("elsewhere")), None);
     let alias = places.path("alias");
     std::os::unix::fs::symlink(&plain, &alias).unwrap();

@@ -1,9 +1,10 @@
 //! Rules of the qemu builder.
 
-use kiln_hypervisors::qemu::Architecture;
+use kiln_hypervisors::qemu::{Architecture, UefiFirmwares};
 
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
+use crate::option_values::OptionValues;
 use crate::plan::FirmwarePlan;
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::sources::qemu::firmware;
@@ -84,42 +85,71 @@ pub(crate) fn vnc_password(reader: &mut PlanReader<'_>) {
     }
 }
 
-/// The files of UEFI exist here, where it is asked for.
+/// The files of UEFI exist here, where it is asked for, and secure boot is enforced.
 pub(crate) fn firmware(reader: &mut PlanReader<'_>) {
-    let values = reader.values();
+    let firmwares = firmware::of_this_host(reader.values());
+    firmware_among(reader, &firmwares);
+}
+
+/// [`firmware`] where the host has `firmwares`.
+pub(crate) fn firmware_among(reader: &mut PlanReader<'_>, firmwares: &UefiFirmwares) {
+    let lacks = lacking_firmware(reader.values(), firmwares);
+    let passed_over = firmwares.unreadable().iter().map(|problem| format!(" {problem}.")).collect::<String>();
+    if lacks.is_empty() && !passed_over.is_empty() {
+        reader.warning("efi_boot", "Firmware descriptors were passed over", passed_over.trim_start());
+    }
+    for Lack { option, summary, detail, hint } in lacks {
+        reader.not_here(option, summary, detail + &passed_over, Some(hint));
+    }
+}
+
+/// Something that the firmware lacks here.
+struct Lack {
+    option: &'static str,
+    summary: &'static str,
+    detail: String,
+    hint: String,
+}
+
+fn lacking_firmware(values: OptionValues<'_>, firmwares: &UefiFirmwares) -> Vec<Lack> {
     let package = match firmware::architecture(values) {
         Architecture::Aarch64 => "qemu-efi-aarch64",
         Architecture::Riscv64 => "qemu-efi-riscv64, or u-boot-qemu",
         _ => "ovmf",
     };
-    let hint = Some(format!("on Debian, install the package {package}"));
-    match firmware::choose(values) {
-        FirmwarePlan::Efi(efi) if firmware::is_unknown(&efi) && efi.secure_boot => {
-            let detail = "No firmware descriptor of this host names one that boots only what is signed, with keys enrolled, \
-                 for this machine type.";
-            reader.not_here("efi_secure_boot", "No UEFI firmware with secure boot", detail, hint);
+    let install = format!("on Debian, install the package {package}");
+    if let Some((option, detail)) = firmware::secure_boot_gap(values, firmwares) {
+        if option == "efi_secure_boot" {
+            return vec![Lack { option, summary: "No UEFI firmware with secure boot", detail, hint: install }];
         }
-        FirmwarePlan::Efi(efi) => {
-            for (name, path) in [("efi_firmware_code", &efi.code), ("efi_firmware_vars", &efi.vars)] {
-                if !path.is_file() {
-                    let detail = format!("{} does not exist.", path.display());
-                    reader.not_here(name, "No UEFI firmware", detail, hint.clone());
-                }
-            }
-        }
+        let hint = "leave efi_firmware_code and efi_firmware_vars out, and a firmware with keys enrolled is looked for; or name \
+                    a code with secure boot, and variables with keys enrolled"
+            .to_owned();
+        return vec![Lack { option, summary: "Secure boot would not be enforced", detail, hint }];
+    }
+    match firmware::choose(values, firmwares) {
+        FirmwarePlan::Efi(efi) => [("efi_firmware_code", &efi.code), ("efi_firmware_vars", &efi.vars)]
+            .into_iter()
+            .filter(|(_, path)| !path.is_file())
+            .map(|(option, path)| {
+                let detail = format!("{} does not exist.", path.display());
+                Lack { option, summary: "No UEFI firmware", detail, hint: install.clone() }
+            })
+            .collect(),
         FirmwarePlan::BootLoader(path) if !path.is_file() => {
             let detail = format!(
                 "The machine has no firmware of its own: no firmware descriptor of this host fits, and there is \
                  no {}.",
                 path.display()
             );
-            reader.not_here("qemu_binary", "No firmware", detail, hint);
+            vec![Lack { option: "qemu_binary", summary: "No firmware", detail, hint: install }]
         }
         FirmwarePlan::Default if firmware::needs_firmware(values) => {
-            let detail = "The machine has no firmware of its own, and no firmware descriptor of this host fits.";
-            reader.not_here("qemu_binary", "No firmware", detail, hint);
+            let detail =
+                "The machine has no firmware of its own, and no firmware descriptor of this host fits.".to_owned();
+            vec![Lack { option: "qemu_binary", summary: "No firmware", detail, hint: install }]
         }
-        _ => {}
+        _ => Vec::new(),
     }
 }
 

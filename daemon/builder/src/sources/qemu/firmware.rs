@@ -36,24 +36,27 @@ pub(super) fn machine_type(options: OptionValues<'_>) -> Option<String> {
     given.or_else(|| secure.then(|| "q35".to_owned()))
 }
 
-/// The firmware of a template. Where a template names none and the machine has none of its own, it is the host's.
-pub(crate) fn choose(options: OptionValues<'_>) -> FirmwarePlan {
+/// The firmwares of this host, for a template that has use for them; else none.
+pub(crate) fn of_this_host(options: OptionValues<'_>) -> UefiFirmwares {
+    let used = asks_for_uefi(options) || needs_firmware(options);
+    if used { UefiFirmwares::of_this_host() } else { UefiFirmwares::default() }
+}
+
+/// The firmware of a template. Where a template names none and the machine has none of its own, it is one of `firmwares`.
+pub(crate) fn choose(options: OptionValues<'_>, firmwares: &UefiFirmwares) -> FirmwarePlan {
     if asks_for_uefi(options) {
-        return FirmwarePlan::Efi(efi(options, &UefiFirmwares::of_this_host()));
+        return FirmwarePlan::Efi(efi(options, firmwares));
     }
     match options.text("firmware") {
         Some(path) if options.flag("use_pflash") => FirmwarePlan::Flash(path.into()),
         Some(path) => FirmwarePlan::Bios(path.into()),
-        None if needs_firmware(options) => {
-            let found = UefiFirmwares::of_this_host().find(wish(options, &machine(options)));
-            match found {
-                Some(found) => FirmwarePlan::Efi(whole(found, false)),
-                None if architecture(options) == Architecture::Riscv64 => {
-                    FirmwarePlan::BootLoader(RISCV_BOOT_LOADER.into())
-                }
-                None => FirmwarePlan::Default,
+        None if needs_firmware(options) => match firmwares.find(wish(options, &machine(options))) {
+            Some(found) => FirmwarePlan::Efi(whole(found, false)),
+            None if architecture(options) == Architecture::Riscv64 => {
+                FirmwarePlan::BootLoader(RISCV_BOOT_LOADER.into())
             }
-        }
+            None => FirmwarePlan::Default,
+        },
         None => FirmwarePlan::Default,
     }
 }
@@ -90,17 +93,56 @@ fn wish<'a>(options: OptionValues<'_>, machine: &'a str) -> FirmwareWish<'a> {
     FirmwareWish { architecture: architecture(options), machine, secure_boot: options.flag("efi_secure_boot") }
 }
 
+/// What a descriptor tells of the firmware of a template that asks for UEFI.
+fn known(options: OptionValues<'_>, firmwares: &UefiFirmwares) -> Option<UefiFirmware> {
+    match options.given("efi_firmware_code") {
+        Some(code) => firmwares.of_code(Path::new(code)),
+        None => firmwares.find(wish(options, &machine(options))),
+    }
+}
+
+/// Why a machine would boot what is not signed although the template asks for secure boot, with the option to set right. Variables that
+/// only the template knows of are taken to have keys.
+pub(crate) fn secure_boot_gap(options: OptionValues<'_>, firmwares: &UefiFirmwares) -> Option<(&'static str, String)> {
+    if !options.flag("efi_secure_boot") {
+        return None;
+    }
+    let vars = options.given("efi_firmware_vars").map(Path::new);
+    match (known(options, firmwares), options.given("efi_firmware_code")) {
+        (None, None) => {
+            let gap = "No firmware descriptor of this host names one that boots only what is signed, with keys enrolled, for this \
+                       machine type.";
+            Some(("efi_secure_boot", gap.to_owned()))
+        }
+        (Some(found), _) if !found.secure_boot => {
+            let (code, descriptor) = (found.code.path.display(), found.descriptor.display());
+            let gap = format!("{code} has no secure boot, as its descriptor {descriptor} tells: it boots anything.");
+            Some(("efi_firmware_code", gap))
+        }
+        (Some(found), _) if !found.enrolled_keys && vars.is_none_or(|vars| vars == found.vars.path) => {
+            let (vars, descriptor) = (found.vars.path.display(), found.descriptor.display());
+            let gap =
+                format!("No keys are enrolled in {vars}, as its descriptor {descriptor} tells: anything would boot.");
+            Some(("efi_firmware_vars", gap))
+        }
+        (None, Some(code)) if vars.is_none() => {
+            let gap = format!(
+                "No firmware descriptor of this host tells which variables go with {code}, and {PACKERS_VARS} has no keys \
+                 enrolled: anything would boot."
+            );
+            Some(("efi_firmware_vars", gap))
+        }
+        _ => None,
+    }
+}
+
 /// The firmware of a template that asks for UEFI. What it names is taken as it is; what it leaves out is found by descriptors, and where
 /// there are none, is where Packer looks.
 fn efi(options: OptionValues<'_>, firmwares: &UefiFirmwares) -> EfiPlan {
     let secure_boot = options.flag("efi_secure_boot");
     let path = |name: &str| options.given(name).map(PathBuf::from);
     let (code, vars) = (path("efi_firmware_code"), path("efi_firmware_vars"));
-    let found = match &code {
-        Some(code) => firmwares.of_code(code),
-        None => firmwares.find(wish(options, &machine(options))),
-    };
-    let known = found.map(|found| whole(found, secure_boot));
+    let known = known(options, firmwares).map(|found| whole(found, secure_boot));
     let is_qcow2 = |path: &Path| path.extension().is_some_and(|extension| extension == "qcow2");
     let unknown = EfiPlan {
         code_is_qcow2: code.as_deref().is_some_and(is_qcow2),
@@ -128,11 +170,6 @@ fn whole(found: UefiFirmware, secure_boot: bool) -> EfiPlan {
         secure_boot,
         smm: found.requires_smm,
     }
-}
-
-/// Tells whether nothing of this host was found: what is named is where Packer looks.
-pub(crate) fn is_unknown(efi: &EfiPlan) -> bool {
-    efi.code == Path::new(PACKERS_CODE)
 }
 
 /// Where the UEFI variables of the machine are, when it has any.

@@ -76,7 +76,7 @@ fn read_machine(options: OptionValues<'_>, source_name: &str) -> QemuMachinePlan
         use_default_display: options.flag("use_default_display"),
         vga: options.text("vga"),
         vnc: read_vnc(options),
-        firmware: firmware::choose(options),
+        firmware: firmware::choose(options, &firmware::of_this_host(options)),
         drop_efivars: options.flag("efi_drop_efivars"),
         tpm: options
             .flag("vtpm")
