@@ -27,9 +27,11 @@ pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended
     if are_packages(&request.outputs) {
         let (first, others) = request.inputs.split_at(request.inputs.len().min(1));
         // The machine's disks in its own order, which is not always that of the descriptor.
+        let of_package: Vec<_> = first.iter().flat_map(every_disk).collect();
         let firsts = match &read {
-            Some(machine) if machine.disks.len() > 1 => disks_of(&first[0], machine),
-            _ => first.iter().flat_map(every_disk).collect(),
+            // A package may hold more disks than hang on the machine.
+            Some(machine) if of_package.len() > 1 && !machine.disks.is_empty() => disks_of(&first[0], machine),
+            _ => of_package,
         };
         request.inputs = firsts.into_iter().chain(others.iter().flat_map(every_disk)).collect();
     }
@@ -229,5 +231,51 @@ mod tests {
         let disk =
             open_source(&serde_json::from_value(serde_json::json!({ "path": path("one.vmx") })).unwrap()).unwrap();
         assert_eq!(disk.virtual_size(), 1 << 20);
+    }
+
+    #[test]
+    fn the_disks_of_one_machine_are_carried() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(path("a.raw"), vec![1; 1 << 20]).unwrap();
+        std::fs::write(path("b.raw"), vec![2; 2 << 20]).unwrap();
+        let system = |name: &str, disk: &str| {
+            format!(
+                "<VirtualSystem id='{name}'><VirtualHardwareSection><Item><HostResource>ovf:/disk/{disk}</HostResource>\
+                 <ResourceType>17</ResourceType></Item></VirtualHardwareSection></VirtualSystem>"
+            )
+        };
+        let package = |systems: &str| {
+            format!(
+                "<Envelope><References><File id='f1' href='a.raw'/><File id='f2' href='b.raw'/></References><DiskSection>\
+                 <Disk diskId='d1' fileRef='f1'/><Disk diskId='d2' fileRef='f2'/></DiskSection>{systems}</Envelope>"
+            )
+        };
+        let convert = |from: &str, to: &str| {
+            warnings_of(&serde_json::json!({ "inputs": [{"path": path(from)}], "outputs": [{"path": path(to)}] }));
+            std::fs::read_to_string(path(to)).unwrap()
+        };
+        // A disk that hangs on no machine is none of the machine's.
+        std::fs::write(path("one.ovf"), package(&system("one", "d2"))).unwrap();
+        let vmx = convert("one.ovf", "one.vmx");
+        assert!(vmx.contains("one-disk1.vmdk") && !vmx.contains("one-disk2.vmdk"), "{vmx}");
+        let disk =
+            open_source(&serde_json::from_value(serde_json::json!({ "path": path("one.vmx") })).unwrap()).unwrap();
+        assert_eq!(disk.virtual_size(), 2 << 20);
+        // Of several machines a disk says which.
+        let systems = format!(
+            "<VirtualSystemCollection>{}{}</VirtualSystemCollection>",
+            system("first", "d1"),
+            system("second", "d2")
+        );
+        std::fs::write(path("two.ovf"), package(&systems)).unwrap();
+        let vmx = convert("two.ovf:b.raw", "two.vmx");
+        assert!(vmx.contains("displayName = \"second\""), "{vmx}");
+        // A file at two places is one disk, when it is chosen.
+        let places = "sata0.present = \"TRUE\"\nsata0:0.present = \"TRUE\"\nsata0:0.fileName = \"a.raw\"\n\
+                      sata0:1.present = \"TRUE\"\nsata0:1.fileName = \"a.raw\"\n";
+        std::fs::write(path("twice.vmx"), places).unwrap();
+        let ovf = convert("twice.vmx:a.raw", "once.ovf");
+        assert!(ovf.contains("once-disk1.vmdk") && !ovf.contains("once-disk2.vmdk"), "{ovf}");
     }
 }

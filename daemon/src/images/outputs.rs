@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::package::{MachineDescription, MachineDisk, plain_name, vmx};
+use kiln_disk_formats::package::{MachineDescription, MachineDisk, plain_name, virtualbox_doubts, vmx};
 use kiln_disk_formats::{
     DiskAdapter, FORMATS, FormatOptions, FormatRow, Output, OutputKind, OutputWishes, format_named,
 };
@@ -90,15 +90,17 @@ fn kind(
 }
 
 /// Gives each package what its maker has in place of what the machine wants, and files of names that nothing else has; returns what
-/// was replaced. Only a machine that was read is changed: what the user asked for is refused where it cannot be.
+/// was replaced or means something else there. Only a machine that was read is changed: what the user asked for is refused where it cannot be.
 pub(super) fn fit(outputs: &mut [Output], sizes: &[u64], sources: &[PathBuf], was_read: bool) -> Vec<String> {
     let mut replaced = Vec::new();
     if was_read {
         for output in outputs.iter_mut() {
             let path = output.path.display().to_string();
-            if let OutputKind::Vmx(machine) = &mut output.kind {
-                replaced.extend(vmx::fit(machine).into_iter().map(|what| format!("{path}: {what}")));
-            }
+            let words = match &mut output.kind {
+                OutputKind::Vmx(machine) => vmx::fit(machine),
+                kind => kind.machine_mut().map_or_else(Vec::new, |machine| virtualbox_doubts(machine)),
+            };
+            replaced.extend(words.into_iter().map(|what| format!("{path}: {what}")));
         }
     }
     let mut taken: HashSet<PathBuf> = sources.iter().map(|path| resolved(path)).collect();
@@ -159,6 +161,7 @@ fn stem_of(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kiln_disk_formats::package::MachineNic;
     use kiln_disk_formats::{Qcow2Method, VhdVariant, VmdkSubformat};
 
     use super::*;
@@ -228,6 +231,13 @@ mod tests {
         assert_eq!(names(&outputs[0]), ["web.ovf", "web.mf", "web-disk1.vmdk", "web-disk2.vmdk"]);
         assert_eq!(names(&outputs[1]), ["web.vmx", "web-vmx-disk1.vmdk", "web-vmx-disk2.vmdk"]);
         assert_eq!(names(&outputs[2]), ["other.vmx", "other-vmx-disk1.vmdk", "other-vmx-disk2.vmdk"]);
+        // A network that VirtualBox has not is told, for it makes another of it.
+        let MachineDescription { nics, .. } = outputs[0].kind.machine_mut().unwrap();
+        nics.push(MachineNic { network: "lan".to_owned(), ..MachineNic::default() });
+        let warnings = fit(&mut outputs[..1], &[1, 1], &[], true);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("web.ovf: network card") && warnings[0].contains("\"lan\"")
+        );
         // Those of a machine that nobody read keep its name, unless they cannot.
         let mut outputs = [package("web.ovf"), package("web.vmx")];
         fit(&mut outputs, &[1, 1], &[], false);

@@ -35,7 +35,8 @@ pub(super) fn packaged_machine(source: &ImageSource) -> Result<Option<library::P
         let index = machine.disks.iter().position(|name| name == chosen);
         machine.description.disks =
             index.map(|index| machine.description.disks.swap_remove(index)).into_iter().collect();
-        machine.disks.retain(|name| name == chosen);
+        // A file may be at two places, and is one disk.
+        machine.disks = index.map(|_| chosen.to_owned()).into_iter().collect();
         for disk in &mut machine.description.disks {
             // Alone it is the first.
             disk.slot = None;
@@ -96,7 +97,10 @@ fn placed((disk, name): (&library::MachineDisk, String)) -> PlacedDisk {
 fn card(nic: library::MachineNic) -> NetworkCard {
     NetworkCard {
         model: nic_word(nic.model).to_owned(),
-        network: short(nic.network),
+        network: short(match nic.virtualbox_network {
+            Some(name) => format!("{} ({name})", nic.network),
+            None => nic.network,
+        }),
         address: nic.mac.map(|mac| mac.to_string()),
     }
 }
