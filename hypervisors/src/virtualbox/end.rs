@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::facts::State;
 use super::give_back::{OFF_LIMIT, wait_until_off};
 use super::holdings::Holdings;
-use super::vm_process::VmProcess;
+use super::vm_process;
 use crate::machine::ExitReport;
+use crate::process::Stranger;
 
 /// How long the process of a machine that has just been started is looked for.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
@@ -20,10 +21,10 @@ const FIND_INTERVAL: Duration = Duration::from_millis(50);
 const UNSEEN_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// The process of a machine that runs; `None`: it cannot be seen.
-pub(super) async fn find(uuid: &str) -> Option<Arc<VmProcess>> {
+pub(super) async fn find(uuid: &str) -> Option<Arc<Stranger>> {
     let looking = async {
         loop {
-            match VmProcess::find(uuid) {
+            match vm_process::find(uuid) {
                 Some(process) => break process,
                 // VirtualBox says that a machine runs when it does; its process has the arguments from its first moment.
                 None => tokio::time::sleep(FIND_INTERVAL).await,

@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::settings::FORWARDING;
-use super::vm_process::VmProcess;
+use super::vm_process;
 use crate::error::MachineError;
 use crate::machine::GivenBack;
 
@@ -54,7 +54,7 @@ async fn switch_off(program: &VBoxManage, uuid: &str) -> Result<(), Failure> {
     if wait_until_off(program, uuid, OFF_LIMIT).await?.is_some() {
         return Ok(());
     }
-    if let Some(process) = VmProcess::find(uuid) {
+    if let Some(process) = vm_process::find(uuid) {
         process.kill();
     }
     match wait_until_off(program, uuid, OFF_LIMIT).await? {
@@ -158,7 +158,7 @@ async fn hand_back(
     };
     let Some(facts) = look(program, uuid).await? else { return Ok(GivenBack::WasGone) };
     if matches!(facts.state(), Some(State::Alive)) {
-        let runs = VmProcess::find(uuid).map(|process| process.pid());
+        let runs = vm_process::find(uuid).map(|process| process.pid());
         if !claim.covers(runs) {
             let runs = runs.map_or_else(String::new, |pid| format!(" (process {pid})"));
             return left_alone(&format!("somebody else runs it{runs}; when it is off, what is ours in it can go"));

@@ -15,10 +15,10 @@ use super::identity::Identity;
 use super::port::Port;
 use super::program::VBoxManage;
 use super::serial;
-use super::vm_process::VmProcess;
 use crate::error::StartError;
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::ExitReport;
+use crate::process::Stranger;
 
 /// What a machine holds.
 pub(super) struct Holdings {
@@ -42,7 +42,7 @@ struct Held {
     identity: Option<Identity>,
     /// It was told to run.
     started: bool,
-    process: Option<Arc<VmProcess>>,
+    process: Option<Arc<Stranger>>,
     /// How the ledger knows the process.
     noted_process: Option<Resource>,
     /// Keeps other builds off a machine of others.
@@ -140,7 +140,7 @@ impl Holdings {
     }
 
     /// Notes the process that runs the machine: a sweep ends that one, and no other.
-    pub(super) fn watch(&self, process: Arc<VmProcess>) {
+    pub(super) fn watch(&self, process: Arc<Stranger>) {
         // One that has ended already needs no note.
         if let Ok(resource) = Resource::process(process.pid()) {
             match self.ledger.acquired(&resource) {
@@ -162,7 +162,7 @@ impl Holdings {
         }
     }
 
-    pub(super) fn process(&self) -> Option<Arc<VmProcess>> {
+    pub(super) fn process(&self) -> Option<Arc<Stranger>> {
         self.held().process.clone()
     }
 

@@ -130,7 +130,7 @@ async fn a_machine_that_will_not_be_switched_off_is_killed() {
         }
         machine.kill().await;
         assert_eq!(world.machines(), Vec::<String>::new());
-        eventually(|| crate::virtualbox::vm_process::VmProcess::find(uuid).is_none()).await;
+        eventually(|| crate::virtualbox::vm_process::find(uuid).is_none()).await;
     }
 }
 

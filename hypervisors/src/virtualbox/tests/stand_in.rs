@@ -127,7 +127,7 @@ impl StandIn {
 
     /// How many machines have a process.
     pub(super) fn running(&self) -> usize {
-        self.uuids().iter().filter(|uuid| crate::virtualbox::vm_process::VmProcess::find(uuid).is_some()).count()
+        self.uuids().iter().filter(|uuid| crate::virtualbox::vm_process::find(uuid).is_some()).count()
     }
 
     /// The registered machines.
