@@ -44,6 +44,7 @@ pub mod keyboard;
 mod ledger;
 mod listening_socket;
 mod machine;
+mod port_lease;
 mod private_dir;
 mod process;
 pub mod process_stat;

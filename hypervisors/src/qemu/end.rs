@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use super::monitor_socket::MonitorSocket;
+use super::ports::Ports;
 use super::qmp::{Event, QmpClient};
 use crate::machine::ExitReport;
 use crate::private_dir::PrivateDir;
@@ -29,6 +30,8 @@ pub(super) struct Running {
 pub(super) struct Belongings {
     pub(super) directory: PrivateDir,
     pub(super) monitor: Option<MonitorSocket>,
+    /// What QEMU listens on.
+    pub(super) ports: Option<Ports>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) tpm: Option<ChildProcess>,
 }
@@ -127,7 +130,7 @@ pub(super) async fn watch_over(
     while let Ok(event) = events.try_recv() {
         clues.take(&event);
     }
-    let Belongings { directory, monitor, serial, tpm } = belongings;
+    let Belongings { directory, monitor, ports, serial, tpm } = belongings;
     if let Some(mut serial) = serial
         && tokio::time::timeout(DRAIN, &mut serial).await.is_err()
     {
@@ -137,7 +140,7 @@ pub(super) async fn watch_over(
         tpm.kill();
         tpm.ended().await;
     }
-    drop((directory, monitor));
+    drop((directory, monitor, ports));
     let report = clues.of_exit(state, running.killed.load(Ordering::Acquire), running.process.stderr_tail());
     tell(&verdict, report);
     verdict.finished.send_replace(true);

@@ -86,7 +86,13 @@ impl QemuMachine {
         tokio::spawn(end::watch_over(
             running.clone(),
             events,
-            Belongings { directory: parts.directory, monitor: parts.monitor, serial: parts.serial, tpm: parts.tpm },
+            Belongings {
+                directory: parts.directory,
+                monitor: parts.monitor,
+                ports: parts.ports,
+                serial: parts.serial,
+                tpm: parts.tpm,
+            },
             Verdict { report: report_sender, finished: finished_sender },
         ));
         let address = tap.map(|tap| {

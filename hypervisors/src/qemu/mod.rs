@@ -27,6 +27,7 @@ mod machine_spec;
 mod monitor_socket;
 mod network;
 mod overrides;
+mod ports;
 mod probe;
 mod qmp;
 mod screen;

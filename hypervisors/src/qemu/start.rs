@@ -1,4 +1,4 @@
-//! Starting a machine: make its connections, run QEMU, find free ports by what QEMU could really bind.
+//! Starting a machine: make its connections, run QEMU, set up what can only be set up in one that runs.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,28 +18,26 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::address::Tap;
-use super::arguments::{CommandLine, NETDEV_ID, Plumbing};
+use super::arguments::{CommandLine, Plumbing};
 use super::keyboard::{self, Wiring};
 use super::machine_spec::QemuMachineSpec;
 use super::monitor_socket::MonitorSocket;
-use super::network::{self, LOOPBACK};
+use super::network;
 use super::overrides::Overrides;
+use super::ports::{self, Ports, forward_of};
 use super::qmp::QmpClient;
 use super::tpm;
 use crate::error::{MachineError, StartError};
 use crate::ledger::ResourceLedger;
 use crate::private_dir::PrivateDir;
 use crate::process::{ChildCommand, ChildProcess, Tail};
-use crate::spec::{Firmware, NetworkMode, PortForward};
+use crate::spec::{Firmware, NetworkMode};
 
 /// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
 const GREETING_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much of the guest's serial output is kept.
 const SERIAL_TAIL_BYTES: usize = 64 << 10;
-
-/// QEMU's words when a port to forward is taken.
-const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
 /// Name of the spare monitor's socket in the machine's directory.
 pub(super) const SPARE_MONITOR: &str = "qmp";
@@ -80,6 +78,8 @@ pub(super) struct Parts {
     pub(super) directory: PrivateDir,
     /// The monitor that the template has asked for.
     pub(super) monitor: Option<MonitorSocket>,
+    /// What QEMU listens on, which no other machine is to listen on after it.
+    pub(super) ports: Option<Ports>,
 }
 
 impl Unfinished {
@@ -142,34 +142,24 @@ pub(super) async fn start(
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
-    let line = CommandLine::new(spec, &Plumbing::default());
-    let (Some(forward), true) = (forward_of(spec), line.mentions_forwarded_port()) else {
-        return match attempt(spec, decisions, ledger, None).await {
-            Ok(started) => Ok(started),
-            Err(Attempt::Failed(error)) => Err(error),
-            Err(Attempt::PortTaken(stderr)) => Err(StartError::EndedEarly {
-                program: spec.qemu.binary.clone(),
-                status: "exit status 1".to_owned(),
-                stderr,
-            }),
-        };
-    };
-    // The template names the port in its own arguments, so QEMU has to be started anew for each.
-    let mut last = String::new();
-    for port in forward.host_min..=forward.host_max {
-        match attempt(spec, decisions, ledger, Some(port)).await {
-            Ok(started) => return Ok(started),
-            Err(Attempt::PortTaken(reason)) => last = reason,
+    let mut ports = Ports::take(spec, &CommandLine::new(spec, &Plumbing::default()))?;
+    // What is in its arguments QEMU binds as it starts, so it has to be started anew for the next port.
+    loop {
+        match attempt(spec, decisions, ledger, &mut ports).await {
+            Ok(mut started) => {
+                if let Some(parts) = started.unfinished.parts() {
+                    parts.ports = Some(ports);
+                }
+                return Ok(started);
+            }
             Err(Attempt::Failed(error)) => return Err(error),
+            Err(Attempt::PortTaken(stderr)) => {
+                if !ports.pass_over(&stderr)? {
+                    let (program, status) = (spec.qemu.binary.clone(), "exit status 1".to_owned());
+                    return Err(StartError::EndedEarly { program, status, stderr });
+                }
+            }
         }
-    }
-    Err(no_free_port(forward, last))
-}
-
-fn forward_of(spec: QemuMachineSpec<'_>) -> Option<PortForward> {
-    match spec.hardware.network.mode {
-        NetworkMode::User { forward } => forward,
-        NetworkMode::Bridge { .. } => None,
     }
 }
 
@@ -177,27 +167,23 @@ fn is_bridged(spec: QemuMachineSpec<'_>) -> bool {
     matches!(spec.hardware.network.mode, NetworkMode::Bridge { .. })
 }
 
-fn no_free_port(forward: PortForward, reason: String) -> StartError {
-    let (min, max) = (forward.host_min, forward.host_max);
-    StartError::NoFreePort { purpose: "the guest", bind: LOOPBACK.to_owned(), min, max, reason }
-}
-
 async fn attempt(
     spec: QemuMachineSpec<'_>,
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
-    port: Option<u16>,
+    ports: &mut Ports,
 ) -> Result<Started, Attempt> {
     let directory = PrivateDir::create(&spec.hardware.runtime_dir, "qemu", ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
-    let mut unfinished =
-        Unfinished { parts: Some(Parts { process: None, tpm: None, serial: None, directory, monitor: None }) };
-    let result = launch(spec, decisions, ledger, port, &mut unfinished, path).await;
+    let parts = Parts { process: None, tpm: None, serial: None, directory, monitor: None, ports: None };
+    let mut unfinished = Unfinished { parts: Some(parts) };
+    let result = launch(spec, decisions, ledger, ports, &mut unfinished, path).await;
     match result {
         Ok((qmp, line, arguments, serial)) => {
             let started = Started {
-                forwarded_port: forward_of(spec).and_then(|it| line.forwarded_by_template(it.guest_port, port)),
+                forwarded_port: forward_of(spec)
+                    .and_then(|it| line.forwarded_by_template(it.guest_port, ports.forwarded())),
                 unfinished,
                 qmp,
                 line,
@@ -208,7 +194,7 @@ async fn attempt(
                 wiring: Wiring::Unseen,
                 tap: None,
             };
-            Ok(set_up(spec, started).await?)
+            Ok(set_up(spec, started, ports).await?)
         }
         Err(error) => {
             unfinished.abandon().await;
@@ -224,7 +210,7 @@ async fn launch(
     spec: QemuMachineSpec<'_>,
     decisions: &Decisions,
     ledger: &Arc<dyn ResourceLedger>,
-    port: Option<u16>,
+    ports: &mut Ports,
     unfinished: &mut Unfinished,
     directory: PathBuf,
 ) -> Result<Launched, Attempt> {
@@ -242,6 +228,7 @@ async fn launch(
         spare: inherited[2].as_raw_fd(),
         tpm: None,
         monitor: None,
+        vnc_port: ports.display(),
         mac: is_bridged(spec).then(network::new_mac_address),
         accelerator: decisions.accelerator.clone(),
         sandbox: decisions.sandbox,
@@ -265,7 +252,7 @@ async fn launch(
         }
     }
     let line = CommandLine::new(spec, &plumbing);
-    let arguments = line.arguments(port);
+    let arguments = line.arguments(ports.forwarded());
     let program = decisions.program.clone();
     let command = ChildCommand {
         program: program.clone(),
@@ -274,6 +261,7 @@ async fn launch(
         inherited,
         hear_stdout: false,
     };
+    ports.hand_over();
     let spawned = ChildProcess::spawn(command, ledger.clone()).await;
     let process = spawned.map_err(|source| StartError::Spawn { program, source })?;
 
@@ -304,7 +292,7 @@ async fn greet(process: &ChildProcess, control: UnixStream, program: &str) -> Re
                 return Err(StartError::Timeout { program: program.to_owned(), what, limit: GREETING_LIMIT }.into());
             };
             let stderr = process.stderr_tail();
-            if stderr.contains(PORT_TAKEN) {
+            if ports::is_taken(&stderr) {
                 return Err(Attempt::PortTaken(stderr));
             }
             let (program, status) = (program.to_owned(), state.to_string());
@@ -328,8 +316,8 @@ async fn keep_serial_tail(mut stream: UnixStream, tail: Arc<Tail>) {
 }
 
 /// Does what can only be done to a QEMU that runs: forwards the port, sets the VNC password.
-async fn set_up(spec: QemuMachineSpec<'_>, mut started: Started) -> Result<Started, StartError> {
-    let result = set_up_parts(spec, &mut started).await;
+async fn set_up(spec: QemuMachineSpec<'_>, mut started: Started, ports: &mut Ports) -> Result<Started, StartError> {
+    let result = set_up_parts(spec, &mut started, ports).await;
     if let Err(error) = result {
         started.unfinished.abandon().await;
         return Err(error);
@@ -337,9 +325,10 @@ async fn set_up(spec: QemuMachineSpec<'_>, mut started: Started) -> Result<Start
     Ok(started)
 }
 
-async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started) -> Result<(), StartError> {
+async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started, ports: &mut Ports) -> Result<(), StartError> {
     if let (Some(forward), true) = (forward_of(spec), started.line.has_own_netdev) {
-        started.forwarded_port = Some(forward_port(&started.qmp, forward).await?);
+        ports.forward(&started.qmp, forward).await?;
+        started.forwarded_port = ports.forwarded();
     }
     if let Some(directory) = started.unfinished.parts().map(|parts| parts.directory.path().to_owned()) {
         match Tap::open(&started.qmp, &directory).await {
@@ -366,24 +355,6 @@ async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started) -> Resul
         started.spice = address_of(&server, "port").or_else(|| address_of(&server, "tls-port"));
     }
     Ok(())
-}
-
-/// Lets QEMU bind one port after the other until one is free.
-async fn forward_port(qmp: &QmpClient, forward: PortForward) -> Result<u16, StartError> {
-    let mut last = String::new();
-    for port in forward.host_min..=forward.host_max {
-        let rule = format!("hostfwd_add {NETDEV_ID} tcp:{LOOPBACK}:{port}-:{}", forward.guest_port);
-        let answer = qmp.human(&rule).await.map_err(StartError::Setup)?;
-        let answer = answer.trim();
-        if answer.is_empty() {
-            return Ok(port);
-        }
-        if !answer.contains(PORT_TAKEN) {
-            return Err(StartError::Setup(MachineError::Refused { command: rule, message: answer.to_owned() }));
-        }
-        last = answer.to_owned();
-    }
-    Err(no_free_port(forward, last))
 }
 
 /// Reads `{"enabled": true, "host": "127.0.0.1", "service": "5901", …}`, where the port is called `port`; SPICE has it as a number.

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::arguments::VNC_PORT_BASE;
 use super::testing::{Guest, Host, QEMU, missing, qemu};
 use super::*;
 use crate::conformance::{self, RecordingLedger};
@@ -14,6 +15,7 @@ use crate::guest_network::{Endpoint, ForwardState};
 use crate::keyboard::{Key, KeyEvent, KeyPacing, key_for_char};
 use crate::ledger::{NoLedger, Resource};
 use crate::machine::{ExitReport, Hypervisor as _, Machine};
+use crate::port_lease::{PortLease, PortRange};
 use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, NetworkMode, PortForward, TpmVersion, VncSpec};
 
 /// Longest wait for a guest; it needs well under a second on an idle host.
@@ -116,6 +118,35 @@ async fn a_port_in_the_templates_own_netdev_is_found_by_trying() {
     assert!(machine.description().command_line.iter().any(|it| it.contains(&format!("127.0.0.1:{forwarded}-:22"))));
     machine.kill().await;
     assert!(!host.anything_left());
+}
+
+/// Nobody listens on it yet: the other one, such as VMware, binds its port itself, and does without when it is taken.
+#[tokio::test]
+async fn a_port_promised_to_another_hypervisor_is_passed_over() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().max(VNC_PORT_BASE);
+    let range = || PortRange::new("VNC", "127.0.0.1", (first, first.saturating_add(40)));
+    let mut promised: Vec<_> = (0..2).map(|_| range().next_free().unwrap()).collect();
+    promised.iter_mut().for_each(PortLease::hand_over);
+    let mut spec = host.spec(Guest::Echo);
+    let last = first.saturating_add(40);
+    spec.network.mode = forward(first, last);
+    spec.vnc = Some(VncSpec { bind: "127.0.0.1".to_owned(), port_min: first, port_max: last, password: None });
+    let machine = host.start(&spec).await;
+    let own = [forwarded(&*machine).await, machine.description().vnc.unwrap().port()];
+    assert!(own.iter().all(|port| promised.iter().all(|one| one.number() != *port)), "{own:?} {promised:?}");
+    // And the other way round: what this one has no other gets, whether it looks or asks for the promise alone.
+    let mut rest = range();
+    while let Ok(lease) = rest.next_promised() {
+        assert!(!own.contains(&lease.number()), "{own:?} {lease:?}");
+    }
+    machine.kill().await;
+    let mut all = range();
+    let given_back: Vec<_> = std::iter::from_fn(|| all.next_free().ok()).map(|lease| lease.number()).collect();
+    assert!(own.iter().all(|port| given_back.contains(port)), "{own:?} {given_back:?}");
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ use super::call::Call;
 use super::claim::{Borrowing, Claim};
 use super::give_back::{self, OFF_LIMIT};
 use super::identity::Identity;
-use super::port::Port;
 use super::program::VBoxManage;
 use super::serial;
 use crate::error::StartError;
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::ExitReport;
+use crate::port_lease::PortLease;
 use crate::process::Stranger;
 
 /// What a machine holds.
@@ -47,7 +47,7 @@ struct Held {
     noted_process: Option<Resource>,
     /// Keeps other builds off a machine of others.
     borrowing: Option<Borrowing>,
-    ports: Vec<Port>,
+    ports: Vec<PortLease>,
     /// What takes our media out of a machine of others again.
     undo: Vec<Call>,
     /// What the guest wrote to its serial port, read before the file goes.
@@ -120,7 +120,7 @@ impl Holdings {
         }
     }
 
-    pub(super) fn keep_ports(&self, ports: Vec<Port>) {
+    pub(super) fn keep_ports(&self, ports: Vec<PortLease>) {
         self.held().ports = ports;
     }
 
@@ -136,7 +136,7 @@ impl Holdings {
 
     /// Lets VirtualBox bind the ports.
     pub(super) fn hand_over_ports(&self) {
-        self.held().ports.iter_mut().for_each(Port::hand_over);
+        self.held().ports.iter_mut().for_each(PortLease::hand_over);
     }
 
     /// Notes the process that runs the machine: a sweep ends that one, and no other.

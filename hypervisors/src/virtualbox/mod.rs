@@ -23,7 +23,6 @@ mod hypervisor;
 mod identity;
 mod keyboard;
 mod machine;
-mod port;
 mod problem;
 mod program;
 mod retire;

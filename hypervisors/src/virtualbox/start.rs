@@ -11,7 +11,6 @@ use super::facts::{self, Facts, Registered};
 use super::give_back::find_in;
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
-use super::port::Port;
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::retire;
@@ -21,6 +20,7 @@ use super::spec::{Hardware, VirtualBoxSpec};
 use super::storage;
 use crate::error::{MachineError, StartError};
 use crate::ledger::ResourceLedger;
+use crate::port_lease::PortRange;
 use crate::spec::{MachineSpec, NetworkMode, Origin};
 
 /// VirtualBox's graphics card where nothing is known of the guest's system; Packer's choice.
@@ -178,12 +178,13 @@ impl Starting<'_> {
     fn take_ports(&self) -> Result<Ports, StartError> {
         let (mut taken, mut ports) = (Vec::new(), Ports { forwarded: None, display: None });
         if let NetworkMode::User { forward: Some(forward) } = self.spec.network.mode {
-            let port = Port::take("the guest's forwarding", "127.0.0.1", (forward.host_min, forward.host_max))?;
+            let port = PortRange::new("the guest's forwarding", "127.0.0.1", (forward.host_min, forward.host_max))
+                .next_free()?;
             ports.forwarded = Some(port.number());
             taken.push(port);
         }
         if let Some(display) = &self.part.remote_display {
-            let port = Port::take("the remote display", &display.bind, display.ports)?;
+            let port = PortRange::new("the remote display", &display.bind, display.ports).next_free()?;
             ports.display = Some(port.number());
             taken.push(port);
         }

@@ -36,6 +36,8 @@ pub(crate) struct Plumbing {
     pub(crate) tpm: Option<RawFd>,
     /// Listening socket of a monitor for other programs.
     pub(crate) monitor: Option<RawFd>,
+    /// Port of the VNC server; `None`: the lowest of the range.
+    pub(crate) vnc_port: Option<u16>,
     /// The adapter's address, where it shares a network with other machines'; `None`: QEMU's own, the same for each.
     pub(crate) mac: Option<String>,
     /// `accel=`; `None`: nothing is said.
@@ -225,7 +227,7 @@ fn defaults(
         (true, None) => {}
         (true, Some(name)) => all.push(("-display", vec![name.clone()])),
     }
-    all.extend(spec.hardware.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc)])));
+    all.extend(spec.hardware.vnc.iter().map(|vnc| ("-vnc", vec![vnc_server(vnc, plumbing)])));
     all.extend(spec.qemu.vga.iter().map(|vga| ("-vga", vec![vga.clone()])));
 
     let drives::Drives { mut drives, mut devices, drive_devices } = drives::drives(spec, warnings);
@@ -278,13 +280,12 @@ fn netdev(mode: &NetworkMode) -> String {
     }
 }
 
-fn vnc_server(vnc: &VncSpec) -> String {
+fn vnc_server(vnc: &VncSpec, plumbing: &Plumbing) -> String {
     let bind = if vnc.bind.contains(':') { format!("[{}]", vnc.bind) } else { vnc.bind.clone() };
-    // QEMU tries the displays up to `to` itself, so the port is bound, never just probed.
-    let display = vnc.port_min.saturating_sub(VNC_PORT_BASE);
-    let last = vnc.port_max.saturating_sub(VNC_PORT_BASE);
+    // Not `to=`, with which QEMU would pass on to a port that is promised to another machine.
+    let display = plumbing.vnc_port.unwrap_or(vnc.port_min).saturating_sub(VNC_PORT_BASE);
     let password = if vnc.password.is_some() { ",password=on" } else { "" };
-    format!("{bind}:{display},to={last}{password}")
+    format!("{bind}:{display}{password}")
 }
 
 /// MiB for the translated code of an emulated guest. QEMU would take 1 GiB and forget nothing: a guest that restarts then writes its new

@@ -120,7 +120,7 @@ fn every_option_of_the_table() {
         "-vga virtio",
         "-boot c",
         "-bios /fw/bios.bin",
-        "-vnc 127.0.0.1:1,to=99,password=on",
+        "-vnc 127.0.0.1:1,password=on",
         "-chardev socket,id=vtpm,fd=13",
         "-tpmdev emulator,id=tpm0,chardev=vtpm",
         "-device tpm-tis,tpmdev=tpm0",
@@ -270,7 +270,7 @@ fn a_disk_that_packer_makes_by_drive_alone_outlives_the_templates_devices() {
 fn what_the_template_has_taken_over_is_left_to_it() {
     let mut spec = spec();
     spec.vnc = Some(VncSpec { bind: "::1".to_owned(), port_min: 5900, port_max: 6000, password: None });
-    assert_eq!(values(&spec, "-vnc"), ["[::1]:0,to=100"]);
+    assert_eq!(values(&spec, "-vnc"), ["[::1]:0"]);
     override_with(&mut spec, &[&["-serial", "file:x"], &["--netdev", "user,id=user.0"], &["-vnc", ":7"]]);
     let line = command_line(&spec, &Plumbing { sandbox: true, ..plumbing() });
     assert!(!line.has_own_serial && !line.has_own_netdev && !line.has_own_vnc);
