@@ -133,6 +133,10 @@ fn early_end_hint(stderr: &str) -> Option<&'static str> {
         ("cannot set up guest memory", "lower memory in the source block"),
         ("Cannot allocate memory", "lower memory in the source block"),
         (
+            "failed to initialize kvm: Device or resource busy",
+            "another hypervisor's machines have the processor (VirtualBox: `VBoxManage list runningvms`); end them, or set accelerator = \"tcg\"",
+        ),
+        (
             "gtk initialization failed",
             "set headless = true in the source block: there is no desktop to show a window on",
         ),

@@ -48,6 +48,7 @@ mod port_lease;
 mod private_dir;
 mod process;
 pub mod process_stat;
+mod processor;
 pub mod qemu;
 pub mod registry;
 mod rfb;
@@ -66,6 +67,7 @@ pub use listening_socket::remove_dead_socket;
 pub use machine::{
     AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GivenBack, Hypervisor, Machine, MachineInfo,
 };
+pub use processor::{Occupant, ProcessorClaim, ProcessorUse};
 pub use registry::Hypervisors;
 pub use screen::{Screen, Screenshot};
 pub use spec::{

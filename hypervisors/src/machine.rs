@@ -11,6 +11,7 @@ use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::{Endpoint, GuestNetwork, HostSeenByGuest, NetworkSight};
 use crate::keyboard::Keyboard;
 use crate::ledger::ResourceLedger;
+use crate::processor::{Occupant, ProcessorUse};
 use crate::screen::Screen;
 use crate::spec::{MachineSpec, NetworkMode};
 
@@ -40,6 +41,17 @@ pub trait Hypervisor: Send + Sync {
     /// The host as guests on `network` see it; `None`: it has no address there. Known before any machine is started, because boot
     /// commands and arguments are made with it.
     fn host_seen_by_guest(&self, network: &NetworkMode) -> Option<HostSeenByGuest>;
+
+    /// What the machine will need of the processor, where that is a driver beside which those of other hypervisors do not run; `None`: it gets
+    /// along with all. It is to be [claimed](crate::ProcessorClaim) for before the machine is started, and until it is gone.
+    fn processor_use<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Option<ProcessorUse>> {
+        async { None }.boxed()
+    }
+
+    /// A machine that has the processor and is none of a build that claims for it: others run it, or a build that died has left it.
+    fn unclaimed_machine(&self) -> Option<Occupant> {
+        None
+    }
 
     /// Starts a machine. Where machines [start paused](Self::starts_paused), no guest instruction has run when this returns, and
     /// [`Machine::resume`] lets it go; elsewhere it runs already.

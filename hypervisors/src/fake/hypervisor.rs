@@ -16,6 +16,7 @@ use crate::guest_network::HostSeenByGuest;
 use crate::keyboard::KeyEvent;
 use crate::ledger::ResourceLedger;
 use crate::machine::{AcceleratorAvailability, Availability, ExitReport, GivenBack, Hypervisor, Machine};
+use crate::processor::{Occupant, ProcessorUse};
 use crate::spec::{MachineSpec, NetworkMode, Origin, SavedState};
 
 /// The fake hypervisor. Clones share script and memory, so a test keeps one and gives one away.
@@ -167,6 +168,15 @@ impl Hypervisor for FakeHypervisor {
         let mut complaints = spec.foreign_to(self.name);
         complaints.extend(self.state.script().unsupported.iter().cloned());
         if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    }
+
+    fn processor_use<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Option<ProcessorUse>> {
+        let wanted = self.state.script().processor_use.clone();
+        async move { wanted }.boxed()
+    }
+
+    fn unclaimed_machine(&self) -> Option<Occupant> {
+        self.state.script().unclaimed_machine.clone()
     }
 
     fn starts_paused(&self) -> bool {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::error::Unsupported;
 use crate::guest_network::{GuestNetwork, NetworkSight};
 use crate::machine::ExitReport;
+use crate::processor::{Occupant, ProcessorUse};
 use crate::spec::MachineSpec;
 
 /// An address that no real machine has (RFC 5737), so that another backend's is not taken for it.
@@ -74,6 +75,10 @@ pub struct FakeScript {
     pub screen: Option<(u32, u32)>,
     /// Pressing keys fails with these words.
     pub keyboard_error: Option<String>,
+    /// What machines need of the processor.
+    pub processor_use: Option<ProcessorUse>,
+    /// A machine of others that has the processor.
+    pub unclaimed_machine: Option<Occupant>,
     /// Giving back a registered machine fails with these words.
     pub give_back_error: Option<String>,
 }
@@ -96,6 +101,8 @@ impl Default for FakeScript {
             bridge_address: None,
             screen: Some((4, 3)),
             keyboard_error: None,
+            processor_use: None,
+            unclaimed_machine: None,
             give_back_error: None,
         }
     }

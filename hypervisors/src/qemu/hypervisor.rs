@@ -18,11 +18,15 @@ use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
 use crate::machine::{Availability, ChosenAccelerator, GivenBack, Hypervisor, Machine};
 use crate::process::find_program;
+use crate::processor::ProcessorUse;
 use crate::qemu::spec::Accelerator;
 use crate::spec::{MachineSpec, NetworkMode};
 
 /// The program that is probed when no template has named another.
 const DEFAULT_PROGRAM: &str = "qemu-system-x86_64";
+
+/// The accelerator that takes the processor's virtualization for itself.
+const KVM: &str = "kvm";
 
 /// Runs machines with QEMU.
 #[derive(Debug)]
@@ -64,6 +68,19 @@ impl QemuHypervisor {
                 (Some(name.to_owned()), chosen(name, reason), Vec::new())
             }
         }
+    }
+
+    /// Whether the machine may run on KVM: because the template says so, or because that is what its own probe has found or would try.
+    fn may_use_kvm(&self, spec: &MachineSpec) -> bool {
+        let Ok(spec) = QemuMachineSpec::of(spec) else { return false };
+        if spec.qemu.accelerator == Accelerator::Named(KVM.to_owned()) {
+            return true;
+        }
+        if let Some((name, _)) = in_other_options(spec) {
+            return name == KVM;
+        }
+        let program = || find_program(&spec.qemu.binary);
+        spec.qemu.accelerator == Accelerator::Auto && program().is_some_and(|it| self.prober.kvm_may_be_usable(&it))
     }
 
     async fn start_machine(
@@ -153,6 +170,10 @@ impl Hypervisor for QemuHypervisor {
         ledger: Arc<dyn ResourceLedger>,
     ) -> BoxFuture<'a, Result<Box<dyn Machine>, StartError>> {
         self.start_machine(spec, ledger).boxed()
+    }
+
+    fn processor_use<'a>(&'a self, spec: &'a MachineSpec) -> BoxFuture<'a, Option<ProcessorUse>> {
+        async { self.may_use_kvm(spec).then(|| ProcessorUse::of_host("KVM")) }.boxed()
     }
 
     fn starts_paused(&self) -> bool {

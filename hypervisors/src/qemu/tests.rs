@@ -16,6 +16,7 @@ use crate::keyboard::{Key, KeyEvent, KeyPacing, key_for_char};
 use crate::ledger::{NoLedger, Resource};
 use crate::machine::{ExitReport, Hypervisor as _, Machine};
 use crate::port_lease::{PortLease, PortRange};
+use crate::processor::ProcessorUse;
 use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, NetworkMode, PortForward, TpmVersion, VncSpec};
 
 /// Longest wait for a guest; it needs well under a second on an idle host.
@@ -118,6 +119,31 @@ async fn a_port_in_the_templates_own_netdev_is_found_by_trying() {
     assert!(machine.description().command_line.iter().any(|it| it.contains(&format!("127.0.0.1:{forwarded}-:22"))));
     machine.kill().await;
     assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn the_processor_is_claimed_for_where_the_guest_may_run_on_kvm() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let usable = host.hypervisor.probe().await.accelerators.iter().any(|one| one.name == "kvm" && one.usable);
+    let mut spec = host.spec(Guest::Echo);
+    for (accelerator, arguments, wanted) in [
+        (Accelerator::Named("kvm".to_owned()), &[][..], true),
+        (Accelerator::Named("tcg".to_owned()), &[], false),
+        (Accelerator::None, &[], false),
+        (Accelerator::None, &["-enable-kvm"], true),
+        (Accelerator::Auto, &["-accel", "kvm"], true),
+        (Accelerator::Auto, &["-machine", "q35,accel=tcg"], false),
+        (Accelerator::Auto, &[], usable),
+    ] {
+        qemu(&mut spec).accelerator = accelerator.clone();
+        qemu(&mut spec).arguments = vec![arguments.iter().map(|&word| word.to_owned()).collect()];
+        qemu(&mut spec).arguments.retain(|line: &Vec<String>| !line.is_empty());
+        let of_host = wanted.then(|| ProcessorUse::of_host("KVM"));
+        assert_eq!(host.hypervisor.processor_use(&spec).await, of_host, "{accelerator:?} {arguments:?}");
+    }
 }
 
 /// Nobody listens on it yet: the other one, such as VMware, binds its port itself, and does without when it is taken.

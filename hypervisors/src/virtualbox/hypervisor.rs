@@ -1,7 +1,7 @@
 //! The backend itself: which VirtualBox, and the start of machines.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -15,15 +15,23 @@ use super::machine::{VirtualBoxMachine, is_nat};
 use super::problem::Problem;
 use super::program::VBoxManage;
 use super::start::{self, property};
+use super::vm_process;
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
 use crate::machine::{Availability, GivenBack, Hypervisor, Machine};
 use crate::process::find_program;
+use crate::processor::{Occupant, ProcessorUse};
 use crate::spec::{MachineSpec, NetworkMode};
 
 /// VirtualBox's tool.
 pub(super) const PROGRAM: &str = "VBoxManage";
+
+/// Without this a VirtualBox runs guests on KVM, if it was built to, or not at all.
+const DRIVER: &str = "/dev/vboxdrv";
+
+/// How people are told of its driver.
+const DRIVER_NAME: &str = "VirtualBox";
 
 /// The host as guests behind VirtualBox's NAT see it.
 const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
@@ -33,6 +41,8 @@ const HOST_SEEN_BY_GUEST: &str = "10.0.2.2";
 pub struct VirtualBoxHypervisor {
     /// A program to use instead of the one in `PATH`.
     program: Option<PathBuf>,
+    /// The device of the driver by which it takes the processor.
+    pub(super) driver: &'static str,
     /// How long its calls may take, where a test has no time.
     #[cfg(test)]
     pub(super) limit: Option<std::time::Duration>,
@@ -49,6 +59,7 @@ impl VirtualBoxHypervisor {
     pub const fn new() -> Self {
         Self {
             program: None,
+            driver: DRIVER,
             #[cfg(test)]
             limit: None,
         }
@@ -58,6 +69,7 @@ impl VirtualBoxHypervisor {
     pub const fn with_program(program: PathBuf) -> Self {
         Self {
             program: Some(program),
+            driver: DRIVER,
             #[cfg(test)]
             limit: None,
         }
@@ -128,6 +140,15 @@ impl Hypervisor for VirtualBoxHypervisor {
         check::check(spec, self.program().is_some())
     }
 
+    fn processor_use<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Option<ProcessorUse>> {
+        async { Path::new(self.driver).exists().then(|| ProcessorUse::of_host(DRIVER_NAME)) }.boxed()
+    }
+
+    fn unclaimed_machine(&self) -> Option<Occupant> {
+        let (pid, name) = Path::new(self.driver).exists().then(|| vm_process::all().next())??;
+        Some(Occupant::Machine { driver: DRIVER_NAME, name: format!("the machine {name} (process {pid})") })
+    }
+
     fn starts_paused(&self) -> bool {
         false
     }
@@ -169,6 +190,18 @@ impl Hypervisor for VirtualBoxHypervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_processor_is_taken_by_its_driver_where_there_is_one() {
+        let spec = MachineSpec::new("x", "/tmp", super::super::VirtualBoxSpec::default());
+        let of_host = Some(ProcessorUse::of_host("VirtualBox"));
+        for (driver, wanted) in [("/dev/null", of_host), ("/nonexistent", None)] {
+            let hypervisor = VirtualBoxHypervisor { driver, ..VirtualBoxHypervisor::new() };
+            assert_eq!(hypervisor.processor_use(&spec).await, wanted, "{driver}");
+        }
+        let driverless = VirtualBoxHypervisor { driver: "/nonexistent", ..VirtualBoxHypervisor::new() };
+        assert_eq!(driverless.unclaimed_machine(), None);
+    }
 
     #[test]
     fn versions() {

@@ -131,7 +131,7 @@ impl Problem {
                 "load VirtualBox's driver (`modprobe vboxdrv`, package virtualbox-dkms), and be a member of the group vboxusers",
             ),
             Self::ProcessorTaken => Some(
-                "end the machines of the other hypervisor (KVM: qemu), or unload its driver (`modprobe -r kvm_intel kvm_amd`)",
+                "end the machines of the other hypervisor (KVM: qemu), or unload its driver (`modprobe -r kvm_intel kvm_amd`): since Linux 6.12 KVM has the processor as soon as it is loaded, unless `kvm.enable_virt_at_load=0` is set",
             ),
             Self::NoVirtualization => Some("switch virtualization (VT-x, AMD-V) on in the host's firmware"),
             Self::OsType => Some("set guest_os_type to one of those that `VBoxManage list ostypes` lists"),

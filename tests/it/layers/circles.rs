@@ -41,8 +41,8 @@ const FLOORS: &[(&str, &str)] = &[
     ("daemon/protocol", "id image info places problem question step text job event validate"),
     (
         "hypervisors",
-        "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir port_lease \
-         process spec machine conformance fake rfb qemu virtualbox vmware registry",
+        "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir \
+         port_lease processor process spec machine conformance fake rfb qemu virtualbox vmware registry",
     ),
     ("tests", "leftovers requirements home"),
 ];

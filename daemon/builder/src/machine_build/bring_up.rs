@@ -10,16 +10,19 @@ use super::fields::Fields;
 use super::prepare::Prepared;
 use super::recipe::Recipe;
 use crate::build_data::{BuildData, HttpAddress};
+use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::generated::{self, Renderer};
 use crate::records::Output;
 use crate::step::Step;
-use crate::steps::{boot, connect, follow};
+use crate::steps::{boot, connect, follow, processor};
 
 /// A guest that runs.
 pub(super) struct Guest {
     pub(super) machine: Arc<dyn Machine>,
+    /// Keeps the processor for the machine until it is dropped, which is due once the machine is gone.
+    pub(super) processor: Option<CleanupId>,
     /// `None`: nobody speaks to it.
     pub(super) communicator: Option<Arc<dyn Communicator>>,
     /// What provisioners are told.
@@ -38,11 +41,12 @@ impl Recipe<'_> {
         let mut data = self.planned.base_data(context);
         let renderer = Renderer::new(&self.planned.build.source, &generated::values(&data));
         let fields = Fields::new(self, prepared, renderer);
-        let started = |machine: &Arc<dyn Machine>| {
+        let started = |(machine, _): &(Arc<dyn Machine>, _)| {
             let hypervisor = self.builder.hypervisor().to_owned();
             Some(Output::Machine { hypervisor, id: id_of(&**machine) })
         };
-        let machine = context.run_step(Step::bring_up("start"), started, || self.start(prepared, &fields)).await?;
+        let starting = || self.start(prepared, &fields);
+        let (machine, processor) = context.run_step(Step::bring_up("start"), started, starting).await?;
         // What was typed at a guest's boot is behind it when it is restored.
         if !context.chain.pass_over() {
             let render = |text: &str| fields.render(text);
@@ -56,7 +60,7 @@ impl Recipe<'_> {
         if let Some(communicator) = &communicator {
             self.upload_tools(prepared, communicator, &*machine).await?;
         }
-        Ok(Guest { machine, communicator, data: Arc::new(data) })
+        Ok(Guest { machine, processor, communicator, data: Arc::new(data) })
     }
 
     async fn upload_tools(
@@ -74,7 +78,11 @@ impl Recipe<'_> {
         context.step(Step::bring_up("tools").on(Some(machine)), uploads).await
     }
 
-    async fn start(&self, prepared: &Prepared, fields: &Fields) -> Result<Arc<dyn Machine>, StepError> {
+    async fn start(
+        &self,
+        prepared: &Prepared,
+        fields: &Fields,
+    ) -> Result<(Arc<dyn Machine>, Option<CleanupId>), StepError> {
         let render = |text: &str| fields.render_option(text);
         let mut spec = self.builder.spec(&prepared.media, &render, self.context)?;
         if let Some(state) = self.context.chain.saved_state() {
@@ -89,6 +97,14 @@ impl Recipe<'_> {
         };
         let hypervisor = self.backends.hypervisor(self.builder.hypervisor())?;
         hypervisor.check(&spec).map_err(StartError::Unsupported)?;
+        let claim = processor::claim(&spec, hypervisor, self.backends, self.context).await;
+        // Given up after the machine, whose clean-up comes before this one.
+        let processor = claim.map(|claim| {
+            self.context.on_cleanup("start", "let others have the processor", move || async move {
+                drop(claim);
+                Ok(())
+            })
+        });
         self.context.say(words);
         let machine = hypervisor.start(&spec, self.context.ledger.clone()).await?;
         let machine: Arc<dyn Machine> = Arc::from(machine);
@@ -98,7 +114,7 @@ impl Recipe<'_> {
         self.context.control.machine_started(&self.context.build, machine.clone());
         machine.resume().await.map_err(StepError::wrap)?;
         follow::follow(&*machine, self.context);
-        Ok(machine)
+        Ok((machine, processor))
     }
 }
 

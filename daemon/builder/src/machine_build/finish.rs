@@ -46,6 +46,10 @@ impl Recipe<'_> {
             machine.kill().await;
         }
         context.control.machine_gone(&context.build);
+        // What follows needs files only.
+        if let Some(processor) = guest.processor {
+            context.disarm(processor);
+        }
         let description = self.builder.describe();
         let tried = AtomicBool::new(false);
         let leaving = || {

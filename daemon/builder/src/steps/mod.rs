@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub(crate) mod lookout;
 pub(crate) mod media;
 pub(crate) mod output_directory;
+pub(crate) mod processor;
 pub(crate) mod provision;
 pub(crate) mod serve;
 pub(crate) mod shut_down;

@@ -9,6 +9,7 @@ mod failures;
 mod file_builder;
 mod guests;
 mod lost_guests;
+mod processor;
 mod questions;
 mod records;
 mod resume;

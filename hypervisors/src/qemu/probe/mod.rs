@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use qapi_qmp::{query_command_line_options, query_target};
 
+use super::architecture::Architecture;
 #[cfg(test)]
 pub(crate) use boot::PAYLOAD;
 use cache::Cache;
@@ -22,6 +23,12 @@ use run::{QUESTION_LIMIT, run};
 
 /// The kernel's door to hardware virtualisation.
 const KVM_DEVICE: &str = "/dev/kvm";
+
+/// The accelerator's name.
+const KVM: &str = "kvm";
+
+/// The kernel's words when another hypervisor has the processor, or QEMU's own for them.
+const BUSY: &str = "Device or resource busy";
 
 /// Probes QEMU programs, each once.
 #[derive(Debug)]
@@ -53,8 +60,24 @@ impl Prober {
         for finding in &findings.accelerators {
             tracing::info!(accelerator = finding.name, usable = finding.usable, "{}", finding.reason);
         }
+        // Another hypervisor's machine has the processor just now; that says nothing of what is when it has ended.
+        if findings.accelerators.iter().any(|one| !one.usable && one.reason.contains(BUSY)) {
+            return Ok(findings);
+        }
         self.keep(program, &findings);
         Ok(findings)
+    }
+
+    /// Whether guests of `program` run on KVM; before it is found out, whether that is to be tried.
+    pub(super) fn kvm_may_be_usable(&self, program: &Path) -> bool {
+        let known = self.known(program).filter(|findings| !findings.accelerators.is_empty());
+        match known {
+            Some(findings) => findings.accelerators.iter().any(|one| one.name == KVM && one.usable),
+            None => {
+                kvm_opens().is_ok()
+                    && Architecture::of_program(&program.to_string_lossy()) == Architecture::of_program(KVM)
+            }
+        }
     }
 
     /// What `program` says of itself, without booting anything: `accelerators` is empty unless they were probed before.
@@ -108,7 +131,7 @@ async fn ask(program: &Path) -> Result<Findings, ProbeError> {
 }
 
 async fn kvm(program: &Path, architecture: &str) -> Finding {
-    let finding = |usable, reason: String| Finding { name: "kvm".to_owned(), usable, reason };
+    let finding = |usable, reason: String| Finding { name: KVM.to_owned(), usable, reason };
     if architecture_of_host() != family(architecture) {
         return finding(false, format!("guests of {architecture} cannot run on this processor"));
     }
