@@ -42,7 +42,7 @@ const FLOORS: &[(&str, &str)] = &[
     (
         "hypervisors",
         "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir \
-         port_lease processor process spec machine conformance fake rfb qemu virtualbox vmware registry",
+         listening_socket port_lease processor process spec machine conformance fake rfb qemu virtualbox vmware registry",
     ),
     ("tests", "leftovers requirements home"),
 ];
