@@ -16,6 +16,7 @@ use crate::error::StepError;
 use crate::export::GuestDisk;
 use crate::plan::{BootPlan, CommunicatorPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
 use crate::plan_reader::PlanReader;
+use crate::steps::output_directory::OutputDirectory;
 
 /// The part of a plan that all builders with a guest have.
 #[derive(Debug, Clone, Copy)]
@@ -165,8 +166,13 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// There is no such format.
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError>;
 
-    /// Names the disks for good, or removes what has been written out. May be called again after a failure.
-    fn finish_disks<'a>(&'a self, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>>;
+    /// Names the disks for good, or removes what has been written out; what comes to be in `output` that
+    /// [`files`](Self::files) does not name is noted there first. May be called again after a failure.
+    fn finish_disks<'a>(
+        &'a self,
+        output: &'a OutputDirectory,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>>;
 
     /// Whether the file called `name` in the output directory is no part of the artifact.
     fn leaves_out(&self, name: &OsStr) -> bool;

@@ -106,7 +106,7 @@ impl Recipe<'_> {
             let overwrite = in_place || again || context.settings.force;
             export::write(context, disks, outputs.clone(), overwrite).await?;
         }
-        self.builder.finish_disks(context).await?;
+        self.builder.finish_disks(output, context).await?;
         if let Some(exported) = self.builder.exported_by_hypervisor() {
             self.move_exported(&exported, output)?;
         }

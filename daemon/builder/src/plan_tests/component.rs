@@ -18,10 +18,10 @@ use crate::plan_reader::{PlanReader, Purpose};
 use crate::sources;
 
 /// Options by name, each with its value as HCL.
-pub(super) type Body = BTreeMap<&'static str, String>;
+pub(crate) type Body = BTreeMap<&'static str, String>;
 
 /// Everything about every component that runs.
-pub(super) fn running() -> impl Iterator<Item = &'static Definition> {
+pub(crate) fn running() -> impl Iterator<Item = &'static Definition> {
     definitions().filter(|definition| definition.runs)
 }
 
@@ -131,7 +131,7 @@ pub(super) fn complaints(
 }
 
 /// What a source will do, whatever is wrong with its options.
-pub(super) fn source(definition: &Definition, options: &Body) -> SourcePlan {
+pub(crate) fn source(definition: &Definition, options: &Body) -> SourcePlan {
     let component = component(definition, options);
     let (decoded, _) = component.decode_partly(&Generated::plan());
     let values = OptionValues::new(&decoded, component.schema());

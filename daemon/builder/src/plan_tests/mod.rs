@@ -1,6 +1,6 @@
 //! From option tables to plans: that every rule acts, every default is the table's, and a digest covers what the template says.
 
-mod component;
+pub(crate) mod component;
 mod defaults;
 mod digest;
 mod firmware;

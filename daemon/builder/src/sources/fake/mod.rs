@@ -19,6 +19,7 @@ use crate::error::StepError;
 use crate::export::GuestDisk;
 use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
 use crate::plan::FakePlan;
+use crate::steps::output_directory::OutputDirectory;
 
 impl FakePlan {
     fn disk(&self) -> PathBuf {
@@ -83,7 +84,11 @@ impl MachineBuilder for FakePlan {
         Ok(None)
     }
 
-    fn finish_disks<'a>(&'a self, _context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
+    fn finish_disks<'a>(
+        &'a self,
+        _output: &'a OutputDirectory,
+        _context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async { Ok(()) })
     }
 

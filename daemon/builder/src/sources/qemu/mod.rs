@@ -23,6 +23,7 @@ use crate::export::{self, GuestDisk};
 use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
 use crate::plan::QemuPlan;
 use crate::plan_reader::PlanReader;
+use crate::steps::output_directory::OutputDirectory;
 
 impl MachineBuilder for QemuPlan {
     fn hypervisor(&self) -> &'static str {
@@ -113,7 +114,11 @@ impl MachineBuilder for QemuPlan {
         }
     }
 
-    fn finish_disks<'a>(&'a self, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
+    fn finish_disks<'a>(
+        &'a self,
+        _output: &'a OutputDirectory,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(leaving::finish(self, context))
     }
 

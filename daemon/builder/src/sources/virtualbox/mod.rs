@@ -23,6 +23,7 @@ use crate::export::{self, GuestDisk};
 use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
 use crate::plan::{AdditionsMode, VirtualBoxOrigin, VirtualBoxPlan};
 use crate::plan_reader::PlanReader;
+use crate::steps::output_directory::OutputDirectory;
 
 impl MachineBuilder for VirtualBoxPlan {
     fn hypervisor(&self) -> &'static str {
@@ -137,7 +138,11 @@ impl MachineBuilder for VirtualBoxPlan {
         export::output(&self.format, &self.output_directory, &self.output_filename, machine, options).map(Some)
     }
 
-    fn finish_disks<'a>(&'a self, _context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
+    fn finish_disks<'a>(
+        &'a self,
+        _output: &'a OutputDirectory,
+        _context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async { disks::finish(self) })
     }
 

@@ -18,6 +18,7 @@ use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
 use crate::plan::{VmwareOrigin, VmwarePlan};
+use crate::steps::output_directory::OutputDirectory;
 
 /// What is kept of the files beside the machine's own and its disks; the rest is VMware's own doing.
 const KEPT: [&str; 3] = ["nvram", "vmsd", "vmxf"];
@@ -26,7 +27,11 @@ const KEPT: [&str; 3] = ["nvram", "vmsd", "vmxf"];
 const FLOPPY: &str = "floppy0.fileName";
 
 /// Finishes the machine.
-pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<(), StepError> {
+pub(super) async fn finish(
+    plan: &VmwarePlan,
+    output: &OutputDirectory,
+    context: &BuildContext,
+) -> Result<(), StepError> {
     let (work, unfinished, finished) = (places::work(plan), places::unfinished(plan), places::finished(plan));
     if !work.exists() && places::final_vmx(plan).exists() {
         return Ok(());
@@ -35,7 +40,7 @@ pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<
         let failed = |error: std::io::Error| {
             StepError::new(format!("cannot finish the machine in {}", unfinished.display())).with_source(error)
         };
-        // Of an earlier try that failed. Disks are copied or moved last, so nothing of the guest's is in it.
+        // Of an earlier try that failed. It holds nothing that is not in `work`, too.
         match std::fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => std::fs::create_dir(&unfinished).map_err(failed)?,
@@ -47,11 +52,12 @@ pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<
             std::fs::copy(work.join(&name), unfinished.join(&name)).map_err(failed)?;
         }
         if plan.skip_compaction {
-            // Links, so that another try finds them where they were.
             for name in files_with(&work, |end| end == "vmdk").map_err(failed)? {
                 let (from, to) = (work.join(&name), unfinished.join(&name));
-                // Not every file system has links.
-                std::fs::hard_link(&from, &to).or_else(|_| std::fs::rename(&from, &to)).map_err(failed)?;
+                let shared = blocking("putting a disk beside the machine", move |_| {
+                    share(&from, &to, |from, to| std::fs::hard_link(from, to))
+                });
+                shared.await.map_err(failed)?;
             }
         } else {
             context.say("Compacting all attached virtual disks...");
@@ -68,6 +74,7 @@ pub(super) async fn finish(plan: &VmwarePlan, context: &BuildContext) -> Result<
         std::fs::rename(&unfinished, &finished).map_err(failed)?;
     }
     let (last, target) = (places::vmx_name(plan), plan.output_directory.clone());
+    note_all(&finished, &target, output)?;
     let from = finished.clone();
     let moving = move |_: &_| move_all(&from, &target, OsStr::new(&last));
     blocking("moving the machine", moving).await.map_err(|error: std::io::Error| {
@@ -135,6 +142,27 @@ fn files_with(directory: &Path, wanted: impl Fn(&str) -> bool) -> std::io::Resul
     Ok(names)
 }
 
+/// Puts the file `from` at `to`, too. The one at `from` stays what it is, so that another try finds it: as a `link`, or as a copy where
+/// the file system has no links.
+fn share(from: &Path, to: &Path, link: impl FnOnce(&Path, &Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    link(from, to).or_else(|_| std::fs::copy(from, to).map(drop))
+}
+
+/// Notes everything in `from` as the build's own in `target`, before it is moved there.
+fn note_all(from: &Path, target: &Path, output: &OutputDirectory) -> Result<(), StepError> {
+    let failed = |error: std::io::Error| StepError::new(format!("cannot list {}", from.display())).with_source(error);
+    for entry in std::fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let place = target.join(entry.file_name());
+        if entry.file_type().map_err(failed)?.is_dir() {
+            output.expect_directory(&place)?;
+        } else {
+            output.expect([place])?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves everything in `from` to `target`, the file `last` after all others, and sees that it is on the disk.
 fn move_all(from: &Path, target: &Path, last: &OsStr) -> std::io::Result<()> {
     let mut names =
@@ -153,6 +181,18 @@ fn move_all(from: &Path, target: &Path, last: &OsStr) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_cannot_be_linked_stays_where_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("disk.vmdk"), directory.path().join("shared.vmdk"));
+        std::fs::write(&from, "the guest's").unwrap();
+        let without_links = |_: &Path, _: &Path| Err(std::io::ErrorKind::Unsupported.into());
+        share(&from, &to, without_links).unwrap();
+        for file in [&from, &to] {
+            assert_eq!(std::fs::read_to_string(file).unwrap(), "the guest's");
+        }
+    }
 
     #[test]
     fn all_is_moved_and_a_second_time_too() {

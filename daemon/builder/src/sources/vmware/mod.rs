@@ -6,6 +6,8 @@ mod machine;
 pub(crate) mod options;
 mod places;
 pub(crate) mod ports;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use std::ffi::OsStr;
@@ -25,6 +27,7 @@ use crate::export::{self, GuestDisk};
 use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
 use crate::plan::{VmwareOrigin, VmwarePlan};
 use crate::plan_reader::PlanReader;
+use crate::steps::output_directory::OutputDirectory;
 
 impl MachineBuilder for VmwarePlan {
     fn hypervisor(&self) -> &'static str {
@@ -111,8 +114,12 @@ impl MachineBuilder for VmwarePlan {
         export::output(&self.format, &self.output_directory, &self.vm_name, machine, options).map(Some)
     }
 
-    fn finish_disks<'a>(&'a self, context: &'a BuildContext) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(finish::finish(self, context))
+    fn finish_disks<'a>(
+        &'a self,
+        output: &'a OutputDirectory,
+        context: &'a BuildContext,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(finish::finish(self, output, context))
     }
 
     fn leaves_out(&self, _name: &OsStr) -> bool {

@@ -92,14 +92,21 @@ impl LockedDirectory {
 
     /// The names that are not files of the build that left `mark`.
     pub(super) fn foreign(&self, mark: &Mark) -> io::Result<Vec<OsString>> {
-        Ok(self.names()?.into_iter().filter(|name| !mark.owns(name) || self.is_directory(name)).collect())
+        let own = |name: &OsString| {
+            if self.is_directory(name) { mark.owns_directory(name) } else { mark.owns(name) }
+        };
+        Ok(self.names()?.into_iter().filter(|name| !own(name)).collect())
     }
 
     /// Removes the files of the build that left `mark`, but not the mark.
     pub(super) fn remove_own(&self, mark: &Mark) -> io::Result<()> {
         for name in self.names()? {
-            if name != mark::NAME && mark.owns(&name) && !self.is_directory(&name) {
-                self.remove(&name)?;
+            if !self.is_directory(&name) {
+                if name != mark::NAME && mark.owns(&name) {
+                    self.remove(&name)?;
+                }
+            } else if mark.owns_directory(&name) && self.has_the_name() {
+                std::fs::remove_dir_all(self.path.join(&name))?;
             }
         }
         Ok(())

@@ -75,6 +75,7 @@ impl Owner {
 enum Line {
     Owner(Owner),
     File(String),
+    Directory(String),
 }
 
 /// A mark that was read.
@@ -83,6 +84,7 @@ pub(crate) struct Mark {
     /// `None` when it cannot be understood.
     pub(crate) owner: Option<Owner>,
     files: BTreeSet<String>,
+    directories: BTreeSet<String>,
 }
 
 impl Mark {
@@ -98,15 +100,19 @@ impl Mark {
                 Ok(Line::File(name)) => {
                     mark.files.insert(name);
                 }
+                Ok(Line::Directory(name)) => {
+                    mark.directories.insert(name);
+                }
                 Err(_) => {}
             }
         }
         Some(mark)
     }
 
-    /// The names of the build's files, and `more`.
-    pub(super) fn with_files(&self, more: &[String]) -> Vec<String> {
-        self.files.iter().chain(more).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    /// A mark with these files too.
+    pub(super) fn with_files(mut self, more: &[String]) -> Self {
+        self.files.extend(more.iter().cloned());
+        self
     }
 
     /// True for files of the build that left the mark.
@@ -114,24 +120,33 @@ impl Mark {
         let Some(name) = name.to_str() else { return false };
         name == NAME || name.starts_with(TEMPORARY) || self.files.contains(name)
     }
+
+    /// True for directories that the build that left the mark has moved in as a whole.
+    pub(super) fn owns_directory(&self, name: &OsStr) -> bool {
+        name.to_str().is_some_and(|name| self.directories.contains(name))
+    }
 }
 
-/// Writes the mark of `owner`, in place of another perhaps; returns it for more files.
-pub(super) fn write(directory: &Path, owner: &Owner, files: &[String]) -> io::Result<File> {
+/// Writes the mark of `owner` with what `mark` notes, in place of another perhaps; returns it for more files.
+pub(super) fn write(directory: &Path, owner: &Owner, mark: &Mark) -> io::Result<File> {
     let mut text = NOTE.as_bytes().to_vec();
     append(&mut text, &Line::Owner(owner.clone()))?;
-    for file in files {
+    for file in &mark.files {
         append(&mut text, &Line::File(file.clone()))?;
+    }
+    for name in &mark.directories {
+        append(&mut text, &Line::Directory(name.clone()))?;
     }
     let path = directory.join(NAME);
     atomic_file::write(&path, &text, 0o666)?;
     OpenOptions::new().append(true).open(path)
 }
 
-/// Notes another file of the build, before it comes to be.
-pub(super) fn note(mark: &mut File, name: &str) -> io::Result<()> {
+/// Notes another file of the build, or a directory that is moved in as a whole, before it comes to be.
+pub(super) fn note(mark: &mut File, name: &str, is_directory: bool) -> io::Result<()> {
     let mut line = Vec::new();
-    append(&mut line, &Line::File(name.to_owned()))?;
+    let name = name.to_owned();
+    append(&mut line, &if is_directory { Line::Directory(name) } else { Line::File(name) })?;
     mark.write_all(&line)
 }
 

@@ -7,7 +7,7 @@ mod holder;
 mod lock;
 mod mark;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,14 +52,16 @@ pub(crate) async fn prepare(directory: &Path, files: &[String], context: &BuildC
     // Owned before it exists: a kill between the two lines leaves a line in the ledger, not a directory.
     context.ledger.acquired(&resource);
     // No wait from here to the clean-up: a cancelled build cannot lose a directory it has just made.
-    let taken = take(&path, directory, context).and_then(|taken| match mark::write(&path, &owner, files) {
-        Ok(mark) => Ok((taken, mark)),
-        Err(error) => {
-            if taken.made {
-                // Empty, and about to be reported; a failure of this can only have the same cause.
-                let _ = taken.locked.discard(&Mark::default());
+    let taken = take(&path, directory, context).and_then(|taken| {
+        match mark::write(&path, &owner, &Mark::default().with_files(files)) {
+            Ok(mark) => Ok((taken, mark)),
+            Err(error) => {
+                if taken.made {
+                    // Empty, and about to be reported; a failure of this can only have the same cause.
+                    let _ = taken.locked.discard(&Mark::default());
+                }
+                Err(failed("write into", error))
             }
-            Err(failed("write into", error))
         }
     });
     let (Taken { locked, replaced, .. }, mark) = match taken {
@@ -128,15 +130,21 @@ pub(crate) async fn keep(held: &Held, context: &BuildContext) -> Result<Arc<Outp
 impl OutputDirectory {
     /// Notes files of the build, before they come to be. Those elsewhere are not this directory's.
     pub(crate) fn expect(&self, files: impl IntoIterator<Item = PathBuf>) -> Result<(), StepError> {
+        files.into_iter().try_for_each(|file| self.note(&file, false))
+    }
+
+    /// Notes a directory that is about to be moved here as a whole: all that is in it is the build's.
+    pub(crate) fn expect_directory(&self, directory: &Path) -> Result<(), StepError> {
+        self.note(directory, true)
+    }
+
+    fn note(&self, path: &Path, is_directory: bool) -> Result<(), StepError> {
+        let inside = std::path::absolute(path).is_ok_and(|path| path.parent() == Some(&*self.path));
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| inside) else { return Ok(()) };
         let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        for file in files {
-            let inside = std::path::absolute(&file).is_ok_and(|file| file.parent() == Some(&*self.path));
-            let Some(name) = file.file_name().and_then(|name| name.to_str()).filter(|_| inside) else { continue };
-            mark::note(&mut mark, name).map_err(|error| {
-                StepError::new(format!("cannot write {}", self.path.join(INCOMPLETE_MARK).display())).with_source(error)
-            })?;
-        }
-        Ok(())
+        mark::note(&mut mark, name, is_directory).map_err(|error| {
+            StepError::new(format!("cannot write {}", self.path.join(INCOMPLETE_MARK).display())).with_source(error)
+        })
     }
 
     fn discard(&self, context: &BuildContext) -> Result<(), String> {

@@ -12,17 +12,18 @@ use crate::plan_key::PlanKey;
 use crate::records::{Chain, RecordFile};
 use crate::sweep::{Sweep, sweep as sweep_job};
 
-struct Job {
+/// A job of a test's own.
+pub(crate) struct Job {
     directory: tempfile::TempDir,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Job {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), said: Arc::default() }
     }
 
-    fn context(&self, force: bool) -> BuildContext {
+    pub(crate) fn context(&self, force: bool) -> BuildContext {
         let settings = JobSettings {
             force,
             debug: false,
@@ -115,6 +116,9 @@ async fn only_ones_own_files_are_removed() {
         fs::write(out.join(name), name).unwrap();
     }
     fs::create_dir(out.join("web")).unwrap();
+    held.directory.expect_directory(&out.join("web-snapshot")).unwrap();
+    fs::create_dir(out.join("web-snapshot")).unwrap();
+    fs::write(out.join("web-snapshot/web.vmdk"), "x").unwrap();
     context.clean_up(None).await;
     assert_eq!(names(&out), set(&["notes.txt", "elsewhere.vmdk", "web"]));
     let said = job.said.lock().unwrap().join("\n");
