@@ -83,32 +83,32 @@ impl Finder {
         sighting
     }
 
-    /// Asks VMware too.
-    async fn ask(&self, vmx: &Path) -> Sighting {
-        let mut sighting = self.look(vmx);
-        match self.vmrun.guest_address(vmx).await {
-            Ok(address) => {
-                sighting.addresses.retain(|other| *other != address);
-                sighting.addresses.insert(0, address);
-            }
-            Err(error) => sighting.tried.insert(0, error.to_string()),
+    /// Looks once. What files name counts when somebody answers at `port` there, for a lease may be an old one; what VMware names counts
+    /// as it is. The second part is what was tried.
+    async fn look_once(&self, vmx: &Path, port: u16) -> (Option<IpAddr>, Vec<String>) {
+        let Sighting { addresses, mut tried, .. } = self.look(vmx);
+        let answering = answering(&addresses, port).await;
+        if answering.is_some() {
+            return (answering, tried);
         }
-        sighting
+        tried.extend(addresses.iter().map(|address| format!("{address} does not answer on port {port}")));
+        match self.vmrun.guest_address(vmx).await {
+            Ok(address) => (Some(address), tried),
+            Err(error) => {
+                tried.insert(0, error.to_string());
+                (None, tried)
+            }
+        }
     }
 
-    /// Waits until the guest has an address; `told` hears what each round has tried.
+    /// Waits until the guest has an address that is surely its own; `told` hears what each round has tried.
     pub(super) async fn find(&self, vmx: &Path, port: u16, told: impl Fn(Vec<String>)) -> IpAddr {
         let mut pause = PAUSES.0;
         loop {
-            let mut sighting = self.look(vmx);
-            if sighting.addresses.is_empty() {
-                sighting = self.ask(vmx).await;
-            }
-            told(sighting.tried);
-            match sighting.addresses.as_slice() {
-                [] => {}
-                [only] => return *only,
-                [first, ..] => return answering(&sighting.addresses, port).await.unwrap_or(*first),
+            let (found, tried) = self.look_once(vmx, port).await;
+            told(tried);
+            if let Some(address) = found {
+                return address;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -129,7 +129,7 @@ impl Sighting {
     }
 }
 
-/// The first of several addresses where somebody answers: an old lease may be among them.
+/// The first address where somebody answers.
 async fn answering(addresses: &[IpAddr], port: u16) -> Option<IpAddr> {
     for address in addresses {
         let connecting = TcpStream::connect(SocketAddr::new(*address, port));
@@ -166,9 +166,10 @@ mod tests {
             "ethernet0.generatedAddress = \"00:0c:29:01:02:03\"\nethernet0.connectionType = \"nat\"\n",
         )
         .unwrap();
-        let sighting = finder.ask(&vmx).await;
-        assert_eq!(sighting.mac.as_deref(), Some("00:0c:29:01:02:03"));
-        let tried = sighting.tried.join("\n");
+        assert_eq!(finder.look(&vmx).mac.as_deref(), Some("00:0c:29:01:02:03"));
+        let (found, tried) = finder.look_once(&vmx, 22).await;
+        let tried = tried.join("\n");
+        assert_eq!(found, None, "{tried}");
         for words in [
             "vmrun getGuestIPAddress failed: The VMware Tools are not running",
             "DHCP leases of vmnet8: ",
@@ -179,15 +180,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_is_enough_and_vmware_is_asked_otherwise() {
+    async fn a_lease_is_enough_where_somebody_answers_and_vmware_is_asked_otherwise() {
         let etc = tempfile::tempdir().unwrap();
-        let finder = finder(etc.path(), "echo 10.9.8.7");
+        let up = etc.path().join("up");
+        let vmrun =
+            format!("[ -e {up:?} ] && echo 10.9.8.7 && exit; echo 'Error: The VMware Tools are not running'; exit 255");
+        let finder = finder(etc.path(), &vmrun);
+        let (guest, old) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let listener = std::net::TcpListener::bind((guest, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
         let vmx = etc.path().join("a.vmx");
         std::fs::write(&vmx, "ethernet0.address = \"00:50:56:01:02:03\"\n").unwrap();
-        assert_eq!(finder.find(&vmx, 22, |_| {}).await.to_string(), "10.9.8.7");
         std::fs::create_dir_all(etc.path().join("vmnet8/dhcpd")).unwrap();
-        let leases = "lease 10.0.2.5 {\nhardware ethernet 00:50:56:01:02:03;\n}\n";
-        std::fs::write(etc.path().join("vmnet8/dhcpd/dhcpd.leases"), leases).unwrap();
-        assert_eq!(finder.find(&vmx, 22, |_| {}).await.to_string(), "10.0.2.5");
+        let lease = |addresses: &[IpAddr]| {
+            let one = |address: &IpAddr| format!("lease {address} {{\nhardware ethernet 00:50:56:01:02:03;\n}}\n");
+            let leases: String = addresses.iter().map(one).collect();
+            std::fs::write(etc.path().join("vmnet8/dhcpd/dhcpd.leases"), leases).unwrap();
+        };
+        lease(&[guest]);
+        assert_eq!(finder.find(&vmx, port, |_| {}).await, guest);
+        // The newer lease comes first.
+        lease(&[guest, old]);
+        assert_eq!(finder.find(&vmx, port, |_| {}).await, guest);
+        // Nobody answers at the old lease: it is looked on until VMware names the guest, or a new lease is there.
+        let silent = format!("{old} does not answer on port {port}");
+        for new_lease in [true, false] {
+            lease(&[old]);
+            let rounds = std::cell::RefCell::new(Vec::new());
+            let told = |tried: Vec<String>| {
+                rounds.borrow_mut().push(tried.join("\n"));
+                if new_lease {
+                    lease(&[old, guest]);
+                } else {
+                    std::fs::write(&up, "").unwrap();
+                }
+            };
+            let found = finder.find(&vmx, port, told).await.to_string();
+            assert_eq!(found, if new_lease { "127.0.0.1" } else { "10.9.8.7" });
+            let rounds = rounds.into_inner();
+            assert!(rounds[0].contains(&silent) && rounds[0].contains("Tools are not running"), "{rounds:?}");
+            assert_eq!(rounds.len(), 2, "{rounds:?}");
+        }
+        std::fs::remove_dir_all(etc.path().join("vmnet8")).unwrap();
+        assert_eq!(finder.find(&vmx, port, |_| {}).await.to_string(), "10.9.8.7");
     }
 }

@@ -1,12 +1,12 @@
 //! A VMware of the tests' own: the stand-in's tools with their state and configuration in a directory that goes with the test.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use kiln_disk_formats::{ConvertOptions, Format, OpenPolicy, Output, OutputKind, convert, create_raw, open};
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ledger::NoLedger;
 use crate::machine::{Hypervisor as _, Machine};
@@ -14,8 +14,9 @@ use crate::spec::{BackendSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec,
 use crate::vmware::VmwareHypervisor;
 use crate::vmware::spec::VmwareSpec;
 
-/// Machines of all labs answer on the same addresses, so there is one lab at a time.
-static ONE: Mutex<()> = Mutex::const_new(());
+/// Machines of all labs answer on the same addresses, so one lab at a time starts machines, of all test programs of this host: this file
+/// in the directory for temporary ones is locked. `tests/it` locks it, too.
+const TURN: &str = "kiln-vmware-lab.lock";
 
 const DISK_BYTES: u64 = 1 << 20;
 
@@ -64,7 +65,8 @@ pub(super) fn write_disk(path: &Path, content: &[u8]) {
 pub(super) struct Lab {
     directory: tempfile::TempDir,
     pub(super) hypervisor: VmwareHypervisor,
-    _turn: MutexGuard<'static, ()>,
+    /// Given up when the machines have gone and the directory with them.
+    _turn: File,
 }
 
 impl Lab {
@@ -84,7 +86,11 @@ impl Lab {
                 return None;
             }
         }
-        let turn = ONE.lock().await;
+        let turn = tokio::task::spawn_blocking(|| {
+            let file = File::create(std::env::temp_dir().join(TURN))?;
+            file.lock().map(|()| file)
+        });
+        let turn = turn.await.unwrap().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("bin");
         for name in ["run", "bin"] {
@@ -135,13 +141,28 @@ impl Lab {
     /// The machines that run, by their files.
     pub(super) fn running(&self) -> Vec<String> {
         let output = Command::new(self.tools().join("vmrun")).arg("list").output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().skip(1).map(ToOwned::to_owned).collect()
+        listed(&output.stdout)
     }
 
     /// Tells whether machines have left anything in their runtime directory.
     pub(super) fn anything_left(&self) -> bool {
         std::fs::read_dir(self.directory().join("run")).unwrap().next().is_some()
     }
+}
+
+impl Drop for Lab {
+    /// A test that has failed may have left a machine, whose address the next one wants.
+    fn drop(&mut self) {
+        let Ok(output) = Command::new(self.tools().join("vmrun")).arg("list").output() else { return };
+        for vmx in listed(&output.stdout) {
+            let _ = Command::new(self.tools().join("vmrun")).args(["stop", &vmx, "hard"]).status();
+        }
+    }
+}
+
+/// What `vmrun list` lists, below its first line.
+fn listed(output: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(output).lines().skip(1).map(ToOwned::to_owned).collect()
 }
 
 /// A machine of 16 MiB with one disk.
