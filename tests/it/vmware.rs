@@ -1,9 +1,9 @@
 //! The builders for VMware on the stand-in for its tools: an installer becomes a machine, the machine two clones, and nothing is left of
 //! builds that fail or die.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kiln_tests::{Home, Running, installer, tool, vmware_tools};
@@ -11,8 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guests::PASSWORD;
 
-/// Machines of the stand-in's that start at the same moment want the same address, so these tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
+/// Machines of the stand-in's want the same addresses, so one test of this host at a time starts some: this file in the directory for
+/// temporary ones is locked. The tests of the VMware backend lock it, too.
+const TURN: &str = "kiln-vmware-lab.lock";
 
 const WAIT: Duration = Duration::from_secs(120);
 
@@ -36,6 +37,13 @@ impl Lab {
         let mut command = self.home.command("kiln");
         command.args(arguments).env("PATH", self.path());
         self.home.start_command(command)
+    }
+
+    /// Waits until no other test has machines; then none has, until the returned value goes.
+    fn turn() -> File {
+        let file = File::create(std::env::temp_dir().join(TURN)).unwrap();
+        file.lock().unwrap();
+        file
     }
 
     /// The machines of this home that run.
@@ -131,7 +139,7 @@ source "vmware-vmx" "{label}" {{
 #[test]
 fn an_installer_becomes_a_vmware_machine_and_that_becomes_clones() {
     let (Some(lab), Some(iso)) = (Lab::new(), installer()) else { return };
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Lab::turn();
     lab.home.write("iso.pkr.hcl", &iso_template(&iso));
     let ran = lab.start(&["build", "-color=false", "iso.pkr.hcl"]).wait().expect(0);
     assert!(ran.stdout.contains("--> vmware-iso.guest: VM files in directory: out"), "{}", ran.stdout);
@@ -274,6 +282,16 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         ("ovftool", "ovftool_options = [\"--x\"]", "ovftool_options"),
         ("adapter", "cdrom_adapter_type = \"usb\"", "cdrom_adapter_type"),
         ("name", "disk_additional_size = [0]", "a disk has 1 to"),
+        (
+            "data",
+            "vmx_data = { \"scsi0:0.fileName\" = \"x.vmdk\" }",
+            "scsi0:0 holds the machine's own disk gone.vmdk, in whose place there would be x.vmdk",
+        ),
+        (
+            "post",
+            "vmx_data_post = { \"scsi0:3.fileName\" = \"x.vmdk\", \"scsi0:3.present\" = \"TRUE\" }",
+            "scsi0:3 would hold the disk x.vmdk, which the machine did not have while it ran",
+        ),
     ] {
         let file = format!("{name}.pkr.hcl");
         home.write(&file, &format!("{}{build}", clone("again", more)));
@@ -288,6 +306,13 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
     let ran = lab.start(&["build", "-color=false", "network.pkr.hcl"]).wait().expect(1);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(said.contains("VMware has no network vmnet77 here; there are: vmnet0, vmnet1, vmnet8"), "{said}");
+    let iso = iso_template(Path::new("/dev/null"))
+        .replace("\"guestinfo.kiln\" = ", "\"scsi0:0.present\" = \"FALSE\", \"guestinfo.kiln\" = ");
+    home.write("own-disk.pkr.hcl", &iso.replace("\"out\"", "\"elsewhere\""));
+    let ran = lab.start(&["build", "-color=false", "own-disk.pkr.hcl"]).wait().expect(1);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("own disk disk.vmdk, in whose place there would be none"), "{said}");
+    assert!(said.contains("own-disk.pkr.hcl:") && !home.work("elsewhere").exists(), "{said}");
     assert!(!home.work("out/guest.vmx.lck").exists());
     // Without VMware.
     let mut command = home.command("kiln");

@@ -1,5 +1,6 @@
 //! A VMX file in the making: settings put into it one by one, with what was refused of them.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -17,9 +18,45 @@ pub enum VmxProblem {
     /// More devices than a bus has places.
     #[error("the machine has no place left on its {0} bus")]
     Full(Bus),
+    /// An entry of the template's puts another disk, or nothing, in the place of one that the machine has.
+    #[error(
+        "{place} holds the machine's own disk {file}, in whose place there would be {}",
+        .instead.as_deref().unwrap_or("none")
+    )]
+    Replaced {
+        /// As `scsi0:0`.
+        place: String,
+        /// The disk's file.
+        file: String,
+        /// The other disk's.
+        instead: Option<String>,
+    },
+    /// An entry of the template's adds a disk to a machine that is done.
+    #[error("{place} would hold the disk {file}, which the machine did not have while it ran")]
+    Added {
+        /// As `scsi0:0`.
+        place: String,
+        /// The disk's file.
+        file: String,
+    },
     /// A path that cannot be written into it.
     #[error("{} is not UTF-8, which a VMX file needs", .0.display())]
     NotText(PathBuf),
+}
+
+impl VmxProblem {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::File(error) => error.hint(),
+            Self::Full(_) => Some("use another disk_adapter_type or cdrom_adapter_type, or fewer disks"),
+            Self::Replaced { .. } => Some(
+                "leave the entry out; disk_additional_size makes further disks, and other places take disks that are there",
+            ),
+            Self::Added { .. } => Some("put the entry into vmx_data, or make the disk with disk_additional_size"),
+            Self::NotText(_) => None,
+        }
+    }
 }
 
 /// A VMX file in the making.
@@ -51,6 +88,13 @@ impl Draft {
     /// Keeps the settings for whose key, in lower case, `keep` is true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.vmx.retain(|key, _| keep(key));
+    }
+
+    /// Puts `entries` over what is there.
+    pub(super) fn put_over(&mut self, entries: &BTreeMap<String, String>) {
+        for (key, value) in entries {
+            self.set(key, value);
+        }
     }
 
     /// The file, or the first setting that no VMX file can hold.

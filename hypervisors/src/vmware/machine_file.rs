@@ -6,6 +6,7 @@ use kiln_disk_formats::package::vmx::Vmx;
 
 use super::draft::{Draft, VmxProblem};
 use super::machine_spec::VmwareMachineSpec;
+use super::own_disks::OwnDisks;
 use super::slots::Slots;
 use super::spec::{Bus, ParallelPort, SerialPort, UsbVersion, VmwareFirmware};
 use crate::spec::NetworkMode;
@@ -128,9 +129,11 @@ pub(super) fn configured(
         draft.set("serial0.fileType", "file");
         draft.set("serial0.fileName", SERIAL_FILE);
     }
-    for (key, value) in &vmware.data {
-        draft.set(key, value);
-    }
+    let own = OwnDisks::of(draft.vmx())?;
+    draft.put_over(&vmware.data);
+    // A disk of the original's may be taken out of a clone, but not one that was made for it.
+    let made: Vec<&str> = hardware.disks.iter().filter_map(|disk| file_name(&disk.path, directory).to_str()).collect();
+    own.check(draft.vmx(), |file| !made.contains(&file))?;
     if let Some(display) = display {
         draft.truth("RemoteDisplay.vnc.enabled", true);
         draft.set("RemoteDisplay.vnc.ip", display.address.ip());
@@ -274,11 +277,14 @@ fn disks_and_drives(draft: &mut Draft, spec: VmwareMachineSpec<'_>, directory: &
 
 fn attach_disk(draft: &mut Draft, slot: &str, path: &Path, directory: &Path) -> Result<(), VmxProblem> {
     draft.truth(format!("{slot}.present"), true);
-    // What lies beside the VMX file is named so that the directory can be moved.
-    let name = path.strip_prefix(directory).unwrap_or(path);
-    draft.set(format!("{slot}.fileName"), text(name)?);
+    draft.set(format!("{slot}.fileName"), text(file_name(path, directory))?);
     draft.set(format!("{slot}.redo"), "");
     Ok(())
+}
+
+/// How a file is named in a VMX file in `directory`: what lies beside it so that the directory can be moved.
+fn file_name<'a>(path: &'a Path, directory: &Path) -> &'a Path {
+    path.strip_prefix(directory).unwrap_or(path)
 }
 
 /// Switches a controller on; `adapter` is the model that a SCSI one has if it is new.

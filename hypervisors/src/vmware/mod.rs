@@ -4,7 +4,7 @@
 //! |----------------|------------------------------------------------------------------------|
 //! | `spec`         | what only VMware has of a machine                                      |
 //! | `machine_spec` | a machine as this backend reads it                                     |
-//! | `draft`, `slots`, `machine_file` | the VMX file of a machine that is to be started      |
+//! | `draft`, `slots`, `own_disks`, `machine_file`, `preview` | the VMX file of a machine that is to be started |
 //! | `settle`, `inspect` | the VMX file of a machine that is done, and what it tells         |
 //! | `vmrun`, `disk_manager` | VMware's tools: command lines and answers                     |
 //! | `holder`       | the process that runs a machine                                        |
@@ -28,7 +28,9 @@ mod machine;
 mod machine_file;
 mod machine_spec;
 mod networks;
+mod own_disks;
 mod ports;
+mod preview;
 mod serial;
 mod settle;
 mod slots;
@@ -41,6 +43,7 @@ mod vmrun;
 pub use disk_manager::create_disk;
 pub use draft::VmxProblem;
 pub use hypervisor::VmwareHypervisor;
+pub use preview::preview;
 pub use settle::{Settling, settle};
 pub use snapshot::take_snapshot;
 pub use spec::{Bus, ParallelPort, SerialPort, UsbVersion, VmwareFirmware, VmwareSpec};

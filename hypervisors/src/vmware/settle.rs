@@ -7,6 +7,7 @@ use kiln_disk_formats::package::vmx::Vmx;
 
 use super::draft::{Draft, VmxProblem};
 use super::machine_file::SERIAL_FILE;
+use super::own_disks::OwnDisks;
 
 /// What is done to the file.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +20,7 @@ pub struct Settling<'a> {
     pub floppy: bool,
     /// The network cards go.
     pub without_network: bool,
-    /// Entries put over all others.
+    /// Entries put over all others. They may take a disk out, but put no other there.
     pub data: BTreeMap<String, String>,
     /// New names of disk files, by the old ones.
     pub disks: BTreeMap<String, String>,
@@ -29,7 +30,7 @@ pub struct Settling<'a> {
 ///
 /// # Errors
 ///
-/// An entry is none that a VMX file can hold.
+/// An entry is none that a VMX file can hold, or gives the machine another disk.
 pub fn settle(vmx: Vmx, settling: &Settling<'_>) -> Result<Vmx, VmxProblem> {
     let mut draft = Draft::of(vmx);
     for (device, name) in devices(draft.vmx()) {
@@ -63,9 +64,10 @@ pub fn settle(vmx: Vmx, settling: &Settling<'_>) -> Result<Vmx, VmxProblem> {
     }
     draft.retain(|key| !key.starts_with("remotedisplay.vnc."));
     draft.truth("RemoteDisplay.vnc.enabled", false);
-    for (key, value) in &settling.data {
-        draft.set(key, value);
-    }
+    let own = OwnDisks::of(draft.vmx())?;
+    draft.put_over(&settling.data);
+    own.check(draft.vmx(), |_| true)?;
+    own.check_no_others(draft.vmx())?;
     if settling.without_network {
         draft.retain(|key| !is_card(key));
     }
@@ -122,5 +124,22 @@ mod tests {
         assert_eq!(settled, expected);
         let data = BTreeMap::from([("a b".to_owned(), "x".to_owned())]);
         assert!(settle(Vmx::new(), &Settling { data, ..Settling::default() }).is_err());
+    }
+
+    #[test]
+    fn entries_take_disks_out_but_put_no_others_there() {
+        let vmx = "scsi0.present = \"TRUE\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"disk.vmdk\"\n\
+                   scsi0:1.present = \"TRUE\"\nscsi0:1.fileName = \"disk-1.vmdk\"\n";
+        let with = |entries: &[(&str, &str)]| {
+            let data = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let settled = settle(Vmx::from_bytes(vmx.as_bytes()).unwrap(), &Settling { data, ..Settling::default() });
+            settled.map(|vmx| vmx.disks().unwrap().len()).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(with(&[("scsi0:0.virtualSSD", "1"), ("scsi0:0.FILENAME", "disk.vmdk")]), Ok(2));
+        assert_eq!(with(&[("scsi0:1.present", "FALSE")]), Ok(1));
+        let replaced = "scsi0:0 holds the machine's own disk disk.vmdk, in whose place there would be x.vmdk";
+        assert_eq!(with(&[("scsi0:0.filename", "x.vmdk")]), Err(replaced.to_owned()));
+        let added = "scsi0:2 would hold the disk x.vmdk, which the machine did not have while it ran";
+        assert_eq!(with(&[("scsi0:2.fileName", "x.vmdk"), ("scsi0:2.present", "TRUE")]), Err(added.to_owned()));
     }
 }

@@ -262,4 +262,28 @@ fn the_file_of_a_machine_is_as_packer_writes_it() {
     let read = VmwareMachineSpec::of(&spec).unwrap();
     let error = configured(new_machine(read).unwrap(), read, Path::new("/o"), None).unwrap_err();
     assert_eq!(error.to_string(), "the machine has no place left on its scsi bus");
+    // Entries of the template's that put something in place of the build's own disk.
+    spec.disks = vec![disk("disk.vmdk")];
+    for (key, value, instead) in [
+        ("scsi0:1.fileName", "/other/x.vmdk", "/other/x.vmdk"),
+        ("SCSI0:1.present", "false", "none"),
+        ("scsi0.present", "FALSE", "none"),
+    ] {
+        vmware(&mut spec).data = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let read = VmwareMachineSpec::of(&spec).unwrap();
+        let error = configured(new_machine(read).unwrap(), read, Path::new("/o"), None).unwrap_err().to_string();
+        assert!(
+            error.contains(" holds the machine's own disk ") && error.ends_with(&format!("there would be {instead}")),
+            "{error}"
+        );
+    }
+    // A disk of the file's own may go, and further ones may come.
+    vmware(&mut spec).data = BTreeMap::from([
+        ("scsi0:0.present".to_owned(), "FALSE".to_owned()),
+        ("scsi0:5.present".to_owned(), "TRUE".to_owned()),
+        ("scsi0:5.fileName".to_owned(), "y.vmdk".to_owned()),
+    ]);
+    let vmx = crate::vmware::preview(&spec).unwrap().unwrap();
+    let places: Vec<String> = vmx.disks().unwrap().into_iter().map(|(place, _)| place).collect();
+    assert_eq!(places, ["scsi0:1", "scsi0:5"]);
 }

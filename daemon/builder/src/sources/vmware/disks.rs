@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use kiln_disk_formats::{Format, OpenPolicy};
 use kiln_hypervisors::vmware::create_disk;
 
-use super::places;
+use super::{finish, places};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
@@ -41,7 +41,14 @@ pub(super) async fn create(plan: &VmwarePlan, context: &BuildContext) -> Result<
     Ok(())
 }
 
-/// The disks as they are to be read when the guest has stopped.
+/// The disks that go into packages when the guest has stopped: those that the machine has in the end.
+pub(super) fn exported(plan: &VmwarePlan) -> Vec<GuestDisk> {
+    let Some(left) = finish::disks_left(plan) else { return readable(plan) };
+    let is_left = |disk: &GuestDisk| left.iter().any(|file| disk.path.ends_with(file));
+    readable(plan).into_iter().filter(is_left).collect()
+}
+
+/// All disks as they are to be read when the guest has stopped.
 pub(super) fn readable(plan: &VmwarePlan) -> Vec<GuestDisk> {
     // Until the machine is finished they are in its directory, then beside its file.
     let directory = places::current(plan).and_then(|vmx| Some(vmx.parent()?.to_owned()));

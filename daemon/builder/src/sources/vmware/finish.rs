@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::vmx::Vmx;
 use kiln_disk_formats::{Format, Output, OutputKind, VmdkOptions, VmdkSubformat, open};
-use kiln_hypervisors::vmware::{Settling, inspect, settle, take_snapshot};
+use kiln_hypervisors::vmware::{Settling, VmxProblem, inspect, settle, take_snapshot};
 
 use super::{disks, places};
 use crate::blocking::blocking;
@@ -86,8 +86,27 @@ pub(super) async fn finish(
         .map_err(|error| StepError::new(format!("cannot remove {}", work.display())).with_source(error))
 }
 
+/// The names of the disks' files of the machine as it is left for good: `vmx_data_post` may take some out.
+pub(super) fn disks_left(plan: &VmwarePlan) -> Option<Vec<String>> {
+    let vmx = Vmx::read(&places::current(plan)?).ok()?;
+    let settled = settle_machine(plan, vmx).ok()?;
+    Some(settled.disks().ok()?.into_iter().map(|(_, file)| file.to_owned()).collect())
+}
+
 /// The machine's file without what the build has put into it.
-pub(super) fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
+fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
+    settle_machine(plan, vmx).map_err(|problem| {
+        let hint = problem.hint().map(str::to_owned);
+        let error = StepError::wrap(problem);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })
+}
+
+/// The same, with what is wrong in the hypervisor's words.
+pub(super) fn settle_machine(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, VmxProblem> {
     let discs = put_in(plan, &vmx);
     let paths: Vec<&Path> = discs.iter().map(PathBuf::as_path).collect();
     // The installer's drive is the machine's; the others were the build's.
@@ -101,7 +120,7 @@ pub(super) fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
         data: plan.data_after.clone(),
         disks: BTreeMap::new(),
     };
-    settle(vmx.clone(), &settling).map_err(StepError::wrap)
+    settle(vmx.clone(), &settling)
 }
 
 /// The discs that the build has put in, in the order in which it has: of a clone, those that the original does not have.

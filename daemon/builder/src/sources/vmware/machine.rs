@@ -11,7 +11,7 @@ use kiln_hypervisors::{
     VncSpec,
 };
 
-use super::{finish, places, ports};
+use super::{finish, places, ports, preview};
 use crate::backends::Backends;
 use crate::machine_build::Media;
 use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan};
@@ -35,7 +35,10 @@ pub(super) fn check_host(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backend
             reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
         }
     }
-    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else { return };
+    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else {
+        preview::check(plan, reader);
+        return;
+    };
     let shown = source.display();
     let vmx = match Vmx::read(source) {
         Ok(vmx) => vmx,
@@ -45,6 +48,7 @@ pub(super) fn check_host(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backend
             return;
         }
     };
+    preview::check(plan, reader);
     let directory = source.parent().unwrap_or(source);
     for (_, file) in vmx.disks().unwrap_or_default() {
         let path = directory.join(file);
@@ -181,7 +185,7 @@ fn settled_file(plan: &VmwarePlan, vmx: &Path) -> Option<PathBuf> {
     if vmx != places::work_vmx(plan) {
         return None;
     }
-    let settled = finish::settled(plan, Vmx::read(vmx).ok()?).ok()?;
+    let settled = finish::settle_machine(plan, Vmx::read(vmx).ok()?).ok()?;
     let path = vmx.with_file_name(DESCRIBED);
     std::fs::write(&path, settled.to_string()).ok()?;
     Some(path)

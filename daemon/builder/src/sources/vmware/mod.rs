@@ -6,6 +6,7 @@ mod machine;
 pub(crate) mod options;
 mod places;
 pub(crate) mod ports;
+mod preview;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -72,7 +73,7 @@ impl MachineBuilder for VmwarePlan {
     }
 
     fn disks(&self) -> Vec<GuestDisk> {
-        disks::readable(self)
+        disks::exported(self)
     }
 
     fn network(&self) -> NetworkMode {

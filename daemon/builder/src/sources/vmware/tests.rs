@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{finish, places};
+use super::{disks, finish, machine, places};
+use crate::export::GuestDisk;
 use crate::plan::{SourcePlan, VmwarePlan};
 use crate::plan_tests::component::{Body, running, source};
 use crate::steps::output_directory;
@@ -69,4 +70,22 @@ async fn what_has_been_moved_goes_with_a_build_that_fails_after_it() {
     assert!(out.join("guest-snapshot-1/disk.vmdk").is_file() && out.join("disk-s001.vmdk").is_file());
     context.clean_up(None).await;
     assert!(!out.exists(), "{:?}", std::fs::read_dir(&out).map(|entries| entries.flatten().collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_disk_that_is_taken_out_at_the_end_is_not_exported() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let plan = plan("vmware-iso", &out, &[("vmx_data_post", "{ \"scsi0:1.present\" = \"FALSE\" }")]);
+    write_machine(&plan);
+    let vmx = std::fs::read_to_string(places::work_vmx(&plan)).unwrap();
+    let second = "scsi0:1.present = \"TRUE\"\nscsi0:1.fileName = \"disk-1.vmdk\"\n";
+    std::fs::write(places::work_vmx(&plan), vmx + second).unwrap();
+    let names = |disks: Vec<GuestDisk>| {
+        disks.into_iter().map(|disk| disk.path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(disks::readable(&plan)), ["disk.vmdk", "disk-1.vmdk"]);
+    assert_eq!(names(disks::exported(&plan)), ["disk.vmdk"]);
+    assert_eq!(machine::describe(&plan).disks.len(), 1);
 }
