@@ -2,6 +2,7 @@
 //! builds that fail or die.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -143,6 +144,7 @@ fn an_installer_becomes_a_vmware_machine_and_that_becomes_clones() {
     lab.home.write("iso.pkr.hcl", &iso_template(&iso));
     let ran = lab.start(&["build", "-color=false", "iso.pkr.hcl"]).wait().expect(0);
     assert!(ran.stdout.contains("--> vmware-iso.guest: VM files in directory: out"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(", with the password in /"), "{}", ran.stdout);
     assert!(!ran.stdout.contains(PASSWORD) && !ran.stderr.contains(PASSWORD), "the password is shown");
     check_machine(&lab);
     lab.assert_clean();
@@ -241,6 +243,7 @@ fn what_dies_leaves_nothing(lab: &Lab) {
     for signal in [Signal::KILL, Signal::INT] {
         let running = lab.start(&["build", "-color=false", "endless.pkr.hcl"]);
         lab.home.wait_for("a machine", WAIT, || (lab.running().len() == 1).then_some(()));
+        the_password_of_the_screen_is_in_a_file_of_the_owners(lab);
         if signal == Signal::KILL {
             kill_process(worker(lab), signal).unwrap();
         } else {
@@ -253,6 +256,20 @@ fn what_dies_leaves_nothing(lab: &Lab) {
                 .then_some(())
         });
     }
+}
+
+/// Whoever runs the build can look at its machine: what VMware asks for is where the build has said it is.
+fn the_password_of_the_screen_is_in_a_file_of_the_owners(lab: &Lab) {
+    let jobs = lab.home.path().join("state/kiln/jobs");
+    let file = lab.home.wait_for("the password", WAIT, || {
+        let jobs = std::fs::read_dir(&jobs).ok()?.flatten();
+        jobs.map(|job| job.path().join("work-0/vnc-password")).find(|path| path.is_file())
+    });
+    assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    let password = std::fs::read_to_string(file).unwrap();
+    let vmx = std::fs::read_to_string(lab.home.work("again/.again.work/again.vmx")).unwrap();
+    let line = format!("RemoteDisplay.vnc.password = \"{}\"", password.trim_end());
+    assert!(password.len() == 9 && vmx.lines().any(|found| found == line), "no {line} in {vmx}");
 }
 
 /// The worker of the newest job.

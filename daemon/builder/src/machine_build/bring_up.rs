@@ -1,14 +1,16 @@
 //! Bring up: from a machine that is off, or was saved, to a guest that answers.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_communicators::Communicator;
 use kiln_communicators::none::NoCommunicator;
-use kiln_hypervisors::{Machine, Origin, StartError};
+use kiln_hypervisors::{Machine, MachineSpec, Origin, StartError};
 
 use super::fields::Fields;
 use super::prepare::Prepared;
 use super::recipe::Recipe;
+use crate::atomic_file;
 use crate::build_data::{BuildData, HttpAddress};
 use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
@@ -17,6 +19,9 @@ use crate::generated::{self, Renderer};
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::{boot, connect, follow, processor};
+
+/// The file in the directory of the build that has the password of the VNC server.
+const VNC_PASSWORD: &str = "vnc-password";
 
 /// A guest that runs.
 pub(super) struct Guest {
@@ -110,7 +115,8 @@ impl Recipe<'_> {
         let machine: Arc<dyn Machine> = Arc::from(machine);
         own(&machine, self.context);
         let told = self.builder.tells_command_line() || self.context.settings.debug;
-        tell(&*machine, told, self.context);
+        let password = write_password(&spec, &prepared.media.work)?;
+        tell(&*machine, told, password.as_deref(), self.context);
         self.context.control.machine_started(&self.context.build, machine.clone());
         machine.resume().await.map_err(StepError::wrap)?;
         follow::follow(&*machine, self.context);
@@ -128,7 +134,16 @@ fn own(machine: &Arc<dyn Machine>, context: &BuildContext) {
     });
 }
 
-fn tell(machine: &dyn Machine, command_line: bool, context: &BuildContext) {
+/// Writes the password of the machine's VNC server where only the job's owner can read it, for it is in no log; `None`: it has none.
+fn write_password(spec: &MachineSpec, work: &Path) -> Result<Option<PathBuf>, StepError> {
+    let Some(password) = spec.vnc.as_ref().and_then(|vnc| vnc.password.as_deref()) else { return Ok(None) };
+    let path = work.join(VNC_PASSWORD);
+    atomic_file::write(&path, format!("{password}\n").as_bytes(), 0o600)
+        .map_err(|error| StepError::new(format!("cannot write {}", path.display())).with_source(error))?;
+    Ok(Some(path))
+}
+
+fn tell(machine: &dyn Machine, command_line: bool, password: Option<&Path>, context: &BuildContext) {
     let info = machine.description();
     if command_line {
         context.say(format!("Command line: {}", shown(&info.command_line)));
@@ -143,7 +158,8 @@ fn tell(machine: &dyn Machine, command_line: bool, context: &BuildContext) {
         ));
     }
     if let Some(vnc) = info.vnc {
-        context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}"));
+        let password = password.map_or_else(String::new, |path| format!(", with the password in {}", path.display()));
+        context.say(format!("The VM's screen can be watched with a VNC viewer at {vnc}{password}"));
     }
     if let Some(spice) = info.spice {
         context.say(format!("The VM's screen can be watched with a SPICE viewer at {spice}"));

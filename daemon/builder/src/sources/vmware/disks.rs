@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use kiln_disk_formats::{Format, OpenPolicy};
 use kiln_hypervisors::vmware::create_disk;
 
-use super::{finish, places};
+use super::{places, settled};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
@@ -43,7 +43,7 @@ pub(super) async fn create(plan: &VmwarePlan, context: &BuildContext) -> Result<
 
 /// The disks that go into packages when the guest has stopped: those that the machine has in the end.
 pub(super) fn exported(plan: &VmwarePlan) -> Vec<GuestDisk> {
-    let Some(left) = finish::disks_left(plan) else { return readable(plan) };
+    let Some(left) = settled::disks(plan) else { return readable(plan) };
     let is_left = |disk: &GuestDisk| left.iter().any(|file| disk.path.ends_with(file));
     readable(plan).into_iter().filter(is_left).collect()
 }

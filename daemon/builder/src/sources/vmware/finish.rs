@@ -4,27 +4,23 @@
 //! It is put together in `unfinished`, which becomes `finished` when it is whole; the machine's file is moved last. Each part can be done
 //! again after a failure.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kiln_disk_formats::package::vmx::Vmx;
 use kiln_disk_formats::{Format, Output, OutputKind, VmdkOptions, VmdkSubformat, open};
-use kiln_hypervisors::vmware::{Settling, VmxProblem, inspect, settle, take_snapshot};
+use kiln_hypervisors::vmware::{VmxProblem, take_snapshot};
 
-use super::{disks, places};
+use super::{disks, places, settled};
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
-use crate::plan::{VmwareOrigin, VmwarePlan};
+use crate::plan::VmwarePlan;
 use crate::steps::output_directory::OutputDirectory;
 
 /// What is kept of the files beside the machine's own and its disks; the rest is VMware's own doing.
 const KEPT: [&str; 3] = ["nvram", "vmsd", "vmxf"];
-
-/// Where the build has put its media, as far as the machine's file names them.
-const FLOPPY: &str = "floppy0.fileName";
 
 /// Finishes the machine.
 pub(super) async fn finish(
@@ -46,7 +42,7 @@ pub(super) async fn finish(
             _ => std::fs::create_dir(&unfinished).map_err(failed)?,
         }
         let vmx = Vmx::read(&places::work_vmx(plan)).map_err(StepError::wrap)?;
-        let settled = settled(plan, vmx.clone())?;
+        let settled = settled::machine(plan, vmx).map_err(failed_to_settle)?;
         std::fs::write(unfinished.join(places::vmx_name(plan)), settled.to_string()).map_err(failed)?;
         for name in files_with(&work, |end| KEPT.contains(&end)).map_err(failed)? {
             std::fs::copy(work.join(&name), unfinished.join(&name)).map_err(failed)?;
@@ -86,52 +82,13 @@ pub(super) async fn finish(
         .map_err(|error| StepError::new(format!("cannot remove {}", work.display())).with_source(error))
 }
 
-/// The names of the disks' files of the machine as it is left for good: `vmx_data_post` may take some out.
-pub(super) fn disks_left(plan: &VmwarePlan) -> Option<Vec<String>> {
-    let vmx = Vmx::read(&places::current(plan)?).ok()?;
-    let settled = settle_machine(plan, vmx).ok()?;
-    Some(settled.disks().ok()?.into_iter().map(|(_, file)| file.to_owned()).collect())
-}
-
-/// The machine's file without what the build has put into it.
-fn settled(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, StepError> {
-    settle_machine(plan, vmx).map_err(|problem| {
-        let hint = problem.hint().map(str::to_owned);
-        let error = StepError::wrap(problem);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    })
-}
-
-/// The same, with what is wrong in the hypervisor's words.
-pub(super) fn settle_machine(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, VmxProblem> {
-    let discs = put_in(plan, &vmx);
-    let paths: Vec<&Path> = discs.iter().map(PathBuf::as_path).collect();
-    // The installer's drive is the machine's; the others were the build's.
-    let own = usize::from(matches!(plan.origin, VmwareOrigin::Iso { .. })).min(paths.len());
-    let (installers, discs) = paths.split_at(own);
-    let settling = Settling {
-        installers,
-        discs,
-        floppy: plan.floppy.is_some() && vmx.get(FLOPPY).is_some(),
-        without_network: plan.without_network,
-        data: plan.data_after.clone(),
-        disks: BTreeMap::new(),
-    };
-    settle(vmx.clone(), &settling)
-}
-
-/// The discs that the build has put in, in the order in which it has: of a clone, those that the original does not have.
-fn put_in(plan: &VmwarePlan, vmx: &Vmx) -> Vec<PathBuf> {
-    let mut before: Vec<String> = match &plan.origin {
-        VmwareOrigin::Iso { .. } => Vec::new(),
-        VmwareOrigin::Vmx { source, .. } => Vmx::read(source).map(|vmx| inspect::discs(&vmx)).unwrap_or_default(),
-    };
-    // What the template puts in itself stays.
-    before.extend(plan.data.values().cloned());
-    inspect::discs(vmx).into_iter().filter(|disc| !before.contains(disc)).map(PathBuf::from).collect()
+fn failed_to_settle(problem: VmxProblem) -> StepError {
+    let hint = problem.hint().map(str::to_owned);
+    let error = StepError::wrap(problem);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// Writes a disk anew in its own shape, without what the guest has given up.

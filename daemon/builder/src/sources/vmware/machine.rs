@@ -11,11 +11,9 @@ use kiln_hypervisors::{
     VncSpec,
 };
 
-use super::{finish, places, ports, preview};
-use crate::backends::Backends;
+use super::{places, ports, settled};
 use crate::machine_build::Media;
 use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan};
-use crate::plan_reader::PlanReader;
 
 /// Name of the machine's file that packages are described from.
 const DESCRIBED: &str = "described.vmx";
@@ -25,48 +23,6 @@ pub(crate) const HYPERVISOR: &str = "vmware";
 
 /// Characters of a VNC password.
 const VNC_PASSWORD: usize = 8;
-
-/// Complains about what this host lacks for the machine. Nothing is started.
-pub(super) fn check_host(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &Backends) {
-    if let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) {
-        let mut spec = MachineSpec::new(&plan.vm_name, ".", VmwareSpec::default());
-        spec.network = network(plan);
-        for problem in hypervisor.check(&spec).err().into_iter().flatten() {
-            reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
-        }
-    }
-    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else {
-        preview::check(plan, reader);
-        return;
-    };
-    let shown = source.display();
-    let vmx = match Vmx::read(source) {
-        Ok(vmx) => vmx,
-        Err(error) => {
-            let detail = format!("source_path {shown} cannot be read as a VMX file: {error}.");
-            reader.not_here("source_path", "No such machine", detail, error.hint().map(str::to_owned));
-            return;
-        }
-    };
-    preview::check(plan, reader);
-    let directory = source.parent().unwrap_or(source);
-    for (_, file) in vmx.disks().unwrap_or_default() {
-        let path = directory.join(file);
-        if !path.is_file() {
-            let detail = format!("{shown} has a disk {file:?}, but there is no file {}.", path.display());
-            reader.not_here("source_path", "A disk is missing", detail, None);
-        }
-    }
-    if let Some(wanted) = snapshot {
-        let there = inspect::snapshots(source).unwrap_or_default();
-        if !there.contains(wanted) {
-            let list =
-                if there.is_empty() { "it has none".to_owned() } else { format!("there are: {}", there.join(", ")) };
-            let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
-            reader.not_here("attach_snapshot", "No such snapshot", detail, None);
-        }
-    }
-}
 
 /// The machine's way to the network.
 pub(super) fn network(plan: &VmwarePlan) -> NetworkSpec {
@@ -185,7 +141,7 @@ fn settled_file(plan: &VmwarePlan, vmx: &Path) -> Option<PathBuf> {
     if vmx != places::work_vmx(plan) {
         return None;
     }
-    let settled = finish::settle_machine(plan, Vmx::read(vmx).ok()?).ok()?;
+    let settled = settled::machine(plan, Vmx::read(vmx).ok()?).ok()?;
     let path = vmx.with_file_name(DESCRIBED);
     std::fs::write(&path, settled.to_string()).ok()?;
     Some(path)

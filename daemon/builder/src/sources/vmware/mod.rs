@@ -1,12 +1,13 @@
 //! The builders for VMware: what only their machines have. How a build goes is in [`crate::machine_build`].
 
+mod check;
 mod disks;
 mod finish;
 mod machine;
 pub(crate) mod options;
 mod places;
 pub(crate) mod ports;
-mod preview;
+mod settled;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -36,7 +37,7 @@ impl MachineBuilder for VmwarePlan {
     }
 
     fn check_host(&self, reader: &mut PlanReader<'_>, backends: &Backends) {
-        machine::check_host(self, reader, backends);
+        check::check(self, reader, backends);
     }
 
     fn guest(&self) -> GuestPlan<'_> {

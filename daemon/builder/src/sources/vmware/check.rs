@@ -1,0 +1,98 @@
+//! What is wrong with a build for VMware, found before anything is made: what this host lacks, and what the machine's file cannot be.
+
+use std::path::PathBuf;
+
+use kiln_disk_formats::package::vmx::Vmx;
+use kiln_hypervisors::MachineSpec;
+use kiln_hypervisors::vmware::{VmwareSpec, VmxProblem, inspect, preview};
+
+use super::{machine, places, settled};
+use crate::backends::Backends;
+use crate::machine_build::Media;
+use crate::plan::{VmwareOrigin, VmwarePlan};
+use crate::plan_reader::PlanReader;
+
+/// Complains about what this host lacks for the machine. Nothing is started.
+pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &Backends) {
+    if let Ok(hypervisor) = backends.hypervisor(machine::HYPERVISOR) {
+        let mut spec = MachineSpec::new(&plan.vm_name, ".", VmwareSpec::default());
+        spec.network = machine::network(plan);
+        for problem in hypervisor.check(&spec).err().into_iter().flatten() {
+            reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+        }
+    }
+    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else {
+        check_file(plan, reader);
+        return;
+    };
+    let shown = source.display();
+    let vmx = match Vmx::read(source) {
+        Ok(vmx) => vmx,
+        Err(error) => {
+            let detail = format!("source_path {shown} cannot be read as a VMX file: {error}.");
+            reader.not_here("source_path", "No such machine", detail, error.hint().map(str::to_owned));
+            return;
+        }
+    };
+    check_file(plan, reader);
+    let directory = source.parent().unwrap_or(source);
+    for (_, file) in vmx.disks().unwrap_or_default() {
+        let path = directory.join(file);
+        if !path.is_file() {
+            let detail = format!("{shown} has a disk {file:?}, but there is no file {}.", path.display());
+            reader.not_here("source_path", "A disk is missing", detail, None);
+        }
+    }
+    if let Some(wanted) = snapshot {
+        let there = inspect::snapshots(source).unwrap_or_default();
+        if !there.contains(wanted) {
+            let list =
+                if there.is_empty() { "it has none".to_owned() } else { format!("there are: {}", there.join(", ")) };
+            let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
+            reader.not_here("attach_snapshot", "No such snapshot", detail, None);
+        }
+    }
+}
+
+/// Complains about the machine's file as it would be, and as it would be left.
+fn check_file(plan: &VmwarePlan, reader: &mut PlanReader<'_>) {
+    let spec = machine::spec(plan, &media(plan));
+    match preview(&spec) {
+        Ok(Some(vmx)) => {
+            if let Err(problem) = settled::machine(plan, vmx) {
+                complain(reader, "vmx_data_post", &problem);
+            }
+        }
+        // Said by the hypervisor's own check.
+        Ok(None) => {}
+        Err(problem) => complain(reader, option_of(&problem), &problem),
+    }
+}
+
+/// The option that can bring about such a problem.
+fn option_of(problem: &VmxProblem) -> &'static str {
+    match problem {
+        VmxProblem::Full(_) => "disk_additional_size",
+        VmxProblem::NotText(_) => "output_directory",
+        VmxProblem::File(_) | VmxProblem::Replaced { .. } | VmxProblem::Added { .. } => "vmx_data",
+    }
+}
+
+fn complain(reader: &mut PlanReader<'_>, option: &str, problem: &VmxProblem) {
+    let detail = format!("The VMX file that comes of it cannot be: {problem}.");
+    reader.error_with_hint(option, "No such machine", detail, problem.hint());
+}
+
+/// Files by their places; they are not there yet.
+fn media(plan: &VmwarePlan) -> Media {
+    let file = |name: &str| places::work(plan).join(name);
+    let wanted = |wanted: bool, name: &str| wanted.then(|| file(name));
+    Media {
+        image: wanted(matches!(plan.origin, VmwareOrigin::Iso { .. }), "installer.iso"),
+        floppy: wanted(plan.floppy.is_some(), "floppy.img"),
+        cd: wanted(plan.cd.is_some(), "cd.iso"),
+        tools: wanted(plan.tools.mode.is_some(), "tools.iso"),
+        work: PathBuf::new(),
+        sockets: PathBuf::new(),
+    }
+}
