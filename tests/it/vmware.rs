@@ -281,6 +281,11 @@ fn worker(lab: &Lab) -> Pid {
     Pid::from_raw(i32::try_from(found.0).unwrap()).unwrap()
 }
 
+/// A text whose lines were folded to the width of a terminal, on one line.
+fn unfolded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn what_cannot_be_built_is_refused_before_anything_is_made() {
     let Some(lab) = Lab::new() else { return };
@@ -313,7 +318,7 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         let file = format!("{name}.pkr.hcl");
         home.write(&file, &format!("{}{build}", clone("again", more)));
         let ran = lab.start(&["build", "-color=false", &file]).wait().expect(1);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
         assert!(said.contains(words), "{name}: {said}");
         assert!(said.contains(&file), "{name} has no place: {said}");
         assert!(!home.work("again").exists(), "{name}");
@@ -327,9 +332,9 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         .replace("\"guestinfo.kiln\" = ", "\"scsi0:0.present\" = \"FALSE\", \"guestinfo.kiln\" = ");
     home.write("own-disk.pkr.hcl", &iso.replace("\"out\"", "\"elsewhere\""));
     let ran = lab.start(&["build", "-color=false", "own-disk.pkr.hcl"]).wait().expect(1);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
+    let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
     assert!(said.contains("own disk disk.vmdk, in whose place there would be none"), "{said}");
-    assert!(said.contains("own-disk.pkr.hcl:") && !home.work("elsewhere").exists(), "{said}");
+    assert!(said.contains("own-disk.pkr.hcl") && !home.work("elsewhere").exists(), "{said}");
     assert!(!home.work("out/guest.vmx.lck").exists());
     // Without VMware.
     let mut command = home.command("kiln");

@@ -22,6 +22,13 @@ pub fn discs(vmx: &Vmx) -> Vec<String> {
     found.into_iter().map(|(_, file)| file.to_owned()).collect()
 }
 
+/// The files of all disks and discs of a machine, as they are named in its file.
+pub(super) fn files(vmx: &Vmx) -> Vec<String> {
+    let is_place = |key: &str| key.strip_suffix(".filename").is_some_and(|place| Slot::parse(place).is_some());
+    let there = vmx.iter().filter(|(key, _)| is_place(&key.to_ascii_lowercase()));
+    there.map(|(_, file)| file.to_owned()).collect()
+}
+
 /// Where a machine's first network card leads.
 pub fn network(vmx: &Vmx) -> NetworkMode {
     let kind = vmx.get("ethernet0.connectionType").unwrap_or("nat").to_lowercase();

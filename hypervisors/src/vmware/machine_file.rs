@@ -5,6 +5,7 @@ use std::path::Path;
 use kiln_disk_formats::package::vmx::Vmx;
 
 use super::draft::{Draft, VmxProblem};
+use super::inspect;
 use super::machine_spec::VmwareMachineSpec;
 use super::own_disks::OwnDisks;
 use super::slots::Slots;
@@ -57,9 +58,30 @@ const ALWAYS: &[(&str, &str)] = &[
 
 /// The file of a machine that is new.
 pub(super) fn new_machine(spec: VmwareMachineSpec<'_>) -> Result<Vmx, VmxProblem> {
-    if let Some(text) = &spec.vmware.template {
-        return Ok(Vmx::from_bytes(text.as_bytes())?);
+    let base = match &spec.vmware.template {
+        Some(text) => of_template(text)?,
+        None => usual(spec)?,
+    };
+    let Some(more) = &spec.vmware.disk_template else { return Ok(base) };
+    let mut draft = Draft::of(base);
+    for (key, value) in Vmx::from_bytes(more.as_bytes())?.iter() {
+        draft.set(key, value);
     }
+    draft.finish()
+}
+
+/// The file that a template gives; a number of processors that is left to VMware is not in it.
+fn of_template(text: &str) -> Result<Vmx, VmxProblem> {
+    const CPUS: &str = "numvcpus";
+    let mut vmx = Vmx::from_bytes(text.as_bytes())?;
+    if vmx.get(CPUS) == Some("") {
+        vmx.remove(CPUS);
+    }
+    Ok(vmx)
+}
+
+/// The file that Packer writes.
+fn usual(spec: VmwareMachineSpec<'_>) -> Result<Vmx, VmxProblem> {
     let mut draft = Draft::of(Vmx::new());
     let (hardware, vmware) = (spec.hardware, spec.vmware);
     for (key, value) in ALWAYS {
@@ -244,17 +266,20 @@ fn parallel(draft: &mut Draft, port: &ParallelPort) {
 }
 
 /// Disks in the order of the spec, then drives: the first beside the disks, further ones on the next controller, as Packer places them.
+/// What a template has put in already stays where it is.
 fn disks_and_drives(draft: &mut Draft, spec: VmwareMachineSpec<'_>, directory: &Path) -> Result<(), VmxProblem> {
     let adapter = spec.vmware.disk_adapter.as_str();
     let disk_bus = Bus::of_adapter(adapter);
     let mut slots = Slots::of(draft.vmx());
-    let mut disks = spec.hardware.disks.iter();
+    let there = inspect::files(draft.vmx());
+    let is_new = |path: &Path| !there.iter().any(|file| Path::new(file) == path);
+    let mut disks = spec.hardware.disks.iter().filter(|disk| is_new(file_name(&disk.path, directory)));
     if let Some(disk) = disks.next() {
         let slot = slots.take(disk_bus, 0, 0).ok_or_else(|| VmxProblem::Full(disk_bus))?;
         attach_disk(draft, &slot.to_string(), &disk.path, directory)?;
         controller(draft, disk_bus, slot.controller, Some(adapter));
     }
-    for (index, drive) in spec.hardware.cdroms.iter().enumerate() {
+    for (index, drive) in spec.hardware.cdroms.iter().enumerate().filter(|(_, drive)| is_new(&drive.path)) {
         let named = drive.interface.as_deref().and_then(Bus::parse);
         let bus = named.unwrap_or(match disk_bus {
             Bus::Sata | Bus::Nvme => Bus::Sata,

@@ -14,6 +14,8 @@ pub struct VmwareSpec {
     pub vmx: Option<PathBuf>,
     /// The text of a VMX file that takes the place of the usual one; `None`: the usual one.
     pub template: Option<String>,
+    /// The text of a VMX file with the places of further disks, put over the file of a new machine.
+    pub disk_template: Option<String>,
     /// VMware's name of the guest's system: `other-64`.
     pub guest_os: String,
     /// Version of the virtual hardware.
@@ -46,6 +48,7 @@ impl Default for VmwareSpec {
         Self {
             vmx: None,
             template: None,
+            disk_template: None,
             guest_os: "other-64".to_owned(),
             hardware_version: 21,
             display_name: None,

@@ -257,6 +257,24 @@ fn the_file_of_a_machine_is_as_packer_writes_it() {
     );
     spec.disks.clear();
     golden("template.vmx", &made(&spec, None));
+    // A template that has put in what the build makes itself: it stays where it is, and what it lacks is put in.
+    let part = vmware(&mut spec);
+    part.template = Some(
+        "scsi1.present = \"TRUE\"\nscsi1:3.present = \"TRUE\"\nscsi1:3.fileName = \"disk.vmdk\"\nide1:1.present = \"TRUE\"\n\
+         ide1:1.fileName = \"/i/installer.iso\"\nide1:1.deviceType = \"cdrom-image\"\n"
+            .to_owned(),
+    );
+    part.disk_template = Some("scsi1:4.present = \"TRUE\"\nscsi1:4.fileName = \"disk-1.vmdk\"\n".to_owned());
+    part.data.clear();
+    spec.disks = vec![disk("disk.vmdk"), disk("disk-1.vmdk"), disk("disk-2.vmdk")];
+    spec.cdroms = vec![drive("/i/installer.iso"), drive("/w/cd.iso")];
+    golden("template-devices.vmx", &made(&spec, None));
+    let part = vmware(&mut spec);
+    part.template = Some(
+        "config.version = \"8\"\nscsi0.present = \"TRUE\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = \"x.vmdk\"\n"
+            .to_owned(),
+    );
+    part.disk_template = None;
     // More disks than there are places.
     spec.disks = vec![disk("disk.vmdk"); 90];
     let read = VmwareMachineSpec::of(&spec).unwrap();

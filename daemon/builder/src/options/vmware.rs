@@ -149,8 +149,8 @@ const ISO_OPTIONS: &[OptionSpec] = option_table! {
     "parallel" String = "none", "parallel port: FILE:…, DEVICE:…, AUTO or NONE";
     "disk_size" Integer = "40000", "size of the disk in MB";
     "guest_os_type" String = "other-64", "VMware's name of the guest's system";
-    "vmx_template_path" String = "", "template of the VMX file";
-    "vmx_disk_template_path" String = "", "template of a further disk's part of the VMX file";
+    "vmx_template_path" String = "", "Go template of the VMX file";
+    "vmx_disk_template_path" String = "", "Go template of a further disk's part of the VMX file";
     "vhv_enabled" Bool = "false", "let the guest run machines of its own";
 };
 
@@ -179,18 +179,8 @@ const ISO_RULES: &[Rule] = &[
             }
         },
     ),
-    Rule::Check("`vmx_template_path` and `vmx_disk_template_path` cannot be set in this version.", |reader| {
-        for name in ["vmx_template_path", "vmx_disk_template_path"] {
-            if reader.text(name).is_some() {
-                reader.error_with_hint(
-                    name,
-                    "Templates of VMX files are not supported",
-                    format!("{name} is set, but this version writes the VMX file itself."),
-                    Some("remove it, and set what it has of its own in vmx_data"),
-                );
-            }
-        }
-    }),
+    Rule::Exists("vmx_template_path"),
+    Rule::Exists("vmx_disk_template_path"),
     Rule::Check("Numbers of CPUs, sizes of memory and disks are not negative.", |reader| {
         for name in ["cpus", "cores", "memory", "disk_size"] {
             reader.range(name, 0..=u64::from(u32::MAX));

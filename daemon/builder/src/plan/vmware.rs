@@ -116,6 +116,10 @@ pub(crate) struct VmwareMachinePlan {
     pub parallel: String,
     /// The guest may run machines of its own.
     pub nested: bool,
+    /// A Go template of the VMX file.
+    pub template: Option<PathBuf>,
+    /// A Go template of the part of each further disk.
+    pub disk_template: Option<PathBuf>,
 }
 
 /// VNC, through which VMware's machines are typed on.

@@ -86,8 +86,6 @@ const OF_NO_USE: &[(&str, &str)] = &[
     ("vmware", "network_name"),
     ("vmware", "ovftool_options"),
     ("vmware", "remote_type"),
-    ("vmware", "vmx_disk_template_path"),
-    ("vmware", "vmx_template_path"),
     ("vmware-vmx", "guest_os_type"),
     ("vmware-vmx", "version"),
 ];

@@ -56,7 +56,14 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
 
 /// Complains about the machine's file as it would be, and as it would be left.
 fn check_file(plan: &VmwarePlan, reader: &mut PlanReader<'_>) {
-    let spec = machine::spec(plan, &media(plan));
+    let spec = match machine::spec(plan, &media(plan)) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let hint = error.hint().map(str::to_owned);
+            reader.error_with_hint(template_option(plan), "No such machine", format!("{error}."), hint);
+            return;
+        }
+    };
     match preview(&spec) {
         Ok(Some(vmx)) => {
             if let Err(problem) = settled::machine(plan, vmx) {
@@ -66,6 +73,15 @@ fn check_file(plan: &VmwarePlan, reader: &mut PlanReader<'_>) {
         // Said by the hypervisor's own check.
         Ok(None) => {}
         Err(problem) => complain(reader, option_of(&problem), &problem),
+    }
+}
+
+/// The option that names what a spec is made of.
+fn template_option(plan: &VmwarePlan) -> &'static str {
+    match &plan.origin {
+        VmwareOrigin::Iso { machine, .. } if machine.template.is_some() => "vmx_template_path",
+        VmwareOrigin::Iso { .. } => "vmx_disk_template_path",
+        VmwareOrigin::Vmx { .. } => "source_path",
     }
 }
 

@@ -11,7 +11,8 @@ use kiln_hypervisors::{
     VncSpec,
 };
 
-use super::{places, ports, settled};
+use super::{places, ports, settled, vmx_template};
+use crate::error::StepError;
 use crate::machine_build::Media;
 use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan};
 
@@ -42,7 +43,7 @@ pub(super) fn network(plan: &VmwarePlan) -> NetworkSpec {
 }
 
 /// The machine the plan describes.
-pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> MachineSpec {
+pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> Result<MachineSpec, StepError> {
     let mut vmware = VmwareSpec {
         vmx: Some(places::work_vmx(plan)),
         display_name: plan.display_name.clone(),
@@ -56,13 +57,19 @@ pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> MachineSpec {
     match &plan.origin {
         VmwareOrigin::Iso { machine, .. } => {
             hardware(&mut vmware, machine);
+            let installer = media.image.as_deref().unwrap_or(Path::new(""));
+            let template = machine.template.as_deref();
+            vmware.template =
+                template.map(|path| vmx_template::machine(path, plan, machine, &absolute(installer))).transpose()?;
+            vmware.disk_template =
+                machine.disk_template.as_deref().map(|path| vmx_template::disks(path, plan)).transpose()?;
             topology = Topology::from_options(machine.cpus, 0, machine.cores, 0);
             memory = Some(machine.memory);
         }
         VmwareOrigin::Vmx { source, linked, snapshot } => {
             vmware.linked = *linked;
-            let source = std::path::absolute(source).unwrap_or_else(|_| source.clone());
-            origin = Origin::Clone { machine: source.display().to_string(), snapshot: snapshot.clone() };
+            let source = absolute(source).display().to_string();
+            origin = Origin::Clone { machine: source, snapshot: snapshot.clone() };
         }
     }
     let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, vmware);
@@ -74,10 +81,7 @@ pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> MachineSpec {
     let work = work.canonicalize().unwrap_or(work);
     let disk = |name: String| DiskSpec::new(work.join(name), DiskFormat::Vmdk, interface(&plan.disk_adapter));
     spec.disks = places::made_disks(plan).into_iter().map(disk).collect();
-    let drive = |path: &Path| CdromSpec {
-        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-        interface: plan.cdrom_adapter.clone(),
-    };
+    let drive = |path: &Path| CdromSpec { path: absolute(path), interface: plan.cdrom_adapter.clone() };
     spec.cdroms = discs(plan, media).into_iter().map(drive).collect();
     spec.floppy.clone_from(&media.floppy);
     spec.network = network(plan);
@@ -89,7 +93,11 @@ pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> MachineSpec {
         port_max: vnc.ports.1,
         password: vnc.password.then(|| uuid::Uuid::new_v4().simple().to_string()[..VNC_PASSWORD].to_owned()),
     });
-    spec
+    Ok(spec)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The discs of the machine: the installer, that with seed files, and VMware's tools.

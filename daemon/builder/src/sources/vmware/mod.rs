@@ -11,6 +11,7 @@ mod settled;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod vmx_template;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ impl MachineBuilder for VmwarePlan {
     }
 
     fn spec(&self, media: &Media, _render: &Render<'_>, _context: &BuildContext) -> Result<MachineSpec, StepError> {
-        Ok(machine::spec(self, media))
+        machine::spec(self, media)
     }
 
     fn describe(&self) -> MachineDescription {

@@ -99,5 +99,7 @@ fn read_machine(options: OptionValues<'_>) -> VmwareMachinePlan {
         serial: text("serial"),
         parallel: text("parallel"),
         nested: options.flag("vhv_enabled"),
+        template: options.text("vmx_template_path").map(Into::into),
+        disk_template: options.text("vmx_disk_template_path").map(Into::into),
     }
 }

@@ -45,9 +45,12 @@ pub(super) fn current(plan: &VmwarePlan) -> Option<PathBuf> {
 /// The names of the disks that are made for the machine, the main one of a new machine first.
 pub(super) fn made_disks(plan: &VmwarePlan) -> Vec<String> {
     let main = matches!(plan.origin, VmwareOrigin::Iso { .. }).then(|| format!("{}.vmdk", plan.disk_name));
-    // SCSI has no unit 7, and Packer no disk of that number.
-    let numbers = (1_u32..).filter(|number| *number != 7).take(plan.additional_disks.len());
-    main.into_iter().chain(numbers.map(|number| format!("{}-{number}.vmdk", plan.disk_name))).collect()
+    main.into_iter().chain(further_disks(plan).map(|number| format!("{}-{number}.vmdk", plan.disk_name))).collect()
+}
+
+/// The numbers of the disks that are made beside the main one. SCSI has no unit 7, and Packer no disk of that number.
+pub(super) fn further_disks(plan: &VmwarePlan) -> impl Iterator<Item = u32> {
+    (1..).filter(|number| *number != 7).take(plan.additional_disks.len())
 }
 
 /// The names of all disks of the machine, in order; of a clone they are known when it is there.

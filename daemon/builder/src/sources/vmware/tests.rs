@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use kiln_hypervisors::vmware::preview;
+
 use super::{disks, finish, machine, places};
 use crate::export::GuestDisk;
+use crate::machine_build::Media;
 use crate::plan::{SourcePlan, VmwarePlan};
 use crate::plan_tests::component::{Body, running, source};
 use crate::steps::output_directory;
@@ -88,4 +91,91 @@ fn a_disk_that_is_taken_out_at_the_end_is_not_exported() {
     assert_eq!(names(disks::readable(&plan)), ["disk.vmdk", "disk-1.vmdk"]);
     assert_eq!(names(disks::exported(&plan)), ["disk.vmdk"]);
     assert_eq!(machine::describe(&plan).disks.len(), 1);
+}
+
+/// What a build gives the hypervisor before anything is made.
+fn media(place: &Path) -> Media {
+    Media {
+        image: Some(place.join("installer.iso")),
+        floppy: None,
+        cd: None,
+        tools: None,
+        work: place.to_owned(),
+        sockets: place.to_owned(),
+    }
+}
+
+#[test]
+fn a_vmx_file_is_rendered_of_templates() {
+    let place = tempfile::tempdir().unwrap();
+    let (template, disks) = (place.path().join("machine.vmx"), place.path().join("disk.vmx"));
+    std::fs::write(
+        &template,
+        "displayname = \"{{ .Name }}\"\nguestos = \"{{ .GuestOS }}\"\nnumvcpus = \"{{ .CpuCount }}\"\n\
+         memsize = \"{{ .MemorySize }}\"\nvhv.enable = \"{{ if .HardwareAssistedVirtualization }}TRUE{{ else }}FALSE{{ end }}\"\n\
+         ethernet0.connectiontype = \"{{ .NetworkType }}\"\nethernet0.vnet = \"{{ .Network_Device }}\"\n\
+         {{ if .SecureBoot }}uefi.secureboot.enabled = \"TRUE\"{{ end }}\nsound.present = \"{{ .SoundPresent }}\"\n\
+         {{ .DiskType }}0:0.filename = \"{{ .DiskName }}.vmdk\"\n{{ .DiskType }}0:0.present = \"TRUE\"\n\
+         {{ .DiskType }}0.virtualdev = \"{{ .ScsiDiskAdapterType }}\"\n{{ .DiskType }}0.present = \"{{ .SCSI_Present }}\"\n\
+         {{ .CdromType }}0:{{ .CdromTypePrimarySecondary }}.filename = \"{{ .ISOPath }}\"\n\
+         serial0.present = \"{{ .SerialPresent }}\"\nserial0.filename = \"{{ .SerialFilename }}\"\n",
+    )
+    .unwrap();
+    std::fs::write(
+        &disks,
+        "{{ .DiskType }}0:{{ .DiskUnit }}.filename = \"{{ .DiskName }}-{{ .DiskNumber }}.vmdk\"\n\
+         {{ .DiskType }}0:{{ .DiskUnit }}.present = \"TRUE\"\n",
+    )
+    .unwrap();
+    let path = |path: &Path| format!("{:?}", path.display().to_string());
+    let options = [
+        ("vmx_template_path", path(&template)),
+        ("vmx_disk_template_path", path(&disks)),
+        ("disk_additional_size", "[1, 1]".to_owned()),
+        ("disk_adapter_type", "\"pvscsi\"".to_owned()),
+        ("guest_os_type", "\"debian12-64\"".to_owned()),
+        ("memory", "1024".to_owned()),
+        ("vhv_enabled", "true".to_owned()),
+        ("network", "\"vmnet3\"".to_owned()),
+        ("serial", "\"FILE:/s.log\"".to_owned()),
+    ];
+    let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let plan = plan("vmware-iso", &place.path().join("out"), &options);
+    let vmx = preview(&machine::spec(&plan, &media(place.path())).unwrap()).unwrap().unwrap();
+    let installer = place.path().join("installer.iso").display().to_string();
+    for (key, value) in [
+        ("displayName", "guest"),
+        ("guestOS", "debian12-64"),
+        ("memsize", "1024"),
+        ("vhv.enable", "TRUE"),
+        ("ethernet0.connectionType", "custom"),
+        ("ethernet0.vnet", "vmnet3"),
+        ("sound.present", "FALSE"),
+        ("scsi0.virtualDev", "pvscsi"),
+        ("scsi0.present", "TRUE"),
+        ("scsi0:0.fileName", "disk.vmdk"),
+        ("scsi0:1.fileName", "disk-1.vmdk"),
+        ("scsi0:2.fileName", "disk-2.vmdk"),
+        ("ide0:0.fileName", &installer),
+        ("serial0.present", "TRUE"),
+        ("serial0.fileName", "/s.log"),
+    ] {
+        assert_eq!(vmx.get(key), Some(value), "{key}");
+    }
+    // Nothing is put in twice, and nothing is left of what the template does not have.
+    assert_eq!(vmx.disks().unwrap().len(), 3);
+    assert_eq!(vmx.get("numvcpus"), None);
+    assert_eq!((vmx.get("uefi.secureBoot.enabled"), vmx.get("hpet0.present")), (None, None));
+    for (text, words) in [
+        ("{{ .Nmae }}", "machine.vmx cannot be rendered"),
+        ("{{ if }}", "machine.vmx cannot be rendered"),
+        ("no line of a VMX file", "machine.vmx gives no VMX file"),
+    ] {
+        std::fs::write(&template, text).unwrap();
+        let error = machine::spec(&plan, &media(place.path())).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    std::fs::remove_file(&template).unwrap();
+    let error = machine::spec(&plan, &media(place.path())).unwrap_err().to_string();
+    assert!(error.contains("machine.vmx cannot be read: No such file"), "{error}");
 }
