@@ -165,6 +165,7 @@ build {
     assert!(ran.stdout.contains("==> vmware-vmx.full: first by vmware-iso"), "{}", ran.stdout);
     check_clones(&lab);
     lab.assert_clean();
+    a_package_becomes_a_machine(&lab);
     what_dies_leaves_nothing(&lab);
 }
 
@@ -223,6 +224,29 @@ fn check_clones(lab: &Lab) {
     // The other machine is as it was.
     let original = lab.disk(&lab.home.work("out/disk.vmdk"));
     assert!(!holds(&original, "second in full\n") && !holds(&original, "second in linked\n"));
+}
+
+/// What is exported can be built on, without ovftool.
+fn a_package_becomes_a_machine(lab: &Lab) {
+    let source = clone("imported", "shutdown_command = \"poweroff\"\n  skip_compaction = true")
+        .replace("out/guest.vmx", "out/guest.ova");
+    lab.home.write(
+        "ova.pkr.hcl",
+        &format!(
+            "{source}\nbuild {{\n  sources = [\"source.vmware-vmx.imported\"]\n  provisioner \"shell\" {{\n    inline = [\"cat /root/first\"]\n  }}\n}}\n"
+        ),
+    );
+    let ran = lab.start(&["build", "-color=false", "ova.pkr.hcl"]).wait().expect(0);
+    assert!(ran.stdout.contains("==> vmware-vmx.imported: first by vmware-iso"), "{}", ran.stdout);
+    let names = lab.names("imported");
+    assert_eq!(names, ["imported-disk1.vmdk", "imported.vmx"]);
+    let vmx = std::fs::read_to_string(lab.home.work("imported/imported.vmx")).unwrap();
+    for line in
+        ["annotation = \"made by kiln\"", "scsi0.virtualDev = \"pvscsi\"", "scsi0:0.fileName = \"imported-disk1.vmdk\""]
+    {
+        assert!(vmx.lines().any(|found| found == line), "no {line} in\n{vmx}");
+    }
+    lab.assert_clean();
 }
 
 /// A provisioner that fails, a worker that is killed, a cancelled job.
@@ -304,6 +328,8 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         ("ovftool", "ovftool_options = [\"--x\"]", "ovftool_options"),
         ("adapter", "cdrom_adapter_type = \"usb\"", "cdrom_adapter_type"),
         ("name", "disk_additional_size = [0]", "a disk has 1 to"),
+        ("linked", "linked = true\n  # an OVA", "linked needs a VMX file, but source_path is a package"),
+        ("package", "# an OVA", "source_path cannot be used: cannot open out/guest.ova"),
         (
             "data",
             "vmx_data = { \"scsi0:0.fileName\" = \"x.vmdk\" }",
@@ -316,7 +342,11 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         ),
     ] {
         let file = format!("{name}.pkr.hcl");
-        home.write(&file, &format!("{}{build}", clone("again", more)));
+        let mut source = clone("again", more);
+        if more.contains("OVA") {
+            source = source.replace("guest.vmx", "guest.ova");
+        }
+        home.write(&file, &format!("{source}{build}"));
         let ran = lab.start(&["build", "-color=false", &file]).wait().expect(1);
         let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
         assert!(said.contains(words), "{name}: {said}");

@@ -300,6 +300,7 @@ build {
 }
 source "vmware-vmx" "b" {
   source_path  = "x.ova"
+  linked       = true
   ssh_username = "x"
 }
 build {
@@ -317,7 +318,7 @@ build {
         "32: Options that exclude each other",
         "35: Unsupported value",
         "41: Unrecognized checksum type",
-        "46: Packages cannot be imported",
+        "47: Options that exclude each other",
         "5: Options that exclude each other",
         "8: Invalid boot command",
         "9: Unknown template field",

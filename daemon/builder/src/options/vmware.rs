@@ -7,7 +7,7 @@ use super::option_table::option_table;
 use super::rule::Rule;
 use super::shared;
 use crate::plan_reader::PlanReader;
-use crate::sources::vmware::ports;
+use crate::sources::vmware::{package, ports};
 
 /// What both have beside the groups of every builder.
 const COMMON: &[OptionSpec] = option_table! {
@@ -205,16 +205,23 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
     "guest_os_type" String = "", "VMware's name of the guest's system, for OVF and OVA";
 };
 
-const VMX_RULES: &[Rule] =
-    &[Rule::Check("`source_path` is a VMX file; packages (`.ovf`, `.ova`) are converted first.", |reader| {
-        let path = reader.text("source_path").unwrap_or_default().to_lowercase();
-        let imported = [".ovf", ".ova"].iter().any(|end| path.ends_with(end));
-        if imported {
-            let hint = "kiln convert IN.ova OUT.vmx makes a machine of it that can be cloned";
-            let detail = format!("source_path is {path:?}, but this version clones VMX files only.");
-            reader.error_with_hint("source_path", "Packages cannot be imported", detail, Some(hint));
+const VMX_RULES: &[Rule] = &[Rule::Check(
+    "`linked` and `attach_snapshot` are for VMX files: an OVF or OVA in `source_path` has neither.",
+    |reader| {
+        if !package::is_package(&reader.text("source_path").unwrap_or_default()) {
+            return;
         }
-    })];
+        for (name, is_set) in
+            [("linked", reader.flag("linked")), ("attach_snapshot", reader.text("attach_snapshot").is_some())]
+        {
+            if is_set {
+                let detail = format!("{name} needs a VMX file, but source_path is a package, whose disks are copied.");
+                let hint = "remove it; or make a machine of the package first: kiln convert IN.ova OUT.vmx";
+                reader.error_with_hint(name, "Options that exclude each other", detail, Some(hint));
+            }
+        }
+    },
+)];
 
 define!(VMX = Builder "vmware-vmx" true,
     "Builds an image in a clone of a VMware Workstation machine.",

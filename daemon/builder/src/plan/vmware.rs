@@ -83,6 +83,15 @@ pub(crate) enum VmwareOrigin {
         /// One of its snapshots.
         snapshot: Option<String>,
     },
+    /// It is made of an OVF or OVA.
+    Package {
+        /// The package.
+        source: PathBuf,
+        /// VMware's name of the guest's system; `None`: what the package says.
+        guest_os: Option<String>,
+        /// Highest version of the virtual hardware.
+        hardware_version: u32,
+    },
 }
 
 /// The hardware of a new machine.

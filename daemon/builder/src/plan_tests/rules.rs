@@ -265,10 +265,12 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
-        "`vmx_template_path` and `vmx_disk_template_path` cannot be set",
-        &[("vmx_template_path = \"x\"", "Templates of VMX files are not supported")],
+        "`linked` and `attach_snapshot` are for VMX files",
+        &[
+            ("source_path = \"a.OVA\"\nlinked = true", "Options that exclude each other"),
+            ("source_path = \"a.ovf\"\nattach_snapshot = \"b\"", "Options that exclude each other"),
+        ],
     ),
-    ("`source_path` is a VMX file", &[("source_path = \"a.OVA\"", "Packages cannot be imported")]),
     ("`duration` is required.", &[("", "Missing duration")]),
     ("`checksum_types` holds md5", &[("checksum_types = [\"md5\", \"shax\"]", "Unrecognized checksum type")]),
     (

@@ -1,11 +1,12 @@
 //! What is wrong with a build for VMware, found before anything is made: what this host lacks, and what the machine's file cannot be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::vmx::Vmx;
 use kiln_hypervisors::MachineSpec;
 use kiln_hypervisors::vmware::{VmwareSpec, VmxProblem, inspect, preview};
 
+use super::package::Package;
 use super::{machine, places, settled};
 use crate::backends::Backends;
 use crate::machine_build::Media;
@@ -21,10 +22,39 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
             reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
         }
     }
-    let VmwareOrigin::Vmx { source, snapshot, .. } = &plan.origin else {
-        check_file(plan, reader);
-        return;
-    };
+    match &plan.origin {
+        VmwareOrigin::Iso { .. } => check_file(plan, reader),
+        VmwareOrigin::Vmx { source, snapshot, .. } => check_original(plan, source, snapshot.as_deref(), reader),
+        VmwareOrigin::Package { .. } => check_package(plan, reader),
+    }
+}
+
+/// Complains about the package that the machine is made of.
+fn check_package(plan: &VmwarePlan, reader: &mut PlanReader<'_>) {
+    let read = Package::of(plan).and_then(|package| {
+        let Some(package) = package else { return Ok(Vec::new()) };
+        package.disks()?;
+        package.vmx()?;
+        Ok(package.left_out().iter().chain(&package.replaced).cloned().collect())
+    });
+    match read {
+        Ok(differences) => {
+            if !differences.is_empty() {
+                let detail =
+                    format!("The machine of the package differs from that which is built: {}.", differences.join("; "));
+                reader.warning("source_path", "Not all of the package is carried over", detail);
+            }
+            check_file(plan, reader);
+        }
+        Err(error) => {
+            let detail = format!("source_path cannot be used: {error}.");
+            reader.not_here("source_path", "No such machine", detail, error.hint().map(str::to_owned));
+        }
+    }
+}
+
+/// Complains about the machine that is cloned.
+fn check_original(plan: &VmwarePlan, source: &Path, snapshot: Option<&str>, reader: &mut PlanReader<'_>) {
     let shown = source.display();
     let vmx = match Vmx::read(source) {
         Ok(vmx) => vmx,
@@ -45,7 +75,7 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
     }
     if let Some(wanted) = snapshot {
         let there = inspect::snapshots(source).unwrap_or_default();
-        if !there.contains(wanted) {
+        if !there.iter().any(|name| name == wanted) {
             let list =
                 if there.is_empty() { "it has none".to_owned() } else { format!("there are: {}", there.join(", ")) };
             let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
@@ -81,7 +111,7 @@ fn template_option(plan: &VmwarePlan) -> &'static str {
     match &plan.origin {
         VmwareOrigin::Iso { machine, .. } if machine.template.is_some() => "vmx_template_path",
         VmwareOrigin::Iso { .. } => "vmx_disk_template_path",
-        VmwareOrigin::Vmx { .. } => "source_path",
+        VmwareOrigin::Vmx { .. } | VmwareOrigin::Package { .. } => "source_path",
     }
 }
 

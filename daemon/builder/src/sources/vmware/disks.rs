@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use kiln_disk_formats::{Format, OpenPolicy};
 use kiln_hypervisors::vmware::create_disk;
 
+use super::package::Package;
 use super::{places, settled};
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -29,8 +30,11 @@ pub(super) async fn create(plan: &VmwarePlan, context: &BuildContext) -> Result<
     std::fs::DirBuilder::new().mode(0o700).create(&work).map_err(|error| failed("create", error))?;
     let main = match &plan.origin {
         VmwareOrigin::Iso { machine, .. } => Some(machine.disk_size),
-        VmwareOrigin::Vmx { .. } => None,
+        VmwareOrigin::Vmx { .. } | VmwareOrigin::Package { .. } => None,
     };
+    if let Some(package) = Package::of(plan)? {
+        package.import(plan, context).await?;
+    }
     let sizes: Vec<u64> = main.into_iter().chain(plan.additional_disks.iter().copied()).collect();
     if !sizes.is_empty() {
         context.say("Creating virtual machine disks...");

@@ -11,6 +11,7 @@ use kiln_hypervisors::{
     VncSpec,
 };
 
+use super::package::Package;
 use super::{places, ports, settled, vmx_template};
 use crate::error::StepError;
 use crate::machine_build::Media;
@@ -35,10 +36,23 @@ pub(super) fn network(plan: &VmwarePlan) -> NetworkSpec {
             };
             NetworkSpec { device: Some(machine.network_adapter.clone()), mode }
         }
-        VmwareOrigin::Vmx { source, .. } => {
-            let mode = Vmx::read(source).map_or(NetworkMode::User { forward: None }, |vmx| inspect::network(&vmx));
-            NetworkSpec { device: None, mode }
-        }
+        VmwareOrigin::Vmx { source, .. } => network_of(Vmx::read(source).ok().as_ref()),
+        VmwareOrigin::Package { .. } => network_of(packaged(plan).ok().flatten().as_ref()),
+    }
+}
+
+/// The network of a machine that is there already; what cannot be read is complained about elsewhere.
+fn network_of(vmx: Option<&Vmx>) -> NetworkSpec {
+    NetworkSpec { device: None, mode: vmx.map_or(NetworkMode::User { forward: None }, inspect::network) }
+}
+
+/// The file of the machine that comes of a package, as it has been imported, or before that as it will be; `None`: it comes of none.
+fn packaged(plan: &VmwarePlan) -> Result<Option<Vmx>, StepError> {
+    let imported = places::imported_vmx(plan);
+    match Package::of(plan)? {
+        Some(_) if imported.exists() => Ok(Some(Vmx::read(&imported)?)),
+        Some(package) => package.vmx().map(Some),
+        None => Ok(None),
     }
 }
 
@@ -71,6 +85,7 @@ pub(super) fn spec(plan: &VmwarePlan, media: &Media) -> Result<MachineSpec, Step
             let source = absolute(source).display().to_string();
             origin = Origin::Clone { machine: source, snapshot: snapshot.clone() };
         }
+        VmwareOrigin::Package { .. } => vmware.template = packaged(plan)?.map(|vmx| vmx.to_string()),
     }
     let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, vmware);
     spec.origin = origin;

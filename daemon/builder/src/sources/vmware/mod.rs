@@ -5,6 +5,7 @@ mod disks;
 mod finish;
 mod machine;
 pub(crate) mod options;
+pub(crate) mod package;
 mod places;
 pub(crate) mod ports;
 mod settled;
@@ -44,7 +45,7 @@ impl MachineBuilder for VmwarePlan {
     fn guest(&self) -> GuestPlan<'_> {
         let image = match &self.origin {
             VmwareOrigin::Iso { image, .. } => Some(image),
-            VmwareOrigin::Vmx { .. } => None,
+            VmwareOrigin::Vmx { .. } | VmwareOrigin::Package { .. } => None,
         };
         GuestPlan {
             vm_name: &self.vm_name,

@@ -8,6 +8,7 @@ use crate::option_values::OptionValues;
 use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan, VmwareToolsPlan, VmwareVncPlan};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared;
+use crate::sources::vmware::package;
 
 pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key: TemporaryKey) -> VmwarePlan {
     let text = |name: &str| options.text(name).unwrap_or_default();
@@ -18,7 +19,13 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key
         None if is_clone => name_with_time(source_name),
         None => default_names::vm_name(options, source_name),
     };
-    let origin = if is_clone {
+    let origin = if is_clone && package::is_package(&text("source_path")) {
+        VmwareOrigin::Package {
+            source: text("source_path").into(),
+            guest_os: options.text("guest_os_type"),
+            hardware_version: u32::try_from(options.number("version")).unwrap_or(0),
+        }
+    } else if is_clone {
         VmwareOrigin::Vmx { source: text("source_path").into(), linked, snapshot: options.text("attach_snapshot") }
     } else {
         VmwareOrigin::Iso { image: shared::read_image(options), machine: Box::new(read_machine(options)) }

@@ -26,6 +26,11 @@ pub(super) fn work_vmx(plan: &VmwarePlan) -> PathBuf {
     work(plan).join(vmx_name(plan))
 }
 
+/// The machine's file as it is imported from a package, beside the disks that come with it.
+pub(super) fn imported_vmx(plan: &VmwarePlan) -> PathBuf {
+    work(plan).join("imported.vmx")
+}
+
 /// The machine's file for good.
 pub(super) fn final_vmx(plan: &VmwarePlan) -> PathBuf {
     plan.output_directory.join(vmx_name(plan))

@@ -40,7 +40,8 @@ pub(super) fn machine(plan: &VmwarePlan, vmx: Vmx) -> Result<Vmx, VmxProblem> {
 /// The discs that the build has put in, in the order in which it has: of a clone, those that the original does not have.
 fn put_in(plan: &VmwarePlan, vmx: &Vmx) -> Vec<PathBuf> {
     let mut before: Vec<String> = match &plan.origin {
-        VmwareOrigin::Iso { .. } => Vec::new(),
+        // Discs are no part of a package.
+        VmwareOrigin::Iso { .. } | VmwareOrigin::Package { .. } => Vec::new(),
         VmwareOrigin::Vmx { source, .. } => Vmx::read(source).map(|vmx| inspect::discs(&vmx)).unwrap_or_default(),
     };
     // What the template puts in itself stays.

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use kiln_disk_formats::package::{DiskController, MachineDescription, MachineDisk, MachineNic, NicModel};
+use kiln_disk_formats::{ConvertOptions, Format, OpenPolicy, Output, OutputKind, convert_disks, open};
+use kiln_hypervisors::NetworkMode;
 use kiln_hypervisors::vmware::preview;
 
 use super::{disks, finish, machine, places};
@@ -13,7 +16,7 @@ use crate::steps::output_directory;
 use crate::steps::output_directory::tests::Job;
 
 /// The plan of a source of `kind` with these options, as HCL, beside those that it needs.
-fn plan(kind: &str, out: &Path, options: &[(&'static str, &str)]) -> VmwarePlan {
+fn plan_of(kind: &str, out: &Path, options: &[(&'static str, &str)]) -> VmwarePlan {
     let definition = running().find(|definition| definition.schema.kind == kind).unwrap();
     let mut body = Body::from([
         ("vm_name", "\"guest\"".to_owned()),
@@ -44,7 +47,7 @@ async fn a_snapshot_that_fails_loses_no_disk_however_often_it_is_tried() {
     let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
     let out = place.path().join("out");
     // There is no such program, or it knows no such machine.
-    let plan = plan("vmware-iso", &out, &[("skip_compaction", "true"), ("snapshot_name", "\"done\"")]);
+    let plan = plan_of("vmware-iso", &out, &[("skip_compaction", "true"), ("snapshot_name", "\"done\"")]);
     let context = job.context(false);
     let held = output_directory::prepare(&out, &[], &context).await.unwrap();
     write_machine(&plan);
@@ -60,7 +63,7 @@ async fn a_snapshot_that_fails_loses_no_disk_however_often_it_is_tried() {
 async fn what_has_been_moved_goes_with_a_build_that_fails_after_it() {
     let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
     let out = place.path().join("out");
-    let plan = plan("vmware-iso", &out, &[("skip_compaction", "true")]);
+    let plan = plan_of("vmware-iso", &out, &[("skip_compaction", "true")]);
     let context = job.context(false);
     let held = output_directory::prepare(&out, &[], &context).await.unwrap();
     write_machine(&plan);
@@ -80,7 +83,7 @@ fn a_disk_that_is_taken_out_at_the_end_is_not_exported() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");
     std::fs::create_dir(&out).unwrap();
-    let plan = plan("vmware-iso", &out, &[("vmx_data_post", "{ \"scsi0:1.present\" = \"FALSE\" }")]);
+    let plan = plan_of("vmware-iso", &out, &[("vmx_data_post", "{ \"scsi0:1.present\" = \"FALSE\" }")]);
     write_machine(&plan);
     let vmx = std::fs::read_to_string(places::work_vmx(&plan)).unwrap();
     let second = "scsi0:1.present = \"TRUE\"\nscsi0:1.fileName = \"disk-1.vmdk\"\n";
@@ -140,7 +143,7 @@ fn a_vmx_file_is_rendered_of_templates() {
         ("serial", "\"FILE:/s.log\"".to_owned()),
     ];
     let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let plan = plan("vmware-iso", &place.path().join("out"), &options);
+    let plan = plan_of("vmware-iso", &place.path().join("out"), &options);
     let vmx = preview(&machine::spec(&plan, &media(place.path())).unwrap()).unwrap().unwrap();
     let installer = place.path().join("installer.iso").display().to_string();
     for (key, value) in [
@@ -178,4 +181,69 @@ fn a_vmx_file_is_rendered_of_templates() {
     std::fs::remove_file(&template).unwrap();
     let error = machine::spec(&plan, &media(place.path())).unwrap_err().to_string();
     assert!(error.contains("machine.vmx cannot be read: No such file"), "{error}");
+}
+
+/// Writes an OVA with two disks whose contents begin with `first` and `second`.
+fn write_ova(path: &Path) {
+    let raw = |name: &str, byte: u8| {
+        let raw = path.with_file_name(name);
+        std::fs::write(&raw, vec![byte; 1 << 20]).unwrap();
+        open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap()
+    };
+    let (first, second) = (raw("first.raw", 1), raw("second.raw", 2));
+    let disk = || MachineDisk { controller: DiskController::ParavirtualScsi, ..MachineDisk::default() };
+    let machine = MachineDescription {
+        name: "appliance".to_owned(),
+        cpus: 3,
+        memory_mib: 1024,
+        hardware_version: 19,
+        disks: vec![disk(), disk()],
+        nics: vec![MachineNic { model: NicModel::Virtio, network: "lan".to_owned(), ..MachineNic::default() }],
+        ..MachineDescription::default()
+    };
+    let silent = |_: u64, _: u64| std::ops::ControlFlow::Continue(());
+    let output = Output::new(path, OutputKind::Ova(Box::new(machine)));
+    convert_disks(&[&*first, &*second], &[output], &ConvertOptions::default(), &silent).unwrap();
+}
+
+#[tokio::test]
+async fn a_package_becomes_a_machine() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let ova = place.path().join("appliance.ova");
+    write_ova(&ova);
+    let (source, out) = (format!("{:?}", ova.display().to_string()), place.path().join("out"));
+    let options = [("source_path", source.as_str()), ("guest_os_type", "\"debian12-64\""), ("version", "18")];
+    let plan = plan_of("vmware-vmx", &out, &options);
+    let network = machine::network(&plan);
+    assert_eq!(network.mode, NetworkMode::User { forward: None }, "VMware has no network of that name");
+    let before = preview(&machine::spec(&plan, &media(place.path())).unwrap()).unwrap().unwrap();
+    std::fs::create_dir(&out).unwrap();
+    disks::create(&plan, &job.context(false)).await.unwrap();
+    let vmx = preview(&machine::spec(&plan, &media(place.path())).unwrap()).unwrap().unwrap();
+    for (key, value) in [
+        ("displayName", "guest"),
+        ("numvcpus", "3"),
+        ("memsize", "1024"),
+        ("guestOS", "debian12-64"),
+        ("virtualHW.version", "18"),
+        ("scsi0.virtualDev", "pvscsi"),
+        ("scsi0:0.fileName", "guest-disk1.vmdk"),
+        ("scsi0:1.fileName", "guest-disk2.vmdk"),
+        ("ethernet0.virtualDev", "vmxnet3"),
+    ] {
+        assert_eq!((before.get(key), vmx.get(key)), (Some(value), Some(value)), "{key}");
+    }
+    for (name, byte) in [("guest-disk1.vmdk", 1), ("guest-disk2.vmdk", 2)] {
+        let disk = open(&places::work(&plan).join(name), Some(Format::Vmdk), &OpenPolicy::deny()).unwrap();
+        let mut start = [0; 4];
+        disk.read_at(0, &mut start).unwrap();
+        assert_eq!(start, [byte; 4], "{name}");
+    }
+    // A package that is cut off, or none.
+    for (bytes, words) in [(&std::fs::read(&ova).unwrap()[..3000], "appliance.ova"), (b"no package", "appliance.ova")] {
+        std::fs::write(&ova, bytes).unwrap();
+        let error = machine::spec(&plan_of("vmware-vmx", &place.path().join("new"), &options), &media(place.path()));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
