@@ -1,27 +1,23 @@
 //! The promises of [`Hypervisor`] and [`Machine`] as one suite, which every backend's tests call with a spec it can start. Panics with
 //! the promise that was broken.
 
+mod dead_worker;
 mod ledgers;
+mod looks;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ledgers::{FullLedger, RecordingLedger};
+use self::looks::{TAIL, assert_empty, assert_given_back, assert_unregistered, first_words, released, within};
 use crate::error::{MachineError, StartError};
 use crate::fake::spec::FakeSpec;
 use crate::guest_network::GuestNetwork;
 use crate::keyboard::{Key, KeyEvent};
 use crate::ledger::Resource;
-use crate::machine::{ExitReport, GivenBack, Hypervisor, Machine};
+use crate::machine::{ExitReport, GivenBack, Hypervisor};
 use crate::qemu::spec::QemuSpec;
 use crate::spec::{BackendSpec, MachineSpec, Origin, SavedState};
-
-/// Longest wait for anything, generous because test machines are slow and shared.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The most that is asked for of what a guest wrote to its serial port, in bytes.
-const TAIL: usize = 4096;
 
 /// Runs the whole suite. `spec` must be one that the backend can start, with an empty runtime directory, and with a guest that writes
 /// something to its first serial port and then goes on for ever.
@@ -35,19 +31,13 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     dropping_the_start_leaves_nothing(hypervisor, spec).await;
     a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
     what_cannot_be_noted_does_not_come_to_be(hypervisor, spec).await;
+    dead_worker::what_it_left_is_given_back(hypervisor, spec).await;
     what_belongs_to_another_is_refused(hypervisor, spec).await;
     an_origin_is_refused_or_looked_for(hypervisor, spec).await;
     let host = hypervisor.host_seen_by_guest(&spec.network.mode);
     assert!(host.is_some_and(|host| !host.name.is_empty()), "a guest can name the host");
     let given_back = within("give_back", hypervisor.give_back("kiln-conformance-nothing")).await;
     assert_eq!(given_back, Ok(GivenBack::WasGone), "a machine that is not there is gone, which is no error");
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} did not come to an end within {} s", PATIENCE.as_secs()),
-    }
 }
 
 async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
@@ -100,18 +90,6 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     let left = machine.serial_tail(TAIL);
     assert!(left.starts_with(&said), "what the guest wrote outlives it, for it explains failures: {left:?}");
     assert_eq!(left.last_chunk::<1>().map(|last| &last[..]), Some(&machine.serial_tail(1)[..]), "the last of it");
-}
-
-/// Waits until the guest has written something to its serial port.
-async fn first_words(machine: &dyn Machine) -> Vec<u8> {
-    let writing = async {
-        // Nothing tells when it has.
-        while machine.serial_tail(TAIL).is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within("the guest's first words", writing).await;
-    machine.serial_tail(TAIL)
 }
 
 async fn dropping_leaves_nothing(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
@@ -204,42 +182,4 @@ async fn is_refused(hypervisor: &dyn Hypervisor, spec: &MachineSpec, setting: &s
     }
     assert_eq!(ledger.ever(), [], "nothing was touched");
     assert_empty(&spec.runtime_dir);
-}
-
-async fn released(ledger: &RecordingLedger, what: &str) {
-    let wait = async {
-        // A drop cannot say when it is done.
-        while !ledger.held().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-        panic!("{what} still holds {:?}", ledger.held());
-    }
-}
-
-/// Nothing is held, nothing is left, and the ledger was told all of it at the right time.
-async fn assert_given_back(hypervisor: &dyn Hypervisor, spec: &MachineSpec, ledger: &RecordingLedger) {
-    assert_eq!(ledger.held(), []);
-    assert_eq!(ledger.mistakes(), Vec::<String>::new());
-    assert_empty(&spec.runtime_dir);
-    assert_unregistered(hypervisor, &ledger.ever()).await;
-}
-
-/// Of what was noted as registered nothing is left in the registry, which is the hypervisor's own.
-async fn assert_unregistered(hypervisor: &dyn Hypervisor, noted: &[Resource]) {
-    for resource in noted {
-        let Resource::Registered { hypervisor: name, id } = resource else { continue };
-        assert_eq!(name, hypervisor.name(), "a sweep asks the hypervisor that is named for {id}");
-        let given_back = within("give_back", hypervisor.give_back(id)).await;
-        assert_eq!(given_back, Ok(GivenBack::WasGone), "{id} was registered still");
-    }
-}
-
-fn assert_empty(directory: &Path) {
-    let left: Vec<_> = std::fs::read_dir(directory)
-        .expect("the runtime directory can be read")
-        .map(|entry| entry.expect("the runtime directory can be read").file_name())
-        .collect();
-    assert!(left.is_empty(), "left behind in the runtime directory: {left:?}");
 }

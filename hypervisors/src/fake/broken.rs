@@ -38,10 +38,11 @@ enum Fault {
     TakesWhatIsForeign,
     MakesSomethingOfNothing,
     HasWhatIsNotThere,
+    LeavesTheDead,
 }
 
 /// Each fault with words of the complaint.
-const FAULTS: [(Fault, &str); 19] = [
+const FAULTS: [(Fault, &str); 20] = [
     (Fault::NotesNothing, "resources are told to the ledger"),
     (Fault::NotesLate, "came to be before it was noted"),
     (Fault::NeverReleases, "kill gives everything back"),
@@ -61,6 +62,7 @@ const FAULTS: [(Fault, &str); 19] = [
     (Fault::TakesWhatIsForeign, "check refuses it"),
     (Fault::MakesSomethingOfNothing, "a machine came of nothing"),
     (Fault::HasWhatIsNotThere, "gone, which is no error"),
+    (Fault::LeavesTheDead, "what a dead worker left is given back"),
 ];
 
 #[tokio::test]
@@ -192,6 +194,7 @@ impl Hypervisor for Broken {
         match self.fault {
             Fault::StaysRegistered if id == "fake" => async { Ok(GivenBack::Removed) }.boxed(),
             Fault::HasWhatIsNotThere if id != "fake" => async { Ok(GivenBack::Removed) }.boxed(),
+            Fault::LeavesTheDead => async { Ok(GivenBack::WasGone) }.boxed(),
             _ => self.whole.give_back(id),
         }
     }
