@@ -17,6 +17,7 @@ mod image_scripts;
 mod images;
 mod layers;
 mod machines;
+mod side_by_side;
 mod steps;
 mod template_commands;
 mod unreachable;

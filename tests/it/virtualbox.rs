@@ -7,13 +7,13 @@ use std::process::Command;
 use kiln_tests::{Home, Ran, judges, root, tool};
 
 /// A home in which `VBoxManage` is found.
-struct World {
-    home: Home,
-    path: String,
+pub(crate) struct World {
+    pub(crate) home: Home,
+    pub(crate) path: String,
 }
 
 impl World {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let judges = judges()?;
         if !(root() && tool("unshare") && tool("pkill")) {
             return None;
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Names of the registered machines, in VirtualBox's order.
-    fn machines(&self) -> Vec<String> {
+    pub(crate) fn machines(&self) -> Vec<String> {
         let list = self.vboxmanage(&["list", "vms"]);
         list.lines().filter_map(|line| Some(line.strip_prefix('"')?.split_once('"')?.0.to_owned())).collect()
     }

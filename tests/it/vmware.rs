@@ -19,7 +19,7 @@ const TURN: &str = "kiln-vmware-lab.lock";
 const WAIT: Duration = Duration::from_secs(120);
 
 /// A home whose commands find VMware's tools first.
-struct Lab {
+pub(crate) struct Lab {
     home: Home,
     tools: PathBuf,
 }
@@ -41,7 +41,7 @@ impl Lab {
     }
 
     /// Waits until no other test has machines; then none has, until the returned value goes.
-    fn turn() -> File {
+    pub(crate) fn turn() -> File {
         let file = File::create(std::env::temp_dir().join(TURN)).unwrap();
         file.lock().unwrap();
         file
