@@ -15,6 +15,7 @@ use crate::ledger::{Ledger, Resource};
 use crate::left_in_guest::LeftInGuest;
 use crate::plan_key::PlanKey;
 use crate::records::Chain;
+use crate::registrations::Registrations;
 use crate::steps::sightings::Sightings;
 use kiln_template::{Component, Redactor, Span};
 
@@ -78,6 +79,8 @@ pub(crate) struct BuildContext {
     pub settings: Arc<JobSettings>,
     /// The job's ledger of resources.
     pub ledger: Arc<Ledger>,
+    /// The build's machines where their hypervisor keeps them; its hypervisor notes everything through this.
+    pub registrations: Arc<Registrations>,
     /// Requests from outside: cancel, screens, answers.
     pub control: Control,
     /// The job's secrets.
@@ -107,6 +110,7 @@ impl BuildContext {
         Self {
             build: build.into(),
             settings,
+            registrations: Arc::new(Registrations::new(ledger.clone())),
             ledger,
             control,
             redactor,
@@ -266,14 +270,15 @@ impl BuildContext {
         drop(stack);
     }
 
-    /// Notes a file or directory in the ledger and removes it on clean-up.
+    /// Notes a file or directory in the ledger and removes it on clean-up, unless a machine that may use it is still there.
     pub(crate) fn own_path(&self, step: &'static str, resource: Resource) -> CleanupId {
         self.ledger.acquired(&resource);
-        let ledger = self.ledger.clone();
+        let (ledger, registrations) = (self.ledger.clone(), self.registrations.clone());
         let (Resource::File { path } | Resource::Directory { path }) = resource.clone() else {
             return self.on_cleanup(step, "forget a process", || async { Ok(()) });
         };
         self.on_cleanup(step, format!("remove {}", path.display()), move || async move {
+            registrations.check()?;
             let removed = match &resource {
                 Resource::Directory { .. } => tokio::fs::remove_dir_all(&path).await,
                 _ => tokio::fs::remove_file(&path).await,

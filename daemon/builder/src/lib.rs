@@ -55,6 +55,7 @@ mod plan_tests;
 mod post_processors;
 mod provisioners;
 pub mod records;
+mod registrations;
 pub mod regular_file;
 mod resume;
 mod run;

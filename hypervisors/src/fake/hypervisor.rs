@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
@@ -14,10 +15,13 @@ use super::state::{State, end_once};
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
 use crate::keyboard::KeyEvent;
-use crate::ledger::ResourceLedger;
+use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::{AcceleratorAvailability, Availability, ExitReport, GivenBack, Hypervisor, Machine};
 use crate::processor::{Occupant, ProcessorUse};
 use crate::spec::{MachineSpec, NetworkMode, Origin, SavedState};
+
+/// How long a machine whose start was given up takes to be given back.
+const GIVING_BACK: Duration = Duration::from_millis(200);
 
 /// The fake hypervisor. Clones share script and memory, so a test keeps one and gives one away.
 #[derive(Clone)]
@@ -137,7 +141,10 @@ impl FakeHypervisor {
         let start = self.state.script().start.clone();
         match start {
             FakeStart::Works => {}
-            FakeStart::Hangs => std::future::pending().await,
+            FakeStart::Hangs => {
+                let _given_back = HalfMade::register(self, spec, ledger)?;
+                return std::future::pending().await;
+            }
             FakeStart::Fails(stderr) => {
                 let status = "exit status 1".to_owned();
                 return Err(StartError::EndedEarly { program: "fake".to_owned(), status, stderr });
@@ -145,6 +152,41 @@ impl FakeHypervisor {
         }
         self.look_for_origin(&spec.origin)?;
         Ok(Box::new(FakeMachine::start(spec, self.name, &self.state, ledger)?))
+    }
+}
+
+/// A registered machine whose start hangs.
+struct HalfMade {
+    state: Arc<State>,
+    ledger: Arc<dyn ResourceLedger>,
+    resource: Resource,
+    name: String,
+}
+
+impl HalfMade {
+    fn register(
+        hypervisor: &FakeHypervisor,
+        spec: &MachineSpec,
+        ledger: Arc<dyn ResourceLedger>,
+    ) -> Result<Self, StartError> {
+        let name = spec.name.clone();
+        let resource = Resource::Registered { hypervisor: hypervisor.name.to_owned(), id: name.clone() };
+        let failed = |source| StartError::Prepare { path: spec.runtime_dir.clone(), source };
+        ledger.acquired(&resource).map_err(failed)?;
+        hypervisor.state.registered().insert(name.clone());
+        Ok(Self { state: hypervisor.state.clone(), ledger, resource, name })
+    }
+}
+
+impl Drop for HalfMade {
+    fn drop(&mut self) {
+        let (state, ledger) = (self.state.clone(), self.ledger.clone());
+        let (resource, name) = (self.resource.clone(), self.name.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(GIVING_BACK).await;
+            state.registered().remove(&name);
+            ledger.released(&resource);
+        });
     }
 }
 

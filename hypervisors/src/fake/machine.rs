@@ -105,7 +105,7 @@ fn acquire(
     ledger: &dyn ResourceLedger,
 ) -> Result<Vec<Resource>, StartError> {
     let marker = spec.runtime_dir.join(format!("{}.fake-machine", spec.name));
-    let registered = matches!(&spec.backend, BackendSpec::Fake(FakeSpec { registered: true }));
+    let registered = matches!(&spec.backend, BackendSpec::Fake(FakeSpec { registered: true })) || state.script().stays;
     let registration = || Resource::Registered { hypervisor: hypervisor.to_owned(), id: spec.name.clone() };
     let mut resources = Vec::new();
     let mut note = |resource: Resource| {
@@ -140,6 +140,7 @@ fn give_back(resources: &[Resource], state: &State, ledger: &dyn ResourceLedger)
                     continue;
                 }
             }
+            Resource::Registered { .. } if state.script().stays => continue,
             Resource::Registered { id, .. } => {
                 state.registered().remove(id);
             }

@@ -23,7 +23,7 @@ pub enum FakeStart {
     Works,
     /// Fails with [`StartError::EndedEarly`](crate::StartError::EndedEarly) and these last words.
     Fails(String),
-    /// Never returns.
+    /// Registers the machine and never returns. The machine is given back a while after the call was given up.
     Hangs,
 }
 
@@ -81,6 +81,8 @@ pub struct FakeScript {
     pub unclaimed_machine: Option<Occupant>,
     /// Giving back a registered machine fails with these words.
     pub give_back_error: Option<String>,
+    /// Every machine is registered, and no end of it takes it off the registry.
+    pub stays: bool,
 }
 
 impl Default for FakeScript {
@@ -104,6 +106,7 @@ impl Default for FakeScript {
             processor_use: None,
             unclaimed_machine: None,
             give_back_error: None,
+            stays: false,
         }
     }
 }

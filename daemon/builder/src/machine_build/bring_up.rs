@@ -16,6 +16,7 @@ use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::generated::{self, Renderer};
+use crate::ledger::Resource;
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::{boot, connect, follow, processor};
@@ -111,8 +112,18 @@ impl Recipe<'_> {
             })
         });
         self.context.say(words);
-        let machine = hypervisor.start(&spec, self.context.ledger.clone()).await?;
+        // What is not moved out of it goes, whatever becomes of the build, but after the machine: it writes there.
+        if let Some(path) = self.builder.exported_by_hypervisor() {
+            self.context.own_path("start", Resource::Directory { path });
+        }
+        let registrations = self.context.registrations.clone();
+        let given_up = self.context.on_cleanup("start", "give back the virtual machine", {
+            let registrations = registrations.clone();
+            move || async move { registrations.given_back().await }
+        });
+        let machine = hypervisor.start(&spec, registrations).await?;
         let machine: Arc<dyn Machine> = Arc::from(machine);
+        self.context.disarm(given_up);
         own(&machine, self.context);
         let told = self.builder.tells_command_line() || self.context.settings.debug;
         let password = write_password(&spec, &prepared.media.work)?;
@@ -127,10 +138,11 @@ impl Recipe<'_> {
 /// Has the machine killed on clean-up.
 fn own(machine: &Arc<dyn Machine>, context: &BuildContext) {
     let (owned, control, build) = (machine.clone(), context.control.clone(), context.build.clone());
+    let registrations = context.registrations.clone();
     context.on_cleanup("start", "stop the virtual machine", move || async move {
         owned.kill().await;
         control.machine_gone(&build);
-        Ok(())
+        registrations.check()
     });
 }
 

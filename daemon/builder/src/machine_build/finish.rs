@@ -34,16 +34,15 @@ impl Recipe<'_> {
         let step = Step::finish("shut-down").on(Some(machine));
         context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
         guest.communicator_or_none().close().await;
-        // What is not moved out of it goes, whatever becomes of the build.
-        if let Some(path) = self.builder.exported_by_hypervisor() {
-            context.own_path("retire", Resource::Directory { path });
-        }
         if self.builder.retires_machine() {
             let retiring = || async { machine.retire().await.map_err(StepError::wrap) };
             context.step(Step::finish("retire"), retiring).await?;
         }
         if !self.builder.keeps_machine() {
             machine.kill().await;
+            // One that is still there may write to the disks that are to be read.
+            let gone = context.registrations.check();
+            gone.map_err(|error| BuildError::new("retire", StepError::new(error)))?;
         }
         context.control.machine_gone(&context.build);
         // What follows needs files only.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kiln_builder::{Event, EventSink, Fault, JobOutcome, OnError, Sweep, run_job_with, sweep};
 use kiln_communicators::fake::Answer;
+use kiln_hypervisors::fake::FakeStart;
 
 use super::world::World;
 use super::{PROVISION, STEPS};
@@ -261,4 +262,39 @@ async fn a_cancelled_copy_of_a_disk_image_is_told_of_and_ends_with_its_build() {
     assert!(copied.len() > 1, "the copy looks once more when it is told to stop: {copied:?}");
     assert!(copied.iter().all(|&(done, total)| done < size && total == size), "it was stopped: {copied:?}");
     world.assert_nothing_left("a copy that was cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_cannot_be_given_back_is_told_of_and_nothing_of_it_goes() {
+    for provisioner_fails in [false, true] {
+        let world = World::new();
+        world.hypervisor.change(|script| script.stays = true);
+        if provisioner_fails {
+            world.guest.on_command("/tmp/script_", Answer::code(1));
+        }
+        let shell = "provisioner \"shell\" {\n    inline = [\"true\"]\n  }";
+        assert_eq!(world.run(&world.template("", shell)).await.exit_code, 1, "{}", world.text());
+        let text = world.text();
+        assert!(text.contains("the machine web of qemu could not be given back, and stays with its files"), "{text}");
+        // Neither its disk nor the build's own directory, in which it may have files.
+        assert!(world.path("out").exists() && world.path("job/work-0").exists(), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_start_is_over_when_its_machine_is_given_back() {
+    let world = World::new();
+    world.hypervisor.change(|script| script.start = FakeStart::Hangs);
+    let (control, hypervisor) = (world.control.clone(), world.hypervisor.clone());
+    let cancelling = tokio::spawn(async move {
+        while hypervisor.registered().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        control.cancel();
+    });
+    let template = world.template("", "");
+    assert!(world.run(&template).await.cancelled);
+    cancelling.await.unwrap();
+    assert!(world.hypervisor.registered().is_empty());
+    world.assert_nothing_left("a cancelled start");
 }

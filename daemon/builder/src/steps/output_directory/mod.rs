@@ -148,6 +148,7 @@ impl OutputDirectory {
     }
 
     fn discard(&self, context: &BuildContext) -> Result<(), String> {
+        context.registrations.check()?;
         let mark = Mark::read(&self.path).unwrap_or_default();
         let left = self.locked.discard(&mark).map_err(|error| error.to_string())?;
         if !left.is_empty() {
