@@ -91,6 +91,28 @@ fn sizes(readers: &[Box<dyn DiskReader>]) -> Vec<u64> {
     readers.iter().map(|reader| reader.virtual_size()).collect()
 }
 
+/// Refuses files that are there.
+pub(crate) fn refuse_existing<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), StepError> {
+    for file in files {
+        // Streams and devices are for the writers to judge.
+        if file.symlink_metadata().is_ok_and(|metadata| metadata.is_file() || metadata.is_symlink()) {
+            return Err(StepError::new(format!("{}: the file exists already", file.display()))
+                .with_hint("move it away, choose another file_name or output_directory, or build with -force"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories of outputs that lie elsewhere than the build's.
+async fn make_directories(outputs: &[Output]) -> Result<(), StepError> {
+    for parent in outputs.iter().filter_map(|output| output.path.parent()) {
+        tokio::fs::create_dir_all(parent).await.map_err(|error| {
+            StepError::new(format!("cannot create the directory {}", parent.display())).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
 /// Writes `disks` to `outputs`; returns the files of each. Formats that hold one disk get the first one.
 ///
 /// Dropping the future stops the work and removes what it has written so far.
@@ -100,6 +122,7 @@ pub(crate) async fn write(
     outputs: Vec<Output>,
     overwrite: bool,
 ) -> Result<Vec<Written>, StepError> {
+    make_directories(&outputs).await?;
     let reporter = context.clone();
     blocking("the export", move |abandoned| {
         run(&disks, &outputs, overwrite, &report(&reporter, "export the disk", abandoned)).map_err(StepError::from)

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use kiln_disk_formats::Output as DiskOutput;
 use kiln_disk_formats::package::MachineDescription;
 
 use super::bring_up::Guest;
@@ -10,14 +12,24 @@ use super::prepare::Prepared;
 use super::recipe::Recipe;
 use crate::build_data::BuildData;
 use crate::built::Built;
+use crate::context::OnError;
 use crate::error::{BuildError, StepError};
-use crate::export::{self, Exported};
+use crate::export::{self, Exported, GuestDisk, Written};
 use crate::ledger::Resource;
 use crate::post_processors::export as export_post_processor;
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::output_directory::{self, OutputDirectory};
 use crate::steps::shut_down;
+
+/// What is known of earlier tries to write what the build leaves.
+#[derive(Default)]
+struct Tries {
+    /// There was one, which may have written some of it.
+    tried: AtomicBool,
+    /// The exports that are whole.
+    exported: Mutex<Vec<PathBuf>>,
+}
 
 /// The files that the build leaves.
 struct Left {
@@ -50,11 +62,8 @@ impl Recipe<'_> {
             context.disarm(processor);
         }
         let description = self.builder.describe();
-        let tried = AtomicBool::new(false);
-        let leaving = || {
-            let again = tried.swap(true, Ordering::Relaxed);
-            self.leave(&prepared.output.directory, &guest.data, &description, again)
-        };
+        let tries = Tries::default();
+        let leaving = || self.leave(&prepared.output.directory, &guest.data, &description, &tries);
         let left = |left: &Left| {
             let exported = left.exported.iter().flat_map(|exported| &exported.files);
             let paths = left.files.iter().chain(exported).cloned().collect();
@@ -75,45 +84,82 @@ impl Recipe<'_> {
         Ok(Built { artifact, data, machine: Some(description), exported: left.exported, held })
     }
 
-    /// Writes what the build leaves: its own format and, in the same pass, the exports that follow. `again`: an earlier try may have
-    /// written some of it.
+    /// Writes what the build leaves: its own format and, in the same pass, the exports that follow.
     async fn leave(
         &self,
         output: &OutputDirectory,
         data: &BuildData,
         machine: &MachineDescription,
-        again: bool,
+        tries: &Tries,
     ) -> Result<Left, StepError> {
         let (context, directory) = (self.context, self.plan.output_directory);
-        let mut outputs =
-            export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine)?;
+        let planned = export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine);
+        let mut exports = planned.unwrap_or_else(|error| {
+            context.error(format!("The image is written without the exports: {error}"));
+            Vec::new()
+        });
         let disks = self.builder.disks();
         if disks.is_empty() {
             // The hypervisor exports; what follows reads what that has made.
-            outputs.clear();
+            exports.clear();
         }
         // A disk that is left as it is only changes its name; everything else is written by our own writers.
         let own = self.builder.output(machine)?;
         let in_place = own.as_ref().is_some_and(|own| disks.first().is_some_and(|disk| disk.path == own.path));
-        let exports = outputs.len();
-        outputs.extend(own);
-        // With nothing to write, nothing needs to be readable.
-        let written = if outputs.is_empty() { Vec::new() } else { export::files(&outputs, &disks)? };
-        output.expect(written.iter().flatten().cloned())?;
-        if !outputs.is_empty() {
+        let again = tries.tried.swap(true, Ordering::Relaxed);
+        let overwrite = in_place || again || context.settings.force;
+        if !exports.is_empty() || own.is_some() {
             context.say("Exporting the disk...");
-            let overwrite = in_place || again || context.settings.force;
-            export::write(context, disks, outputs.clone(), overwrite).await?;
+        }
+        let mut exported = Vec::new();
+        let mut own_is_written = false;
+        if !exports.is_empty() {
+            let all: Vec<DiskOutput> = exports.iter().cloned().chain(own.clone()).collect();
+            match self.write(output, &disks, &all, overwrite, tries).await {
+                Ok(written) => {
+                    own_is_written = true;
+                    exported =
+                        exports.into_iter().zip(written).map(|(output, files)| Exported { output, files }).collect();
+                }
+                // Somebody is there who may take away what hinders it.
+                Err(error) if context.settings.on_error == OnError::Ask => return Err(error),
+                // The image does not go with an export. What follows the build tries it again, and fails by itself.
+                Err(error) => context.error(format!("The exports failed, the image is written without them: {error}")),
+            }
+        }
+        if let Some(own) = own.filter(|_| !own_is_written) {
+            self.write(output, &disks, &[own], overwrite, tries).await?;
         }
         self.builder.finish_disks(output, context).await?;
         if let Some(exported) = self.builder.exported_by_hypervisor() {
             self.move_exported(&exported, output)?;
         }
         let mut files = self.files_in(directory)?;
-        let exported: Vec<Exported> =
-            outputs.into_iter().zip(written).take(exports).map(|(output, files)| Exported { output, files }).collect();
         files.retain(|file| !exported.iter().any(|exported| exported.files.contains(file)));
         Ok(Left { files, exported })
+    }
+
+    /// Writes `outputs` of the disks and returns the files of each. In the output directory every file is the build's; elsewhere only
+    /// what an earlier try has written is replaced, or with `-force` what is there.
+    async fn write(
+        &self,
+        output: &OutputDirectory,
+        disks: &[GuestDisk],
+        outputs: &[DiskOutput],
+        overwrite: bool,
+        tries: &Tries,
+    ) -> Result<Vec<Written>, StepError> {
+        let written = export::files(outputs, disks)?;
+        output.expect(written.iter().flatten().cloned())?;
+        let elsewhere = written.iter().flatten().filter(|file| !output.holds(file));
+        let elsewhere: Vec<PathBuf> = elsewhere.cloned().collect();
+        let ours = tries.exported.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.context.settings.force {
+            export::refuse_existing(elsewhere.iter().filter(|file| !ours.contains(file)).map(PathBuf::as_path))?;
+        }
+        export::write(self.context, disks.to_vec(), outputs.to_vec(), overwrite).await?;
+        tries.exported.lock().unwrap_or_else(PoisonError::into_inner).extend(elsewhere);
+        Ok(written)
     }
 
     /// Moves what the hypervisor has exported into the output directory; the main file, whose name sorts behind none, comes last.

@@ -7,9 +7,10 @@ use kiln_hypervisors::{HostSeenByGuest, Hypervisor};
 use super::builder::Media;
 use super::recipe::Recipe;
 use super::work::WorkDirectories;
-use crate::error::BuildError;
-use crate::export::GuestDisk;
+use crate::error::{BuildError, StepError};
+use crate::export::{GuestDisk, refuse_existing};
 use crate::plan::HttpPlan;
+use crate::post_processors::export;
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::access::Access;
@@ -90,6 +91,7 @@ impl Recipe<'_> {
         let (context, directory) = (self.context, self.plan.output_directory);
         let own = self.builder.files();
         let taking = || async {
+            self.refuse_exports()?;
             if goes_on {
                 output_directory::adopt(directory, &own, context).await
             } else {
@@ -97,6 +99,19 @@ impl Recipe<'_> {
             }
         };
         context.step(Step::prepare("output"), taking).await
+    }
+
+    /// Refuses what an export would be refused for when the guest is done: that may be hours away. What its files are called is known
+    /// unless the guest has a part in it.
+    fn refuse_exports(&self) -> Result<(), StepError> {
+        let (data, machine) = (self.planned.base_data(self.context), self.builder.describe());
+        let directory = self.plan.output_directory;
+        let Ok(exports) = export::planned(&self.planned.build.post_processors, &data, directory, &machine) else {
+            return Ok(());
+        };
+        let elsewhere =
+            exports.iter().map(|output| output.path.as_path()).filter(|path| path.parent() != Some(directory));
+        if self.context.settings.force { Ok(()) } else { refuse_existing(elsewhere) }
     }
 
     /// Disks, and what the firmware writes to. What a guest has written already is kept.

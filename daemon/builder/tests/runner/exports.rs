@@ -153,3 +153,39 @@ async fn exports_that_turn_out_to_be_one_file_fail_by_name() {
     let told = format!("two exports would write {} with different options", world.path("out/x-ssh.vmdk").display());
     assert!(outcome.exit_code == 1 && world.text().contains(&told), "{}", world.text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_cannot_be_written_does_not_cost_the_image() {
+    let world = World::new();
+    let (free, blocked) = (world.path("a/b"), world.path("file"));
+    std::fs::write(&blocked, "").unwrap();
+    let export = |directory: &Path| {
+        format!("post-processor \"export\" {{\n formats = [\"raw\"]\n output_directory = {directory:?}\n }}\n")
+    };
+    let outcome = world.run(&world.template("", &format!("{}{}", export(&free), export(&blocked)))).await;
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
+    let text = world.text();
+    assert!(text.contains("The exports failed, the image is written without them: "), "{text}");
+    let error = world.error().unwrap();
+    assert!(error.starts_with("1 error(s) occurred:") && error.contains(&*blocked.to_string_lossy()), "{error}");
+    assert_eq!(world.files("out"), ["web"], "{text}");
+    assert_eq!(world.files("a/b"), ["web.raw"], "its directory is made, as Packer's post-processors make theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_in_place_of_a_file_of_others_is_refused_before_the_guest_starts() {
+    let mut world = World::new();
+    let place = world.path("dist");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("web.raw"), "precious").unwrap();
+    let export = format!("post-processor \"export\" {{\n formats = [\"raw\"]\n output_directory = {place:?}\n }}\n");
+    assert_eq!(world.run(&world.template("", &export)).await.exit_code, 1);
+    let error = world.error().unwrap();
+    assert!(error.contains("dist/web.raw: the file exists already"), "{error}");
+    assert!(world.hypervisor.calls().is_empty());
+    world.assert_nothing_left("a refused export");
+    assert_eq!(std::fs::read_to_string(place.join("web.raw")).unwrap(), "precious");
+    world.force = true;
+    assert_eq!(world.run(&world.template("", &export)).await.exit_code, 0, "{}", world.text());
+    assert_ne!(std::fs::read(place.join("web.raw")).unwrap(), b"precious");
+}

@@ -128,6 +128,11 @@ pub(crate) async fn keep(held: &Held, context: &BuildContext) -> Result<Arc<Outp
 }
 
 impl OutputDirectory {
+    /// Whether `file` lies in it.
+    pub(crate) fn holds(&self, file: &Path) -> bool {
+        std::path::absolute(file).is_ok_and(|file| file.parent() == Some(&*self.path))
+    }
+
     /// Notes files of the build, before they come to be. Those elsewhere are not this directory's.
     pub(crate) fn expect(&self, files: impl IntoIterator<Item = PathBuf>) -> Result<(), StepError> {
         files.into_iter().try_for_each(|file| self.note(&file, false))
@@ -139,7 +144,7 @@ impl OutputDirectory {
     }
 
     fn note(&self, path: &Path, is_directory: bool) -> Result<(), StepError> {
-        let inside = std::path::absolute(path).is_ok_and(|path| path.parent() == Some(&*self.path));
+        let inside = self.holds(path);
         let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| inside) else { return Ok(()) };
         let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         mark::note(&mut mark, name, is_directory).map_err(|error| {
