@@ -63,6 +63,14 @@ impl QemuMachine {
         let gone = || StartError::Setup(MachineError::Gone);
         let parts = unfinished.finish().ok_or_else(gone)?;
         let process = parts.process.ok_or_else(gone)?;
+        let mut warnings = line.warnings;
+        if let (NetworkMode::User { forward: Some(forward) }, None) = (&spec.hardware.network.mode, forwarded_port) {
+            warnings.push(format!(
+                "qemuargs have a network of their own that forwards nothing to the guest's port {0}: name the guest's address as \
+                 ssh_host, or add hostfwd=tcp:{LOOPBACK}:{{{{ .SSHHostPort }}}}-:{0} to its -netdev",
+                forward.guest_port
+            ));
+        }
         let mut command_line = vec![program.to_string_lossy().into_owned()];
         command_line.extend(arguments);
         let info = MachineInfo {
@@ -73,7 +81,7 @@ impl QemuMachine {
             vnc,
             spice,
             monitor: Some(parts.directory.path().join(SPARE_MONITOR)),
-            warnings: line.warnings,
+            warnings,
             ..MachineInfo::default()
         };
         let keyboard = QemuKeyboard::new(qmp.clone(), spec.hardware.key_pacing, wiring);
@@ -233,11 +241,17 @@ impl Machine for QemuMachine {
             if self.report.borrow().is_some() {
                 return None;
             }
+            let mut report = self.report.clone();
             let NetworkMode::Bridge { bridge } = &self.network else {
+                let is_forwarded = matches!(self.network, NetworkMode::User { forward: Some(_) });
+                if is_forwarded && self.forwarded_port.is_none() {
+                    // The guest's port of that number on this host is somebody else's.
+                    let _ = report.wait_for(Option::is_some).await;
+                    return None;
+                }
                 let port = self.forwarded_port.unwrap_or(guest_port);
                 return Some(Endpoint { host: LOOPBACK.to_owned(), port });
             };
-            let mut report = self.report.clone();
             tokio::select! {
                 address = self.address_on_bridge(bridge) => Some(Endpoint { host: address.to_string(), port: guest_port }),
                 _ = report.wait_for(Option::is_some) => None,

@@ -60,6 +60,10 @@ impl Ports {
     pub(super) fn pass_over(&mut self, complaint: &str) -> Result<bool, StartError> {
         let of_forward = complaint.contains(FORWARDING_FAILED);
         let Some(taken) = (if of_forward { &mut self.forward } else { &mut self.display }) else { return Ok(false) };
+        // The template's rules may have fixed ports beside ours, which no other port of ours makes free.
+        if of_forward && !complaint.contains(&format!(":{}-", taken.lease.number())) {
+            return Ok(false);
+        }
         taken.range.refused(complaint.trim().to_owned());
         taken.lease = if of_forward { taken.range.next_promised()? } else { taken.range.next_free()? };
         Ok(true)

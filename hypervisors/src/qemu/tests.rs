@@ -176,6 +176,31 @@ async fn a_port_promised_to_another_hypervisor_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_port_that_nobody_forwards_is_not_taken_for_the_guests() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    // Of a server of this machine.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let guest_port = server.local_addr().unwrap().port();
+    let forward = PortForward { guest_port, host_min: 20_000, host_max: 20_100 };
+    spec.network.mode = NetworkMode::User { forward: Some(forward) };
+    qemu(&mut spec).arguments = vec![vec!["-netdev".to_owned(), "user,id=user.0".to_owned()]];
+    let machine = host.start(&spec).await;
+    let warnings = &machine.description().warnings;
+    let told = format!("forwards nothing to the guest's port {guest_port}: name the guest's address as ssh_host");
+    assert!(warnings.iter().any(|warning| warning.contains(&told)), "{warnings:?}");
+    let asking = machine.endpoint(guest_port);
+    tokio::pin!(asking);
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut asking).await.is_err());
+    machine.kill().await;
+    assert_eq!(within(asking).await, None);
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
 async fn vnc_is_there_when_asked_for_only() {
     if missing(QEMU) {
         return;

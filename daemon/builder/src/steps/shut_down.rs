@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use kiln_communicators::{Communicator, CommunicatorError, Exit};
 use kiln_hypervisors::{ExitReport, Machine, MachineError};
 
@@ -85,6 +86,10 @@ async fn end_guest(
         }
         (None, Some(communicator)) => {
             remove_what_is_left(machine, Some(communicator), context).await;
+            // A guest that has come to grief already has no whole disk.
+            if let Some(exit) = machine.exited().now_or_never() {
+                return judge(exit);
+            }
             context.say("Halting the virtual machine...");
             machine.power_off().await;
             Ok(())
@@ -143,9 +148,11 @@ async fn still_running(plan: &ShutdownPlan, machine: &dyn Machine, context: &Bui
     }))
 }
 
+/// A guest that restarts where `qemuargs` say `-no-reboot` has ended as its template means it to.
 fn judge(exit: ExitReport) -> Result<(), StepError> {
-    if exit.is_clean() {
+    if exit.is_clean() || exit == ExitReport::GuestReset {
         return Ok(());
     }
-    Err(StepError::new(format!("the machine did not shut down in order: {exit}")))
+    let hint = exit.hint();
+    Err(StepError::new(format!("the machine did not shut down in order: {exit}")).with_hint_maybe(hint))
 }

@@ -8,6 +8,7 @@ use kiln_builder::records::Output;
 use kiln_builder::{Event, JobOutcome};
 use kiln_communicators::GuestConnector;
 use kiln_communicators::fake::{Answer, Call};
+use kiln_hypervisors::fake::FakeEnd;
 use kiln_hypervisors::{DhcpState, ExitReport, KeyEvent, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -330,4 +331,29 @@ async fn a_server_that_guests_could_not_reach_is_refused() {
         let typed = format!("run 127.0.0.1:{} web\n", http_ports(&world.text())[0]);
         assert_eq!(world.hypervisor.typed(), KeyEvent::text(&typed).unwrap());
     }
+}
+
+/// Powering it off would make an image of what was not written, and call it a success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_was_stopped_by_a_full_disk_before_it_is_powered_off_fails_its_build() {
+    let world = World::new();
+    let full = ExitReport::DiskError { no_space: true, message: "No space left on device".to_owned() };
+    world.hypervisor.change(|script| script.end = FakeEnd::After(Duration::from_millis(50), full));
+    let waits = "provisioner \"shell-local\" {\n    inline = [\"sleep 0.5\"]\n  }";
+    let template = world.template("", waits).replace("shutdown_command = \"poweroff\"", "");
+    assert_eq!(world.run(&template).await.exit_code, 1, "{}", world.text());
+    let told =
+        "the machine did not shut down in order: the guest was stopped, its disk cannot be written: No space left";
+    assert!(world.error().unwrap().starts_with(told), "{:?}", world.error());
+    assert!(world.text().contains("free some space where the output directory is"), "{}", world.text());
+    world.assert_nothing_left("a full disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installer_that_ends_with_a_restart_under_no_reboot_is_done() {
+    let world = World::new();
+    world.hypervisor.change(|script| script.end = FakeEnd::After(Duration::from_millis(50), ExitReport::GuestReset));
+    let template = world.template("communicator = \"none\"", "").replace("shutdown_command = \"poweroff\"", "");
+    assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+    assert_eq!(world.files("out"), ["web"]);
 }

@@ -146,13 +146,18 @@ impl CommandLine {
     /// The host's port that the template's own `hostfwd` leads to `guest_port` from.
     pub(crate) fn forwarded_by_template(&self, guest_port: u16, port: Option<u16>) -> Option<u16> {
         let port = port.map_or_else(String::new, |port| port.to_string());
-        self.switches
+        let rules: Vec<(u16, u16)> = self
+            .switches
             .iter()
             .filter(|(switch, _)| matches!(switch.as_str(), "-netdev" | "-net" | "-nic"))
             .filter_map(|(_, value)| value.as_deref())
             .flat_map(|value| value.split(','))
             .filter_map(|part| part.strip_prefix("hostfwd="))
-            .find_map(|rule| host_port_of(&rule.replace(SSH_HOST_PORT, &port), guest_port))
+            .filter_map(|rule| forwarded(&rule.replace(SSH_HOST_PORT, &port)))
+            .collect();
+        let to_guest = rules.iter().find(|(_, guest)| *guest == guest_port);
+        // Templates with a rule of their own name its port on the host as `ssh_port`, too.
+        to_guest.or_else(|| rules.iter().find(|(host, _)| *host == guest_port)).map(|(host, _)| *host)
     }
 
     /// Tells whether a device's text has `word` in it.
@@ -163,15 +168,15 @@ impl CommandLine {
     }
 }
 
-/// Reads `tcp:[host address]:host port-[guest address]:guest port`.
-fn host_port_of(rule: &str, guest_port: u16) -> Option<u16> {
+/// Reads `tcp:[host address]:host port-[guest address]:guest port`: the host's port and the guest's.
+fn forwarded(rule: &str) -> Option<(u16, u16)> {
     let (protocol, rest) = rule.split_once(':')?;
     if !matches!(protocol, "tcp" | "") {
         return None;
     }
     let (host, guest) = rest.split_once('-')?;
     let port = |side: &str| side.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-    (port(guest)? == guest_port).then(|| port(host))?
+    Some((port(host)?, port(guest)?))
 }
 
 /// A default switch with all its values.

@@ -294,6 +294,8 @@ fn the_forwarded_port_is_filled_in_when_known() {
     );
     assert_eq!(line.forwarded_by_template(22, Some(3000)), Some(3000));
     assert_eq!(line.forwarded_by_template(23, Some(3000)), None);
+    // `ssh_port = 3000`, as many templates have it.
+    assert_eq!(line.forwarded_by_template(3000, Some(3000)), Some(3000));
 
     override_with(&mut spec, &[&["-net", "user,hostfwd=tcp::2200-10.0.2.15:22"], &["-net", "nic"]]);
     assert_eq!(command_line(&spec, &plumbing()).forwarded_by_template(22, None), Some(2200));
