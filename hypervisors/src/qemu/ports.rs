@@ -60,8 +60,9 @@ impl Ports {
     pub(super) fn pass_over(&mut self, complaint: &str) -> Result<bool, StartError> {
         let of_forward = complaint.contains(FORWARDING_FAILED);
         let Some(taken) = (if of_forward { &mut self.forward } else { &mut self.display }) else { return Ok(false) };
-        // The template's rules may have fixed ports beside ours, which no other port of ours makes free.
-        if of_forward && !complaint.contains(&format!(":{}-", taken.lease.number())) {
+        // The template's rules may have fixed ports beside ours, which no other port of ours makes free. The rule stands behind the words.
+        let rule = complaint.split_once(FORWARDING_FAILED).map(|(_, rule)| rule);
+        if rule.is_some_and(|rule| !rule.contains(&format!(":{}-", taken.lease.number()))) {
             return Ok(false);
         }
         taken.range.refused(complaint.trim().to_owned());

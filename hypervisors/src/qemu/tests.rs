@@ -175,6 +175,25 @@ async fn a_port_promised_to_another_hypervisor_is_passed_over() {
     assert!(own.iter().all(|port| given_back.contains(port)), "{own:?} {given_back:?}");
 }
 
+/// Another of its rules is at fault, which no other port of ours would help.
+#[tokio::test]
+async fn a_fixed_port_of_the_template_that_is_taken_is_told_at_once() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let fixed = taken.local_addr().unwrap().port();
+    let mut spec = host.spec(Guest::Echo);
+    spec.network.mode = forward(2222, 4444);
+    let netdev = format!("user,id=user.0,hostfwd=tcp:127.0.0.1:{fixed}-:80,hostfwd=tcp:127.0.0.1:{SSH_HOST_PORT}-:22");
+    qemu(&mut spec).arguments = vec![vec!["-netdev".to_owned(), netdev]];
+    let error = within(host.hypervisor.start(&spec, Arc::new(NoLedger))).await.err().unwrap();
+    let StartError::EndedEarly { stderr, .. } = &error else { panic!("{error}") };
+    assert!(stderr.contains(&format!("127.0.0.1:{fixed}-:80")), "{error}");
+    assert!(!host.anything_left());
+}
+
 #[tokio::test]
 async fn a_port_that_nobody_forwards_is_not_taken_for_the_guests() {
     if missing(QEMU) {

@@ -41,16 +41,13 @@ pub(super) fn fits(architecture: &str) -> bool {
     matches!(architecture, "x86_64" | "i386")
 }
 
-/// Runs the payload and returns how long it took, or what is wrong.
-pub(super) async fn boot(program: &Path, accelerator: &str) -> Result<Duration, String> {
+/// Runs the payload and returns how long it took.
+pub(super) async fn boot(program: &Path, accelerator: &str) -> Result<Duration, Failure> {
     match boot_with(program, accelerator, Some("max")).await {
         // Some hosts cannot start the CPU model `max` but run the default one.
         Err(Failure::BeforeTheGuest(_)) => boot_with(program, accelerator, None).await,
         result => result,
     }
-    .map_err(|failure| match failure {
-        Failure::BeforeTheGuest(problem) | Failure::InTheGuest(problem) => problem,
-    })
 }
 
 /// The payload as a disk that exists in memory only, so that nothing can be left behind.
@@ -60,9 +57,18 @@ fn payload_disk() -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-enum Failure {
+/// Why the payload did not run to its end.
+pub(super) enum Failure {
     BeforeTheGuest(String),
     InTheGuest(String),
+}
+
+impl Failure {
+    pub(super) fn problem(&self) -> &str {
+        match self {
+            Self::BeforeTheGuest(problem) | Self::InTheGuest(problem) => problem,
+        }
+    }
 }
 
 async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>) -> Result<Duration, Failure> {

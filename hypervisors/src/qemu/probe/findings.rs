@@ -26,6 +26,9 @@ pub(in crate::qemu) struct Finding {
     pub(in crate::qemu) name: String,
     pub(in crate::qemu) usable: bool,
     pub(in crate::qemu) reason: String,
+    /// It may be otherwise in a minute: QEMU did not come so far as to run a guest, as when another hypervisor has the processor.
+    #[serde(skip)]
+    pub(in crate::qemu) passes: bool,
 }
 
 impl From<Finding> for AcceleratorAvailability {

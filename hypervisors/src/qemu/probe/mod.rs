@@ -2,7 +2,8 @@
 //!
 //! That `/dev/kvm` exists proves nothing: nested and paravirtual hosts have one that starts QEMU and the BIOS, and dies on the first kernel. So a boot
 //! sector that runs what kernels run (see `payload.s`) is booted on each accelerator. The answer holds until the host is booted anew, QEMU is
-//! replaced, or the permission to use `/dev/kvm` changes.
+//! replaced, or the permission to use `/dev/kvm` changes; that QEMU could not begin on one, as where another hypervisor has the processor, holds
+//! for this process.
 
 mod boot;
 mod cache;
@@ -131,7 +132,7 @@ async fn ask(program: &Path) -> Result<Findings, ProbeError> {
 }
 
 async fn kvm(program: &Path, architecture: &str) -> Finding {
-    let finding = |usable, reason: String| Finding { name: KVM.to_owned(), usable, reason };
+    let finding = |usable, reason: String| Finding { name: KVM.to_owned(), usable, reason, passes: false };
     if architecture_of_host() != family(architecture) {
         return finding(false, format!("guests of {architecture} cannot run on this processor"));
     }
@@ -143,19 +144,25 @@ async fn kvm(program: &Path, architecture: &str) -> Finding {
     }
     match boot::boot(program, "kvm").await {
         Ok(duration) => finding(true, format!("guest code ran on kvm ({} ms)", duration.as_millis())),
-        Err(problem) => finding(false, format!("{KVM_DEVICE} opens, but guests do not run on it: {problem}")),
+        Err(failure) => {
+            let passes = matches!(failure, boot::Failure::BeforeTheGuest(_));
+            let reason = format!("{KVM_DEVICE} opens, but guests do not run on it: {}", failure.problem());
+            Finding { passes, ..finding(false, reason) }
+        }
     }
 }
 
 async fn tcg(program: &Path, architecture: &str) -> Finding {
-    let finding = |reason: String| Finding { name: "tcg".to_owned(), usable: true, reason };
+    let finding = |reason: String| Finding { name: "tcg".to_owned(), usable: true, reason, passes: false };
     if !boot::fits(architecture) {
         return finding("guest code is translated".to_owned());
     }
     match boot::boot(program, "tcg").await {
         Ok(duration) => finding(format!("guest code ran on tcg ({} ms)", duration.as_millis())),
         // There is nothing to fall back to; a host so busy still builds, slowly.
-        Err(problem) => finding(format!("guest code is translated, though the boot probe failed: {problem}")),
+        Err(failure) => {
+            finding(format!("guest code is translated, though the boot probe failed: {}", failure.problem()))
+        }
     }
 }
 

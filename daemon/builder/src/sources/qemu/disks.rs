@@ -56,7 +56,7 @@ impl GuestDisks {
     /// The disks that the plan describes. They have hidden names until the build is over, unless `qemuargs` name Packer's path
     /// for the main disk: then the guest must find it there.
     pub(crate) fn of(plan: &QemuPlan) -> Self {
-        let named_by_template = named_in_qemuargs(plan);
+        let named_by_template = named_in_qemuargs(&plan.output_directory.join(&plan.vm_name), &plan.machine.qemuargs);
         let format = if plan.format == "raw" { Format::Raw } else { Format::Qcow2 };
         let place = |name: String| WorkDisk {
             path: plan.output_directory.join(if named_by_template { name.clone() } else { work_name(&name) }),
@@ -121,17 +121,21 @@ pub(super) fn work_name(name: &str) -> String {
     format!(".{name}.work")
 }
 
-fn named_in_qemuargs(plan: &QemuPlan) -> bool {
-    let path = plan.output_directory.join(&plan.vm_name).display().to_string();
+/// Whether `qemuargs` name the disk at `path`, where Packer has it. Blanks go first, as they may stand in a template's `{{ .Name }}`; QEMU is
+/// given the values of a switch as one, and takes it with two dashes, too.
+fn named_in_qemuargs(path: &Path, qemuargs: &[Vec<String>]) -> bool {
+    let plain = |text: &str| text.replace(' ', "").replace("./", "");
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let places = [&*absolute, path].map(|path| path.display().to_string());
     let mentions = |argument: &str| {
-        let argument = argument.replace(' ', "");
-        argument.contains(&path) || (argument.contains("{{.OutputDir") || argument.contains("{{.Name"))
+        let argument = plain(argument);
+        let has_place = places.iter().any(|place| argument.contains(&plain(place)));
+        has_place || argument.contains("{{.OutputDir") || argument.contains("{{.Name")
     };
-    plan.machine.qemuargs.iter().any(|argument| {
-        let disk_switch = argument
-            .first()
-            .is_some_and(|switch| ["-drive", "-hda", "-hdb", "-blockdev", "-device"].contains(&switch.as_str()));
-        disk_switch && argument.iter().skip(1).any(|part| mentions(part))
+    qemuargs.iter().any(|argument| {
+        let Some((switch, values)) = argument.split_first() else { return false };
+        let switch = switch.trim_start_matches('-');
+        ["drive", "hda", "hdb", "blockdev", "device"].contains(&switch) && mentions(&values.concat())
     })
 }
 
@@ -168,4 +172,31 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
         resize(&main.path, main.format, wanted)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_found_in_qemuargs_however_it_is_written() {
+        let here = std::env::current_dir().unwrap();
+        let absolute = format!("file={}/out/Windows 10,if=virtio", here.display());
+        for (argument, named) in [
+            (&["-drive", "file=out/Windows 10,if=virtio"][..], true),
+            (&["--drive", "file=./out/Windows 10"], true),
+            (&["-drive", &absolute], true),
+            (&["-drive", "file=out/", "Windows 10", ",if=virtio"], true),
+            (&["-drive", "file={{ .OutputDir }}/{{ .Name }}"], true),
+            (&["-hda", "out/Windows 10"], true),
+            (&["-drive", "file=other/Windows 10"], false),
+            (&["-smbios", "type=11,value=out/Windows 10"], false),
+            (&[], false),
+        ] {
+            let qemuargs = vec![argument.iter().map(|&word| word.to_owned()).collect()];
+            for path in ["out/Windows 10", "./out/Windows 10"] {
+                assert_eq!(named_in_qemuargs(Path::new(path), &qemuargs), named, "{argument:?} {path}");
+            }
+        }
+    }
 }

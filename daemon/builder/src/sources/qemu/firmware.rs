@@ -183,8 +183,9 @@ pub(super) async fn copy_efi_vars(plan: &QemuPlan) -> Result<(), StepError> {
         return Ok(());
     };
     let vars = efi.vars.clone();
+    super::disks::remove(&target)?;
     if !efi.vars_is_qcow2 {
-        return tokio::fs::copy(&vars, &target).await.map(drop).map_err(|error| {
+        return copy_writable(&vars, &target).await.map_err(|error| {
             StepError::new(format!("cannot copy {} to {}", vars.display(), target.display())).with_source(error)
         });
     }
@@ -198,4 +199,30 @@ pub(super) async fn copy_efi_vars(plan: &QemuPlan) -> Result<(), StepError> {
         Ok::<_, StepError>(())
     })
     .await
+}
+
+/// The copy may be written to by its owner, whatever the original is: firmware often lies in read-only stores.
+async fn copy_writable(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    tokio::fs::copy(from, to).await?;
+    let mode = tokio::fs::metadata(to).await?.permissions().mode();
+    tokio::fs::set_permissions(to, std::fs::Permissions::from_mode(mode | 0o600)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn variables_of_a_read_only_store_can_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("store"), directory.path().join("own"));
+        std::fs::write(&from, "vars").unwrap();
+        std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o444)).unwrap();
+        copy_writable(&from, &to).await.unwrap();
+        assert_eq!(std::fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(std::fs::read(&to).unwrap(), b"vars");
+    }
 }

@@ -186,6 +186,9 @@ fn take(path: &Path, shown: &Path, context: &BuildContext) -> Result<Taken, Step
         StepError::new(format!("cannot {what} the output directory {}", shown.display())).with_source(error)
     };
     let force = context.settings.force;
+    if force && let Some(error) = never_emptied(path, shown) {
+        return Err(error);
+    }
     if force && path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
         // What it points to is none of ours.
         std::fs::remove_file(path).map_err(|error| failed("replace", error))?;
@@ -237,6 +240,43 @@ fn lock(path: &Path, shown: &Path, context: &BuildContext) -> Result<LockedDirec
     }
 }
 
+/// What `-force` does not delete: the place where the build is run, or where another build is at work.
+fn never_emptied(path: &Path, shown: &Path) -> Option<StepError> {
+    let real = path.canonicalize().ok()?;
+    let homes = [std::env::current_dir().ok(), std::env::var_os("HOME").map(PathBuf::from)];
+    let needed = homes.into_iter().flatten().find(|home| home.canonicalize().is_ok_and(|home| home.starts_with(&real)));
+    let why = match (needed, holder_below(&real)) {
+        (Some(home), _) => format!("{} lies in it", home.display()),
+        (None, Some((inner, holder))) => format!("{} in it is in use by {holder}", inner.display()),
+        (None, None) => return None,
+    };
+    let error = StepError::new(format!("the output directory {} cannot be replaced by -force: {why}", shown.display()));
+    Some(error.with_hint("choose another output_directory"))
+}
+
+/// How deep other builds' directories are looked for.
+const DEPTH: usize = 4;
+
+/// A directory below `path` in which a build is at work.
+fn holder_below(path: &Path) -> Option<(PathBuf, Holder)> {
+    let mut left = vec![(path.to_owned(), 0)];
+    while let Some((directory, depth)) = left.pop() {
+        for entry in std::fs::read_dir(&directory).ok().into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let inner = entry.path();
+            if let Some(owner) = Mark::read(&inner).and_then(|mark| mark.owner).filter(Owner::is_running) {
+                return Some((inner, Holder::from(&owner)));
+            }
+            if depth + 1 < DEPTH {
+                left.push((inner, depth + 1));
+            }
+        }
+    }
+    None
+}
+
 fn exists(shown: &Path) -> StepError {
     StepError::new(format!("Output directory '{}' already exists. It must not exist.", shown.display()))
         .with_hint("remove it, choose another output_directory, or build with -force")
@@ -264,6 +304,12 @@ pub(crate) struct Obstacle {
     pub(crate) passes: bool,
 }
 
+impl Obstacle {
+    fn new(error: &StepError, passes: bool) -> Self {
+        Self { text: error.to_string(), hint: error.hint().unwrap_or_default().to_owned(), passes }
+    }
+}
+
 /// Returns why a build that starts now cannot have the directory. What is found out here is only said early; [`prepare`]
 /// decides.
 pub(crate) fn obstacle(directory: &Path, force: bool) -> Option<Obstacle> {
@@ -274,7 +320,7 @@ pub(crate) fn obstacle(directory: &Path, force: bool) -> Option<Obstacle> {
                 passes = true;
                 in_use(directory, &Holder::from(owner))
             }
-            None if force => return None,
+            None if force => return forced(directory),
             None => {
                 let names =
                     File::open(directory).map(|handle| LockedDirectory::unlocked(directory, handle).foreign(&mark));
@@ -282,10 +328,16 @@ pub(crate) fn obstacle(directory: &Path, force: bool) -> Option<Obstacle> {
                 holds_more(directory, &foreign)
             }
         },
-        None if force || directory.symlink_metadata().is_err() => return None,
+        None if directory.symlink_metadata().is_err() => return None,
+        None if force => return forced(directory),
         None => exists(directory),
     };
-    Some(Obstacle { text: error.to_string(), hint: error.hint().unwrap_or_default().to_owned(), passes })
+    Some(Obstacle::new(&error, passes))
+}
+
+/// What keeps `-force` from replacing the directory.
+fn forced(directory: &Path) -> Option<Obstacle> {
+    never_emptied(directory, directory).map(|error| Obstacle::new(&error, false))
 }
 
 /// Gives back a directory whose build was killed, unless somebody else has it by now; says what was done.

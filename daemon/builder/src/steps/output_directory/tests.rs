@@ -226,3 +226,24 @@ async fn a_build_that_goes_on_finds_its_files_and_nobody_elses_directory() {
     assert_eq!(names(&out), set(&["notes.txt"]));
     assert_eq!(sweep_job(job.directory.path()).unwrap().failed, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn force_replaces_neither_where_the_build_is_run_nor_where_another_is_at_work() {
+    let (job, other, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let here = std::env::current_dir().unwrap();
+    for directory in [here.clone(), here.parent().unwrap().to_owned()] {
+        let error = prepare(&directory, &own(), &job.context(true)).await.err().unwrap();
+        assert!(error.to_string().contains("cannot be replaced by -force"), "{error}");
+        assert!(obstacle(&directory, true).is_some());
+    }
+    assert!(here.join("Cargo.toml").exists());
+    let outer = place.path().join("builds");
+    let held = prepare(&outer.join("a/b"), &own(), &other.context(false)).await.unwrap();
+    fs::write(outer.join("a/b/.web.work"), "disk").unwrap();
+    let error = prepare(&outer, &own(), &job.context(true)).await.err().unwrap();
+    assert!(error.to_string().contains("builds/a/b in it is in use by"), "{error}");
+    assert!(outer.join("a/b/.web.work").exists());
+    keep(&held, &other.context(false)).await.unwrap();
+    prepare(&outer, &own(), &job.context(true)).await.unwrap();
+    assert!(!outer.join("a").exists());
+}
