@@ -53,7 +53,7 @@ impl JobRunner for Engine {
             let environment: BTreeMap<String, String> = std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect();
-            let found = kiln_builder::hypervisors(&cache_directory(&environment)).await;
+            let found = kiln_builder::hypervisors(&cache_directory(&environment), &environment).await;
             let info = |found: kiln_builder::HypervisorSummary| HypervisorInfo {
                 name: found.name,
                 available: found.available,

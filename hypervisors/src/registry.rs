@@ -14,6 +14,8 @@ use crate::vmware::VmwareHypervisor;
 pub struct Settings {
     /// Where results of probes are kept, for example `~/.cache/kiln`; made when needed.
     pub cache_dir: PathBuf,
+    /// The libvirt that is to run QEMU, as `qemu:///session`; `None`: QEMU is run without libvirt.
+    pub libvirt: Option<String>,
 }
 
 /// Hypervisors by name.
@@ -24,7 +26,13 @@ type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
 
 /// One line for each backend that builds images.
 const BACKENDS: &[Make] = &[
-    |settings| Arc::new(QemuHypervisor::new(settings.cache_dir.clone())),
+    |settings| {
+        let qemu = QemuHypervisor::new(settings.cache_dir.clone());
+        Arc::new(match settings.libvirt.clone() {
+            Some(uri) => qemu.through_libvirt(uri),
+            None => qemu,
+        })
+    },
     |_| Arc::new(VirtualBoxHypervisor::new()),
     |_| Arc::new(VmwareHypervisor::default()),
 ];
@@ -45,7 +53,7 @@ mod tests {
 
     #[test]
     fn every_backend_has_a_name_of_its_own() {
-        let all = all(&Settings { cache_dir: PathBuf::from("/nonexistent") });
+        let all = all(&Settings { cache_dir: PathBuf::from("/nonexistent"), libvirt: None });
         assert_eq!(all.len(), BACKENDS.len());
         assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["qemu", "virtualbox", "vmware"]);
     }

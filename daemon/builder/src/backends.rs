@@ -1,5 +1,6 @@
 //! The hypervisors and connections a job uses: the real ones, or a test's.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,9 +24,13 @@ pub struct HypervisorSummary {
     pub reason: Option<String>,
 }
 
-/// Looks at every hypervisor there is. Probe results are kept in `cache_dir`; the first time takes some seconds.
-pub async fn hypervisors(cache_dir: &Path) -> Vec<HypervisorSummary> {
-    let backends = Backends::real(cache_dir);
+/// The variable of a user's environment that has QEMU run through libvirt: its value is libvirt's URI.
+const LIBVIRT: &str = "KILN_LIBVIRT";
+
+/// Looks at every hypervisor there is, as somebody with `environment` would use it. Probe results are kept in `cache_dir`; the first time
+/// takes some seconds.
+pub async fn hypervisors(cache_dir: &Path, environment: &BTreeMap<String, String>) -> Vec<HypervisorSummary> {
+    let backends = Backends::real(cache_dir, environment);
     let mut found = Vec::new();
     for hypervisor in backends.hypervisors.values() {
         let probed = hypervisor.probe().await;
@@ -54,10 +59,11 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Hypervisors and communicators as they are on this machine; probe results are kept in `cache_dir`.
-    pub fn real(cache_dir: &Path) -> Self {
+    /// Hypervisors and communicators as they are on this machine, for somebody with `environment`; probe results are kept in `cache_dir`.
+    pub fn real(cache_dir: &Path, environment: &BTreeMap<String, String>) -> Self {
+        let libvirt = environment.get(LIBVIRT).filter(|uri| !uri.is_empty()).cloned();
         Self {
-            hypervisors: registry::all(&Settings { cache_dir: cache_dir.to_owned() }),
+            hypervisors: registry::all(&Settings { cache_dir: cache_dir.to_owned(), libvirt }),
             connector: Arc::new(GuestConnector),
             fault: None,
         }

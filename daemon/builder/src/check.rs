@@ -85,7 +85,7 @@ pub fn validate(request: &CheckRequest, cache_dir: &Path, colour: bool) -> Valid
 /// [`validate`], telling `sink` what is waited for meanwhile.
 #[must_use]
 pub fn validate_with(request: &CheckRequest, cache_dir: &Path, colour: bool, sink: EventSink) -> Validation {
-    let checked = check(request, Purpose::Validate, &Backends::real(cache_dir), sink);
+    let checked = check(request, Purpose::Validate, &Backends::real(cache_dir, &request.environment), sink);
     Validation { valid: checked.valid, problems: checked.problems(colour) }
 }
 

@@ -53,7 +53,7 @@ pub struct JobOutcome {
 
 /// Runs a job to its end. All that happens is told to `sink`; `control` cancels and asks.
 pub async fn run_job(request: JobRequest, sink: EventSink, control: Control) -> JobOutcome {
-    let backends = Backends::real(&request.cache_dir);
+    let backends = Backends::real(&request.cache_dir, &request.template.environment);
     run_job_with(request, sink, control, backends).await
 }
 

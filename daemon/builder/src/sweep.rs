@@ -36,8 +36,8 @@ pub struct Sweep {
 ///
 /// The ledger exists but cannot be read.
 pub fn sweep(job_dir: &Path) -> io::Result<Sweep> {
-    // Nothing is probed, so nothing is kept there.
-    sweep_with(job_dir, &registry::all(&Settings { cache_dir: job_dir.to_owned() }))
+    // Nothing is probed, so nothing is kept there. A machine of libvirt's is named with the libvirt that has it.
+    sweep_with(job_dir, &registry::all(&Settings { cache_dir: job_dir.to_owned(), libvirt: None }))
 }
 
 /// [`sweep`] with hypervisors of the caller's choice.

@@ -32,6 +32,9 @@ pub(crate) enum ExitState {
     Exited(i32),
     /// By this signal.
     Signalled(i32),
+    /// Somehow: it was no child of this process.
+    #[cfg_attr(not(feature = "libvirt"), expect(dead_code, reason = "only libvirt starts QEMU for us"))]
+    Unseen,
 }
 
 impl std::fmt::Display for ExitState {
@@ -43,6 +46,7 @@ impl std::fmt::Display for ExitState {
             Self::Signalled(11) => f.write_str("signal 11 (SIGSEGV)"),
             Self::Signalled(15) => f.write_str("signal 15 (SIGTERM)"),
             Self::Signalled(signal) => write!(f, "signal {signal}"),
+            Self::Unseen => f.write_str("a status that only libvirt has seen"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
+use super::guest_process::GuestProcess;
 use super::monitor_socket::MonitorSocket;
 use super::ports::Ports;
 use super::qmp::{Event, QmpClient};
@@ -20,7 +21,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// What the machine and the task that watches it share.
 pub(super) struct Running {
     pub(super) qmp: Arc<QmpClient>,
-    pub(super) process: ChildProcess,
+    pub(super) process: Box<dyn GuestProcess>,
     /// This process has asked for the end.
     pub(super) killed: AtomicBool,
     pub(super) accelerator: String,
@@ -54,7 +55,10 @@ struct Clues {
 impl Clues {
     fn take(&mut self, event: &Event) {
         match event.name.as_str() {
-            "SHUTDOWN" => self.shutdown = Some(event.data["reason"].as_str().unwrap_or_default().to_owned()),
+            // The first one says why: libvirt ends a QEMU whose guest is off by a signal, which is told as another.
+            "SHUTDOWN" if self.shutdown.is_none() => {
+                self.shutdown = Some(event.data["reason"].as_str().unwrap_or_default().to_owned());
+            }
             "BLOCK_IO_ERROR" if event.data["action"] == "stop" => {
                 let word = |name: &str| event.data[name].as_str().unwrap_or("unknown").to_owned();
                 self.disk_error = Some(ExitReport::DiskError {
@@ -93,7 +97,10 @@ impl Clues {
 
     fn of_exit(&self, state: ExitState, killed: bool, stderr_tail: String) -> ExitReport {
         // QEMU is a normal process: events only count when it then ended by itself.
-        let orderly = if state == ExitState::Exited(0) { self.of_shutdown() } else { None };
+        let orderly = match state {
+            ExitState::Exited(0) | ExitState::Unseen => self.of_shutdown(),
+            _ => None,
+        };
         match orderly {
             Some(report) => report,
             None if killed => ExitReport::Killed,

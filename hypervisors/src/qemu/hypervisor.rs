@@ -7,12 +7,14 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::check;
+#[cfg(feature = "libvirt")]
+use super::libvirt;
 use super::machine::QemuMachine;
 use super::machine_spec::{NAME, QemuMachineSpec};
 use super::network::{self, HOST_SEEN_BY_GUEST};
 use super::overrides::{Overrides, accelerator_of_machine};
 use super::probe::{Findings, ProbeError, Prober};
-use super::start::{self, Decisions};
+use super::start::{self, ChildLauncher, Decisions, Launcher};
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
@@ -32,12 +34,56 @@ const KVM: &str = "kvm";
 #[derive(Debug)]
 pub struct QemuHypervisor {
     prober: Prober,
+    /// The URI of the libvirt that runs QEMU; `None`: this process does.
+    libvirt: Option<String>,
 }
 
 impl QemuHypervisor {
     /// A backend that keeps the results of its probes in `cache_dir` (made when needed).
     pub fn new(cache_dir: PathBuf) -> Self {
-        Self { prober: Prober::new(cache_dir) }
+        Self { prober: Prober::new(cache_dir), libvirt: None }
+    }
+
+    /// Runs the machines through the libvirt behind `uri`, as `qemu:///session`. Without the feature `libvirt` each is refused, which says
+    /// why.
+    #[must_use]
+    pub fn through_libvirt(self, uri: String) -> Self {
+        Self { libvirt: Some(uri), ..self }
+    }
+
+    /// What cannot be done because of how QEMU is run.
+    fn complaints(&self, spec: &MachineSpec) -> Vec<Unsupported> {
+        match &self.libvirt {
+            None => Vec::new(),
+            #[cfg(feature = "libvirt")]
+            Some(uri) => QemuMachineSpec::of(spec).map(|spec| libvirt::complaints(spec, uri)).unwrap_or_default(),
+            #[cfg(not(feature = "libvirt"))]
+            Some(_) => {
+                let _ = spec;
+                let (problem, hint) = no_libvirt();
+                vec![Unsupported { setting: "KILN_LIBVIRT", problem, hint: Some(hint) }]
+            }
+        }
+    }
+
+    fn launcher(&self) -> Box<dyn Launcher> {
+        #[cfg(feature = "libvirt")]
+        if let Some(uri) = &self.libvirt {
+            return Box::new(libvirt::LibvirtLauncher::new(uri));
+        }
+        Box::new(ChildLauncher)
+    }
+
+    /// Why what runs QEMU cannot be reached, and what to do about it.
+    async fn unreachable(&self) -> Option<(String, String)> {
+        let uri = self.libvirt.as_ref()?;
+        #[cfg(feature = "libvirt")]
+        return libvirt::connect_problem(uri).await;
+        #[cfg(not(feature = "libvirt"))]
+        {
+            let _ = uri;
+            Some(no_libvirt())
+        }
     }
 
     /// Decides what runs the guest's code: the name for `accel=`, and what to tell about it.
@@ -88,7 +134,12 @@ impl QemuHypervisor {
         spec: &MachineSpec,
         ledger: Arc<dyn ResourceLedger>,
     ) -> Result<Box<dyn Machine>, StartError> {
-        let spec = QemuMachineSpec::of(spec).map_err(StartError::Unsupported)?;
+        let read = QemuMachineSpec::of(spec).map_err(StartError::Unsupported)?;
+        let complaints = self.complaints(spec);
+        if !complaints.is_empty() {
+            return Err(StartError::Unsupported(complaints));
+        }
+        let spec = read;
         let program = find_program(&spec.qemu.binary).ok_or_else(|| StartError::ProgramMissing {
             program: spec.qemu.binary.clone(),
             hint: check::package_hint(&spec.qemu.binary),
@@ -101,11 +152,20 @@ impl QemuHypervisor {
         let findings = findings.map_err(|error| start_error(spec, error))?;
         let (accelerator, chosen, mut warnings) = self.choose(spec, &findings);
         tracing::info!(accelerator = chosen.name, "{}", chosen.reason);
-        let decisions = Decisions { program: program.clone(), accelerator, sandbox: findings.sandbox };
+        let launcher = self.launcher();
+        let decisions =
+            Decisions { program: program.clone(), launcher: &*launcher, accelerator, sandbox: findings.sandbox };
         let mut started = start::start(spec, &decisions, &ledger).await?;
         started.line.warnings.append(&mut warnings);
         Ok(Box::new(QemuMachine::new(spec, started, program, chosen)?))
     }
+}
+
+/// What is wrong where libvirt is asked for and was left out, and what to do about it.
+#[cfg(not(feature = "libvirt"))]
+fn no_libvirt() -> (String, String) {
+    let hint = "unset KILN_LIBVIRT, or build Kiln with `--features libvirt` (needs libvirt-dev)";
+    ("this Kiln was built without the feature libvirt".to_owned(), hint.to_owned())
 }
 
 /// Tells whether the template decides what runs the guest's code.
@@ -147,6 +207,9 @@ impl Hypervisor for QemuHypervisor {
                     ..Availability::default()
                 };
             };
+            if let Some((reason, hint)) = self.unreachable().await {
+                return Availability { reason: Some(reason), hint: Some(hint), ..Availability::default() };
+            }
             match self.prober.findings(&program).await {
                 Ok(findings) => Availability {
                     version: Some(findings.version),
@@ -161,7 +224,9 @@ impl Hypervisor for QemuHypervisor {
     }
 
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
-        check::check(spec)
+        check::check(spec)?;
+        let complaints = self.complaints(spec);
+        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
     }
 
     fn start<'a>(
@@ -192,7 +257,18 @@ impl Hypervisor for QemuHypervisor {
         }
     }
 
-    fn give_back<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {
+    fn give_back<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>> {
+        // However machines are run now: those of the dead worker were run as it was told to.
+        #[cfg(feature = "libvirt")]
+        if let Some(id) = libvirt::DomainId::parse(id) {
+            return libvirt::give_back(id).boxed();
+        }
+        #[cfg(not(feature = "libvirt"))]
+        if id.starts_with("libvirt ") {
+            let (message, _) = no_libvirt();
+            return async { Err(MachineError::Refused { command: "virDomainDestroy".to_owned(), message }) }.boxed();
+        }
+        let _ = id;
         // QEMU keeps no machines: each is a process, and dies with this one.
         async { Ok(GivenBack::WasGone) }.boxed()
     }
@@ -236,5 +312,19 @@ mod tests {
             let found = Some(("kvm".to_owned(), "qemuargs"));
             assert_eq!(seen(&spec(auto(), "pc,accel=tcg", &[arguments])), (true, found), "{arguments:?}");
         }
+    }
+
+    #[cfg(not(feature = "libvirt"))]
+    #[tokio::test]
+    async fn without_the_feature_libvirt_is_refused_and_not_left_out() {
+        let hypervisor = QemuHypervisor::new("/nonexistent".into()).through_libvirt("qemu:///session".to_owned());
+        let spec = MachineSpec::new("x", "/tmp", QemuSpec { binary: "/bin/true".to_owned(), ..QemuSpec::default() });
+        let complaints = hypervisor.check(&spec).unwrap_err();
+        assert_eq!((complaints.len(), complaints[0].setting), (1, "KILN_LIBVIRT"));
+        assert!(complaints[0].hint.as_ref().is_some_and(|hint| hint.contains("--features libvirt")));
+        let started = hypervisor.start(&spec, Arc::new(crate::ledger::NoLedger)).await;
+        assert!(matches!(started.err(), Some(StartError::Unsupported(all)) if all == complaints));
+        let left = hypervisor.give_back("libvirt 67e55044-10b1-426f-9247-bb680e5fe0c8 qemu:///session").await;
+        assert!(matches!(left, Err(MachineError::Refused { .. })), "nobody can say that it is gone: {left:?}");
     }
 }

@@ -9,6 +9,8 @@
 //! | `hypervisor`  | the backend: which QEMU, which accelerator                            |
 //! | `spec`        | what only QEMU has of a machine                                       |
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
+//! | `libvirt`     | the same through libvirt (feature `libvirt`)                          |
+//! | `guest_process` | QEMU's process, whoever started it                                  |
 //! | `machine`     | the running machine                                                   |
 //! | `end`         | how it ended, and cleaning up                                         |
 //! | `keyboard`, `screen`, `network`, `address`, `tpm` | one ability each                  |
@@ -20,8 +22,11 @@ mod arguments;
 mod check;
 mod end;
 mod firmware;
+mod guest_process;
 mod hypervisor;
 mod keyboard;
+#[cfg(feature = "libvirt")]
+mod libvirt;
 mod machine;
 mod machine_spec;
 mod monitor_socket;

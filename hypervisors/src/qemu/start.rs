@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use qapi_qmp::{
     SetPasswordOptions, SetPasswordOptionsBase, SetPasswordOptionsVnc, query_spice, query_vnc, set_password,
 };
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::address::Tap;
 use super::arguments::{CommandLine, Plumbing};
+use super::guest_process::GuestProcess;
 use super::keyboard::{self, Wiring};
 use super::machine_spec::QemuMachineSpec;
 use super::monitor_socket::MonitorSocket;
@@ -34,20 +36,57 @@ use crate::process::{ChildCommand, ChildProcess, Tail};
 use crate::spec::{Firmware, NetworkMode};
 
 /// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
-const GREETING_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const GREETING_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much of the guest's serial output is kept.
-const SERIAL_TAIL_BYTES: usize = 64 << 10;
+pub(super) const SERIAL_TAIL_BYTES: usize = 64 << 10;
 
 /// Name of the spare monitor's socket in the machine's directory.
 pub(super) const SPARE_MONITOR: &str = "qmp";
 
 /// What is decided before QEMU is started.
-pub(super) struct Decisions {
+pub(super) struct Decisions<'a> {
     pub(super) program: PathBuf,
+    /// Who starts it.
+    pub(super) launcher: &'a dyn Launcher,
     /// `accelerator` and `sandbox`; the rest is filled in here.
     pub(super) accelerator: Option<String>,
     pub(super) sandbox: bool,
+}
+
+/// One attempt to run QEMU.
+pub(super) struct Launch<'a> {
+    pub(super) spec: QemuMachineSpec<'a>,
+    pub(super) decisions: &'a Decisions<'a>,
+    pub(super) ledger: &'a Arc<dyn ResourceLedger>,
+    /// The ports that QEMU is told of in its command line.
+    pub(super) ports: &'a mut Ports,
+    /// The machine's own directory.
+    pub(super) directory: PathBuf,
+}
+
+/// Runs QEMU: as a child of this process, or through somebody else.
+pub(super) trait Launcher: std::fmt::Debug + Send + Sync {
+    /// Runs QEMU with a paused machine and waits for its greeting. What comes to be is put into `unfinished` at once.
+    fn launch<'a>(
+        &'a self,
+        launch: Launch<'a>,
+        unfinished: &'a mut Unfinished,
+    ) -> BoxFuture<'a, Result<Launched, Attempt>>;
+}
+
+/// QEMU as a child of this process, which dies with it.
+#[derive(Debug)]
+pub(super) struct ChildLauncher;
+
+impl Launcher for ChildLauncher {
+    fn launch<'a>(
+        &'a self,
+        launch: Launch<'a>,
+        unfinished: &'a mut Unfinished,
+    ) -> BoxFuture<'a, Result<Launched, Attempt>> {
+        launch_child(launch, unfinished).boxed()
+    }
 }
 
 /// A QEMU that runs a paused machine.
@@ -72,7 +111,7 @@ pub(super) struct Unfinished {
 
 /// What a started machine consists of.
 pub(super) struct Parts {
-    pub(super) process: Option<ChildProcess>,
+    pub(super) process: Option<Box<dyn GuestProcess>>,
     pub(super) tpm: Option<ChildProcess>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) directory: PrivateDir,
@@ -94,7 +133,7 @@ impl Unfinished {
         }
     }
 
-    fn parts(&mut self) -> Option<&mut Parts> {
+    pub(super) fn parts(&mut self) -> Option<&mut Parts> {
         self.parts.as_mut()
     }
 }
@@ -102,9 +141,13 @@ impl Unfinished {
 impl Parts {
     /// Ends the processes first: nobody writes into a directory that is being removed.
     async fn give_up(self) {
-        for process in self.process.iter().chain(&self.tpm) {
+        if let Some(process) = &self.process {
             process.kill();
             process.ended().await;
+        }
+        if let Some(tpm) = &self.tpm {
+            tpm.kill();
+            tpm.ended().await;
         }
         if let Some(serial) = &self.serial {
             serial.abort();
@@ -124,7 +167,7 @@ impl Drop for Unfinished {
 }
 
 /// Why one attempt did not work.
-enum Attempt {
+pub(super) enum Attempt {
     /// The port that was tried is taken.
     PortTaken(String),
     Failed(StartError),
@@ -139,7 +182,7 @@ impl From<StartError> for Attempt {
 /// Starts QEMU with a paused machine.
 pub(super) async fn start(
     spec: QemuMachineSpec<'_>,
-    decisions: &Decisions,
+    decisions: &Decisions<'_>,
     ledger: &Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
     let mut ports = Ports::take(spec, &CommandLine::new(spec, &Plumbing::default()))?;
@@ -163,13 +206,13 @@ pub(super) async fn start(
     }
 }
 
-fn is_bridged(spec: QemuMachineSpec<'_>) -> bool {
+pub(super) fn is_bridged(spec: QemuMachineSpec<'_>) -> bool {
     matches!(spec.hardware.network.mode, NetworkMode::Bridge { .. })
 }
 
 async fn attempt(
     spec: QemuMachineSpec<'_>,
-    decisions: &Decisions,
+    decisions: &Decisions<'_>,
     ledger: &Arc<dyn ResourceLedger>,
     ports: &mut Ports,
 ) -> Result<Started, Attempt> {
@@ -178,7 +221,8 @@ async fn attempt(
     let path = directory.path().to_owned();
     let parts = Parts { process: None, tpm: None, serial: None, directory, monitor: None, ports: None };
     let mut unfinished = Unfinished { parts: Some(parts) };
-    let result = launch(spec, decisions, ledger, ports, &mut unfinished, path).await;
+    let launch = Launch { spec, decisions, ledger, ports: &mut *ports, directory: path };
+    let result = decisions.launcher.launch(launch, &mut unfinished).await;
     match result {
         Ok((qmp, line, arguments, serial)) => {
             let started = Started {
@@ -203,17 +247,12 @@ async fn attempt(
     }
 }
 
-type Launched = (Arc<QmpClient>, CommandLine, Vec<String>, Arc<Tail>);
+/// Its monitor, its command line and the arguments made of it, and the guest's serial output.
+pub(super) type Launched = (Arc<QmpClient>, CommandLine, Vec<String>, Arc<Tail>);
 
-/// Runs QEMU and waits for its greeting.
-async fn launch(
-    spec: QemuMachineSpec<'_>,
-    decisions: &Decisions,
-    ledger: &Arc<dyn ResourceLedger>,
-    ports: &mut Ports,
-    unfinished: &mut Unfinished,
-    directory: PathBuf,
-) -> Result<Launched, Attempt> {
+/// Runs QEMU as a child and waits for its greeting.
+async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result<Launched, Attempt> {
+    let Launch { spec, decisions, ledger, ports, directory } = launch;
     let prepare = |source| StartError::Prepare { path: directory.clone(), source };
     let (control, control_there) = socket_pair().map_err(prepare)?;
     let (serial, serial_there) = socket_pair().map_err(prepare)?;
@@ -223,9 +262,9 @@ async fn launch(
     };
     let mut inherited = vec![control_there, serial_there, spare];
     let mut plumbing = Plumbing {
-        control: inherited[0].as_raw_fd(),
-        serial: inherited[1].as_raw_fd(),
-        spare: inherited[2].as_raw_fd(),
+        control: inherited[0].as_raw_fd().into(),
+        serial: inherited[1].as_raw_fd().into(),
+        spare: inherited[2].as_raw_fd().into(),
         tpm: None,
         monitor: None,
         vnc_port: ports.display(),
@@ -235,7 +274,7 @@ async fn launch(
     };
     if let Some(tpm) = spec.hardware.tpm {
         let started = tpm::start(tpm, &directory, ledger.clone()).await?;
-        plumbing.tpm = Some(started.socket.as_raw_fd());
+        plumbing.tpm = Some(started.socket.as_raw_fd().into());
         inherited.push(started.socket);
         if let Some(parts) = unfinished.parts() {
             parts.tpm = Some(started.process);
@@ -245,7 +284,7 @@ async fn launch(
     if let Some(path) = spec.qemu.qmp_socket.as_ref().filter(|_| !Overrides::new(&spec.qemu.arguments).has("-qmp")) {
         let failed = |source| StartError::Prepare { path: path.clone(), source };
         let (socket, listener) = MonitorSocket::listen(path, ledger.clone()).map_err(failed)?;
-        plumbing.monitor = Some(listener.as_raw_fd());
+        plumbing.monitor = Some(listener.as_raw_fd().into());
         inherited.push(listener);
         if let Some(parts) = unfinished.parts() {
             parts.monitor = Some(socket);
@@ -271,7 +310,7 @@ async fn launch(
     let control = UnixStream::from_std(control).map_err(prepare)?;
     let greeting = greet(&process, control, &spec.qemu.binary).await;
     if let Some(parts) = unfinished.parts() {
-        parts.process = Some(process);
+        parts.process = Some(Box::new(process));
         parts.serial = Some(reading);
     }
     Ok((Arc::new(greeting?), line, arguments, tail))
@@ -308,7 +347,7 @@ fn socket_pair() -> io::Result<(StdUnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-async fn keep_serial_tail(mut stream: UnixStream, tail: Arc<Tail>) {
+pub(super) async fn keep_serial_tail(mut stream: UnixStream, tail: Arc<Tail>) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         tail.push(&buffer[..length]);

@@ -22,24 +22,37 @@ pub(super) struct Tpm {
     pub(super) socket: OwnedFd,
 }
 
-/// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer.
+/// Starts an emulator whose control socket QEMU inherits.
 pub(super) async fn start(
     version: TpmVersion,
     directory: &Path,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Tpm, StartError> {
+    let prepare = |source| StartError::Prepare { path: directory.to_owned(), source };
+    let (ours, theirs) = UnixStream::pair().map_err(prepare)?;
+    let process = run(version, directory, ledger, "clientfd", theirs.into()).await?;
+    Ok(Tpm { process, socket: ours.into() })
+}
+
+/// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer. `control` is its end of the
+/// control socket: connected (`clientfd`), or listening (`fd`).
+pub(super) async fn run(
+    version: TpmVersion,
+    directory: &Path,
+    ledger: Arc<dyn ResourceLedger>,
+    kind: &str,
+    control: OwnedFd,
+) -> Result<ChildProcess, StartError> {
     let program = find_program(PROGRAM)
         .ok_or_else(|| StartError::ProgramMissing { program: PROGRAM.to_owned(), hint: HINT.to_owned() })?;
     let state = directory.join("tpm");
     std::fs::create_dir(&state).map_err(|source| StartError::Prepare { path: state.clone(), source })?;
-    let sockets = UnixStream::pair().map_err(|source| StartError::Prepare { path: state.clone(), source })?;
-    let (ours, theirs) = (OwnedFd::from(sockets.0), OwnedFd::from(sockets.1));
     let mut arguments = vec![
         "socket".into(),
         "--tpmstate".into(),
         format!("dir={}", state.display()).into(),
         "--ctrl".into(),
-        format!("type=unixio,clientfd={}", theirs.as_raw_fd()).into(),
+        format!("type=unixio,{kind}={}", control.as_raw_fd()).into(),
     ];
     if version == TpmVersion::V2 {
         arguments.push("--tpm2".into());
@@ -48,9 +61,8 @@ pub(super) async fn start(
         program: program.clone(),
         arguments,
         environment: Vec::new(),
-        inherited: vec![theirs],
+        inherited: vec![control],
         hear_stdout: false,
     };
-    let process = ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })?;
-    Ok(Tpm { process, socket: ours })
+    ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })
 }

@@ -75,7 +75,7 @@ fn checked_for(purpose: Purpose, name: &str, text: &str, vars: &[&str]) -> Check
         warn_on_undeclared_var: true,
         ..CheckRequest::default()
     };
-    check(&request, purpose, &Backends::real(Path::new("/nonexistent")), Arc::new(|_| {}))
+    check(&request, purpose, &Backends::real(Path::new("/nonexistent"), &BTreeMap::new()), Arc::new(|_| {}))
 }
 
 /// The plans of a template that is right.

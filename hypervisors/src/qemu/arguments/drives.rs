@@ -60,19 +60,33 @@ pub(super) fn firmware(spec: QemuMachineSpec<'_>) -> Vec<String> {
     }
 }
 
-fn disk_options(disk: &DiskSpec, qemu: &QemuSpec, warnings: &mut Vec<String>) -> String {
-    let cache = qemu.disk_cache.unwrap_or(CacheMode::Unsafe);
-    let discard = disk.discard.unwrap_or(true);
-    let mut detect_zeroes =
-        qemu.disk_detect_zeroes.unwrap_or(if discard { DetectZeroes::Unmap } else { DetectZeroes::On });
-    if detect_zeroes == DetectZeroes::Unmap && !discard {
-        let warning = "disk_detect_zeroes = \"unmap\" needs disk_discard = \"unmap\"; \"on\" is used".to_owned();
-        // It holds for every disk, and is said once.
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
+/// How a disk is kept, with what the template leaves open decided.
+pub(crate) struct Settled {
+    pub(crate) cache: CacheMode,
+    pub(crate) discard: bool,
+    pub(crate) detect_zeroes: DetectZeroes,
+}
+
+impl Settled {
+    pub(crate) fn of(disk: &DiskSpec, qemu: &QemuSpec, warnings: &mut Vec<String>) -> Self {
+        let cache = qemu.disk_cache.unwrap_or(CacheMode::Unsafe);
+        let discard = disk.discard.unwrap_or(true);
+        let mut detect_zeroes =
+            qemu.disk_detect_zeroes.unwrap_or(if discard { DetectZeroes::Unmap } else { DetectZeroes::On });
+        if detect_zeroes == DetectZeroes::Unmap && !discard {
+            let warning = "disk_detect_zeroes = \"unmap\" needs disk_discard = \"unmap\"; \"on\" is used".to_owned();
+            // It holds for every disk, and is said once.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+            detect_zeroes = DetectZeroes::On;
         }
-        detect_zeroes = DetectZeroes::On;
+        Self { cache, discard, detect_zeroes }
     }
+}
+
+fn disk_options(disk: &DiskSpec, qemu: &QemuSpec, warnings: &mut Vec<String>) -> String {
+    let Settled { cache, discard, detect_zeroes } = Settled::of(disk, qemu, warnings);
     let discard = if discard { "unmap" } else { "ignore" };
     let mut options = format!("cache={},discard={discard},format={}", cache.as_str(), disk.format.as_str());
     if detect_zeroes != DetectZeroes::Off {

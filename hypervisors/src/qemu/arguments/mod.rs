@@ -9,12 +9,15 @@
 mod drives;
 mod value;
 
+use std::fmt;
 use std::os::fd::RawFd;
 
 use crate::qemu::machine_spec::QemuMachineSpec;
 use crate::qemu::overrides::{Overrides, accelerator_of_machine};
 use crate::qemu::spec::SSH_HOST_PORT;
 use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
+#[cfg(feature = "libvirt")]
+pub(crate) use drives::Settled;
 use value::{escape, text};
 
 /// Id of the network back end, as Packer names it; templates refer to it.
@@ -23,19 +26,50 @@ pub(crate) const NETDEV_ID: &str = "user.0";
 /// Lowest VNC port: display 0 of the RFB protocol.
 pub(crate) const VNC_PORT_BASE: u16 = 5900;
 
-/// What connects QEMU with this process, by descriptor number in QEMU, and what was found out about this QEMU.
+/// A socket between QEMU and this process, as QEMU finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// A descriptor that QEMU has inherited.
+    Descriptor(RawFd),
+    /// A path, where QEMU is started by somebody else.
+    #[cfg_attr(not(feature = "libvirt"), expect(dead_code, reason = "only libvirt starts QEMU for us"))]
+    Path(String),
+}
+
+impl std::default::Default for Channel {
+    fn default() -> Self {
+        Self::Descriptor(0)
+    }
+}
+
+impl From<RawFd> for Channel {
+    fn from(descriptor: RawFd) -> Self {
+        Self::Descriptor(descriptor)
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(descriptor) => write!(f, "fd={descriptor}"),
+            Self::Path(path) => write!(f, "path={}", escape(path)),
+        }
+    }
+}
+
+/// What connects QEMU with this process, and what was found out about this QEMU.
 #[derive(Debug, Default)]
 pub(crate) struct Plumbing {
     /// Connected socket of the control monitor.
-    pub(crate) control: RawFd,
+    pub(crate) control: Channel,
     /// Listening socket of the spare monitor.
-    pub(crate) spare: RawFd,
+    pub(crate) spare: Channel,
     /// Connected socket for the first serial port.
-    pub(crate) serial: RawFd,
+    pub(crate) serial: Channel,
     /// Connected control socket of the TPM emulator.
-    pub(crate) tpm: Option<RawFd>,
+    pub(crate) tpm: Option<Channel>,
     /// Listening socket of a monitor for other programs.
-    pub(crate) monitor: Option<RawFd>,
+    pub(crate) monitor: Option<Channel>,
     /// Port of the VNC server; `None`: the lowest of the range.
     pub(crate) vnc_port: Option<u16>,
     /// The adapter's address, where it shares a network with other machines'; `None`: QEMU's own, the same for each.
@@ -102,16 +136,16 @@ impl CommandLine {
     /// What QEMU is driven by. After everything of the template, which can neither remove it nor be hurt by it.
     fn add_own_switches(&mut self, spec: QemuMachineSpec<'_>, plumbing: &Plumbing, overrides: &Overrides) {
         let mut add = |switch: &str, value: String| self.switches.push((switch.to_owned(), Some(value)));
-        add("-chardev", format!("socket,id=kiln-control,fd={}", plumbing.control));
+        add("-chardev", format!("socket,id=kiln-control,{}", plumbing.control));
         add("-mon", "chardev=kiln-control,mode=control".to_owned());
-        add("-chardev", format!("socket,id=kiln-spare,fd={},server=on,wait=off", plumbing.spare));
+        add("-chardev", format!("socket,id=kiln-spare,{},server=on,wait=off", plumbing.spare));
         add("-mon", "chardev=kiln-spare,mode=control".to_owned());
-        if let Some(monitor) = plumbing.monitor {
-            add("-chardev", format!("socket,id=kiln-qmp,fd={monitor},server=on,wait=off"));
+        if let Some(monitor) = &plumbing.monitor {
+            add("-chardev", format!("socket,id=kiln-qmp,{monitor},server=on,wait=off"));
             add("-mon", "chardev=kiln-qmp,mode=control".to_owned());
         }
         if self.has_own_serial {
-            add("-chardev", format!("socket,id=kiln-serial,fd={}", plumbing.serial));
+            add("-chardev", format!("socket,id=kiln-serial,{}", plumbing.serial));
             add("-serial", "chardev:kiln-serial".to_owned());
         }
         if plumbing.sandbox && sandbox_fits(spec, overrides) {
@@ -158,6 +192,40 @@ impl CommandLine {
         let to_guest = rules.iter().find(|(_, guest)| *guest == guest_port);
         // Templates with a rule of their own name its port on the host as `ssh_port`, too.
         to_guest.or_else(|| rules.iter().find(|(host, _)| *host == guest_port)).map(|(host, _)| *host)
+    }
+
+    /// Takes the values of `switch` away, in their order; QEMU takes `--switch` for `-switch`.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn take(&mut self, switch: &str) -> Vec<Option<String>> {
+        let (taken, kept) = std::mem::take(&mut self.switches)
+            .into_iter()
+            .partition(|(name, _)| name.trim_start_matches('-') == switch.trim_start_matches('-'));
+        self.switches = kept;
+        let taken: Vec<(String, Option<String>)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Tells whether `switch` is there.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn has_switch(&self, switch: &str) -> bool {
+        self.switches.iter().any(|(name, _)| name.trim_start_matches('-') == switch.trim_start_matches('-'))
+    }
+
+    /// Tells whether there is a device of this name, or of one that begins with it and a dash.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn has_device_called(&self, name: &str) -> bool {
+        let is_it = |value: &str| {
+            let device = value.split(',').next().unwrap_or_default();
+            let device = device.strip_prefix("driver=").unwrap_or(device);
+            device.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.switches.iter().any(|(switch, value)| switch == "-device" && value.as_deref().is_some_and(is_it))
+    }
+
+    /// Puts a switch in front of the others.
+    #[cfg(feature = "libvirt")]
+    pub(crate) fn put(&mut self, switch: &str, value: String) {
+        self.switches.insert(0, (switch.to_owned(), Some(value)));
     }
 
     /// Tells whether a device's text has `word` in it.
@@ -243,8 +311,8 @@ fn defaults(
         let screen = spec.qemu.vga.is_none().then_some("virtio-gpu-pci");
         devices.extend(screen.into_iter().chain(["qemu-xhci", "usb-kbd"]).map(ToOwned::to_owned));
     }
-    if let (Some(_), Some(socket)) = (spec.hardware.tpm, plumbing.tpm) {
-        all.push(("-chardev", vec![format!("socket,id=vtpm,fd={socket}")]));
+    if let (Some(_), Some(socket)) = (spec.hardware.tpm, &plumbing.tpm) {
+        all.push(("-chardev", vec![format!("socket,id=vtpm,{socket}")]));
         all.push(("-tpmdev", vec!["emulator,id=tpm0,chardev=vtpm".to_owned()]));
         devices.push(format!("{},tpmdev=tpm0", spec.tpm_device()));
     }

@@ -11,7 +11,7 @@ use crate::spec::{CdromSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, P
 
 fn plumbing() -> Plumbing {
     let accelerator = Some("tcg".to_owned());
-    Plumbing { control: 10, spare: 11, serial: 12, accelerator, ..Plumbing::default() }
+    Plumbing { control: 10.into(), spare: 11.into(), serial: 12.into(), accelerator, ..Plumbing::default() }
 }
 
 /// A spec as the build of an ordinary template makes it.
@@ -107,7 +107,7 @@ fn every_option_of_the_table() {
         password: Some("hunter22".to_owned()),
     });
     spec.tpm = Some(TpmVersion::V2);
-    let plumbing = Plumbing { tpm: Some(13), ..plumbing() };
+    let plumbing = Plumbing { tpm: Some(13.into()), ..plumbing() };
     let lines = lines_with(&spec, &plumbing);
     for expected in [
         "-machine type=q35",

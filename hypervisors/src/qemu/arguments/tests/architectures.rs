@@ -15,7 +15,7 @@ fn arm_guests_get_a_machine_that_boots_and_can_be_typed_on() {
     let mut spec = machine("qemu-system-aarch64");
     spec.firmware = Firmware::Efi { code: "/fw/AAVMF_CODE.fd".into(), vars: "out/efivars.fd".into() };
     spec.tpm = Some(TpmVersion::V2);
-    let plumbing = Plumbing { tpm: Some(13), ..plumbing() };
+    let plumbing = Plumbing { tpm: Some(13.into()), ..plumbing() };
     assert_eq!(
         lines_with(&spec, &plumbing),
         [
@@ -124,7 +124,7 @@ fn machines_on_a_bridge_have_addresses_of_their_own() {
 
 #[test]
 fn other_programs_get_a_monitor_when_one_is_asked_for() {
-    let line = command_line(&spec(), &Plumbing { monitor: Some(14), ..plumbing() });
+    let line = command_line(&spec(), &Plumbing { monitor: Some(14.into()), ..plumbing() });
     let all = line.arguments(None).join(" ");
     let monitor = "-chardev socket,id=kiln-qmp,fd=14,server=on,wait=off -mon chardev=kiln-qmp,mode=control";
     assert!(all.contains(monitor), "{all}");

@@ -1,0 +1,216 @@
+//! The calls to libvirt. They block for as long as its daemon likes, so each runs on a thread of its own and is waited for with a limit.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::{Error, ErrorNumber, clear_error_callback};
+
+use crate::error::MachineError;
+use crate::machine::GivenBack;
+
+/// How long a daemon may take to answer. One that is started by the first call asks every QEMU there is for its abilities: ten seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// How the ledger's names of domains begin.
+const PREFIX: &str = "libvirt";
+
+/// A domain, as the ledger names it: `libvirt UUID URI`. The UUID is made by chance, so it never means a machine of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::qemu) struct DomainId {
+    pub(super) uri: String,
+    pub(super) uuid: Uuid,
+}
+
+impl DomainId {
+    /// A name for a domain that is to be.
+    pub(super) fn new(uri: &str) -> Self {
+        Self { uri: uri.to_owned(), uuid: Uuid::new_v4() }
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes; `None`: something else.
+    pub(in crate::qemu) fn parse(id: &str) -> Option<Self> {
+        let mut words = id.splitn(3, ' ');
+        let (prefix, uuid, uri) = (words.next()?, words.next()?, words.next()?);
+        let uuid = Uuid::parse_str(uuid).ok().filter(|_| prefix == PREFIX)?;
+        Some(Self { uri: uri.to_owned(), uuid })
+    }
+}
+
+impl fmt::Display for DomainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX} {} {}", self.uuid, self.uri)
+    }
+}
+
+/// Why a call did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CallError {
+    /// libvirt's own words.
+    Refused { command: &'static str, message: String },
+    /// No answer came.
+    Timeout { command: &'static str },
+}
+
+impl CallError {
+    fn new(command: &'static str, error: &Error) -> Self {
+        Self::Refused { command, message: error.message().to_owned() }
+    }
+
+    /// As an error of a machine, with the place it was asked at.
+    pub(super) fn on(self, uri: &str) -> MachineError {
+        match self {
+            Self::Refused { command, message, .. } => {
+                MachineError::Refused { command: format!("{command} ({uri})"), message }
+            }
+            Self::Timeout { command } => {
+                MachineError::Timeout { command: format!("{command} ({uri})"), limit: ANSWER_LIMIT }
+            }
+        }
+    }
+}
+
+/// Runs `call` on a thread of its own. What comes of it when nobody waits any more is dropped there.
+pub(super) async fn on_thread<T: Send + 'static>(
+    command: &'static str,
+    call: impl FnOnce() -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
+    let (sender, answer) = oneshot::channel();
+    let run = move || {
+        clear_error_callback();
+        drop(sender.send(call()));
+    };
+    // A thread that never comes back holds up nobody, as one of the runtime's would.
+    if let Err(error) = std::thread::Builder::new().name("libvirt".to_owned()).spawn(run) {
+        return Err(CallError::Refused { command, message: error.to_string() });
+    }
+    match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(CallError::Timeout { command }),
+    }
+}
+
+fn open(uri: &str) -> Result<Connect, CallError> {
+    Connect::open(Some(uri)).map_err(|error| CallError::new("virConnectOpen", &error))
+}
+
+/// A domain and the connection that keeps it: it goes when this is dropped.
+pub(super) struct Created {
+    domain: Domain,
+    // After the domain, which needs it.
+    _connection: Connect,
+}
+
+impl Created {
+    /// Destroys the domain, whatever state it is in; blocks.
+    pub(super) fn destroy(&self) -> Result<(), CallError> {
+        gone_is_fine(self.domain.destroy())
+    }
+}
+
+/// Starts a paused domain that goes with the connection; blocks.
+pub(super) fn create(uri: &str, xml: &str) -> Result<Created, CallError> {
+    let connection = open(uri)?;
+    let flags = virt_sys::VIR_DOMAIN_START_PAUSED | virt_sys::VIR_DOMAIN_START_AUTODESTROY;
+    let domain =
+        Domain::create_xml(&connection, xml, flags).map_err(|error| CallError::new("virDomainCreateXML", &error))?;
+    Ok(Created { domain, _connection: connection })
+}
+
+/// Sees to it that a domain is gone, over its own connection, or over a new one to a daemon that was started anew; blocks.
+pub(super) fn forget(id: &DomainId, created: &Created) -> Result<(), CallError> {
+    created.destroy().or_else(|_| destroy(id).map(drop))
+}
+
+/// Destroys the domain `id`, over a new connection; blocks.
+fn destroy(id: &DomainId) -> Result<GivenBack, CallError> {
+    let connection = open(&id.uri)?;
+    let domain = match Domain::lookup_by_uuid_string(&connection, &id.uuid.to_string()) {
+        Ok(domain) => domain,
+        Err(error) if error.code() == ErrorNumber::NoDomain => return Ok(GivenBack::WasGone),
+        Err(error) => return Err(CallError::new("virDomainLookupByUUID", &error)),
+    };
+    gone_is_fine(domain.destroy())?;
+    Ok(GivenBack::Removed)
+}
+
+fn gone_is_fine(result: Result<(), Error>) -> Result<(), CallError> {
+    match result {
+        Err(error) if !matches!(error.code(), ErrorNumber::NoDomain | ErrorNumber::OperationInvalid) => {
+            Err(CallError::new("virDomainDestroy", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the domain of a dead process back.
+pub(in crate::qemu) async fn give_back(id: DomainId) -> Result<GivenBack, MachineError> {
+    let uri = id.uri.clone();
+    on_thread("virDomainDestroy", move || destroy(&id)).await.map_err(|error| error.on(&uri))
+}
+
+/// What is wrong with a URI: QEMU has to run here, where the build's files and sockets are.
+pub(super) fn problem_of_uri(uri: &str) -> Option<(String, String)> {
+    (!uri.starts_with("qemu:///")).then(|| {
+        (format!("{uri} is no QEMU of this host"), "set KILN_LIBVIRT to qemu:///session or qemu:///system".to_owned())
+    })
+}
+
+/// What is wrong with the daemon behind `uri`, and what to do about it; `None`: it answers.
+pub(in crate::qemu) async fn connect_problem(uri: &str) -> Option<(String, String)> {
+    if let Some(problem) = problem_of_uri(uri) {
+        return Some(problem);
+    }
+    let at = uri.to_owned();
+    let error = on_thread("virConnectOpen", move || open(&at).map(drop)).await.err()?;
+    let problem = error.on(uri);
+    let hint = hint(&problem.to_string(), uri);
+    Some((problem.to_string(), hint))
+}
+
+/// What to do about libvirt's words.
+pub(super) fn hint(message: &str, uri: &str) -> String {
+    let session = "KILN_LIBVIRT=qemu:///session";
+    let known = [
+        ("Failed to connect socket", "start libvirt's daemon (`systemctl start libvirtd`, or virtqemud), and see that the packages libvirt-daemon and libvirt-daemon-driver-qemu are installed".to_owned()),
+        ("authentication", format!("join the group libvirt, or use {session}")),
+        ("polkit", format!("join the group libvirt, or use {session}")),
+        ("unsupported machine type", "run the qemu_binary with `-machine help` to see the machine types it has".to_owned()),
+        ("does not support machine type", "run the qemu_binary with `-machine help` to see the machine types it has".to_owned()),
+        ("Permission denied", format!("libvirt runs QEMU as another user, who may not enter your directories: use {session}, or name yourself as `user` in /etc/libvirt/qemu.conf")),
+        ("No such file or directory", "see that the file named is there; `qemu:///system` needs it where libvirt's QEMU can see it".to_owned()),
+        ("write\" lock", "another machine uses this disk; end it first".to_owned()),
+        ("Cannot allocate memory", "lower memory in the source block".to_owned()),
+        ("no connection driver", "install the package libvirt-daemon-driver-qemu".to_owned()),
+    ];
+    let found = known.into_iter().find(|(words, _)| message.contains(words)).map(|(_, hint)| hint);
+    found.unwrap_or_else(|| {
+        format!("see what `virsh -c {uri} version` says, or unset KILN_LIBVIRT to run QEMU without libvirt")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_have_an_answer_of_their_own() {
+        for (message, answer) in [
+            (
+                "Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory",
+                "start libvirt's daemon",
+            ),
+            ("authentication unavailable: no polkit agent available", "group libvirt"),
+            ("unsupported configuration: Emulator does not support machine type 'x'", "-machine help"),
+            ("Failed to connect to '/run/user/1000/kiln/control': Permission denied", "qemu:///session"),
+            ("Cannot access storage file '/x': No such file or directory", "the file named"),
+            ("internal error: something new", "virsh -c qemu:///system version"),
+        ] {
+            let hint = hint(message, "qemu:///system");
+            assert!(hint.contains(answer), "{message}: {hint}");
+        }
+    }
+}
