@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::domain::{Element, element};
+use super::xml::{Element, element};
 use crate::qemu::arguments::Settled;
 use crate::qemu::machine_spec::QemuMachineSpec;
 use crate::spec::DiskFormat;

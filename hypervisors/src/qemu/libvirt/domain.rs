@@ -1,11 +1,10 @@
 //! A machine as the domain XML of libvirt (<https://libvirt.org/formatdomain.html>): transient, and never defined.
 
-use std::fmt;
-
 use uuid::Uuid;
 
 use super::disks;
 use super::switches::Switches;
+use super::xml::{Element, element, is_writable};
 use crate::error::Unsupported;
 use crate::qemu::architecture::Architecture;
 use crate::qemu::arguments::{CommandLine, Plumbing};
@@ -109,7 +108,9 @@ impl Description {
             .child(element("on_reboot").text(if switches.ends_on_reboot { "destroy" } else { "restart" }))
             .child(element("on_crash").text("destroy"))
             .child(devices);
-        if let Some(text) = head.unwritable().or_else(|| line.arguments(None).into_iter().find(|it| !is_writable(it))) {
+        if let Some(text) =
+            head.unwritable().or_else(|| line.arguments(Some(0)).into_iter().find(|it| !is_writable(it)))
+        {
             complain("backend", format!("{text:?} has a control character, which XML cannot have"));
         }
         if complaints.is_empty() { Ok(Self { head, line }) } else { Err(complaints) }
@@ -196,92 +197,4 @@ fn features(spec: QemuMachineSpec<'_>, kind: &str) -> Element {
         features = features.child(element("tcg").child(cache));
     }
     features
-}
-
-/// An element of XML.
-#[derive(Debug, Clone)]
-pub(super) struct Element {
-    name: &'static str,
-    attributes: Vec<(&'static str, String)>,
-    text: String,
-    children: Vec<Self>,
-}
-
-/// An empty element.
-pub(super) fn element(name: &'static str) -> Element {
-    Element { name, attributes: Vec::new(), text: String::new(), children: Vec::new() }
-}
-
-impl Element {
-    pub(super) fn with(mut self, attribute: &'static str, value: &str) -> Self {
-        self.attributes.push((attribute, value.to_owned()));
-        self
-    }
-
-    pub(super) fn text(mut self, text: &str) -> Self {
-        text.clone_into(&mut self.text);
-        self
-    }
-
-    pub(super) fn child(mut self, child: Self) -> Self {
-        self.children.push(child);
-        self
-    }
-
-    /// A value in it that XML cannot have.
-    fn unwritable(&self) -> Option<String> {
-        let values = self.attributes.iter().map(|(_, value)| value).chain([&self.text]);
-        let own = values.into_iter().find(|value| !is_writable(value)).cloned();
-        own.or_else(|| self.children.iter().find_map(Self::unwritable))
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let indent = depth * 2;
-        write!(f, "{:indent$}<{}", "", self.name)?;
-        for (name, value) in &self.attributes {
-            write!(f, " {name}=\"{}\"", escape(value))?;
-        }
-        if self.text.is_empty() && self.children.is_empty() {
-            return writeln!(f, "/>");
-        }
-        write!(f, ">{}", escape(&self.text))?;
-        if !self.children.is_empty() {
-            writeln!(f)?;
-            for child in &self.children {
-                child.write(f, depth + 1)?;
-            }
-            write!(f, "{:indent$}", "")?;
-        }
-        writeln!(f, "</{}>", self.name)
-    }
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, 0)
-    }
-}
-
-/// XML 1.0 has no control characters, not even written as numbers. The mark of the forwarded port goes before it is written.
-fn is_writable(value: &str) -> bool {
-    let value = value.replace(crate::qemu::spec::SSH_HOST_PORT, "");
-    !value
-        .chars()
-        .any(|it| (it.is_control() && !matches!(it, '\t' | '\n' | '\r')) || matches!(it, '\u{fffe}' | '\u{ffff}'))
-}
-
-fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for letter in value.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            // Written as they are, a reader makes spaces of them.
-            '\t' | '\n' | '\r' => escaped.push_str(&format!("&#{};", u32::from(letter))),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }

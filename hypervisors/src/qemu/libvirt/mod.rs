@@ -6,6 +6,7 @@
 //! | `domain`      | a machine as domain XML                                           |
 //! | `disks`       | its disks, CD-ROM drives and floppy                               |
 //! | `switches`    | what of the command line the XML has to say                       |
+//! | `xml`         | elements, and how they are written                                |
 //! | `launcher`    | from a spec to a paused domain that is connected                  |
 //! | `process`     | the domain as the process that is a machine                       |
 //!
@@ -22,6 +23,7 @@ mod process;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod xml;
 
 pub(super) use connection::{DomainId, connect_problem, give_back};
 pub(super) use launcher::{LibvirtLauncher, complaints};
