@@ -29,16 +29,6 @@ struct Contents {
     entries: BTreeMap<String, Findings>,
 }
 
-impl Contents {
-    /// What the next process may take for granted.
-    fn lasting(&self) -> Self {
-        let lasts = |findings: &Findings| !findings.accelerators.iter().any(|finding| finding.passes);
-        let entries = self.entries.iter().filter(|(_, findings)| lasts(findings));
-        let entries = entries.map(|(key, findings)| (key.clone(), findings.clone())).collect();
-        Self { boot_id: self.boot_id.clone(), entries }
-    }
-}
-
 /// Names one state of one program: another file, or another right to use KVM, is another key.
 pub(super) fn key(program: &Path, kvm_opens: bool) -> String {
     let data = std::fs::metadata(program).ok();
@@ -86,8 +76,7 @@ impl Cache {
         let Some(directory) = self.path.parent() else { return Ok(()) };
         std::fs::create_dir_all(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        let contents = self.contents.as_ref().map(Contents::lasting);
-        file.write_all(&serde_json::to_vec_pretty(&contents)?)?;
+        file.write_all(&serde_json::to_vec_pretty(&self.contents)?)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
         Ok(())
@@ -103,7 +92,6 @@ fn load(path: &Path) -> io::Result<Contents> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::findings::Finding;
     use super::*;
 
     fn findings() -> Findings {
@@ -128,20 +116,6 @@ mod tests {
         assert_eq!(Cache::new(path.clone()).get("a"), None);
         std::fs::write(&file, "{ damaged").unwrap();
         assert_eq!(Cache::new(path).get("a"), None);
-    }
-
-    #[test]
-    fn what_may_pass_is_not_kept_for_the_next_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_owned();
-        let kvm = |passes| Finding { name: "kvm".to_owned(), usable: false, reason: "busy".to_owned(), passes };
-        let with = |passes| Findings { accelerators: vec![kvm(passes)], ..findings() };
-        let mut cache = Cache::new(path.clone());
-        cache.put("busy".to_owned(), with(true));
-        cache.put("hangs".to_owned(), with(false));
-        assert_eq!(cache.get("busy"), Some(with(true)));
-        assert_eq!(Cache::new(path.clone()).get("busy"), None);
-        assert_eq!(Cache::new(path).get("hangs"), Some(with(false)));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! That `/dev/kvm` exists proves nothing: nested and paravirtual hosts have one that starts QEMU and the BIOS, and dies on the first kernel. So a boot
 //! sector that runs what kernels run (see `payload.s`) is booted on each accelerator. The answer holds until the host is booted anew, QEMU is
-//! replaced, or the permission to use `/dev/kvm` changes; that QEMU could not begin on one, as where another hypervisor has the processor, holds
-//! for this process.
+//! replaced, or the permission to use `/dev/kvm` changes. That QEMU could not begin on one, as where another hypervisor has the processor, is
+//! asked again the next time.
 
 mod boot;
 mod cache;
@@ -27,9 +27,6 @@ const KVM_DEVICE: &str = "/dev/kvm";
 
 /// The accelerator's name.
 const KVM: &str = "kvm";
-
-/// The kernel's words when another hypervisor has the processor, or QEMU's own for them.
-const BUSY: &str = "Device or resource busy";
 
 /// Probes QEMU programs, each once.
 #[derive(Debug)]
@@ -61,11 +58,9 @@ impl Prober {
         for finding in &findings.accelerators {
             tracing::info!(accelerator = finding.name, usable = finding.usable, "{}", finding.reason);
         }
-        // Another hypervisor's machine has the processor just now; that says nothing of what is when it has ended.
-        if findings.accelerators.iter().any(|one| !one.usable && one.reason.contains(BUSY)) {
-            return Ok(findings);
+        if !findings.accelerators.iter().any(|one| one.passes) {
+            self.keep(program, &findings);
         }
-        self.keep(program, &findings);
         Ok(findings)
     }
 

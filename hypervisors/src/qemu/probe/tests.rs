@@ -50,6 +50,36 @@ async fn tcg_runs_guest_code_and_the_answer_is_kept() {
     assert!(again.elapsed() < Duration::from_millis(50), "answered from the cache");
 }
 
+/// As where another hypervisor has the processor: the next time it may be free.
+#[tokio::test]
+async fn an_accelerator_that_qemu_cannot_begin_on_is_tried_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if missing(QEMU) {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let (program, tries) = (cache.path().join(QEMU), cache.path().join("tries"));
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *accel=kvm*) echo try >> '{}'; \
+         echo 'ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy' >&2; exit 1;; esac\nexec {QEMU} \"$@\"\n",
+        tries.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let prober = Prober::new(cache.path().to_owned());
+    let counted = || std::fs::read_to_string(&tries).unwrap_or_default().lines().count();
+    let mut after = Vec::new();
+    for _ in 0..2 {
+        let findings = prober.findings(&program).await.unwrap();
+        let kvm = findings.accelerators.iter().find(|one| one.name == "kvm").unwrap();
+        assert_eq!(kvm.passes, kvm_opens().is_ok(), "{kvm:?}");
+        assert!(!kvm.usable && (!kvm.passes || kvm.reason.contains("resource busy")), "{kvm:?}");
+        after.push(counted());
+    }
+    // Both models of the processor are tried, each time; where there is no KVM at all that is known for good.
+    assert_eq!(after, if kvm_opens().is_ok() { [2, 4] } else { [0, 0] });
+}
+
 #[tokio::test]
 async fn a_program_that_is_no_qemu_is_told() {
     let cache = tempfile::tempdir().unwrap();
