@@ -90,6 +90,8 @@ pub enum GivenBack {
     Removed,
     /// It was not there: somebody else has removed it, or it never came to be.
     WasGone,
+    /// It is a machine of others, and stays: what the build had put into it is out.
+    HandedBack,
     /// It is a machine of others, and stays as the build left it: nobody knows what was done with it since.
     LeftOn {
         /// The snapshot on which it stood before the build.

@@ -31,8 +31,23 @@ impl ProcessStat {
     ///
     /// There is none, or `/proc` cannot be read.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let path = format!("/proc/{pid}/stat");
-        let text = std::fs::read(&path)?;
+        Self::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// This moment, as [`start_time`](Self::start_time) counts.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started, or `/proc` cannot be read.
+    pub fn now() -> io::Result<u64> {
+        // A thread that starts now is asked when it did: that is the same clock in the same units, also in a container.
+        let thread = std::thread::Builder::new().spawn(|| Self::read("/proc/thread-self/stat"))?;
+        let stat = thread.join().map_err(|_| io::Error::other("the thread that looks ended abnormally"))??;
+        Ok(stat.start_time)
+    }
+
+    fn read(path: &str) -> io::Result<Self> {
+        let text = std::fs::read(path)?;
         Self::parse(&String::from_utf8_lossy(&text))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as expected")))
     }
@@ -89,6 +104,11 @@ mod tests {
         assert!(us.start_time > 0);
         assert_eq!(ProcessStat::of(std::process::id()).unwrap(), us);
         assert!(ProcessStat::of(u32::MAX).is_err());
+        let now = ProcessStat::now().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let later = ProcessStat::of(child.id()).unwrap().start_time;
+        child.wait().unwrap();
+        assert!(us.start_time <= now && now <= later, "{} {now} {later}", us.start_time);
         assert_eq!(boot_id().unwrap().len(), 36);
     }
 }

@@ -112,6 +112,9 @@ fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<
     });
     match answer {
         Ok(GivenBack::Removed) => Ok(Some(format!("removed the machine {id} from {name}"))),
+        Ok(GivenBack::HandedBack) => {
+            Ok(Some(format!("gave the machine {id} of {name} back: it stays, without what the build had put into it")))
+        }
         Ok(GivenBack::LeftOn { snapshot }) => Ok(Some(format!(
             "the machine {id} of {name} is off and stays as it is; before the build it stood on its snapshot {snapshot}: restore that \
              yourself if nothing in the machine is wanted"

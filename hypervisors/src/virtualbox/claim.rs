@@ -6,29 +6,63 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use rustix::process::getuid;
 
+use super::identity::Moment;
+use super::program::START_LIMIT;
+use crate::process_stat::boot_id;
+
 /// What is known of who let a machine run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Claim {
     /// This process has not started it: if it runs, somebody else did.
     NotStarted,
-    /// This process has started it, in the process with this number where it was seen.
-    Started(Option<u32>),
-    /// A process that is dead held it. What that process let run was noted, and is ended before the machine is given back.
-    OfADeadProcess,
+    /// This process has told it to run at this moment (in clock ticks since boot); the process that runs it has not been seen.
+    ToldToRun {
+        /// The moment.
+        since: u64,
+    },
+    /// This process has started it, in the process with this number.
+    Started(u32),
+    /// A process that is dead held it. What that process let run was noted, and is ended before the machine is given back; but for one
+    /// that was told to run right before its end.
+    OfADeadProcess {
+        /// When that was.
+        told_to_run: Option<Moment>,
+    },
+}
+
+/// A process that runs a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Runs {
+    /// Its number.
+    pub(super) pid: u32,
+    /// When it started, in clock ticks since boot; `None`: that cannot be read.
+    pub(super) started: Option<u64>,
 }
 
 impl Claim {
     /// Whether a machine that VirtualBox calls running is ours to end. `runs`: the process that runs it, where there is one.
-    pub(super) fn covers(self, runs: Option<u32>) -> bool {
+    pub(super) fn covers(&self, runs: Option<Runs>) -> bool {
         match (self, runs) {
             (Self::NotStarted, _) => false,
-            (Self::Started(Some(ours)), Some(runs)) => ours == runs,
-            (Self::Started(_), _) => true,
             // Its process is gone; VirtualBox has yet to see that.
-            (Self::OfADeadProcess, runs) => runs.is_none(),
+            (_, None) => true,
+            (Self::Started(ours), Some(runs)) => *ours == runs.pid,
+            (Self::ToldToRun { since }, Some(runs)) => runs.started.is_some_and(|started| started >= *since),
+            (Self::OfADeadProcess { told_to_run }, Some(runs)) => {
+                // The machine was off then, and no other build can have started it since: only its owner, later.
+                let ours = |moment: &Moment| {
+                    let limit = moment.ticks.saturating_add(START_LIMIT.as_secs().saturating_mul(TICKS_PER_SECOND));
+                    boot_id().is_ok_and(|boot| boot == moment.boot)
+                        && runs.started.is_some_and(|started| (moment.ticks..=limit).contains(&started))
+                };
+                told_to_run.as_ref().is_some_and(ours)
+            }
         }
     }
 }
+
+/// Linux counts so on every processor that VirtualBox runs on.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// The right to work on a machine of others, against all other builds of this user, until this value goes.
 pub(super) struct Borrowing {
@@ -54,15 +88,27 @@ mod tests {
 
     #[test]
     fn only_what_a_build_let_run_is_its_own() {
+        let runs = |pid, started| Some(Runs { pid, started: Some(started) });
+        let dead = |ticks| Claim::OfADeadProcess { told_to_run: Some(Moment::of_this_boot(ticks).unwrap()) };
+        let other_boot = Claim::OfADeadProcess { told_to_run: Some(Moment { ticks: 100, boot: "other".to_owned() }) };
+        let limit = 100 + START_LIMIT.as_secs() * TICKS_PER_SECOND;
         for (claim, runs, ours) in [
-            (Claim::NotStarted, Some(7), false),
+            (Claim::NotStarted, runs(7, 100), false),
             (Claim::NotStarted, None, false),
-            (Claim::Started(Some(7)), Some(7), true),
-            (Claim::Started(Some(7)), Some(8), false),
-            (Claim::Started(Some(7)), None, true),
-            (Claim::Started(None), Some(8), true),
-            (Claim::OfADeadProcess, Some(7), false),
-            (Claim::OfADeadProcess, None, true),
+            (Claim::Started(7), runs(7, 100), true),
+            (Claim::Started(7), runs(8, 100), false),
+            (Claim::Started(7), None, true),
+            (Claim::ToldToRun { since: 100 }, runs(8, 100), true),
+            (Claim::ToldToRun { since: 100 }, runs(8, 99), false),
+            (Claim::ToldToRun { since: 100 }, Some(Runs { pid: 8, started: None }), false),
+            (Claim::ToldToRun { since: 100 }, None, true),
+            (Claim::OfADeadProcess { told_to_run: None }, runs(7, 100), false),
+            (Claim::OfADeadProcess { told_to_run: None }, None, true),
+            (dead(100), runs(7, 99), false),
+            (dead(100), runs(7, 100), true),
+            (dead(100), runs(7, limit), true),
+            (dead(100), runs(7, limit + 1), false),
+            (other_boot, runs(7, 100), false),
         ] {
             assert_eq!(claim.covers(runs), ours, "{claim:?} {runs:?}");
         }

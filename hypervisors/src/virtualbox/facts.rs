@@ -1,6 +1,7 @@
 //! What VirtualBox tells of a machine: `showvminfo --machinereadable`, `list vms`, and the snapshots' tree.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 /// What `showvminfo --machinereadable` tells.
@@ -36,6 +37,12 @@ impl Facts {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The same with another value of `name`.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Names and values, in the order of the names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -58,44 +65,106 @@ impl Facts {
 
     /// Drives and what is in them: controller, port, device, path. Those that hold nothing are not among them.
     pub(super) fn attached(&self) -> Vec<Attached> {
-        let controllers: Vec<(&str, &str)> = self
-            .all()
-            .filter(|(name, _)| name.starts_with("storagecontrollername"))
-            .map(|(name, controller)| {
-                let number = name.trim_start_matches("storagecontrollername");
-                (controller, self.get(&format!("storagecontrollertype{number}")).unwrap_or_default())
-            })
-            .collect();
+        let controllers = self.controllers();
         let mut attached = Vec::new();
         for (name, path) in self.all() {
             if path.is_empty() || matches!(path, "none" | "emptydrive") {
                 continue;
             }
-            let place = controllers.iter().find_map(|(controller, kind)| {
-                let rest = name.strip_prefix(*controller)?.strip_prefix('-')?;
+            let place = controllers.iter().find_map(|controller| {
+                let rest = name.strip_prefix(controller.name)?.strip_prefix('-')?;
                 let (port, device) = rest.split_once('-')?;
-                Some((*controller, *kind, port.parse().ok()?, device.parse().ok()?))
+                Some((controller, port.parse().ok()?, device.parse().ok()?))
             });
-            if let Some((controller, kind, port, device)) = place {
-                let (controller, kind, path) = (controller.to_owned(), kind.to_owned(), PathBuf::from(path));
-                attached.push(Attached { controller, kind, port, device, path });
+            if let Some((controller, port, device)) = place {
+                let slot = Slot { controller: controller.name.to_owned(), port, device };
+                attached.push(Attached { slot, floppy: controller.is_floppy(), path: PathBuf::from(path) });
             }
         }
         attached
     }
+
+    /// The controllers of the machine.
+    pub(super) fn controllers(&self) -> Vec<Controller<'_>> {
+        let controller = |(key, name)| {
+            let number = str::strip_prefix(key, "storagecontrollername")?;
+            let kind = self.get(&format!("storagecontrollertype{number}")).unwrap_or_default();
+            let ports = self.get(&format!("storagecontrollerportcount{number}")).and_then(|count| count.parse().ok());
+            Some(Controller { name, kind, ports })
+        };
+        self.all().filter_map(controller).collect()
+    }
+
+    /// What is in a place of a controller.
+    pub(super) fn holds(&self, slot: &Slot) -> Held<'_> {
+        match self.get(&slot.to_string()) {
+            None | Some("" | "none") => Held::Nothing,
+            Some("emptydrive") => Held::EmptyDrive,
+            Some(medium) => Held::Medium(medium),
+        }
+    }
+
+    /// Whether a disc can be put there without a disk being taken out: VirtualBox tells of drives alone whether they are open.
+    pub(super) fn takes_a_disc(&self, slot: &Slot) -> bool {
+        let Slot { controller, port, device } = slot;
+        !matches!(self.holds(slot), Held::Medium(_))
+            || self.get(&format!("{controller}-IsEjected-{port}-{device}")).is_some()
+    }
 }
 
-/// Something in a drive.
+/// A place of a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attached {
+pub(super) struct Slot {
     /// The controller's name.
     pub(super) controller: String,
-    /// The controller's kind in VirtualBox's words, `I82078` for floppies.
-    pub(super) kind: String,
     /// Port.
     pub(super) port: u32,
     /// Device on it.
     pub(super) device: u32,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.controller, self.port, self.device)
+    }
+}
+
+/// What is in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held<'f> {
+    /// No drive and no disk.
+    Nothing,
+    /// A drive without a disc.
+    EmptyDrive,
+    /// A disk, or a drive with this in it: an image, or a drive of the host.
+    Medium(&'f str),
+}
+
+/// A controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Controller<'f> {
+    /// Its name.
+    pub(super) name: &'f str,
+    /// Its kind in VirtualBox's words.
+    pub(super) kind: &'f str,
+    /// How many ports it has.
+    pub(super) ports: Option<u32>,
+}
+
+impl Controller<'_> {
+    /// Whether it is for floppies.
+    pub(super) fn is_floppy(&self) -> bool {
+        self.kind == "I82078"
+    }
+}
+
+/// Something in a drive, or a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// Where it is.
+    pub(super) slot: Slot,
+    /// It is in a floppy drive.
+    pub(super) floppy: bool,
     /// The image.
     pub(super) path: PathBuf,
 }
@@ -183,8 +252,18 @@ impl Snapshots {
         if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) }
     }
 
+    /// The one that the machine stands on.
+    pub(super) fn current(&self) -> Option<&Snapshot> {
+        self.all.iter().find(|snapshot| Some(&snapshot.uuid) == self.current.as_ref())
+    }
+
+    /// Those called `name` that were taken right on `parent`.
+    pub(super) fn children(&self, parent: &Snapshot, name: &str) -> Vec<&Snapshot> {
+        self.all.iter().filter(|snapshot| snapshot.name == name && Self::is_child(snapshot, parent)).collect()
+    }
+
     /// Whether `child` was taken right on `parent`.
-    pub(super) fn is_child(child: &Snapshot, parent: &Snapshot) -> bool {
+    fn is_child(child: &Snapshot, parent: &Snapshot) -> bool {
         child.place.strip_prefix(&parent.place).is_some_and(|rest| {
             rest.strip_prefix('-').is_some_and(|number| !number.is_empty() && !number.contains('-'))
         })
@@ -201,18 +280,20 @@ mod tests {
             "name=\"a \\\"b\\\"\"\nmemory=512\nVMState=\"poweroff\"\nCfgFile=\"/m/a=b.vbox\"\n\
              storagecontrollername0=\"IDE\"\nstoragecontrollertype0=\"PIIX4\"\nstoragecontrollername1=\"SATA-1\"\n\
              storagecontrollertype1=\"IntelAhci\"\n\"IDE-0-0\"=\"/d/x.vdi\"\n\"IDE-1-0\"=\"none\"\n\"IDE-1-1\"=\"emptydrive\"\n\
-             \"IDE-ImageUUID-0-0\"=\"1234\"\n\"SATA-1-13-0\"=\"/d/cd.iso\"\nnonsense\n",
+             \"IDE-ImageUUID-0-0\"=\"1234\"\n\"SATA-1-13-0\"=\"/d/cd.iso\"\n\"SATA-1-IsEjected-13-0\"=\"off\"\nnonsense\n",
         );
         assert_eq!(facts.get("name"), Some("a \"b\""));
         assert_eq!(facts.get("memory"), Some("512"));
         assert_eq!(facts.state(), Some(State::Off));
         assert_eq!(facts.settings_file(), Some("/m/a=b.vbox".into()));
-        let places: Vec<_> =
-            facts.attached().into_iter().map(|one| (one.controller, one.port, one.device, one.path)).collect();
-        assert_eq!(
-            places,
-            [("IDE".to_owned(), 0, 0, "/d/x.vdi".into()), ("SATA-1".to_owned(), 13, 0, "/d/cd.iso".into())]
-        );
+        let places: Vec<_> = facts.attached().into_iter().map(|one| (one.slot.to_string(), one.path)).collect();
+        assert_eq!(places, [("IDE-0-0".to_owned(), "/d/x.vdi".into()), ("SATA-1-13-0".to_owned(), "/d/cd.iso".into())]);
+        let slot = |controller: &str, port, device| Slot { controller: controller.to_owned(), port, device };
+        assert_eq!(facts.holds(&slot("IDE", 0, 0)), Held::Medium("/d/x.vdi"));
+        assert_eq!(facts.holds(&slot("IDE", 1, 0)), Held::Nothing);
+        assert_eq!(facts.holds(&slot("IDE", 1, 1)), Held::EmptyDrive);
+        assert!(!facts.takes_a_disc(&slot("IDE", 0, 0)) && facts.takes_a_disc(&slot("IDE", 1, 1)));
+        assert!(facts.takes_a_disc(&slot("SATA-1", 13, 0)) && facts.takes_a_disc(&slot("none", 0, 0)));
         for (word, state) in [("running", State::Alive), ("aborted", State::Aborted), ("saved", State::Saved)] {
             assert_eq!(Facts::read(&format!("VMState=\"{word}\"")).state(), Some(state));
         }
@@ -234,6 +315,10 @@ mod tests {
         let [base, x, deep] = &snapshots.all[..] else { panic!("{snapshots:?}") };
         assert!(Snapshots::is_child(x, base) && Snapshots::is_child(deep, x) && !Snapshots::is_child(deep, base));
         assert_eq!(snapshots.listed(), "it has: base, x, x");
+        assert_eq!(
+            (snapshots.current(), snapshots.children(x, "x"), snapshots.children(deep, "x")),
+            (Some(x), vec![deep], vec![])
+        );
         assert_eq!(Snapshots::read("This machine does not have any snapshots\n").listed(), "it has none");
     }
 }

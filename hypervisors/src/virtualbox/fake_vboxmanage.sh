@@ -5,7 +5,7 @@ D='@DIR@'
 printf '%s\n' "$*" >> "$D/calls"
 echo "$LC_ALL" > "$D/locale"
 die() { echo "VBoxManage: error: $1" >&2; exit 1; }
-key=$1; [ "$1" = controlvm ] && key=$3
+key=$1; case "$1" in controlvm | snapshot) key=$3 ;; esac
 if [ -e "$D/break/$key" ]; then
   read -r how < "$D/break/$key"
   case "$how" in
@@ -18,6 +18,10 @@ if [ -e "$D/break/$key" ]; then
     *) die "$how" ;;
   esac
 fi
+case "$1" in list | showvminfo) ;; *)
+  # The nth call from now on that changes something.
+  [ -e "$D/fails" ] && { left=$(($(<"$D/fails") - 1)); echo "$left" > "$D/fails"; [ "$left" = 0 ] && die 'out of luck'; }
+esac
 machine() { # sets m to the directory of the machine that is named
   for m in "$D"/vms/*; do
     [ -d "$m" ] || continue
@@ -44,9 +48,10 @@ register() { # register UUID NAME BASE
   mkdir -p "$3/$file"
   [ -e "$3/$file/$file.vbox" ] && die "Machine settings file '$3/$file/$file.vbox' already exists"
   echo settings > "$3/$file/$file.vbox"
-  mkdir -p "$D/vms/$1"
+  mkdir -p "$D/vms/$1/is"
   echo "$2" > "$D/vms/$1/name"; echo poweroff > "$D/vms/$1/state"; echo "$3/$file/$file.vbox" > "$D/vms/$1/cfg"
 }
+fact() { printf '%s' "$2" > "$m/is/$1"; } # fact NAME VALUE: what $m is like from now on
 case "$1" in
   --version) echo 7.2.4_Fake ;;
   list)
@@ -62,13 +67,33 @@ case "$1" in
     else mkdir -p "$base/$name"; echo '<Machine><Display controller="VMSVGA" VRAMSize="16"/></Machine>' > "$base/$name/$name.vbox"; fi ;;
   import)
     [ -e "$2" ] || die "Failed to open the OVF file '$2'"
-    register "$(</proc/sys/kernel/random/uuid)" "$(option --vmname "$@")" "$(option --basefolder "$@")" ;;
+    new=$(</proc/sys/kernel/random/uuid)
+    register "$new" "$(option --vmname "$@")" "$(option --basefolder "$@")"
+    [ -e "$D/brings" ] && cp "$D/brings" "$D/vms/$new/facts"; true ;;
   clonevm) machine "$2"; register "$(option --uuid "$@")" "$(option --name "$@")" "$(option --basefolder "$@")" ;;
   modifyvm)
     machine "$2"
-    [ "$(option --uartmode1 "$@")" = file ] && echo "${@: -1}" > "$m/uart"; true ;;
+    [ "$(option --uartmode1 "$@")" = file ] && echo "${@: -1}" > "$m/uart"
+    shift 2
+    while [ $# -gt 0 ]; do
+      case "$1" in
+        --vrde | --vrdeaddress | --vrdeauthtype | --nic1) fact "${1#--}" "$2" ;;
+        --vrdeport) fact vrdeports "$2" ;;
+        --nat-localhostreachable1) fact localhostReachable "$([ "$2" = on ]; echo $((! $?)))" ;;
+        --natpf1)
+          if [ "$2" = delete ]; then
+            case "$(cat "$m/is/Forwarding(0)" 2>/dev/null)" in "$3,"*) rm "$m/is/Forwarding(0)" ;; *) die "Invalid argument value" ;; esac
+            shift
+          else
+            [ -e "$m/is/Forwarding(0)" ] && die "A NAT rule of this name already exists"
+            fact 'Forwarding(0)' "$2"
+          fi ;;
+      esac
+      shift
+    done ;;
   startvm)
     machine "$2"
+    [ "$(state)" = running ] && die "The machine '$2' is already locked by a session (or being locked or unlocked)"
     [ -e "$m/uart" ] && echo 'the guest says hello' > "$(<"$m/uart")"
     [ -p "$D/never" ] || mkfifo "$D/never"
     setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
@@ -77,6 +102,14 @@ case "$1" in
   showvminfo)
     machine "$2"
     printf 'name="%s"\nUUID="%s"\nCfgFile="%s"\nVMState="%s"\n' "$(<"$m/name")" "${m##*/}" "$(<"$m/cfg")" "$(state)"
+    display=$(cat "$m/is/vrde" 2>/dev/null)
+    for fact in "$m"/is/*; do
+      case "${fact##*/}" in # not told of what is off
+        vrde?*) [ "$display" = on ] || continue ;;
+        localhostReachable) [ "$(<"$m/is/nic1")" = nat ] || continue ;;
+      esac
+      [ -e "$fact" ] && echo "\"${fact##*/}\"=\"$(<"$fact")\""
+    done
     [ -e "$m/facts" ] && cat "$m/facts"; true ;;
   controlvm)
     machine "$2"
@@ -90,8 +123,18 @@ case "$1" in
     machine "$2"
     case "$3" in
       list) if [ -s "$m/snapshots" ]; then cat "$m/snapshots"; else echo 'This machine does not have any snapshots'; exit 1; fi ;;
-      take) printf 'SnapshotName="%s"\nSnapshotUUID="s-%s"\nCurrentSnapshotUUID="s-%s"\n' "$4" "$4" "$4" > "$m/snapshots" ;;
-      delete) : > "$m/snapshots" ;;
+      take)
+        touch "$m/snapshots"; count=$(wc -l < "$m/snapshots"); new="s-$4-$count"
+        now=$(sed -n 's/^CurrentSnapshotUUID="\(.*\)"$/\1/p' "$m/snapshots")
+        place=$(sed -n "s/^SnapshotUUID\\(.*\\)=\"$now\"\$/\\1/p" "$m/snapshots")
+        [ -n "$now" ] && place="$place-$count"
+        sed -i '/^CurrentSnapshotUUID/d' "$m/snapshots"
+        printf 'SnapshotName%s="%s"\nSnapshotUUID%s="%s"\nCurrentSnapshotUUID="%s"\n' "$place" "$4" "$place" "$new" "$new" >> "$m/snapshots" ;;
+      restore | delete)
+        place=$(sed -n "s/^SnapshotUUID\\(.*\\)=\"$4\"\$/-\\1/p" "$m/snapshots")
+        [ -n "$place" ] || die "Could not find a snapshot with UUID {$4}"
+        if [ "$3" = restore ]; then sed -i "s/^CurrentSnapshotUUID=.*/CurrentSnapshotUUID=\"$4\"/" "$m/snapshots"
+        else sed -i "/^Snapshot\(Name\|UUID\)${place#-}=/d" "$m/snapshots"; fi ;;
     esac ;;
   export)
     machine "$2"; output=$(option --output "$@")
@@ -102,6 +145,23 @@ VBoxManage: error: RTVfsFsStrmAdd failed for 'web.ovf' (VERR_ALREADY_EXISTS)"
     [ -e "$D/unready" ] && { rm "$D/unready"; die "Appliance write failed
 VBoxManage: error: The object is not ready"; }
     true ;;
-  storagectl | storageattach | setextradata | modifynvram) machine "$2" ;;
+  storagectl)
+    machine "$2"; name=$(option --name "$@")
+    if has --remove "$@"; then rm -f "$m/is/storagecontroller"*"-$name" "$m/is/$name-"*
+    else
+      case "$(option --add "$@")" in floppy) kind=I82078 ;; ide) kind=PIIX4 ;; *) kind=IntelAhci ;; esac
+      fact "storagecontrollername-$name" "$name"; fact "storagecontrollertype-$name" "$kind"
+    fi ;;
+  storageattach)
+    machine "$2"; name=$(option --storagectl "$@"); place=$(option --port "$@")-$(option --device "$@"); medium=$(option --medium "$@")
+    rm -f "$m/is/$name-IsEjected-$place"
+    fact "$name-$place" "${medium#host:}"
+    [ "$(option --type "$@")" = dvddrive ] && [ "$medium" != none ] && fact "$name-IsEjected-$place" off; true ;;
+  movevm)
+    machine "$2"; old=$(dirname "$(<"$m/cfg")"); new=$(option --folder "$@")/${old##*/}
+    [ -e "$new/${old##*/}.vbox" ] && die "Move VM failed
+VBoxManage: error: Rollback scenario: can't delete new destination folder."
+    mkdir -p "$new"; mv "$old"/* "$new"; rmdir "$old"; echo "$new/${old##*/}.vbox" > "$m/cfg" ;;
+  setextradata | modifynvram) machine "$2" ;;
   *) die "Invalid command '$1'" ;;
 esac

@@ -1,17 +1,18 @@
 //! Gives machines back: off, out of the registry, and away with the files that VirtualBox made for them. Nothing else is touched.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::call::Call;
+use super::changes::{self, Changes};
 use super::claim::{Borrowing, Claim};
 use super::facts::{self, Facts, Registered, State};
-use super::identity::Identity;
+use super::identity::{Borrowed, Identity};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
-use super::settings::FORWARDING;
 use super::vm_process;
 use crate::error::MachineError;
 use crate::machine::GivenBack;
@@ -22,18 +23,37 @@ pub(super) const OFF_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 5 } e
 /// First and longest pause between two looks at a machine's state: there is no call that waits for it.
 const LOOK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Gives back the machine that the ledger names. `claim`: what is known of who let it run.
+/// How a machine is given back.
+pub(super) struct Terms<'a> {
+    /// What is known of who let it run.
+    pub(super) claim: Claim,
+    /// This process has put it on another snapshot, and nobody else has worked on it since: that is undone.
+    pub(super) restores: bool,
+    /// What this process has changed in it.
+    pub(super) changes: Option<&'a Changes>,
+}
+
+/// Gives back the machine that the ledger names.
 pub(super) async fn give_back(
     program: &VBoxManage,
     identity: &Identity,
-    claim: Claim,
-) -> Result<GivenBack, MachineError> {
-    let outcome = match identity {
+    terms: Terms<'_>,
+) -> Result<GivenBack, Failure> {
+    match identity {
         Identity::Made(uuid) => remove(program, uuid).await,
-        Identity::Importing(settings) => remove_import(program, settings).await,
-        Identity::Borrowed { uuid, snapshot } => hand_back(program, uuid, snapshot.as_deref(), claim).await,
+        Identity::Importing(directory) => remove_import(program, directory).await,
+        Identity::Borrowed(borrowed) => hand_back(program, borrowed, terms).await,
+    }
+}
+
+/// Gives back what a process that is dead held.
+pub(super) async fn after_a_dead_process(program: &VBoxManage, identity: &Identity) -> Result<GivenBack, MachineError> {
+    let told_to_run = match identity {
+        Identity::Borrowed(borrowed) => borrowed.told_to_run.clone(),
+        _ => None,
     };
-    outcome.map_err(Failure::of_machine)
+    let terms = Terms { claim: Claim::OfADeadProcess { told_to_run }, restores: false, changes: None };
+    give_back(program, identity, terms).await.map_err(Failure::of_machine)
 }
 
 /// What the machine is like; `None`: there is no such machine.
@@ -109,17 +129,17 @@ async fn remove(program: &VBoxManage, uuid: &str) -> Result<GivenBack, Failure> 
 }
 
 /// Removes an import of ours, when it came so far that it is registered: by where its settings are, for its name may be another's, too.
-async fn remove_import(program: &VBoxManage, place: &Path) -> Result<GivenBack, Failure> {
-    match find_in(program, place, &[]).await? {
+async fn remove_import(program: &VBoxManage, directory: &Path) -> Result<GivenBack, Failure> {
+    match find_in(program, directory, &[]).await? {
         Some(uuid) => remove(program, &uuid).await,
         None => Ok(GivenBack::WasGone),
     }
 }
 
-/// The machine whose settings are `place`, or in that directory; it is none of those that are `known`.
+/// The machine whose settings are in `directory`; it is none of those that are `known`.
 pub(super) async fn find_in(
     program: &VBoxManage,
-    place: &Path,
+    directory: &Path,
     known: &[Registered],
 ) -> Result<Option<String>, Failure> {
     let machines = facts::machines(&program.run(&["list", "vms"]).await?);
@@ -127,7 +147,9 @@ pub(super) async fn find_in(
     for machine in machines.into_iter().filter(|machine| !known.contains(machine)) {
         match look(program, &machine.uuid).await {
             Ok(facts) => {
-                if facts.and_then(|facts| facts.settings_file()).is_some_and(|settings| settings.starts_with(place)) {
+                // In it, and never the file itself: earlier versions noted a file in the user's folder, which may be the user's own.
+                let is_in = |settings: &PathBuf| settings.starts_with(directory) && settings != directory;
+                if facts.and_then(|facts| facts.settings_file()).as_ref().is_some_and(is_in) {
                     return Ok(Some(machine.uuid));
                 }
             }
@@ -139,48 +161,66 @@ pub(super) async fn find_in(
 }
 
 /// Leaves a machine of others as it was found, as far as that is known. One that somebody else runs is left alone.
-async fn hand_back(
-    program: &VBoxManage,
-    uuid: &str,
-    snapshot: Option<&str>,
-    claim: Claim,
-) -> Result<GivenBack, Failure> {
+async fn hand_back(program: &VBoxManage, borrowed: &Borrowed, terms: Terms<'_>) -> Result<GivenBack, Failure> {
+    let uuid = &borrowed.uuid;
     let left_alone = |why: &str| {
         let words = format!("the machine is not ours and is left as it is: {why}");
-        Err(Failure::new(&format!("giving back the machine {uuid}"), Problem::Other, &words))
+        Err(Failure::new(&format!("giving back the machine {uuid}"), Problem::UsedByOthers, &words))
     };
-    let _borrowing = match claim {
-        Claim::OfADeadProcess => match Borrowing::take(uuid) {
+    let _borrowing = match terms.claim {
+        Claim::OfADeadProcess { .. } => match Borrowing::take(uuid) {
             Ok(borrowing) => Some(borrowing),
             Err(error) => return left_alone(&format!("another build works on it ({error})")),
         },
         _ => None,
     };
-    let Some(facts) = look(program, uuid).await? else { return Ok(GivenBack::WasGone) };
+    let Some(mut facts) = look(program, uuid).await? else { return Ok(GivenBack::WasGone) };
     if matches!(facts.state(), Some(State::Alive)) {
-        let runs = vm_process::find(uuid).map(|process| process.pid());
-        if !claim.covers(runs) {
-            let runs = runs.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        let runs = vm_process::find(uuid).map(|process| vm_process::what_runs(&process));
+        if !terms.claim.covers(runs) {
+            let runs = runs.map_or_else(String::new, |runs| format!(" (process {})", runs.pid));
             return left_alone(&format!("somebody else runs it{runs}; when it is off, what is ours in it can go"));
         }
-        if claim != Claim::OfADeadProcess {
+        if runs.is_some() || !matches!(terms.claim, Claim::OfADeadProcess { .. }) {
             switch_off(program, uuid).await?;
         } else if wait_until_off(program, uuid, OFF_LIMIT).await?.is_none() {
             return left_alone("VirtualBox does not say that it is off");
         }
+        match look(program, uuid).await? {
+            Some(now) => facts = now,
+            None => return Ok(GivenBack::WasGone),
+        }
     }
-    if let Some(snapshot) = snapshot
-        && claim != Claim::OfADeadProcess
-    {
-        program.run_long(&["snapshot", uuid, "restore", snapshot]).await?;
-        return Ok(GivenBack::Removed);
+    if let (true, Some(snapshot)) = (terms.restores, &borrowed.snapshot) {
+        match program.run_long(&["snapshot", uuid, "restore", snapshot]).await {
+            Ok(_) => return Ok(GivenBack::HandedBack),
+            Err(failure) if failure.is(Problem::NoSnapshot) => {
+                tracing::warn!(%failure, "the machine stays as it is: the snapshot on which it stood is gone");
+            }
+            Err(failure) => return Err(failure),
+        }
     }
-    if has_forwarding(&facts) {
-        program.run(&["modifyvm", uuid, "--natpf1", "delete", FORWARDING]).await?;
+    for call in undo(borrowed, &terms, &facts) {
+        program.run(&call).await?;
     }
-    let Some(snapshot) = snapshot else { return Ok(GivenBack::Removed) };
-    // Nobody knows what its owner has done with it since.
-    Ok(GivenBack::LeftOn { snapshot: snapshot_name(program, uuid, snapshot).await })
+    match &borrowed.snapshot {
+        None => Ok(GivenBack::HandedBack),
+        // Nobody knows what its owner has done with it since.
+        Some(snapshot) => Ok(GivenBack::LeftOn { snapshot: snapshot_name(program, uuid, snapshot).await }),
+    }
+}
+
+/// What takes everything of ours out of a machine of others.
+fn undo(borrowed: &Borrowed, terms: &Terms<'_>, now: &Facts) -> Vec<Call> {
+    let uuid = &borrowed.uuid;
+    if let Some(changes) = terms.changes {
+        return [changes.undo_media(uuid, now), changes.undo_settings(uuid, now)].concat();
+    }
+    let mut calls = borrowed.work.as_ref().map_or_else(Vec::new, |work| changes::take_out(uuid, work, now));
+    if matches!(terms.claim, Claim::OfADeadProcess { .. }) && changes::has_forwarding(now) {
+        calls.push(changes::delete_forwarding(uuid));
+    }
+    calls
 }
 
 /// A snapshot as people know it.
@@ -188,12 +228,6 @@ async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> Stri
     let listed = program.run(&["snapshot", uuid, "list", "--machinereadable"]).await.unwrap_or_default();
     let snapshots = facts::Snapshots::read(&listed);
     snapshots.named(snapshot).first().map_or_else(|| snapshot.to_owned(), |found| found.name.clone())
-}
-
-/// Whether the machine has our forwarding.
-pub(super) fn has_forwarding(facts: &Facts) -> bool {
-    let start = format!("{FORWARDING},");
-    facts.all().any(|(name, value)| name.starts_with("Forwarding(") && value.starts_with(&start))
 }
 
 /// Removes what VirtualBox made for a machine: settings, logs, snapshots, and disks that lie beside them. The directory goes when

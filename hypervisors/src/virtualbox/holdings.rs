@@ -8,17 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::NAME;
-use super::call::Call;
+use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
-use super::give_back::{self, OFF_LIMIT};
-use super::identity::Identity;
+use super::give_back::{self, OFF_LIMIT, Terms};
+use super::identity::{Borrowed, Identity, Moment};
+use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::serial;
 use crate::error::StartError;
 use crate::ledger::{Resource, ResourceLedger};
-use crate::machine::ExitReport;
+use crate::machine::{ExitReport, GivenBack};
 use crate::port_lease::PortLease;
 use crate::process::Stranger;
+use crate::process_stat::ProcessStat;
 
 /// What a machine holds.
 pub(super) struct Holdings {
@@ -40,16 +42,18 @@ pub(super) struct Holdings {
 #[derive(Default)]
 struct Held {
     identity: Option<Identity>,
-    /// It was told to run.
-    started: bool,
+    /// It was told to run then, in clock ticks since boot.
+    told_to_run: Option<u64>,
+    /// We have put it on another snapshot, and nobody else was seen to use it since.
+    restores: bool,
     process: Option<Arc<Stranger>>,
     /// How the ledger knows the process.
     noted_process: Option<Resource>,
     /// Keeps other builds off a machine of others.
     borrowing: Option<Borrowing>,
     ports: Vec<PortLease>,
-    /// What takes our media out of a machine of others again.
-    undo: Vec<Call>,
+    /// What is changed in a machine that was there before.
+    changes: Option<Changes>,
     /// What the guest wrote to its serial port, read before the file goes.
     serial: Vec<u8>,
 }
@@ -107,16 +111,63 @@ impl Holdings {
     }
 
     /// Notes that the machine is about to be told to run.
-    pub(super) fn starts(&self) {
-        self.held().started = true;
+    pub(super) fn starts(&self) -> Result<(), StartError> {
+        let now = ProcessStat::now().and_then(|ticks| Ok((ticks, Moment::of_this_boot(ticks)?)));
+        let (ticks, moment) = now.map_err(|source| StartError::Prepare { path: "/proc".into(), source })?;
+        self.note_told_to_run(Some(moment))?;
+        self.held().told_to_run = Some(ticks);
+        Ok(())
+    }
+
+    /// Notes that it was not: somebody else uses it.
+    pub(super) fn did_not_start(&self) {
+        self.held().told_to_run = None;
+        if let Err(error) = self.note_told_to_run(None) {
+            tracing::warn!(%error, "it stays noted that a machine was told to run");
+        }
+    }
+
+    /// Changes what the ledger knows of a machine of others.
+    fn note_told_to_run(&self, moment: Option<Moment>) -> Result<(), StartError> {
+        self.note_again(|borrowed| borrowed.told_to_run = moment)
+    }
+
+    fn note_again(&self, change: impl FnOnce(&mut Borrowed)) -> Result<(), StartError> {
+        let identity = self.held().identity.clone();
+        let Some(Identity::Borrowed(before)) = identity else { return Ok(()) };
+        let mut borrowed = before.clone();
+        change(&mut borrowed);
+        if borrowed == before { Ok(()) } else { self.note(Identity::Borrowed(borrowed)) }
+    }
+
+    /// The snapshot on which a machine of others stood before.
+    pub(super) fn stood_on(&self) -> Option<String> {
+        match &self.held().identity {
+            Some(Identity::Borrowed(borrowed)) => borrowed.snapshot.clone(),
+            _ => None,
+        }
+    }
+
+    /// That one has made room for another, which a machine of others is to stand on in the end.
+    pub(super) fn stands_on_instead(&self, snapshot: String) -> Result<(), StartError> {
+        self.note_again(|borrowed| borrowed.snapshot = Some(snapshot))
+    }
+
+    /// Notes that the machine was put on another snapshot.
+    pub(super) fn restored(&self) {
+        self.held().restores = true;
+    }
+
+    pub(super) fn was_told_to_run(&self) -> bool {
+        self.held().told_to_run.is_some()
     }
 
     fn claim(&self) -> Claim {
         let held = self.held();
-        if held.started {
-            Claim::Started(held.process.as_ref().map(|process| process.pid()))
-        } else {
-            Claim::NotStarted
+        match (held.told_to_run, &held.process) {
+            (None, _) => Claim::NotStarted,
+            (Some(since), None) => Claim::ToldToRun { since },
+            (Some(_), Some(process)) => Claim::Started(process.pid()),
         }
     }
 
@@ -124,14 +175,20 @@ impl Holdings {
         self.held().ports = ports;
     }
 
-    /// Notes how what is done next to a machine of others is undone.
-    pub(super) fn undo_later(&self, calls: Vec<Call>) {
-        self.held().undo.extend(calls);
+    /// Notes what is changed next in a machine that was there before.
+    pub(super) fn changes(&self, changes: Changes) {
+        self.held().changes = Some(changes);
     }
 
-    /// Nothing is left to be undone.
-    pub(super) fn undone(&self) {
-        self.held().undo.clear();
+    /// Takes our media out of a machine that was there before, and puts those back that were in it.
+    pub(super) async fn put_media_back(&self, uuid: &str) -> Result<(), Failure> {
+        let changes = self.held().changes.clone();
+        let Some(changes) = changes else { return Ok(()) };
+        let Some(now) = give_back::look(&self.program, uuid).await? else { return Ok(()) };
+        for call in changes.undo_media(uuid, &now) {
+            self.program.run(&call).await?;
+        }
+        Ok(())
     }
 
     /// Lets VirtualBox bind the ports.
@@ -142,11 +199,17 @@ impl Holdings {
     /// Notes the process that runs the machine: a sweep ends that one, and no other.
     pub(super) fn watch(&self, process: Arc<Stranger>) {
         // One that has ended already needs no note.
-        if let Ok(resource) = Resource::process(process.pid()) {
-            match self.ledger.acquired(&resource) {
-                Ok(()) => self.held().noted_process = Some(resource),
-                Err(error) => tracing::warn!(%error, pid = process.pid(), "a machine's process cannot be noted"),
-            }
+        let noted = match Resource::process(process.pid()) {
+            Ok(resource) => self.ledger.acquired(&resource).map(|()| Some(resource)),
+            Err(_) => Ok(None),
+        };
+        let noted = noted.and_then(|resource| {
+            self.held().noted_process = resource;
+            self.note_told_to_run(None).map_err(io::Error::other)
+        });
+        if let Err(error) = noted {
+            // The moment at which it was told to run stays noted instead.
+            tracing::warn!(%error, pid = process.pid(), "a machine's process cannot be noted");
         }
         self.held().process = Some(process);
     }
@@ -211,13 +274,24 @@ impl Holdings {
         if !self.kept.load(Ordering::Acquire) {
             let identity = self.held().identity.clone();
             if let Some(identity) = identity {
-                match give_back::give_back(&self.program, &identity, self.claim()).await {
-                    Ok(_) => {
-                        self.undo(&identity).await;
+                let (restores, changes) = {
+                    let held = self.held();
+                    (held.restores, held.changes.clone())
+                };
+                let terms = Terms { claim: self.claim(), restores, changes: changes.as_ref() };
+                match give_back::give_back(&self.program, &identity, terms).await {
+                    Ok(given_back) => {
+                        if let GivenBack::LeftOn { snapshot } = given_back {
+                            tracing::warn!(%identity, snapshot, "the machine stays as it is; before the build it stood on that snapshot");
+                        }
                         self.ledger.released(&registered(&identity));
                         self.held().identity = None;
                     }
                     Err(error) => {
+                        // Whoever else used it has done so for good: what they did is not undone, also when it is off.
+                        if error.is(Problem::UsedByOthers) {
+                            self.held().restores = false;
+                        }
                         // With its directory and its ports, which it may still use, it stays in the ledger: a sweep tries again.
                         let directory = self.directory.display();
                         tracing::error!(%error, %identity, %directory, "a machine cannot be given back yet, and stays with its files");
@@ -235,19 +309,6 @@ impl Holdings {
         held.borrowing = None;
         drop(held);
         *done = true;
-    }
-
-    /// Takes our media out of a machine of others. One that was put back to a snapshot has none of them.
-    async fn undo(&self, identity: &Identity) {
-        let calls = std::mem::take(&mut self.held().undo);
-        if !matches!(identity, Identity::Borrowed { snapshot: None, .. }) {
-            return;
-        }
-        for call in calls {
-            if let Err(failure) = self.program.run(&call).await {
-                tracing::warn!(%failure, "something of ours stays in a machine");
-            }
-        }
     }
 
     /// Lets go of the machine, which stays as it is.

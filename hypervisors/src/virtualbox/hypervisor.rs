@@ -8,7 +8,6 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::NAME;
 use super::check;
-use super::claim::Claim;
 use super::give_back;
 use super::identity::Identity;
 use super::machine::{VirtualBoxMachine, is_nat};
@@ -172,7 +171,7 @@ impl Hypervisor for VirtualBoxHypervisor {
                 command: format!("removing the machine {id}"),
                 message: format!("{PROGRAM} is not in PATH"),
             })?;
-            give_back::give_back(&program, &Identity::parse(id), Claim::OfADeadProcess).await
+            give_back::after_a_dead_process(&program, &Identity::parse(id)).await
         }
         .boxed()
     }

@@ -57,7 +57,7 @@ impl VirtualBoxMachine {
         let keyboard =
             VirtualBoxKeyboard::new(holdings.clone(), uuid.clone(), spec.key_pacing, part.key_group_interval);
         let screen = VirtualBoxScreen::new(holdings.clone(), uuid.clone());
-        let retirement = Retirement::of(part, &uuid, spec.floppy.is_some(), forwarded.is_some());
+        let retirement = Retirement::of(spec, part, &uuid, forwarded.is_some());
         Self { owner, uuid, info, forwarded, keyboard, screen, retirement, ledger }
     }
 

@@ -11,7 +11,9 @@
 //! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
 //! others is never touched. An import chooses its UUID itself: until that is known, it is known by its settings file.
 
+mod borrow;
 mod call;
+mod changes;
 mod check;
 mod claim;
 mod end;
@@ -21,8 +23,10 @@ mod give_back;
 mod holdings;
 mod hypervisor;
 mod identity;
+mod import;
 mod keyboard;
 mod machine;
+mod places;
 mod problem;
 mod program;
 mod retire;

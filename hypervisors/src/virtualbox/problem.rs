@@ -29,6 +29,8 @@ pub(super) enum Problem {
     NoSnapshot,
     /// A name or file is taken.
     InUse,
+    /// Somebody else runs it, or another build works on it.
+    UsedByOthers,
     /// Another session holds the machine, or its last one has not let go yet.
     Locked,
     /// An extension pack is missing.
@@ -141,7 +143,7 @@ impl Problem {
             Self::Network => {
                 Some("`VBoxManage list bridgedifs` and `VBoxManage list hostonlyifs` list the networks there are")
             }
-            Self::Argument | Self::Other => None,
+            Self::UsedByOthers | Self::Argument | Self::Other => None,
         }
     }
 }

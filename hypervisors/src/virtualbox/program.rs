@@ -19,7 +19,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 const LONG_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How long another session's hold on a machine is waited out, and VirtualBox's services to come up.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
+const LOCK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
+
+/// How long after a machine was told to run it may come to run: not at the first try, and at the end of the last.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(LIMIT.as_secs() + LOCK_LIMIT.as_secs());
 
 /// First and longest pause between two tries at a machine that is held. VirtualBox tells nobody when it is free.
 const LOCK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -149,10 +152,15 @@ fn empty(directory: &Path) {
     }
 }
 
-/// The call as it can be typed.
+/// What is behind a word that starts so (`keyboardputscancode`, `keyboardputstring`) is typed, and may be a password.
+const TYPES: &str = "keyboardput";
+
+/// The call as it can be typed, but for the keys of a guest's keyboard.
 pub(super) fn shown(arguments: &[impl AsRef<str>]) -> String {
     let mut line = "VBoxManage".to_owned();
-    for argument in arguments {
+    let typed = arguments.iter().position(|word| word.as_ref().starts_with(TYPES));
+    let told = typed.map_or(arguments.len(), |typed| typed + 1);
+    for argument in &arguments[..told] {
         let argument = argument.as_ref();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
         line.push(' ');
@@ -161,6 +169,9 @@ pub(super) fn shown(arguments: &[impl AsRef<str>]) -> String {
         } else {
             line.push_str(&format!("'{}'", argument.replace('\'', r"'\''")));
         }
+    }
+    if told < arguments.len() {
+        line.push_str(&format!(" … ({} not shown)", arguments.len() - told));
     }
     line
 }

@@ -9,6 +9,7 @@ use super::call::{Call, words};
 use super::facts::Snapshots;
 use super::give_back;
 use super::holdings::Holdings;
+use super::import;
 use super::problem::{Failure, Problem};
 use super::program::shown;
 use super::settings::FORWARDING;
@@ -16,10 +17,14 @@ use super::spec::{Export, TakeSnapshot, VirtualBoxSpec};
 use super::storage;
 use crate::error::MachineError;
 use crate::ledger::{Resource, ResourceLedger};
+use crate::spec::{MachineSpec, Origin};
 
 /// What is left to do, in order: a call that is done is not done again.
 pub(super) struct Retirement {
-    removes_media: bool,
+    puts_media_back: bool,
+    efi: bool,
+    /// It goes to where VirtualBox keeps its user's machines.
+    moves: bool,
     nvram: Option<PathBuf>,
     calls: Mutex<Vec<Call>>,
     snapshot: Mutex<Option<TakeSnapshot>>,
@@ -28,10 +33,11 @@ pub(super) struct Retirement {
 
 impl Retirement {
     /// The retirement of the machine `uuid`. `forwarded`: it has our forwarding, and somebody else gets to see the machine.
-    pub(super) fn of(part: &VirtualBoxSpec, uuid: &str, floppy: bool, forwarded: bool) -> Self {
+    pub(super) fn of(spec: &MachineSpec, part: &VirtualBoxSpec, uuid: &str, forwarded: bool) -> Self {
         let mut calls = Vec::new();
-        if part.after.remove_media {
-            if floppy {
+        // One that was there before gets back what was in its drives.
+        if part.after.remove_media && spec.origin == Origin::New {
+            if spec.floppy.is_some() {
                 calls.push(storage::remove_floppy(uuid));
             }
             calls.extend(storage::remove_discs(&part.drives, uuid));
@@ -45,7 +51,9 @@ impl Retirement {
             calls.push(words(&format!("modifyvm {uuid} --uart1 off")));
         }
         Self {
-            removes_media: part.after.remove_media,
+            puts_media_back: part.after.remove_media && spec.origin != Origin::New,
+            efi: part.hardware.as_ref().is_some_and(|hardware| hardware.efi),
+            moves: part.in_default_folder && matches!(spec.origin, Origin::Import { .. }),
             nvram: part.after.nvram.clone(),
             calls: Mutex::new(calls),
             snapshot: Mutex::new(part.after.snapshot.clone()),
@@ -59,6 +67,9 @@ impl Retirement {
         uuid: &str,
         ledger: &Arc<dyn ResourceLedger>,
     ) -> Result<(), MachineError> {
+        if self.puts_media_back {
+            holdings.put_media_back(uuid).await.map_err(Failure::of_machine)?;
+        }
         let mut calls = self.calls.lock().await;
         while let Some(next) = calls.first() {
             // The template's own may move whole disks.
@@ -72,15 +83,12 @@ impl Retirement {
             }
             calls.remove(0);
         }
-        if self.removes_media {
-            holdings.undone();
-        }
         if let Some(place) = &self.nvram {
-            copy_nvram(holdings, uuid, place).await?;
+            copy_nvram(holdings, uuid, self.efi, place).await?;
         }
         let mut snapshot = self.snapshot.lock().await;
         if let Some(wanted) = &*snapshot {
-            take_snapshot(holdings, uuid, wanted).await.map_err(Failure::of_machine)?;
+            take_snapshot(holdings, uuid, wanted).await?;
         }
         *snapshot = None;
         let mut export = self.export.lock().await;
@@ -88,14 +96,27 @@ impl Retirement {
             run_export(holdings, uuid, wanted, ledger).await?;
         }
         *export = None;
+        if self.moves {
+            import::move_to_default_folder(holdings, uuid).await?;
+        }
         Ok(())
     }
 }
 
-/// A machine that was never started has none.
-async fn copy_nvram(holdings: &Holdings, uuid: &str, place: &Path) -> Result<(), MachineError> {
-    let facts = give_back::look(&holdings.program, uuid).await.map_err(Failure::of_machine)?;
-    let Some(file) = facts.and_then(|facts| facts.get("NvramFile").map(PathBuf::from)) else { return Ok(()) };
+/// What VirtualBox's versions call the file in which the firmware keeps what it keeps between starts.
+const NVRAM_FACTS: [&str; 2] = ["NvramFile", "BIOS NVRAM File"];
+
+/// A machine that was never started has none; of one with UEFI that runs nowhere else it must not be lost.
+async fn copy_nvram(holdings: &Holdings, uuid: &str, efi: bool, place: &Path) -> Result<(), MachineError> {
+    let facts = give_back::look(&holdings.program, uuid).await.map_err(Failure::of_machine)?.unwrap_or_default();
+    let Some(file) = NVRAM_FACTS.into_iter().find_map(|name| facts.get(name)).map(PathBuf::from) else {
+        if efi && holdings.was_told_to_run() {
+            let command = shown(&["showvminfo", uuid, "--machinereadable"]);
+            let problem = format!("it does not tell where the UEFI's settings are ({})", NVRAM_FACTS.join(" or "));
+            return Err(MachineError::Unexpected { command, problem });
+        }
+        return Ok(());
+    };
     match tokio::fs::copy(&file, place).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(MachineError::Refused {
             command: format!("copying {} to {}", file.display(), place.display()),
@@ -105,15 +126,26 @@ async fn copy_nvram(holdings: &Holdings, uuid: &str, place: &Path) -> Result<(),
     }
 }
 
-async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -> Result<(), Failure> {
+/// Takes a snapshot. With `replace`, one of that name goes that was taken right where the machine stands: others are their owner's.
+async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -> Result<(), MachineError> {
     let program = &holdings.program;
+    let mut stood_there = false;
     if wanted.replace {
-        let before = snapshots(holdings, uuid).await?;
-        for old in before.named(&wanted.name) {
-            program.run_long(&["snapshot", uuid, "delete", &old.uuid]).await?;
+        let before = snapshots(holdings, uuid).await.map_err(Failure::of_machine)?;
+        let old = before.current().map_or_else(Vec::new, |parent| before.children(parent, &wanted.name));
+        for old in old {
+            stood_there |= holdings.stood_on().as_ref() == Some(&old.uuid);
+            program.run_long(&["snapshot", uuid, "delete", &old.uuid]).await.map_err(Failure::of_machine)?;
         }
     }
-    program.run_long(&["snapshot", uuid, "take", &wanted.name]).await.map(drop)
+    program.run_long(&["snapshot", uuid, "take", &wanted.name]).await.map_err(Failure::of_machine)?;
+    if stood_there && let Some(new) = snapshots(holdings, uuid).await.map_err(Failure::of_machine)?.current {
+        holdings.stands_on_instead(new).map_err(|error| MachineError::Refused {
+            command: format!("noting the new snapshot of the machine {uuid}"),
+            message: error.to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 /// The snapshots of a machine; one without any has an empty list.

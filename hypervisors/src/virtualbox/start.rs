@@ -1,19 +1,17 @@
 //! The start of a machine: looked into, noted, made, set up, and let run. What fails or is dropped on the way leaves nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::call::{Call, words};
-use super::claim::Borrowing;
+use super::changes::{Changes, DisplayChange, delete_forwarding};
 use super::end;
 use super::explain::explain;
 use super::facts::{self, Facts, Registered};
-use super::give_back::find_in;
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
+use super::places::{self, PlacedDisc, PlacedFloppy};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
-use super::retire;
 use super::serial;
 use super::settings;
 use super::spec::{Hardware, VirtualBoxSpec};
@@ -107,7 +105,7 @@ fn look_first(spec: &MachineSpec, known: &[Registered]) -> Result<(), StartError
 }
 
 /// Why a start does not go on.
-enum Stop {
+pub(super) enum Stop {
     Start(StartError),
     /// A call failed; what there is instead is yet to be found out.
     Call(Failure),
@@ -130,10 +128,10 @@ struct Ports {
     display: Option<u16>,
 }
 
-struct Starting<'a> {
-    spec: &'a MachineSpec,
-    part: &'a VirtualBoxSpec,
-    holdings: &'a Arc<Holdings>,
+pub(super) struct Starting<'a> {
+    pub(super) spec: &'a MachineSpec,
+    pub(super) part: &'a VirtualBoxSpec,
+    pub(super) holdings: &'a Arc<Holdings>,
 }
 
 impl Starting<'_> {
@@ -158,8 +156,14 @@ impl Starting<'_> {
             self.holdings.program.run_long(command).await?;
         }
         self.holdings.hand_over_ports();
-        self.holdings.starts();
-        self.call(&self.start_call(&uuid)).await?;
+        self.holdings.starts()?;
+        if let Err(failure) = self.call(&self.start_call(&uuid)).await {
+            // Whoever has it may let it run.
+            if failure.is(Problem::Locked) {
+                self.holdings.did_not_start();
+            }
+            return Err(failure.into());
+        }
         if let Some(process) = end::find(&uuid).await {
             self.holdings.watch(process);
         }
@@ -167,7 +171,7 @@ impl Starting<'_> {
         Ok((uuid, ports))
     }
 
-    async fn call(&self, call: &Call) -> Result<String, Failure> {
+    pub(super) async fn call(&self, call: &Call) -> Result<String, Failure> {
         self.holdings.program.run(call).await
     }
 
@@ -223,43 +227,6 @@ impl Starting<'_> {
         graphics_in(&settings).unwrap_or_else(|| DEFAULT_GRAPHICS.to_owned())
     }
 
-    async fn import(&self, package: &Path, known: &[Registered]) -> Result<String, Stop> {
-        let name = &self.spec.name;
-        // In a directory of ours every machine is ours; in the user's only the one in the file that VirtualBox makes for the name.
-        let (base, place) = match self.base() {
-            Some(base) => (base, self.holdings.directory.clone()),
-            None => {
-                let (base, name) = (self.default_folder().await?, file_name(name));
-                let settings = Path::new(&base).join(&name).join(format!("{name}.vbox"));
-                (base, settings)
-            }
-        };
-        self.holdings.note(Identity::Importing(place.clone()))?;
-        let mut call: Call = vec!["import".to_owned(), package.display().to_string()];
-        call.extend(["--vsys".to_owned(), "0".to_owned(), "--vmname".to_owned(), name.clone()]);
-        call.extend(["--basefolder".to_owned(), base]);
-        call.extend(self.part.import.iter().cloned());
-        self.holdings.program.run_long(&call).await?;
-        let uuid = find_in(&self.holdings.program, &place, known).await?;
-        let Some(uuid) = uuid else {
-            let problem = format!("VirtualBox has no new machine with its settings in {}", place.display());
-            let command = super::program::shown(&call);
-            return Err(StartError::Setup(MachineError::Unexpected { command, problem }).into());
-        };
-        self.holdings.note(Identity::Made(uuid.clone()))?;
-        Ok(uuid)
-    }
-
-    async fn default_folder(&self) -> Result<String, Stop> {
-        let properties = self.holdings.program.run(&["list", "systemproperties"]).await?;
-        let folder = property(&properties, "Default machine folder");
-        folder.map(ToOwned::to_owned).ok_or_else(|| {
-            let problem = "it does not tell its default machine folder".to_owned();
-            let command = "VBoxManage list systemproperties".to_owned();
-            StartError::Setup(MachineError::Unexpected { command, problem }).into()
-        })
-    }
-
     async fn clone(&self, machine: &str, snapshot: Option<&str>) -> Result<String, Stop> {
         let uuid = uuid::Uuid::new_v4().to_string();
         self.holdings.note(Identity::Made(uuid.clone()))?;
@@ -276,76 +243,28 @@ impl Starting<'_> {
         Ok(uuid)
     }
 
-    /// A machine of others, on one of its snapshots or as it is.
-    async fn borrow(&self, uuid: &str, snapshot: Option<&str>) -> Result<(), Stop> {
-        // Before the look, so that two builds never both see a machine that is off.
-        let borrowing = Borrowing::take(uuid).map_err(|error| StartError::Refused {
-            command: "vm_name".to_owned(),
-            problem: match error.kind() {
-                std::io::ErrorKind::AddrInUse => format!("another build works on the machine {}", self.spec.name),
-                _ => format!("the machine {} cannot be held against other builds: {error}", self.spec.name),
-            },
-            hint: Some("wait until that build has ended, and build again".to_owned()),
-        })?;
-        self.holdings.borrow(borrowing);
-        let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
-        if facts.state() == Some(facts::State::Alive) {
-            let problem = format!("the machine is {}", facts.get("VMState").unwrap_or("not off"));
-            let command = format!("VBoxManage startvm {uuid}");
-            return Err(StartError::Refused {
-                command,
-                problem,
-                hint: Some("switch it off, and build again".to_owned()),
-            }
-            .into());
-        }
-        let snapshots = retire::snapshots(self.holdings, uuid).await?;
-        if let Some(target) = &self.part.after.snapshot {
-            check_target(&snapshots, snapshot, target)?;
-        }
-        let from = match snapshot {
-            None => None,
-            Some(name) => Some(only(&snapshots, name, "attach_snapshot")?.uuid.clone()),
-        };
-        let stood_on = from.as_ref().and(snapshots.current.clone()).filter(|_| !self.part.in_default_folder);
-        self.holdings.note(Identity::Borrowed { uuid: uuid.to_owned(), snapshot: stood_on })?;
-        if let Some(from) = from {
-            self.holdings.program.run_long(&["snapshot", uuid, "restore", &from]).await?;
-        }
-        Ok(())
-    }
-
     /// What every machine gets.
     async fn set_up(&self, uuid: &str, ports: &Ports) -> Result<(), Stop> {
-        let borrowed = matches!(self.spec.origin, Origin::Existing { .. });
-        if borrowed {
-            self.holdings.undo_later(storage::remove_discs(&self.part.drives, uuid));
-        }
-        for call in storage::attach_discs(&self.part.drives, uuid) {
-            self.call(&call).await?;
-        }
-        if let Some(image) = &self.spec.floppy {
-            let in_the_way = match self.spec.origin {
-                Origin::New => None,
-                _ => self.floppy_controller(uuid).await?,
-            };
-            if borrowed {
-                self.holdings.undo_later(vec![storage::remove_floppy(uuid)]);
-            }
-            for call in storage::attach_floppy(image, in_the_way.as_deref(), uuid) {
-                self.call(&call).await?;
-            }
-        }
         let display = self.part.remote_display.as_ref().zip(ports.display);
         let forward = match (self.spec.network.mode.clone(), ports.forwarded) {
             (NetworkMode::User { forward: Some(forward) }, Some(host_port)) => Some((host_port, forward.guest_port)),
             _ => None,
         };
+        match self.spec.origin {
+            Origin::New => {
+                let discs = storage::attach_discs(&self.part.drives, uuid);
+                let floppy = self.spec.floppy.as_ref().map(|image| storage::attach_floppy(image, uuid));
+                for call in discs.into_iter().chain(floppy.into_iter().flatten()) {
+                    self.call(&call).await?;
+                }
+            }
+            _ => self.add_media(uuid, display.map(|(_, port)| port), forward.is_some()).await?,
+        }
         if let Some(call) = settings::access(uuid, display, forward) {
             match self.call(&call).await {
                 // An import may bring one of that name along.
                 Err(failure) if failure.is(Problem::InUse) && forward.is_some() => {
-                    self.call(&words(&format!("modifyvm {uuid} --natpf1 delete {}", settings::FORWARDING))).await?;
+                    self.call(&delete_forwarding(uuid)).await?;
                     self.call(&call).await?;
                 }
                 other => drop(other?),
@@ -357,68 +276,57 @@ impl Starting<'_> {
         Ok(())
     }
 
-    async fn floppy_controller(&self, uuid: &str) -> Result<Option<String>, Failure> {
-        let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
-        let number = facts.all().find_map(|(name, value)| {
-            (value == "I82078").then(|| name.strip_prefix("storagecontrollertype")).flatten()
+    /// Puts our media into a machine that has its own, which are noted first. Of one of others all its settings that are ours to change are.
+    async fn add_media(&self, uuid: &str, display: Option<u16>, network: bool) -> Result<(), Stop> {
+        let before = self.facts(uuid).await?;
+        let placed = places::of_discs(&self.part.drives, &before)?;
+        let floppy = self.spec.floppy.as_ref().map(|image| places::of_floppy(image, &before));
+        let mut calls: Vec<Call> = Vec::new();
+        for PlacedDisc { slot, image } in &placed {
+            calls.push(storage::insert_disc(uuid, slot, &image.display().to_string()));
+        }
+        if let Some(PlacedFloppy { slot, image, makes_controller }) = &floppy {
+            calls.extend(makes_controller.then(|| storage::add_floppy_controller(uuid)));
+            calls.push(storage::insert_floppy(uuid, slot, &image.display().to_string()));
+        }
+        let goes = self.part.drives.iter().map(|drive| !drive.stays);
+        let discs = placed.into_iter().zip(goes).filter_map(|(disc, goes)| goes.then_some(disc)).collect();
+        let mut changes = Changes { before, discs, floppy, ..Changes::default() };
+        if matches!(self.spec.origin, Origin::Existing { .. }) {
+            changes.network = network;
+            if let Some(port) = display {
+                changes.before = self.with_display(uuid, &changes).await?;
+                changes.display = DisplayChange::Ours(port);
+            }
+        }
+        self.holdings.changes(changes);
+        for call in calls {
+            self.call(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// What the machine was like, with the settings of its remote display: VirtualBox tells those of one alone that is on.
+    async fn with_display(&self, uuid: &str, changes: &Changes) -> Result<Facts, Failure> {
+        if changes.before.get("vrde") == Some("on") {
+            return Ok(changes.before.clone());
+        }
+        self.holdings.changes(Changes {
+            before: changes.before.clone(),
+            display: DisplayChange::LookedAt,
+            ..Changes::default()
         });
-        Ok(number.and_then(|number| facts.get(&format!("storagecontrollername{number}"))).map(ToOwned::to_owned))
+        self.call(&words(&format!("modifyvm {uuid} --vrde on"))).await?;
+        Ok(self.facts(uuid).await?.with("vrde", "off"))
+    }
+
+    async fn facts(&self, uuid: &str) -> Result<Facts, Failure> {
+        Ok(Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?))
     }
 
     fn start_call(&self, uuid: &str) -> Call {
         words(&format!("startvm {uuid} --type {}", if self.spec.window { "gui" } else { "headless" }))
     }
-}
-
-/// What VirtualBox calls the files of a machine: what may be trouble in a file name becomes `_`.
-fn file_name(name: &str) -> String {
-    let stays = |c: char| c.is_ascii_alphanumeric() || " ()-._".contains(c) || ('\u{a0}'..='\u{d7af}').contains(&c);
-    name.chars().map(|c| if stays(c) { c } else { '_' }).collect()
-}
-
-/// The one snapshot called `name`.
-fn only<'s>(snapshots: &'s facts::Snapshots, name: &str, option: &str) -> Result<&'s facts::Snapshot, StartError> {
-    let found = snapshots.named(name);
-    let problem = match found[..] {
-        [one] => return Ok(one),
-        [] => format!("the machine has no snapshot called {name}; {}", snapshots.listed()),
-        _ => format!("the machine has {} snapshots called {name}", found.len()),
-    };
-    Err(StartError::Refused {
-        command: option.to_owned(),
-        problem,
-        hint: Some("name one of the machine's snapshots; where two have one name, by its UUID".to_owned()),
-    })
-}
-
-/// Refuses a target that is there already, unless it may be replaced and stands right on the snapshot that the build starts from.
-fn check_target(
-    snapshots: &facts::Snapshots,
-    from: Option<&str>,
-    target: &super::spec::TakeSnapshot,
-) -> Result<(), StartError> {
-    let existing = snapshots.named(&target.name);
-    let refused = |problem: String, hint: &str| {
-        let command = "target_snapshot".to_owned();
-        Err(StartError::Refused { command, problem, hint: Some(hint.to_owned()) })
-    };
-    if existing.is_empty() {
-        return Ok(());
-    }
-    if !target.replace {
-        let problem = format!("the machine has a snapshot called {} already; {}", target.name, snapshots.listed());
-        return refused(problem, "set target_snapshot to another name, or force_delete_snapshot = true");
-    }
-    let Some(from) = from else { return Ok(()) };
-    let from = only(snapshots, from, "attach_snapshot")?;
-    if existing.iter().all(|one| facts::Snapshots::is_child(one, from)) {
-        return Ok(());
-    }
-    let problem = format!("the snapshot {} was not taken right on {}", target.name, from.name);
-    refused(
-        problem,
-        "only a snapshot that was taken on attach_snapshot is replaced; set target_snapshot to another name",
-    )
 }
 
 /// The value of a line `NAME:   VALUE` of `list systemproperties`.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::call::{Call, on};
+use super::facts::Slot;
 use super::spec::{Bus, DiscRole, Drive, Hardware};
 use crate::spec::MachineSpec;
 
 /// Places of an IDE controller, in the order in which further disks take those that are free.
-const IDE_PLACES: [(u32, u32); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
+pub(super) const IDE_PLACES: [(u32, u32); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
 
 /// Name of the floppy's controller.
-const FLOPPY: &str = "Floppy";
+pub(super) const FLOPPY: &str = "Floppy";
 
 impl Bus {
     /// The controller's name, which is Packer's.
@@ -22,6 +23,17 @@ impl Bus {
             Self::Scsi => "SCSI",
             Self::Nvme => "NVMe",
             Self::Virtio => "VirtioSCSI",
+        }
+    }
+
+    /// The kinds of controllers that are on it, in the words in which VirtualBox tells of them.
+    pub(super) fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Ide => &["PIIX3", "PIIX4", "ICH6"],
+            Self::Sata => &["IntelAhci"],
+            Self::Scsi => &["LsiLogic", "BusLogic"],
+            Self::Nvme => &["NVMe"],
+            Self::Virtio => &["VirtioSCSI"],
         }
     }
 
@@ -131,18 +143,25 @@ pub(super) fn remove_discs(drives: &[Drive], uuid: &str) -> Vec<Call> {
     gone.map(|drive| attach(uuid, Place::of(drive), "dvddrive", Path::new("none"))).collect()
 }
 
-/// Makes a floppy drive with `image` in it. `in_the_way`: the name of a floppy controller that the machine has already.
-pub(super) fn attach_floppy(image: &Path, in_the_way: Option<&str>, uuid: &str) -> Vec<Call> {
-    let mut calls = Vec::new();
-    if let Some(name) = in_the_way {
-        calls.push(words(["storagectl", uuid, "--name", name, "--remove"]));
-    }
-    calls.push(words(["storagectl", uuid, "--name", FLOPPY, "--add", "floppy"]));
-    let mut call =
-        words(["storageattach", uuid, "--storagectl", FLOPPY, "--port", "0", "--device", "0", "--type", "fdd"]);
-    call.extend(["--medium".to_owned(), image.display().to_string()]);
-    calls.push(call);
-    calls
+/// Makes a floppy drive with `image` in it.
+pub(super) fn attach_floppy(image: &Path, uuid: &str) -> Vec<Call> {
+    let slot = Slot { controller: FLOPPY.to_owned(), port: 0, device: 0 };
+    vec![add_floppy_controller(uuid), insert_floppy(uuid, &slot, &image.display().to_string())]
+}
+
+/// Makes the controller of the floppy drive.
+pub(super) fn add_floppy_controller(uuid: &str) -> Call {
+    words(["storagectl", uuid, "--name", FLOPPY, "--add", "floppy"])
+}
+
+/// Puts a medium into a floppy drive, and makes that.
+pub(super) fn insert_floppy(uuid: &str, slot: &Slot, medium: &str) -> Call {
+    attach_at(uuid, slot, "fdd", medium)
+}
+
+/// Puts a medium into a drive for discs, and makes that.
+pub(super) fn insert_disc(uuid: &str, slot: &Slot, medium: &str) -> Call {
+    attach_at(uuid, slot, "dvddrive", medium)
 }
 
 /// Removes the floppy drive with what is in it.
@@ -151,10 +170,14 @@ pub(super) fn remove_floppy(uuid: &str) -> Call {
 }
 
 fn attach(uuid: &str, place: Place, kind: &str, medium: &Path) -> Call {
-    let (port, device) = (place.port.to_string(), place.device.to_string());
-    let mut call = words(["storageattach", uuid, "--storagectl", place.bus.controller()]);
-    call.extend(words(["--port", &port, "--device", &device, "--type", kind, "--medium"]));
-    call.push(medium.display().to_string());
+    let slot = Slot { controller: place.bus.controller().to_owned(), port: place.port, device: place.device };
+    attach_at(uuid, &slot, kind, &medium.display().to_string())
+}
+
+fn attach_at(uuid: &str, slot: &Slot, kind: &str, medium: &str) -> Call {
+    let (port, device) = (slot.port.to_string(), slot.device.to_string());
+    let mut call = words(["storageattach", uuid, "--storagectl", &slot.controller]);
+    call.extend(words(["--port", &port, "--device", &device, "--type", kind, "--medium", medium]));
     call
 }
 
@@ -162,7 +185,8 @@ fn words<const N: usize>(words: [&str; N]) -> Call {
     words.map(ToOwned::to_owned).to_vec()
 }
 
-fn without_links(path: &Path) -> PathBuf {
+/// VirtualBox knows an image by its path.
+pub(super) fn without_links(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

@@ -4,6 +4,9 @@
 mod borrowed;
 mod failures;
 mod golden;
+mod handed_back;
+mod imported;
+mod snapshots;
 mod stand_in;
 
 use std::sync::Arc;
@@ -82,6 +85,28 @@ async fn a_machine_that_is_switched_off_is_there_until_it_is_given_back() {
     assert_eq!(world.machines(), Vec::<String>::new());
     // The export belongs to whoever asked for it.
     assert_eq!(ledger.held(), [Resource::Directory { path: world.path("export") }]);
+}
+
+#[tokio::test]
+async fn what_uefi_keeps_is_copied_by_each_name_that_virtualbox_has_for_it() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    let part = world.part(&mut spec);
+    part.hardware.as_mut().unwrap().efi = true;
+    part.after.nvram = Some(world.path("copy.nvram"));
+    let machine = world.start(&spec).await;
+    machine.power_off().await;
+    let error = machine.retire().await.unwrap_err();
+    assert!(error.to_string().contains("does not tell where the UEFI's settings are"), "{error}");
+    let nvram = world.path("web.nvram");
+    std::fs::write(&nvram, "boot entries").unwrap();
+    for name in ["NvramFile", "BIOS NVRAM File"] {
+        world.tells(&format!("{name}=\"{}\"\n", nvram.display()));
+        machine.retire().await.unwrap();
+        assert_eq!(std::fs::read_to_string(world.path("copy.nvram")).unwrap(), "boot entries");
+        std::fs::remove_file(world.path("copy.nvram")).unwrap();
+    }
+    machine.kill().await;
 }
 
 #[tokio::test]
@@ -166,7 +191,8 @@ async fn a_machine_of_others_is_worked_on_and_handed_back() {
     }
     let ledger = Arc::new(RecordingLedger::default());
     let machine = world.hypervisor().start(&attach(Some("built"), false), ledger.clone()).await.unwrap();
-    let noted = Resource::Registered { hypervisor: "virtualbox".to_owned(), id: format!("borrowed {uuid} s-fresh") };
+    let id = format!("borrowed {uuid} s-fresh in={}", world.path("run").display());
+    let noted = Resource::Registered { hypervisor: "virtualbox".to_owned(), id };
     assert!(ledger.held().contains(&noted), "{:?}", ledger.held());
     assert!(world.calls().iter().any(|call| *call == format!("snapshot {uuid} restore s-fresh")));
     machine.power_off().await;

@@ -1,6 +1,8 @@
 //! The process in which VirtualBox runs a machine: it is no child of ours, but its end can be waited for.
 
+use super::claim::Runs;
 use crate::process::Stranger;
+use crate::process_stat::ProcessStat;
 
 /// Finds the process of the machine `uuid`; `None`: there is none, or it cannot be watched. Must be called within a tokio runtime.
 pub(super) fn find(uuid: &str) -> Option<Stranger> {
@@ -9,6 +11,12 @@ pub(super) fn find(uuid: &str) -> Option<Stranger> {
         // Its number may have gone to another process in between.
         runs(pid, uuid).then_some(process)
     })
+}
+
+/// Which process that is, and since when.
+pub(super) fn what_runs(process: &Stranger) -> Runs {
+    let started = ProcessStat::of(process.pid()).ok().map(|stat| stat.start_time);
+    Runs { pid: process.pid(), started }
 }
 
 /// The machines that run on this host, whoever runs them: the process, and the name that it was started for.

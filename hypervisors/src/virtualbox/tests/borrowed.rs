@@ -7,12 +7,14 @@ use crate::conformance::RecordingLedger;
 use crate::error::StartError;
 use crate::ledger::{NoLedger, Resource};
 use crate::machine::{GivenBack, Hypervisor as _};
+use crate::process_stat::{ProcessStat, boot_id};
 use crate::spec::{MachineSpec, Origin};
 
-const SNAPSHOTS: &str = "SnapshotName=\"fresh\"\nSnapshotUUID=\"s-fresh\"\nCurrentSnapshotUUID=\"s-fresh\"\n";
+pub(super) const SNAPSHOTS: &str =
+    "SnapshotName=\"fresh\"\nSnapshotUUID=\"s-fresh\"\nCurrentSnapshotUUID=\"s-fresh\"\n";
 
 /// A machine `base` of others, its UUID, and what works on its snapshot.
-fn base() -> (StandIn, String, MachineSpec) {
+pub(super) fn base() -> (StandIn, String, MachineSpec) {
     let world = StandIn::new();
     // Each its own: builds are kept off one another by it.
     let uuid = uuid::Uuid::new_v4().to_string();
@@ -24,7 +26,7 @@ fn base() -> (StandIn, String, MachineSpec) {
     (world, uuid, spec)
 }
 
-fn restores(world: &StandIn) -> usize {
+pub(super) fn restores(world: &StandIn) -> usize {
     world.calls().iter().filter(|call| call.contains(" restore ")).count()
 }
 
@@ -80,4 +82,85 @@ async fn one_that_somebody_else_has_started_since_stays_as_it_is() {
     world.end_guest("poweroff");
     machine.kill().await;
     assert_eq!((ledger.held(), world.machines()), (vec![], vec!["base".to_owned()]));
+    assert_eq!(restores(&world), 1, "what they did in it since is not undone");
+}
+
+/// How the ledger names the machine that is held.
+pub(super) fn noted(ledger: &RecordingLedger) -> String {
+    noted_or_none(ledger).unwrap()
+}
+
+pub(super) fn noted_or_none(ledger: &RecordingLedger) -> Option<String> {
+    let id = |held| if let Resource::Registered { id, .. } = held { Some(id) } else { None };
+    ledger.held().into_iter().find_map(id)
+}
+
+#[tokio::test]
+async fn one_that_its_owner_starts_right_before_the_build_does_stays_as_it_is() {
+    let (world, uuid, mut spec) = base();
+    world.part(&mut spec).commands = vec![vec!["startvm".to_owned(), uuid.clone()]];
+    let ledger = Arc::new(RecordingLedger::default());
+    let error = world.hypervisor().start(&spec, ledger.clone()).await.err().unwrap();
+    assert!(error.to_string().contains("is already locked"), "{error}");
+    assert_eq!((world.running(), restores(&world)), (1, 1), "{:?}", world.calls());
+    assert!(!world.calls().iter().any(|call| call.contains("poweroff")), "{:?}", world.calls());
+    let id = noted(&ledger);
+    assert!(!id.contains("since="), "{id}");
+    world.end_guest("poweroff");
+    // The build's own try to give it back is over, but for the machine that it still holds against others.
+    let given_back = async {
+        loop {
+            match world.hypervisor().give_back(&id).await {
+                Err(error) if error.to_string().contains("another build works on it") => tokio::task::yield_now().await,
+                other => break other,
+            }
+        }
+    };
+    let given_back = tokio::time::timeout(std::time::Duration::from_secs(30), given_back).await.unwrap();
+    assert_eq!((given_back, restores(&world)), (Ok(GivenBack::LeftOn { snapshot: "fresh".to_owned() }), 1));
+}
+
+#[tokio::test]
+async fn one_that_a_dead_process_had_just_told_to_run_is_ended_and_no_later_one() {
+    let (world, uuid, _) = base();
+    let since = |ticks: u64| format!("borrowed {uuid} since={ticks}@{}", boot_id().unwrap());
+    let before = ProcessStat::now().unwrap();
+    world.calls_by_hand(&["startvm", &uuid]);
+    // Somebody else, who started it too late or too early for that.
+    for ticks in [0, before + 100_000] {
+        let error = world.hypervisor().give_back(&since(ticks)).await.unwrap_err();
+        assert!(error.to_string().contains("somebody else runs it"), "{error}");
+        assert_eq!(world.running(), 1);
+    }
+    assert_eq!(world.hypervisor().give_back(&since(before)).await, Ok(GivenBack::HandedBack));
+    assert_eq!((world.running(), world.machines()), (0, vec!["base".to_owned()]));
+}
+
+#[tokio::test]
+async fn that_it_is_told_to_run_is_noted_before_it_is() {
+    let (world, _, spec) = base();
+    world.breaks("startvm", "noted");
+    let ledger = Arc::new(RecordingLedger::default());
+    let mut hypervisor = world.hypervisor();
+    hypervisor.limit = Some(std::time::Duration::from_secs(2));
+    let hangs = async {
+        while !world.path("noted").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        started = hypervisor.start(&spec, ledger.clone()) => panic!("{:?}", started.err()),
+        () = hangs => {}
+    }
+    assert!(noted(&ledger).contains(" since="), "{:?}", ledger.held());
+}
+
+#[tokio::test]
+async fn one_whose_memory_is_saved_is_refused() {
+    let (world, uuid, spec) = base();
+    std::fs::write(world.path("vms").join(&uuid).join("state"), "saved").unwrap();
+    let error = world.hypervisor().start(&spec, Arc::new(NoLedger)).await.err().unwrap();
+    assert!(error.to_string().contains("the machine is saved"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("discardstate")), "{error:?}");
+    assert_eq!(restores(&world), 0);
 }

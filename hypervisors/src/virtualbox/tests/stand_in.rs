@@ -82,7 +82,7 @@ impl StandIn {
     /// Registers a machine of somebody else.
     pub(super) fn registers(&self, name: &str, uuid: &str) {
         let directory = self.path("vms").join(uuid);
-        std::fs::create_dir(&directory).unwrap();
+        std::fs::create_dir_all(directory.join("is")).unwrap();
         for (file, text) in [("name", name), ("state", "poweroff"), ("cfg", "/nonexistent/x.vbox")] {
             std::fs::write(directory.join(file), text).unwrap();
         }
@@ -99,10 +99,21 @@ impl StandIn {
         }
     }
 
+    /// What `showvminfo` tells of a machine now.
+    pub(super) fn facts(&self, uuid: &str) -> Vec<String> {
+        let said = std::process::Command::new(self.path("VBoxManage")).args(["showvminfo", uuid]).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
     /// From now on a call fails in this way: `zero`, `garbage`, `hang`, `noted` (it hangs, and the file of that
     /// name is there), `killed`, or with these words; with `slow` it takes 3 s and works.
     pub(super) fn breaks(&self, call: &str, how: &str) {
         std::fs::write(self.path("break").join(call), format!("{how}\n")).unwrap();
+    }
+
+    /// The `nth` call from now on that changes something fails, and no other.
+    pub(super) fn fails_at(&self, nth: usize) {
+        std::fs::write(self.path("fails"), nth.to_string()).unwrap();
     }
 
     pub(super) fn mends(&self, call: &str) {

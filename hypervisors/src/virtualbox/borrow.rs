@@ -1,0 +1,103 @@
+//! A machine of others is taken to be worked on: kept from other builds, looked at, and put on the snapshot to start from.
+
+use std::io;
+
+use super::claim::Borrowing;
+use super::facts::{Facts, Snapshot, Snapshots, State};
+use super::identity::{Borrowed, Identity};
+use super::retire;
+use super::spec::TakeSnapshot;
+use super::start::{Starting, Stop};
+use crate::error::StartError;
+
+impl Starting<'_> {
+    /// A machine of others, on one of its snapshots or as it is.
+    pub(super) async fn borrow(&self, uuid: &str, snapshot: Option<&str>) -> Result<(), Stop> {
+        // Before the look, so that two builds never both see a machine that is off.
+        let borrowing = Borrowing::take(uuid).map_err(|error| StartError::Refused {
+            command: "vm_name".to_owned(),
+            problem: match error.kind() {
+                io::ErrorKind::AddrInUse => format!("another build works on the machine {}", self.spec.name),
+                _ => format!("the machine {} cannot be held against other builds: {error}", self.spec.name),
+            },
+            hint: Some("wait until that build has ended, and build again".to_owned()),
+        })?;
+        self.holdings.borrow(borrowing);
+        let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
+        check_off(uuid, &facts)?;
+        let snapshots = retire::snapshots(self.holdings, uuid).await?;
+        let from = match snapshot {
+            None => None,
+            Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),
+        };
+        if let Some(target) = &self.part.after.snapshot {
+            check_target(&snapshots, from, target)?;
+        }
+        let stood_on = from.and(snapshots.current.clone()).filter(|_| !self.part.in_default_folder);
+        self.holdings.note(Identity::Borrowed(Borrowed {
+            uuid: uuid.to_owned(),
+            snapshot: stood_on,
+            told_to_run: None,
+            work: Some(self.part.work_dir.as_ref().unwrap_or(&self.spec.runtime_dir).clone()),
+        }))?;
+        if let Some(from) = from {
+            self.holdings.program.run_long(&["snapshot", uuid, "restore", &from.uuid]).await?;
+            self.holdings.restored();
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a machine that is not off. A saved one holds what its owner was doing, which a restored snapshot would end.
+fn check_off(uuid: &str, facts: &Facts) -> Result<(), StartError> {
+    let hint = match facts.state() {
+        Some(State::Alive) => "switch it off, and build again".to_owned(),
+        Some(State::Saved) => format!(
+            "start it and shut it down, or give up what it was doing with `VBoxManage discardstate {uuid}`, and build again"
+        ),
+        Some(State::Off | State::Aborted) | None => return Ok(()),
+    };
+    let problem = format!("the machine is {}", facts.get("VMState").unwrap_or("not off"));
+    Err(StartError::Refused { command: format!("VBoxManage startvm {uuid}"), problem, hint: Some(hint) })
+}
+
+/// The one snapshot called `name`.
+fn only<'s>(snapshots: &'s Snapshots, name: &str, option: &str) -> Result<&'s Snapshot, StartError> {
+    let found = snapshots.named(name);
+    let problem = match found[..] {
+        [one] => return Ok(one),
+        [] => format!("the machine has no snapshot called {name}; {}", snapshots.listed()),
+        _ => format!("the machine has {} snapshots called {name}", found.len()),
+    };
+    Err(StartError::Refused {
+        command: option.to_owned(),
+        problem,
+        hint: Some("name one of the machine's snapshots; where two have one name, by its UUID".to_owned()),
+    })
+}
+
+/// Refuses a target that is there already right on the snapshot that the build starts from, unless it may be replaced; of that name elsewhere
+/// in the tree, only the one that the template names to start from.
+fn check_target(snapshots: &Snapshots, from: Option<&Snapshot>, target: &TakeSnapshot) -> Result<(), StartError> {
+    let refused = |problem: String, hint: &str| {
+        let command = "target_snapshot".to_owned();
+        Err(StartError::Refused { command, problem, hint: Some(hint.to_owned()) })
+    };
+    if let Some(from) = from.filter(|from| from.name == target.name || from.uuid == target.name) {
+        let problem = format!("it is the snapshot {} from which the build starts", from.name);
+        return refused(problem, "set target_snapshot to another name");
+    }
+    let there = from.or_else(|| snapshots.current()).map(|parent| (parent, snapshots.children(parent, &target.name)));
+    match there {
+        Some((parent, children)) if !children.is_empty() && !target.replace => {
+            let problem = format!(
+                "the machine has a snapshot called {} on {} already; {}",
+                target.name,
+                parent.name,
+                snapshots.listed()
+            );
+            refused(problem, "set target_snapshot to another name, or force_delete_snapshot = true")
+        }
+        _ => Ok(()),
+    }
+}
