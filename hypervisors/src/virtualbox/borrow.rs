@@ -11,8 +11,8 @@ use super::start::{Starting, Stop};
 use crate::error::StartError;
 
 impl Starting<'_> {
-    /// A machine of others, on one of its snapshots or as it is.
-    pub(super) async fn borrow(&self, uuid: &str, snapshot: Option<&str>) -> Result<(), Stop> {
+    /// A machine of others, on one of its snapshots or as it is. `display`: the port of the remote display that it gets.
+    pub(super) async fn borrow(&self, uuid: &str, snapshot: Option<&str>, display: Option<u16>) -> Result<(), Stop> {
         // Before the look, so that two builds never both see a machine that is off.
         let borrowing = Borrowing::take(uuid).map_err(|error| StartError::Refused {
             command: "vm_name".to_owned(),
@@ -38,6 +38,7 @@ impl Starting<'_> {
             uuid: uuid.to_owned(),
             snapshot: stood_on,
             told_to_run: None,
+            display,
             work: Some(self.part.work_dir.as_ref().unwrap_or(&self.spec.runtime_dir).clone()),
         }))?;
         if let Some(from) = from {

@@ -139,6 +139,13 @@ pub(super) fn take_out(uuid: &str, work: &Path, now: &Facts) -> Vec<Call> {
     .collect()
 }
 
+/// What closes the remote display that a dead process has opened to everybody on this port.
+pub(super) fn close_display(uuid: &str, port: u16, now: &Facts) -> Option<Call> {
+    let is = |fact: &str, value: &str| now.get(fact) == Some(value);
+    let ours = is("vrde", "on") && is("vrdeauthtype", "null") && is("vrdeports", &port.to_string());
+    ours.then(|| words(&format!("modifyvm {uuid} --vrde off")))
+}
+
 /// Takes our forwarding out.
 pub(super) fn delete_forwarding(uuid: &str) -> Call {
     words(&format!("modifyvm {uuid} --natpf1 delete {FORWARDING}"))

@@ -217,9 +217,13 @@ fn undo(borrowed: &Borrowed, terms: &Terms<'_>, now: &Facts) -> Vec<Call> {
         return [changes.undo_media(uuid, now), changes.undo_settings(uuid, now)].concat();
     }
     let mut calls = borrowed.work.as_ref().map_or_else(Vec::new, |work| changes::take_out(uuid, work, now));
-    if matches!(terms.claim, Claim::OfADeadProcess { .. }) && changes::has_forwarding(now) {
+    if !matches!(terms.claim, Claim::OfADeadProcess { .. }) {
+        return calls;
+    }
+    if changes::has_forwarding(now) {
         calls.push(changes::delete_forwarding(uuid));
     }
+    calls.extend(borrowed.display.and_then(|port| changes::close_display(uuid, port, now)));
     calls
 }
 

@@ -12,6 +12,7 @@ use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
 use super::give_back::{self, OFF_LIMIT, Terms};
 use super::identity::{Borrowed, Identity, Moment};
+use super::import;
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::serial;
@@ -37,6 +38,8 @@ pub(super) struct Holdings {
     pub(super) killed: AtomicBool,
     /// The machine is to stay.
     kept: AtomicBool,
+    /// It stays in our directory, because it could not be moved to where it belongs.
+    kept_inside: AtomicBool,
 }
 
 #[derive(Default)]
@@ -83,6 +86,7 @@ impl Holdings {
             report: watch::Sender::new(None),
             killed: AtomicBool::new(false),
             kept: AtomicBool::new(false),
+            kept_inside: AtomicBool::new(false),
         }))
     }
 
@@ -313,6 +317,14 @@ impl Holdings {
 
     /// Lets go of the machine, which stays as it is.
     pub(super) async fn keep(&self) {
+        let identity = self.held().identity.clone();
+        if let Some(Identity::Made(uuid)) = &identity
+            && let Err(error) = import::move_to_default_folder(self, uuid).await
+        {
+            let directory = self.directory.display();
+            tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");
+            self.kept_inside.store(true, Ordering::Release);
+        }
         self.kept.store(true, Ordering::Release);
         let identity = self.held().identity.take();
         if let Some(identity) = identity {
@@ -324,6 +336,9 @@ impl Holdings {
     fn remove_directory(&self) {
         let serial = serial::tail(&self.directory, serial::KEPT);
         self.held().serial = serial;
+        if self.kept_inside.load(Ordering::Acquire) {
+            return self.ledger.released(&Resource::Directory { path: self.directory.clone() });
+        }
         match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, path = %self.directory.display(), "a machine's directory cannot be removed");

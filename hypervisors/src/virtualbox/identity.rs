@@ -26,6 +26,8 @@ pub(super) struct Borrowed {
     pub(super) snapshot: Option<String>,
     /// It was told to run then, and the process that runs it is not noted yet.
     pub(super) told_to_run: Option<Moment>,
+    /// The port of the remote display that it gets.
+    pub(super) display: Option<u16>,
     /// The directory in which all media lie that are ours alone.
     pub(super) work: Option<PathBuf>,
 }
@@ -54,6 +56,7 @@ impl Moment {
 const IMPORTING: &str = "import ";
 const BORROWED: &str = "borrowed ";
 const TOLD_TO_RUN: &str = "since=";
+const DISPLAY: &str = "display=";
 const WORK: &str = " in=";
 
 impl fmt::Display for Identity {
@@ -61,13 +64,16 @@ impl fmt::Display for Identity {
         match self {
             Self::Made(uuid) => f.write_str(uuid),
             Self::Importing(directory) => write!(f, "{IMPORTING}{}", directory.display()),
-            Self::Borrowed(Borrowed { uuid, snapshot, told_to_run, work }) => {
+            Self::Borrowed(Borrowed { uuid, snapshot, told_to_run, display, work }) => {
                 write!(f, "{BORROWED}{uuid}")?;
                 if let Some(snapshot) = snapshot {
                     write!(f, " {snapshot}")?;
                 }
                 if let Some(Moment { ticks, boot }) = told_to_run {
                     write!(f, " {TOLD_TO_RUN}{ticks}@{boot}")?;
+                }
+                if let Some(port) = display {
+                    write!(f, " {DISPLAY}{port}")?;
                 }
                 // Last, for it may have blanks.
                 work.as_ref().map_or(Ok(()), |work| write!(f, "{WORK}{}", work.display()))
@@ -90,9 +96,12 @@ impl Identity {
         let mut words = words.split(' ');
         let mut borrowed = Borrowed { uuid: words.next().unwrap_or_default().to_owned(), work, ..Borrowed::default() };
         for word in words {
-            match word.strip_prefix(TOLD_TO_RUN) {
-                Some(moment) => borrowed.told_to_run = Moment::parse(moment),
-                None => borrowed.snapshot = Some(word.to_owned()),
+            if let Some(moment) = word.strip_prefix(TOLD_TO_RUN) {
+                borrowed.told_to_run = Moment::parse(moment);
+            } else if let Some(port) = word.strip_prefix(DISPLAY) {
+                borrowed.display = port.parse().ok();
+            } else {
+                borrowed.snapshot = Some(word.to_owned());
             }
         }
         Self::Borrowed(borrowed)
@@ -117,6 +126,7 @@ mod tests {
                 uuid: uuid(),
                 snapshot: Some("3-4".to_owned()),
                 told_to_run: told_to_run(),
+                display: Some(5900),
                 work: Some("/w".into()),
             }),
         ] {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! VirtualBoxSpec ─► check ─► start ─► settings, storage (command lines) ─► program (one call at a time, with limits)
+//!                              │ └► import, borrow ─► places, changes (what is in the way, and how it comes back)
 //!                              │                                              │
 //!                           holdings: ledger, directory, ports ─► give_back   └► problem (what its words mean) ─► explain
 //!                              │
@@ -9,7 +10,7 @@
 //! ```
 //!
 //! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
-//! others is never touched. An import chooses its UUID itself: until that is known, it is known by its settings file.
+//! others is never touched. An import chooses its UUID itself: until that is known, it is what is in a directory of ours.
 
 mod borrow;
 mod call;

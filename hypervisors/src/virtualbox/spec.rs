@@ -10,7 +10,8 @@ pub struct VirtualBoxSpec {
     /// Where the machine's own directory is made; `None`: in the runtime directory. Packages are unpacked in it, so it has to have
     /// room for their disks.
     pub work_dir: Option<PathBuf>,
-    /// The machine is registered where VirtualBox keeps its user's machines, because it is to stay there.
+    /// The machine is to stay where VirtualBox keeps its user's machines: it is registered there, and one that is imported moved there
+    /// when it [retires](crate::Machine::retire). One of others stays as the build leaves it.
     pub in_default_folder: bool,
     /// The hardware of a machine that is made new; `None`: what is imported or cloned keeps its own.
     pub hardware: Option<Hardware>,

@@ -144,7 +144,7 @@ impl Starting<'_> {
             Origin::Existing { machine, snapshot } => {
                 let found = known.iter().find(|one| one.uuid == *machine || one.name == *machine);
                 let uuid = found.map_or_else(|| machine.clone(), |found| found.uuid.clone());
-                self.borrow(&uuid, snapshot.as_deref()).await?;
+                self.borrow(&uuid, snapshot.as_deref(), ports.display).await?;
                 uuid
             }
             // `check` refuses it.

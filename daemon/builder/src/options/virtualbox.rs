@@ -150,13 +150,40 @@ const OVF_OPTIONS: &[OptionSpec] = option_table! {
     "guest_additions_interface" String = "ide", "how the guest additions are attached";
 };
 
-const OVF_RULES: &[Rule] = &[Rule::Check("`checksum` has one of the forms of `iso_checksum`.", |reader| {
-    if let Some(text) = reader.text("checksum")
-        && let Err(error) = crate::fetch::parse_checksum(&text)
-    {
-        reader.error("checksum", "Invalid checksum", error.to_string());
-    }
-})];
+const OVF_RULES: &[Rule] = &[
+    Rule::Check("`checksum` has one of the forms of `iso_checksum`.", |reader| {
+        if let Some(text) = reader.text("checksum")
+            && let Err(error) = crate::fetch::parse_checksum(&text)
+        {
+            reader.error("checksum", "Invalid checksum", error.to_string());
+        }
+    }),
+    Rule::Check(
+        "`import_flags` leave the machine's name and place, and which machine it is, to the build.",
+        |reader| {
+            let flags = reader.texts("import_flags");
+            for (index, flag) in flags.iter().enumerate() {
+                let (option, value) =
+                    flag.split_once('=').map_or((flag.as_str(), None), |(option, value)| (option, Some(value)));
+                // VBoxManage takes one dash for two.
+                let Some(name) = option.strip_prefix("--").or_else(|| option.strip_prefix('-')) else { continue };
+                let instead = match name {
+                    "vmname" => "set vm_name",
+                    "basefolder" | "settingsfile" => {
+                        "the machine is in the build's own directory; with keep_registered = true it goes to VirtualBox's default machine folder"
+                    }
+                    "group" => "use vboxmanage = [[\"modifyvm\", \"{{.Name}}\", \"--groups\", \"/GROUP\"]]",
+                    // The only machine of a package, which is what comes after this.
+                    "vsys" if value.or(flags.get(index + 1).map(String::as_str)) == Some("0") => continue,
+                    "vsys" => "a package of one machine has the number 0 alone",
+                    _ => continue,
+                };
+                let detail = format!("import_flags has {flag}, but Kiln has to find the machine again: {instead}.");
+                reader.error("import_flags", "Unsupported import flag", detail);
+            }
+        },
+    ),
+];
 
 define!(OVF = Builder "virtualbox-ovf" true,
     "Builds an image in a VirtualBox machine that is imported from an OVF or OVA.",

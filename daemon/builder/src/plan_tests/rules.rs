@@ -220,6 +220,17 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ),
     ("`checksum` has one of the forms", &[("checksum = \"md5:12\"", "Invalid checksum")]),
     (
+        "`import_flags` leave the machine's name and place",
+        &[
+            ("import_flags = [\"--basefolder\", \"/x\"]", "Unsupported import flag"),
+            ("import_flags = [\"--settingsfile=/x\"]", "Unsupported import flag"),
+            ("import_flags = [\"-vmname\", \"x\"]", "Unsupported import flag"),
+            ("import_flags = [\"--vsys\", \"0\", \"--group\", \"/x\"]", "Unsupported import flag"),
+            ("import_flags = [\"--vsys\", \"1\"]", "Unsupported import flag"),
+            ("import_flags = [\"--vsys\"]", "Unsupported import flag"),
+        ],
+    ),
+    (
         "`attach_snapshot` and `target_snapshot` differ.",
         &[("attach_snapshot = \"a\"\ntarget_snapshot = \"a\"", "The same snapshot twice")],
     ),

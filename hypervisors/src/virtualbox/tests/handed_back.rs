@@ -142,7 +142,8 @@ async fn after_a_dead_process_its_media_are_out_and_others_stay() {
     let before = world.facts(&uuid);
     attach(&world, &uuid, "IDE", ("1", "1"), "dvddrive", &medium("cd.iso"));
     attach(&world, &uuid, "Floppy", ("0", "0"), "fdd", &medium("floppy.img"));
-    let id = format!("borrowed {uuid} in={}", run.display());
+    world.calls_by_hand(&["modifyvm", &uuid, "--vrde", "on", "--vrdeauthtype", "null", "--vrdeport", "5901"]);
+    let id = format!("borrowed {uuid} display=5901 in={}", run.display());
     // As long as they are in it, the directory has to stay.
     world.breaks("storageattach", "it is busy");
     assert!(world.hypervisor().give_back(&id).await.is_err());
@@ -154,4 +155,5 @@ async fn after_a_dead_process_its_media_are_out_and_others_stay() {
         assert!(after.contains(line), "{line}: {after:?}");
     }
     assert!(!after.iter().any(|line| line.contains("Floppy")), "{after:?}");
+    assert!(after.contains(&"\"vrde\"=\"off\"".to_owned()), "{after:?}");
 }

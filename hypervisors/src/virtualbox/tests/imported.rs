@@ -83,6 +83,23 @@ async fn where_files_of_another_machine_are_nothing_is_imported_or_moved() {
 }
 
 #[tokio::test]
+async fn one_that_is_kept_is_never_removed_with_the_directory() {
+    for moves in [true, false] {
+        let (world, spec) = keeping("web");
+        let machine = world.start(&spec).await;
+        machine.power_off().await;
+        if !moves {
+            world.breaks("movevm", "no space left");
+        }
+        machine.keep().await;
+        drop(machine);
+        let settings = std::fs::read_to_string(world.path("vms").join(&world.uuids()[0]).join("cfg")).unwrap();
+        assert!(std::path::Path::new(settings.trim()).exists(), "{settings}");
+        assert_eq!(settings.contains("/machines/"), moves, "{settings}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_an_import_that_failed_or_of_its_process_touches_no_machine_of_others() {
     for how in ["Machine settings file '/x.vbox' already exists", "noted"] {
         let (world, spec) = keeping("web");

@@ -7,7 +7,7 @@ use kiln_disk_formats::{Format, OpenPolicy, create_vdi};
 use crate::blocking::blocking;
 use crate::error::StepError;
 use crate::export::GuestDisk;
-use crate::plan::{VirtualBoxOrigin, VirtualBoxPlan};
+use crate::plan::{NewMachinePlan, VirtualBoxOrigin, VirtualBoxPlan};
 
 const MIB: u64 = 1 << 20;
 
@@ -71,7 +71,41 @@ pub(super) fn exported_by_us(plan: &VirtualBoxPlan) -> bool {
     let VirtualBoxOrigin::Iso { machine, .. } = &plan.origin else { return false };
     // What the template's own commands have changed in it is known to VirtualBox alone.
     let changed = !plan.commands.is_empty() || !plan.commands_after.is_empty();
-    !plan.skip_export && plan.export_options.is_empty() && !machine.bundle_iso && !changed
+    !plan.skip_export && plan.export_options.is_empty() && !machine.bundle_iso && !changed && is_described(machine)
+}
+
+/// Whether our own description of the machine holds all that the template asks for. VirtualBox exports no machine with NVMe at all: of that
+/// one what has no words is lost.
+fn is_described(machine: &NewMachinePlan) -> bool {
+    let NewMachinePlan {
+        chipset,
+        clock,
+        disk_interface,
+        non_rotational,
+        nic,
+        audio,
+        usb,
+        mouse,
+        keyboard,
+        graphics,
+        video_memory,
+        accelerate_3d,
+        efi_resolution,
+        ..
+    } = machine;
+    let nics = ["82540EM", "82543GC", "82545EM", "Am79C970A", "Am79C973", "virtio"];
+    let as_by_default = chipset == "piix3"
+        && clock == "local"
+        && *audio == ("ac97".to_owned(), "none".to_owned())
+        && usb.is_none()
+        && (mouse.as_str(), keyboard.as_str()) == ("ps2", "ps2")
+        && graphics.is_none()
+        && *video_memory == 4
+        && !accelerate_3d
+        && efi_resolution.is_none()
+        && !non_rotational
+        && nics.contains(&nic.as_str());
+    disk_interface == "pcie" || (as_by_default && disk_interface != "virtio")
 }
 
 /// Where, in the output directory, VirtualBox exports to; `None`: it does not.
@@ -106,5 +140,69 @@ fn remove(path: &Path) -> Result<(), StepError> {
             Err(StepError::new(format!("cannot remove {}", path.display())).with_source(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packers_default() -> NewMachinePlan {
+        NewMachinePlan {
+            os_type: "Debian_64".to_owned(),
+            chipset: "piix3".to_owned(),
+            firmware: "efi".to_owned(),
+            nested: Some(true),
+            clock: "local".to_owned(),
+            disks: vec![64, 64],
+            disk_interface: "sata".to_owned(),
+            iso_interface: "sata".to_owned(),
+            ports: (30, 1),
+            discard: true,
+            non_rotational: false,
+            nic: "virtio".to_owned(),
+            audio: ("ac97".to_owned(), "none".to_owned()),
+            usb: None,
+            mouse: "ps2".to_owned(),
+            keyboard: "ps2".to_owned(),
+            graphics: None,
+            video_memory: 4,
+            accelerate_3d: false,
+            efi_resolution: None,
+            cpus: 2,
+            memory: 512,
+            bundle_iso: false,
+        }
+    }
+
+    #[test]
+    fn what_our_description_cannot_hold_is_exported_by_virtualbox_but_from_nvme() {
+        let changes: [fn(&mut NewMachinePlan); 13] = [
+            |machine| machine.disk_interface = "virtio".to_owned(),
+            |machine| machine.chipset = "ich9".to_owned(),
+            |machine| machine.clock = "UTC".to_owned(),
+            |machine| machine.non_rotational = true,
+            |machine| machine.nic = "usbnet".to_owned(),
+            |machine| machine.audio.0 = "hda".to_owned(),
+            |machine| machine.audio.1 = "pulse".to_owned(),
+            |machine| machine.usb = Some("xhci".to_owned()),
+            |machine| machine.mouse = "usbtablet".to_owned(),
+            |machine| machine.keyboard = "usb".to_owned(),
+            |machine| machine.graphics = Some("vmsvga".to_owned()),
+            |machine| machine.video_memory = 33,
+            |machine| machine.accelerate_3d = true,
+        ];
+        for interface in ["ide", "sata", "scsi", "pcie"] {
+            let mut machine = packers_default();
+            machine.disk_interface = interface.to_owned();
+            assert!(is_described(&machine), "{interface}");
+        }
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut machine = packers_default();
+            change(&mut machine);
+            assert!(!is_described(&machine), "{number}");
+            machine.disk_interface = "pcie".to_owned();
+            assert!(is_described(&machine), "{number}: VirtualBox exports none with NVMe");
+        }
     }
 }

@@ -170,6 +170,7 @@ pub(super) fn describe(plan: &VirtualBoxPlan) -> MachineDescription {
         "ide" => DiskController::Ide,
         "scsi" => DiskController::LsiLogic,
         "pcie" => DiskController::Nvme,
+        // "sata"; one on VirtIO is exported by VirtualBox.
         _ => DiskController::Sata,
     };
     MachineDescription {

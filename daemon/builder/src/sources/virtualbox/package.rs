@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::package::{VerifyProblemKind, verify};
+use kiln_disk_formats::package::{PackagedMachine, VerifyProblemKind, verify};
+use kiln_disk_formats::package_facts;
 
 use crate::blocking::blocking;
 use crate::context::BuildContext;
@@ -12,10 +13,11 @@ use crate::export;
 /// The most problems of a package that are told.
 const MOST_TOLD: usize = 5;
 
-/// Refuses a package whose files are not all there and as its descriptor and manifest say.
+/// Refuses a package whose files are not all there and as its descriptor and manifest say, and one of several machines.
 pub(super) async fn check(package: &Path, context: &BuildContext) -> Result<(), StepError> {
     let (path, reporter) = (package.to_owned(), context.clone());
     let found = blocking("checking the package", move |abandoned| {
+        check_machines(&path)?;
         verify(&path, &export::report(&reporter, "check the package", abandoned)).map_err(StepError::from)
     })
     .await?;
@@ -34,4 +36,51 @@ pub(super) async fn check(package: &Path, context: &BuildContext) -> Result<(), 
     let told = problems[..problems.len().min(MOST_TOLD)].join("; ");
     Err(StepError::new(format!("{} cannot be imported: {told}{more}", package.display()))
         .with_hint("put all files of the package beside its descriptor, as they were exported"))
+}
+
+/// Refuses a package of several machines: VirtualBox imports them all, whichever is asked for.
+fn check_machines(package: &Path) -> Result<(), StepError> {
+    // What cannot be read of a machine here is for VirtualBox to judge.
+    let Ok(Some(facts)) = package_facts(package) else { return Ok(()) };
+    if facts.machines.len() <= 1 {
+        return Ok(());
+    }
+    let name = |machine: &PackagedMachine| machine.name.clone().unwrap_or_else(|| "one without a name".to_owned());
+    let mut names: Vec<String> = facts.machines.iter().take(MOST_TOLD).map(name).collect();
+    if facts.machines.len() > MOST_TOLD {
+        names.push(format!("and {} more", facts.machines.len() - MOST_TOLD));
+    }
+    let (count, told) = (facts.machines.len(), names.join(", "));
+    let problem = format!("{} has {count} machines, but a build has one: {told}", package.display());
+    Err(StepError::new(problem).with_hint("export the machine that is wanted into a package of its own"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_two_machines_is_refused_with_their_names() {
+        let system =
+            |name: &str| format!("<VirtualSystem ovf:id=\"{name}\"><Info>x</Info><Name>{name}</Name></VirtualSystem>");
+        let directory = tempfile::tempdir().unwrap();
+        let check = |inside: &str| {
+            let package = directory.path().join("x.ovf");
+            let envelope = "http://schemas.dmtf.org/ovf/envelope/1";
+            let text =
+                format!("<Envelope xmlns=\"{envelope}\" xmlns:ovf=\"{envelope}\"><References/>{inside}</Envelope>");
+            std::fs::write(&package, text).unwrap();
+            assert!(package_facts(&package).is_ok_and(|facts| facts.is_some()));
+            check_machines(&package)
+        };
+        let two = format!(
+            "<VirtualSystemCollection ovf:id=\"c\">{}{}</VirtualSystemCollection>",
+            system("web"),
+            system("db")
+        );
+        let error = check(&two).unwrap_err();
+        assert!(error.to_string().contains("has 2 machines, but a build has one: web, db"), "{error}");
+        assert!(error.hint().is_some());
+        check(&system("web")).unwrap();
+    }
 }
