@@ -2,7 +2,7 @@
 //! builds that fail or die.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -31,13 +31,22 @@ impl Lab {
     }
 
     fn path(&self) -> String {
-        format!("{}:{}", self.tools.display(), std::env::var("PATH").unwrap_or_default())
+        let own = self.home.path().join("bin");
+        format!("{}:{}:{}", own.display(), self.tools.display(), std::env::var("PATH").unwrap_or_default())
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.home.command("kiln");
         command.args(arguments).env("PATH", self.path());
         self.home.start_command(command)
+    }
+
+    /// Puts an ovftool first that writes what it was asked for in place of an OVA.
+    fn ovftool(&self) {
+        let program = self.home.path().join("bin/ovftool");
+        std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+        std::fs::write(&program, "#!/bin/sh\ngrep displayName \"$2\" && echo \"by ovftool $1\" > \"$3\"\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Waits until no other test has machines; then none has, until the returned value goes.
@@ -152,6 +161,9 @@ fn an_installer_becomes_a_vmware_machine_and_that_becomes_clones() {
     let full = clone("full", "shutdown_command = \"poweroff\"\n  format = \"ovf\"\n  vmx_data = { memsize = \"320\" }");
     let linked =
         clone("linked", "linked = true\n  attach_snapshot = \"done\"\n  vmx_remove_ethernet_interfaces = true");
+    let linked =
+        linked.replace("linked = true", "linked = true\n  format = \"ova\"\n  ovftool_options = [\"--compress=9\"]");
+    lab.ovftool();
     let build = r#"
 build {
   sources = ["source.vmware-vmx.full", "source.vmware-vmx.linked"]
@@ -221,6 +233,9 @@ fn check_clones(lab: &Lab) {
     let info = Command::new("qemu-img").arg("info").arg(linked.join("disk.vmdk")).output().unwrap();
     let info = String::from_utf8_lossy(&info.stdout).into_owned();
     assert!(info.contains("backing file: "), "it lies over the other machine's disk: {info}");
+    // Its template has arguments for ovftool, so that has exported it.
+    let exported = std::fs::read_to_string(linked.join("linked.ova")).unwrap();
+    assert_eq!(exported, "by ovftool --compress=9\n");
     // The other machine is as it was.
     let original = lab.disk(&lab.home.work("out/disk.vmdk"));
     assert!(!holds(&original, "second in full\n") && !holds(&original, "second in linked\n"));
@@ -325,7 +340,12 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         ("disk", "", "but there is no file out/gone.vmdk"),
         ("snapshot", "attach_snapshot = \"dirty\"", "has no snapshot called \"dirty\"; there are: clean"),
         ("remote", "remote_type = \"esx5\"", "ESX server"),
-        ("ovftool", "ovftool_options = [\"--x\"]", "ovftool_options"),
+        (
+            "ovftool",
+            "format = \"ova\"\n  ovftool_options = [\"--x\"]",
+            "ovftool_options are arguments of ovftool, which is not in PATH. hint: install VMware's OVF Tool",
+        ),
+        ("disks", "disk_adapter_type = \"virtio\"", "must be one of ide, sata, nvme, scsi, lsilogic, lsisas1068"),
         ("adapter", "cdrom_adapter_type = \"usb\"", "cdrom_adapter_type"),
         ("name", "disk_additional_size = [0]", "a disk has 1 to"),
         ("linked", "linked = true\n  # an OVA", "linked needs a VMX file, but source_path is a package"),

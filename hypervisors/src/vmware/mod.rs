@@ -6,7 +6,7 @@
 //! | `machine_spec` | a machine as this backend reads it                                     |
 //! | `draft`, `slots`, `own_disks`, `machine_file`, `preview` | the VMX file of a machine that is to be started |
 //! | `settle`, `inspect` | the VMX file of a machine that is done, and what it tells         |
-//! | `vmrun`, `disk_manager` | VMware's tools: command lines and answers                     |
+//! | `vmrun`, `disk_manager`, `ovftool` | VMware's tools: command lines and answers          |
 //! | `holder`       | the process that runs a machine                                        |
 //! | `hypervisor`   | the backend                                                            |
 //! | `keeper`       | the task that looks after one machine, and cleans up                   |
@@ -28,6 +28,7 @@ mod machine;
 mod machine_file;
 mod machine_spec;
 mod networks;
+mod ovftool;
 mod own_disks;
 mod ports;
 mod preview;
@@ -43,6 +44,7 @@ mod vmrun;
 pub use disk_manager::create_disk;
 pub use draft::VmxProblem;
 pub use hypervisor::VmwareHypervisor;
+pub use ovftool::{OVFTOOL_HINT, export_with_ovftool, find_ovftool};
 pub use preview::preview;
 pub use settle::{Settling, settle};
 pub use snapshot::take_snapshot;

@@ -27,7 +27,7 @@ const COMMON: &[OptionSpec] = option_table! {
     "vmx_remove_ethernet_interfaces" Bool = "false", "remove the network adapters at the end";
     "version" Integer = "21", "version of the virtual hardware";
     "format" String = "vmx", "format of the result";
-    "ovftool_options" Strings = "", "further arguments of the export";
+    "ovftool_options" Strings = "", "arguments of ovftool, which exports then; without them Kiln does";
     "skip_export" Bool = "false", "make no OVF or OVA";
     "skip_compaction" Bool = "false", "leave the disks as the guest wrote them";
     "tools_mode" String = "", "how the guest gets VMware Tools";
@@ -49,18 +49,18 @@ const COMMON_RULES: &[Rule] = &[
             reader.error("disable_vnc", "Options that exclude each other", detail);
         }
     }),
-    Rule::Check("`ovftool_options` cannot be set: OVF and OVA are made by Kiln's own writers.", |reader| {
-        if !reader.texts("ovftool_options").is_empty() {
-            reader.error_with_hint(
-                "ovftool_options",
-                "ovftool is not used",
-                "OVF and OVA are made by Kiln's own writers, which take no arguments of ovftool's.",
-                Some(
-                    "remove it; run ovftool yourself on the VMX file in a shell-local post-processor where you need it",
-                ),
-            );
-        }
-    }),
+    Rule::Check(
+        "`disk_adapter_type` is `ide`, `sata`, `nvme`, `scsi`, or a SCSI adapter of VMware's: `lsilogic`, `lsisas1068`, \
+         `buslogic`, `pvscsi`; in any case of letters.",
+        |reader| {
+            if let Some(text) = reader.text("disk_adapter_type")
+                && !DISK_ADAPTERS.contains(&text.to_lowercase().as_str())
+            {
+                let detail = format!("disk_adapter_type is {text:?}, but must be one of {}.", DISK_ADAPTERS.join(", "));
+                reader.error("disk_adapter_type", "Unsupported value", detail);
+            }
+        },
+    ),
     Rule::Check("`disk_type_id` is a number from 0 to 5.", |reader| {
         if let Some(text) = reader.text("disk_type_id")
             && !["0", "1", "2", "3", "4", "5"].contains(&text.as_str())
@@ -95,6 +95,9 @@ const COMMON_RULES: &[Rule] = &[
         tools,
     ),
 ];
+
+/// What disks can hang on.
+const DISK_ADAPTERS: [&str; 8] = ["ide", "sata", "nvme", "scsi", "lsilogic", "lsisas1068", "buslogic", "pvscsi"];
 
 /// The largest disk of VMware's, in MB.
 const MAX_DISK_MB: i64 = 62 * 1024 * 1024;

@@ -39,6 +39,8 @@ pub(crate) struct VmwarePlan {
     pub snapshot: Option<String>,
     /// `vmx`, `ovf` or `ova`.
     pub format: String,
+    /// Arguments of ovftool, which exports when there are any.
+    pub ovftool_options: Vec<String>,
     /// No OVF or OVA is made.
     pub skip_export: bool,
     /// Leave the disks as the guest wrote them.
@@ -61,6 +63,18 @@ pub(crate) struct VmwarePlan {
     pub shutdown: ShutdownPlan,
     /// How the guest is reached.
     pub communicator: CommunicatorPlan,
+}
+
+impl VmwarePlan {
+    /// Whether an OVF or OVA is made.
+    pub(crate) fn exports(&self) -> bool {
+        !self.skip_export && self.format != "vmx"
+    }
+
+    /// Whether ovftool makes it: templates that have arguments for it know it.
+    pub(crate) fn exports_with_ovftool(&self) -> bool {
+        self.exports() && !self.ovftool_options.is_empty()
+    }
 }
 
 /// Where a machine comes from.

@@ -84,7 +84,6 @@ const OWN_VALUES: &[(&str, &str, &str)] = &[
 const OF_NO_USE: &[(&str, &str)] = &[
     ("vmware", "fusion_app_path"),
     ("vmware", "network_name"),
-    ("vmware", "ovftool_options"),
     ("vmware", "remote_type"),
     ("vmware-vmx", "guest_os_type"),
     ("vmware-vmx", "version"),

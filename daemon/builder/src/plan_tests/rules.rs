@@ -234,7 +234,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "`attach_snapshot` and `target_snapshot` differ.",
         &[("attach_snapshot = \"a\"\ntarget_snapshot = \"a\"", "The same snapshot twice")],
     ),
-    ("`ovftool_options` cannot be set", &[("ovftool_options = [\"x\"]", "ovftool is not used")]),
+    ("`disk_adapter_type` is `ide`, `sata`", &[("disk_adapter_type = \"virtio\"", "Unsupported value")]),
     ("`disk_type_id` is a number from 0 to 5.", &[("disk_type_id = \"9\"", "Unsupported value")]),
     (
         "Sizes of further disks are above 0",

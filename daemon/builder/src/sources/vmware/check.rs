@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::vmx::Vmx;
 use kiln_hypervisors::MachineSpec;
-use kiln_hypervisors::vmware::{VmwareSpec, VmxProblem, inspect, preview};
+use kiln_hypervisors::vmware::{OVFTOOL_HINT, VmwareSpec, VmxProblem, find_ovftool, inspect, preview};
 
 use super::package::Package;
 use super::{machine, places, settled};
@@ -21,6 +21,10 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
         for problem in hypervisor.check(&spec).err().into_iter().flatten() {
             reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
         }
+    }
+    if plan.exports_with_ovftool() && find_ovftool().is_none() {
+        let detail = "ovftool_options are arguments of ovftool, which is not in PATH.";
+        reader.not_here("ovftool_options", "ovftool cannot be found", detail, Some(OVFTOOL_HINT.to_owned()));
     }
     match &plan.origin {
         VmwareOrigin::Iso { .. } => check_file(plan, reader),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use kiln_disk_formats::package::vmx::Vmx;
 use kiln_disk_formats::{Format, Output, OutputKind, VmdkOptions, VmdkSubformat, open};
-use kiln_hypervisors::vmware::{VmxProblem, take_snapshot};
+use kiln_hypervisors::vmware::{VmxProblem, export_with_ovftool, take_snapshot};
 
 use super::{disks, places, settled};
 use crate::blocking::blocking;
@@ -66,6 +66,11 @@ pub(super) async fn finish(
             context.say(format!("Creating snapshot of virtual machine {name:?}..."));
             let vmx = unfinished.canonicalize().map_err(failed)?.join(places::vmx_name(plan));
             take_snapshot(&vmx, name).await?;
+        }
+        if plan.exports_with_ovftool() {
+            context.say("Exporting virtual machine with ovftool...");
+            let target = unfinished.join(format!("{}.{}", plan.vm_name, plan.format));
+            export_with_ovftool(&unfinished.join(places::vmx_name(plan)), &target, &plan.ovftool_options).await?;
         }
         std::fs::rename(&unfinished, &finished).map_err(failed)?;
     }

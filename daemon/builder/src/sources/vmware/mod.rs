@@ -111,7 +111,7 @@ impl MachineBuilder for VmwarePlan {
     }
 
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
-        if self.skip_export || self.format == "vmx" {
+        if !self.exports() || self.exports_with_ovftool() {
             return Ok(None);
         }
         let options = &mut FormatOptions::default();

@@ -44,6 +44,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key
         data_after: options.map("vmx_data_post"),
         without_network: options.flag("vmx_remove_ethernet_interfaces"),
         snapshot: options.text("snapshot_name"),
+        ovftool_options: options.texts("ovftool_options"),
         skip_export: options.flag("skip_export"),
         format,
         // What lies over another machine's disks is left so.
