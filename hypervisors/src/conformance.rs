@@ -1,4 +1,4 @@
-//! The promises of [`Hypervisor`] and [`Machine`] as one suite, which every backend's tests call with a spec it can start. Panics with
+//! The promises of [`Hypervisor`] and [`Machine`](crate::Machine) as one suite, which every backend's tests call with a spec it can start. Panics with
 //! the promise that was broken.
 
 mod dead_worker;
