@@ -293,6 +293,102 @@ fn a_machine_that_is_to_stay_stays_with_its_disk() {
 }
 
 #[test]
+fn an_import_that_is_to_stay_ends_among_its_users_machines() {
+    let Some(world) = World::new() else { return };
+    world.build(&iso("  disk_size = 64\n  format = \"ova\"\n  output_directory = \"first\"\n")).expect(0);
+    let machines = world.home.work("kept machines");
+    world.vboxmanage(&["setproperty", "machinefolder", machines.to_str().unwrap()]);
+    let keeping = |name: &str| {
+        let options = format!(
+            "  source_path = \"first/web.ova\"\n  vm_name = \"{name}\"\n  keep_registered = true\n  skip_export = true\n"
+        );
+        template("virtualbox-ovf", &options)
+    };
+    world.build(&keeping("a:b")).expect(0);
+    assert_eq!(world.machines(), ["a:b"]);
+    let facts = world.vboxmanage(&["showvminfo", "a:b", "--machinereadable"]);
+    for file in ["a:b.vbox", "web-disk1.vmdk"] {
+        let path = machines.join("a:b").join(file);
+        assert!(path.exists() && facts.contains(path.to_str().unwrap()), "{}: {facts}", path.display());
+    }
+    let theirs = machines.join("other/other.vbox");
+    std::fs::create_dir(theirs.parent().unwrap()).unwrap();
+    std::fs::write(&theirs, "theirs").unwrap();
+    let ran = world.build(&keeping("other")).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("where there are files of another"), "{told}");
+    assert_eq!(
+        (std::fs::read_to_string(&theirs).unwrap().as_str(), world.machines()),
+        ("theirs", vec!["a:b".to_owned()])
+    );
+}
+
+#[test]
+fn a_machine_of_others_keeps_its_disks_and_gets_back_what_was_in_its_drives() {
+    let Some(world) = World::new() else { return };
+    let path = |name: &str| world.home.work(name).display().to_string();
+    world.vboxmanage(&[
+        "createvm",
+        "--name",
+        "base",
+        "--ostype",
+        "Debian_64",
+        "--register",
+        "--basefolder",
+        &path("machines"),
+    ]);
+    world.vboxmanage(&["storagectl", "base", "--name", "IDE Controller", "--add", "ide"]);
+    world.vboxmanage(&["storagectl", "base", "--name", "Fl", "--add", "floppy"]);
+    for (place, name) in [("0", "a.vdi"), ("1", "b.vdi")] {
+        world.vboxmanage(&["createmedium", "disk", "--filename", &path(name), "--size", "16"]);
+        let attach =
+            ["storageattach", "base", "--storagectl", "IDE Controller", "--type", "hdd", "--medium", &path(name)];
+        world.vboxmanage(&[&attach[..], &["--port", place, "--device", place]].concat());
+    }
+    let attach = ["storageattach", "base", "--port", "0"];
+    let disc = ["--storagectl", "IDE Controller", "--device", "1", "--type", "dvddrive", "--medium", &path("x.iso")];
+    world.vboxmanage(&[&attach[..], &disc].concat());
+    let floppy = ["--storagectl", "Fl", "--device", "0", "--type", "fdd", "--medium", "emptydrive"];
+    world.vboxmanage(&[&attach[..], &floppy].concat());
+    let settings =
+        "modifyvm base --nic1 bridged --bridgeadapter1 lo --vrde off --vrdeport 4000 --vrdeauthtype external";
+    world.vboxmanage(&settings.split(' ').collect::<Vec<_>>());
+    let facts = |world: &World| -> Vec<String> {
+        let facts = world.vboxmanage(&["showvminfo", "base", "--machinereadable"]);
+        facts.lines().filter(|line| !line.starts_with("VMStateChangeTime")).map(ToOwned::to_owned).collect()
+    };
+    let before = facts(&world);
+    let options = "  vm_name = \"base\"\n  skip_export = true\n  cd_content = { \"a\" = \"x\" }\n  floppy_content = { \"a\" = \"x\" }\n";
+    world.build_without_force(&template("virtualbox-vm", options)).expect(0);
+    let during = world.facts();
+    for line in ["\"IDE Controller-1-1\"=", "\"IDE Controller-1-0\"=", "\"Fl-0-0\"="] {
+        let end = if line.contains("1-1") {
+            "b.vdi\""
+        } else if line.contains("IDE") {
+            "cd.iso\""
+        } else {
+            "floppy.img\""
+        };
+        assert!(during.lines().any(|one| one.starts_with(line) && one.ends_with(end)), "{line} {end}: {during}");
+    }
+    assert!(during.contains("\nvrdeauthtype=\"null\"\n"), "{during}");
+    assert_eq!(facts(&world), before);
+    world.vboxmanage(&["modifyvm", "base", "--vrde", "on"]);
+    let display = facts(&world);
+    for line in ["vrdeports=\"4000\"", "vrdeauthtype=\"external\""] {
+        assert!(display.iter().any(|one| one == line), "{line}: {display:?}");
+    }
+}
+
+#[test]
+fn hardware_that_our_writers_have_no_words_for_is_exported_by_virtualbox() {
+    let Some(world) = World::new() else { return };
+    world.build(&iso("  disk_size = 64\n  hard_drive_interface = \"virtio\"\n  chipset = \"ich9\"\n")).expect(0);
+    let ovf = std::fs::read_to_string(world.home.work("output-web/web.ovf")).unwrap();
+    assert!(ovf.contains("VirtioSCSI") && ovf.contains("ICH9"), "{ovf}");
+}
+
+#[test]
 fn without_its_driver_virtualbox_says_what_to_do_and_nothing_stays() {
     let Some(world) = World::new() else { return };
     world.home.write("t.pkr.hcl", &iso("  disk_size = 64\n"));

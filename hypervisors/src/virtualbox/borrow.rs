@@ -92,7 +92,7 @@ fn check_target(snapshots: &Snapshots, from: Option<&Snapshot>, target: &TakeSna
     match there {
         Some((parent, children)) if !children.is_empty() && !target.replace => {
             let problem = format!(
-                "the machine has a snapshot called {} on {} already; {}",
+                "the machine has a snapshot called {} already, on {}; {}",
                 target.name,
                 parent.name,
                 snapshots.listed()

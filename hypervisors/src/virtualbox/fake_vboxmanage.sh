@@ -158,10 +158,10 @@ VBoxManage: error: The object is not ready"; }
     fact "$name-$place" "${medium#host:}"
     [ "$(option --type "$@")" = dvddrive ] && [ "$medium" != none ] && fact "$name-IsEjected-$place" off; true ;;
   movevm)
-    machine "$2"; old=$(dirname "$(<"$m/cfg")"); new=$(option --folder "$@")/${old##*/}
-    [ -e "$new/${old##*/}.vbox" ] && die "Move VM failed
+    machine "$2"; old=$(dirname "$(<"$m/cfg")"); name=$(<"$m/name"); new=$(option --folder "$@")/$name # as it is
+    [ -e "$new/$name.vbox" ] && die "Move VM failed
 VBoxManage: error: Rollback scenario: can't delete new destination folder."
-    mkdir -p "$new"; mv "$old"/* "$new"; rmdir "$old"; echo "$new/${old##*/}.vbox" > "$m/cfg" ;;
+    mkdir -p "$new"; mv "$old/${old##*/}.vbox" "$new/$name.vbox"; rm -r "$old"; echo "$new/$name.vbox" > "$m/cfg" ;;
   setextradata | modifynvram) machine "$2" ;;
   *) die "Invalid command '$1'" ;;
 esac

@@ -35,20 +35,10 @@ impl Starting<'_> {
         Ok(uuid)
     }
 
-    /// Refuses a machine that is to stay where something else is. What VirtualBox calls its folder is told by one that is never registered.
+    /// Refuses a machine that is to stay where something else is.
     async fn refuse_taken_folder(&self) -> Result<(), Stop> {
-        let trial = self.holdings.directory.join("name");
-        let call = ["createvm", "--name", &self.spec.name, "--basefolder", &trial.display().to_string()]
-            .map(ToOwned::to_owned)
-            .to_vec();
-        self.call(&call).await?;
-        let named = std::fs::read_dir(&trial).and_then(|mut entries| entries.next().transpose());
-        let named = named.map_err(|source| StartError::Prepare { path: trial.clone(), source })?;
-        let Some(named) = named else {
-            let problem = format!("it made no folder in {}", trial.display());
-            return Err(StartError::Setup(MachineError::Unexpected { command: shown(&call), problem }).into());
-        };
-        let folder = default_folder(&self.holdings.program).await?.join(named.file_name());
+        // As `movevm` calls it, whatever its folder was called before.
+        let folder = default_folder(&self.holdings.program).await?.join(&self.spec.name);
         match taken(&folder) {
             Some(problem) => {
                 let hint = Problem::InUse.hint().map(ToOwned::to_owned);
@@ -73,13 +63,14 @@ fn taken(folder: &Path) -> Option<String> {
 /// Moves an import to where VirtualBox keeps its user's machines. One that is there already stays.
 pub(super) async fn move_to_default_folder(holdings: &Holdings, uuid: &str) -> Result<(), MachineError> {
     let program = &holdings.program;
-    let facts = look(program, uuid).await.map_err(Failure::of_machine)?;
-    let settings = facts.and_then(|facts| facts.settings_file());
-    let Some(own) = settings.filter(|settings| settings.starts_with(&holdings.directory)) else { return Ok(()) };
+    let Some(facts) = look(program, uuid).await.map_err(Failure::of_machine)? else { return Ok(()) };
+    if !facts.settings_file().is_some_and(|settings| settings.starts_with(&holdings.directory)) {
+        return Ok(());
+    }
     let base = default_folder(program).await.map_err(Failure::of_machine)?;
     let call = ["movevm", uuid, "--type", "basic", "--folder", &base.display().to_string()].map(ToOwned::to_owned);
     // Somebody else may have made a machine there in the meantime: VirtualBox would put ours among its files.
-    if let Some(problem) = own.parent().and_then(Path::file_name).and_then(|name| taken(&base.join(name))) {
+    if let Some(problem) = facts.get("name").and_then(|name| taken(&base.join(name))) {
         let message = format!("{problem} (hint: {})", Problem::InUse.hint().unwrap_or_default());
         return Err(MachineError::Refused { command: shown(&call), message });
     }

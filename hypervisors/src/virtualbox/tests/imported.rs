@@ -46,17 +46,17 @@ async fn one_that_is_to_stay_is_moved_when_it_is_done() {
     let (world, spec) = keeping("a:b");
     let ledger = Arc::new(RecordingLedger::default());
     let machine = world.hypervisor().start(&spec, ledger.clone()).await.unwrap();
-    assert!(!world.path("machines/a_b").exists());
+    assert!(!world.path("machines/a:b").exists());
     machine.power_off().await;
     machine.retire().await.unwrap();
-    assert!(world.path("machines/a_b/a_b.vbox").exists());
+    assert!(world.path("machines/a:b/a:b.vbox").exists());
     // Once.
     machine.retire().await.unwrap();
     assert_eq!(world.calls().iter().filter(|call| call.starts_with("movevm ")).count(), 1);
     machine.keep().await;
     drop(machine);
     assert_eq!((world.machines(), ledger.held(), world.left_in_runtime()), (vec!["a:b".to_owned()], vec![], 0));
-    assert!(world.path("machines/a_b/a_b.vbox").exists());
+    assert!(world.path("machines/a:b/a:b.vbox").exists());
 }
 
 #[tokio::test]
