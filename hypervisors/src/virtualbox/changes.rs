@@ -34,6 +34,11 @@ pub(super) enum DisplayChange {
 }
 
 impl Changes {
+    /// Whether there is anything of ours in its drives.
+    pub(super) fn have_media(&self) -> bool {
+        !self.discs.is_empty() || self.floppy.is_some()
+    }
+
     /// What takes our media out and puts those back that were there. `now`: the machine as it is.
     pub(super) fn undo_media(&self, uuid: &str, now: &Facts) -> Vec<Call> {
         let mut calls = Vec::new();

@@ -187,7 +187,7 @@ impl Holdings {
     /// Takes our media out of a machine that was there before, and puts those back that were in it.
     pub(super) async fn put_media_back(&self, uuid: &str) -> Result<(), Failure> {
         let changes = self.held().changes.clone();
-        let Some(changes) = changes else { return Ok(()) };
+        let Some(changes) = changes.filter(Changes::have_media) else { return Ok(()) };
         let Some(now) = give_back::look(&self.program, uuid).await? else { return Ok(()) };
         for call in changes.undo_media(uuid, &now) {
             self.program.run(&call).await?;

@@ -278,6 +278,10 @@ impl Starting<'_> {
 
     /// Puts our media into a machine that has its own, which are noted first. Of one of others all its settings that are ours to change are.
     async fn add_media(&self, uuid: &str, display: Option<u16>, network: bool) -> Result<(), Stop> {
+        let existing = matches!(self.spec.origin, Origin::Existing { .. });
+        if !existing && self.part.drives.is_empty() && self.spec.floppy.is_none() {
+            return Ok(());
+        }
         let before = self.facts(uuid).await?;
         let placed = places::of_discs(&self.part.drives, &before)?;
         let floppy = self.spec.floppy.as_ref().map(|image| places::of_floppy(image, &before));
@@ -292,7 +296,7 @@ impl Starting<'_> {
         let goes = self.part.drives.iter().map(|drive| !drive.stays);
         let discs = placed.into_iter().zip(goes).filter_map(|(disc, goes)| goes.then_some(disc)).collect();
         let mut changes = Changes { before, discs, floppy, ..Changes::default() };
-        if matches!(self.spec.origin, Origin::Existing { .. }) {
+        if existing {
             changes.network = network;
             if let Some(port) = display {
                 changes.before = self.with_display(uuid, &changes).await?;
