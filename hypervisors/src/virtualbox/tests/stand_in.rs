@@ -77,6 +77,11 @@ impl StandIn {
     pub(super) fn calls_by_hand(&self, arguments: &[&str]) {
         let status = std::process::Command::new(self.path("VBoxManage")).args(arguments).status().unwrap();
         assert!(status.success(), "{arguments:?}");
+        // Its process is seen a moment after its fork.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while arguments[0] == "startvm" && self.running() == 0 && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
     }
 
     /// Registers a machine of somebody else.
