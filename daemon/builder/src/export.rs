@@ -95,7 +95,8 @@ fn sizes(readers: &[Box<dyn DiskReader>]) -> Vec<u64> {
 pub(crate) fn refuse_existing<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), StepError> {
     for file in files {
         // Streams and devices are for the writers to judge.
-        if file.symlink_metadata().is_ok_and(|metadata| metadata.is_file() || metadata.is_symlink()) {
+        let there = file.metadata().or_else(|_| file.symlink_metadata());
+        if there.is_ok_and(|metadata| metadata.is_file() || metadata.is_symlink()) {
             return Err(StepError::new(format!("{}: the file exists already", file.display()))
                 .with_hint("move it away, choose another file_name or output_directory, or build with -force"));
         }

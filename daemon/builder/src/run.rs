@@ -128,12 +128,13 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
         }
         (Some(Answer::Abort), _) | (None, OnError::Abort | OnError::RunCleanupProvisioner) => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
-            context.abandon();
-            // Files stay. A machine would outlive this process where its hypervisor keeps it, and be nobody's.
+            // Files stay. A machine would outlive this process where its hypervisor keeps it, and be nobody's. It goes before what it has a
+            // claim to is given up.
             if let Some(machine) = context.control.machine(&context.build) {
                 machine.kill().await;
                 context.control.machine_gone(&context.build);
             }
+            context.abandon();
         }
     }
     failure

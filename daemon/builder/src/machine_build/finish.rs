@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use kiln_disk_formats::Output as DiskOutput;
 use kiln_disk_formats::package::MachineDescription;
 
@@ -51,10 +52,14 @@ impl Recipe<'_> {
             context.step(Step::finish("retire"), retiring).await?;
         }
         if !self.builder.keeps_machine() {
+            let is_off = machine.exited().now_or_never().is_some();
             machine.kill().await;
-            // One that is still there may write to the disks that are to be read.
-            let gone = context.registrations.check();
-            gone.map_err(|error| BuildError::new("retire", StepError::new(error)))?;
+            match context.registrations.check() {
+                Ok(()) => {}
+                // Nobody writes to its disks any more.
+                Err(complaint) if is_off => context.error(format!("Warning: {complaint}")),
+                Err(complaint) => return Err(BuildError::new("retire", StepError::new(complaint))),
+            }
         }
         context.control.machine_gone(&context.build);
         // What follows needs files only.
@@ -98,21 +103,26 @@ impl Recipe<'_> {
             context.error(format!("The image is written without the exports: {error}"));
             Vec::new()
         });
-        let disks = self.builder.disks();
+        let mut disks = self.builder.disks();
         if disks.is_empty() {
             // The hypervisor exports; what follows reads what that has made.
             exports.clear();
         }
         // A disk that is left as it is only changes its name; everything else is written by our own writers.
         let own = self.builder.output(machine)?;
-        let in_place = own.as_ref().is_some_and(|own| disks.first().is_some_and(|disk| disk.path == own.path));
+        let in_place = disks.first_mut().filter(|disk| own.as_ref().is_some_and(|own| disk.path == own.path));
+        let aside = match in_place {
+            Some(disk) => Some(output.set_aside(disk)?),
+            None => None,
+        };
         let again = tries.tried.swap(true, Ordering::Relaxed);
-        let overwrite = in_place || again || context.settings.force;
+        let overwrite = aside.is_some() || again || context.settings.force;
         if !exports.is_empty() || own.is_some() {
             context.say("Exporting the disk...");
         }
         let mut exported = Vec::new();
         let mut own_is_written = false;
+        let mut exports_failed = false;
         if !exports.is_empty() {
             let all: Vec<DiskOutput> = exports.iter().cloned().chain(own.clone()).collect();
             match self.write(output, &disks, &all, overwrite, tries).await {
@@ -124,13 +134,21 @@ impl Recipe<'_> {
                 // Somebody is there who may take away what hinders it.
                 Err(error) if context.settings.on_error == OnError::Ask => return Err(error),
                 // The image does not go with an export. What follows the build tries it again, and fails by itself.
-                Err(error) => context.error(format!("The exports failed, the image is written without them: {error}")),
+                Err(error) => {
+                    exports_failed = true;
+                    context.error(format!("The exports failed, the image is written without them: {error}"));
+                }
             }
         }
         if let Some(own) = own.filter(|_| !own_is_written) {
-            self.write(output, &disks, &[own], overwrite, tries).await?;
+            // The exports that failed may have left it.
+            self.write(output, &disks, &[own], overwrite || exports_failed, tries).await?;
         }
         self.builder.finish_disks(output, context).await?;
+        if let Some(aside) = aside {
+            std::fs::remove_file(&aside)
+                .map_err(|error| StepError::new(format!("cannot remove {}", aside.display())).with_source(error))?;
+        }
         if let Some(exported) = self.builder.exported_by_hypervisor() {
             self.move_exported(&exported, output)?;
         }
@@ -157,9 +175,15 @@ impl Recipe<'_> {
         if !self.context.settings.force {
             export::refuse_existing(elsewhere.iter().filter(|file| !ours.contains(file)).map(PathBuf::as_path))?;
         }
-        export::write(self.context, disks.to_vec(), outputs.to_vec(), overwrite).await?;
-        tries.exported.lock().unwrap_or_else(PoisonError::into_inner).extend(elsewhere);
-        Ok(written)
+        let new: Vec<PathBuf> = elsewhere.into_iter().filter(|file| ours.contains(file) || !file.exists()).collect();
+        let result = export::write(self.context, disks.to_vec(), outputs.to_vec(), overwrite).await;
+        if result.is_ok() || self.context.settings.on_error == OnError::Ask {
+            tries.exported.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+        } else {
+            // A part of what was asked for is nobody's.
+            new.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        }
+        result.map(|_| written)
     }
 
     /// Moves what the hypervisor has exported into the output directory; the main file, whose name sorts behind none, comes last.

@@ -1,6 +1,6 @@
 //! Prepare: everything before there is a machine. Can be done again at any time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_hypervisors::{HostSeenByGuest, Hypervisor};
 
@@ -109,8 +109,10 @@ impl Recipe<'_> {
         let Ok(exports) = export::planned(&self.planned.build.post_processors, &data, directory, &machine) else {
             return Ok(());
         };
-        let elsewhere =
-            exports.iter().map(|output| output.path.as_path()).filter(|path| path.parent() != Some(directory));
+        let place = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let own = place(directory);
+        let paths = exports.iter().map(|output| output.path.as_path());
+        let elsewhere = paths.filter(|path| place(path).parent() != Some(&*own));
         if self.context.settings.force { Ok(()) } else { refuse_existing(elsewhere) }
     }
 

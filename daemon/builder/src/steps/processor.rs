@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_hypervisors::{Hypervisor, MachineSpec, Occupant, ProcessorClaim, ProcessorUse};
 
@@ -12,6 +12,9 @@ use crate::context::{BuildContext, Waiting};
 
 /// How often it is looked whether the processor is free: nothing tells when it is.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How long a machine that no build has started is waited for.
+const STRANGER_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// How soon it is tried again to join the queue, which others do in no time.
 const JOIN_RETRY: Duration = Duration::from_millis(5);
@@ -25,7 +28,7 @@ pub(crate) async fn claim(
     context: &BuildContext,
 ) -> Option<Arc<ProcessorClaim>> {
     let wanted = hypervisor.processor_use(spec).await?;
-    match wait(&wanted, backends, context).await {
+    match wait(&wanted, STRANGER_LIMIT, backends, context).await {
         Ok(claim) => Some(claim),
         // Most builds have the processor for themselves; the hypervisor says so where one has not.
         Err(error) => {
@@ -36,7 +39,12 @@ pub(crate) async fn claim(
     }
 }
 
-async fn wait(wanted: &ProcessorUse, backends: &Backends, context: &BuildContext) -> io::Result<Arc<ProcessorClaim>> {
+async fn wait(
+    wanted: &ProcessorUse,
+    limit: Duration,
+    backends: &Backends,
+    context: &BuildContext,
+) -> io::Result<Arc<ProcessorClaim>> {
     let job = job_of(context);
     let claim = loop {
         let (wanted, job, build) = (wanted.clone(), job.clone(), context.build.clone());
@@ -47,6 +55,7 @@ async fn wait(wanted: &ProcessorUse, backends: &Backends, context: &BuildContext
         }
     };
     let mut told: Option<(Occupant, Waiting)> = None;
+    let mut stranger_since = None;
     loop {
         let (asking, hypervisors, driver) = (claim.clone(), backends.hypervisors.clone(), wanted.driver);
         let looking = blocking("looking for who has the processor", move |_| {
@@ -54,6 +63,18 @@ async fn wait(wanted: &ProcessorUse, backends: &Backends, context: &BuildContext
             Ok::<_, io::Error>(asking.in_the_way()?.or_else(|| of_others().find(|one| one.driver() != driver)))
         });
         let Some(occupant) = looking.await? else { return Ok(claim) };
+        // Who has started it may mean it to run for ever: then the hypervisor says what it makes of that.
+        match occupant {
+            Occupant::Build { .. } => stranger_since = None,
+            Occupant::Machine { .. } => {
+                let since = *stranger_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= limit {
+                    drop(told.take());
+                    context.error(format!("Warning: {} still runs: going on beside it", words(&occupant, &job)));
+                    return Ok(claim);
+                }
+            }
+        }
         if told.as_ref().is_none_or(|(before, _)| *before != occupant) {
             drop(told.take());
             let whom = words(&occupant, &job);

@@ -174,3 +174,20 @@ async fn a_failed_finish_leaves_none_of_the_disks() {
     assert!(world.error().is_some());
     world.assert_nothing_left("a disk that is none");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_qemuargs_name_where_the_image_is_to_be_becomes_the_image() {
+    for (extra, wanted) in [
+        ("", &["web"][..]),
+        ("format = \"raw\"", &["web"]),
+        ("skip_compaction = true", &["web"]),
+        ("format = \"vmdk\"", &["web.vmdk"]),
+        ("disk_compression = true\n disk_additional_size = [\"1M\"]", &["web", "web-1"]),
+    ] {
+        let world = World::new();
+        let drive = "qemuargs = [[\"-drive\", \"file={{ .OutputDir }}/{{ .Name }},if=virtio\"]]";
+        let template = world.template(&format!("{drive}\n {extra}"), "");
+        assert_eq!(world.run(&template).await.exit_code, 0, "{extra}: {}", world.text());
+        assert_eq!(world.files("out"), wanted, "{extra}");
+    }
+}

@@ -189,3 +189,18 @@ async fn an_export_in_place_of_a_file_of_others_is_refused_before_the_guest_star
     assert_eq!(world.run(&world.template("", &export)).await.exit_code, 0, "{}", world.text());
     assert_ne!(std::fs::read(place.join("web.raw")).unwrap(), b"precious");
 }
+
+/// The image is published before the package is, which then fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_of_several_disks_that_cannot_be_written_does_not_cost_the_image() {
+    let world = World::new();
+    let place = world.path("dist");
+    // A directory is where the package is to be.
+    std::fs::create_dir_all(place.join("web.ova/x")).unwrap();
+    let export =
+        format!("post-processor \"export\" {{\n formats = [\"raw\", \"ova\"]\n output_directory = {place:?}\n }}\n");
+    let template = world.template("disk_additional_size = [\"1M\"]", &export);
+    assert_eq!(world.run(&template).await.exit_code, 1);
+    assert_eq!(world.files("out"), ["web", "web-1"], "{}", world.text());
+    assert!(world.error().unwrap().contains("web.ova"), "{:?}", world.error());
+}

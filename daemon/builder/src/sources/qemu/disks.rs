@@ -129,8 +129,15 @@ fn named_in_qemuargs(path: &Path, qemuargs: &[Vec<String>]) -> bool {
     let places = [&*absolute, path].map(|path| path.display().to_string());
     let mentions = |argument: &str| {
         let argument = plain(argument);
-        let has_place = places.iter().any(|place| argument.contains(&plain(place)));
-        has_place || argument.contains("{{.OutputDir") || argument.contains("{{.Name")
+        let has_place = |place: &String| {
+            let place = plain(place);
+            // To its end: `out/web-seed.iso` is another file.
+            argument.match_indices(&place).any(|(at, _)| {
+                let after = argument[at + place.len()..].chars().next();
+                after.is_none_or(|next| matches!(next, ',' | '"' | '\'' | '}'))
+            })
+        };
+        places.iter().any(has_place) || argument.contains("{{.OutputDir") || argument.contains("{{.Name")
     };
     qemuargs.iter().any(|argument| {
         let Some((switch, values)) = argument.split_first() else { return false };
@@ -190,6 +197,7 @@ mod tests {
             (&["-drive", "file={{ .OutputDir }}/{{ .Name }}"], true),
             (&["-hda", "out/Windows 10"], true),
             (&["-drive", "file=other/Windows 10"], false),
+            (&["-drive", "file=out/Windows 10-seed.iso,media=cdrom"], false),
             (&["-smbios", "type=11,value=out/Windows 10"], false),
             (&[], false),
         ] {

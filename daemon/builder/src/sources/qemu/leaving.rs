@@ -7,8 +7,9 @@ use super::{firmware, machine};
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::export;
+use crate::export::{self, GuestDisk};
 use crate::plan::QemuPlan;
+use crate::steps::output_directory::OutputDirectory;
 
 /// Names in the output directory of the files that a machine of this plan has: its disks, and its UEFI variables.
 pub(crate) fn names(plan: &QemuPlan) -> Vec<String> {
@@ -75,29 +76,38 @@ fn leaving(plan: &QemuPlan, disk: &WorkDisk) -> Result<Leaving, StepError> {
 }
 
 /// Writes further disks as the main one has been, and gives all their final names. What an earlier try has done is left.
-pub(crate) async fn finish(plan: &QemuPlan, context: &BuildContext) -> Result<(), StepError> {
+pub(crate) async fn finish(
+    plan: &QemuPlan,
+    output_directory: &OutputDirectory,
+    context: &BuildContext,
+) -> Result<(), StepError> {
     let disks = GuestDisks::of(plan);
     let mut done_for = Vec::new();
     for disk in &disks.additional {
         match leaving(plan, disk)? {
             Leaving::Renamed => rename(disk).await?,
-            Leaving::Packed => done_for.push(&disk.path),
+            Leaving::Packed => done_for.push(disk.path.clone()),
             Leaving::Written(output) => {
-                let path = output.path.clone();
-                if disk.path.exists() {
-                    export::write(context, vec![disk.readable()], vec![output], true).await?;
+                // Where an earlier try has done all of it there is nothing at that path.
+                let mut source = GuestDisk { path: disk.path.clone(), ..disk.readable() };
+                if source.path == output.path {
+                    output_directory.set_aside(&mut source)?;
                 }
-                done_for.extend((disk.path != path).then_some(&disk.path));
+                let path = source.path.clone();
+                if path.exists() {
+                    export::write(context, vec![source], vec![output], true).await?;
+                }
+                done_for.push(path);
             }
         }
     }
     if stay_as_they_are(plan) {
         rename(&disks.main).await?;
     } else if disks.main.path != disks.main.final_path || !is_packers_format(plan) {
-        done_for.push(&disks.main.path);
+        done_for.push(disks.main.path.clone());
     }
     // Only now: until all are written, another try may need them.
-    done_for.into_iter().try_for_each(|path| remove(path))?;
+    done_for.iter().try_for_each(|path| remove(path))?;
     tracing::debug!(build = %context.build, "the disks have their final names");
     Ok(())
 }

@@ -116,10 +116,10 @@ impl MachineBuilder for QemuPlan {
 
     fn finish_disks<'a>(
         &'a self,
-        _output: &'a OutputDirectory,
+        output: &'a OutputDirectory,
         context: &'a BuildContext,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(leaving::finish(self, context))
+        Box::pin(leaving::finish(self, output, context))
     }
 
     fn leaves_out(&self, name: &OsStr) -> bool {

@@ -21,6 +21,7 @@ use self::mark::{Mark, Owner};
 use crate::cleanup::CleanupId;
 use crate::context::BuildContext;
 use crate::error::StepError;
+use crate::export::GuestDisk;
 use crate::ledger::Resource;
 
 pub(crate) use self::mark::NAME as INCOMPLETE_MARK;
@@ -152,6 +153,22 @@ impl OutputDirectory {
         })
     }
 
+    /// Gives a disk the hidden name that others have from the beginning, from which it is read: a template may name its disk where the
+    /// image is to be. It has that name already when an earlier try failed.
+    pub(crate) fn set_aside(&self, disk: &mut GuestDisk) -> Result<PathBuf, StepError> {
+        let name = disk.path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = disk.path.with_file_name(format!(".{name}.work"));
+        self.expect([aside.clone()])?;
+        if !aside.exists() {
+            std::fs::rename(&disk.path, &aside).map_err(|error| {
+                StepError::new(format!("cannot rename {} to {}", disk.path.display(), aside.display()))
+                    .with_source(error)
+            })?;
+        }
+        disk.path.clone_from(&aside);
+        Ok(aside)
+    }
+
     fn discard(&self, context: &BuildContext) -> Result<(), String> {
         context.registrations.check()?;
         let mark = Mark::read(&self.path).unwrap_or_default();
@@ -186,7 +203,7 @@ fn take(path: &Path, shown: &Path, context: &BuildContext) -> Result<Taken, Step
         StepError::new(format!("cannot {what} the output directory {}", shown.display())).with_source(error)
     };
     let force = context.settings.force;
-    if force && let Some(error) = never_emptied(path, shown) {
+    if force && let Some((error, _)) = never_emptied(path, shown) {
         return Err(error);
     }
     if force && path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
@@ -240,18 +257,21 @@ fn lock(path: &Path, shown: &Path, context: &BuildContext) -> Result<LockedDirec
     }
 }
 
-/// What `-force` does not delete: the place where the build is run, or where another build is at work.
-fn never_emptied(path: &Path, shown: &Path) -> Option<StepError> {
-    let real = path.canonicalize().ok()?;
+/// What `-force` does not delete: the place where the build is run, or where another build is at work, which passes.
+fn never_emptied(path: &Path, shown: &Path) -> Option<(StepError, bool)> {
+    // Of a link only the link goes.
+    let real = path.canonicalize().ok().filter(|_| !path.is_symlink())?;
     let homes = [std::env::current_dir().ok(), std::env::var_os("HOME").map(PathBuf::from)];
     let needed = homes.into_iter().flatten().find(|home| home.canonicalize().is_ok_and(|home| home.starts_with(&real)));
-    let why = match (needed, holder_below(&real)) {
-        (Some(home), _) => format!("{} lies in it", home.display()),
-        (None, Some((inner, holder))) => format!("{} in it is in use by {holder}", inner.display()),
-        (None, None) => return None,
+    let (why, passes) = match needed {
+        Some(home) => (format!("{} lies in it", home.display()), false),
+        None => {
+            let (inner, holder) = holder_below(&real)?;
+            (format!("{} in it is in use by {holder}", inner.display()), true)
+        }
     };
     let error = StepError::new(format!("the output directory {} cannot be replaced by -force: {why}", shown.display()));
-    Some(error.with_hint("choose another output_directory"))
+    Some((error.with_hint("choose another output_directory"), passes))
 }
 
 /// How deep other builds' directories are looked for.
@@ -337,7 +357,7 @@ pub(crate) fn obstacle(directory: &Path, force: bool) -> Option<Obstacle> {
 
 /// What keeps `-force` from replacing the directory.
 fn forced(directory: &Path) -> Option<Obstacle> {
-    never_emptied(directory, directory).map(|error| Obstacle::new(&error, false))
+    never_emptied(directory, directory).map(|(error, passes)| Obstacle::new(&error, passes))
 }
 
 /// Gives back a directory whose build was killed, unless somebody else has it by now; says what was done.
