@@ -55,7 +55,7 @@ pub(super) async fn watch_over(holdings: Arc<Holdings>, uuid: String) {
         _ if holdings.killed.load(Ordering::Acquire) => ExitReport::Killed,
         Ok(Some(State::Off)) => ExitReport::GuestShutdown,
         Ok(Some(State::Aborted)) => crashed("the machine's process ended without a word (aborted)", &holdings),
-        Ok(Some(State::Saved)) => crashed("somebody has saved the machine's state", &holdings),
+        Ok(Some(State::Saved)) => crashed("it does not run, and its memory is saved", &holdings),
         Ok(_) => crashed("its process is gone, but VirtualBox does not say that it is off", &holdings),
         Err(failure) => crashed(&failure.to_string(), &holdings),
     });

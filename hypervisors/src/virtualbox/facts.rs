@@ -52,8 +52,9 @@ impl Facts {
     pub(super) fn state(&self) -> Option<State> {
         Some(match self.get("VMState")? {
             "poweroff" => State::Off,
-            "aborted" | "aborted-saved" => State::Aborted,
-            "saved" => State::Saved,
+            "aborted" => State::Aborted,
+            // Its process ended before the guest went on: what was saved is still there.
+            "saved" | "aborted-saved" => State::Saved,
             _ => State::Alive,
         })
     }
@@ -294,7 +295,12 @@ mod tests {
         assert_eq!(facts.holds(&slot("IDE", 1, 1)), Held::EmptyDrive);
         assert!(!facts.takes_a_disc(&slot("IDE", 0, 0)) && facts.takes_a_disc(&slot("IDE", 1, 1)));
         assert!(facts.takes_a_disc(&slot("SATA-1", 13, 0)) && facts.takes_a_disc(&slot("none", 0, 0)));
-        for (word, state) in [("running", State::Alive), ("aborted", State::Aborted), ("saved", State::Saved)] {
+        for (word, state) in [
+            ("running", State::Alive),
+            ("aborted", State::Aborted),
+            ("saved", State::Saved),
+            ("aborted-saved", State::Saved),
+        ] {
             assert_eq!(Facts::read(&format!("VMState=\"{word}\"")).state(), Some(state));
         }
         assert_eq!(Facts::read("garbage\n=\n\"").state(), None);
