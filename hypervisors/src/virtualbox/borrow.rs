@@ -8,6 +8,7 @@ use super::identity::{Borrowed, Identity};
 use super::retire;
 use super::spec::TakeSnapshot;
 use super::start::{Starting, Stop};
+use super::storage::without_links;
 use crate::error::StartError;
 
 impl Starting<'_> {
@@ -39,7 +40,8 @@ impl Starting<'_> {
             snapshot: stood_on,
             told_to_run: None,
             display,
-            work: Some(self.part.work_dir.as_ref().unwrap_or(&self.spec.runtime_dir).clone()),
+            // As the media in it are put into drives.
+            work: Some(without_links(self.part.work_dir.as_ref().unwrap_or(&self.spec.runtime_dir))),
         }))?;
         if let Some(from) = from {
             self.holdings.program.run_long(&["snapshot", uuid, "restore", &from.uuid]).await?;

@@ -134,7 +134,10 @@ impl Changes {
 
 /// What takes the media out that a dead process has put into a machine of others: they lie in its directory, which is about to go.
 pub(super) fn take_out(uuid: &str, work: &Path, now: &Facts) -> Vec<Call> {
-    let ours = now.attached().into_iter().filter(|one| one.path.starts_with(work));
+    // Earlier versions noted it as it was named.
+    let without_links = storage::without_links(work);
+    let is_ours = |path: &Path| path.starts_with(work) || path.starts_with(&without_links);
+    let ours = now.attached().into_iter().filter(|one| is_ours(&one.path));
     ours.map(|one| match one.floppy {
         true if one.slot.controller == storage::FLOPPY => storage::remove_floppy(uuid),
         true => storage::insert_floppy(uuid, &one.slot, "emptydrive"),

@@ -98,6 +98,7 @@ case "$1" in
     [ -p "$D/never" ] || mkfifo "$D/never"
     setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
     echo $! > "$m/pid"; echo running > "$m/state"
+    [ -e "$D/lost" ] && { rm "$D/lost"; die "$(<"$D/lost-words")"; }
     echo "VM \"$2\" has been successfully started." ;;
   showvminfo)
     machine "$2"

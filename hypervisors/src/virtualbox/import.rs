@@ -79,7 +79,8 @@ pub(super) async fn move_to_default_folder(holdings: &Holdings, uuid: &str) -> R
         command: format!("making the directory {}", base.display()),
         message: error.to_string(),
     })?;
-    program.run_long(&call).await.map(drop).map_err(Failure::of_machine)
+    // Stopped in the middle it would leave some of the disks here and some there.
+    program.run_long_to_its_end(&call).await.map(drop).map_err(Failure::of_machine)
 }
 
 async fn default_folder(program: &VBoxManage) -> Result<PathBuf, Failure> {

@@ -20,6 +20,7 @@ pub(super) struct PlacedDisc {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlacedFloppy {
     pub(super) slot: Slot,
+    /// The image, without links.
     pub(super) image: PathBuf,
     /// The machine has no controller for floppies of its own.
     pub(super) makes_controller: bool,
@@ -57,7 +58,7 @@ pub(super) fn of_floppy(image: &Path, facts: &Facts) -> PlacedFloppy {
     let own = facts.controllers().into_iter().find(Controller::is_floppy);
     let controller = own.map_or(FLOPPY, |controller| controller.name).to_owned();
     let slot = Slot { controller, port: 0, device: 0 };
-    PlacedFloppy { slot, image: image.to_owned(), makes_controller: own.is_none() }
+    PlacedFloppy { slot, image: without_links(image), makes_controller: own.is_none() }
 }
 
 /// The controller of that name, else one of that kind.

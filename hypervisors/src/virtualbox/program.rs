@@ -86,6 +86,16 @@ impl VBoxManage {
         self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt, None).await
     }
 
+    /// As [`run_long`](Self::run_long), for a call that leaves a half behind when it is stopped. If the future is dropped it goes to its end.
+    pub(super) async fn run_long_to_its_end(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
+        self.call(arguments, LONG_LIMIT, WhenAbandoned::Finish, None).await
+    }
+
+    /// As [`run`](Self::run), but a machine that another session holds is not waited for.
+    pub(super) async fn run_once(&self, arguments: &[String]) -> Result<String, Failure> {
+        self.call_once(arguments, self.limit, WhenAbandoned::Finish).await
+    }
+
     /// As [`run_long`](Self::run_long), for a call that makes files in `directory`, which has nothing else in it. VirtualBox takes what an
     /// earlier try has left there for something in the way.
     pub(super) async fn run_long_into(
@@ -104,19 +114,13 @@ impl VBoxManage {
         fills: Option<&Path>,
     ) -> Result<String, Failure> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let give_up = Instant::now() + LOCK_LIMIT;
-        let mut pause = LOCK_INTERVAL.0;
+        let mut patience = Patience::new();
         loop {
             let failure = match self.call_once(&arguments, limit, abandoned).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if !failure.problem.passes() || Instant::now() + pause >= give_up {
-                return Err(failure);
-            }
-            tracing::debug!(%failure, "waiting for VirtualBox");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOCK_INTERVAL.1);
+            patience.wait_out(failure).await?;
             if let Some(directory) = fills {
                 empty(directory);
             }
@@ -142,6 +146,33 @@ impl VBoxManage {
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(&command_line, Problem::NoAnswer, "its task ended")),
         }
+    }
+}
+
+/// How long what passes is waited out, over all tries of one call.
+pub(super) struct Patience {
+    give_up: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self { give_up: Instant::now() + LOCK_LIMIT, pause: LOCK_INTERVAL.0 }
+    }
+
+    /// Pauses before the next try.
+    ///
+    /// # Errors
+    ///
+    /// The failure itself: it does not pass, or has not for too long.
+    pub(super) async fn wait_out(&mut self, failure: Failure) -> Result<(), Failure> {
+        if !failure.problem.passes() || Instant::now() + self.pause >= self.give_up {
+            return Err(failure);
+        }
+        tracing::debug!(%failure, "waiting for VirtualBox");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LOCK_INTERVAL.1);
+        Ok(())
     }
 }
 

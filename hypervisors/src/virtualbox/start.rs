@@ -11,7 +11,7 @@ use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
 use super::places::{self, PlacedDisc, PlacedFloppy};
 use super::problem::{Failure, Problem};
-use super::program::VBoxManage;
+use super::program::{Patience, VBoxManage};
 use super::serial;
 use super::settings;
 use super::spec::{Hardware, VirtualBoxSpec};
@@ -156,19 +156,31 @@ impl Starting<'_> {
             self.holdings.program.run_long(command).await?;
         }
         self.holdings.hand_over_ports();
-        self.holdings.starts()?;
-        if let Err(failure) = self.call(&self.start_call(&uuid)).await {
-            // Whoever has it may let it run.
-            if failure.is(Problem::Locked) {
-                self.holdings.did_not_start();
-            }
-            return Err(failure.into());
-        }
+        self.let_run(&uuid).await?;
         if let Some(process) = end::find(&uuid).await {
             self.holdings.watch(process);
         }
         tokio::spawn(end::watch_over(self.holdings.clone(), uuid.clone()));
         Ok((uuid, ports))
+    }
+
+    /// Tells the machine to run. While another session has it, it is not noted as told to: whoever has it may let it run.
+    async fn let_run(&self, uuid: &str) -> Result<(), Stop> {
+        let (call, mut patience) = (self.start_call(uuid), Patience::new());
+        // An earlier try may have come through: what runs since then is ours, also when the next one finds it held.
+        let mut may_run = false;
+        loop {
+            if !may_run {
+                self.holdings.starts()?;
+            }
+            let Err(failure) = self.holdings.program.run_once(&call).await else { return Ok(()) };
+            if !failure.is(Problem::Locked) {
+                may_run = true;
+            } else if !may_run {
+                self.holdings.did_not_start();
+            }
+            patience.wait_out(failure).await?;
+        }
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<String, Failure> {

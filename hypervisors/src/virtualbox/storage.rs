@@ -146,7 +146,7 @@ pub(super) fn remove_discs(drives: &[Drive], uuid: &str) -> Vec<Call> {
 /// Makes a floppy drive with `image` in it.
 pub(super) fn attach_floppy(image: &Path, uuid: &str) -> Vec<Call> {
     let slot = Slot { controller: FLOPPY.to_owned(), port: 0, device: 0 };
-    vec![add_floppy_controller(uuid), insert_floppy(uuid, &slot, &image.display().to_string())]
+    vec![add_floppy_controller(uuid), insert_floppy(uuid, &slot, &without_links(image).display().to_string())]
 }
 
 /// Makes the controller of the floppy drive.

@@ -121,6 +121,51 @@ async fn one_that_its_owner_starts_right_before_the_build_does_stays_as_it_is() 
 }
 
 #[tokio::test]
+async fn one_that_its_owner_starts_while_the_build_waits_for_it_stays_as_it_is() {
+    let (world, uuid, spec) = base();
+    world.breaks("startvm", "The machine 'base' is already locked by a session (or being locked or unlocked)");
+    let ledger = Arc::new(RecordingLedger::default());
+    let hypervisor = world.hypervisor();
+    let owner = async {
+        // Between two tries.
+        let tried = || world.calls().iter().any(|call| call.starts_with("startvm"));
+        while !tried() || noted(&ledger).contains("since=") {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        world.mends("startvm");
+        world.calls_by_hand(&["startvm", &uuid]);
+    };
+    tokio::select! {
+        started = hypervisor.start(&spec, ledger.clone()) => panic!("{:?}", started.err()),
+        () = owner => {}
+    }
+    // What was dropped is given back, until when it is held against others.
+    let given_back = async {
+        loop {
+            match hypervisor.give_back(&noted(&ledger)).await {
+                Err(error) if error.to_string().contains("another build works on it") => tokio::task::yield_now().await,
+                other => break other,
+            }
+        }
+    };
+    let given_back = tokio::time::timeout(std::time::Duration::from_secs(30), given_back).await.unwrap();
+    assert!(given_back.unwrap_err().to_string().contains("somebody else runs it"));
+    assert_eq!((world.running(), restores(&world)), (1, 1), "{:?}", world.calls());
+    assert!(!world.calls().iter().any(|call| call.contains("poweroff")), "{:?}", world.calls());
+}
+
+#[tokio::test]
+async fn one_that_runs_though_its_start_was_said_to_fail_is_ended() {
+    let (world, _, spec) = base();
+    std::fs::write(world.path("lost-words"), "Failed to create the VirtualBox object!").unwrap();
+    std::fs::write(world.path("lost"), "").unwrap();
+    let ledger = Arc::new(RecordingLedger::default());
+    let error = world.hypervisor().start(&spec, ledger.clone()).await.err().unwrap();
+    assert!(error.to_string().contains("is already locked"), "{error}");
+    assert_eq!((world.running(), ledger.held()), (0, vec![]), "{:?}", world.calls());
+}
+
+#[tokio::test]
 async fn one_that_a_dead_process_had_just_told_to_run_is_ended_and_no_later_one() {
     let (world, uuid, _) = base();
     let since = |ticks: u64| format!("borrowed {uuid} since={ticks}@{}", boot_id().unwrap());
@@ -157,10 +202,12 @@ async fn that_it_is_told_to_run_is_noted_before_it_is() {
 
 #[tokio::test]
 async fn one_whose_memory_is_saved_is_refused() {
-    let (world, uuid, spec) = base();
-    std::fs::write(world.path("vms").join(&uuid).join("state"), "saved").unwrap();
-    let error = world.hypervisor().start(&spec, Arc::new(NoLedger)).await.err().unwrap();
-    assert!(error.to_string().contains("the machine is saved"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("discardstate")), "{error:?}");
-    assert_eq!(restores(&world), 0);
+    for state in ["saved", "aborted-saved"] {
+        let (world, uuid, spec) = base();
+        std::fs::write(world.path("vms").join(&uuid).join("state"), state).unwrap();
+        let error = world.hypervisor().start(&spec, Arc::new(NoLedger)).await.err().unwrap();
+        assert!(error.to_string().contains(&format!("the machine is {state}")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("discardstate")), "{error:?}");
+        assert_eq!(restores(&world), 0);
+    }
 }

@@ -85,7 +85,7 @@ async fn a_start_that_is_dropped_while_a_call_hangs_leaves_nothing() {
     }
 }
 
-async fn eventually(condition: impl Fn() -> bool) {
+pub(super) async fn eventually(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;

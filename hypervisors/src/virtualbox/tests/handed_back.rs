@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::borrowed::base;
+use super::borrowed::{base, noted};
 use super::stand_in::StandIn;
 use crate::conformance::RecordingLedger;
 use crate::machine::{GivenBack, Hypervisor as _};
 use crate::spec::{MachineSpec, NetworkMode, Origin, PortForward};
+use crate::virtualbox::changes::take_out;
+use crate::virtualbox::facts::Facts;
 use crate::virtualbox::spec::{AfterStop, Bus, DiscRole, Drive, RemoteDisplay};
 
 /// A machine of others that has something of its own wherever a build puts something, and that build.
@@ -128,6 +130,42 @@ async fn what_the_templates_own_commands_have_made_of_it_stays() {
     for line in ["\"nic1\"=\"bridged\"", "\"vrdeports\"=\"4000\""] {
         assert!(facts.iter().any(|fact| fact == line), "{line}: {facts:?}");
     }
+}
+
+#[tokio::test]
+async fn behind_a_link_its_media_are_out_too() {
+    let (world, uuid, mut spec) = used();
+    let (run, link) = (world.path("run").canonicalize().unwrap(), world.path("link"));
+    std::os::unix::fs::symlink(&run, &link).unwrap();
+    for name in ["cd.iso", "floppy.img"] {
+        std::fs::write(run.join(name), "").unwrap();
+    }
+    spec.runtime_dir = link.clone();
+    spec.floppy = Some(link.join("floppy.img"));
+    let part = world.part(&mut spec);
+    part.drives = vec![Drive { image: link.join("cd.iso"), bus: Bus::Ide, role: DiscRole::Seed, stays: false }];
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = world.hypervisor().start(&spec, ledger.clone()).await.unwrap();
+    let id = noted(&ledger);
+    assert!(id.ends_with(&format!(" in={}", run.display())), "{id}");
+    let has_ours = || world.facts(&uuid).iter().any(|line| line.contains("cd.iso") || line.contains("floppy.img"));
+    let inside = world.facts(&uuid);
+    for name in ["cd.iso", "floppy.img"] {
+        let path = format!("=\"{}\"", run.join(name).display());
+        assert!(inside.iter().any(|line| line.ends_with(&path)), "{path}: {inside:?}");
+    }
+    // As after the death of this process: as it is noted now, and as earlier versions did.
+    machine.power_off().await;
+    for noted in [run, link] {
+        attach(&world, &uuid, "IDE", ("0", "1"), "dvddrive", &world.path("run/cd.iso").display().to_string());
+        assert!(has_ours());
+        let now = Facts::read(&world.facts(&uuid).join("\n"));
+        for call in take_out(&uuid, &noted, &now) {
+            world.calls_by_hand(&call.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        assert!(!has_ours(), "{:?}", world.facts(&uuid));
+    }
+    machine.kill().await;
 }
 
 #[tokio::test]

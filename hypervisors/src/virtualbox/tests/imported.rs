@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::failures::eventually;
 use super::stand_in::StandIn;
 use crate::conformance::RecordingLedger;
 use crate::ledger::NoLedger;
@@ -57,6 +58,24 @@ async fn one_that_is_to_stay_is_moved_when_it_is_done() {
     drop(machine);
     assert_eq!((world.machines(), ledger.held(), world.left_in_runtime()), (vec!["a:b".to_owned()], vec![], 0));
     assert!(world.path("machines/a:b/a:b.vbox").exists());
+}
+
+#[tokio::test]
+async fn a_move_that_is_given_up_goes_to_its_end() {
+    let (world, spec) = keeping("web");
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = world.hypervisor().start(&spec, ledger.clone()).await.unwrap();
+    machine.power_off().await;
+    world.breaks("movevm", "slow");
+    let moves = eventually(|| world.calls().iter().any(|call| call.starts_with("movevm ")));
+    tokio::select! {
+        retired = machine.retire() => panic!("{retired:?}"),
+        () = moves => {}
+    }
+    eventually(|| world.path("machines/web/web.vbox").exists()).await;
+    machine.kill().await;
+    assert_eq!((world.machines(), ledger.held(), world.left_in_runtime()), (vec![], vec![], 0));
+    assert!(!world.path("machines/web").exists());
 }
 
 #[tokio::test]
