@@ -254,10 +254,10 @@ fn a_package_becomes_a_machine(lab: &Lab) {
     let ran = lab.start(&["build", "-color=false", "ova.pkr.hcl"]).wait().expect(0);
     assert!(ran.stdout.contains("==> vmware-vmx.imported: first by vmware-iso"), "{}", ran.stdout);
     let names = lab.names("imported");
-    assert_eq!(names, ["imported-disk1.vmdk", "imported.vmx"]);
+    assert_eq!(names, ["imported-1.vmdk", "imported.vmx"]);
     let vmx = std::fs::read_to_string(lab.home.work("imported/imported.vmx")).unwrap();
     for line in
-        ["annotation = \"made by kiln\"", "scsi0.virtualDev = \"pvscsi\"", "scsi0:0.fileName = \"imported-disk1.vmdk\""]
+        ["annotation = \"made by kiln\"", "scsi0.virtualDev = \"pvscsi\"", "scsi0:0.fileName = \"imported-1.vmdk\""]
     {
         assert!(vmx.lines().any(|found| found == line), "no {line} in\n{vmx}");
     }

@@ -163,10 +163,7 @@ const OVF_RULES: &[Rule] = &[
         |reader| {
             let flags = reader.texts("import_flags");
             for (index, flag) in flags.iter().enumerate() {
-                let (option, value) =
-                    flag.split_once('=').map_or((flag.as_str(), None), |(option, value)| (option, Some(value)));
-                // VBoxManage takes one dash for two.
-                let Some(name) = option.strip_prefix("--").or_else(|| option.strip_prefix('-')) else { continue };
+                let Some((name, value)) = import_option(flag) else { continue };
                 let instead = match name {
                     "vmname" => "set vm_name",
                     "basefolder" | "settingsfile" => {
@@ -184,6 +181,34 @@ const OVF_RULES: &[Rule] = &[
         },
     ),
 ];
+
+/// Reads an option of VBoxManage's import and the value that is glued to it; a short one by its long name.
+fn import_option(flag: &str) -> Option<(&str, Option<&str>)> {
+    let rest = flag.strip_prefix('-')?;
+    let (name, value) = match rest.split_once(['=', ':']) {
+        Some((name, value)) => (name, Some(value)),
+        None => (rest, None),
+    };
+    if let Some(name) = name.strip_prefix('-') {
+        return Some((name, value));
+    }
+    // VBoxManage takes one dash for two.
+    if ["vmname", "basefolder", "settingsfile", "group", "vsys", "scsitype"].contains(&name) {
+        return Some((name, value));
+    }
+    // Those that have no value may be before it in the same word.
+    let mut short = rest.trim_start_matches(['n', 'P']).chars();
+    let name = match short.next()? {
+        'V' => "vmname",
+        'p' => "basefolder",
+        'S' => "settingsfile",
+        'g' => "group",
+        's' => "vsys",
+        _ => return None,
+    };
+    let value = short.as_str();
+    Some((name, (!value.is_empty()).then(|| value.strip_prefix(['=', ':']).unwrap_or(value))))
+}
 
 define!(OVF = Builder "virtualbox-ovf" true,
     "Builds an image in a VirtualBox machine that is imported from an OVF or OVA.",
@@ -218,3 +243,34 @@ define!(VM = Builder "virtualbox-vm" true,
     [VM_RULES, COMMON_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES, shared::SHUTDOWN_RULES,
      shared::NAT_RULES, shared::COMMUNICATOR_RULES,
      shared::TEMPORARY_KEY_RULES]);
+
+#[cfg(test)]
+mod tests {
+    use super::import_option;
+
+    #[test]
+    fn reads_options_of_an_import_as_vboxmanage_does() {
+        for (flag, option) in [
+            ("--vsys", Some(("vsys", None))),
+            ("--vsys=1", Some(("vsys", Some("1")))),
+            ("--vmname:x", Some(("vmname", Some("x")))),
+            ("-vmname", Some(("vmname", None))),
+            ("-p", Some(("basefolder", None))),
+            ("-p/x", Some(("basefolder", Some("/x")))),
+            ("-p=/x", Some(("basefolder", Some("/x")))),
+            ("-S/a:b", Some(("settingsfile", Some("/a:b")))),
+            ("-Vx", Some(("vmname", Some("x")))),
+            ("-nPg/x", Some(("group", Some("/x")))),
+            ("-s0", Some(("vsys", Some("0")))),
+            ("-s:1", Some(("vsys", Some("1")))),
+            ("--memory", Some(("memory", None))),
+            ("-scsitype", Some(("scsitype", None))),
+            ("-memory", None),
+            ("-n", None),
+            ("-", None),
+            ("x", None),
+        ] {
+            assert_eq!(import_option(flag), option, "{flag}");
+        }
+    }
+}

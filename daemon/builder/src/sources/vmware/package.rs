@@ -60,7 +60,8 @@ impl Package {
         let replaced = fit(machine);
         let base = plain_name(name);
         for (disk, number) in machine.disks.iter_mut().zip(1..) {
-            disk.file = Some(format!("{base}-disk{number}.vmdk"));
+            // Not as an exported OVF names its own, which come to lie beside them.
+            disk.file = Some(format!("{base}-{number}.vmdk"));
         }
         if let Some(nvram) = &mut machine.nvram {
             nvram.file = Some(format!("{base}.nvram"));

@@ -227,13 +227,13 @@ async fn a_package_becomes_a_machine() {
         ("guestOS", "debian12-64"),
         ("virtualHW.version", "18"),
         ("scsi0.virtualDev", "pvscsi"),
-        ("scsi0:0.fileName", "guest-disk1.vmdk"),
-        ("scsi0:1.fileName", "guest-disk2.vmdk"),
+        ("scsi0:0.fileName", "guest-1.vmdk"),
+        ("scsi0:1.fileName", "guest-2.vmdk"),
         ("ethernet0.virtualDev", "vmxnet3"),
     ] {
         assert_eq!((before.get(key), vmx.get(key)), (Some(value), Some(value)), "{key}");
     }
-    for (name, byte) in [("guest-disk1.vmdk", 1), ("guest-disk2.vmdk", 2)] {
+    for (name, byte) in [("guest-1.vmdk", 1), ("guest-2.vmdk", 2)] {
         let disk = open(&places::work(&plan).join(name), Some(Format::Vmdk), &OpenPolicy::deny()).unwrap();
         let mut start = [0; 4];
         disk.read_at(0, &mut start).unwrap();
