@@ -12,7 +12,7 @@ if [ -e "$D/break/$key" ]; then
     zero) echo 'VBoxManage: error: out of luck' >&2; exit 0 ;;
     garbage) printf '\377\376garbage\n"=\n'; exit 0 ;;
     hang) exec sleep 300 ;;
-    slow) sleep 3 ;; # and then it works
+    slow) trap "exit 130" INT; sleep 3 ;; # and then it works, unless it was asked to stop
     noted) touch "$D/noted"; exec sleep 300 ;;
     killed) kill -9 $$ ;;
     *) die "$how" ;;
