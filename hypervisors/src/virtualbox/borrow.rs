@@ -15,7 +15,7 @@ impl Starting<'_> {
     /// A machine of others, on one of its snapshots or as it is. `display`: the port of the remote display that it gets.
     pub(super) async fn borrow(&self, uuid: &str, snapshot: Option<&str>, display: Option<u16>) -> Result<(), Stop> {
         // Before the look, so that two builds never both see a machine that is off.
-        let borrowing = Borrowing::take(uuid).map_err(|error| StartError::Refused {
+        let borrowing = Borrowing::take(uuid).await.map_err(|error| StartError::Refused {
             command: "vm_name".to_owned(),
             problem: match error.kind() {
                 io::ErrorKind::AddrInUse => format!("another build works on the machine {}", self.spec.name),

@@ -3,8 +3,10 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use rustix::process::getuid;
+use tokio::time::Instant;
 
 use super::identity::Moment;
 use super::program::START_LIMIT;
@@ -64,6 +66,12 @@ impl Claim {
 /// Linux counts so on every processor that VirtualBox runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// How long a name may outlive its owner.
+const LINGERING: Duration = Duration::from_secs(1);
+
+/// Pause between two tries to have it: nothing tells when it is free.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// The right to work on a machine of others, against all other builds of this user, until this value goes.
 pub(super) struct Borrowing {
     /// A name that lives as long as this socket, also when this process is killed.
@@ -71,12 +79,24 @@ pub(super) struct Borrowing {
 }
 
 impl Borrowing {
-    /// Takes the machine `uuid`.
+    /// Takes the machine `uuid`. A name that was just given up may live for moments more in a child between its fork and its exec.
     ///
     /// # Errors
     ///
     /// Another build has it: [`io::ErrorKind::AddrInUse`].
-    pub(super) fn take(uuid: &str) -> io::Result<Self> {
+    pub(super) async fn take(uuid: &str) -> io::Result<Self> {
+        let deadline = Instant::now() + LINGERING;
+        loop {
+            match Self::try_take(uuid) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_INTERVAL).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_take(uuid: &str) -> io::Result<Self> {
         let name = format!("kiln-{}-borrows-virtualbox-{uuid}", getuid().as_raw());
         Ok(Self { _promise: UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)? })
     }
@@ -114,13 +134,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_machine_is_borrowed_once() {
+    #[tokio::test]
+    async fn one_machine_is_borrowed_once() {
         let uuid = uuid::Uuid::new_v4().to_string();
-        let first = Borrowing::take(&uuid).unwrap();
-        assert_eq!(Borrowing::take(&uuid).err().unwrap().kind(), io::ErrorKind::AddrInUse);
-        assert!(Borrowing::take(&uuid::Uuid::new_v4().to_string()).is_ok());
+        let first = Borrowing::take(&uuid).await.unwrap();
+        assert_eq!(Borrowing::take(&uuid).await.err().unwrap().kind(), io::ErrorKind::AddrInUse);
+        assert!(Borrowing::take(&uuid::Uuid::new_v4().to_string()).await.is_ok());
         drop(first);
-        assert!(Borrowing::take(&uuid).is_ok());
+        assert!(Borrowing::take(&uuid).await.is_ok());
     }
 }

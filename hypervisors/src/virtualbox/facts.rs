@@ -189,6 +189,12 @@ fn unquoted(text: &str) -> String {
     inner.replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
+/// The value of a line `NAME:   VALUE` of `list systemproperties`.
+pub(super) fn property<'t>(properties: &'t str, name: &str) -> Option<&'t str> {
+    let value = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
+    Some(value).filter(|value| !value.is_empty())
+}
+
 /// A machine in VirtualBox's registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Registered {

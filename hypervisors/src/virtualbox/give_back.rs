@@ -168,7 +168,7 @@ async fn hand_back(program: &VBoxManage, borrowed: &Borrowed, terms: Terms<'_>) 
         Err(Failure::new(&format!("giving back the machine {uuid}"), Problem::UsedByOthers, &words))
     };
     let _borrowing = match terms.claim {
-        Claim::OfADeadProcess { .. } => match Borrowing::take(uuid) {
+        Claim::OfADeadProcess { .. } => match Borrowing::take(uuid).await {
             Ok(borrowing) => Some(borrowing),
             Err(error) => return left_alone(&format!("another build works on it ({error})")),
         },

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::NAME;
 use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
+use super::default_folder;
 use super::give_back::{self, OFF_LIMIT, Terms};
 use super::identity::{Borrowed, Identity, Moment};
-use super::import;
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::serial;
@@ -319,7 +319,7 @@ impl Holdings {
     pub(super) async fn keep(&self) {
         let identity = self.held().identity.clone();
         if let Some(Identity::Made(uuid)) = &identity
-            && let Err(error) = import::move_to_default_folder(self, uuid).await
+            && let Err(error) = default_folder::move_there(&self.program, &self.directory, uuid).await
         {
             let directory = self.directory.display();
             tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");

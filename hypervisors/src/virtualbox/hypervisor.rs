@@ -8,12 +8,13 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::NAME;
 use super::check;
+use super::facts;
 use super::give_back;
 use super::identity::Identity;
 use super::machine::{VirtualBoxMachine, is_nat};
 use super::problem::Problem;
 use super::program::VBoxManage;
-use super::start::{self, property};
+use super::start;
 use super::vm_process;
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
@@ -179,7 +180,7 @@ impl Hypervisor for VirtualBoxHypervisor {
     fn guest_tools<'a>(&'a self, _flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {
         async move {
             let properties = self.program()?.run(&["list", "systemproperties"]).await.ok()?;
-            let path = PathBuf::from(property(&properties, "Default Guest Additions ISO")?);
+            let path = PathBuf::from(facts::property(&properties, "Default Guest Additions ISO")?);
             path.is_file().then_some(path)
         }
         .boxed()

@@ -17,6 +17,7 @@ mod call;
 mod changes;
 mod check;
 mod claim;
+mod default_folder;
 mod end;
 mod explain;
 mod facts;

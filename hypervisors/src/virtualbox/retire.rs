@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::call::{Call, words};
+use super::default_folder;
 use super::facts::Snapshots;
 use super::give_back;
 use super::holdings::Holdings;
-use super::import;
 use super::problem::{Failure, Problem};
 use super::program::shown;
 use super::settings::FORWARDING;
@@ -97,7 +97,7 @@ impl Retirement {
         }
         *export = None;
         if self.moves {
-            import::move_to_default_folder(holdings, uuid).await?;
+            default_folder::move_there(&holdings.program, &holdings.directory, uuid).await?;
         }
         Ok(())
     }

@@ -345,12 +345,6 @@ impl Starting<'_> {
     }
 }
 
-/// The value of a line `NAME:   VALUE` of `list systemproperties`.
-pub(super) fn property<'t>(properties: &'t str, name: &str) -> Option<&'t str> {
-    let value = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
-    Some(value).filter(|value| !value.is_empty())
-}
-
 /// The graphics card in a machine's settings: `<Display controller="VMSVGA" …/>`; VirtualBox leaves out its own old default.
 fn graphics_in(settings: &str) -> Option<String> {
     if !settings.contains("<Machine") {
