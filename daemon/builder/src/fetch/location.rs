@@ -1,7 +1,7 @@
 //! Where a file is said to be: a path, or a URL with what belongs to it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hyper::Uri;
 
@@ -158,6 +158,11 @@ pub(super) fn parse(text: &str) -> Result<(Location, Option<String>), UrlError> 
     Ok((Location::Remote(remote), own("checksum")))
 }
 
+/// Whether one of `urls` names this local file. What is anywhere else has been downloaded.
+pub(crate) fn names_local(urls: &[String], path: &Path) -> bool {
+    urls.iter().any(|url| matches!(parse(url), Ok((Location::Local(local), _)) if local == path))
+}
+
 /// Splits our parameters off a local path: path, `checksum`, `archive`.
 fn local_parameters(text: &str) -> (String, Option<String>, Option<String>) {
     let Some((path, query)) = text.rsplit_once('?') else { return (text.to_owned(), None, None) };
@@ -228,6 +233,17 @@ mod tests {
             assert_eq!(parse(text).unwrap().0, Location::Local(path.into()), "{text}");
         }
         assert_eq!(parse("x.iso?checksum=md5%3A00").unwrap().1.as_deref(), Some("md5:00"));
+    }
+
+    #[test]
+    fn tells_files_of_the_user_from_downloads() {
+        let urls = ["http://h/a.qcow2", "file:///a%20b/x.qcow2", "base.qcow2?checksum=md5:00"].map(ToOwned::to_owned);
+        for (path, local) in
+            [("/a b/x.qcow2", true), ("base.qcow2", true), ("/cache/a.qcow2", false), ("a.qcow2", false)]
+        {
+            assert_eq!(names_local(&urls, Path::new(path)), local, "{path}");
+        }
+        assert!(!names_local(&[], Path::new("")));
     }
 
     #[test]

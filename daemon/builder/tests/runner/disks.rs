@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use kiln_builder::JobOutcome;
 use kiln_disk_formats::{
-    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, image_info, open,
+    ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, create_overlay, image_info, open,
 };
 use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::World;
 
@@ -157,6 +159,50 @@ async fn a_backing_file_stays_one_unless_the_disk_is_to_be_packed() {
         assert_eq!(info.virtual_size, 4 << 20, "resized");
         assert_eq!(std::fs::metadata(&image).unwrap().len() % 512, 0);
         assert!(read(&world.path("out").join("web-1"), Format::Qcow2).iter().all(|&byte| byte == 0));
+    }
+}
+
+/// Serves `bytes` to whoever asks; the URL.
+async fn serve(bytes: Vec<u8>) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/image.qcow2", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", bytes.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if request[..length].starts_with(b"GET") {
+                stream.write_all(&bytes).await.unwrap();
+            }
+        }
+    });
+    (url, serving)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_downloaded_image_names_no_file_of_this_host() {
+    for options in ["", "use_backing_file = true"] {
+        let world = World::new();
+        let (secret, image) = (world.path("id_rsa"), world.path("stranger.qcow2"));
+        std::fs::write(&secret, "private".repeat(100_000)).unwrap();
+        create_overlay(&image, &secret, Format::Raw, Some(1 << 20)).unwrap();
+        let (url, serving) = serve(std::fs::read(&image).unwrap()).await;
+        let template = world.template(&format!("disk_image = true\n{options}"), "");
+        let here = format!("{}/installer.iso", world.directory.path().display());
+        let outcome = world.run(&template.replace(&here, &url)).await;
+        serving.abort();
+        assert_eq!(outcome.exit_code, 1, "{}", world.text());
+        let told = format!("{:?}", world.events.lock().unwrap());
+        assert!(told.contains("id_rsa") && told.contains("a downloaded image must be whole"), "{told}");
+        world.assert_nothing_left("an image that names a file");
+        // The user's own may: it is the same file, by its path.
+        let own = World::new();
+        let template = own.template(&format!("disk_image = true\n{options}"), "");
+        let here = format!("{}/installer.iso", own.directory.path().display());
+        let outcome = own.run(&template.replace(&here, &image.display().to_string())).await;
+        assert_eq!(outcome.exit_code, 0, "{}", own.text());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::{
-    ConvertOptions, Format, OpenPolicy, Output, OutputKind, Progress, convert, create_overlay, create_qcow2,
+    ConvertOptions, ErrorKind, Format, OpenPolicy, Output, OutputKind, Progress, convert, create_overlay, create_qcow2,
     create_raw, detect, open, resize,
 };
 use kiln_hypervisors::DiskFormat;
@@ -12,6 +12,7 @@ use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
+use crate::fetch;
 use crate::plan::QemuPlan;
 
 /// One disk that the guest writes.
@@ -154,12 +155,23 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
     Ok(made?)
 }
 
+/// What to do about a downloaded image that names other files.
+const STRANGERS_HINT: &str = "a downloaded image must be whole: download it with the files it names, and give iso_url the path of the one that names them";
+
 /// The main disk from a disk image: an overlay over it, or a copy.
 fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<(), StepError> {
     let format = detect(image)?;
-    // A local image may itself lie over others; whoever names it in a template vouches for it.
-    let policy = OpenPolicy::allow_any();
-    let size = open(image, Some(format), &policy)?.virtual_size();
+    // A local image may itself lie over others; whoever names it in a template vouches for it. One that was downloaded is a
+    // stranger's, and what it names would get into the image: any file that this user can read.
+    let is_download = !fetch::names_local(&plan.image.urls, image);
+    let policy = if is_download { OpenPolicy::deny() } else { OpenPolicy::allow_any() };
+    let opened = || {
+        open(image, Some(format), &policy).map_err(|error| match error.kind() {
+            ErrorKind::Refused if is_download => StepError::from(error).with_hint(STRANGERS_HINT),
+            _ => error.into(),
+        })
+    };
+    let size = opened()?.virtual_size();
     let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
     if wanted < size {
         let detail = format!("disk_size is {wanted} bytes, but {} holds a disk of {size}", image.display());
@@ -169,7 +181,7 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     if plan.use_backing_file {
         return Ok(create_overlay(&main.path, image, format, Some(wanted))?);
     }
-    let reader = open(image, Some(format), &policy)?;
+    let reader = opened()?;
     let kind = if main.format == Format::Raw { OutputKind::Raw } else { OutputKind::qcow2() };
     let mut options = ConvertOptions::default();
     options.content_digest = false;
