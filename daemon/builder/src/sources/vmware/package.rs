@@ -57,6 +57,10 @@ impl Package {
             machine.guest_words =
                 VendorGuestWords { workstation: Some(word.to_owned()), ..VendorGuestWords::default() };
         }
+        for nic in &mut machine.nics {
+            // Each machine that is made of the package has one of its own: they may meet on one network.
+            nic.mac = None;
+        }
         let replaced = fit(machine);
         let base = plain_name(name);
         for (disk, number) in machine.disks.iter_mut().zip(1..) {

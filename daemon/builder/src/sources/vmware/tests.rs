@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::package::{DiskController, MachineDescription, MachineDisk, MachineNic, NicModel};
+use kiln_disk_formats::package::{DiskController, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel};
 use kiln_disk_formats::{ConvertOptions, Format, OpenPolicy, Output, OutputKind, convert_disks, open};
 use kiln_hypervisors::NetworkMode;
 use kiln_hypervisors::vmware::preview;
@@ -198,7 +198,12 @@ fn write_ova(path: &Path) {
         memory_mib: 1024,
         hardware_version: 19,
         disks: vec![disk(), disk()],
-        nics: vec![MachineNic { model: NicModel::Virtio, network: "lan".to_owned(), ..MachineNic::default() }],
+        nics: vec![MachineNic {
+            model: NicModel::Virtio,
+            network: "lan".to_owned(),
+            mac: MacAddress::from_text("080027D6B0A4"),
+            ..MachineNic::default()
+        }],
         ..MachineDescription::default()
     };
     let silent = |_: u64, _: u64| std::ops::ControlFlow::Continue(());
@@ -233,6 +238,8 @@ async fn a_package_becomes_a_machine() {
     ] {
         assert_eq!((before.get(key), vmx.get(key)), (Some(value), Some(value)), "{key}");
     }
+    // Two machines of one package may meet on one network.
+    assert_eq!((vmx.get("ethernet0.address"), vmx.get("ethernet0.addressType")), (None, Some("generated")));
     for (name, byte) in [("guest-1.vmdk", 1), ("guest-2.vmdk", 2)] {
         let disk = open(&places::work(&plan).join(name), Some(Format::Vmdk), &OpenPolicy::deny()).unwrap();
         let mut start = [0; 4];
