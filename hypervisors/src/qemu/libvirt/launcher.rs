@@ -65,7 +65,8 @@ impl LibvirtLauncher {
         let emulator = decisions.program.to_string_lossy();
         let description = Description::new(spec, &plumbing, &emulator, id.uuid).map_err(StartError::Unsupported)?;
         let xml = description.xml(ports.forwarded());
-        tracing::info!(uri = self.uri, "domain: {xml}");
+        // Not the domain itself: what the template has in `qemuargs` may be secret.
+        tracing::info!(uri = self.uri, uuid = %id.uuid, "a domain is made");
 
         let registration = Registration::note(&id, ledger.clone()).map_err(prepare)?;
         ports.hand_over();
