@@ -21,8 +21,11 @@ const PACKERS_VARS: &str = "/usr/share/OVMF/OVMF_VARS.fd";
 /// U-Boot for RISC-V as Debian's package `u-boot-qemu` has it; QEMU's own OpenSBI runs it.
 const RISCV_BOOT_LOADER: &str = "/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin";
 
-/// Switches of a template that give the machine something to run without a firmware of ours.
-const BOOTS_BY_ITSELF: [&str; 6] = ["-bios", "-kernel", "-pflash", "-drive", "-blockdev", "-machine"];
+/// Switches of a template that give the machine something to run without a firmware of ours, without their dashes.
+const BOOTS_BY_ITSELF: [&str; 5] = ["bios", "kernel", "pflash", "drive", "blockdev"];
+
+/// Switches that name a machine.
+const NAMES_MACHINE: [&str; 2] = ["machine", "M"];
 
 /// What the guest's code is for.
 pub(crate) fn architecture(options: OptionValues<'_>) -> Architecture {
@@ -73,13 +76,15 @@ pub(crate) fn needs_firmware(options: OptionValues<'_>) -> bool {
     matches!(architecture(options), Architecture::Aarch64 | Architecture::Riscv64)
         && (machine == "virt" || machine.starts_with("virt-"))
         && options.given("firmware").is_none()
-        && !options.text_lists("qemuargs").iter().any(|argument| {
-            argument.first().is_some_and(|switch| {
-                // Of `-machine`, only another machine counts.
-                let machine = argument[1..].concat();
-                BOOTS_BY_ITSELF.contains(&switch.as_str()) && (switch != "-machine" || !machine.contains("virt"))
-            })
-        })
+        && !options.text_lists("qemuargs").iter().any(|argument| boots_by_itself(argument))
+}
+
+/// Whether an argument of the template gives such a machine something to run. QEMU takes `--switch` for `-switch`.
+fn boots_by_itself(argument: &[String]) -> bool {
+    let Some((switch, values)) = argument.split_first() else { return false };
+    let switch = switch.trim_start_matches('-');
+    // Of `-machine`, only another machine counts.
+    BOOTS_BY_ITSELF.contains(&switch) || NAMES_MACHINE.contains(&switch) && !values.concat().contains("virt")
 }
 
 /// The machine type without what is added to it.
@@ -214,6 +219,25 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_switch_that_boots_is_known_by_any_of_its_names() {
+        for (argument, boots) in [
+            (&["-bios", "fw.fd"][..], true),
+            (&["--bios", "fw.fd"], true),
+            (&["--kernel", "vmlinuz"], true),
+            (&["-drive", "if=pflash,file=fw.fd"], true),
+            (&["-M", "raspi3b"], true),
+            (&["--machine", "raspi3b"], true),
+            (&["-M", "virt,gic-version=3"], false),
+            (&["-machine", "type=virt,", "accel=tcg"], false),
+            (&["-m", "1024M"], false),
+            (&[], false),
+        ] {
+            let argument: Vec<String> = argument.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(boots_by_itself(&argument), boots, "{argument:?}");
+        }
+    }
 
     #[tokio::test]
     async fn variables_of_a_read_only_store_can_be_written() {
