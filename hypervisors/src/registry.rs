@@ -21,6 +21,21 @@ pub struct Settings {
 /// Hypervisors by name.
 pub type Hypervisors = BTreeMap<&'static str, Arc<dyn Hypervisor>>;
 
+/// The variables by which the programs of hypervisors are found, and by which those find the machines that they keep. None is secret.
+pub const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "VBOX_USER_HOME",
+    "VBOX_IPC_SOCKETID",
+    "LIBVIRT_DEFAULT_URI",
+];
+
 /// Makes a backend.
 type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
 

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use kiln_hypervisors::Resource;
+
 /// How long one clean-up may take before it is given up and reported.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -17,6 +19,8 @@ struct Entry {
     id: CleanupId,
     step: &'static str,
     what: String,
+    /// What it gives back, where that may as well stay.
+    resource: Option<Resource>,
     action: Action,
 }
 
@@ -45,8 +49,16 @@ impl CleanupStack {
     {
         self.next += 1;
         let id = CleanupId(self.next);
-        self.entries.push(Entry { id, step, what: what.into(), action: Box::new(move || Box::pin(action())) });
+        let action: Action = Box::new(move || Box::pin(action()));
+        self.entries.push(Entry { id, step, what: what.into(), resource: None, action });
         id
+    }
+
+    /// Says what files the clean-up `id` gives back, which stay when it is [abandoned](Self::abandon).
+    pub(crate) fn gives_back(&mut self, id: CleanupId, resource: Resource) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+            entry.resource = Some(resource);
+        }
     }
 
     /// Drops the clean-up `id` without running it: what it guarded is meant to stay.
@@ -67,11 +79,16 @@ impl CleanupStack {
         }
     }
 
-    /// Drops all of them without running them; returns the steps they belong to, the last first (`-on-error=abort`).
-    pub(crate) fn abandon(&mut self) -> Vec<&'static str> {
-        let mut steps: Vec<_> = self.entries.drain(..).rev().map(|entry| entry.step).collect();
+    /// Drops all of them without running them (`-on-error=abort`); returns the steps they belong to, the last first, and the files that
+    /// stay.
+    pub(crate) fn abandon(&mut self) -> (Vec<&'static str>, Vec<Resource>) {
+        let (mut steps, mut files) = (Vec::new(), Vec::new());
+        for entry in self.entries.drain(..).rev() {
+            steps.push(entry.step);
+            files.extend(entry.resource);
+        }
         steps.dedup();
-        steps
+        (steps, files)
     }
 }
 

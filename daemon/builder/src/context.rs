@@ -256,9 +256,15 @@ impl BuildContext {
         }
     }
 
-    /// Forgets every clean-up, saying which steps stay uncleaned (`-on-error=abort`).
+    /// Says what files a clean-up gives back: abandoned, they stay, and are the person's who wanted that.
+    pub(crate) fn gives_back(&self, id: CleanupId, resource: Resource) {
+        self.lock().gives_back(id, resource);
+    }
+
+    /// Forgets every clean-up, saying which steps stay uncleaned (`-on-error=abort`). No sweep takes the files away later.
     pub(crate) fn abandon(&self) {
-        let steps = std::mem::take(&mut *self.lock()).abandon();
+        let (steps, files) = std::mem::take(&mut *self.lock()).abandon();
+        files.iter().for_each(|resource| self.ledger.released(resource));
         for step in steps {
             self.error(format!("aborted: skipping cleanup of step {step:?}"));
         }
@@ -277,7 +283,8 @@ impl BuildContext {
         let (Resource::File { path } | Resource::Directory { path }) = resource.clone() else {
             return self.on_cleanup(step, "forget a process", || async { Ok(()) });
         };
-        self.on_cleanup(step, format!("remove {}", path.display()), move || async move {
+        let noted = resource.clone();
+        let id = self.on_cleanup(step, format!("remove {}", path.display()), move || async move {
             registrations.check()?;
             let removed = match &resource {
                 Resource::Directory { .. } => tokio::fs::remove_dir_all(&path).await,
@@ -290,7 +297,9 @@ impl BuildContext {
                     Ok(())
                 }
             }
-        })
+        });
+        self.gives_back(id, noted);
+        id
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CleanupStack> {

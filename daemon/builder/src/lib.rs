@@ -76,6 +76,7 @@ pub use control::{Control, ControlError};
 pub use event::Event;
 pub use job::{JobOutcome, JobRequest, resume_job_with, run_job, run_job_with};
 pub use kiln_hypervisors::process_stat;
+pub use kiln_hypervisors::registry::ENVIRONMENT as HYPERVISOR_ENVIRONMENT;
 pub use ledger::FILE_NAME as LEDGER_NAME;
 pub use resume::Checkpoint;
-pub use sweep::{Sweep, sweep, sweep_with};
+pub use sweep::{Sweep, still_held, sweep, sweep_ended, sweep_with};

@@ -1,12 +1,15 @@
 //! Gives back what a killed worker left: everything that its ledger says is held.
 
+mod others;
+
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_hypervisors::process_stat::{ProcessStat, boot_id};
 use kiln_hypervisors::registry::{self, Settings};
 use kiln_hypervisors::{GivenBack, Hypervisors, Resource, remove_dead_socket};
+use others::Others;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::ledger::{Held, Ledger};
@@ -46,11 +49,53 @@ pub fn sweep(job_dir: &Path) -> io::Result<Sweep> {
 ///
 /// As [`sweep`].
 pub fn sweep_with(job_dir: &Path, hypervisors: &Hypervisors) -> io::Result<Sweep> {
+    sweep_all(job_dir, None, hypervisors)
+}
+
+/// [`sweep`] for a job that was over at `ended`: what others have put in the place of its own since then stays.
+///
+/// # Errors
+///
+/// As [`sweep`].
+pub fn sweep_ended(job_dir: &Path, ended: SystemTime) -> io::Result<Sweep> {
+    sweep_ended_with(job_dir, ended, &registry::all(&Settings { cache_dir: job_dir.to_owned(), libvirt: None }))
+}
+
+fn sweep_ended_with(job_dir: &Path, ended: SystemTime, hypervisors: &Hypervisors) -> io::Result<Sweep> {
+    sweep_all(job_dir, Some(ended), hypervisors)
+}
+
+/// Names what the ledger in `job_dir` says is held, each as a phrase (`the file /x`); nothing: all is given back.
+///
+/// # Errors
+///
+/// The ledger exists but cannot be read.
+pub fn still_held(job_dir: &Path) -> io::Result<Vec<String>> {
+    let held = Held::read(job_dir)?;
+    Ok(held.resources.iter().map(phrase).chain(held.not_understood).collect())
+}
+
+fn phrase(resource: &Resource) -> String {
+    match resource {
+        Resource::Process { pid, .. } => format!("the process {pid}"),
+        Resource::LocalProcesses { .. } => "the processes of a script".to_owned(),
+        Resource::Registered { hypervisor, id } => format!("the machine {id} of {hypervisor}"),
+        Resource::LockFile { path } => format!("the lock file {}", path.display()),
+        Resource::Socket { path } => format!("the socket {}", path.display()),
+        Resource::File { path } => format!("the file {}", path.display()),
+        Resource::Directory { path } | Resource::OutputDirectory { path, .. } => {
+            format!("the directory {}", path.display())
+        }
+    }
+}
+
+fn sweep_all(job_dir: &Path, ended: Option<SystemTime>, hypervisors: &Hypervisors) -> io::Result<Sweep> {
     let held = Held::read(job_dir)?;
     if held == Held::default() {
         return Ok(Sweep::default());
     }
     let ledger = Ledger::open(job_dir)?;
+    let others = ended.map(|ended| Others::since(job_dir, ended));
     let mut sweep = Sweep { removed: Vec::new(), failed: held.not_understood };
     let mut machine_stays = false;
     for resource in held.resources {
@@ -58,6 +103,11 @@ pub fn sweep_with(job_dir: &Path, hypervisors: &Hypervisors) -> io::Result<Sweep
             (machine_stays, &resource)
         {
             sweep.failed.push(format!("the directory {} stays with the machine, which may use it", path.display()));
+            continue;
+        }
+        if let Some(whose) = others.as_ref().and_then(|others| others.owner_of(&resource)) {
+            sweep.removed.push(format!("{} is {whose} by now and stays", phrase(&resource)));
+            ledger.released(&resource);
             continue;
         }
         match give_back(&resource, hypervisors) {

@@ -1,13 +1,14 @@
 //! What a ledger says is held.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use kiln_hypervisors::Resource;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::regular_file;
 
 /// The ledger's file name in a job's directory.
 pub const FILE_NAME: &str = "resources.ndjson";
@@ -46,7 +47,7 @@ impl Held {
     pub(crate) fn read(job_dir: &Path) -> io::Result<Self> {
         let path = job_dir.join(FILE_NAME);
         let mut bytes = Vec::new();
-        match File::open(&path) {
+        match regular_file::open_to_read(&path) {
             Ok(file) => file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),

@@ -89,6 +89,7 @@ fn own(path: PathBuf, context: &BuildContext) -> Owned {
             }
         }
     });
+    context.gives_back(cleanup, resource.clone());
     Owned { resource, cleanup, written }
 }
 

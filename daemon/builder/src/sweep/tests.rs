@@ -158,3 +158,52 @@ async fn what_another_version_has_noted_is_said_and_kept() {
     assert!(!left.exists(), "the others are given back");
     assert!(std::fs::read(job.path().join(FILE_NAME)).unwrap().starts_with(&before), "no record is lost");
 }
+
+#[test]
+fn an_ended_jobs_leftovers_are_given_back_but_nothing_that_came_later() {
+    let jobs = tempfile::tempdir().unwrap();
+    let place = |name: &str| jobs.path().join(name);
+    for name in ["old", "new", "tree", "newer tree"] {
+        std::fs::create_dir(place(name)).unwrap();
+    }
+    std::fs::write(place("file"), "old").unwrap();
+    std::fs::write(place("rewritten"), "old").unwrap();
+    let fake = FakeHypervisor::default();
+    let hypervisors = registry::by_name([Arc::new(fake.clone()) as Arc<dyn Hypervisor>]);
+    fake.register("web");
+    fake.register("shared");
+    let ledger = Ledger::open(&place("old")).unwrap();
+    for name in ["file", "rewritten"] {
+        ledger.acquired(&Resource::File { path: place(name) });
+    }
+    for name in ["tree", "newer tree"] {
+        ledger.acquired(&Resource::Directory { path: place(name) });
+    }
+    ledger.acquired(&registered("fake", "web"));
+    ledger.acquired(&registered("fake", "shared"));
+    assert_eq!(still_held(&place("old")).unwrap().len(), 6);
+    let ended = std::fs::metadata(place("old").join(FILE_NAME)).unwrap().modified().unwrap();
+
+    // Since then somebody has written the file anew, and another build has come to the same machine and the same directory.
+    let later = ended + Duration::from_secs(60);
+    File::options().write(true).open(place("rewritten")).unwrap().set_modified(later).unwrap();
+    Ledger::open(&place("new")).unwrap().acquired(&registered("fake", "shared"));
+    Ledger::open(&place("new")).unwrap().acquired(&Resource::Directory { path: place("newer tree") });
+    File::options().append(true).open(place("new").join(FILE_NAME)).unwrap().set_modified(later).unwrap();
+
+    let swept = sweep_ended_with(&place("old"), ended, &hypervisors).unwrap();
+    assert_eq!(swept.failed, Vec::<String>::new());
+    let text = swept.removed.join("\n");
+    for said in [
+        "the machine shared of fake is job new's by now and stays".to_owned(),
+        format!("the directory {} is job new's by now and stays", place("newer tree").display()),
+        format!("the file {} is another's by now and stays", place("rewritten").display()),
+    ] {
+        assert!(text.contains(&said), "{said}: {text}");
+    }
+    assert_eq!(fake.registered(), ["shared"]);
+    assert!(!place("file").exists() && !place("tree").exists());
+    assert!(place("rewritten").exists() && place("newer tree").exists());
+    assert_eq!(still_held(&place("old")).unwrap(), Vec::<String>::new());
+    assert_eq!(still_held(&place("new")).unwrap().len(), 2);
+}

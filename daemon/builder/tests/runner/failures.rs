@@ -197,6 +197,9 @@ async fn abort_keeps_the_files_and_says_so() {
     assert!(world.path("out").exists());
     assert!(world.text().contains("Step \"provision\" failed, aborting..."), "{}", world.text());
     assert!(world.text().contains("aborted: skipping cleanup of step \"start\""), "{}", world.text());
+    // They are the person's now: no sweep takes them away.
+    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+    assert!(world.path("out").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -114,7 +114,10 @@ pub(crate) async fn adopt(directory: &Path, files: &[String], context: &BuildCon
 fn discard_on_cleanup(held: &Arc<OutputDirectory>, shown: &Path, context: &BuildContext) -> CleanupId {
     let (held, owner) = (Arc::clone(held), context.clone());
     let what = format!("remove {}", shown.display());
-    context.on_cleanup("output", what, move || async move { held.discard(&owner) })
+    let resource = held.resource.clone();
+    let id = context.on_cleanup("output", what, move || async move { held.discard(&owner) });
+    context.gives_back(id, resource);
+    id
 }
 
 /// The directory is whole: it stays. It is held until the returned value goes.

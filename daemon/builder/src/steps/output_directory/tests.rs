@@ -131,7 +131,7 @@ async fn a_killed_build_leaves_a_directory_that_the_next_takes_without_anybody_e
     let out = place.path().join("out");
     let die = |held: Held, context: BuildContext| {
         // What a kill leaves: the lock is gone, nothing has been cleaned.
-        context.abandon();
+        context.let_go();
         drop((held, context));
     };
     let context = killed.context(false);
@@ -166,7 +166,7 @@ async fn a_swept_directory_of_ones_own_is_gone() {
     let out = place.path().join("out");
     let context = job.context(false);
     drop(prepare(&out, &own(), &context).await.unwrap());
-    context.abandon();
+    context.let_go();
     fs::write(out.join("web"), "x").unwrap();
     assert_eq!(sweep_job(job.directory.path()).unwrap().removed.len(), 1);
     assert!(!out.exists());
@@ -210,7 +210,7 @@ async fn a_build_that_goes_on_finds_its_files_and_nobody_elses_directory() {
     }
     let busy = adopt(&out, &own(), &job.context(false)).await.err().unwrap().to_string();
     assert!(busy.contains("is in use by job"), "{busy}");
-    context.abandon();
+    context.let_go();
     drop((held, context));
     let strange = adopt(&out, &own(), &other.context(false)).await.err().unwrap();
     assert!(strange.to_string().contains("is not as the build left it"), "{strange}");
