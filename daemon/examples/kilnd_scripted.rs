@@ -19,7 +19,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_daemon::runner::{
     BoxFuture, EventSink, JobControl, JobEvent, JobOutcome, JobRequest, JobRunner, Refused, StartedJob, SweepReport,
@@ -81,6 +81,12 @@ impl JobRunner for Scripted {
             }
         }
         Ok(report)
+    }
+
+    /// The real one: a test writes the ledger.
+    fn give_back(&self, job_directory: &Path, ended: SystemTime) -> io::Result<SweepReport> {
+        let sweep = kiln_builder::sweep_ended(job_directory, ended)?;
+        Ok(SweepReport { removed: sweep.removed, failed: sweep.failed })
     }
 
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>> {

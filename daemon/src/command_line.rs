@@ -87,6 +87,9 @@ struct WorkerArguments {
     state: SweptState,
     #[arg(long)]
     cause: Option<String>,
+    /// Give back what a job that is over still holds
+    #[arg(long, conflicts_with = "sweep")]
+    give_back: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -357,6 +360,7 @@ fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitC
             };
             worker::sweep(&directory, runner.as_ref(), state, cause).map(|()| 0)
         }
+        _ if arguments.give_back => worker::give_back(&directory, runner.as_ref()).map(|()| 0),
         _ => worker::run(&directory, runner),
     };
     match result {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_builder::{Control, Event};
 use kiln_protocol::{
@@ -20,6 +20,10 @@ use crate::runner::{
 /// The build engine.
 #[derive(Debug)]
 pub struct Engine;
+
+fn report_of(sweep: kiln_builder::Sweep) -> SweepReport {
+    SweepReport { removed: sweep.removed, failed: sweep.failed }
+}
 
 /// Reaches into a running job.
 struct Reach(Control);
@@ -44,8 +48,11 @@ impl JobRunner for Engine {
     }
 
     fn sweep(&self, job_directory: &Path) -> io::Result<SweepReport> {
-        let sweep = kiln_builder::sweep(job_directory)?;
-        Ok(SweepReport { removed: sweep.removed, failed: sweep.failed })
+        kiln_builder::sweep(job_directory).map(report_of)
+    }
+
+    fn give_back(&self, job_directory: &Path, ended: SystemTime) -> io::Result<SweepReport> {
+        kiln_builder::sweep_ended(job_directory, ended).map(report_of)
     }
 
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>> {

@@ -12,10 +12,13 @@
 //! | `worker.json` | worker | which process the worker is |
 //! | `worker.log` | worker | its standard output and error |
 //! | `resources.ndjson` | worker | the ledger: everything outside that must be given back after the worker's death |
+//! | `left.json` | sweeper | why something of a job that is over could not be given back, when that was last tried |
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
 //!
 //! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
 //! by [`regular_file`]: what lies here was perhaps put there by somebody else.
+
+mod left_over;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -203,7 +206,8 @@ impl JobDir {
         Ok(self.template())
     }
 
-    /// Removes environment, variable values and an inline template from the request: nobody needs the secrets any more.
+    /// Removes environment, variable values and an inline template from the request: nobody needs the secrets any more. A job that still
+    /// holds something keeps the variables that lead to it.
     ///
     /// # Errors
     ///
@@ -225,7 +229,8 @@ impl JobDir {
                 return std::fs::remove_file(self.request()).map_err(failed);
             }
         };
-        submission.environment.clear();
+        let wanted = if self.still_held().is_empty() { &[] } else { kiln_builder::HYPERVISOR_ENVIRONMENT };
+        submission.environment.retain(|name, _| wanted.contains(&name.as_str()));
         submission.template_text = None;
         submission.options.variables.iter_mut().for_each(|variable| variable.value = String::new());
         write_whole(&self.request(), &submission)?;

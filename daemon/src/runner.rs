@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use futures_util::future::BoxFuture;
 use kiln_protocol::{EventBody, HypervisorInfo, JobSubmission};
@@ -96,6 +97,13 @@ pub trait JobRunner: Send + Sync {
     ///
     /// What the worker held cannot be found out.
     fn sweep(&self, job_directory: &Path) -> io::Result<SweepReport>;
+
+    /// As [`sweep`](Self::sweep), for a job that was over at `ended`: what came to be since then at the place of its own is another's.
+    ///
+    /// # Errors
+    ///
+    /// What the job still holds cannot be found out.
+    fn give_back(&self, job_directory: &Path, ended: SystemTime) -> io::Result<SweepReport>;
 
     /// Says what can run guests here. The daemon gives it a few seconds.
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>>;

@@ -21,7 +21,7 @@ use crate::event_log::{EventWriter, InvalidLimit, KILN_MAX_LOG_MIB, WriteError, 
 use crate::explain::explain;
 use crate::job_dir::{JobDir, JobDirError, WorkerLock};
 use crate::process_identity::ProcessIdentity;
-use crate::runner::{EventSink, JobEvent, JobOutcome, JobRequest, JobRunner};
+use crate::runner::{EventSink, JobEvent, JobOutcome, JobRequest, JobRunner, SweepReport};
 use crate::version::VERSION;
 
 /// Exit code that says: another worker has this job. `EX_TEMPFAIL` of sysexits.h.
@@ -132,6 +132,23 @@ pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause:
     writer.append(None, EventBody::JobFinished { state, exit_code: 1, elapsed_us, error: Some(cause.to_owned()) })?;
     writer.sync()?;
     Ok(())
+}
+
+/// Gives back what a job that is over still holds. Its last event is written: what comes of this is in the log and, as far as something
+/// stays, in the job's directory.
+///
+/// # Errors
+///
+/// Another process works on this job, or its directory is not usable.
+pub fn give_back(directory: &JobDir, runner: &dyn JobRunner) -> Result<(), WorkerError> {
+    let _lock = lock_within(directory, SWEEPER_LOCK_TIMEOUT)?;
+    let report = runner.give_back(&directory.root, directory.ended()?).unwrap_or_else(|error| SweepReport {
+        removed: Vec::new(),
+        failed: vec![format!("what is left over cannot be found out: {error}")],
+    });
+    report.removed.iter().for_each(|line| tracing::info!("after the job's end: {line}"));
+    report.failed.iter().for_each(|line| tracing::warn!("after the job's end: {line}"));
+    Ok(directory.write_left(&report.failed)?)
 }
 
 /// Takes the job's lock as soon as nobody else has it.

@@ -58,6 +58,10 @@ impl From<JobsError> for ApiProblem {
             }
             JobsError::NotOver { id, .. } => Problem::new(ProblemCode::WrongState, detail)
                 .with_hint(format!("`kiln cancel --wait {id}` ends it first")),
+            JobsError::Holds { ledger, .. } => Problem::new(ProblemCode::WrongState, detail).with_hint(format!(
+                "remove it by its own tools and try again; to have it forgotten where it is, delete {} first",
+                ledger.display()
+            )),
             JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
             JobsError::Forbidden(_) => {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("unset KILN_SOCKET to use a daemon of your own")

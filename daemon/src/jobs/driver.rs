@@ -106,13 +106,14 @@ impl Driver {
         self.supervise(id, begin, cancelling)
     }
 
-    /// Forgets finished jobs, when there are many.
+    /// Forgets finished jobs, when there are many. Those that still hold something stay.
     async fn forget_old(&self) -> Result<(), JournalError> {
-        let forgotten = self.shared.journal.forget_old(self.shared.config.limits.finished_jobs, FINISHED_LOOKS).await?;
-        if !forgotten.is_empty() {
-            let shared = Arc::clone(&self.shared);
-            let forgotten = forgotten.iter().map(|id| wire::job_id(id)).collect::<Result<Vec<_>, _>>()?;
-            blocking(move || forgotten.iter().for_each(|id| shared.directory(id).remove())).await;
+        for id in self.shared.journal.old(self.shared.config.limits.finished_jobs, FINISHED_LOOKS).await? {
+            let directory = self.shared.directory(&wire::job_id(&id)?);
+            let look = directory.clone();
+            if blocking(move || look.still_held()).await.is_empty() && self.shared.journal.forget(&id).await? {
+                blocking(move || directory.remove()).await;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Why a request about jobs was not carried out, and why a daemon cannot take care of its jobs.
 
+use std::path::PathBuf;
+
 use kiln_protocol::{JobId, JobState};
 
 use super::authorizer::Forbidden;
@@ -30,6 +32,18 @@ pub enum JobsError {
         /// Its state.
         state: JobState,
     },
+    /// The job is over and still holds something.
+    #[error("job {id} still holds {}, which could not be given back{}", held.join(" and "), because(reasons))]
+    Holds {
+        /// The job.
+        id: JobId,
+        /// What it holds, as phrases.
+        held: Vec<String>,
+        /// Why that stays, as far as it is known.
+        reasons: Vec<String>,
+        /// The file that names it.
+        ledger: PathBuf,
+    },
     /// The job does not run yet.
     #[error("job {id} does not run yet ({state})")]
     NotRunning {
@@ -59,6 +73,10 @@ pub enum JobsError {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+fn because(reasons: &[String]) -> String {
+    if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) }
 }
 
 /// Reports that the jobs of this daemon cannot be taken care of.

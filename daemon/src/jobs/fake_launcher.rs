@@ -26,6 +26,8 @@ struct Table {
     /// Workers that will not start, each with its reason.
     refusals: VecDeque<&'static str>,
     workers: Vec<Worker>,
+    /// Why nothing is given back of jobs that are over.
+    stays: Option<&'static str>,
 }
 
 struct Worker {
@@ -50,6 +52,11 @@ impl FakeLauncher {
     /// The next worker does not start.
     pub(super) fn refuse(&self, reason: &'static str) {
         self.table().refusals.push_back(reason);
+    }
+
+    /// What jobs still hold that are over stays, for this reason; `None`: it is given back.
+    pub(super) fn stays(&self, reason: Option<&'static str>) {
+        self.table().stays = reason;
     }
 
     /// Worker number `index` (from 0, in the order of their starts) says something about itself or about a build.
@@ -109,6 +116,24 @@ impl Launcher for FakeLauncher {
         let _lock = directory.lock()?.expect("the worker is gone");
         let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error: Some(cause.to_owned()) };
         EventWriter::open(&directory.events()).unwrap().append(None, body).unwrap();
+        let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(0))));
+        Ok(self.process(0, ended))
+    }
+
+    fn give_back(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let path = submission.and_then(|submission| submission.environment.get("PATH"));
+        let mut table = self.table();
+        table.calls.push(format!("give back with PATH {path:?}"));
+        let _lock = directory.lock()?.expect("the worker is gone");
+        let reasons: Vec<_> = table.stays.iter().map(ToString::to_string).collect();
+        if reasons.is_empty() {
+            std::fs::remove_file(directory.ledger()).unwrap();
+        }
+        directory.write_left(&reasons)?;
         let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(0))));
         Ok(self.process(0, ended))
     }

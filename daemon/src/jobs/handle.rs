@@ -14,7 +14,7 @@ use super::message::{JobCounts, Message};
 use super::shared::Shared;
 use super::spawn::ProcessLauncher;
 use super::submission::Submission;
-use super::{recovery, steps, wire};
+use super::{leftovers, recovery, steps, wire};
 use crate::blocking::blocking;
 use crate::caller::Caller;
 use crate::config::{Config, Limits};
@@ -66,6 +66,7 @@ impl Jobs {
             watcher,
             unwritten: Mutex::default(),
             asked: Mutex::default(),
+            leftovers: Mutex::default(),
             notices: OnceLock::new(),
             endings: watch::Sender::new(()),
         });
@@ -73,6 +74,7 @@ impl Jobs {
         driver.recover().await?;
         tokio::spawn(driver.run(inbox));
         tokio::spawn(recovery::read_later(Arc::clone(&shared)));
+        tokio::spawn(leftovers::run(Arc::clone(&shared), shared.endings.subscribe()));
         Ok(Self { messages, authorizer, shared })
     }
 
@@ -123,6 +125,12 @@ impl Jobs {
         self.allow(caller, Action::See)?;
         let mut job = self.find(id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
+        if job.state.is_over() {
+            let directory = self.directory(id);
+            let held = blocking(move || directory.still_held()).await;
+            job.notes
+                .extend(held.into_iter().map(|held| format!("still holds {held}: that could not be given back yet")));
+        }
         job.notes.extend(steps::note(&self.shared, id, job.state.is_over()).await);
         Ok(job)
     }
@@ -144,15 +152,18 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Removes a job that is over, with its directory.
+    /// Removes a job that is over, with its directory, after giving back what it still holds.
     ///
     /// # Errors
     ///
-    /// The caller may not, there is no such job, or it is not over.
+    /// The caller may not, there is no such job, it is not over, or something of it cannot be given back.
     pub async fn remove(&self, caller: &Caller, id: &JobId) -> Result<(), JobsError> {
         self.allow(caller, Action::Remove)?;
+        let state = self.find(id).await?.state;
+        if state.is_over() {
+            leftovers::before_removal(&self.shared, id).await?;
+        }
         if !self.shared.journal.forget(id.as_str()).await? {
-            let state = self.find(id).await?.state;
             return Err(JobsError::NotOver { id: id.clone(), state });
         }
         // Followers that still read have the file open.

@@ -33,6 +33,17 @@ pub trait Launcher: Send + Sync {
         cause: &str,
     ) -> Result<Box<dyn JobProcess>, LaunchError>;
 
+    /// Starts what tries again to give back what a job that is over still holds, with as much of its environment as there is.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or cannot be watched; then it does not run.
+    fn give_back(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<Box<dyn JobProcess>, LaunchError>;
+
     /// Finds a process that an earlier daemon started; nothing when it has ended.
     ///
     /// # Errors

@@ -9,6 +9,8 @@
 //!           journal: over ◄── sweep when no last event ◄── worker ends ◄────────┘
 //! ```
 //!
+//! What could not be given back by then is tried again (`leftovers.rs`), and keeps its job from being forgotten.
+//!
 //! Each arrow may be the last thing that happens before a crash: a directory without a journal entry is removed or taken in at the next
 //! start (`recovery.rs`), a queued job is queued again, a starting one is started again unless its worker is found, a running one is
 //! watched again. Its events are then read from the first on, so that the ending in the file decides, whatever the journal knows.
@@ -20,6 +22,7 @@ mod facts;
 mod handle;
 mod last_event;
 mod launcher;
+mod leftovers;
 mod message;
 mod recovery;
 mod shared;

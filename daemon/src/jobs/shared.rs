@@ -1,6 +1,6 @@
 //! What driver, supervisors and callers have in common.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kiln_protocol::{JobId, Question};
@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) unwritten: Mutex<HashMap<JobId, Ending>>,
     /// What running jobs ask. Not in the journal: the events of a running job are read again after a restart.
     pub(super) asked: Mutex<HashMap<JobId, Vec<Question>>>,
+    /// Jobs that are over and still hold something.
+    pub(super) leftovers: Mutex<BTreeSet<JobId>>,
     /// What the owner should know of this daemon's start.
     pub(super) notices: OnceLock<Vec<String>>,
     /// Changes whenever a job is over, so that followers look.
@@ -31,6 +33,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn unwritten_endings(&self) -> MutexGuard<'_, HashMap<JobId, Ending>> {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn leftovers(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn questions(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Question>>> {

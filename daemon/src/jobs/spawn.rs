@@ -45,6 +45,20 @@ impl ProcessLauncher {
         Ok(command)
     }
 
+    /// Starts what cleans up after a worker.
+    fn start_after(
+        &self,
+        mut command: Command,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+        command.current_dir(&directory.root);
+        if let Some(submission) = submission {
+            command.env_clear().envs(&submission.environment);
+        }
+        self.start(command)
+    }
+
     fn start(&self, mut command: Command) -> Result<Box<dyn JobProcess>, LaunchError> {
         let failed = |source| LaunchError::Start { program: self.program.display().to_string(), source };
         let child = command.spawn().map_err(failed)?;
@@ -71,11 +85,19 @@ impl Launcher for ProcessLauncher {
     ) -> Result<Box<dyn JobProcess>, LaunchError> {
         let mut command = self.command(directory)?;
         command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}"));
-        command.current_dir(&directory.root);
-        if let Some(submission) = submission {
-            command.env_clear().envs(&submission.environment);
-        }
-        self.start(command)
+        self.start_after(command, directory, submission)
+    }
+
+    fn give_back(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+        let mut command = self.command(directory)?;
+        command.arg("--give-back");
+        // An environment that was taken off the request leads nowhere; this daemon's own is the next best.
+        let submission = submission.filter(|submission| !submission.environment.is_empty());
+        self.start_after(command, directory, submission)
     }
 
     fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {

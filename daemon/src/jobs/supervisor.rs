@@ -23,7 +23,7 @@ use crate::wall_clock::wall_clock;
 use crate::worker::EXIT_LOCKED;
 
 /// Time for cleaning up after a dead worker: a hypervisor alone may take two minutes to end and remove a machine.
-const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Time between attempts to write an ending to a journal whose disk is full.
 const FINISH_INTERVAL: Duration = Duration::from_secs(5);
@@ -302,11 +302,15 @@ impl Supervisor {
         });
         self.shared.questions().remove(&self.id);
         tracing::info!(job = %self.id, state = ending.state.as_str(), "the job is over");
-        let scrubbed = blocking(move || {
+        let (scrubbed, held) = blocking(move || {
             directory.remove_runtime();
-            directory.scrub_request()
+            (directory.scrub_request(), directory.still_held())
         })
         .await;
+        if !held.is_empty() {
+            tracing::warn!(job = %self.id, ?held, "the job is over and still holds something");
+            self.shared.leftovers().insert(self.id.clone());
+        }
         if let Err(error) = scrubbed {
             tracing::error!(job = %self.id, error = explain(&error), "secrets of the request are still in its file");
         }

@@ -212,24 +212,37 @@ impl Journal {
         .await
     }
 
-    /// Forgets all finished jobs but the newest `keep`, and all finished looks at images but the newest `keep_looks`; returns them.
+    /// Returns the jobs that are over, in the order of submission.
     ///
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn forget_old(&self, keep: u32, keep_looks: u32) -> Result<Vec<String>, JournalError> {
+    pub async fn finished(&self) -> Result<Vec<String>, JournalError> {
+        self.run(|connection| {
+            let sql = "SELECT id FROM jobs WHERE finished_at IS NOT NULL ORDER BY submitted";
+            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
+    /// Returns all finished jobs but the newest `keep`, and all finished looks at images but the newest `keep_looks`.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn old(&self, keep: u32, keep_looks: u32) -> Result<Vec<String>, JournalError> {
         self.run(move |connection| {
-            let sql = "DELETE FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2 AND id NOT IN
+            let sql = "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2 AND id NOT IN
                        (SELECT id FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2
-                        ORDER BY submitted DESC LIMIT ?1) RETURNING id";
+                        ORDER BY submitted DESC LIMIT ?1)";
             let mut statement = connection.prepare_cached(sql)?;
-            let mut forgotten = Vec::new();
+            let mut old = Vec::new();
             for (keep, looks) in [(keep, false), (keep_looks, true)] {
                 for id in statement.query_map(params![keep, looks], |row| row.get(0))? {
-                    forgotten.push(id?);
+                    old.push(id?);
                 }
             }
-            Ok(forgotten)
+            Ok(old)
         })
         .await
     }

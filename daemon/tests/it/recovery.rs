@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::process::Process;
-use crate::rig::{Daemon, PATIENCE, ending, is_alive};
+use crate::rig::{Daemon, PATIENCE, ending, is_alive, until};
 
 fn planned(build: &str) -> Value {
     json!({"emit": {"build": build, "kind": "build_planned", "position": 0}})
@@ -219,6 +219,41 @@ async fn a_lost_journal_costs_no_job() {
         assert_eq!(notices.len(), usize::from(damage), "{notices:?}");
         assert!(!damage || notices[0].contains("5 jobs were taken in again"), "{notices:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_job_of_an_earlier_daemon_still_holds_is_given_back_at_the_start() {
+    let mut daemon = Daemon::start().await;
+    let (good, bad) = (daemon.submit(&json!([])).await, daemon.submit(&json!([])).await);
+    for id in [&good, &bad] {
+        daemon.events(id).await;
+        daemon.wait_for_state(id, JobState::Succeeded).await;
+    }
+    daemon.stop().await;
+    let jobs = daemon.path("state/jobs");
+    let directory = |id: &JobId| jobs.join(id.as_str());
+    let left = directory(&good).join("left");
+    std::fs::write(&left, "").unwrap();
+    // Made after the job was over, it would be another's: the end is moved.
+    let later = std::time::SystemTime::now() + Duration::from_secs(1);
+    let events = std::fs::File::options().append(true).open(directory(&good).join("events.ndjson")).unwrap();
+    events.set_modified(later).unwrap();
+    let ledger = |id: &JobId| directory(id).join("resources.ndjson");
+    std::fs::write(ledger(&good), format!("{}\n", json!({"held": true, "kind": "file", "path": left}))).unwrap();
+    let machine = json!({"held": true, "kind": "registered", "hypervisor": "parallels", "id": "web"});
+    std::fs::write(ledger(&bad), format!("{machine}\n")).unwrap();
+
+    daemon.restart().await;
+    until("given back", async || (!left.exists()).then_some(())).await;
+    let path = format!("/v1/jobs/{bad}");
+    let detail = daemon.send("DELETE", &path, &[], "").await.problem(409, "wrong-state");
+    assert!(detail.contains("still holds the machine web of parallels"), "{detail}");
+    assert!(detail.contains("which this version of Kiln does not know"), "{detail}");
+    assert!(directory(&bad).exists());
+    // As the hint says.
+    std::fs::remove_file(ledger(&bad)).unwrap();
+    assert_eq!(daemon.send("DELETE", &path, &[], "").await.status, 204);
+    assert_eq!(daemon.send("DELETE", &format!("/v1/jobs/{good}"), &[], "").await.status, 204);
 }
 
 #[tokio::test]

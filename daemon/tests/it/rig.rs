@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -42,6 +42,10 @@ impl JobRunner for NoJobsHere {
 
     fn sweep(&self, _: &Path) -> std::io::Result<SweepReport> {
         panic!("the daemon itself never sweeps")
+    }
+
+    fn give_back(&self, _: &Path, _: SystemTime) -> std::io::Result<SweepReport> {
+        panic!("the daemon itself never gives anything back")
     }
 
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>> {

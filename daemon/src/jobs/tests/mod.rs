@@ -1,6 +1,7 @@
 //! Jobs as every face of the daemon sees them, with workers that are no processes.
 
 mod callers;
+mod leftovers;
 mod submissions;
 mod workers;
 
@@ -31,8 +32,12 @@ struct Rig {
 
 impl Rig {
     async fn new(max_running_jobs: usize) -> Self {
+        Self::with(max_running_jobs, |_| ()).await
+    }
+
+    async fn with(max_running_jobs: usize, change: impl FnOnce(&mut Config)) -> Self {
         let scratch = tempfile::Builder::new().prefix("kj").tempdir().unwrap();
-        let config = Config {
+        let mut config = Config {
             mode: Mode::User,
             owner: OWNER,
             socket: scratch.path().join("run/kiln.sock"),
@@ -41,6 +46,7 @@ impl Rig {
             max_running_jobs,
             limits: Limits::default(),
         };
+        change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();
         let launcher = Arc::new(FakeLauncher::default());
         let jobs = Jobs::start_with(config, Arc::clone(&launcher) as Arc<dyn Launcher>).await.unwrap();

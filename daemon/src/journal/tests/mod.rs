@@ -126,7 +126,10 @@ async fn old_jobs_are_forgotten_with_what_belongs_to_them() {
             journal.finish(&id(number), ending).await.unwrap();
         }
     }
-    assert_eq!(journal.forget_old(1, 0).await.unwrap(), [id(1), id(3)]);
+    assert_eq!(journal.old(1, 0).await.unwrap(), [id(1), id(3)]);
+    for number in [1, 3] {
+        assert!(journal.forget(&id(number)).await.unwrap());
+    }
     assert_eq!(
         journal.jobs(Wanted::newest(10)).await.unwrap().iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
         [id(4), id(2)]

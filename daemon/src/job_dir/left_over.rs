@@ -1,0 +1,62 @@
+//! What a job still holds when it is over, and why that could not be given back.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::{JobDir, JobDirError, read_whole, write_whole};
+
+impl JobDir {
+    /// Names what the job still holds, as far as its ledger says; nothing: all is given back.
+    #[must_use]
+    pub fn still_held(&self) -> Vec<String> {
+        kiln_builder::still_held(&self.root).unwrap_or_else(|error| {
+            vec![format!("what the ledger {} names: it cannot be read ({error})", self.ledger().display())]
+        })
+    }
+
+    /// Returns the path of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join(kiln_builder::LEDGER_NAME)
+    }
+
+    /// Returns when the job was over: nothing is written to its events after that.
+    ///
+    /// # Errors
+    ///
+    /// There are no events.
+    pub fn ended(&self) -> Result<SystemTime, JobDirError> {
+        let path = self.events();
+        let written = path.symlink_metadata().and_then(|events| events.modified());
+        written.map_err(|source| JobDirError { action: "look at", path, source })
+    }
+
+    /// Writes down why something could not be given back; nothing: all was.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_left(&self, reasons: &[String]) -> Result<(), JobDirError> {
+        let path = self.left();
+        if !reasons.is_empty() {
+            return write_whole(&path, &reasons);
+        }
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JobDirError { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns why something could not be given back when that was last tried, as far as it is known.
+    #[must_use]
+    pub fn read_left(&self) -> Vec<String> {
+        read_whole(&self.left()).unwrap_or_default()
+    }
+
+    fn left(&self) -> PathBuf {
+        self.root.join("left.json")
+    }
+}

@@ -1,0 +1,108 @@
+//! What becomes of jobs that are over and still hold something.
+
+use kiln_protocol::{EventBody, JobState};
+
+use super::*;
+
+const MACHINE: &str = "{\"held\":true,\"kind\":\"registered\",\"hypervisor\":\"fake\",\"id\":\"web\"}\n";
+
+const ATTEMPT: &str = "give back with PATH Some(\"/usr/bin\")";
+
+impl Rig {
+    /// Runs a job to its end whose machine could not be given back.
+    async fn leave_a_machine(&self) -> JobId {
+        let mut left = submission("a");
+        for (name, value) in [("PATH", "/usr/bin"), ("SECRET", "s3cr3t")] {
+            left.request.environment.insert(name.to_owned(), value.to_owned());
+        }
+        let id = self.jobs.submit(&self.owner, left).await.unwrap().0.id;
+        self.until(&id, |job| job.state == JobState::Running).await;
+        std::fs::write(self.directory(&id).join("resources.ndjson"), MACHINE).unwrap();
+        let (state, error) = (JobState::Failed, None);
+        self.launcher.say(0, None, EventBody::JobFinished { state, exit_code: 1, elapsed_us: 1, error });
+        self.launcher.end(0, 1);
+        self.until_over(&id).await;
+        id
+    }
+
+    fn directory(&self, id: &JobId) -> std::path::PathBuf {
+        self._scratch.path().join("state/jobs").join(id.as_str())
+    }
+
+    fn request(&self, id: &JobId) -> String {
+        std::fs::read_to_string(self.directory(id).join("request.json")).unwrap()
+    }
+
+    /// Waits until it was tried so often to give something back.
+    async fn until_tried(&self, times: usize) {
+        let tried = async {
+            while self.launcher.calls().iter().filter(|call| *call == ATTEMPT).count() < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, tried).await.expect("tried in time");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_stays_is_tried_again_and_told_and_keeps_its_job() {
+    let rig = Rig::new(1).await;
+    rig.launcher.stays(Some("web: it is locked"));
+    let id = rig.leave_a_machine().await;
+    rig.until_tried(1).await;
+    let notes = rig.job(&id).await.notes.join("\n");
+    assert!(notes.contains("still holds the machine web of fake"), "{notes}");
+    let request = rig.request(&id);
+    assert!(request.contains("/usr/bin") && !request.contains("s3cr3t"), "{request}");
+
+    let error = rig.jobs.remove(&rig.owner, &id).await.unwrap_err();
+    let said = error.to_string();
+    assert_eq!(
+        said,
+        format!("job {id} still holds the machine web of fake, which could not be given back: web: it is locked")
+    );
+    assert!(rig.directory(&id).join("resources.ndjson").exists(), "all that knows of the machine");
+    rig.job(&id).await;
+
+    // Again when another job is over, and this time it goes; then nothing keeps the job.
+    rig.launcher.stays(None);
+    let tried = rig.launcher.calls().iter().filter(|call| *call == ATTEMPT).count();
+    let other = rig.submit("b").await;
+    rig.until(&other, |job| job.state == JobState::Running).await;
+    rig.launcher.end(1, 3);
+    rig.until_tried(tried + 1).await;
+    rig.until(&id, |job| !job.notes.iter().any(|note| note.contains("still holds"))).await;
+    rig.jobs.remove(&rig.owner, &id).await.unwrap();
+    assert!(!rig.directory(&id).exists());
+}
+
+#[tokio::test]
+async fn removing_a_job_gives_its_machine_back_first() {
+    let rig = Rig::new(1).await;
+    rig.launcher.stays(Some("locked"));
+    let id = rig.leave_a_machine().await;
+    rig.until_tried(1).await;
+    rig.launcher.stays(None);
+    rig.jobs.remove(&rig.owner, &id).await.unwrap();
+    assert_eq!(rig.launcher.calls().last().map(String::as_str), Some(ATTEMPT));
+    assert!(!rig.directory(&id).exists());
+}
+
+#[tokio::test]
+async fn old_jobs_that_hold_something_are_not_forgotten() {
+    let rig = Rig::with(1, |config| config.limits.finished_jobs = 0).await;
+    rig.launcher.stays(Some("locked"));
+    let id = rig.leave_a_machine().await;
+    for index in 1..3 {
+        let other = rig.submit("b").await;
+        rig.until(&other, |job| job.state == JobState::Running).await;
+        rig.launcher.end(index, 3);
+        let gone = async {
+            while rig.directory(&other).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("forgotten in time");
+    }
+    assert_eq!(rig.job(&id).await.state, JobState::Failed);
+}
