@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Every crate with the crates of ours that it may depend on (not for its tests).
-const MAY_DEPEND_ON: [(&str, &[&str]); 9] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 10] = [
     ("kiln-protocol", &[]),
     ("kiln-template", &[]),
     ("kiln-communicators", &[]),
     ("kiln-disk-formats", &[]),
+    ("kiln-systemd", &[]),
     ("kiln-hypervisors", &["kiln-disk-formats"]),
     ("kiln-builder", &["kiln-template", "kiln-communicators", "kiln-hypervisors", "kiln-disk-formats"]),
-    ("kiln-daemon", &["kiln-builder", "kiln-disk-formats", "kiln-template", "kiln-protocol"]),
+    ("kiln-daemon", &["kiln-builder", "kiln-disk-formats", "kiln-template", "kiln-protocol", "kiln-systemd"]),
     ("kiln-client", &["kiln-protocol", "kiln-template"]),
     (
         "kiln-tests",

@@ -1,0 +1,13 @@
+//! What a service and the service manager that started it tell each other (sd_notify(3), sd_listen_fds(3)). Synchronous; knows nothing of
+//! Kiln. The unit files are beside it, in `units/`.
+
+mod listen;
+mod notify;
+
+pub use listen::{ListenError, Listened, inherited_socket};
+pub use notify::{Manager, State};
+
+/// Environment variables by which a manager speaks to the process that it starts. They are meant for that process alone: one that starts
+/// others takes them out.
+pub const VARIABLES: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
