@@ -1,51 +1,31 @@
 //! kilnd's own command line, and what each form of it starts.
 //!
-//! `kilnd --user` is the daemon; `kilnd worker …` is what the daemon starts for a job and
+//! `kilnd --user` is the daemon, whose life is `user_daemon.rs`; `kilnd worker …` is what the daemon starts for a job and
 //! `kilnd validate` what the client starts: nothing that people type.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiln_protocol::places::{self, KILN_SOCKET};
 use kiln_protocol::{Event, JobState, ValidateLine};
-use rustix::fs::Mode as FileMode;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, environment};
+use crate::config::environment;
 use crate::explain::explain;
-use crate::instance::{self, Instance, InstanceError};
+use crate::failure::Failure;
 use crate::job_dir::JobDir;
 use crate::runner::{JobEvent, JobRunner};
-use crate::version::VERSION;
+use crate::user_daemon::{self, Readiness};
 use crate::wall_clock::wall_clock;
 use crate::worker::{self, WorkerError};
-use crate::{descriptor, engine, failed_start, logging, server};
+use crate::{engine, logging};
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
-
-/// Threads for work on files; followers take turns.
-const FILE_THREADS: usize = 8;
-
-/// Time after which an idle one ends, and its memory with it.
-const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);
-
-/// Time for another daemon, found to hold the lock, to answer: it may be reading what running jobs have said, and clients wait 20 s.
-const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Time for one answer of it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The daemon that builds machine images. `kiln` starts it when needed.
 #[derive(Parser)]
@@ -59,6 +39,9 @@ struct Arguments {
     /// Serve all users of this machine
     #[arg(long)]
     system: bool,
+    /// Print the configuration that is in force, and where each value comes from
+    #[arg(long, conflicts_with = "detached")]
+    print_config: bool,
     /// Become a session of its own, and report readiness as a line of JSON on standard output
     #[arg(long, hide = true)]
     detached: bool,
@@ -108,12 +91,6 @@ enum Report<'a> {
     Failed { error: &'a str, hint: Option<&'a str> },
 }
 
-/// An error with what to do about it.
-struct Failure {
-    error: String,
-    hint: Option<String>,
-}
-
 /// Runs kilnd with this command line and this engine.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRunner>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -132,7 +109,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
             error: "kilnd --system is not there yet".to_owned(),
             hint: Some("`kilnd --user` serves your own builds, and `kiln` starts it by itself".to_owned()),
         }),
-        None if arguments.user => run_daemon(detached, runner),
+        None if arguments.print_config => print_config(),
+        None if arguments.user => user_daemon::run(detached, runner, |readiness| {
+            if detached {
+                report(&Report::Ready { already_running: readiness == Readiness::AnotherServes });
+            }
+        }),
         None => Err(Failure {
             error: "neither --user nor --system was given".to_owned(),
             hint: Some("`kilnd --user`, or just `kiln build`".to_owned()),
@@ -167,160 +149,16 @@ fn report(report: &Report<'_>) {
     }
 }
 
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
-
+/// Workers have the environment of their client, so the variable alone decides.
 fn log_filter() -> Option<String> {
-    variable(environment::KILN_LOG).and_then(|filter| filter.into_string().ok())
+    std::env::var(environment::KILN_LOG).ok()
 }
 
-fn run_daemon(detached: bool, runner: Arc<dyn JobRunner>) -> Result<(), Failure> {
-    // What the daemon writes is for its owner alone; workers set the mask of their client.
-    rustix::process::umask(FileMode::from_raw_mode(0o077));
-    let prepared = prepare(detached).inspect_err(|failure| {
-        // One that runs already is the one that people ask for.
-        if let Some(state) = places::state_directory(variable).filter(|state| !instance::is_held(state)) {
-            failed_start::note(&state, &failure.error, failure.hint.as_deref());
-        }
-    });
-    let (config, runtime) = prepared?;
-    let state = config.state_directory.clone();
-    let served = runtime.block_on(async {
-        let chosen = variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
-        match claim(&config, chosen, detached, OTHER_DAEMON_TIMEOUT).await {
-            Ok(Some((instance, listener))) => {
-                let served = serve(config, listener, runner, detached).await.inspect_err(|failure| {
-                    tracing::error!(error = failure.error, "kilnd cannot serve");
-                    // Before the next one can come up, which forgets it.
-                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
-                });
-                drop(instance);
-                tracing::info!("kilnd ends");
-                served
-            }
-            Ok(None) => {
-                report(&Report::Ready { already_running: true });
-                Ok(())
-            }
-            Err(error) => {
-                let failure = Failure { error: explain(&error), hint: error.hint() };
-                // Where one runs already, the next one may still come up.
-                if !matches!(error, InstanceError::AlreadyRunning { .. }) {
-                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
-                }
-                Err(failure)
-            }
-        }
-    });
-    // A file operation that hangs must not keep the process.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    served
-}
-
-/// Works out what is configured, and makes the runtime.
-fn prepare(detached: bool) -> Result<(Config, Runtime), Failure> {
-    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
-    if detached {
-        #[expect(unsafe_code, reason = "only at this point is it known that a daemon is meant")]
-        // SAFETY: the process has just begun, in one thread; arguments own no descriptor, and neither does a runner before its first job.
-        unsafe {
-            descriptor::close_inherited();
-        }
-        // Fails for the leader of a process group, and then it has no terminal to lose.
-        let _ = rustix::process::setsid();
-        std::env::set_current_dir("/").map_err(|error| plain(&error))?;
-    }
-    let program = std::env::current_exe().map_err(|error| plain(&error))?;
-    let owner = rustix::process::geteuid().as_raw();
-    let config = Config::for_user(variable, owner, program)
-        .map_err(|error| Failure { error: error.to_string(), hint: error.hint().map(str::to_owned) })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(FILE_THREADS)
-        .thread_keep_alive(FILE_THREAD_LIFETIME)
-        .enable_all()
-        .build()
-        .map_err(|error| plain(&error))?;
-    Ok((config, runtime))
-}
-
-async fn serve(
-    config: Config,
-    listener: UnixListener,
-    runner: Arc<dyn JobRunner>,
-    detached: bool,
-) -> Result<(), Failure> {
-    let plain = |error: &dyn std::error::Error| Failure { error: explain(error), hint: None };
-    logging::start(&config.state_directory, log_filter().as_deref()).map_err(|error| Failure {
-        error: format!("cannot write the log in {}: {}", config.state_directory.display(), explain(&error)),
-        hint: Some(format!("see to it that {} can be written", config.state_directory.join(logging::NAME).display())),
-    })?;
-    let shutdown = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = signal(kind).map_err(|error| plain(&error))?;
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            signals.recv().await;
-            tracing::info!("stopping on a signal; workers run on");
-            shutdown.cancel();
-        });
-    }
-    // A closed terminal is no reason to stop.
-    let _hangup = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
-    tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
-    let state = config.state_directory.clone();
-    let ready = || {
-        failed_start::forget(&state);
-        if detached {
-            report(&Report::Ready { already_running: false });
-        }
-    };
-    let served = server::serve(config, listener, runner, shutdown, ready).await;
-    served.map_err(|error| Failure { error: explain(&error), hint: error.hint() })
-}
-
-/// Becomes the daemon; nothing when another one answers, where that is as good (`detached`). One that holds the lock and does not
-/// answer is waited for so long.
-async fn claim(
-    config: &Config,
-    chosen: bool,
-    detached: bool,
-    patience: Duration,
-) -> Result<Option<(Instance, UnixListener)>, InstanceError> {
-    let start = Instant::now();
-    loop {
-        let error = match Instance::claim(config, chosen) {
-            Ok(claimed) => return Ok(Some(claimed)),
-            Err(error @ InstanceError::AlreadyRunning { .. }) if detached => error,
-            Err(error) => return Err(error),
-        };
-        if answers(&config.socket).await {
-            return Ok(None);
-        }
-        // One that listens elsewhere will never listen here.
-        let holder = instance::holder(&config.state_directory).filter(|holder| holder.socket != config.socket);
-        let elsewhere = match holder {
-            Some(holder) => answers(&holder.socket).await,
-            None => false,
-        };
-        if elsewhere || start.elapsed() > patience {
-            return Err(error);
-        }
-        // The other process is starting, which takes milliseconds, or it was killed, and a child of it is about to let go of the lock.
-        // Neither has a way to tell this one.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Whether a daemon answers at this socket. A connection alone says nothing: a child that a killed daemon was just starting still has
-/// its socket open for a moment.
-async fn answers(socket: &Path) -> bool {
-    let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: kiln\r\nconnection: close\r\n\r\n").await?;
-        stream.read_exact(&mut [0; 9]).await
-    };
-    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.is_ok_and(|answer| answer.is_ok())
+fn print_config() -> Result<(), Failure> {
+    let text = user_daemon::print_configuration()?;
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| Failure { error: format!("cannot write to standard output: {error}"), hint: None })
 }
 
 /// Answers one request of a client.
@@ -370,43 +208,5 @@ fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitC
             tracing::error!(error = explain(&error), "the worker cannot work");
             ExitCode::from(EXIT_FAILURE)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::fs::{FlockOperation, flock};
-
-    use super::*;
-
-    /// One that starts, or a child that a killed one was just starting.
-    #[tokio::test]
-    async fn one_that_holds_the_lock_and_does_not_answer_is_waited_for_but_not_for_ever() {
-        let scratch = tempfile::tempdir().unwrap();
-        let environment = |name: &str| match name {
-            "HOME" => Some(scratch.path().join("home").into_os_string()),
-            "XDG_RUNTIME_DIR" => Some(scratch.path().join("run").into_os_string()),
-            _ => None,
-        };
-        let config = Config::for_user(environment, rustix::process::geteuid().as_raw(), PathBuf::new()).unwrap();
-        drop(Instance::claim(&config, false).unwrap());
-        let lock = std::fs::File::open(config.state_directory.join(places::LOCK_NAME)).unwrap();
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-
-        let patience = Duration::from_millis(200);
-        let start = Instant::now();
-        let refused = claim(&config, false, true, patience).await;
-        assert!(matches!(refused, Err(InstanceError::AlreadyRunning { .. })));
-        assert!(start.elapsed() > patience);
-        // A person who starts one is told at once.
-        let start = Instant::now();
-        assert!(claim(&config, false, false, Duration::from_secs(60)).await.is_err());
-        assert!(start.elapsed() < Duration::from_secs(30));
-
-        let waiting = tokio::spawn(async move { claim(&config, false, true, Duration::from_secs(60)).await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(!waiting.is_finished());
-        drop(lock);
-        assert!(waiting.await.unwrap().unwrap().is_some(), "it is the daemon now");
     }
 }

@@ -1,10 +1,13 @@
-//! What a daemon needs to know before it starts: worked out once, from the environment and the command line.
+//! What a daemon needs to know before it starts: worked out once, from the environment, `kiln.toml` and the machine, in this order.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_protocol::places;
+use kiln_systemd::Manager;
+
+use crate::config_file::{ConfigFile, ConfigFileError};
 
 /// Names of environment variables, besides those of [`kiln_protocol::places`].
 pub mod environment {
@@ -37,6 +40,13 @@ pub struct Config {
     pub max_running_jobs: usize,
     /// Limits against bad clients.
     pub limits: Limits,
+    /// Time without a job and without a client after which the daemon ends; it never does when there is none. Acts only where a service
+    /// manager listens on the socket for it.
+    pub exit_on_idle: Option<Duration>,
+    /// Filter of the log, as `debug` or `kiln_daemon=trace`.
+    pub log: Option<String>,
+    /// Who started it, and wants to be told how it is.
+    pub manager: Option<Manager>,
 }
 
 /// Whom the daemon serves.
@@ -77,7 +87,7 @@ impl Default for Limits {
 }
 
 /// Reports that the environment gives no usable configuration.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// There is nowhere to keep state.
     #[error("neither XDG_STATE_HOME nor HOME is set to an absolute path")]
@@ -91,6 +101,9 @@ pub enum ConfigError {
         /// The directory.
         path: PathBuf,
     },
+    /// `kiln.toml` is no configuration.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
     /// A variable holds no number.
     #[error("{name} is `{value}`, not a number from 1 to 1000")]
     NotANumber {
@@ -107,6 +120,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoHome => Some("set HOME"),
+            Self::File(error) => Some(error.hint()),
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
             }
@@ -120,9 +134,10 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A place is missing or unusable.
+    /// A place is missing or unusable, or a value.
     pub fn for_user(
         variable: impl Fn(&str) -> Option<OsString>,
+        file: &ConfigFile,
         owner: u32,
         worker_program: PathBuf,
     ) -> Result<Self, ConfigError> {
@@ -136,14 +151,72 @@ impl Config {
             socket,
             state_directory: places::state_directory(&variable).ok_or(ConfigError::NoHome)?,
             worker_program,
-            max_running_jobs: max_running_jobs(&variable)?,
-            limits: Limits::default(),
+            max_running_jobs: max_running_jobs(&variable, file)?,
+            limits: limits(file),
+            exit_on_idle: file.exit_on_idle.map(Duration::from),
+            log: log_filter(&variable, file),
+            manager: None,
         };
+        let socket = config.socket.clone();
+        config.at(socket)
+    }
+
+    /// Returns this configuration with a socket at another place.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit into the kernel's limit, or those of the jobs beside it do not.
+    pub fn at(self, socket: PathBuf) -> Result<Self, ConfigError> {
+        let config = Self { socket, ..self };
         let length = config.runtime_directory().as_os_str().len();
         if length + JOB_SOCKET_ROOM > MAX_SOCKET_PATH || config.socket.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(ConfigError::SocketTooLong { path: config.runtime_directory().to_owned() });
         }
         Ok(config)
+    }
+
+    /// Says in the words of `kiln.toml` what is in force, and for each value where it comes from. What cannot be set there is a comment.
+    #[must_use]
+    pub fn in_words(
+        &self,
+        variable: impl Fn(&str) -> Option<OsString>,
+        file: &ConfigFile,
+        path: Option<&Path>,
+    ) -> String {
+        let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        let path = path.map_or_else(|| "kiln.toml".to_owned(), |path| path.display().to_string());
+        let origin = |by_variable: Option<&'static str>, in_file: bool, usual: &str| match by_variable
+            .filter(|name| set(name))
+        {
+            Some(name) => format!("${name}"),
+            None if in_file => path.clone(),
+            None => usual.to_owned(),
+        };
+        let (socket, state) = (self.socket.display(), self.state_directory.display());
+        let mut text = format!("# socket: {socket}\n# state: {state}\n# configuration: {path}\n");
+        let mut line = |key: &str, value: Option<String>, origin: String| {
+            let line = value.map_or_else(|| format!("# {key} is not set"), |value| format!("{key} = {value}"));
+            text.push_str(&format!("{line} # {origin}\n"));
+        };
+        // A string of JSON is one of TOML.
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let jobs = origin(Some(environment::KILN_MAX_JOBS), file.max_jobs.is_some(), "this machine's processors");
+        line("max_jobs", Some(self.max_running_jobs.to_string()), jobs);
+        line(
+            "finished_jobs",
+            Some(self.limits.finished_jobs.to_string()),
+            origin(None, file.finished_jobs.is_some(), "default"),
+        );
+        line(
+            "connections",
+            Some(self.limits.connections.to_string()),
+            origin(None, file.connections.is_some(), "default"),
+        );
+        let idle = self.exit_on_idle.map(|time| quoted(&format!("{}s", time.as_secs_f64())));
+        line("exit_on_idle", idle, origin(None, file.exit_on_idle.is_some(), "default: runs on"));
+        let log = self.log.as_deref().map(quoted);
+        line("log", log, origin(Some(environment::KILN_LOG), file.log.is_some(), "default: info"));
+        text
     }
 
     /// Returns the directory of the socket, in which running jobs have theirs.
@@ -153,7 +226,22 @@ impl Config {
     }
 }
 
-fn max_running_jobs(variable: impl Fn(&str) -> Option<OsString>) -> Result<usize, ConfigError> {
+/// Returns the filter of the log; nothing for the usual one.
+pub(crate) fn log_filter(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<String> {
+    let chosen = variable(environment::KILN_LOG).and_then(|filter| filter.into_string().ok());
+    chosen.filter(|filter| !filter.is_empty()).or_else(|| file.log.clone())
+}
+
+fn limits(file: &ConfigFile) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        connections: file.connections.map_or(usual.connections, usize::from),
+        finished_jobs: file.finished_jobs.map_or(usual.finished_jobs, u32::from),
+        ..usual
+    }
+}
+
+fn max_running_jobs(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Result<usize, ConfigError> {
     let name = environment::KILN_MAX_JOBS;
     match variable(name).filter(|value| !value.is_empty()) {
         Some(value) => {
@@ -161,7 +249,10 @@ fn max_running_jobs(variable: impl Fn(&str) -> Option<OsString>) -> Result<usize
             number.ok_or_else(|| ConfigError::NotANumber { name, value: value.to_string_lossy().into_owned() })
         }
         // A build keeps about two cores busy: its guest and the conversion of its disk.
-        None => Ok(std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).max(2)),
+        None => Ok(file
+            .max_jobs
+            .map(usize::from)
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).max(2))),
     }
 }
 
@@ -172,7 +263,7 @@ mod tests {
     fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let lookup =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
-        Config::for_user(lookup, 1000, PathBuf::from("kilnd"))
+        Config::for_user(lookup, &ConfigFile::default(), 1000, PathBuf::from("kilnd"))
     }
 
     #[test]
@@ -187,12 +278,32 @@ mod tests {
 
     #[test]
     fn unusable_settings_are_errors() {
-        assert_eq!(config(&[]).unwrap_err(), ConfigError::NoHome);
+        assert!(matches!(config(&[]), Err(ConfigError::NoHome)));
         let relative = config(&[("HOME", "/h"), ("KILN_SOCKET", "x.sock")]).unwrap_err();
         assert!(matches!(relative, ConfigError::RelativeSocket(_)));
         let long = format!("/{}/kiln.sock", "x".repeat(60));
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_SOCKET", &long)]), Err(ConfigError::SocketTooLong { .. })));
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "0")]), Err(ConfigError::NotANumber { .. })));
         assert_eq!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7")]).unwrap().max_running_jobs, 7);
+    }
+
+    #[test]
+    fn the_environment_comes_before_the_file_and_the_file_before_the_machine() {
+        let file = ConfigFile::parse(
+            "max_jobs = 5\nfinished_jobs = 9\nconnections = 32\nexit_on_idle = \"10m\"\nlog = \"debug\"",
+        )
+        .unwrap();
+        let config = |variables: &'static [(&str, &str)]| {
+            let lookup =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+            Config::for_user(lookup, &file, 1000, PathBuf::from("kilnd")).unwrap()
+        };
+        let by_file = config(&[("HOME", "/h")]);
+        assert_eq!((by_file.max_running_jobs, by_file.limits.finished_jobs, by_file.limits.connections), (5, 9, 32));
+        assert_eq!((by_file.exit_on_idle, by_file.log.as_deref()), (Some(Duration::from_secs(600)), Some("debug")));
+        let by_both = config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7"), ("KILN_LOG", "trace")]);
+        assert_eq!((by_both.max_running_jobs, by_both.log.as_deref()), (7, Some("trace")));
+        let empty = config(&[("HOME", "/h"), ("KILN_MAX_JOBS", ""), ("KILN_LOG", "")]);
+        assert_eq!((empty.max_running_jobs, empty.log.as_deref()), (5, Some("debug")));
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 
 use kiln_builder::regular_file;
@@ -70,9 +71,9 @@ impl InstanceError {
 #[derive(Debug)]
 pub struct Instance {
     socket: PathBuf,
-    /// Device and inode of the socket, so that a successor's is never removed.
-    bound: (u64, u64),
-    _locks: [File; 2],
+    /// Device and inode of the socket, so that a successor's is never removed; nothing for one that a service manager keeps.
+    bound: Option<(u64, u64)>,
+    _locks: Locks,
 }
 
 impl Instance {
@@ -82,6 +83,40 @@ impl Instance {
     ///
     /// Another daemon runs, a directory belongs to somebody else, or the system refuses.
     pub fn claim(config: &Config, chosen_by_user: bool) -> Result<(Self, UnixListener), InstanceError> {
+        let mut locks = Locks::take(config, chosen_by_user)?;
+        let (listener, bound) = bind(&config.socket)?;
+        locks.say_who(config)?;
+        Ok((Self { socket: config.socket.clone(), bound: Some(bound), _locks: locks }, listener))
+    }
+
+    /// [`Instance::claim`] where a service manager listens already, on the socket of `config`, and goes on listening when this process
+    /// has ended.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon runs, a directory belongs to somebody else, or the system refuses.
+    pub fn claim_inherited(
+        config: &Config,
+        chosen_by_user: bool,
+        listener: &net::UnixListener,
+    ) -> Result<(Self, UnixListener), InstanceError> {
+        let mut locks = Locks::take(config, chosen_by_user)?;
+        let ours = listener.try_clone().and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        });
+        let listener = ours.map_err(|source| io_error("listen on", &config.socket, source))?;
+        locks.say_who(config)?;
+        Ok((Self { socket: config.socket.clone(), bound: None, _locks: locks }, listener))
+    }
+}
+
+/// The locks of the state directory and of the socket.
+#[derive(Debug)]
+struct Locks([(PathBuf, File); 2]);
+
+impl Locks {
+    fn take(config: &Config, chosen_by_user: bool) -> Result<Self, InstanceError> {
         let runtime = config.runtime_directory();
         let privacy = if chosen_by_user { Privacy::NotWritable } else { Privacy::Closed };
         private_directory::ensure(runtime, config.owner, privacy)?;
@@ -89,21 +124,23 @@ impl Instance {
         // What is in it is nobody else's business, whatever mode it was made with.
         let closed = private_directory::close(&config.state_directory);
         closed.map_err(|source| io_error("close", &config.state_directory, source))?;
-        let mut locks = [lock(&config.state_directory.join(LOCK_NAME))?, lock(&config.socket.with_extension("lock"))?];
-        let (listener, bound) = bind(&config.socket)?;
+        let locked = |path: PathBuf| lock(&path).map(|file| (path, file));
+        Ok(Self([locked(config.state_directory.join(LOCK_NAME))?, locked(config.socket.with_extension("lock"))?]))
+    }
+
+    /// Writes into them who holds them.
+    fn say_who(&mut self, config: &Config) -> Result<(), InstanceError> {
         let holder = Holder { pid: std::process::id(), socket: config.socket.clone() };
-        for (file, path) in
-            locks.iter_mut().zip([config.state_directory.join(LOCK_NAME), config.socket.with_extension("lock")])
-        {
-            say_who(file, &holder).map_err(|source| io_error("write", &path, source))?;
+        for (path, file) in &mut self.0 {
+            say_who(file, &holder).map_err(|source| io_error("write", path, source))?;
         }
-        Ok((Self { socket: config.socket.clone(), bound, _locks: locks }, listener))
+        Ok(())
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if self.socket.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == self.bound) {
+        if self.socket.symlink_metadata().is_ok_and(|found| Some((found.dev(), found.ino())) == self.bound) {
             let _ = std::fs::remove_file(&self.socket);
         }
     }
@@ -190,6 +227,9 @@ mod tests {
             worker_program: PathBuf::new(),
             max_running_jobs: 1,
             limits: Limits::default(),
+            exit_on_idle: None,
+            log: None,
+            manager: None,
         }
     }
 
@@ -212,7 +252,18 @@ mod tests {
         drop(first);
         assert!(!config.socket.exists(), "a daemon that ends takes its socket along");
 
-        drop(std::os::unix::net::UnixListener::bind(&config.socket).unwrap());
+        // One that a service manager listens on stays, and whoever connects to it is served.
+        let kept = net::UnixListener::bind(&config.socket).unwrap();
+        let (first, listener) = Instance::claim_inherited(&config, false, &kept).unwrap();
+        let _client = UnixStream::connect(&config.socket).unwrap();
+        listener.accept().await.unwrap();
+        assert!(matches!(Instance::claim(&config, false), Err(InstanceError::AlreadyRunning { .. })));
+        drop((first, listener));
+        UnixStream::connect(&config.socket).unwrap();
+        drop(kept);
+        std::fs::remove_file(&config.socket).unwrap();
+
+        drop(net::UnixListener::bind(&config.socket).unwrap());
         assert!(UnixStream::connect(&config.socket).is_err(), "stale");
         let (_second, _listener) = Instance::claim(&config, false).unwrap();
         UnixStream::connect(&config.socket).unwrap();

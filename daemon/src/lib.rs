@@ -1,24 +1,27 @@
 //! kilnd: takes jobs over a Unix socket, runs each in a worker process of its own, and keeps what happened.
 //!
 //! ```text
-//! main.rs ─► command_line ─► instance (one per user) ─► server ─► api ─► jobs ─► journal
+//! main.rs ─► command_line ─► user_daemon (one per user) ─► server ─► api ─► jobs ─► journal
 //!                 └► worker ─► runner                                     └► event_log ◄─ worker
 //! ```
 //!
 //! [`serve`] is the whole daemon with everything from outside given to it: socket, configuration, engine, the signal to stop. The
 //! worker is the only place where templates and images are read; it knows the daemon through three files only (`job_dir.rs`).
 
+mod announcer;
 mod api;
 mod blocking;
 mod caller;
 pub mod command_line;
 pub mod config;
+mod config_file;
 pub mod control;
 mod descriptor;
 pub mod engine;
 pub mod event_log;
 mod explain;
 mod failed_start;
+mod failure;
 mod images;
 mod instance;
 pub mod job_dir;
@@ -31,12 +34,14 @@ mod process_identity;
 pub mod queue;
 pub mod runner;
 mod server;
+mod user_daemon;
 mod version;
 mod wall_clock;
 pub mod worker;
 
 pub use caller::Caller;
 pub use config::{Config, Limits};
+pub use config_file::{ConfigFile, ConfigFileError};
 pub use instance::{Instance, InstanceError};
 pub use process_identity::ProcessIdentity;
 pub use server::{ServeError, serve};

@@ -32,6 +32,17 @@ impl Queue {
         Self { limit, waiting: VecDeque::new(), running: Vec::new(), running_free: HashSet::new() }
     }
 
+    /// Lets `limit` jobs run at once from now on (at least one). Those above it that run already run on.
+    pub fn resize(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+    }
+
+    /// Returns how many jobs may run at once.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Adds a job at the end.
     pub fn push(&mut self, id: JobId) {
         self.waiting.push_back(id);

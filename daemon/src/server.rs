@@ -1,6 +1,7 @@
 //! Accepts connections and serves the API on them, within limits: idle ones make room for new ones.
 
 use std::convert::Infallible;
+use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use kiln_builder::connections::{Connections, Place};
 use kiln_protocol::{Problem, ProblemCode};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -53,7 +56,7 @@ impl ServeError {
 
 /// Serves until `shutdown` is cancelled (from outside, or by `POST /v1/shutdown`). Workers run on.
 ///
-/// `ready` is called once when requests are answered.
+/// What comes in by `reload` is taken over as far as it can change while jobs run. `ready` is called once when requests are answered.
 ///
 /// # Errors
 ///
@@ -63,14 +66,16 @@ pub async fn serve(
     listener: UnixListener,
     runner: Arc<dyn JobRunner>,
     shutdown: CancellationToken,
+    mut reload: watch::Receiver<Config>,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
-    let limits = config.limits;
+    let (limits, idle_limit) = (config.limits, config.exit_on_idle);
     let jobs = Jobs::start(config).await?;
-    let router = api::router(ApiState::new(jobs, runner, shutdown.clone()));
+    let router = api::router(ApiState::new(jobs.clone(), runner, shutdown.clone()));
     let places = Connections::new(limits.connections);
     let connections = TaskTracker::new();
     ready();
+    let mut last_client = Instant::now();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -82,8 +87,20 @@ pub async fn serve(
                     continue;
                 }
             },
+            Ok(()) = reload.changed() => {
+                let changed = reload.borrow_and_update().clone();
+                if jobs.reconfigure(&changed).await.is_err() {
+                    break;
+                }
+                continue;
+            }
+            () = idle(idle_limit, last_client, &connections, &jobs) => {
+                tracing::info!("nothing to do; the next client starts a daemon again");
+                break;
+            }
             () = shutdown.cancelled() => break,
         };
+        last_client = Instant::now();
         let caller = match Caller::of(&stream) {
             Ok(caller) => caller,
             Err(error) => {
@@ -118,6 +135,21 @@ pub async fn serve(
         tracing::warn!("some connections were cut off");
     }
     Ok(())
+}
+
+/// Waits until there has been no job and no client for so long since the last one came; for ever when there is no limit.
+async fn idle(limit: Option<Duration>, last_client: Instant, connections: &TaskTracker, jobs: &Jobs) {
+    let Some(limit) = limit else { return future::pending().await };
+    let mut quiet_since = last_client;
+    loop {
+        tokio::time::sleep_until(quiet_since + limit).await;
+        // One that stops is no longer this function's to end.
+        let busy = !connections.is_empty() || jobs.is_busy().await.unwrap_or(true);
+        if !busy {
+            return;
+        }
+        quiet_since = Instant::now();
+    }
 }
 
 async fn serve_connection(

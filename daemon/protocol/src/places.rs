@@ -17,6 +17,9 @@ pub const SOCKET_NAME: &str = "kiln.sock";
 /// Base directory for state (XDG base directory specification).
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 
+/// Base directory for configuration (XDG base directory specification).
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+
 /// The home directory.
 pub const HOME: &str = "HOME";
 
@@ -55,6 +58,15 @@ pub fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<Pa
     absolute(XDG_STATE_HOME)
         .or_else(|| absolute(HOME).map(|home| home.join(".local/state")))
         .map(|base| base.join("kiln"))
+}
+
+/// Returns the path of the user's configuration: `$XDG_CONFIG_HOME/kiln/kiln.toml`, else `$HOME/.config/kiln/kiln.toml`; nothing when
+/// neither is set to an absolute path.
+pub fn configuration(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(XDG_CONFIG_HOME)
+        .or_else(|| absolute(HOME).map(|home| home.join(".config")))
+        .map(|base| base.join("kiln/kiln.toml"))
 }
 
 /// Returns the socket's path for the user with this id.

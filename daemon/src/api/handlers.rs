@@ -43,7 +43,7 @@ pub(super) async fn info(
         started_at: state.started_at.to_string(),
         state_directory: config.state_directory.display().to_string(),
         features: FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
-        max_running_jobs: count(config.max_running_jobs),
+        max_running_jobs: count(counts.limit),
         running_jobs: count(counts.running),
         queued_jobs: count(counts.queued),
         hypervisors,

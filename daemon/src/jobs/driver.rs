@@ -15,6 +15,7 @@ use super::shared::Shared;
 use super::submission::Submission;
 use super::supervisor::{Begin, Supervisor};
 use super::{recovery, wire};
+use crate::announcer::{self, Announcer};
 use crate::blocking::blocking;
 use crate::explain::explain;
 use crate::job_dir::Acceptance;
@@ -38,12 +39,16 @@ pub(super) struct Driver {
     messages: mpsc::WeakSender<Message>,
     queue: Queue,
     running: HashMap<JobId, mpsc::Sender<CancelMode>>,
+    /// Finished jobs that are remembered.
+    finished_jobs: u32,
+    announcer: Announcer,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, messages: mpsc::WeakSender<Message>) -> Self {
         let queue = Queue::new(shared.config.max_running_jobs);
-        Self { shared, messages, queue, running: HashMap::new() }
+        let (finished_jobs, announcer) = (shared.config.limits.finished_jobs, Announcer::new(shared.config.manager));
+        Self { shared, messages, queue, running: HashMap::new(), finished_jobs, announcer }
     }
 
     /// Takes in what the journal does not know, and takes up the jobs that are not over.
@@ -108,7 +113,7 @@ impl Driver {
 
     /// Forgets finished jobs, when there are many. Those that still hold something stay.
     async fn forget_old(&self) -> Result<(), JournalError> {
-        for id in self.shared.journal.old(self.shared.config.limits.finished_jobs, FINISHED_LOOKS).await? {
+        for id in self.shared.journal.old(self.finished_jobs, FINISHED_LOOKS).await? {
             let directory = self.shared.directory(&wire::job_id(&id)?);
             let look = directory.clone();
             if blocking(move || look.still_held()).await.is_empty() && self.shared.journal.forget(&id).await? {
@@ -120,7 +125,13 @@ impl Driver {
 
     /// Serves messages until nobody can send any more. Workers run on after that.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
-        while let Some(message) = inbox.recv().await {
+        loop {
+            self.announce();
+            let message = tokio::select! {
+                message = inbox.recv() => message,
+                () = self.announcer.due() => continue,
+            };
+            let Some(message) = message else { return };
             match message {
                 Message::Submit { submission, owner, reply } => {
                     let result = self.submit(*submission, owner).await;
@@ -130,10 +141,18 @@ impl Driver {
                 }
                 Message::Cancel { id, mode, reply } => self.cancel(id, mode, reply).await,
                 Message::Count { reply } => {
-                    let _ = reply.send(JobCounts { running: self.queue.running(), queued: self.queue.waiting() });
+                    let _ = reply.send(self.counts());
                 }
                 Message::Position { id, reply } => {
                     let _ = reply.send(self.queue.place(&id));
+                }
+                Message::Resize { max_running_jobs, finished_jobs } => {
+                    self.queue.resize(max_running_jobs);
+                    self.finished_jobs = finished_jobs;
+                    self.start_waiting().await;
+                    if let Err(error) = self.forget_old().await {
+                        tracing::warn!(error = explain(&error), "old jobs are not forgotten");
+                    }
                 }
                 Message::Over { id } => {
                     self.running.remove(&id);
@@ -148,6 +167,19 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn counts(&self) -> JobCounts {
+        JobCounts { running: self.queue.running(), queued: self.queue.waiting(), limit: self.queue.limit() }
+    }
+
+    /// Tells the service manager what is due.
+    fn announce(&mut self) {
+        let Self { shared, queue, announcer, .. } = self;
+        announcer.turn(|| {
+            let asking = shared.questions().values().filter(|questions| !questions.is_empty()).count();
+            announcer::status(queue.running(), queue.waiting(), asking)
+        });
     }
 
     async fn submit(&mut self, submission: Submission, owner: u32) -> Result<(JobId, bool), JobsError> {

@@ -230,6 +230,26 @@ impl Jobs {
         self.count().await
     }
 
+    /// Takes over what of the configuration can change while jobs run.
+    ///
+    /// # Errors
+    ///
+    /// The daemon is stopping.
+    pub(crate) async fn reconfigure(&self, config: &Config) -> Result<(), JobsError> {
+        let (max_running_jobs, finished_jobs) = (config.max_running_jobs, config.limits.finished_jobs);
+        self.send(Message::Resize { max_running_jobs, finished_jobs }).await
+    }
+
+    /// Says whether any job is not over.
+    ///
+    /// # Errors
+    ///
+    /// The daemon is stopping.
+    pub(crate) async fn is_busy(&self) -> Result<bool, JobsError> {
+        let counts = self.count().await?;
+        Ok(counts.running + counts.queued > 0)
+    }
+
     /// Returns what the owner should know of this daemon's start.
     #[must_use]
     pub fn notices(&self) -> &[String] {

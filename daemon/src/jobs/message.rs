@@ -14,6 +14,7 @@ pub(super) enum Message {
     Count { reply: oneshot::Sender<JobCounts> },
     Position { id: JobId, reply: oneshot::Sender<Option<Place>> },
     Over { id: JobId },
+    Resize { max_running_jobs: usize, finished_jobs: u32 },
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, JobsError>>;
@@ -25,4 +26,6 @@ pub struct JobCounts {
     pub running: usize,
     /// Waiting.
     pub queued: usize,
+    /// Those that may run at once.
+    pub limit: usize,
 }

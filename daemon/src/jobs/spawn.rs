@@ -40,6 +40,10 @@ impl ProcessLauncher {
         let log = directory.open_log()?;
         let second = log.try_clone();
         let mut command = Command::new(&self.program);
+        // What the service manager told the daemon was for it alone.
+        for name in kiln_systemd::VARIABLES {
+            command.env_remove(name);
+        }
         command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
         command.stdin(Stdio::null()).stdout(log).stderr(second.map_or_else(|_| Stdio::null(), Stdio::from));
         Ok(command)

@@ -8,4 +8,5 @@ mod lifecycle;
 mod process;
 mod recovery;
 mod rig;
+mod service_manager;
 mod steps;

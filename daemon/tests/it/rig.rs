@@ -18,6 +18,7 @@ use kiln_protocol::{Event, EventBody, HypervisorInfo, Job, JobId, JobState, Ques
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +80,9 @@ impl Daemon {
             worker_program: scripted_kilnd(),
             max_running_jobs: 2,
             limits: Limits::default(),
+            exit_on_idle: None,
+            log: None,
+            manager: None,
         };
         std::fs::create_dir_all(&config.state_directory).unwrap();
         std::fs::create_dir_all(config.runtime_directory()).unwrap();
@@ -94,8 +98,9 @@ impl Daemon {
         let listener = UnixListener::bind(&self.config.socket).unwrap();
         self.shutdown = CancellationToken::new();
         let (config, shutdown) = (self.config.clone(), self.shutdown.clone());
+        let (_, reload) = watch::channel(config.clone());
         self.serving = Some(tokio::spawn(async move {
-            kiln_daemon::serve(config, listener, Arc::new(NoJobsHere), shutdown, || ()).await.unwrap();
+            kiln_daemon::serve(config, listener, Arc::new(NoJobsHere), shutdown, reload, || ()).await.unwrap();
         }));
     }
 

@@ -45,6 +45,9 @@ impl Rig {
             worker_program: "/nowhere".into(),
             max_running_jobs,
             limits: Limits::default(),
+            exit_on_idle: None,
+            log: None,
+            manager: None,
         };
         change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();

@@ -1,0 +1,198 @@
+//! `kiln.toml`: what the daemon's owner has decided for good. Every key may be left out; none may be misspelt.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kiln_template::parse_go_duration;
+use rustix::fs::OFlags;
+use serde::Deserialize;
+
+/// Longest file that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Jobs that may run at once.
+    pub max_jobs: Option<Number<1, 1000>>,
+    /// Finished jobs that are remembered.
+    pub finished_jobs: Option<Number<1, 100_000>>,
+    /// Clients that may be connected at once.
+    pub connections: Option<Number<16, 10_000>>,
+    /// Time without a job and without a client after which a daemon ends that is started by its socket.
+    pub exit_on_idle: Option<IdleTime>,
+    /// Filter of the log, as `debug` or `kiln_daemon=trace`.
+    pub log: Option<String>,
+}
+
+/// A number within limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Number<const MIN: u32, const MAX: u32>(u32);
+
+/// A time as Go writes it (`90s`, `10m`), of a second at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct IdleTime(Duration);
+
+/// Reports that there is no configuration to be had from the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFileError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{path}: {problem}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Where, what and why.
+        problem: String,
+    },
+}
+
+impl ConfigFileError {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "make it readable for this user, or move it away: it may be missing",
+            Self::Content { .. } => {
+                "docs/configuration.md lists the keys; `kilnd --print-config` shows what is in force"
+            }
+        }
+    }
+}
+
+impl ConfigFile {
+    /// Reads the file; one that is not there says nothing.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular file, cannot be read, or says something that is not known.
+    pub fn read(path: &Path) -> Result<Self, ConfigFileError> {
+        let failed = |source| ConfigFileError::Read { path: path.to_owned(), source };
+        let file = match open(path) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let mut text = String::new();
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+        let content = |problem| ConfigFileError::Content { path: path.to_owned(), problem };
+        if text.len() as u64 > MAX_BYTES {
+            return Err(content(format!("it has more than {MAX_BYTES} bytes")));
+        }
+        Self::parse(&text).map_err(content)
+    }
+
+    /// Reads the text of a file; what is wrong with it names line and column.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    }
+}
+
+/// Opens it, wherever links lead: many people keep what configures them in a repository. Never waits, as for the other end of a fifo.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+}
+
+impl<const MIN: u32, const MAX: u32> TryFrom<i64> for Number<MIN, MAX> {
+    type Error = String;
+
+    fn try_from(value: i64) -> Result<Self, String> {
+        let number = u32::try_from(value).ok().filter(|number| (MIN..=MAX).contains(number));
+        number.map(Self).ok_or_else(|| format!("{value} is not a number from {MIN} to {MAX}"))
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> From<Number<MIN, MAX>> for u32 {
+    fn from(number: Number<MIN, MAX>) -> Self {
+        number.0
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> From<Number<MIN, MAX>> for usize {
+    fn from(number: Number<MIN, MAX>) -> Self {
+        // No machine that this runs on counts with less than 32 bits.
+        Self::try_from(number.0).unwrap_or(Self::MAX)
+    }
+}
+
+impl TryFrom<String> for IdleTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let time = parse_go_duration(&text)?;
+        let time = Duration::try_from(time).ok().filter(|time| *time >= Duration::from_secs(1));
+        time.map(Self).ok_or_else(|| format!("`{text}` is not a time of one second or more"))
+    }
+}
+
+impl From<IdleTime> for Duration {
+    fn from(time: IdleTime) -> Self {
+        time.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_says_nothing_and_a_directory_is_none() {
+        let scratch = tempfile::tempdir().unwrap();
+        assert_eq!(ConfigFile::read(&scratch.path().join("kiln/kiln.toml")).unwrap(), ConfigFile::default());
+        let error = ConfigFile::read(scratch.path()).unwrap_err();
+        assert!(matches!(error, ConfigFileError::Read { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_named_with_its_line() {
+        for (text, words) in [
+            ("max_jobs = 2\nmax_job = 3", &["line 2", "unknown field `max_job`", "max_jobs"][..]),
+            ("max_jobs = 0", &["line 1", "0 is not a number from 1 to 1000"]),
+            ("max_jobs = -1", &["-1 is not a number"]),
+            ("connections = 15", &["15 is not a number from 16 to 10000"]),
+            ("\nexit_on_idle = \"10 minutes\"", &["line 2", "10 minutes"]),
+            ("exit_on_idle = \"10ms\"", &["`10ms` is not a time of one second or more"]),
+            ("exit_on_idle = \"-1h\"", &["`-1h` is not a time"]),
+            ("log = 3", &["line 1", "string"]),
+            ("max_jobs = 2\nmax_jobs = 3", &["line 2", "duplicate"]),
+            ("max_jobs", &["line 1"]),
+        ] {
+            let problem = ConfigFile::parse(text).unwrap_err();
+            for word in words {
+                assert!(problem.contains(word), "{text}: {problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_the_keys_that_there_are() {
+        let documentation = include_str!("../../docs/configuration.md");
+        let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: Vec<_> = rows.map(|(key, _)| format!("`{key}`")).collect();
+        let refused = ConfigFile::parse("nothing = 1").unwrap_err();
+        let known = refused.lines().find_map(|line| line.split_once("expected one of ")).unwrap().1;
+        assert_eq!(documented, known.split(", ").collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_whole() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("kiln.toml");
+        std::fs::write(&path, vec![b'#'; 1 << 21]).unwrap();
+        assert!(ConfigFile::read(&path).unwrap_err().to_string().contains("more than 1048576 bytes"));
+    }
+}

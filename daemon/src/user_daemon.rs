@@ -1,0 +1,318 @@
+//! The life of `kilnd --user` as a process: what is configured, the right to be the daemon, signals, and the word to who started it.
+
+use std::ffi::OsString;
+use std::os::unix::net;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kiln_protocol::places::{self, KILN_SOCKET};
+use kiln_systemd::{Listened, Manager, State};
+use rustix::fs::Mode as FileMode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::config_file::ConfigFile;
+use crate::explain::explain;
+use crate::failure::Failure;
+use crate::instance::{self, Instance, InstanceError};
+use crate::runner::JobRunner;
+use crate::version::VERSION;
+use crate::{descriptor, failed_start, logging, server};
+
+/// Threads for work on files; followers take turns.
+const FILE_THREADS: usize = 8;
+
+/// Time after which an idle one ends, and its memory with it.
+const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);
+
+/// Time for another daemon, found to hold the lock, to answer: it may be reading what running jobs have said, and clients wait 20 s.
+const OTHER_DAEMON_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for one answer of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What became of the wish for a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// This process answers requests.
+    Serves,
+    /// Another one does.
+    AnotherServes,
+}
+
+/// Serves until it is told to stop.
+///
+/// `detached` means: as a session of its own, for a client that waits for the word. `ready` is called once when requests are answered, by
+/// this process or by one that was there before.
+pub(crate) fn run(detached: bool, runner: Arc<dyn JobRunner>, ready: impl FnOnce(Readiness)) -> Result<(), Failure> {
+    // What the daemon writes is for its owner alone; workers set the mask of their client.
+    rustix::process::umask(FileMode::from_raw_mode(0o077));
+    let prepared = prepare(detached).inspect_err(|failure| {
+        // One that runs already is the one that people ask for.
+        if let Some(state) = places::state_directory(variable).filter(|state| !instance::is_held(state)) {
+            failed_start::note(&state, &failure.error, failure.hint.as_deref());
+        }
+    });
+    let (config, runtime, inherited) = prepared?;
+    let state = config.state_directory.clone();
+    let served = runtime.block_on(async {
+        let chosen = inherited.is_some() || variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
+        match claim(&config, chosen, detached, inherited.as_ref(), OTHER_DAEMON_TIMEOUT).await {
+            Ok(Some((instance, listener))) => {
+                let served = serve(config, listener, runner, inherited.is_some(), ready).await.inspect_err(|failure| {
+                    tracing::error!(error = failure.error, "kilnd cannot serve");
+                    // Before the next one can come up, which forgets it.
+                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                });
+                drop(instance);
+                tracing::info!("kilnd ends");
+                served
+            }
+            Ok(None) => {
+                ready(Readiness::AnotherServes);
+                Ok(())
+            }
+            Err(error) => {
+                let failure = Failure { error: explain(&error), hint: error.hint() };
+                // Where one runs already, the next one may still come up.
+                if !matches!(error, InstanceError::AlreadyRunning { .. }) {
+                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                }
+                Err(failure)
+            }
+        }
+    });
+    // A file operation that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Works out the configuration, from the environment and `kiln.toml`.
+pub(crate) fn configuration() -> Result<(Config, ConfigFile), Failure> {
+    let program = std::env::current_exe().map_err(|error| plain(&error))?;
+    let owner = rustix::process::geteuid().as_raw();
+    let read = || {
+        let file = places::configuration(variable)
+            .map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
+        Ok((Config::for_user(variable, &file, owner, program)?, file))
+    };
+    read().map_err(|error: crate::config::ConfigError| Failure {
+        error: explain(&error),
+        hint: error.hint().map(str::to_owned),
+    })
+}
+
+/// Says what is in force, as `kiln.toml` would.
+pub(crate) fn print_configuration() -> Result<String, Failure> {
+    let (config, file) = configuration()?;
+    Ok(config.in_words(variable, &file, places::configuration(variable).as_deref()))
+}
+
+fn plain(error: &dyn std::error::Error) -> Failure {
+    Failure { error: explain(error), hint: None }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Works out what is configured, makes the runtime, and takes the socket of the service manager.
+fn prepare(detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>), Failure> {
+    if detached {
+        #[expect(unsafe_code, reason = "only at this point is it known that a daemon is meant")]
+        // SAFETY: the process has just begun, in one thread; arguments own no descriptor, and neither does a runner before its first job.
+        unsafe {
+            descriptor::close_inherited();
+        }
+        // Fails for the leader of a process group, and then it has no terminal to lose.
+        let _ = rustix::process::setsid();
+        std::env::set_current_dir("/").map_err(|error| plain(&error))?;
+    }
+    let (mut config, _) = configuration()?;
+    let mut inherited = None;
+    if !detached {
+        config.manager = Manager::of_this_process();
+        let failure = |error: kiln_systemd::ListenError| Failure {
+            error: explain(&error),
+            hint: Some("kilnd.socket has one ListenStream=, a path".to_owned()),
+        };
+        if let Some(Listened { listener, path }) = kiln_systemd::inherited_socket().map_err(failure)? {
+            config = config.at(path).map_err(|error| Failure { error: error.to_string(), hint: None })?;
+            inherited = Some(listener);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(FILE_THREADS)
+        .thread_keep_alive(FILE_THREAD_LIFETIME)
+        .enable_all()
+        .build()
+        .map_err(|error| plain(&error))?;
+    Ok((config, runtime, inherited))
+}
+
+async fn serve(
+    mut config: Config,
+    listener: UnixListener,
+    runner: Arc<dyn JobRunner>,
+    listened_for: bool,
+    ready: impl FnOnce(Readiness),
+) -> Result<(), Failure> {
+    logging::start(&config.state_directory, config.log.as_deref()).map_err(|error| Failure {
+        error: format!("cannot write the log in {}: {}", config.state_directory.display(), explain(&error)),
+        hint: Some(format!("see to it that {} can be written", config.state_directory.join(logging::NAME).display())),
+    })?;
+    // Who would start it again?
+    config.exit_on_idle = config.exit_on_idle.filter(|_| listened_for);
+    let shutdown = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).map_err(|error| plain(&error))?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("stopping on a signal; workers run on");
+            shutdown.cancel();
+        });
+    }
+    // Also of a closed terminal, which is no reason to stop.
+    let hangups = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
+    let (reloaded, reload) = watch::channel(config.clone());
+    tokio::spawn(reload_on(hangups, config.manager, reloaded));
+    tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
+    let (state, manager) = (config.state_directory.clone(), config.manager);
+    let ready = || {
+        failed_start::forget(&state);
+        tell(manager, &[State::Ready]);
+        ready(Readiness::Serves);
+    };
+    let served = server::serve(config, listener, runner, shutdown, reload, ready).await;
+    tell(manager, &[State::Stopping]);
+    served.map_err(|error| Failure { error: explain(&error), hint: error.hint() })
+}
+
+/// Reads the configuration anew at each hangup. What is wrong with it is said in the log and to the manager, and nothing changes.
+async fn reload_on(mut hangups: Signal, manager: Option<Manager>, reloaded: watch::Sender<Config>) {
+    while hangups.recv().await.is_some() {
+        tell(manager, &[State::Reloading]);
+        let read = tokio::task::spawn_blocking(configuration).await;
+        match read {
+            Ok(Ok((config, _))) => {
+                tracing::info!(max_jobs = config.max_running_jobs, "the configuration was read anew");
+                // Nobody listens any more when the daemon stops.
+                let _ = reloaded.send(config);
+                tell(manager, &[State::Ready]);
+            }
+            Ok(Err(failure)) => {
+                tracing::error!(error = failure.error, "the configuration stays as it was");
+                tell(manager, &[State::Ready, State::Status(&format!("configuration not read: {}", failure.error))]);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be read");
+                tell(manager, &[State::Ready]);
+            }
+        }
+    }
+}
+
+fn tell(manager: Option<Manager>, states: &[State<'_>]) {
+    if let Some(Err(error)) = manager.map(|manager| manager.tell(states)) {
+        tracing::warn!(%error, "the service manager does not hear");
+    }
+}
+
+/// Becomes the daemon; nothing when another one answers, where that is as good (`detached`). One that holds the lock and does not
+/// answer is waited for so long.
+async fn claim(
+    config: &Config,
+    chosen: bool,
+    detached: bool,
+    inherited: Option<&net::UnixListener>,
+    patience: Duration,
+) -> Result<Option<(Instance, UnixListener)>, InstanceError> {
+    let start = Instant::now();
+    loop {
+        let claimed = match inherited {
+            Some(listener) => Instance::claim_inherited(config, chosen, listener),
+            None => Instance::claim(config, chosen),
+        };
+        let error = match claimed {
+            Ok(claimed) => return Ok(Some(claimed)),
+            Err(error @ InstanceError::AlreadyRunning { .. }) if detached || inherited.is_some() => error,
+            Err(error) => return Err(error),
+        };
+        // At a socket that was handed over nobody but this process answers.
+        if inherited.is_none() && answers(&config.socket).await {
+            return Ok(None);
+        }
+        // One that listens elsewhere will never listen here.
+        let holder = instance::holder(&config.state_directory).filter(|holder| holder.socket != config.socket);
+        let elsewhere = match holder {
+            Some(holder) => answers(&holder.socket).await,
+            None => false,
+        };
+        if elsewhere || start.elapsed() > patience {
+            return Err(error);
+        }
+        // The other process is starting, which takes milliseconds, or it was killed, and a child of it is about to let go of the lock.
+        // Neither has a way to tell this one.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether a daemon answers at this socket. A connection alone says nothing: a child that a killed daemon was just starting still has
+/// its socket open for a moment.
+async fn answers(socket: &Path) -> bool {
+    let exchange = async {
+        let mut stream = UnixStream::connect(socket).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: kiln\r\nconnection: close\r\n\r\n").await?;
+        stream.read_exact(&mut [0; 9]).await
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.is_ok_and(|answer| answer.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::*;
+
+    /// One that starts, or a child that a killed one was just starting.
+    #[tokio::test]
+    async fn one_that_holds_the_lock_and_does_not_answer_is_waited_for_but_not_for_ever() {
+        let scratch = tempfile::tempdir().unwrap();
+        let environment = |name: &str| match name {
+            "HOME" => Some(scratch.path().join("home").into_os_string()),
+            "XDG_RUNTIME_DIR" => Some(scratch.path().join("run").into_os_string()),
+            _ => None,
+        };
+        let config =
+            Config::for_user(environment, &ConfigFile::default(), rustix::process::geteuid().as_raw(), PathBuf::new())
+                .unwrap();
+        drop(Instance::claim(&config, false).unwrap());
+        let lock = std::fs::File::open(config.state_directory.join(places::LOCK_NAME)).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+        let patience = Duration::from_millis(200);
+        let start = Instant::now();
+        let refused = claim(&config, false, true, None, patience).await;
+        assert!(matches!(refused, Err(InstanceError::AlreadyRunning { .. })));
+        assert!(start.elapsed() > patience);
+        // A person who starts one is told at once.
+        let start = Instant::now();
+        assert!(claim(&config, false, false, None, Duration::from_secs(60)).await.is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+
+        let waiting = tokio::spawn(async move { claim(&config, false, true, None, Duration::from_secs(60)).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        drop(lock);
+        assert!(waiting.await.unwrap().unwrap().is_some(), "it is the daemon now");
+    }
+}
