@@ -26,9 +26,9 @@ const FLOORS: &[(&str, &str)] = &[
     ("client", "argv error version visible api arguments live render terminal commands usage run"),
     (
         "daemon",
-        "blocking caller config descriptor explain logging memory private_directory process_identity queue \
+        "announcer blocking caller config_file config descriptor explain failure logging memory private_directory process_identity queue \
          runner version wall_clock control failed_start images instance job_dir journal engine event_log worker \
-         jobs api server command_line",
+         jobs api server user_daemon command_line",
     ),
     (
         "daemon/builder",
@@ -44,6 +44,7 @@ const FLOORS: &[(&str, &str)] = &[
         "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir \
          listening_socket port_lease processor process spec machine conformance fake rfb qemu virtualbox vmware registry",
     ),
+    ("systemd", "listen notify"),
     ("tests", "leftovers requirements home"),
 ];
 

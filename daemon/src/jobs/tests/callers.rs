@@ -71,7 +71,7 @@ async fn every_method_that_reads_or_changes_a_job_takes_the_caller() {
         Some((name, rest.split_once(')')?.0))
     });
     // What makes the jobs, and what is of the daemon and of no job.
-    let others = ["start", "start_with", "notices", "limits", "config", "watcher", "endings"];
+    let others = ["start", "start_with", "notices", "limits", "config", "watcher", "endings", "reconfigure", "is_busy"];
     let (mut with_caller, mut without) = (BTreeSet::new(), BTreeSet::new());
     for (name, parameters) in methods {
         let takes_caller = parameters.contains("caller: &Caller");
