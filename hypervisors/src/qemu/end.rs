@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
+use super::architecture::Architecture;
 use super::guest_process::GuestProcess;
 use super::monitor_socket::MonitorSocket;
 use super::ports::Ports;
@@ -25,6 +26,8 @@ pub(super) struct Running {
     /// This process has asked for the end.
     pub(super) killed: AtomicBool,
     pub(super) accelerator: String,
+    /// What the guest's code is for.
+    pub(super) architecture: Architecture,
 }
 
 /// What goes when the process has gone.
@@ -95,15 +98,17 @@ impl Clues {
         }
     }
 
-    fn of_exit(&self, state: ExitState, killed: bool, stderr_tail: String) -> ExitReport {
+    fn of_exit(&self, state: ExitState, killed: bool, architecture: Architecture, stderr_tail: String) -> ExitReport {
         // QEMU is a normal process: events only count when it then ended by itself.
         let orderly = match state {
             ExitState::Exited(0) | ExitState::Unseen => self.of_shutdown(),
             _ => None,
         };
+        let silent = self.shutdown.is_none() && state == ExitState::Exited(0);
         match orderly {
             Some(report) => report,
             None if killed => ExitReport::Killed,
+            None if silent && architecture.may_end_without_a_word() => ExitReport::GuestShutdown,
             None => ExitReport::Crashed { status: state.to_string(), stderr_tail },
         }
     }
@@ -148,7 +153,8 @@ pub(super) async fn watch_over(
         tpm.ended().await;
     }
     drop((directory, monitor, ports));
-    let report = clues.of_exit(state, running.killed.load(Ordering::Acquire), running.process.stderr_tail());
+    let killed = running.killed.load(Ordering::Acquire);
+    let report = clues.of_exit(state, killed, running.architecture, running.process.stderr_tail());
     tell(&verdict, report);
     verdict.finished.send_replace(true);
 }
@@ -192,7 +198,12 @@ mod tests {
     #[test]
     fn ends_are_told_apart() {
         let ended = |reason: &str, state, killed| {
-            clues(&[("SHUTDOWN", json!({ "guest": true, "reason": reason }))]).of_exit(state, killed, String::new())
+            clues(&[("SHUTDOWN", json!({ "guest": true, "reason": reason }))]).of_exit(
+                state,
+                killed,
+                Architecture::X86,
+                String::new(),
+            )
         };
         let fine = ExitState::Exited(0);
         assert_eq!(ended("guest-shutdown", fine, false), ExitReport::GuestShutdown);
@@ -203,8 +214,17 @@ mod tests {
         let crashed = ExitReport::Crashed { status: "signal 9 (SIGKILL)".to_owned(), stderr_tail: String::new() };
         assert_eq!(ended("guest-shutdown", ExitState::Signalled(9), false), crashed);
         assert_eq!(ended("something-new", ExitState::Signalled(9), true), ExitReport::Killed);
-        let none = Clues::default().of_exit(ExitState::Exited(1), false, "words".to_owned());
-        assert_eq!(none, ExitReport::Crashed { status: "exit status 1".to_owned(), stderr_tail: "words".to_owned() });
+        let none =
+            |state, killed, architecture| Clues::default().of_exit(state, killed, architecture, "words".to_owned());
+        let crashed = |status: &str| ExitReport::Crashed { status: status.to_owned(), stderr_tail: "words".to_owned() };
+        for architecture in [Architecture::X86, Architecture::Riscv64] {
+            assert_eq!(none(ExitState::Exited(1), false, architecture), crashed("exit status 1"));
+            assert_eq!(none(fine, true, architecture), ExitReport::Killed);
+        }
+        assert_eq!(none(fine, false, Architecture::X86), crashed("exit status 0"));
+        assert_eq!(none(fine, false, Architecture::Riscv64), ExitReport::GuestShutdown);
+        let unknown = clues(&[("SHUTDOWN", json!({ "reason": "something-new" }))]);
+        assert_ne!(unknown.of_exit(fine, false, Architecture::Riscv64, String::new()), ExitReport::GuestShutdown);
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl QemuMachine {
         let directory = parts.directory.path().to_owned();
         let screen = QemuScreen::new(qmp.clone(), directory.clone());
         let accelerator = info.accelerator.name.clone();
-        let running = Arc::new(Running { qmp, process, killed: AtomicBool::new(false), accelerator });
+        let architecture = spec.architecture();
+        let running = Arc::new(Running { qmp, process, killed: AtomicBool::new(false), accelerator, architecture });
         let (report_sender, report) = watch::channel(None);
         let (finished_sender, finished) = watch::channel(false);
         tokio::spawn(end::watch_over(
