@@ -47,6 +47,8 @@ pub(super) enum Problem {
     Licence,
     /// A network that an adapter is to be on is not there.
     Network,
+    /// The guest's keyboard takes no more: what was typed before has not been read.
+    KeyboardFull,
     /// An argument that this version does not know, or a value that it does not take.
     Argument,
     /// Nothing is known of it.
@@ -89,6 +91,7 @@ const WORDS: &[(&str, Problem)] = &[
     ("--eula", Problem::Licence),
     ("Nonexistent host networking interface", Problem::Network),
     ("VERR_INTNET_FLT_IF_NOT_FOUND", Problem::Network),
+    ("Failed to send a scancode", Problem::KeyboardFull),
     ("Unknown option", Problem::Argument),
     ("Invalid parameter", Problem::Argument),
     ("Invalid command", Problem::Argument),
@@ -143,6 +146,9 @@ impl Problem {
             Self::Network => {
                 Some("`VBoxManage list bridgedifs` and `VBoxManage list hostonlyifs` list the networks there are")
             }
+            Self::KeyboardFull => Some(
+                "the guest has not read the keys before these: it is not up yet, or hangs; give it more time by boot_wait, or by <wait> in boot_command",
+            ),
             Self::UsedByOthers | Self::Argument | Self::Other => None,
         }
     }
@@ -259,6 +265,7 @@ mod tests {
                 "VBoxManage: error: Cannot import until the license agreement listed above is accepted.",
                 Problem::Licence,
             ),
+            ("VBoxManage: error: Failed to send a scancode.", Problem::KeyboardFull),
             ("VBoxManage: error: Unknown option: --bogus", Problem::Argument),
             ("VBoxManage: error: something new", Problem::Other),
         ] {

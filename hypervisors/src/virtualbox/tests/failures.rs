@@ -112,6 +112,7 @@ async fn keys_that_are_not_taken_are_told() {
     let error = machine.keyboard().unwrap().press(&[KeyEvent::down(Key::A)]).await.unwrap_err();
     let KeyboardError::Machine(error) = error;
     assert!(error.to_string().contains("Failed to send a scancode"), "{error}");
+    assert!(error.to_string().contains("boot_wait"), "{error}");
     // They may be a password.
     assert!(error.to_string().contains(" keyboardputscancode … (1 not shown)"), "{error}");
     world.breaks("screenshotpng", "zero");
