@@ -35,6 +35,16 @@ pub trait Hypervisor: Send + Sync {
     /// At least one complaint, each naming the setting.
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>>;
 
+    /// Asks the hypervisor for what [`check`](Self::check) cannot know: whether the names in `spec` are there, or are free. What the machine
+    /// is made of need not be there yet. Takes up to a second and makes nothing; safe to drop.
+    ///
+    /// # Errors
+    ///
+    /// [`start`](Self::start) would be refused.
+    fn look_first<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), StartError>> {
+        async { Ok(()) }.boxed()
+    }
+
     /// Tells whether a machine can be started without running yet, so that nothing of the guest is missed.
     fn starts_paused(&self) -> bool;
 
@@ -244,6 +254,15 @@ pub enum ExitReport {
         /// The end of what it wrote to standard error.
         stderr_tail: String,
     },
+    /// A process without which the machine cannot go on ended by itself, and the machine was ended.
+    HelperEnded {
+        /// The process's program: `swtpm`.
+        program: &'static str,
+        /// `exit status 1`, `signal 9 (SIGKILL)`.
+        status: String,
+        /// The end of what it wrote to standard error.
+        stderr_tail: String,
+    },
     /// The hypervisor met something it cannot run and stopped the guest for good.
     InternalError {
         /// What was running the guest's code.
@@ -291,6 +310,10 @@ impl std::fmt::Display for ExitReport {
                 write!(f, "the hypervisor ended with {status}")
             }
             Self::Crashed { status, stderr_tail } => write!(f, "the hypervisor ended with {status}: {stderr_tail}"),
+            Self::HelperEnded { program, status, stderr_tail } => {
+                write!(f, "{program}, which the machine needs, ended with {status}")?;
+                if stderr_tail.is_empty() { Ok(()) } else { write!(f, ": {stderr_tail}") }
+            }
             Self::InternalError { accelerator } => {
                 write!(f, "the hypervisor stopped the guest: {accelerator} cannot run its code (internal error)")
             }

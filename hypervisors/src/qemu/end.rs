@@ -12,6 +12,7 @@ use super::guest_process::GuestProcess;
 use super::monitor_socket::MonitorSocket;
 use super::ports::Ports;
 use super::qmp::{Event, QmpClient};
+use super::tpm::PROGRAM;
 use crate::machine::ExitReport;
 use crate::private_dir::PrivateDir;
 use crate::process::{ChildProcess, ExitState};
@@ -122,9 +123,22 @@ pub(super) async fn watch_over(
     verdict: Verdict,
 ) {
     let mut clues = Clues::default();
+    let mut tpm_is_alive = belongings.tpm.is_some();
     let state = loop {
         tokio::select! {
             state = running.process.ended() => break state,
+            () = ended(belongings.tpm.as_ref()), if tpm_is_alive => {
+                tpm_is_alive = false;
+                // QEMU sends the emulator away when it ends itself.
+                if tokio::time::timeout(DRAIN, running.process.ended()).await.is_err() {
+                    while let Ok(event) = events.try_recv() {
+                        clues.take(&event);
+                    }
+                    if clues.shutdown.is_none() && !running.killed.load(Ordering::Acquire) {
+                        end_without_tpm(&running, belongings.tpm.as_ref(), &verdict).await;
+                    }
+                }
+            }
             event = events.recv() => match event {
                 Ok(event) => {
                     clues.take(&event);
@@ -157,6 +171,20 @@ pub(super) async fn watch_over(
     let report = clues.of_exit(state, killed, running.architecture, running.process.stderr_tail());
     tell(&verdict, report);
     verdict.finished.send_replace(true);
+}
+
+async fn ended(tpm: Option<&ChildProcess>) {
+    if let Some(tpm) = tpm {
+        tpm.ended().await;
+    }
+}
+
+/// Ends a machine whose TPM's emulator has ended: its guest would wait for the TPM's answers for ever.
+async fn end_without_tpm(running: &Running, tpm: Option<&ChildProcess>, verdict: &Verdict) {
+    let Some(tpm) = tpm else { return };
+    let (status, stderr_tail) = (tpm.ended().await.to_string(), tpm.stderr_tail());
+    tell(verdict, ExitReport::HelperEnded { program: PROGRAM, status, stderr_tail });
+    running.process.kill();
 }
 
 async fn look_at_stop(running: &Running, clues: &Clues, verdict: &Verdict) {

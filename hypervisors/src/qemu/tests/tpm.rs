@@ -1,0 +1,53 @@
+//! What becomes of a machine whose TPM's emulator ends.
+
+use super::*;
+use crate::process_stat::ProcessStat;
+
+/// The process of the ledger that runs `program`.
+fn pid_of(ledger: &RecordingLedger, program: &str) -> u32 {
+    let pids = ledger.held().into_iter().filter_map(|held| match held {
+        Resource::Process { pid, .. } => Some(pid),
+        _ => None,
+    });
+    let name = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pids.into_iter().find(|pid| name(pid).trim() == program).expect("it runs")
+}
+
+#[tokio::test]
+async fn a_machine_ends_with_its_tpm_and_says_so() {
+    if missing(QEMU) || missing("swtpm") {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    spec.tpm = Some(TpmVersion::V2);
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = host.hypervisor.start(&spec, ledger.clone()).await.unwrap();
+    machine.resume().await.unwrap();
+    within(host.serial(machine.as_ref(), "ready")).await;
+    let (qemu, swtpm) = (machine.description().pid.unwrap(), pid_of(&ledger, "swtpm"));
+    assert_eq!(std::process::Command::new("kill").args(["-9", &swtpm.to_string()]).status().unwrap().code(), Some(0));
+    let report = within(machine.exited()).await;
+    let status = "signal 9 (SIGKILL)".to_owned();
+    assert_eq!(report, ExitReport::HelperEnded { program: "swtpm", status, stderr_tail: String::new() });
+    assert_eq!(report.to_string(), "swtpm, which the machine needs, ended with signal 9 (SIGKILL)");
+    within(machine.kill()).await;
+    assert!(ProcessStat::of(qemu).map_or(true, |stat| stat.ended), "QEMU goes, too");
+    assert_eq!(ledger.held(), []);
+    assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn a_guest_that_switches_off_has_not_lost_its_tpm() {
+    if missing(QEMU) || missing("swtpm") {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::PowerOff);
+    spec.tpm = Some(TpmVersion::V2);
+    let machine = host.start(&spec).await;
+    machine.resume().await.unwrap();
+    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
+    machine.kill().await;
+    assert!(!host.anything_left());
+}
