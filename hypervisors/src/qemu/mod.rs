@@ -9,6 +9,7 @@
 //! | `hypervisor`  | the backend: which QEMU, which accelerator                            |
 //! | `spec`        | what only QEMU has of a machine                                       |
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
+//! | `boot_order`  | from what UEFI, ARM and RISC-V boot                                   |
 //! | `libvirt`     | the same through libvirt (feature `libvirt`)                          |
 //! | `guest_process` | QEMU's process, whoever started it                                  |
 //! | `machine`     | the running machine                                                   |
@@ -19,6 +20,7 @@
 mod address;
 mod architecture;
 mod arguments;
+mod boot_order;
 mod check;
 mod end;
 mod firmware;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::address::Tap;
 use super::arguments::{CommandLine, Plumbing};
+use super::boot_order;
 use super::guest_process::GuestProcess;
 use super::keyboard::{self, Wiring};
 use super::machine_spec::QemuMachineSpec;
@@ -375,6 +376,9 @@ async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started, ports: &
             // The template's own network has another name, or none.
             Err(error) => tracing::debug!(%error, "the guest's packets cannot be seen"),
         }
+    }
+    if boot_order::is_ours(spec) {
+        boot_order::disks_first(&started.qmp, spec).await.map_err(StartError::Setup)?;
     }
     let usb = ["usb-kbd", "virtio-keyboard"].iter().any(|device| started.line.has_device(device));
     let bios = !matches!(spec.hardware.firmware, Firmware::Efi { .. });

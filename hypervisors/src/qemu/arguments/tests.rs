@@ -340,3 +340,23 @@ fn bridges() {
     spec.network.mode = NetworkMode::Bridge { bridge: "br0".to_owned() };
     assert_eq!(values(&spec, "-netdev"), ["bridge,id=user.0,br=br0"]);
 }
+
+#[test]
+fn what_has_no_line_by_default_has_its_own() {
+    let mut spec = spec();
+    spec.firmware = Firmware::Flash("/fw/a,b.fd".into());
+    spec.window = true;
+    qemu(&mut spec).display = None;
+    spec.tpm = Some(TpmVersion::V1);
+    qemu(&mut spec).tpm_device = Some("tpm-crb".to_owned());
+    let lines = lines_with(&spec, &Plumbing { tpm: Some(13.into()), ..plumbing() });
+    for line in ["-drive file=/fw/a,,b.fd,if=pflash,format=raw,readonly=on", "-device tpm-crb,tpmdev=tpm0"] {
+        assert!(lines.iter().any(|found| found == line), "{line} in {lines:#?}");
+    }
+    assert!(!lines.iter().any(|line| line.starts_with("-display") || line.starts_with("-bios")), "{lines:#?}");
+    spec.window = false;
+    assert!(
+        self::lines(&spec).contains(&"-display none".to_owned()),
+        "without a window there is none, whatever QEMU has"
+    );
+}

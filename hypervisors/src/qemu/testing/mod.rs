@@ -24,6 +24,16 @@ pub(crate) fn missing(tool: &str) -> bool {
     true
 }
 
+/// The same of a file, such as a firmware.
+pub(crate) fn missing_file(path: &Path) -> bool {
+    if path.is_file() {
+        return false;
+    }
+    assert!(std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "the test needs {}", path.display());
+    eprintln!("ignored: needs {}", path.display());
+    true
+}
+
 /// QEMU's part of a machine, to change it.
 pub(crate) fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
     match &mut spec.backend {
