@@ -217,6 +217,12 @@ impl Hypervisor for FakeHypervisor {
         async move { wanted }.boxed()
     }
 
+    fn look_first<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), StartError>> {
+        let refused = |problem| StartError::Refused { command: "look".to_owned(), problem, hint: None };
+        let looked = self.state.script().look_error.clone().map_or(Ok(()), |problem| Err(refused(problem)));
+        async { looked }.boxed()
+    }
+
     fn unclaimed_machine(&self) -> Option<Occupant> {
         self.state.script().unclaimed_machine.clone()
     }

@@ -49,6 +49,8 @@ pub struct FakeScript {
     pub unavailable: Option<String>,
     /// What [`Hypervisor::check`](crate::Hypervisor::check) complains about.
     pub unsupported: Vec<Unsupported>,
+    /// [`Hypervisor::look_first`](crate::Hypervisor::look_first) refuses with these words.
+    pub look_error: Option<String>,
     /// How the start goes, of whatever origin.
     pub start: FakeStart,
     /// Machines start paused.
@@ -90,6 +92,7 @@ impl Default for FakeScript {
         Self {
             unavailable: None,
             unsupported: Vec::new(),
+            look_error: None,
             start: FakeStart::Works,
             starts_paused: true,
             resume_error: None,

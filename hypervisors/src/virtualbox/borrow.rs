@@ -3,10 +3,10 @@
 use std::io;
 
 use super::claim::Borrowing;
-use super::facts::{Facts, Snapshot, Snapshots, State};
+use super::facts::{Facts, State};
 use super::identity::{Borrowed, Identity};
+use super::look::{check_target, only};
 use super::retire;
-use super::spec::TakeSnapshot;
 use super::start::{Starting, Stop};
 use super::storage::without_links;
 use crate::error::StartError;
@@ -26,7 +26,7 @@ impl Starting<'_> {
         self.holdings.borrow(borrowing);
         let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
         check_off(uuid, &facts)?;
-        let snapshots = retire::snapshots(self.holdings, uuid).await?;
+        let snapshots = retire::snapshots(&self.holdings.program, uuid).await?;
         let from = match snapshot {
             None => None,
             Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),
@@ -62,45 +62,4 @@ fn check_off(uuid: &str, facts: &Facts) -> Result<(), StartError> {
     };
     let problem = format!("the machine is {}", facts.get("VMState").unwrap_or("not off"));
     Err(StartError::Refused { command: format!("VBoxManage startvm {uuid}"), problem, hint: Some(hint) })
-}
-
-/// The one snapshot called `name`.
-fn only<'s>(snapshots: &'s Snapshots, name: &str, option: &str) -> Result<&'s Snapshot, StartError> {
-    let found = snapshots.named(name);
-    let problem = match found[..] {
-        [one] => return Ok(one),
-        [] => format!("the machine has no snapshot called {name}; {}", snapshots.listed()),
-        _ => format!("the machine has {} snapshots called {name}", found.len()),
-    };
-    Err(StartError::Refused {
-        command: option.to_owned(),
-        problem,
-        hint: Some("name one of the machine's snapshots; where two have one name, by its UUID".to_owned()),
-    })
-}
-
-/// Refuses a target that is there already right on the snapshot that the build starts from, unless it may be replaced; of that name elsewhere
-/// in the tree, only the one that the template names to start from.
-fn check_target(snapshots: &Snapshots, from: Option<&Snapshot>, target: &TakeSnapshot) -> Result<(), StartError> {
-    let refused = |problem: String, hint: &str| {
-        let command = "target_snapshot".to_owned();
-        Err(StartError::Refused { command, problem, hint: Some(hint.to_owned()) })
-    };
-    if let Some(from) = from.filter(|from| from.name == target.name || from.uuid == target.name) {
-        let problem = format!("it is the snapshot {} from which the build starts", from.name);
-        return refused(problem, "set target_snapshot to another name");
-    }
-    let there = from.or_else(|| snapshots.current()).map(|parent| (parent, snapshots.children(parent, &target.name)));
-    match there {
-        Some((parent, children)) if !children.is_empty() && !target.replace => {
-            let problem = format!(
-                "the machine has a snapshot called {} already, on {}; {}",
-                target.name,
-                parent.name,
-                snapshots.listed()
-            );
-            refused(problem, "set target_snapshot to another name, or force_delete_snapshot = true")
-        }
-        _ => Ok(()),
-    }
 }

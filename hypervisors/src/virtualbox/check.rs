@@ -42,6 +42,10 @@ pub(super) fn check(spec: &MachineSpec, installed: bool) -> Result<(), Vec<Unsup
         let problem = format!("{:?} cannot be a file's name, which VirtualBox makes of it", spec.name);
         complain("vm_name", problem, Some("use letters, digits, blanks, `-`, `_` and `.`"));
     }
+    if spec.tpm.is_some() {
+        let problem = "VirtualBox's machines get no TPM of this version's".to_owned();
+        complain("vtpm", problem, Some("give it one with `vboxmanage`: modifyvm --tpm-type"));
+    }
     if !is_nat(&spec.network.mode) {
         let problem = "VirtualBox's machines are on its NAT".to_owned();
         complain("net_bridge", problem, Some("use `vboxmanage` with modifyvm --nic2 for further networks"));
@@ -57,9 +61,6 @@ pub(super) fn check(spec: &MachineSpec, installed: bool) -> Result<(), Vec<Unsup
             let problem =
                 format!("{} disks do not fit: the controller has places for {places} of them", spec.disks.len());
             complain("disk_additional_size", problem, Some("attach them by hard_drive_interface = \"sata\""));
-        }
-        if hardware.secure_boot && !hardware.efi {
-            complain("secure_boot", "it needs UEFI".to_owned(), Some("set firmware = \"efi\""));
         }
         if hardware.disk_bus == Bus::Nvme && !hardware.efi {
             // VirtualBox's BIOS boots from no NVMe; the guest may all the same use such a disk beside another.

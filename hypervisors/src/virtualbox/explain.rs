@@ -36,6 +36,29 @@ fn names_in(text: &str) -> Vec<String> {
     text.lines().filter_map(name).collect()
 }
 
+/// The guests' systems that `list ostypes` tells of: each one's name and its description.
+pub(super) fn systems(text: &str) -> Vec<(String, String)> {
+    let mut systems: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        match key.trim() {
+            "ID" => systems.push((value.trim().to_owned(), String::new())),
+            // Both in one line, since 7.1.
+            "ID / Description" => {
+                let (id, words) = value.split_once(" -- ").unwrap_or((value, ""));
+                systems.push((id.trim().to_owned(), words.trim().to_owned()));
+            }
+            "Description" => {
+                if let Some(last) = systems.last_mut() {
+                    value.trim().clone_into(&mut last.1);
+                }
+            }
+            _ => {}
+        }
+    }
+    systems
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +69,10 @@ mod tests {
         assert_eq!(names_in(systems), ["Other", "Debian_64"]);
         let since = "ID / Description: Other_64 -- Other/Unknown (64-bit)\nFamily:           Other (Other)\n";
         assert_eq!(names_in(since), ["Other_64"]);
+        let both = |id: &str, words: &str| (id.to_owned(), words.to_owned());
+        let of_old = [both("Other", "Other/Unknown"), both("Debian_64", "")];
+        assert_eq!(super::systems(systems), of_old);
+        assert_eq!(super::systems(since), [both("Other_64", "Other/Unknown (64-bit)")]);
         assert_eq!(names_in("Extension Packs: 1\nPack no. 0:   Oracle VirtualBox Extension Pack\n").len(), 1);
         assert_eq!(names_in("Name:            eth0\nGUID: 1\n"), ["eth0"]);
     }

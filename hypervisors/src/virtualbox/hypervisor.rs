@@ -11,6 +11,7 @@ use super::check;
 use super::facts;
 use super::give_back;
 use super::identity::Identity;
+use super::look;
 use super::machine::{VirtualBoxMachine, is_nat};
 use super::problem::Problem;
 use super::program::VBoxManage;
@@ -138,6 +139,16 @@ impl Hypervisor for VirtualBoxHypervisor {
 
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
         check::check(spec, self.program().is_some())
+    }
+
+    fn look_first<'a>(&'a self, spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), StartError>> {
+        async move {
+            let part = check::part_of(spec).map_err(StartError::Unsupported)?;
+            // What is missing is told where it is needed.
+            let Some(program) = self.program() else { return Ok(()) };
+            look::first(spec, part, &program).await
+        }
+        .boxed()
     }
 
     fn processor_use<'a>(&'a self, _spec: &'a MachineSpec) -> BoxFuture<'a, Option<ProcessorUse>> {

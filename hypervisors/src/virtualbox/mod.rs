@@ -27,6 +27,7 @@ mod hypervisor;
 mod identity;
 mod import;
 mod keyboard;
+mod look;
 mod machine;
 mod places;
 mod problem;

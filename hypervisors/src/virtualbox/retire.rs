@@ -11,7 +11,7 @@ use super::facts::Snapshots;
 use super::give_back;
 use super::holdings::Holdings;
 use super::problem::{Failure, Problem};
-use super::program::shown;
+use super::program::{VBoxManage, shown};
 use super::settings::FORWARDING;
 use super::spec::{Export, TakeSnapshot, VirtualBoxSpec};
 use super::storage;
@@ -131,7 +131,7 @@ async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -
     let program = &holdings.program;
     let mut stood_there = false;
     if wanted.replace {
-        let before = snapshots(holdings, uuid).await.map_err(Failure::of_machine)?;
+        let before = snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?;
         let old = before.current().map_or_else(Vec::new, |parent| before.children(parent, &wanted.name));
         for old in old {
             stood_there |= holdings.stood_on().as_ref() == Some(&old.uuid);
@@ -139,7 +139,7 @@ async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -
         }
     }
     program.run_long(&["snapshot", uuid, "take", &wanted.name]).await.map_err(Failure::of_machine)?;
-    if stood_there && let Some(new) = snapshots(holdings, uuid).await.map_err(Failure::of_machine)?.current {
+    if stood_there && let Some(new) = snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?.current {
         holdings.stands_on_instead(new).map_err(|error| MachineError::Refused {
             command: format!("noting the new snapshot of the machine {uuid}"),
             message: error.to_string(),
@@ -149,8 +149,8 @@ async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -
 }
 
 /// The snapshots of a machine; one without any has an empty list.
-pub(super) async fn snapshots(holdings: &Holdings, uuid: &str) -> Result<Snapshots, Failure> {
-    match holdings.program.run(&["snapshot", uuid, "list", "--machinereadable"]).await {
+pub(super) async fn snapshots(program: &VBoxManage, uuid: &str) -> Result<Snapshots, Failure> {
+    match program.run(&["snapshot", uuid, "list", "--machinereadable"]).await {
         Ok(text) => Ok(Snapshots::read(&text)),
         Err(failure) if failure.is(Problem::NoSnapshot) => Ok(Snapshots::default()),
         Err(failure) => Err(failure),

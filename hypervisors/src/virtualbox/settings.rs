@@ -4,7 +4,7 @@
 use super::call::{Call, add, on, words};
 use super::spec::{Hardware, RemoteDisplay};
 use super::storage;
-use crate::spec::{MachineSpec, TpmVersion};
+use crate::spec::MachineSpec;
 
 /// Network adapters that a machine can have (VirtualBox's limit for its default chipset); Packer sets the model of all.
 const ADAPTERS: u32 = 8;
@@ -61,17 +61,7 @@ pub(super) fn new_machine(spec: &MachineSpec, hardware: &Hardware, uuid: &str, g
         add(&mut modify, &format!("--nested-hw-virt {}", on(nested)));
     }
     add(&mut modify, &format!("--accelerate3d {}", on(hardware.accelerate_3d)));
-    match spec.tpm {
-        None => {}
-        Some(TpmVersion::V1) => add(&mut modify, "--tpm-type 1.2"),
-        Some(TpmVersion::V2) => add(&mut modify, "--tpm-type 2.0"),
-    }
     let mut calls = vec![modify];
-    if hardware.secure_boot {
-        for what in ["inituefivarstore", "enrollmssignatures", "enrollorclpk", "secureboot --enable"] {
-            calls.push(words(&format!("modifynvram {uuid} {what}")));
-        }
-    }
     if let Some(resolution) = &hardware.efi_resolution {
         calls.push(words(&format!("setextradata {uuid} VBoxInternal2/EfiGraphicsResolution {resolution}")));
     }

@@ -57,8 +57,6 @@ pub struct Hardware {
     pub chipset: String,
     /// UEFI instead of a BIOS.
     pub efi: bool,
-    /// UEFI starts signed boot loaders only.
-    pub secure_boot: bool,
     /// UEFI's screen, `WIDTHxHEIGHT`.
     pub efi_resolution: Option<String>,
     /// The guest may run machines of its own; `None`: as VirtualBox has it.
@@ -98,7 +96,6 @@ impl Default for Hardware {
             os_type: "Other".to_owned(),
             chipset: "piix3".to_owned(),
             efi: false,
-            secure_boot: false,
             efi_resolution: None,
             nested: None,
             clock_utc: false,

@@ -9,6 +9,7 @@ use super::explain::explain;
 use super::facts::{self, Facts, Registered};
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
+use super::look;
 use super::places::{self, PlacedDisc, PlacedFloppy};
 use super::problem::{Failure, Problem};
 use super::program::{Patience, VBoxManage};
@@ -45,7 +46,8 @@ pub(super) async fn start(
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
     let known = facts::machines(&program.run(&["list", "vms"]).await?);
-    look_first(spec, &known)?;
+    look::names(spec, &known)?;
+    look::package(spec)?;
     let parent = part.work_dir.as_deref().unwrap_or(&spec.runtime_dir);
     let holdings = Holdings::new(program.for_machine(), parent, ledger)?;
     // From here on what is dropped is given back.
@@ -74,34 +76,6 @@ pub(super) async fn start(
             Err(error)
         }
     }
-}
-
-/// Refuses what cannot come to anything, before anything is made.
-fn look_first(spec: &MachineSpec, known: &[Registered]) -> Result<(), StartError> {
-    let names = || {
-        let names: Vec<&str> = known.iter().map(|machine| machine.name.as_str()).collect();
-        if names.is_empty() { "none is registered".to_owned() } else { format!("registered are: {}", names.join(", ")) }
-    };
-    let refused = |command: &str, problem: String, kind: Problem| {
-        Err(StartError::Refused { command: command.to_owned(), problem, hint: kind.hint().map(ToOwned::to_owned) })
-    };
-    let has = |name: &str| known.iter().any(|machine| machine.name == name || machine.uuid == name);
-    match &spec.origin {
-        Origin::Existing { machine, .. } | Origin::Clone { machine, .. } if !has(machine) => {
-            let problem = format!("there is no machine called {machine}; {}", names());
-            return refused("VBoxManage list vms", problem, Problem::NoMachine);
-        }
-        Origin::Existing { .. } => return Ok(()),
-        Origin::Import { package } => {
-            std::fs::metadata(package).map_err(|source| StartError::Prepare { path: package.clone(), source })?;
-        }
-        _ => {}
-    }
-    if has(&spec.name) {
-        let problem = format!("a machine called {} is there already; {}", spec.name, names());
-        return refused("VBoxManage list vms", problem, Problem::InUse);
-    }
-    Ok(())
 }
 
 /// Why a start does not go on.

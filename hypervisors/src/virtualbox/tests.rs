@@ -6,6 +6,7 @@ mod failures;
 mod golden;
 mod handed_back;
 mod imported;
+mod looks;
 mod snapshots;
 mod stand_in;
 

@@ -74,6 +74,12 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
     fn check_host(&self, _reader: &mut PlanReader<'_>, _backends: &Backends) {}
 
+    /// The machine as far as it is known before anything is fetched or made, where the hypervisor can tell of it that it cannot come to
+    /// anything ([`look_first`](Hypervisor::look_first)); `None`: it cannot.
+    fn draft(&self) -> Option<MachineSpec> {
+        None
+    }
+
     /// What the recipe needs of the plan.
     fn guest(&self) -> GuestPlan<'_>;
 
@@ -154,6 +160,11 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// moved into the output directory. `None`: it exports nothing.
     fn exported_by_hypervisor(&self) -> Option<PathBuf> {
         None
+    }
+
+    /// Whether a package can describe the machine: they are read for PCs.
+    fn is_pc(&self) -> bool {
+        true
     }
 
     /// The machine as packages describe it.

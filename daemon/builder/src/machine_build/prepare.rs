@@ -35,6 +35,7 @@ impl Recipe<'_> {
         let (context, plan) = (self.context, &self.plan);
         let goes_on = context.chain.goes_on();
         let made = |path: &PathBuf| Some(Output::Files { paths: vec![path.clone()] });
+        self.look_first().await?;
         let image = match plan.image {
             Some(image) => {
                 let fetching = || image::fetch(image, plan.image_noun, context);
@@ -65,6 +66,14 @@ impl Recipe<'_> {
         let host = host.map(|host| host.name).or_else(|| serve::own_address(plan.http?)).unwrap_or_default();
         let access = Access::prepare(plan.communicator, &work.files, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
+    }
+
+    /// Before hours are spent on a download: what the hypervisor would refuse when it is over. What was started before is its own.
+    async fn look_first(&self) -> Result<(), BuildError> {
+        let Some(draft) = self.builder.draft().filter(|_| !self.context.chain.goes_on()) else { return Ok(()) };
+        let hypervisor = self.hypervisor()?;
+        let looking = || async { hypervisor.look_first(&draft).await.map_err(StepError::from) };
+        self.context.step(Step::prepare("look"), looking).await
     }
 
     pub(super) fn hypervisor(&self) -> Result<&dyn Hypervisor, BuildError> {

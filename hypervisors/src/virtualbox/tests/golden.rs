@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::stand_in::StandIn;
-use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, PortForward, TpmVersion};
+use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, PortForward};
 use crate::virtualbox::settings;
 use crate::virtualbox::spec::{Bus, DiscRole, Drive, Hardware, RemoteDisplay, VirtualBoxSpec};
 
@@ -120,21 +120,9 @@ fn each_setting_has_its_words() {
     check(&["--rtcuseutc on"], |_, hardware| hardware.clock_utc = true);
     check(&["--nested-hw-virt on"], |_, hardware| hardware.nested = Some(true));
     check(&["--accelerate3d on"], |_, hardware| hardware.accelerate_3d = true);
-    check(&["--tpm-type 2.0"], |spec, _| spec.tpm = Some(TpmVersion::V2));
-    check(&["--tpm-type 1.2"], |spec, _| spec.tpm = Some(TpmVersion::V1));
     check(&["setextradata U VBoxInternal2/EfiGraphicsResolution 800x600"], |_, hardware| {
         hardware.efi_resolution = Some("800x600".to_owned());
     });
-    check(
-        &[
-            "modifynvram U inituefivarstore",
-            "modifynvram U enrollmssignatures",
-            "modifynvram U enrollorclpk",
-            "modifynvram U secureboot",
-            "--enable",
-        ],
-        |_, hardware| hardware.secure_boot = true,
-    );
     let controllers: [(Bus, &[&str]); 4] = [
         (Bus::Sata, &["--name SATA", "--add sata", "--portcount 2"]),
         (Bus::Scsi, &["--name SCSI", "--add scsi", "--controller LSILogic"]),

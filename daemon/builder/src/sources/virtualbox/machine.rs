@@ -27,6 +27,13 @@ pub(super) const HYPERVISOR: &str = "virtualbox";
 /// Complains about what this host lacks for the machine, and about a machine that cannot be. Nothing is started.
 pub(super) fn check_host(plan: &VirtualBoxPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
     let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) else { return };
+    for problem in hypervisor.check(&draft(plan)).err().into_iter().flatten() {
+        reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
+    }
+}
+
+/// The machine before anything is fetched or made for it.
+pub(super) fn draft(plan: &VirtualBoxPlan) -> MachineSpec {
     let nowhere = PathBuf::from(".");
     let media = Media {
         image: None,
@@ -36,10 +43,7 @@ pub(super) fn check_host(plan: &VirtualBoxPlan, reader: &mut PlanReader<'_>, bac
         work: nowhere.clone(),
         sockets: nowhere,
     };
-    let spec = spec(plan, &media, Vec::new(), Vec::new());
-    for problem in hypervisor.check(&spec).err().into_iter().flatten() {
-        reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
-    }
+    spec(plan, &media, Vec::new(), Vec::new())
 }
 
 /// Renders commands right before the machine starts.
@@ -131,7 +135,6 @@ fn hardware(machine: &NewMachinePlan) -> Hardware {
         os_type: machine.os_type.clone(),
         chipset: machine.chipset.clone(),
         efi: machine.firmware == "efi",
-        secure_boot: false,
         efi_resolution: machine.efi_resolution.clone(),
         nested: machine.nested,
         clock_utc: machine.clock == "UTC",

@@ -34,6 +34,10 @@ impl MachineBuilder for VirtualBoxPlan {
         machine::check_host(self, reader, backends);
     }
 
+    fn draft(&self) -> Option<MachineSpec> {
+        Some(machine::draft(self))
+    }
+
     fn guest(&self) -> GuestPlan<'_> {
         let (image, image_noun) = match &self.origin {
             VirtualBoxOrigin::Iso { image, .. } => (Some(image), "ISO"),

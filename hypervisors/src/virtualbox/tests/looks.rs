@@ -1,0 +1,72 @@
+//! What is told before anything is fetched or made.
+
+use super::stand_in::StandIn;
+use crate::machine::Hypervisor as _;
+use crate::spec::{MachineSpec, Origin};
+use crate::virtualbox::spec::{Hardware, TakeSnapshot};
+
+const UUID: &str = "11111111-0000-0000-0000-000000000000";
+
+async fn told(world: &StandIn, spec: &MachineSpec) -> String {
+    let told = world.hypervisor().look_first(spec).await;
+    told.err().map_or_else(String::new, |error| error.to_string())
+}
+
+fn with_system(world: &StandIn, system: &str) -> MachineSpec {
+    let mut spec = world.spec(false);
+    world.part(&mut spec).hardware = Some(Hardware { os_type: system.to_owned(), ..Hardware::default() });
+    spec
+}
+
+#[tokio::test]
+async fn a_guests_system_that_there_is_not_is_told_with_those_that_there_are() {
+    let world = StandIn::new();
+    for system in ["Debian_64", "debian_64", "Other/Unknown", ""] {
+        assert_eq!(told(&world, &with_system(&world, system)).await, "", "{system}");
+    }
+    let spec = with_system(&world, "Bogus");
+    let hint = world.hypervisor().look_first(&spec).await.unwrap_err().hint().unwrap();
+    assert!(hint.contains("guest_os_type"), "{hint}");
+    let error = told(&world, &spec).await;
+    assert!(error.contains("there is no guest system called Bogus; there are: Other, Debian_64"), "{error}");
+    assert!(world.calls().iter().all(|call| call.starts_with("list ")), "nothing is made: {:?}", world.calls());
+    assert_eq!(world.left_in_runtime(), 0);
+}
+
+#[tokio::test]
+async fn names_and_snapshots_are_looked_for() {
+    let world = StandIn::new();
+    world.registers("web", UUID);
+    let error = told(&world, &with_system(&world, "Other")).await;
+    assert!(error.contains("a machine called web is there already; registered are: web"), "{error}");
+    // The package is not fetched yet.
+    let mut spec = world.spec(false);
+    spec.name = "new".to_owned();
+    spec.origin = Origin::Import { package: "not-here.ova".into() };
+    assert_eq!(told(&world, &spec).await, "");
+    let existing = |machine: &str, snapshot: Option<&str>| Origin::Existing {
+        machine: machine.to_owned(),
+        snapshot: snapshot.map(ToOwned::to_owned),
+    };
+    spec.origin = existing("db", None);
+    assert!(told(&world, &spec).await.contains("there is no machine called db; registered are: web"));
+    spec.origin = existing("web", None);
+    assert_eq!(told(&world, &spec).await, "");
+    spec.origin = existing("web", Some("fresh"));
+    let error = told(&world, &spec).await;
+    assert!(error.contains("the machine has no snapshot called fresh; it has none"), "{error}");
+    world.calls_by_hand(&["snapshot", UUID, "take", "fresh"]);
+    assert_eq!(told(&world, &spec).await, "");
+    world.part(&mut spec).after.snapshot = Some(TakeSnapshot { name: "fresh".to_owned(), replace: false });
+    let error = told(&world, &spec).await;
+    assert!(error.contains("it is the snapshot fresh from which the build starts"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_told_and_a_virtualbox_that_is_missing_elsewhere() {
+    let world = StandIn::new();
+    world.breaks("list", "out of luck");
+    assert!(told(&world, &world.spec(false)).await.contains("out of luck"));
+    let missing = crate::virtualbox::VirtualBoxHypervisor::with_program("/nonexistent/VBoxManage".into());
+    assert!(missing.look_first(&world.spec(false)).await.is_ok());
+}
