@@ -10,9 +10,6 @@ use crate::error::StepError;
 use crate::plan::BootPlan;
 use kiln_template::GoDuration;
 
-/// Keys are sent in groups of this many events, so that progress is seen and a cancel is felt.
-const GROUP: usize = 64;
-
 /// A wait in a boot command that nobody needs to be told of.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
@@ -71,12 +68,11 @@ async fn perform(
                 strike(&mut pending, key, *stroke, shift);
             }
         }
-        // With an explicit interval every key is its own group, as the template's author expects.
+        // With an explicit interval every key is its own group, as the template's author expects. Otherwise a keyboard makes groups of what
+        // it is given, the fewer the more that is, and a cancel comes between two of them.
         if let Some(interval) = interval {
             send(keyboard, &mut pending).await?;
             tokio::time::sleep(interval).await;
-        } else if pending.len() >= GROUP {
-            send(keyboard, &mut pending).await?;
         }
     }
     send(keyboard, &mut pending).await
@@ -114,7 +110,42 @@ fn special_key(name: &str) -> Result<Key, StepError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+    use kiln_hypervisors::KeyboardError;
+
     use super::*;
+    use crate::steps::output_directory::tests::Job;
+
+    /// A keyboard that notes how it is called.
+    #[derive(Default)]
+    struct Noting(Mutex<Vec<Vec<KeyEvent>>>);
+
+    impl Keyboard for Noting {
+        fn press<'a>(&'a self, events: &'a [KeyEvent]) -> BoxFuture<'a, Result<(), KeyboardError>> {
+            self.0.lock().unwrap().push(events.to_vec());
+            Box::pin(async { Ok(()) })
+        }
+
+        fn release_all(&self) -> BoxFuture<'_, Result<(), KeyboardError>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_keyboard_is_given_all_that_is_typed_between_two_waits() {
+        let context = Job::new().context(false);
+        let (text, keyboard) = ("abc ".repeat(200), Noting::default());
+        let actions = boot_command::parse(&format!("{text}<enter><wait10ms>{text}")).unwrap();
+        perform(&actions, &keyboard, None, &context).await.unwrap();
+        let calls = keyboard.0.lock().unwrap().clone();
+        assert_eq!(calls.iter().map(Vec::len).collect::<Vec<_>>(), [2 * text.len() + 2, 2 * text.len()]);
+        assert_eq!(calls[1], KeyEvent::text(&text).unwrap());
+        let slowly = Noting::default();
+        perform(&boot_command::parse("ab").unwrap(), &slowly, Some(Duration::from_millis(1)), &context).await.unwrap();
+        assert_eq!(slowly.0.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+    }
 
     #[test]
     fn every_special_key_is_on_the_keyboard() {

@@ -23,6 +23,11 @@ impl Job {
         Self { directory: tempfile::tempdir().unwrap(), said: Arc::default() }
     }
 
+    /// What people were told.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
     pub(crate) fn context(&self, force: bool) -> BuildContext {
         let settings = JobSettings {
             force,
