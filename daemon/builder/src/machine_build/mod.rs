@@ -9,7 +9,7 @@
 //! prepare    fetch, output, work, media, disk, firmware, serve, key
 //! bring up   start, boot (new machines only), connect
 //! provision  each provisioner
-//! finish     shut-down, export, keep
+//! finish     clear-key, shut-down, export, keep
 //! ```
 //!
 //! [`Chain::goes_on`]: crate::records::Chain::goes_on

@@ -36,8 +36,8 @@ pub(crate) struct SshPlan {
     pub private_key_file: Option<PathBuf>,
     /// Certificate file.
     pub certificate_file: Option<PathBuf>,
-    /// Temporary key: `rsa`, `ecdsa`, `ed25519`, with its size; `None` where nothing could put it into the guest.
-    pub temporary_key: Option<(String, Option<u32>)>,
+    /// The temporary key; `None` where nothing could put it into the guest.
+    pub temporary_key: Option<TemporaryKeyPlan>,
     /// Use the agent.
     pub agent: bool,
     /// Offer the agent to the guest.
@@ -68,6 +68,19 @@ pub(crate) struct SshPlan {
     pub local_tunnels: Vec<String>,
     /// `PORT:HOST:PORT` listening in the guest.
     pub remote_tunnels: Vec<String>,
+}
+
+/// A key that is made for the build.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct TemporaryKeyPlan {
+    /// `rsa`, `ecdsa` or `ed25519`.
+    pub kind: String,
+    /// Its size; `None`: the kind's own.
+    pub bits: Option<u32>,
+    /// Its comment, by which it is found among other keys; `None`: one of the job's own.
+    pub name: Option<String>,
+    /// It is taken out of the guest when that is provisioned.
+    pub cleared: bool,
 }
 
 /// A host to go through.

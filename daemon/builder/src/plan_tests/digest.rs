@@ -26,11 +26,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "iso_skip_cache",
     "run_once",
     "ssh_bastion_interactive",
-    "ssh_clear_authorized_keys",
     "ssh_keypair_name",
     "ssh_private_key",
     "ssh_public_key",
-    "temporary_key_pair_name",
     // Of the other communicator.
     "winrm_host",
     "winrm_insecure",
@@ -82,6 +80,10 @@ const OWN_VALUES: &[(&str, &str, &str)] = &[
 /// Options of single builders that change nothing that Kiln does: of other systems, of what is refused, and of what Packer knows for
 /// packages alone.
 const OF_NO_USE: &[(&str, &str)] = &[
+    // Makes no key.
+    ("null", "ssh_clear_authorized_keys"),
+    // Always done.
+    ("virtualbox", "ssh_clear_authorized_keys"),
     ("vmware", "fusion_app_path"),
     ("vmware", "network_name"),
     ("vmware", "remote_type"),

@@ -17,7 +17,7 @@ use crate::plan::SourcePlan;
 
 /// Reads the options of the builder called `kind`, whatever is wrong with them.
 pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, mentions_key: bool) -> SourcePlan {
-    let key = TemporaryKey::Made { mentioned: mentions_key };
+    let key = TemporaryKey::Made { mentioned: mentions_key, always_cleared: false };
     match kind {
         "qemu" => SourcePlan::Qemu(Box::new(qemu::options::read(options, source_name, key))),
         "virtualbox-iso" | "virtualbox-ovf" | "virtualbox-vm" => {

@@ -61,6 +61,14 @@ impl Access {
         }
     }
 
+    /// The comment of the temporary key, where that is to be taken out of the guest when it is provisioned.
+    pub(crate) fn key_to_clear(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Ssh(ssh) => ssh.key_to_clear(),
+        }
+    }
+
     /// The guest's own port that is connected to.
     pub(crate) fn guest_port(&self) -> Option<u16> {
         match self {

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod boot;
+pub(crate) mod clear_key;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod evidence;

@@ -13,7 +13,7 @@ use crate::blocking::blocking;
 use crate::build_data::{SshConnection, SshLogin};
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::plan::SshPlan;
+use crate::plan::{SshPlan, TemporaryKeyPlan};
 use crate::records::Output;
 
 /// The largest RSA key that is made; OpenSSH's own limit.
@@ -33,12 +33,12 @@ impl SshAccess {
     /// there: the guest knows no other.
     pub(crate) async fn prepare(plan: &SshPlan, directory: &Path, context: &BuildContext) -> Result<Self, StepError> {
         let plan = plan.clone();
-        let Some((kind, bits)) = &plan.temporary_key else { return Ok(Self { plan, key: None, key_file: None }) };
+        let Some(wanted) = &plan.temporary_key else { return Ok(Self { plan, key: None, key_file: None }) };
         if let Some(Output::Key { path }) = context.chain.left_by("key") {
             let key = read_key(path, context)?;
             return Ok(Self { plan, key: Some(key), key_file: Some(path.clone()) });
         }
-        let key = make_key(key_kind(kind, *bits), context).await?;
+        let key = make_key(wanted, context).await?;
         let key_file = directory.join("key");
         keep_key(&key, &key_file)?;
         Ok(Self { plan, key: Some(key), key_file: Some(key_file) })
@@ -57,6 +57,13 @@ impl SshAccess {
     /// The public half of the temporary key, as a line of `authorized_keys`.
     pub(crate) fn public_key(&self) -> Option<&str> {
         self.key.as_ref().map(|key| key.public_authorized_keys.trim())
+    }
+
+    /// The comment of the temporary key, where that is to be taken out of the guest.
+    pub(crate) fn key_to_clear(&self) -> Option<&str> {
+        self.plan.temporary_key.as_ref().filter(|key| key.cleared)?;
+        // Behind its kind and its bytes.
+        self.public_key()?.splitn(3, ' ').nth(2)
     }
 
     /// The settings for a guest at `host`:`port`, unless the template says where it is.
@@ -126,8 +133,9 @@ fn key_kind(kind: &str, bits: Option<u32>) -> KeyKind {
     }
 }
 
-async fn make_key(kind: KeyKind, context: &BuildContext) -> Result<KeyPair, StepError> {
-    let comment = format!("kiln_{}", context.settings.run_uuid);
+async fn make_key(wanted: &TemporaryKeyPlan, context: &BuildContext) -> Result<KeyPair, StepError> {
+    let kind = key_kind(&wanted.kind, wanted.bits);
+    let comment = wanted.name.clone().unwrap_or_else(|| format!("kiln_{}", context.settings.run_uuid));
     let making =
         blocking("making the temporary key", move |_| generate_key_pair(kind, &comment).map_err(StepError::wrap));
     let pair = making.await?;
@@ -218,6 +226,18 @@ mod tests {
         assert_eq!(config.local_tunnels[0].target_port, 80);
         assert_eq!(config.proxy.unwrap().credentials, Some(("u".to_owned(), Secret::from(""))));
         assert_eq!(access.public_key(), Some(pair.public_authorized_keys.as_str()));
+        assert_eq!(access.key_to_clear(), None, "nobody has asked for that");
+    }
+
+    #[test]
+    fn a_key_is_cleared_by_the_name_that_it_has() {
+        let pair = generate_key_pair(KeyKind::Ed25519, "my own\n key").unwrap();
+        let mut access = SshAccess { plan: plan(), key: Some(pair), key_file: None };
+        for (cleared, name) in [(true, Some("my own key")), (false, None)] {
+            let (kind, name_of) = ("ed25519".to_owned(), None);
+            access.plan.temporary_key = Some(TemporaryKeyPlan { kind, bits: None, name: name_of, cleared });
+            assert_eq!(access.key_to_clear(), name);
+        }
     }
 
     #[test]

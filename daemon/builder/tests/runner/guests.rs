@@ -357,3 +357,43 @@ async fn an_installer_that_ends_with_a_restart_under_no_reboot_is_done() {
     assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
     assert_eq!(world.files("out"), ["web"]);
 }
+
+/// Provisioned by the temporary key, of which the guest is told.
+const WITH_KEY: &str = r#"
+  provisioner "shell" {
+    inline = ["echo '${build.SSHPublicKey}' >> ~/.ssh/authorized_keys"]
+  }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_temporary_key_is_taken_out_of_the_guest_where_that_is_asked_for() {
+    let named = "ssh_clear_authorized_keys = true\ntemporary_key_pair_name = \"it's mine\"";
+    for (options, name) in [("", None), ("ssh_clear_authorized_keys = true", Some("kiln_")), (named, Some("mine$/d"))] {
+        let world = World::new();
+        // What comes of it is no matter to the build.
+        world.guest.on_command("sed -i", Answer::code(1));
+        let outcome = world.run(&world.template(options, WITH_KEY)).await;
+        assert_eq!(outcome.exit_code, 0, "{}", world.text());
+        let commands = world.guest.commands();
+        let removals: Vec<usize> = (0..commands.len()).filter(|&at| commands[at].contains("sed -i")).collect();
+        let Some(name) = name else {
+            assert_eq!(removals, Vec::<usize>::new(), "{commands:?}");
+            continue;
+        };
+        let script = commands.iter().rposition(|command| command.contains("/tmp/script_")).unwrap();
+        let off = commands.iter().position(|command| command == "poweroff").unwrap();
+        assert_eq!(removals.len(), 2, "the user's and root's: {commands:?}");
+        assert!(removals.iter().all(|&at| script < at && at < off && commands[at].contains(name)), "{commands:?}");
+        assert!(world.text().contains("Trying to remove ephemeral keys from authorized_keys files"));
+        assert!(!world.text().contains("may still be in the guest"), "{}", world.text());
+    }
+    let world = World::new();
+    world.guest.on_command("sed -i", Answer::Disconnect);
+    let outcome = world.run(&world.template(named, WITH_KEY)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert!(
+        world.text().contains("Warning: the temporary key it's mine may still be in the guest"),
+        "{}",
+        world.text()
+    );
+}

@@ -7,17 +7,19 @@ use kiln_communicators::Secret;
 
 use crate::home::expand_home;
 use crate::option_values::OptionValues;
-use crate::plan::{BastionPlan, ProxyPlan, SshPlan};
+use crate::plan::{BastionPlan, ProxyPlan, SshPlan, TemporaryKeyPlan};
 
 /// Whether a builder makes a temporary key when the template names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TemporaryKey {
-    /// qemu and vmware: unless a private key file is given.
+    /// Unless a private key file is given.
     Made {
         /// The template mentions it somewhere.
         mentioned: bool,
+        /// It is taken out of the guest whether the template asks for that or not.
+        always_cleared: bool,
     },
-    /// null: never.
+    /// null and virtualbox-vm: never.
     NotMade,
 }
 
@@ -52,12 +54,14 @@ pub(crate) fn read(options: OptionValues<'_>, key: TemporaryKey) -> SshPlan {
 
 /// The key reaches the guest only through the template's own words (packer.md 4.0.8); without them, making 4096 bits of RSA
 /// would only cost seconds.
-fn temporary_key(options: OptionValues<'_>, key: TemporaryKey) -> Option<(String, Option<u32>)> {
-    let TemporaryKey::Made { mentioned } = key else { return None };
+fn temporary_key(options: OptionValues<'_>, key: TemporaryKey) -> Option<TemporaryKeyPlan> {
+    let TemporaryKey::Made { mentioned, always_cleared } = key else { return None };
     let useful = mentioned || options.text("ssh_password").is_none();
-    (useful && options.text("ssh_private_key_file").is_none()).then(|| {
-        let bits = options.given_number("temporary_key_pair_bits").and_then(|bits| u32::try_from(bits).ok());
-        (options.text("temporary_key_pair_type").unwrap_or_default(), bits)
+    (useful && options.text("ssh_private_key_file").is_none()).then(|| TemporaryKeyPlan {
+        kind: options.text("temporary_key_pair_type").unwrap_or_default(),
+        bits: options.given_number("temporary_key_pair_bits").and_then(|bits| u32::try_from(bits).ok()),
+        name: options.text("temporary_key_pair_name"),
+        cleared: always_cleared || options.flag("ssh_clear_authorized_keys"),
     })
 }
 

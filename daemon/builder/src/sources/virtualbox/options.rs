@@ -16,7 +16,8 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
     let text = |name: &str| options.text(name).unwrap_or_default();
     let vm_name = options.given("vm_name").map_or_else(|| name_with_time(source_name), str::to_owned);
     let vm = kind == "virtualbox-vm";
-    let key = if vm { TemporaryKey::NotMade } else { TemporaryKey::Made { mentioned: mentions_key } };
+    let made = TemporaryKey::Made { mentioned: mentions_key, always_cleared: true };
+    let key = if vm { TemporaryKey::NotMade } else { made };
     let origin = match kind {
         "virtualbox-iso" => {
             VirtualBoxOrigin::Iso { image: shared::read_image(options), machine: Box::new(read_machine(options)) }
