@@ -14,6 +14,9 @@ const NAMES: &str = "/proc/net/unix";
 /// The longest name of a socket, in bytes.
 const LONGEST_NAME: usize = 107;
 
+/// Tickets count claims one by one from 1; a name with a higher one is none of ours, and would leave none above it.
+const HIGHEST_TICKET: u64 = 1 << 48;
+
 /// What a machine needs of the processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessorUse {
@@ -74,7 +77,8 @@ pub struct ProcessorClaim {
 }
 
 impl ProcessorClaim {
-    /// Claims the processor for a build; `None`: somebody else is just doing so, which takes no time, so try again.
+    /// Claims the processor for a build; `None`: somebody else is just doing so, which takes no time, so try again. Anybody on the host
+    /// can have the names for as long as they like: set limits to the waits for them.
     ///
     /// # Errors
     ///
@@ -134,7 +138,7 @@ fn entries_in(table: &str, prefix: &str) -> Vec<Entry> {
     let entry = |line: &str| {
         let (_, name) = line.split_once(&format!(" @{prefix}"))?;
         let mut parts = name.splitn(4, '/');
-        let ticket = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let ticket = u64::from_str_radix(parts.next()?, 16).ok().filter(|&ticket| ticket < HIGHEST_TICKET)?;
         let mut text = || Some(part(parts.next()?));
         Some(Entry { ticket, driver: text()?, job: text()?, build: text().unwrap_or_default() })
     };
@@ -217,7 +221,7 @@ mod tests {
         let Some(Occupant::Build { build, .. }) = waits.in_the_way().unwrap() else { panic!("{other:?}") };
         assert!(build.starts_with("a_b__ü"), "{build}");
         let table = "Num RefCount Protocol\n0: 2 0 0 2 1 123 @kiln-processor-host-turn\n0: 2 @kiln-processor-host-zz/KVM/j/b\n\
-                     0: @kiln-processor-host-1f/KVM/job/bu ild\n0: @kiln-processor-other-1/KVM/j/b\n0: @kiln-processor-host-1/KVM\n";
+                     0: @kiln-processor-host-ffffffffffffffff/KVM/j/b\n0: @kiln-processor-host-1f/KVM/job/bu ild\n0: @kiln-processor-other-1/KVM/j/b\n0: @kiln-processor-host-1/KVM\n";
         let (driver, job, build) = ("KVM".to_owned(), "job".to_owned(), "bu ild".to_owned());
         assert_eq!(entries_in(table, "kiln-processor-host-"), [Entry { ticket: 31, driver, job, build }]);
     }
