@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_disk_formats::package::{MachineDescription, MachineDisk, NicModel};
+use kiln_disk_formats::package::{Firmware, MachineDescription, MachineDisk, vmx};
 use kiln_disk_formats::{
     ConvertOptions, DiskReader, EXPORT_WORDS, Format, FormatOptions, OpenPolicy, Output, OutputKind, OutputWishes,
     Progress, convert, convert_disks, export_named, open,
@@ -51,24 +51,54 @@ pub(crate) fn output(
     };
     let kind = row.kind(export.word, export.presets, options, &wishes(machine));
     let mut kind = kind.map_err(|error| StepError::new(format!("cannot write a {word}: {error}")))?;
+    if let Some(machine) = kind.machine_mut().filter(|machine| lacks_tpm(machine)) {
+        machine.tpm = false;
+    }
     if let OutputKind::Vmx(machine) = &mut kind {
         fit_for_vmware(machine, name);
     }
     Ok(Output::new(directory.join(format!("{name}{}", export.ending)), kind))
 }
 
-/// Gives a machine of QEMU what VMware has in place of it, and its disks names that an OVF beside it does not use.
+/// Gives a machine what VMware has in place of what it lacks, and its disks names that an OVF beside it does not use. What that means is
+/// told by [`losses`].
 fn fit_for_vmware(machine: &mut MachineDescription, name: &str) {
-    // It has no virtio card; this is its own paravirtual one.
-    for nic in machine.nics.iter_mut().filter(|nic| nic.model == NicModel::Virtio) {
-        nic.model = NicModel::Vmxnet3;
-    }
+    vmx::fit(machine);
     if machine.disks.is_empty() {
         machine.disks.push(MachineDisk::default());
     }
     for (disk, number) in machine.disks.iter_mut().zip(1..) {
         disk.file = Some(format!("{name}-vmx-disk{number}.vmdk"));
     }
+}
+
+/// Whether its TPM goes with no package: others have none beside a BIOS.
+fn lacks_tpm(machine: &MachineDescription) -> bool {
+    machine.tpm && machine.firmware == Firmware::Bios
+}
+
+/// What of `machine` is not in `outputs`, or is something else there, in words.
+pub(crate) fn losses(outputs: &[Output], machine: &MachineDescription) -> Vec<String> {
+    let packages: Vec<&Output> = outputs.iter().filter(|output| output.kind.row().is_package).collect();
+    let mut losses = Vec::new();
+    if let Some(first) = packages.first().filter(|_| lacks_tpm(machine)) {
+        losses.push(format!("{}: the TPM is not in it, for a package has none beside a BIOS", first.path.display()));
+    }
+    if let Some(first) = packages.first()
+        && machine.firmware != Firmware::Bios
+        && machine.nvram.is_none()
+    {
+        losses.push(format!(
+            "{}: the UEFI variables are not in it: a machine made of it begins with new ones, and finds the guest only as \\EFI\\BOOT on its \
+             disk, where removable media have it",
+            first.path.display()
+        ));
+    }
+    for output in packages.iter().filter(|output| matches!(output.kind, OutputKind::Vmx(_))) {
+        let words = vmx::fit(&mut machine.clone()).into_iter();
+        losses.extend(words.map(|word| format!("{}: {word}", output.path.display())));
+    }
+    losses
 }
 
 /// What the machine says of its outputs.
@@ -166,4 +196,41 @@ fn run(
         convert_disks(&readers, &packages, &options, progress)?;
     }
     Ok(outputs.iter().map(|output| output.files(&sizes)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_disk_formats::package::{MachineNic, NicModel, Nvram, NvramMaker};
+
+    use super::*;
+
+    fn outputs(words: &[&str], machine: &MachineDescription) -> Vec<Output> {
+        let output =
+            |word: &&str| output(word, Path::new("out"), "web", machine, &mut FormatOptions::default()).unwrap();
+        words.iter().map(output).collect()
+    }
+
+    #[test]
+    fn what_goes_with_no_package_is_told_once() {
+        let mut machine = MachineDescription {
+            firmware: Firmware::Uefi { secure_boot: false },
+            tpm: true,
+            nics: vec![MachineNic { model: NicModel::Virtio, ..MachineNic::default() }],
+            ..MachineDescription::default()
+        };
+        assert_eq!(losses(&outputs(&["qcow2", "vmdk"], &machine), &machine), Vec::<String>::new());
+        let told = losses(&outputs(&["ova", "vmx"], &machine), &machine);
+        assert!(told[0].starts_with("out/web.ova: the UEFI variables are not in it"), "{told:?}");
+        assert!(told[1].starts_with("out/web.vmx: network card 1 is vmxnet3") && told.len() == 2, "{told:?}");
+        assert!(outputs(&["ovf"], &machine)[0].kind.machine_mut().unwrap().tpm);
+        // VirtualBox's own variables are in an OVF, and of no use to VMware.
+        machine.nvram = Some(Nvram { maker: NvramMaker::VirtualBox, bytes: vec![1].into(), file: None });
+        assert_eq!(losses(&outputs(&["ovf"], &machine), &machine), Vec::<String>::new());
+        assert!(
+            losses(&outputs(&["vmx"], &machine), &machine).iter().any(|loss| loss.contains("NVRAM is VirtualBox's"))
+        );
+        (machine.firmware, machine.nvram) = (Firmware::Bios, None);
+        assert_eq!(losses(&outputs(&["ovf"], &machine), &machine).len(), 1, "the TPM");
+        assert!(!outputs(&["ovf"], &machine)[0].kind.machine_mut().unwrap().tpm);
+    }
 }

@@ -43,6 +43,10 @@ pub(super) fn check(build: &EvaluatedBuild, builder: &dyn MachineBuilder, diagno
                     let (options, _) = part.decode_partly(&generated::names());
                     let outputs = outputs(part, &options, beside.as_deref(), &machine);
                     let span = options.span_of("format_options");
+                    let package = outputs.iter().flatten().find(|output| output.kind.row().is_package);
+                    if let Some(package) = package.filter(|_| !builder.is_pc()) {
+                        diagnostics.push(no_package(&package.path, options.span_of("formats")));
+                    }
                     for Output { path, kind } in outputs.iter().flatten() {
                         compare(
                             Export { place: place(path), kind: kind.clone(), span },
@@ -59,6 +63,13 @@ pub(super) fn check(build: &EvaluatedBuild, builder: &dyn MachineBuilder, diagno
             }
         }
     }
+}
+
+/// The error of an export of a machine that packages have no words for.
+fn no_package(path: &Path, span: Span) -> Diagnostic {
+    let path = path.display();
+    let detail = format!("{path} would describe a PC, with an x86 processor, and this machine has another.");
+    Diagnostic::error("No package for this machine", detail).at(span).hint("export its disk: qcow2, raw, vmdk, …")
 }
 
 /// What the export will write, as far as that is known.

@@ -21,7 +21,7 @@ use crate::post_processors::export as export_post_processor;
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::output_directory::{self, OutputDirectory};
-use crate::steps::shut_down;
+use crate::steps::{clear_key, shut_down};
 
 /// What is known of earlier tries to write what the build leaves.
 #[derive(Default)]
@@ -44,6 +44,13 @@ impl Recipe<'_> {
     pub(super) async fn finish(&self, guest: Guest, prepared: Prepared) -> Result<Built, BuildError> {
         let (context, machine) = (self.context, &*guest.machine);
         let communicator = guest.communicator.as_deref();
+        if let (Some(name), Some(communicator)) = (prepared.access.key_to_clear(), communicator) {
+            let clearing = || async {
+                clear_key::run(name, communicator, machine, context).await;
+                Ok::<(), StepError>(())
+            };
+            context.step(Step::finish("clear-key").on(Some(machine)), clearing).await?;
+        }
         let step = Step::finish("shut-down").on(Some(machine));
         context.step(step, || shut_down::run(self.plan.shutdown, machine, communicator, context)).await?;
         guest.communicator_or_none().close().await;
@@ -119,6 +126,10 @@ impl Recipe<'_> {
         let overwrite = aside.is_some() || again || context.settings.force;
         if !exports.is_empty() || own.is_some() {
             context.say("Exporting the disk...");
+        }
+        let all: Vec<DiskOutput> = exports.iter().chain(&own).cloned().collect();
+        for loss in export::losses(&all, machine).iter().filter(|_| !again) {
+            context.error(format!("Warning: {loss}"));
         }
         let mut exported = Vec::new();
         let mut own_is_written = false;

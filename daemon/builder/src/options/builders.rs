@@ -91,6 +91,10 @@ const QEMU_CHECKS: &[Rule] = &[
         "`use_backing_file` needs `disk_image` and the format qcow2; `skip_resize_disk` needs `disk_image`.",
         checks::qemu::disk_image,
     ),
+    Rule::Check(
+        "A package (`ovf`, `ova`, `vmx`) describes a PC: of other machines there are disks only.",
+        checks::qemu::format,
+    ),
     Rule::Check("`vnc_password` has at most 8 characters.", checks::qemu::vnc_password),
     Rule::Check("`output_directory` does not exist, unless `-force` is given.", checks::qemu::output),
     Rule::Check("`vm_name` holds no slash.", checks::qemu::vm_name),

@@ -124,6 +124,13 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("skip_resize_disk = true", "skip_resize_disk needs disk_image"),
         ],
     ),
+    (
+        "A package (`ovf`, `ova`, `vmx`) describes a PC",
+        &[
+            ("format = \"ova\"\nqemu_binary = \"qemu-system-aarch64\"", "No package for this machine"),
+            ("format = \"vmx\"\nqemu_binary = \"/opt/qemu-system-s390x\"", "No package for this machine"),
+        ],
+    ),
     ("`vnc_password` has at most 8 characters.", &[("vnc_password = \"123456789\"", "Password too long")]),
     ("`output_directory` does not exist", &[("output_directory = \"/\"", "Output directory already exists")]),
     ("`vm_name` holds no slash.", &[("vm_name = \"a/b\"", "Invalid vm_name"), ("vm_name = \"..\"", "Invalid vm_name")]),

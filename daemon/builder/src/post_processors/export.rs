@@ -90,6 +90,9 @@ pub(crate) async fn run(
     let mut made = Vec::new();
     if !missing.is_empty() {
         let disk = disk_of(input)?;
+        for loss in export::losses(&missing, &machine) {
+            context.build.error(format!("Warning: {loss}"));
+        }
         made = export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
     }
     let made = |output: &Output| made.iter().find(|files| files.first() == Some(&output.path));

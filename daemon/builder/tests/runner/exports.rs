@@ -204,3 +204,15 @@ async fn a_package_of_several_disks_that_cannot_be_written_does_not_cost_the_ima
     assert_eq!(world.files("out"), ["web", "web-1"], "{}", world.text());
     assert!(world.error().unwrap().contains("web.ova"), "{:?}", world.error());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_is_no_pc_goes_into_no_package() {
+    for (formats, refused) in [("[\"vmdk\", \"ova\"]", true), ("[\"vmdk\"]", false)] {
+        let world = World::new();
+        let export = format!("post-processor \"export\" {{\n formats = {formats}\n}}\n");
+        let template = world.template("qemu_binary = \"qemu-system-s390x\"", &export);
+        let validation = kiln_builder::validate(&world.check_request(&template), &world.path("cache"), false);
+        let told: String = validation.problems.into_iter().map(|problem| problem.text).collect();
+        assert_eq!(told.contains("No package for this machine"), refused, "{told}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Rules of the qemu builder.
 
+use kiln_disk_formats::export_named;
 use kiln_hypervisors::qemu::{Architecture, UefiFirmwares};
 
 use crate::default_names;
@@ -15,7 +16,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("boot_keygroup_interval", "It is for builders that type in groups of keys; this one heeds boot_key_interval."),
     ("http_interface", "The guest reaches the server through QEMU, or by the address of net_bridge."),
     ("run_once", "No part of Packer does anything with it."),
-    ("ssh_clear_authorized_keys", "The temporary key is in the guest only where the template has put it."),
     ("ssh_keypair_name", "It is for builders of clouds."),
 ];
 
@@ -29,6 +29,16 @@ pub(crate) fn disk_sizes(reader: &mut PlanReader<'_>) {
                 format!("{text:?} is not a disk size: write a number of MiB, or a number with b, K, M, G or T.");
             reader.error(name, "Invalid disk size", detail);
         }
+    }
+}
+
+/// `format`, of machines that packages have no words for.
+pub(crate) fn format(reader: &mut PlanReader<'_>) {
+    let Some(word) = reader.text("format") else { return };
+    let is_package = export_named(&word).is_some_and(|(row, _)| row.is_package);
+    if is_package && firmware::architecture(reader.values()) != Architecture::X86 {
+        let detail = "A package describes a PC, with an x86 processor, and this machine has another: use qcow2 or raw.";
+        reader.error("format", "No package for this machine", detail);
     }
 }
 

@@ -139,19 +139,59 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
         _ => DiskController::Sata,
     };
     let disks = 1 + plan.additional_disks.len();
+    let firmware = match &plan.machine.firmware {
+        FirmwarePlan::Efi(efi) => PackageFirmware::Uefi { secure_boot: efi.secure_boot },
+        _ => PackageFirmware::Bios,
+    };
+    let topology = topology(plan);
     MachineDescription {
         name: plan.vm_name.clone(),
-        cpus: topology(plan).processors(),
+        cpus: topology.processors(),
+        cores_per_socket: cores_per_socket(&topology),
+        tpm: plan.machine.tpm.is_some(),
         memory_mib: plan.machine.memory,
-        firmware: match &plan.machine.firmware {
-            FirmwarePlan::Efi(efi) => PackageFirmware::Uefi { secure_boot: efi.secure_boot },
-            _ => PackageFirmware::Bios,
-        },
+        firmware,
         disks: (0..disks).map(|_| MachineDisk { controller, ..MachineDisk::default() }).collect(),
         nics: vec![MachineNic {
             model: if plan.machine.net_device.contains("vmxnet3") { NicModel::Vmxnet3 } else { NicModel::E1000 },
             ..MachineNic::default()
         }],
         ..MachineDescription::default()
+    }
+}
+
+/// Processors that share a socket, where the template says so and they come out even.
+fn cores_per_socket(topology: &Topology) -> Option<u32> {
+    let cpus = topology.processors();
+    let shared = match (topology.sockets, topology.cores, topology.threads) {
+        (None, None, None) => return None,
+        (Some(sockets), ..) if cpus.is_multiple_of(sockets) => cpus / sockets,
+        (Some(_), ..) => return None,
+        (None, cores, threads) => cores.unwrap_or(1).saturating_mul(threads.unwrap_or(1)),
+    };
+    (shared > 0 && cpus.is_multiple_of(shared)).then_some(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_that_share_a_socket() {
+        for ([cpus, sockets, cores, threads], shared) in [
+            ([4, 0, 0, 0], None),
+            ([0, 2, 4, 0], Some(4)),
+            ([0, 0, 2, 2], Some(4)),
+            ([8, 2, 2, 2], Some(4)),
+            ([2, 1, 2, 2], Some(2)),
+            ([3, 2, 2, 0], None),
+            ([2, 0, 4, 0], None),
+        ] {
+            assert_eq!(
+                cores_per_socket(&Topology::from_options(cpus, sockets, cores, threads)),
+                shared,
+                "{cpus} {sockets}"
+            );
+        }
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod firmware;
 mod leaving;
 mod machine;
 pub(crate) mod options;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use kiln_communicators::BoxFuture;
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{FormatOptions, Output};
-use kiln_hypervisors::qemu::SSH_HOST_PORT;
+use kiln_hypervisors::qemu::{Architecture, SSH_HOST_PORT};
 use kiln_hypervisors::{MachineSpec, NetworkMode};
 
 use crate::artifact::{Artifact, Ownership};
@@ -95,6 +97,10 @@ impl MachineBuilder for QemuPlan {
 
     fn tells_command_line(&self) -> bool {
         !self.machine.qemuargs.is_empty()
+    }
+
+    fn is_pc(&self) -> bool {
+        Architecture::of_program(&self.machine.binary) == Architecture::X86
     }
 
     fn describe(&self) -> MachineDescription {
