@@ -22,6 +22,8 @@ const MAX_ITEMS: usize = 4096;
 const MAX_SETTINGS: usize = 1024;
 /// Most network cards of a machine.
 const MAX_NICS: usize = 64;
+/// Most unread sections of a package that are kept.
+const MAX_UNREAD: usize = 32;
 /// The first resource type that is a vendor's own; VirtualBox describes an NVRAM with it.
 const VENDORS_OWN: &str = "32768";
 
@@ -29,11 +31,17 @@ const VENDORS_OWN: &str = "32768";
 pub(super) fn machines(envelope: &Element, descriptor: &Descriptor) -> Result<Vec<PackagedMachine>> {
     let configuration = default_configuration(envelope);
     let mut systems = Vec::new();
-    find_systems(envelope, &mut systems);
+    let mut unread = Vec::new();
+    find_systems(envelope, &mut systems, &mut unread);
     if systems.len() > MAX_MACHINES {
         return Err(broken(format!("the package has {} machines, more than {MAX_MACHINES}", systems.len())));
     }
-    systems.into_iter().map(|system| machine(system, configuration, descriptor)).collect()
+    let machine = |system| {
+        let mut machine = machine(system, configuration, descriptor)?;
+        unread.iter().for_each(|name| machine.leave_out(format!("the package's section {name:?}")));
+        Ok(machine)
+    };
+    systems.into_iter().map(machine).collect()
 }
 
 /// Returns the configuration that is deployed when nobody chooses another.
@@ -45,14 +53,36 @@ fn default_configuration(envelope: &Element) -> Option<&str> {
 }
 
 /// Finds the machines, which may be in collections of collections; the document is of bounded depth.
-fn find_systems<'a>(element: &'a Element, found: &mut Vec<&'a Element>) {
+///
+/// `unread`: the sections of the package, or of a collection, that are for all of them and are not read.
+fn find_systems<'a>(element: &'a Element, found: &mut Vec<&'a Element>, unread: &mut Vec<&'a str>) {
+    const READ: [&str; 8] = [
+        "Info",
+        "Name",
+        "References",
+        "DiskSection",
+        // Names of networks, which the cards have, too.
+        "NetworkSection",
+        "DeploymentOptionSection",
+        // Texts in other languages.
+        "Strings",
+        // How the package was made.
+        "Annotations",
+    ];
     for child in &element.children {
         match child.name.as_str() {
             "VirtualSystem" | "Content" => found.push(child),
-            "VirtualSystemCollection" => find_systems(child, found),
-            _ => {}
+            "VirtualSystemCollection" => find_systems(child, found, unread),
+            _ if READ.contains(&section_name(child)) || unread.len() > MAX_UNREAD => {}
+            _ => unread.push(section_name(child)),
         }
     }
+}
+
+/// What a section is, which older versions say by its type: `<Section xsi:type="ovf:DiskSection_Type">`.
+fn section_name(section: &Element) -> &str {
+    let kind = || section.attribute("type")?.rsplit(':').next()?.strip_suffix("_Type");
+    if section.name == "Section" { kind().unwrap_or("Section") } else { &section.name }
 }
 
 fn machine(system: &Element, configuration: Option<&str>, descriptor: &Descriptor) -> Result<PackagedMachine> {
@@ -113,7 +143,7 @@ fn read_texts(system: &Element, machine: &mut PackagedMachine) {
 
 /// Names the sections that are not read.
 fn name_sections(system: &Element, machine: &mut PackagedMachine) {
-    const READ: [&str; 10] = [
+    const READ: [&str; 9] = [
         "Info",
         "Name",
         "OperatingSystemSection",
@@ -122,12 +152,11 @@ fn name_sections(system: &Element, machine: &mut PackagedMachine) {
         "AnnotationSection",
         "EulaSection",
         "Machine",
-        "Section",
         // It comes before the disks that are read from anyway.
         "BootOrderSection",
     ];
-    for child in system.children.iter().filter(|child| !READ.contains(&child.name.as_str())) {
-        machine.leave_out(format!("the section {:?}", child.name));
+    for name in system.children.iter().map(section_name).filter(|name| !READ.contains(name)) {
+        machine.leave_out(format!("the section {name:?}"));
     }
 }
 
@@ -185,6 +214,7 @@ impl<'a> Hardware<'a> {
 
     fn describe(&self, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
         for item in &self.0 {
+            name_fields(item, machine);
             match item.kind {
                 "3" => {
                     machine.cpus = item.number("VirtualQuantity").or(machine.cpus);
@@ -338,6 +368,55 @@ fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
         virtualbox_network: None,
         mac: item.text("Address").and_then(MacAddress::from_text),
     });
+}
+
+/// Names what an item says of a device beyond what a description holds. Of a device that is left out, that says it all.
+fn name_fields(item: &Item<'_>, machine: &mut PackagedMachine) {
+    const READ: [&str; 18] = [
+        "Address",
+        "AddressOnParent",
+        "AllocationUnits",
+        "Caption",
+        "Connection",
+        "CoresPerSocket",
+        "Description",
+        "ElementName",
+        "HostResource",
+        "InstanceID",
+        "InstanceId",
+        "Parent",
+        "ResourceSubType",
+        "ResourceType",
+        "VirtualQuantity",
+        // Of what is there anyway: whether a guest sees it as one of these, and what the quantity is counted in.
+        "ConsumerVisibility",
+        "VirtualQuantityUnits",
+        "AutomaticDeallocation",
+    ];
+    /// VMware's settings that say nothing of what the guest finds.
+    const HARMLESS: [&str; 3] = ["slotInfo.pciSlotNumber", "connectable.allowGuestControl", "wakeOnLanEnabled"];
+    let is_kept = matches!(item.kind, "3" | "4" | "5" | "6" | "10" | "17" | "20") || item.sub_type.ends_with("vtpm");
+    if !is_kept {
+        return;
+    }
+    for field in &item.element.children {
+        let value = field.text().trim();
+        let what = match field.name.as_str() {
+            name if READ.contains(&name) => continue,
+            "AutomaticAllocation" if item.kind != "10" || !matches!(value, "false" | "0") => continue,
+            "AutomaticAllocation" => "that it is off until somebody switches it on".to_owned(),
+            // None, which is what there is without them.
+            "Reservation" if value == "0" => continue,
+            "Limit" if value.starts_with('-') => continue,
+            "Config" => match (field.attribute("key"), field.attribute("value")) {
+                (Some(key), Some(value)) if !HARMLESS.contains(&key) => format!("VMware's setting {key} = {value:?}"),
+                _ => continue,
+            },
+            name if value.is_empty() => format!("the field {name}"),
+            name => format!("the field {name} = {value:?}"),
+        };
+        machine.leave_out(format!("of the device {:?} {what}", item.name()));
+    }
 }
 
 /// Names a device that a description does not hold.

@@ -7,11 +7,10 @@ use super::xml_tree::Element;
 use crate::machine::{Firmware, MacAddress, NicModel};
 
 /// Parts of the hardware that are read, are in OVF's own items, or say only how VirtualBox shows or speeds up the machine.
-const NO_LOSS: [&str; 18] = [
+const NO_LOSS: [&str; 16] = [
     "BIOS",
     "Boot",
     "CPU",
-    "Chipset",
     "Clipboard",
     "Display",
     "DragAndDrop",
@@ -22,14 +21,24 @@ const NO_LOSS: [&str; 18] = [
     "Memory",
     "Network",
     "Paravirt",
-    "RTC",
     "StorageControllers",
     "TrustedPlatformModule",
     "VideoCapture",
 ];
 
+/// What a machine has beside its hardware that says nothing of the machine itself, or is in OVF's own items.
+const NO_LOSS_BESIDE: [&str; 7] =
+    ["Description", "Groups", "Hardware", "Info", "MediaRegistry", "Snapshot", "StorageControllers"];
+
 /// Adds what the element says to a machine that OVF's own items described.
 pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
+    for part in own.children.iter().filter(|part| !NO_LOSS_BESIDE.contains(&part.name.as_str())) {
+        match part.name.as_str() {
+            "ExtraData" => name_extra_data(part, machine),
+            name if is_used(part) => machine.leave_out(format!("VirtualBox's setting {name}")),
+            _ => {}
+        }
+    }
     let Some(hardware) = own.all("Hardware").next() else { return };
     let child = |name: &'static str| hardware.all(name).next();
     let kind = |name: &'static str| child(name).and_then(|element| element.attribute("type"));
@@ -46,7 +55,15 @@ pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
     let nested = child("CPU").and_then(|cpu| cpu.all("NestedHWVirt").next());
     machine.description.nested_virtualization |= nested.is_some_and(is_enabled);
     add_cards(child("Network"), machine);
-    for part in &hardware.children {
+    // Others have these two for each machine.
+    if let Some(chipset) = kind("Chipset").filter(|kind| !kind.eq_ignore_ascii_case("PIIX3")) {
+        machine.leave_out(format!("the chipset {chipset}"));
+    }
+    let clock = child("RTC").and_then(|clock| clock.attribute("localOrUTC"));
+    if clock.is_some_and(|zone| zone.eq_ignore_ascii_case("UTC")) {
+        machine.leave_out("the clock in UTC".to_owned());
+    }
+    for part in hardware.children.iter().filter(|part| !matches!(part.name.as_str(), "Chipset" | "RTC")) {
         if NO_LOSS.contains(&part.name.as_str()) || !is_used(part) {
             continue;
         }
@@ -60,6 +77,15 @@ pub(super) fn add(own: &Element, machine: &mut PackagedMachine) {
             name => format!("VirtualBox's setting {name}"),
         };
         machine.leave_out(what);
+    }
+}
+
+/// Names settings of a machine that have no words of their own: `VBoxInternal2/EfiGraphicsResolution`.
+fn name_extra_data(data: &Element, machine: &mut PackagedMachine) {
+    let names = data.all("ExtraDataItem").filter_map(|item| item.attribute("name"));
+    // Where its window was.
+    for name in names.filter(|name| !name.starts_with("GUI/")) {
+        machine.leave_out(format!("VirtualBox's setting {name}"));
     }
 }
 

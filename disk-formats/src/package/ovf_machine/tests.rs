@@ -180,7 +180,9 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
          <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
          <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'>\
          <DisabledModes><NAT/></DisabledModes><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
-         <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/></Hardware></vbox:Machine>"
+         <UART><Port slot='0' enabled='false'/></UART><RemoteDisplay enabled='false'/><Chipset type='ICH9'/><RTC localOrUTC='UTC'/></Hardware>\
+         <ExtraData><ExtraDataItem name='GUI/LastWindow' value='1'/><ExtraDataItem name='VBoxInternal2/x' value='1'/></ExtraData>\
+         <StorageControllers/><Debugging tracingEnabled='true'><x/></Debugging></vbox:Machine>"
     ));
     let machine = read(&text).unwrap().remove(0);
     let description = &machine.description;
@@ -193,7 +195,8 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
     let virtualbox_network = Some("lan".to_owned());
     assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network, virtualbox_network, mac });
     assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
-    assert_eq!(machine.left_out, ["a sound card"]);
+    let settings = ["VirtualBox's setting VBoxInternal2/x", "VirtualBox's setting Debugging"];
+    assert_eq!(machine.left_out, [settings[0], settings[1], "the chipset ICH9", "the clock in UTC", "a sound card"]);
 }
 
 #[test]
@@ -214,4 +217,52 @@ fn texts_for_people_are_read_and_unknown_sections_named() {
     };
     assert_eq!(machine.description, expected);
     assert_eq!(machine.left_out, ["the section \"InstallSection\""]);
+}
+
+#[test]
+fn what_an_item_says_beyond_the_device_is_named() {
+    let card = |inside: &str| {
+        format!(
+            "<Item><rasd:ElementName>net</rasd:ElementName><rasd:ResourceType>10</rasd:ResourceType>{inside}\
+             <vmw:Config vmw:key='slotInfo.pciSlotNumber' vmw:value='160'/></Item>"
+        )
+    };
+    let left_out = |inside: &str| hardware(&card(inside)).left_out;
+    assert_eq!(left_out("<rasd:AutomaticAllocation>true</rasd:AutomaticAllocation>"), Vec::<String>::new());
+    for (inside, what) in [
+        ("<rasd:AutomaticAllocation>false</rasd:AutomaticAllocation>", "that it is off until somebody switches it on"),
+        (
+            "<vmw:Config vmw:key='uptCompatibilityEnabled' vmw:value='true'/>",
+            "VMware's setting uptCompatibilityEnabled = \"true\"",
+        ),
+        ("<rasd:Weight>7</rasd:Weight>", "the field Weight = \"7\""),
+        ("<rasd:Odd/>", "the field Odd"),
+    ] {
+        assert_eq!(left_out(inside), [format!("of the device \"net\" {what}")]);
+    }
+    let memory =
+        |inside: &[(&str, &str)]| hardware(&item(&[&[("ResourceType", "4"), ("ElementName", "m")], inside].concat()));
+    assert!(memory(&[("Reservation", "0"), ("Limit", "-1")]).left_out.is_empty());
+    assert_eq!(memory(&[("Reservation", "512")]).left_out, ["of the device \"m\" the field Reservation = \"512\""]);
+    // Of what is left out itself, that is enough.
+    let video = hardware(
+        "<Item><rasd:ResourceType>24</rasd:ResourceType><vmw:Config vmw:key='videoRamSizeInKB' vmw:value='1'/></Item>",
+    );
+    assert_eq!(video.left_out, ["the video card's settings"]);
+}
+
+#[test]
+fn sections_of_the_package_and_of_its_collections_are_named() {
+    let text = TEXT.replace(
+        "<VirtualSystem ovf:id=\"one\"/>",
+        "<StartupSection/><Section xsi:type=\"ovf:InstallSection_Type\"/><VirtualSystem ovf:id=\"one\"><Section \
+         xsi:type=\"ovf:OddSection_Type\"/><Section xsi:type=\"ovf:AnnotationSection_Type\"/></VirtualSystem>",
+    );
+    let machines = read(&text.replace("<References>", "<vmw:IpAssignmentSection/><References>")).unwrap();
+    let of_all = ["IpAssignmentSection", "StartupSection", "InstallSection"];
+    let named = of_all.map(|name| format!("the package's section {name:?}"));
+    assert_eq!(machines[0].left_out[..1], ["the section \"OddSection\"".to_owned()]);
+    for machine in &machines {
+        assert!(machine.left_out.ends_with(&named), "{:?}", machine.left_out);
+    }
 }

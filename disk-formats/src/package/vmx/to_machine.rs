@@ -242,6 +242,8 @@ impl Vmx {
                 let is_there = field == "present" || (first == "remotedisplay" && field == "vnc.enabled");
                 if is_there && self.is_true(key) {
                     self.name_device(machine, first);
+                } else if self.is_kept(first) && !says_nothing(field, value) {
+                    machine.leave_out(format!("the setting {key} = {value:?}"));
                 }
             } else if names_a_file(&lower) {
                 if !value.is_empty() {
@@ -253,6 +255,13 @@ impl Vmx {
                 machine.description.vmware_settings.push((key.to_owned(), value.to_owned()));
             }
         }
+    }
+
+    /// Whether a device, by its key in lower case, is one that a description holds: a disk, its controller, a network card.
+    fn is_kept(&self, device: &str) -> bool {
+        let bus = BUSES.iter().any(|bus| device.starts_with(bus));
+        let is_one = device.starts_with("ethernet") || bus && (!device.contains(':') || self.is_disk(device));
+        is_one && (self.is_true(&format!("{device}.present")) || device.starts_with("ide") && !device.contains(':'))
     }
 
     fn name_device(&self, machine: &mut PackagedMachine, device: &str) {
@@ -276,6 +285,51 @@ impl Vmx {
         };
         machine.leave_out(what.to_owned());
     }
+}
+
+/// Whether a setting of a device, in lower case, is read above, or says nothing of what the guest finds.
+fn says_nothing(field: &str, value: &str) -> bool {
+    const READ: [&str; 11] = [
+        "present",
+        "filename",
+        "devicetype",
+        "virtualdev",
+        "connectiontype",
+        "vnet",
+        "networkname",
+        "addresstype",
+        "address",
+        "generatedaddress",
+        "generatedaddressoffset",
+    ];
+    const HARMLESS: [&str; 13] = [
+        "allowguestconnectioncontrol",
+        "bsdname",
+        "checkmacaddress",
+        "ctkenabled",
+        "displayname",
+        "features",
+        "linkstatepropagation.enable",
+        "pcislotnumber",
+        "redo",
+        "saswwid",
+        "uptcompatibility",
+        "uptcompatibilityenabled",
+        "wakeonpcktrcv",
+    ];
+    /// Values that are what there is without them.
+    const DEFAULTS: [(&str, &str); 6] = [
+        ("mode", "persistent"),
+        ("startconnected", "true"),
+        ("sharedbus", "none"),
+        ("writethrough", "false"),
+        ("throughputcap", "off"),
+        ("shares", "normal"),
+    ];
+    value.is_empty()
+        || READ.contains(&field)
+        || HARMLESS.contains(&field)
+        || DEFAULTS.iter().any(|(name, default)| *name == field && default.eq_ignore_ascii_case(value))
 }
 
 struct PlacedDisk<'a> {

@@ -178,3 +178,23 @@ fn disks_are_listed_with_their_keys() {
     assert_eq!(disks[0], ("scsi0:0".to_owned(), "web.vmdk"));
     assert_eq!(disks[3], ("nvme0:0".to_owned(), "fast.vmdk"));
 }
+
+#[test]
+fn settings_of_disks_controllers_and_cards_that_are_not_carried_are_named() {
+    let with = |lines: &str| machine(&format!("{WORKSTATIONS}{lines}")).left_out;
+    let before = with("");
+    let ordinary = "scsi0:0.mode = \"persistent\"\nscsi0.pciSlotNumber = \"160\"\nethernet0.startConnected = \"TRUE\"\n\
+                    scsi0.sharedBus = \"none\"\nserial0.yieldOnMsrRead = \"TRUE\"\n\
+                    sata0:1.startConnected = \"FALSE\"\nide1:0.clientDevice = \"TRUE\"\n";
+    assert_eq!(with(ordinary), before);
+    for line in [
+        "scsi0:0.mode = \"independent-nonpersistent\"",
+        "ethernet0.startConnected = \"FALSE\"",
+        "scsi0.sharedBus = \"physical\"",
+        "nvme0:0.odd = \"1\"",
+    ] {
+        let mut left_out = with(&format!("{line}\n"));
+        left_out.retain(|what| !before.contains(what));
+        assert_eq!(left_out, [format!("the setting {line}")]);
+    }
+}
