@@ -2,6 +2,7 @@
 //! the promise that was broken.
 
 mod dead_worker;
+mod dropped;
 mod ledgers;
 mod looks;
 
@@ -29,6 +30,7 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     kill_is_idempotent_and_leaves_nothing(hypervisor, spec).await;
     dropping_leaves_nothing(hypervisor, spec).await;
     dropping_the_start_leaves_nothing(hypervisor, spec).await;
+    dropped::calls_dropped_in_the_middle_harm_nothing(hypervisor, spec).await;
     a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
     what_cannot_be_noted_does_not_come_to_be(hypervisor, spec).await;
     dead_worker::what_it_left_is_given_back(hypervisor, spec).await;

@@ -78,17 +78,16 @@ pub fn judges() -> Option<PathBuf> {
 }
 
 /// The stand-in for VMware's tools: `bin` in `KILN_VMWARE_LAB`, else beside the checkout, with its configuration written; `None` (said
-/// aloud) where it is absent. It is not part of the project, so nothing requires it.
+/// aloud) where it is absent.
 ///
 /// # Panics
 ///
 /// Its configuration cannot be written.
-#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
 pub fn vmware_tools() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/lab/vmware");
     let tools = std::env::var_os("KILN_VMWARE_LAB").map_or(beside, PathBuf::from).join("bin");
     if !tools.join("vmrun").is_file() {
-        eprintln!("ignored: needs VMware's tools or their stand-in {}", tools.display());
+        missing(&format!("VMware's tools, or their stand-in {}", tools.display()));
         return None;
     }
     // It keeps networks where an installed VMware does.

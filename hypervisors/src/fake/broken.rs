@@ -39,10 +39,11 @@ enum Fault {
     MakesSomethingOfNothing,
     HasWhatIsNotThere,
     LeavesTheDead,
+    StaysInADroppedCall,
 }
 
 /// Each fault with words of the complaint.
-const FAULTS: [(Fault, &str); 20] = [
+const FAULTS: [(Fault, &str); 21] = [
     (Fault::NotesNothing, "resources are told to the ledger"),
     (Fault::NotesLate, "came to be before it was noted"),
     (Fault::NeverReleases, "kill gives everything back"),
@@ -63,6 +64,7 @@ const FAULTS: [(Fault, &str); 20] = [
     (Fault::MakesSomethingOfNothing, "a machine came of nothing"),
     (Fault::HasWhatIsNotThere, "gone, which is no error"),
     (Fault::LeavesTheDead, "what a dead worker left is given back"),
+    (Fault::StaysInADroppedCall, "can be reached after a call that was dropped"),
 ];
 
 #[tokio::test]
@@ -97,6 +99,7 @@ struct BrokenMachine {
     fault: Fault,
     killed: AtomicBool,
     told: AtomicBool,
+    in_a_call: AtomicBool,
 }
 
 /// A ledger that is told the wrong things.
@@ -157,7 +160,8 @@ impl Broken {
         if fault == Fault::ReleasesEarly {
             ledger.released(&Resource::File { path: spec.runtime_dir.join("fake.fake-machine") });
         }
-        Ok(Box::new(BrokenMachine { whole, fault, killed: AtomicBool::new(false), told: AtomicBool::new(false) }))
+        let [killed, told, in_a_call] = std::array::from_fn(|_| AtomicBool::new(false));
+        Ok(Box::new(BrokenMachine { whole, fault, killed, told, in_a_call }))
     }
 }
 
@@ -259,6 +263,20 @@ impl Machine for BrokenMachine {
     }
 
     fn endpoint(&self, guest_port: u16) -> BoxFuture<'_, Option<Endpoint>> {
-        if self.fault == Fault::CannotBeReached { async { None }.boxed() } else { self.whole.endpoint(guest_port) }
+        match self.fault {
+            Fault::CannotBeReached => async { None }.boxed(),
+            Fault::StaysInADroppedCall => async move {
+                if self.in_a_call.swap(true, Ordering::AcqRel) {
+                    return None;
+                }
+                // As long as a hypervisor may take to answer.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                let endpoint = self.whole.endpoint(guest_port).await;
+                self.in_a_call.store(false, Ordering::Release);
+                endpoint
+            }
+            .boxed(),
+            _ => self.whole.endpoint(guest_port),
+        }
     }
 }
