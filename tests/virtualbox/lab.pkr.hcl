@@ -19,7 +19,7 @@ source "virtualbox-iso" "tiny" {
   guest_additions_mode    = "disable"
   virtualbox_version_file = "/root/vbox-version"
   http_content            = { "/answers" = "password=kiln-lab\nhostname=lab\n" }
-  boot_wait               = "60s"
+  boot_wait               = "2m"
   boot_command            = local.boot_command
   ssh_username            = "root"
   ssh_password            = "kiln-lab"
@@ -60,8 +60,24 @@ source "virtualbox-vm" "tiny" {
   output_directory        = "out/vm"
 }
 
+# VirtualBox has no guest additions here, and nothing can be fetched.
+source "virtualbox-iso" "additions" {
+  iso_url              = var.iso
+  iso_checksum         = "none"
+  vm_name              = "kiln-additions"
+  guest_os_type        = "Linux_64"
+  disk_size            = 64
+  headless             = true
+  guest_additions_mode = "upload"
+  communicator         = "ssh"
+  ssh_username         = "root"
+  ssh_password         = "kiln-lab"
+  shutdown_command     = "poweroff"
+  output_directory     = "out/additions"
+}
+
 build {
-  sources = ["virtualbox-iso.tiny", "virtualbox-ovf.tiny", "virtualbox-vm.tiny"]
+  sources = ["virtualbox-iso.tiny", "virtualbox-ovf.tiny", "virtualbox-vm.tiny", "virtualbox-iso.additions"]
 
   provisioner "shell" {
     inline = ["hostname", "cat /root/vbox-version; echo", "echo $PACKER_BUILDER_TYPE >> /root/built-by", "cat /root/built-by"]
