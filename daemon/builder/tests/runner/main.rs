@@ -8,6 +8,7 @@ mod exports;
 mod failures;
 mod file_builder;
 mod guests;
+mod looks;
 mod lost_guests;
 mod processor;
 mod questions;
