@@ -71,7 +71,7 @@ fn virtualboxs_machine() {
     assert_eq!(cards, [(NicModel::Virtio, "NAT"), (NicModel::E1000, "Internal")]);
     assert_eq!(machine.nics[1].virtualbox_network.as_deref(), Some("lan"));
     assert_eq!(machine.nics[1].mac, MacAddress::from_text("080027AABBCC"));
-    assert_eq!(found.left_out, ["a sound card"]);
+    assert_eq!(found.left_out, ["a sound card", "the clock in UTC"]);
     let nvram = std::fs::read(bench.path("kept.nvram")).unwrap();
     let read = machine.nvram.as_ref().unwrap();
     assert!(read.maker == NvramMaker::VirtualBox && *read.bytes == nvram[..]);
