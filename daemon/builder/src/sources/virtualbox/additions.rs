@@ -60,13 +60,17 @@ pub(super) async fn find(
             additions(url, given.unwrap_or_else(|| format!("file:{WEB_SITE}/{version}/SHA256SUMS")))
         }
     };
-    image::fetch(&fetching, "guest additions", context).await.map(Some).map_err(|error| {
-        let hint = "set guest_additions_mode = \"disable\" when the guest needs none, or guest_additions_url to a file";
-        match error.hint() {
-            Some(_) => error,
-            None => error.with_hint(hint),
-        }
-    })
+    image::fetch(&fetching, "guest additions", context).await.map(Some).map_err(or_without_them)
+}
+
+/// Says how to do without what could not be had, besides what may help to get it.
+fn or_without_them(error: StepError) -> StepError {
+    let without = "set guest_additions_mode = \"disable\" when the guest needs none, or guest_additions_url to a file";
+    let hint = match error.hint() {
+        Some(hint) => format!("{hint}; or {without}"),
+        None => without.to_owned(),
+    };
+    error.with_hint(hint)
 }
 
 fn additions(url: String, checksum: String) -> ImagePlan {
@@ -98,4 +102,17 @@ pub(super) async fn upload(
         communicator.upload_file(tools, &path, None, &NoProgress).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_get_them_is_told_how_to_do_without() {
+        let hint = |error: StepError| or_without_them(error).hint().unwrap().to_owned();
+        assert!(hint(StepError::new("no network")).starts_with("set guest_additions_mode = \"disable\""));
+        let both = hint(StepError::new("no network").with_hint("check the proxy"));
+        assert!(both.starts_with("check the proxy; or set guest_additions_mode = \"disable\""), "{both}");
+    }
 }
