@@ -69,8 +69,18 @@ impl Filter {
     /// Takes a piece and adds what can be shown of it already.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         output.reserve(bytes.len());
-        for &byte in bytes {
-            self.take(byte, output);
+        let mut rest = bytes;
+        while let Some(&first) = rest.first() {
+            // Most of every text is this, and passes as it is.
+            let plain =
+                if self.state == State::Ground { rest.iter().take_while(|&&byte| is_plain(byte)).count() } else { 0 };
+            if plain > 0 {
+                output.extend_from_slice(&rest[..plain]);
+                rest = &rest[plain..];
+            } else {
+                self.take(first, output);
+                rest = &rest[1..];
+            }
         }
     }
 
@@ -129,7 +139,7 @@ impl Filter {
                 }
                 output.push(byte);
             }
-            b'\t' | b' '..=b'~' => output.push(byte),
+            _ if is_plain(byte) => output.push(byte),
             b'\r' => self.state = State::Return,
             0x1b => self.begin(State::Escape, byte),
             0xc2..=0xf4 => self.begin(State::Character, byte),
@@ -164,6 +174,11 @@ impl Filter {
         }
         self.state = State::Ground;
     }
+}
+
+/// Whether the byte is shown as it is, wherever it stands outside of a sequence.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~')
 }
 
 fn push_byte(byte: u8, output: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kiln_builder::{Control, Event};
+use kiln_builder::{Control, Event, Wanted};
 use kiln_protocol::{
     Artifact, Assignment, Choice, EventBody, HypervisorInfo, OnError, Severity, TemplateProblem, ValidateReport,
     ValidateRequest,
@@ -149,7 +149,9 @@ pub(crate) fn validate(
         evaluate_data: request.evaluate_datasources,
     };
     let sink: kiln_builder::EventSink = Arc::new(move |event| on_the_wire(event).into_iter().for_each(&tell));
-    let validation = kiln_builder::validate_with(&check, &cache_dir, request.colour, sink);
+    let (colour, reports) = (request.colour, request.reports);
+    let wanted = if reports { Wanted::Reports } else { Wanted::Texts { colour } };
+    let validation = kiln_builder::validate_with(&check, &cache_dir, wanted, sink);
     let problem = |problem: kiln_builder::Problem| TemplateProblem {
         severity: if problem.is_error { Severity::Error } else { Severity::Warning },
         text: problem.text,

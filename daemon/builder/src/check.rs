@@ -25,7 +25,7 @@ use crate::option_values::OptionValues;
 use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::{fetch, generated, sources};
-use kiln_template::Redactor;
+use kiln_template::{Redactor, Report};
 
 /// A template to check; by default with nothing beside it. Paths are relative to `cwd`, which must be the process's working
 /// directory too.
@@ -69,24 +69,38 @@ pub struct Validation {
 pub struct Problem {
     /// An error, not a warning.
     pub is_error: bool,
-    /// For people, with an excerpt.
+    /// For people, with an excerpt; empty when not wanted.
     pub text: String,
-    /// For programs.
+    /// For programs; null when not wanted.
     pub json: Json,
+}
+
+/// What is wanted of each problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Texts for people.
+    Texts {
+        /// With colours.
+        colour: bool,
+    },
+    /// Reports for programs.
+    Reports,
+    /// Both, the texts without colours.
+    Both,
 }
 
 /// Checks a template and everything that can be checked without building. Blocks, on the network too when data sources
 /// are evaluated.
 #[must_use]
-pub fn validate(request: &CheckRequest, cache_dir: &Path, colour: bool) -> Validation {
-    validate_with(request, cache_dir, colour, Arc::new(|_| {}))
+pub fn validate(request: &CheckRequest, cache_dir: &Path, wanted: Wanted) -> Validation {
+    validate_with(request, cache_dir, wanted, Arc::new(|_| {}))
 }
 
 /// [`validate`], telling `sink` what is waited for meanwhile.
 #[must_use]
-pub fn validate_with(request: &CheckRequest, cache_dir: &Path, colour: bool, sink: EventSink) -> Validation {
+pub fn validate_with(request: &CheckRequest, cache_dir: &Path, wanted: Wanted, sink: EventSink) -> Validation {
     let checked = check(request, Purpose::Validate, &Backends::real(cache_dir, &request.environment), sink);
-    Validation { valid: checked.valid, problems: checked.problems(colour) }
+    Validation { valid: checked.valid, problems: checked.problems(wanted) }
 }
 
 /// A template with everything that is known before building.
@@ -119,18 +133,24 @@ impl Checked {
     }
 
     /// Returns the problems with every secret removed: they can stand in excerpts, and in values that are quoted.
-    pub(crate) fn problems(&self, colour: bool) -> Vec<Problem> {
-        let style = Style { colour, ..Style::default() };
-        let reports = self.diagnostics.reports(&self.sources);
-        let problem = |(diagnostic, report): (&Diagnostic, _)| {
-            let json = serde_json::to_value(report).unwrap_or_default();
-            Problem {
-                is_error: diagnostic.is_error(),
-                text: self.redactor.redact(&diagnostic.render(&self.sources, &style)),
-                json: serde_json::from_str(&self.redactor.redact(&json.to_string())).unwrap_or_default(),
-            }
+    pub(crate) fn problems(&self, wanted: Wanted) -> Vec<Problem> {
+        let text = |diagnostic: &Diagnostic, colour| {
+            self.redactor.redact(&diagnostic.render(&self.sources, &Style { colour, ..Style::default() }))
         };
-        self.diagnostics.iter().zip(reports).map(problem).collect()
+        let report = |diagnostic: &Diagnostic| {
+            let report = serde_json::to_string(&Report::new(diagnostic, &self.sources)).unwrap_or_default();
+            serde_json::from_str(&self.redactor.redact(&report)).unwrap_or_default()
+        };
+        let problem = |diagnostic: &Diagnostic| Problem {
+            is_error: diagnostic.is_error(),
+            text: match wanted {
+                Wanted::Texts { colour } => text(diagnostic, colour),
+                Wanted::Reports => String::new(),
+                Wanted::Both => text(diagnostic, false),
+            },
+            json: if matches!(wanted, Wanted::Texts { .. }) { Json::Null } else { report(diagnostic) },
+        };
+        self.diagnostics.iter().map(problem).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::backends::Backends;
 use crate::built::PlannedBuild;
-use crate::check::{CheckRequest, Checked, check};
+use crate::check::{CheckRequest, Checked, Wanted, check};
 use crate::context::{BuildContext, EventSink, JobSettings, OnError};
 use crate::control::Control;
 use crate::error::StepError;
@@ -268,7 +268,7 @@ fn resumption(
 }
 
 fn report(sink: &EventSink, checked: &Checked) {
-    let problems = checked.problems(false);
+    let problems = checked.problems(Wanted::Both);
     if problems.is_empty() {
         return;
     }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kiln_builder::{CheckRequest, Event, Validation, validate_with};
+use kiln_builder::{CheckRequest, Event, Validation, Wanted, validate_with};
 
 /// Answers one request for `path` that has `header`, and refuses every other one.
 fn serve(path: &'static str, header: &'static str, body: &'static str) -> String {
@@ -62,7 +62,7 @@ fn check_telling(
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = events.clone();
     let take = Arc::new(move |event| sink.lock().unwrap().push(event));
-    let validation = validate_with(&request, Path::new("/nonexistent"), false, take);
+    let validation = validate_with(&request, Path::new("/nonexistent"), Wanted::Both, take);
     let events = std::mem::take(&mut *events.lock().unwrap());
     (validation, events)
 }

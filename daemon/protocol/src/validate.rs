@@ -33,6 +33,9 @@ pub struct ValidateRequest {
     pub evaluate_datasources: bool,
     /// Whether texts for people have colours.
     pub colour: bool,
+    /// Whether it is a program that wants to know: reports in place of texts.
+    #[serde(default)]
+    pub reports: bool,
 }
 
 impl fmt::Debug for ValidateRequest {
@@ -65,8 +68,10 @@ pub struct ValidateReport {
 pub struct TemplateProblem {
     /// How bad it is.
     pub severity: Severity,
-    /// For people, with an excerpt.
+    /// For people, with an excerpt; empty when reports are wanted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// For programs: summary, detail, hint, range.
+    /// For programs: summary, detail, hint, range; null when texts are wanted.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub report: serde_json::Value,
 }

@@ -108,6 +108,7 @@ fn request(arguments: ValidateArguments, colour: bool) -> Result<ValidateRequest
         warn_on_undeclared_variables: !arguments.no_warn_undeclared_var,
         evaluate_datasources: arguments.evaluate_datasources,
         colour,
+        reports: arguments.json,
     })
 }
 

@@ -10,7 +10,7 @@ use kiln_template::{
 
 use crate::backends::Backends;
 use crate::catalog::{BuiltIn, definitions};
-use crate::check::{CheckRequest, Checked, check};
+use crate::check::{CheckRequest, Checked, Wanted, check};
 use crate::option_values::OptionValues;
 use crate::options::Definition;
 use crate::plan::{BuildPlan, SourcePlan};
@@ -81,7 +81,7 @@ fn checked_for(purpose: Purpose, name: &str, text: &str, vars: &[&str]) -> Check
 /// The plans of a template that is right.
 pub(super) fn plans(text: &str, vars: &[&str]) -> Vec<BuildPlan> {
     let checked = planned(text, vars);
-    let problems: Vec<String> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+    let problems: Vec<String> = checked.problems(Wanted::Both).into_iter().map(|problem| problem.text).collect();
     assert!(checked.valid, "{problems:?}\n{text}");
     checked.planned.into_iter().map(|planned| planned.plan).collect()
 }

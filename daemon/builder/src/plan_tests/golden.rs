@@ -8,7 +8,8 @@ const TEMPLATE: &str = include_str!("golden.pkr.hcl");
 #[test]
 fn a_plan_is_the_one_that_is_kept() {
     let checked = planned(TEMPLATE, &[]);
-    let problems: Vec<String> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+    let problems: Vec<String> =
+        checked.problems(crate::check::Wanted::Both).into_iter().map(|problem| problem.text).collect();
     assert!(checked.valid, "{problems:?}");
     let shown = checked.planned[0].plan.shown(&checked.redactor).unwrap() + "\n";
     if std::env::var_os("KILN_BLESS").is_some() {

@@ -397,7 +397,8 @@ fn validate_tells_what_rules_tell() {
                 continue;
             };
             let checked = checked(&template(definition, &options), &[]);
-            let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.json).collect();
+            let told: Vec<_> =
+                checked.problems(crate::check::Wanted::Both).into_iter().map(|problem| problem.json).collect();
             assert!(!checked.valid, "{options:?}");
             // Of what is not on this machine only a build makes an error.
             let here = told.iter().any(|problem| problem["summary"] == *summary);
@@ -418,7 +419,8 @@ fn an_option_that_is_set_twice_is_refused() {
             let twice = once.replacen(&line, &format!("{line}{line}"), 1);
             assert_ne!(once, twice);
             let checked = checked(&twice, &[]);
-            let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+            let told: Vec<_> =
+                checked.problems(crate::check::Wanted::Both).into_iter().map(|problem| problem.text).collect();
             let second = 2 + once.lines().position(|one| format!("{one}\n") == line).unwrap();
             let place = format!("t.pkr.hcl line {second}");
             let told_there = told.iter().any(|text| text.contains("redefined") && text.contains(&place));
@@ -440,7 +442,8 @@ fn an_option_that_is_set_twice_is_refused_in_json_too() {
             _ => format!("{{\"builders\": [{null}], \"post-processors\": [{options}]}}"),
         };
         let checked = checked_as("t.json", &text, &[]);
-        let told: Vec<_> = checked.problems(false).into_iter().map(|problem| problem.text).collect();
+        let told: Vec<_> =
+            checked.problems(crate::check::Wanted::Both).into_iter().map(|problem| problem.text).collect();
         let told_there = told.iter().any(|text| text.contains("Duplicate field") && text.contains("t.json line 3"));
         assert!(!checked.valid && told_there, "{kind}: {told:?}");
     }

@@ -131,13 +131,11 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
         let within = rest.get(..(to as usize).saturating_sub(from)).unwrap_or(rest);
         let skipped = if line > first { within.len() - within.trim_start().len() } else { 0 };
         let mark = if hidden > 0 { " " } else { "" };
-        let pad: String = clipped(before)
-            .graphemes(true)
-            .chain(within[..skipped].graphemes(true))
-            .map(|cluster| if cluster == "\t" { "\t".to_owned() } else { " ".repeat(columns(cluster)) })
-            .collect();
-        let length = within[skipped..].trim_end().graphemes(true).map(columns).sum::<usize>().max(1);
-        if before.graphemes(true).nth(MAX_EXCERPT_WIDTH - 1).is_none() {
+        let mut pad = String::new();
+        push_blanks(&mut pad, &clipped(before));
+        push_blanks(&mut pad, &within[..skipped]);
+        let length = width(within[skipped..].trim_end()).max(1);
+        if before.len() < MAX_EXCERPT_WIDTH || before.graphemes(true).nth(MAX_EXCERPT_WIDTH - 1).is_none() {
             let carets = "^".repeat(length.min(MAX_EXCERPT_WIDTH));
             _ = writeln!(out, "  {:>digits$}  {mark}{pad}{}", "", paint.bold(colour, &carets));
         }
@@ -150,6 +148,9 @@ fn excerpt(out: &mut String, file: &SourceFile, span: Span, context: Option<Span
 /// Returns how many bytes of a long line are left out so that the byte at `offset` can be seen.
 fn skipped_bytes(text: &str, offset: u32) -> u32 {
     let before = text.get(..offset as usize).unwrap_or(text);
+    if before.len() < MAX_EXCERPT_WIDTH * 3 / 4 {
+        return 0;
+    }
     // From the place to the left, because the line may be very long.
     let starts = || before.grapheme_indices(true).rev().map(|(start, _)| start);
     let shown = starts().nth(MAX_EXCERPT_WIDTH * 3 / 4 - 1).and_then(|_| starts().nth(MAX_EXCERPT_WIDTH / 4 - 1));
@@ -158,10 +159,33 @@ fn skipped_bytes(text: &str, offset: u32) -> u32 {
 
 /// Cuts a line that is too long to be shown, and hides bytes that would move the cursor.
 fn clipped(text: &str) -> String {
-    let clean = |cluster: &str| -> String {
-        cluster.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let end = if is_plain(text) {
+        text.len().min(MAX_EXCERPT_WIDTH)
+    } else {
+        text.grapheme_indices(true).nth(MAX_EXCERPT_WIDTH).map_or(text.len(), |(start, _)| start)
     };
-    text.graphemes(true).take(MAX_EXCERPT_WIDTH).map(clean).collect()
+    text[..end].chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether each byte is a cluster, of one column. Most lines are; to find clusters in them takes longer than all else that is done here.
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() && !text.as_bytes().contains(&b'\r')
+}
+
+/// Returns the terminal columns of a text.
+fn width(text: &str) -> usize {
+    if is_plain(text) { text.len() } else { text.graphemes(true).map(columns).sum() }
+}
+
+/// Adds as many blanks as the text has columns; tabs stay.
+fn push_blanks(out: &mut String, text: &str) {
+    if is_plain(text) {
+        out.extend(text.bytes().map(|byte| if byte == b'\t' { '\t' } else { ' ' }));
+        return;
+    }
+    for cluster in text.graphemes(true) {
+        out.push_str(if cluster == "\t" { "\t" } else { &"  "[..columns(cluster)] });
+    }
 }
 
 /// Returns the terminal columns of a cluster: 2 for East Asian wide and emoji, else 1.

@@ -37,6 +37,10 @@ impl Visible {
 
 /// True when there is anything that is not shown.
 pub(super) fn any(text: &str) -> bool {
+    // Nearly all texts are ASCII, and every problem of a template passes here more than once.
+    if text.is_ascii() {
+        return text.bytes().any(|byte| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 0x7f);
+    }
     text.chars().any(is_invisible)
 }
 
