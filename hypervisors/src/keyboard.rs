@@ -90,18 +90,34 @@ pub enum KeyPacing {
 /// Finds the key that types `character` on a US keyboard, and whether Shift is held. Blank, tab (`\t`) and newline (`\n`, Enter) are included; Packer
 /// types neither of the last two, so a boot command's literal ones should be left out by its caller.
 pub fn key_for_char(character: char) -> Option<(Key, bool)> {
-    let plain = |character| {
-        table::ALL.iter().copied().find(|key: &Key| key.characters().is_some_and(|(it, _)| it == character))
-    };
-    let shifted = |character| {
-        table::ALL.iter().copied().find(|key: &Key| key.characters().is_some_and(|(_, it)| it == character))
-    };
     match character {
         ' ' => Some((Key::Space, false)),
         '\t' => Some((Key::Tab, false)),
         '\n' => Some((Key::Enter, false)),
-        _ => plain(character).map(|key| (key, false)).or_else(|| shifted(character).map(|key| (key, true))),
+        _ => *BY_CHARACTER.get(usize::try_from(u32::from(character)).ok()?)?,
     }
+}
+
+/// The key of each ASCII character, and whether Shift is held.
+static BY_CHARACTER: [Option<(Key, bool)>; 128] = by_character();
+
+const fn by_character() -> [Option<(Key, bool)>; 128] {
+    let mut keys = [None; 128];
+    // A key that types it without Shift comes first.
+    let (mut pass, mut index) = (0, 0);
+    while pass < 2 {
+        if let Some((plain, shifted)) = table::ALL[index].characters() {
+            let place = if pass == 0 { plain } else { shifted } as usize;
+            if keys[place].is_none() {
+                keys[place] = Some((table::ALL[index], pass == 1));
+            }
+        }
+        index += 1;
+        if index == table::ALL.len() {
+            (pass, index) = (pass + 1, 0);
+        }
+    }
+    keys
 }
 
 /// Every key there is.

@@ -57,7 +57,9 @@ impl Schema {
     /// Returns the option of this name.
     #[must_use]
     pub fn spec(&self, name: &str) -> Option<&'static OptionSpec> {
-        self.specs().find(|spec| spec.name == name)
+        // Own ones come first here as well, so none that they hide is found; this is asked hundreds of times for a template.
+        let shared = self.groups.iter().flat_map(|group| group.iter());
+        self.options.iter().chain(shared).find(|spec| spec.name == name)
     }
 }
 
