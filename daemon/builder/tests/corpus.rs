@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_builder::{CheckRequest, Validation, validate};
+use kiln_builder::{CheckRequest, Validation, Wanted, validate};
 use kiln_communicators::ssh::{KeyKind, generate_key_pair};
 use serde_json::Value as Json;
 
@@ -312,7 +312,7 @@ impl Template {
             var_files: var_file.map(|file| root.join(file)).into_iter().collect(),
             ..CheckRequest::default()
         };
-        let validation = validate(&request, cwd, false);
+        let validation = validate(&request, cwd, Wanted::Both);
         fs::remove_file(place).unwrap();
         Some((text, validation))
     }
@@ -329,7 +329,7 @@ impl Template {
             var_files: var_file.map(|file| root.join(file)).into_iter().collect(),
             ..CheckRequest::default()
         };
-        let validation = validate(&request, cwd, false);
+        let validation = validate(&request, cwd, Wanted::Both);
         self.restore(root);
         validation
     }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_builder::{CheckRequest, validate};
+use kiln_builder::{CheckRequest, Wanted, validate};
 
 /// Returns `line: summary` of each error.
 fn told(name: &str, text: &str) -> Vec<String> {
@@ -21,7 +21,7 @@ fn problems(name: &str, text: &str) -> Vec<(bool, String)> {
         warn_on_undeclared_var: true,
         ..CheckRequest::default()
     };
-    let validation = validate(&request, Path::new("/nonexistent"), false);
+    let validation = validate(&request, Path::new("/nonexistent"), Wanted::Both);
     let problems = validation.problems.iter().map(|problem| {
         let (line, summary) = (&problem.json["range"]["start"]["line"], problem.json["summary"].as_str().unwrap());
         (problem.is_error, format!("{line}: {summary}"))

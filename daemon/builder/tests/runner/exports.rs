@@ -211,7 +211,8 @@ async fn a_machine_that_is_no_pc_goes_into_no_package() {
         let world = World::new();
         let export = format!("post-processor \"export\" {{\n formats = {formats}\n}}\n");
         let template = world.template("qemu_binary = \"qemu-system-s390x\"", &export);
-        let validation = kiln_builder::validate(&world.check_request(&template), &world.path("cache"), false);
+        let validation =
+            kiln_builder::validate(&world.check_request(&template), &world.path("cache"), kiln_builder::Wanted::Both);
         let told: String = validation.problems.into_iter().map(|problem| problem.text).collect();
         assert_eq!(told.contains("No package for this machine"), refused, "{told}");
     }

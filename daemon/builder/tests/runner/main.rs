@@ -16,7 +16,7 @@ mod records;
 mod resume;
 mod world;
 
-use kiln_builder::{JobOutcome, Sweep, sweep, validate};
+use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};
 use kiln_communicators::fake::Answer;
 use kiln_hypervisors::qemu::SSH_HOST_PORT;
 use kiln_hypervisors::{BackendSpec, KeyEvent};
@@ -162,7 +162,7 @@ async fn every_error_of_a_template_is_told_and_nothing_is_started() {
     }
     let world = World::new();
     let template = template.replace("bootcommand = []", "");
-    let validation = validate(&world.check_request(&template), &world.path("cache"), false);
+    let validation = validate(&world.check_request(&template), &world.path("cache"), Wanted::Both);
     assert!(!validation.valid);
     let text: String = validation.problems.into_iter().map(|problem| problem.text).collect();
     for part in ["disk size", "memory", "iso_checksum", "web.pkr.hcl line"] {
@@ -178,14 +178,14 @@ async fn two_builds_of_one_directory_are_refused_unless_one_is_chosen() {
         template.split("build {").next().unwrap().replace("\"web\" {", "\"db\" {").replace("/out\"", "/./out\"");
     let template = format!("{second}{template}").replace("[\"source.qemu.web\"]", "[\"qemu.web\", \"qemu.db\"]");
     let mut request = world.check_request(&template);
-    let validation = validate(&request, &world.path("cache"), false);
+    let validation = validate(&request, &world.path("cache"), Wanted::Both);
     let text: String = validation.problems.into_iter().map(|problem| problem.text).collect();
     assert!(!validation.valid && text.contains("one output directory"), "{text}");
     assert!(text.contains("qemu.web") && text.contains("qemu.db") && text.contains("web.pkr.hcl"), "{text}");
     let outcome = world.run(&template).await;
     assert_eq!((outcome.exit_code, world.steps()), (1, Vec::new()));
     request.only = vec!["qemu.web".to_owned()];
-    assert!(validate(&request, &world.path("cache"), false).valid);
+    assert!(validate(&request, &world.path("cache"), Wanted::Both).valid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
