@@ -36,6 +36,8 @@ pub struct MachineDescription {
     pub tpm: bool,
     /// What the firmware keeps between starts.
     pub nvram: Option<Nvram>,
+    /// The machine in VirtualBox's own words, which it takes instead of all the rest; others do not heed it.
+    pub virtualbox_settings: Option<VirtualBoxSettings>,
     /// Settings that VMware alone has, by their keys in a VMX; none names a file of the host.
     pub vmware_settings: Vec<(String, String)>,
     /// Free text shown to whoever imports the machine.
@@ -67,6 +69,7 @@ impl Default for MachineDescription {
             hardware_version: 14,
             tpm: false,
             nvram: None,
+            virtualbox_settings: None,
             vmware_settings: Vec::new(),
             annotation: None,
             product: None,
@@ -125,6 +128,23 @@ pub struct Nvram {
 impl fmt::Debug for Nvram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Nvram({:?}, {} bytes)", self.maker, self.bytes.len())
+    }
+}
+
+/// A machine in VirtualBox's own words: what its settings file says of the machine, without what only its host has.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VirtualBoxSettings {
+    /// The version of the settings' format: `1.19-linux`.
+    pub(crate) version: String,
+    /// The elements inside `Machine`, as they are written.
+    pub(crate) elements: Arc<str>,
+    /// The UUIDs by which they name the disks, in the order of the description's.
+    pub(crate) disks: Vec<String>,
+}
+
+impl fmt::Debug for VirtualBoxSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VirtualBoxSettings({}, {} disks)", self.version, self.disks.len())
     }
 }
 

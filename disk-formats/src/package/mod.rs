@@ -20,6 +20,7 @@ mod tar_members;
 mod tar_sparse;
 mod vbox_machine;
 mod vbox_reader;
+mod vbox_settings;
 mod vendor_words;
 mod verify;
 mod vmware_settings;
@@ -30,11 +31,12 @@ mod xml_tree;
 
 pub use crate::machine::{
     DiskController, DiskSlot, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel,
-    Nvram, NvramMaker, ProductInfo, VendorGuestWords,
+    Nvram, NvramMaker, ProductInfo, VendorGuestWords, VirtualBoxSettings,
 };
 pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks};
 pub use file_names::plain_name;
 pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use vbox_machine::virtualbox_doubts;
+pub use vbox_settings::virtualbox_machine;
 pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};

@@ -17,7 +17,8 @@ const VERSION: &str = "1.16-linux";
 
 /// Says whether a machine has something that VirtualBox does not take from OVF's own elements.
 pub(crate) fn is_needed(machine: &MachineDescription) -> bool {
-    machine.tpm
+    machine.virtualbox_settings.is_some()
+        || machine.tpm
         || machine.nested_virtualization
         || machine.firmware != Firmware::Bios
         // Elsewhere an internal network has no name, and two machines that had one each would share one.
@@ -43,8 +44,12 @@ fn named_network(nic: &MachineNic) -> Option<(&'static NetworkWords, &str)> {
     Some((words, nic.virtualbox_network.as_deref()?))
 }
 
-/// Returns the identifier that ties a disk of the package to its place in the machine: a UUID of version 8 from their names.
+/// Returns the identifier that ties a disk of the package to its place in the machine: VirtualBox's own, else a UUID of version 8 from
+/// their names.
 pub(crate) fn disk_uuid(machine: &MachineDescription, index: usize) -> String {
+    if let Some(uuid) = machine.virtualbox_settings.as_ref().and_then(|settings| settings.disks.get(index)) {
+        return uuid.clone();
+    }
     uuid(&format!("disk {index} of {}", machine.name))
 }
 
@@ -68,7 +73,11 @@ fn uuid(purpose: &str) -> String {
 /// Writes the element into a virtual system.
 pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
     let id = format!("{{{}}}", uuid(&format!("machine {}", machine.name)));
-    let version = if machine.tpm { VERSION_WITH_TPM } else { VERSION };
+    let version = match &machine.virtualbox_settings {
+        Some(settings) => &settings.version,
+        None if machine.tpm => VERSION_WITH_TPM,
+        None => VERSION,
+    };
     xml.open(
         "vbox:Machine",
         &[
@@ -80,6 +89,10 @@ pub(crate) fn write(xml: &mut Xml, machine: &MachineDescription, places: &Places
         ],
     );
     xml.text("ovf:Info", &[], "The machine in VirtualBox's own words");
+    if let Some(settings) = &machine.virtualbox_settings {
+        xml.part(&settings.elements).close();
+        return;
+    }
     xml.open("Hardware", &[]);
     xml.open("CPU", &[("count", &machine.cpus.to_string())]).empty("LongMode", &[("enabled", "true")]);
     if machine.nested_virtualization {

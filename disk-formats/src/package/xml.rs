@@ -5,7 +5,7 @@ use quick_xml::escape::escape;
 /// A document being written.
 pub(crate) struct Xml {
     text: String,
-    open: Vec<&'static str>,
+    open: Vec<String>,
 }
 
 impl Xml {
@@ -14,11 +14,16 @@ impl Xml {
         Self { text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned(), open: Vec::new() }
     }
 
+    /// Starts a part of a document, to be [put](Self::part) into one.
+    pub(crate) fn new_part() -> Self {
+        Self { text: String::new(), open: Vec::new() }
+    }
+
     /// Opens an element that will have children.
-    pub(crate) fn open(&mut self, name: &'static str, attributes: &[(&str, &str)]) -> &mut Self {
+    pub(crate) fn open(&mut self, name: &str, attributes: &[(&str, &str)]) -> &mut Self {
         self.start(name, attributes);
         self.text.push_str(">\n");
-        self.open.push(name);
+        self.open.push(name.to_owned());
         self
     }
 
@@ -45,6 +50,12 @@ impl Xml {
         self
     }
 
+    /// Puts in what was written as a part: elements that are whole.
+    pub(crate) fn part(&mut self, part: &str) -> &mut Self {
+        self.text.push_str(part);
+        self
+    }
+
     /// Returns the document; all elements must be closed.
     pub(crate) fn finish(self) -> String {
         debug_assert!(self.open.is_empty());
@@ -56,7 +67,9 @@ impl Xml {
         self.text.push('<');
         self.text.push_str(name);
         for (key, value) in attributes {
-            self.text.push_str(&format!(" {key}=\"{}\"", escape(allowed(value))));
+            // A line break as it is would be read as a blank.
+            let value = escape(allowed(value)).replace('\n', "&#10;");
+            self.text.push_str(&format!(" {key}=\"{value}\""));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::format::Format;
+
 /// Says whether an image may pull in the files that it names (backing file, parent, extents).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum BackingPolicy {
@@ -26,6 +28,9 @@ pub struct OpenPolicy {
     pub max_unpacked_size: u64,
     /// Which internal snapshot is read instead of the present state, by id or name; only qcow2 has any.
     pub snapshot: Option<String>,
+    /// The images below a disk that holds only what differs, the nearest first, where its maker alone knows them (VirtualBox). They are opened
+    /// whatever `backing` says; no other image's own name for what is below it is heeded then.
+    pub parents: Vec<(PathBuf, Format)>,
     /// Which disk of an archive (OVA) is meant, by the name of its file there. Without it an archive of several is refused.
     pub archived_disk: Option<String>,
 }
@@ -45,6 +50,7 @@ impl OpenPolicy {
             max_virtual_size: DEFAULT_MAX_VIRTUAL_SIZE,
             max_unpacked_size: DEFAULT_MAX_UNPACKED_SIZE,
             snapshot: None,
+            parents: Vec::new(),
             archived_disk: None,
         }
     }

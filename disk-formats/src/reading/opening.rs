@@ -114,13 +114,21 @@ impl<'a> Opening<'a> {
         self.open_path(plain, from, at)
     }
 
+    /// Opens the parent that the policy tells for the image that was opened last, which is of the same format; `None`: it tells none.
+    pub(crate) fn told_parent(&self, from: &SourceFile, format: Format, at: u64) -> Result<Option<SourceFile>> {
+        let depth = self.chain.len().saturating_sub(1);
+        let Some((path, told)) = self.policy.parents.get(depth) else { return Ok(None) };
+        if *told != format {
+            let rule = format!("a {format} that lies on a {told}");
+            return Err(from.error(ErrorKind::Unsupported, rule).at(at));
+        }
+        self.next_in_chain(SourceFile::open(path)?, from, at).map(Some)
+    }
+
     fn open_path(&self, name: &str, from: &SourceFile, at: u64) -> Result<SourceFile> {
         let refuse = |rule: String| from.error(ErrorKind::Refused, rule).at(at);
         if self.policy.backing == BackingPolicy::Deny {
             return Err(refuse(format!("the image needs the file {name:?}")));
-        }
-        if self.chain.len() >= MAX_CHAIN {
-            return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16").at(at));
         }
         let directory = from.path().parent().unwrap_or(Path::new(""));
         let path = directory.join(name);
@@ -135,9 +143,17 @@ impl<'a> Opening<'a> {
                 return Err(refuse(format!("the image needs {name:?}, which is outside the allowed directories")));
             }
         }
-        let file = SourceFile::open(&resolved)?;
+        self.next_in_chain(SourceFile::open(&resolved)?, from, at)
+    }
+
+    /// Refuses a file that is in the chain already, and one too many.
+    fn next_in_chain(&self, file: SourceFile, from: &SourceFile, at: u64) -> Result<SourceFile> {
+        if self.chain.len() >= MAX_CHAIN {
+            return Err(from.error(ErrorKind::Corrupt, "the chain of images is longer than 16").at(at));
+        }
         if self.chain.contains(&file.identity()) {
-            return Err(from.error(ErrorKind::Corrupt, format!("the chain of images comes back to {name:?}")).at(at));
+            let rule = format!("the chain of images comes back to {:?}", file.path());
+            return Err(from.error(ErrorKind::Corrupt, rule).at(at));
         }
         Ok(file)
     }

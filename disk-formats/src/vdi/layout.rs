@@ -30,6 +30,10 @@ impl ImageType {
     pub(crate) const DYNAMIC: u32 = 1;
     /// All blocks allocated.
     pub(crate) const FIXED: u32 = 2;
+    /// Made anew at each start.
+    pub(crate) const UNDO: u32 = 3;
+    /// Holds what differs from a parent.
+    pub(crate) const DIFFERENCING: u32 = 4;
 }
 
 /// Everything from the front of the file on (vendor).

@@ -1,5 +1,6 @@
-//! Reads dynamic and fixed VDIs. Differencing ones name their parent by UUID only, which a registry would have to resolve.
+//! Reads VDIs. Differencing ones name their parent by UUID only: who opens one has to say which file that is.
 
+use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
@@ -29,7 +30,9 @@ pub(crate) struct VdiReader {
     stride: u64,
     /// Offset of the first block's data.
     data_offset: u64,
-    fixed: bool,
+    variant: &'static str,
+    uuid: [u8; 16],
+    parent: Option<Box<Self>>,
     map: PagedTable<4>,
 }
 
@@ -45,15 +48,11 @@ impl VdiReader {
             let rule = format!("vdi version {:#x}", header.version.get());
             return Err(file.error(ErrorKind::Unsupported, rule).at(0x44));
         }
-        let fixed = match header.image_type.get() {
-            ImageType::DYNAMIC => false,
-            ImageType::FIXED => true,
-            3 | 4 => {
-                return Err(file
-                    .error(ErrorKind::Unsupported, "a differencing vdi needs VirtualBox to find its parent")
-                    .at(0x4c)
-                    .with_hint("merge it with `VBoxManage clonemedium` first"));
-            }
+        let variant = match header.image_type.get() {
+            ImageType::DYNAMIC => "dynamic",
+            ImageType::FIXED => "fixed",
+            ImageType::DIFFERENCING => "differencing",
+            ImageType::UNDO => return Err(file.error(ErrorKind::Unsupported, "an undo image").at(0x4c)),
             _ => return wrong("an unknown image type", 0x4c),
         };
         let size = header.disk_size.get();
@@ -69,17 +68,42 @@ impl VdiReader {
         if blocks > MAX_BLOCKS || u64::from(blocks) < size.div_ceil(block) {
             return wrong("the number of blocks does not fit the disk's size", 0x180);
         }
+        let parent = if header.image_type.get() == ImageType::DIFFERENCING && !opening.is_alone() {
+            Some(open_parent(&file, &header, opening)?)
+        } else {
+            None
+        };
         let map = PagedTable::new(&file, u64::from(header.map_offset.get()), u64::from(blocks), "the block map")?;
         Ok(Self {
             size,
             block,
             stride: block + extra,
             data_offset: u64::from(header.data_offset.get()) + extra,
-            fixed,
+            variant,
+            uuid: header.uuid,
+            parent,
             map,
             file,
         })
     }
+}
+
+/// Opens what a differencing image lies on.
+fn open_parent(file: &SourceFile, header: &Header, opening: &Opening<'_>) -> Result<Box<VdiReader>> {
+    let at = offset_of!(Header, parent_uuid) as u64;
+    let Some(below) = opening.told_parent(file, Format::Vdi, at)? else {
+        return Err(file
+            .error(ErrorKind::Unsupported, "a differencing vdi needs VirtualBox to find its parent")
+            .at(0x4c)
+            .with_hint("merge it with `VBoxManage clonemedium` first"));
+    };
+    let further = opening.descend(&below);
+    let parent = VdiReader::open(below, &further)?;
+    if parent.uuid != header.parent_uuid {
+        let rule = format!("{:?} is not the parent of this disk", parent.file.path());
+        return Err(file.error(ErrorKind::Corrupt, rule).at(at));
+    }
+    Ok(Box::new(parent))
 }
 
 impl Mapped for VdiReader {
@@ -99,7 +123,7 @@ impl Mapped for VdiReader {
     }
 
     fn below(&self) -> Option<&dyn DiskReader> {
-        None
+        self.parent.as_deref().map(|parent| parent as &dyn DiskReader)
     }
 
     fn home(&self, stored: u64, guest: u64) -> (Option<u64>, bool) {
@@ -129,15 +153,18 @@ impl DiskReader for VdiReader {
     }
 
     fn info(&self) -> ImageInfo {
+        let mut files = vec![self.file.path().to_path_buf()];
+        files.extend(self.parent.iter().flat_map(|parent| parent.info().files));
         ImageInfo {
-            variant: if self.fixed { "fixed" } else { "dynamic" }.to_owned(),
+            variant: self.variant.to_owned(),
             cluster_size: Some(self.block),
-            files: vec![self.file.path().to_path_buf()],
+            files,
             ..ImageInfo::new(Format::Vdi, self.size)
         }
     }
 
     fn refuse_overlaps(&self, stop: &AtomicBool) -> Result<()> {
-        super::check::check(&self.file, Some(stop))?.refuse_overlap(&self.file)
+        super::check::check(&self.file, Some(stop))?.refuse_overlap(&self.file)?;
+        self.parent.as_ref().map_or(Ok(()), |parent| parent.refuse_overlaps(stop))
     }
 }

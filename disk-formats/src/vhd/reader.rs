@@ -81,7 +81,10 @@ impl VhdReader {
 impl Parent {
     fn open(file: &SourceFile, table: &BlockTable, name: &str, opening: &Opening<'_>) -> Result<Self> {
         let at = table.header_offset + offset_of!(DynamicHeader, parent_uuid) as u64;
-        let parent_file = opening.open_named(name, file, at)?;
+        let parent_file = match opening.told_parent(file, Format::Vhd, at)? {
+            Some(told) => told,
+            None => opening.open_named(name, file, at)?,
+        };
         let below = opening.descend(&parent_file);
         let reader = VhdReader::open(parent_file, &below)?;
         if reader.uuid != table.header.parent_uuid {

@@ -129,14 +129,17 @@ impl VmdkReader {
     fn open_parent(&self, opening: &Opening<'_>) -> Result<Option<Self>> {
         let (Some(id), Some(from)) = (self.descriptor.parent_content_id, self.first_file()) else { return Ok(None) };
         let at = self.descriptor.parent_at;
-        let Some(hint) = &self.descriptor.parent_hint else {
-            return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it").at(at));
+        let file = match (opening.told_parent(from, Format::Vmdk, at)?, &self.descriptor.parent_hint) {
+            (Some(told), _) => told,
+            (None, Some(hint)) => hint.open(opening, from, at)?,
+            (None, None) => {
+                return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it").at(at));
+            }
         };
-        let file = hint.open(opening, from, at)?;
         let below = opening.descend(&file);
         let parent = Self::open(file, &below)?;
         if parent.descriptor.content_id != Some(id) {
-            let rule = format!("the parent {:?} was changed after this disk was made from it", hint.text);
+            let rule = format!("the parent {:?} was changed after this disk was made from it", parent.path);
             return Err(from.error(ErrorKind::Corrupt, rule).at(at));
         }
         Ok(Some(parent))

@@ -1,10 +1,13 @@
-//! Differencing VHDXs, which no other tool at hand reads or writes: made by hand after MS-VHDX, from two of ours.
+//! Differencing VHDXs, which no other tool at hand reads or writes: made by hand after MS-VHDX, from two of ours. And VDIs and VMDKs as
+//! VirtualBox has them, which do not say in which file their parent is.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use kiln_disk_formats::{ErrorKind, OpenPolicy, OutputKind, check, image_info, open};
+use kiln_disk_formats::{
+    ErrorKind, Format, OpenPolicy, OutputKind, VmdkOptions, VmdkSubformat, check, image_info, open,
+};
 
 use crate::sample::{Bench, Noise};
 
@@ -109,4 +112,84 @@ fn a_vhdx_that_differs_from_its_parent_is_read_through_it() {
     std::fs::rename(bench.path("other.vhdx"), &base).unwrap();
     let error = open(&path, None, &bench.policy()).err().unwrap();
     assert!(error.kind() == ErrorKind::Corrupt && error.offset() == Some(METADATA), "{error}");
+}
+
+/// Makes a VDI one that differs from `parent`: block 0 is not here, block 1 is zeroes.
+fn differ_vdi(path: &Path, parent: &Path) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let uuid: [u8; 16] = bytes_at(&File::open(parent).unwrap(), 0x188);
+    file.write_all_at(&uuid, 0x1a8).unwrap();
+    file.write_all_at(&4u32.to_le_bytes(), 0x4c).unwrap();
+    let map = u64::from(u32::from_le_bytes(bytes_at(&file, 0x154)));
+    file.write_all_at(&u32::MAX.to_le_bytes(), map).unwrap();
+    file.write_all_at(&(u32::MAX - 1).to_le_bytes(), map + 4).unwrap();
+}
+
+#[test]
+fn a_chain_of_vdis_is_read_when_its_images_are_told() {
+    let bench = Bench::new(4 * MIB, 0, 0);
+    let contents = [1, 2, 3].map(|seed| Noise(seed).bytes(4 << 20));
+    let paths = ["a.vdi", "b.vdi", "c.vdi"].map(|name| bench.path(name));
+    for (name, content) in ["a.vdi", "b.vdi", "c.vdi"].iter().zip(&contents) {
+        std::fs::write(&bench.raw, content).unwrap();
+        bench.convert(name, OutputKind::Vdi);
+    }
+    let [base, middle, top] = &paths;
+    differ_vdi(middle, base);
+    differ_vdi(top, middle);
+    let told = |parents: &[&std::path::PathBuf]| {
+        let mut policy = OpenPolicy::deny();
+        policy.parents = parents.iter().map(|path| ((*path).clone(), Format::Vdi)).collect();
+        open(top, Some(Format::Vdi), &policy)
+    };
+    let reader = told(&[middle, base]).unwrap();
+    let mut found = vec![0; 4 << 20];
+    reader.read_at(0, &mut found).unwrap();
+    let mib = 1 << 20;
+    let wanted = [&contents[0][..mib], &vec![0; mib], &contents[2][2 * mib..]].concat();
+    assert!(found == wanted, "block 0 is two below, block 1 is zeroes, the rest is here");
+    assert_eq!((reader.info().variant.as_str(), reader.info().files.len()), ("differencing", 3));
+    for (parents, words) in [
+        (vec![], "needs VirtualBox to find its parent"),
+        (vec![middle], "needs VirtualBox to find its parent"),
+        (vec![base, middle], "is not the parent of this disk"),
+        (vec![middle, top], "comes back to"),
+    ] {
+        let error = told(&parents).err().unwrap().to_string();
+        assert!(error.contains(words), "{parents:?}: {error}");
+    }
+}
+
+#[test]
+fn a_vmdk_that_does_not_name_its_parent_is_read_when_it_is_told() {
+    let bench = Bench::new(2 * MIB, 0, 0);
+    let contents = Noise(1).bytes(2 << 20);
+    let kind =
+        || OutputKind::Vmdk(VmdkOptions { subformat: VmdkSubformat::MonolithicSparse, ..VmdkOptions::default() });
+    std::fs::write(&bench.raw, &contents).unwrap();
+    let (base, _) = bench.convert("base.vmdk", kind());
+    let mut half = contents.clone();
+    half[..1 << 20].fill(0);
+    half[1 << 20..].reverse();
+    std::fs::write(&bench.raw, &half).unwrap();
+    let (top, _) = bench.convert("top.vmdk", kind());
+    let id = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap();
+        let at = bytes.windows(5).position(|part| part == b"\nCID=").unwrap() + 5;
+        String::from_utf8(bytes[at..at + 8].to_vec()).unwrap()
+    };
+    let mut bytes = std::fs::read(&top).unwrap();
+    let at = bytes.windows(18).position(|part| part == b"parentCID=ffffffff").unwrap();
+    bytes[at + 10..at + 18].copy_from_slice(id(&base).as_bytes());
+    std::fs::write(&top, bytes).unwrap();
+    let error = open(&top, None, &OpenPolicy::allow_any()).err().unwrap().to_string();
+    assert!(error.contains("does not name it"), "{error}");
+    let mut policy = OpenPolicy::deny();
+    policy.parents = vec![(base.clone(), Format::Vmdk)];
+    let mut found = vec![0; 2 << 20];
+    open(&top, None, &policy).unwrap().read_at(0, &mut found).unwrap();
+    assert!(found[..1 << 20] == contents[..1 << 20] && found[1 << 20..] == half[1 << 20..]);
+    policy.parents = vec![(base, Format::Vdi)];
+    let error = open(&top, None, &policy).err().unwrap().to_string();
+    assert!(error.contains("a vmdk that lies on a vdi"), "{error}");
 }
