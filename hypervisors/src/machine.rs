@@ -86,6 +86,12 @@ pub trait Hypervisor: Send + Sync {
     /// It is still there.
     fn give_back<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<GivenBack, MachineError>>;
 
+    /// What people call the machine that is [registered](crate::Resource::Registered) as `id`, for a line about it: its name, where it is there
+    /// and has one. Takes up to some seconds.
+    fn shown<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        async move { id.to_owned() }.boxed()
+    }
+
     /// The CD with this hypervisor's own programs and drivers for guests, which its installation has for guests of `flavour` (`linux`;
     /// ignored where there is one for all). `None`: there is none here.
     fn guest_tools<'a>(&'a self, _flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {

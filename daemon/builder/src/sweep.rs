@@ -20,6 +20,9 @@ use crate::steps::output_directory;
 /// How long a killed process may take to go.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a hypervisor may take to tell a machine's name.
+const NAME_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How long a hypervisor may take to end a registered machine and remove its files.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -152,14 +155,19 @@ fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<
         let giving_back = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
+            // Before it goes.
+            let shown = async { tokio::time::timeout(NAME_TIMEOUT, hypervisor.shown(id)).await };
+            let shown = runtime.block_on(shown).unwrap_or_else(|_| id.to_owned());
             let work = async { tokio::time::timeout(GIVE_BACK_TIMEOUT, hypervisor.give_back(id)).await };
-            match runtime.block_on(work) {
+            let answer = match runtime.block_on(work) {
                 Ok(answer) => answer.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("{name} took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
-            }
+            };
+            Ok((shown, answer))
         });
         giving_back.join().unwrap_or_else(|_| Err("asking it ended abnormally".to_owned()))
     });
+    let (id, answer) = answer.unwrap_or_else(|error: String| (id.to_owned(), Err(error)));
     match answer {
         Ok(GivenBack::Removed) => Ok(Some(format!("removed the machine {id} from {name}"))),
         Ok(GivenBack::HandedBack) => {

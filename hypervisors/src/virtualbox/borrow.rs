@@ -26,6 +26,7 @@ impl Starting<'_> {
         self.holdings.borrow(borrowing);
         let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
         check_off(uuid, &facts)?;
+        self.holdings.logs_are_in(facts.get("LogFldr"));
         let snapshots = retire::snapshots(&self.holdings.program, uuid).await?;
         let from = match snapshot {
             None => None,

@@ -1,8 +1,10 @@
-//! Whose a machine of others is for now: one build borrows it at a time, and only what that build let run is ended by it.
+//! Whose a machine is for now: one build borrows a machine of others at a time, and only what that build let run is ended by it; and one build
+//! at a time makes a machine of a name.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::getuid;
@@ -72,7 +74,7 @@ const LINGERING: Duration = Duration::from_secs(1);
 /// Pause between two tries to have it: nothing tells when it is free.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The right to work on a machine of others, against all other builds of this user, until this value goes.
+/// The right to work on a machine of others, or to make one of a name, against all other builds of this user, until this value goes.
 pub(super) struct Borrowing {
     /// A name that lives as long as this socket, also when this process is killed.
     _promise: UnixDatagram,
@@ -85,9 +87,25 @@ impl Borrowing {
     ///
     /// Another build has it: [`io::ErrorKind::AddrInUse`].
     pub(super) async fn take(uuid: &str) -> io::Result<Self> {
+        Self::take_name(&format!("borrows-virtualbox-{uuid}")).await
+    }
+
+    /// Takes the name that a machine is to have, of those that the VirtualBox of `program` keeps: it has one of each, and one folder for it.
+    ///
+    /// # Errors
+    ///
+    /// Another build has it: [`io::ErrorKind::AddrInUse`].
+    pub(super) async fn take_machine_name(program: &Path, name: &str) -> io::Result<Self> {
+        // These names are short, those of machines are not.
+        let what = format!("{}\0{name}", program.display());
+        let what = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, what.as_bytes());
+        Self::take_name(&format!("makes-virtualbox-{what}")).await
+    }
+
+    async fn take_name(name: &str) -> io::Result<Self> {
         let deadline = Instant::now() + LINGERING;
         loop {
-            match Self::try_take(uuid) {
+            match Self::try_take(name) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
                     tokio::time::sleep(LOOK_INTERVAL).await;
                 }
@@ -96,8 +114,8 @@ impl Borrowing {
         }
     }
 
-    fn try_take(uuid: &str) -> io::Result<Self> {
-        let name = format!("kiln-{}-borrows-virtualbox-{uuid}", getuid().as_raw());
+    fn try_take(name: &str) -> io::Result<Self> {
+        let name = format!("kiln-{}-{name}", getuid().as_raw());
         Ok(Self { _promise: UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)? })
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::call::Call;
 use super::facts::property;
 use super::give_back::look;
 use super::problem::{Failure, Problem};
@@ -20,26 +21,50 @@ pub(super) fn taken(folder: &Path) -> Option<String> {
     }
 }
 
-/// Moves the machine `uuid`, an import, out of `directory`. One that is elsewhere already stays there.
-pub(super) async fn move_there(program: &VBoxManage, directory: &Path, uuid: &str) -> Result<(), MachineError> {
-    let Some(facts) = look(program, uuid).await.map_err(Failure::of_machine)? else { return Ok(()) };
-    if !facts.settings_file().is_some_and(|settings| settings.starts_with(directory)) {
-        return Ok(());
+/// The name of the folder that `createvm` makes for a machine called `name`: what is no file's name everywhere is replaced.
+pub(super) fn made_by_createvm(name: &str) -> String {
+    let is_kept = |c: char| c.is_ascii_alphanumeric() || " ()-.[]_".contains(c) || c >= '\u{a0}';
+    name.chars().map(|c| if is_kept(c) { c } else { '_' }).collect()
+}
+
+/// A machine that is to be moved there.
+pub(super) struct Move {
+    /// The folder that it gets.
+    pub(super) folder: PathBuf,
+    base: PathBuf,
+    call: Call,
+}
+
+impl Move {
+    /// The move of the machine `uuid`, an import, out of `directory`; `None`: it is elsewhere already, and stays there.
+    pub(super) async fn out_of(program: &VBoxManage, directory: &Path, uuid: &str) -> Result<Option<Self>, Failure> {
+        let Some(facts) = look(program, uuid).await? else { return Ok(None) };
+        if !facts.settings_file().is_some_and(|settings| settings.starts_with(directory)) {
+            return Ok(None);
+        }
+        let base = of(program).await?;
+        let call = ["movevm", uuid, "--type", "basic", "--folder", &base.display().to_string()].map(ToOwned::to_owned);
+        let folder = base.join(facts.get("name").unwrap_or(uuid));
+        Ok(Some(Self { folder, base, call: call.to_vec() }))
     }
-    let base = of(program).await.map_err(Failure::of_machine)?;
-    let call = ["movevm", uuid, "--type", "basic", "--folder", &base.display().to_string()].map(ToOwned::to_owned);
-    // Somebody else may have made a machine there in the meantime: VirtualBox would put ours among its files.
-    if let Some(problem) = facts.get("name").and_then(|name| taken(&base.join(name))) {
+
+    /// Refuses it when somebody else has made a machine there in the meantime: VirtualBox would put ours among its files.
+    pub(super) fn refuse_taken(&self) -> Result<(), MachineError> {
+        let Some(problem) = taken(&self.folder) else { return Ok(()) };
         let message = format!("{problem} (hint: {})", Problem::InUse.hint().unwrap_or_default());
-        return Err(MachineError::Refused { command: shown(&call), message });
+        Err(MachineError::Refused { command: shown(&self.call), message })
     }
-    // VirtualBox makes it with the first machine, but moves none to where it is not yet.
-    std::fs::create_dir_all(&base).map_err(|error| MachineError::Refused {
-        command: format!("making the directory {}", base.display()),
-        message: error.to_string(),
-    })?;
-    // Stopped in the middle it would leave some of the disks here and some there.
-    program.run_long_to_its_end(&call).await.map(drop).map_err(Failure::of_machine)
+
+    /// Moves it.
+    pub(super) async fn run(&self, program: &VBoxManage) -> Result<(), MachineError> {
+        // VirtualBox makes it with the first machine, but moves none to where it is not yet.
+        std::fs::create_dir_all(&self.base).map_err(|error| MachineError::Refused {
+            command: format!("making the directory {}", self.base.display()),
+            message: error.to_string(),
+        })?;
+        // Stopped in the middle it would leave some of the disks here and some there.
+        program.run_long_to_its_end(&self.call).await.map(drop).map_err(Failure::of_machine)
+    }
 }
 
 /// Where that is.

@@ -1,11 +1,13 @@
 //! How a machine comes to its end: its process is waited for, then VirtualBox is asked what became of the guest.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::facts::State;
-use super::give_back::{OFF_LIMIT, wait_until_off};
+use super::give_back::{OFF_LIMIT, look, wait_until_off};
+use super::guru::{self, Log};
 use super::holdings::Holdings;
 use super::vm_process;
 use crate::machine::ExitReport;
@@ -34,11 +36,24 @@ pub(super) async fn find(uuid: &str) -> Option<Arc<Stranger>> {
     tokio::time::timeout(FIND_LIMIT, looking).await.ok().map(Arc::new)
 }
 
-/// Waits for the end of the machine and tells it.
-pub(super) async fn watch_over(holdings: Arc<Holdings>, uuid: String) {
-    match holdings.process() {
-        Some(process) => process.ended().await,
-        None => tracing::debug!(uuid, "the machine's process cannot be seen; VirtualBox is asked instead"),
+/// Waits for the end of the machine and tells it. `log`: where VirtualBox writes its log.
+pub(super) async fn watch_over(holdings: Arc<Holdings>, uuid: String, log: Option<PathBuf>) {
+    if let Some(process) = holdings.process() {
+        let mut log = log.clone().map(Log::new);
+        loop {
+            tokio::select! {
+                () = process.ended() => break,
+                () = stops_for_good(&mut log) => {}
+            }
+            // What a log says is looked at.
+            let facts = look(&holdings.program, &uuid).await.ok().flatten();
+            if facts.is_some_and(|facts| facts.is_stopped_for_good()) {
+                return holdings
+                    .tell(crashed("a Guru Meditation (VMState gurumeditation)", log.as_ref().map(Log::path)));
+            }
+        }
+    } else {
+        tracing::debug!(uuid, "the machine's process cannot be seen; VirtualBox is asked instead");
     }
     let limit = if holdings.process().is_some() { OFF_LIMIT } else { UNSEEN_LIMIT };
     let state = loop {
@@ -51,27 +66,30 @@ pub(super) async fn watch_over(holdings: Arc<Holdings>, uuid: String) {
             Err(failure) => break Err(failure),
         }
     };
+    let crashed = |status: &str| crashed(status, log.as_deref());
     holdings.tell(match state {
         _ if holdings.killed.load(Ordering::Acquire) => ExitReport::Killed,
         Ok(Some(State::Off)) => ExitReport::GuestShutdown,
-        Ok(Some(State::Aborted)) => crashed("the machine's process ended without a word (aborted)", &holdings),
-        Ok(Some(State::Saved)) => crashed("it does not run, and its memory is saved", &holdings),
-        Ok(_) => crashed("its process is gone, but VirtualBox does not say that it is off", &holdings),
-        Err(failure) => crashed(&failure.to_string(), &holdings),
+        Ok(Some(State::Aborted)) => crashed("the machine's process ended without a word (aborted)"),
+        Ok(Some(State::Saved)) => crashed("it does not run, and its memory is saved"),
+        Ok(_) => crashed("its process is gone, but VirtualBox does not say that it is off"),
+        Err(failure) => crashed(&failure.to_string()),
     });
 }
 
-fn crashed(status: &str, holdings: &Holdings) -> ExitReport {
-    ExitReport::Crashed { status: status.to_owned(), stderr_tail: last_log_lines(holdings) }
+/// Waits until the log tells that the guest is stopped for good; for ever where there is no log.
+async fn stops_for_good(log: &mut Option<Log>) {
+    match log {
+        Some(log) => log.tells_of_guru_meditation().await,
+        None => std::future::pending().await,
+    }
 }
 
-/// The end of the machine's log, where it lies in our directory.
-fn last_log_lines(holdings: &Holdings) -> String {
-    const LINES: usize = 5;
-    let Ok(entries) = std::fs::read_dir(&holdings.directory) else { return String::new() };
-    let logs = entries.flatten().map(|entry| entry.path().join("Logs/VBox.log"));
-    let text = logs.into_iter().find_map(|log| std::fs::read(log).ok()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join(" / ")
+fn crashed(status: &str, log: Option<&Path>) -> ExitReport {
+    let stderr_tail = log.map_or_else(String::new, guru::last_lines);
+    let status = match log.filter(|_| !stderr_tail.is_empty()) {
+        Some(log) => format!("{status}; the end of {}", log.display()),
+        None => status.to_owned(),
+    };
+    ExitReport::Crashed { status, stderr_tail }
 }

@@ -59,6 +59,11 @@ impl Facts {
         })
     }
 
+    /// Whether VirtualBox has stopped the guest for good, in a process that stays.
+    pub(super) fn is_stopped_for_good(&self) -> bool {
+        self.get("VMState") == Some("gurumeditation")
+    }
+
     /// Where its settings are.
     pub(super) fn settings_file(&self) -> Option<PathBuf> {
         self.get("CfgFile").filter(|path| !path.is_empty()).map(PathBuf::from)

@@ -32,7 +32,7 @@ VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component
 }
 state() { # the state of $m
   local now; now=$(<"$m/state")
-  if [ "$now" = running ]; then
+  if [ "$now" = running ] || [ "$now" = gurumeditation ]; then
     # One that is dead and not waited for yet is a zombie.
     case "$(cat "/proc/$(<"$m/pid")/stat" 2>/dev/null)" in '' | *') Z '*) now=aborted ;; esac
   fi
@@ -53,10 +53,11 @@ register() { # register UUID NAME BASE
 }
 fact() { printf '%s' "$2" > "$m/is/$1"; } # fact NAME VALUE: what $m is like from now on
 case "$1" in
-  --version) echo 7.2.4_Fake ;;
+  --version) if [ -e "$D/version" ]; then cat "$D/version"; else echo 7.2.4_Fake; fi ;;
   list)
     case "$2" in
       vms) for m in "$D"/vms/*; do [ -d "$m" ] && echo "\"$(<"$m/name")\" {${m##*/}}"; done ;;
+      hdds) cat "$D/hdds" 2>/dev/null ;;
       ostypes) printf 'ID:          Other\nDescription: Other/Unknown\n\nID:          Debian_64\n' ;;
       systemproperties) echo "Default machine folder:          $D/machines"; echo "Default Guest Additions ISO:     $D/additions.iso" ;;
     esac; true ;;
@@ -95,6 +96,8 @@ case "$1" in
     machine "$2"
     [ "$(state)" = running ] && die "The machine '$2' is already locked by a session (or being locked or unlocked)"
     [ -e "$m/uart" ] && echo 'the guest says hello' > "$(<"$m/uart")"
+    folder=$(dirname "$(<"$m/cfg")")
+    [ -d "$folder" ] && mkdir -p "$folder/Logs" && echo 'the log begins' > "$folder/Logs/VBox.log"
     [ -p "$D/never" ] || mkfifo "$D/never"
     setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
     echo $! > "$m/pid"; echo running > "$m/state"
@@ -102,7 +105,8 @@ case "$1" in
     echo "VM \"$2\" has been successfully started." ;;
   showvminfo)
     machine "$2"
-    printf 'name="%s"\nUUID="%s"\nCfgFile="%s"\nVMState="%s"\n' "$(<"$m/name")" "${m##*/}" "$(<"$m/cfg")" "$(state)"
+    printf 'name="%s"\nUUID="%s"\nCfgFile="%s"\nLogFldr="%s"\nVMState="%s"\n' "$(<"$m/name")" "${m##*/}" "$(<"$m/cfg")" \
+      "$(dirname "$(<"$m/cfg")")/Logs" "$(state)"
     display=$(cat "$m/is/vrde" 2>/dev/null)
     for fact in "$m"/is/*; do
       case "${fact##*/}" in # not told of what is off
@@ -114,7 +118,7 @@ case "$1" in
     [ -e "$m/facts" ] && cat "$m/facts"; true ;;
   controlvm)
     machine "$2"
-    [ "$(state)" = running ] || die "Machine '$2' is not currently running."
+    case "$(state)" in running | gurumeditation) ;; *) die "Machine '$2' is not currently running." ;; esac
     case "$3" in
       poweroff) kill -9 "$(<"$m/pid")"; echo poweroff > "$m/state" ;;
       screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
@@ -162,7 +166,9 @@ VBoxManage: error: The object is not ready"; }
     machine "$2"; old=$(dirname "$(<"$m/cfg")"); name=$(<"$m/name"); new=$(option --folder "$@")/$name # as it is
     [ -e "$new/$name.vbox" ] && die "Move VM failed
 VBoxManage: error: Rollback scenario: can't delete new destination folder."
-    mkdir -p "$new"; mv "$old/${old##*/}.vbox" "$new/$name.vbox"; rm -r "$old"; echo "$new/$name.vbox" > "$m/cfg" ;;
+    mkdir -p "$new"
+    [ -e "$D/half" ] && { rm "$D/half"; mv "$old"/*.vmdk "$new"; die 'Could not copy the rest'; }
+    mv "$old/${old##*/}.vbox" "$new/$name.vbox"; rm -r "$old"; echo "$new/$name.vbox" > "$m/cfg" ;;
   setextradata | modifynvram) machine "$2" ;;
   *) die "Invalid command '$1'" ;;
 esac

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use super::NAME;
 use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
-use super::default_folder;
+use super::default_folder::Move;
 use super::give_back::{self, OFF_LIMIT, Terms};
 use super::identity::{Borrowed, Identity, Moment};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::serial;
-use crate::error::StartError;
+use crate::error::{MachineError, StartError};
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::{ExitReport, GivenBack};
 use crate::port_lease::PortLease;
@@ -55,6 +55,10 @@ struct Held {
     /// Keeps other builds off a machine of others.
     borrowing: Option<Borrowing>,
     ports: Vec<PortLease>,
+    /// The folder among its user's machines that it is moved to, which was not there before or empty.
+    moves_to: Option<PathBuf>,
+    /// Where the logs of a machine are that lies elsewhere.
+    logs: Option<PathBuf>,
     /// What is changed in a machine that was there before.
     changes: Option<Changes>,
     /// What the guest wrote to its serial port, read before the file goes.
@@ -166,6 +170,37 @@ impl Holdings {
         self.held().told_to_run.is_some()
     }
 
+    /// Moves the machine to its user's others. Its folder there is noted before it is: until the machine is given back or kept, all in it is
+    /// ours, also when the move has stopped half way.
+    pub(super) async fn move_home(&self, uuid: &str) -> Result<(), MachineError> {
+        let planned = Move::out_of(&self.program, &self.directory, uuid).await.map_err(Failure::of_machine)?;
+        let Some(planned) = planned else { return Ok(()) };
+        let folder = &planned.folder;
+        if self.held().moves_to.as_ref() != Some(folder) {
+            planned.refuse_taken()?;
+            let noted = self.ledger.acquired(&Resource::Directory { path: folder.clone() });
+            noted.map_err(|error| MachineError::Refused {
+                command: format!("noting the directory {}", folder.display()),
+                message: error.to_string(),
+            })?;
+            self.held().moves_to = Some(folder.clone());
+        }
+        planned.run(&self.program).await
+    }
+
+    /// Lets go of the folder that the machine was moved to; with all in it, unless the machine stays.
+    fn forget_move(&self) {
+        let Some(path) = self.held().moves_to.take() else { return };
+        if !self.kept.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %path.display(), "what was moved of a machine cannot be removed");
+            return;
+        }
+        self.ledger.released(&Resource::Directory { path });
+    }
+
     fn claim(&self) -> Claim {
         let held = self.held();
         match (held.told_to_run, &held.process) {
@@ -190,6 +225,26 @@ impl Holdings {
         let Some(changes) = changes.filter(Changes::have_media) else { return Ok(()) };
         let Some(now) = give_back::look(&self.program, uuid).await? else { return Ok(()) };
         for call in changes.undo_media(uuid, &now) {
+            self.program.run(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes where the machine's logs are, when it lies elsewhere.
+    pub(super) fn logs_are_in(&self, folder: Option<&str>) {
+        self.held().logs = folder.map(PathBuf::from);
+    }
+
+    /// Where they are, as far as that is noted.
+    pub(super) fn logs(&self) -> Option<PathBuf> {
+        self.held().logs.clone()
+    }
+
+    /// Puts the settings back that a machine of others had.
+    pub(super) async fn put_settings_back(&self, uuid: &str) -> Result<(), Failure> {
+        let Some(changes) = self.held().changes.clone() else { return Ok(()) };
+        let Some(now) = give_back::look(&self.program, uuid).await? else { return Ok(()) };
+        for call in changes.undo_settings(uuid, &now) {
             self.program.run(&call).await?;
         }
         Ok(())
@@ -307,6 +362,7 @@ impl Holdings {
         }
         self.tell(ExitReport::Killed);
         self.forget_process().await;
+        self.forget_move();
         self.remove_directory();
         let mut held = self.held();
         held.ports.clear();
@@ -319,7 +375,7 @@ impl Holdings {
     pub(super) async fn keep(&self) {
         let identity = self.held().identity.clone();
         if let Some(Identity::Made(uuid)) = &identity
-            && let Err(error) = default_folder::move_there(&self.program, &self.directory, uuid).await
+            && let Err(error) = self.move_home(uuid).await
         {
             let directory = self.directory.display();
             tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");

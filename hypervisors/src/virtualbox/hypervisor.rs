@@ -31,6 +31,9 @@ pub(super) const PROGRAM: &str = "VBoxManage";
 /// Without this a VirtualBox runs guests on KVM, if it was built to, or not at all.
 const DRIVER: &str = "/dev/vboxdrv";
 
+/// The first version that has all options by which machines are made here (of its sound, and of NAT).
+const OLDEST_MAJOR: u32 = 7;
+
 /// How people are told of its driver.
 const DRIVER_NAME: &str = "VirtualBox";
 
@@ -97,6 +100,7 @@ impl VirtualBoxHypervisor {
             program: PROGRAM.to_owned(),
             hint: Problem::CannotRun.hint().unwrap_or_default().to_owned(),
         })?;
+        refuse_old(&program).await?;
         let started = start::start(spec, part, &program, ledger.clone()).await?;
         Ok(Box::new(VirtualBoxMachine::new(spec, part, started, ledger)))
     }
@@ -113,7 +117,10 @@ impl VirtualBoxHypervisor {
         // Without a driver it still answers, with warnings around the version.
         match program.run(&["--version"]).await {
             Ok(said) => match version(&said) {
-                Some(version) => Availability { version: Some(version), ..Availability::default() },
+                Some(version) => match too_old(&version) {
+                    None => Availability { version: Some(version), ..Availability::default() },
+                    old => Availability { reason: old, hint: Some(NEWER.to_owned()), ..Availability::default() },
+                },
                 None => unusable(format!("{} does not tell its version", program.path().display()), Problem::Other),
             },
             Err(failure) => unusable(failure.to_string(), failure.problem),
@@ -126,6 +133,27 @@ fn version(said: &str) -> Option<String> {
     let line = said.lines().map(str::trim).rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()))?;
     let end = line.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(line.len());
     Some(line[..end].trim_end_matches('.').to_owned())
+}
+
+/// Refuses a VirtualBox that is too old, before anything is made.
+async fn refuse_old(program: &VBoxManage) -> Result<(), StartError> {
+    let said = program.run(&["--version"]).await?;
+    match version(&said).as_deref().and_then(too_old) {
+        None => Ok(()),
+        Some(problem) => {
+            let (command, hint) = (format!("{PROGRAM} --version"), Some(NEWER.to_owned()));
+            Err(StartError::Refused { command, problem, hint })
+        }
+    }
+}
+
+/// What can be done about one that is too old.
+const NEWER: &str = "install VirtualBox 7.0 or newer, from Oracle or a newer release of the distribution";
+
+/// Why this version cannot be used; `None`: it can.
+fn too_old(version: &str) -> Option<String> {
+    let major: u32 = version.split('.').next()?.parse().ok()?;
+    (major < OLDEST_MAJOR).then(|| format!("VirtualBox {OLDEST_MAJOR}.0 or newer is needed; this is {version}"))
 }
 
 impl Hypervisor for VirtualBoxHypervisor {
@@ -146,6 +174,7 @@ impl Hypervisor for VirtualBoxHypervisor {
             let part = check::part_of(spec).map_err(StartError::Unsupported)?;
             // What is missing is told where it is needed.
             let Some(program) = self.program() else { return Ok(()) };
+            refuse_old(&program).await?;
             look::first(spec, part, &program).await
         }
         .boxed()
@@ -188,6 +217,20 @@ impl Hypervisor for VirtualBoxHypervisor {
         .boxed()
     }
 
+    fn shown<'a>(&'a self, id: &'a str) -> BoxFuture<'a, String> {
+        async move {
+            let (uuid, own_words) = match Identity::parse(id) {
+                Identity::Importing(directory) => return format!("that was imported into {}", directory.display()),
+                Identity::Made(uuid) => (uuid.clone(), uuid),
+                Identity::Borrowed(borrowed) => (borrowed.uuid.clone(), borrowed.uuid),
+            };
+            let Some(program) = self.program() else { return own_words };
+            let known = facts::machines(&program.run(&["list", "vms"]).await.unwrap_or_default());
+            known.into_iter().find(|machine| machine.uuid == uuid).map_or(own_words, |machine| machine.name)
+        }
+        .boxed()
+    }
+
     fn guest_tools<'a>(&'a self, _flavour: &'a str) -> BoxFuture<'a, Option<PathBuf>> {
         async move {
             let properties = self.program()?.run(&["list", "systemproperties"]).await.ok()?;
@@ -222,5 +265,7 @@ mod tests {
             Some("7.0.10")
         );
         assert_eq!(version("garbage\n"), None);
+        assert_eq!(too_old("6.1.50").unwrap(), "VirtualBox 7.0 or newer is needed; this is 6.1.50");
+        assert_eq!((too_old("7.0.10"), too_old("10.0")), (None, None));
     }
 }

@@ -16,9 +16,8 @@ use crate::error::{MachineError, StartError};
 impl Starting<'_> {
     pub(super) async fn import(&self, package: &Path, known: &[Registered]) -> Result<String, Stop> {
         let directory = &self.holdings.directory;
-        if self.part.in_default_folder {
-            self.refuse_taken_folder().await?;
-        }
+        // As `movevm` calls it.
+        self.refuse_taken_folder(&self.spec.name).await?;
         self.holdings.note(Identity::Importing(directory.clone()))?;
         let mut call: Call = vec!["import".to_owned(), package.display().to_string()];
         call.extend(["--vsys".to_owned(), "0".to_owned(), "--vmname".to_owned(), self.spec.name.clone()]);
@@ -34,10 +33,12 @@ impl Starting<'_> {
         Ok(uuid)
     }
 
-    /// Refuses a machine that is to stay where something else is.
-    async fn refuse_taken_folder(&self) -> Result<(), Stop> {
-        // As `movevm` calls it, whatever its folder was called before.
-        let folder = default_folder::of(&self.holdings.program).await?.join(&self.spec.name);
+    /// Refuses a machine that is to stay where something else is: what is in its folder goes with it when the build fails.
+    pub(super) async fn refuse_taken_folder(&self, name: &str) -> Result<(), Stop> {
+        if !self.part.in_default_folder {
+            return Ok(());
+        }
+        let folder = default_folder::of(&self.holdings.program).await?.join(name);
         match default_folder::taken(&folder) {
             Some(problem) => {
                 let hint = Problem::InUse.hint().map(ToOwned::to_owned);

@@ -6,7 +6,7 @@
 //!                              │                                              │
 //!                           holdings: ledger, directory, ports ─► give_back   └► problem (what its words mean) ─► explain
 //!                              │
-//!                           machine ─► keyboard, screen, serial, end (vm_process), retire
+//!                           machine ─► keyboard, screen, serial, end (vm_process, guru), retire ─► note (media)
 //! ```
 //!
 //! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
@@ -22,6 +22,7 @@ mod end;
 mod explain;
 mod facts;
 mod give_back;
+mod guru;
 mod holdings;
 mod hypervisor;
 mod identity;
@@ -29,6 +30,8 @@ mod import;
 mod keyboard;
 mod look;
 mod machine;
+pub mod media;
+mod note;
 mod places;
 mod problem;
 mod program;

@@ -21,6 +21,9 @@ const LONG_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long another session's hold on a machine is waited out, and VirtualBox's services to come up.
 const LOCK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
 
+/// The same for a call that exports: on a busy machine VirtualBox lets go of disks late.
+const EXPORT_LOCK_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 6 } else { 180 });
+
 /// How long after a machine was told to run it may come to run: not at the first try, and at the end of the last.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(LIMIT.as_secs() + LOCK_LIMIT.as_secs());
 
@@ -114,7 +117,7 @@ impl VBoxManage {
         fills: Option<&Path>,
     ) -> Result<String, Failure> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let mut patience = Patience::new();
+        let mut patience = if fills.is_some() { Patience::of(EXPORT_LOCK_LIMIT) } else { Patience::new() };
         loop {
             let failure = match self.call_once(&arguments, limit, abandoned).await {
                 Ok(answer) => return Ok(answer),
@@ -157,7 +160,11 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { give_up: Instant::now() + LOCK_LIMIT, pause: LOCK_INTERVAL.0 }
+        Self::of(LOCK_LIMIT)
+    }
+
+    fn of(limit: Duration) -> Self {
+        Self { give_up: Instant::now() + limit, pause: LOCK_INTERVAL.0 }
     }
 
     /// Pauses before the next try.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::call::{Call, words};
-use super::default_folder;
 use super::facts::Snapshots;
 use super::give_back;
 use super::holdings::Holdings;
+use super::note;
 use super::problem::{Failure, Problem};
 use super::program::{VBoxManage, shown};
 use super::settings::FORWARDING;
-use super::spec::{Export, TakeSnapshot, VirtualBoxSpec};
+use super::spec::{Export, Notes, TakeSnapshot, VirtualBoxSpec};
 use super::storage;
 use crate::error::MachineError;
 use crate::ledger::{Resource, ResourceLedger};
@@ -22,10 +22,13 @@ use crate::spec::{MachineSpec, Origin};
 /// What is left to do, in order: a call that is done is not done again.
 pub(super) struct Retirement {
     puts_media_back: bool,
+    /// Of a machine of others that somebody else gets to see, our settings go before.
+    puts_settings_back: bool,
     efi: bool,
     /// It goes to where VirtualBox keeps its user's machines.
     moves: bool,
     nvram: Option<PathBuf>,
+    notes: Option<Notes>,
     calls: Mutex<Vec<Call>>,
     snapshot: Mutex<Option<TakeSnapshot>>,
     export: Mutex<Option<Export>>,
@@ -43,8 +46,9 @@ impl Retirement {
             calls.extend(storage::remove_discs(&part.drives, uuid));
         }
         calls.extend(part.after.commands.iter().cloned());
+        let is_theirs = matches!(spec.origin, Origin::Existing { .. }) && !part.in_default_folder;
         let goes_on = part.in_default_folder || part.hardware.is_none() || part.after.export.is_some();
-        if goes_on && forwarded {
+        if goes_on && forwarded && !is_theirs {
             calls.push(words(&format!("modifyvm {uuid} --natpf1 delete {FORWARDING}")));
         }
         if goes_on && part.serial {
@@ -52,9 +56,11 @@ impl Retirement {
         }
         Self {
             puts_media_back: part.after.remove_media && spec.origin != Origin::New,
+            puts_settings_back: is_theirs,
             efi: part.hardware.as_ref().is_some_and(|hardware| hardware.efi),
             moves: part.in_default_folder && matches!(spec.origin, Origin::Import { .. }),
             nvram: part.after.nvram.clone(),
+            notes: part.after.notes.clone(),
             calls: Mutex::new(calls),
             snapshot: Mutex::new(part.after.snapshot.clone()),
             export: Mutex::new(part.after.export.clone()),
@@ -69,6 +75,9 @@ impl Retirement {
     ) -> Result<(), MachineError> {
         if self.puts_media_back {
             holdings.put_media_back(uuid).await.map_err(Failure::of_machine)?;
+        }
+        if self.puts_settings_back {
+            holdings.put_settings_back(uuid).await.map_err(Failure::of_machine)?;
         }
         let mut calls = self.calls.lock().await;
         while let Some(next) = calls.first() {
@@ -91,14 +100,19 @@ impl Retirement {
             take_snapshot(holdings, uuid, wanted).await?;
         }
         *snapshot = None;
+        if self.moves {
+            holdings.move_home(uuid).await?;
+        }
         let mut export = self.export.lock().await;
-        if let Some(wanted) = &*export {
+        // After all that changes the machine, or the places of its disks.
+        let is_noted = match &self.notes {
+            Some(notes) => note::note(holdings, uuid, notes).await?,
+            None => false,
+        };
+        if let Some(wanted) = export.as_ref().filter(|_| !is_noted) {
             run_export(holdings, uuid, wanted, ledger).await?;
         }
         *export = None;
-        if self.moves {
-            default_folder::move_there(&holdings.program, &holdings.directory, uuid).await?;
-        }
         Ok(())
     }
 }
@@ -110,7 +124,8 @@ const NVRAM_FACTS: [&str; 2] = ["NvramFile", "BIOS NVRAM File"];
 async fn copy_nvram(holdings: &Holdings, uuid: &str, efi: bool, place: &Path) -> Result<(), MachineError> {
     let facts = give_back::look(&holdings.program, uuid).await.map_err(Failure::of_machine)?.unwrap_or_default();
     let Some(file) = NVRAM_FACTS.into_iter().find_map(|name| facts.get(name)).map(PathBuf::from) else {
-        if efi && holdings.was_told_to_run() {
+        let is_uefi = efi || facts.get("firmware").is_some_and(|firmware| firmware.starts_with("EFI"));
+        if is_uefi && holdings.was_told_to_run() {
             let command = shown(&["showvminfo", uuid, "--machinereadable"]);
             let problem = format!("it does not tell where the UEFI's settings are ({})", NVRAM_FACTS.join(" or "));
             return Err(MachineError::Unexpected { command, problem });

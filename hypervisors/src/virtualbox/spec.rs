@@ -188,8 +188,24 @@ pub struct AfterStop {
     pub nvram: Option<PathBuf>,
     /// A snapshot is taken.
     pub snapshot: Option<TakeSnapshot>,
-    /// VirtualBox exports the machine.
+    /// The machine is noted, so that others than VirtualBox can export it.
+    pub notes: Option<Notes>,
+    /// VirtualBox exports the machine; with `notes` only where these tell that others cannot.
     pub export: Option<Export>,
+}
+
+/// Files in which a machine is noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notes {
+    /// Its settings, as VirtualBox has them.
+    pub settings: PathBuf,
+    /// The disk images, as VirtualBox lists them; or, behind [`LEFT`](Self::LEFT), why the export is left to VirtualBox.
+    pub media: PathBuf,
+}
+
+impl Notes {
+    /// How a note begins that says why VirtualBox has exported the machine.
+    pub const LEFT: &str = "left to VirtualBox: ";
 }
 
 /// A snapshot to take.

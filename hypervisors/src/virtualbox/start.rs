@@ -1,9 +1,13 @@
 //! The start of a machine: looked into, noted, made, set up, and let run. What fails or is dropped on the way leaves nothing.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::call::{Call, words};
 use super::changes::{Changes, DisplayChange, delete_forwarding};
+use super::claim::Borrowing;
+use super::default_folder;
 use super::end;
 use super::explain::explain;
 use super::facts::{self, Facts, Registered};
@@ -48,10 +52,14 @@ pub(super) async fn start(
     let known = facts::machines(&program.run(&["list", "vms"]).await?);
     look::names(spec, &known)?;
     look::package(spec)?;
+    let claim = claim_name(spec, program).await?;
     let parent = part.work_dir.as_deref().unwrap_or(&spec.runtime_dir);
     let holdings = Holdings::new(program.for_machine(), parent, ledger)?;
     // From here on what is dropped is given back.
     let owner = Owner(holdings.clone());
+    if let Some(claim) = claim {
+        holdings.borrow(claim);
+    }
     let starting = Starting { spec, part, holdings: &holdings };
     let started = starting.run(&known).await;
     match started {
@@ -76,6 +84,22 @@ pub(super) async fn start(
             Err(error)
         }
     }
+}
+
+/// Keeps other builds from making a machine of that name, until this one is done with it.
+async fn claim_name(spec: &MachineSpec, program: &VBoxManage) -> Result<Option<Borrowing>, StartError> {
+    if matches!(spec.origin, Origin::Existing { .. }) {
+        return Ok(None);
+    }
+    let claim = Borrowing::take_machine_name(program.path(), &spec.name).await;
+    claim.map(Some).map_err(|error| StartError::Refused {
+        command: "vm_name".to_owned(),
+        problem: match error.kind() {
+            io::ErrorKind::AddrInUse => format!("another build makes a machine called {}", spec.name),
+            _ => format!("the name {} cannot be held against other builds: {error}", spec.name),
+        },
+        hint: Some("set vm_name to another name, or wait until that build has ended".to_owned()),
+    })
 }
 
 /// Why a start does not go on.
@@ -134,7 +158,8 @@ impl Starting<'_> {
         if let Some(process) = end::find(&uuid).await {
             self.holdings.watch(process);
         }
-        tokio::spawn(end::watch_over(self.holdings.clone(), uuid.clone()));
+        let log = self.log(&uuid).await;
+        tokio::spawn(end::watch_over(self.holdings.clone(), uuid.clone(), log));
         Ok((uuid, ports))
     }
 
@@ -155,6 +180,21 @@ impl Starting<'_> {
             }
             patience.wait_out(failure).await?;
         }
+    }
+
+    /// Where VirtualBox writes the machine's log; `None`: it does not tell.
+    async fn log(&self, uuid: &str) -> Option<PathBuf> {
+        let name = "VBox.log";
+        let directories = std::fs::read_dir(&self.holdings.directory).into_iter().flatten().flatten();
+        let own = directories.map(|entry| entry.path().join("Logs").join(name)).find(|log| log.exists());
+        if own.is_some() {
+            return own;
+        }
+        let elsewhere = match self.holdings.logs() {
+            Some(folder) => folder,
+            None => PathBuf::from(self.facts(uuid).await.ok()?.get("LogFldr")?),
+        };
+        Some(elsewhere.join(name))
     }
 
     pub(super) async fn call(&self, call: &Call) -> Result<String, Failure> {
@@ -190,6 +230,7 @@ impl Starting<'_> {
             Some(graphics) => graphics.clone(),
             None => self.recommended_graphics(hardware).await,
         };
+        self.refuse_taken_folder(&default_folder::made_by_createvm(&self.spec.name)).await?;
         let uuid = uuid::Uuid::new_v4().to_string();
         self.holdings.note(Identity::Made(uuid.clone()))?;
         self.call(&settings::create(self.spec, hardware, &uuid, self.base().as_deref())).await?;
@@ -214,6 +255,7 @@ impl Starting<'_> {
     }
 
     async fn clone(&self, machine: &str, snapshot: Option<&str>) -> Result<String, Stop> {
+        self.refuse_taken_folder(&default_folder::made_by_createvm(&self.spec.name)).await?;
         let uuid = uuid::Uuid::new_v4().to_string();
         self.holdings.note(Identity::Made(uuid.clone()))?;
         let mut call: Call = ["clonevm", machine, "--name", &self.spec.name, "--uuid", &uuid, "--register"]

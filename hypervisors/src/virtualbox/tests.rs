@@ -2,13 +2,16 @@
 //! each failure. Real VirtualBox is asked in `tests/it/virtualbox.rs`.
 
 mod borrowed;
+mod claimed;
 mod failures;
 mod golden;
 mod handed_back;
 mod imported;
 mod looks;
+mod noted;
 mod snapshots;
 mod stand_in;
+mod stopped;
 
 use std::sync::Arc;
 
@@ -49,6 +52,7 @@ async fn a_machine_that_is_switched_off_is_there_until_it_is_given_back() {
         remove_media: true,
         commands: vec![vec!["modifyvm".to_owned(), "web".to_owned(), "--description".to_owned(), "done".to_owned()]],
         nvram: Some(world.path("copy.nvram")),
+        notes: None,
         snapshot: Some(TakeSnapshot { name: "built".to_owned(), replace: true }),
         export: Some(Export {
             directory: world.path("export"),
@@ -248,6 +252,8 @@ async fn what_a_dead_process_left_is_given_back_and_nothing_else() {
         .filter_map(|held| if let Resource::Registered { id, .. } = held { Some(id) } else { None })
         .collect();
     let [id] = &ids[..] else { panic!("{ids:?}") };
+    // A sweep speaks of it by its name.
+    assert_eq!((hypervisor.shown(id).await, hypervisor.shown("1-2").await), ("web".to_owned(), "1-2".to_owned()));
     world.breaks("unregistervm", "it is busy");
     assert!(hypervisor.give_back(id).await.is_err());
     world.mends("unregistervm");
@@ -265,5 +271,5 @@ async fn a_name_in_use_is_refused_with_what_there_is() {
     assert!(matches!(error, StartError::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains("a machine called web is there already; registered are: web"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("vm_name")));
-    assert_eq!(world.calls(), ["list vms"], "nothing was made");
+    assert_eq!(world.calls(), ["--version", "list vms"], "nothing was made");
 }

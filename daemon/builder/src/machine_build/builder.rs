@@ -156,6 +156,11 @@ pub(crate) trait MachineBuilder: Send + Sync {
         false
     }
 
+    /// Whether [`disks`](Self::disks) are the machine's own, and go with it: it stays until they have been read.
+    fn reads_disks_of_machine(&self) -> bool {
+        false
+    }
+
     /// Where, in the output directory, the hypervisor has put what it exported when the machine was retired; its files are
     /// moved into the output directory. `None`: it exports nothing.
     fn exported_by_hypervisor(&self) -> Option<PathBuf> {

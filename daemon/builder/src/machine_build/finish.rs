@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use kiln_disk_formats::Output as DiskOutput;
 use kiln_disk_formats::package::MachineDescription;
+use kiln_hypervisors::Machine;
 
 use super::bring_up::Guest;
 use super::prepare::Prepared;
@@ -58,15 +59,9 @@ impl Recipe<'_> {
             let retiring = || async { machine.retire().await.map_err(StepError::wrap) };
             context.step(Step::finish("retire"), retiring).await?;
         }
-        if !self.builder.keeps_machine() {
-            let is_off = machine.exited().now_or_never().is_some();
-            machine.kill().await;
-            match context.registrations.check() {
-                Ok(()) => {}
-                // Nobody writes to its disks any more.
-                Err(complaint) if is_off => context.error(format!("Warning: {complaint}")),
-                Err(complaint) => return Err(BuildError::new("retire", StepError::new(complaint))),
-            }
+        let is_needed = self.builder.keeps_machine() || self.builder.reads_disks_of_machine();
+        if !is_needed {
+            self.give_back(machine).await?;
         }
         context.control.machine_gone(&context.build);
         // What follows needs files only.
@@ -90,10 +85,27 @@ impl Recipe<'_> {
         }
         if self.builder.keeps_machine() {
             machine.keep().await;
+        } else if is_needed {
+            self.give_back(machine).await?;
         }
         let artifact = self.builder.artifact(left.files);
         let data = (*guest.data).clone();
         Ok(Built { artifact, data, machine: Some(description), exported: left.exported, held })
+    }
+
+    /// Gives the machine back, whose guest is off.
+    async fn give_back(&self, machine: &dyn Machine) -> Result<(), BuildError> {
+        let is_off = machine.exited().now_or_never().is_some();
+        machine.kill().await;
+        match self.context.registrations.check() {
+            Ok(()) => Ok(()),
+            // Nobody writes to its disks any more.
+            Err(complaint) if is_off => {
+                self.context.error(format!("Warning: {complaint}"));
+                Ok(())
+            }
+            Err(complaint) => Err(BuildError::new("retire", StepError::new(complaint))),
+        }
     }
 
     /// Writes what the build leaves: its own format and, in the same pass, the exports that follow.

@@ -10,7 +10,7 @@ use super::shared;
 /// What all three have beside the groups of every builder.
 const COMMON: &[OptionSpec] = option_table! {
     "format" String = "ovf", "format of the export";
-    "export_opts" Strings = "", "further arguments of the export";
+    "export_opts" Strings = "", "further arguments of the export, which VirtualBox then makes itself";
     "output_directory" String = "output-NAME", "where the image goes";
     "output_filename" String = "the machine's name", "name of the exported file, without extension";
     "headless" Bool = "false", "no window";

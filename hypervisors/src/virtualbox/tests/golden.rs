@@ -51,6 +51,7 @@ async fn a_machine_of_packers_defaults() {
     };
     let calls: Vec<String> = world.calls().iter().map(shown).collect();
     let expected = [
+        "--version",
         "list vms",
         "createvm --name recommended --ostype Other --default --basefolder RUN/recommended",
         "createvm --name web --ostype Other --uuid U --register --basefolder RUN",
@@ -154,4 +155,13 @@ async fn disks_and_discs_share_ide_until_it_is_full() {
     let complaints = crate::machine::Hypervisor::check(&hypervisor, &spec).unwrap_err();
     assert!(complaints[0].problem.contains("2 disks do not fit") && complaints[0].hint.is_some());
     assert_eq!(Duration::from_millis(100), VirtualBoxSpec::default().key_group_interval);
+}
+
+#[tokio::test]
+async fn a_machine_with_a_window_is_started_with_one() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    spec.window = true;
+    world.start(&spec).await.kill().await;
+    assert!(world.calls().iter().any(|call| call.starts_with("startvm ") && call.ends_with(" --type gui")));
 }

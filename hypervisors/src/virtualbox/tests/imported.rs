@@ -180,3 +180,29 @@ async fn discs_of_ours_take_no_disk_out_of_what_is_imported() {
     assert!(error.to_string().contains("no free place for the guest additions; it has /a.vmdk at"), "{error}");
     assert_eq!((world.machines(), attached(&world).len()), (Vec::<String>::new(), 1));
 }
+
+#[tokio::test]
+async fn what_a_move_that_fails_half_way_has_moved_goes_with_the_machine_or_is_moved_on() {
+    for again in [false, true] {
+        let (world, spec) = keeping("web");
+        let ledger = Arc::new(RecordingLedger::default());
+        let machine = world.hypervisor().start(&spec, ledger.clone()).await.unwrap();
+        std::fs::write(world.folder().join("disk.vmdk"), "disk").unwrap();
+        std::fs::write(world.path("half"), "").unwrap();
+        machine.power_off().await;
+        let error = machine.retire().await.unwrap_err();
+        assert!(error.to_string().contains("Could not copy the rest"), "{error}");
+        let moved = world.path("machines/web");
+        assert!(moved.join("disk.vmdk").exists() && !moved.join("web.vbox").exists());
+        assert!(ledger.held().contains(&crate::ledger::Resource::Directory { path: moved.clone() }));
+        if again {
+            machine.retire().await.unwrap();
+            machine.keep().await;
+            assert!(moved.join("disk.vmdk").exists() && moved.join("web.vbox").exists());
+        } else {
+            machine.kill().await;
+            assert!(!moved.exists(), "nothing stays among its user's machines");
+        }
+        assert_eq!((ledger.held(), world.machines().len()), (vec![], usize::from(again)));
+    }
+}

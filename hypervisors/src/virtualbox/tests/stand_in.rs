@@ -61,6 +61,21 @@ impl StandIn {
         calls.lines().map(ToOwned::to_owned).collect()
     }
 
+    /// The folder of the only machine.
+    pub(super) fn folder(&self) -> PathBuf {
+        let settings = std::fs::read_to_string(self.directories()[0].join("cfg")).unwrap();
+        Path::new(settings.trim()).parent().unwrap().to_owned()
+    }
+
+    /// VirtualBox stops the guest of the only machine for good, in a process that stays, and writes this into its log.
+    pub(super) fn stops_guest_for_good(&self, state: &str, words: &str) {
+        let directory = self.directories().remove(0);
+        std::fs::write(directory.join("state"), state).unwrap();
+        let log = self.folder().join("Logs/VBox.log");
+        let mut log = std::fs::File::options().append(true).open(log).unwrap();
+        std::io::Write::write_all(&mut log, words.as_bytes()).unwrap();
+    }
+
     /// Names of the registered machines, sorted.
     pub(super) fn machines(&self) -> Vec<String> {
         let name = |directory: &PathBuf| std::fs::read_to_string(directory.join("name")).unwrap().trim().to_owned();

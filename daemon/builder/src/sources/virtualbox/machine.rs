@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::{
-    DiskController, Firmware as PackageFirmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel, Nvram,
-    NvramMaker, VendorGuestWords,
+    DiskController, Firmware as PackageFirmware, GuestOs, MachineDescription, MachineDisk, MachineNic, NicModel,
+    VendorGuestWords,
 };
 use kiln_hypervisors::virtualbox::VirtualBoxSpec;
 use kiln_hypervisors::virtualbox::spec::{
@@ -14,7 +14,7 @@ use kiln_hypervisors::{
     DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, NetworkSpec, Origin, PortForward, Topology,
 };
 
-use super::disks;
+use super::{disks, notes};
 use crate::backends::Backends;
 use crate::error::StepError;
 use crate::machine_build::{Media, Render};
@@ -58,6 +58,7 @@ pub(super) fn spec(
     before: Vec<Vec<String>>,
     after: Vec<Vec<String>>,
 ) -> MachineSpec {
+    let (notes, nvram) = disks::exported_by_us(plan).then(|| notes::wanted(plan)).unzip();
     let mut part = VirtualBoxSpec {
         work_dir: Some(media.work.clone()),
         in_default_folder: plan.keep_registered,
@@ -69,7 +70,8 @@ pub(super) fn spec(
         after: AfterStop {
             remove_media: true,
             commands: after,
-            nvram: disks::nvram(plan).as_deref().map(absolute),
+            nvram,
+            notes,
             snapshot: None,
             export: disks::exported_by_virtualbox(plan).map(|directory| Export {
                 directory,
@@ -165,8 +167,11 @@ pub(super) fn network(plan: &VirtualBoxPlan) -> NetworkSpec {
     NetworkSpec { device, mode: NetworkMode::User { forward } }
 }
 
-/// The machine as packages describe it; of one that is not made new only its name is known here.
+/// The machine as packages describe it; as the template does, until it is noted. Of one that is not made new only its name is known before.
 pub(super) fn describe(plan: &VirtualBoxPlan) -> MachineDescription {
+    if let Some(noted) = notes::description(plan) {
+        return noted;
+    }
     let named = MachineDescription { name: plan.vm_name.clone(), ..MachineDescription::default() };
     let VirtualBoxOrigin::Iso { machine, .. } = &plan.origin else { return named };
     let controller = match machine.disk_interface.as_str() {
@@ -183,7 +188,6 @@ pub(super) fn describe(plan: &VirtualBoxPlan) -> MachineDescription {
             "efi" => PackageFirmware::Uefi { secure_boot: false },
             _ => PackageFirmware::Bios,
         },
-        nvram: nvram(plan),
         guest_os: guest_os(&machine.os_type),
         guest_words: VendorGuestWords { virtualbox: Some(machine.os_type.clone()), ..VendorGuestWords::default() },
         nested_virtualization: machine.nested == Some(true),
@@ -198,12 +202,6 @@ pub(super) fn describe(plan: &VirtualBoxPlan) -> MachineDescription {
         }],
         ..named
     }
-}
-
-/// What the firmware has kept, once the guest is off.
-fn nvram(plan: &VirtualBoxPlan) -> Option<Nvram> {
-    let bytes = std::fs::read(disks::nvram(plan)?).ok()?;
-    Some(Nvram { maker: NvramMaker::VirtualBox, bytes: bytes.into(), file: None })
 }
 
 /// The package's word for VirtualBox's name of a guest's system: that one, else its relatives.

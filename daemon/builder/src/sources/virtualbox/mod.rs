@@ -3,6 +3,7 @@
 mod additions;
 mod disks;
 mod machine;
+mod notes;
 pub(crate) mod options;
 mod package;
 
@@ -72,10 +73,13 @@ impl MachineBuilder for VirtualBoxPlan {
         image: Option<&'a Path>,
         context: &'a BuildContext,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        match (&self.origin, image) {
-            (VirtualBoxOrigin::Ovf { .. }, Some(package)) => Box::pin(package::check(package, context)),
-            _ => Box::pin(disks::create(self)),
-        }
+        Box::pin(async move {
+            disks::create(self).await?;
+            match (&self.origin, image) {
+                (VirtualBoxOrigin::Ovf { .. }, Some(package)) => package::check(package, context).await,
+                _ => Ok(()),
+            }
+        })
     }
 
     fn disks(&self) -> Vec<GuestDisk> {
@@ -126,6 +130,11 @@ impl MachineBuilder for VirtualBoxPlan {
         self.keep_registered
     }
 
+    fn reads_disks_of_machine(&self) -> bool {
+        // Those of a new machine lie in the output directory.
+        disks::exported_by_us(self) && !matches!(self.origin, VirtualBoxOrigin::Iso { .. })
+    }
+
     fn exported_by_hypervisor(&self) -> Option<PathBuf> {
         disks::exported_by_virtualbox(self)
     }
@@ -135,7 +144,7 @@ impl MachineBuilder for VirtualBoxPlan {
     }
 
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
-        if !disks::exported_by_us(self) {
+        if !disks::exported_by_us(self) || notes::left_to_virtualbox(self).is_some() {
             return Ok(None);
         }
         let options = &mut FormatOptions::default();
@@ -145,9 +154,14 @@ impl MachineBuilder for VirtualBoxPlan {
     fn finish_disks<'a>(
         &'a self,
         _output: &'a OutputDirectory,
-        _context: &'a BuildContext,
+        context: &'a BuildContext,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async { disks::finish(self) })
+        Box::pin(async {
+            if let Some(why) = notes::left_to_virtualbox(self).filter(|_| disks::exported_by_us(self)) {
+                context.say(format!("VirtualBox has exported the machine itself: {why}"));
+            }
+            disks::finish(self)
+        })
     }
 
     fn leaves_out(&self, _name: &OsStr) -> bool {
