@@ -409,6 +409,6 @@ fn without_its_driver_virtualbox_says_what_to_do_and_nothing_stays() {
     assert!(!world.home.work("output-web").exists());
     let ran = world.build(&iso("  disk_size = 64\n  guest_os_type = \"Linus\"\n")).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(told.contains("guest OS type") && told.contains("Debian_64"), "{told}");
+    assert!(told.contains("no guest system called Linus") && told.contains("Debian_64"), "{told}");
     assert_eq!(world.machines(), Vec::<String>::new());
 }

@@ -30,6 +30,9 @@ pub(super) const START_LIMIT: Duration = Duration::from_secs(LIMIT.as_secs() + L
 /// First and longest pause between two tries at a machine that is held. VirtualBox tells nobody when it is free.
 const LOCK_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// The longest pause of one that exports: VirtualBox's services end when nobody asks for some seconds, and the next ones know of no hold.
+const EXPORT_LONGEST_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+
 /// How long a call that nobody waits for any more may take to end by itself, once it was asked to.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -117,7 +120,8 @@ impl VBoxManage {
         fills: Option<&Path>,
     ) -> Result<String, Failure> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
-        let mut patience = if fills.is_some() { Patience::of(EXPORT_LOCK_LIMIT) } else { Patience::new() };
+        let mut patience =
+            if fills.is_some() { Patience::of(EXPORT_LOCK_LIMIT, EXPORT_LONGEST_PAUSE) } else { Patience::new() };
         loop {
             let failure = match self.call_once(&arguments, limit, abandoned).await {
                 Ok(answer) => return Ok(answer),
@@ -156,15 +160,16 @@ impl VBoxManage {
 pub(super) struct Patience {
     give_up: Instant,
     pause: Duration,
+    longest_pause: Duration,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self::of(LOCK_LIMIT)
+        Self::of(LOCK_LIMIT, LOCK_INTERVAL.1)
     }
 
-    fn of(limit: Duration) -> Self {
-        Self { give_up: Instant::now() + limit, pause: LOCK_INTERVAL.0 }
+    fn of(limit: Duration, longest_pause: Duration) -> Self {
+        Self { give_up: Instant::now() + limit, pause: LOCK_INTERVAL.0, longest_pause }
     }
 
     /// Pauses before the next try.
@@ -178,7 +183,7 @@ impl Patience {
         }
         tracing::debug!(%failure, "waiting for VirtualBox");
         tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LOCK_INTERVAL.1);
+        self.pause = (self.pause * 2).min(self.longest_pause);
         Ok(())
     }
 }
