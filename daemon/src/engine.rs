@@ -31,7 +31,7 @@ struct Reach(Control);
 impl JobRunner for Engine {
     fn start(&self, mut request: JobRequest, sink: EventSink) -> StartedJob {
         if let Some(task) = request.submission.image.take() {
-            return images::start(task, sink);
+            return images::start(task, request.job_directory, sink);
         }
         let control = Control::default();
         let reach = Arc::new(Reach(control.clone()));

@@ -69,7 +69,7 @@ pub fn create_overlay(path: &Path, backing: &Path, backing_format: Format, size:
     // QEMU takes what stands before the first colon of a name for a protocol.
     let name = if name.contains(':') { format!("file:{name}") } else { name.to_owned() };
     let backing = Backing { name, format: backing_format };
-    let mut context = WriterContext::new(&FileSystem, &ConvertOptions::without_digests());
+    let mut context = WriterContext::new(&FileSystem { mark: None }, &ConvertOptions::without_digests());
     let writer = Qcow2Writer::create(path, size, &Qcow2Options::default(), Some(backing), &mut context)?;
     convert::write_empty(writer, size)
 }

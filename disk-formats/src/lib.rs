@@ -99,3 +99,4 @@ pub use reading::packed::unpack_file;
 pub use reading::reader::DiskReader;
 pub use writing::file_digest::DigestAlgorithm;
 pub use writing::pipe::is_stream;
+pub use writing::storage::unfinished_name;

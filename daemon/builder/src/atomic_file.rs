@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// Writes `content` to `path` with permission bits `mode`, less the umask; makes the directories above it.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -14,11 +14,19 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     publish(file, path)
 }
 
-/// Copies `from` to `to` with its permission bits, less the umask; returns the number of bytes.
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+/// As [`write`], by way of `temporary`, a name beside it that nobody has.
+pub(crate) fn write_by_way_of(temporary: &Path, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = called(temporary, mode)?;
+    file.write_all(content)?;
+    publish(file, path)
+}
+
+/// Copies `from` to `to` with its permission bits, less the umask, by way of `temporary`, a name beside it that nobody has; returns the
+/// number of bytes.
+pub(crate) fn copy(from: &Path, temporary: &Path, to: &Path) -> io::Result<u64> {
     let mut source = File::open(from)?;
     let mode = source.metadata()?.permissions().mode() & 0o777;
-    let mut file = beside(to, mode)?;
+    let mut file = called(temporary, mode)?;
     let copied = io::copy(&mut source, file.as_file_mut())?;
     publish(file, to)?;
     Ok(copied)
@@ -30,6 +38,12 @@ fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     // The mode is given at creation, where the kernel takes the umask off it.
     let permissions = fs::Permissions::from_mode(mode);
     tempfile::Builder::new().prefix(".kiln-").permissions(permissions).tempfile_in(directory)
+}
+
+fn called(temporary: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    fs::create_dir_all(directory_of(temporary))?;
+    let file = File::options().read(true).write(true).create_new(true).mode(mode).open(temporary)?;
+    Ok(NamedTempFile::from_parts(file, TempPath::try_from_path(temporary)?))
 }
 
 fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
@@ -46,7 +60,6 @@ fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::OpenOptionsExt as _;
 
     #[test]
     fn replaces_whole_files_and_leaves_nothing_beside() {
@@ -57,7 +70,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         let other = directory.path().join("new/folder/copy");
-        assert_eq!(copy(&path, &other).unwrap(), 3);
+        assert_eq!(copy(&path, &directory.path().join("new/folder/.part"), &other).unwrap(), 3);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
     }
 
@@ -72,7 +85,7 @@ mod tests {
             fs::OpenOptions::new().write(true).create_new(true).mode(bits).open(&plain).unwrap();
             write(&path("written"), b"x", bits).unwrap();
             fs::set_permissions(path("written"), fs::Permissions::from_mode(bits)).unwrap();
-            copy(&path("written"), &path("copied")).unwrap();
+            copy(&path("written"), &path(".part"), &path("copied")).unwrap();
             write(&path("written"), b"x", bits).unwrap();
             assert_eq!((mode(&path("written")), mode(&path("copied"))), (mode(&plain), mode(&plain)), "{bits:o}");
             fs::remove_file(plain).unwrap();

@@ -13,6 +13,7 @@ use kiln_disk_formats::{
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
+use crate::unfinished::Unfinished;
 
 /// The files of one output, its main file first.
 pub(crate) type Written = Vec<PathBuf>;
@@ -144,19 +145,28 @@ async fn make_directories(outputs: &[Output]) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Writes `disks` to `outputs`; returns the files of each. Formats that hold one disk get the first one.
+/// Writes `disks` to `outputs`; returns the files of each. Formats that hold one disk get the first one. `elsewhere` are those of the
+/// files that lie in no directory of the build's, where a sweep would not look.
 ///
 /// Dropping the future stops the work and removes what it has written so far.
 pub(crate) async fn write(
     context: &BuildContext,
     disks: Vec<GuestDisk>,
     outputs: Vec<Output>,
+    elsewhere: &[PathBuf],
     overwrite: bool,
 ) -> Result<Vec<Written>, StepError> {
     make_directories(&outputs).await?;
+    let unfinished = Unfinished::in_ledger(&context.ledger, elsewhere.iter().map(PathBuf::as_path));
+    let unfinished =
+        unfinished.map_err(|error| StepError::new("cannot note what an export may leave").with_source(error))?;
     let reporter = context.clone();
     blocking("the export", move |abandoned| {
-        run(&disks, &outputs, overwrite, &report(&reporter, "export the disk", abandoned)).map_err(StepError::from)
+        let mut options = ConvertOptions::without_digests();
+        options.overwrite = overwrite;
+        options.mark = Some(unfinished.mark());
+        let progress = report(&reporter, "export the disk", abandoned);
+        run(&disks, &outputs, &options, &progress).map_err(StepError::from)
     })
     .await
 }
@@ -176,24 +186,20 @@ pub(crate) fn report<'a>(
 fn run(
     disks: &[GuestDisk],
     outputs: &[Output],
-    overwrite: bool,
+    options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> kiln_disk_formats::Result<Vec<Written>> {
     let readers = readers(disks)?;
     let sizes = sizes(&readers);
     let readers: Vec<&dyn DiskReader> = readers.iter().map(|reader| &**reader).collect();
     let Some(first) = readers.first() else { return Ok(Vec::new()) };
-    let mut options = ConvertOptions::default();
-    options.overwrite = overwrite;
-    options.file_digests = false;
-    options.content_digest = false;
     let (packages, images): (Vec<Output>, Vec<Output>) =
         outputs.iter().cloned().partition(|output| readers.len() > 1 && output.kind.row().is_package);
     if !images.is_empty() {
-        convert(*first, &images, &options, progress)?;
+        convert(*first, &images, options, progress)?;
     }
     if !packages.is_empty() {
-        convert_disks(&readers, &packages, &options, progress)?;
+        convert_disks(&readers, &packages, options, progress)?;
     }
     Ok(outputs.iter().map(|output| output.files(&sizes)).collect())
 }

@@ -65,6 +65,7 @@ mod step;
 mod steps;
 mod sweep;
 mod unbuilt;
+mod unfinished;
 mod way_in;
 
 pub use backends::{Backends, HypervisorSummary, hypervisors};
@@ -80,3 +81,4 @@ pub use kiln_hypervisors::registry::ENVIRONMENT as HYPERVISOR_ENVIRONMENT;
 pub use ledger::FILE_NAME as LEDGER_NAME;
 pub use resume::Checkpoint;
 pub use sweep::{Sweep, still_held, sweep, sweep_ended, sweep_with};
+pub use unfinished::Unfinished;

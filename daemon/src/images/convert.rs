@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kiln_builder::Unfinished;
 use kiln_disk_formats::package::{MachineDescription, PackagedMachine};
 use kiln_disk_formats::{ConvertOptions, DiskReader, Output, convert_disks};
 use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, ImageSource, WrittenFile};
@@ -20,7 +21,7 @@ const MAX_THREADS: u32 = 1024;
 /// The name of the client's standard output.
 const STANDARD_OUTPUT: &str = "-";
 
-pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended, Failures> {
+pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Reporter) -> Result<Ended, Failures> {
     let mut request = request.clone();
     let read = read_machine(&request)?;
     let package = request.inputs.first().map(|first| first.path.clone()).unwrap_or_default();
@@ -63,6 +64,12 @@ pub(super) fn run(request: &ConvertRequest, reporter: &Reporter) -> Result<Ended
             reporter.warn(format!("Warning: {}: {text}", target.path.display()));
         }
     }
+    let files: Vec<_> = targets.iter().flat_map(|target| target.files(&sizes)).collect();
+    let unfinished = Unfinished::of_job(job_directory, files.iter().map(|file| file.as_path()));
+    let unfinished = unfinished.map_err(|error| {
+        Failure::new(format!("cannot note what a conversion may leave in {}: {error}", job_directory.display()))
+    })?;
+    options.mark = Some(unfinished.mark());
     let report = convert_disks(&readers, &targets, &options, &reporter.progress("convert".to_owned()))?;
     let disks = report.disks.iter().zip(&request.inputs).map(|(disk, input)| ConvertedDisk {
         filename: input.path.clone(),
@@ -158,7 +165,9 @@ mod tests {
         let sink = Arc::clone(&events);
         let stop = Arc::new(AtomicBool::new(false));
         let reporter = Reporter::new(Arc::new(move |event| sink.lock().unwrap().push(event.body)), stop);
-        let Err(failures) = run(&request, &reporter) else { panic!("nothing of it is right") };
+        let Err(failures) = run(&request, Path::new("/nonexistent"), &reporter) else {
+            panic!("nothing of it is right")
+        };
         let texts: Vec<_> = failures.list.iter().map(|failure| failure.text.as_str()).collect();
         assert!(texts.len() >= 5, "{texts:#?}");
         assert!(events.lock().unwrap().is_empty());
@@ -176,7 +185,7 @@ mod tests {
             }
         });
         let reporter = Reporter::new(sink, Arc::new(AtomicBool::new(false)));
-        run(&request, &reporter).unwrap_or_else(|failures| panic!("{failures:?}"));
+        run(&request, Path::new("/nonexistent"), &reporter).unwrap_or_else(|failures| panic!("{failures:?}"));
         let warnings = warnings.lock().unwrap();
         warnings.clone()
     }

@@ -4,7 +4,7 @@
 //! ImageTask (words) ─► values of disk-formats, all mistakes at once ─► a thread that works ─► Progress*, Result* | Failure+
 //! ```
 //!
-//! Exit codes are qemu-img's. Nothing needs to be swept: files have no name until they are whole.
+//! Exit codes are qemu-img's. Files have no name until they are whole; where that cannot be, the ledger has their names.
 
 mod check;
 mod compare;
@@ -20,6 +20,7 @@ mod source;
 mod stdout;
 mod verify;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,11 +49,11 @@ impl JobControl for Control {
 }
 
 /// Begins a task.
-pub(crate) fn start(task: ImageTask, sink: EventSink) -> StartedJob {
+pub(crate) fn start(task: ImageTask, job_directory: PathBuf, sink: EventSink) -> StartedJob {
     let stop = Arc::new(AtomicBool::new(false));
     let reporter = Reporter::new(sink, Arc::clone(&stop));
     let outcome = async move {
-        match tokio::task::spawn_blocking(move || run(&task, &reporter)).await {
+        match tokio::task::spawn_blocking(move || run(&task, &job_directory, &reporter)).await {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
@@ -60,9 +61,9 @@ pub(crate) fn start(task: ImageTask, sink: EventSink) -> StartedJob {
     StartedJob { control: Arc::new(Control { stop }), outcome: Box::pin(outcome) }
 }
 
-fn run(task: &ImageTask, reporter: &Reporter) -> JobOutcome {
+fn run(task: &ImageTask, job_directory: &Path, reporter: &Reporter) -> JobOutcome {
     let ended = match task {
-        ImageTask::Convert(request) => convert::run(request, reporter),
+        ImageTask::Convert(request) => convert::run(request, job_directory, reporter),
         ImageTask::Info(request) => info::run(request, reporter),
         ImageTask::Map(request) => map::run(request, reporter),
         ImageTask::Check(request) => check::run(request, reporter),

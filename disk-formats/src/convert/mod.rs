@@ -58,7 +58,8 @@ pub fn convert_disks(
     options: &ConvertOptions,
     progress: &dyn Progress,
 ) -> Result<MachineReport> {
-    outputs::convert_to(readers, outputs, options, progress, &FileSystem)
+    let files = FileSystem { mark: options.mark.clone() };
+    outputs::convert_to(readers, outputs, options, progress, &files)
 }
 
 /// Computes the content digest of a disk without writing anything.

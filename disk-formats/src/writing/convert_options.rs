@@ -16,11 +16,14 @@ pub struct ConvertOptions {
     /// Waits until everything is on stable storage before files get their names. Without it a power loss soon afterwards can
     /// leave files with missing content, as with most tools.
     pub durable: bool,
+    /// Makes the names known beforehand that files have until they are whole, where a file system holds none without a name: see
+    /// [`unfinished_name`](crate::unfinished_name). Each conversion has another; `None`: by chance.
+    pub mark: Option<String>,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        Self { threads: None, overwrite: false, content_digest: true, file_digests: true, durable: true }
+        Self { threads: None, overwrite: false, content_digest: true, file_digests: true, durable: true, mark: None }
     }
 }
 

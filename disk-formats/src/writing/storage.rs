@@ -4,6 +4,7 @@
 //! elsewhere it has a temporary name beside the target. Tests put a storage between that fails where they choose.
 
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -56,12 +57,27 @@ pub(crate) trait Storage: Send {
 }
 
 /// The real file system.
-pub(crate) struct FileSystem;
+#[derive(Default)]
+pub(crate) struct FileSystem {
+    /// See [`ConvertOptions::mark`](crate::ConvertOptions::mark).
+    pub(crate) mark: Option<String>,
+}
 
 impl Destinations for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Storage>> {
-        Ok(Box::new(PendingFile::create(path)?))
+        Ok(Box::new(PendingFile::create(path, self.mark.as_deref())?))
     }
+}
+
+/// Returns the name that an output called `path` has for as long as it is not whole, where a conversion with this
+/// [`mark`](crate::ConvertOptions::mark) is killed; `None`: it has no name then, and nothing stays, or it cannot be written anyway.
+#[must_use]
+pub fn unfinished_name(path: &Path, mark: &str) -> Option<PathBuf> {
+    let target = link_target(path).ok()?;
+    let target = target.as_deref().unwrap_or(path);
+    // One that is replaced is linked beside it first.
+    let is_nameless = target.symlink_metadata().is_err() && nameless_in(directory_of(target)).is_some();
+    (!is_nameless).then(|| marked_name(target, mark))
 }
 
 /// How an unpublished file is held.
@@ -80,26 +96,26 @@ pub(crate) struct PendingFile {
     target: PathBuf,
     /// The name asked for is a link to the target.
     linked: bool,
+    /// Part of its name, where it has one.
+    mark: Option<String>,
     hold: Hold,
 }
 
 impl PendingFile {
     /// Makes an empty file to be published as `name`. Where that is a symbolic link, what it leads to will be replaced; a file
     /// that is replaced hands down its mode, and its owner where the system allows it.
-    pub(crate) fn create(name: &Path) -> io::Result<Self> {
+    pub(crate) fn create(name: &Path, mark: Option<&str>) -> io::Result<Self> {
         let target = link_target(name)?;
-        let (target, linked) = target.as_deref().map_or((name, false), |target| (target, true));
-        let directory = directory_of(target);
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        // Without /proc a nameless file could never be linked.
-        if Path::new("/proc/self/fd").exists()
-            && let Ok(file) = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666))
-        {
-            return Self { file: file.into(), target: target.to_path_buf(), linked, hold: Hold::Nameless }
-                .like_the_old();
+        let (target, linked) = target.map_or((name.to_path_buf(), false), |target| (target, true));
+        let mark = mark.map(str::to_owned);
+        match nameless_in(directory_of(&target)) {
+            Some(file) => Self { file, target, linked, mark, hold: Hold::Nameless },
+            None => {
+                let (file, name) = temporary_beside(&target, mark.as_deref())?;
+                Self { file, target, linked, mark, hold: Hold::Named(name) }
+            }
         }
-        let (file, name) = temporary_beside(target)?;
-        Self { file, target: target.to_path_buf(), linked, hold: Hold::Named(name) }.like_the_old()
+        .like_the_old()
     }
 
     /// Takes over what a file that is going to be replaced may be accessed by.
@@ -119,6 +135,11 @@ impl PendingFile {
 
     /// Links a nameless file under a temporary name, from which it can replace an existing target.
     fn link_temporarily(&self) -> io::Result<tempfile::TempPath> {
+        if let Some(mark) = &self.mark {
+            let name = marked_name(&self.target, mark);
+            self.link(&name)?;
+            return tempfile::TempPath::try_from_path(name);
+        }
         let builder = temporary_name();
         let link = builder.make_in(directory_of(&self.target), |path| self.link(path))?;
         Ok(link.into_temp_path())
@@ -203,14 +224,35 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
+/// Makes a file without a name, where the file system can.
+fn nameless_in(directory: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    // Without /proc it could never be linked.
+    let can_be_linked = Path::new("/proc/self/fd").exists();
+    let file = can_be_linked.then(|| rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).ok()).flatten();
+    file.map(File::from)
+}
+
+/// The temporary name of `target` that is known beforehand. As short as those made by chance, however long the target's is.
+fn marked_name(target: &Path, mark: &str) -> PathBuf {
+    let mut hasher = std::hash::DefaultHasher::new();
+    target.file_name().hash(&mut hasher);
+    target.with_file_name(format!(".kiln-{mark}-{:016x}.partial", hasher.finish()))
+}
+
 fn temporary_name() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".kiln-").suffix(".partial");
     builder
 }
 
-fn temporary_beside(target: &Path) -> io::Result<(File, tempfile::TempPath)> {
+fn temporary_beside(target: &Path, mark: Option<&str>) -> io::Result<(File, tempfile::TempPath)> {
     use std::os::unix::fs::PermissionsExt;
+    if let Some(mark) = mark {
+        let name = marked_name(target, mark);
+        let file = File::options().read(true).write(true).create_new(true).open(&name)?;
+        return Ok((file, tempfile::TempPath::try_from_path(name)?));
+    }
     let file = temporary_name()
         // Like any file a program makes: the umask decides, not tempfile's private default.
         .permissions(std::fs::Permissions::from_mode(0o666))
@@ -234,7 +276,7 @@ mod tests {
     #[test]
     fn a_file_appears_only_when_published() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = PendingFile::create(&directory.path().join("a")).unwrap();
+        let mut file = PendingFile::create(&directory.path().join("a"), None).unwrap();
         file.write_at(0, b"whole").unwrap();
         assert!(!directory.path().join("a").exists());
         file.sync().unwrap();
@@ -246,7 +288,7 @@ mod tests {
     #[test]
     fn a_dropped_file_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = PendingFile::create(&directory.path().join("a")).unwrap();
+        let mut file = PendingFile::create(&directory.path().join("a"), None).unwrap();
         file.write_at(0, b"part").unwrap();
         drop(file);
         assert!(names(directory.path()).is_empty());
@@ -257,9 +299,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
         std::fs::write(&target, b"old").unwrap();
-        let mut refused = PendingFile::create(&target).unwrap();
+        let mut refused = PendingFile::create(&target, None).unwrap();
         assert_eq!(refused.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        let mut accepted = PendingFile::create(&target).unwrap();
+        let mut accepted = PendingFile::create(&target, None).unwrap();
         accepted.write_at(0, b"new").unwrap();
         accepted.publish(true).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
@@ -279,16 +321,16 @@ mod tests {
         symlink("store/none", path("dangling")).unwrap();
         symlink("loop", path("loop")).unwrap();
         for (name, target) in [("chain", "store/real"), ("dangling", "store/none")] {
-            let mut file = PendingFile::create(&path(name)).unwrap();
+            let mut file = PendingFile::create(&path(name), None).unwrap();
             file.write_at(0, name.as_bytes()).unwrap();
-            let mut refused = PendingFile::create(&path(name)).unwrap();
+            let mut refused = PendingFile::create(&path(name), None).unwrap();
             assert_eq!(refused.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
             file.publish(true).unwrap();
             assert!(path(name).is_symlink());
             assert_eq!(std::fs::read(path(target)).unwrap(), name.as_bytes());
         }
         assert_eq!(path("store/real").metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert!(PendingFile::create(&path("loop")).is_err());
+        assert!(PendingFile::create(&path("loop"), None).is_err());
         assert_eq!(names(&path("store")), ["none", "real"]);
     }
 
@@ -296,11 +338,41 @@ mod tests {
     fn a_named_temporary_works_where_nameless_files_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
-        let (file, name) = temporary_beside(&target).unwrap();
-        let mut pending = PendingFile { file, target: target.clone(), linked: false, hold: Hold::Named(name) };
-        pending.write_at(2, b"x").unwrap();
-        pending.publish(false).unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), b"\0\0x");
+        for mark in [None, Some("m1")] {
+            let (file, name) = temporary_beside(&target, mark).unwrap();
+            assert!(mark.is_none() || name.to_path_buf() == marked_name(&target, "m1"));
+            let hold = Hold::Named(name);
+            let mark = mark.map(str::to_owned);
+            let mut pending = PendingFile { file, target: target.clone(), linked: false, mark, hold };
+            pending.write_at(2, b"x").unwrap();
+            pending.publish(true).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"\0\0x");
+            assert_eq!(names(directory.path()), ["a"]);
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_unfinished_file_is_known_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        // Nothing is there, and here a file needs no name.
+        assert_eq!(unfinished_name(&target, "m1"), None);
+        std::fs::write(&target, b"old").unwrap();
+        let expected = unfinished_name(&target, "m1").unwrap();
+        let mut file = PendingFile::create(&target, Some("m1")).unwrap();
+        file.write_at(0, b"new").unwrap();
+        let link = file.link_temporarily().unwrap();
+        assert_eq!(link.to_path_buf(), expected);
+        drop((link, file));
+        let mut file = PendingFile::create(&target, Some("m1")).unwrap();
+        file.publish(true).unwrap();
         assert_eq!(names(directory.path()), ["a"]);
+        // Beside what a link leads to, and never longer than a name may be.
+        let long = directory.path().join("x".repeat(255));
+        std::fs::write(&long, b"old").unwrap();
+        std::os::unix::fs::symlink(&long, directory.path().join("link")).unwrap();
+        let linked = unfinished_name(&directory.path().join("link"), "m1");
+        assert_eq!(linked, unfinished_name(&long, "m1"));
+        assert!(linked.is_some_and(|name| name != expected && name.file_name().unwrap().len() < 64));
     }
 }

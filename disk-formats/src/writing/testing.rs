@@ -83,7 +83,7 @@ impl Destinations for FaultyFiles {
         }
         let number = number as usize;
         self.counters.step(self.fault, || Step::Create(number, path.to_path_buf()))?;
-        let inner = FileSystem.create(path)?;
+        let inner = FileSystem::default().create(path)?;
         Ok(Box::new(FaultyFile { inner, number, fault: self.fault, counters: self.counters }))
     }
 }

@@ -1,5 +1,6 @@
 //! Finish: the guest shuts down, its disks are read once and written in every format, and the output directory is kept.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +15,8 @@ use super::prepare::Prepared;
 use super::recipe::Recipe;
 use crate::build_data::BuildData;
 use crate::built::Built;
-use crate::context::OnError;
+use crate::cleanup::CleanupId;
+use crate::context::{BuildContext, OnError};
 use crate::error::{BuildError, StepError};
 use crate::export::{self, Exported, GuestDisk, Written};
 use crate::ledger::Resource;
@@ -31,6 +33,35 @@ struct Tries {
     tried: AtomicBool,
     /// The exports that are whole.
     exported: Mutex<Vec<PathBuf>>,
+    /// Files elsewhere than in the output directory: they go with a build that fails before it is whole.
+    owned: Mutex<BTreeMap<PathBuf, CleanupId>>,
+}
+
+impl Tries {
+    /// Has a file that is about to come to be removed, should the build fail.
+    fn own(&self, file: &Path, context: &BuildContext) -> Result<(), StepError> {
+        let path = absolute(file)?;
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.entry(path).or_insert_with_key(|path| context.own_path("export", Resource::File { path: path.clone() }));
+        Ok(())
+    }
+
+    /// The build is whole: its files stay, those too that an earlier process of it has written.
+    fn keep(&self, left: &Left, context: &BuildContext) -> Result<(), StepError> {
+        let owned = std::mem::take(&mut *self.owned.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut files: BTreeSet<PathBuf> = owned.keys().cloned().collect();
+        owned.into_values().for_each(|cleanup| context.disarm(cleanup));
+        for file in left.exported.iter().flat_map(|exported| &exported.files) {
+            files.insert(absolute(file)?);
+        }
+        files.into_iter().for_each(|path| context.ledger.released(&Resource::File { path }));
+        Ok(())
+    }
+}
+
+fn absolute(file: &Path) -> Result<PathBuf, StepError> {
+    std::path::absolute(file)
+        .map_err(|error| StepError::new(format!("cannot name {}", file.display())).with_source(error))
 }
 
 /// The files that the build leaves.
@@ -77,7 +108,10 @@ impl Recipe<'_> {
             Some(Output::Files { paths })
         };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
-        let keeping = || output_directory::keep(&prepared.output, context);
+        let keeping = || async {
+            let held = output_directory::keep(&prepared.output, context).await?;
+            tries.keep(&left, context).map(|()| held)
+        };
         let held = Some(context.step(Step::finish("keep"), keeping).await?);
         if left.files.is_empty() && left.exported.is_empty() {
             // Nothing was to be made: an empty directory would only be in the way of the next build. One that is not empty stays.
@@ -198,8 +232,10 @@ impl Recipe<'_> {
         if !self.context.settings.force {
             export::refuse_existing(elsewhere.iter().filter(|file| !ours.contains(file)).map(PathBuf::as_path))?;
         }
-        let new: Vec<PathBuf> = elsewhere.into_iter().filter(|file| ours.contains(file) || !file.exists()).collect();
-        let result = export::write(self.context, disks.to_vec(), outputs.to_vec(), overwrite).await;
+        let is_new = |file: &&PathBuf| ours.contains(file) || !file.exists();
+        let new: Vec<PathBuf> = elsewhere.iter().filter(is_new).cloned().collect();
+        new.iter().try_for_each(|file| tries.own(file, self.context))?;
+        let result = export::write(self.context, disks.to_vec(), outputs.to_vec(), &elsewhere, overwrite).await;
         if result.is_ok() || self.context.settings.on_error == OnError::Ask {
             tries.exported.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
         } else {

@@ -93,7 +93,8 @@ pub(crate) async fn run(
         for loss in export::losses(&missing, &machine) {
             context.build.error(format!("Warning: {loss}"));
         }
-        made = export::write(&context.build, vec![disk], missing, context.build.settings.force).await?;
+        let files: Vec<PathBuf> = export::files(&missing, std::slice::from_ref(&disk))?.into_iter().flatten().collect();
+        made = export::write(&context.build, vec![disk], missing, &files, context.build.settings.force).await?;
     }
     let made = |output: &Output| made.iter().find(|files| files.first() == Some(&output.path));
     let files = outputs.iter().filter_map(|output| made(output).or_else(|| Some(&written(output)?.files)));

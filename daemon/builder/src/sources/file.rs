@@ -99,20 +99,36 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 async fn write(plan: &FilePlan, context: &BuildContext) -> Result<(), StepError> {
+    let name = format!(".kiln-{}.partial", uuid::Uuid::new_v4().simple());
+    let temporary = plan.target.with_file_name(name);
+    let noted = std::path::absolute(&temporary).and_then(|path| {
+        let resource = Resource::File { path };
+        context.ledger.note(&resource).map(|()| resource)
+    });
+    let noted =
+        noted.map_err(|error| StepError::new("cannot note what an unfinished file may leave").with_source(error))?;
+    write_by_way_of(temporary, plan, context).await?;
+    context.ledger.released(&noted);
+    Ok(())
+}
+
+async fn write_by_way_of(temporary: PathBuf, plan: &FilePlan, context: &BuildContext) -> Result<(), StepError> {
     let target = plan.target.clone();
     let failed =
         |error: std::io::Error| StepError::new(format!("cannot write {}", plan.target.display())).with_source(error);
     match &plan.content {
         FileContent::Text(text) => {
             let text = text.clone();
-            blocking("writing a file", move |_| atomic_file::write(&target, text.as_bytes(), 0o600))
-                .await
-                .map_err(failed)
+            blocking("writing a file", move |_| {
+                atomic_file::write_by_way_of(&temporary, &target, text.as_bytes(), 0o600)
+            })
+            .await
+            .map_err(failed)
         }
         FileContent::Copy(source) => {
             context.say(format!("Copying {} to {}", source.display(), plan.target.display()));
             let from = source.clone();
-            let copying = blocking("copying a file", move |_| atomic_file::copy(&from, &target));
+            let copying = blocking("copying a file", move |_| atomic_file::copy(&from, &temporary, &target));
             let copied = copying.await.map_err(|error| {
                 let paths = format!("{} to {}", source.display(), plan.target.display());
                 StepError::new(format!("cannot copy {paths}")).with_source(error)

@@ -1,8 +1,9 @@
 //! The export post-processor: every format of the table, in the builder's pass over the disk and after it; and what is refused.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use kiln_builder::JobOutcome;
+use kiln_builder::{Event, EventSink, JobOutcome, Sweep, run_job_with, sweep};
 use kiln_disk_formats::{
     ContentDigest, ConvertOptions, EXPORT_WORDS, Format, FormatRow, NoProgress, OpenPolicy, content_digest,
     export_named, open,
@@ -216,4 +217,41 @@ async fn a_machine_that_is_no_pc_goes_into_no_package() {
         let told: String = validation.problems.into_iter().map(|problem| problem.text).collect();
         assert_eq!(told.contains("No package for this machine"), refused, "{told}");
     }
+}
+
+/// What the job's ledger says is held while the export is written to `place`.
+fn held_meanwhile(world: &World) -> (EventSink, Arc<Mutex<String>>) {
+    let seen: Arc<Mutex<String>> = Arc::default();
+    let (told, ledger, kept) = (world.sink(), world.path("job/resources.ndjson"), Arc::clone(&seen));
+    let sink: EventSink = Arc::new(move |event| {
+        if matches!(&event, Event::Progress { what, .. } if what == "export the disk") {
+            *kept.lock().unwrap() = std::fs::read_to_string(&ledger).unwrap();
+        }
+        told(event);
+    });
+    (sink, seen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_worker_would_leave_of_an_export_elsewhere_is_in_the_ledger() {
+    let mut world = World::new();
+    world.force = true;
+    let place = world.path("dist");
+    std::fs::create_dir(&place).unwrap();
+    // It is replaced, for which the new one has a name of its own.
+    std::fs::write(place.join("web.raw"), "old").unwrap();
+    let export =
+        format!("post-processor \"export\" {{\n formats = [\"raw\", \"vmdk\"]\n output_directory = {place:?}\n }}\n");
+    let (sink, seen) = held_meanwhile(&world);
+    let request = world.request(world.check_request(&world.template("", &export)));
+    let job = run_job_with(request, sink, world.control.clone(), world.backends());
+    assert_eq!(world.to_its_end(job).await.exit_code, 0, "{}", world.text());
+    let held = seen.lock().unwrap().clone();
+    let noted =
+        |name: &str| held.contains(&format!("{{\"held\":true,\"kind\":\"file\",\"path\":\"{}/{name}", place.display()));
+    assert!(noted(".kiln-") && held.contains(".partial\""), "{held}");
+    // A new file is the build's until that is whole; one of others is not, whatever becomes of it.
+    assert!(noted("web.vmdk\"") && !noted("web.raw\""), "{held}");
+    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+    assert_eq!(world.files("dist"), ["web.raw", "web.vmdk"]);
 }

@@ -95,7 +95,7 @@ pub(crate) async fn finish(
                 }
                 let path = source.path.clone();
                 if path.exists() {
-                    export::write(context, vec![source], vec![output], true).await?;
+                    export::write(context, vec![source], vec![output], &[], true).await?;
                 }
                 done_for.push(path);
             }

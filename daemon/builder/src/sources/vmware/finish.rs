@@ -106,7 +106,7 @@ async fn compact(disk: &GuestDisk, directory: &Path, context: &BuildContext) -> 
     .await?;
     let subformat = VmdkSubformat::from_name(&info.variant).unwrap_or_default();
     let kind = OutputKind::Vmdk(VmdkOptions { subformat, ..VmdkOptions::default() });
-    export::write(context, vec![disk.clone()], vec![Output::new(directory.join(name), kind)], true).await.map(drop)
+    export::write(context, vec![disk.clone()], vec![Output::new(directory.join(name), kind)], &[], true).await.map(drop)
 }
 
 /// The names of the files in `directory` whose ending `wanted` takes.
