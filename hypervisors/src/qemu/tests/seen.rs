@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
+use super::ports::{forward, forwarded};
 use super::*;
-use crate::spec::Topology;
+use crate::ledger::NoLedger;
+use crate::spec::{Topology, VncSpec};
 
 /// A connection to the machine's QMP socket.
 struct Asker {
