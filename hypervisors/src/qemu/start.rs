@@ -158,7 +158,9 @@ impl Parts {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(parts) = self.parts.take() {
+        if let Some(mut parts) = self.parts.take() {
+            // At once, for whoever drops the start may look next at the directory in which it is.
+            drop(parts.monitor.take());
             // Outside a runtime the parts are dropped here, which kills the processes too.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(parts.give_up());

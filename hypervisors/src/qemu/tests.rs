@@ -366,6 +366,40 @@ async fn the_spare_monitor_answers_others() {
     assert!(!host.anything_left());
 }
 
+/// The socket lies in the build's output directory, which is emptied as soon as the start is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_monitor_of_a_start_that_is_dropped_is_gone_at_once() {
+    if missing(QEMU) {
+        return;
+    }
+    let host = Host::new();
+    let path = host.directory().join("test.monitor");
+    let mut spec = host.spec(Guest::Echo);
+    qemu(&mut spec).qmp_socket = Some(path.clone());
+    let ledger = Arc::new(RecordingLedger::default());
+    {
+        let starting = host.hypervisor.start(&spec, ledger.clone());
+        tokio::pin!(starting);
+        let there = async {
+            while !path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = there => {}
+            _ = &mut starting => panic!("it has started, and nobody saw its monitor"),
+        }
+    }
+    assert!(!path.exists(), "the monitor's socket is still there");
+    within(async {
+        while !ledger.held().is_empty() || host.anything_left() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 /// What public templates put into `qemuargs` most often.
 #[tokio::test]
 async fn common_qemuargs_do_not_get_in_the_way() {
