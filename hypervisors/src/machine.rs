@@ -249,6 +249,11 @@ pub struct ChosenAccelerator {
 pub enum ExitReport {
     /// The guest switched itself off.
     GuestShutdown,
+    /// It ended, and the hypervisor does not tell whether by the guest's will or because its process was killed.
+    Ended {
+        /// The end of the hypervisor's log, on one line; empty: there is none.
+        log: String,
+    },
     /// The guest restarted and the machine was told to end then (`-no-reboot`).
     GuestReset,
     /// [`Machine::kill`] or a drop ended it, or somebody asked the hypervisor to quit.
@@ -286,9 +291,9 @@ pub enum ExitReport {
 }
 
 impl ExitReport {
-    /// Tells whether the guest ended as a guest should.
+    /// Tells whether the guest ended as a guest should, as far as that is known.
     pub fn is_clean(&self) -> bool {
-        matches!(self, Self::GuestShutdown)
+        matches!(self, Self::GuestShutdown | Self::Ended { .. })
     }
 
     /// What the user can do about it.
@@ -310,6 +315,10 @@ impl std::fmt::Display for ExitReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::GuestShutdown => f.write_str("the guest shut down"),
+            Self::Ended { log } => {
+                f.write_str("the machine ended unexpectedly: the guest shut down, or its process was killed")?;
+                if log.is_empty() { Ok(()) } else { write!(f, "; its log ends: {log}") }
+            }
             Self::GuestReset => f.write_str("the guest restarted"),
             Self::Killed => f.write_str("the machine was killed"),
             Self::Crashed { status, stderr_tail } if stderr_tail.is_empty() => {

@@ -45,6 +45,9 @@ const LOG_LINE: usize = 200;
 /// What VMware's log says when the machine did not end by the guest's will.
 const CRASH_WORDS: [&str; 4] = ["PANIC", "Unrecoverable error", "failed disk operation", "terminating on signal"];
 
+/// What VMware's log ends with when a machine's process has come to its end by itself.
+const LAST_WORDS: &str = "VMX has left the building";
+
 /// A machine noted as kept by VMware.
 pub(super) struct Registered {
     ledger: Arc<dyn ResourceLedger>,
@@ -108,7 +111,9 @@ impl Keeper {
             () = std::future::ready(()), if unwanted => ExitReport::Killed,
         };
         let gone = match report {
-            ExitReport::GuestShutdown | ExitReport::Crashed { .. } if process.is_some() => Ok(true),
+            ExitReport::GuestShutdown | ExitReport::Ended { .. } | ExitReport::Crashed { .. } if process.is_some() => {
+                Ok(true)
+            }
             _ => put_down(&self.vmrun, &self.vmx, process).await,
         };
         self.give_back(gone, report);
@@ -203,7 +208,11 @@ impl Keeper {
         if let Some(log) = crash(&self.vmx) {
             return ExitReport::Crashed { status: "an error of its own".to_owned(), stderr_tail: log };
         }
-        ExitReport::GuestShutdown
+        // Whoever is killed writes no last word.
+        if log_end(&self.vmx).contains(LAST_WORDS) {
+            return ExitReport::GuestShutdown;
+        }
+        ExitReport::Ended { log: log_tail(&self.vmx) }
     }
 
     /// Tells everybody, after everything is given back that is `gone`.

@@ -143,7 +143,7 @@ async fn a_list_that_fails_now_and_then_ends_no_machine() {
     assert!(broken.directory.path().join("state/seen").exists());
     std::fs::write(broken.directory.path().join("state/off"), "").unwrap();
     std::fs::remove_file(broken.directory.path().join("state/on")).unwrap();
-    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
+    assert!(matches!(within(machine.exited()).await, ExitReport::Ended { .. }));
     within(machine.kill()).await;
     broken.is_clean(&ledger);
 }
@@ -237,4 +237,26 @@ async fn ovftool_gets_its_arguments_and_must_make_something() {
     export().await.unwrap();
     let line = format!("--compress=9 --allowExtraConfig /m/web.vmx {}\n", target.display());
     assert_eq!(std::fs::read_to_string(&target).unwrap(), line);
+}
+
+#[tokio::test]
+async fn an_end_is_the_guests_own_only_where_vmware_says_so() {
+    for (log, wanted) in [
+        ("vmx| I005: PowerOff\nvmx| I005: VMX has left the building: 0.\n", ExitReport::GuestShutdown),
+        ("vmx| I005: one\nvmx| I005: two\n", ExitReport::Ended { log: "vmx| I005: one / vmx| I005: two".to_owned() }),
+    ] {
+        let broken = Broken::new(&format!("[ $verb = start ] && printf '{log}' > \"$(dirname \"$vmx\")/vmware.log\""));
+        let ledger = Arc::new(RecordingLedger::default());
+        let machine = broken.start(&ledger).await.unwrap();
+        std::fs::remove_file(broken.directory.path().join("state/on")).unwrap();
+        let report = within(machine.exited()).await;
+        assert_eq!(report, wanted);
+        let said = report.to_string();
+        assert!(
+            report == ExitReport::GuestShutdown || said.contains("ended unexpectedly") && said.contains("two"),
+            "{said}"
+        );
+        within(machine.kill()).await;
+        broken.is_clean(&ledger);
+    }
 }
