@@ -39,6 +39,24 @@ pub enum VmxProblem {
         /// The disk's file.
         file: String,
     },
+    /// Entries of the template's put a disk of the machine's in two places.
+    #[error("the machine's own disk {file} would be in two places, {} and {}", .places[0], .places[1])]
+    Twice {
+        /// The disk's file.
+        file: String,
+        /// As `scsi0:0`.
+        places: [String; 2],
+    },
+    /// Entries of the template's move a disk to a bus that the machine does not have.
+    #[error("the machine's own disk {file} would be at {place}, but {controller}.present is not TRUE")]
+    NoController {
+        /// As `sata0:0`.
+        place: String,
+        /// The disk's file.
+        file: String,
+        /// As `sata0`.
+        controller: String,
+    },
     /// A path that cannot be written into it.
     #[error("{} is not UTF-8, which a VMX file needs", .0.display())]
     NotText(PathBuf),
@@ -54,6 +72,8 @@ impl VmxProblem {
                 "leave the entry out; disk_additional_size makes further disks, and other places take disks that are there",
             ),
             Self::Added { .. } => Some("put the entry into vmx_data, or make the disk with disk_additional_size"),
+            Self::Twice { .. } => Some("set present to FALSE where it was"),
+            Self::NoController { .. } => Some("set present of the controller to TRUE, too"),
             Self::NotText(_) => None,
         }
     }

@@ -15,12 +15,23 @@ impl OwnDisks {
         Ok(Self(vmx.disks()?.into_iter().map(|(place, file)| (place, file.to_owned())).collect()))
     }
 
-    /// Looks whether `vmx` still has them where they were; one of which `may_go` is true may have been taken out.
+    /// Looks whether `vmx` still has them, where they were or on another bus; one of which `may_go` is true may have been taken out.
     pub(super) fn check(&self, vmx: &Vmx, may_go: impl Fn(&str) -> bool) -> Result<(), VmxProblem> {
         let now = vmx.disks()?;
         for (place, file) in &self.0 {
+            let places: Vec<&String> =
+                now.iter().filter(|(_, found)| found == file).map(|(found_at, _)| found_at).collect();
+            if let [one, other, ..] = places[..] {
+                return Err(VmxProblem::Twice { file: file.clone(), places: [one.clone(), other.clone()] });
+            }
+            if let [moved] = places[..]
+                && moved != place
+            {
+                has_controller(vmx, moved, file)?;
+            }
             let found = now.iter().find(|(other, _)| other == place).map(|(_, file)| *file);
-            if found != Some(file) && !(found.is_none() && may_go(file)) {
+            let is_strange = found.is_some_and(|found| !self.holds(found));
+            if is_strange || places.is_empty() && !may_go(file) {
                 let instead = found.map(str::to_owned);
                 return Err(VmxProblem::Replaced { place: place.clone(), file: file.clone(), instead });
             }
@@ -31,9 +42,24 @@ impl OwnDisks {
     /// Looks whether `vmx` has others beside them.
     pub(super) fn check_no_others(&self, vmx: &Vmx) -> Result<(), VmxProblem> {
         let mut now = vmx.disks()?.into_iter();
-        match now.find(|(place, _)| !self.0.iter().any(|(own, _)| own == place)) {
+        match now.find(|(_, file)| !self.holds(file)) {
             Some((place, file)) => Err(VmxProblem::Added { place, file: file.to_owned() }),
             None => Ok(()),
         }
     }
+
+    fn holds(&self, file: &str) -> bool {
+        self.0.iter().any(|(_, own)| own == file)
+    }
+}
+
+/// Looks whether the bus of `place` is there: without its controller a disk is not. The two IDE channels always are.
+fn has_controller(vmx: &Vmx, place: &str, file: &str) -> Result<(), VmxProblem> {
+    let controller = place.split(':').next().unwrap_or_default();
+    let is_there = vmx.get(&format!("{controller}.present")).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if is_there || controller.to_ascii_lowercase().starts_with("ide") {
+        return Ok(());
+    }
+    let (place, file, controller) = (place.to_owned(), file.to_owned(), controller.to_owned());
+    Err(VmxProblem::NoController { place, file, controller })
 }

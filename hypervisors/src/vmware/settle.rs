@@ -139,6 +139,15 @@ mod tests {
         assert_eq!(with(&[("scsi0:1.present", "FALSE")]), Ok(1));
         let replaced = "scsi0:0 holds the machine's own disk disk.vmdk, in whose place there would be x.vmdk";
         assert_eq!(with(&[("scsi0:0.filename", "x.vmdk")]), Err(replaced.to_owned()));
+        // To another bus, when nothing is left where it was and there is such a bus.
+        let moved = [("scsi0:0.present", "FALSE"), ("sata0:3.fileName", "disk.vmdk"), ("sata0:3.present", "TRUE")];
+        let no_bus = "the machine's own disk disk.vmdk would be at sata0:3, but sata0.present is not TRUE";
+        assert_eq!(with(&moved), Err(no_bus.to_owned()));
+        assert_eq!(with(&[&moved[..], &[("sata0.present", "TRUE")]].concat()), Ok(2));
+        let twice = "the machine's own disk disk.vmdk would be in two places, sata0:3 and scsi0:0";
+        assert_eq!(with(&[&moved[1..], &[("sata0.present", "TRUE")]].concat()), Err(twice.to_owned()));
+        // Two that change places are both there.
+        assert_eq!(with(&[("scsi0:0.fileName", "disk-1.vmdk"), ("scsi0:1.fileName", "disk.vmdk")]), Ok(2));
         let added = "scsi0:2 would hold the disk x.vmdk, which the machine did not have while it ran";
         assert_eq!(with(&[("scsi0:2.fileName", "x.vmdk"), ("scsi0:2.present", "TRUE")]), Err(added.to_owned()));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use futures_util::FutureExt as _;
 use kiln_disk_formats::Output as DiskOutput;
@@ -33,6 +33,8 @@ struct Tries {
     tried: AtomicBool,
     /// The exports that are whole.
     exported: Mutex<Vec<PathBuf>>,
+    /// What is to be written is whole: these are the exports.
+    whole: OnceLock<Vec<Exported>>,
     /// Files elsewhere than in the output directory: they go with a build that fails before it is whole.
     owned: Mutex<BTreeMap<PathBuf, CleanupId>>,
 }
@@ -177,30 +179,15 @@ impl Recipe<'_> {
         for loss in export::losses(&all, machine).iter().filter(|_| !again) {
             context.error(format!("Warning: {loss}"));
         }
-        let mut exported = Vec::new();
-        let mut own_is_written = false;
-        let mut exports_failed = false;
-        if !exports.is_empty() {
-            let all: Vec<DiskOutput> = exports.iter().cloned().chain(own.clone()).collect();
-            match self.write(output, &disks, &all, overwrite, tries).await {
-                Ok(written) => {
-                    own_is_written = true;
-                    exported =
-                        exports.into_iter().zip(written).map(|(output, files)| Exported { output, files }).collect();
-                }
-                // Somebody is there who may take away what hinders it.
-                Err(error) if context.settings.on_error == OnError::Ask => return Err(error),
-                // The image does not go with an export. What follows the build tries it again, and fails by itself.
-                Err(error) => {
-                    exports_failed = true;
-                    context.error(format!("The exports failed, the image is written without them: {error}"));
-                }
+        let exported = match tries.whole.get() {
+            // Nothing is read again of a machine that may have been moved since, and be another by that.
+            Some(exported) if exported.iter().flat_map(|one| &one.files).all(|file| file.exists()) => exported.clone(),
+            _ => {
+                let exported = self.write_all(output, &disks, (exports, own), overwrite, tries).await?;
+                let _ = tries.whole.set(exported.clone());
+                exported
             }
-        }
-        if let Some(own) = own.filter(|_| !own_is_written) {
-            // The exports that failed may have left it.
-            self.write(output, &disks, &[own], overwrite || exports_failed, tries).await?;
-        }
+        };
         self.builder.finish_disks(output, context).await?;
         if let Some(aside) = aside {
             std::fs::remove_file(&aside)
@@ -212,6 +199,42 @@ impl Recipe<'_> {
         let mut files = self.files_in(directory)?;
         files.retain(|file| !exported.iter().any(|exported| exported.files.contains(file)));
         Ok(Left { files, exported })
+    }
+
+    /// Writes the exports and the build's own format; returns the exports that are whole.
+    async fn write_all(
+        &self,
+        output: &OutputDirectory,
+        disks: &[GuestDisk],
+        (exports, own): (Vec<DiskOutput>, Option<DiskOutput>),
+        overwrite: bool,
+        tries: &Tries,
+    ) -> Result<Vec<Exported>, StepError> {
+        let mut exported = Vec::new();
+        let mut own_is_written = false;
+        let mut exports_failed = false;
+        if !exports.is_empty() {
+            let all: Vec<DiskOutput> = exports.iter().cloned().chain(own.clone()).collect();
+            match self.write(output, disks, &all, overwrite, tries).await {
+                Ok(written) => {
+                    own_is_written = true;
+                    exported =
+                        exports.into_iter().zip(written).map(|(output, files)| Exported { output, files }).collect();
+                }
+                // Somebody is there who may take away what hinders it.
+                Err(error) if self.context.settings.on_error == OnError::Ask => return Err(error),
+                // The image does not go with an export. What follows the build tries it again, and fails by itself.
+                Err(error) => {
+                    exports_failed = true;
+                    self.context.error(format!("The exports failed, the image is written without them: {error}"));
+                }
+            }
+        }
+        if let Some(own) = own.filter(|_| !own_is_written) {
+            // The exports that failed may have left it.
+            self.write(output, disks, &[own], overwrite || exports_failed, tries).await?;
+        }
+        Ok(exported)
     }
 
     /// Writes `outputs` of the disks and returns the files of each. In the output directory every file is the build's; elsewhere only

@@ -9,6 +9,7 @@ use kiln_hypervisors::vmware::{OVFTOOL_HINT, VmwareSpec, VmxProblem, find_ovftoo
 use super::package::Package;
 use super::{machine, places, settled};
 use crate::backends::Backends;
+use crate::error::StepError;
 use crate::machine_build::Media;
 use crate::plan::{VmwareOrigin, VmwarePlan};
 use crate::plan_reader::PlanReader;
@@ -26,11 +27,27 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
         let detail = "ovftool_options are arguments of ovftool, which is not in PATH.";
         reader.not_here("ovftool_options", "ovftool cannot be found", detail, Some(OVFTOOL_HINT.to_owned()));
     }
+    let original = match &plan.origin {
+        VmwareOrigin::Vmx { source, .. } => Vmx::read(source).ok(),
+        VmwareOrigin::Iso { .. } | VmwareOrigin::Package { .. } => None,
+    };
+    let original = original.iter().flat_map(|vmx| vmx.disks().unwrap_or_default()).map(|(_, file)| file.to_owned());
+    let disks: Vec<String> = original.chain(places::made_disks(plan)).collect();
+    if let Some(disk) = places::disk_in_the_way(plan, &disks) {
+        let error = in_the_way(&disk);
+        reader.error_with_hint("format", "Two files of one name", format!("{error}."), error.hint());
+    }
     match &plan.origin {
         VmwareOrigin::Iso { .. } => check_file(plan, reader),
         VmwareOrigin::Vmx { source, snapshot, .. } => check_original(plan, source, snapshot.as_deref(), reader),
         VmwareOrigin::Package { .. } => check_package(plan, reader),
     }
+}
+
+/// Says that a package and its machine cannot lie beside each other.
+pub(super) fn in_the_way(disk: &str) -> StepError {
+    StepError::new(format!("the OVF's disk {disk} would have the name of the machine's own, beside which it is to lie"))
+        .with_hint("choose another vm_name, or format = \"ova\", which is one file")
 }
 
 /// Complains about the package that the machine is made of.
@@ -124,7 +141,11 @@ fn option_of(problem: &VmxProblem) -> &'static str {
     match problem {
         VmxProblem::Full(_) => "disk_additional_size",
         VmxProblem::NotText(_) => "output_directory",
-        VmxProblem::File(_) | VmxProblem::Replaced { .. } | VmxProblem::Added { .. } => "vmx_data",
+        VmxProblem::File(_)
+        | VmxProblem::Replaced { .. }
+        | VmxProblem::Added { .. }
+        | VmxProblem::Twice { .. }
+        | VmxProblem::NoController { .. } => "vmx_data",
     }
 }
 

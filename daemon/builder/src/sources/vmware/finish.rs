@@ -29,8 +29,13 @@ pub(super) async fn finish(
     context: &BuildContext,
 ) -> Result<(), StepError> {
     let (work, unfinished, finished) = (places::work(plan), places::unfinished(plan), places::finished(plan));
-    if !work.exists() && places::final_vmx(plan).exists() {
-        return Ok(());
+    let gone = |error: std::io::Error| StepError::new(format!("cannot remove {}", work.display())).with_source(error);
+    // An earlier try has moved it.
+    if !places::work_vmx(plan).exists() && places::final_vmx(plan).exists() {
+        return match tokio::fs::remove_dir_all(&work).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(gone(error)),
+            _ => Ok(()),
+        };
     }
     if !finished.exists() {
         let failed = |error: std::io::Error| {
@@ -82,9 +87,9 @@ pub(super) async fn finish(
         let (from, to) = (finished.display(), plan.output_directory.display());
         StepError::new(format!("cannot move the machine from {from} to {to}")).with_source(error)
     })?;
-    tokio::fs::remove_dir_all(&work)
-        .await
-        .map_err(|error| StepError::new(format!("cannot remove {}", work.display())).with_source(error))
+    // Its file first: whoever looks for the machine from here on finds the one that is moved, not what is left of this.
+    std::fs::remove_file(places::work_vmx(plan)).map_err(gone)?;
+    tokio::fs::remove_dir_all(&work).await.map_err(gone)
 }
 
 fn failed_to_settle(problem: VmxProblem) -> StepError {

@@ -111,6 +111,9 @@ impl MachineBuilder for VmwarePlan {
     }
 
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
+        if let Some(disk) = places::disk_in_the_way(self, &places::all_disks(self)) {
+            return Err(check::in_the_way(&disk));
+        }
         if !self.exports() || self.exports_with_ovftool() {
             return Ok(None);
         }

@@ -58,6 +58,16 @@ pub(super) fn further_disks(plan: &VmwarePlan) -> impl Iterator<Item = u32> {
     (1..).filter(|number| *number != 7).take(plan.additional_disks.len())
 }
 
+/// The name of a disk of the machine's that a package of this build would have a file of the same name as, beside it; `None`: there is none.
+pub(super) fn disk_in_the_way(plan: &VmwarePlan, disks: &[String]) -> Option<String> {
+    // An OVA is one file, whose name ends otherwise.
+    if !plan.exports() || plan.format != "ovf" {
+        return None;
+    }
+    let packaged: Vec<String> = (1..=disks.len()).map(|number| format!("{}-disk{number}.vmdk", plan.vm_name)).collect();
+    disks.iter().find(|disk| packaged.contains(disk)).cloned()
+}
+
 /// The names of all disks of the machine, in order; of a clone they are known when it is there.
 pub(super) fn all_disks(plan: &VmwarePlan) -> Vec<String> {
     let named = |vmx: &Vmx| vmx.disks().map(|disks| disks.into_iter().map(|(_, file)| file.to_owned()).collect());

@@ -254,3 +254,42 @@ async fn a_package_becomes_a_machine() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_moved_machine_is_no_machine_any_more() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let plan = plan_of("vmware-iso", &out, &[("skip_compaction", "true")]);
+    let context = job.context(false);
+    let held = output_directory::prepare(&out, &[], &context).await.unwrap();
+    write_machine(&plan);
+    finish::finish(&plan, &held.directory, &context).await.unwrap();
+    assert_eq!(places::current(&plan), Some(places::final_vmx(&plan)));
+    // As a removal leaves it that fails half way: the directory and a disk, but no file of a machine.
+    let work = places::work(&plan);
+    std::fs::create_dir(&work).unwrap();
+    std::fs::write(work.join("disk.vmdk"), "half of it").unwrap();
+    assert_eq!(places::current(&plan), Some(places::final_vmx(&plan)));
+    finish::finish(&plan, &held.directory, &context).await.unwrap();
+    assert!(!work.exists());
+    assert_eq!(std::fs::read_to_string(out.join("disk.vmdk")).unwrap(), "disk.vmdk");
+}
+
+#[test]
+fn a_disk_and_a_package_of_one_name_do_not_lie_beside_each_other() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let names = ["guest-disk1.vmdk".to_owned(), "data.vmdk".to_owned()];
+    for (format, more, wanted) in [
+        ("\"ovf\"", None, Some("guest-disk1.vmdk")),
+        ("\"ova\"", None, None),
+        ("\"vmx\"", None, None),
+        ("\"ovf\"", Some(("skip_export", "true")), None),
+    ] {
+        let options: Vec<_> = [("format", format)].into_iter().chain(more).collect();
+        let plan = plan_of("vmware-iso", &out, &options);
+        assert_eq!(places::disk_in_the_way(&plan, &names).as_deref(), wanted, "{format} {more:?}");
+        // Not more disks than there are.
+        assert_eq!(places::disk_in_the_way(&plan, &["guest-disk2.vmdk".to_owned()]), None);
+    }
+}
