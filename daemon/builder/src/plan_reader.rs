@@ -196,6 +196,13 @@ impl<'a> PlanReader<'a> {
         self.diagnostics.push(diagnostic);
     }
 
+    /// Tells of an option that the template sets and nothing heeds.
+    pub(crate) fn without_effect(&mut self, name: &str, why: &str) {
+        if self.options.is_set(name) {
+            self.warning(name, format!("{name} has no effect"), why);
+        }
+    }
+
     /// A text that is set and not empty.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.options.string(name).filter(|text| !text.is_empty()).map(str::to_owned)

@@ -5,6 +5,7 @@
 //! | `spec`         | what only VMware has of a machine                                      |
 //! | `machine_spec` | a machine as this backend reads it                                     |
 //! | `draft`, `slots`, `own_disks`, `machine_file`, `preview` | the VMX file of a machine that is to be started |
+//! | `guest_os`     | VMware's names of guest systems                                        |
 //! | `settle`, `inspect` | the VMX file of a machine that is done, and what it tells         |
 //! | `vmrun`, `disk_manager`, `ovftool` | VMware's tools: command lines and answers          |
 //! | `holder`       | the process that runs a machine                                        |
@@ -19,6 +20,7 @@ mod address;
 mod check;
 mod disk_manager;
 mod draft;
+mod guest_os;
 mod holder;
 mod hypervisor;
 pub mod inspect;
@@ -43,6 +45,7 @@ mod vmrun;
 
 pub use disk_manager::create_disk;
 pub use draft::VmxProblem;
+pub use guest_os::{is_known_guest, known_guests};
 pub use hypervisor::VmwareHypervisor;
 pub use ovftool::{OVFTOOL_HINT, export_with_ovftool, find_ovftool};
 pub use preview::preview;

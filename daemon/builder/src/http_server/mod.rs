@@ -44,6 +44,7 @@ use self::response::{Answer, plain};
 use crate::connections::{Connections, Place};
 
 pub(crate) use self::error::HttpServerError;
+pub(crate) use self::port::AddressFamily;
 pub(crate) use self::request_log::RequestLog;
 
 /// Connections served at once. An installer uses a handful; a guest that opens more waits, or has its longest idle one closed.
@@ -64,6 +65,8 @@ pub(crate) struct HttpServerConfig {
     pub(crate) content: BTreeMap<String, String>,
     /// IP address to listen on; the loopback address is enough for QEMU's user networking.
     pub(crate) bind: String,
+    /// The family of addresses that it listens on.
+    pub(crate) family: AddressFamily,
     /// Lowest port.
     pub(crate) port_min: u16,
     /// Highest port, which may be used too.
@@ -101,7 +104,7 @@ impl HttpServer {
                 Some(opened.map_err(|source| HttpServerError::Directory { path, source })?)
             }
         };
-        let listener = port::listen(&config.bind, config.port_min, config.port_max).await?;
+        let listener = port::listen(&config.bind, config.family, config.port_min, config.port_max).await?;
         let address = listener.local_addr().map_err(|source| HttpServerError::NoPort {
             address: IpAddr::from([0, 0, 0, 0]),
             min: config.port_min,

@@ -22,6 +22,7 @@ fn config(logs: &Logs) -> HttpServerConfig {
         directory: None,
         content: BTreeMap::new(),
         bind: "127.0.0.1".to_owned(),
+        family: AddressFamily::Any,
         port_min: 20_000,
         port_max: 32_000,
         on_request: Arc::new(move |log| logs.0.lock().unwrap().push(log)),

@@ -23,7 +23,7 @@ pub(crate) const HTTP: &[OptionSpec] = option_table! {
     "http_port_max" Integer = "9000", "highest port of the server";
     "http_bind_address" String = "", "address the server listens on; by default only what the guest can reach";
     "http_interface" String = "", "network interface whose address the guest is told";
-    "http_network_protocol" String = "tcp", "tcp, tcp4 or tcp6";
+    "http_network_protocol" String = "tcp", "tcp4 or tcp6: the server listens on addresses of that family alone";
 };
 
 /// The floppy.
@@ -212,6 +212,10 @@ pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \
          when neither is set.",
         checks::communicator::communicator,
+    ),
+    Rule::Check(
+        "`http_interface`, `ssh_keypair_name`, `ssh_bastion_interactive`, `ssh_public_key` and `ssh_private_key` have no effect, which is told.",
+        checks::communicator::without_effect,
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! The options of the two VMware builders.
 
-use kiln_template::OptionSpec;
+use kiln_hypervisors::vmware::{is_known_guest, known_guests};
+use kiln_template::{OptionSpec, did_you_mean};
 
 use super::define::define;
 use super::option_table::option_table;
@@ -37,7 +38,14 @@ const COMMON: &[OptionSpec] = option_table! {
     "output_directory" String = "output-NAME", "where the image goes";
 };
 
+/// Names of guest systems that are told in place of an unknown one.
+const ALIKE: usize = 8;
+
 const COMMON_RULES: &[Rule] = &[
+    Rule::Check("`fusion_app_path` and `network_name` have no effect, which is told.", |reader| {
+        reader.without_effect("fusion_app_path", "It is for VMware Fusion on macOS.");
+        reader.without_effect("network_name", "It is for ESX servers.");
+    }),
     Rule::OneOf("format", &["vmx", "ovf", "ova"]),
     Rule::OneOf("tools_mode", &["upload", "attach", "disable"]),
     Rule::Exists("tools_source_path"),
@@ -157,7 +165,31 @@ const ISO_OPTIONS: &[OptionSpec] = option_table! {
     "vhv_enabled" Bool = "false", "let the guest run machines of its own";
 };
 
+/// A name that is not in the table may be a newer VMware's, so it is told and not refused.
+fn guest_system(reader: &mut PlanReader<'_>) {
+    let Some(given) = reader.text("guest_os_type").filter(|given| !is_known_guest(given)) else { return };
+    let beginning: String = given.to_lowercase().chars().take_while(char::is_ascii_alphabetic).collect();
+    let alike = known_guests().filter(|known| !beginning.is_empty() && known.starts_with(&beginning));
+    let mut near: Vec<String> = alike.take(ALIKE).map(str::to_owned).collect();
+    if near.is_empty() {
+        near.extend(did_you_mean(&given, known_guests()));
+    }
+    let near = if near.is_empty() {
+        format!("there are: {}", known_guests().collect::<Vec<_>>().join(", "))
+    } else {
+        format!("near it are: {}", near.join(", "))
+    };
+    let detail = format!(
+        "guest_os_type is {given:?}, which VMware Workstation 17.6 does not know, and may take for another system or refuse; {near}."
+    );
+    reader.warning("guest_os_type", "Unknown guest system", detail);
+}
+
 const ISO_RULES: &[Rule] = &[
+    Rule::Check(
+        "`guest_os_type` is one of VMware's names; of another one a warning tells what is near it.",
+        guest_system,
+    ),
     Rule::OneOf("firmware", &["bios", "efi", "efi-secure"]),
     Rule::OneOf("usb_version", &["2.0", "3.1", "3.2"]),
     Rule::Requires("usb_version", "usb"),
@@ -208,23 +240,42 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
     "guest_os_type" String = "", "VMware's name of the guest's system, for OVF and OVA";
 };
 
-const VMX_RULES: &[Rule] = &[Rule::Check(
-    "`linked` and `attach_snapshot` are for VMX files: an OVF or OVA in `source_path` has neither.",
-    |reader| {
-        if !package::is_package(&reader.text("source_path").unwrap_or_default()) {
-            return;
-        }
-        for (name, is_set) in
-            [("linked", reader.flag("linked")), ("attach_snapshot", reader.text("attach_snapshot").is_some())]
-        {
-            if is_set {
-                let detail = format!("{name} needs a VMX file, but source_path is a package, whose disks are copied.");
-                let hint = "remove it; or make a machine of the package first: kiln convert IN.ova OUT.vmx";
-                reader.error_with_hint(name, "Options that exclude each other", detail, Some(hint));
+const VMX_RULES: &[Rule] = &[
+    Rule::Check(
+        "`guest_os_type` is one of VMware's names; of another one a warning tells what is near it.",
+        guest_system,
+    ),
+    Rule::Check(
+        "`guest_os_type` and `version` are for an OVF or OVA in `source_path`: a clone has what its original has.",
+        |reader| {
+            if package::is_package(&reader.text("source_path").unwrap_or_default()) {
+                return;
             }
-        }
-    },
-)];
+            for name in ["guest_os_type", "version"] {
+                reader
+                    .without_effect(name, "The clone of a VMX file has what its original has; vmx_data can change it.");
+            }
+        },
+    ),
+    Rule::Check(
+        "`linked` and `attach_snapshot` are for VMX files: an OVF or OVA in `source_path` has neither.",
+        |reader| {
+            if !package::is_package(&reader.text("source_path").unwrap_or_default()) {
+                return;
+            }
+            for (name, is_set) in
+                [("linked", reader.flag("linked")), ("attach_snapshot", reader.text("attach_snapshot").is_some())]
+            {
+                if is_set {
+                    let detail =
+                        format!("{name} needs a VMX file, but source_path is a package, whose disks are copied.");
+                    let hint = "remove it; or make a machine of the package first: kiln convert IN.ova OUT.vmx";
+                    reader.error_with_hint(name, "Options that exclude each other", detail, Some(hint));
+                }
+            }
+        },
+    ),
+];
 
 define!(VMX = Builder "vmware-vmx" true,
     "Builds an image in a clone of a VMware Workstation machine.",

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::http_server::AddressFamily;
+
 /// The image to fetch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ImagePlan {
@@ -32,6 +34,8 @@ pub(crate) struct HttpPlan {
     pub port_max: u16,
     /// Listening address; `None`: where guests find the host.
     pub bind: Option<String>,
+    /// The family of addresses that it listens on.
+    pub family: AddressFamily,
 }
 
 /// A floppy or CD made of files.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::http_server::AddressFamily;
 use crate::option_values::OptionValues;
 use crate::plan::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan, ShutdownWay};
 
@@ -29,6 +30,11 @@ pub(crate) fn read_http(options: OptionValues<'_>) -> Option<HttpPlan> {
         port_min,
         port_max,
         bind: options.text("http_bind_address"),
+        family: match options.text("http_network_protocol").as_deref() {
+            Some("tcp4") => AddressFamily::V4,
+            Some("tcp6") => AddressFamily::V6,
+            _ => AddressFamily::Any,
+        },
     })
 }
 

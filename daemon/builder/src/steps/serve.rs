@@ -12,8 +12,12 @@ use crate::plan::HttpPlan;
 /// every address.
 pub(crate) fn own_address(plan: &HttpPlan) -> Option<String> {
     let bind = plan.bind.as_deref()?;
-    let address = if bind == "localhost" { "127.0.0.1" } else { bind.trim_matches(['[', ']']) };
-    (!address.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())).then(|| address.to_owned())
+    let address = if bind == "localhost" {
+        plan.family.localhost().to_string()
+    } else {
+        bind.trim_matches(['[', ']']).to_owned()
+    };
+    (!address.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())).then_some(address)
 }
 
 /// Starts the server and stops it on clean-up; returns its port. `host` is the address of this host that guests reach.
@@ -39,6 +43,7 @@ pub(crate) async fn start(plan: &HttpPlan, host: Option<IpAddr>, context: &Build
         directory: plan.directory.clone(),
         content: plan.content.clone(),
         bind,
+        family: plan.family,
         port_min: plan.port_min,
         port_max: plan.port_max,
         on_request: Arc::new(move |request: RequestLog| {

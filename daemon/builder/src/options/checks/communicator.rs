@@ -117,6 +117,25 @@ fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Options that no builder with a guest does anything with, here or in Packer.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("http_interface", "The guest is told this host's address on its own network, or that of http_bind_address."),
+    ("ssh_keypair_name", "It is for builders of clouds."),
+    (
+        "ssh_bastion_interactive",
+        "What a bastion asks for is answered with ssh_bastion_password; nobody is asked at the terminal.",
+    ),
+    ("ssh_public_key", "The temporary key is made by the build; ssh_private_key_file names one that there is."),
+    ("ssh_private_key", "The temporary key is made by the build; ssh_private_key_file names one that there is."),
+];
+
+/// Options that have no effect.
+pub(crate) fn without_effect(reader: &mut PlanReader<'_>) {
+    for (name, why) in WITHOUT_EFFECT {
+        reader.without_effect(name, why);
+    }
+}
+
 /// The temporary key, of builders that make one.
 pub(crate) fn temporary_key(reader: &mut PlanReader<'_>) {
     if !by_ssh(reader) {

@@ -1,5 +1,6 @@
 //! Rules of what gives the guest its files: HTTP server, floppy and CD.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::plan_reader::PlanReader;
@@ -32,6 +33,23 @@ pub(crate) fn http(reader: &mut PlanReader<'_>) {
     if reader.text("http_network_protocol").is_some_and(|network| network.starts_with("unix")) {
         reader.error("http_network_protocol", "Unsupported value", "A guest reaches the server by TCP only.");
     }
+    let (is_v4, is_v6) = match reader.text("http_bind_address").as_deref() {
+        // In each family there is one of that name; guests are told an IPv4 address of this host.
+        Some("localhost") => (true, true),
+        None => (true, false),
+        Some(address) => match address.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => (address.is_ipv4(), address.is_ipv6()),
+            Err(_) => (true, true),
+        },
+    };
+    let family = match reader.text("http_network_protocol").as_deref() {
+        Some("tcp4") if !is_v4 => "an IPv4",
+        Some("tcp6") if !is_v6 => "an IPv6",
+        _ => return,
+    };
+    let detail = format!("http_network_protocol asks for {family} address, which the server would not have.");
+    let hint = format!("set http_bind_address to {family} address of this host, or leave http_network_protocol out");
+    reader.error_with_hint("http_network_protocol", "Another family of addresses", detail, Some(&hint));
 }
 
 /// The options that begin with `floppy_`.

@@ -14,9 +14,7 @@ use crate::steps::output_directory;
 /// Options that do nothing for this builder, in Packer neither.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("boot_keygroup_interval", "It is for builders that type in groups of keys; this one heeds boot_key_interval."),
-    ("http_interface", "The guest reaches the server through QEMU, or by the address of net_bridge."),
     ("run_once", "No part of Packer does anything with it."),
-    ("ssh_keypair_name", "It is for builders of clouds."),
 ];
 
 /// `disk_size` and `disk_additional_size`.
@@ -218,9 +216,7 @@ pub(crate) fn without_effect(reader: &mut PlanReader<'_>) {
         let detail = "Only qcow2 is compressed by it; other formats are compressed or not by what they are.";
         reader.warning("disk_compression", "disk_compression has no effect", detail);
     }
-    for (name, detail) in WITHOUT_EFFECT {
-        if reader.options.is_set(name) {
-            reader.warning(name, format!("{name} has no effect"), *detail);
-        }
+    for (name, why) in WITHOUT_EFFECT {
+        reader.without_effect(name, why);
     }
 }
