@@ -1,6 +1,8 @@
 //! The builders for VMware on the stand-in for its tools: an installer becomes a machine, the machine two clones, and nothing is left of
 //! builds that fail or die.
 
+mod tools;
+
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -178,6 +180,8 @@ build {
     check_clones(&lab);
     lab.assert_clean();
     a_package_becomes_a_machine(&lab);
+    tools::the_tools_reach_the_guest(&lab);
+    tools::a_killed_machine_is_told_of(&lab);
     what_dies_leaves_nothing(&lab);
 }
 
@@ -356,6 +360,12 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
             "scsi0:0 holds the machine's own disk gone.vmdk, in whose place there would be x.vmdk",
         ),
         (
+            "twice",
+            "vmx_data = { \"sata0.present\" = \"TRUE\", \"sata0:0.present\" = \"TRUE\", \"sata0:0.fileName\" = \"gone.vmdk\" }",
+            "own disk gone.vmdk would be in two places, sata0:0 and scsi0:0",
+        ),
+        ("tcp6", "http_network_protocol = \"tcp6\"", "http_network_protocol asks for an IPv6 address"),
+        (
             "post",
             "vmx_data_post = { \"scsi0:3.fileName\" = \"x.vmdk\", \"scsi0:3.present\" = \"TRUE\" }",
             "scsi0:3 would hold the disk x.vmdk, which the machine did not have while it ran",
@@ -385,6 +395,12 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
     let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
     assert!(said.contains("own disk disk.vmdk, in whose place there would be none"), "{said}");
     assert!(said.contains("own-disk.pkr.hcl") && !home.work("elsewhere").exists(), "{said}");
+    let iso = iso_template(Path::new("/dev/null")).replace("\"ova\"", "\"ovf\"\n  vmdk_name = \"guest-disk1\"");
+    home.write("clash.pkr.hcl", &iso.replace("\"out\"", "\"elsewhere\""));
+    let ran = lab.start(&["build", "-color=false", "clash.pkr.hcl"]).wait().expect(1);
+    let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
+    assert!(said.contains("the OVF's disk guest-disk1.vmdk would have the name of the machine's own"), "{said}");
+    assert!(said.contains("clash.pkr.hcl") && !home.work("elsewhere").exists(), "{said}");
     assert!(!home.work("out/guest.vmx.lck").exists());
     // Without VMware.
     let mut command = home.command("kiln");
