@@ -362,7 +362,7 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         (
             "twice",
             "vmx_data = { \"sata0.present\" = \"TRUE\", \"sata0:0.present\" = \"TRUE\", \"sata0:0.fileName\" = \"gone.vmdk\" }",
-            "own disk gone.vmdk would be in two places, sata0:0 and scsi0:0",
+            "own disk gone.vmdk would be in two places, scsi0:0 and sata0:0",
         ),
         ("tcp6", "http_network_protocol = \"tcp6\"", "http_network_protocol asks for an IPv6 address"),
         (

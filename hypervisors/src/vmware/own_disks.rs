@@ -24,10 +24,10 @@ impl OwnDisks {
             if let [one, other, ..] = places[..] {
                 return Err(VmxProblem::Twice { file: file.clone(), places: [one.clone(), other.clone()] });
             }
-            if let [moved] = places[..]
-                && moved != place
+            if places.is_empty()
+                && let Some((moved, controller)) = without_controller(vmx, file, place)
             {
-                has_controller(vmx, moved, file)?;
+                return Err(VmxProblem::NoController { place: moved, file: file.clone(), controller });
             }
             let found = now.iter().find(|(other, _)| other == place).map(|(_, file)| *file);
             let is_strange = found.is_some_and(|found| !self.holds(found));
@@ -53,13 +53,16 @@ impl OwnDisks {
     }
 }
 
-/// Looks whether the bus of `place` is there: without its controller a disk is not. The two IDE channels always are.
-fn has_controller(vmx: &Vmx, place: &str, file: &str) -> Result<(), VmxProblem> {
-    let controller = place.split(':').next().unwrap_or_default();
-    let is_there = vmx.get(&format!("{controller}.present")).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    if is_there || controller.to_ascii_lowercase().starts_with("ide") {
-        return Ok(());
-    }
-    let (place, file, controller) = (place.to_owned(), file.to_owned(), controller.to_owned());
-    Err(VmxProblem::NoController { place, file, controller })
+/// Finds a place other than `own` where a disk is put on a bus whose controller is not there, so that the machine does not have it;
+/// returns both.
+fn without_controller(vmx: &Vmx, file: &str, own: &str) -> Option<(String, String)> {
+    let places = vmx.iter().filter(|(_, value)| *value == file).filter_map(|(key, _)| {
+        let key = key.to_ascii_lowercase();
+        let place = key.strip_suffix(".filename")?;
+        Some((place.to_owned(), place.split_once(':')?.0.to_owned()))
+    });
+    let is_present =
+        |device: &str| vmx.get(&format!("{device}.present")).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let mut missing = places.filter(|(place, controller)| is_present(place) && !is_present(controller));
+    missing.find(|(place, _)| !place.eq_ignore_ascii_case(own))
 }

@@ -144,7 +144,7 @@ mod tests {
         let no_bus = "the machine's own disk disk.vmdk would be at sata0:3, but sata0.present is not TRUE";
         assert_eq!(with(&moved), Err(no_bus.to_owned()));
         assert_eq!(with(&[&moved[..], &[("sata0.present", "TRUE")]].concat()), Ok(2));
-        let twice = "the machine's own disk disk.vmdk would be in two places, sata0:3 and scsi0:0";
+        let twice = "the machine's own disk disk.vmdk would be in two places, scsi0:0 and sata0:3";
         assert_eq!(with(&[&moved[1..], &[("sata0.present", "TRUE")]].concat()), Err(twice.to_owned()));
         // Two that change places are both there.
         assert_eq!(with(&[("scsi0:0.fileName", "disk-1.vmdk"), ("scsi0:1.fileName", "disk.vmdk")]), Ok(2));
