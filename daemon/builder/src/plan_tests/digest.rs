@@ -54,6 +54,7 @@ const VALUES: &[(&str, &str)] = &[
     ("ssh_file_transfer_method", "\"sftp\""),
     ("ssh_agent_auth", "false"),
     ("vtpm", "false"),
+    ("http_network_protocol", "\"tcp4\""),
     // Old names of others, which have values of their own here.
     ("ssh_wait_timeout", "\"18s\""),
     ("ssh_host_port_min", "12346"),

@@ -30,6 +30,9 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("http_port_max = 70000", "Value out of range"),
             ("http_bind_address = \"::1\"\nhttp_interface = \"lo\"", "Both http_bind_address and http_interface"),
             ("http_network_protocol = \"unix\"", "Unsupported value"),
+            ("http_network_protocol = \"tcp6\"", "Another family of addresses"),
+            ("http_network_protocol = \"tcp6\"\nhttp_bind_address = \"127.0.0.1\"", "Another family of addresses"),
+            ("http_network_protocol = \"tcp4\"\nhttp_bind_address = \"[::1]\"", "Another family of addresses"),
         ],
     ),
     (
@@ -155,12 +158,16 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("format = \"raw\"\ndisk_compression = true", "warning: disk_compression has no effect"),
             ("run_once = true", "warning: run_once has no effect"),
-            ("http_interface = \"lo\"", "warning: http_interface has no effect"),
-            ("ssh_bastion_interactive = true", "warning: ssh_bastion_interactive has no effect"),
-            ("http_network_protocol = \"tcp6\"", "Another family of addresses"),
-            ("http_network_protocol = \"tcp6\"\nhttp_bind_address = \"127.0.0.1\"", "Another family of addresses"),
-            ("http_network_protocol = \"tcp4\"\nhttp_bind_address = \"[::1]\"", "Another family of addresses"),
             ("disable_vnc = true\nboot_command = [\"a\"]", "warning: disable_vnc has no effect on typing"),
+        ],
+    ),
+    (
+        "`http_interface`, `ssh_clear_authorized_keys`",
+        &[
+            ("http_interface = \"lo\"", "warning: http_interface has no effect"),
+            ("ssh_clear_authorized_keys = true", "warning: ssh_clear_authorized_keys has no effect"),
+            ("ssh_keypair_name = \"k\"", "warning: ssh_keypair_name has no effect"),
+            ("ssh_bastion_interactive = true", "warning: ssh_bastion_interactive has no effect"),
         ],
     ),
     (
@@ -300,6 +307,27 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("source_path = \"a.OVA\"\nlinked = true", "Options that exclude each other"),
             ("source_path = \"a.ovf\"\nattach_snapshot = \"b\"", "Options that exclude each other"),
+        ],
+    ),
+    (
+        "`guest_os_type` is one of VMware's names",
+        &[
+            ("guest_os_type = \"templeos\"", "warning: Unknown guest system"),
+            ("guest_os_type = \"ubuntu64\"", "warning: Unknown guest system"),
+        ],
+    ),
+    (
+        "`guest_os_type` and `version` are for an OVF or OVA",
+        &[
+            ("source_path = \"a.vmx\"\nversion = 20", "warning: version has no effect"),
+            ("source_path = \"a.vmx\"\nguest_os_type = \"other-64\"", "warning: guest_os_type has no effect"),
+        ],
+    ),
+    (
+        "`fusion_app_path` and `network_name` have no effect",
+        &[
+            ("fusion_app_path = \"/x\"", "warning: fusion_app_path has no effect"),
+            ("network_name = \"x\"", "warning: network_name has no effect"),
         ],
     ),
     ("`duration` is required.", &[("", "Missing duration")]),
