@@ -162,10 +162,9 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
-        "`http_interface`, `ssh_clear_authorized_keys`",
+        "`http_interface`, `ssh_keypair_name`",
         &[
             ("http_interface = \"lo\"", "warning: http_interface has no effect"),
-            ("ssh_clear_authorized_keys = true", "warning: ssh_clear_authorized_keys has no effect"),
             ("ssh_keypair_name = \"k\"", "warning: ssh_keypair_name has no effect"),
             ("ssh_bastion_interactive = true", "warning: ssh_bastion_interactive has no effect"),
         ],
