@@ -6,7 +6,8 @@ use std::process::Command;
 const KNOWN_SINCE: (u32, u32) = (2, 36);
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    // Of both crates it is this one file; a file that is not there would be news at every call.
+    println!("cargo::rerun-if-changed={}/../daemon/build.rs", env!("CARGO_MANIFEST_DIR"));
     let variable = |name| std::env::var(name).unwrap_or_default();
     // Of another machine's C library nothing is known here.
     let native = variable("HOST") == variable("TARGET");

@@ -58,7 +58,10 @@ impl InstanceError {
             Self::Directory(error) => error.hint(),
             Self::AlreadyRunning { holder: Some(holder), .. } => {
                 let socket = holder.socket.display();
-                Some(format!("`kiln daemon status` shows it; with {KILN_SOCKET}={socket} everybody finds it"))
+                let pid = holder.pid;
+                Some(format!(
+                    "`kiln daemon status` shows it; with {KILN_SOCKET}={socket} everybody finds it. `kill {pid}` ends it; its workers run on"
+                ))
             }
             Self::AlreadyRunning { .. } => Some("`kiln daemon status` shows it".to_owned()),
             Self::Io { .. } => None,

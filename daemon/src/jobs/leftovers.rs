@@ -1,6 +1,7 @@
-//! What jobs still hold that are over, because it could not be given back: tried again when the daemon starts, whenever a job is over,
-//! and before such a job is removed. Until then the job is not forgotten, for its ledger is all that knows of it.
+//! What jobs still hold that are over, because it could not be given back: tried again for an hour, when the daemon starts and whenever a
+//! job is over, and before such a job is removed. Until then the job is not forgotten, for its ledger is all that knows of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ use crate::explain::explain;
 /// Time that somebody waits who removes a job; clients wait 30 s for an answer.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Time after the last entry in a job's ledger in which it is tried again by itself. Later somebody may have made the machine or the
+/// folder his own, and only `kiln jobs rm`, which he asks for, takes it.
+const SURELY_OURS: Duration = Duration::from_secs(3600);
+
 /// Tries again and again, for as long as the daemon runs.
 pub(super) async fn run(shared: Arc<Shared>, mut endings: watch::Receiver<()>) {
     match shared.journal.finished().await {
@@ -35,12 +40,22 @@ pub(super) async fn run(shared: Arc<Shared>, mut endings: watch::Receiver<()>) {
     loop {
         let jobs: Vec<JobId> = shared.leftovers().iter().cloned().collect();
         for id in jobs {
-            give_back(&shared, &id).await;
+            let ledger = shared.directory(&id).ledger();
+            if blocking(move || is_recent(&ledger, SURELY_OURS)).await {
+                give_back(&shared, &id).await;
+            }
         }
         if endings.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Whether the file was written in the time before now.
+fn is_recent(path: &Path, time: Duration) -> bool {
+    let written = path.symlink_metadata().and_then(|found| found.modified());
+    // One from the future was written by a clock that has been set back since.
+    written.is_ok_and(|written| written.elapsed().map_or(true, |age| age < time))
 }
 
 /// Sees that a job that is over holds nothing, before it is removed.
@@ -100,5 +115,20 @@ async fn give_back(shared: &Arc<Shared>, id: &JobId) {
         shared.leftovers().remove(id);
     } else {
         tracing::warn!(job = %id, ?held, "the job still holds something");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_long_ago_is_left_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(is_recent(file.path(), SURELY_OURS));
+        let old = std::time::SystemTime::now() - 2 * SURELY_OURS;
+        file.as_file().set_modified(old).unwrap();
+        assert!(!is_recent(file.path(), SURELY_OURS));
+        assert!(!is_recent(Path::new("/nonexistent"), SURELY_OURS));
     }
 }

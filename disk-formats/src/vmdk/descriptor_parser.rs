@@ -78,6 +78,10 @@ pub(crate) struct ParsedDescriptor {
     /// Content identifier of the parent; `None` without parent.
     pub(crate) parent_content_id: Option<u32>,
     pub(crate) parent_hint: Option<FileName>,
+    /// The disk's own UUID (`ddb.uuid.image`), and its parent's (`ddb.uuid.parent`, `None` without parent): by this alone VirtualBox says that
+    /// there is one, for its `parentCID` is that of a disk without.
+    pub(crate) uuid: Option<String>,
+    pub(crate) parent_uuid: Option<String>,
     /// Offset of the first line about the parent.
     pub(crate) parent_at: u64,
     pub(crate) create_type: String,
@@ -104,11 +108,11 @@ impl ParsedDescriptor {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let known_parent = descriptor.parent_content_id;
+            let has_parent = descriptor.has_parent();
             let told = |rule: &str| format!("line {} of the descriptor: {rule}", number + 1);
             let broken = broken.map(|rule| told(&rule));
             let is_header = descriptor.header_line(line, broken.as_deref());
-            if descriptor.parent_content_id != known_parent {
+            if descriptor.has_parent() != has_parent {
                 descriptor.parent_at = at;
             }
             if is_header {
@@ -140,10 +144,19 @@ impl ParsedDescriptor {
             "parentfilenamehint" if self.parent_hint.is_none() => {
                 self.parent_hint = Some(FileName { text: printable(value), broken: broken.map(str::to_owned) });
             }
+            "ddb.uuid.image" if self.uuid.is_none() => self.uuid = Some(value.to_ascii_lowercase()),
+            "ddb.uuid.parent" if self.parent_uuid.is_none() && value.contains(|c| !matches!(c, '0' | '-')) => {
+                self.parent_uuid = Some(value.to_ascii_lowercase());
+            }
             "createtype" if self.create_type.is_empty() => self.create_type = printable(value),
             _ => {}
         }
         true
+    }
+
+    /// Whether the disk lies on another.
+    pub(crate) fn has_parent(&self) -> bool {
+        self.parent_content_id.is_some() || self.parent_uuid.is_some()
     }
 
     /// Returns the sum of all extents in sectors.

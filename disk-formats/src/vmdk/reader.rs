@@ -127,18 +127,31 @@ impl VmdkReader {
     }
 
     fn open_parent(&self, opening: &Opening<'_>) -> Result<Option<Self>> {
-        let (Some(id), Some(from)) = (self.descriptor.parent_content_id, self.first_file()) else { return Ok(None) };
-        let at = self.descriptor.parent_at;
+        let Some(from) = self.first_file().filter(|_| self.descriptor.has_parent()) else { return Ok(None) };
+        let (at, id) = (self.descriptor.parent_at, self.descriptor.parent_content_id);
         let file = match (opening.told_parent(from, Format::Vmdk, at)?, &self.descriptor.parent_hint) {
             (Some(told), _) => told,
-            (None, Some(hint)) => hint.open(opening, from, at)?,
-            (None, None) => {
+            (None, Some(hint)) if id.is_some() => hint.open(opening, from, at)?,
+            (None, _) if id.is_none() => {
+                return Err(from
+                    .error(
+                        ErrorKind::Unsupported,
+                        "a differencing vmdk of VirtualBox needs VirtualBox to find its parent",
+                    )
+                    .at(at)
+                    .with_hint("merge it with `VBoxManage clonemedium` first"));
+            }
+            (None, _) => {
                 return Err(from.error(ErrorKind::Corrupt, "the disk has a parent but does not name it").at(at));
             }
         };
         let below = opening.descend(&file);
         let parent = Self::open(file, &below)?;
-        if parent.descriptor.content_id != Some(id) {
+        let changed = match (id, &self.descriptor.parent_uuid) {
+            (Some(id), _) => parent.descriptor.content_id != Some(id),
+            (None, uuid) => parent.descriptor.uuid != *uuid,
+        };
+        if changed {
             let rule = format!("the parent {:?} was changed after this disk was made from it", parent.path);
             return Err(from.error(ErrorKind::Corrupt, rule).at(at));
         }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::{
     ErrorKind, Format, OpenPolicy, OutputKind, VmdkOptions, VmdkSubformat, check, image_info, open,
@@ -137,7 +137,7 @@ fn a_chain_of_vdis_is_read_when_its_images_are_told() {
     let [base, middle, top] = &paths;
     differ_vdi(middle, base);
     differ_vdi(top, middle);
-    let told = |parents: &[&std::path::PathBuf]| {
+    let told = |parents: &[&PathBuf]| {
         let mut policy = OpenPolicy::deny();
         policy.parents = parents.iter().map(|path| ((*path).clone(), Format::Vdi)).collect();
         open(top, Some(Format::Vdi), &policy)
@@ -192,4 +192,41 @@ fn a_vmdk_that_does_not_name_its_parent_is_read_when_it_is_told() {
     policy.parents = vec![(base, Format::Vdi)];
     let error = open(&top, None, &policy).err().unwrap().to_string();
     assert!(error.contains("a vmdk that lies on a vdi"), "{error}");
+}
+
+/// VirtualBox says by a UUID that there is a parent; its `parentCID` is that of a disk without.
+#[test]
+fn a_vmdk_of_virtualbox_is_never_read_without_its_parent() {
+    let bench = Bench::new(2 * MIB, 0, 0);
+    let contents = Noise(1).bytes(2 << 20);
+    let kind =
+        || OutputKind::Vmdk(VmdkOptions { subformat: VmdkSubformat::MonolithicSparse, ..VmdkOptions::default() });
+    std::fs::write(&bench.raw, &contents).unwrap();
+    let (base, _) = bench.convert("base.vmdk", kind());
+    let other = bench.convert("other.vmdk", kind()).0;
+    std::fs::write(&bench.raw, vec![0; 2 << 20]).unwrap();
+    let (top, _) = bench.convert("top.vmdk", kind());
+    let patch = |path: &Path, key: &str, uuid: &str| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let line = format!("ddb.uuid.{key} = \"");
+        let at = bytes.windows(line.len()).position(|part| part == line.as_bytes()).unwrap() + line.len();
+        bytes[at..at + uuid.len()].copy_from_slice(uuid.as_bytes());
+        std::fs::write(path, bytes).unwrap();
+    };
+    let uuid = "8a7c1d2e-0b3f-4c5d-9e6f-112233445566";
+    patch(&base, "image", uuid);
+    patch(&other, "image", "8a7c1d2e-0b3f-4c5d-9e6f-112233445567");
+    patch(&top, "parent", uuid);
+    let told = |parents: Vec<PathBuf>| {
+        let mut policy = OpenPolicy::deny();
+        policy.parents = parents.into_iter().map(|parent| (parent, Format::Vmdk)).collect();
+        open(&top, None, &policy)
+    };
+    let error = told(vec![]).err().unwrap().to_string();
+    assert!(error.contains("needs VirtualBox to find its parent"), "{error}");
+    let error = told(vec![other]).err().unwrap().to_string();
+    assert!(error.contains("was changed after"), "{error}");
+    let mut found = vec![0; 2 << 20];
+    told(vec![base]).unwrap().read_at(0, &mut found).unwrap();
+    assert!(found == contents);
 }

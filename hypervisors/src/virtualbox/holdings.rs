@@ -382,6 +382,11 @@ impl Holdings {
             self.kept_inside.store(true, Ordering::Release);
         }
         self.kept.store(true, Ordering::Release);
+        // Where its files are must be out of the ledger first: a sweep that finds the folder and no machine would remove it.
+        self.forget_move();
+        if self.kept_inside.load(Ordering::Acquire) {
+            self.ledger.released(&Resource::Directory { path: self.directory.clone() });
+        }
         let identity = self.held().identity.take();
         if let Some(identity) = identity {
             self.ledger.released(&registered(&identity));

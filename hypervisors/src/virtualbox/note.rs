@@ -1,7 +1,10 @@
 //! Notes what is to be known of a machine so that others than VirtualBox can export it: its settings, and where its disks are. What cannot be
 //! exported so is left to VirtualBox.
 
+use std::path::PathBuf;
+
 use kiln_disk_formats::package::virtualbox_machine;
+use kiln_disk_formats::{Format, OpenPolicy, open};
 
 use super::give_back::look;
 use super::holdings::Holdings;
@@ -46,12 +49,27 @@ async fn readable(notes: &Notes, media: &Media) -> Result<(), String> {
     if machine.disks.is_empty() {
         return Err("it has no disk".to_owned());
     }
-    for disk in &machine.disks {
-        for (path, _) in media.chain(disk)? {
-            std::fs::File::open(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let chains = machine.disks.iter().map(|disk| media.chain(disk)).collect::<Result<Vec<_>, _>>()?;
+    let open = move || chains.into_iter().try_for_each(open_chain);
+    tokio::task::spawn_blocking(open).await.map_err(|error| error.to_string())?
+}
+
+/// Opens a disk with all that it lies on, as it will be read.
+fn open_chain(chain: Vec<(PathBuf, Format)>) -> Result<(), String> {
+    let mut chain = chain.into_iter();
+    let Some((path, format)) = chain.next() else { return Err("a disk is nowhere".to_owned()) };
+    let mut policy = OpenPolicy::allow_below(path.parent().into_iter().map(Into::into).collect());
+    policy.parents = chain.collect();
+    let lies_on = policy.parents.len();
+    let image = open(&path, Some(format), &policy).map_err(|error| error.to_string())?;
+    // One that is not found would read as zeroes.
+    let files = image.info().files;
+    match policy.parents.iter().find(|(parent, _)| !files.contains(parent)) {
+        Some((parent, _)) if lies_on > 0 => {
+            Err(format!("{} does not say that it lies on {}", path.display(), parent.display()))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 async fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), MachineError> {

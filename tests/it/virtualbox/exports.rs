@@ -88,9 +88,9 @@ impl World {
         ]);
         let content: Vec<u8> = (0..4 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         std::fs::write(self.home.work("a.raw"), content).unwrap();
-        for (name, controller, port) in [("a", "NV", "1"), ("b", "SATA", "2")] {
-            let vdi = self.place(&format!("{name}.vdi"));
-            self.vboxmanage(&["convertfromraw", &self.place("a.raw"), &vdi, "--format", "VDI"]);
+        for (name, controller, port) in [("a.vmdk", "NV", "1"), ("b.vdi", "SATA", "2")] {
+            let (image, format) = (self.place(name), &name[2..]);
+            self.vboxmanage(&["convertfromraw", &self.place("a.raw"), &image, "--format", format]);
             let attach = [
                 "storageattach",
                 "base",
@@ -101,7 +101,7 @@ impl World {
                 "--type",
                 "hdd",
                 "--medium",
-                &vdi,
+                &image,
             ];
             self.vboxmanage(&[&attach[..], &["--nonrotational", "on", "--discard", "on"]].concat());
         }

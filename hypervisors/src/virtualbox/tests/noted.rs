@@ -32,9 +32,16 @@ fn settings(disks: &[&str]) -> String {
     )
 }
 
+/// An image of VirtualBox's: a text that names the file with the bytes.
 fn listed(world: &StandIn, uuid: &str, parent: &str, format: &str) -> String {
-    let path = world.path(&format!("{uuid}.vdi"));
-    std::fs::write(&path, "disk").unwrap();
+    let path = world.path(&format!("{uuid}.vmdk"));
+    let below = if parent == "base" { "00000000-0000-0000-0000-000000000000" } else { parent };
+    let text = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=00000001\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n\
+         RW 8 FLAT \"{uuid}-flat.vmdk\" 0\nddb.uuid.image=\"{uuid}\"\nddb.uuid.parent=\"{below}\"\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(world.path(&format!("{uuid}-flat.vmdk")), [0; 4096]).unwrap();
     let path = path.display();
     format!("UUID: {uuid}\nParent UUID: {parent}\nLocation: {path}\nStorage format: {format}\nEncryption: disabled\n\n")
 }
@@ -58,7 +65,7 @@ async fn retired(world: &StandIn, spec: &MachineSpec, settings: &str, media: &st
 async fn a_machine_whose_disks_others_can_read_is_noted_and_not_exported() {
     let world = StandIn::new();
     let (spec, notes, directory) = noting(&world);
-    let media = listed(&world, "aa", "base", "VDI") + &listed(&world, "bb", "aa", "VDI");
+    let media = listed(&world, "aa", "base", "VMDK") + &listed(&world, "bb", "aa", "VMDK");
     let calls = retired(&world, &spec, &settings(&["bb", "aa"]), &media).await;
     assert_eq!(calls, ["showvminfo", "list"]);
     assert!(!directory.exists());
@@ -66,7 +73,7 @@ async fn a_machine_whose_disks_others_can_read_is_noted_and_not_exported() {
     let chain = Media::read(&std::fs::read_to_string(&notes.media).unwrap()).chain("bb").unwrap();
     assert_eq!(
         chain.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(),
-        [world.path("bb.vdi"), world.path("aa.vdi")]
+        [world.path("bb.vmdk"), world.path("aa.vmdk")]
     );
 }
 
@@ -74,14 +81,16 @@ async fn a_machine_whose_disks_others_can_read_is_noted_and_not_exported() {
 async fn what_others_cannot_read_virtualbox_exports_and_the_reason_is_noted() {
     let world = StandIn::new();
     let (spec, notes, directory) = noting(&world);
-    let readable = listed(&world, "aa", "base", "VDI");
-    let gone = listed(&world, "bb", "base", "VDI");
-    std::fs::remove_file(world.path("bb.vdi")).unwrap();
+    let readable = listed(&world, "aa", "base", "VMDK");
+    let gone = listed(&world, "bb", "base", "VMDK");
+    let unsaid = listed(&world, "dd", "base", "VMDK").replace("Parent UUID: base", "Parent UUID: aa");
+    std::fs::remove_file(world.path("bb.vmdk")).unwrap();
     for (disks, media, why) in [
         (&["aa"][..], listed(&world, "aa", "base", "QCOW"), "is of the format \"QCOW\""),
         (&["aa"], readable.replace("disabled", "enabled"), "is encrypted"),
         (&["aa", "cc"], readable.clone(), "does not know where the disk cc is"),
-        (&["bb"], gone, "cannot be read: No such file"),
+        (&["bb"], gone, "no such file"),
+        (&["dd"], unsaid + &readable, "does not say that it lies on"),
         (&[], readable, "it has no disk"),
     ] {
         let calls = retired(&world, &spec, &settings(disks), &media).await;
