@@ -181,6 +181,7 @@ build {
     lab.assert_clean();
     a_package_becomes_a_machine(&lab);
     tools::the_tools_reach_the_guest(&lab);
+    tools::a_killed_machine_is_told_of(&lab);
     what_dies_leaves_nothing(&lab);
 }
 

@@ -1,4 +1,6 @@
-//! VMware's tools reach the guest.
+//! VMware's tools reach the guest, and a machine whose process is killed is told of.
+
+use std::path::PathBuf;
 
 use super::*;
 
@@ -37,4 +39,34 @@ pub(super) fn the_tools_reach_the_guest(lab: &Lab) {
         assert!(!vmx.contains("tools.iso"), "the build's disc is still in its drive: {vmx}");
     }
     lab.assert_clean();
+}
+
+/// VMware does not tell whether a guest has switched itself off, so the build says what it knows.
+pub(super) fn a_killed_machine_is_told_of(lab: &Lab) {
+    let source = clone("killed", "linked = true");
+    lab.home.write(
+        "killed.pkr.hcl",
+        &format!(
+            "{source}\nbuild {{\n  sources = [\"source.vmware-vmx.killed\"]\n  provisioner \"shell\" {{\n    inline = [\"echo AT WORK\", \"sleep 1000\"]\n  }}\n}}\n"
+        ),
+    );
+    let running = lab.start(&["build", "-color=false", "killed.pkr.hcl"]);
+    lab.home
+        .wait_for("the provisioner", WAIT, || events(lab).iter().any(|text| text.contains("AT WORK")).then_some(()));
+    let machine = lab.home.leftovers().processes.into_iter().find(|(_, line)| line.contains("qemu-system-x86_64"));
+    let machine = Pid::from_raw(i32::try_from(machine.expect("the machine's process").0).unwrap()).unwrap();
+    kill_process(machine, Signal::KILL).unwrap();
+    let ran = running.wait().expect(1);
+    let said = unfolded(&ran.stdout);
+    assert!(said.contains("the machine stopped while it was provisioned: the machine ended unexpectedly"), "{said}");
+    assert!(said.contains("its log ends: qemu-system-x86_64"), "{said}");
+    assert!(!lab.home.work("killed").exists());
+    lab.assert_clean();
+}
+
+/// The events of all jobs.
+fn events(lab: &Lab) -> Vec<String> {
+    let jobs = std::fs::read_dir(lab.home.path().join("state/kiln/jobs")).into_iter().flatten().flatten();
+    let files = jobs.map(|job| job.path().join("events.ndjson")).collect::<Vec<PathBuf>>();
+    files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect()
 }

@@ -74,16 +74,14 @@ async fn run_one(
     let work = provisioners::run(context, block, provisioner, machine);
     let Some(machine) = machine else { return work.await };
     tokio::pin!(work);
-    let exit = tokio::select! {
+    tokio::select! {
         result = &mut work => return result,
-        exit = machine.exited() => exit,
-    };
+        _ = machine.exited() => {}
+    }
     match tokio::time::timeout(NOTICE, work).await {
         Ok(result) => result,
         Err(_) => {
-            let error = StepError::new(format!("the machine stopped while it was provisioned: {exit}"))
-                .with_hint("a provisioner that shuts the guest down must be the last one; use shutdown_command instead")
-                .lost_when(true);
+            let error = StepError::new("the provisioner was cut off").lost_when(true);
             Err(unreachable::explain_loss(error, context.communicator_kind(), Some(machine), &context.build).await)
         }
     }

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use kiln_communicators::{CommunicatorKind, ConnectConfig, ConnectError, ConnectStage};
-use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork, Machine};
+use kiln_hypervisors::{DhcpState, ExitReport, ForwardState, GuestNetwork, Machine};
 
 use super::evidence;
 use super::sightings::Sightings;
 use crate::context::BuildContext;
 use crate::error::{Loss, StepError};
+
+/// How long the end of a machine may take to be known after its connection: VMware is asked every two seconds at the most.
+const END_NOTICE: Duration = Duration::from_secs(5);
 
 /// Shows what there is to see of the guest, and returns what the network knows of why connecting came no further than `stage`.
 pub(crate) async fn look(
@@ -41,14 +44,25 @@ pub(crate) async fn explain_loss(
         }
         (Loss::NotReached(why), None) => (String::new(), sightings.hint(kind, why, true)),
         (Loss::CutOff, Some(machine)) => {
+            // The connection goes before the machine does.
+            let end = tokio::time::timeout(END_NOTICE, machine.exited()).await.ok();
             evidence::show(machine, context).await;
             let crashed = sightings.kernel_has_crashed();
-            (more_words(None, sightings.last_words().filter(|_| crashed)), sightings.crash_hint())
+            let ended = end.as_ref().map(|end| format!("; the machine stopped while it was provisioned: {end}"));
+            let seen = more_words(None, sightings.last_words().filter(|_| crashed));
+            (ended.unwrap_or_default() + &seen, sightings.crash_hint().or_else(|| end.as_ref().and_then(end_hint)))
         }
         (Loss::CutOff, None) => return error,
     };
     let hint = hint.or_else(|| error.hint().map(str::to_owned));
     error.with_more(&more).with_hint_maybe(hint)
+}
+
+/// What to do where the guest itself has ended its machine.
+fn end_hint(end: &ExitReport) -> Option<String> {
+    matches!(end, ExitReport::GuestShutdown).then(|| {
+        "a provisioner that shuts the guest down must be the last one; use shutdown_command instead".to_owned()
+    })
 }
 
 /// What the network knows and what was seen last, to be said behind an error.

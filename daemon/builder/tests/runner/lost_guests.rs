@@ -5,7 +5,7 @@ use std::time::Duration;
 use kiln_builder::Event;
 use kiln_communicators::Exit;
 use kiln_communicators::fake::{Answer, Call};
-use kiln_hypervisors::{DhcpState, ForwardState, GuestNetwork};
+use kiln_hypervisors::{DhcpState, ExitReport, ForwardState, GuestNetwork};
 
 use super::guests::{GOES_AWAY, SSH, null_template};
 use super::world::World;
@@ -124,6 +124,44 @@ async fn a_guest_that_goes_away_under_a_script_is_told_of() {
     assert!(error.starts_with("Script disconnected unexpectedly. If you expected"), "{error}");
     assert!(error.ends_with("; last seen: its kernel has crashed"), "{error}");
     world.assert_nothing_left("a guest that goes away under a script");
+}
+
+/// The connection goes before the machine: what is said first is not all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_ends_under_a_script_is_told_of() {
+    let crash = ExitReport::Crashed { status: "signal: 9 (SIGKILL)".to_owned(), stderr_tail: "killed".to_owned() };
+    for (answer, report, first, hint) in [
+        (Answer::GoAway, crash.clone(), "Script disconnected unexpectedly. If you", None),
+        (
+            Answer::GoAway,
+            ExitReport::GuestShutdown,
+            "Script disconnected unexpectedly. If you",
+            Some("shutdown_command"),
+        ),
+        (Answer::Hang, crash, "the provisioner was cut off", None),
+    ] {
+        let world = World::new();
+        world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", answer);
+        let (hypervisor, guest, end) = (world.hypervisor.clone(), world.guest.clone(), report.clone());
+        let killer = tokio::spawn(async move {
+            while guest.commands().iter().filter(|command| command.contains("/tmp/script_")).count() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hypervisor.end_guests(&end);
+        });
+        let script = "provisioner \"shell\" {\n    inline = [\"sleep 1000\"]\n  }";
+        assert_eq!(world.run(&world.template("", script)).await.exit_code, 1);
+        killer.await.unwrap();
+        assert_shown(&world, "fake guest");
+        let (error, text) = (world.error().unwrap(), world.text());
+        assert!(error.starts_with(first), "{error}");
+        assert!(error.ends_with(&format!("; the machine stopped while it was provisioned: {report}")), "{error}");
+        let hinted =
+            text.lines().any(|line| line.starts_with("hint: ") && hint.is_some_and(|hint| line.contains(hint)));
+        assert_eq!(hinted, hint.is_some(), "{text}");
+        world.assert_nothing_left("a machine that ends under a script");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

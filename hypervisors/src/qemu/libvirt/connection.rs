@@ -107,7 +107,7 @@ pub(super) struct Created {
 impl Created {
     /// Destroys the domain, whatever state it is in; blocks.
     pub(super) fn destroy(&self) -> Result<(), CallError> {
-        gone_is_fine(self.domain.destroy())
+        removed(self.domain.destroy()).map(drop)
     }
 }
 
@@ -133,16 +133,17 @@ fn destroy(id: &DomainId) -> Result<GivenBack, CallError> {
         Err(error) if error.code() == ErrorNumber::NoDomain => return Ok(GivenBack::WasGone),
         Err(error) => return Err(CallError::new("virDomainLookupByUUID", &error)),
     };
-    gone_is_fine(domain.destroy())?;
-    Ok(GivenBack::Removed)
+    removed(domain.destroy())
 }
 
-fn gone_is_fine(result: Result<(), Error>) -> Result<(), CallError> {
-    match result {
-        Err(error) if !matches!(error.code(), ErrorNumber::NoDomain | ErrorNumber::OperationInvalid) => {
-            Err(CallError::new("virDomainDestroy", &error))
+/// What came of a `virDomainDestroy`: a domain may go between the look for it and that call.
+fn removed(destroyed: Result<(), Error>) -> Result<GivenBack, CallError> {
+    match destroyed {
+        Ok(()) => Ok(GivenBack::Removed),
+        Err(error) if matches!(error.code(), ErrorNumber::NoDomain | ErrorNumber::OperationInvalid) => {
+            Ok(GivenBack::WasGone)
         }
-        _ => Ok(()),
+        Err(error) => Err(CallError::new("virDomainDestroy", &error)),
     }
 }
 
