@@ -7,7 +7,7 @@ use clap::Parser as _;
 use kiln_protocol::places;
 
 use crate::api::{Client, Starting};
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, TemplateCommand, ValidateArguments};
 use crate::argv::{self, Normalised};
 use crate::commands::{self, Context};
 use crate::error::CommandError;
@@ -22,9 +22,12 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         [_, command] if command == "version" => commands::version(machine_readable).map(|()| 0),
         [] | [_] => return usage::no_command(),
         [_, help, rest @ ..] if help == "help" => return usage::help(rest),
-        _ => match Arguments::try_parse_from(&words) {
-            Ok(arguments) => execute(arguments.command, machine_readable),
-            Err(error) => return usage::mistake(error, &words),
+        words => match ValidateArguments::alone(words) {
+            Some(arguments) => commands::run_on_template(TemplateCommand::Validate(arguments), machine_readable),
+            None => match Arguments::try_parse_from(words) {
+                Ok(arguments) => execute(arguments.command, machine_readable),
+                Err(error) => return usage::mistake(error, words),
+            },
         },
     };
     match result {

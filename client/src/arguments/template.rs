@@ -1,8 +1,9 @@
 //! What the commands take that work on templates and need no daemon. Doc comments are the help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, FromArgMatches as _, Subcommand};
 
 use super::template_flags::TemplateFlags;
 use super::values::go_bool;
@@ -49,6 +50,19 @@ pub(crate) struct ValidateArguments {
     /// Template file or directory; `-` for a JSON template from standard input
     #[arg(value_name = "template")]
     pub(crate) template: PathBuf,
+}
+
+impl ValidateArguments {
+    /// Reads a whole command line of `kiln validate`, without the tree of all commands, which takes longer than some templates do;
+    /// `None`: it is another one, or one for that tree to answer.
+    pub(crate) fn alone(words: &[OsString]) -> Option<Self> {
+        let [_, command, ..] = words else { return None };
+        let matches = (command == "validate").then(|| {
+            let validate = Self::augment_args(clap::Command::new("validate"));
+            validate.try_get_matches_from(&words[1..])
+        })?;
+        Self::from_arg_matches(&matches.ok()?).ok()
+    }
 }
 
 #[derive(Debug, Args)]
