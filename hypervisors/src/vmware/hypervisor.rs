@@ -38,12 +38,14 @@ pub struct VmwareHypervisor {
     /// Where its tools are; `None`: in `PATH`.
     tools: Option<PathBuf>,
     networks: Networks,
+    /// Longest time for any call of `vmrun`; `None`: each has its own. A test's.
+    pub(super) limit: Option<Duration>,
 }
 
 impl Default for VmwareHypervisor {
     /// The VMware that is installed here.
     fn default() -> Self {
-        Self { tools: None, networks: Networks::new(CONFIGURATION.into()) }
+        Self { tools: None, networks: Networks::new(CONFIGURATION.into()), limit: None }
     }
 }
 
@@ -51,11 +53,15 @@ impl VmwareHypervisor {
     /// A VMware whose tools are in one directory and whose configuration is in another.
     #[cfg(test)]
     pub(super) fn in_places(tools: PathBuf, etc: PathBuf) -> Self {
-        Self { tools: Some(tools), networks: Networks::new(etc) }
+        Self { tools: Some(tools), networks: Networks::new(etc), limit: None }
     }
 
     fn vmrun(&self) -> Option<Vmrun> {
-        Vmrun::find(self.tools.as_deref())
+        let vmrun = Vmrun::find(self.tools.as_deref())?;
+        Some(match self.limit {
+            Some(limit) => vmrun.with_limit(limit),
+            None => vmrun,
+        })
     }
 
     fn needed(&self) -> Result<Vmrun, StartError> {

@@ -33,12 +33,19 @@ const MAX_LISTED: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Vmrun {
     program: PathBuf,
+    /// No call may take longer, whatever its own limit.
+    longest: Duration,
 }
 
 impl Vmrun {
     /// Finds the one in `directory`, or in `PATH`.
     pub(super) fn find(directory: Option<&Path>) -> Option<Self> {
-        find_tool(directory, PROGRAM).map(|program| Self { program })
+        find_tool(directory, PROGRAM).map(|program| Self { program, longest: Duration::MAX })
+    }
+
+    /// The same, whose calls may take no longer than `longest`.
+    pub(super) fn with_limit(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// What starts a machine, as people see it.
@@ -102,7 +109,7 @@ impl Vmrun {
     }
 
     async fn run(&self, what: &str, arguments: Vec<OsString>, limit: Duration) -> Result<ToolOutput, MachineError> {
-        run(&self.program, &format!("{PROGRAM} {what}"), arguments, limit).await
+        run(&self.program, &format!("{PROGRAM} {what}"), arguments, limit.min(self.longest)).await
     }
 }
 

@@ -184,6 +184,41 @@ async fn a_start_that_hangs_can_be_dropped() {
     broken.is_clean(&ledger);
 }
 
+/// Each call that the life of a machine needs, hanging until its limit.
+#[tokio::test]
+async fn a_call_that_hangs_is_ended_at_its_limit() {
+    let limit = Duration::from_secs(2);
+    let mut broken = Broken::new("[ $verb = start ] && { echo \"$vmx\" > $state/on; exec sleep 1000; }");
+    broken.hypervisor.limit = Some(limit);
+    let error = broken.fails().await;
+    assert_eq!(error.to_string(), "vmrun did not start the machine within 2 s");
+
+    broken.breaks("[ $verb = list ] && exec sleep 1000");
+    script_at(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
+    let reason = within(broken.hypervisor.probe()).await.reason.unwrap();
+    assert_eq!(reason, "no answer to vmrun list within 2000 ms");
+
+    // A machine that runs, under a VMware that answers no more: only a sweep can tell later that it is gone.
+    broken.breaks("");
+    let ledger = Arc::new(RecordingLedger::default());
+    let machine = broken.start(&ledger).await.unwrap();
+    broken.breaks("exec sleep 1000");
+    let error = within(machine.power_button()).await.unwrap_err();
+    assert!(matches!(&error, MachineError::Timeout { command, .. } if command == "vmrun stop soft"), "{error}");
+    within(machine.kill()).await;
+    let held = ledger.held();
+    let id = held.iter().find_map(|one| match one {
+        Resource::Registered { id, .. } => Some(id.clone()),
+        _ => None,
+    });
+    let id = id.expect("nobody can tell that it is gone, so it stays noted");
+    let error = within(broken.hypervisor.give_back(&id)).await.unwrap_err();
+    assert!(matches!(error, MachineError::Timeout { .. }), "{error}");
+    broken.breaks("");
+    assert_eq!(within(broken.hypervisor.give_back(&id)).await, Ok(GivenBack::Removed));
+    assert!(!broken.directory.path().join("state/on").exists());
+}
+
 #[tokio::test]
 async fn a_power_button_that_is_refused_is_told() {
     let broken = Broken::new(
