@@ -151,6 +151,16 @@ pub trait Machine: Send + Sync {
         async { Ok(()) }.boxed()
     }
 
+    /// Sees that nobody has run the machine since [`retire`](Self::retire): its disks are read meanwhile, without the hypervisor's
+    /// knowledge. Where nobody else can run it there is nothing to see.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has, or nobody can tell.
+    fn still_retired(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async { Ok(()) }.boxed()
+    }
+
     /// Lets go of a machine that is off and is to stay: where it is registered it stays so, its resources are nobody's any more,
     /// and a later [`kill`](Self::kill) or drop does nothing. Where nothing can stay it is the same as [`kill`](Self::kill).
     fn keep(&self) -> BoxFuture<'_, ()> {

@@ -59,6 +59,11 @@ impl Facts {
         })
     }
 
+    /// When its state last changed, to the second: VirtualBox's service forgets the rest when it ends.
+    pub(super) fn changed_at(&self) -> Option<&str> {
+        self.get("VMStateChangeTime").map(|time| time.split('.').next().unwrap_or(time))
+    }
+
     /// Whether VirtualBox has stopped the guest for good, in a process that stays.
     pub(super) fn is_stopped_for_good(&self) -> bool {
         self.get("VMState") == Some("gurumeditation")

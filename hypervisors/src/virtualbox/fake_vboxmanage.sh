@@ -100,13 +100,14 @@ case "$1" in
     [ -d "$folder" ] && mkdir -p "$folder/Logs" && echo 'the log begins' > "$folder/Logs/VBox.log"
     [ -p "$D/never" ] || mkfifo "$D/never"
     setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
-    echo $! > "$m/pid"; echo running > "$m/state"
+    echo $! > "$m/pid"; echo running > "$m/state"; echo x >> "$m/starts"; wc -l < "$m/starts" > "$m/runs"
     [ -e "$D/lost" ] && { rm "$D/lost"; die "$(<"$D/lost-words")"; }
     echo "VM \"$2\" has been successfully started." ;;
   showvminfo)
     machine "$2"
     printf 'name="%s"\nUUID="%s"\nCfgFile="%s"\nLogFldr="%s"\nVMState="%s"\n' "$(<"$m/name")" "${m##*/}" "$(<"$m/cfg")" \
       "$(dirname "$(<"$m/cfg")")/Logs" "$(state)"
+    printf 'VMStateChangeTime="2026-11-30T05:57:%02d.%09d"\n' "$(cat "$m/runs" 2>/dev/null || echo 0)" $RANDOM
     display=$(cat "$m/is/vrde" 2>/dev/null)
     for fact in "$m"/is/*; do
       case "${fact##*/}" in # not told of what is off

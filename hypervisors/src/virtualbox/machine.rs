@@ -115,6 +115,10 @@ impl Machine for VirtualBoxMachine {
         async move { self.retirement.run(&self.owner.0, &self.uuid, &self.ledger).await }.boxed()
     }
 
+    fn still_retired(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async move { self.retirement.holds(&self.owner.0, &self.uuid).await }.boxed()
+    }
+
     fn keep(&self) -> BoxFuture<'_, ()> {
         async move { self.owner.0.keep().await }.boxed()
     }

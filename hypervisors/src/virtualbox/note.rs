@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_disk_formats::package::virtualbox_machine;
 use kiln_disk_formats::{Format, OpenPolicy, open};
 
+use super::facts::Facts;
 use super::give_back::look;
 use super::holdings::Holdings;
 use super::media::Media;
@@ -13,8 +14,8 @@ use super::problem::Failure;
 use super::spec::Notes;
 use crate::error::MachineError;
 
-/// Notes the machine. `false`: VirtualBox has to export it, for the reason that is noted.
-pub(super) async fn note(holdings: &Holdings, uuid: &str, notes: &Notes) -> Result<bool, MachineError> {
+/// Notes the machine, and returns what it was like then. `None`: VirtualBox has to export it, for the reason that is noted.
+pub(super) async fn note(holdings: &Holdings, uuid: &str, notes: &Notes) -> Result<Option<Facts>, MachineError> {
     let program = &holdings.program;
     let facts = look(program, uuid).await.map_err(Failure::of_machine)?.ok_or(MachineError::Gone)?;
     let list = program.run(&["list", "hdds"]).await.map_err(Failure::of_machine)?;
@@ -33,10 +34,10 @@ pub(super) async fn note(holdings: &Holdings, uuid: &str, notes: &Notes) -> Resu
         }
     };
     match readable {
-        Ok(()) => write(&notes.media, list.as_bytes()).await.map(|()| true),
+        Ok(()) => write(&notes.media, list.as_bytes()).await.map(|()| Some(facts)),
         Err(why) => {
             tracing::info!(why, uuid, "the export is left to VirtualBox");
-            write(&notes.media, format!("{}{why}\n", Notes::LEFT).as_bytes()).await.map(|()| false)
+            write(&notes.media, format!("{}{why}\n", Notes::LEFT).as_bytes()).await.map(|()| None)
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::call::{Call, words};
-use super::facts::Snapshots;
+use super::facts::{Facts, Snapshots};
 use super::give_back;
 use super::holdings::Holdings;
 use super::note;
@@ -32,6 +32,8 @@ pub(super) struct Retirement {
     calls: Mutex<Vec<Call>>,
     snapshot: Mutex<Option<TakeSnapshot>>,
     export: Mutex<Option<Export>>,
+    /// What the machine was like when others than VirtualBox began to read its disks.
+    noted: Mutex<Option<Facts>>,
 }
 
 impl Retirement {
@@ -64,6 +66,7 @@ impl Retirement {
             calls: Mutex::new(calls),
             snapshot: Mutex::new(part.after.snapshot.clone()),
             export: Mutex::new(part.after.export.clone()),
+            noted: Mutex::new(None),
         }
     }
 
@@ -105,15 +108,33 @@ impl Retirement {
         }
         let mut export = self.export.lock().await;
         // After all that changes the machine, or the places of its disks.
-        let is_noted = match &self.notes {
+        let noted = match &self.notes {
             Some(notes) => note::note(holdings, uuid, notes).await?,
-            None => false,
+            None => None,
         };
-        if let Some(wanted) = export.as_ref().filter(|_| !is_noted) {
+        if let Some(wanted) = export.as_ref().filter(|_| noted.is_none()) {
             run_export(holdings, uuid, wanted, ledger).await?;
         }
         *export = None;
+        *self.noted.lock().await = noted;
         Ok(())
+    }
+
+    /// Sees that the machine is as it was when it was noted: off, and not run since.
+    pub(super) async fn holds(&self, holdings: &Holdings, uuid: &str) -> Result<(), MachineError> {
+        let noted = self.noted.lock().await;
+        let Some(noted) = &*noted else { return Ok(()) };
+        let now = give_back::look(&holdings.program, uuid).await.map_err(Failure::of_machine)?.unwrap_or_default();
+        if (now.state(), now.changed_at()) == (noted.state(), noted.changed_at()) {
+            return Ok(());
+        }
+        Err(MachineError::Refused {
+            command: format!("reading the disks of the machine {uuid}"),
+            message: format!(
+                "somebody has started it or changed it meanwhile (its state is {}): build again, and leave it off until then",
+                now.get("VMState").unwrap_or("unknown")
+            ),
+        })
     }
 }
 

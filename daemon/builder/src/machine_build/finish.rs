@@ -13,7 +13,6 @@ use kiln_hypervisors::Machine;
 use super::bring_up::Guest;
 use super::prepare::Prepared;
 use super::recipe::Recipe;
-use crate::build_data::BuildData;
 use crate::built::Built;
 use crate::cleanup::CleanupId;
 use crate::context::{BuildContext, OnError};
@@ -103,7 +102,7 @@ impl Recipe<'_> {
         }
         let description = self.builder.describe();
         let tries = Tries::default();
-        let leaving = || self.leave(&prepared.output.directory, &guest.data, &description, &tries);
+        let leaving = || self.leave(&prepared.output.directory, &guest, &description, &tries);
         let left = |left: &Left| {
             let exported = left.exported.iter().flat_map(|exported| &exported.files);
             let paths = left.files.iter().chain(exported).cloned().collect();
@@ -148,12 +147,13 @@ impl Recipe<'_> {
     async fn leave(
         &self,
         output: &OutputDirectory,
-        data: &BuildData,
+        guest: &Guest,
         machine: &MachineDescription,
         tries: &Tries,
     ) -> Result<Left, StepError> {
         let (context, directory) = (self.context, self.plan.output_directory);
-        let planned = export_post_processor::planned(&self.planned.build.post_processors, data, directory, machine);
+        let post_processors = &self.planned.build.post_processors;
+        let planned = export_post_processor::planned(post_processors, &guest.data, directory, machine);
         let mut exports = planned.unwrap_or_else(|error| {
             context.error(format!("The image is written without the exports: {error}"));
             Vec::new()
@@ -184,6 +184,9 @@ impl Recipe<'_> {
             Some(exported) if exported.iter().flat_map(|one| &one.files).all(|file| file.exists()) => exported.clone(),
             _ => {
                 let exported = self.write_all(output, &disks, (exports, own), overwrite, tries).await?;
+                if self.builder.reads_disks_of_machine() {
+                    guest.machine.still_retired().await.map_err(StepError::wrap)?;
+                }
                 let _ = tries.whole.set(exported.clone());
                 exported
             }

@@ -77,6 +77,28 @@ async fn a_machine_whose_disks_others_can_read_is_noted_and_not_exported() {
     );
 }
 
+/// Its owner may start it while its disks are read: what comes of that is no image.
+#[tokio::test]
+async fn a_machine_that_was_run_while_it_was_read_is_told_of() {
+    let world = StandIn::new();
+    let (spec, _, _) = noting(&world);
+    std::fs::write(world.path("hdds"), listed(&world, "aa", "base", "VMDK")).unwrap();
+    let machine = world.start(&spec).await;
+    let uuid = world.uuids().remove(0);
+    std::fs::write(world.folder().join("web.vbox"), settings(&["aa"])).unwrap();
+    machine.power_off().await;
+    machine.still_retired().await.expect("nothing is read yet");
+    machine.retire().await.unwrap();
+    machine.still_retired().await.unwrap();
+    world.calls_by_hand(&["startvm", &uuid]);
+    let error = machine.still_retired().await.unwrap_err().to_string();
+    assert!(error.contains(&uuid) && error.contains("its state is running"), "{error}");
+    world.calls_by_hand(&["controlvm", &uuid, "poweroff"]);
+    let error = machine.still_retired().await.unwrap_err().to_string();
+    assert!(error.contains("its state is poweroff") && error.contains("leave it off"), "{error}");
+    machine.kill().await;
+}
+
 #[tokio::test]
 async fn what_others_cannot_read_virtualbox_exports_and_the_reason_is_noted() {
     let world = StandIn::new();
