@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use futures_util::FutureExt as _;
 use kiln_hypervisors::Machine;
 
 use crate::atomic_file;
@@ -84,9 +85,12 @@ pub(crate) async fn show(machine: &dyn Machine, context: &BuildContext) {
     if let Some(told) = context.sightings.told() {
         context.error(told);
     }
-    match save_screen(machine, context).await {
-        Some(path) => context.error(format!("The guest's screen was saved to {}", path.display())),
-        None => context.error("There is no picture of the guest's screen."),
+    // A machine that has ended has no screen to look at.
+    if machine.exited().now_or_never().is_none() {
+        match save_screen(machine, context).await {
+            Some(path) => context.error(format!("The guest's screen was saved to {}", path.display())),
+            None => context.error("There is no picture of the guest's screen."),
+        }
     }
     match serial_tail(machine) {
         Some(tail) => context.error(format!("The last lines of the guest's serial console:\n{tail}")),

@@ -153,8 +153,9 @@ async fn a_machine_that_ends_under_a_script_is_told_of() {
         let script = "provisioner \"shell\" {\n    inline = [\"sleep 1000\"]\n  }";
         assert_eq!(world.run(&world.template("", script)).await.exit_code, 1);
         killer.await.unwrap();
-        assert_shown(&world, "fake guest");
         let (error, text) = (world.error().unwrap(), world.text());
+        assert!(text.contains("The last lines of the guest's serial console:\nfake guest\n"), "{text}");
+        assert!(!text.contains("screen"), "a machine that has ended has none: {text}");
         assert!(error.starts_with(first), "{error}");
         assert!(error.ends_with(&format!("; the machine stopped while it was provisioned: {report}")), "{error}");
         let hinted =
