@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod bridge;
 mod build;
 mod cancel;
 mod console;
