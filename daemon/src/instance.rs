@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use kiln_builder::regular_file;
 use kiln_protocol::places::{Holder, KILN_SOCKET, LOCK_NAME};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
@@ -160,6 +160,24 @@ pub(crate) fn is_held(state_directory: &Path) -> bool {
 /// Returns the daemon that has (or had, if it is gone) the lock in this state directory.
 pub(crate) fn holder(state_directory: &Path) -> Option<Holder> {
     read_holder(&state_directory.join(LOCK_NAME))
+}
+
+/// Asks the daemon that has the lock in this state directory to end, if `socket` is where it listened: a service manager has that name now, so
+/// nobody reaches it any more. Its workers run on. Tells whether it was asked.
+pub(crate) fn end_unreachable(state_directory: &Path, socket: &Path) -> bool {
+    let lock = state_directory.join(LOCK_NAME);
+    let Some(holder) = read_holder(&lock).filter(|holder| holder.socket == socket) else { return false };
+    let Some(pid) = i32::try_from(holder.pid).ok().and_then(Pid::from_raw) else { return false };
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    // The number may be another process's by now; after the descriptor was opened it stays this one's.
+    has_open(holder.pid, &lock) && pidfd_send_signal(process, Signal::TERM).is_ok()
+}
+
+/// Whether a process has this file open.
+fn has_open(pid: u32, file: &Path) -> bool {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let Ok(file) = file.canonicalize() else { return false };
+    open.flatten().any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == file))
 }
 
 fn read_holder(path: &Path) -> Option<Holder> {

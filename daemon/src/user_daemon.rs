@@ -235,6 +235,7 @@ async fn claim(
     patience: Duration,
 ) -> Result<Option<(Instance, UnixListener)>, InstanceError> {
     let start = Instant::now();
+    let mut asked_to_end = false;
     loop {
         let claimed = match inherited {
             Some(listener) => Instance::claim_inherited(config, chosen, listener),
@@ -248,6 +249,10 @@ async fn claim(
         // At a socket that was handed over nobody but this process answers.
         if inherited.is_none() && answers(&config.socket).await {
             return Ok(None);
+        }
+        // One that `kiln` had started before the manager began to listen.
+        if inherited.is_some() && !asked_to_end {
+            asked_to_end = instance::end_unreachable(&config.state_directory, &config.socket);
         }
         // One that listens elsewhere will never listen here.
         let holder = instance::holder(&config.state_directory).filter(|holder| holder.socket != config.socket);

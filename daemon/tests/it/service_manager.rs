@@ -281,6 +281,36 @@ fn a_service_without_work_ends_and_its_socket_stays() {
     );
 }
 
+/// `systemctl --user enable --now kilnd.socket` where `kiln` has started a daemon before: clients reach the manager's socket alone.
+#[test]
+fn a_service_takes_over_from_a_daemon_that_nobody_reaches_any_more() {
+    let mut manager = Manager::new("");
+    let socket = manager.path("run/kiln/kiln.sock");
+    std::fs::remove_file(&socket).unwrap();
+    let mut first = Command::new(scripted_kilnd());
+    first.args(["--user", "--detached"]).env("KILN_SOCKET", &socket).env("XDG_STATE_HOME", manager.path("state"));
+    first.env("XDG_CONFIG_HOME", manager.path("config")).env("HOME", manager.path("home"));
+    let mut first = first.stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(first.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    manager.submit(&json!([{"await_file": "go"}]));
+    let running = |manager: &Manager| manager.ask("GET", "/v1/jobs", &Value::Null)["jobs"][0]["state"] == "running";
+    let start = Instant::now();
+    while !running(&manager) {
+        assert!(start.elapsed() < PATIENCE, "the job does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // systemd removes what has the name of its socket.
+    std::fs::remove_file(&socket).unwrap();
+    manager.listener = UnixListener::bind(&socket).unwrap();
+    manager.start(None);
+    manager.told("READY=1");
+    assert!(first.wait().unwrap().success(), "it was asked to end");
+    assert!(connects(&socket), "and has left the manager's socket alone");
+    manager.told("STATUS=1 running");
+    std::fs::write(manager.path("go"), "").unwrap();
+    manager.told("STATUS=idle");
+}
+
 #[test]
 fn a_service_that_cannot_be_one_says_why() {
     let mut manager = Manager::new("max_job = 1");
