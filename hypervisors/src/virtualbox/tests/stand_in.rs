@@ -119,10 +119,11 @@ impl StandIn {
         }
     }
 
-    /// What `showvminfo` tells of a machine now.
+    /// What `showvminfo` tells of a machine now, but for when that last changed.
     pub(super) fn facts(&self, uuid: &str) -> Vec<String> {
         let said = std::process::Command::new(self.path("VBoxManage")).args(["showvminfo", uuid]).output().unwrap();
-        String::from_utf8(said.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
+        let lines = String::from_utf8(said.stdout).unwrap();
+        lines.lines().filter(|line| !line.starts_with("VMStateChangeTime=")).map(ToOwned::to_owned).collect()
     }
 
     /// From now on a call fails in this way: `zero`, `garbage`, `hang`, `noted` (it hangs, and the file of that
