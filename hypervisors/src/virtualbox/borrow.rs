@@ -2,11 +2,11 @@
 
 use std::io;
 
+use super::ask;
 use super::claim::Borrowing;
 use super::facts::{Facts, State};
 use super::identity::{Borrowed, Identity};
 use super::look::{check_target, only};
-use super::retire;
 use super::start::{Starting, Stop};
 use super::storage::without_links;
 use crate::error::StartError;
@@ -24,10 +24,10 @@ impl Starting<'_> {
             hint: Some("wait until that build has ended, and build again".to_owned()),
         })?;
         self.holdings.borrow(borrowing);
-        let facts = Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?);
+        let facts = ask::facts(&self.holdings.program, uuid).await?;
         check_off(uuid, &facts)?;
         self.holdings.logs_are_in(facts.get("LogFldr"));
-        let snapshots = retire::snapshots(&self.holdings.program, uuid).await?;
+        let snapshots = ask::snapshots(&self.holdings.program, uuid).await?;
         let from = match snapshot {
             None => None,
             Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),

@@ -214,14 +214,22 @@ pub(super) struct Registered {
     pub(super) uuid: String,
 }
 
-/// Reads `list vms`: lines such as `"web" {11111111-2222-…}`.
-pub(super) fn machines(text: &str) -> Vec<Registered> {
+/// Reads `list vms`: lines such as `"web" {11111111-2222-…}`; one that cannot be opened is `<inaccessible>`.
+///
+/// # Errors
+///
+/// The first line that is no machine. VirtualBox's own starter may warn in front of the list, in indented lines.
+pub(super) fn machines(text: &str) -> Result<Vec<Registered>, &str> {
     let machine = |line: &str| {
         let (name, uuid) = line.trim().rsplit_once(" {")?;
-        let name = name.strip_prefix('"')?.strip_suffix('"')?;
-        Some(Registered { name: name.to_owned(), uuid: uuid.strip_suffix('}')?.to_owned() })
+        let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        let uuid = uuid.strip_suffix('}')?;
+        name.map(|name| Registered { name: name.to_owned(), uuid: uuid.to_owned() })
     };
-    text.lines().filter_map(machine).collect()
+    let is_warning = |line: &str| line.starts_with("WARNING:") || line.starts_with([' ', '\t']);
+    let is_inaccessible = |line: &str| line.starts_with("<inaccessible");
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !is_warning(line) && !is_inaccessible(line));
+    lines.map(|line| machine(line).ok_or(line)).collect()
 }
 
 /// A snapshot of a machine.
@@ -325,9 +333,13 @@ mod tests {
     #[test]
     fn reads_machines_and_snapshots() {
         assert_eq!(
-            machines("\"a {b} c\" {1-2}\n<inaccessible> {3-4}\nx\n"),
-            [Registered { name: "a {b} c".to_owned(), uuid: "1-2".to_owned() }]
+            machines("WARNING: no driver.\n\t It is off.\n\n\"a {b} c\" {1-2}\n<inaccessible> {3-4}\n"),
+            Ok(vec![Registered { name: "a {b} c".to_owned(), uuid: "1-2".to_owned() }])
         );
+        assert_eq!(machines(""), Ok(vec![]));
+        for garbage in ["x", "\"a\"", "\"a\" {1-2", "a {1-2}", "\"=", "{1-2}"] {
+            assert_eq!(machines(&format!("\"a\" {{1-2}}\n{garbage}\n")), Err(garbage));
+        }
         let snapshots = Snapshots::read(
             "SnapshotName=\"base\"\nSnapshotUUID=\"u1\"\nSnapshotName-1=\"x\"\nSnapshotUUID-1=\"u2\"\n\
              SnapshotName-1-1=\"x\"\nSnapshotUUID-1-1=\"u3\"\nCurrentSnapshotName=\"x\"\nCurrentSnapshotUUID=\"u2\"\n",

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ask;
 use super::call::Call;
 use super::changes::{self, Changes};
 use super::claim::{Borrowing, Claim};
-use super::facts::{self, Facts, Registered, State};
+use super::facts::{Facts, Registered, State};
 use super::identity::{Borrowed, Identity};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
@@ -58,8 +59,8 @@ pub(super) async fn after_a_dead_process(program: &VBoxManage, identity: &Identi
 
 /// What the machine is like; `None`: there is no such machine.
 pub(super) async fn look(program: &VBoxManage, uuid: &str) -> Result<Option<Facts>, Failure> {
-    match program.run(&["showvminfo", uuid, "--machinereadable"]).await {
-        Ok(text) => Ok(Some(Facts::read(&text))),
+    match ask::facts(program, uuid).await {
+        Ok(facts) => Ok(Some(facts)),
         Err(failure) if failure.is(Problem::NoMachine) => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -142,7 +143,7 @@ pub(super) async fn find_in(
     directory: &Path,
     known: &[Registered],
 ) -> Result<Option<String>, Failure> {
-    let machines = facts::machines(&program.run(&["list", "vms"]).await?);
+    let machines = ask::machines(program).await?;
     let mut failed = None;
     for machine in machines.into_iter().filter(|machine| !known.contains(machine)) {
         match look(program, &machine.uuid).await {
@@ -229,8 +230,7 @@ fn undo(borrowed: &Borrowed, terms: &Terms<'_>, now: &Facts) -> Vec<Call> {
 
 /// A snapshot as people know it.
 async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> String {
-    let listed = program.run(&["snapshot", uuid, "list", "--machinereadable"]).await.unwrap_or_default();
-    let snapshots = facts::Snapshots::read(&listed);
+    let snapshots = ask::snapshots(program, uuid).await.unwrap_or_default();
     snapshots.named(snapshot).first().map_or_else(|| snapshot.to_owned(), |found| found.name.clone())
 }
 

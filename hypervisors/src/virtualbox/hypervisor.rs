@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::NAME;
+use super::ask;
 use super::check;
 use super::facts;
 use super::give_back;
@@ -50,6 +51,9 @@ pub struct VirtualBoxHypervisor {
     /// How long its calls may take, where a test has no time.
     #[cfg(test)]
     pub(super) limit: Option<std::time::Duration>,
+    /// The same of those that move whole disks.
+    #[cfg(test)]
+    pub(super) long_limit: Option<std::time::Duration>,
 }
 
 impl Default for VirtualBoxHypervisor {
@@ -66,6 +70,8 @@ impl VirtualBoxHypervisor {
             driver: DRIVER,
             #[cfg(test)]
             limit: None,
+            #[cfg(test)]
+            long_limit: None,
         }
     }
 
@@ -76,6 +82,8 @@ impl VirtualBoxHypervisor {
             driver: DRIVER,
             #[cfg(test)]
             limit: None,
+            #[cfg(test)]
+            long_limit: None,
         }
     }
 
@@ -85,6 +93,11 @@ impl VirtualBoxHypervisor {
         #[cfg(test)]
         let program = match self.limit {
             Some(limit) => program.with_limit(limit),
+            None => program,
+        };
+        #[cfg(test)]
+        let program = match self.long_limit {
+            Some(limit) => program.with_long_limit(limit),
             None => program,
         };
         Some(program)
@@ -137,8 +150,10 @@ fn version(said: &str) -> Option<String> {
 
 /// Refuses a VirtualBox that is too old, before anything is made.
 async fn refuse_old(program: &VBoxManage) -> Result<(), StartError> {
-    let said = program.run(&["--version"]).await?;
-    match version(&said).as_deref().and_then(too_old) {
+    let call = ["--version"];
+    let said = program.run(&call).await?;
+    let version = version(&said).ok_or_else(|| ask::senseless(&call, &said, "is no version"))?;
+    match too_old(&version) {
         None => Ok(()),
         Some(problem) => {
             let (command, hint) = (format!("{PROGRAM} --version"), Some(NEWER.to_owned()));
@@ -225,7 +240,7 @@ impl Hypervisor for VirtualBoxHypervisor {
                 Identity::Borrowed(borrowed) => (borrowed.uuid.clone(), borrowed.uuid),
             };
             let Some(program) = self.program() else { return own_words };
-            let known = facts::machines(&program.run(&["list", "vms"]).await.unwrap_or_default());
+            let known = ask::machines(&program).await.unwrap_or_default();
             known.into_iter().find(|machine| machine.uuid == uuid).map_or(own_words, |machine| machine.name)
         }
         .boxed()

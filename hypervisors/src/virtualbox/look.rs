@@ -1,23 +1,23 @@
 //! What can be told of a machine that cannot come to anything, before anything is made.
 
+use super::ask;
 use super::explain;
-use super::facts::{self, Registered, Snapshot, Snapshots};
+use super::facts::{Registered, Snapshot, Snapshots};
 use super::problem::Problem;
 use super::program::VBoxManage;
-use super::retire;
 use super::spec::{TakeSnapshot, VirtualBoxSpec};
 use crate::error::StartError;
 use crate::spec::{MachineSpec, Origin};
 
 /// Asks VirtualBox for everything that the machine's names have to fit: before hours are spent on what the machine is made of.
 pub(super) async fn first(spec: &MachineSpec, part: &VirtualBoxSpec, program: &VBoxManage) -> Result<(), StartError> {
-    let known = facts::machines(&program.run(&["list", "vms"]).await?);
+    let known = ask::machines(program).await?;
     names(spec, &known)?;
     match &spec.origin {
         Origin::New => os_type(part, program).await,
         Origin::Existing { machine, snapshot } => {
             let uuid = known.iter().find(|one| one.name == *machine).map_or(machine, |found| &found.uuid);
-            let snapshots = retire::snapshots(program, uuid).await?;
+            let snapshots = ask::snapshots(program, uuid).await?;
             let from = match snapshot {
                 None => None,
                 Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),

@@ -12,6 +12,7 @@
 //! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
 //! others is never touched. An import chooses its UUID itself: until that is known, it is what is in a directory of ours.
 
+mod ask;
 mod borrow;
 mod call;
 mod changes;

@@ -1,6 +1,7 @@
 //! What is wrong when `VBoxManage` says no: its words, sorted into kinds, with what can be done about each.
 
 use crate::error::{MachineError, StartError};
+use crate::process::ExitState;
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +52,8 @@ pub(super) enum Problem {
     KeyboardFull,
     /// An argument that this version does not know, or a value that it does not take.
     Argument,
+    /// It answers something that is no answer.
+    Senseless,
     /// Nothing is known of it.
     Other,
 }
@@ -149,7 +152,7 @@ impl Problem {
             Self::KeyboardFull => Some(
                 "the guest has not read the keys before these: it is not up yet, or hangs; give it more time by boot_wait, or by <wait> in boot_command",
             ),
-            Self::UsedByOthers | Self::Argument | Self::Other => None,
+            Self::UsedByOthers | Self::Argument | Self::Senseless | Self::Other => None,
         }
     }
 }
@@ -160,8 +163,8 @@ impl Failure {
     }
 
     /// The failure of a call that ended so; `None`: it did not fail. A call can fail with status 0, and say so.
-    pub(super) fn of(command: &str, success: bool, said: &str, complained: &str) -> Option<Self> {
-        if success && !complained.lines().any(|line| line.starts_with("VBoxManage: error:")) {
+    pub(super) fn of(command: &str, state: ExitState, said: &str, complained: &str) -> Option<Self> {
+        if state == ExitState::Exited(0) && !complained.lines().any(|line| line.starts_with("VBoxManage: error:")) {
             return None;
         }
         let mut words = in_one_line(complained);
@@ -174,7 +177,9 @@ impl Failure {
             known => known,
         };
         if words.is_empty() {
-            "it gave no reason".clone_into(&mut words);
+            words = format!("it gave no reason ({state})");
+        } else if matches!(state, ExitState::Signalled(_)) {
+            words = format!("{words} ({state})");
         }
         Some(Self::new(command, problem, &words))
     }
@@ -185,6 +190,9 @@ impl Failure {
 
     /// As an error of a machine that runs.
     pub(super) fn of_machine(self) -> MachineError {
+        if self.is(Problem::Senseless) {
+            return MachineError::Unexpected { command: self.command, problem: self.words };
+        }
         let message = match self.problem.hint() {
             Some(hint) => format!("{} (hint: {hint})", self.words),
             None => self.words,
@@ -195,6 +203,9 @@ impl Failure {
 
 impl From<Failure> for StartError {
     fn from(failure: Failure) -> Self {
+        if failure.is(Problem::Senseless) {
+            return Self::Setup(failure.of_machine());
+        }
         let hint = failure.problem.hint().map(ToOwned::to_owned);
         Self::Refused { command: failure.command, problem: failure.words, hint }
     }
@@ -225,7 +236,7 @@ mod tests {
     use super::*;
 
     fn problem(complained: &str) -> Problem {
-        Failure::of("VBoxManage x", false, "", complained).unwrap().problem
+        Failure::of("VBoxManage x", ExitState::Exited(1), "", complained).unwrap().problem
     }
 
     #[test]
@@ -278,11 +289,14 @@ mod tests {
 
     #[test]
     fn status_0_with_words_of_an_error_is_a_failure_and_warnings_are_none() {
-        let failed = Failure::of("VBoxManage x", true, "", "VBoxManage: error: no\n").unwrap();
+        let failed = Failure::of("VBoxManage x", ExitState::Exited(0), "", "VBoxManage: error: no\n").unwrap();
         assert_eq!((failed.problem, failed.words.as_str()), (Problem::Other, "no"));
         let warned = "WARNING: The character device /dev/vboxdrv does not exist.\n";
-        assert_eq!(Failure::of("VBoxManage x", true, "7.2.4", warned), None);
-        assert_eq!(Failure::of("VBoxManage x", false, "", "").unwrap().words, "it gave no reason");
+        assert_eq!(Failure::of("VBoxManage x", ExitState::Exited(0), "7.2.4", warned), None);
+        let words = |state, said| Failure::of("VBoxManage x", state, said, "").unwrap().words;
+        assert_eq!(words(ExitState::Exited(1), ""), "it gave no reason (exit status 1)");
+        assert_eq!(words(ExitState::Signalled(9), ""), "it gave no reason (signal 9 (SIGKILL))");
+        assert_eq!(words(ExitState::Signalled(11), "half"), "half (signal 11 (SIGSEGV))");
     }
 
     #[test]

@@ -53,11 +53,13 @@ pub(super) struct VBoxManage {
     turn: Arc<Mutex<()>>,
     /// How long an ordinary call may take.
     limit: Duration,
+    /// How long one may take that moves whole disks.
+    long_limit: Duration,
 }
 
 impl VBoxManage {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, turn: Arc::default(), limit: LIMIT }
+        Self { program, turn: Arc::default(), limit: LIMIT, long_limit: LONG_LIMIT }
     }
 
     /// The same program with a queue of its own: for calls about another machine.
@@ -69,6 +71,12 @@ impl VBoxManage {
     #[cfg(test)]
     pub(super) fn with_limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The same program with less patience for calls that move whole disks.
+    #[cfg(test)]
+    pub(super) fn with_long_limit(self, long_limit: Duration) -> Self {
+        Self { long_limit, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,12 +97,12 @@ impl VBoxManage {
 
     /// As [`run`](Self::run), for a call that moves whole disks. If the future is dropped the call is asked to stop.
     pub(super) async fn run_long(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt, None).await
+        self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, None).await
     }
 
     /// As [`run_long`](Self::run_long), for a call that leaves a half behind when it is stopped. If the future is dropped it goes to its end.
     pub(super) async fn run_long_to_its_end(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, LONG_LIMIT, WhenAbandoned::Finish, None).await
+        self.call(arguments, self.long_limit, WhenAbandoned::Finish, None).await
     }
 
     /// As [`run`](Self::run), but a machine that another session holds is not waited for.
@@ -109,7 +117,7 @@ impl VBoxManage {
         directory: &Path,
         arguments: &[impl AsRef<str>],
     ) -> Result<String, Failure> {
-        self.call(arguments, LONG_LIMIT, WhenAbandoned::Interrupt, Some(directory)).await
+        self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, Some(directory)).await
     }
 
     async fn call(
@@ -249,7 +257,7 @@ async fn run_to_end(
     let outcome = match wait(&process, limit, abandoned, &mut answer).await {
         Some(state) => {
             let said = process.stdout();
-            match Failure::of(&line, state == ExitState::Exited(0), &said, &process.stderr_tail()) {
+            match Failure::of(&line, state, &said, &process.stderr_tail()) {
                 Some(failure) => Err(failure),
                 None => Ok(said),
             }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::ask;
 use super::call::{Call, words};
-use super::facts::{Facts, Snapshots};
+use super::facts::Facts;
 use super::give_back;
 use super::holdings::Holdings;
 use super::note;
 use super::problem::{Failure, Problem};
-use super::program::{VBoxManage, shown};
+use super::program::shown;
 use super::settings::FORWARDING;
 use super::spec::{Export, Notes, TakeSnapshot, VirtualBoxSpec};
 use super::storage;
@@ -167,7 +168,7 @@ async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -
     let program = &holdings.program;
     let mut stood_there = false;
     if wanted.replace {
-        let before = snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?;
+        let before = ask::snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?;
         let old = before.current().map_or_else(Vec::new, |parent| before.children(parent, &wanted.name));
         for old in old {
             stood_there |= holdings.stood_on().as_ref() == Some(&old.uuid);
@@ -175,22 +176,15 @@ async fn take_snapshot(holdings: &Holdings, uuid: &str, wanted: &TakeSnapshot) -
         }
     }
     program.run_long(&["snapshot", uuid, "take", &wanted.name]).await.map_err(Failure::of_machine)?;
-    if stood_there && let Some(new) = snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?.current {
+    if stood_there
+        && let Some(new) = ask::snapshots(&holdings.program, uuid).await.map_err(Failure::of_machine)?.current
+    {
         holdings.stands_on_instead(new).map_err(|error| MachineError::Refused {
             command: format!("noting the new snapshot of the machine {uuid}"),
             message: error.to_string(),
         })?;
     }
     Ok(())
-}
-
-/// The snapshots of a machine; one without any has an empty list.
-pub(super) async fn snapshots(program: &VBoxManage, uuid: &str) -> Result<Snapshots, Failure> {
-    match program.run(&["snapshot", uuid, "list", "--machinereadable"]).await {
-        Ok(text) => Ok(Snapshots::read(&text)),
-        Err(failure) if failure.is(Problem::NoSnapshot) => Ok(Snapshots::default()),
-        Err(failure) => Err(failure),
-    }
 }
 
 /// Exports into a directory of its own, which goes with everything in it when that fails.

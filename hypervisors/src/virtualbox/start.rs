@@ -4,13 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ask;
 use super::call::{Call, words};
 use super::changes::{Changes, DisplayChange, delete_forwarding};
 use super::claim::Borrowing;
 use super::default_folder;
 use super::end;
 use super::explain::explain;
-use super::facts::{self, Facts, Registered};
+use super::facts::{Facts, Registered};
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
 use super::look;
@@ -49,7 +50,7 @@ pub(super) async fn start(
     program: &VBoxManage,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
-    let known = facts::machines(&program.run(&["list", "vms"]).await?);
+    let known = ask::machines(program).await?;
     look::names(spec, &known)?;
     look::package(spec)?;
     let claim = claim_name(spec, program).await?;
@@ -353,7 +354,7 @@ impl Starting<'_> {
     }
 
     async fn facts(&self, uuid: &str) -> Result<Facts, Failure> {
-        Ok(Facts::read(&self.holdings.program.run(&["showvminfo", uuid, "--machinereadable"]).await?))
+        ask::facts(&self.holdings.program, uuid).await
     }
 
     fn start_call(&self, uuid: &str) -> Call {
