@@ -7,6 +7,7 @@ mod failures;
 mod golden;
 mod handed_back;
 mod imported;
+mod injected;
 mod looks;
 mod noted;
 mod snapshots;
