@@ -12,7 +12,7 @@ use crate::error::{MachineError, StartError};
 pub(super) const PROGRAM: &str = "vmware-vdiskmanager";
 
 /// How long making a disk may take: a preallocated one is written in full.
-const LIMIT: Duration = Duration::from_secs(2 * 3600);
+pub(super) const LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// Makes an empty disk of `megabytes` MiB in the file `path`. `adapter` is what it is to hang on (`ide`, `lsilogic`, `nvme`, …), and
 /// `kind` the program's number of a shape: 0 one growing file, 1 several, 2 and 3 the same preallocated.
@@ -21,12 +21,13 @@ const LIMIT: Duration = Duration::from_secs(2 * 3600);
 ///
 /// The program is missing, says no, or takes hours.
 pub async fn create_disk(path: &Path, megabytes: u64, adapter: &str, kind: &str) -> Result<(), StartError> {
-    create_with(None, path, megabytes, adapter, kind).await
+    create_with(None, LIMIT, path, megabytes, adapter, kind).await
 }
 
-/// [`create_disk`] with the program in `directory`.
+/// [`create_disk`] with the program in `directory`, which may take no longer than `limit`.
 pub(super) async fn create_with(
     directory: Option<&Path>,
+    limit: Duration,
     path: &Path,
     megabytes: u64,
     adapter: &str,
@@ -35,7 +36,7 @@ pub(super) async fn create_with(
     let Some(program) = find_tool(directory, PROGRAM) else {
         return Err(StartError::ProgramMissing { program: PROGRAM.to_owned(), hint: INSTALL_HINT.to_owned() });
     };
-    let made = run(&program, PROGRAM, arguments(path, megabytes, adapter, kind), LIMIT).await;
+    let made = run(&program, PROGRAM, arguments(path, megabytes, adapter, kind), limit).await;
     made.map_err(StartError::Setup)?;
     // It has been seen to say that all is well and to leave nothing.
     if path.is_file() {

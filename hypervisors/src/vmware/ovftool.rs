@@ -15,7 +15,7 @@ pub const OVFTOOL_HINT: &str =
     "install VMware's OVF Tool, and see that it is in PATH; or leave ovftool_options out: Kiln exports without it";
 
 /// How long an export may take.
-const LIMIT: Duration = Duration::from_secs(6 * 3600);
+pub(super) const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
 /// Finds the program in `PATH`.
 pub fn find_ovftool() -> Option<PathBuf> {
@@ -28,12 +28,13 @@ pub fn find_ovftool() -> Option<PathBuf> {
 ///
 /// The program is missing, says no, or takes hours.
 pub async fn export_with_ovftool(vmx: &Path, target: &Path, options: &[String]) -> Result<(), StartError> {
-    export_with(None, vmx, target, options).await
+    export_with(None, LIMIT, vmx, target, options).await
 }
 
-/// [`export_with_ovftool`] with the program in `directory`.
+/// [`export_with_ovftool`] with the program in `directory`, which may take no longer than `limit`.
 pub(super) async fn export_with(
     directory: Option<&Path>,
+    limit: Duration,
     vmx: &Path,
     target: &Path,
     options: &[String],
@@ -43,7 +44,7 @@ pub(super) async fn export_with(
     };
     let mut arguments: Vec<OsString> = options.iter().map(OsString::from).collect();
     arguments.extend([vmx.into(), target.into()]);
-    run(&program, PROGRAM, arguments, LIMIT).await.map_err(StartError::Setup)?;
+    run(&program, PROGRAM, arguments, limit).await.map_err(StartError::Setup)?;
     if target.is_file() {
         return Ok(());
     }

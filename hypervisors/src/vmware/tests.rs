@@ -3,6 +3,7 @@
 
 mod broken;
 mod lab;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::Path;

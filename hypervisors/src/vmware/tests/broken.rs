@@ -12,8 +12,7 @@ use crate::ledger::Resource;
 use crate::machine::{ExitReport, GivenBack, Hypervisor as _, Machine};
 use crate::spec::MachineSpec;
 use crate::vmware::VmwareHypervisor;
-use crate::vmware::disk_manager::create_with;
-use crate::vmware::ovftool::export_with;
+use crate::vmware::disk_manager;
 
 /// A VMware whose `vmrun` is a script: `$verb` is what is asked, `$vmx` the machine, `$state` a directory of its own.
 struct Broken {
@@ -113,7 +112,9 @@ async fn missing_tools_are_named() {
     let availability = broken.hypervisor.probe().await;
     assert_eq!(availability.reason.as_deref(), Some("vmware-vdiskmanager is not in PATH"));
     let bin = broken.directory.path().join("bin");
-    let error = create_with(Some(&bin), Path::new("/o/d.vmdk"), 1, "ide", "0").await.unwrap_err();
+    let error = disk_manager::create_with(Some(&bin), disk_manager::LIMIT, Path::new("/o/d.vmdk"), 1, "ide", "0")
+        .await
+        .unwrap_err();
     assert!(
         matches!(&error, StartError::ProgramMissing { program, .. } if program == "vmware-vdiskmanager"),
         "{error}"
@@ -230,48 +231,6 @@ async fn a_power_button_that_is_refused_is_told() {
     assert_eq!(error.to_string(), "vmrun stop soft failed: The VMware Tools are not running");
     within(machine.kill()).await;
     broken.is_clean(&ledger);
-}
-
-#[tokio::test]
-async fn a_disk_that_is_said_to_be_made_and_is_not_is_an_error() {
-    let broken = Broken::new("");
-    let bin = broken.directory.path().join("bin");
-    let disk = broken.directory.path().join("d.vmdk");
-    for (script, words) in [
-        ("echo 'Virtual disk creation successful.'", "it made no "),
-        ("echo 'Error: Invalid size'; exit 1", "Invalid size"),
-        ("echo 'Failed to create disk: no space' >&2; exit 1", "no space"),
-    ] {
-        script_at(&bin.join("vmware-vdiskmanager"), &format!("#!/bin/sh\n{script}\n"));
-        let error = create_with(Some(&bin), &disk, 1, "ide", "0").await.unwrap_err();
-        let StartError::Setup(error) = error else { panic!("{error}") };
-        assert!(error.to_string().contains(words), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn ovftool_gets_its_arguments_and_must_make_something() {
-    let broken = Broken::new("");
-    let bin = broken.directory.path().join("bin");
-    let (vmx, target) = (Path::new("/m/web.vmx"), broken.directory.path().join("web.ova"));
-    let options = ["--compress=9".to_owned(), "--allowExtraConfig".to_owned()];
-    let export = || export_with(Some(&bin), vmx, &target, &options);
-    let error = export().await.unwrap_err();
-    assert!(matches!(&error, StartError::ProgramMissing { program, .. } if program == "ovftool"), "{error}");
-    assert!(error.hint().unwrap().contains("Kiln exports without it"));
-    for (script, words) in [
-        ("echo 'Error: Unknown option: compress'; exit 1", "Unknown option: compress"),
-        ("echo 'Completed successfully'", "it made no "),
-    ] {
-        script_at(&bin.join("ovftool"), &format!("#!/bin/sh\n{script}\n"));
-        let StartError::Setup(error) = export().await.unwrap_err() else { panic!("{words}") };
-        let error = error.to_string();
-        assert!(error.contains("ovftool") && error.contains(words), "{error}");
-    }
-    script_at(&bin.join("ovftool"), "#!/bin/sh\necho \"$@\" > \"$4\"\n");
-    export().await.unwrap();
-    let line = format!("--compress=9 --allowExtraConfig /m/web.vmx {}\n", target.display());
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), line);
 }
 
 #[tokio::test]
