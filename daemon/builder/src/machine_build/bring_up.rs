@@ -17,6 +17,7 @@ use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
 use crate::generated::{self, Renderer};
 use crate::ledger::Resource;
+use crate::plan::CommunicatorPlan;
 use crate::records::Output;
 use crate::step::Step;
 use crate::steps::{boot, connect, follow, processor};
@@ -56,7 +57,9 @@ impl Recipe<'_> {
         // What was typed at a guest's boot is behind it when it is restored.
         if !context.chain.pass_over() {
             let render = |text: &str| fields.render(text);
-            let typing = || boot::type_commands(plan.boot, &*machine, &render, context);
+            let nobody_connects = matches!(plan.communicator, CommunicatorPlan::None);
+            let nothing_else_waits = nobody_connects && plan.shutdown.ends_unseen_guest();
+            let typing = || boot::type_commands(plan.boot, nothing_else_waits, &*machine, &render, context);
             context.step(Step::bring_up("boot"), typing).await?;
         }
         data.machine_id = Some(id_of(&*machine));

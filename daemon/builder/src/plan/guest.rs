@@ -84,10 +84,23 @@ pub(crate) enum ShutdownWay {
     /// The command.
     #[default]
     Command,
+    /// The command; a guest that nobody speaks to, and that has none, is powered off, as Packer does it with all but QEMU's guests.
+    CommandOrPowerOff,
     /// The power button.
     PowerButton,
     /// Nothing: it does so by itself.
     ByItself,
+}
+
+impl ShutdownPlan {
+    /// Whether the build ends a guest that nobody speaks to, so that only `boot_wait` gives it time.
+    pub(crate) fn ends_unseen_guest(&self) -> bool {
+        match self.way {
+            ShutdownWay::PowerButton => true,
+            ShutdownWay::CommandOrPowerOff => self.command.is_none(),
+            ShutdownWay::Command | ShutdownWay::ByItself => false,
+        }
+    }
 }
 
 impl ShutdownWay {

@@ -13,21 +13,25 @@ use kiln_template::GoDuration;
 /// A wait in a boot command that nobody needs to be told of.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Waits `boot_wait`, renders the commands and types them.
+/// Waits `boot_wait`, renders the commands and types them. Without any it is waited for only where `nothing_else_waits` for the guest: who
+/// connects to it gains nothing from that.
 pub(crate) async fn type_commands(
     plan: &BootPlan,
+    nothing_else_waits: bool,
     machine: &dyn Machine,
     render: &(dyn Fn(&str) -> Result<String, StepError> + Send + Sync),
     context: &BuildContext,
 ) -> Result<(), StepError> {
-    if plan.commands.is_empty() {
-        // Packer waits boot_wait even with nothing to type; nobody gains anything from that.
+    if plan.commands.is_empty() && !nothing_else_waits {
         return Ok(());
     }
     if !plan.wait.is_zero() {
         context.say(format!("Waiting {} for boot...", GoDuration(plan.wait)));
         let _wait = context.waiting("boot_wait", Some(plan.wait));
         tokio::time::sleep(plan.wait).await;
+    }
+    if plan.commands.is_empty() {
+        return Ok(());
     }
     let keyboard = machine
         .keyboard()

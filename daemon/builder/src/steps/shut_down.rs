@@ -37,7 +37,7 @@ async fn end_guest(
     context: &BuildContext,
 ) -> Result<(), StepError> {
     match plan.way {
-        ShutdownWay::Command => {}
+        ShutdownWay::Command | ShutdownWay::CommandOrPowerOff => {}
         ShutdownWay::PowerButton => {
             remove_what_is_left(machine, communicator, context).await;
             context.say("Pressing the machine's power button...");
@@ -79,13 +79,13 @@ async fn end_guest(
             let Ok(exit) = exit else { return Err(still_running(plan, machine, context).await) };
             judge(exit?)
         }
-        (_, None) => {
+        (_, None) if !plan.ends_unseen_guest() => {
             // Without a communicator the guest ends by itself.
             context.say("Waiting for the machine to shut down...");
             wait_until_off(plan, machine, context).await
         }
-        (None, Some(communicator)) => {
-            remove_what_is_left(machine, Some(communicator), context).await;
+        (_, communicator) => {
+            remove_what_is_left(machine, communicator, context).await;
             // A guest that has come to grief already has no whole disk.
             if let Some(exit) = machine.exited().now_or_never() {
                 return judge(exit);

@@ -7,7 +7,7 @@ use crate::option_values::OptionValues;
 use crate::options::define::define;
 use crate::options::option_table::option_table;
 use crate::options::shared;
-use crate::plan::FakePlan;
+use crate::plan::{FakePlan, ShutdownPlan, ShutdownWay};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared as read;
 
@@ -33,7 +33,7 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
         output_directory: default_names::output_directory(options, source_name),
         image: read::read_image(options),
         boot: read::read_boot(options),
-        shutdown: read::read_shutdown(options),
+        shutdown: ShutdownPlan { way: ShutdownWay::CommandOrPowerOff, ..read::read_shutdown(options) },
         communicator: communicator::read(options, key),
         disk_size: 1 << 20,
         registered: options.flag("registered"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use kiln_communicators::fake::{FakeCommunicator, FakeConnector};
-use kiln_hypervisors::fake::{FakeHypervisor, FakeScript};
+use kiln_hypervisors::fake::{FakeEnd, FakeHypervisor, FakeScript};
 use kiln_hypervisors::registry::by_name;
 use kiln_hypervisors::{BackendSpec, ExitReport, Hypervisor};
 
@@ -78,6 +78,10 @@ build {{
 }}
 "#
         );
+        self.run_template(&template, fault).await
+    }
+
+    async fn run_template(&self, template: &str, fault: Option<Fault>) -> JobOutcome {
         let path = self.path("web.pkr.hcl");
         std::fs::write(&path, template).unwrap();
         let request = JobRequest {
@@ -173,4 +177,32 @@ async fn a_failure_or_a_cancel_at_any_step_gives_the_machine_back() {
             job.assert_nothing_is_held(step);
         }
     }
+}
+
+/// As Packer does it with VirtualBox and VMware: only `boot_wait` gives such a guest time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_nobody_speaks_to_is_powered_off_after_the_boot_wait() {
+    let job = Job::new();
+    let root = job.directory.path().display();
+    let template = format!(
+        r#"
+source "fake" "web" {{
+  iso_url          = "{root}/installer.iso"
+  iso_checksum     = "none"
+  boot_wait        = "1s"
+  communicator     = "none"
+  output_directory = "{root}/out"
+  vm_name          = "web"
+}}
+build {{ sources = ["source.fake.web"] }}
+"#
+    );
+    job.hypervisor.change(|script| script.end = FakeEnd::Never);
+    let started = std::time::Instant::now();
+    assert_eq!(job.run_template(&template, None).await.exit_code, 0);
+    assert!(started.elapsed() >= std::time::Duration::from_secs(1));
+    let calls = job.hypervisor.calls();
+    let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    assert!(at("resume") < at("kill") && !calls.contains(&"press".to_owned()), "{calls:?}");
+    job.assert_nothing_is_held("powered off");
 }

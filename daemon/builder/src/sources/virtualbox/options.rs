@@ -124,7 +124,7 @@ fn read_shutdown(options: OptionValues<'_>) -> ShutdownPlan {
     let way = match (options.flag("acpi_shutdown"), options.flag("disable_shutdown")) {
         (true, _) => ShutdownWay::PowerButton,
         (false, true) => ShutdownWay::ByItself,
-        (false, false) => ShutdownWay::Command,
+        (false, false) => ShutdownWay::CommandOrPowerOff,
     };
     // Packer's default gives VirtualBox time to let go of the machine; that is waited for here.
     let delay = options.given_duration("post_shutdown_delay").unwrap_or(Duration::ZERO);

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::default_names;
 use crate::option_values::OptionValues;
-use crate::plan::{VmwareMachinePlan, VmwareOrigin, VmwarePlan, VmwareToolsPlan, VmwareVncPlan};
+use crate::plan::{
+    ShutdownPlan, ShutdownWay, VmwareMachinePlan, VmwareOrigin, VmwarePlan, VmwareToolsPlan, VmwareVncPlan,
+};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared;
 use crate::sources::vmware::package;
@@ -65,7 +67,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, key
         floppy: shared::read_floppy(options),
         cd: shared::read_cd(options),
         boot: shared::read_boot(options),
-        shutdown: shared::read_shutdown(options),
+        shutdown: ShutdownPlan { way: ShutdownWay::CommandOrPowerOff, ..shared::read_shutdown(options) },
         communicator: communicator::read(options, key),
         vm_name,
     }
