@@ -73,7 +73,7 @@ async fn silence_is_broken_by_heartbeats() {
     daemon.wait_for_state(&id, JobState::Running).await;
     let go = daemon.path("go");
     let release = async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         std::fs::write(go, "").unwrap();
     };
     let path = format!("/v1/jobs/{id}/events?follow=true&after=1");

@@ -230,16 +230,17 @@ fn the_watchdog_is_fed_by_the_task_that_decides_and_by_nothing_else() {
     manager.start(Some(limit));
     manager.told("READY=1");
     manager.told("WATCHDOG=1");
-    assert!(manager.count("WATCHDOG=1", limit) >= 2, "twice in its time at least");
+    // A busy machine is late now and then.
+    assert!(manager.count("WATCHDOG=1", limit * 5) >= 10, "twice in its time at least");
 
     // A journal that somebody else holds is what can keep the task.
     let journal = Connection::open(manager.path("state/kiln/kiln.db")).unwrap();
     journal.execute_batch("BEGIN IMMEDIATE").unwrap();
     let submit = std::thread::scope(|threads| {
         let submitting = threads.spawn(|| manager.submit(&json!([])));
-        // What was under way is over.
-        manager.count("WATCHDOG=1", limit / 2);
-        assert_eq!(manager.count("WATCHDOG=1", limit * 2), 0, "nobody says that the daemon is alive");
+        // The submission may take a while to reach the task; from then on there is silence.
+        let silent = (0..3).any(|_| manager.count("WATCHDOG=1", limit * 2) == 0);
+        assert!(silent, "nobody says that the daemon is alive");
         journal.execute_batch("ROLLBACK").unwrap();
         submitting.join().unwrap()
     });
@@ -249,11 +250,11 @@ fn the_watchdog_is_fed_by_the_task_that_decides_and_by_nothing_else() {
 
 #[test]
 fn a_service_without_work_ends_and_its_socket_stays() {
-    let mut manager = Manager::new("exit_on_idle = \"1s\"");
+    let mut manager = Manager::new("exit_on_idle = \"2s\"");
     manager.start(None);
     manager.told("READY=1");
     manager.submit(&json!([{"await_file": "go"}]));
-    assert_eq!(manager.count("STOPPING=1", Duration::from_millis(2500)), 0, "a job runs");
+    assert_eq!(manager.count("STOPPING=1", Duration::from_millis(4500)), 0, "a job runs");
     std::fs::write(manager.path("go"), "").unwrap();
     manager.told("STOPPING=1");
     assert!(manager.ended().success());
@@ -275,7 +276,7 @@ fn a_service_without_work_ends_and_its_socket_stays() {
         printed,
         format!(
             "# socket: /run/user/1/kiln/kiln.sock\n# state: /h/.local/state/kiln\n# configuration: {0}\nmax_jobs = 7 # $KILN_MAX_JOBS\n\
-             finished_jobs = 500 # default\nconnections = 256 # default\nexit_on_idle = \"1s\" # {0}\n# log is not set # default: info\n",
+             finished_jobs = 500 # default\nconnections = 256 # default\nexit_on_idle = \"2s\" # {0}\n# log is not set # default: info\n",
             file.display()
         )
     );

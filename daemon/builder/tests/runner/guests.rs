@@ -8,7 +8,6 @@ use kiln_builder::records::Output;
 use kiln_builder::{Event, JobOutcome};
 use kiln_communicators::GuestConnector;
 use kiln_communicators::fake::{Answer, Call};
-use kiln_hypervisors::fake::FakeEnd;
 use kiln_hypervisors::{DhcpState, ExitReport, KeyEvent, NetworkSight};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -173,16 +172,18 @@ async fn a_guest_that_is_never_reached_is_told_of_in_order() {
         };
         sender.send_modify(|seen| seen.spoke = true);
         sender.send_modify(|seen| (seen.dhcp, seen.address) = (DhcpState::Answered, Some([10, 0, 2, 15].into())));
-        let closed = forwarded.accept().await.unwrap();
-        drop(closed);
+        drop(forwarded.accept().await.unwrap());
+        // The next attempt is made when the end of this one is noted.
+        let next = forwarded.accept().await.unwrap();
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.write_all(b"GET /missing HTTP/1.0\r\n\r\n").await.unwrap();
         stream.read_to_end(&mut Vec::new()).await.unwrap();
+        drop(next);
         loop {
             drop(forwarded.accept().await.unwrap());
         }
     });
-    let outcome = world.run(&world.template("ssh_timeout = \"3s\"", PROVISION)).await;
+    let outcome = world.run(&world.template("ssh_timeout = \"6s\"", PROVISION)).await;
     guest.abort();
     assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false });
     let text = world.text();
@@ -338,10 +339,22 @@ async fn a_server_that_guests_could_not_reach_is_refused() {
 async fn a_guest_that_was_stopped_by_a_full_disk_before_it_is_powered_off_fails_its_build() {
     let world = World::new();
     let full = ExitReport::DiskError { no_space: true, message: "No space left on device".to_owned() };
-    world.hypervisor.change(|script| script.end = FakeEnd::After(Duration::from_millis(50), full));
-    let waits = "provisioner \"shell-local\" {\n    inline = [\"sleep 0.5\"]\n  }";
-    let template = world.template("", waits).replace("shutdown_command = \"poweroff\"", "");
-    assert_eq!(world.run(&template).await.exit_code, 1, "{}", world.text());
+    let (reached, full_now) = (world.path("reached"), world.path("full"));
+    let script = format!("touch '{}'; until [ -e '{}' ]; do sleep 0.1; done", reached.display(), full_now.display());
+    let waits = format!("provisioner \"shell-local\" {{\n    inline = [{script:?}]\n  }}");
+    let template = world.template("", &waits).replace("shutdown_command = \"poweroff\"", "");
+    let ending = async {
+        while !reached.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.hypervisor.end_guests(&full);
+        std::fs::write(&full_now, "").unwrap();
+    };
+    let (outcome, ()) = tokio::join!(world.run(&template), ending);
+    assert_eq!(outcome.exit_code, 1, "{}", world.text());
+    for file in [&reached, &full_now] {
+        std::fs::remove_file(file).unwrap();
+    }
     let told =
         "the machine did not shut down in order: the guest was stopped, its disk cannot be written: No space left";
     assert!(world.error().unwrap().starts_with(told), "{:?}", world.error());
@@ -352,9 +365,15 @@ async fn a_guest_that_was_stopped_by_a_full_disk_before_it_is_powered_off_fails_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_installer_that_ends_with_a_restart_under_no_reboot_is_done() {
     let world = World::new();
-    world.hypervisor.change(|script| script.end = FakeEnd::After(Duration::from_millis(50), ExitReport::GuestReset));
     let template = world.template("communicator = \"none\"", "").replace("shutdown_command = \"poweroff\"", "");
-    assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+    let ending = async {
+        while !world.text().contains("Waiting for the machine to shut down") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.hypervisor.end_guests(&ExitReport::GuestReset);
+    };
+    let (outcome, ()) = tokio::join!(world.run(&template), ending);
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
     assert_eq!(world.files("out"), ["web"]);
 }
 
