@@ -292,7 +292,14 @@ fn a_machine_of_others_gets_a_snapshot_and_is_otherwise_left_as_it_was() {
     let ran = world.build_without_force(&vm(built)).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("a snapshot called built already") && told.contains("force_delete_snapshot"), "{told}");
-    world.build_without_force(&vm(&format!("{built}  force_delete_snapshot = true\n"))).expect(0);
+    // What an exporting build has left is no business of one that exports nothing, with -force or without.
+    world.home.write("output-web/web.ova", "an earlier export");
+    let replacing = vm(&format!("{built}  force_delete_snapshot = true\n"));
+    world.build_without_force(&replacing).expect(0);
+    let ran = world.build(&replacing).expect(0);
+    assert!(ran.stdout.contains("The machine base in VirtualBox; no files were exported"), "{}", ran.stdout);
+    assert_eq!(world.output("output-web"), ["web.ova"]);
+    assert!(!world.home.work(".output-web.unused").exists());
     assert_eq!(world.machines(), ["base"]);
 }
 

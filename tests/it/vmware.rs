@@ -383,6 +383,11 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         assert!(said.contains(&file), "{name} has no place: {said}");
         assert!(!home.work("again").exists(), "{name}");
     }
+    home.write("out/guest.vmsd", ".encoding = \"UTF-8\"\n");
+    home.write("unlinked.pkr.hcl", &format!("{}{build}", clone("again", "linked = true")));
+    let ran = lab.start(&["build", "-color=false", "unlinked.pkr.hcl"]).wait().expect(1);
+    let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
+    assert!(said.contains("lies over a snapshot of its original, and out/guest.vmx has none"), "{said}");
     let iso = iso_template(Path::new("/dev/null")).replace("headless ", "network = \"vmnet77\"\n  headless ");
     home.write("network.pkr.hcl", &iso);
     let ran = lab.start(&["build", "-color=false", "network.pkr.hcl"]).wait().expect(1);

@@ -140,6 +140,15 @@ fn tools(reader: &mut PlanReader<'_>) {
             let detail = "tools_mode is \"upload\": set tools_upload_flavor or tools_source_path.";
             reader.error("tools_mode", "Missing tools_upload_flavor", detail);
         }
+        None if reader.text("tools_upload_flavor").is_none() => {
+            for name in ["tools_source_path", "tools_upload_path"] {
+                if reader.text(name).is_some() {
+                    let detail =
+                        format!("{name} has no effect without tools_mode: set it to \"upload\" or \"attach\".");
+                    reader.error(name, "Missing tools_mode", detail);
+                }
+            }
+        }
         _ => {}
     }
 }

@@ -172,7 +172,12 @@ impl MachineBuilder for VirtualBoxPlan {
         Artifact {
             builder_id: "mitchellh.virtualbox".to_owned(),
             id: "VM".to_owned(),
-            text: format!("VM files in directory: {}", self.output_directory.display()),
+            text: match &self.origin {
+                VirtualBoxOrigin::Vm { .. } if self.skip_export => {
+                    format!("The machine {} in VirtualBox; no files were exported", self.vm_name)
+                }
+                _ => format!("VM files in directory: {}", self.output_directory.display()),
+            },
             ownership: Ownership::Directory { path: self.output_directory.clone(), files: files.clone() },
             files,
         }

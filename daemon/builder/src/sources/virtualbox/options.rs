@@ -1,5 +1,6 @@
 //! Reads the options of the builders for VirtualBox.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +32,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
     };
     VirtualBoxPlan {
         origin,
-        output_directory: default_names::output_directory(options, source_name),
+        output_directory: output_directory(options, source_name, vm),
         output_filename: options.given("output_filename").map_or_else(|| vm_name.clone(), str::to_owned),
         format: text("format"),
         export_options: options.texts("export_opts"),
@@ -118,6 +119,18 @@ fn import_flags(options: OptionValues<'_>) -> Vec<String> {
         flags.extend(["--options".to_owned(), value]);
     }
     flags
+}
+
+/// A build that leaves its machine in VirtualBox and makes no files leaves the directory of others that do alone: it works in one of its own,
+/// which is empty at the end, and goes.
+fn output_directory(options: OptionValues<'_>, source_name: &str, vm: bool) -> PathBuf {
+    let directory = default_names::output_directory(options, source_name);
+    match directory.file_name() {
+        Some(name) if vm && options.flag("skip_export") => {
+            directory.with_file_name(format!(".{}.unused", name.to_string_lossy()))
+        }
+        _ => directory,
+    }
 }
 
 fn read_shutdown(options: OptionValues<'_>) -> ShutdownPlan {

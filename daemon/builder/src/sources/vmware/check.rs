@@ -39,7 +39,9 @@ pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &B
     }
     match &plan.origin {
         VmwareOrigin::Iso { .. } => check_file(plan, reader),
-        VmwareOrigin::Vmx { source, snapshot, .. } => check_original(plan, source, snapshot.as_deref(), reader),
+        VmwareOrigin::Vmx { source, linked, snapshot } => {
+            check_original(plan, source, *linked, snapshot.as_deref(), reader);
+        }
         VmwareOrigin::Package { .. } => check_package(plan, reader),
     }
 }
@@ -75,7 +77,7 @@ fn check_package(plan: &VmwarePlan, reader: &mut PlanReader<'_>) {
 }
 
 /// Complains about the machine that is cloned.
-fn check_original(plan: &VmwarePlan, source: &Path, snapshot: Option<&str>, reader: &mut PlanReader<'_>) {
+fn check_original(plan: &VmwarePlan, source: &Path, linked: bool, snapshot: Option<&str>, reader: &mut PlanReader<'_>) {
     let shown = source.display();
     let vmx = match Vmx::read(source) {
         Ok(vmx) => vmx,
@@ -102,6 +104,10 @@ fn check_original(plan: &VmwarePlan, source: &Path, snapshot: Option<&str>, read
             let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
             reader.not_here("attach_snapshot", "No such snapshot", detail, None);
         }
+    } else if linked && inspect::snapshots(source).is_some_and(|there| there.is_empty()) {
+        let detail = format!("A linked clone lies over a snapshot of its original, and {shown} has none.");
+        let hint = "take one in VMware, or leave linked out: a full clone needs none".to_owned();
+        reader.not_here("linked", "No snapshot to link to", detail, Some(hint));
     }
 }
 
