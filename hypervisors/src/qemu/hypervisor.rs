@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
@@ -14,7 +15,7 @@ use super::machine_spec::{NAME, QemuMachineSpec};
 use super::network::{self, HOST_SEEN_BY_GUEST};
 use super::overrides::{Overrides, accelerator_of_machine};
 use super::probe::{Findings, ProbeError, Prober};
-use super::start::{self, ChildLauncher, Decisions, Launcher};
+use super::start::{self, ChildLauncher, Decisions, GREETING_LIMIT, Launcher};
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
@@ -36,12 +37,14 @@ pub struct QemuHypervisor {
     prober: Prober,
     /// The URI of the libvirt that runs QEMU; `None`: this process does.
     libvirt: Option<String>,
+    /// Longest time until QEMU greets, as a child of this process; `None`: its own. A test's.
+    limit: Option<Duration>,
 }
 
 impl QemuHypervisor {
     /// A backend that keeps the results of its probes in `cache_dir` (made when needed).
     pub fn new(cache_dir: PathBuf) -> Self {
-        Self { prober: Prober::new(cache_dir), libvirt: None }
+        Self { prober: Prober::new(cache_dir), libvirt: None, limit: None }
     }
 
     /// Runs the machines through the libvirt behind `uri`, as `qemu:///session`. Without the feature `libvirt` each is refused, which says
@@ -49,6 +52,12 @@ impl QemuHypervisor {
     #[must_use]
     pub fn through_libvirt(self, uri: String) -> Self {
         Self { libvirt: Some(uri), ..self }
+    }
+
+    /// The same, which waits no longer than `limit` for QEMU's greeting.
+    #[cfg(test)]
+    pub(super) fn with_limit(self, limit: Duration) -> Self {
+        Self { prober: self.prober.with_limit(limit), limit: Some(limit), ..self }
     }
 
     /// What cannot be done because of how QEMU is run.
@@ -153,8 +162,13 @@ impl QemuHypervisor {
         let (accelerator, chosen, mut warnings) = self.choose(spec, &findings);
         tracing::info!(accelerator = chosen.name, "{}", chosen.reason);
         let launcher = self.launcher();
-        let decisions =
-            Decisions { program: program.clone(), launcher: &*launcher, accelerator, sandbox: findings.sandbox };
+        let decisions = Decisions {
+            program: program.clone(),
+            launcher: &*launcher,
+            accelerator,
+            sandbox: findings.sandbox,
+            greeting_limit: self.limit.unwrap_or(GREETING_LIMIT),
+        };
         let mut started = start::start(spec, &decisions, &ledger).await?;
         started.line.warnings.append(&mut warnings);
         Ok(Box::new(QemuMachine::new(spec, started, program, chosen)?))
@@ -186,9 +200,13 @@ fn in_other_options(spec: QemuMachineSpec<'_>) -> Option<(String, &'static str)>
 fn start_error(spec: QemuMachineSpec<'_>, error: ProbeError) -> StartError {
     match error {
         ProbeError::Run(program, problem) => StartError::Spawn { program, source: std::io::Error::other(problem) },
-        ProbeError::NotQemu(_, stderr) => {
-            StartError::EndedEarly { program: spec.qemu.binary.clone(), status: "probe".to_owned(), stderr }
-        }
+        ProbeError::NotQemu(_, problem) => StartError::Refused {
+            command: format!("asking {} what it can do", spec.qemu.binary),
+            problem: format!("it does not work as a QEMU: {problem}"),
+            hint: Some(
+                "set qemu_binary to a QEMU system emulator that runs here (`qemu-system-x86_64 --version`)".to_owned(),
+            ),
+        },
         ProbeError::Ask(_, error) => StartError::Setup(error),
     }
 }

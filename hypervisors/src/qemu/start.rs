@@ -53,6 +53,8 @@ pub(super) struct Decisions<'a> {
     /// `accelerator` and `sandbox`; the rest is filled in here.
     pub(super) accelerator: Option<String>,
     pub(super) sandbox: bool,
+    /// How long a QEMU that is a child of this process may take to its greeting.
+    pub(super) greeting_limit: Duration,
 }
 
 /// One attempt to run QEMU.
@@ -311,7 +313,7 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
     let stream = UnixStream::from_std(serial).map_err(prepare)?;
     let reading = tokio::spawn(keep_serial_tail(stream, tail.clone()));
     let control = UnixStream::from_std(control).map_err(prepare)?;
-    let greeting = greet(&process, control, &spec.qemu.binary).await;
+    let greeting = greet(&process, control, &spec.qemu.binary, decisions.greeting_limit).await;
     if let Some(parts) = unfinished.parts() {
         parts.process = Some(Box::new(process));
         parts.serial = Some(reading);
@@ -320,8 +322,13 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
 }
 
 /// Waits for QEMU's greeting, or for its end.
-async fn greet(process: &ChildProcess, control: UnixStream, program: &str) -> Result<QmpClient, Attempt> {
-    let connecting = QmpClient::connect(control, GREETING_LIMIT);
+async fn greet(
+    process: &ChildProcess,
+    control: UnixStream,
+    program: &str,
+    limit: Duration,
+) -> Result<QmpClient, Attempt> {
+    let connecting = QmpClient::connect(control, limit);
     match connecting.await {
         Ok(qmp) => Ok(qmp),
         Err(MachineError::Timeout { limit, .. }) => {
@@ -329,9 +336,9 @@ async fn greet(process: &ChildProcess, control: UnixStream, program: &str) -> Re
         }
         Err(MachineError::Gone) => {
             // It closed the connection because it ended, or is about to.
-            let Ok(state) = tokio::time::timeout(GREETING_LIMIT, process.ended()).await else {
+            let Ok(state) = tokio::time::timeout(limit, process.ended()).await else {
                 let what = "end after it closed its monitor".to_owned();
-                return Err(StartError::Timeout { program: program.to_owned(), what, limit: GREETING_LIMIT }.into());
+                return Err(StartError::Timeout { program: program.to_owned(), what, limit }.into());
             };
             let stderr = process.stderr_tail();
             if ports::is_taken(&stderr) {

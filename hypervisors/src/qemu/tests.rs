@@ -1,5 +1,6 @@
 //! Machines on a real QEMU, under TCG: the boot sectors of [`guests`](super::testing::guests) stand for guests.
 
+mod broken;
 mod ports;
 mod riscv;
 mod seen;

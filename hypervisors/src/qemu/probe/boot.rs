@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use super::findings::ProbeError;
-use super::run::run;
+use super::run::{QUESTION_LIMIT, run};
 use crate::process::{ChildProcess, ExitState, Tail};
 
 /// The boot sector made from `payload.s`.
@@ -103,7 +103,7 @@ async fn boot_with(program: &Path, accelerator: &str, cpu: Option<&str>) -> Resu
     let tail = Arc::new(Tail::new(64));
     let serial = UnixStream::from_std(serial).map_err(|error| early(error.to_string()))?;
     let reading = tokio::spawn(keep(serial, tail.clone()));
-    let running = run(program, arguments, vec![serial_there, disk]).await;
+    let running = run(program, arguments, vec![serial_there, disk], QUESTION_LIMIT).await;
     let (process, qmp) = running.map_err(|error| match error {
         ProbeError::NotQemu(_, problem) => early(problem),
         error => early(error.to_string()),

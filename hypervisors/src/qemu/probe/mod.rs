@@ -12,6 +12,7 @@ mod run;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qapi_qmp::{query_command_line_options, query_target};
 
@@ -34,11 +35,23 @@ pub(super) struct Prober {
     cache: std::sync::Mutex<Cache>,
     /// Held by whoever boots guests, so that several callers at once wait for one probe.
     booting: tokio::sync::Mutex<()>,
+    /// How long QEMU may take to tell about itself.
+    limit: Duration,
 }
 
 impl Prober {
     pub(super) fn new(cache_dir: PathBuf) -> Self {
-        Self { cache: std::sync::Mutex::new(Cache::new(cache_dir)), booting: tokio::sync::Mutex::default() }
+        Self {
+            cache: std::sync::Mutex::new(Cache::new(cache_dir)),
+            booting: tokio::sync::Mutex::default(),
+            limit: QUESTION_LIMIT,
+        }
+    }
+
+    /// The same with less patience.
+    #[cfg(test)]
+    pub(super) fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// What is known about `program`, found out now if need be. The first time after a boot of the host it takes seconds.
@@ -52,7 +65,7 @@ impl Prober {
         if let Some(findings) = self.known(program).filter(complete) {
             return Ok(findings);
         }
-        let mut findings = ask(program).await?;
+        let mut findings = ask(program, self.limit).await?;
         findings.accelerators =
             vec![kvm(program, &findings.architecture).await, tcg(program, &findings.architecture).await];
         for finding in &findings.accelerators {
@@ -82,7 +95,7 @@ impl Prober {
         if let Some(findings) = self.known(program) {
             return Ok(findings);
         }
-        let facts = ask(program).await?;
+        let facts = ask(program, self.limit).await?;
         self.keep(program, &facts);
         Ok(facts)
     }
@@ -107,14 +120,13 @@ impl Prober {
 }
 
 /// Starts QEMU without a machine and asks it.
-async fn ask(program: &Path) -> Result<Findings, ProbeError> {
+async fn ask(program: &Path, limit: Duration) -> Result<Findings, ProbeError> {
     let arguments = ["-machine", "none", "-nodefaults", "-display", "none", "-S"].map(OsString::from).to_vec();
-    let (process, qmp) = run(program, arguments, Vec::new()).await?;
+    let (process, qmp) = run(program, arguments, Vec::new(), limit).await?;
     let wrong = |error| ProbeError::Ask(program.to_owned(), error);
-    let target = qmp.run_within(query_target {}, QUESTION_LIMIT).await.map_err(wrong)?;
+    let target = qmp.run_within(query_target {}, limit).await.map_err(wrong)?;
     // Refused when the option does not exist, that is, without seccomp.
-    let sandbox =
-        qmp.run_within(query_command_line_options { option: Some("sandbox".to_owned()) }, QUESTION_LIMIT).await;
+    let sandbox = qmp.run_within(query_command_line_options { option: Some("sandbox".to_owned()) }, limit).await;
     let findings = Findings {
         version: qmp.version().to_owned(),
         architecture: target["arch"].as_str().unwrap_or_default().to_owned(),

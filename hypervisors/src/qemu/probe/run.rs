@@ -18,11 +18,12 @@ use crate::qemu::qmp::QmpClient;
 /// How long QEMU may take to tell about itself.
 pub(super) const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 
-/// Starts QEMU with a monitor and waits for its greeting.
+/// Starts QEMU with a monitor and waits for its greeting, no longer than `limit`.
 pub(super) async fn run(
     program: &Path,
     mut arguments: Vec<OsString>,
     mut inherited: Vec<OwnedFd>,
+    limit: Duration,
 ) -> Result<(ChildProcess, QmpClient), ProbeError> {
     let cannot_run = |error: std::io::Error| ProbeError::Run(program.to_owned(), error.to_string());
     let (control, control_there) = StdUnixStream::pair().map_err(cannot_run)?;
@@ -36,15 +37,16 @@ pub(super) async fn run(
     // Not in a ledger: a probe has no job, and dies with this process.
     let process = ChildProcess::spawn(command, Arc::new(NoLedger)).await.map_err(cannot_run)?;
     let control = UnixStream::from_std(control).map_err(cannot_run)?;
-    match QmpClient::connect(control, QUESTION_LIMIT).await {
+    match QmpClient::connect(control, limit).await {
         Ok(qmp) => Ok((process, qmp)),
         Err(error) => {
             process.kill();
             let state = process.ended().await;
             let words = process.stderr_tail();
             let problem = match (words.lines().next(), error) {
-                (Some(line), _) => line.to_owned(),
+                (Some(line), MachineError::Gone) => line.to_owned(),
                 (None, MachineError::Gone) => format!("it ended with {state}"),
+                (Some(line), error) => format!("{error}; it said: {line}"),
                 (None, error) => error.to_string(),
             };
             Err(ProbeError::NotQemu(program.to_owned(), problem))
