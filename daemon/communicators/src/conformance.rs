@@ -38,6 +38,9 @@ pub struct Guest<'a> {
     pub directory: &'a str,
     /// A directory here: there and empty.
     pub local: &'a Path,
+    /// Whether it runs commands at the same time without the end of one disturbing the start of another. Not so on dropbear, up to
+    /// 2022.83 at least.
+    pub overlapping_commands: bool,
 }
 
 /// Counts what a transfer tells.
@@ -69,7 +72,7 @@ impl Counted {
 /// Runs the suite on a communicator that works in a guest.
 pub async fn check(guest: &Guest<'_>) {
     let communicator = connect(guest).await;
-    commands_tell_output_and_status(&*communicator).await;
+    commands_tell_output_and_status(guest, &*communicator).await;
     a_dropped_command_leaves_the_connection_usable(&*communicator).await;
     files_come_back_as_they_went(guest, &*communicator).await;
     missing_files_are_told(guest, &*communicator).await;
@@ -126,10 +129,12 @@ async fn both_streams(communicator: &dyn Communicator) {
     assert_eq!((told.0.as_str(), told.1.as_str()), ("out\n", "err\n"), "each stream is told as it is");
 }
 
-async fn commands_tell_output_and_status(communicator: &dyn Communicator) {
+async fn commands_tell_output_and_status(guest: &Guest<'_>, communicator: &dyn Communicator) {
     both_streams(communicator).await;
     // Calls may overlap.
-    tokio::join!(both_streams(communicator), both_streams(communicator));
+    if guest.overlapping_commands {
+        tokio::join!(both_streams(communicator), both_streams(communicator));
+    }
     // A connection that is there is used whatever the time is.
     both_streams(&*communicator.until(Instant::now())).await;
 }

@@ -68,7 +68,8 @@ async fn every_fault_is_found() {
         let checked = tokio::spawn(async move {
             let local = tempfile::tempdir().unwrap();
             let (connector, config) = (&BrokenConnector { guest, fault }, &ConnectConfig::None);
-            conformance::check(&Guest { connector, config, directory: "/srv", local: local.path() }).await;
+            let (directory, local) = ("/srv", local.path());
+            conformance::check(&Guest { connector, config, directory, local, overlapping_commands: true }).await;
         });
         let complaint = checked.await.expect_err("the suite finds it").into_panic();
         let complaint = complaint.downcast::<String>().map_or_else(

@@ -24,7 +24,8 @@ pub(super) fn willing() -> FakeCommunicator {
 async fn the_fake_keeps_the_promises_of_a_communicator() {
     let local = tempfile::tempdir().unwrap();
     let (connector, config) = (&FakeConnector(willing()), &ConnectConfig::None);
-    conformance::check(&Guest { connector, config, directory: "/srv", local: local.path() }).await;
+    let (directory, local) = ("/srv", local.path());
+    conformance::check(&Guest { connector, config, directory, local, overlapping_commands: true }).await;
 }
 
 #[tokio::test]
