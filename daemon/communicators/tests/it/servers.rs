@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_communicators::ssh::{KeyKind, KeyPair, PrivateKeySource, SshCommunicator, SshConfig, generate_key_pair};
 use kiln_communicators::{CollectedOutput, Communicator, ConnectEvent, ConnectObserver, Exit};
@@ -104,6 +104,34 @@ pub(crate) fn write_private(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
+/// How often a server is started whose port is taken by another test before it listens.
+const STARTS: usize = 5;
+
+/// Starts a server and waits for its log to say that it listens: at `port`, or at one that is chosen right before each start.
+fn listening(directory: &Path, port: Option<u16>, sign: &str, server: impl Fn(u16) -> Command) -> (Child, u16) {
+    let file = directory.join("log");
+    let said = || fs::read_to_string(&file).unwrap_or_default();
+    for _ in 0..STARTS {
+        let log = fs::File::create(&file).unwrap();
+        let port = port.unwrap_or_else(free_port);
+        let mut child = server(port).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if said().contains(sign) {
+                return (child, port);
+            }
+            if started.elapsed() > Duration::from_secs(60) {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the server neither listens nor ends:\n{}", said());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        eprintln!("the server at port {port} has ended before it listened:\n{}", said());
+    }
+    panic!("no server has started in {STARTS} attempts; the last one said:\n{}", said());
+}
+
 impl Server {
     /// OpenSSH with key login and sftp.
     pub(crate) fn openssh() -> Option<Self> {
@@ -111,29 +139,27 @@ impl Server {
     }
 
     pub(crate) fn openssh_with(extra: &str) -> Option<Self> {
-        Self::openssh_at(free_port(), extra)
+        Self::openssh_at(None, extra)
     }
 
-    pub(crate) fn openssh_at(port: u16, extra: &str) -> Option<Self> {
+    /// At the port where another server has been, or at a free one.
+    pub(crate) fn openssh_at(port: Option<u16>, extra: &str) -> Option<Self> {
         let program = tool("sshd")?;
         let (directory, key) = directory_with_key();
         // sshd wants its privilege separation directory even when it is not root.
         let _ = fs::create_dir_all("/run/sshd");
         let at = directory.path().display();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/.ssh/authorized_keys\n\
+            "ListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/.ssh/authorized_keys\n\
              StrictModes no\nPidFile none\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n\
              KbdInteractiveAuthentication no\nAcceptEnv KILN_*\nMaxStartups 100\n{extra}"
         );
         fs::write(directory.path().join("sshd_config"), config).unwrap();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["-D", "-e", "-f"])
-            .arg(directory.path().join("sshd_config"))
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let (child, port) = listening(directory.path(), port, "Server listening on", |port| {
+            let mut server = Command::new(&program);
+            server.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(directory.path().join("sshd_config"));
+            server
+        });
         Some(Self { child, port, directory, key })
     }
 
@@ -159,17 +185,12 @@ impl Server {
             .stderr(Stdio::null())
             .status();
         assert!(converted.unwrap().success());
-        let port = free_port();
-        let log = fs::File::create(at.join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-r"])
-            .arg(at.join("host_key.dropbear"))
-            .env("LD_PRELOAD", at.join("user.so"))
-            .env("TEST_HOME", at)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let (child, port) = listening(at, None, "Not backgrounding", |port| {
+            let mut server = Command::new(&program);
+            server.args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-r"]).arg(at.join("host_key.dropbear"));
+            server.env("LD_PRELOAD", at.join("user.so")).env("TEST_HOME", at);
+            server
+        });
         Some(Self { child, port, directory, key })
     }
 
