@@ -1,6 +1,7 @@
 //! Commands: output, status, terminal, environment, cancelling, lost connections.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -85,22 +86,38 @@ async fn something_left_running_does_not_hold_the_command() {
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
+/// Waits for a file with a line in it, and tells the line.
+async fn written(file: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        if let Ok(text) = fs::read_to_string(file)
+            && let Some(line) = text.strip_suffix('\n')
+        {
+            return line.to_owned();
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing is written to {}", file.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn cancelling_ends_the_command(server: &Server, is_openssh: bool) {
     let guest = server.connect().await;
     let pid_file = server.path("pid");
     let command = format!("echo $$ > {}; exec sleep 1000", pid_file.display());
-    let cancelled = tokio::time::timeout(Duration::from_millis(700), guest.execute(&command, &DiscardedOutput)).await;
-    assert!(cancelled.is_err());
+    // The command is dropped once it runs.
+    let pid = tokio::select! {
+        exit = guest.execute(&command, &DiscardedOutput) => panic!("the command has ended by itself: {exit:?}"),
+        pid = written(&pid_file) => pid,
+    };
     // The session can be used at once, and the command is gone.
     assert_eq!(run(&guest, "echo next").await.1, "next\n");
-    let pid = fs::read_to_string(&pid_file).unwrap().trim().to_owned();
     if is_openssh && user() == "root" {
         // OpenSSH passes signals on to other users' commands only; root's ends when it next writes.
         Command::new("kill").arg(&pid).status().unwrap();
     }
     let started = Instant::now();
     while fs::exists(format!("/proc/{pid}")).unwrap() {
-        assert!(started.elapsed() < Duration::from_secs(5), "the command still runs");
+        assert!(started.elapsed() < Duration::from_secs(20), "the command still runs");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -154,11 +171,12 @@ impl CommandOutput for StopOnOutput {
 async fn a_guest_that_stands_still_is_noticed() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut config = server.config();
-    config.keep_alive_interval = Some(Duration::from_millis(200));
+    config.keep_alive_interval = Some(Duration::from_secs(1));
     config.keep_alive_count_max = 3;
     let guest = crate::servers::connect(&config).await;
     let started = Instant::now();
     let exit = guest.execute("echo up; sleep 100", &StopOnOutput(server.pid())).await.unwrap();
     assert_eq!(exit, Exit::Disconnected);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // The keep-alives that are the default would take 30 s.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }

@@ -1,7 +1,8 @@
 //! Ways to the guest and through it: bastion, proxy, tunnels.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_communicators::ssh::{Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, Tunnel};
 use kiln_communicators::{Communicator, ConnectEvent, ConnectStage};
@@ -43,7 +44,7 @@ async fn a_bastion_waits_for_the_guest_but_not_for_itself() {
     let mut guest = server_or_return!(Server::openssh(), "sshd");
     guest.port = free_port();
     let mut config = through(&bastion, &guest);
-    config.timeout = Some(Duration::from_secs(2));
+    config.timeout = Some(Duration::from_secs(8));
     let events = Events::default();
     let error = kiln_communicators::ssh::connect(&config, Arc::new(events.clone())).await.unwrap_err();
     assert_eq!(error.stage, Stage::Refused, "{error} {:?}", error.source);
@@ -114,6 +115,18 @@ async fn ask(port: u16) -> String {
     answer
 }
 
+/// Waits until nobody listens at a port.
+async fn closed(port: u16, whose: &str) {
+    let started = Instant::now();
+    while !TcpStream::connect(("127.0.0.1", port))
+        .await
+        .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    {
+        assert!(started.elapsed() < Duration::from_secs(10), "the {whose} port is still open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tunnels_lead_both_ways_and_end_with_the_connection() {
     let guest = server_or_return!(Server::openssh(), "sshd");
@@ -128,9 +141,9 @@ async fn tunnels_lead_both_ways_and_end_with_the_connection() {
     assert_eq!(ask(remote).await, "HELLO");
     connected.close().await;
     drop(connected);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(TcpStream::connect(("127.0.0.1", local)).await.is_err(), "the local port is still open");
-    assert!(TcpStream::connect(("127.0.0.1", remote)).await.is_err(), "the remote port is still open");
+    // The remote one ends with sshd's session, a process of its own.
+    closed(local, "local").await;
+    closed(remote, "remote").await;
 }
 
 #[tokio::test]
