@@ -1,6 +1,7 @@
 //! The promises of [`Hypervisor`] and [`Machine`](crate::Machine) as one suite, which every backend's tests call with a spec it can start. Panics with
 //! the promise that was broken.
 
+mod crashed;
 mod dead_worker;
 mod dropped;
 mod ledgers;
@@ -21,7 +22,7 @@ use crate::qemu::spec::QemuSpec;
 use crate::spec::{BackendSpec, MachineSpec, Origin, SavedState};
 
 /// Runs the whole suite. `spec` must be one that the backend can start, with an empty runtime directory, and with a guest that writes
-/// something to its first serial port and then goes on for ever.
+/// something to its first serial port and then goes on for ever. The machine has a keyboard and a screen.
 pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     assert!(!hypervisor.name().is_empty(), "a hypervisor has a name");
     let availability = within("probe", hypervisor.probe()).await;
@@ -32,6 +33,7 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     dropping_the_start_leaves_nothing(hypervisor, spec).await;
     dropped::calls_dropped_in_the_middle_harm_nothing(hypervisor, spec).await;
     a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
+    crashed::a_killed_process_is_told(hypervisor, spec).await;
     what_cannot_be_noted_does_not_come_to_be(hypervisor, spec).await;
     dead_worker::what_it_left_is_given_back(hypervisor, spec).await;
     what_belongs_to_another_is_refused(hypervisor, spec).await;
@@ -53,16 +55,14 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     within("resume", machine.resume()).await.expect("the machine resumes");
     within("resume", machine.resume()).await.expect("a second resume does nothing");
     let said = first_words(&*machine).await;
-    if let Some(keyboard) = machine.keyboard() {
-        let stroke: Vec<KeyEvent> = KeyEvent::stroke(Key::A, false).collect();
-        within("press", keyboard.press(&stroke)).await.expect("a running machine takes keys");
-        within("release_all", keyboard.release_all()).await.expect("a running machine lets go of keys");
-    }
-    if let Some(screen) = machine.screen() {
-        let picture = within("capture", screen.capture()).await.expect("a running machine's screen can be captured");
-        assert_eq!(picture.png.get(..4), Some(&b"\x89PNG"[..]), "a screenshot is a PNG file");
-        assert!(picture.width > 0 && picture.height > 0, "a screenshot has a size");
-    }
+    let keyboard = machine.keyboard().expect("the suite needs a machine with a keyboard");
+    let stroke: Vec<KeyEvent> = KeyEvent::stroke(Key::A, false).collect();
+    within("press", keyboard.press(&stroke)).await.expect("a running machine takes keys");
+    within("release_all", keyboard.release_all()).await.expect("a running machine lets go of keys");
+    let screen = machine.screen().expect("the suite needs a machine with a screen");
+    let picture = within("capture", screen.capture()).await.expect("a running machine's screen can be captured");
+    assert_eq!(picture.png.get(..4), Some(&b"\x89PNG"[..]), "a screenshot is a PNG file");
+    assert!(picture.width > 0 && picture.height > 0, "a screenshot has a size");
     let early = tokio::time::timeout(Duration::from_millis(50), machine.exited()).await;
     assert!(early.is_err(), "a running machine has not exited: {early:?}");
     within("network", machine.network()).await;
@@ -82,13 +82,9 @@ async fn kill_is_idempotent_and_leaves_nothing(hypervisor: &dyn Hypervisor, spec
     assert_eq!(within("power_button", machine.power_button()).await, Err(MachineError::Gone));
     assert_eq!(within("network", machine.network()).await, GuestNetwork::default());
     assert_eq!(within("endpoint", machine.endpoint(22)).await, None, "a dead machine is nowhere");
-    if let Some(keyboard) = machine.keyboard() {
-        let event = [KeyEvent::down(Key::A)];
-        assert!(within("press", keyboard.press(&event)).await.is_err(), "a dead machine takes no keys");
-    }
-    if let Some(screen) = machine.screen() {
-        assert!(within("capture", screen.capture()).await.is_err(), "a dead machine shows nothing");
-    }
+    let event = [KeyEvent::down(Key::A)];
+    assert!(within("press", keyboard.press(&event)).await.is_err(), "a dead machine takes no keys");
+    assert!(within("capture", screen.capture()).await.is_err(), "a dead machine shows nothing");
     let left = machine.serial_tail(TAIL);
     assert!(left.starts_with(&said), "what the guest wrote outlives it, for it explains failures: {left:?}");
     assert_eq!(left.last_chunk::<1>().map(|last| &last[..]), Some(&machine.serial_tail(1)[..]), "the last of it");

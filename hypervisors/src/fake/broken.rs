@@ -31,8 +31,11 @@ enum Fault {
     EndsByItself,
     TellsTwoEnds,
     CannotBeReached,
+    HasNoKeyboard,
+    HasNoScreen,
     TakesNoKeys,
     HasNoPowerButton,
+    TakesACrashForAnEnd,
     LivesOn,
     ForgetsWhatWasSaid,
     TakesWhatIsForeign,
@@ -43,7 +46,7 @@ enum Fault {
 }
 
 /// Each fault with words of the complaint.
-const FAULTS: [(Fault, &str); 21] = [
+const FAULTS: [(Fault, &str); 24] = [
     (Fault::NotesNothing, "resources are told to the ledger"),
     (Fault::NotesLate, "came to be before it was noted"),
     (Fault::NeverReleases, "kill gives everything back"),
@@ -56,8 +59,11 @@ const FAULTS: [(Fault, &str); 21] = [
     (Fault::EndsByItself, "a running machine has not exited"),
     (Fault::TellsTwoEnds, "everyone who waits is told the same"),
     (Fault::CannotBeReached, "can be reached"),
+    (Fault::HasNoKeyboard, "a machine with a keyboard"),
+    (Fault::HasNoScreen, "a machine with a screen"),
     (Fault::TakesNoKeys, "a running machine takes keys"),
     (Fault::HasNoPowerButton, "has a power button"),
+    (Fault::TakesACrashForAnEnd, "a killed process is told as what it is"),
     (Fault::LivesOn, "a dead machine is gone"),
     (Fault::ForgetsWhatWasSaid, "what the guest wrote outlives it"),
     (Fault::TakesWhatIsForeign, "check refuses it"),
@@ -96,6 +102,9 @@ struct Broken {
 /// One of its machines.
 struct BrokenMachine {
     whole: Box<dyn Machine>,
+    info: MachineInfo,
+    /// A process that stands for the hypervisor's.
+    process: Option<tokio::sync::Mutex<tokio::process::Child>>,
     fault: Fault,
     killed: AtomicBool,
     told: AtomicBool,
@@ -161,7 +170,15 @@ impl Broken {
             ledger.released(&Resource::File { path: spec.runtime_dir.join("fake.fake-machine") });
         }
         let [killed, told, in_a_call] = std::array::from_fn(|_| AtomicBool::new(false));
-        Ok(Box::new(BrokenMachine { whole, fault, killed, told, in_a_call }))
+        let mut info = whole.description().clone();
+        let mut process = None;
+        if fault == Fault::TakesACrashForAnEnd {
+            let spawned = tokio::process::Command::new("sleep").arg("1000").kill_on_drop(true).spawn();
+            let child = spawned.map_err(|source| StartError::Spawn { program: "sleep".into(), source })?;
+            info.pid = child.id();
+            process = Some(tokio::sync::Mutex::new(child));
+        }
+        Ok(Box::new(BrokenMachine { whole, info, process, fault, killed, told, in_a_call }))
     }
 }
 
@@ -206,7 +223,7 @@ impl Hypervisor for Broken {
 
 impl Machine for BrokenMachine {
     fn description(&self) -> &MachineInfo {
-        self.whole.description()
+        &self.info
     }
 
     fn resume(&self) -> BoxFuture<'_, Result<(), MachineError>> {
@@ -223,6 +240,15 @@ impl Machine for BrokenMachine {
             Fault::TellsTwoEnds => async {
                 let end = self.whole.exited().await;
                 if self.told.swap(true, Ordering::AcqRel) { end } else { ExitReport::GuestShutdown }
+            }
+            .boxed(),
+            Fault::TakesACrashForAnEnd => async {
+                let Some(process) = &self.process else { return self.whole.exited().await };
+                let mut process = process.lock().await;
+                tokio::select! {
+                    report = self.whole.exited() => report,
+                    _ = process.wait() => ExitReport::GuestShutdown,
+                }
             }
             .boxed(),
             _ => self.whole.exited(),
@@ -243,11 +269,11 @@ impl Machine for BrokenMachine {
     }
 
     fn keyboard(&self) -> Option<&dyn Keyboard> {
-        self.whole.keyboard()
+        self.whole.keyboard().filter(|_| self.fault != Fault::HasNoKeyboard)
     }
 
     fn screen(&self) -> Option<&dyn Screen> {
-        self.whole.screen()
+        self.whole.screen().filter(|_| self.fault != Fault::HasNoScreen)
     }
 
     fn serial_tail(&self, max_bytes: usize) -> Vec<u8> {
