@@ -78,6 +78,14 @@ impl Broken {
     }
 }
 
+/// The machine that a ledger holds.
+fn noted(ledger: &RecordingLedger) -> Option<String> {
+    ledger.held().into_iter().find_map(|one| match one {
+        Resource::Registered { id, .. } => Some(id),
+        _ => None,
+    })
+}
+
 #[tokio::test]
 async fn a_refused_start_is_told_whatever_the_exit_status() {
     for (first, words) in [
@@ -157,12 +165,7 @@ async fn a_list_that_always_fails_ends_the_wait_and_leaves_the_machine_to_the_sw
     let report = within(machine.exited()).await;
     assert!(matches!(&report, ExitReport::Crashed { stderr_tail, .. } if stderr_tail.contains("busy")), "{report:?}");
     within(machine.kill()).await;
-    let held = ledger.held();
-    let id = held.iter().find_map(|one| match one {
-        Resource::Registered { id, .. } => Some(id.clone()),
-        _ => None,
-    });
-    let id = id.expect("nobody can tell that it is gone, so it stays noted");
+    let id = noted(&ledger).expect("nobody can tell that it is gone, so it stays noted");
     broken.breaks("");
     assert_eq!(broken.hypervisor.give_back(&id).await, Ok(GivenBack::Removed));
     assert!(!broken.directory.path().join("state/on").exists());
@@ -207,12 +210,7 @@ async fn a_call_that_hangs_is_ended_at_its_limit() {
     let error = within(machine.power_button()).await.unwrap_err();
     assert!(matches!(&error, MachineError::Timeout { command, .. } if command == "vmrun stop soft"), "{error}");
     within(machine.kill()).await;
-    let held = ledger.held();
-    let id = held.iter().find_map(|one| match one {
-        Resource::Registered { id, .. } => Some(id.clone()),
-        _ => None,
-    });
-    let id = id.expect("nobody can tell that it is gone, so it stays noted");
+    let id = noted(&ledger).expect("nobody can tell that it is gone, so it stays noted");
     let error = within(broken.hypervisor.give_back(&id)).await.unwrap_err();
     assert!(matches!(error, MachineError::Timeout { .. }), "{error}");
     broken.breaks("");
