@@ -210,3 +210,6 @@ fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitC
         }
     }
 }
+
+#[cfg(test)]
+mod man_pages;

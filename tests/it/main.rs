@@ -18,6 +18,7 @@ mod image_scripts;
 mod images;
 mod layers;
 mod machines;
+mod man_pages;
 mod side_by_side;
 mod steps;
 mod template_commands;

@@ -73,8 +73,6 @@ pub(crate) struct ConvertArguments {
     /// Say nothing but errors
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
-    #[command(flatten, next_help_heading = "The machine, for packages")]
-    pub(crate) machine: MachineFlags,
     /// Accepted for compatibility: progress is shown on a terminal
     #[arg(short = 'p', hide = true)]
     pub(crate) progress: bool,
@@ -86,6 +84,9 @@ pub(crate) struct ConvertArguments {
     /// The image to read, then what to write; `-` writes to standard output
     #[arg(value_name = "path", required = true)]
     pub(crate) paths: Vec<String>,
+    // The last, for its heading holds for all that follow.
+    #[command(flatten, next_help_heading = "The machine, for packages")]
+    pub(crate) machine: MachineFlags,
 }
 
 /// The machine in a package.

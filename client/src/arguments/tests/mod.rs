@@ -2,6 +2,7 @@
 
 mod build;
 mod image;
+mod man_pages;
 mod qemu_flags;
 
 use std::ffi::OsString;
