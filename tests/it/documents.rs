@@ -42,6 +42,7 @@ fn every_command_that_the_documents_name_exists() {
         "docs/template-commands.md",
         "docs/convert.md",
         "docs/configuration.md",
+        "docs/installing.md",
     ];
     let texts = texts.map(read).join("\n");
     let named = commands(&texts, "kiln ");

@@ -19,6 +19,7 @@ mod images;
 mod layers;
 mod machines;
 mod man_pages;
+mod packages;
 mod side_by_side;
 mod steps;
 mod template_commands;

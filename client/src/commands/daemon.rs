@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::places::{self, FailedStart, Holder};
@@ -116,6 +117,16 @@ fn ends(process: &OwnedFd) -> bool {
     poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
+/// Says that a running daemon is not the program that would be started now, as after an upgrade.
+fn replaced(pid: u32) -> Option<&'static str> {
+    // The kernel says it so of a file that has lost its name.
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    program.as_os_str().as_bytes().ends_with(b" (deleted)").then_some(
+        "its program was replaced since it started, or removed: after `kiln daemon stop` the next command starts the one that is there now; \
+         jobs go on",
+    )
+}
+
 fn describe(info: &Info) -> String {
     let mut lines = vec![
         format!("kilnd {} runs ({} mode, process {}, since {})", info.version, info.mode, info.pid, info.started_at),
@@ -130,6 +141,7 @@ fn describe(info: &Info) -> String {
         let reason = hypervisor.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
         lines.push(format!("{}{version}: {available}{reason}", hypervisor.name));
     }
+    lines.extend(replaced(info.pid).map(|note| format!("note: {note}")));
     lines.extend(info.notices.iter().map(|notice| format!("note: {notice}")));
     if info.looking_for_hypervisors {
         lines.push("hypervisors: still being looked for".to_owned());

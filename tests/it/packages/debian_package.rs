@@ -1,0 +1,98 @@
+//! The life of the Debian package on a system whose user has jobs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::installed_system::System;
+use super::{can_have_a_system, packages};
+
+/// A job that waits until it is let go on through a fifo, and tells that it did.
+const TEMPLATE: &str = r#"
+source "null" "x" {
+  communicator = "none"
+}
+build {
+  sources = ["null.x"]
+  provisioner "shell-local" {
+    inline = ["echo waiting", "read word < gate", "echo $word > done", "echo went on"]
+  }
+}
+"#;
+
+/// Packs `package` again as an older version, which has a file that the new one has not.
+fn older(package: &Path, scratch: &Path) -> PathBuf {
+    let (folder, older) = (scratch.join("older"), scratch.join("older.deb"));
+    let run = |command: &mut Command| assert!(command.status().unwrap().success());
+    run(Command::new("dpkg-deb").arg("--raw-extract").arg(package).arg(&folder));
+    let control = folder.join("DEBIAN/control");
+    let text = std::fs::read_to_string(&control).unwrap();
+    let version = concat!("Version: ", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(version));
+    std::fs::write(&control, text.replace(version, "Version: 0.0.1")).unwrap();
+    std::fs::write(folder.join("usr/share/doc/kiln/OBSOLETE"), "of an older version").unwrap();
+    run(Command::new("dpkg-deb").args(["-Znone", "--root-owner-group", "--build"]).arg(&folder).arg(&older));
+    older
+}
+
+/// Starts the job; returns its id once it waits.
+fn job(system: &System) -> String {
+    system.as_user("rm -f gate done; mkfifo gate");
+    let id = system.as_user("kiln build --detach t.pkr.hcl 2>/dev/null").trim().to_owned();
+    system.wait_for(&format!("kiln logs {id} | grep -q 'x: waiting'"));
+    id
+}
+
+#[test]
+fn jobs_survive_an_upgrade_and_the_removal_and_nothing_is_left() {
+    let Some((package, _)) = packages() else { return };
+    if !can_have_a_system() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let older = older(package, scratch.path());
+    let system = System::new(package, &older);
+    let new = format!("/tmp/packages/{}", package.file_name().unwrap().to_str().unwrap());
+
+    system.succeed(&["dpkg", "--install", "/tmp/packages/older.deb"]);
+    assert!(system.left().contains("f 644 0 usr/share/doc/kiln/OBSOLETE"));
+    system.as_user(&format!("cat > t.pkr.hcl <<'END'\n{TEMPLATE}END"));
+    let id = job(&system);
+
+    // The job's worker and the daemon that started it are programs of the old package.
+    let replaced = "its program was replaced since it started";
+    assert!(!system.as_user("kiln daemon status").contains(replaced));
+    system.succeed(&["dpkg", "--install", &new]);
+    assert_eq!(system.succeed(&["dpkg", "--verify", "kiln"]), "");
+    assert!(!system.left().contains("f 644 0 usr/share/doc/kiln/OBSOLETE"));
+    assert!(system.as_user(&format!("kiln jobs show {id}")).contains("running"), "the new kiln asks the old kilnd");
+    let status = system.as_user("kiln daemon status");
+    assert!(status.contains(replaced) && status.contains("`kiln daemon stop`"), "{status}");
+    assert!(system.as_user("kiln daemon stop").contains("1 running job goes on"));
+    assert!(system.as_user(&format!("kiln jobs show {id}")).contains("running"), "the new kilnd has taken it up");
+    assert!(!system.as_user("kiln daemon status").contains(replaced));
+    system.as_user("timeout 20 sh -c 'echo on > gate'");
+    let end = system.as_user(&format!("kiln attach {id}"));
+    assert!(end.contains("x: went on"), "{end}");
+
+    // Packages are exactly what they list.
+    let listed = system.succeed(&["dpkg", "--listfiles", "kiln"]);
+    let left = system.left();
+    for line in &left {
+        let path = line.splitn(4, ' ').nth(3).unwrap();
+        assert!(listed.lines().any(|listed| listed.strip_prefix('/') == Some(path)), "{path} is not of the package");
+    }
+    assert!(
+        left.contains("f 755 0 usr/bin/kiln") && left.contains("f 644 0 usr/lib/systemd/user/kilnd.socket"),
+        "{left:?}"
+    );
+
+    let second = job(&system);
+    system.succeed(&["dpkg", "--remove", "kiln"]);
+    system.as_user("timeout 20 sh -c 'echo last > gate'");
+    system.wait_for("grep -q last done");
+    system.succeed(&["dpkg", "--purge", "kiln"]);
+    assert_eq!(system.left(), std::collections::BTreeSet::new());
+    assert!(!system.run(&["dpkg", "--status", "kiln"]).status.success());
+    // What people have made is theirs.
+    system.as_user(&format!("ls -d .local/state/kiln/jobs/*{second}*"));
+}
