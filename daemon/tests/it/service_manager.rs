@@ -1,7 +1,7 @@
 //! kilnd as a service: a socket that was handed over, and what the manager is told. The manager is this test, which speaks systemd's protocol
 //! (sd_notify(3), sd_listen_fds(3)); systemd itself comes in the lab.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -76,10 +76,11 @@ impl Manager {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             let mut message = [0; 4096];
-            let length = self
-                .notifications
-                .recv(&mut message)
-                .unwrap_or_else(|error| panic!("{line}: {error}; told: {lines:?}"));
+            let length = match self.notifications.recv(&mut message) {
+                // By the end of a child of this process.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                received => received.unwrap_or_else(|error| panic!("{line}: {error}; told: {lines:?}")),
+            };
             lines.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
             if lines.iter().any(|told| told == line) {
                 return lines;
@@ -95,7 +96,11 @@ impl Manager {
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             self.notifications.set_read_timeout(Some(left)).unwrap();
             let mut message = [0; 4096];
-            let Ok(length) = self.notifications.recv(&mut message) else { break };
+            let length = match self.notifications.recv(&mut message) {
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
             count += String::from_utf8_lossy(&message[..length]).lines().filter(|told| *told == line).count();
         }
         self.notifications.set_read_timeout(Some(PATIENCE)).unwrap();
