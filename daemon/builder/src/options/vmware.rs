@@ -141,11 +141,12 @@ fn tools(reader: &mut PlanReader<'_>) {
             reader.error("tools_mode", "Missing tools_upload_flavor", detail);
         }
         None if reader.text("tools_upload_flavor").is_none() => {
+            // Packer takes them, too.
             for name in ["tools_source_path", "tools_upload_path"] {
                 if reader.text(name).is_some() {
                     let detail =
                         format!("{name} has no effect without tools_mode: set it to \"upload\" or \"attach\".");
-                    reader.error(name, "Missing tools_mode", detail);
+                    reader.warning(name, "Missing tools_mode", detail);
                 }
             }
         }

@@ -283,8 +283,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tools_mode = \"attach\"", "Missing tools_source_path"),
             ("tools_mode = \"upload\"", "Missing tools_upload_flavor"),
-            ("tools_source_path = \"/dev/null\"", "Missing tools_mode"),
-            ("tools_upload_path = \"/root/x.iso\"", "Missing tools_mode"),
+            ("tools_source_path = \"/dev/null\"", "warning: Missing tools_mode"),
+            ("tools_upload_path = \"/root/x.iso\"", "warning: Missing tools_mode"),
             (
                 "tools_mode = \"attach\"\ntools_source_path = \"/dev/null\"\ntools_upload_flavor = \"linux\"",
                 "Options that exclude each other",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use futures_util::FutureExt as _;
-use kiln_hypervisors::Machine;
+use kiln_hypervisors::{ExitReport, Machine};
 
 use crate::atomic_file;
 use crate::context::BuildContext;
@@ -77,6 +77,16 @@ fn begins_kernel_message(before: &str) -> bool {
     !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
+/// Whether there is a screen to look at: that of a machine that has ended is gone with it, that of one that only stopped is not.
+fn has_screen(machine: &dyn Machine) -> bool {
+    match machine.exited().now_or_never() {
+        None | Some(ExitReport::InternalError { .. } | ExitReport::DiskError { .. } | ExitReport::GuestPanicked) => {
+            true
+        }
+        Some(_) => false,
+    }
+}
+
 /// Shows everything there is to see.
 pub(crate) async fn show(machine: &dyn Machine, context: &BuildContext) {
     if kernel_crashed(machine) {
@@ -85,8 +95,7 @@ pub(crate) async fn show(machine: &dyn Machine, context: &BuildContext) {
     if let Some(told) = context.sightings.told() {
         context.error(told);
     }
-    // A machine that has ended has no screen to look at.
-    if machine.exited().now_or_never().is_none() {
+    if has_screen(machine) {
         match save_screen(machine, context).await {
             Some(path) => context.error(format!("The guest's screen was saved to {}", path.display())),
             None => context.error("There is no picture of the guest's screen."),

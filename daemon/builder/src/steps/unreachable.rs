@@ -58,11 +58,10 @@ pub(crate) async fn explain_loss(
     error.with_more(&more).with_hint_maybe(hint)
 }
 
-/// What to do where the guest itself has ended its machine.
+/// What to do about a machine that ended under a provisioner.
 fn end_hint(end: &ExitReport) -> Option<String> {
-    matches!(end, ExitReport::GuestShutdown).then(|| {
-        "a provisioner that shuts the guest down must be the last one; use shutdown_command instead".to_owned()
-    })
+    let own = "a provisioner that shuts the guest down must be the last one; use shutdown_command instead";
+    if *end == ExitReport::GuestShutdown { Some(own.to_owned()) } else { end.hint().map(|hint| hint.to_string()) }
 }
 
 /// What the network knows and what was seen last, to be said behind an error.

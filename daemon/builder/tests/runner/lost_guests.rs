@@ -130,6 +130,8 @@ async fn a_guest_that_goes_away_under_a_script_is_told_of() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_ends_under_a_script_is_told_of() {
     let crash = ExitReport::Crashed { status: "signal: 9 (SIGKILL)".to_owned(), stderr_tail: "killed".to_owned() };
+    // It has stopped, but is there: its screen can be looked at.
+    let full = ExitReport::DiskError { no_space: true, message: "No space left on device".to_owned() };
     for (answer, report, first, hint) in [
         (Answer::GoAway, crash.clone(), "Script disconnected unexpectedly. If you", None),
         (
@@ -139,6 +141,7 @@ async fn a_machine_that_ends_under_a_script_is_told_of() {
             Some("shutdown_command"),
         ),
         (Answer::Hang, crash, "the provisioner was cut off", None),
+        (Answer::Hang, full, "the provisioner was cut off", Some("free some space")),
     ] {
         let world = World::new();
         world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", answer);
@@ -155,7 +158,9 @@ async fn a_machine_that_ends_under_a_script_is_told_of() {
         killer.await.unwrap();
         let (error, text) = (world.error().unwrap(), world.text());
         assert!(text.contains("The last lines of the guest's serial console:\nfake guest\n"), "{text}");
-        assert!(!text.contains("screen"), "a machine that has ended has none: {text}");
+        // The fake has no picture of it either.
+        let is_there = matches!(report, ExitReport::DiskError { .. });
+        assert_eq!(text.contains("There is no picture of the guest's screen."), is_there, "it was asked for: {text}");
         assert!(error.starts_with(first), "{error}");
         assert!(error.ends_with(&format!("; the machine stopped while it was provisioned: {report}")), "{error}");
         let hinted =
