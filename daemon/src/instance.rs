@@ -235,6 +235,8 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> InstanceErr
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
 
     use super::*;
     use crate::config::{Limits, Mode};
@@ -288,6 +290,30 @@ mod tests {
         assert!(UnixStream::connect(&config.socket).is_err(), "stale");
         let (_second, _listener) = Instance::claim(&config, false).unwrap();
         UnixStream::connect(&config.socket).unwrap();
+    }
+
+    #[test]
+    fn only_who_has_the_lock_open_and_listened_there_is_asked_to_end() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (lock, socket) = (scratch.path().join(LOCK_NAME), scratch.path().join("kiln.sock"));
+        std::fs::write(&lock, "").unwrap();
+        let says = |pid: u32, socket: &Path| {
+            let holder = Holder { pid, socket: socket.to_owned() };
+            std::fs::write(&lock, serde_json::to_vec(&holder).unwrap()).unwrap();
+        };
+        let sleeper = |stdin: std::process::Stdio| Command::new("sleep").arg("1000").stdin(stdin).spawn().unwrap();
+        let mut stranger = sleeper(std::process::Stdio::null());
+        let mut holder = sleeper(File::open(&lock).unwrap().into());
+        says(stranger.id(), &socket);
+        assert!(!end_unreachable(scratch.path(), &socket), "the number of another process");
+        says(holder.id(), &scratch.path().join("elsewhere.sock"));
+        assert!(!end_unreachable(scratch.path(), &socket), "it can be reached where it listens");
+        assert!(stranger.try_wait().unwrap().is_none() && holder.try_wait().unwrap().is_none());
+        says(holder.id(), &socket);
+        assert!(end_unreachable(scratch.path(), &socket));
+        assert_eq!(holder.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
     }
 
     #[tokio::test]
