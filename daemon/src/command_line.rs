@@ -188,6 +188,8 @@ fn answer(line: &ValidateLine) -> io::Result<()> {
 }
 
 fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitCode {
+    // The daemon executes `/proc/self/exe`, and the kernel names a process by the last word of that.
+    let _ = rustix::thread::set_name(c"kilnd");
     logging::to_stderr(log_filter().as_deref());
     let directory = JobDir { root: arguments.job_dir.clone(), runtime: arguments.runtime_dir.clone() };
     let result = match (&arguments.cause, arguments.sweep) {

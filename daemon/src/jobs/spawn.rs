@@ -15,11 +15,16 @@ use crate::job_dir::JobDir;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
 
+/// The program of whoever opens it. Between fork and exec that is still the parent's, whatever has become of the file's name.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts workers of this daemon's own user.
 #[derive(Debug)]
 pub(super) struct ProcessLauncher {
-    /// Program that is started with `worker …`.
+    /// Program that is started with `worker …`, as people know it.
     program: PathBuf,
+    /// What is executed.
+    file: PathBuf,
 }
 
 /// A process of this machine.
@@ -32,14 +37,18 @@ struct Process {
 }
 
 impl ProcessLauncher {
+    /// Starts workers of `program`. When that is this process's own, it is the one that runs now, also after an upgrade or a removal.
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program }
+        let is_own = std::env::current_exe().is_ok_and(|own| own == program);
+        let file = if is_own { PathBuf::from(OWN_PROGRAM) } else { program.clone() };
+        Self { program, file }
     }
 
     fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
         let log = directory.open_log()?;
         let second = log.try_clone();
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.file);
+        command.arg0(&self.program);
         // What the service manager told the daemon was for it alone.
         for name in kiln_systemd::VARIABLES {
             command.env_remove(name);

@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod process;
 mod recovery;
+mod replaced_program;
 mod rig;
 mod service_manager;
 mod steps;

@@ -1,6 +1,7 @@
 //! kilnd as a process of its own, to be killed.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::rig::{Daemon, scripted_kilnd};
@@ -12,7 +13,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(daemon: &Daemon) -> Self {
-        let mut child = Command::new(scripted_kilnd())
+        Self::start_program(daemon, &scripted_kilnd())
+    }
+
+    pub(crate) fn start_program(daemon: &Daemon, program: &Path) -> Self {
+        let mut child = Command::new(program)
             .args(["--user", "--detached"])
             .env("KILN_SOCKET", &daemon.config.socket)
             .env("KILN_MAX_JOBS", "2")

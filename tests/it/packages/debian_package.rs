@@ -19,6 +19,19 @@ build {
 }
 "#;
 
+/// A job that only leaves word that it ran.
+const QUEUED: &str = r#"
+source "null" "y" {
+  communicator = "none"
+}
+build {
+  sources = ["null.y"]
+  provisioner "shell-local" {
+    inline = ["echo ran > after"]
+  }
+}
+"#;
+
 /// Packs `package` again as an older version, which has a file that the new one has not.
 fn older(package: &Path, scratch: &Path) -> PathBuf {
     let (folder, older) = (scratch.join("older"), scratch.join("older.deb"));
@@ -86,10 +99,18 @@ fn jobs_survive_an_upgrade_and_the_removal_and_nothing_is_left() {
         "{left:?}"
     );
 
+    // Another waits until there is room for it; by then no program is installed from which a worker could be started.
+    system.as_user("kiln daemon stop");
+    system.as_user(&format!("cat > queued.pkr.hcl <<'END'\n{QUEUED}END"));
+    system.as_user("mkdir -p .config/kiln; echo 'max_jobs = 1' > .config/kiln/kiln.toml");
     let second = job(&system);
+    let queued = system.as_user("kiln build --detach queued.pkr.hcl 2>/dev/null").trim().to_owned();
+    assert!(system.as_user(&format!("kiln jobs show {queued}")).contains("queued"));
     system.succeed(&["dpkg", "--remove", "kiln"]);
+    assert!(!system.run(&["test", "-e", "/usr/bin/kilnd"]).status.success());
     system.as_user("timeout 20 sh -c 'echo last > gate'");
     system.wait_for("grep -q last done");
+    system.wait_for("grep -q ran after");
     system.succeed(&["dpkg", "--purge", "kiln"]);
     assert_eq!(system.left(), std::collections::BTreeSet::new());
     assert!(!system.run(&["dpkg", "--status", "kiln"]).status.success());
