@@ -194,18 +194,20 @@ pub trait Machine: Send + Sync {
 /// Tells whether a hypervisor can be used here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Availability {
-    /// Version as the hypervisor tells it, `7.2.22`; `None` when it cannot be used.
+    /// Version as the hypervisor tells it, `7.2.22`; `None` when it does not.
     pub version: Option<String>,
     /// Accelerators in the order in which they are preferred.
     pub accelerators: Vec<AcceleratorAvailability>,
     /// Why it cannot be used; `None` when it can.
     pub reason: Option<String>,
-    /// What to do about `reason`.
+    /// What cannot be done here though it can be used, as when machines can be made and not started.
+    pub limit: Option<String>,
+    /// What to do about `reason` or `limit`.
     pub hint: Option<String>,
 }
 
 impl Availability {
-    /// Tells whether machines can be started.
+    /// Tells whether it can be used.
     pub fn is_available(&self) -> bool {
         self.reason.is_none()
     }

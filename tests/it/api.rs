@@ -49,6 +49,47 @@ fn the_daemon_describes_itself_and_survives_hostile_requests() {
     assert_eq!(status(&home, &["/v1/info"]), "200", "the daemon goes on");
 }
 
+/// What a VirtualBox lacks is told by the list of hypervisors, with what to do.
+#[test]
+fn virtualbox_says_what_it_lacks() {
+    if !tool("curl") {
+        return;
+    }
+    let version = "echo 7.2.4r170995";
+    for (script, available, words) in [
+        (None, false, ["VBoxManage is not in PATH", "install VirtualBox"]),
+        (Some("echo 6.1.50r161033"), false, ["7.0 or newer is needed; this is 6.1.50", "install VirtualBox 7.0"]),
+        (Some("echo no"), false, ["does not tell its version", ""]),
+        (
+            Some("echo 'WARNING: The character device /dev/vboxdrv does not exist.'; echo 7.2.4r170995"),
+            true,
+            ["no guest can be started", "modprobe vboxdrv"],
+        ),
+        (Some(version), true, ["", ""]),
+    ] {
+        let home = Home::new();
+        let programs = home.work("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        if let Some(script) = script {
+            home.write("bin/VBoxManage", &format!("#!/bin/sh\n{script}\n"));
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(programs.join("VBoxManage"), mode).unwrap();
+        }
+        let mut command = home.command("kiln");
+        command.arg("jobs").env("PATH", &programs);
+        home.start_command(command).wait().expect(0);
+        let seen = home.wait_for("the list of hypervisors", Duration::from_secs(60), || {
+            let info = home.get("/v1/info").expect("info is JSON");
+            info["hypervisors"].as_array()?.iter().find(|one| one["name"] == "virtualbox").cloned()
+        });
+        let reason = seen["reason"].as_str().unwrap_or_default();
+        assert_eq!(seen["available"], available, "{script:?}: {seen}");
+        assert!(words.iter().all(|words| reason.contains(words)), "{script:?}: {seen}");
+        // The last one says it even where there is a driver, or none: nothing tells more of that program.
+        assert!(script != Some(version) || reason.is_empty() || reason.contains("vboxdrv"), "{seen}");
+    }
+}
+
 /// Needs root, to become somebody else.
 #[test]
 fn another_user_is_refused() {

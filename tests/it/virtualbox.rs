@@ -6,6 +6,7 @@ mod options;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use kiln_tests::{Home, Ran, judges, root, tool};
 
@@ -406,14 +407,32 @@ fn a_machine_of_others_keeps_its_disks_and_gets_back_what_was_in_its_drives() {
 }
 
 #[test]
-fn without_its_driver_virtualbox_says_what_to_do_and_nothing_stays() {
+fn without_its_driver_virtualbox_says_what_to_do_before_anything_is_fetched_or_made() {
     let Some(world) = World::new() else { return };
-    world.home.write("t.pkr.hcl", &iso("  disk_size = 64\n"));
-    let ran = world.kiln(&["build", "-color=false", "t.pkr.hcl"], &[("KILN_TEST_VBOX_START", "real")]).expect(1);
+    // It is not there either: whoever is told of the driver has not looked for it.
+    let fetching = iso("  disk_size = 64\n").replace("\"x.iso\"", "\"http://127.0.0.1:9/x.iso\"");
+    world.home.write("t.pkr.hcl", &fetching);
+    let real = ("KILN_TEST_VBOX_START", "real");
+    let ran = world.kiln(&["build", "-color=false", "t.pkr.hcl"], &[real]).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(told.contains("startvm") && told.contains("modprobe vboxdrv"), "{told}");
-    assert_eq!(world.machines(), Vec::<String>::new());
+    assert!(told.contains("no guest can be started") && told.contains("modprobe vboxdrv"), "{told}");
+    assert!(!told.contains("127.0.0.1:9"), "{told}");
+    assert!(world.calls().iter().all(|call| call == "--version"), "{:?}", world.calls());
     assert!(!world.home.work("output-web").exists());
+    // The daemon is still that of the build.
+    let seen = world.home.wait_for("the list of hypervisors", Duration::from_secs(60), || {
+        let info = world.home.get("/v1/info").expect("info is JSON");
+        info["hypervisors"].as_array()?.iter().find(|one| one["name"] == "virtualbox").cloned()
+    });
+    assert_eq!(seen["available"], true, "machines can be looked at and made: {seen}");
+    assert!(seen["version"].as_str().is_some_and(|version| version.starts_with("7.")), "{seen}");
+    let reason = seen["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("is not loaded") && reason.contains("modprobe vboxdrv"), "{seen}");
+}
+
+#[test]
+fn a_guests_system_that_there_is_not_is_refused_and_nothing_stays() {
+    let Some(world) = World::new() else { return };
     let ran = world.build(&iso("  disk_size = 64\n  guest_os_type = \"Linus\"\n")).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("no guest system called Linus") && told.contains("Debian_64"), "{told}");

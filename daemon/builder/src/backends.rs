@@ -20,7 +20,7 @@ pub struct HypervisorSummary {
     pub available: bool,
     /// Its version.
     pub version: Option<String>,
-    /// Why it cannot be used, or how its accelerators fare.
+    /// Why it cannot be used, or not for everything, and what to do; else how its accelerators fare.
     pub reason: Option<String>,
 }
 
@@ -40,7 +40,11 @@ pub async fn hypervisors(cache_dir: &Path, environment: &BTreeMap<String, String
             format!("{} {state}: {}", accelerator.name, accelerator.reason)
         });
         let accelerators: Vec<String> = accelerators.collect();
-        let reason = probed.reason.or_else(|| (!accelerators.is_empty()).then(|| accelerators.join("; ")));
+        let trouble = probed.reason.or(probed.limit).map(|trouble| match probed.hint {
+            Some(hint) => format!("{trouble}; to mend it: {hint}"),
+            None => trouble,
+        });
+        let reason = trouble.or_else(|| (!accelerators.is_empty()).then(|| accelerators.join("; ")));
         let name = hypervisor.name().to_owned();
         found.push(HypervisorSummary { name, available, version: probed.version, reason });
     }

@@ -203,7 +203,8 @@ impl Hypervisor for FakeHypervisor {
             reason: "nothing is run".to_owned(),
         };
         let version = reason.is_none().then(|| "1.0".to_owned());
-        async move { Availability { version, accelerators: vec![accelerator], reason, hint: None } }.boxed()
+        async move { Availability { version, accelerators: vec![accelerator], reason, ..Availability::default() } }
+            .boxed()
     }
 
     fn check(&self, spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {

@@ -232,8 +232,7 @@ impl Hypervisor for QemuHypervisor {
                 Ok(findings) => Availability {
                     version: Some(findings.version),
                     accelerators: findings.accelerators.into_iter().map(Into::into).collect(),
-                    reason: None,
-                    hint: None,
+                    ..Availability::default()
                 },
                 Err(error) => Availability { reason: Some(error.to_string()), ..Availability::default() },
             }

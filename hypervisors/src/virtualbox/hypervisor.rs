@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use super::NAME;
 use super::ask;
 use super::check;
+use super::driver::{self, Driver};
 use super::facts;
 use super::give_back;
 use super::identity::Identity;
@@ -113,7 +114,7 @@ impl VirtualBoxHypervisor {
             program: PROGRAM.to_owned(),
             hint: Problem::CannotRun.hint().unwrap_or_default().to_owned(),
         })?;
-        refuse_old(&program).await?;
+        self.refuse_unusable(&program).await?;
         let started = start::start(spec, part, &program, ledger.clone()).await?;
         Ok(Box::new(VirtualBoxMachine::new(spec, part, started, ledger)))
     }
@@ -131,12 +132,51 @@ impl VirtualBoxHypervisor {
         match program.run(&["--version"]).await {
             Ok(said) => match version(&said) {
                 Some(version) => match too_old(&version) {
-                    None => Availability { version: Some(version), ..Availability::default() },
+                    None => self.with_driver(&program, &said, version),
                     old => Availability { reason: old, hint: Some(NEWER.to_owned()), ..Availability::default() },
                 },
                 None => unusable(format!("{} does not tell its version", program.path().display()), Problem::Other),
             },
             Err(failure) => unusable(failure.to_string(), failure.problem),
+        }
+    }
+
+    /// What can be done with a VirtualBox that answers. Machines can be looked at and made without a driver.
+    fn with_driver(&self, program: &VBoxManage, said: &str, version: String) -> Availability {
+        let version = Some(version);
+        match driver::look(Path::new(self.driver), program.path(), said) {
+            Driver::Ready => Availability { version, ..Availability::default() },
+            Driver::Missing(trouble) => Availability {
+                version,
+                limit: Some(trouble.reason),
+                hint: Some(trouble.hint),
+                ..Availability::default()
+            },
+            Driver::Forbidden(trouble) => Availability {
+                version,
+                reason: Some(trouble.reason),
+                hint: Some(trouble.hint),
+                ..Availability::default()
+            },
+        }
+    }
+
+    /// Refuses a VirtualBox that is too old or starts no guest, before anything is made.
+    async fn refuse_unusable(&self, program: &VBoxManage) -> Result<(), StartError> {
+        let call = ["--version"];
+        let said = program.run(&call).await?;
+        let version = version(&said).ok_or_else(|| ask::senseless(&call, &said, "is no version"))?;
+        if let Some(problem) = too_old(&version) {
+            let (command, hint) = (format!("{PROGRAM} --version"), Some(NEWER.to_owned()));
+            return Err(StartError::Refused { command, problem, hint });
+        }
+        match driver::look(Path::new(self.driver), program.path(), &said) {
+            Driver::Ready => Ok(()),
+            Driver::Missing(trouble) | Driver::Forbidden(trouble) => Err(StartError::Refused {
+                command: "looking for VirtualBox's driver".to_owned(),
+                problem: trouble.reason,
+                hint: Some(trouble.hint),
+            }),
         }
     }
 }
@@ -146,20 +186,6 @@ fn version(said: &str) -> Option<String> {
     let line = said.lines().map(str::trim).rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()))?;
     let end = line.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(line.len());
     Some(line[..end].trim_end_matches('.').to_owned())
-}
-
-/// Refuses a VirtualBox that is too old, before anything is made.
-async fn refuse_old(program: &VBoxManage) -> Result<(), StartError> {
-    let call = ["--version"];
-    let said = program.run(&call).await?;
-    let version = version(&said).ok_or_else(|| ask::senseless(&call, &said, "is no version"))?;
-    match too_old(&version) {
-        None => Ok(()),
-        Some(problem) => {
-            let (command, hint) = (format!("{PROGRAM} --version"), Some(NEWER.to_owned()));
-            Err(StartError::Refused { command, problem, hint })
-        }
-    }
 }
 
 /// What can be done about one that is too old.
@@ -189,7 +215,7 @@ impl Hypervisor for VirtualBoxHypervisor {
             let part = check::part_of(spec).map_err(StartError::Unsupported)?;
             // What is missing is told where it is needed.
             let Some(program) = self.program() else { return Ok(()) };
-            refuse_old(&program).await?;
+            self.refuse_unusable(&program).await?;
             look::first(spec, part, &program).await
         }
         .boxed()

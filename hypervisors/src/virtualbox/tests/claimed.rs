@@ -71,3 +71,26 @@ async fn a_version_that_is_too_old_is_refused_before_anything_is_made() {
     assert!(error.to_string().contains(wanted), "{error}");
     assert_eq!(world.calls(), ["--version"; 3]);
 }
+
+/// Without a driver VirtualBox answers, but starts no guest.
+#[tokio::test]
+async fn a_virtualbox_without_its_driver_is_told_and_refused_before_anything_is_made() {
+    let world = StandIn::new();
+    std::fs::write(world.path("version"), "WARNING: The character device /dev/vboxdrv does not exist.\n7.2.4_Fake\n")
+        .unwrap();
+    let mut hypervisor = world.hypervisor();
+    hypervisor.driver = "/nonexistent/vboxdrv";
+    let probed = hypervisor.probe().await;
+    assert!(probed.is_available() && probed.version.as_deref() == Some("7.2.4"), "{probed:?}");
+    assert!(probed.limit.is_some_and(|limit| limit.contains("no guest can be started")));
+    for error in [
+        hypervisor.start(&world.spec(false), Arc::new(NoLedger)).await.err().unwrap(),
+        hypervisor.look_first(&world.spec(false)).await.err().unwrap(),
+    ] {
+        assert!(error.to_string().contains("no guest can be started"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("modprobe vboxdrv")), "{error:?}");
+    }
+    assert_eq!((world.calls(), world.left_in_runtime()), (vec!["--version".to_owned(); 3], 0));
+    hypervisor.driver = "/dev/null";
+    assert_eq!(hypervisor.probe().await.limit, None);
+}
