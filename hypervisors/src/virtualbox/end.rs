@@ -86,9 +86,9 @@ async fn stops_for_good(log: &mut Option<Log>) {
 }
 
 fn crashed(status: &str, log: Option<&Path>) -> ExitReport {
-    let stderr_tail = log.map_or_else(String::new, guru::last_lines);
+    let stderr_tail = log.map_or_else(String::new, guru::what_it_tells);
     let status = match log.filter(|_| !stderr_tail.is_empty()) {
-        Some(log) => format!("{status}; the end of {}", log.display()),
+        Some(log) => format!("{status}; from {}", log.display()),
         None => status.to_owned(),
     };
     ExitReport::Crashed { status, stderr_tail }

@@ -14,8 +14,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 20 } else 
 /// The most that is read at once, and of the end.
 const MOST: u64 = 1 << 20;
 
-/// How many lines of its end are told.
-const LINES: usize = 5;
+/// How many lines before the words are told: what went wrong is often said there.
+const LINES_BEFORE: usize = 2;
+
+/// How many lines after them.
+const LINES_AFTER: usize = 2;
 
 /// A log.
 #[derive(Debug)]
@@ -66,8 +69,9 @@ impl Log {
     }
 }
 
-/// The last lines of a log, in one.
-pub(super) fn last_lines(log: &Path) -> String {
+/// What a log says of a Guru Meditation, in one line: the words with the status code, and some lines before and after them; the log's last lines
+/// when there are no such words.
+pub(super) fn what_it_tells(log: &Path) -> String {
     let end = || -> io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;
         let length = file.metadata()?.len();
@@ -78,8 +82,19 @@ pub(super) fn last_lines(log: &Path) -> String {
     };
     let text = end().unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join(" / ")
+    // Frames of exclamation marks say nothing.
+    let lines: Vec<&str> = text.lines().filter(|line| says_something(line)).collect();
+    let told = match lines.iter().position(|line| line.contains("Guru Meditation")) {
+        // The registers and tables that follow fill thousands of lines.
+        Some(head) => &lines[head.saturating_sub(LINES_BEFORE)..lines.len().min(head + LINES_AFTER + 1)],
+        None => &lines[lines.len().saturating_sub(LINES_BEFORE + LINES_AFTER + 1)..],
+    };
+    told.join(" / ")
+}
+
+/// Whether there is more in the line than its time and a frame.
+fn says_something(line: &str) -> bool {
+    line.contains(|character: char| character.is_alphabetic())
 }
 
 #[cfg(test)]
@@ -110,12 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told() {
+    fn what_went_wrong_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("VBox.log");
-        assert_eq!(last_lines(&path), "");
-        let lines: Vec<String> = (0..300_000).map(|number| format!("line {number}")).collect();
-        std::fs::write(&path, lines.join("\n\n")).unwrap();
-        assert_eq!(last_lines(&path), "line 299995 / line 299996 / line 299997 / line 299998 / line 299999");
+        assert_eq!(what_it_tells(&path), "");
+        let many = |words: &str| (0..30_000).map(|number| format!("{words} {number}\n\n")).collect::<String>();
+        std::fs::write(&path, many("line")).unwrap();
+        assert_eq!(what_it_tells(&path), "line 29995 / line 29996 / line 29997 / line 29998 / line 29999");
+        let guru = "00:02 HM: error\n00:02 state 'RUNNING' to 'GURU_MEDITATION'\n00:02 !!!!!!!\n00:02 !!\n\
+                    00:02 !!  VCPU0: Guru Meditation -4012 (VERR_SVM_INVALID_GUEST_STATE)\n00:02 !!\n00:02 !! rip=7c00\n";
+        std::fs::write(&path, [&many("line"), guru, &many("!! register")].concat()).unwrap();
+        assert_eq!(
+            what_it_tells(&path),
+            "00:02 HM: error / 00:02 state 'RUNNING' to 'GURU_MEDITATION' / \
+             00:02 !!  VCPU0: Guru Meditation -4012 (VERR_SVM_INVALID_GUEST_STATE) / 00:02 !! rip=7c00 / !! register 0"
+        );
     }
 }
