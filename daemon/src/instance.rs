@@ -15,6 +15,9 @@ use tokio::net::UnixListener;
 use crate::config::Config;
 use crate::private_directory::{self, DirectoryError, Privacy};
 
+/// Clients that the kernel keeps until they are accepted; more of them wait in `connect`. Few, for whoever comes stands behind all of them.
+const BACKLOG: i32 = 128;
+
 /// Longest lock file that is read, in bytes: a path and a number.
 const MAX_LOCK_BYTES: u64 = 16 << 10;
 
@@ -217,6 +220,8 @@ fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), InstanceError> {
     let _ = std::fs::remove_file(&temporary);
     let bound = || -> io::Result<(UnixListener, (u64, u64))> {
         let listener = UnixListener::bind(&temporary)?;
+        // Listens already, with a backlog of 4,096 (net.core.somaxconn).
+        rustix::net::listen(&listener, BACKLOG)?;
         std::fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
         let metadata = temporary.symlink_metadata()?;
         std::fs::rename(&temporary, path)?;

@@ -11,8 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time for a new connection to send its request before it counts as idle; also the pause between two checks for idle ones.
+/// Time for a new connection to send its request before it counts as idle, when nobody else waits; also the pause between two checks for
+/// idle ones.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// The same when very many wait: enough for who is there and has something to say.
+const SHORTEST_GRACE: Duration = Duration::from_millis(10);
+
+/// So many who wait halve the grace.
+const LINE_OF_HALF_GRACE: u32 = 8;
 
 /// The places of a server. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +27,7 @@ pub struct Connections {
     places: Arc<Semaphore>,
     /// Places for those who wait for a place.
     waiting: Arc<Semaphore>,
+    limit: usize,
     open: Arc<Mutex<Open>>,
 }
 
@@ -60,7 +68,7 @@ impl Connections {
     /// Makes places for so many connections.
     pub fn new(limit: usize) -> Self {
         let semaphore = || Arc::new(Semaphore::new(limit));
-        Self { places: semaphore(), waiting: semaphore(), open: Arc::default() }
+        Self { places: semaphore(), waiting: semaphore(), limit, open: Arc::default() }
     }
 
     /// Takes a place that is free; nothing when there is none.
@@ -78,10 +86,11 @@ impl Connections {
     pub async fn wait(&self, limit: Duration) -> Option<Place> {
         let seated = async {
             loop {
-                self.close_idle();
+                let grace = self.grace();
+                self.close_idle(grace);
                 let freed = Arc::clone(&self.places).acquire_owned();
                 // Nobody says when a connection has been idle for long enough, so it is checked again.
-                if let Ok(Ok(permit)) = tokio::time::timeout(GRACE, freed).await {
+                if let Ok(Ok(permit)) = tokio::time::timeout(grace, freed).await {
                     return self.seat(permit);
                 }
             }
@@ -98,12 +107,19 @@ impl Connections {
         Place { id, connections: self.clone(), close, _permit: permit }
     }
 
+    /// The longer the line, the shorter the time to say something: one client that takes all places again and again holds up others for
+    /// milliseconds, not for seconds.
+    fn grace(&self) -> Duration {
+        let line = u32::try_from(self.limit.saturating_sub(self.waiting.available_permits())).unwrap_or(u32::MAX);
+        (GRACE * LINE_OF_HALF_GRACE / line.saturating_add(LINE_OF_HALF_GRACE)).max(SHORTEST_GRACE)
+    }
+
     /// Has the connection closed that has been idle longest, if it has been for longer than the grace.
-    fn close_idle(&self) {
+    fn close_idle(&self, grace: Duration) {
         let open = lock(&self.open);
         let idle = open.entries.values().filter(|entry| entry.busy == 0 && !entry.close.is_cancelled());
         if let Some(entry) = idle.min_by_key(|entry| entry.idle_since)
-            && entry.idle_since.elapsed() >= GRACE
+            && entry.idle_since.elapsed() >= grace
         {
             entry.close.cancel();
         }
@@ -169,4 +185,25 @@ impl<B: Body + Unpin> Body for BusyBody<B> {
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longer_the_line_the_shorter_the_grace() {
+        let connections = Connections::new(256);
+        assert_eq!(connections.grace(), GRACE);
+        let mut line = Vec::new();
+        let mut graces = Vec::new();
+        for _ in 0..256 {
+            line.push(connections.queue().await.unwrap());
+            graces.push(connections.grace());
+        }
+        assert!(graces.is_sorted_by(|earlier, later| earlier >= later), "{graces:?}");
+        assert_eq!((graces[7], graces[255]), (GRACE / 2, SHORTEST_GRACE));
+        drop(line);
+        assert_eq!(connections.grace(), GRACE);
+    }
 }
