@@ -148,7 +148,7 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
   sata_port_count          = 20
   cpus                     = 2
   memory                   = 768
-  vrdp_bind_address        = "127.0.0.1"
+  vrdp_bind_address        = "127.0.0.2"
   vrdp_port_min            = 6110
   vrdp_port_max            = 6139
   floppy_content           = { "a.txt" = "x" }
@@ -179,7 +179,7 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
         "\"NVMe-nonrotational-0-0\"=\"on\"",
         "\"NVMe-discard-1-0\"=\"on\"",
         "vrde=\"on\"",
-        "vrdeaddress=\"127.0.0.1\"",
+        "vrdeaddress=\"127.0.0.2\"",
         "boot1=\"disk\"",
         "boot2=\"dvd\"",
     ] {
@@ -208,6 +208,9 @@ fn every_setting_of_a_new_machine_is_seen_by_virtualbox() {
     }
     let port = facts.lines().find_map(|line| line.strip_prefix("vrdeports=\"")?.strip_suffix('"')?.parse::<u16>().ok());
     assert!(port.is_some_and(|port| (6110..=6139).contains(&port)), "{facts}");
+    // Debian's extension pack speaks VNC.
+    let watched = format!("The VM's screen can be watched with a VNC viewer at 127.0.0.2:{}", port.unwrap_or_default());
+    assert!(ran.stdout.contains(&watched) && !ran.stdout.contains("rdp://"), "{watched}: {}", ran.stdout);
     assert_eq!(world.machines(), Vec::<String>::new());
     assert!(
         ran.stdout.contains("artifact") && ran.stdout.contains("VM files in directory: output-web"),

@@ -145,7 +145,7 @@ impl<'a> OptionValues<'a> {
         Json::Object(acting)
     }
 
-    fn default_of(&self, name: &str) -> Option<&'static str> {
+    pub(crate) fn default_of(&self, name: &str) -> Option<&'static str> {
         let spec = self.schema.spec(name);
         debug_assert!(spec.is_some(), "{} has no option {name}", self.schema.kind);
         let of = |spec: &OptionSpec| match spec.default_where {

@@ -58,6 +58,9 @@ case "$1" in
     case "$2" in
       vms) for m in "$D"/vms/*; do [ -d "$m" ] && echo "\"$(<"$m/name")\" {${m##*/}}"; done ;;
       hdds) cat "$D/hdds" 2>/dev/null ;;
+      extpacks)
+        if [ -e "$D/extpacks" ]; then cat "$D/extpacks"
+        else printf 'Extension Packs: 1\nPack no. 0:   Oracle VirtualBox Extension Pack\nVRDE Module:    VBoxVRDP\nUsable:         true\n'; fi ;;
       ostypes) printf 'ID:          Other\nDescription: Other/Unknown\n\nID:          Debian_64\n' ;;
       systemproperties) echo "Default machine folder:          $D/machines"; echo "Default Guest Additions ISO:     $D/additions.iso" ;;
     esac; true ;;
@@ -116,6 +119,11 @@ case "$1" in
       esac
       [ -e "$fact" ] && echo "\"${fact##*/}\"=\"$(<"$fact")\""
     done
+    if [ "$display" = on ]; then # the port of one that runs
+      if [ "$(state)" != running ]; then echo vrdeport=-1
+      elif [ -e "$D/vrdeport" ]; then echo "vrdeport=$(<"$D/vrdeport")"
+      else echo "vrdeport=$(<"$m/is/vrdeports")"; fi
+    fi
     [ -e "$m/facts" ] && cat "$m/facts"; true ;;
   controlvm)
     machine "$2"

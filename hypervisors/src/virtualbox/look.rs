@@ -1,6 +1,7 @@
 //! What can be told of a machine that cannot come to anything, before anything is made.
 
 use super::ask;
+use super::display;
 use super::explain;
 use super::facts::{Registered, Snapshot, Snapshots};
 use super::problem::Problem;
@@ -13,6 +14,7 @@ use crate::spec::{MachineSpec, Origin};
 pub(super) async fn first(spec: &MachineSpec, part: &VirtualBoxSpec, program: &VBoxManage) -> Result<(), StartError> {
     let known = ask::machines(program).await?;
     names(spec, &known)?;
+    display::refuse_unserved(part.remote_display.as_ref(), program).await?;
     match &spec.origin {
         Origin::New => os_type(part, program).await,
         Origin::Existing { machine, snapshot } => {

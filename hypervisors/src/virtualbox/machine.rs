@@ -1,10 +1,11 @@
 //! A machine that runs in VirtualBox.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
+use super::display::Served;
 use super::holdings::Owner;
 use super::keyboard::VirtualBoxKeyboard;
 use super::retire::Retirement;
@@ -38,9 +39,16 @@ impl VirtualBoxMachine {
         started: Started,
         ledger: Arc<dyn ResourceLedger>,
     ) -> Self {
-        let Started { owner, uuid, forwarded, display, command_line, warnings } = started;
-        let bind = part.remote_display.as_ref().map(|display| display.bind.as_str());
-        let bind: IpAddr = bind.and_then(|bind| bind.parse().ok()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let Started { owner, uuid, forwarded, display, command_line } = started;
+        let (mut remote_desktop, mut vnc, mut warnings) = (None, None, Vec::new());
+        match display {
+            None => {}
+            Some(Served::Rdp(address)) => remote_desktop = Some(address),
+            Some(Served::Vnc(address)) => vnc = Some(address),
+            Some(Served::Not(why)) => {
+                warnings.push(format!("the VM's screen cannot be watched by a remote display: {why}"));
+            }
+        }
         let info = MachineInfo {
             name: Some(spec.name.clone()),
             pid: owner.0.process().map(|process| process.pid()),
@@ -49,7 +57,8 @@ impl VirtualBoxMachine {
                 reason: "VirtualBox decides what runs the guest's code".to_owned(),
             },
             command_line,
-            remote_desktop: display.map(|port| SocketAddr::new(bind, port)),
+            remote_desktop,
+            vnc,
             warnings,
             ..MachineInfo::default()
         };

@@ -6,6 +6,8 @@
 //!                              │                                              │
 //!                           holdings: ledger, directory, ports ─► give_back   └► problem (what its words mean) ─► explain
 //!                              │
+//!                           display (who serves it)     driver (installation): whether a guest can be started at all
+//!                              │
 //!                           machine ─► keyboard, screen, serial, end (vm_process, guru), retire ─► note (media)
 //! ```
 //!
@@ -19,6 +21,7 @@ mod changes;
 mod check;
 mod claim;
 mod default_folder;
+mod display;
 mod driver;
 mod end;
 mod explain;

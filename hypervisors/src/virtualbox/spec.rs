@@ -175,6 +175,8 @@ pub struct RemoteDisplay {
     pub bind: String,
     /// Lowest and highest port.
     pub ports: (u16, u16),
+    /// The template asks for it: where nothing serves it, the machine is refused. Else that is a warning.
+    pub asked_for: bool,
 }
 
 /// What is done with a machine whose guest is off.

@@ -9,6 +9,7 @@ use super::call::{Call, words};
 use super::changes::{Changes, DisplayChange, delete_forwarding};
 use super::claim::Borrowing;
 use super::default_folder;
+use super::display::{self, Served};
 use super::end;
 use super::explain::explain;
 use super::facts::{Facts, Registered};
@@ -36,11 +37,10 @@ pub(super) struct Started {
     pub(super) uuid: String,
     /// The host's port that leads to the guest.
     pub(super) forwarded: Option<u16>,
-    /// The port of the remote display.
-    pub(super) display: Option<u16>,
+    /// What came of the remote display, where there was to be one.
+    pub(super) display: Option<Served>,
     /// The call that let it run.
     pub(super) command_line: Vec<String>,
-    pub(super) warnings: Vec<String>,
 }
 
 /// Starts a machine.
@@ -64,17 +64,10 @@ pub(super) async fn start(
     let starting = Starting { spec, part, holdings: &holdings };
     let started = starting.run(&known).await;
     match started {
-        Ok((uuid, ports)) => {
+        Ok(Running { uuid, forwarded, display }) => {
             let mut command_line = vec![program.path().display().to_string()];
             command_line.extend(starting.start_call(&uuid));
-            Ok(Started {
-                owner,
-                uuid,
-                forwarded: ports.forwarded,
-                display: ports.display,
-                command_line,
-                warnings: Vec::new(),
-            })
+            Ok(Started { owner, uuid, forwarded, display, command_line })
         }
         Err(failure) => {
             let error = match failure {
@@ -122,6 +115,13 @@ impl From<Failure> for Stop {
     }
 }
 
+/// What came of a start.
+struct Running {
+    uuid: String,
+    forwarded: Option<u16>,
+    display: Option<Served>,
+}
+
 struct Ports {
     forwarded: Option<u16>,
     display: Option<u16>,
@@ -134,7 +134,7 @@ pub(super) struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    async fn run(&self, known: &[Registered]) -> Result<(String, Ports), Stop> {
+    async fn run(&self, known: &[Registered]) -> Result<Running, Stop> {
         let ports = self.take_ports()?;
         let uuid = match &self.spec.origin {
             Origin::New => self.make().await?,
@@ -159,9 +159,15 @@ impl Starting<'_> {
         if let Some(process) = end::find(&uuid).await {
             self.holdings.watch(process);
         }
-        let log = self.log(&uuid).await;
+        let now = self.facts(&uuid).await;
+        let log = self.log(now.as_ref().ok());
+        let display = match (ports.display, &now) {
+            (None, _) => None,
+            (Some(_), Ok(now)) => Some(display::served(now, log.as_deref(), &self.holdings.program).await),
+            (Some(_), Err(failure)) => Some(Served::Not(format!("VirtualBox does not tell of it: {failure}"))),
+        };
         tokio::spawn(end::watch_over(self.holdings.clone(), uuid.clone(), log));
-        Ok((uuid, ports))
+        Ok(Running { uuid, forwarded: ports.forwarded, display })
     }
 
     /// Tells the machine to run. While another session has it, it is not noted as told to: whoever has it may let it run.
@@ -184,7 +190,7 @@ impl Starting<'_> {
     }
 
     /// Where VirtualBox writes the machine's log; `None`: it does not tell.
-    async fn log(&self, uuid: &str) -> Option<PathBuf> {
+    fn log(&self, now: Option<&Facts>) -> Option<PathBuf> {
         let name = "VBox.log";
         let directories = std::fs::read_dir(&self.holdings.directory).into_iter().flatten().flatten();
         let own = directories.map(|entry| entry.path().join("Logs").join(name)).find(|log| log.exists());
@@ -193,7 +199,7 @@ impl Starting<'_> {
         }
         let elsewhere = match self.holdings.logs() {
             Some(folder) => folder,
-            None => PathBuf::from(self.facts(uuid).await.ok()?.get("LogFldr")?),
+            None => PathBuf::from(now?.get("LogFldr")?),
         };
         Some(elsewhere.join(name))
     }

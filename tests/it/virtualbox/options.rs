@@ -34,7 +34,9 @@ fn a_whole_build_calls_virtualbox_less_often_than_packer() {
         "storageattach",
         "modifyvm",
         "startvm",
+        // Whether its remote display is served, and by what.
         "showvminfo",
+        "list",
         "controlvm",
         "showvminfo",
         "storageattach",

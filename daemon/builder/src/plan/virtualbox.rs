@@ -146,6 +146,8 @@ pub(crate) struct VrdpPlan {
     pub bind: String,
     /// Lowest and highest port.
     pub ports: (u16, u16),
+    /// The template has options of it that are not the defaults.
+    pub asked_for: bool,
 }
 
 /// How the guest gets the guest additions.

@@ -28,7 +28,8 @@ async fn a_machine_of_packers_defaults() {
     let part = world.part(&mut spec);
     part.drives =
         vec![Drive { image: PathBuf::from("/iso/x.iso"), bus: Bus::Ide, role: DiscRole::Installer, stays: false }];
-    part.remote_display = Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (23_000, 23_999) });
+    part.remote_display =
+        Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (23_000, 23_999), asked_for: false });
     part.commands = vec![vec!["modifyvm".to_owned(), "web".to_owned(), "--description".to_owned(), "x".to_owned()]];
     part.after.remove_media = true;
     let machine = world.start(&spec).await;
@@ -67,6 +68,9 @@ async fn a_machine_of_packers_defaults() {
          --natpf1 packercomm,tcp,127.0.0.1,SSH,,22",
         "modifyvm web --description x",
         "startvm U --type headless",
+        // Whether the remote display is served, and by what.
+        "showvminfo U --machinereadable",
+        "list extpacks",
         "controlvm U poweroff",
         "showvminfo U --machinereadable",
         "storageattach U --storagectl IDE --port 0 --device 1 --type dvddrive --medium none",

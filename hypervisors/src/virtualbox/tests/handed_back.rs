@@ -41,7 +41,8 @@ fn used() -> (StandIn, String, MachineSpec) {
     let drives = vec![drive("additions.iso", DiscRole::GuestAdditions), drive("cd.iso", DiscRole::Seed)];
     let part = world.part(&mut spec);
     part.drives = drives;
-    part.remote_display = Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (25_000, 25_999) });
+    part.remote_display =
+        Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (25_000, 25_999), asked_for: false });
     part.after = AfterStop { remove_media: true, ..AfterStop::default() };
     (world, uuid, spec)
 }

@@ -53,7 +53,8 @@ fn everything(made: Made) -> (StandIn, MachineSpec) {
         NetworkMode::User { forward: Some(PortForward { guest_port: 22, host_min: 24_000, host_max: 25_999 }) };
     let part = world.part(&mut spec);
     part.drives = vec![Drive { image: "/x.iso".into(), bus: Bus::Ide, role: DiscRole::Seed, stays: false }];
-    part.remote_display = Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (26_000, 27_999) });
+    part.remote_display =
+        Some(RemoteDisplay { bind: "127.0.0.1".to_owned(), ports: (26_000, 27_999), asked_for: false });
     part.commands = vec![["setextradata", if made == Made::OfOthers { BASE } else { "web" }].map(Into::into).to_vec()];
     part.after.remove_media = true;
     part.after.snapshot = Some(TakeSnapshot { name: "built".to_owned(), replace: true });

@@ -1,9 +1,12 @@
 //! What is told before anything is fetched or made.
 
+use std::sync::Arc;
+
 use super::stand_in::StandIn;
+use crate::ledger::NoLedger;
 use crate::machine::Hypervisor as _;
 use crate::spec::{MachineSpec, Origin};
-use crate::virtualbox::spec::{Hardware, TakeSnapshot};
+use crate::virtualbox::spec::{Hardware, RemoteDisplay, TakeSnapshot};
 
 const UUID: &str = "11111111-0000-0000-0000-000000000000";
 
@@ -64,6 +67,66 @@ async fn names_and_snapshots_are_looked_for() {
     world.part(&mut spec).after.snapshot = Some(TakeSnapshot { name: "fresh".to_owned(), replace: false });
     let error = told(&world, &spec).await;
     assert!(error.contains("it is the snapshot fresh from which the build starts"), "{error}");
+}
+
+const NO_PACK: &str = "Extension Packs: 0\n";
+
+const VNC_PACK: &str = "Extension Packs: 1\nPack no. 0:   VNC\nVRDE Module:    VBoxVNC\nUsable:         true\n";
+
+fn with_display(world: &StandIn, asked_for: bool) -> MachineSpec {
+    let mut spec = world.spec(false);
+    world.part(&mut spec).remote_display =
+        Some(RemoteDisplay { bind: "127.0.0.2".to_owned(), ports: (28_000, 28_999), asked_for });
+    spec
+}
+
+#[tokio::test]
+async fn a_remote_display_that_is_asked_for_and_that_nothing_serves_is_refused() {
+    let world = StandIn::new();
+    assert_eq!(told(&world, &with_display(&world, true)).await, "");
+    std::fs::write(world.path("extpacks"), NO_PACK).unwrap();
+    let error = world.hypervisor().look_first(&with_display(&world, true)).await.unwrap_err();
+    assert!(error.to_string().contains("which an extension pack serves; installed are: none"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("install VirtualBox's extension pack")), "{error:?}");
+    let before = world.calls().len();
+    assert_eq!(told(&world, &with_display(&world, false)).await, "");
+    let calls = world.calls();
+    assert!(!calls[before..].iter().any(|call| call.contains("extpacks")), "nobody asked for it: {calls:?}");
+}
+
+#[tokio::test]
+async fn where_the_remote_display_is_served_the_machine_tells() {
+    let served = |world: &StandIn| {
+        let spec = with_display(world, false);
+        let hypervisor = world.hypervisor();
+        async move {
+            let machine = hypervisor.start(&spec, Arc::new(NoLedger)).await.unwrap();
+            let info = machine.description().clone();
+            machine.kill().await;
+            info
+        }
+    };
+    let world = StandIn::new();
+    let info = served(&world).await;
+    let address = info.remote_desktop.unwrap();
+    assert_eq!((address.ip().to_string().as_str(), info.vnc, info.warnings.len()), ("127.0.0.2", None, 0));
+    assert!((28_000..=28_999).contains(&address.port()), "{address}");
+    // Not where it was meant to be, but where it is.
+    std::fs::write(world.path("vrdeport"), "4000").unwrap();
+    assert_eq!(served(&world).await.remote_desktop.unwrap().port(), 4000);
+    std::fs::write(world.path("extpacks"), VNC_PACK).unwrap();
+    let info = served(&world).await;
+    assert_eq!((info.remote_desktop, info.vnc.unwrap().port()), (None, 4000));
+
+    std::fs::write(world.path("vrdeport"), "-1").unwrap();
+    let info = served(&world).await;
+    assert_eq!((info.remote_desktop, info.vnc), (None, None));
+    let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+    assert!(warning.contains("the extension pack VNC is there, but does not serve it; /"), "{warning}");
+    std::fs::write(world.path("extpacks"), NO_PACK).unwrap();
+    let info = served(&world).await;
+    let [warning] = &info.warnings[..] else { panic!("{info:?}") };
+    assert!(warning.contains("it needs an extension pack, and none that serves it is installed (none)"), "{warning}");
 }
 
 #[tokio::test]

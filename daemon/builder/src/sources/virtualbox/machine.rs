@@ -64,7 +64,11 @@ pub(super) fn spec(
         in_default_folder: plan.keep_registered,
         hardware: None,
         drives: Vec::new(),
-        remote_display: Some(RemoteDisplay { bind: plan.vrdp.bind.clone(), ports: plan.vrdp.ports }),
+        remote_display: Some(RemoteDisplay {
+            bind: plan.vrdp.bind.clone(),
+            ports: plan.vrdp.ports,
+            asked_for: plan.vrdp.asked_for,
+        }),
         key_group_interval: plan.key_group_interval,
         commands: before,
         after: AfterStop {

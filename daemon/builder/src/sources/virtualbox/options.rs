@@ -48,7 +48,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
         host_ports: shared::read_host_ports(options),
         skip_nat_mapping: options.flag("skip_nat_mapping") || options.flag("ssh_skip_nat_mapping"),
         headless: options.flag("headless"),
-        vrdp: VrdpPlan { bind: text("vrdp_bind_address"), ports: options.ports("vrdp_port_min", "vrdp_port_max") },
+        vrdp: read_vrdp(options),
         commands: options.text_lists("vboxmanage"),
         commands_after: options.text_lists("vboxmanage_post"),
         // Empty means none, unset the default.
@@ -131,6 +131,17 @@ fn output_directory(options: OptionValues<'_>, source_name: &str, vm: bool) -> P
         }
         _ => directory,
     }
+}
+
+/// Whoever writes the defaults out asks for no more than others.
+fn read_vrdp(options: OptionValues<'_>) -> VrdpPlan {
+    let bind = options.text("vrdp_bind_address").unwrap_or_default();
+    let ports = options.ports("vrdp_port_min", "vrdp_port_max");
+    let other_port = |name: &str| i64::from(options.port(name)) != options.default_number(name);
+    let asked_for = options.default_of("vrdp_bind_address") != Some(bind.as_str())
+        || other_port("vrdp_port_min")
+        || other_port("vrdp_port_max");
+    VrdpPlan { bind, ports, asked_for }
 }
 
 fn read_shutdown(options: OptionValues<'_>) -> ShutdownPlan {
