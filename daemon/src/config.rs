@@ -8,6 +8,7 @@ use kiln_protocol::places;
 use kiln_systemd::Manager;
 
 use crate::config_file::{ConfigFile, ConfigFileError};
+use crate::quotas::Quotas;
 
 /// Names of environment variables, besides those of [`kiln_protocol::places`].
 pub mod environment {
@@ -40,6 +41,8 @@ pub struct Config {
     pub max_running_jobs: usize,
     /// Limits against bad clients.
     pub limits: Limits,
+    /// What each user may have.
+    pub quotas: Quotas,
     /// Time without a job and without a client after which the daemon ends; it never does when there is none. Acts only where a service
     /// manager listens on the socket for it.
     pub exit_on_idle: Option<Duration>,
@@ -54,6 +57,8 @@ pub struct Config {
 pub enum Mode {
     /// The user who runs it.
     User,
+    /// All users of this machine.
+    System,
 }
 
 /// Limits against clients that are slow, many or broken.
@@ -153,6 +158,7 @@ impl Config {
             worker_program,
             max_running_jobs: max_running_jobs(&variable, file)?,
             limits: limits(file),
+            quotas: Quotas::NONE,
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file),
             manager: None,

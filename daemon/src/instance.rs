@@ -246,6 +246,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Limits, Mode};
+    use crate::quotas::Quotas;
 
     fn config(scratch: &Path) -> Config {
         Config {
@@ -256,6 +257,7 @@ mod tests {
             worker_program: PathBuf::new(),
             max_running_jobs: 1,
             limits: Limits::default(),
+            quotas: Quotas::NONE,
             exit_on_idle: None,
             log: None,
             manager: None,

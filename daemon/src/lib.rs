@@ -32,6 +32,7 @@ mod memory;
 mod private_directory;
 mod process_identity;
 pub mod queue;
+pub mod quotas;
 pub mod runner;
 mod server;
 mod user_daemon;

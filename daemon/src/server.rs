@@ -25,6 +25,7 @@ use crate::api::{self, ApiState};
 use crate::caller::Caller;
 use crate::config::{Config, Limits};
 use crate::jobs::{Jobs, StartError};
+use crate::quotas::{Quota, Shares};
 use crate::runner::JobRunner;
 
 /// Time for open requests when the daemon stops.
@@ -32,6 +33,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for telling a client that there are too many.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Clients of one user that are told at once that the user has too many connections.
+const APOLOGIES: usize = 8;
 
 /// Largest buffer per connection for what is read, in bytes; also the limit of a request's header.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -70,6 +74,8 @@ pub async fn serve(
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let (limits, idle_limit) = (config.limits, config.exit_on_idle);
+    let shares = Shares::new(Quota::Connections, config.quotas.connections);
+    let apologies = Shares::new(Quota::Connections, APOLOGIES);
     let jobs = Jobs::start(config).await?;
     let router = api::router(ApiState::new(jobs.clone(), runner, shutdown.clone()));
     let places = Connections::new(limits.connections);
@@ -108,9 +114,25 @@ pub async fn serve(
                 continue;
             }
         };
+        let share = match shares.take(caller.uid()) {
+            Ok(share) => share,
+            Err(exceeded) => {
+                // Who comes in masses is not even told why.
+                if let Ok(apology) = apologies.take(caller.uid()) {
+                    connections.spawn(async move {
+                        turn_away(stream, api::quota_problem(exceeded)).await;
+                        drop(apology);
+                    });
+                }
+                continue;
+            }
+        };
         let (router, stopping) = (router.clone(), &shutdown);
         let shutdown = shutdown.clone();
-        let serve = async move |stream, place| serve_connection(stream, place, caller, router, limits, shutdown).await;
+        let serve = async move |stream, place| {
+            let _share = share;
+            serve_connection(stream, place, caller, router, limits, shutdown).await;
+        };
         if let Some(place) = places.take() {
             connections.spawn(async move { serve(stream, place).await });
             continue;
@@ -125,7 +147,9 @@ pub async fn serve(
             drop(in_line);
             match place {
                 Some(place) => serve(stream, place).await,
-                None => turn_away(stream).await,
+                None => {
+                    turn_away(stream, Problem::new(ProblemCode::Unavailable, "too many connections to kilnd")).await;
+                }
             }
         });
     }
@@ -190,11 +214,8 @@ async fn serve_connection(
 }
 
 /// Says that there are too many connections.
-async fn turn_away(stream: UnixStream) {
-    let service = service_fn(|_| async {
-        let problem = Problem::new(ProblemCode::Unavailable, "too many connections to kilnd");
-        Ok::<_, Infallible>(api::problem_response(&problem))
-    });
+async fn turn_away(stream: UnixStream, problem: Problem) {
+    let service = service_fn(|_| async { Ok::<_, Infallible>(api::problem_response(&problem)) });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     // A client that does not even read this has lost nothing.
     let _ = tokio::time::timeout(TURN_AWAY_TIMEOUT, connection).await;

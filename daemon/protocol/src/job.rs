@@ -218,6 +218,9 @@ pub struct Job {
     pub template: String,
     /// Directory in which the worker runs.
     pub working_directory: String,
+    /// User id of who submitted it, on a daemon that serves several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
     /// Its state.
     pub state: JobState,
     /// Number of jobs that start before this one, while it is queued.

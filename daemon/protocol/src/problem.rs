@@ -49,6 +49,8 @@ pub enum ProblemCode {
     KeyReused,
     /// The build has no screen, or its guest does not run.
     NoScreen,
+    /// The caller has used up its share of this daemon.
+    QuotaExceeded,
     /// Too many connections, or the daemon is stopping.
     Unavailable,
     /// The worker did not answer.
@@ -73,6 +75,7 @@ impl ProblemCode {
             Self::WrongState => 409,
             Self::RequestTooLarge => 413,
             Self::KeyReused => 422,
+            Self::QuotaExceeded => 429,
             Self::Internal | Self::Unknown => 500,
             Self::WorkerUnreachable => 502,
             Self::Unavailable => 503,
@@ -93,6 +96,7 @@ impl ProblemCode {
             Self::WrongState => "wrong state",
             Self::KeyReused => "idempotency key reused",
             Self::NoScreen => "no screen",
+            Self::QuotaExceeded => "quota exceeded",
             Self::Unavailable => "unavailable",
             Self::WorkerUnreachable => "worker unreachable",
             Self::Internal => "internal error",

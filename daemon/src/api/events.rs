@@ -21,6 +21,7 @@ use crate::event_log::{EventLine, EventReader, Subscription};
 use crate::explain::explain;
 use crate::jobs::{Jobs, JobsError};
 use crate::memory;
+use crate::quotas::Share;
 
 /// Media type of server-sent events (HTML standard, section 9.2).
 const EVENT_STREAM: &str = "text/event-stream";
@@ -52,6 +53,8 @@ struct Follower {
     subscription: Option<Subscription>,
     endings: watch::Receiver<()>,
     shutdown: CancellationToken,
+    /// Counts against the caller's quota.
+    _share: Option<Share>,
     done: bool,
 }
 
@@ -70,6 +73,7 @@ pub(super) async fn events(
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let after = last_id.or(query.after).unwrap_or(0);
     let failed = |detail: String| ApiProblem(Problem::new(ProblemCode::Internal, detail));
+    let share = if query.follow { Some(state.followers.take(caller.uid())?) } else { None };
     // Subscribed before the first read, so that nothing falls between the two.
     let subscription = if query.follow {
         let subscription = state.jobs.watcher().subscribe(&path);
@@ -87,6 +91,7 @@ pub(super) async fn events(
         reader: Some(reader),
         subscription,
         shutdown: state.shutdown,
+        _share: share,
         done: false,
     };
     let body = Body::from_stream(stream::unfold(follower, async |mut follower| {

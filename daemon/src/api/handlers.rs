@@ -38,6 +38,7 @@ pub(super) async fn info(
         api: 1,
         mode: match config.mode {
             Mode::User => "user".to_owned(),
+            Mode::System => "system".to_owned(),
         },
         pid: std::process::id(),
         started_at: state.started_at.to_string(),

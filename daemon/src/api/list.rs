@@ -38,6 +38,7 @@ impl ListQuery {
             states,
             since: self.since.map(since).transpose()?,
             unfinished_first: self.unfinished_first.unwrap_or(false),
+            owner: None,
         })
     }
 }

@@ -10,6 +10,6 @@ mod problem;
 mod routes;
 mod state;
 
-pub(crate) use problem::problem_response;
+pub(crate) use problem::{problem_response, quota_problem};
 pub(crate) use routes::router;
 pub(crate) use state::ApiState;

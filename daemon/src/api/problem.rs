@@ -9,7 +9,8 @@ use kiln_protocol::{InvalidJobId, Problem, ProblemCode};
 
 use crate::control::ControlError;
 use crate::explain::explain;
-use crate::jobs::{InvalidSubmission, JobsError};
+use crate::jobs::{Forbidden, InvalidSubmission, JobsError};
+use crate::quotas::QuotaExceeded;
 
 /// A problem on its way out of a handler.
 #[derive(Debug)]
@@ -46,6 +47,17 @@ impl From<InvalidJobId> for ApiProblem {
     }
 }
 
+impl From<QuotaExceeded> for ApiProblem {
+    fn from(error: QuotaExceeded) -> Self {
+        Self(quota_problem(error))
+    }
+}
+
+/// Says which quota is used up, and what to do.
+pub(crate) fn quota_problem(error: QuotaExceeded) -> Problem {
+    Problem::new(ProblemCode::QuotaExceeded, error.to_string()).with_hint(error.hint())
+}
+
 impl From<JobsError> for ApiProblem {
     fn from(error: JobsError) -> Self {
         let detail = explain(&error);
@@ -63,9 +75,13 @@ impl From<JobsError> for ApiProblem {
                 ledger.display()
             )),
             JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
-            JobsError::Forbidden(_) => {
+            JobsError::Forbidden(Forbidden::Stranger { .. }) => {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("unset KILN_SOCKET to use a daemon of your own")
             }
+            JobsError::Forbidden(Forbidden::OnlyRoot { .. }) => {
+                Problem::new(ProblemCode::Forbidden, detail).with_hint("ask whoever administers this machine")
+            }
+            JobsError::Quota(quota) => return quota.into(),
             JobsError::Invalid(InvalidSubmission { hint, .. }) => {
                 Problem { hint, ..Problem::new(ProblemCode::InvalidRequest, detail) }
             }

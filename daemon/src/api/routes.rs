@@ -139,7 +139,7 @@ fn document_of_routes() -> serde_json::Value {
 /// Refuses strangers before anything of their request is read. Whatever comes through is asked again by [`Jobs`](crate::jobs::Jobs).
 async fn refuse_strangers(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let admitted = match request.extensions().get::<Caller>() {
-        Some(caller) => state.jobs.admit(caller).map_err(ApiProblem::from),
+        Some(caller) => state.jobs.admit(caller).await.map_err(ApiProblem::from),
         None => Err(ApiProblem::new(ProblemCode::Forbidden, "the kernel does not say who has connected")),
     };
     match admitted {

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hypervisors::Hypervisors;
 use crate::jobs::Jobs;
+use crate::quotas::{Quota, Shares};
 use crate::runner::JobRunner;
 use crate::wall_clock::wall_clock;
 
@@ -16,11 +17,14 @@ pub(crate) struct ApiState {
     pub(super) shutdown: CancellationToken,
     pub(super) started_at: Arc<str>,
     pub(super) hypervisors: Arc<Hypervisors>,
+    /// Streams of events that are followed.
+    pub(super) followers: Shares,
 }
 
 impl ApiState {
     pub(crate) fn new(jobs: Jobs, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
         let started_at = wall_clock().into();
-        Self { jobs, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)) }
+        let followers = Shares::new(Quota::Followers, jobs.config().quotas.followers);
+        Self { jobs, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)), followers }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use crate::job_dir::Acceptance;
 use crate::journal::{Ending, JobState, JournalError, Unfinished};
 use crate::memory;
 use crate::queue::Queue;
+use crate::quotas::{Pace, Quota, QuotaExceeded, Quotas};
 use crate::wall_clock::wall_clock;
 
 /// Finished looks at images (info, check, …) that are kept: they say nothing about anything that is still there.
@@ -41,14 +42,18 @@ pub(super) struct Driver {
     running: HashMap<JobId, mpsc::Sender<CancelMode>>,
     /// Finished jobs that are remembered.
     finished_jobs: u32,
+    quotas: Quotas,
+    pace: Pace,
     announcer: Announcer,
 }
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, messages: mpsc::WeakSender<Message>) -> Self {
-        let queue = Queue::new(shared.config.max_running_jobs);
+        let mut queue = Queue::new(shared.config.max_running_jobs);
+        queue.resize(shared.config.max_running_jobs, shared.config.quotas.running);
         let (finished_jobs, announcer) = (shared.config.limits.finished_jobs, Announcer::new(shared.config.manager));
-        Self { shared, messages, queue, running: HashMap::new(), finished_jobs, announcer }
+        let (quotas, pace) = (shared.config.quotas, Pace::default());
+        Self { shared, messages, queue, running: HashMap::new(), finished_jobs, quotas, pace, announcer }
     }
 
     /// Takes in what the journal does not know, and takes up the jobs that are not over.
@@ -68,9 +73,9 @@ impl Driver {
         for job in self.shared.journal.unfinished().await? {
             let id = wire::job_id(&job.id)?;
             match (job.state, JobKind::from(job.kind).queues()) {
-                (JobState::Queued, true) => self.queue.push(id),
+                (JobState::Queued, true) => self.queue.push(id, job.owner),
                 (JobState::Queued, false) => {
-                    self.queue.run_free(id.clone());
+                    self.queue.run_free(id.clone(), job.owner);
                     self.start(id).await;
                 }
                 _ => running.push(self.take_up(id, job).await),
@@ -93,9 +98,9 @@ impl Driver {
     /// Returns what ends when everything is known that the job had said before.
     async fn take_up(&mut self, id: JobId, job: Unfinished) -> oneshot::Receiver<()> {
         if JobKind::from(job.kind).queues() {
-            self.queue.adopt(id.clone());
+            self.queue.adopt(id.clone(), job.owner);
         } else {
-            self.queue.run_free(id.clone());
+            self.queue.run_free(id.clone(), job.owner);
         }
         let directory = self.shared.directory(&id);
         let ledger = job.lease.as_ref().map(|lease| lease.ledger.clone());
@@ -140,15 +145,15 @@ impl Driver {
                     self.start_waiting().await;
                 }
                 Message::Cancel { id, mode, reply } => self.cancel(id, mode, reply).await,
-                Message::Count { reply } => {
-                    let _ = reply.send(self.counts());
+                Message::Count { of, reply } => {
+                    let _ = reply.send(self.counts(of));
                 }
                 Message::Position { id, reply } => {
                     let _ = reply.send(self.queue.place(&id));
                 }
-                Message::Resize { max_running_jobs, finished_jobs } => {
-                    self.queue.resize(max_running_jobs);
-                    self.finished_jobs = finished_jobs;
+                Message::Resize { max_running_jobs, finished_jobs, quotas } => {
+                    self.queue.resize(max_running_jobs, quotas.running);
+                    (self.finished_jobs, self.quotas) = (finished_jobs, quotas);
                     self.start_waiting().await;
                     if let Err(error) = self.forget_old().await {
                         tracing::warn!(error = explain(&error), "old jobs are not forgotten");
@@ -169,8 +174,12 @@ impl Driver {
         }
     }
 
-    fn counts(&self) -> JobCounts {
-        JobCounts { running: self.queue.running(), queued: self.queue.waiting(), limit: self.queue.limit() }
+    fn counts(&self, of: Option<u32>) -> JobCounts {
+        let limit = self.queue.limit();
+        match of.map(|owner| self.queue.tally(owner)) {
+            Some(tally) => JobCounts { running: tally.running + tally.free, queued: tally.waiting, limit },
+            None => JobCounts { running: self.queue.running(), queued: self.queue.waiting(), limit },
+        }
     }
 
     /// Tells the service manager what is due.
@@ -183,6 +192,7 @@ impl Driver {
     }
 
     async fn submit(&mut self, submission: Submission, owner: u32) -> Result<(JobId, bool), JobsError> {
+        self.pace.count(owner, self.quotas.submissions, Instant::now())?;
         let Submission { request, key, digest } = submission;
         if let Some(key) = &key
             && let Some((id, earlier)) = self.shared.journal.find_key(owner, key.clone()).await?
@@ -192,6 +202,7 @@ impl Driver {
         }
         let id = JobId::from_random_bits(uuid::Uuid::new_v4().as_u64_pair().1);
         let kind = request.kind;
+        self.check_quotas(owner, kind)?;
         let acceptance = Acceptance { created_at: wall_clock(), owner, key, digest };
         let template = request.image.as_ref().map_or_else(|| request.template.clone(), ImageTask::subject);
         let job = wire::new_job(&id, kind, template, request.working_directory.clone(), acceptance.clone());
@@ -204,12 +215,22 @@ impl Driver {
         }
         tracing::info!(job = %id, ?kind, "submitted");
         if kind.queues() {
-            self.queue.push(id.clone());
+            self.queue.push(id.clone(), owner);
         } else {
-            self.queue.run_free(id.clone());
+            self.queue.run_free(id.clone(), owner);
             self.start(id.clone()).await;
         }
         Ok((id, true))
+    }
+
+    /// Refuses what would be more than a user may have.
+    fn check_quotas(&self, owner: u32, kind: JobKind) -> Result<(), QuotaExceeded> {
+        let tally = self.queue.tally(owner);
+        if kind.queues() {
+            QuotaExceeded::unless_below(Quota::Queued, self.quotas.queued, owner, tally.waiting)
+        } else {
+            QuotaExceeded::unless_below(Quota::Looks, self.quotas.looks, owner, tally.free)
+        }
     }
 
     async fn start_waiting(&mut self) {

@@ -9,6 +9,7 @@ use super::submission::InvalidSubmission;
 use crate::control::ControlError;
 use crate::job_dir::JobDirError;
 use crate::journal::JournalError;
+use crate::quotas::QuotaExceeded;
 
 /// Reports that a request about jobs was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum JobsError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request, job {0}")]
     KeyReused(JobId),
+    /// The caller has as much as a user may have.
+    #[error(transparent)]
+    Quota(#[from] QuotaExceeded),
     /// The caller may not.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

@@ -17,7 +17,7 @@ use super::submission::Submission;
 use super::{leftovers, recovery, steps, wire};
 use crate::blocking::blocking;
 use crate::caller::Caller;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Mode};
 use crate::control::{self, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
@@ -83,8 +83,8 @@ impl Jobs {
     /// # Errors
     ///
     /// It is not one of those who are served.
-    pub fn admit(&self, caller: &Caller) -> Result<(), JobsError> {
-        self.allow(caller, Action::Connect)
+    pub async fn admit(&self, caller: &Caller) -> Result<(), JobsError> {
+        self.allow(caller, Action::Connect).await
     }
 
     /// Submits a job; the flag is true when it is new, false when the key named an earlier one.
@@ -94,13 +94,13 @@ impl Jobs {
     /// The caller may not, the submission cannot be run, the disk is full, the journal failed, the key was used for something else, or the
     /// daemon stops.
     pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<(Job, bool), JobsError> {
-        self.allow(caller, Action::Submit)?;
+        self.allow(caller, Action::Submit).await?;
         submission.check()?;
         let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
         self.send(Message::Submit { submission, owner: caller.uid(), reply }).await?;
         let (id, new) = answer.await.map_err(|_| JobsError::Stopping)??;
-        Ok((self.find(&id).await?, new))
+        Ok((self.find(caller, &id).await?, new))
     }
 
     /// Cancels a job and returns what it is then; `cancelling` as a rule.
@@ -109,11 +109,11 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, or it is over.
     pub async fn cancel(&self, caller: &Caller, id: &JobId, mode: CancelMode) -> Result<Job, JobsError> {
-        self.allow(caller, Action::Cancel)?;
+        self.allow_on(caller, Action::Cancel, id).await?;
         let (reply, answer) = oneshot::channel();
         self.send(Message::Cancel { id: id.clone(), mode, reply }).await?;
         answer.await.map_err(|_| JobsError::Stopping)??;
-        self.find(id).await
+        self.find(caller, id).await
     }
 
     /// Returns a job, with the steps of its builds.
@@ -122,8 +122,8 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, or the journal failed.
     pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
-        self.allow(caller, Action::See)?;
-        let mut job = self.find(id).await?;
+        self.allow_on(caller, Action::See, id).await?;
+        let mut job = self.find(caller, id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
             let directory = self.directory(id);
@@ -135,18 +135,19 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Returns the newest jobs that are wanted, newest first, without steps.
+    /// Returns the newest jobs that are wanted and that the caller sees, newest first, without steps.
     ///
     /// # Errors
     ///
     /// The caller may not, or the journal failed.
     pub async fn list(&self, caller: &Caller, wanted: Wanted) -> Result<Vec<Job>, JobsError> {
-        self.allow(caller, Action::See)?;
-        let rows = self.shared.journal.jobs(wanted).await?;
+        self.allow(caller, Action::See).await?;
+        let owner = self.authorizer.horizon(caller).or(wanted.owner);
+        let rows = self.shared.journal.jobs(Wanted { owner, ..wanted }).await?;
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
             let mut job = wire::job(row)?;
-            self.complete(&mut job).await?;
+            self.complete(caller, &mut job).await?;
             jobs.push(job);
         }
         Ok(jobs)
@@ -158,8 +159,8 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, it is not over, or something of it cannot be given back.
     pub async fn remove(&self, caller: &Caller, id: &JobId) -> Result<(), JobsError> {
-        self.allow(caller, Action::Remove)?;
-        let state = self.find(id).await?.state;
+        self.allow_on(caller, Action::Remove, id).await?;
+        let state = self.find(caller, id).await?.state;
         if state.is_over() {
             leftovers::before_removal(&self.shared, id).await?;
         }
@@ -179,8 +180,8 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, it does not run, or its worker does not take the answer.
     pub async fn answer(&self, caller: &Caller, id: &JobId, prompt: String, answer: String) -> Result<(), JobsError> {
-        self.allow(caller, Action::Answer)?;
-        self.ask(id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
+        self.allow_on(caller, Action::Answer, id).await?;
+        self.ask(caller, id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
     }
 
     /// Returns the screen of the build's guest (of any guest when unnamed) as PNG.
@@ -189,8 +190,8 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, it does not run, or no guest of it does.
     pub async fn screen(&self, caller: &Caller, id: &JobId, build: Option<String>) -> Result<Vec<u8>, JobsError> {
-        self.allow(caller, Action::SeeScreen)?;
-        self.ask(id, &ControlRequest::Screen { build }).await
+        self.allow_on(caller, Action::SeeScreen, id).await?;
+        self.ask(caller, id, &ControlRequest::Screen { build }).await
     }
 
     /// Returns the job's events file.
@@ -199,25 +200,24 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, or the journal failed.
     pub async fn events(&self, caller: &Caller, id: &JobId) -> Result<PathBuf, JobsError> {
-        self.allow(caller, Action::ReadEvents)?;
-        self.find(id).await?;
+        self.allow_on(caller, Action::ReadEvents, id).await?;
         Ok(self.directory(id).events())
     }
 
     /// Says whether a job is over: no more events of it will come.
     pub(crate) async fn is_over(&self, caller: &Caller, id: &JobId) -> Result<bool, JobsError> {
-        self.allow(caller, Action::ReadEvents)?;
-        Ok(self.find(id).await?.state.is_over())
+        self.allow_on(caller, Action::ReadEvents, id).await?;
+        Ok(self.find(caller, id).await?.state.is_over())
     }
 
-    /// Counts the jobs that are not over.
+    /// Counts the jobs that are not over and that the caller sees.
     ///
     /// # Errors
     ///
     /// The caller may not, or the daemon is stopping.
     pub async fn counts(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
-        self.allow(caller, Action::See)?;
-        self.count().await
+        self.allow(caller, Action::See).await?;
+        self.count(self.authorizer.horizon(caller)).await
     }
 
     /// Lets the caller stop this daemon, and counts the jobs that wait for the next one.
@@ -226,8 +226,8 @@ impl Jobs {
     ///
     /// The caller may not, or the daemon is stopping.
     pub async fn before_stop(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
-        self.allow(caller, Action::Stop)?;
-        self.count().await
+        self.allow(caller, Action::Stop).await?;
+        self.count(None).await
     }
 
     /// Takes over what of the configuration can change while jobs run.
@@ -237,7 +237,7 @@ impl Jobs {
     /// The daemon is stopping.
     pub(crate) async fn reconfigure(&self, config: &Config) -> Result<(), JobsError> {
         let (max_running_jobs, finished_jobs) = (config.max_running_jobs, config.limits.finished_jobs);
-        self.send(Message::Resize { max_running_jobs, finished_jobs }).await
+        self.send(Message::Resize { max_running_jobs, finished_jobs, quotas: config.quotas }).await
     }
 
     /// Says whether any job is not over.
@@ -246,7 +246,7 @@ impl Jobs {
     ///
     /// The daemon is stopping.
     pub(crate) async fn is_busy(&self) -> Result<bool, JobsError> {
-        let counts = self.count().await?;
+        let counts = self.count(None).await?;
         Ok(counts.running + counts.queued > 0)
     }
 
@@ -275,25 +275,37 @@ impl Jobs {
         self.shared.endings.subscribe()
     }
 
-    fn allow(&self, caller: &Caller, action: Action) -> Result<(), JobsError> {
-        Ok(self.authorizer.check(caller, action)?)
+    /// Lets the caller do something that is about no job in particular.
+    async fn allow(&self, caller: &Caller, action: Action) -> Result<(), JobsError> {
+        Ok(self.authorizer.check(caller, action).await?)
     }
 
-    async fn find(&self, id: &JobId) -> Result<Job, JobsError> {
+    /// Lets the caller do something with this job. One that it may not touch is refused as one that does not exist, in the same words and
+    /// after the same work.
+    async fn allow_on(&self, caller: &Caller, action: Action, id: &JobId) -> Result<(), JobsError> {
+        self.allow(caller, action).await?;
+        match self.shared.journal.owner(id.as_str()).await? {
+            Some(owner) if self.authorizer.may_with_job_of(caller, action, owner).await => Ok(()),
+            _ => Err(JobsError::NoSuchJob(id.clone())),
+        }
+    }
+
+    /// Returns a job that the caller may see.
+    async fn find(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
         let row = self.shared.journal.job(id.as_str()).await?;
         let mut job = wire::job(row.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?)?;
-        self.complete(&mut job).await?;
+        self.complete(caller, &mut job).await?;
         Ok(job)
     }
 
-    async fn count(&self) -> Result<JobCounts, JobsError> {
+    async fn count(&self, of: Option<u32>) -> Result<JobCounts, JobsError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Count { reply }).await?;
+        self.send(Message::Count { of, reply }).await?;
         answer.await.map_err(|_| JobsError::Stopping)
     }
 
-    async fn ask(&self, id: &JobId, request: &ControlRequest) -> Result<Vec<u8>, JobsError> {
-        let job = self.find(id).await?;
+    async fn ask(&self, caller: &Caller, id: &JobId, request: &ControlRequest) -> Result<Vec<u8>, JobsError> {
+        let job = self.find(caller, id).await?;
         match job.state {
             state if state.is_over() => Err(JobsError::Over { id: id.clone(), state }),
             state @ (JobState::Queued | JobState::Starting) => Err(JobsError::NotRunning { id: id.clone(), state }),
@@ -305,8 +317,11 @@ impl Jobs {
         self.shared.directory(id)
     }
 
-    /// Adds what the journal does not know.
-    async fn complete(&self, job: &mut Job) -> Result<(), JobsError> {
+    /// Adds what the journal does not know, and leaves out what is not for the caller.
+    async fn complete(&self, caller: &Caller, job: &mut Job) -> Result<(), JobsError> {
+        if self.shared.config.mode == Mode::User {
+            job.owner = None;
+        }
         if let Some(questions) = self.shared.questions().get(&job.id) {
             job.questions.clone_from(questions);
         }
@@ -322,8 +337,9 @@ impl Jobs {
                 job.queue_position = u32::try_from(place.ahead).ok();
                 let questions = self.shared.questions();
                 let asks = |id: &JobId| questions.get(id).is_some_and(|questions| !questions.is_empty());
-                let holder = |job: JobId| PlaceHolder { asks: asks(&job), job };
-                job.waits_for = place.holders.into_iter().map(holder).collect();
+                let seen =
+                    place.holders.into_iter().filter(|holder| self.authorizer.sees_jobs_of(caller, holder.owner));
+                job.waits_for = seen.map(|holder| PlaceHolder { asks: asks(&holder.job), job: holder.job }).collect();
             }
         }
         Ok(())

@@ -6,15 +6,37 @@ use tokio::sync::oneshot;
 use super::error::JobsError;
 use super::submission::Submission;
 use crate::queue::Place;
+use crate::quotas::Quotas;
 
 /// What the driver is asked.
 pub(super) enum Message {
-    Submit { submission: Box<Submission>, owner: u32, reply: Reply<(JobId, bool)> },
-    Cancel { id: JobId, mode: CancelMode, reply: Reply<()> },
-    Count { reply: oneshot::Sender<JobCounts> },
-    Position { id: JobId, reply: oneshot::Sender<Option<Place>> },
-    Over { id: JobId },
-    Resize { max_running_jobs: usize, finished_jobs: u32 },
+    Submit {
+        submission: Box<Submission>,
+        owner: u32,
+        reply: Reply<(JobId, bool)>,
+    },
+    Cancel {
+        id: JobId,
+        mode: CancelMode,
+        reply: Reply<()>,
+    },
+    /// Those of this user, or of all.
+    Count {
+        of: Option<u32>,
+        reply: oneshot::Sender<JobCounts>,
+    },
+    Position {
+        id: JobId,
+        reply: oneshot::Sender<Option<Place>>,
+    },
+    Over {
+        id: JobId,
+    },
+    Resize {
+        max_running_jobs: usize,
+        finished_jobs: u32,
+        quotas: Quotas,
+    },
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, JobsError>>;

@@ -62,6 +62,7 @@ pub(super) fn job(row: JobRow) -> Result<Job, JournalError> {
         kind: row.kind.into(),
         template: row.template,
         working_directory: row.working_directory,
+        owner: Some(row.owner),
         state: row.state.into(),
         queue_position: None,
         waits_for: Vec::new(),

@@ -11,7 +11,7 @@ use super::rows::{Ending, FoundJob, FoundState, JobRow, NewJob, Unfinished, Want
 use super::values::JobState;
 
 const COLUMNS: &str = "id, kind, template, working_directory, state, created_at, started_at, finished_at, exit_code, error, \
-                       last_event";
+                       last_event, owner";
 
 impl Journal {
     /// Writes a new job down, as queued.
@@ -175,6 +175,20 @@ impl Journal {
         .await
     }
 
+    /// Returns who submitted the job, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn owner(&self, id: &str) -> Result<Option<u32>, JournalError> {
+        let id = id.to_owned();
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT owner FROM jobs WHERE id = ?1")?;
+            statement.query_row([id], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
     /// Returns the newest jobs that are wanted, newest first.
     ///
     /// # Errors
@@ -185,12 +199,12 @@ impl Journal {
             let sql = format!(
                 "SELECT {COLUMNS} FROM jobs
                  WHERE (?1 OR kind <> 'image' OR finished_at IS NULL) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
-                     AND (?3 IS NULL OR created_at >= ?3)
+                     AND (?3 IS NULL OR created_at >= ?3) AND (?6 IS NULL OR owner = ?6)
                  ORDER BY ?4 AND finished_at IS NOT NULL, submitted DESC LIMIT ?5"
             );
             let states: Vec<_> = wanted.states.iter().map(|state| state.as_str()).collect();
             let states = serde_json::to_string(&states).unwrap_or_default();
-            let row = params![wanted.looks, states, wanted.since, wanted.unfinished_first, wanted.limit];
+            let row = params![wanted.looks, states, wanted.since, wanted.unfinished_first, wanted.limit, wanted.owner];
             let mut statement = connection.prepare_cached(&sql)?;
             let jobs = statement.query_map(row, read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
             jobs.into_iter().map(|job| with_builds(connection, job)).collect()
@@ -205,7 +219,7 @@ impl Journal {
     /// The journal failed.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
         self.run(|connection| {
-            let sql = "SELECT id, kind, state, holder_pid, holder_ticks, holder_boot, ledger FROM jobs
+            let sql = "SELECT id, kind, state, holder_pid, holder_ticks, holder_boot, ledger, owner FROM jobs
                        LEFT JOIN leases ON leases.job = jobs.id WHERE finished_at IS NULL ORDER BY submitted";
             connection.prepare_cached(sql)?.query_map([], read_unfinished)?.collect()
         })
@@ -225,16 +239,16 @@ impl Journal {
         .await
     }
 
-    /// Returns all finished jobs but the newest `keep`, and all finished looks at images but the newest `keep_looks`.
+    /// Returns, for each user, all finished jobs but the newest `keep`, and all finished looks at images but the newest `keep_looks`: nobody
+    /// makes another's forgotten.
     ///
     /// # Errors
     ///
     /// The journal failed.
     pub async fn old(&self, keep: u32, keep_looks: u32) -> Result<Vec<String>, JournalError> {
         self.run(move |connection| {
-            let sql = "SELECT id FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2 AND id NOT IN
-                       (SELECT id FROM jobs WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2
-                        ORDER BY submitted DESC LIMIT ?1)";
+            let sql = "SELECT id FROM (SELECT id, submitted, row_number() OVER (PARTITION BY owner ORDER BY submitted DESC) AS place FROM jobs
+                       WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2) WHERE place > ?1 ORDER BY submitted";
             let mut statement = connection.prepare_cached(sql)?;
             let mut old = Vec::new();
             for (keep, looks) in [(keep, false), (keep_looks, true)] {

@@ -53,6 +53,7 @@ pub(super) fn read_job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         exit_code: row.get(8)?,
         error: row.get(9)?,
         last_event: row.get::<_, i64>(10)?.unsigned_abs(),
+        owner: row.get(11)?,
         builds: Vec::new(),
     })
 }
@@ -65,7 +66,7 @@ pub(super) fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
         _ => None,
     };
     let (kind, state) = (word(row, 1, JobKind::parse)?, word(row, 2, JobState::parse)?);
-    Ok(Unfinished { id: row.get(0)?, kind, state, lease })
+    Ok(Unfinished { id: row.get(0)?, kind, state, lease, owner: row.get(7)? })
 }
 
 /// Reads a number that is never negative.

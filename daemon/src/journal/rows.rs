@@ -133,6 +133,8 @@ pub struct Unfinished {
     pub state: JobState,
     /// What its worker holds, when one was started.
     pub lease: Option<Lease>,
+    /// User who submitted it.
+    pub owner: u32,
 }
 
 /// Which jobs a list shall hold.
@@ -148,13 +150,15 @@ pub struct Wanted {
     pub since: Option<String>,
     /// Those that are not over come before all others.
     pub unfinished_first: bool,
+    /// Submitted by this user; by anybody when nothing.
+    pub owner: Option<u32>,
 }
 
 impl Wanted {
     /// Wants the newest jobs of every kind and state.
     #[must_use]
     pub fn newest(limit: u32) -> Self {
-        Self { limit, looks: true, states: Vec::new(), since: None, unfinished_first: false }
+        Self { limit, looks: true, states: Vec::new(), since: None, unfinished_first: false, owner: None }
     }
 }
 
@@ -183,6 +187,8 @@ pub struct JobRow {
     pub error: Option<String>,
     /// Number of the last event that was read.
     pub last_event: u64,
+    /// User who submitted it.
+    pub owner: u32,
     /// Its builds, in template order.
     pub builds: Vec<BuildRow>,
 }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use kiln_builder::process_stat::ProcessStat;
 use kiln_daemon::ProcessIdentity;
 use kiln_daemon::config::{Config, Limits, Mode};
+use kiln_daemon::quotas::Quotas;
 use kiln_daemon::runner::{BoxFuture, EventSink, JobRequest, JobRunner, StartedJob, SweepReport};
 use kiln_protocol::{Event, EventBody, HypervisorInfo, Job, JobId, JobState, Question};
 use serde_json::{Value, json};
@@ -80,6 +81,7 @@ impl Daemon {
             worker_program: scripted_kilnd(),
             max_running_jobs: 2,
             limits: Limits::default(),
+            quotas: Quotas::NONE,
             exit_on_idle: None,
             log: None,
             manager: None,

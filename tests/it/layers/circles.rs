@@ -26,7 +26,7 @@ const FLOORS: &[(&str, &str)] = &[
     ("client", "argv error version visible api arguments live render terminal commands usage run"),
     (
         "daemon",
-        "announcer blocking caller config_file config descriptor explain failure logging memory private_directory process_identity queue \
+        "announcer blocking caller quotas config_file config descriptor explain failure logging memory private_directory process_identity queue \
          runner version wall_clock control failed_start images instance job_dir journal engine event_log worker \
          jobs api server user_daemon command_line",
     ),

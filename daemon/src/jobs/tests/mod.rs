@@ -15,6 +15,7 @@ use super::fake_launcher::FakeLauncher;
 use super::*;
 use crate::caller::Caller;
 use crate::config::{Config, Limits, Mode};
+use crate::quotas::Quotas;
 
 /// Longest wait for anything in these tests; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +46,7 @@ impl Rig {
             worker_program: "/nowhere".into(),
             max_running_jobs,
             limits: Limits::default(),
+            quotas: Quotas::NONE,
             exit_on_idle: None,
             log: None,
             manager: None,
@@ -64,11 +66,16 @@ impl Rig {
         self.jobs.job(&self.owner, id).await.unwrap()
     }
 
-    /// Waits until the job is as wanted. Nothing tells of every change of a job.
+    /// Waits until the job is as wanted.
     async fn until(&self, id: &JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+        self.until_for(&self.owner, id, wanted).await
+    }
+
+    /// Waits until the caller sees the job as wanted. Nothing tells of every change of a job.
+    async fn until_for(&self, caller: &Caller, id: &JobId, wanted: impl Fn(&Job) -> bool) -> Job {
         let found = async {
             loop {
-                let job = self.job(id).await;
+                let job = self.jobs.job(caller, id).await.unwrap();
                 if wanted(&job) {
                     return job;
                 }
