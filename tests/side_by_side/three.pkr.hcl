@@ -15,6 +15,11 @@ variable "boot_wait" {
   default = "6s"
 }
 
+variable "ssh_timeout" {
+  type    = string
+  default = "40m"
+}
+
 locals {
   answers      = { "/answers" = "password=correct-horse-battery\nhostname=guest\n" }
   boot_command = ["install answers=http://{{ .HTTPIP }}:{{ .HTTPPort }}/answers<enter>"]
@@ -33,7 +38,7 @@ source "qemu" "guest" {
   boot_command     = local.boot_command
   ssh_username     = "root"
   ssh_password     = "correct-horse-battery"
-  ssh_timeout      = "40m"
+  ssh_timeout      = var.ssh_timeout
   shutdown_command = "poweroff"
   output_directory = "out/qemu"
   vm_name          = "guest"
@@ -50,7 +55,7 @@ source "vmware-iso" "guest" {
   boot_command     = local.boot_command
   ssh_username     = "root"
   ssh_password     = "correct-horse-battery"
-  ssh_timeout      = "40m"
+  ssh_timeout      = var.ssh_timeout
   shutdown_command = "poweroff"
   output_directory = "out/vmware"
   vm_name          = "guest"
@@ -72,7 +77,7 @@ source "virtualbox-iso" "guest" {
   communicator            = var.virtualbox_guest ? "ssh" : "none"
   ssh_username            = "root"
   ssh_password            = "correct-horse-battery"
-  ssh_timeout             = "40m"
+  ssh_timeout             = var.ssh_timeout
   shutdown_command        = var.virtualbox_guest ? "poweroff" : ""
   acpi_shutdown           = !var.virtualbox_guest
   shutdown_timeout        = "10m"
