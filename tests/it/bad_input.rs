@@ -72,6 +72,45 @@ fn a_used_output_directory_and_an_absent_qemu() {
     assert!(ran.stdout.contains("qemu-system-none") && ran.stdout.contains("hint: "), "{}", ran.stdout);
 }
 
+/// A wrong name may be told only after an ISO of gigabytes, unless QEMU is asked first.
+#[test]
+fn a_device_that_qemu_has_not_is_told_before_anything_is_fetched() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let program = home.work("qemu-system-x86_64");
+    let script =
+        format!("#!/bin/sh\necho start >> '{}'\nexec qemu-system-x86_64 \"$@\"\n", home.work("starts").display());
+    home.write("qemu-system-x86_64", &script);
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = template(&format!(
+        "  iso_url = \"no-such.iso\"\n  iso_checksum = \"none\"\n  accelerator = \"tcg\"\n  qemu_binary = \"{}\"\n  \
+         net_device = \"e1001\"\n  machine_type = \"q36\"\n  cpu_model = \"skylake-client\"\n  \
+         qemuargs = [[\"-vga\", \"cirus\"]]",
+        program.display()
+    ));
+    home.write("bad.pkr.hcl", &text);
+    let validated = home.kiln(["validate", "bad.pkr.hcl"]);
+    assert!(!home.work("starts").exists(), "validate starts no QEMU: {}", validated.stdout);
+    // It is there, but is not looked at.
+    home.write("no-such.iso", "not an image");
+    home.kiln(["validate", "bad.pkr.hcl"]).expect(0);
+    let ran = build(&home, &text);
+    for part in [
+        "machine_type: ",
+        "has no machine type called q36 (it has q35, ",
+        "cpu_model: ",
+        "has no CPU model called skylake-client (it has Skylake-Client, ",
+        "net_device: ",
+        "has no network adapter called e1001 (it has e1000, ",
+        "qemuargs: ",
+        "has no display adapter called cirus (it has cirrus, ",
+        "hint: ",
+    ] {
+        assert!(ran.stdout.contains(part), "{part:?} is not in\n{}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("Retrieving ISO"), "{}", ran.stdout);
+}
+
 #[test]
 fn usage_errors_have_packers_exit_codes() {
     let home = Home::new();

@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use super::check;
 #[cfg(feature = "libvirt")]
 use super::libvirt;
+use super::look;
 use super::machine::QemuMachine;
 use super::machine_spec::{NAME, QemuMachineSpec};
 use super::network::{self, HOST_SEEN_BY_GUEST};
@@ -138,6 +139,19 @@ impl QemuHypervisor {
         spec.qemu.accelerator == Accelerator::Auto && program().is_some_and(|it| self.prober.kvm_may_be_usable(&it))
     }
 
+    async fn look_at_names(&self, spec: &MachineSpec) -> Result<(), StartError> {
+        let spec = QemuMachineSpec::of(spec).map_err(StartError::Unsupported)?;
+        // What is missing is told where it is needed.
+        let Some(program) = find_program(&spec.qemu.binary) else { return Ok(()) };
+        match look::first(spec, &program, &self.prober).await {
+            Ok(complaints) if complaints.is_empty() => Ok(()),
+            Ok(complaints) => Err(StartError::Unsupported(complaints)),
+            // It speaks, and does not answer this.
+            Err(ProbeError::Ask(..)) => Ok(()),
+            Err(error) => Err(start_error(spec, error)),
+        }
+    }
+
     async fn start_machine(
         &self,
         spec: &MachineSpec,
@@ -244,6 +258,10 @@ impl Hypervisor for QemuHypervisor {
         check::check(spec)?;
         let complaints = self.complaints(spec);
         if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    }
+
+    fn look_first<'a>(&'a self, spec: &'a MachineSpec) -> BoxFuture<'a, Result<(), StartError>> {
+        self.look_at_names(spec).boxed()
     }
 
     fn start<'a>(

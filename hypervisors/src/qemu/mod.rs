@@ -6,6 +6,7 @@
 //! | `architecture` | what a guest's processor asks of a machine                           |
 //! | `firmware`    | the UEFI firmwares of this host                                       |
 //! | `probe`       | which accelerators really run guest code here                         |
+//! | `look`        | whether QEMU has what a template calls by name                        |
 //! | `hypervisor`  | the backend: which QEMU, which accelerator                            |
 //! | `spec`        | what only QEMU has of a machine                                       |
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
@@ -29,6 +30,7 @@ mod hypervisor;
 mod keyboard;
 #[cfg(feature = "libvirt")]
 mod libvirt;
+mod look;
 mod machine;
 mod machine_spec;
 mod monitor_socket;

@@ -68,11 +68,13 @@ impl Recipe<'_> {
         Ok(Prepared { output, media, http_port, host, access })
     }
 
-    /// Before hours are spent on a download: what the hypervisor would refuse when it is over. What was started before is its own.
+    /// Before hours are spent on a download: what the hypervisor would refuse when it is over. What was started before is its own, but has
+    /// the step, for its steps have the numbers that they had.
     async fn look_first(&self) -> Result<(), BuildError> {
-        let Some(draft) = self.builder.draft().filter(|_| !self.context.chain.goes_on()) else { return Ok(()) };
-        let hypervisor = self.hypervisor()?;
-        let looking = || async { hypervisor.look_first(&draft).await.map_err(StepError::from) };
+        let Some(draft) = self.builder.draft() else { return Ok(()) };
+        let (hypervisor, goes_on) = (self.hypervisor()?, self.context.chain.goes_on());
+        let looking =
+            || async { if goes_on { Ok(()) } else { hypervisor.look_first(&draft).await.map_err(StepError::from) } };
         self.context.step(Step::prepare("look"), looking).await
     }
 

@@ -11,7 +11,7 @@ use super::{checks, shared};
 const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "accelerator" String = "", "kvm, tcg, none, …; unset: KVM when guests really run on it, else TCG";
     "boot_steps" StringLists late = "", "[[command, description], …]; instead of boot_command";
-    "cdrom_interface" String = "", "how CDs are attached";
+    "cdrom_interface" String = "", "how CDs are attached: ide, sata, scsi, virtio, virtio-scsi, …; unset: the machine's own way";
     "cpu_model" String = "", "-cpu";
     "cpus" Integer = "0", "virtual CPUs";
     "sockets" Integer = "0", "CPU sockets";
@@ -69,9 +69,14 @@ const QEMU_IMG_ARGS: &[OptionSpec] = option_table! {
     "resize" Strings = "", "for qemu-img resize";
 };
 
+/// Those of QEMU's `if=`, and two that are made of devices.
+const CDROM_INTERFACES: &[&str] =
+    &["ide", "sata", "scsi", "virtio", "virtio-scsi", "sd", "floppy", "mtd", "pflash", "xen", "none"];
+
 const QEMU_RULES: &[Rule] = &[
     Rule::OneOf("accelerator", &["none", "kvm", "tcg", "xen", "hax", "hvf", "whpx"]),
     Rule::OneOf("disk_interface", &["ide", "sata", "scsi", "virtio", "virtio-scsi", "sd"]),
+    Rule::OneOf("cdrom_interface", CDROM_INTERFACES),
     Rule::OneOf("disk_cache", &["writethrough", "writeback", "none", "unsafe", "directsync"]),
     Rule::OneOf("disk_discard", &["ignore", "unmap"]),
     Rule::OneOf("disk_detect_zeroes", &["off", "on", "unmap"]),

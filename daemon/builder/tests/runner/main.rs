@@ -25,7 +25,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use self::world::{World, http_ports};
 
 /// The steps of a qemu build, in order, as the template below makes them run.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 16] = [
+    "look",
     "fetch",
     "output",
     "work",

@@ -161,7 +161,7 @@ async fn a_step_before_the_guest_is_tried_again() {
         std::fs::write(&image, vec![7; 100_000]).unwrap();
     });
     assert_eq!(outcome.await.exit_code, 0, "{}", world.text());
-    assert_eq!(world.steps()[..3], ["fetch", "fetch", "output"]);
+    assert_eq!(world.steps()[..4], ["look", "fetch", "fetch", "output"]);
     assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"]);
 }
 

@@ -39,8 +39,8 @@ async fn every_step_is_noted_before_and_after_under_the_name_of_its_event() {
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
     let steps = world.steps();
     let provisioned = ["provisioner 1 (shell)", "provisioner 2 (shell-local)"];
-    assert_eq!(steps[12..14], provisioned);
-    assert_eq!(steps[17..], ["post-processor 1 (export)", "post-processor 2 (shell-local)"]);
+    assert_eq!(steps[13..15], provisioned);
+    assert_eq!(steps[18..], ["post-processor 1 (export)", "post-processor 2 (shell-local)"]);
     let records = world.records();
     assert_eq!(records.len(), 2 * steps.len());
     for ((pair, name), number) in records.chunks(2).zip(&steps).zip(1..) {
@@ -55,7 +55,7 @@ async fn every_step_is_noted_before_and_after_under_the_name_of_its_event() {
     assert!(phases.is_sorted(), "{phases:?}");
     let count = |phase| phases.iter().filter(|&&known| known == phase).count() / 2;
     let all = [Phase::Prepare, Phase::BringUp, Phase::Provision, Phase::Finish, Phase::PostProcess];
-    assert_eq!(all.map(count), [9, 3, 2, 3, 2]);
+    assert_eq!(all.map(count), [10, 3, 2, 3, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -161,6 +161,11 @@ impl CommandLine {
         self.switches.push(("-S".to_owned(), None));
     }
 
+    /// The switches that have a value, in their order.
+    pub(crate) fn switches(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.switches.iter().filter_map(|(switch, value)| Some((switch.as_str(), value.as_deref()?)))
+    }
+
     /// Tells whether a switch or value has the forwarded port in it, which is then known only when QEMU has bound it.
     pub(crate) fn mentions_forwarded_port(&self) -> bool {
         self.switches.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.contains(SSH_HOST_PORT)))

@@ -11,9 +11,9 @@ use super::findings::Findings;
 use crate::process_stat;
 
 /// The file's name in the cache directory. The number changes with the payload or the layout.
-const FILE_NAME: &str = "qemu-probe-1.json";
+const FILE_NAME: &str = "qemu-probe-2.json";
 
-/// The largest file that is read back, in bytes; an entry has some 500.
+/// The largest file that is read back, in bytes; an entry has some 15,000.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Results of this boot of the host.
@@ -93,6 +93,7 @@ fn load(path: &Path) -> io::Result<Contents> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::probe::names::Names;
 
     fn findings() -> Findings {
         Findings {
@@ -100,6 +101,7 @@ mod tests {
             architecture: "x86_64".to_owned(),
             sandbox: true,
             accelerators: Vec::new(),
+            names: Names { machines: vec!["q35".to_owned()], ..Names::default() },
         }
     }
 

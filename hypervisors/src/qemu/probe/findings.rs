@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
 use crate::error::MachineError;
 use crate::machine::AcceleratorAvailability;
 
@@ -18,6 +19,8 @@ pub(in crate::qemu) struct Findings {
     pub(in crate::qemu) sandbox: bool,
     /// In the order in which they are preferred. Empty: they have not been probed.
     pub(in crate::qemu) accelerators: Vec<Finding>,
+    /// What it has, by name.
+    pub(in crate::qemu) names: Names,
 }
 
 /// What was found out about one accelerator.

@@ -8,6 +8,7 @@
 mod boot;
 mod cache;
 mod findings;
+mod names;
 mod run;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use super::architecture::Architecture;
 pub(crate) use boot::PAYLOAD;
 use cache::Cache;
 pub(super) use findings::{Finding, Findings, ProbeError};
+pub(super) use names::Names;
 use run::{QUESTION_LIMIT, run};
 
 /// The kernel's door to hardware virtualisation.
@@ -35,6 +37,8 @@ pub(super) struct Prober {
     cache: std::sync::Mutex<Cache>,
     /// Held by whoever boots guests, so that several callers at once wait for one probe.
     booting: tokio::sync::Mutex<()>,
+    /// Held by whoever asks a QEMU what it is, for the same reason.
+    asking: tokio::sync::Mutex<()>,
     /// How long QEMU may take to tell about itself.
     limit: Duration,
 }
@@ -44,6 +48,7 @@ impl Prober {
         Self {
             cache: std::sync::Mutex::new(Cache::new(cache_dir)),
             booting: tokio::sync::Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
             limit: QUESTION_LIMIT,
         }
     }
@@ -65,7 +70,7 @@ impl Prober {
         if let Some(findings) = self.known(program).filter(complete) {
             return Ok(findings);
         }
-        let mut findings = ask(program, self.limit).await?;
+        let mut findings = self.facts(program).await?;
         findings.accelerators =
             vec![kvm(program, &findings.architecture).await, tcg(program, &findings.architecture).await];
         for finding in &findings.accelerators {
@@ -95,9 +100,23 @@ impl Prober {
         if let Some(findings) = self.known(program) {
             return Ok(findings);
         }
+        let _asking = self.asking.lock().await;
+        if let Some(findings) = self.known(program) {
+            return Ok(findings);
+        }
         let facts = ask(program, self.limit).await?;
         self.keep(program, &facts);
         Ok(facts)
+    }
+
+    /// What `program` has now, by name. What is kept may be of yesterday: devices and displays come as modules, in packages of their own,
+    /// and leave the program as it was.
+    pub(super) async fn names_now(&self, program: &Path) -> Result<Names, ProbeError> {
+        let facts = ask(program, self.limit).await?;
+        let accelerators = self.known(program).map(|known| known.accelerators).unwrap_or_default();
+        let names = facts.names.clone();
+        self.cache().put(cache::key(program, kvm_opens().is_ok()), Findings { accelerators, ..facts });
+        Ok(names)
     }
 
     fn known(&self, program: &Path) -> Option<Findings> {
@@ -132,6 +151,7 @@ async fn ask(program: &Path, limit: Duration) -> Result<Findings, ProbeError> {
         architecture: target["arch"].as_str().unwrap_or_default().to_owned(),
         sandbox: sandbox.is_ok_and(|answer| answer[0]["parameters"].as_array().is_some_and(|all| !all.is_empty())),
         accelerators: Vec::new(),
+        names: Names::ask(program, &qmp, limit).await,
     };
     process.kill();
     process.ended().await;

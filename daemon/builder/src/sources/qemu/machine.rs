@@ -1,6 +1,6 @@
 //! From the plan to the description of a machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::{
     DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel,
@@ -32,6 +32,20 @@ pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends:
     for problem in hypervisor.check(&spec).err().into_iter().flatten() {
         reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
     }
+}
+
+/// The machine before anything is fetched or made for it. The template's switches are as it has written them.
+pub(crate) fn draft(plan: &QemuPlan) -> MachineSpec {
+    let nowhere = PathBuf::from(".");
+    let media = Media {
+        image: Some(nowhere.clone()),
+        floppy: plan.floppy.as_ref().map(|_| nowhere.clone()),
+        cd: plan.cd.as_ref().map(|_| nowhere.clone()),
+        tools: None,
+        work: nowhere.clone(),
+        sockets: nowhere,
+    };
+    spec(plan, &media, plan.machine.qemuargs.clone())
 }
 
 /// The version of the TPM, when there is one.

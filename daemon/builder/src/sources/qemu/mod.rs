@@ -36,6 +36,10 @@ impl MachineBuilder for QemuPlan {
         machine::check_host(self, reader, backends);
     }
 
+    fn draft(&self) -> Option<MachineSpec> {
+        Some(machine::draft(self))
+    }
+
     fn guest(&self) -> GuestPlan<'_> {
         GuestPlan {
             vm_name: &self.vm_name,
