@@ -17,6 +17,7 @@ use super::network::{self, HOST_SEEN_BY_GUEST};
 use super::overrides::{Overrides, accelerator_of_machine};
 use super::probe::{Findings, ProbeError, Prober};
 use super::start::{self, ChildLauncher, Decisions, GREETING_LIMIT, Launcher};
+use super::tpm;
 use crate::error::{MachineError, StartError, Unsupported};
 use crate::guest_network::HostSeenByGuest;
 use crate::ledger::ResourceLedger;
@@ -40,12 +41,14 @@ pub struct QemuHypervisor {
     libvirt: Option<String>,
     /// Longest time until QEMU greets, as a child of this process; `None`: its own. A test's.
     limit: Option<Duration>,
+    /// The TPM's emulator; a test has others.
+    tpm_program: String,
 }
 
 impl QemuHypervisor {
     /// A backend that keeps the results of its probes in `cache_dir` (made when needed).
     pub fn new(cache_dir: PathBuf) -> Self {
-        Self { prober: Prober::new(cache_dir), libvirt: None, limit: None }
+        Self { prober: Prober::new(cache_dir), libvirt: None, limit: None, tpm_program: tpm::PROGRAM.to_owned() }
     }
 
     /// Runs the machines through the libvirt behind `uri`, as `qemu:///session`. Without the feature `libvirt` each is refused, which says
@@ -59,6 +62,12 @@ impl QemuHypervisor {
     #[cfg(test)]
     pub(super) fn with_limit(self, limit: Duration) -> Self {
         Self { prober: self.prober.with_limit(limit), limit: Some(limit), ..self }
+    }
+
+    /// The same, with another emulator of TPMs.
+    #[cfg(test)]
+    pub(super) fn with_tpm_program(self, program: String) -> Self {
+        Self { tpm_program: program, ..self }
     }
 
     /// What cannot be done because of how QEMU is run.
@@ -79,7 +88,7 @@ impl QemuHypervisor {
     fn launcher(&self) -> Box<dyn Launcher> {
         #[cfg(feature = "libvirt")]
         if let Some(uri) = &self.libvirt {
-            return Box::new(libvirt::LibvirtLauncher::new(uri));
+            return Box::new(libvirt::LibvirtLauncher::new(uri, self.limit));
         }
         Box::new(ChildLauncher)
     }
@@ -88,7 +97,7 @@ impl QemuHypervisor {
     async fn unreachable(&self) -> Option<(String, String)> {
         let uri = self.libvirt.as_ref()?;
         #[cfg(feature = "libvirt")]
-        return libvirt::connect_problem(uri).await;
+        return libvirt::connect_problem(uri, self.limit).await;
         #[cfg(not(feature = "libvirt"))]
         {
             let _ = uri;
@@ -182,6 +191,7 @@ impl QemuHypervisor {
             accelerator,
             sandbox: findings.sandbox,
             greeting_limit: self.limit.unwrap_or(GREETING_LIMIT),
+            tpm_program: &self.tpm_program,
         };
         let mut started = start::start(spec, &decisions, &ledger).await?;
         started.line.warnings.append(&mut warnings);

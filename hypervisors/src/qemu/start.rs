@@ -55,6 +55,8 @@ pub(super) struct Decisions<'a> {
     pub(super) sandbox: bool,
     /// How long a QEMU that is a child of this process may take to its greeting.
     pub(super) greeting_limit: Duration,
+    /// The TPM's emulator.
+    pub(super) tpm_program: &'a str,
 }
 
 /// One attempt to run QEMU.
@@ -278,7 +280,7 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         sandbox: decisions.sandbox,
     };
     if let Some(tpm) = spec.hardware.tpm {
-        let started = tpm::start(tpm, &directory, ledger.clone()).await?;
+        let started = tpm::start(decisions.tpm_program, tpm, &directory, ledger.clone()).await?;
         plumbing.tpm = Some(started.socket.as_raw_fd().into());
         inherited.push(started.socket);
         if let Some(parts) = unfinished.parts() {
@@ -314,11 +316,14 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
     let reading = tokio::spawn(keep_serial_tail(stream, tail.clone()));
     let control = UnixStream::from_std(control).map_err(prepare)?;
     let greeting = greet(&process, control, &spec.qemu.binary, decisions.greeting_limit).await;
-    if let Some(parts) = unfinished.parts() {
-        parts.process = Some(Box::new(process));
-        parts.serial = Some(reading);
+    let Some(parts) = unfinished.parts() else { return Err(StartError::Setup(MachineError::Gone).into()) };
+    parts.process = Some(Box::new(process));
+    parts.serial = Some(reading);
+    match (greeting, &parts.tpm) {
+        (Ok(qmp), _) => Ok((Arc::new(qmp), line, arguments, tail)),
+        (Err(Attempt::Failed(error)), Some(emulator)) => Err(tpm::blame(error, emulator).await.into()),
+        (Err(error), _) => Err(error),
     }
-    Ok((Arc::new(greeting?), line, arguments, tail))
 }
 
 /// Waits for QEMU's greeting, or for its end.

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::StartError;
 use crate::ledger::ResourceLedger;
@@ -16,34 +17,39 @@ pub(super) const PROGRAM: &str = "swtpm";
 /// What to do when it is missing.
 pub(super) const HINT: &str = "install the package swtpm";
 
+/// How long after QEMU's end the emulator may end, if that was the reason.
+const END_LIMIT: Duration = Duration::from_millis(500);
+
 /// A running emulator and QEMU's end of its control socket.
 pub(super) struct Tpm {
     pub(super) process: ChildProcess,
     pub(super) socket: OwnedFd,
 }
 
-/// Starts an emulator whose control socket QEMU inherits.
+/// Starts an emulator, `program`, whose control socket QEMU inherits.
 pub(super) async fn start(
+    program: &str,
     version: TpmVersion,
     directory: &Path,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Tpm, StartError> {
     let prepare = |source| StartError::Prepare { path: directory.to_owned(), source };
     let (ours, theirs) = UnixStream::pair().map_err(prepare)?;
-    let process = run(version, directory, ledger, "clientfd", theirs.into()).await?;
+    let process = run(program, version, directory, ledger, "clientfd", theirs.into()).await?;
     Ok(Tpm { process, socket: ours.into() })
 }
 
 /// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer. `control` is its end of the
 /// control socket: connected (`clientfd`), or listening (`fd`).
 pub(super) async fn run(
+    program: &str,
     version: TpmVersion,
     directory: &Path,
     ledger: Arc<dyn ResourceLedger>,
     kind: &str,
     control: OwnedFd,
 ) -> Result<ChildProcess, StartError> {
-    let program = find_program(PROGRAM)
+    let program = find_program(program)
         .ok_or_else(|| StartError::ProgramMissing { program: PROGRAM.to_owned(), hint: HINT.to_owned() })?;
     let state = directory.join("tpm");
     std::fs::create_dir(&state).map_err(|source| StartError::Prepare { path: state.clone(), source })?;
@@ -65,4 +71,25 @@ pub(super) async fn run(
         hear_stdout: false,
     };
     ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })
+}
+
+/// Puts the emulator into `error` where it is the reason of a start that has failed: QEMU asks it for its abilities before it greets.
+pub(super) async fn blame(error: StartError, emulator: &ChildProcess) -> StartError {
+    // It ends with QEMU, too, whatever that has ended of.
+    if matches!(&error, StartError::EndedEarly { stderr, .. } if !stderr.contains("tpm")) {
+        return error;
+    }
+    // QEMU sees its connection close, and ends, before the system has told us of the process.
+    match tokio::time::timeout(END_LIMIT, emulator.ended()).await {
+        Ok(state) => {
+            let (program, status) = (PROGRAM.to_owned(), state.to_string());
+            StartError::EndedEarly { program, status, stderr: emulator.stderr_tail() }
+        }
+        Err(_) => match error {
+            StartError::Timeout { program, what, limit } => {
+                StartError::Timeout { program, what: format!("{what}, which comes after {PROGRAM}'s answer,"), limit }
+            }
+            error => error,
+        },
+    }
 }

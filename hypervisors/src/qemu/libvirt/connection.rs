@@ -13,7 +13,7 @@ use crate::error::MachineError;
 use crate::machine::GivenBack;
 
 /// How long a daemon may take to answer. One that is started by the first call asks every QEMU there is for its abilities: ten seconds.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How the ledger's names of domains begin.
 const PREFIX: &str = "libvirt";
@@ -52,7 +52,7 @@ pub(super) enum CallError {
     /// libvirt's own words.
     Refused { command: &'static str, message: String },
     /// No answer came.
-    Timeout { command: &'static str },
+    Timeout { command: &'static str, limit: Duration },
 }
 
 impl CallError {
@@ -66,16 +66,15 @@ impl CallError {
             Self::Refused { command, message, .. } => {
                 MachineError::Refused { command: format!("{command} ({uri})"), message }
             }
-            Self::Timeout { command } => {
-                MachineError::Timeout { command: format!("{command} ({uri})"), limit: ANSWER_LIMIT }
-            }
+            Self::Timeout { command, limit } => MachineError::Timeout { command: format!("{command} ({uri})"), limit },
         }
     }
 }
 
-/// Runs `call` on a thread of its own. What comes of it when nobody waits any more is dropped there.
+/// Runs `call` on a thread of its own, for no longer than `limit`. What comes of it when nobody waits any more is dropped there.
 pub(super) async fn on_thread<T: Send + 'static>(
     command: &'static str,
+    limit: Duration,
     call: impl FnOnce() -> Result<T, CallError> + Send + 'static,
 ) -> Result<T, CallError> {
     let (sender, answer) = oneshot::channel();
@@ -87,21 +86,43 @@ pub(super) async fn on_thread<T: Send + 'static>(
     if let Err(error) = std::thread::Builder::new().name("libvirt".to_owned()).spawn(run) {
         return Err(CallError::Refused { command, message: error.to_string() });
     }
-    match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+    match tokio::time::timeout(limit, answer).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) | Err(_) => Err(CallError::Timeout { command }),
+        Ok(Err(_)) | Err(_) => Err(CallError::Timeout { command, limit }),
     }
 }
 
-fn open(uri: &str) -> Result<Connect, CallError> {
-    Connect::open(Some(uri)).map_err(|error| CallError::new("virConnectOpen", &error))
+/// A connection to the daemon, closed when it is dropped, which the crate's own is not.
+pub(super) struct Connection(Connect);
+
+impl Connection {
+    /// Connects to the daemon behind `uri`, which may take `limit` to answer.
+    pub(super) async fn open(uri: &str, limit: Duration) -> Result<Self, CallError> {
+        let uri = uri.to_owned();
+        on_thread("virConnectOpen", limit, move || open(&uri)).await
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The last reference goes on a thread: the daemon is told then, and nobody waits until it has heard.
+        let mut last = self.0.clone();
+        let _ = self.0.close();
+        let close = move || drop(last.close());
+        let _ = std::thread::Builder::new().name("libvirt".to_owned()).spawn(close);
+    }
+}
+
+/// Connects to the daemon; blocks.
+fn open(uri: &str) -> Result<Connection, CallError> {
+    Connect::open(Some(uri)).map(Connection).map_err(|error| CallError::new("virConnectOpen", &error))
 }
 
 /// A domain and the connection that keeps it: it goes when this is dropped.
 pub(super) struct Created {
     domain: Domain,
     // After the domain, which needs it.
-    _connection: Connect,
+    _connection: Connection,
 }
 
 impl Created {
@@ -112,11 +133,10 @@ impl Created {
 }
 
 /// Starts a paused domain that goes with the connection; blocks.
-pub(super) fn create(uri: &str, xml: &str) -> Result<Created, CallError> {
-    let connection = open(uri)?;
+pub(super) fn create(connection: Connection, xml: &str) -> Result<Created, CallError> {
     let flags = virt_sys::VIR_DOMAIN_START_PAUSED | virt_sys::VIR_DOMAIN_START_AUTODESTROY;
     let domain =
-        Domain::create_xml(&connection, xml, flags).map_err(|error| CallError::new("virDomainCreateXML", &error))?;
+        Domain::create_xml(&connection.0, xml, flags).map_err(|error| CallError::new("virDomainCreateXML", &error))?;
     Ok(Created { domain, _connection: connection })
 }
 
@@ -128,7 +148,7 @@ pub(super) fn forget(id: &DomainId, created: &Created) -> Result<(), CallError> 
 /// Destroys the domain `id`, over a new connection; blocks.
 fn destroy(id: &DomainId) -> Result<GivenBack, CallError> {
     let connection = open(&id.uri)?;
-    let domain = match Domain::lookup_by_uuid_string(&connection, &id.uuid.to_string()) {
+    let domain = match Domain::lookup_by_uuid_string(&connection.0, &id.uuid.to_string()) {
         Ok(domain) => domain,
         Err(error) if error.code() == ErrorNumber::NoDomain => return Ok(GivenBack::WasGone),
         Err(error) => return Err(CallError::new("virDomainLookupByUUID", &error)),
@@ -150,7 +170,7 @@ fn removed(destroyed: Result<(), Error>) -> Result<GivenBack, CallError> {
 /// Gives the domain of a dead process back.
 pub(in crate::qemu) async fn give_back(id: DomainId) -> Result<GivenBack, MachineError> {
     let uri = id.uri.clone();
-    on_thread("virDomainDestroy", move || destroy(&id)).await.map_err(|error| error.on(&uri))
+    on_thread("virDomainDestroy", ANSWER_LIMIT, move || destroy(&id)).await.map_err(|error| error.on(&uri))
 }
 
 /// What is wrong with a URI: QEMU has to run here, where the build's files and sockets are.
@@ -161,12 +181,11 @@ pub(super) fn problem_of_uri(uri: &str) -> Option<(String, String)> {
 }
 
 /// What is wrong with the daemon behind `uri`, and what to do about it; `None`: it answers.
-pub(in crate::qemu) async fn connect_problem(uri: &str) -> Option<(String, String)> {
+pub(in crate::qemu) async fn connect_problem(uri: &str, limit: Option<Duration>) -> Option<(String, String)> {
     if let Some(problem) = problem_of_uri(uri) {
         return Some(problem);
     }
-    let at = uri.to_owned();
-    let error = on_thread("virConnectOpen", move || open(&at).map(drop)).await.err()?;
+    let error = Connection::open(uri, limit.unwrap_or(ANSWER_LIMIT)).await.err()?;
     let problem = error.on(uri);
     let hint = hint(&problem.to_string(), uri);
     Some((problem.to_string(), hint))
@@ -185,6 +204,7 @@ pub(super) fn hint(message: &str, uri: &str) -> String {
         ("No such file or directory", "see that the file named is there; `qemu:///system` needs it where libvirt's QEMU can see it".to_owned()),
         ("write\" lock", "another machine uses this disk; end it first".to_owned()),
         ("Cannot allocate memory", "lower memory in the source block".to_owned()),
+        ("no answer", format!("see what holds up libvirt's daemon (`virsh -c {uri} version` waits, too), or restart it (`systemctl restart libvirtd`, or virtqemud)")),
         ("no connection driver", "install the package libvirt-daemon-driver-qemu".to_owned()),
     ];
     let found = known.into_iter().find(|(words, _)| message.contains(words)).map(|(_, hint)| hint);
@@ -208,6 +228,7 @@ mod tests {
             ("unsupported configuration: Emulator does not support machine type 'x'", "-machine help"),
             ("Failed to connect to '/run/user/1000/kiln/control': Permission denied", "qemu:///session"),
             ("Cannot access storage file '/x': No such file or directory", "the file named"),
+            ("no answer to virConnectOpen within 60000 ms", "restart it"),
             ("internal error: something new", "virsh -c qemu:///system version"),
         ] {
             let hint = hint(message, "qemu:///system");

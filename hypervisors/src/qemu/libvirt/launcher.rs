@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::connection::{self, CallError, DomainId};
+use super::connection::{self, CallError, Connection, DomainId};
 use super::domain::Description;
 use super::process::{Registration, Unclaimed};
 use crate::error::{MachineError, StartError, Unsupported};
@@ -35,16 +36,20 @@ const MAX_SOCKET_PATH: usize = 107;
 #[derive(Debug)]
 pub(in crate::qemu) struct LibvirtLauncher {
     uri: String,
+    /// How long its daemon may take to answer.
+    limit: Duration,
 }
 
 impl LibvirtLauncher {
-    /// Starts machines on the daemon behind `uri`.
-    pub(in crate::qemu) fn new(uri: &str) -> Self {
-        Self { uri: uri.to_owned() }
+    /// Starts machines on the daemon behind `uri`, which may take `limit` to answer; `None`: as long as one that was just started takes.
+    pub(in crate::qemu) fn new(uri: &str, limit: Option<Duration>) -> Self {
+        Self { uri: uri.to_owned(), limit: limit.unwrap_or(connection::ANSWER_LIMIT) }
     }
 
     async fn run(&self, launch: Launch<'_>, unfinished: &mut Unfinished) -> Result<Launched, Attempt> {
         let Launch { spec, decisions, ledger, ports, directory } = launch;
+        // Before anything is noted: of a daemon that never answers nobody can say what it has.
+        let connection = Connection::open(&self.uri, self.limit).await.map_err(|error| self.refusal(error))?;
         let prepare = |source| StartError::Prepare { path: directory.clone(), source };
         let sockets = Sockets::new(&directory).map_err(prepare)?;
         let Some(parts) = unfinished.parts() else { return Err(StartError::Setup(MachineError::Gone).into()) };
@@ -58,7 +63,10 @@ impl LibvirtLauncher {
         };
         if let Some(version) = spec.hardware.tpm {
             let listener = parts.directory.listen(TPM).map_err(prepare)?;
-            parts.tpm = Some(tpm::run(version, &directory, ledger.clone(), "fd", OwnedFd::from(listener)).await?);
+            parts.tpm = Some(
+                tpm::run(decisions.tpm_program, version, &directory, ledger.clone(), "fd", OwnedFd::from(listener))
+                    .await?,
+            );
             plumbing.tpm = Some(sockets.channel(TPM));
         }
         let id = DomainId::new(&self.uri);
@@ -70,7 +78,9 @@ impl LibvirtLauncher {
 
         let registration = Registration::note(&id, ledger.clone()).map_err(prepare)?;
         ports.hand_over();
-        let unclaimed = Unclaimed::create(id, xml, registration).await.map_err(|error| self.refusal(error))?;
+        let unclaimed = Unclaimed::create(connection, id, xml, registration, self.limit)
+            .await
+            .map_err(|error| self.refusal(error))?;
         // QEMU has connected before libvirt answers.
         let accepted =
             tokio::time::timeout(GREETING_LIMIT, async { tokio::try_join!(accept(&control), accept(&serial)) });
@@ -115,7 +125,11 @@ impl LibvirtLauncher {
                 problem: message.clone(),
                 hint: Some(connection::hint(message, &self.uri)),
             }),
-            CallError::Timeout { .. } => Attempt::Failed(StartError::Setup(error.on(&self.uri))),
+            CallError::Timeout { command, limit } => Attempt::Failed(StartError::Refused {
+                command: format!("{command} ({})", self.uri),
+                problem: format!("libvirt's daemon did not answer within {} s", limit.as_secs()),
+                hint: Some(connection::hint("no answer", &self.uri)),
+            }),
         }
     }
 }

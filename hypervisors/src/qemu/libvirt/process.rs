@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
-use super::connection::{self, CallError, Created, DomainId};
+use super::connection::{self, CallError, Connection, Created, DomainId};
 use crate::ledger::{Resource, ResourceLedger};
 use crate::process::{ExitState, Stranger};
 use crate::qemu::guest_process::GuestProcess;
@@ -39,31 +39,39 @@ impl Registration {
 /// A domain whose process is not known yet. Dropping it destroys it.
 pub(super) struct Unclaimed {
     parts: Option<(DomainId, Created, Registration)>,
+    /// How long the daemon may take to answer.
+    limit: Duration,
 }
 
 impl Unclaimed {
     /// Starts the paused domain `id`.
-    pub(super) async fn create(id: DomainId, xml: String, registration: Registration) -> Result<Self, CallError> {
-        let create = move || match connection::create(&id.uri, &xml) {
-            Ok(created) => Ok(Self { parts: Some((id, created, registration)) }),
+    pub(super) async fn create(
+        connection: Connection,
+        id: DomainId,
+        xml: String,
+        registration: Registration,
+        limit: Duration,
+    ) -> Result<Self, CallError> {
+        let create = move || match connection::create(connection, &xml) {
+            Ok(created) => Ok(Self { parts: Some((id, created, registration)), limit }),
             Err(error) => {
                 registration.release();
                 Err(error)
             }
         };
-        connection::on_thread("virDomainCreateXML", create).await
+        connection::on_thread("virDomainCreateXML", limit, create).await
     }
 
     /// The domain as `process`.
     pub(super) fn claim(mut self, process: Stranger) -> Option<DomainProcess> {
         let (id, created, registration) = self.parts.take()?;
-        Some(DomainProcess::new(id, process, created, registration))
+        Some(DomainProcess::new(id, process, created, registration, self.limit))
     }
 
     /// Destroys it and waits until it is gone.
     pub(super) async fn give_up(mut self) {
         if let Some((id, created, registration)) = self.parts.take() {
-            forget(id, Arc::new(created), registration).await;
+            forget(id, Arc::new(created), registration, self.limit).await;
         }
     }
 }
@@ -81,8 +89,8 @@ impl Drop for Unclaimed {
 }
 
 /// Sees to it that libvirt has a domain no more, and takes it off the ledger then.
-async fn forget(id: DomainId, created: Arc<Created>, registration: Registration) {
-    let forgotten = connection::on_thread("virDomainDestroy", move || connection::forget(&id, &created)).await;
+async fn forget(id: DomainId, created: Arc<Created>, registration: Registration, limit: Duration) {
+    let forgotten = connection::on_thread("virDomainDestroy", limit, move || connection::forget(&id, &created)).await;
     match forgotten {
         Ok(()) => registration.release(),
         Err(error) => tracing::warn!(?error, "libvirt may still have a machine that has ended; a sweep asks again"),
@@ -96,20 +104,22 @@ pub(super) struct DomainProcess {
     ended: watch::Receiver<Option<ExitState>>,
     /// The thread that destroys it, which is started once.
     destroying: Mutex<bool>,
+    /// How long libvirt may take to destroy it.
+    destroy_limit: Duration,
 }
 
 impl DomainProcess {
     /// Watches over `process`, which libvirt has started as `created`.
-    fn new(id: DomainId, process: Stranger, created: Created, registration: Registration) -> Self {
+    fn new(id: DomainId, process: Stranger, created: Created, registration: Registration, limit: Duration) -> Self {
         let (process, created) = (Arc::new(process), Arc::new(created));
         let (sender, ended) = watch::channel(None);
         let (watched, domain) = (process.clone(), created.clone());
         tokio::spawn(async move {
             watched.ended().await;
-            forget(id, domain, registration).await;
+            forget(id, domain, registration, limit).await;
             let _ = sender.send(Some(ExitState::Unseen));
         });
-        Self { process, created, ended, destroying: Mutex::new(false) }
+        Self { process, created, ended, destroying: Mutex::new(false), destroy_limit: DESTROY_LIMIT.min(limit) }
     }
 }
 
@@ -123,13 +133,13 @@ impl GuestProcess for DomainProcess {
         if std::mem::replace(&mut *destroying, true) {
             return;
         }
-        let (process, created) = (self.process.clone(), self.created.clone());
+        let (process, created, limit) = (self.process.clone(), self.created.clone(), self.destroy_limit);
         // On threads, because a drop cannot wait, and libvirt may never answer. Where it does not end it, it is ended as any process of ours.
         let end = move || {
             let (sender, done) = std::sync::mpsc::channel();
             let destroy = move || drop(sender.send(created.destroy()));
             let started = std::thread::Builder::new().name("libvirt".to_owned()).spawn(destroy).is_ok();
-            if !started || !matches!(done.recv_timeout(DESTROY_LIMIT), Ok(Ok(()))) {
+            if !started || !matches!(done.recv_timeout(limit), Ok(Ok(()))) {
                 tracing::debug!("libvirt does not destroy a domain");
                 process.kill();
             }

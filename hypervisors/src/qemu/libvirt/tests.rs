@@ -2,6 +2,7 @@
 
 mod daemon;
 mod golden;
+mod silent;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::machine::{ExitReport, GivenBack, Hypervisor as _, Machine};
 use crate::process_stat::ProcessStat;
 use crate::qemu::QemuHypervisor;
 use crate::qemu::qmp::QmpClient;
-use crate::qemu::testing::{Guest, Host, qemu};
+use crate::qemu::testing::{Guest, Host, QEMU, qemu};
 use crate::spec::{
     CdromSpec, DiskFormat, DiskInterface, DiskSpec, Firmware, MachineSpec, NetworkMode, PortForward, TpmVersion,
     VncSpec,
@@ -83,6 +84,25 @@ async fn runs_a_guest_until_it_switches_off() {
     machine.kill().await;
     assert_eq!((ledger.held(), registered(&ledger).len(), daemon.domains()), (Vec::new(), 1, 0));
     assert!(!host.anything_left());
+}
+
+#[tokio::test]
+async fn connections_are_closed() {
+    let Some(daemon) = Daemon::start() else { return };
+    let host = host(&daemon);
+    for _ in 0..3 {
+        assert!(within(host.hypervisor.probe()).await.is_available());
+    }
+    let machine = within(host.hypervisor.start(&host.spec(Guest::Echo), Arc::new(NoLedger))).await.unwrap();
+    assert!(daemon.connections() > 0, "a machine holds one");
+    machine.kill().await;
+    drop(machine);
+    within(async {
+        while daemon.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

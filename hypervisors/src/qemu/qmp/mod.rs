@@ -41,10 +41,13 @@ pub(crate) struct QmpClient {
     closed: watch::Receiver<bool>,
     next_id: AtomicU64,
     version: String,
+    /// How long an answer may take.
+    answer_limit: Duration,
 }
 
 impl QmpClient {
-    /// Waits for the greeting and takes the monitor into command mode.
+    /// Waits for the greeting and takes the monitor into command mode. Where `limit` is less than what an answer may take, it holds for each
+    /// answer, too.
     ///
     /// # Errors
     ///
@@ -69,8 +72,15 @@ impl QmpClient {
         let timeout = || MachineError::Timeout { command: "the QMP greeting".to_owned(), limit };
         let greeting =
             tokio::time::timeout(limit, greeting).await.map_err(|_| timeout())?.map_err(|_| MachineError::Gone)?;
-        let client =
-            Self { commands, pending, events, closed, next_id: AtomicU64::new(1), version: version(&greeting) };
+        let client = Self {
+            commands,
+            pending,
+            events,
+            closed,
+            next_id: AtomicU64::new(1),
+            version: version(&greeting),
+            answer_limit: ANSWER_LIMIT.min(limit),
+        };
         let offers_oob = greeting["QMP"]["capabilities"]
             .as_array()
             .is_some_and(|all| all.iter().any(|one| one.as_str() == Some("oob")));
@@ -98,7 +108,7 @@ impl QmpClient {
 
     /// Runs a command and returns its `return` value as it came, whatever is in it.
     pub(crate) async fn run<C: QmpCommand>(&self, command: C) -> Result<Value, MachineError> {
-        self.run_within(command, ANSWER_LIMIT).await
+        self.run_within(command, self.answer_limit).await
     }
 
     /// As [`run`](Self::run), with a limit of its own.

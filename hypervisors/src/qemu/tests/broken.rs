@@ -88,6 +88,26 @@ async fn one_that_does_not_start_the_machine() {
     }
 }
 
+/// It greets as a QEMU, goes into command mode, and does not answer what it is asked then.
+#[tokio::test]
+async fn one_that_greets_and_answers_no_more() {
+    if missing(QEMU) {
+        return;
+    }
+    let how = r#"echo '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}}' >&$monitor
+                 read -r line <&$monitor; [[ "$line" =~ (kiln-[0-9]+) ]]
+                 echo "{\"return\": {}, \"id\": \"${BASH_REMATCH[1]}\"}" >&$monitor
+                 exec sleep 1000"#;
+    let begun = std::time::Instant::now();
+    let error = Broken::new(how, true).fails().await;
+    let StartError::Setup(source) = &error else { panic!("{error:?}") };
+    let MachineError::Timeout { command, limit } = source else { panic!("{source:?}") };
+    assert_eq!(*limit, LIMIT, "each answer has a limit, too");
+    assert!(!command.is_empty() && command != "qmp_capabilities", "{command}");
+    // Only what the machine cannot do without is waited for; each of that once.
+    assert!(begun.elapsed() < LIMIT * 6, "{:?}", begun.elapsed());
+}
+
 /// It closes its monitor and goes on.
 #[tokio::test]
 async fn one_that_hangs_up_and_stays() {

@@ -1,5 +1,7 @@
 //! What becomes of a machine whose TPM's emulator ends.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 use crate::process_stat::ProcessStat;
 
@@ -34,6 +36,52 @@ async fn a_machine_ends_with_its_tpm_and_says_so() {
     within(machine.kill()).await;
     assert!(ProcessStat::of(qemu).map_or(true, |stat| stat.ended), "QEMU goes, too");
     assert_eq!(ledger.held(), []);
+    assert!(!host.anything_left());
+}
+
+/// An emulator that does not do what one does: it hangs, or ends, as if all were well or not.
+#[tokio::test]
+async fn an_emulator_that_does_not_work_is_named() {
+    if missing(QEMU) {
+        return;
+    }
+    for (how, words) in [
+        ("exec sleep 1000", "did not greet, which comes after swtpm's answer, within 4 s"),
+        ("echo 'all is well' >&2; exit 0", "swtpm ended before the machine was ready (exit status 0): all is well"),
+        ("echo 'no room' >&2; exit 3", "swtpm ended before the machine was ready (exit status 3): no room"),
+        ("kill -9 $$", "swtpm ended before the machine was ready (signal 9 (SIGKILL)): "),
+    ] {
+        let host = Host::new();
+        let program = host.directory().join("swtpm");
+        std::fs::write(&program, format!("#!/bin/sh\n{how}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(Duration::from_secs(4));
+        let hypervisor = hypervisor.with_tpm_program(program.display().to_string());
+        let mut spec = host.spec(Guest::Echo);
+        spec.tpm = Some(TpmVersion::V2);
+        let ledger = Arc::new(RecordingLedger::default());
+        let error = within(hypervisor.start(&spec, ledger.clone())).await.err().expect("it does not start").to_string();
+        assert!(error.contains(words), "{how}: {error}");
+        assert_eq!((ledger.held(), ledger.mistakes()), (vec![], vec![]), "{error}");
+        assert!(!host.anything_left(), "{error}");
+    }
+}
+
+/// QEMU's own fault stays its own, though the emulator ends with it.
+#[tokio::test]
+async fn an_emulator_is_not_blamed_for_what_qemu_refuses() {
+    if missing(QEMU) || missing("swtpm") {
+        return;
+    }
+    let host = Host::new();
+    let mut spec = host.spec(Guest::Echo);
+    spec.tpm = Some(TpmVersion::V2);
+    spec.network.device = Some("no-such-card".to_owned());
+    let error = within(host.hypervisor.start(&spec, Arc::new(RecordingLedger::default()))).await.err().unwrap();
+    assert!(
+        error.to_string().starts_with("qemu-system-x86_64 ended") && error.to_string().contains("no-such-card"),
+        "{error}"
+    );
     assert!(!host.anything_left());
 }
 

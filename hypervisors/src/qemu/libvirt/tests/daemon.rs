@@ -57,10 +57,34 @@ impl Daemon {
         Connect::open(Some(&self.uri())).unwrap().num_of_domains().unwrap()
     }
 
+    /// How many connections to it are open.
+    pub(super) fn connections(&self) -> usize {
+        let path = socket(self.directory.path()).display().to_string();
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+        // `Num RefCount Protocol Flags Type St Inode Path`; the one that listens says so in its flags.
+        let listens = |line: &str| line.split_whitespace().nth(3) == Some("00010000");
+        sockets.lines().filter(|line| line.ends_with(&path) && !listens(line)).count()
+    }
+
     /// Kills it.
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Stops it: what is sent to it is taken by the kernel, and never answered.
+    pub(super) fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(super) fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Starts it again.
