@@ -15,8 +15,9 @@ use tokio::net::UnixListener;
 use crate::config::Config;
 use crate::private_directory::{self, DirectoryError, Privacy};
 
-/// Clients that the kernel keeps until they are accepted; more of them wait in `connect`. Few, for whoever comes stands behind all of them.
-const BACKLOG: i32 = 128;
+/// Clients that the kernel keeps until they are accepted; more of them wait in `connect`, or are refused when they may not block. Not more,
+/// for whoever comes stands behind all of them: some 40 ms.
+const BACKLOG: i32 = 1024;
 
 /// Longest lock file that is read, in bytes: a path and a number.
 const MAX_LOCK_BYTES: u64 = 16 << 10;

@@ -6,17 +6,25 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use kiln_protocol::places::Holder;
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::error::ClientError;
 use super::start::start_daemon;
 
 /// Longest file of a daemon's that is read, in bytes: a path and a number, or an error.
 const MAX_NOTE_BYTES: u64 = 16 << 10;
+
+/// Longest wait for a place in the kernel's queue of a daemon that has very many clients.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause between two tries: the kernel tells nobody that there is room again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What to do when no daemon answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +54,26 @@ pub(super) async fn connect(socket: &Path, lock: Option<&Path>, starting: Starti
 
 async fn connect_to(socket: &Path) -> Result<UnixStream, ClientError> {
     let failed = |source| ClientError::Connect { socket: socket.to_owned(), source };
-    let stream = UnixStream::connect(socket).await.map_err(failed)?;
+    let stream = stand_in_line(socket).await.map_err(failed)?;
     let uid = stream.peer_cred().map_err(failed)?.uid();
     // Whoever made the socket gets this shell's environment, secrets included. /tmp is open to everybody.
     if uid == rustix::process::geteuid().as_raw() {
         Ok(stream)
     } else {
         Err(ClientError::ForeignDaemon { socket: socket.to_owned(), uid })
+    }
+}
+
+/// Connects. One that may not block is refused at once when the queue is full, where one that may would wait (connect(2), EAGAIN).
+async fn stand_in_line(socket: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            connected => return connected,
+        }
     }
 }
 
@@ -74,4 +95,31 @@ pub(crate) fn read_note<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Whether nobody is there, as opposed to somebody who may not be spoken to.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let socket = scratch.path().join("kiln.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut line = Vec::new();
+        let full = loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => line.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let another = tokio::spawn(async move { connect_to(&socket).await });
+        // The first is accepted when the other has been refused at least once: that takes it no time, and this one some.
+        tokio::time::sleep(4 * PAUSE).await;
+        assert!(!another.is_finished());
+        listener.accept().await.unwrap();
+        another.await.unwrap().unwrap();
+    }
 }

@@ -101,13 +101,14 @@ fn jobs_survive_an_upgrade_and_the_removal_and_nothing_is_left() {
 
     // Another waits until there is room for it; by then no program is installed from which a worker could be started.
     system.as_user("kiln daemon stop");
-    system.as_user(&format!("cat > queued.pkr.hcl <<'END'\n{QUEUED}END"));
+    system.as_user(&format!("cat > next.pkr.hcl <<'END'\n{QUEUED}END"));
     system.as_user("mkdir -p .config/kiln; echo 'max_jobs = 1' > .config/kiln/kiln.toml");
     let second = job(&system);
-    let queued = system.as_user("kiln build --detach queued.pkr.hcl 2>/dev/null").trim().to_owned();
+    let queued = system.as_user("kiln build --detach next.pkr.hcl 2>/dev/null").trim().to_owned();
     assert!(system.as_user(&format!("kiln jobs show {queued}")).contains("queued"));
     system.succeed(&["dpkg", "--remove", "kiln"]);
     assert!(!system.run(&["test", "-e", "/usr/bin/kilnd"]).status.success());
+    assert_eq!(system.as_user("ls -d after 2>/dev/null || true"), "", "it has not begun");
     system.as_user("timeout 20 sh -c 'echo last > gate'");
     system.wait_for("grep -q last done");
     system.wait_for("grep -q ran after");
