@@ -26,13 +26,18 @@ impl Caller {
         Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
     }
 
+    /// Takes the word of a bus for who has connected to it (`GetConnectionCredentials`). It tells no group.
+    pub(crate) fn on_bus(uid: u32, pid: Option<i32>) -> Self {
+        Self { uid, gid: u32::MAX, pid }
+    }
+
     /// User id at the time of connecting.
     #[must_use]
     pub fn uid(self) -> u32 {
         self.uid
     }
 
-    /// Group id at the time of connecting.
+    /// Group id at the time of connecting; one that nobody has when it came by a bus.
     #[must_use]
     pub fn gid(self) -> u32 {
         self.gid

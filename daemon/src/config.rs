@@ -21,6 +21,9 @@ pub mod environment {
 /// Longest path of a Unix socket, in bytes, without the closing zero: `sun_path` of unix(7).
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Time for which a job that is over keeps its objects on D-Bus.
+const KEEP_FINISHED: Duration = Duration::from_secs(600);
+
 /// Room that a job's sockets need behind the runtime directory: `/jobs/ID/` and a name of 32.
 const JOB_SOCKET_ROOM: usize = 48;
 
@@ -50,6 +53,17 @@ pub struct Config {
     pub log: Option<String>,
     /// Who started it, and wants to be told how it is.
     pub manager: Option<Manager>,
+    /// The bus of the desktop, if the daemon is to be there.
+    pub bus: Option<BusConfig>,
+}
+
+/// How the daemon is found on D-Bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusConfig {
+    /// Addresses of the bus, separated by `;`; empty when none is known.
+    pub address: String,
+    /// Time for which a job that is over keeps its objects.
+    pub keep_finished: Duration,
 }
 
 /// Whom the daemon serves.
@@ -162,6 +176,7 @@ impl Config {
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file),
             manager: None,
+            bus: bus(&variable, file),
         };
         let socket = config.socket.clone();
         config.at(socket)
@@ -220,6 +235,7 @@ impl Config {
         );
         let idle = self.exit_on_idle.map(|time| quoted(&format!("{}s", time.as_secs_f64())));
         line("exit_on_idle", idle, origin(None, file.exit_on_idle.is_some(), "default: runs on"));
+        line("dbus", Some(self.bus.is_some().to_string()), origin(None, file.dbus.is_some(), "default"));
         let log = self.log.as_deref().map(quoted);
         line("log", log, origin(Some(environment::KILN_LOG), file.log.is_some(), "default: info"));
         text
@@ -236,6 +252,26 @@ impl Config {
 pub(crate) fn log_filter(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<String> {
     let chosen = variable(environment::KILN_LOG).and_then(|filter| filter.into_string().ok());
     chosen.filter(|filter| !filter.is_empty()).or_else(|| file.log.clone())
+}
+
+/// Works out where the bus of the session is, as its clients do (dbus-daemon(1), sd_bus_open_user(3)).
+fn bus(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<BusConfig> {
+    if file.dbus == Some(false) {
+        return None;
+    }
+    let known =
+        |name: &str| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    let beside = |directory: String| format!("unix:path={}/bus", escaped(&directory));
+    let address = known("DBUS_SESSION_BUS_ADDRESS").or_else(|| known("XDG_RUNTIME_DIR").map(beside));
+    Some(BusConfig { address: address.unwrap_or_default(), keep_finished: KEEP_FINISHED })
+}
+
+/// Writes a path as it stands in an address of D-Bus.
+fn escaped(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\".contains(&byte);
+    path.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
+        .collect()
 }
 
 fn limits(file: &ConfigFile) -> Limits {
@@ -283,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn the_bus_is_where_its_clients_look_for_it() {
+        let address = |variables: &[(&str, &str)]| {
+            let all: Vec<_> = variables.iter().copied().chain([("HOME", "/h")]).collect();
+            config(&all).unwrap().bus.unwrap().address
+        };
+        assert_eq!(address(&[]), "");
+        assert_eq!(address(&[("XDG_RUNTIME_DIR", "/run/user/7")]), "unix:path=/run/user/7/bus");
+        assert_eq!(address(&[("XDG_RUNTIME_DIR", "/a b,c")]), "unix:path=/a%20b%2cc/bus");
+        let told = [("XDG_RUNTIME_DIR", "/run/user/7"), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/x;unix:path=/y")];
+        assert_eq!(address(&told), "unix:path=/x;unix:path=/y");
+    }
+
+    #[test]
     fn unusable_settings_are_errors() {
         assert!(matches!(config(&[]), Err(ConfigError::NoHome)));
         let relative = config(&[("HOME", "/h"), ("KILN_SOCKET", "x.sock")]).unwrap_err();
@@ -296,7 +345,7 @@ mod tests {
     #[test]
     fn the_environment_comes_before_the_file_and_the_file_before_the_machine() {
         let file = ConfigFile::parse(
-            "max_jobs = 5\nfinished_jobs = 9\nconnections = 32\nexit_on_idle = \"10m\"\nlog = \"debug\"",
+            "max_jobs = 5\nfinished_jobs = 9\nconnections = 32\nexit_on_idle = \"10m\"\ndbus = false\nlog = \"debug\"",
         )
         .unwrap();
         let config = |variables: &'static [(&str, &str)]| {
@@ -307,6 +356,7 @@ mod tests {
         let by_file = config(&[("HOME", "/h")]);
         assert_eq!((by_file.max_running_jobs, by_file.limits.finished_jobs, by_file.limits.connections), (5, 9, 32));
         assert_eq!((by_file.exit_on_idle, by_file.log.as_deref()), (Some(Duration::from_secs(600)), Some("debug")));
+        assert_eq!(by_file.bus, None);
         let by_both = config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7"), ("KILN_LOG", "trace")]);
         assert_eq!((by_both.max_running_jobs, by_both.log.as_deref()), (7, Some("trace")));
         let empty = config(&[("HOME", "/h"), ("KILN_MAX_JOBS", ""), ("KILN_LOG", "")]);

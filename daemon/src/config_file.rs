@@ -25,6 +25,8 @@ pub struct ConfigFile {
     pub connections: Option<Number<16, 10_000>>,
     /// Time without a job and without a client after which a daemon ends that is started by its socket.
     pub exit_on_idle: Option<IdleTime>,
+    /// Whether desktop programs find the daemon on D-Bus.
+    pub dbus: Option<bool>,
     /// Filter of the log, as `debug` or `kiln_daemon=trace`.
     pub log: Option<String>,
 }
@@ -167,6 +169,7 @@ mod tests {
             ("\nexit_on_idle = \"10 minutes\"", &["line 2", "10 minutes"]),
             ("exit_on_idle = \"10ms\"", &["`10ms` is not a time of one second or more"]),
             ("exit_on_idle = \"-1h\"", &["`-1h` is not a time"]),
+            ("dbus = \"no\"", &["line 1", "boolean"]),
             ("log = 3", &["line 1", "string"]),
             ("max_jobs = 2\nmax_jobs = 3", &["line 2", "duplicate"]),
             ("max_jobs", &["line 1"]),

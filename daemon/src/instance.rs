@@ -262,6 +262,7 @@ mod tests {
             exit_on_idle: None,
             log: None,
             manager: None,
+            bus: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! main.rs ─► command_line ─► user_daemon (one per user) ─► server ─► api ─► jobs ─► journal
-//!                 └► worker ─► runner                                     └► event_log ◄─ worker
+//!                 └► worker ─► runner                └► bus (D-Bus) ─┘   └► event_log ◄─ worker
 //! ```
 //!
 //! [`serve`] is the whole daemon with everything from outside given to it: socket, configuration, engine, the signal to stop. The
@@ -11,6 +11,7 @@
 mod announcer;
 mod api;
 mod blocking;
+mod bus;
 mod caller;
 pub mod command_line;
 pub mod config;

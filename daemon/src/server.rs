@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::api::{self, ApiState};
+use crate::bus::{Activity, Bus};
 use crate::caller::Caller;
 use crate::config::{Config, Limits};
 use crate::jobs::{Jobs, StartError};
@@ -77,7 +78,8 @@ pub async fn serve(
     let shares = Shares::new(Quota::Connections, config.quotas.connections);
     let apologies = Shares::new(Quota::Connections, APOLOGIES);
     let jobs = Jobs::start(config).await?;
-    let router = api::router(ApiState::new(jobs.clone(), runner, shutdown.clone()));
+    let bus = Bus::start(&jobs, shutdown.clone());
+    let router = api::router(ApiState::new(jobs.clone(), bus.clone(), runner, shutdown.clone()));
     let places = Connections::new(limits.connections);
     let connections = TaskTracker::new();
     ready();
@@ -100,7 +102,7 @@ pub async fn serve(
                 }
                 continue;
             }
-            () = idle(idle_limit, last_client, &connections, &jobs) => {
+            () = idle(idle_limit, last_client, &connections, bus.activity(), &jobs) => {
                 tracing::info!("nothing to do; the next client starts a daemon again");
                 break;
             }
@@ -162,13 +164,17 @@ pub async fn serve(
 }
 
 /// Waits until there has been no job and no client for so long since the last one came; for ever when there is no limit.
-async fn idle(limit: Option<Duration>, last_client: Instant, connections: &TaskTracker, jobs: &Jobs) {
+async fn idle(limit: Option<Duration>, last_client: Instant, connections: &TaskTracker, bus: &Activity, jobs: &Jobs) {
     let Some(limit) = limit else { return future::pending().await };
-    let mut quiet_since = last_client;
+    let mut quiet_since = last_client.max(bus.last_call());
     loop {
         tokio::time::sleep_until(quiet_since + limit).await;
+        if bus.last_call() > quiet_since {
+            quiet_since = bus.last_call();
+            continue;
+        }
         // One that stops is no longer this function's to end.
-        let busy = !connections.is_empty() || jobs.is_busy().await.unwrap_or(true);
+        let busy = !connections.is_empty() || bus.is_read() || jobs.is_busy().await.unwrap_or(true);
         if !busy {
             return;
         }

@@ -93,7 +93,9 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
         ["README.md", "CHANGELOG.md", "copyright", "changelog.gz", "THIRD-PARTY.gz", "examples/tiny/tiny.pkr.hcl"];
     let completions =
         ["bash-completion/completions/kiln", "zsh/vendor-completions/_kiln", "fish/vendor_completions.d/kiln.fish"];
+    let dbus = ["services/org.kiln.Kiln1.service", "interfaces/org.kiln.Kiln1.xml"];
     let data = units
+        .chain(dbus.map(|name| format!("usr/share/dbus-1/{name}")))
         .chain(pages)
         .chain(documents)
         .chain(components)

@@ -100,6 +100,7 @@ impl Home {
             .current_dir(self.work(""))
             .env("HOME", self.path())
             .env("XDG_RUNTIME_DIR", self.path().join("run"))
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env("XDG_STATE_HOME", self.path().join("state"))
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .env("TMPDIR", "/tmp")

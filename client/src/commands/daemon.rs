@@ -135,6 +135,9 @@ fn describe(info: &Info) -> String {
         format!("state: {}", info.state_directory),
         format!("log: {}/kilnd.log", info.state_directory),
     ];
+    if !info.dbus.is_empty() {
+        lines.push(format!("D-Bus: {}", info.dbus));
+    }
     for hypervisor in &info.hypervisors {
         let version = hypervisor.version.as_deref().map_or_else(String::new, |version| format!(" {version}"));
         let available = if hypervisor.available { "available" } else { "not available" };

@@ -34,6 +34,9 @@ pub struct Info {
     /// Socket on which it listens.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub socket: String,
+    /// How it stands on D-Bus: its name there, or why it is not there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dbus: String,
     /// What its owner should know, as that a damaged journal was set aside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,

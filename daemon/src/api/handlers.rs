@@ -50,6 +50,7 @@ pub(super) async fn info(
         hypervisors,
         looking_for_hypervisors,
         socket: config.socket.display().to_string(),
+        dbus: state.bus.state(),
         notices: state.jobs.notices().to_vec(),
     }))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::hypervisors::Hypervisors;
+use crate::bus::Bus;
 use crate::jobs::Jobs;
 use crate::quotas::{Quota, Shares};
 use crate::runner::JobRunner;
@@ -14,6 +15,7 @@ use crate::wall_clock::wall_clock;
 #[derive(Clone)]
 pub(crate) struct ApiState {
     pub(super) jobs: Jobs,
+    pub(super) bus: Bus,
     pub(super) shutdown: CancellationToken,
     pub(super) started_at: Arc<str>,
     pub(super) hypervisors: Arc<Hypervisors>,
@@ -22,9 +24,9 @@ pub(crate) struct ApiState {
 }
 
 impl ApiState {
-    pub(crate) fn new(jobs: Jobs, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(jobs: Jobs, bus: Bus, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
         let started_at = wall_clock().into();
         let followers = Shares::new(Quota::Followers, jobs.config().quotas.followers);
-        Self { jobs, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)), followers }
+        Self { jobs, bus, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)), followers }
     }
 }

@@ -123,6 +123,7 @@ impl Driver {
             let look = directory.clone();
             if blocking(move || look.still_held()).await.is_empty() && self.shared.journal.forget(&id).await? {
                 blocking(move || directory.remove()).await;
+                self.shared.changes.note(&wire::job_id(&id)?);
             }
         }
         Ok(())
@@ -162,6 +163,7 @@ impl Driver {
                 Message::Over { id } => {
                     self.running.remove(&id);
                     self.queue.finish(&id);
+                    self.shared.changes.note(&id);
                     self.start_waiting().await;
                     if let Err(error) = self.forget_old().await {
                         tracing::warn!(error = explain(&error), "old jobs are not forgotten");
@@ -214,6 +216,7 @@ impl Driver {
             return Err(error.into());
         }
         tracing::info!(job = %id, ?kind, "submitted");
+        self.shared.changes.note(&id);
         if kind.queues() {
             self.queue.push(id.clone(), owner);
         } else {
@@ -244,6 +247,7 @@ impl Driver {
         if let Err(error) = self.shared.journal.set_state(id.as_str(), JobState::Starting).await {
             tracing::error!(job = %id, error = explain(&error), "the start is not in the journal");
         }
+        self.shared.changes.note(&id);
         // A new one has said nothing yet.
         let _caught_up = self.supervise(id, Begin::Start, false);
     }
@@ -284,6 +288,7 @@ impl Driver {
             return Err(JobsError::Over { id: id.clone(), state });
         }
         self.shared.journal.set_state(id.as_str(), JobState::Cancelling).await?;
+        self.shared.changes.note(id);
         if let Some(orders) = self.running.get(id) {
             // When it is full, the same order is in it already.
             let _ = orders.try_send(mode);
@@ -310,6 +315,7 @@ impl Driver {
         }
         self.shared.journal.finish(id.as_str(), Ending::early(JobState::Cancelled, None, wall_clock())).await?;
         self.shared.endings.send_modify(|()| {});
+        self.shared.changes.note(id);
         Ok(written.1?)
     }
 }

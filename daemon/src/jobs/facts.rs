@@ -15,6 +15,8 @@ pub(super) enum Meaning {
     Started(String),
     /// Something about a build.
     Build(Observation),
+    /// A transfer of a build went on: how much of it is done, from 0 to 1, when its length is known.
+    Moved(String, Option<f64>),
     /// A step has ended; its records say how.
     StepEnded,
     /// Somebody has to answer.
@@ -30,7 +32,7 @@ pub(super) enum Meaning {
 }
 
 /// Kinds of events that mean something.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "job_started",
     "diagnostics",
     "error",
@@ -43,6 +45,7 @@ const KINDS: [&str; 12] = [
     "prompt",
     "prompt_answered",
     "cancel_requested",
+    "progress",
 ];
 
 /// Reads an event as far as the journal cares. Lines that do not, by their kind, are not even parsed.
@@ -64,6 +67,12 @@ pub(super) fn meaning(line: &EventLine) -> Meaning {
             return Meaning::Refused(first_error(&diagnostics).unwrap_or(text));
         }
         EventBody::Error { text, output: false, .. } if event.build.is_none() => return Meaning::Refused(text),
+        EventBody::Progress { done, total, .. } => {
+            #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+            let share = |total: u64| (done as f64 / total as f64).min(1.0);
+            let share = total.filter(|total| *total > 0).map(share);
+            return event.build.map_or(Meaning::Nothing, |build| Meaning::Moved(build, share));
+        }
         EventBody::StepFinished { .. } => return Meaning::StepEnded,
         EventBody::CancelRequested => return Meaning::Cancelled,
         EventBody::PromptAnswered { prompt, .. } => return Meaning::Answered(prompt),

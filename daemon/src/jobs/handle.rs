@@ -68,6 +68,7 @@ impl Jobs {
             asked: Mutex::default(),
             leftovers: Mutex::default(),
             notices: OnceLock::new(),
+            changes: Arc::default(),
             endings: watch::Sender::new(()),
         });
         let mut driver = Driver::new(Arc::clone(&shared), messages.downgrade());
@@ -167,6 +168,7 @@ impl Jobs {
         if !self.shared.journal.forget(id.as_str()).await? {
             return Err(JobsError::NotOver { id: id.clone(), state });
         }
+        self.shared.changes.note(id);
         // Followers that still read have the file open.
         let directory = self.directory(id);
         blocking(move || directory.remove()).await;
@@ -202,6 +204,15 @@ impl Jobs {
     pub async fn events(&self, caller: &Caller, id: &JobId) -> Result<PathBuf, JobsError> {
         self.allow_on(caller, Action::ReadEvents, id).await?;
         Ok(self.directory(id).events())
+    }
+
+    /// Says whether the caller may see a job.
+    ///
+    /// # Errors
+    ///
+    /// It may not, or there is no such job.
+    pub(crate) async fn may_see(&self, caller: &Caller, id: &JobId) -> Result<(), JobsError> {
+        self.allow_on(caller, Action::See, id).await
     }
 
     /// Says whether a job is over: no more events of it will come.
@@ -298,7 +309,7 @@ impl Jobs {
         Ok(job)
     }
 
-    async fn count(&self, of: Option<u32>) -> Result<JobCounts, JobsError> {
+    pub(super) async fn count(&self, of: Option<u32>) -> Result<JobCounts, JobsError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Count { of, reply }).await?;
         answer.await.map_err(|_| JobsError::Stopping)
@@ -313,6 +324,10 @@ impl Jobs {
         }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn directory(&self, id: &JobId) -> JobDir {
         self.shared.directory(id)
     }
@@ -322,14 +337,7 @@ impl Jobs {
         if self.shared.config.mode == Mode::User {
             job.owner = None;
         }
-        if let Some(questions) = self.shared.questions().get(&job.id) {
-            job.questions.clone_from(questions);
-        }
-        let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
-        if let Some(ending) = unwritten {
-            (job.state, job.exit_code, job.error) = (ending.state.into(), Some(ending.exit_code), ending.error);
-            job.finished_at = Some(ending.finished_at);
-        }
+        self.add_what_is_not_written(job);
         if job.state == JobState::Queued {
             let (reply, answer) = oneshot::channel();
             self.send(Message::Position { id: job.id.clone(), reply }).await?;
@@ -343,6 +351,18 @@ impl Jobs {
             }
         }
         Ok(())
+    }
+
+    /// Adds what it asks, and how it ended where the journal has no room for that.
+    pub(super) fn add_what_is_not_written(&self, job: &mut Job) {
+        if let Some(questions) = self.shared.questions().get(&job.id) {
+            job.questions.clone_from(questions);
+        }
+        let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
+        if let Some(ending) = unwritten {
+            (job.state, job.exit_code, job.error) = (ending.state.into(), Some(ending.exit_code), ending.error);
+            job.finished_at = Some(ending.finished_at);
+        }
     }
 
     async fn send(&self, message: Message) -> Result<(), JobsError> {

@@ -16,14 +16,17 @@
 //! watched again. Its events are then read from the first on, so that the ending in the file decides, whatever the journal knows.
 
 mod authorizer;
+mod changes;
 mod driver;
 mod error;
 mod facts;
+mod follower;
 mod handle;
 mod last_event;
 mod launcher;
 mod leftovers;
 mod message;
+mod observed;
 mod recovery;
 mod shared;
 mod spawn;
@@ -33,10 +36,13 @@ mod supervisor;
 mod wire;
 
 pub use authorizer::{Action, Forbidden};
+pub(crate) use changes::ChangeWatch;
 pub use error::{JobsError, StartError};
+pub(crate) use follower::{FollowError, Follower, Piece};
 pub use handle::Jobs;
 pub use launcher::{Exit, JobProcess, LaunchError, Launcher};
 pub use message::JobCounts;
+pub(crate) use observed::Observed;
 pub use submission::{InvalidSubmission, Submission};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use kiln_protocol::{JobId, Question};
 use tokio::sync::watch;
 
+use super::changes::Changes;
 use super::launcher::Launcher;
 use crate::config::Config;
 use crate::event_log::EventWatcher;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) leftovers: Mutex<BTreeSet<JobId>>,
     /// What the owner should know of this daemon's start.
     pub(super) notices: OnceLock<Vec<String>>,
+    /// What is new of jobs, for who shows them.
+    pub(super) changes: Arc<Changes>,
     /// Changes whenever a job is over, so that followers look.
     pub(super) endings: watch::Sender<()>,
 }

@@ -214,10 +214,13 @@ impl Supervisor {
             watched.reader = Some(reader);
             let Some(last) = batch.last().map(|line| line.seq) else { return };
             watched.after = last;
-            let (mut facts, mut steps_changed) = (Vec::new(), false);
+            let (mut facts, mut steps_changed, mut changed) = (Vec::new(), false, false);
             for line in &batch {
-                match meaning(line) {
+                let meaning = meaning(line);
+                changed |= meaning != Meaning::Nothing;
+                match meaning {
                     Meaning::Nothing => {}
+                    Meaning::Moved(build, share) => self.shared.changes.note_transfer(&self.id, &build, share),
                     Meaning::Asked(question) => {
                         self.shared.questions().entry(self.id.clone()).or_default().push(question);
                     }
@@ -234,6 +237,9 @@ impl Supervisor {
                         }
                     }
                     Meaning::Build(fact) => {
+                        if matches!(fact.fact, Fact::Step { .. } | Fact::Finished { .. }) {
+                            self.shared.changes.note_transfer(&self.id, &fact.build, None);
+                        }
                         steps_changed |= matches!(fact.fact, Fact::Step { .. });
                         facts.push(fact);
                     }
@@ -250,6 +256,9 @@ impl Supervisor {
             }
             if steps_changed {
                 self.read_steps(watched).await;
+            }
+            if changed {
+                self.shared.changes.note(&self.id);
             }
         }
     }
@@ -317,9 +326,11 @@ impl Supervisor {
         if let Err(error) = self.shared.journal.finish(self.id.as_str(), ending.clone()).await {
             tracing::error!(job = %self.id, error = explain(&error), "the ending is not in the journal yet");
             self.shared.unwritten_endings().insert(self.id.clone(), ending.clone());
-            tokio::spawn(finish_later(Arc::clone(&self.shared), self.id, ending));
+            tokio::spawn(finish_later(Arc::clone(&self.shared), self.id.clone(), ending));
         }
         self.shared.endings.send_modify(|()| {});
+        self.shared.changes.end_transfers(&self.id);
+        self.shared.changes.note(&self.id);
     }
 }
 
@@ -374,6 +385,7 @@ async fn finish_later(shared: Arc<Shared>, id: JobId, ending: Ending) {
         if shared.journal.finish(id.as_str(), ending.clone()).await.is_ok() {
             tracing::info!(job = %id, "the ending is in the journal now");
             shared.unwritten_endings().remove(&id);
+            shared.changes.note(&id);
             return;
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
 
 mod api;
+mod bus;
 mod hostile;
 mod lifecycle;
 mod process;

@@ -22,6 +22,8 @@ impl Process {
             .env("KILN_SOCKET", &daemon.config.socket)
             .env("KILN_MAX_JOBS", "2")
             .env("XDG_STATE_HOME", daemon.path("home"))
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env_remove("XDG_RUNTIME_DIR")
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()

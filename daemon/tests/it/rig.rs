@@ -85,6 +85,7 @@ impl Daemon {
             exit_on_idle: None,
             log: None,
             manager: None,
+            bus: None,
         };
         std::fs::create_dir_all(&config.state_directory).unwrap();
         std::fs::create_dir_all(config.runtime_directory()).unwrap();

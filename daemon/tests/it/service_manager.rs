@@ -59,6 +59,7 @@ impl Manager {
         command.arg("-c").arg(script).arg(scripted_kilnd()).stdin(socket);
         command.env("NOTIFY_SOCKET", self.path("notify")).env("HOME", self.path("home"));
         // Where the socket is is known by the socket.
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS");
         command.env("XDG_RUNTIME_DIR", self.path("elsewhere")).env("XDG_STATE_HOME", self.path("state"));
         command.env("XDG_CONFIG_HOME", self.path("config")).stdout(Stdio::null()).stderr(Stdio::piped());
         for name in ["KILN_SOCKET", "KILN_MAX_JOBS", "KILN_LOG"] {
@@ -281,7 +282,7 @@ fn a_service_without_work_ends_and_its_socket_stays() {
         printed,
         format!(
             "# socket: /run/user/1/kiln/kiln.sock\n# state: /h/.local/state/kiln\n# configuration: {0}\nmax_jobs = 7 # $KILN_MAX_JOBS\n\
-             finished_jobs = 500 # default\nconnections = 256 # default\nexit_on_idle = \"2s\" # {0}\n# log is not set # default: info\n",
+             finished_jobs = 500 # default\nconnections = 256 # default\nexit_on_idle = \"2s\" # {0}\ndbus = true # default\n# log is not set # default: info\n",
             file.display()
         )
     );

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &str)] = &[
         "daemon",
         "announcer blocking caller quotas config_file config descriptor explain failure logging memory private_directory process_identity queue \
          runner version wall_clock control failed_start images instance job_dir journal engine event_log worker \
-         jobs api server user_daemon command_line",
+         jobs bus api server user_daemon command_line",
     ),
     (
         "daemon/builder",

@@ -1,6 +1,7 @@
 //! Jobs as every face of the daemon sees them, with workers that are no processes.
 
 mod callers;
+mod changes;
 mod leftovers;
 mod submissions;
 mod workers;
@@ -50,6 +51,7 @@ impl Rig {
             exit_on_idle: None,
             log: None,
             manager: None,
+            bus: None,
         };
         change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();

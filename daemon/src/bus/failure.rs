@@ -1,0 +1,95 @@
+//! Why a call was not carried out, as D-Bus says it: a name for programs, a sentence for people.
+
+use kiln_protocol::InvalidJobId;
+
+use crate::control::ControlError;
+use crate::explain::explain;
+use crate::jobs::{FollowError, JobsError};
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The error's name.
+    pub(super) name: &'static str,
+    /// What failed, why, and what to do.
+    pub(super) text: String,
+}
+
+pub(super) const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
+pub(super) const UNKNOWN_INTERFACE: &str = "org.freedesktop.DBus.Error.UnknownInterface";
+pub(super) const UNKNOWN_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
+pub(super) const UNKNOWN_PROPERTY: &str = "org.freedesktop.DBus.Error.UnknownProperty";
+pub(super) const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
+pub(super) const INVALID_ARGUMENTS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
+pub(super) const TOO_MUCH: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+pub(super) const TOO_LATE: &str = "org.freedesktop.DBus.Error.Timeout";
+pub(super) const NOT_AUTHORIZED: &str = "org.kiln.Kiln1.Error.NotAuthorized";
+pub(super) const NO_SUCH_JOB: &str = "org.kiln.Kiln1.Error.NoSuchJob";
+pub(super) const INVALID_STATE: &str = "org.kiln.Kiln1.Error.InvalidState";
+pub(super) const INVALID_SUBMISSION: &str = "org.kiln.Kiln1.Error.InvalidSubmission";
+pub(super) const CONFLICT: &str = "org.kiln.Kiln1.Error.Conflict";
+pub(super) const REFUSED: &str = "org.kiln.Kiln1.Error.Refused";
+pub(super) const UNAVAILABLE: &str = "org.kiln.Kiln1.Error.Unavailable";
+pub(super) const FAILED: &str = "org.kiln.Kiln1.Error.Failed";
+
+impl Failure {
+    pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, text: text.into() }
+    }
+
+    /// An argument that does not fit.
+    pub(super) fn argument(text: impl Into<String>) -> Self {
+        Self::new(INVALID_ARGUMENTS, text)
+    }
+}
+
+impl From<JobsError> for Failure {
+    fn from(error: JobsError) -> Self {
+        let name = match &error {
+            JobsError::NoSuchJob(_) => NO_SUCH_JOB,
+            JobsError::Over { .. }
+            | JobsError::NotOver { .. }
+            | JobsError::NotRunning { .. }
+            | JobsError::Holds { .. } => INVALID_STATE,
+            JobsError::Forbidden(_) => NOT_AUTHORIZED,
+            JobsError::Invalid(_) => INVALID_SUBMISSION,
+            JobsError::KeyReused(_) => CONFLICT,
+            JobsError::Quota(_) => TOO_MUCH,
+            JobsError::Worker(ControlError::Refused { .. }) => REFUSED,
+            JobsError::Stopping | JobsError::Worker(_) => UNAVAILABLE,
+            _ => FAILED,
+        };
+        let mut text = explain(&error);
+        let hint = match &error {
+            JobsError::Invalid(invalid) => invalid.hint.clone(),
+            JobsError::Quota(quota) => Some(quota.hint()),
+            _ => None,
+        };
+        text.extend(hint.map(|hint| format!("; {hint}")));
+        if name == FAILED {
+            tracing::error!(error = text, "a call on the bus failed");
+        }
+        Self { name, text }
+    }
+}
+
+impl From<FollowError> for Failure {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Jobs(error) => error.into(),
+            other => Self::new(FAILED, explain(&other)),
+        }
+    }
+}
+
+impl From<InvalidJobId> for Failure {
+    fn from(error: InvalidJobId) -> Self {
+        Self::argument(error.to_string())
+    }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        Self::argument(explain(&error))
+    }
+}

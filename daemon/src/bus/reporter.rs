@@ -1,0 +1,194 @@
+//! Keeps the objects as the jobs are, and tells what is new: of each object at most four times a second, and at once after a quiet
+//! quarter of a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kiln_protocol::{Job, JobId};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use zbus::Connection;
+
+use super::signals::{Audience, signals};
+use super::tree::{News, Tree};
+use crate::explain::explain;
+use crate::jobs::{ChangeWatch, Jobs, JobsError};
+
+/// Time between two signals about the same object, at least.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Jobs that have objects. Those that are not over come first; the others are in `ListJobs` alone.
+const MAX_JOBS: usize = 500;
+
+/// Keeps the objects as the jobs are.
+pub(super) struct Reporter {
+    jobs: Jobs,
+    watch: ChangeWatch,
+    tree: Arc<Mutex<Tree>>,
+    /// Changes whenever there was news.
+    told: watch::Sender<()>,
+    /// Time for which a job that is over keeps its objects.
+    keep: Duration,
+    /// Jobs that have changed since they were looked at.
+    changed: BTreeSet<JobId>,
+    /// When each job was looked at, and when the manager was.
+    looked_at: BTreeMap<JobId, Instant>,
+    counted_at: Instant,
+    to_count: bool,
+    /// When the objects of jobs that are over go.
+    ends: BTreeMap<JobId, Instant>,
+}
+
+impl Reporter {
+    /// Shows the jobs that there are. Nobody is told: nobody knows of us yet.
+    pub(super) async fn start(jobs: Jobs, keep: Duration) -> Result<Self, JobsError> {
+        // Watched before the first look, so that nothing falls between the two.
+        let watch = jobs.watch_changes();
+        let tree = Arc::new(Mutex::new(Tree::new(jobs.observe_counts().await?)));
+        let mut reporter = Self {
+            jobs,
+            watch,
+            tree,
+            told: watch::Sender::new(()),
+            keep,
+            changed: BTreeSet::new(),
+            looked_at: BTreeMap::new(),
+            counted_at: Instant::now(),
+            to_count: false,
+            ends: BTreeMap::new(),
+        };
+        for id in reporter.jobs.observe_newest(u32::try_from(MAX_JOBS).unwrap_or(u32::MAX)).await? {
+            reporter.look_at(&id).await?;
+        }
+        Ok(reporter)
+    }
+
+    pub(super) fn tree(&self) -> Arc<Mutex<Tree>> {
+        Arc::clone(&self.tree)
+    }
+
+    /// Returns a receiver that changes whenever there was news.
+    pub(super) fn told(&self) -> watch::Receiver<()> {
+        self.told.subscribe()
+    }
+
+    /// Tells what is new until the connection ends.
+    pub(super) async fn run(mut self, bus: &Connection, audience: Audience) {
+        while !bus.is_closed() {
+            let due = self.due();
+            let wait = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.watch.changed() => {
+                    self.changed.extend(changed);
+                    self.to_count = true;
+                }
+                () = wait => {}
+                () = bus.closed() => return,
+            }
+            if let Err(error) = self.tell_what_is_due(bus, audience).await {
+                tracing::warn!(error, "what is new is not told on the bus");
+            }
+        }
+    }
+
+    /// Returns when something is to be done next without another change.
+    fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let looks = self.changed.iter().map(|id| self.next_look(id, now));
+        let count = self.to_count.then(|| self.counted_at + PAUSE);
+        looks.chain(count).chain(self.ends.values().copied()).min()
+    }
+
+    /// Returns when a job may be looked at again: now when it never was.
+    fn next_look(&self, id: &JobId, now: Instant) -> Instant {
+        self.looked_at.get(id).map_or(now, |looked_at| *looked_at + PAUSE)
+    }
+
+    async fn tell_what_is_due(&mut self, bus: &Connection, audience: Audience) -> Result<(), String> {
+        let now = Instant::now();
+        let mut news = Vec::new();
+        let gone: Vec<_> = self.ends.iter().filter(|(_, end)| **end <= now).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            news.extend(self.hide(&id));
+        }
+        let due: Vec<_> = self.changed.iter().filter(|id| self.next_look(id, now) <= now).cloned().collect();
+        for id in due {
+            self.changed.remove(&id);
+            news.extend(self.look_at(&id).await.map_err(|error| explain(&error))?);
+        }
+        if self.to_count && self.counted_at + PAUSE <= now {
+            self.to_count = false;
+            self.counted_at = now;
+            let counts = self.jobs.observe_counts().await.map_err(|error| explain(&error))?;
+            news.extend(self.lock().count(counts));
+        }
+        // Written under the lock, sent without it.
+        let messages = signals(&news, &self.lock(), audience).map_err(|error| explain(&error))?;
+        for message in messages {
+            bus.send(&message).await.map_err(|error| explain(&error))?;
+        }
+        if !news.is_empty() {
+            self.told.send_modify(|()| {});
+        }
+        Ok(())
+    }
+
+    /// Shows a job as it is now, if it is to be shown.
+    async fn look_at(&mut self, id: &JobId) -> Result<Vec<News>, JobsError> {
+        let now = Instant::now();
+        let Some(observed) = self.jobs.observe(id).await? else { return Ok(self.hide(id)) };
+        let left = time_left(&observed.job, self.keep, Timestamp::now());
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(self.hide(id));
+        }
+        if self.is_full_for(id) {
+            // One that is over makes room for one that is not.
+            let oldest = self.ends.iter().min_by_key(|(_, end)| **end).map(|(id, _)| id.clone());
+            let Some(oldest) = oldest.filter(|_| left.is_none()) else { return Ok(Vec::new()) };
+            let mut news = self.hide(&oldest);
+            news.extend(self.lock().show(&observed));
+            self.looked_at.insert(id.clone(), now);
+            return Ok(news);
+        }
+        self.looked_at.insert(id.clone(), now);
+        if let Some(left) = left {
+            self.ends.insert(id.clone(), now + left);
+        }
+        Ok(self.lock().show(&observed))
+    }
+
+    /// Says whether there is no room for a job that is not shown yet.
+    fn is_full_for(&self, id: &JobId) -> bool {
+        let tree = self.lock();
+        !tree.shows(id) && tree.len() >= MAX_JOBS
+    }
+
+    fn hide(&mut self, id: &JobId) -> Vec<News> {
+        self.looked_at.remove(id);
+        self.ends.remove(id);
+        self.lock().hide(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns for how long a job is still shown; nothing when it is not over.
+fn time_left(job: &Job, keep: Duration, now: Timestamp) -> Option<Duration> {
+    if !job.state.is_over() {
+        return None;
+    }
+    let finished = job.finished_at.as_deref().and_then(|text| text.parse::<Timestamp>().ok()).unwrap_or(now);
+    // A clock that was set back makes nothing last longer.
+    let since = Duration::try_from(now.duration_since(finished)).unwrap_or_default();
+    Some(keep.saturating_sub(since))
+}
