@@ -196,17 +196,28 @@ impl Journal {
     /// The journal failed.
     pub async fn jobs(&self, wanted: Wanted) -> Result<Vec<JobRow>, JournalError> {
         self.run(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM jobs
-                 WHERE (?1 OR kind <> 'image' OR finished_at IS NULL) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
-                     AND (?3 IS NULL OR created_at >= ?3) AND (?6 IS NULL OR owner = ?6)
-                 ORDER BY ?4 AND finished_at IS NOT NULL, submitted DESC LIMIT ?5"
-            );
             let states: Vec<_> = wanted.states.iter().map(|state| state.as_str()).collect();
             let states = serde_json::to_string(&states).unwrap_or_default();
-            let row = params![wanted.looks, states, wanted.since, wanted.unfinished_first, wanted.limit, wanted.owner];
-            let mut statement = connection.prepare_cached(&sql)?;
-            let jobs = statement.query_map(row, read_job)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            // Unfinished ones first are two questions: one that sorts by both reads and sorts every job there ever was.
+            let parts: &[&str] =
+                if wanted.unfinished_first { &["finished_at IS NULL", "finished_at IS NOT NULL"] } else { &["TRUE"] };
+            let mut jobs: Vec<JobRow> = Vec::new();
+            for part in parts {
+                let sql = format!(
+                    "SELECT {COLUMNS} FROM jobs
+                     WHERE {part} AND (?1 OR kind <> 'image' OR finished_at IS NULL)
+                         AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
+                         AND (?3 IS NULL OR created_at >= ?3) AND (?5 IS NULL OR owner = ?5)
+                     ORDER BY submitted DESC LIMIT ?4"
+                );
+                let room = wanted.limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+                let mut statement = connection.prepare_cached(&sql)?;
+                let found =
+                    statement.query_map(params![wanted.looks, states, wanted.since, room, wanted.owner], read_job)?;
+                for job in found {
+                    jobs.push(job?);
+                }
+            }
             jobs.into_iter().map(|job| with_builds(connection, job)).collect()
         })
         .await
