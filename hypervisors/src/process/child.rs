@@ -114,6 +114,11 @@ impl ChildProcess {
         String::from_utf8_lossy(&self.stdout.last(STDOUT_TAIL_BYTES)).into_owned()
     }
 
+    /// Whether it wrote more than is kept of that.
+    pub(crate) fn stdout_is_cut(&self) -> bool {
+        self.stdout.is_cut()
+    }
+
     /// Kills it, without waiting. Does nothing when it has ended: the pidfd never means another process.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(self.pidfd.as_fd(), Signal::KILL);

@@ -1,8 +1,9 @@
 //! Questions to VirtualBox whose answers decide what is touched: one that makes no sense is an error, and never "there is nothing".
 
-use super::facts::{self, Facts, Registered, Snapshots};
+use super::facts::{Facts, Snapshots};
 use super::problem::{Failure, Problem};
 use super::program::{VBoxManage, shown};
+use super::registered::{self, Registered};
 
 /// Longest part of an answer that is passed on, in characters.
 const MOST_QUOTED: usize = 200;
@@ -11,7 +12,7 @@ const MOST_QUOTED: usize = 200;
 pub(super) async fn machines(program: &VBoxManage) -> Result<Vec<Registered>, Failure> {
     let call = ["list", "vms"];
     let said = program.run(&call).await?;
-    facts::machines(&said).map_err(|line| senseless(&call, line, "is no machine"))
+    registered::machines(&said).map_err(|line| senseless(&call, line, "is no machine"))
 }
 
 /// What the machine is like. One whose settings VirtualBox cannot read has a name, too.

@@ -1,4 +1,4 @@
-//! What VirtualBox tells of a machine: `showvminfo --machinereadable`, `list vms`, and the snapshots' tree.
+//! What VirtualBox tells of a machine: `showvminfo --machinereadable`, and the snapshots' tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,12 +22,20 @@ pub(super) enum State {
 }
 
 impl Facts {
-    /// Reads lines such as `name="web"`, `memory=512` and `"SATA-0-0"="/x.vdi"`; other lines are passed over.
+    /// Reads lines such as `name="web"`, `memory=512` and `"SATA-0-0"="/x.vdi"`; other lines are passed over. A value in quotes goes on in
+    /// the next lines until its end: what is in a description, or in a name, is no fact.
     pub(super) fn read(text: &str) -> Self {
         let mut facts = BTreeMap::new();
-        for line in text.lines() {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
             let Some((name, value)) = split(line) else { continue };
-            facts.entry(unquoted(name)).or_insert_with(|| unquoted(value));
+            let mut value = value.to_owned();
+            for line in lines.clone().take(lines_of_value(&value, lines.clone())) {
+                value.push('\n');
+                value.push_str(line.trim_end());
+                lines.next();
+            }
+            facts.entry(unquoted(name)).or_insert_with(|| unquoted(&value));
         }
         Self(facts)
     }
@@ -193,6 +201,22 @@ fn split(line: &str) -> Option<(&str, &str)> {
     None
 }
 
+/// How many of the lines behind a value in quotes belong to it. One that never ends is a value of its own line, as are all behind it.
+fn lines_of_value<'t>(value: &str, behind: impl Iterator<Item = &'t str>) -> usize {
+    let is_over = |line: &str| {
+        // A quote behind an odd number of backslashes is part of the value.
+        let before = line.trim_end().strip_suffix('"');
+        before.is_some_and(|before| (before.len() - before.trim_end_matches('\\').len()) % 2 == 0)
+    };
+    if !value.starts_with('"') || (value.len() > 1 && is_over(value)) {
+        return 0;
+    }
+    behind.take(MOST_LINES).position(is_over).map_or(0, |last| last + 1)
+}
+
+/// The most lines that a value may have.
+const MOST_LINES: usize = 1000;
+
 /// Takes the quotes off, and the backslashes before what would end them.
 fn unquoted(text: &str) -> String {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return text.to_owned() };
@@ -203,33 +227,6 @@ fn unquoted(text: &str) -> String {
 pub(super) fn property<'t>(properties: &'t str, name: &str) -> Option<&'t str> {
     let value = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
     Some(value).filter(|value| !value.is_empty())
-}
-
-/// A machine in VirtualBox's registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Registered {
-    /// Its name.
-    pub(super) name: String,
-    /// Its UUID.
-    pub(super) uuid: String,
-}
-
-/// Reads `list vms`: lines such as `"web" {11111111-2222-…}`; one that cannot be opened is `<inaccessible>`.
-///
-/// # Errors
-///
-/// The first line that is no machine. VirtualBox's own starter may warn in front of the list, in indented lines.
-pub(super) fn machines(text: &str) -> Result<Vec<Registered>, &str> {
-    let machine = |line: &str| {
-        let (name, uuid) = line.trim().rsplit_once(" {")?;
-        let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-        let uuid = uuid.strip_suffix('}')?;
-        name.map(|name| Registered { name: name.to_owned(), uuid: uuid.to_owned() })
-    };
-    let is_warning = |line: &str| line.starts_with("WARNING:") || line.starts_with([' ', '\t']);
-    let is_inaccessible = |line: &str| line.starts_with("<inaccessible");
-    let lines = text.lines().filter(|line| !line.trim().is_empty() && !is_warning(line) && !is_inaccessible(line));
-    lines.map(|line| machine(line).ok_or(line)).collect()
 }
 
 /// A snapshot of a machine.
@@ -331,15 +328,18 @@ mod tests {
     }
 
     #[test]
-    fn reads_machines_and_snapshots() {
-        assert_eq!(
-            machines("WARNING: no driver.\n\t It is off.\n\n\"a {b} c\" {1-2}\n<inaccessible> {3-4}\n"),
-            Ok(vec![Registered { name: "a {b} c".to_owned(), uuid: "1-2".to_owned() }])
+    fn what_is_in_a_text_of_several_lines_is_no_fact() {
+        let facts = Facts::read(
+            "name=\"a\nVMState=\"running\nx\"\ndescription=\"one\nCfgFile=\\\"/x\\\"\nmemory=7\nlast\\\\\"\nmemory=512\nVMState=\"poweroff\"\nbroken=\"\nvram=3\n",
         );
-        assert_eq!(machines(""), Ok(vec![]));
-        for garbage in ["x", "\"a\"", "\"a\" {1-2", "a {1-2}", "\"=", "{1-2}"] {
-            assert_eq!(machines(&format!("\"a\" {{1-2}}\n{garbage}\n")), Err(garbage));
-        }
+        assert_eq!(facts.get("name"), Some("a\nVMState=\"running\nx"));
+        assert_eq!(facts.get("description"), Some("one\nCfgFile=\"/x\"\nmemory=7\nlast\\"));
+        assert_eq!((facts.get("memory"), facts.state(), facts.settings_file()), (Some("512"), Some(State::Off), None));
+        assert_eq!(facts.get("vram"), Some("3"), "a value that never ends ends with its line");
+    }
+
+    #[test]
+    fn reads_snapshots() {
         let snapshots = Snapshots::read(
             "SnapshotName=\"base\"\nSnapshotUUID=\"u1\"\nSnapshotName-1=\"x\"\nSnapshotUUID-1=\"u2\"\n\
              SnapshotName-1-1=\"x\"\nSnapshotUUID-1-1=\"u3\"\nCurrentSnapshotName=\"x\"\nCurrentSnapshotUUID=\"u2\"\n",

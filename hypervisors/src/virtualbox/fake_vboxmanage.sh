@@ -11,6 +11,7 @@ if [ -e "$D/break/$key" ]; then
   case "$how" in
     zero) echo 'VBoxManage: error: out of luck' >&2; exit 0 ;;
     garbage) printf '\377\376garbage\n"=\n'; exit 0 ;;
+    long) for ((i = 0; i < 20000; i++)); do echo "\"a machine with a long name, of which there are many\" {11111111-0000-0000-0000-$i}"; done; exit 0 ;;
     hang) exec sleep 300 ;;
     slow) trap "exit 130" INT; sleep 3 ;; # and then it works, unless it was asked to stop
     noted) touch "$D/noted"; exec sleep 300 ;;
@@ -98,9 +99,11 @@ case "$1" in
   startvm)
     machine "$2"
     [ "$(state)" = running ] && die "The machine '$2' is already locked by a session (or being locked or unlocked)"
+    [ -e "$D/idle" ] && { echo "VM \"$2\" has been successfully started."; exit 0; } # and nothing runs
     [ -e "$m/uart" ] && echo 'the guest says hello' > "$(<"$m/uart")"
     folder=$(dirname "$(<"$m/cfg")")
     [ -d "$folder" ] && mkdir -p "$folder/Logs" && echo 'the log begins' > "$folder/Logs/VBox.log"
+    [ -e "$D/brief" ] && exit 0 # it is over before anybody sees it
     [ -p "$D/never" ] || mkfifo "$D/never"
     setsid bash -c "read -t 600 <> '$D/never'" VBoxHeadless --comment "$(<"$m/name")" --startvm "${m##*/}" </dev/null >/dev/null 2>&1 &
     echo $! > "$m/pid"; echo running > "$m/state"; echo x >> "$m/starts"; wc -l < "$m/starts" > "$m/runs"

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::call::Call;
 use super::default_folder;
-use super::facts::Registered;
 use super::give_back::find_in;
 use super::identity::Identity;
 use super::problem::Problem;
 use super::program::shown;
+use super::registered::Registered;
 use super::start::{Starting, Stop};
 use crate::error::{MachineError, StartError};
 

@@ -3,9 +3,10 @@
 use super::ask;
 use super::display;
 use super::explain;
-use super::facts::{Registered, Snapshot, Snapshots};
+use super::facts::{Snapshot, Snapshots};
 use super::problem::Problem;
 use super::program::VBoxManage;
+use super::registered::Registered;
 use super::spec::{TakeSnapshot, VirtualBoxSpec};
 use crate::error::StartError;
 use crate::spec::{MachineSpec, Origin};

@@ -41,6 +41,7 @@ mod note;
 mod places;
 mod problem;
 mod program;
+mod registered;
 mod retire;
 mod screen;
 mod serial;

@@ -45,6 +45,14 @@ enum WhenAbandoned {
     Interrupt,
 }
 
+/// What it said.
+#[derive(Debug)]
+struct Answer {
+    said: String,
+    /// That is only the end of it.
+    is_cut: bool,
+}
+
 /// The program.
 #[derive(Debug, Clone)]
 pub(super) struct VBoxManage {
@@ -91,23 +99,35 @@ impl VBoxManage {
     /// Runs it and returns what it said. A machine that another session holds is waited for.
     ///
     /// If the future is dropped the call goes to its end, and the next one about this machine waits for that.
+    ///
+    /// # Errors
+    ///
+    /// Also that its answer is too long to be kept: nobody reads half of one.
     pub(super) async fn run(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, self.limit, WhenAbandoned::Finish, None).await
+        let answer = self.call(arguments, self.limit, WhenAbandoned::Finish, None).await?;
+        if answer.is_cut {
+            return Err(Failure::new(
+                &shown(arguments),
+                Problem::Senseless,
+                "its answer is too long: the beginning is lost",
+            ));
+        }
+        Ok(answer.said)
     }
 
     /// As [`run`](Self::run), for a call that moves whole disks. If the future is dropped the call is asked to stop.
     pub(super) async fn run_long(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, None).await
+        Ok(self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, None).await?.said)
     }
 
     /// As [`run_long`](Self::run_long), for a call that leaves a half behind when it is stopped. If the future is dropped it goes to its end.
     pub(super) async fn run_long_to_its_end(&self, arguments: &[impl AsRef<str>]) -> Result<String, Failure> {
-        self.call(arguments, self.long_limit, WhenAbandoned::Finish, None).await
+        Ok(self.call(arguments, self.long_limit, WhenAbandoned::Finish, None).await?.said)
     }
 
     /// As [`run`](Self::run), but a machine that another session holds is not waited for.
     pub(super) async fn run_once(&self, arguments: &[String]) -> Result<String, Failure> {
-        self.call_once(arguments, self.limit, WhenAbandoned::Finish).await
+        Ok(self.call_once(arguments, self.limit, WhenAbandoned::Finish).await?.said)
     }
 
     /// As [`run_long`](Self::run_long), for a call that makes files in `directory`, which has nothing else in it. VirtualBox takes what an
@@ -117,7 +137,7 @@ impl VBoxManage {
         directory: &Path,
         arguments: &[impl AsRef<str>],
     ) -> Result<String, Failure> {
-        self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, Some(directory)).await
+        Ok(self.call(arguments, self.long_limit, WhenAbandoned::Interrupt, Some(directory)).await?.said)
     }
 
     async fn call(
@@ -126,7 +146,7 @@ impl VBoxManage {
         limit: Duration,
         abandoned: WhenAbandoned,
         fills: Option<&Path>,
-    ) -> Result<String, Failure> {
+    ) -> Result<Answer, Failure> {
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.as_ref().to_owned()).collect();
         let mut patience =
             if fills.is_some() { Patience::of(EXPORT_LOCK_LIMIT, EXPORT_LONGEST_PAUSE) } else { Patience::new() };
@@ -147,7 +167,7 @@ impl VBoxManage {
         arguments: &[String],
         limit: Duration,
         abandoned: WhenAbandoned,
-    ) -> Result<String, Failure> {
+    ) -> Result<Answer, Failure> {
         let turn = self.turn.clone().lock_owned().await;
         let (answer, waiting) = oneshot::channel();
         let (program, arguments) = (self.program.clone(), arguments.to_vec());
@@ -237,7 +257,7 @@ async fn run_to_end(
     arguments: &[String],
     limit: Duration,
     abandoned: WhenAbandoned,
-    mut answer: oneshot::Sender<Result<String, Failure>>,
+    mut answer: oneshot::Sender<Result<Answer, Failure>>,
 ) {
     let line = shown(arguments);
     let command = ChildCommand {
@@ -259,7 +279,7 @@ async fn run_to_end(
             let said = process.stdout();
             match Failure::of(&line, state, &said, &process.stderr_tail()) {
                 Some(failure) => Err(failure),
-                None => Ok(said),
+                None => Ok(Answer { said, is_cut: process.stdout_is_cut() }),
             }
         }
         None => Err(Failure::new(&line, Problem::NoAnswer, &format!("no answer within {} s", limit.as_secs_f32()))),
@@ -272,7 +292,7 @@ async fn wait(
     process: &ChildProcess,
     limit: Duration,
     abandoned: WhenAbandoned,
-    answer: &mut oneshot::Sender<Result<String, Failure>>,
+    answer: &mut oneshot::Sender<Result<Answer, Failure>>,
 ) -> Option<ExitState> {
     let nobody_waits = async {
         match abandoned {

@@ -1,8 +1,9 @@
 //! The start of a machine: looked into, noted, made, set up, and let run. What fails or is dropped on the way leaves nothing.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::ask;
 use super::call::{Call, words};
@@ -12,13 +13,14 @@ use super::default_folder;
 use super::display::{self, Served};
 use super::end;
 use super::explain::explain;
-use super::facts::{Facts, Registered};
+use super::facts::{Facts, State};
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
 use super::look;
 use super::places::{self, PlacedDisc, PlacedFloppy};
 use super::problem::{Failure, Problem};
-use super::program::{Patience, VBoxManage};
+use super::program::{Patience, VBoxManage, shown};
+use super::registered::Registered;
 use super::serial;
 use super::settings;
 use super::spec::{Hardware, VirtualBoxSpec};
@@ -30,6 +32,9 @@ use crate::spec::{MachineSpec, NetworkMode, Origin};
 
 /// VirtualBox's graphics card where nothing is known of the guest's system; Packer's choice.
 const DEFAULT_GRAPHICS: &str = "vboxsvga";
+
+/// How far times of files lag behind the clock.
+const LOG_CLOCK: Duration = Duration::from_secs(1);
 
 /// A machine that runs.
 pub(super) struct Started {
@@ -155,12 +160,18 @@ impl Starting<'_> {
             self.holdings.program.run_long(command).await?;
         }
         self.holdings.hand_over_ports();
+        let told_to_run = SystemTime::now();
         self.let_run(&uuid).await?;
-        if let Some(process) = end::find(&uuid).await {
+        let process = end::find(&uuid).await;
+        let is_seen = process.is_some();
+        if let Some(process) = process {
             self.holdings.watch(process);
         }
         let now = self.facts(&uuid).await;
         let log = self.log(now.as_ref().ok());
+        if !is_seen && let Ok(now) = &now {
+            self.refuse_unstarted(&uuid, now, log.as_deref(), told_to_run)?;
+        }
         let display = match (ports.display, &now) {
             (None, _) => None,
             (Some(_), Ok(now)) => Some(display::served(now, log.as_deref(), &self.holdings.program).await),
@@ -168,6 +179,30 @@ impl Starting<'_> {
         };
         tokio::spawn(end::watch_over(self.holdings.clone(), uuid.clone(), log));
         Ok(Running { uuid, forwarded: ports.forwarded, display })
+    }
+
+    /// Refuses a machine that is off, has no process, and has written no log since it was told to run: nothing has started it.
+    fn refuse_unstarted(
+        &self,
+        uuid: &str,
+        now: &Facts,
+        log: Option<&Path>,
+        told: SystemTime,
+    ) -> Result<(), StartError> {
+        let written = log.and_then(|log| log.metadata().ok()?.modified().ok());
+        let has_run = written.is_some_and(|written| written + LOG_CLOCK >= told);
+        if now.state() != Some(State::Off) || has_run {
+            return Ok(());
+        }
+        Err(StartError::Refused {
+            command: shown(&self.start_call(uuid)),
+            problem: "it said that the machine was started, but nothing runs it, and it is off".to_owned(),
+            hint: Some(
+                "see whether VirtualBox starts any machine (`VBoxManage startvm`), and what its services say: \
+                 ~/.config/VirtualBox/VBoxSVC.log"
+                    .to_owned(),
+            ),
+        })
     }
 
     /// Tells the machine to run. While another session has it, it is not noted as told to: whoever has it may let it run.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{World, iso};
+use super::{World, iso, template};
 
 /// How often Packer calls VBoxManage for the same: a machine of its defaults, made and exported, whose guest nobody connects to. Until and
 /// with `startvm`: the version, a machine for its defaults (3), the messages (4), createvm, 19 times modifyvm and 8 times for the models of
@@ -98,4 +98,22 @@ fn the_way_to_the_guest_has_the_ports_of_the_template_and_a_machine_the_window_i
     world.build(&connecting("  skip_nat_mapping = true\n")).expect(1);
     assert!(!world.facts().contains("packercomm") && world.calls().len() > calls.len(), "{}", world.facts());
     assert_eq!(world.machines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_machine_with_line_breaks_in_its_name_is_in_nobodys_way() {
+    let Some(world) = World::new() else { return };
+    let base = world.home.work("machines").display().to_string();
+    world.vboxmanage(&["createvm", "--name", "base", "--ostype", "Debian_64", "--register", "--basefolder", &base]);
+    let description = "one\nVMState=\"running\"\nCfgFile=\"/x\"\nlast";
+    world.vboxmanage(&["modifyvm", "base", "--description", description, "--name", "a\nb"]);
+    assert!(world.vboxmanage(&["list", "vms"]).contains("\"a\nb\" {"));
+    world.build(&iso("  disk_size = 64\n")).expect(0);
+    assert!(world.vboxmanage(&["list", "vms"]).contains("\"a\nb\" {"), "it stays");
+    // It can be worked on, too: what is in its description is no fact about it.
+    let list = world.vboxmanage(&["list", "vms"]);
+    let uuid = list.split_once("\" {").unwrap().1.split_once('}').unwrap().0.to_owned();
+    let options = format!("  vm_name = \"{uuid}\"\n  target_snapshot = \"built\"\n  skip_export = true\n");
+    world.build_without_force(&template("virtualbox-vm", &options)).expect(0);
+    assert!(world.vboxmanage(&["snapshot", &uuid, "list"]).contains("built"));
 }

@@ -180,3 +180,36 @@ async fn the_templates_own_commands_may_take_long() {
     machine.retire().await.unwrap();
     machine.kill().await;
 }
+
+#[tokio::test]
+async fn an_answer_of_which_only_the_end_is_left_is_refused_as_that() {
+    let world = StandIn::new();
+    world.breaks("list", "long");
+    for error in [
+        world.hypervisor().start(&world.spec(false), Arc::new(NoLedger)).await.err().unwrap(),
+        world.hypervisor().look_first(&world.spec(false)).await.unwrap_err(),
+    ] {
+        let StartError::Setup(error) = error else { panic!("{error:?}") };
+        let told = error.to_string();
+        assert!(told.contains("VBoxManage list vms") && told.contains("its answer is too long"), "{told}");
+    }
+    assert_eq!((world.machines(), world.left_in_runtime()), (Vec::<String>::new(), 0));
+}
+
+#[tokio::test]
+async fn a_machine_that_is_said_to_run_and_does_not_is_no_guest_that_has_shut_down() {
+    let world = StandIn::new();
+    std::fs::write(world.path("idle"), "").unwrap();
+    let ledger = Arc::new(RecordingLedger::default());
+    let error = world.hypervisor().start(&world.spec(false), ledger.clone()).await.err().unwrap();
+    assert!(error.to_string().starts_with("VBoxManage startvm "), "{error}");
+    assert!(error.to_string().contains("nothing runs it, and it is off"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("VBoxSVC.log")), "{error:?}");
+    assert_eq!((world.machines(), ledger.held(), world.left_in_runtime()), (vec![], vec![], 0));
+    // One that was over at once has left a log.
+    std::fs::rename(world.path("idle"), world.path("brief")).unwrap();
+    let machine = world.start(&world.spec(false)).await;
+    assert_eq!(machine.exited().await, crate::machine::ExitReport::GuestShutdown);
+    machine.kill().await;
+    assert_eq!(world.machines(), Vec::<String>::new());
+}
