@@ -17,6 +17,7 @@ mod image_looks;
 mod image_scripts;
 mod images;
 mod layers;
+mod libvirt;
 mod machines;
 mod man_pages;
 mod packages;
