@@ -79,7 +79,7 @@ impl World {
 
     /// Every call so far, without the program.
     fn calls(&self) -> Vec<String> {
-        let calls = std::fs::read_to_string(self.home.path().join(".vbox/calls")).unwrap();
+        let calls = std::fs::read_to_string(self.home.path().join(".vbox/calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
     }
 
@@ -263,16 +263,26 @@ fn a_package_is_imported_worked_on_and_exported_by_virtualbox() {
 fn a_package_that_is_not_whole_is_refused_before_anything_is_made() {
     let Some(world) = World::new() else { return };
     let ovf = include_str!("../virtualbox/broken.ovf");
-    let build = |href: &str| {
-        world.home.write("x.ovf", &ovf.replace("HREF", href));
+    let build = |ovf: &str| {
+        world.home.write("x.ovf", ovf);
         let ran = world.build(&template("virtualbox-ovf", "  source_path = \"x.ovf\"\n")).expect(1);
-        format!("{}{}", ran.stdout, ran.stderr)
+        // Diagnostics are told in lines of a terminal's width.
+        format!("{}{}", ran.stdout, ran.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let told = build("absent.vmdk");
+    let naming = |href: &str| ovf.replace("HREF", href);
+    let told = build(&naming("absent.vmdk"));
     assert!(told.contains("absent.vmdk: the file is missing"), "{told}");
-    let told = build("../../../../etc/hostname");
+    let told = build(&naming("../../../../etc/hostname"));
     assert!(told.contains("the name leads out of the directory"), "{told}");
-    assert!(!world.home.path().join(".vbox/calls").exists() || world.machines().is_empty());
+    let entity = "<!DOCTYPE Envelope [<!ENTITY x SYSTEM \"file:///etc/hostname\">]><Envelope";
+    let told = build(&naming("&x;").replacen("<Envelope", entity, 1));
+    assert!(told.contains("document type"), "{told}");
+    // VirtualBox is asked what it can do, and for nothing else.
+    let changing = |call: &String| !["--version", "list ", "--nologo list "].iter().any(|asks| call.starts_with(asks));
+    let calls = world.calls();
+    assert!(!calls.iter().any(changing), "{calls:?}");
+    assert_eq!(world.machines(), Vec::<String>::new());
+    assert!(!world.home.work("output-web").exists());
 }
 
 #[test]

@@ -39,4 +39,4 @@ pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use vbox_machine::virtualbox_doubts;
 pub use vbox_settings::virtualbox_machine;
-pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify};
+pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify, verify_presence};

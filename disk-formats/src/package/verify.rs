@@ -132,9 +132,22 @@ impl fmt::Display for VerifyProblem {
 /// When `path` itself cannot be read or is none of these, or `progress` says stop. What is wrong with listed files is not an
 /// error but a problem in the result.
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
-    let fail = |error: Error| error.during(Operation::Verify).with_path(path);
-    let file = SourceFile::open(path).map_err(fail)?;
-    let list = if is_tar(&file).map_err(fail)? {
+    let list = list_of(path).map(List::find);
+    list.and_then(|found| found.hash(progress)).map_err(|error| error.during(Operation::Verify).with_path(path))
+}
+
+/// Checks as [`verify`] does, but hashes nothing, and so takes no time: whether the files are there, and as long as the descriptor says.
+///
+/// # Errors
+/// When `path` itself cannot be read or is none of what [`verify`] checks.
+pub fn verify_presence(path: &Path) -> Result<Verification> {
+    let list = list_of(path).map(List::find);
+    list.map(Listed::without_digests).map_err(|error| error.during(Operation::Verify).with_path(path))
+}
+
+fn list_of(path: &Path) -> Result<List> {
+    let file = SourceFile::open(path)?;
+    if is_tar(&file)? {
         archive_list(file)
     } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ovf")) {
         package_list(path, &file, None)
@@ -146,8 +159,7 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification> {
         }
     } else {
         checksum_list(path, &file, false)
-    };
-    list.and_then(|list| list.check(progress)).map_err(fail)
+    }
 }
 
 /// Where listed files are.
@@ -165,6 +177,12 @@ struct List {
     /// Lengths by name where an OVF descriptor gives them, in its order.
     sizes: Vec<(String, Option<u64>)>,
     problems: Vec<VerifyProblem>,
+}
+
+/// A list, and its files as far as they are there, by name.
+struct Listed {
+    list: List,
+    found: HashMap<String, Option<Found>>,
 }
 
 fn problem(name: &str, line: Option<usize>, kind: VerifyProblemKind) -> VerifyProblem {
@@ -307,8 +325,8 @@ impl List {
         Ok(())
     }
 
-    fn check(mut self, progress: &dyn Progress) -> Result<Verification> {
-        let mut verified = Vec::new();
+    /// Looks for the files.
+    fn find(mut self) -> Listed {
         let mut found: HashMap<String, Option<Found>> = HashMap::new();
         let names = self.entries.iter().map(|(line, entry)| (entry.name.clone(), Some(*line)));
         let names: Vec<_> = names.chain(self.sizes.iter().map(|(name, _)| (name.clone(), None))).collect();
@@ -333,11 +351,30 @@ impl List {
                 self.problems.push(problem(name, None, kind));
             }
         }
+        Listed { list: self, found }
+    }
+}
+
+impl Listed {
+    fn without_digests(self) -> Verification {
+        self.outcome(Vec::new())
+    }
+
+    fn outcome(self, verified: Vec<VerifiedFile>) -> Verification {
+        let mut problems = self.list.problems;
+        problems.sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
+        Verification { verified, problems }
+    }
+
+    /// Compares the digests.
+    fn hash(mut self, progress: &dyn Progress) -> Result<Verification> {
+        let Self { list, found } = &mut self;
+        let mut verified = Vec::new();
         let size_of = |entry: &Entry| found.get(&entry.name).and_then(Option::as_ref).map_or(0, Found::size);
-        let mut work = Work { progress, done: 0, total: self.entries.iter().map(|(_, entry)| size_of(entry)).sum() };
-        for (line, entry) in &self.entries {
+        let mut work = Work { progress, done: 0, total: list.entries.iter().map(|(_, entry)| size_of(entry)).sum() };
+        for (line, entry) in &list.entries {
             let Some(Some(content)) = found.get(&entry.name) else { continue };
-            match content.hash(&self.place, entry.algorithm, &mut work) {
+            match content.hash(&list.place, entry.algorithm, &mut work) {
                 Ok(digest) if digest == entry.digest => verified.push(VerifiedFile {
                     name: entry.name.clone(),
                     size: content.size(),
@@ -346,17 +383,16 @@ impl List {
                 Ok(digest) => {
                     let (algorithm, expected) = (entry.algorithm, entry.digest.clone());
                     let kind = VerifyProblemKind::WrongDigest { algorithm, expected, found: digest };
-                    self.problems.push(problem(&entry.name, Some(*line), kind));
+                    list.problems.push(problem(&entry.name, Some(*line), kind));
                 }
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) => {
                     let kind = VerifyProblemKind::Unreadable(error.to_string());
-                    self.problems.push(problem(&entry.name, Some(*line), kind));
+                    list.problems.push(problem(&entry.name, Some(*line), kind));
                 }
             }
         }
-        self.problems.sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
-        Ok(Verification { verified, problems: self.problems })
+        Ok(self.outcome(verified))
     }
 }
 

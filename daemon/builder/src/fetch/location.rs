@@ -163,6 +163,14 @@ pub(crate) fn names_local(urls: &[String], path: &Path) -> bool {
     urls.iter().any(|url| matches!(parse(url), Ok((Location::Local(local), _)) if local == path))
 }
 
+/// The local file that `url` names, whether it is there or not; `None` of what is to be downloaded.
+pub(crate) fn local_path(url: &str) -> Option<PathBuf> {
+    match parse(url) {
+        Ok((Location::Local(path), _)) => Some(path),
+        _ => None,
+    }
+}
+
 /// Splits our parameters off a local path: path, `checksum`, `archive`.
 fn local_parameters(text: &str) -> (String, Option<String>, Option<String>) {
     let Some((path, query)) = text.rsplit_once('?') else { return (text.to_owned(), None, None) };

@@ -43,7 +43,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
-pub(crate) use self::location::names_local;
+pub(crate) use self::location::{local_path, names_local};
 pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
 pub(crate) use self::url_secrets::{secrets_in, shown};
 use crate::ledger::Ledger;

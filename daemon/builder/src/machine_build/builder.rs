@@ -91,6 +91,15 @@ pub(crate) trait MachineBuilder: Send + Sync {
     /// Names, in the output directory, of the files that the machine has: while it runs, and for good.
     fn files(&self) -> Vec<String>;
 
+    /// Looks into what was fetched before anything is made of it, as a step of its own; `None`: there is nothing to look for in it.
+    fn check_image<'a>(
+        &'a self,
+        _image: &'a Path,
+        _context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<(), StepError>>> {
+        None
+    }
+
     /// Makes the disks, from `image` or empty. What an earlier try has left is replaced.
     fn make_disks<'a>(
         &'a self,

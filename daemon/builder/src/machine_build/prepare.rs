@@ -43,6 +43,9 @@ impl Recipe<'_> {
             }
             None => None,
         };
+        if let Some(image) = image.as_deref().filter(|_| !goes_on) {
+            self.check_image(image).await?;
+        }
         let output = self.output(goes_on).await?;
         let work = context.step(Step::prepare("work"), || WorkDirectories::make(self.index, context)).await?;
         let (mut floppy, mut cd) = (None, None);
@@ -76,6 +79,20 @@ impl Recipe<'_> {
         let looking =
             || async { if goes_on { Ok(()) } else { hypervisor.look_first(&draft).await.map_err(StepError::from) } };
         self.context.step(Step::prepare("look"), looking).await
+    }
+
+    async fn check_image(&self, image: &Path) -> Result<(), BuildError> {
+        let context = self.context;
+        if self.builder.check_image(image, context).is_none() {
+            return Ok(());
+        }
+        let checking = || async {
+            match self.builder.check_image(image, context) {
+                Some(checking) => checking.await,
+                None => Ok(()),
+            }
+        };
+        context.step(Step::prepare("check"), checking).await
     }
 
     pub(super) fn hypervisor(&self) -> Result<&dyn Hypervisor, BuildError> {

@@ -10,6 +10,7 @@ mod file_builder;
 mod guests;
 mod looks;
 mod lost_guests;
+mod packages;
 mod processor;
 mod questions;
 mod records;

@@ -32,6 +32,7 @@ impl MachineBuilder for VirtualBoxPlan {
     }
 
     fn check_host(&self, reader: &mut PlanReader<'_>, backends: &Backends) {
+        package::check_host(self, reader);
         machine::check_host(self, reader, backends);
     }
 
@@ -68,18 +69,21 @@ impl MachineBuilder for VirtualBoxPlan {
         disks::file_names(self)
     }
 
+    fn check_image<'a>(
+        &'a self,
+        image: &'a Path,
+        context: &'a BuildContext,
+    ) -> Option<BoxFuture<'a, Result<(), StepError>>> {
+        let is_package = matches!(self.origin, VirtualBoxOrigin::Ovf { .. });
+        is_package.then(|| Box::pin(package::check(image, context)) as BoxFuture<'a, _>)
+    }
+
     fn make_disks<'a>(
         &'a self,
-        image: Option<&'a Path>,
-        context: &'a BuildContext,
+        _image: Option<&'a Path>,
+        _context: &'a BuildContext,
     ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(async move {
-            disks::create(self).await?;
-            match (&self.origin, image) {
-                (VirtualBoxOrigin::Ovf { .. }, Some(package)) => package::check(package, context).await,
-                _ => Ok(()),
-            }
-        })
+        Box::pin(disks::create(self))
     }
 
     fn disks(&self) -> Vec<GuestDisk> {

@@ -2,25 +2,50 @@
 
 use std::path::Path;
 
-use kiln_disk_formats::package::{PackagedMachine, VerifyProblemKind, verify};
+use kiln_disk_formats::package::{PackagedMachine, Verification, VerifyProblemKind, verify, verify_presence};
 use kiln_disk_formats::package_facts;
 
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::export;
+use crate::plan::{VirtualBoxOrigin, VirtualBoxPlan};
+use crate::plan_reader::{PlanReader, Purpose};
+use crate::{export, fetch};
+
+/// The option that names the package.
+const SOURCE: &str = "source_path";
 
 /// The most problems of a package that are told.
 const MOST_TOLD: usize = 5;
 
+/// Complains about a package that is here already, as far as that can be seen without reading its disks: before anything is started.
+pub(super) fn check_host(plan: &VirtualBoxPlan, reader: &mut PlanReader<'_>) {
+    let VirtualBoxOrigin::Ovf { package, .. } = &plan.origin else { return };
+    // What has been imported is not imported again.
+    if reader.purpose == Purpose::Resume || reader.options.is_unusable(SOURCE) {
+        return;
+    }
+    // What is not there is told by the fetch, before anything is made.
+    let local = package.urls.iter().find_map(|url| fetch::local_path(url)).filter(|path| path.is_file());
+    let Some(path) = local else { return };
+    let found = check_machines(&path).and_then(|()| refuse(&path, &verify_presence(&path)?));
+    if let Err(error) = found {
+        let hint = error.hint().map(str::to_owned);
+        reader.not_here(SOURCE, "This package cannot be imported", error.to_string(), hint);
+    }
+}
+
 /// Refuses a package whose files are not all there and as its descriptor and manifest say, and one of several machines.
 pub(super) async fn check(package: &Path, context: &BuildContext) -> Result<(), StepError> {
     let (path, reporter) = (package.to_owned(), context.clone());
-    let found = blocking("checking the package", move |abandoned| {
+    blocking("checking the package", move |abandoned| {
         check_machines(&path)?;
-        verify(&path, &export::report(&reporter, "check the package", abandoned)).map_err(StepError::from)
+        refuse(&path, &verify(&path, &export::report(&reporter, "check the package", abandoned))?)
     })
-    .await?;
+    .await
+}
+
+fn refuse(package: &Path, found: &Verification) -> Result<(), StepError> {
     let matters = |kind: &VerifyProblemKind| {
         !matches!(kind, VerifyProblemKind::NoManifest | VerifyProblemKind::Unlisted | VerifyProblemKind::Unreferenced)
     };
