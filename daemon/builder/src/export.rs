@@ -10,6 +10,8 @@ use kiln_disk_formats::{
     Progress, convert, convert_disks, export_named, open,
 };
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -156,19 +158,67 @@ pub(crate) async fn write(
     elsewhere: &[PathBuf],
     overwrite: bool,
 ) -> Result<Vec<Written>, StepError> {
+    write_what_holds(context, disks, outputs, elsewhere, overwrite, || async { Ok(()) }).await
+}
+
+/// [`write()`], of disks that others may write to meanwhile: before files that are whole get their names, `holds` tells whether nobody has.
+pub(crate) async fn write_what_holds<F>(
+    context: &BuildContext,
+    disks: Vec<GuestDisk>,
+    outputs: Vec<Output>,
+    elsewhere: &[PathBuf],
+    overwrite: bool,
+    holds: impl Fn() -> F,
+) -> Result<Vec<Written>, StepError>
+where
+    F: Future<Output = Result<(), StepError>>,
+{
     make_directories(&outputs).await?;
     let unfinished = Unfinished::in_ledger(&context.ledger, elsewhere.iter().map(PathBuf::as_path));
     let unfinished =
         unfinished.map_err(|error| StepError::new("cannot note what an export may leave").with_source(error))?;
     let reporter = context.clone();
-    blocking("the export", move |abandoned| {
+    let (ask, mut asked) = mpsc::channel(1);
+    let writing = blocking("the export", move |abandoned| {
         let mut options = ConvertOptions::without_digests();
         options.overwrite = overwrite;
         options.mark = Some(unfinished.mark());
-        let progress = report(&reporter, "export the disk", abandoned);
+        let progress = Attended { progress: report(&reporter, "export the disk", abandoned), ask };
         run(&disks, &outputs, &options, &progress).map_err(StepError::from)
-    })
-    .await
+    });
+    let answering = async {
+        let mut refused = None;
+        while let Some(answer) = asked.recv().await {
+            refused = holds().await.err();
+            let _ = oneshot::Sender::send(answer, refused.is_none());
+        }
+        refused
+    };
+    match tokio::join!(writing, answering) {
+        (_, Some(refused)) => Err(refused),
+        (written, None) => written,
+    }
+}
+
+/// Progress that asks, when all is whole, whether what was read holds.
+struct Attended<P> {
+    progress: P,
+    ask: mpsc::Sender<oneshot::Sender<bool>>,
+}
+
+impl<P: Progress> Progress for Attended<P> {
+    fn advance(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.progress.advance(done, total)
+    }
+
+    fn whole(&self) -> ControlFlow<()> {
+        let (answer, answered) = oneshot::channel();
+        // Nobody answers when the build does not wait any more.
+        match self.ask.blocking_send(answer).map(|()| answered.blocking_recv()) {
+            Ok(Ok(true)) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
 }
 
 /// Reports how far `what` has come, and stops it when it is `abandoned`.

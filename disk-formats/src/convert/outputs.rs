@@ -61,6 +61,9 @@ pub(crate) fn convert_to(
         stop: Arc::clone(&whole.stop),
     };
     let (disks, mut files) = run_passes(readers, outputs, options, &mut whole, &destinations)?;
+    if progress.whole().is_break() {
+        return Err(Error::cancelled(Operation::Convert));
+    }
     publish_all(&mut files, options.overwrite)?;
     Ok(MachineReport { disks, files: files.into_iter().map(|file| file.report).collect() })
 }

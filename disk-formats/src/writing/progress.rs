@@ -7,6 +7,12 @@ pub trait Progress: Sync {
     /// Called often, from one thread, with guest bytes done and in all; `Break` cancels the conversion, which then removes
     /// what it has written and fails with [`crate::ErrorKind::Cancelled`].
     fn advance(&self, done: u64, total: u64) -> ControlFlow<()>;
+
+    /// Called once, when all that was to be read has been read and all files are whole, before the first of them gets its name; nothing
+    /// else is done meanwhile. `Break` cancels the conversion.
+    fn whole(&self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// Ignores progress and never stops.

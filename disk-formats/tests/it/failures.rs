@@ -1,12 +1,13 @@
 //! What is left behind when things go wrong: nothing.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_disk_formats::package::{MachineDescription, MachineDisk};
 use kiln_disk_formats::{
     ConvertOptions, DiskAdapter, DiskReader, ErrorKind, Extent, ExtentKind, Format, ImageInfo, NoProgress, OpenPolicy,
-    Output, OutputKind, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat, convert, create_overlay, create_qcow2,
-    open,
+    Output, OutputKind, Progress, Qcow2Options, VhdVariant, VmdkOptions, VmdkSubformat, convert, create_overlay,
+    create_qcow2, open,
 };
 
 use crate::sample::{Bench, names};
@@ -30,6 +31,34 @@ fn cancelling_leaves_nothing() {
         assert_eq!(error.kind(), ErrorKind::Cancelled);
         assert_eq!(names(bench.directory.path()), ["source.raw"]);
     }
+}
+
+/// Whoever watches the source tells only when it has been read whether that is worth anything.
+#[test]
+fn what_is_refused_when_it_is_whole_leaves_nothing_and_replaces_nothing() {
+    struct Refusing<'a>(&'a Bench, AtomicUsize);
+    impl Progress for Refusing<'_> {
+        fn advance(&self, _: u64, _: u64) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn whole(&self) -> ControlFlow<()> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let visible = names(self.0.directory.path()).into_iter().filter(|name| !name.starts_with('.'));
+            assert_eq!(visible.collect::<Vec<_>>(), ["a.qcow2", "source.raw"], "nothing else has its name");
+            assert_eq!(std::fs::read(self.0.path("a.qcow2")).unwrap(), b"earlier");
+            ControlFlow::Break(())
+        }
+    }
+    let bench = Bench::new(4 << 20, 20, 1);
+    std::fs::write(bench.path("a.qcow2"), b"earlier").unwrap();
+    let mut options = ConvertOptions::default();
+    options.overwrite = true;
+    let refusing = Refusing(&bench, AtomicUsize::new(0));
+    let error = convert(&*bench.reader(), &outputs(&bench), &options, &refusing).unwrap_err();
+    assert_eq!((error.kind(), refusing.1.into_inner()), (ErrorKind::Cancelled, 1));
+    assert_eq!(names(bench.directory.path()), ["a.qcow2", "source.raw"]);
+    assert_eq!(std::fs::read(bench.path("a.qcow2")).unwrap(), b"earlier");
 }
 
 #[test]

@@ -197,6 +197,17 @@ impl Machine for FakeMachine {
         .boxed()
     }
 
+    fn still_retired(&self) -> BoxFuture<'_, Result<(), MachineError>> {
+        async move {
+            self.state.note("still_retired");
+            match self.script().moved.and_then(|moved| moved()) {
+                Some(message) => Err(MachineError::Refused { command: "still_retired".to_owned(), message }),
+                None => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
     fn kill(&self) -> BoxFuture<'_, ()> {
         async move {
             self.state.note("kill");

@@ -13,5 +13,5 @@ mod state;
 mod tests;
 
 pub use hypervisor::FakeHypervisor;
-pub use script::{FakeEnd, FakeScript, FakeStart, OnResume};
+pub use script::{FakeEnd, FakeScript, FakeStart, Moved, OnResume};
 pub use spec::FakeSpec;

@@ -42,6 +42,9 @@ pub enum FakeEnd {
 /// Something a test does when the guest starts to run, for example write its disk.
 pub type OnResume = Arc<dyn Fn(&MachineSpec) + Send + Sync>;
 
+/// Something a test looks at when its disks have been read, and says of the machine.
+pub type Moved = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What a fake machine does.
 #[derive(Clone)]
 pub struct FakeScript {
@@ -57,6 +60,8 @@ pub struct FakeScript {
     pub starts_paused: bool,
     /// [`Machine::resume`](crate::Machine::resume) fails with these words.
     pub resume_error: Option<String>,
+    /// Called in [`Machine::still_retired`](crate::Machine::still_retired): how somebody has run the machine, if so.
+    pub moved: Option<Moved>,
     /// How the guest ends.
     pub end: FakeEnd,
     /// Called in [`Machine::resume`](crate::Machine::resume).
@@ -96,6 +101,7 @@ impl Default for FakeScript {
             start: FakeStart::Works,
             starts_paused: true,
             resume_error: None,
+            moved: None,
             end: FakeEnd::OnPowerButton,
             on_resume: None,
             serial: b"fake guest\n".to_vec(),

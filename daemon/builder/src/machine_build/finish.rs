@@ -73,6 +73,23 @@ struct Left {
     exported: Vec<Exported>,
 }
 
+/// What the images are read from.
+struct Read<'a> {
+    disks: &'a [GuestDisk],
+    /// The machine whose own the disks are, and which others might run meanwhile.
+    machine: Option<&'a dyn Machine>,
+}
+
+impl Read<'_> {
+    /// Sees that what has been read is of one moment.
+    async fn holds(&self) -> Result<(), StepError> {
+        match self.machine {
+            Some(machine) => machine.still_retired().await.map_err(StepError::wrap),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Recipe<'_> {
     pub(super) async fn finish(&self, guest: Guest, prepared: Prepared) -> Result<Built, BuildError> {
         let (context, machine) = (self.context, &*guest.machine);
@@ -183,10 +200,9 @@ impl Recipe<'_> {
             // Nothing is read again of a machine that may have been moved since, and be another by that.
             Some(exported) if exported.iter().flat_map(|one| &one.files).all(|file| file.exists()) => exported.clone(),
             _ => {
-                let exported = self.write_all(output, &disks, (exports, own), overwrite, tries).await?;
-                if self.builder.reads_disks_of_machine() {
-                    guest.machine.still_retired().await.map_err(StepError::wrap)?;
-                }
+                let read =
+                    Read { disks: &disks, machine: self.builder.reads_disks_of_machine().then_some(&*guest.machine) };
+                let exported = self.write_all(output, &read, (exports, own), overwrite, tries).await?;
                 let _ = tries.whole.set(exported.clone());
                 exported
             }
@@ -208,7 +224,7 @@ impl Recipe<'_> {
     async fn write_all(
         &self,
         output: &OutputDirectory,
-        disks: &[GuestDisk],
+        read: &Read<'_>,
         (exports, own): (Vec<DiskOutput>, Option<DiskOutput>),
         overwrite: bool,
         tries: &Tries,
@@ -218,12 +234,14 @@ impl Recipe<'_> {
         let mut exports_failed = false;
         if !exports.is_empty() {
             let all: Vec<DiskOutput> = exports.iter().cloned().chain(own.clone()).collect();
-            match self.write(output, disks, &all, overwrite, tries).await {
+            match self.write(output, read, &all, overwrite, tries).await {
                 Ok(written) => {
                     own_is_written = true;
                     exported =
                         exports.into_iter().zip(written).map(|(output, files)| Exported { output, files }).collect();
                 }
+                // Nothing that is read of such a machine is an image.
+                Err(_) if let Err(moved) = read.holds().await => return Err(moved),
                 // Somebody is there who may take away what hinders it.
                 Err(error) if self.context.settings.on_error == OnError::Ask => return Err(error),
                 // The image does not go with an export. What follows the build tries it again, and fails by itself.
@@ -235,7 +253,7 @@ impl Recipe<'_> {
         }
         if let Some(own) = own.filter(|_| !own_is_written) {
             // The exports that failed may have left it.
-            self.write(output, disks, &[own], overwrite || exports_failed, tries).await?;
+            self.write(output, read, &[own], overwrite || exports_failed, tries).await?;
         }
         Ok(exported)
     }
@@ -245,12 +263,12 @@ impl Recipe<'_> {
     async fn write(
         &self,
         output: &OutputDirectory,
-        disks: &[GuestDisk],
+        read: &Read<'_>,
         outputs: &[DiskOutput],
         overwrite: bool,
         tries: &Tries,
     ) -> Result<Vec<Written>, StepError> {
-        let written = export::files(outputs, disks)?;
+        let written = export::files(outputs, read.disks)?;
         output.expect(written.iter().flatten().cloned())?;
         let elsewhere = written.iter().flatten().filter(|file| !output.holds(file));
         let elsewhere: Vec<PathBuf> = elsewhere.cloned().collect();
@@ -261,7 +279,9 @@ impl Recipe<'_> {
         let is_new = |file: &&PathBuf| ours.contains(file) || !file.exists();
         let new: Vec<PathBuf> = elsewhere.iter().filter(is_new).cloned().collect();
         new.iter().try_for_each(|file| tries.own(file, self.context))?;
-        let result = export::write(self.context, disks.to_vec(), outputs.to_vec(), &elsewhere, overwrite).await;
+        let (disks, outputs) = (read.disks.to_vec(), outputs.to_vec());
+        let holds = || read.holds();
+        let result = export::write_what_holds(self.context, disks, outputs, &elsewhere, overwrite, holds).await;
         if result.is_ok() || self.context.settings.on_error == OnError::Ask {
             tries.exported.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
         } else {

@@ -76,6 +76,11 @@ impl MachineBuilder for FakePlan {
         Ok(spec)
     }
 
+    /// A machine in a registry may be run by others.
+    fn reads_disks_of_machine(&self) -> bool {
+        self.registered
+    }
+
     fn describe(&self) -> MachineDescription {
         MachineDescription { name: self.vm_name.clone(), ..MachineDescription::default() }
     }

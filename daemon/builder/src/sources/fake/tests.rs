@@ -37,6 +37,7 @@ struct Job {
     hypervisor: FakeHypervisor,
     guest: FakeCommunicator,
     events: Arc<Mutex<Vec<Event>>>,
+    force: bool,
 }
 
 impl Job {
@@ -47,7 +48,7 @@ impl Job {
         }
         std::fs::write(directory.path().join("installer.iso"), "installer").unwrap();
         let hypervisor = FakeHypervisor::new(FakeScript::default());
-        Self { directory, hypervisor, guest: FakeCommunicator::new(), events: Arc::default() }
+        Self { directory, hypervisor, guest: FakeCommunicator::new(), events: Arc::default(), force: false }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -55,8 +56,13 @@ impl Job {
     }
 
     async fn run(&self, fault: Option<Fault>) -> JobOutcome {
+        self.run_template(&self.template("formats = [\"qcow2\"]"), fault).await
+    }
+
+    /// A build of a registered machine, with an export.
+    fn template(&self, export: &str) -> String {
         let root = self.directory.path().display();
-        let template = format!(
+        format!(
             r#"
 source "fake" "web" {{
   iso_url          = "{root}/installer.iso"
@@ -74,11 +80,12 @@ source "fake" "web" {{
 build {{
   sources = ["source.fake.web"]
   provisioner "shell" {{ inline = ["true"] }}
-  post-processor "export" {{ formats = ["qcow2"] }}
+  post-processor "export" {{
+    {export}
+  }}
 }}
 "#
-        );
-        self.run_template(&template, fault).await
+        )
     }
 
     async fn run_template(&self, template: &str, fault: Option<Fault>) -> JobOutcome {
@@ -89,6 +96,7 @@ build {{
                 template: path,
                 cwd: self.directory.path().to_owned(),
                 evaluate_data: true,
+                force: self.force,
                 ..CheckRequest::default()
             },
             debug: false,
@@ -205,4 +213,47 @@ build {{ sources = ["source.fake.web"] }}
     let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
     assert!(at("resume") < at("kill") && !calls.contains(&"press".to_owned()), "{calls:?}");
     job.assert_nothing_is_held("powered off");
+}
+
+/// What was read is an image only when nobody ran the machine meanwhile; and until that is known, an earlier image keeps its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_export_is_not_replaced_by_one_of_a_machine_that_somebody_ran() {
+    let mut job = Job::new();
+    job.force = true;
+    std::fs::create_dir(job.path("elsewhere")).unwrap();
+    std::fs::write(job.path("elsewhere/web.qcow2"), "of an earlier build").unwrap();
+    let template = job.template(&format!("output_directory = {:?}\n formats = [\"qcow2\"]", job.path("elsewhere")));
+    let directory = job.directory.path().to_owned();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let looking = Arc::clone(&seen);
+    job.hypervisor.change(move |script| {
+        script.moved = Some(Arc::new(move || {
+            let exported = std::fs::read(directory.join("elsewhere/web.qcow2")).unwrap();
+            looking.lock().unwrap().push(exported == b"of an earlier build");
+            Some("its state is running".to_owned())
+        }));
+    });
+    let outcome = job.run_template(&template, None).await;
+    let told = format!("{:#?}", job.events.lock().unwrap());
+    assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false }, "{told}");
+    assert!(told.contains("its state is running") && !told.contains("written without them"), "{told}");
+    let seen = seen.lock().unwrap().clone();
+    assert!(!seen.is_empty() && seen.iter().all(|earlier| *earlier), "{seen:?}");
+    assert_eq!(std::fs::read(job.path("elsewhere/web.qcow2")).unwrap(), b"of an earlier build");
+    assert_eq!(job.files("elsewhere"), ["web.qcow2"], "and nothing unfinished");
+    assert!(!job.path("out").exists());
+    job.assert_nothing_is_held("a machine that somebody ran");
+
+    // With nobody there the new one takes its place.
+    job.events.lock().unwrap().clear();
+    job.guest = FakeCommunicator::new();
+    job.hypervisor.change(|script| script.moved = None);
+    for name in ["job", "run"] {
+        std::fs::remove_dir_all(job.path(name)).unwrap();
+        std::fs::create_dir(job.path(name)).unwrap();
+    }
+    let outcome = job.run_template(&template, None).await;
+    assert_eq!(outcome.exit_code, 0, "{:#?}", job.events.lock().unwrap());
+    assert!(std::fs::read(job.path("elsewhere/web.qcow2")).unwrap().starts_with(b"QFI\xfb"));
+    assert!(job.hypervisor.calls().contains(&"still_retired".to_owned()));
 }
