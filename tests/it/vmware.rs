@@ -364,6 +364,7 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
             "vmx_data = { \"sata0.present\" = \"TRUE\", \"sata0:0.present\" = \"TRUE\", \"sata0:0.fileName\" = \"gone.vmdk\" }",
             "own disk gone.vmdk would be in two places, scsi0:0 and sata0:0",
         ),
+        ("bind", "vnc_bind_address = \"localhost\"", "\"localhost\" is not an IP address"),
         ("tcp6", "http_network_protocol = \"tcp6\"", "http_network_protocol asks for an IPv6 address"),
         (
             "post",
@@ -383,11 +384,30 @@ fn what_cannot_be_built_is_refused_before_anything_is_made() {
         assert!(said.contains(&file), "{name} has no place: {said}");
         assert!(!home.work("again").exists(), "{name}");
     }
-    home.write("out/guest.vmsd", ".encoding = \"UTF-8\"\n");
     home.write("unlinked.pkr.hcl", &format!("{}{build}", clone("again", "linked = true")));
-    let ran = lab.start(&["build", "-color=false", "unlinked.pkr.hcl"]).wait().expect(1);
+    for list in [Some(".encoding = \"UTF-8\"\n"), None] {
+        match list {
+            Some(list) => home.write("out/guest.vmsd", list),
+            None => std::fs::remove_file(home.work("out/guest.vmsd")).unwrap(),
+        }
+        let ran = lab.start(&["build", "-color=false", "unlinked.pkr.hcl"]).wait().expect(1);
+        let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
+        assert!(said.contains("lies over a snapshot of its original, and out/guest.vmx has none"), "{list:?}: {said}");
+        assert!(said.contains("take one in VMware, or leave linked out") && !home.work("again").exists(), "{said}");
+    }
+    let iso = iso_template(Path::new("/dev/null")).replace("headless ", "guest_os_type = \"templeos\"\n  headless ");
+    home.write("guest.pkr.hcl", &iso);
+    let ran = lab.start(&["build", "-color=false", "guest.pkr.hcl"]).wait().expect(1);
     let said = unfolded(&format!("{}{}", ran.stdout, ran.stderr));
-    assert!(said.contains("lies over a snapshot of its original, and out/guest.vmx has none"), "{said}");
+    assert!(
+        said.contains("guest_os_type is \"templeos\"") && said.contains("vmx_data = { guestOS = \"templeos\" }"),
+        "{said}"
+    );
+    assert!(said.contains("there are: almalinux-64,") && said.contains("winxppro-64"), "{said}");
+    let meant = iso.replace("\"guestinfo.kiln\"", "\"guestos\" = \"templeos\", \"guestinfo.kiln\"");
+    home.write("guest.pkr.hcl", &meant);
+    let ran = lab.start(&["validate", "guest.pkr.hcl"]).wait().expect(0);
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("Unknown guest system"), "{}", ran.stdout);
     let iso = iso_template(Path::new("/dev/null")).replace("headless ", "network = \"vmnet77\"\n  headless ");
     home.write("network.pkr.hcl", &iso);
     let ran = lab.start(&["build", "-color=false", "network.pkr.hcl"]).wait().expect(1);

@@ -175,9 +175,13 @@ const ISO_OPTIONS: &[OptionSpec] = option_table! {
     "vhv_enabled" Bool = "false", "let the guest run machines of its own";
 };
 
-/// A name that is not in the table may be a newer VMware's, so it is told and not refused.
+/// A name that is not in the table may be a newer VMware's: `vmx_data` says it past us, and says that it is meant.
 fn guest_system(reader: &mut PlanReader<'_>) {
     let Some(given) = reader.text("guest_os_type").filter(|given| !is_known_guest(given)) else { return };
+    let is_set_directly = |key: &String| key.eq_ignore_ascii_case("guestOS");
+    if reader.options.is_unusable("vmx_data") || reader.map("vmx_data").keys().any(is_set_directly) {
+        return;
+    }
     let beginning: String = given.to_lowercase().chars().take_while(char::is_ascii_alphabetic).collect();
     let alike = known_guests().filter(|known| !beginning.is_empty() && known.starts_with(&beginning));
     let mut near: Vec<String> = alike.take(ALIKE).map(str::to_owned).collect();
@@ -192,12 +196,13 @@ fn guest_system(reader: &mut PlanReader<'_>) {
     let detail = format!(
         "guest_os_type is {given:?}, which VMware Workstation 17.6 does not know, and may take for another system or refuse; {near}."
     );
-    reader.warning("guest_os_type", "Unknown guest system", detail);
+    let hint = format!("write one of them; where VMware is newer and knows it, vmx_data = {{ guestOS = {given:?} }}");
+    reader.not_here("guest_os_type", "Unknown guest system", detail, Some(hint));
 }
 
 const ISO_RULES: &[Rule] = &[
     Rule::Check(
-        "`guest_os_type` is one of VMware's names; of another one a warning tells what is near it.",
+        "`guest_os_type` is one of VMware's names; one that only a newer VMware knows is set by `vmx_data`, as `guestOS`.",
         guest_system,
     ),
     Rule::OneOf("firmware", &["bios", "efi", "efi-secure"]),
@@ -252,7 +257,7 @@ const VMX_OPTIONS: &[OptionSpec] = option_table! {
 
 const VMX_RULES: &[Rule] = &[
     Rule::Check(
-        "`guest_os_type` is one of VMware's names; of another one a warning tells what is near it.",
+        "`guest_os_type` is one of VMware's names; one that only a newer VMware knows is set by `vmx_data`, as `guestOS`.",
         guest_system,
     ),
     Rule::Check(

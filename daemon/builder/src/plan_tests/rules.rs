@@ -313,8 +313,8 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     (
         "`guest_os_type` is one of VMware's names",
         &[
-            ("guest_os_type = \"templeos\"", "warning: Unknown guest system"),
-            ("guest_os_type = \"ubuntu64\"", "warning: Unknown guest system"),
+            ("guest_os_type = \"templeos\"", "Unknown guest system"),
+            ("guest_os_type = \"ubuntu64\"", "Unknown guest system"),
         ],
     ),
     (

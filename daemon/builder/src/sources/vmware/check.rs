@@ -17,8 +17,12 @@ use crate::plan_reader::PlanReader;
 /// Complains about what this host lacks for the machine. Nothing is started.
 pub(super) fn check(plan: &VmwarePlan, reader: &mut PlanReader<'_>, backends: &Backends) {
     if let Ok(hypervisor) = backends.hypervisor(machine::HYPERVISOR) {
-        let mut spec = MachineSpec::new(&plan.vm_name, ".", VmwareSpec::default());
-        spec.network = machine::network(plan);
+        // What cannot be read of its files is said below; the rest of it can be looked at all the same.
+        let spec = machine::spec(plan, &media(plan)).unwrap_or_else(|_| {
+            let mut spec = MachineSpec::new(&plan.vm_name, ".", VmwareSpec::default());
+            spec.network = machine::network(plan);
+            spec
+        });
         for problem in hypervisor.check(&spec).err().into_iter().flatten() {
             reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
         }
@@ -104,7 +108,7 @@ fn check_original(plan: &VmwarePlan, source: &Path, linked: bool, snapshot: Opti
             let detail = format!("{shown} has no snapshot called {wanted:?}; {list}.");
             reader.not_here("attach_snapshot", "No such snapshot", detail, None);
         }
-    } else if linked && inspect::snapshots(source).is_some_and(|there| there.is_empty()) {
+    } else if linked && inspect::snapshots(source).is_none_or(|there| there.is_empty()) {
         let detail = format!("A linked clone lies over a snapshot of its original, and {shown} has none.");
         let hint = "take one in VMware, or leave linked out: a full clone needs none".to_owned();
         reader.not_here("linked", "No snapshot to link to", detail, Some(hint));
