@@ -310,8 +310,13 @@ async fn on_a_full_disk_the_job_still_ends_and_says_what_is_missing() {
     let events = daemon.events(&id).await;
     assert_eq!(ending(&events), (JobState::Succeeded, 0, None));
     let texts = texts(&events);
-    let whole = texts.iter().filter(|text| text.len() == 20_000).count();
-    let missing = format!("{} events are missing here: they could not be written", 40 - whole);
-    assert_eq!(texts[whole..], [missing.as_str(), "GREETING=hello"]);
+    let (last, others) = texts.split_last().unwrap();
+    assert_eq!(*last, "GREETING=hello");
+    // The journal may give some room back in the middle, so there may be several gaps; together with what is there they are all.
+    let gap = |text: &&str| text.strip_suffix(" events are missing here: they could not be written")?.parse().ok();
+    let missing: Vec<usize> = others.iter().filter_map(gap).collect();
+    let whole = others.iter().filter(|text| text.len() == 20_000).count();
+    assert_eq!((whole + missing.len(), whole + missing.iter().sum::<usize>()), (others.len(), 40), "{missing:?}");
+    assert!(!missing.is_empty());
     drop(disk);
 }

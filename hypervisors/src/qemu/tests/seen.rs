@@ -7,6 +7,7 @@ use tokio::net::UnixStream;
 use super::ports::{forward, forwarded};
 use super::*;
 use crate::ledger::NoLedger;
+use crate::port_lease::PortRange;
 use crate::spec::{Topology, VncSpec};
 
 /// A connection to the machine's QMP socket.
@@ -144,8 +145,11 @@ async fn a_spice_server_of_the_template_is_told_of() {
     }
     let host = Host::new();
     let mut spec = host.spec(Guest::Echo);
-    let arguments = ["-spice", "port=20451,addr=127.0.0.1,disable-ticketing=on"].map(ToOwned::to_owned).to_vec();
-    qemu(&mut spec).arguments = vec![arguments];
+    let mut lease = PortRange::new("SPICE", "127.0.0.1", (20451, 20550)).next_free().unwrap();
+    let address = format!("127.0.0.1:{}", lease.number());
+    let server = format!("port={},addr=127.0.0.1,disable-ticketing=on", lease.number());
+    qemu(&mut spec).arguments = vec![vec!["-spice".to_owned(), server]];
+    lease.hand_over();
     let machine = match host.hypervisor.start(&spec, Arc::new(NoLedger)).await {
         Ok(machine) => machine,
         // Some distributions have it in a package of its own.
@@ -156,8 +160,8 @@ async fn a_spice_server_of_the_template_is_told_of() {
         }
         Err(error) => panic!("{error}"),
     };
-    assert_eq!(machine.description().spice, Some("127.0.0.1:20451".parse().unwrap()));
-    assert!(std::net::TcpStream::connect("127.0.0.1:20451").is_ok());
+    assert_eq!(machine.description().spice, Some(address.parse().unwrap()));
+    assert!(std::net::TcpStream::connect(&address).is_ok());
     machine.kill().await;
 }
 

@@ -1,7 +1,5 @@
 //! What becomes of a machine whose TPM's emulator ends.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::*;
 use crate::process_stat::ProcessStat;
 
@@ -53,8 +51,7 @@ async fn an_emulator_that_does_not_work_is_named() {
     ] {
         let host = Host::new();
         let program = host.directory().join("swtpm");
-        std::fs::write(&program, format!("#!/bin/sh\n{how}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        testing::program(&program, &format!("#!/bin/sh\n{how}\n"));
         let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(Duration::from_secs(4));
         let hypervisor = hypervisor.with_tpm_program(program.display().to_string());
         let mut spec = host.spec(Guest::Echo);
