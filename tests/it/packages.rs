@@ -89,8 +89,15 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
     });
     let documents = files_of("docs").map(|name| format!("{doc}/docs/{name}"));
     let components = files_of("docs/components").map(|name| format!("{doc}/docs/components/{name}"));
-    let others =
-        ["README.md", "CHANGELOG.md", "copyright", "changelog.gz", "THIRD-PARTY.gz", "examples/tiny/tiny.pkr.hcl"];
+    let others = [
+        "README.md",
+        "CHANGELOG.md",
+        "copyright",
+        "changelog.gz",
+        "THIRD-PARTY.gz",
+        "examples/tiny/tiny.pkr.hcl",
+        "examples/desktop/build.py",
+    ];
     let completions =
         ["bash-completion/completions/kiln", "zsh/vendor-completions/_kiln", "fish/vendor_completions.d/kiln.fish"];
     let dbus = ["services/org.kiln.Kiln1.service", "interfaces/org.kiln.Kiln1.xml"];

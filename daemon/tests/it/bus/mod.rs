@@ -5,6 +5,7 @@ mod introspection;
 mod life;
 mod limits;
 mod objects;
+mod outside;
 mod strangers;
 
 use std::collections::HashMap;
