@@ -1,6 +1,7 @@
 //! The API as curl sees it: self-description, hostile requests, other users.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ fn virtualbox_says_what_it_lacks() {
         return;
     }
     let version = "echo 7.2.4r170995";
+    // Where there is a driver, it is what counts.
+    let without_driver = !Path::new("/dev/vboxdrv").exists();
     for (script, available, words) in [
         (None, false, ["VBoxManage is not in PATH", "install VirtualBox"]),
         (Some("echo 6.1.50r161033"), false, ["7.0 or newer is needed; this is 6.1.50", "install VirtualBox 7.0"]),
@@ -67,6 +70,9 @@ fn virtualbox_says_what_it_lacks() {
         ),
         (Some(version), true, ["", ""]),
     ] {
+        if script.is_some_and(|script| script.contains("vboxdrv")) && !without_driver {
+            continue;
+        }
         let home = Home::new();
         let programs = home.work("bin");
         std::fs::create_dir_all(&programs).unwrap();
@@ -85,8 +91,7 @@ fn virtualbox_says_what_it_lacks() {
         let reason = seen["reason"].as_str().unwrap_or_default();
         assert_eq!(seen["available"], available, "{script:?}: {seen}");
         assert!(words.iter().all(|words| reason.contains(words)), "{script:?}: {seen}");
-        // The last one says it even where there is a driver, or none: nothing tells more of that program.
-        assert!(script != Some(version) || reason.is_empty() || reason.contains("vboxdrv"), "{seen}");
+        assert!(script != Some(version) || reason.is_empty(), "{seen}");
     }
 }
 

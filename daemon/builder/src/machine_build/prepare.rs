@@ -43,7 +43,7 @@ impl Recipe<'_> {
             }
             None => None,
         };
-        if let Some(image) = image.as_deref().filter(|_| !goes_on) {
+        if let Some(image) = image.as_deref() {
             self.check_image(image).await?;
         }
         let output = self.output(goes_on).await?;
@@ -81,13 +81,15 @@ impl Recipe<'_> {
         self.context.step(Step::prepare("look"), looking).await
     }
 
+    /// What was looked at before keeps the step, as in [`Self::look_first`].
     async fn check_image(&self, image: &Path) -> Result<(), BuildError> {
         let context = self.context;
+        let goes_on = context.chain.goes_on();
         if self.builder.check_image(image, context).is_none() {
             return Ok(());
         }
         let checking = || async {
-            match self.builder.check_image(image, context) {
+            match self.builder.check_image(image, context).filter(|_| !goes_on) {
                 Some(checking) => checking.await,
                 None => Ok(()),
             }
