@@ -52,10 +52,13 @@ fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError>
     let socket = places::socket_path(terminal::variable, user);
     let mut client = Client::new(socket, Starting::OnDemand);
     // Who names a socket means that one.
-    if terminal::variable(places::KILN_SOCKET).is_none_or(|socket| socket.is_empty())
-        && let Some(state) = places::state_directory(terminal::variable)
-    {
-        client = client.or_holder_of(state.join(places::LOCK_NAME));
+    if terminal::variable(places::KILN_SOCKET).is_none_or(|socket| socket.is_empty()) {
+        client = client.or_system(places::SYSTEM_SOCKET.into());
+        if let Some(state) = places::state_directory(terminal::variable) {
+            client = client.or_holder_of(state.join(places::LOCK_NAME));
+        }
+    } else {
+        client = client.as_named();
     }
     let context = Context { client, machine_readable };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_protocol::{Event, JobState, ValidateLine};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
 
 use crate::config::environment;
@@ -19,7 +20,7 @@ use crate::explain::explain;
 use crate::failure::Failure;
 use crate::job_dir::JobDir;
 use crate::runner::{JobEvent, JobRunner};
-use crate::user_daemon::{self, Readiness};
+use crate::user_daemon::{self, Readiness, Whom};
 use crate::wall_clock::wall_clock;
 use crate::worker::{self, WorkerError};
 use crate::{engine, logging};
@@ -36,9 +37,12 @@ struct Arguments {
     /// Serve the user who starts it
     #[arg(long, conflicts_with = "system")]
     user: bool,
-    /// Serve all users of this machine
+    /// Serve all users of this machine; to be started by root
     #[arg(long)]
     system: bool,
+    /// Directory below which all places of --system are, for tests and images
+    #[arg(long, value_name = "DIR", requires = "system", default_value = "/")]
+    prefix: PathBuf,
     /// Print the configuration that is in force, and where each value comes from
     #[arg(long, conflicts_with = "detached")]
     print_config: bool,
@@ -55,6 +59,9 @@ enum Command {
     /// Check a template: a request on standard input, a report on standard output; started by the client
     #[command(hide = true)]
     Validate,
+    /// Kill a worker; started as its user
+    #[command(hide = true)]
+    Kill { pid: i32 },
 }
 
 #[derive(Args)]
@@ -102,15 +109,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
         }
     };
     let detached = arguments.detached;
+    let whom = if arguments.system { Whom::Everybody { prefix: arguments.prefix } } else { Whom::User };
     let result = match arguments.command {
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
         Some(Command::Validate) => run_validate(),
-        None if arguments.system => Err(Failure {
-            error: "kilnd --system is not there yet".to_owned(),
-            hint: Some("`kilnd --user` serves your own builds, and `kiln` starts it by itself".to_owned()),
-        }),
-        None if arguments.print_config => print_config(),
-        None if arguments.user => user_daemon::run(detached, runner, |readiness| {
+        Some(Command::Kill { pid }) => kill(pid),
+        None if arguments.print_config => print_config(&whom),
+        None if arguments.user || arguments.system => user_daemon::run(&whom, detached, runner, |readiness| {
             if detached {
                 report(&Report::Ready { already_running: readiness == Readiness::AnotherServes });
             }
@@ -154,8 +159,21 @@ fn log_filter() -> Option<String> {
     std::env::var(environment::KILN_LOG).ok()
 }
 
-fn print_config() -> Result<(), Failure> {
-    let text = user_daemon::print_configuration()?;
+/// Kills a process group of this user, and its leader.
+fn kill(pid: i32) -> Result<(), Failure> {
+    let killed = Pid::from_raw(pid).filter(|_| pid > 1).map(|pid| {
+        let group = kill_process_group(pid, Signal::KILL);
+        kill_process(pid, Signal::KILL).or(group)
+    });
+    match killed {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(Failure { error: format!("cannot kill process {pid}: {error}"), hint: None }),
+        None => Err(Failure { error: format!("{pid} is no process of a job"), hint: None }),
+    }
+}
+
+fn print_config(whom: &Whom) -> Result<(), Failure> {
+    let text = user_daemon::print_configuration(whom)?;
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|error| Failure { error: format!("cannot write to standard output: {error}"), hint: None })

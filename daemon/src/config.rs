@@ -18,6 +18,9 @@ pub mod environment {
     pub const KILN_MAX_JOBS: &str = "KILN_MAX_JOBS";
 }
 
+/// Whose the daemon for all users is.
+const ROOT: u32 = 0;
+
 /// Longest path of a Unix socket, in bytes, without the closing zero: `sun_path` of unix(7).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -38,6 +41,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Journal, jobs and log.
     pub state_directory: PathBuf,
+    /// Where each user of a daemon for all has a directory of downloads; unused by that of one user.
+    pub cache_directory: PathBuf,
     /// Program that is started with `worker …` for each job.
     pub worker_program: PathBuf,
     /// Jobs that may run at once.
@@ -111,6 +116,9 @@ pub enum ConfigError {
     /// There is nowhere to keep state.
     #[error("neither XDG_STATE_HOME nor HOME is set to an absolute path")]
     NoHome,
+    /// The directory of all places is not absolute.
+    #[error("the prefix {0} is not absolute")]
+    RelativePrefix(PathBuf),
     /// The socket's path is not absolute.
     #[error("the socket path {0} is not absolute")]
     RelativeSocket(PathBuf),
@@ -139,6 +147,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoHome => Some("set HOME"),
+            Self::RelativePrefix(_) => Some("leave out --prefix: the places are then those of this machine"),
             Self::File(error) => Some(error.hint()),
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
@@ -169,6 +178,7 @@ impl Config {
             owner,
             socket,
             state_directory: places::state_directory(&variable).ok_or(ConfigError::NoHome)?,
+            cache_directory: PathBuf::new(),
             worker_program,
             max_running_jobs: max_running_jobs(&variable, file)?,
             limits: limits(file),
@@ -177,6 +187,41 @@ impl Config {
             log: log_filter(&variable, file),
             manager: None,
             bus: bus(&variable, file),
+        };
+        let socket = config.socket.clone();
+        config.at(socket)
+    }
+
+    /// Works out the configuration of `kilnd --system`, whose places are below `prefix` (`/` but for tests).
+    ///
+    /// # Errors
+    ///
+    /// A place is missing or unusable, or a value.
+    pub fn for_system(
+        variable: impl Fn(&str) -> Option<OsString>,
+        file: &ConfigFile,
+        prefix: &Path,
+        worker_program: PathBuf,
+    ) -> Result<Self, ConfigError> {
+        if !prefix.is_absolute() {
+            return Err(ConfigError::RelativePrefix(prefix.to_owned()));
+        }
+        let max_running_jobs = max_running_jobs(&variable, file)?;
+        let config = Self {
+            mode: Mode::System,
+            owner: ROOT,
+            socket: prefix.join("run/kiln").join(places::SOCKET_NAME),
+            state_directory: prefix.join("var/lib/kiln"),
+            cache_directory: prefix.join("var/cache/kiln"),
+            worker_program,
+            max_running_jobs,
+            limits: limits(file),
+            quotas: quotas(file, max_running_jobs),
+            // The bus of the system wants a policy, and words that are not everybody's to read.
+            bus: None,
+            exit_on_idle: file.exit_on_idle.map(Duration::from),
+            log: log_filter(&variable, file),
+            manager: None,
         };
         let socket = config.socket.clone();
         config.at(socket)
@@ -238,6 +283,21 @@ impl Config {
         line("dbus", Some(self.bus.is_some().to_string()), origin(None, file.dbus.is_some(), "default"));
         let log = self.log.as_deref().map(quoted);
         line("log", log, origin(Some(environment::KILN_LOG), file.log.is_some(), "default: info"));
+        if self.mode == Mode::System {
+            text.push_str("[quotas]\n");
+            let (quotas, said) = (&self.quotas, &file.quotas);
+            for (key, value, in_file) in [
+                ("running", quotas.running, said.running.is_some()),
+                ("queued", quotas.queued, said.queued.is_some()),
+                ("looks", quotas.looks, said.looks.is_some()),
+                ("connections", quotas.connections, said.connections.is_some()),
+                ("followers", quotas.followers, said.followers.is_some()),
+                ("submissions", quotas.submissions, said.submissions.is_some()),
+            ] {
+                let origin = if in_file { path.as_str() } else { "default" };
+                text.push_str(&format!("{key} = {value} # {origin}\n"));
+            }
+        }
         text
     }
 
@@ -272,6 +332,18 @@ fn escaped(path: &str) -> String {
     path.bytes()
         .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
         .collect()
+}
+
+fn quotas(file: &ConfigFile, max_running_jobs: usize) -> Quotas {
+    let (file, usual) = (&file.quotas, Quotas::usual(max_running_jobs));
+    Quotas {
+        running: file.running.map_or(usual.running, usize::from),
+        queued: file.queued.map_or(usual.queued, usize::from),
+        looks: file.looks.map_or(usual.looks, usize::from),
+        connections: file.connections.map_or(usual.connections, usize::from),
+        followers: file.followers.map_or(usual.followers, usize::from),
+        submissions: file.submissions.map_or(usual.submissions, usize::from),
+    }
 }
 
 fn limits(file: &ConfigFile) -> Limits {

@@ -29,6 +29,27 @@ pub struct ConfigFile {
     pub dbus: Option<bool>,
     /// Filter of the log, as `debug` or `kiln_daemon=trace`.
     pub log: Option<String>,
+    /// What each user may have of a daemon for all users.
+    #[serde(default)]
+    pub quotas: QuotasTable,
+}
+
+/// The table `[quotas]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotasTable {
+    /// Running builds and conversions.
+    pub running: Option<Number<1, 1000>>,
+    /// Builds and conversions that wait.
+    pub queued: Option<Number<1, 100_000>>,
+    /// Running looks at images.
+    pub looks: Option<Number<1, 1000>>,
+    /// Connections.
+    pub connections: Option<Number<1, 10_000>>,
+    /// Streams of events that are followed.
+    pub followers: Option<Number<1, 10_000>>,
+    /// Submissions in a minute.
+    pub submissions: Option<Number<1, 100_000>>,
 }
 
 /// A number within limits.
@@ -186,9 +207,15 @@ mod tests {
         let documentation = include_str!("../../docs/configuration.md");
         let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
         let documented: Vec<_> = rows.map(|(key, _)| format!("`{key}`")).collect();
-        let refused = ConfigFile::parse("nothing = 1").unwrap_err();
-        let known = refused.lines().find_map(|line| line.split_once("expected one of ")).unwrap().1;
-        assert_eq!(documented, known.split(", ").collect::<Vec<_>>());
+        let known = |text: &str, table: &str| {
+            let refused = ConfigFile::parse(text).unwrap_err();
+            let known = refused.lines().find_map(|line| line.split_once("expected one of ")).unwrap().1.to_owned();
+            known.split(", ").map(|key| key.replacen('`', &format!("`{table}"), 1)).collect::<Vec<_>>()
+        };
+        let mut keys = known("nothing = 1", "");
+        assert_eq!(keys.pop().as_deref(), Some("`quotas`"));
+        keys.extend(known("[quotas]\nnothing = 1", "quotas."));
+        assert_eq!(documented, keys);
     }
 
     #[test]

@@ -5,16 +5,19 @@
 //! ```
 
 use std::io;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::caller::Caller;
+use crate::job_dir::JobDir;
 use crate::runner::JobControl;
 
 /// Longest request or answer line, in bytes.
@@ -74,14 +77,17 @@ pub enum ControlError {
     },
 }
 
-/// Asks the worker that listens on `path`; returns the bytes that came with its answer.
+/// Asks the worker of this job; returns the bytes that came with its answer.
 ///
 /// # Errors
 ///
 /// It cannot be reached, takes more than 20 s, or refuses.
-pub async fn ask(path: &Path, request: &ControlRequest) -> Result<Vec<u8>, ControlError> {
-    let unreachable = |source| ControlError::Unreachable { path: path.to_owned(), source };
-    let exchange = timeout(ANSWER_TIMEOUT, exchange(path, request)).await;
+pub async fn ask(directory: &JobDir, request: &ControlRequest) -> Result<Vec<u8>, ControlError> {
+    let unreachable = |source| ControlError::Unreachable { path: directory.control_socket(), source };
+    // As the owner of the job, who may have put a link to somebody else's socket there.
+    let connected = directory.as_owner(|directory| connect(&directory.control_socket())).await;
+    let stream = connected.and_then(UnixStream::from_std).map_err(unreachable)?;
+    let exchange = timeout(ANSWER_TIMEOUT, exchange(stream, request)).await;
     let (answer, picture) = exchange
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
         .map_err(unreachable)?;
@@ -91,8 +97,16 @@ pub async fn ask(path: &Path, request: &ControlRequest) -> Result<Vec<u8>, Contr
     }
 }
 
-async fn exchange(path: &Path, request: &ControlRequest) -> io::Result<(ControlAnswer, Vec<u8>)> {
-    let mut stream = BufReader::new(UnixStream::connect(path).await?);
+/// Connects without waiting: a listener that does not accept has no time to give.
+fn connect(path: &Path) -> io::Result<net::UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
+async fn exchange(stream: UnixStream, request: &ControlRequest) -> io::Result<(ControlAnswer, Vec<u8>)> {
+    let mut stream = BufReader::new(stream);
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line).await?;
@@ -201,8 +215,9 @@ mod tests {
     #[tokio::test]
     async fn requests_reach_the_job_and_answers_come_back() {
         let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("control.sock");
-        let unreachable = ask(&path, &ControlRequest::Cancel).await.unwrap_err();
+        let directory = JobDir { root: scratch.path().to_owned(), runtime: scratch.path().to_owned() };
+        let path = directory.control_socket();
+        let unreachable = ask(&directory, &ControlRequest::Cancel).await.unwrap_err();
         assert!(matches!(unreachable, ControlError::Unreachable { .. }));
 
         let (job, cancels) = (Arc::new(Recorded::default()), Arc::new(AtomicUsize::new(0)));
@@ -211,12 +226,12 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let server = tokio::spawn(serve(UnixListener::bind(&path).unwrap(), job.clone(), hook));
-        ask(&path, &ControlRequest::Cancel).await.unwrap();
+        ask(&directory, &ControlRequest::Cancel).await.unwrap();
         let answer = ControlRequest::Answer { prompt: "1".to_owned(), answer: "c".to_owned() };
-        ask(&path, &answer).await.unwrap();
-        let picture = ask(&path, &ControlRequest::Screen { build: Some("qemu.web".to_owned()) }).await.unwrap();
+        ask(&directory, &answer).await.unwrap();
+        let picture = ask(&directory, &ControlRequest::Screen { build: Some("qemu.web".to_owned()) }).await.unwrap();
         assert_eq!(picture, vec![7; 100_000]);
-        let refused = ask(&path, &ControlRequest::Screen { build: None }).await.unwrap_err();
+        let refused = ask(&directory, &ControlRequest::Screen { build: None }).await.unwrap_err();
         assert_eq!(refused.to_string(), "no guest is running");
         assert_eq!(*job.0.lock().unwrap(), ["cancel", "1=c"]);
         assert_eq!(cancels.load(Ordering::Relaxed), 1);

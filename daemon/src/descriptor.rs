@@ -7,7 +7,7 @@
 )]
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use tokio::io::unix::AsyncFd;
 
@@ -20,6 +20,20 @@ pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` owns its descriptor: it always returns the same one, and nobody else closes it before it is dropped, which
     // `AsyncFd` does after deregistration.
     Ok(unsafe { AsyncFd::register(descriptor) }?)
+}
+
+/// Keeps what this process has inherited from its children: everything but the three standard ones is closed when they start a program. What is
+/// opened here is so from the beginning.
+pub(crate) fn keep_inherited_from_children() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        if let Some(number) = number.filter(|number| *number > 2) {
+            // SAFETY: it is open, as it is listed just now, by the one thread that there is; the borrow ends here.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+            rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor but the three standard ones.

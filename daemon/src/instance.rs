@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 use tokio::net::UnixListener;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::private_directory::{self, DirectoryError, Privacy};
 
 /// Clients that the kernel keeps until they are accepted; more of them wait in `connect`, or are refused when they may not block. Not more,
@@ -91,7 +91,7 @@ impl Instance {
     /// Another daemon runs, a directory belongs to somebody else, or the system refuses.
     pub fn claim(config: &Config, chosen_by_user: bool) -> Result<(Self, UnixListener), InstanceError> {
         let mut locks = Locks::take(config, chosen_by_user)?;
-        let (listener, bound) = bind(&config.socket)?;
+        let (listener, bound) = bind(&config.socket, socket_mode(config.mode))?;
         locks.say_who(config)?;
         Ok((Self { socket: config.socket.clone(), bound: Some(bound), _locks: locks }, listener))
     }
@@ -118,12 +118,24 @@ impl Instance {
     }
 }
 
+/// The directories in which users have some of their own.
+fn system_directories(config: &Config) -> [PathBuf; 5] {
+    let (state, runtime) = (&config.state_directory, config.runtime_directory());
+    [state.clone(), state.join("jobs"), runtime.to_owned(), runtime.join("jobs"), config.cache_directory.clone()]
+}
+
 /// The locks of the state directory and of the socket.
 #[derive(Debug)]
 struct Locks([(PathBuf, File); 2]);
 
 impl Locks {
     fn take(config: &Config, chosen_by_user: bool) -> Result<Self, InstanceError> {
+        if config.mode == Mode::System {
+            for path in system_directories(config) {
+                private_directory::open_to_pass(&path, config.owner)?;
+            }
+            return Self::lock(config);
+        }
         let runtime = config.runtime_directory();
         let privacy = if chosen_by_user { Privacy::NotWritable } else { Privacy::Closed };
         private_directory::ensure(runtime, config.owner, privacy)?;
@@ -131,6 +143,10 @@ impl Locks {
         // What is in it is nobody else's business, whatever mode it was made with.
         let closed = private_directory::close(&config.state_directory);
         closed.map_err(|source| io_error("close", &config.state_directory, source))?;
+        Self::lock(config)
+    }
+
+    fn lock(config: &Config) -> Result<Self, InstanceError> {
         let locked = |path: PathBuf| lock(&path).map(|file| (path, file));
         Ok(Self([locked(config.state_directory.join(LOCK_NAME))?, locked(config.socket.with_extension("lock"))?]))
     }
@@ -210,8 +226,16 @@ fn lock(path: &Path) -> Result<File, InstanceError> {
     }
 }
 
+/// Who may connect: the owner, or everybody, each to be told apart by the kernel's word.
+fn socket_mode(mode: Mode) -> u32 {
+    match mode {
+        Mode::User => 0o600,
+        Mode::System => 0o666,
+    }
+}
+
 /// Binds under a temporary name and renames, so that the socket is never there with a wrong mode or without a listener.
-fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), InstanceError> {
+fn bind(path: &Path, mode: u32) -> Result<(UnixListener, (u64, u64)), InstanceError> {
     match path.symlink_metadata() {
         Ok(found) if !found.file_type().is_socket() => return Err(InstanceError::NotASocket { path: path.to_owned() }),
         _ => {}
@@ -223,7 +247,7 @@ fn bind(path: &Path) -> Result<(UnixListener, (u64, u64)), InstanceError> {
         let listener = UnixListener::bind(&temporary)?;
         // Listens already, with a backlog of 4,096 (net.core.somaxconn).
         rustix::net::listen(&listener, BACKLOG)?;
-        std::fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&temporary, Permissions::from_mode(mode))?;
         let metadata = temporary.symlink_metadata()?;
         std::fs::rename(&temporary, path)?;
         Ok((listener, (metadata.dev(), metadata.ino())))
@@ -246,7 +270,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::config::{Limits, Mode};
+    use crate::config::Limits;
     use crate::quotas::Quotas;
 
     fn config(scratch: &Path) -> Config {
@@ -255,6 +279,7 @@ mod tests {
             owner: rustix::process::getuid().as_raw(),
             socket: scratch.join("run/kiln.sock"),
             state_directory: scratch.join("state/kiln"),
+            cache_directory: PathBuf::new(),
             worker_program: PathBuf::new(),
             max_running_jobs: 1,
             limits: Limits::default(),

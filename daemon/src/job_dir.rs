@@ -31,7 +31,10 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::as_owner::Owner;
+use crate::blocking::blocking;
 use crate::process_identity::ProcessIdentity;
+use crate::remove_tree;
 
 /// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -134,13 +137,19 @@ impl JobDir {
         self.root.join("worker.lock")
     }
 
-    /// Makes both directories, the request and an empty events file.
+    /// Makes both directories, the request and an empty events file; as those of `owner`, when they shall be somebody else's.
     ///
     /// # Errors
     ///
     /// The disk is full or not writable. What was made is removed again.
-    pub fn create(&self, submission: &JobSubmission, acceptance: &Acceptance) -> Result<(), JobDirError> {
-        let made = self.create_files(submission, acceptance);
+    pub fn create(
+        &self,
+        submission: &JobSubmission,
+        acceptance: &Acceptance,
+        owner: Option<Owner>,
+    ) -> Result<(), JobDirError> {
+        let directories = [&self.root, &self.runtime].into_iter().try_for_each(|path| make_directory(path, owner));
+        let made = directories.and_then(|()| self.as_owner_now(|this| this.create_files(submission, acceptance)));
         if made.is_err() {
             self.remove();
         }
@@ -148,11 +157,6 @@ impl JobDir {
     }
 
     fn create_files(&self, submission: &JobSubmission, acceptance: &Acceptance) -> Result<(), JobDirError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        for directory in [&self.root, &self.runtime] {
-            let failed = |source| JobDirError { action: "make", path: directory.clone(), source };
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        }
         write_whole(&self.acceptance(), acceptance)?;
         let events = self.events();
         let failed = |source| JobDirError { action: "make", path: events.clone(), source };
@@ -170,9 +174,36 @@ impl JobDir {
     ///
     /// It cannot be made.
     pub fn create_runtime(&self) -> Result<(), JobDirError> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let failed = |source| JobDirError { action: "make", path: self.runtime.clone(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.runtime).map_err(failed)
+        make_directory(&self.runtime, None)
+    }
+
+    /// [`create_runtime`](Self::create_runtime) for a worker that may not make it itself.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, or is somebody else's.
+    pub(crate) fn create_runtime_for(&self, owner: Owner) -> Result<(), JobDirError> {
+        match Owner::of(&self.runtime) {
+            Ok(found) if found.uid == owner.uid => Ok(()),
+            _ => make_directory(&self.runtime, Some(owner)),
+        }
+    }
+
+    /// Does something with the files of this job, with the rights of the user whose they are. The daemon does nothing with them otherwise: a
+    /// user may put anything there. See `as_owner.rs`.
+    pub(crate) fn as_owner_now<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        match Owner::of(&self.root) {
+            // Nobody can put another directory in its place meanwhile: the one above is this daemon's alone.
+            Ok(owner) => owner.does(|| work(self)),
+            // For the same reason nothing appears where nothing is, but by `create`, which is called once for each id.
+            Err(_) => work(self),
+        }
+    }
+
+    /// [`as_owner_now`](Self::as_owner_now), on a thread for work that blocks.
+    pub(crate) async fn as_owner<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let this = self.clone();
+        blocking(move || this.as_owner_now(work)).await
     }
 
     /// Reads the submission.
@@ -309,15 +340,15 @@ impl JobDir {
         regular_file::open(&path, OpenOptions::new().append(true).create(true).mode(0o600)).map_err(failed)
     }
 
-    /// Removes the runtime directory.
+    /// Removes the runtime directory. Not to be called as its owner, who cannot remove it from where it lies.
     pub fn remove_runtime(&self) {
-        remove_tree(&self.runtime);
+        remove_directory(&self.runtime);
     }
 
-    /// Removes both directories.
+    /// Removes both directories. Not to be called as their owner.
     pub fn remove(&self) {
-        remove_tree(&self.runtime);
-        remove_tree(&self.root);
+        remove_directory(&self.runtime);
+        remove_directory(&self.root);
     }
 }
 
@@ -326,8 +357,27 @@ pub(crate) fn ledger_of(id: &JobId) -> String {
     format!("jobs/{id}/{}", kiln_builder::LEDGER_NAME)
 }
 
-fn remove_tree(path: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(path)
+/// Makes a directory for its owner alone, and those above it.
+fn make_directory(path: &Path, owner: Option<Owner>) -> Result<(), JobDirError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = match owner {
+        None => std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
+        // Those above are there. Until it is handed over nobody else gets at it, and then nobody can put another in its place.
+        Some(owner) => std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(path)
+            .and_then(|()| std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))),
+    };
+    made.map_err(|source| JobDirError { action: "make", path: path.to_owned(), source })
+}
+
+fn remove_directory(path: &Path) {
+    let emptied = match Owner::of(path) {
+        Ok(owner) if owner.uid != rustix::process::geteuid().as_raw() => owner.does(|| remove_tree::empty(path)),
+        _ => remove_tree::empty(path),
+    };
+    let removed = std::fs::remove_dir(path).map_err(|error| emptied.err().unwrap_or(error));
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(path = %path.display(), %error, "a job's directory cannot be removed");

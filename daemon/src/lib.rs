@@ -8,8 +8,10 @@
 //! [`serve`] is the whole daemon with everything from outside given to it: socket, configuration, engine, the signal to stop. The
 //! worker is the only place where templates and images are read; it knows the daemon through three files only (`job_dir.rs`).
 
+mod account;
 mod announcer;
 mod api;
+mod as_owner;
 mod blocking;
 mod bus;
 mod caller;
@@ -34,6 +36,7 @@ mod private_directory;
 mod process_identity;
 pub mod queue;
 pub mod quotas;
+mod remove_tree;
 pub mod runner;
 mod server;
 mod user_daemon;
@@ -41,6 +44,8 @@ mod version;
 mod wall_clock;
 pub mod worker;
 
+pub use account::AccountError;
+pub use as_owner::Owner;
 pub use caller::Caller;
 pub use config::{Config, Limits};
 pub use config_file::{ConfigFile, ConfigFileError};

@@ -71,6 +71,19 @@ pub(crate) enum Privacy {
 ///
 /// It cannot be made, is no directory (a symbolic link is none), belongs to somebody else, or is open to others.
 pub(crate) fn ensure(path: &Path, owner: u32, privacy: Privacy) -> Result<(), DirectoryError> {
+    let mode = ensure_owned(path, owner)?;
+    let forbidden = match privacy {
+        Privacy::Closed => 0o077,
+        Privacy::NotWritable => 0o022,
+    };
+    if mode & forbidden != 0 {
+        return Err(DirectoryError::Open { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Makes the directory (mode 0700) when missing, and checks whose it is; returns its mode.
+fn ensure_owned(path: &Path, owner: u32) -> Result<u32, DirectoryError> {
     let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(path).or_else(|source| {
         // A dangling link or a file: said more clearly below.
@@ -83,15 +96,31 @@ pub(crate) fn ensure(path: &Path, owner: u32, privacy: Privacy) -> Result<(), Di
     if metadata.uid() != owner {
         return Err(DirectoryError::Foreign { path: path.to_owned(), owner: metadata.uid(), expected: owner });
     }
-    let mode = metadata.mode() & 0o7777;
-    let forbidden = match privacy {
-        Privacy::Closed => 0o077,
-        Privacy::NotWritable => 0o022,
-    };
-    if mode & forbidden != 0 {
-        return Err(DirectoryError::Open { path: path.to_owned(), mode });
+    Ok(metadata.mode() & 0o7777)
+}
+
+/// Makes the directory when missing, and sees that everybody can pass through it to what is theirs, but only `owner` sees and changes what is
+/// in it. (Who may connect has to reach the socket.) Those above it are made for everybody to see.
+///
+/// # Errors
+///
+/// It cannot be made, is no directory (a symbolic link is none), or belongs to somebody else.
+pub(crate) fn open_to_pass(path: &Path, owner: u32) -> Result<(), DirectoryError> {
+    let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
+    if let Some(above) = path.parent().filter(|above| above.symlink_metadata().is_err()) {
+        open_to_see(above).map_err(failed)?;
     }
-    Ok(())
+    ensure_owned(path, owner)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o711)).map_err(failed)
+}
+
+/// Makes directories as most of a system are.
+fn open_to_see(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| above.symlink_metadata().is_err()) {
+        open_to_see(above)?;
+    }
+    DirBuilder::new().mode(0o755).create(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Sets mode 0700 on a directory of ours that an older version or the user left open.

@@ -50,6 +50,16 @@ impl ProcessIdentity {
         let _ = pidfd_send_signal(descriptor, Signal::KILL);
     }
 
+    /// Whether it is a process of this user and of nobody else: real, effective, saved and file user id.
+    #[must_use]
+    pub fn is_of(&self, uid: u32) -> bool {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return false };
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        ids.is_some_and(|ids| {
+            ids.split_whitespace().all(|id| id.parse() == Ok(uid)) && ids.split_whitespace().count() == 4
+        })
+    }
+
     fn raw(&self) -> Option<Pid> {
         i32::try_from(self.pid).ok().and_then(Pid::from_raw)
     }

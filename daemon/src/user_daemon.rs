@@ -1,14 +1,15 @@
-//! The life of `kilnd --user` as a process: what is configured, the right to be the daemon, signals, and the word to who started it.
+//! The life of `kilnd --user` and `kilnd --system` as a process: what is configured, the right to be the daemon, signals, and the word to who started it.
 
 use std::ffi::OsString;
 use std::os::unix::net;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::places::{self, KILN_SOCKET};
 use kiln_systemd::{Listened, Manager, State};
 use rustix::fs::Mode as FileMode;
+use rustix::process::geteuid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
@@ -23,7 +24,7 @@ use crate::failure::Failure;
 use crate::instance::{self, Instance, InstanceError};
 use crate::runner::JobRunner;
 use crate::version::VERSION;
-use crate::{descriptor, failed_start, logging, server};
+use crate::{as_owner, descriptor, failed_start, logging, server};
 
 /// Threads for work on files; followers take turns.
 const FILE_THREADS: usize = 8;
@@ -50,12 +51,17 @@ pub(crate) enum Readiness {
 ///
 /// `detached` means: as a session of its own, for a client that waits for the word. `ready` is called once when requests are answered, by
 /// this process or by one that was there before.
-pub(crate) fn run(detached: bool, runner: Arc<dyn JobRunner>, ready: impl FnOnce(Readiness)) -> Result<(), Failure> {
+pub(crate) fn run(
+    whom: &Whom,
+    detached: bool,
+    runner: Arc<dyn JobRunner>,
+    ready: impl FnOnce(Readiness),
+) -> Result<(), Failure> {
     // What the daemon writes is for its owner alone; workers set the mask of their client.
     rustix::process::umask(FileMode::from_raw_mode(0o077));
-    let prepared = prepare(detached).inspect_err(|failure| {
+    let prepared = prepare(whom, detached).inspect_err(|failure| {
         // One that runs already is the one that people ask for.
-        if let Some(state) = places::state_directory(variable).filter(|state| !instance::is_held(state)) {
+        if let Some(state) = whom.state_directory().filter(|state| !instance::is_held(state)) {
             failed_start::note(&state, &failure.error, failure.hint.as_deref());
         }
     });
@@ -65,11 +71,12 @@ pub(crate) fn run(detached: bool, runner: Arc<dyn JobRunner>, ready: impl FnOnce
         let chosen = inherited.is_some() || variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
         match claim(&config, chosen, detached, inherited.as_ref(), OTHER_DAEMON_TIMEOUT).await {
             Ok(Some((instance, listener))) => {
-                let served = serve(config, listener, runner, inherited.is_some(), ready).await.inspect_err(|failure| {
-                    tracing::error!(error = failure.error, "kilnd cannot serve");
-                    // Before the next one can come up, which forgets it.
-                    failed_start::note(&state, &failure.error, failure.hint.as_deref());
-                });
+                let served =
+                    serve(whom, config, listener, runner, inherited.is_some(), ready).await.inspect_err(|failure| {
+                        tracing::error!(error = failure.error, "kilnd cannot serve");
+                        // Before the next one can come up, which forgets it.
+                        failed_start::note(&state, &failure.error, failure.hint.as_deref());
+                    });
                 drop(instance);
                 tracing::info!("kilnd ends");
                 served
@@ -93,14 +100,44 @@ pub(crate) fn run(detached: bool, runner: Arc<dyn JobRunner>, ready: impl FnOnce
     served
 }
 
+/// Whom the daemon serves.
+#[derive(Clone, Debug)]
+pub(crate) enum Whom {
+    /// The user who starts it.
+    User,
+    /// All users; its places are below this directory.
+    Everybody { prefix: PathBuf },
+}
+
+impl Whom {
+    fn state_directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::User => places::state_directory(variable),
+            // Nobody but root keeps anything there.
+            Self::Everybody { prefix } => geteuid().is_root().then(|| prefix.join("var/lib/kiln")),
+        }
+    }
+
+    /// Returns the path of `kiln.toml`.
+    fn configuration_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::User => places::configuration(variable),
+            Self::Everybody { prefix } => Some(prefix.join("etc/kiln/kiln.toml")),
+        }
+    }
+}
+
 /// Works out the configuration, from the environment and `kiln.toml`.
-pub(crate) fn configuration() -> Result<(Config, ConfigFile), Failure> {
+fn configuration(whom: &Whom) -> Result<(Config, ConfigFile), Failure> {
     let program = std::env::current_exe().map_err(|error| plain(&error))?;
-    let owner = rustix::process::geteuid().as_raw();
     let read = || {
-        let file = places::configuration(variable)
-            .map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
-        Ok((Config::for_user(variable, &file, owner, program)?, file))
+        let file = whom.configuration_file();
+        let file = file.map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
+        let config = match whom {
+            Whom::User => Config::for_user(variable, &file, geteuid().as_raw(), program),
+            Whom::Everybody { prefix } => Config::for_system(variable, &file, prefix, program),
+        };
+        Ok((config?, file))
     };
     read().map_err(|error: crate::config::ConfigError| Failure {
         error: explain(&error),
@@ -109,9 +146,9 @@ pub(crate) fn configuration() -> Result<(Config, ConfigFile), Failure> {
 }
 
 /// Says what is in force, as `kiln.toml` would.
-pub(crate) fn print_configuration() -> Result<String, Failure> {
-    let (config, file) = configuration()?;
-    Ok(config.in_words(variable, &file, places::configuration(variable).as_deref()))
+pub(crate) fn print_configuration(whom: &Whom) -> Result<String, Failure> {
+    let (config, file) = configuration(whom)?;
+    Ok(config.in_words(variable, &file, whom.configuration_file().as_deref()))
 }
 
 fn plain(error: &dyn std::error::Error) -> Failure {
@@ -123,7 +160,10 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 /// Works out what is configured, makes the runtime, and takes the socket of the service manager.
-fn prepare(detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>), Failure> {
+fn prepare(whom: &Whom, detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>), Failure> {
+    if matches!(whom, Whom::Everybody { .. }) {
+        be_able_to_serve_everybody()?;
+    }
     if detached {
         #[expect(unsafe_code, reason = "only at this point is it known that a daemon is meant")]
         // SAFETY: the process has just begun, in one thread; arguments own no descriptor, and neither does a runner before its first job.
@@ -134,7 +174,7 @@ fn prepare(detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>
         let _ = rustix::process::setsid();
         std::env::set_current_dir("/").map_err(|error| plain(&error))?;
     }
-    let (mut config, _) = configuration()?;
+    let (mut config, _) = configuration(whom)?;
     let mut inherited = None;
     if !detached {
         config.manager = Manager::of_this_process();
@@ -156,7 +196,29 @@ fn prepare(detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>
     Ok((config, runtime, inherited))
 }
 
+/// Makes sure that this process can become every user, and that nobody gets what it has inherited.
+fn be_able_to_serve_everybody() -> Result<(), Failure> {
+    if !geteuid().is_root() {
+        return Err(Failure {
+            error: format!("kilnd --system has to be started by root, and this is user {}", geteuid().as_raw()),
+            hint: Some(
+                "`systemctl enable --now kilnd.socket` or `sudo kilnd --system`; `kilnd --user` serves you alone"
+                    .to_owned(),
+            ),
+        });
+    }
+    as_owner::is_possible().map_err(|error| Failure {
+        error: format!("kilnd --system cannot act as another user: {error}"),
+        hint: Some(
+            "it needs CAP_SETUID and CAP_SETGID: see CapabilityBoundingSet= of its unit, or the container's settings"
+                .to_owned(),
+        ),
+    })?;
+    descriptor::keep_inherited_from_children().map_err(|error| plain(&error))
+}
+
 async fn serve(
+    whom: &Whom,
     mut config: Config,
     listener: UnixListener,
     runner: Arc<dyn JobRunner>,
@@ -182,7 +244,7 @@ async fn serve(
     // Also of a closed terminal, which is no reason to stop.
     let hangups = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
     let (reloaded, reload) = watch::channel(config.clone());
-    tokio::spawn(reload_on(hangups, config.manager, reloaded));
+    tokio::spawn(reload_on(whom.clone(), hangups, config.manager, reloaded));
     tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
     let (state, manager) = (config.state_directory.clone(), config.manager);
     let ready = || {
@@ -196,10 +258,13 @@ async fn serve(
 }
 
 /// Reads the configuration anew at each hangup. What is wrong with it is said in the log and to the manager, and nothing changes.
-async fn reload_on(mut hangups: Signal, manager: Option<Manager>, reloaded: watch::Sender<Config>) {
+async fn reload_on(whom: Whom, mut hangups: Signal, manager: Option<Manager>, reloaded: watch::Sender<Config>) {
     while hangups.recv().await.is_some() {
         tell(manager, &[State::Reloading]);
-        let read = tokio::task::spawn_blocking(configuration).await;
+        let read = {
+            let whom = whom.clone();
+            tokio::task::spawn_blocking(move || configuration(&whom)).await
+        };
         match read {
             Ok(Ok((config, _))) => {
                 tracing::info!(max_jobs = config.max_running_jobs, "the configuration was read anew");
@@ -282,8 +347,6 @@ async fn answers(socket: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use rustix::fs::{FlockOperation, flock};
 
     use super::*;
@@ -297,9 +360,7 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some(scratch.path().join("run").into_os_string()),
             _ => None,
         };
-        let config =
-            Config::for_user(environment, &ConfigFile::default(), rustix::process::geteuid().as_raw(), PathBuf::new())
-                .unwrap();
+        let config = Config::for_user(environment, &ConfigFile::default(), geteuid().as_raw(), PathBuf::new()).unwrap();
         drop(Instance::claim(&config, false).unwrap());
         let lock = std::fs::File::open(config.state_directory.join(places::LOCK_NAME)).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();

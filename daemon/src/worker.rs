@@ -54,6 +54,14 @@ pub enum WorkerError {
     /// The events may not become as long as the environment says.
     #[error(transparent)]
     Limit(#[from] InvalidLimit),
+    /// The working directory is gone or closed.
+    #[error("cannot enter the working directory {path}")]
+    WorkingDirectory {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A system call failed.
     #[error("cannot {action}")]
     System {
@@ -181,6 +189,9 @@ fn swept(directory: &JobDir, runner: &dyn JobRunner) -> Vec<(bool, String)> {
 fn prepare(directory: &JobDir) -> Result<JobRequest, WorkerError> {
     let mut submission = directory.read_request()?;
     directory.create_runtime()?;
+    // A daemon for all users does not enter it: it is entered with the user's rights, and nobody else waits for it.
+    std::env::set_current_dir(&submission.working_directory)
+        .map_err(|source| WorkerError::WorkingDirectory { path: submission.working_directory.clone(), source })?;
     if let Some(text) = &submission.template_text {
         submission.template = directory.write_template(text)?.to_string_lossy().into_owned();
     }

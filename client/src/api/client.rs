@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::connection::{Starting, connect};
+use super::connection::{Socket, Starting, connect};
 use super::error::ClientError;
 use super::events::EventStream;
 
@@ -35,6 +35,10 @@ pub struct Client {
     socket: PathBuf,
     /// Lock of a daemon that may listen elsewhere.
     lock: Option<PathBuf>,
+    /// Socket of a daemon that serves everybody.
+    system: Option<PathBuf>,
+    /// Whether the user has named the socket, and with it whoever listens there: perhaps root.
+    named: bool,
     starting: Starting,
 }
 
@@ -42,13 +46,25 @@ impl Client {
     /// Names the daemon; nothing is sent yet.
     #[must_use]
     pub fn new(socket: PathBuf, starting: Starting) -> Self {
-        Self { socket, lock: None, starting }
+        Self { socket, lock: None, system: None, named: false, starting }
     }
 
     /// When nobody answers at the socket, looks for the daemon where the one that holds this lock says it listens.
     #[must_use]
     pub fn or_holder_of(self, lock: PathBuf) -> Self {
         Self { lock: Some(lock), ..self }
+    }
+
+    /// Takes the socket for one that the user has named: root's daemon may listen there, too.
+    #[must_use]
+    pub fn as_named(self) -> Self {
+        Self { named: true, ..self }
+    }
+
+    /// When this user has no daemon, uses the one at this socket, which serves everybody, where there is one.
+    #[must_use]
+    pub fn or_system(self, socket: PathBuf) -> Self {
+        Self { system: Some(socket), ..self }
     }
 
     /// Returns the same daemon with another way to deal with its absence.
@@ -209,7 +225,8 @@ impl Client {
     }
 
     async fn send_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
-        let stream = connect(&self.socket, self.lock.as_deref(), self.starting).await?;
+        let socket = if self.named { Socket::OfAnyDaemon(&self.socket) } else { Socket::OfThisUser(&self.socket) };
+        let stream = connect(socket, self.lock.as_deref(), self.system.as_deref(), self.starting).await?;
         let broken = |error: hyper::Error| ClientError::Broken(error.into());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 use super::error::ClientError;
 use super::start::start_daemon;
 
+/// Who keeps nothing from whom.
+const ROOT: u32 = 0;
+
 /// Longest file of a daemon's that is read, in bytes: a path and a number, or an error.
 const MAX_NOTE_BYTES: u64 = 16 << 10;
 
@@ -35,14 +38,47 @@ pub enum Starting {
     Never,
 }
 
-/// Connects to the daemon at `socket`; when nobody answers there, to the one that holds `lock`, and then as `starting` says.
-pub(super) async fn connect(socket: &Path, lock: Option<&Path>, starting: Starting) -> Result<UnixStream, ClientError> {
+/// A socket, and whose daemon may listen there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Socket<'a> {
+    /// This user's.
+    OfThisUser(&'a Path),
+    /// This user's, or root's, which serves everybody.
+    OfAnyDaemon(&'a Path),
+}
+
+impl Socket<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::OfThisUser(path) | Self::OfAnyDaemon(path) => path,
+        }
+    }
+
+    /// Where nobody has named it, a socket of root's may be any: another user can have put a link there.
+    fn may_be_of(&self, uid: u32) -> bool {
+        uid == rustix::process::geteuid().as_raw() || (uid == ROOT && matches!(self, Self::OfAnyDaemon(_)))
+    }
+}
+
+/// Connects to the daemon at `socket`; when nobody answers there, to the one that holds `lock`, then to the one of `system`, which serves
+/// everybody, and then as `starting` says.
+pub(super) async fn connect(
+    socket: Socket<'_>,
+    lock: Option<&Path>,
+    system: Option<&Path>,
+    starting: Starting,
+) -> Result<UnixStream, ClientError> {
     match connect_to(socket).await {
         Err(ClientError::Connect { source, .. }) if is_absence(&source) => {}
         other => return other,
     }
-    if let Some(holder) = lock.and_then(read_holder).filter(|holder| holder.socket != socket)
-        && let Ok(stream) = connect_to(&holder.socket).await
+    if let Some(holder) = lock.and_then(read_holder).filter(|holder| holder.socket != socket.path())
+        && let Ok(stream) = connect_to(Socket::OfThisUser(&holder.socket)).await
+    {
+        return Ok(stream);
+    }
+    if let Some(system) = system
+        && let Ok(stream) = connect_to(Socket::OfAnyDaemon(system)).await
     {
         return Ok(stream);
     }
@@ -52,15 +88,15 @@ pub(super) async fn connect(socket: &Path, lock: Option<&Path>, starting: Starti
     connect_to(socket).await
 }
 
-async fn connect_to(socket: &Path) -> Result<UnixStream, ClientError> {
-    let failed = |source| ClientError::Connect { socket: socket.to_owned(), source };
-    let stream = stand_in_line(socket).await.map_err(failed)?;
+async fn connect_to(socket: Socket<'_>) -> Result<UnixStream, ClientError> {
+    let failed = |source| ClientError::Connect { socket: socket.path().to_owned(), source };
+    let stream = stand_in_line(socket.path()).await.map_err(failed)?;
     let uid = stream.peer_cred().map_err(failed)?.uid();
     // Whoever made the socket gets this shell's environment, secrets included. /tmp is open to everybody.
-    if uid == rustix::process::geteuid().as_raw() {
+    if socket.may_be_of(uid) {
         Ok(stream)
     } else {
-        Err(ClientError::ForeignDaemon { socket: socket.to_owned(), uid })
+        Err(ClientError::ForeignDaemon { socket: socket.path().to_owned(), uid })
     }
 }
 
@@ -115,7 +151,7 @@ mod tests {
             }
         };
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
-        let another = tokio::spawn(async move { connect_to(&socket).await });
+        let another = tokio::spawn(async move { connect_to(Socket::OfThisUser(&socket)).await });
         // The first is accepted when the other has been refused at least once: that takes it no time, and this one some.
         tokio::time::sleep(4 * PAUSE).await;
         assert!(!another.is_finished());

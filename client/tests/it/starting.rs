@@ -134,23 +134,38 @@ fn another_users_daemon_gets_nothing() {
     let Some(home) = Home::new() else { return };
     home.script("t.json", &json!([]));
     assert_eq!(home.run("jobs").code, 0);
+    let socket = home.path("run/other.sock");
     for (path, mode) in
-        [("", 0o755), ("bin", 0o755), ("run", 0o755), ("run/kiln", 0o755), ("run/kiln/kiln.sock", 0o666)]
+        [("", 0o755), ("bin", 0o755), ("run", 0o777), ("run/kiln", 0o755), ("run/kiln/kiln.sock", 0o666)]
     {
         std::fs::set_permissions(home.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(home.path("bin/kiln"))
-        .args(["jobs"])
-        .current_dir("/")
-        .env_clear()
-        .env("KILN_SOCKET", home.socket())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("belongs to user 0, and would see the environment of this shell"), "{stderr}");
+    // A user that is neither this one nor root, who may serve everybody.
+    let path = socket.clone();
+    let listening = std::thread::spawn(move || {
+        let user = rustix::process::Uid::from_raw(65533);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        std::os::unix::net::UnixListener::bind(path).unwrap()
+    });
+    let listener = listening.join().unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+    // Root's daemon may serve everybody where it is named or has its own place, but not where a link may lead to any socket of root's.
+    for (variable, value, owner) in [("KILN_SOCKET", &socket, 65533), ("XDG_RUNTIME_DIR", &home.path("run"), 0)] {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(home.path("bin/kiln"))
+            .args(["jobs"])
+            .current_dir("/")
+            .env_clear()
+            .env(variable, value)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let told = format!("belongs to user {owner}, and would see the environment of this shell");
+        assert!(stderr.contains(&told), "{stderr}");
+    }
+    drop(listener);
 }
 
 /// Makes a database without tables: <https://www.sqlite.org/fileformat2.html>.

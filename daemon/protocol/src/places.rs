@@ -14,6 +14,9 @@ pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// File name of the socket in Kiln's runtime directory.
 pub const SOCKET_NAME: &str = "kiln.sock";
 
+/// Socket of the daemon that serves all users of a machine.
+pub const SYSTEM_SOCKET: &str = "/run/kiln/kiln.sock";
+
 /// Base directory for state (XDG base directory specification).
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 

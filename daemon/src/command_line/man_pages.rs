@@ -19,7 +19,9 @@ const DESCRIPTION: [&str; 4] = [
      `systemctl --user enable --now kilnd.socket`; one that runs already is asked to end.",
     "A worker outlives it: builds go on when kilnd is stopped, restarted, upgraded or killed, and the next kilnd takes them up. After an \
      upgrade the old program serves on until `kiln daemon stop`; the next command starts the new one.",
-    "The system mode is not there yet.",
+    "With --system one that root starts serves all users of a machine: each sees and touches jobs of its own only, whose workers run as that \
+     user. Its places are /run/kiln/kiln.sock, /var/lib/kiln, /var/cache/kiln and /etc/kiln/kiln.toml; a client \
+     uses it where its user has no daemon.",
 ];
 
 /// What it does when it gets a signal.

@@ -63,6 +63,8 @@ pub struct EventReader {
     offset: u64,
     /// Events up to this number are skipped.
     after: u64,
+    /// Whether it was said that a line is no event.
+    complained: bool,
 }
 
 /// Returns the last event of a file, without reading the others; nothing when its last whole line is none.
@@ -101,7 +103,7 @@ impl EventReader {
     pub fn open(path: &Path, after: u64) -> Result<Self, ReadError> {
         let file =
             regular_file::open_to_read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-        Ok(Self { file, path: path.to_owned(), offset: 0, after })
+        Ok(Self { file, path: path.to_owned(), offset: 0, after, complained: false })
     }
 
     /// Returns the offset behind the last whole line that was read.
@@ -133,7 +135,12 @@ impl EventReader {
                     }
                     Ok(_) => {}
                     Err(_) if line.is_empty() => {}
-                    Err(error) => tracing::warn!(path = %self.path.display(), %error, "a line is no event"),
+                    // Once: whoever writes the file may write many, and must not fill the log.
+                    Err(_) if self.complained => {}
+                    Err(error) => {
+                        self.complained = true;
+                        tracing::warn!(path = %self.path.display(), %error, "a line is no event");
+                    }
                 }
             }
             if !events.is_empty() {

@@ -21,7 +21,7 @@ fn job(scratch: &Path) -> (JobDir, JobSubmission) {
 fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
     let scratch = tempfile::tempdir().unwrap();
     let (directory, submission) = job(scratch.path());
-    directory.create(&submission, &acceptance()).unwrap();
+    directory.create(&submission, &acceptance(), None).unwrap();
     assert!(directory.read_request().unwrap() == submission);
     assert_eq!(directory.read_acceptance(), Some(acceptance()));
     // Left by a process that was killed while it wrote.
@@ -46,7 +46,7 @@ fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
 fn one_worker_at_a_time() {
     let scratch = tempfile::tempdir().unwrap();
     let (directory, submission) = job(scratch.path());
-    directory.create(&submission, &acceptance()).unwrap();
+    directory.create(&submission, &acceptance(), None).unwrap();
     let lock = directory.lock().unwrap();
     assert!(lock.is_some());
     assert!(directory.lock().unwrap().is_none() && directory.is_locked());
@@ -59,7 +59,7 @@ fn one_worker_at_a_time() {
 fn fifos_in_the_place_of_files_are_refused_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     let (directory, submission) = job(scratch.path());
-    directory.create(&submission, &acceptance()).unwrap();
+    directory.create(&submission, &acceptance(), None).unwrap();
     for name in ["request.json", "accepted.json", "worker.json", "worker.lock", "worker.log", "reserve"] {
         let path = directory.root.join(name);
         let _ = std::fs::remove_file(&path);
@@ -83,7 +83,7 @@ fn a_full_disk_leaves_no_half_a_job() {
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();
     directory.runtime = file.join("below");
-    let error = directory.create(&submission, &acceptance()).unwrap_err();
+    let error = directory.create(&submission, &acceptance(), None).unwrap_err();
     assert!(error.to_string().starts_with("cannot make "), "{error}");
     assert!(!directory.root.exists());
 }

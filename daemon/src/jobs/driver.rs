@@ -16,9 +16,10 @@ use super::submission::Submission;
 use super::supervisor::{Begin, Supervisor};
 use super::{recovery, wire};
 use crate::announcer::{self, Announcer};
+use crate::as_owner::Owner;
 use crate::blocking::blocking;
 use crate::explain::explain;
-use crate::job_dir::Acceptance;
+use crate::job_dir::{Acceptance, JobDir};
 use crate::journal::{Ending, JobState, JournalError, Unfinished};
 use crate::memory;
 use crate::queue::Queue;
@@ -105,13 +106,14 @@ impl Driver {
         let directory = self.shared.directory(&id);
         let ledger = job.lease.as_ref().map(|lease| lease.ledger.clone());
         let cancelling = job.state == JobState::Cancelling;
-        let begin = blocking(move || {
-            let identity = job.lease.map(|lease| lease.holder).or_else(|| directory.read_identity());
-            // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
-            let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
-            if untouched { Begin::Start } else { Begin::Adopt(identity) }
-        })
-        .await;
+        let begin = directory
+            .as_owner(move |directory| {
+                let identity = job.lease.map(|lease| lease.holder).or_else(|| directory.read_identity());
+                // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
+                let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
+                if untouched { Begin::Start } else { Begin::Adopt(identity) }
+            })
+            .await;
         tracing::info!(job = %id, state = job.state.as_str(), ledger, ?begin, "taking up a job of an earlier daemon");
         self.supervise(id, begin, cancelling)
     }
@@ -120,8 +122,7 @@ impl Driver {
     async fn forget_old(&self) -> Result<(), JournalError> {
         for id in self.shared.journal.old(self.finished_jobs, FINISHED_LOOKS).await? {
             let directory = self.shared.directory(&wire::job_id(&id)?);
-            let look = directory.clone();
-            if blocking(move || look.still_held()).await.is_empty() && self.shared.journal.forget(&id).await? {
+            if directory.as_owner(JobDir::still_held).await.is_empty() && self.shared.journal.forget(&id).await? {
                 blocking(move || directory.remove()).await;
                 self.shared.changes.note(&wire::job_id(&id)?);
             }
@@ -139,8 +140,8 @@ impl Driver {
             };
             let Some(message) = message else { return };
             match message {
-                Message::Submit { submission, owner, reply } => {
-                    let result = self.submit(*submission, owner).await;
+                Message::Submit { submission, owner, files_of, reply } => {
+                    let result = self.submit(*submission, owner, files_of).await;
                     // The client may have gone; the job stays, as it would have a moment later.
                     let _ = reply.send(result);
                     self.start_waiting().await;
@@ -193,7 +194,12 @@ impl Driver {
         });
     }
 
-    async fn submit(&mut self, submission: Submission, owner: u32) -> Result<(JobId, bool), JobsError> {
+    async fn submit(
+        &mut self,
+        submission: Submission,
+        owner: u32,
+        files_of: Option<Owner>,
+    ) -> Result<(JobId, bool), JobsError> {
         self.pace.count(owner, self.quotas.submissions, Instant::now())?;
         let Submission { request, key, digest } = submission;
         if let Some(key) = &key
@@ -210,7 +216,7 @@ impl Driver {
         let job = wire::new_job(&id, kind, template, request.working_directory.clone(), acceptance.clone());
         let directory = self.shared.directory(&id);
         let made = directory.clone();
-        blocking(move || made.create(&request, &acceptance)).await?;
+        blocking(move || made.create(&request, &acceptance, files_of)).await?;
         if let Err(error) = self.shared.journal.insert(job).await {
             blocking(move || directory.remove()).await;
             return Err(error.into());
@@ -298,18 +304,17 @@ impl Driver {
 
     async fn cancel_queued(&self, id: &JobId) -> Result<(), JobsError> {
         let directory = self.shared.directory(id);
-        let written = blocking(move || {
+        let written = directory.as_owner(|directory| {
             let body = EventBody::JobFinished {
                 state: kiln_protocol::JobState::Cancelled,
                 exit_code: 1,
                 elapsed_us: 0,
                 error: None,
             };
-            let written = write_last_event(&directory, body);
-            directory.remove_runtime();
-            (written, directory.scrub_request())
-        })
-        .await;
+            (write_last_event(directory, body), directory.scrub_request())
+        });
+        let written = written.await;
+        blocking(move || directory.remove_runtime()).await;
         if let (Err(error), _) = &written {
             tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
         }

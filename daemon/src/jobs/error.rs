@@ -6,6 +6,7 @@ use kiln_protocol::{JobId, JobState};
 
 use super::authorizer::Forbidden;
 use super::submission::InvalidSubmission;
+use crate::account::AccountError;
 use crate::control::ControlError;
 use crate::job_dir::JobDirError;
 use crate::journal::JournalError;
@@ -59,6 +60,9 @@ pub enum JobsError {
     /// The caller has as much as a user may have.
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
+    /// Nothing can be run as the caller.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The caller may not.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

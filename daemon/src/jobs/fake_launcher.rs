@@ -1,6 +1,7 @@
 //! A launcher without processes: its workers are entries in a table, and do what a test says.
 
 use std::collections::VecDeque;
+use std::future;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use kiln_protocol::{EventBody, JobState, JobSubmission};
 use tokio::sync::watch;
 
-use super::launcher::{Exit, JobProcess, LaunchError, Launcher};
+use super::launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+use crate::account::AccountError;
+use crate::as_owner::Owner;
 use crate::event_log::EventWriter;
 use crate::job_dir::{JobDir, WorkerLock};
 use crate::process_identity::ProcessIdentity;
@@ -88,7 +91,40 @@ fn end(table: &mut Table, index: usize, status: ExitStatus) {
 }
 
 impl Launcher for FakeLauncher {
-    fn worker(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Box<dyn JobProcess>, LaunchError> {
+    fn files_of(&self, _uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
+
+    fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
+        Box::pin(future::ready(self.start_worker(directory, submission)))
+    }
+
+    fn sweeper<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        _submission: Option<&'a JobSubmission>,
+        state: JobState,
+        cause: &'a str,
+    ) -> BoxFuture<'a, Launched> {
+        Box::pin(future::ready(self.sweep(directory, state, cause)))
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        submission: Option<&'a JobSubmission>,
+    ) -> BoxFuture<'a, Launched> {
+        Box::pin(future::ready(self.try_to_give_back(directory, submission)))
+    }
+
+    /// No daemon is started again here: `tests/it/lifecycle.rs` does that, with processes.
+    fn adopt(&self, _: &JobDir, _: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        Ok(None)
+    }
+}
+
+impl FakeLauncher {
+    fn start_worker(&self, directory: &JobDir, submission: &JobSubmission) -> Launched {
         let mut table = self.table();
         table.calls.push(format!("worker {}", submission.template));
         if let Some(reason) = table.refusals.pop_front() {
@@ -105,13 +141,7 @@ impl Launcher for FakeLauncher {
         Ok(self.process(pid, receiver))
     }
 
-    fn sweeper(
-        &self,
-        directory: &JobDir,
-        _submission: Option<&JobSubmission>,
-        state: JobState,
-        cause: &str,
-    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+    fn sweep(&self, directory: &JobDir, state: JobState, cause: &str) -> Launched {
         self.table().calls.push(format!("sweeper {state}: {cause}"));
         let _lock = directory.lock()?.expect("the worker is gone");
         let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error: Some(cause.to_owned()) };
@@ -120,11 +150,7 @@ impl Launcher for FakeLauncher {
         Ok(self.process(0, ended))
     }
 
-    fn give_back(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
-    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+    fn try_to_give_back(&self, directory: &JobDir, submission: Option<&JobSubmission>) -> Launched {
         let path = submission.and_then(|submission| submission.environment.get("PATH"));
         let mut table = self.table();
         table.calls.push(format!("give back with PATH {path:?}"));
@@ -136,11 +162,6 @@ impl Launcher for FakeLauncher {
         directory.write_left(&reasons)?;
         let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(0))));
         Ok(self.process(0, ended))
-    }
-
-    /// No daemon is started again here: `tests/it/lifecycle.rs` does that, with processes.
-    fn adopt(&self, _identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        Ok(None)
     }
 }
 

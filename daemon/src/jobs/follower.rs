@@ -11,6 +11,7 @@ use super::handle::Jobs;
 use crate::caller::Caller;
 use crate::event_log::{EventLine, EventReader, ReadError, Subscription};
 use crate::explain::explain;
+use crate::job_dir::JobDir;
 use crate::memory;
 
 /// Time for a worker to end after its last event.
@@ -21,6 +22,7 @@ pub(crate) struct Follower {
     jobs: Jobs,
     caller: Caller,
     id: JobId,
+    directory: JobDir,
     reader: Option<EventReader>,
     /// Present when following.
     subscription: Option<Subscription>,
@@ -66,12 +68,14 @@ impl Follower {
         follow: bool,
         shutdown: CancellationToken,
     ) -> Result<Self, FollowError> {
-        let path = jobs.events(&caller, &id).await?;
+        let directory = jobs.events(&caller, &id).await?;
         // Subscribed before the first read, so that nothing falls between the two.
-        let subscription = follow.then(|| jobs.watcher().subscribe(&path)).transpose().map_err(FollowError::Watch)?;
-        let reader = Some(EventReader::open(&path, after)?);
+        let subscription =
+            follow.then(|| jobs.watcher().subscribe(&directory.events())).transpose().map_err(FollowError::Watch)?;
+        let reader = directory.as_owner(move |directory| EventReader::open(&directory.events(), after)).await;
+        let reader = Some(reader?);
         let (jobs, endings) = (jobs.clone(), jobs.endings());
-        Ok(Self { jobs, caller, id, reader, subscription, endings, shutdown, done: false })
+        Ok(Self { jobs, caller, id, directory, reader, subscription, endings, shutdown, done: false })
     }
 
     /// Returns what comes next; nothing at the end.
@@ -130,11 +134,11 @@ impl Follower {
 
     async fn read(&mut self) -> Option<Vec<EventLine>> {
         let mut reader = self.reader.take()?;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.directory.as_owner(move |_| {
             let batch = reader.read_batch();
             (reader, batch)
         });
-        let (reader, batch) = read.await.ok()?;
+        let (reader, batch) = read.await;
         self.reader = Some(reader);
         batch
             .inspect_err(|error| tracing::error!(job = %self.id, error = explain(error), "a follower was cut off"))

@@ -1,6 +1,5 @@
 //! What can be done with jobs, and by whom: the only way to them.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use kiln_protocol::{CancelMode, Job, JobId, JobState, PlaceHolder};
@@ -14,6 +13,7 @@ use super::message::{JobCounts, Message};
 use super::shared::Shared;
 use super::spawn::ProcessLauncher;
 use super::submission::Submission;
+use super::user_launcher::UserLauncher;
 use super::{leftovers, recovery, steps, wire};
 use crate::blocking::blocking;
 use crate::caller::Caller;
@@ -44,7 +44,11 @@ impl Jobs {
     ///
     /// The journal cannot be used, or the system gives no inotify.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let launcher = Arc::new(ProcessLauncher::new(config.worker_program.clone()));
+        let processes = ProcessLauncher::new(config.worker_program.clone());
+        let launcher: Arc<dyn Launcher> = match config.mode {
+            Mode::User => Arc::new(processes),
+            Mode::System => Arc::new(UserLauncher::new(processes, config.cache_directory.clone())),
+        };
         Self::start_with(config, launcher).await
     }
 
@@ -97,9 +101,10 @@ impl Jobs {
     pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<(Job, bool), JobsError> {
         self.allow(caller, Action::Submit).await?;
         submission.check()?;
+        let files_of = self.shared.launcher.files_of(caller.uid()).await?;
         let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
-        self.send(Message::Submit { submission, owner: caller.uid(), reply }).await?;
+        self.send(Message::Submit { submission, owner: caller.uid(), files_of, reply }).await?;
         let (id, new) = answer.await.map_err(|_| JobsError::Stopping)??;
         Ok((self.find(caller, &id).await?, new))
     }
@@ -128,7 +133,7 @@ impl Jobs {
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
             let directory = self.directory(id);
-            let held = blocking(move || directory.still_held()).await;
+            let held = directory.as_owner(JobDir::still_held).await;
             job.notes
                 .extend(held.into_iter().map(|held| format!("still holds {held}: that could not be given back yet")));
         }
@@ -196,14 +201,14 @@ impl Jobs {
         self.ask(caller, id, &ControlRequest::Screen { build }).await
     }
 
-    /// Returns the job's events file.
+    /// Returns the job's directory, whose events the caller may read.
     ///
     /// # Errors
     ///
     /// The caller may not, there is no such job, or the journal failed.
-    pub async fn events(&self, caller: &Caller, id: &JobId) -> Result<PathBuf, JobsError> {
+    pub async fn events(&self, caller: &Caller, id: &JobId) -> Result<JobDir, JobsError> {
         self.allow_on(caller, Action::ReadEvents, id).await?;
-        Ok(self.directory(id).events())
+        Ok(self.directory(id))
     }
 
     /// Says whether the caller may see a job.
@@ -320,7 +325,7 @@ impl Jobs {
         match job.state {
             state if state.is_over() => Err(JobsError::Over { id: id.clone(), state }),
             state @ (JobState::Queued | JobState::Starting) => Err(JobsError::NotRunning { id: id.clone(), state }),
-            _ => Ok(control::ask(&self.directory(id).control_socket(), request).await?),
+            _ => Ok(control::ask(&self.directory(id), request).await?),
         }
     }
 

@@ -1,55 +1,66 @@
 //! The seam between supervisors and the processes that work on jobs.
 //!
-//! `spawn.rs` starts real ones; tests put a launcher of their own here. One that starts workers as other users will be a third.
+//! `spawn.rs` starts real ones, `user_launcher.rs` as the users whose jobs they work on; tests put a launcher of their own here.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use kiln_protocol::{JobState, JobSubmission};
 
+use crate::account::AccountError;
+use crate::as_owner::Owner;
 use crate::job_dir::{JobDir, JobDirError};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
 
+/// A process that was started, and is watched.
+pub type Launched = Result<Box<dyn JobProcess>, LaunchError>;
+
 /// Starts processes for jobs, and finds them again.
 pub trait Launcher: Send + Sync {
+    /// Says whose the files of a job are that this user submits, when not this daemon's.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be started for this user.
+    fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>>;
+
     /// Starts the worker of a job: in the caller's directory, with the caller's environment, its output in the job's log.
     ///
     /// # Errors
     ///
     /// It does not start, or cannot be watched; then it does not run.
-    fn worker(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Box<dyn JobProcess>, LaunchError>;
+    fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched>;
 
     /// Starts what gives back all that a dead worker held and writes the job's last event, with the environment that the worker had.
     ///
     /// # Errors
     ///
     /// It does not start, or cannot be watched; then it does not run.
-    fn sweeper(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
+    fn sweeper<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        submission: Option<&'a JobSubmission>,
         state: JobState,
-        cause: &str,
-    ) -> Result<Box<dyn JobProcess>, LaunchError>;
+        cause: &'a str,
+    ) -> BoxFuture<'a, Launched>;
 
     /// Starts what tries again to give back what a job that is over still holds, with as much of its environment as there is.
     ///
     /// # Errors
     ///
     /// It does not start, or cannot be watched; then it does not run.
-    fn give_back(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
-    ) -> Result<Box<dyn JobProcess>, LaunchError>;
+    fn give_back<'a>(&'a self, directory: &'a JobDir, submission: Option<&'a JobSubmission>)
+    -> BoxFuture<'a, Launched>;
 
-    /// Finds a process that an earlier daemon started; nothing when it has ended.
+    /// Finds a process that an earlier daemon started for this job; nothing when it has ended.
     ///
     /// # Errors
     ///
     /// It runs, but cannot be watched.
-    fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
+    fn adopt(&self, directory: &JobDir, identity: &ProcessIdentity)
+    -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
 }
 
 /// A process that works on a job.
@@ -70,6 +81,17 @@ pub enum LaunchError {
     /// Its log cannot be opened.
     #[error(transparent)]
     Log(#[from] JobDirError),
+    /// Nobody is there to start it for.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A directory that it needs cannot be made.
+    #[error("cannot prepare {path} for the worker")]
+    Prepare {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The working directory is gone or closed.
     #[error("cannot enter the working directory {path}")]
     WorkingDirectory {

@@ -14,8 +14,8 @@ use super::launcher::Exit;
 use super::shared::Shared;
 use super::supervisor::SWEEP_TIMEOUT;
 use super::wire;
-use crate::blocking::blocking;
 use crate::explain::explain;
+use crate::job_dir::JobDir;
 
 /// Time that somebody waits who removes a job; clients wait 30 s for an answer.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut endings: watch::Receiver<()>) {
         Ok(jobs) => {
             for id in jobs.iter().filter_map(|id| wire::job_id(id).ok()) {
                 let directory = shared.directory(&id);
-                if !blocking(move || directory.still_held()).await.is_empty() {
+                if !directory.as_owner(JobDir::still_held).await.is_empty() {
                     shared.leftovers().insert(id);
                 }
             }
@@ -40,8 +40,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut endings: watch::Receiver<()>) {
     loop {
         let jobs: Vec<JobId> = shared.leftovers().iter().cloned().collect();
         for id in jobs {
-            let ledger = shared.directory(&id).ledger();
-            if blocking(move || is_recent(&ledger, SURELY_OURS)).await {
+            let directory = shared.directory(&id);
+            if directory.as_owner(|directory| is_recent(&directory.ledger(), SURELY_OURS)).await {
                 give_back(&shared, &id).await;
             }
         }
@@ -65,8 +65,7 @@ fn is_recent(path: &Path, time: Duration) -> bool {
 /// It still does.
 pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(), JobsError> {
     let directory = shared.directory(id);
-    let look = directory.clone();
-    if blocking(move || look.still_held()).await.is_empty() {
+    if directory.as_owner(JobDir::still_held).await.is_empty() {
         shared.leftovers().remove(id);
         return Ok(());
     }
@@ -74,8 +73,7 @@ pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(
     // Goes on when nobody waits any more: to end in the middle helps nobody.
     let attempt = tokio::spawn(async move { give_back(&this, &job).await });
     let is_tried = timeout(REMOVAL_PATIENCE, attempt).await.is_ok();
-    let look = directory.clone();
-    let (held, reasons) = blocking(move || (look.still_held(), look.read_left())).await;
+    let (held, reasons) = directory.as_owner(|directory| (directory.still_held(), directory.read_left())).await;
     if held.is_empty() {
         return Ok(());
     }
@@ -86,9 +84,8 @@ pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(
 /// Tries to give back what a job holds that is over, and keeps in mind whether anything stays.
 async fn give_back(shared: &Arc<Shared>, id: &JobId) {
     let directory = shared.directory(id);
-    let request = directory.clone();
-    let submission = blocking(move || request.read_request().ok()).await;
-    match shared.launcher.give_back(&directory, submission.as_ref()) {
+    let submission = directory.as_owner(|directory| directory.read_request().ok()).await;
+    match shared.launcher.give_back(&directory, submission.as_ref()).await {
         Ok(mut process) => match timeout(SWEEP_TIMEOUT, process.ended()).await {
             Ok(Exit::Status(status)) if status.success() => {}
             Ok(exit) => tracing::error!(job = %id, ?exit, "what the job still holds could not be given back"),
@@ -100,7 +97,7 @@ async fn give_back(shared: &Arc<Shared>, id: &JobId) {
         },
         Err(error) => tracing::error!(job = %id, error = explain(&error), "nothing gives back what the job holds"),
     }
-    let held = blocking(move || {
+    let held = directory.as_owner(|directory| {
         let held = directory.still_held();
         if held.is_empty()
             && let Err(error) = directory.scrub_request()
@@ -108,8 +105,8 @@ async fn give_back(shared: &Arc<Shared>, id: &JobId) {
             tracing::error!(error = explain(&error), "a request keeps variables that nobody needs");
         }
         held
-    })
-    .await;
+    });
+    let held = held.await;
     if held.is_empty() {
         tracing::info!(job = %id, "what the job still held is given back");
         shared.leftovers().remove(id);

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::error::JobsError;
 use super::submission::Submission;
+use crate::as_owner::Owner;
 use crate::queue::Place;
 use crate::quotas::Quotas;
 
@@ -13,6 +14,8 @@ pub(super) enum Message {
     Submit {
         submission: Box<Submission>,
         owner: u32,
+        /// Whose the job's files shall be, when not this daemon's.
+        files_of: Option<Owner>,
         reply: Reply<(JobId, bool)>,
     },
     Cancel {

@@ -17,7 +17,9 @@ use kiln_protocol::{ImageTask, JobId, JobKind};
 use super::facts::{Meaning, meaning};
 use super::shared::Shared;
 use super::{steps, wire};
+use crate::as_owner::Owner;
 use crate::blocking::blocking;
+use crate::config::Mode;
 use crate::event_log::{EventReader, last_event};
 use crate::explain::explain;
 use crate::job_dir::{Acceptance, JobDir};
@@ -37,10 +39,16 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
             let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
             let Some(id) = id.filter(|id| !known.contains(id.as_str())) else { continue };
             let directory = this.directory(&id);
-            match examine(&directory, this.journal.is_new()) {
+            // The kernel's word: what the directory says itself its user may have written.
+            let owner = match this.config.mode {
+                Mode::User => Ok(this.config.owner),
+                Mode::System => Owner::of(&directory.root).map(|owner| owner.uid),
+            };
+            let Ok(owner) = owner else { continue };
+            match directory.as_owner_now(|directory| examine(directory, this.journal.is_new())) {
                 Some(state) => {
                     tracing::warn!(job = %id, ?state, "taking in a job that only its directory knows");
-                    found.push(describe(id, &directory, state, this.config.owner));
+                    found.push(directory.as_owner_now(|directory| describe(id, directory, state, owner)));
                 }
                 None => {
                     tracing::warn!(job = %id, "removing a directory that never became a job");
@@ -82,7 +90,8 @@ fn describe(id: JobId, directory: &JobDir, state: FoundState, owner: u32) -> Fou
     let subject = request
         .as_ref()
         .map(|request| request.image.as_ref().map_or_else(|| request.template.clone(), ImageTask::subject));
-    let acceptance = directory.read_acceptance().unwrap_or_else(|| Acceptance {
+    let acceptance = directory.read_acceptance().map(|acceptance| Acceptance { owner, ..acceptance });
+    let acceptance = acceptance.unwrap_or_else(|| Acceptance {
         created_at: changed_at(&directory.root),
         owner,
         key: None,
@@ -109,9 +118,9 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         Err(error) => return tracing::error!(error = explain(&error), "what was taken in is not read"),
     };
     for id in jobs.iter().filter_map(|id| wire::job_id(id).ok()) {
-        let path = shared.directory(&id).events();
-        let read = blocking(move || {
-            let mut reader = EventReader::open(&path, 0)?;
+        let directory = shared.directory(&id);
+        let read = directory.as_owner(|directory| {
+            let mut reader = EventReader::open(&directory.events(), 0)?;
             let (mut facts, mut refusal, mut last) = (Vec::new(), None, 0);
             loop {
                 let batch = reader.read_batch()?;

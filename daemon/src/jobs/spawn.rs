@@ -1,15 +1,17 @@
 //! Starts real processes: this program, with `worker …` as its command line.
 
-use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::{future, io};
 
 use kiln_protocol::{JobState, JobSubmission};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
-use super::launcher::{Exit, JobProcess, LaunchError, Launcher};
+use super::launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+use crate::account::AccountError;
+use crate::as_owner::Owner;
 use crate::descriptor;
 use crate::job_dir::JobDir;
 use crate::process_identity::ProcessIdentity;
@@ -28,7 +30,7 @@ pub(super) struct ProcessLauncher {
 }
 
 /// A process of this machine.
-struct Process {
+pub(super) struct Process {
     identity: ProcessIdentity,
     /// Readable when the process has ended.
     ended: AsyncFd<OwnedFd>,
@@ -44,8 +46,14 @@ impl ProcessLauncher {
         Self { program, file }
     }
 
-    fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
-        let log = directory.open_log()?;
+    /// Returns the file of the program.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Returns what starts the program on this job, its output in the job's log.
+    pub(super) fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
+        let log = directory.as_owner_now(JobDir::open_log)?;
         let second = log.try_clone();
         let mut command = Command::new(&self.file);
         command.arg0(&self.program);
@@ -64,7 +72,7 @@ impl ProcessLauncher {
         mut command: Command,
         directory: &JobDir,
         submission: Option<&JobSubmission>,
-    ) -> Result<Box<dyn JobProcess>, LaunchError> {
+    ) -> Result<Process, LaunchError> {
         command.current_dir(&directory.root);
         if let Some(submission) = submission {
             command.env_clear().envs(&submission.environment);
@@ -72,55 +80,80 @@ impl ProcessLauncher {
         self.start(command)
     }
 
-    fn start(&self, mut command: Command) -> Result<Box<dyn JobProcess>, LaunchError> {
+    /// Starts it, and keeps an eye on it.
+    pub(super) fn start(&self, mut command: Command) -> Result<Process, LaunchError> {
         let failed = |source| LaunchError::Start { program: self.program.display().to_string(), source };
         let child = command.spawn().map_err(failed)?;
-        Ok(Box::new(Process::started(child).map_err(LaunchError::Watch)?))
+        Process::started(child).map_err(LaunchError::Watch)
     }
 }
 
 impl Launcher for ProcessLauncher {
-    fn worker(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Box<dyn JobProcess>, LaunchError> {
-        let path = &submission.working_directory;
-        // A missing directory would otherwise be reported as a missing program.
-        std::fs::read_dir(path).map_err(|source| LaunchError::WorkingDirectory { path: path.clone(), source })?;
-        let mut command = self.command(directory)?;
-        command.current_dir(path).env_clear().envs(&submission.environment);
-        self.start(command)
+    fn files_of(&self, _uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+        Box::pin(future::ready(Ok(None)))
     }
 
-    fn sweeper(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
+    fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
+        Box::pin(async move {
+            let path = &submission.working_directory;
+            // A missing directory would otherwise be reported as a missing program.
+            std::fs::read_dir(path).map_err(|source| LaunchError::WorkingDirectory { path: path.clone(), source })?;
+            let mut command = self.command(directory)?;
+            command.current_dir(path).env_clear().envs(&submission.environment);
+            boxed(self.start(command))
+        })
+    }
+
+    fn sweeper<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        submission: Option<&'a JobSubmission>,
         state: JobState,
-        cause: &str,
-    ) -> Result<Box<dyn JobProcess>, LaunchError> {
-        let mut command = self.command(directory)?;
-        command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}"));
-        self.start_after(command, directory, submission)
+        cause: &'a str,
+    ) -> BoxFuture<'a, Launched> {
+        Box::pin(async move {
+            let mut command = self.command(directory)?;
+            sweeping(&mut command, state, cause);
+            boxed(self.start_after(command, directory, submission))
+        })
     }
 
-    fn give_back(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
-    ) -> Result<Box<dyn JobProcess>, LaunchError> {
-        let mut command = self.command(directory)?;
-        command.arg("--give-back");
-        // An environment that was taken off the request leads nowhere; this daemon's own is the next best.
-        let submission = submission.filter(|submission| !submission.environment.is_empty());
-        self.start_after(command, directory, submission)
+    fn give_back<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        submission: Option<&'a JobSubmission>,
+    ) -> BoxFuture<'a, Launched> {
+        Box::pin(async move {
+            let mut command = self.command(directory)?;
+            command.arg("--give-back");
+            // An environment that was taken off the request leads nowhere; this daemon's own is the next best.
+            let submission = submission.filter(|submission| !submission.environment.is_empty());
+            boxed(self.start_after(command, directory, submission))
+        })
     }
 
-    fn adopt(&self, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        let Some(descriptor) = identity.open() else { return Ok(None) };
-        let ended = descriptor::watch(descriptor).map_err(LaunchError::Watch)?;
-        Ok(Some(Box::new(Process { identity: identity.clone(), ended, child: None })))
+    fn adopt(&self, _: &JobDir, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        Ok(Process::found(identity)?.map(|process| Box::new(process) as Box<dyn JobProcess>))
     }
 }
 
+fn boxed(process: Result<Process, LaunchError>) -> Launched {
+    Ok(Box::new(process?))
+}
+
+/// Has the program sweep after a worker.
+pub(super) fn sweeping(command: &mut Command, state: JobState, cause: &str) {
+    command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}"));
+}
+
 impl Process {
+    /// Finds a process that an earlier daemon started; nothing when it has ended.
+    pub(super) fn found(identity: &ProcessIdentity) -> Result<Option<Self>, LaunchError> {
+        let Some(descriptor) = identity.open() else { return Ok(None) };
+        let ended = descriptor::watch(descriptor).map_err(LaunchError::Watch)?;
+        Ok(Some(Self { identity: identity.clone(), ended, child: None }))
+    }
+
     fn started(mut child: Child) -> io::Result<Self> {
         let watched = || -> io::Result<(ProcessIdentity, AsyncFd<OwnedFd>)> {
             let pid = child.id().ok_or(io::ErrorKind::NotFound)?;

@@ -4,14 +4,13 @@ use kiln_builder::records::{self, BuildRecords, Phase, Records, State, StepRecor
 use kiln_protocol::{JobId, without_codes};
 
 use super::shared::Shared;
-use crate::blocking::blocking;
 use crate::explain::explain;
 use crate::journal::{StepPhase, StepRow, StepState};
 
 /// Says what is wrong with the records of a job, when that costs steps. The last line of a job that is not over may be half written.
 pub(super) async fn note(shared: &Shared, id: &JobId, is_over: bool) -> Option<String> {
     let directory = shared.directory(id);
-    match blocking(move || records::read(&directory.root)).await {
+    match directory.as_owner(|directory| records::read(&directory.root)).await {
         Ok(Records { cut_short: true, .. }) if is_over => {
             Some("the last record of its steps was cut short; what it was to say is lost".to_owned())
         }
@@ -23,7 +22,8 @@ pub(super) async fn note(shared: &Shared, id: &JobId, is_over: bool) -> Option<S
 /// Puts what is recorded of a job's steps into the journal; says why that failed.
 pub(super) async fn carry_over(shared: &Shared, id: &JobId) -> Result<(), String> {
     let directory = shared.directory(id);
-    let records = blocking(move || records::read(&directory.root)).await.map_err(|error| explain(&error))?;
+    let records = directory.as_owner(|directory| records::read(&directory.root)).await;
+    let records = records.map_err(|error| explain(&error))?;
     let rows: Vec<_> = records.builds.iter().flat_map(rows).collect();
     if rows.is_empty() {
         return Ok(());

@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::steps;
 use crate::blocking::blocking;
 use crate::control::{self, ControlRequest};
-use crate::event_log::EventReader;
+use crate::event_log::{EventReader, ReadError};
 use crate::explain::explain;
 use crate::job_dir::{JobDir, ledger_of};
 use crate::journal::{Ending, Fact, Lease};
@@ -58,8 +58,7 @@ impl Supervisor {
     /// Sees the job to its end. Returns when the journal says that it is over.
     pub(super) async fn run(mut self, begin: Begin) {
         let directory = self.shared.directory(&self.id);
-        let request = directory.clone();
-        let submission = blocking(move || request.read_request()).await;
+        let submission = directory.as_owner(JobDir::read_request).await;
         let mut watched = Watched::new(&directory);
         if matches!(begin, Begin::Adopt(_)) {
             self.read_events(&mut watched).await;
@@ -86,14 +85,13 @@ impl Supervisor {
     /// Finds the worker of an earlier daemon; returns the cause of its death when there is none.
     async fn adopt(&self, directory: &JobDir, identity: Option<ProcessIdentity>) -> Result<Worker, String> {
         let was_there = identity.is_some();
-        match identity.as_ref().map(|identity| self.shared.launcher.adopt(identity)) {
+        match identity.as_ref().map(|identity| self.shared.launcher.adopt(directory, identity)) {
             Some(Ok(Some(worker))) => return Ok(worker),
             Some(Err(error)) => return Err(explain(&error)),
             Some(Ok(None)) | None => {}
         }
-        let lock = directory.clone();
         // One that has the lock but has not yet said who it is, or whose identity the journal did not hear of.
-        if blocking(move || lock.is_locked()).await
+        if directory.as_owner(JobDir::is_locked).await
             && let Some(worker) = self.other_worker().await
         {
             self.note_worker(worker.identity()).await;
@@ -104,7 +102,7 @@ impl Supervisor {
     }
 
     async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
-        let worker = self.shared.launcher.worker(directory, submission).map_err(|error| explain(&error))?;
+        let worker = self.shared.launcher.worker(directory, submission).await.map_err(|error| explain(&error))?;
         self.note_worker(worker.identity()).await;
         Ok(worker)
     }
@@ -175,9 +173,8 @@ impl Supervisor {
         let directory = self.shared.directory(&self.id);
         let found = async {
             loop {
-                let file = directory.clone();
-                if let Some(identity) = blocking(move || file.read_identity()).await
-                    && let Ok(Some(worker)) = self.shared.launcher.adopt(&identity)
+                if let Some(identity) = directory.as_owner(JobDir::read_identity).await
+                    && let Ok(Some(worker)) = self.shared.launcher.adopt(&directory, &identity)
                 {
                     return worker;
                 }
@@ -189,8 +186,8 @@ impl Supervisor {
     }
 
     async fn cancel_gracefully(&self) {
-        let socket = self.shared.directory(&self.id).control_socket();
-        if let Err(error) = control::ask(&socket, &ControlRequest::Cancel).await {
+        let directory = self.shared.directory(&self.id);
+        if let Err(error) = control::ask(&directory, &ControlRequest::Cancel).await {
             // It may have ended this moment; if it has not, the client can cancel again.
             tracing::warn!(job = %self.id, error = explain(&error), "the worker did not take the cancellation");
         }
@@ -198,12 +195,20 @@ impl Supervisor {
 
     async fn read_events(&self, watched: &mut Watched) {
         loop {
-            let Some(mut reader) = watched.take_reader(&self.id) else { return };
-            let (reader, batch) = blocking(move || {
+            let (after, reader) = (watched.after, watched.reader.take());
+            let read = watched.directory.as_owner(move |directory| {
+                let mut reader = reader.map_or_else(|| EventReader::open(&directory.events(), after), Ok)?;
                 let batch = reader.read_batch();
-                (reader, batch)
-            })
-            .await;
+                Ok((reader, batch))
+            });
+            let (reader, batch) = match read.await {
+                Ok(read) => read,
+                Err(error) => {
+                    let error: ReadError = error;
+                    tracing::error!(job = %self.id, error = explain(&error), "the events cannot be read");
+                    return;
+                }
+            };
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => {
@@ -277,7 +282,7 @@ impl Supervisor {
     async fn sweep(&self, directory: &JobDir, submission: Option<&JobSubmission>, watched: &mut Watched, cause: &str) {
         let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
         tracing::warn!(job = %self.id, cause, "the job has no last event; sweeping");
-        match self.shared.launcher.sweeper(directory, submission, state, cause) {
+        match self.shared.launcher.sweeper(directory, submission, state, cause).await {
             Ok(mut sweeper) => match timeout(SWEEP_TIMEOUT, sweeper.ended()).await {
                 Ok(Exit::Status(status)) if status.success() => {}
                 Ok(Exit::Status(status)) => tracing::error!(job = %self.id, %status, "the sweeper failed"),
@@ -292,9 +297,9 @@ impl Supervisor {
         }
         self.read_events(watched).await;
         if watched.ending.is_none() {
-            let (directory, error) = (directory.clone(), Some(cause.to_owned()));
+            let error = Some(cause.to_owned());
             let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error };
-            let written = blocking(move || write_last_event(&directory, body)).await;
+            let written = directory.as_owner(|directory| write_last_event(directory, body)).await;
             if let Err(error) = written {
                 tracing::error!(job = %self.id, error = explain(error.as_ref()), "the last event cannot be written");
             }
@@ -311,11 +316,10 @@ impl Supervisor {
         });
         self.shared.questions().remove(&self.id);
         tracing::info!(job = %self.id, state = ending.state.as_str(), "the job is over");
-        let (scrubbed, held) = blocking(move || {
-            directory.remove_runtime();
-            (directory.scrub_request(), directory.still_held())
-        })
-        .await;
+        let runtime = directory.clone();
+        blocking(move || runtime.remove_runtime()).await;
+        let (scrubbed, held) =
+            directory.as_owner(|directory| (directory.scrub_request(), directory.still_held())).await;
         if !held.is_empty() {
             tracing::warn!(job = %self.id, ?held, "the job is over and still holds something");
             self.shared.leftovers().insert(self.id.clone());
@@ -364,16 +368,6 @@ impl Watched {
             refusal: None,
             ending: None,
         }
-    }
-
-    fn take_reader(&mut self, id: &JobId) -> Option<EventReader> {
-        if self.reader.is_none() {
-            match EventReader::open(&self.directory.events(), self.after) {
-                Ok(reader) => self.reader = Some(reader),
-                Err(error) => tracing::error!(job = %id, error = explain(&error), "the events cannot be read"),
-            }
-        }
-        self.reader.take()
     }
 }
 

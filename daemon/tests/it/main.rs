@@ -12,3 +12,4 @@ mod replaced_program;
 mod rig;
 mod service_manager;
 mod steps;
+mod users;

@@ -78,6 +78,7 @@ impl Daemon {
             owner: rustix::process::geteuid().as_raw(),
             socket: scratch.path().join("run/kiln.sock"),
             state_directory: scratch.path().join("state"),
+            cache_directory: PathBuf::new(),
             worker_program: scripted_kilnd(),
             max_running_jobs: 2,
             limits: Limits::default(),

@@ -26,8 +26,8 @@ const FLOORS: &[(&str, &str)] = &[
     ("client", "argv error version visible api arguments live render terminal commands usage run"),
     (
         "daemon",
-        "announcer blocking caller quotas config_file config descriptor explain failure logging memory private_directory process_identity queue \
-         runner version wall_clock control failed_start images instance job_dir journal engine event_log worker \
+        "announcer as_owner account blocking caller quotas config_file config descriptor explain failure logging memory private_directory process_identity queue remove_tree \
+         runner version wall_clock failed_start images instance job_dir control journal engine event_log worker \
          jobs bus api server user_daemon command_line",
     ),
     (

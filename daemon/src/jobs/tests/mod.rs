@@ -44,6 +44,7 @@ impl Rig {
             owner: OWNER,
             socket: scratch.path().join("run/kiln.sock"),
             state_directory: scratch.path().join("state"),
+            cache_directory: std::path::PathBuf::new(),
             worker_program: "/nowhere".into(),
             max_running_jobs,
             limits: Limits::default(),

@@ -1,0 +1,184 @@
+//! A user as the machine's user database knows one: what a login would find out.
+//!
+//! The database (passwd, LDAP, …) is asked through getent(1) and id(1) of this machine: what is plugged into it stays out of this process, with
+//! its memory and its waiting for servers.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::Gid;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::as_owner::Owner;
+
+/// Time for an answer; a directory server may be far away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the programs are, whatever this process was started with.
+const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Exit code of getent that says: there is none.
+const NOT_FOUND: i32 = 2;
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) name: String,
+    /// User id and primary group.
+    pub(crate) owner: Owner,
+    /// All groups.
+    pub(crate) groups: Vec<Gid>,
+    pub(crate) home: PathBuf,
+    pub(crate) shell: String,
+}
+
+/// Reports that nothing can be done as a user.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Nobody has this id.
+    #[error("user {uid} is not in this machine's user database, so nothing can be run as this user")]
+    Unknown {
+        /// User id.
+        uid: u32,
+    },
+    /// The database was not asked.
+    #[error("cannot look up user {uid} with {program}")]
+    Ask {
+        /// User id.
+        uid: u32,
+        /// Who was to say it.
+        program: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database says nothing sensible.
+    #[error("{program} says nothing sensible about user {uid}: {said}")]
+    Nonsense {
+        /// User id.
+        uid: u32,
+        /// Who said it.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
+}
+
+impl AccountError {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { uid } => {
+                format!("`getent passwd {uid}` has to find it; a daemon of your own (`kilnd --user`) does without")
+            }
+            Self::Ask { uid, .. } | Self::Nonsense { uid, .. } => {
+                format!("see what `getent passwd {uid}` and `id -G` say on this machine, and try again")
+            }
+        }
+    }
+}
+
+impl Account {
+    /// A user of whom only the ids are known.
+    pub(crate) fn bare(owner: Owner) -> Self {
+        let (name, shell) = (owner.uid.to_string(), "/bin/sh".to_owned());
+        Self { name, owner, groups: Vec::new(), home: PathBuf::from("/"), shell }
+    }
+
+    /// Looks up who has this user id, with all groups.
+    ///
+    /// # Errors
+    ///
+    /// Nobody has, or the database does not answer.
+    pub(crate) async fn of(uid: u32) -> Result<Self, AccountError> {
+        let output = ask("getent", &["passwd", &uid.to_string()], uid).await?;
+        if output.status.code() == Some(NOT_FOUND) {
+            return Err(AccountError::Unknown { uid });
+        }
+        let mut account = parse_passwd(&output, uid)?;
+        let output = ask("id", &["-G", "--", &account.name], uid).await?;
+        account.groups = parse_groups(&output, uid)?;
+        Ok(account)
+    }
+}
+
+async fn ask(program: &'static str, arguments: &[&str], uid: u32) -> Result<Output, AccountError> {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", PROGRAMS).env("LC_ALL", "C").current_dir("/");
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let asked = timeout(ANSWER_TIMEOUT, output).await;
+    let asked = asked.unwrap_or_else(|_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")));
+    asked.map_err(|source| AccountError::Ask { uid, program, source })
+}
+
+fn parse_passwd(output: &Output, uid: u32) -> Result<Account, AccountError> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let fields: Vec<&str> = text.lines().next().unwrap_or_default().split(':').collect();
+    let account = match fields[..] {
+        [name, _, number, gid, _, home, shell] if output.status.success() && !name.is_empty() => {
+            gid.parse().ok().filter(|_| number.parse() == Ok(uid)).map(|gid| Account {
+                name: name.to_owned(),
+                owner: Owner { uid, gid },
+                groups: Vec::new(),
+                home: PathBuf::from(home),
+                shell: shell.to_owned(),
+            })
+        }
+        _ => None,
+    };
+    account.ok_or_else(|| nonsense("getent", output, uid))
+}
+
+fn parse_groups(output: &Output, uid: u32) -> Result<Vec<Gid>, AccountError> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let groups: Option<Vec<_>> = text.split_whitespace().map(|gid| Some(Gid::from_raw(gid.parse().ok()?))).collect();
+    groups.filter(|groups| output.status.success() && !groups.is_empty()).ok_or_else(|| nonsense("id", output, uid))
+}
+
+fn nonsense(program: &'static str, output: &Output, uid: u32) -> AccountError {
+    let text = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    let said: String = String::from_utf8_lossy(text).trim().chars().take(200).collect();
+    AccountError::Nonsense { uid, program, said: format!("`{said}` ({})", output.status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn said(stdout: &str) -> Output {
+        Output { status: ExitStatus::from_raw(0), stdout: stdout.into(), stderr: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn root_is_in_every_database_and_some_ids_are_in_none() {
+        let root = Account::of(0).await.unwrap();
+        assert_eq!((root.name.as_str(), root.owner), ("root", Owner { uid: 0, gid: 0 }));
+        assert!(root.groups.contains(&Gid::ROOT));
+        let unknown = Account::of(4_000_000_123).await.unwrap_err();
+        assert!(matches!(unknown, AccountError::Unknown { uid: 4_000_000_123 }), "{unknown:?}");
+        assert!(unknown.hint().starts_with("`getent passwd 4000000123` has to find it"), "{}", unknown.hint());
+    }
+
+    #[test]
+    fn only_the_very_user_is_taken() {
+        let account = parse_passwd(&said("a:x:1000:100:A,,,:/home/a:/bin/sh\n"), 1000).unwrap();
+        assert_eq!(
+            (account.owner.gid, account.home.to_str(), account.shell.as_str()),
+            (100, Some("/home/a"), "/bin/sh")
+        );
+        for text in
+            ["", "a:x:1001:100::/home/a:/bin/sh", "a:x:1000:-1::/h:/bin/sh", ":x:1000:1::/h:/s", "a:x:1000:1:/h:/s"]
+        {
+            assert!(matches!(parse_passwd(&said(text), 1000), Err(AccountError::Nonsense { .. })), "{text}");
+        }
+        assert_eq!(parse_groups(&said("100 4 27\n"), 1000).unwrap().len(), 3);
+        for text in ["", "100 x", "-1"] {
+            assert!(parse_groups(&said(text), 1000).is_err(), "{text}");
+        }
+    }
+}
