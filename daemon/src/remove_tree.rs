@@ -99,7 +99,7 @@ mod tests {
         std::fs::create_dir_all(&closed).unwrap();
         std::fs::write(closed.join("file"), "x").unwrap();
         for directory in [closed.as_path(), &top.join("closed")] {
-            std::fs::set_permissions(directory, Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(directory, Permissions::from_mode(0o000)).unwrap();
         }
         std::fs::write(scratch.path().join("precious"), "x").unwrap();
         empty(&top).unwrap();
