@@ -39,7 +39,9 @@ pub struct Guest<'a> {
     /// A directory here: there and empty.
     pub local: &'a Path,
     /// Whether it runs commands at the same time without the end of one disturbing the start of another. Not so on dropbear, up to
-    /// 2022.83 at least.
+    /// 2022.83 at least: when a command ends, it closes a session that has none yet. To let calls take turns from opening a session to its
+    /// command would not help, for it is the end of what runs already that disturbs, and whether a command was begun cannot be told, so it is
+    /// not started again. Builds run one command after the other.
     pub overlapping_commands: bool,
 }
 

@@ -108,7 +108,7 @@ pub(crate) const COMMUNICATOR: &[OptionSpec] = option_table! {
     "ssh_bastion_port" Integer = "22", "its port";
     "ssh_bastion_username" String = "", "its user";
     "ssh_bastion_password" String sensitive = "", "its password";
-    "ssh_bastion_interactive" Bool = "false", "keyboard-interactive at the bastion";
+    "ssh_bastion_interactive" Bool = "false", "log in to the bastion by keyboard-interactive first, answering with ssh_bastion_password";
     "ssh_bastion_agent_auth" Bool = "false", "log in to the bastion with the agent's keys";
     "ssh_bastion_private_key_file" String = "", "private key for the bastion";
     "ssh_bastion_certificate_file" String = "", "certificate for the bastion";
@@ -208,13 +208,14 @@ pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
     Rule::Range("ssh_proxy_port", 1, 65535),
     Rule::Check(
         "`communicator` is `ssh`, `winrm` or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
-         certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy. \
+         certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy; \
+         what it asks for interactively is answered with `ssh_bastion_password`. \
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \
          when neither is set.",
         checks::communicator::communicator,
     ),
     Rule::Check(
-        "`http_interface`, `ssh_keypair_name`, `ssh_bastion_interactive`, `ssh_public_key` and `ssh_private_key` have no effect, which is told.",
+        "`http_interface`, `ssh_keypair_name`, `ssh_public_key` and `ssh_private_key` have no effect, which is told.",
         checks::communicator::without_effect,
     ),
 ];

@@ -95,6 +95,8 @@ pub(crate) struct BastionPlan {
     /// Password.
     #[serde(serialize_with = "secret::serialize")]
     pub password: Option<Secret>,
+    /// Log in by `keyboard-interactive` first.
+    pub interactive: bool,
     /// Private key file.
     pub private_key_file: Option<PathBuf>,
     /// Certificate file.

@@ -24,7 +24,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "http_interface",
     "iso_skip_cache",
     "run_once",
-    "ssh_bastion_interactive",
     "ssh_keypair_name",
     "ssh_private_key",
     "ssh_public_key",

@@ -87,6 +87,10 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("ssh_certificate_file = \"Cargo.toml\"", "Missing ssh_private_key_file"),
             ("ssh_bastion_host = \"b\"", "No way to log in to the bastion"),
             ("ssh_bastion_host = \"b\"\nssh_bastion_private_key_file = \"/nonexistent\"", "No such file"),
+            (
+                "ssh_bastion_host = \"b\"\nssh_bastion_agent_auth = true\nssh_bastion_interactive = true",
+                "warning: Nobody answers the bastion",
+            ),
             ("ssh_bastion_host = \"b\"\nssh_proxy_host = \"p\"", "Bastion and proxy"),
             ("ssh_local_tunnels = [\"1:h\"]", "Invalid tunnel"),
             ("ssh_remote_tunnels = [\"1:h:x\"]", "Invalid tunnel"),
@@ -166,7 +170,6 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("http_interface = \"lo\"", "warning: http_interface has no effect"),
             ("ssh_keypair_name = \"k\"", "warning: ssh_keypair_name has no effect"),
-            ("ssh_bastion_interactive = true", "warning: ssh_bastion_interactive has no effect"),
         ],
     ),
     (

@@ -92,6 +92,7 @@ impl SshAccess {
             port: bastion.port,
             username: bastion.username.clone(),
             password: bastion.password.clone(),
+            keyboard_interactive_first: bastion.interactive,
             private_keys: keys_of(&bastion.private_key_file),
             certificate: bastion.certificate_file.clone(),
             agent_auth: bastion.agent,
@@ -252,12 +253,14 @@ mod tests {
             private_key_file: Some("/hop".into()),
             certificate_file: None,
             agent: false,
+            interactive: true,
         });
         let config =
             ssh(SshAccess { plan: plan.clone(), key: None, key_file: None }.config("127.0.0.1", 4022).unwrap());
         assert_eq!((config.host.as_str(), config.port), ("elsewhere", 2222));
         let bastion = config.bastion.unwrap();
         assert_eq!((bastion.host.as_str(), bastion.port, bastion.private_keys.len()), ("b", 23, 1));
+        assert!(bastion.keyboard_interactive_first);
         plan.local_tunnels = vec!["nonsense".to_owned()];
         let error = SshAccess { plan, key: None, key_file: None }.config("127.0.0.1", 4022).unwrap_err();
         assert!(error.to_string().contains("nonsense"), "{error}");

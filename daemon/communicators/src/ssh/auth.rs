@@ -1,4 +1,5 @@
-//! Logs in with every credential there is, in Packer's order: agent, keys, password, keyboard-interactive.
+//! Logs in with every credential there is, in Packer's order: agent, keys, password, keyboard-interactive; with the last one first where
+//! that is wanted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) struct CredentialSources<'a> {
     pub(crate) private_keys: &'a [PrivateKeySource],
     pub(crate) certificate: Option<&'a Path>,
     pub(crate) password: Option<&'a Secret>,
+    pub(crate) keyboard_interactive_first: bool,
 }
 
 impl CredentialSources<'_> {
@@ -49,7 +51,8 @@ impl CredentialSources<'_> {
         }
         if let Some(password) = self.password {
             credentials.push(Credential::Password(password.clone()));
-            credentials.push(Credential::KeyboardInteractive(password.clone()));
+            let place = if self.keyboard_interactive_first { 0 } else { credentials.len() };
+            credentials.insert(place, Credential::KeyboardInteractive(password.clone()));
         }
         Ok(credentials)
     }

@@ -20,6 +20,8 @@ pub struct SshConfig {
     pub username: String,
     /// Answers `password` and every prompt of `keyboard-interactive`.
     pub password: Option<Secret>,
+    /// Whether `keyboard-interactive` is tried before everything else. A server may count each rejected login against us.
+    pub keyboard_interactive_first: bool,
     /// Keys to offer, in order: the user's file first, then the generated one.
     pub private_keys: Vec<PrivateKeySource>,
     /// An OpenSSH certificate for the first private key.
@@ -76,6 +78,7 @@ impl SshConfig {
             port: 22,
             username: username.into(),
             password: None,
+            keyboard_interactive_first: false,
             private_keys: Vec::new(),
             certificate: None,
             agent_socket: None,
@@ -158,6 +161,8 @@ pub struct Bastion {
     pub username: String,
     /// Answers `password` and `keyboard-interactive`.
     pub password: Option<Secret>,
+    /// Whether `keyboard-interactive` is tried before everything else.
+    pub keyboard_interactive_first: bool,
     /// Keys to offer.
     pub private_keys: Vec<PrivateKeySource>,
     /// An OpenSSH certificate for the first key.

@@ -85,6 +85,7 @@ impl ConnectPlan {
                 private_keys: &config.private_keys,
                 certificate: config.certificate.as_deref(),
                 password: config.password.as_ref(),
+                keyboard_interactive_first: config.keyboard_interactive_first,
             };
             let credentials = sources.load().await?;
             let ssh = Arc::new(client::Config {
@@ -344,6 +345,7 @@ fn bastion_config(bastion: &Bastion, guest: &SshConfig) -> SshConfig {
         port: bastion.port,
         username: bastion.username.clone(),
         password: bastion.password.clone(),
+        keyboard_interactive_first: bastion.keyboard_interactive_first,
         private_keys: bastion.private_keys.clone(),
         certificate: bastion.certificate.clone(),
         agent_socket: guest.agent_socket.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::ssh::{Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, Tunnel};
-use kiln_communicators::{Communicator, ConnectEvent, ConnectStage};
+use kiln_communicators::{Communicator, ConnectEvent, ConnectStage, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,6 +18,7 @@ fn through(bastion: &Server, guest: &Server) -> SshConfig {
         port: bastion.port,
         username: user(),
         password: None,
+        keyboard_interactive_first: false,
         private_keys: vec![PrivateKeySource::Pem(bastion.key.private_openssh.clone())],
         certificate: None,
         agent_auth: false,
@@ -36,6 +37,41 @@ async fn a_guest_is_reached_through_a_bastion() {
     let content = vec![7; 3_000_000];
     connected.upload_bytes(&content, file.to_str().unwrap(), 0o600).await.unwrap();
     assert!(std::fs::read(file).unwrap() == content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bastion_that_asks_is_answered_with_its_password() {
+    let bastion = server_or_return!(Server::openssh_asking(true), "sshd, unshare and root");
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let mut config = through(&bastion, &guest);
+    for (password, first) in [("correct", true), ("correct", false)] {
+        let way = config.bastion.as_mut().unwrap();
+        (way.password, way.keyboard_interactive_first) = (Some(Secret::new(password)), first);
+        assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+    }
+    assert!(bastion.log().contains("Accepted keyboard-interactive/pam"), "{}", bastion.log());
+    config.bastion.as_mut().unwrap().password = Some(Secret::new("wrong"));
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    let ConnectFailure::Bastion { stage: Stage::Authentication { tried, .. }, .. } = &error.source else {
+        panic!("{error} {:?}", error.source)
+    };
+    assert_eq!(*tried, ["keyboard-interactive"]);
+}
+
+/// What `ssh_bastion_interactive` asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bastion_is_answered_first_where_that_is_wanted() {
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    for (first, accepted) in [(true, "Accepted keyboard-interactive/pam"), (false, "Accepted publickey")] {
+        let bastion = server_or_return!(Server::openssh_asking(false), "sshd, unshare and root");
+        let mut config = through(&bastion, &guest);
+        let way = config.bastion.as_mut().unwrap();
+        (way.password, way.keyboard_interactive_first) = (Some(Secret::new("correct")), first);
+        assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+        let log = bastion.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("Accepted") || line.contains("Failed")).collect();
+        assert!(lines.len() == 1 && lines[0].contains(accepted), "{lines:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,46 @@ impl Server {
         Some(Self { child, port, directory, key })
     }
 
+    /// OpenSSH that asks by keyboard-interactive, through PAM, and lets in whoever answers `correct`; and, unless `only`, whoever has the
+    /// key. Needs root: its PAM configuration lies over the host's for this server alone.
+    pub(crate) fn openssh_asking(only: bool) -> Option<Self> {
+        let (program, unshare) = (tool("sshd")?, tool("unshare")?);
+        if user() != "root" {
+            return None;
+        }
+        let (directory, key) = directory_with_key();
+        let _ = fs::create_dir_all("/run/sshd");
+        let (at, pam) = (directory.path().to_owned(), directory.path().join("pam.d"));
+        fs::create_dir(&pam).unwrap();
+        let ask = at.join("ask");
+        fs::write(&ask, "#!/bin/sh\n[ \"$(tr -d '\\000')\" = correct ]\n").unwrap();
+        fs::set_permissions(&ask, fs::Permissions::from_mode(0o755)).unwrap();
+        let rules = format!(
+            "auth required pam_exec.so quiet expose_authtok {}\nauth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
+            ask.display()
+        );
+        fs::write(pam.join("sshd"), rules).unwrap();
+        let config = format!(
+            "ListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/.ssh/authorized_keys\nStrictModes no\n\
+             PidFile none\nUsePAM yes\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\n\
+             PubkeyAuthentication {}\n",
+            if only { "no" } else { "yes" },
+            at = at.display(),
+        );
+        fs::write(at.join("sshd_config"), config).unwrap();
+        let (child, port) = listening(&at, None, "Server listening on", |port| {
+            let mut server = Command::new(&unshare);
+            server.args(["--mount", "sh", "-c", "mount --bind \"$1\" /etc/pam.d && shift && exec \"$@\"", "sh"]);
+            server
+                .arg(&pam)
+                .arg(&program)
+                .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+                .arg(at.join("sshd_config"));
+            server
+        });
+        Some(Self { child, port, directory, key })
+    }
+
     /// dropbear with key login, and the password `correct` when the C compiler is there to make it so.
     ///
     /// dropbear takes keys from the user's home and passwords from the host's files, both not ours to change; a small

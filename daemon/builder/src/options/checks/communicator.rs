@@ -73,6 +73,14 @@ fn bastion(reader: &mut PlanReader<'_>) {
             "Set ssh_bastion_password, ssh_bastion_private_key_file or ssh_bastion_agent_auth.",
         );
     }
+    if reader.flag("ssh_bastion_interactive") && reader.text("ssh_bastion_password").is_none() {
+        reader.warning(
+            "ssh_bastion_interactive",
+            "Nobody answers the bastion",
+            "A build has no terminal at which somebody could be asked: what the bastion asks for is answered with ssh_bastion_password, \
+             which is not set.",
+        );
+    }
     if reader.text("ssh_proxy_host").is_some() {
         reader.error("ssh_proxy_host", "Bastion and proxy", "ssh_bastion_host and ssh_proxy_host exclude each other.");
     }
@@ -121,10 +129,6 @@ fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("http_interface", "The guest is told this host's address on its own network, or that of http_bind_address."),
     ("ssh_keypair_name", "It is for builders of clouds."),
-    (
-        "ssh_bastion_interactive",
-        "What a bastion asks for is answered with ssh_bastion_password; nobody is asked at the terminal.",
-    ),
     ("ssh_public_key", "The temporary key is made by the build; ssh_private_key_file names one that there is."),
     ("ssh_private_key", "The temporary key is made by the build; ssh_private_key_file names one that there is."),
 ];

@@ -85,6 +85,7 @@ fn read_bastion(options: OptionValues<'_>) -> Option<BastionPlan> {
         port: options.port("ssh_bastion_port"),
         username: options.text("ssh_bastion_username").unwrap_or_default(),
         password: options.text("ssh_bastion_password").map(Secret::new),
+        interactive: options.flag("ssh_bastion_interactive"),
         private_key_file: file(options, "ssh_bastion_private_key_file")
             .or_else(|| options.text("ssh_private_key_file").map(PathBuf::from)),
         certificate_file: file(options, "ssh_bastion_certificate_file"),
