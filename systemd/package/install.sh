@@ -2,7 +2,8 @@
 # install.sh [--prefix DIR] [--force]: installs Kiln below DIR: /usr/local for root, else ~/.local. DESTDIR is put before it.
 # install.sh --uninstall [--prefix DIR]: removes what it installed, and nothing else. LIB/kiln/install.sh of the prefix does, too.
 #
-# What is installed is listed in lib/kiln/installed: `f FILE` and `d DIRECTORY THAT WAS MADE`, below the prefix.
+# What is installed is listed in lib/kiln/installed: `f FILE` and `d DIRECTORY THAT WAS MADE`, below the prefix, and `p DIRECTORY` for the
+# prefix itself and what it lies in, where they were made.
 set -eu
 umask 022
 
@@ -35,7 +36,12 @@ if [ -z "$prefix" ]; then
         prefix=${HOME:?}/.local
     fi
 fi
-case $prefix in /*) ;; *) fail "the prefix $prefix is not absolute" ;; esac
+case $prefix in
+    *"
+"*) fail "the prefix has a line break in it" ;;
+    /*) ;;
+    *) fail "the prefix $prefix is not absolute" ;;
+esac
 prefix=${prefix%/}
 root=${DESTDIR:-}$prefix
 list=$root/lib/kiln/installed
@@ -47,15 +53,23 @@ listed() { # listed KIND [LIST]
 if [ -n "$uninstall" ]; then
     [ -e "$list" ] || fail "nothing that this script installed is below $root" "--prefix names where it is"
     listed f | while read -r path; do rm -f "$root/$path" "$root/$path.kiln-new"; done
-    made=$(listed d)
+    made=$(listed d) above=$(listed p)
     rm -f "$list" "$list.kiln-new"
     # The deepest first; what holds other things stays.
     echo "$made" | sort -r | while read -r path; do [ -z "$path" ] || rmdir "$root/$path" 2>/dev/null || true; done
+    echo "$above" | sort -r | while read -r path; do
+        [ -z "$path" ] || case $prefix/ in "$path"/*) rmdir "${DESTDIR:-}$path" 2>/dev/null || true ;; esac
+    done
     echo "Removed from $root. Jobs that run go on; ~/.local/state/kiln and ~/.cache/kiln of each person are left."
     exit 0
 fi
 
 [ -x "$here/bin/kiln" ] || fail "$here holds nothing to install" "unpack the whole archive, and run the install.sh in it"
+if [ -z "${DESTDIR:-}" ] && [ -e "$here/glibc" ] && has=$(getconf GNU_LIBC_VERSION 2>/dev/null); then
+    needs=$(cat "$here/glibc") has=${has##* }
+    [ "$(printf '%s\n' "$needs" "$has" | sort -V | tail -n 1)" = "$has" ] ||
+        fail "Kiln needs glibc $needs, and here is $has" "build it on this system: ./x package"
+fi
 files=$(cd "$here" && find bin share -type f | sort; echo lib/kiln/install.sh)
 before=$(listed f)
 in_the_way=$(echo "$files" | while read -r path; do
@@ -67,11 +81,35 @@ done)
 
 new=$(mktemp "${TMPDIR:-/tmp}/kiln-installed.XXXXXX")
 forget() { # what did not get its final name
-    rm -f "$new"
     echo "$files" | while read -r path; do rm -f "$root/$path.kiln-new"; done
+    if [ ! -e "$list" ]; then
+        listed d "$new" | sort -r | while read -r path; do rmdir "$root/$path" 2>/dev/null || true; done
+        listed p "$new" | sort -r | while read -r path; do rmdir "${DESTDIR:-}$path" 2>/dev/null || true; done
+    fi
+    rm -f "$new"
 }
 trap forget EXIT
 trap 'exit 1' HUP INT TERM
+
+make_prefix() { # make_prefix PATH: the prefix, and what it lies in; notes what was not there
+    [ -n "$1" ] && [ ! -d "${DESTDIR:-}$1" ] || return 0
+    make_prefix "${1%/*}"
+    mkdir -p "${DESTDIR:-}$1" || fail "cannot make the directory ${DESTDIR:-}$1" "another --prefix, or as root"
+    echo "p $1" >>"$new"
+}
+
+service() { # service FILE: with the program where it is, in systemd's quotes where it needs them
+    program=$prefix/bin/kilnd
+    case $program in
+        *[!A-Za-z0-9/._@+-]*) program="\"$(printf '%s' "$program" | sed 's/[\\"]/\\&/g; s/[%$]/&&/g')\"" ;;
+    esac
+    while IFS= read -r line; do
+        case $line in
+            ExecStart=/usr/bin/kilnd*) printf '%s\n' "ExecStart=$program${line#ExecStart=/usr/bin/kilnd}" ;;
+            *) printf '%s\n' "$line" ;;
+        esac
+    done <"$1"
+}
 
 make_directory() { # make_directory PATH: below the root; notes what was not there
     [ ! -d "$root/$1" ] || return 0
@@ -80,7 +118,9 @@ make_directory() { # make_directory PATH: below the root; notes what was not the
     echo "d $1" >>"$new"
 }
 
-listed d >/dev/null && listed d | sed 's/^/d /' >>"$new"
+listed d | sed 's/^/d /' >>"$new"
+listed p | sed 's/^/p /' >>"$new"
+make_prefix "$prefix"
 for path in $files lib/kiln/installed; do make_directory "${path%/*}"; done
 # Before anything is there, so that an installation that is cut off can be removed, too.
 { cat "$new"; { echo "$before"; echo "$files"; } | sed -n 's/^./f &/p' | sort -u; } >"$list.kiln-new"
@@ -91,7 +131,7 @@ for path in $files; do
     to=$root/$path.kiln-new
     case $path in
         lib/kiln/install.sh) cp "$here/install.sh" "$to" ;;
-        *.service) sed "s|/usr/bin/kilnd|$prefix/bin/kilnd|" "$here/$path" >"$to" ;;
+        *.service) service "$here/$path" >"$to" ;;
         *) cp "$here/$path" "$to" ;;
     esac
     case $path in bin/* | *.sh) chmod 755 "$to" ;; *) chmod 644 "$to" ;; esac

@@ -56,6 +56,31 @@ fn the_archive_is_installed_used_and_removed_without_a_trace() {
     system.succeed(&["rm", "/usr/local/bin/kiln"]);
     assert_eq!(system.left(), BTreeSet::new(), "a refusal leaves nothing");
 
+    // Wherever people want it; the directories that this makes go with it.
+    let odd = "/opt/kiln's own/a & b|c % $d";
+    system.succeed(&[&script, "--prefix", odd]);
+    let unit = system.succeed(&["cat", &format!("{odd}/share/systemd/user/kilnd.service")]);
+    let line = "ExecStart=\"/opt/kiln's own/a & b|c %% $$d/bin/kilnd\" --user\n";
+    assert!(unit.contains(line), "{unit}");
+    assert!(system.succeed(&[&format!("{odd}/bin/kiln"), "version"]).contains(env!("CARGO_PKG_VERSION")));
+    if kiln_tests::tool("systemd-analyze") {
+        // It looks whether the program is there.
+        system.succeed(&["systemd-analyze", "--user", "verify", &format!("{odd}/share/systemd/user/kilnd.service")]);
+    }
+    system.succeed(&[&script, "--prefix", odd]);
+    system.succeed(&[&format!("{odd}/lib/kiln/install.sh"), "--uninstall"]);
+    assert_eq!(system.left(), BTreeSet::new());
+
+    // Programs of a newer system are not installed on an older one.
+    let newer = format!("echo 99.9 > /tmp/packages/{folder}/glibc");
+    system.succeed(&["cp", &format!("/tmp/packages/{folder}/glibc"), "/tmp/packages/glibc"]);
+    system.succeed(&["sh", "-c", &newer]);
+    let refused = system.run(&[&script, "--prefix", "/opt/newer"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("needs glibc 99.9, and here is "), "{said}");
+    system.succeed(&["cp", "/tmp/packages/glibc", &format!("/tmp/packages/{folder}/glibc")]);
+    assert_eq!(system.left(), BTreeSet::new());
+
     // One person's own.
     system.as_user("mkdir -p .local/share; touch before; find . | sort > before");
     system.as_user(&script);
