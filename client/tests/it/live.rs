@@ -12,6 +12,8 @@ use crate::rig::{Home, skip};
 struct Terminal {
     child: Child,
     seen: String,
+    /// How much of that has been waited for: what came before is not met again.
+    met: usize,
 }
 
 impl Terminal {
@@ -23,7 +25,7 @@ impl Terminal {
         script.envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
         script.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped());
         match script.spawn() {
-            Ok(child) => Some(Self { child, seen: String::new() }),
+            Ok(child) => Some(Self { child, seen: String::new(), met: 0 }),
             Err(_) => {
                 skip("script");
                 None
@@ -43,7 +45,12 @@ impl Terminal {
 
     fn read_until_one_of(&mut self, texts: &[String]) {
         let mut bytes = [0; 4096];
-        while !texts.iter().any(|text| self.seen.contains(text)) {
+        loop {
+            let new = &self.seen[self.met..];
+            if let Some(end) = texts.iter().filter_map(|text| Some(new.find(text)? + text.len())).min() {
+                self.met += end;
+                return;
+            }
             let length = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
             assert_ne!(length, 0, "{texts:?} did not come after {:?}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
