@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -100,7 +101,7 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
             OnError::RunCleanupProvisioner => kiln_builder::OnError::RunCleanupProvisioner,
         },
         parallel_builds: usize::try_from(options.parallel_builds).unwrap_or(usize::MAX),
-        state_dir: state_directory(&request.job_directory),
+        state_dir: state_directory(&request.job_directory, &cache_dir),
         job_dir: request.job_directory,
         runtime_dir: request.runtime_directory,
         cache_dir,
@@ -120,9 +121,12 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
     }
 }
 
-/// The daemon's state directory, two above a job's ([`crate::job_dir::JobDir::of`]).
-fn state_directory(job_directory: &Path) -> PathBuf {
-    job_directory.ancestors().nth(2).unwrap_or(job_directory).to_owned()
+/// Where this user keeps what outlives a job: the daemon's state directory, two above a job's ([`crate::job_dir::JobDir::of`]), or the directory
+/// of downloads when that one is root's, who serves everybody.
+fn state_directory(job_directory: &Path, cache_directory: &Path) -> PathBuf {
+    let state = job_directory.ancestors().nth(2).unwrap_or(job_directory);
+    let of_somebody_else = |found: std::fs::Metadata| found.uid() != rustix::process::geteuid().as_raw();
+    if state.metadata().is_ok_and(of_somebody_else) { cache_directory.to_owned() } else { state.to_owned() }
 }
 
 /// Checks a template in this process, which has the caller's environment. What is waited for meanwhile is told.

@@ -188,6 +188,10 @@ fn swept(directory: &JobDir, runner: &dyn JobRunner) -> Vec<(bool, String)> {
 /// Reads the request and takes on what the client's shell had.
 fn prepare(directory: &JobDir) -> Result<JobRequest, WorkerError> {
     let mut submission = directory.read_request()?;
+    // What the launcher has made of it: without what is not for this user, and with what the account says.
+    submission.environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     directory.create_runtime()?;
     // A daemon for all users does not enter it: it is entered with the user's rights, and nobody else waits for it.
     std::env::set_current_dir(&submission.working_directory)

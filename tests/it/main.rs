@@ -23,6 +23,7 @@ mod man_pages;
 mod packages;
 mod side_by_side;
 mod steps;
+mod system_mode;
 mod template_commands;
 mod unreachable;
 mod virtualbox;
