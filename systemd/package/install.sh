@@ -98,10 +98,10 @@ make_prefix() { # make_prefix PATH: the prefix, and what it lies in; notes what 
     echo "p $1" >>"$new"
 }
 
-service() { # service FILE: with the program where it is, in systemd's quotes where it needs them
+service() { # service FILE: with the program where it is; by env where systemd takes no such name for a program, but for an argument
     program=$prefix/bin/kilnd
     case $program in
-        *[!A-Za-z0-9/._@+-]*) program="\"$(printf '%s' "$program" | sed 's/[\\"]/\\&/g; s/[%$]/&&/g')\"" ;;
+        *[!A-Za-z0-9/._@+-]*) program="/usr/bin/env \"$(printf '%s' "$program" | sed 's/[\\"]/\\&/g; s/[%$]/&&/g')\"" ;;
     esac
     while IFS= read -r line; do
         case $line in

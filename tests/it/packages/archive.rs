@@ -60,12 +60,13 @@ fn the_archive_is_installed_used_and_removed_without_a_trace() {
     let odd = "/opt/kiln's own/a & b|c % $d";
     system.succeed(&[&script, "--prefix", odd]);
     let unit = system.succeed(&["cat", &format!("{odd}/share/systemd/user/kilnd.service")]);
-    let line = "ExecStart=\"/opt/kiln's own/a & b|c %% $$d/bin/kilnd\" --user\n";
+    let line = "ExecStart=/usr/bin/env \"/opt/kiln's own/a & b|c %% $$d/bin/kilnd\" --user\n";
     assert!(unit.contains(line), "{unit}");
     assert!(system.succeed(&[&format!("{odd}/bin/kiln"), "version"]).contains(env!("CARGO_PKG_VERSION")));
     if kiln_tests::tool("systemd-analyze") {
-        // It looks whether the program is there.
-        system.succeed(&["systemd-analyze", "--user", "verify", &format!("{odd}/share/systemd/user/kilnd.service")]);
+        // It says what systemd would not take.
+        let unit = format!("{odd}/share/systemd/user/kilnd.service");
+        system.succeed(&["env", "XDG_RUNTIME_DIR=/tmp", "systemd-analyze", "--user", "--man=no", "verify", &unit]);
     }
     system.succeed(&[&script, "--prefix", odd]);
     system.succeed(&[&format!("{odd}/lib/kiln/install.sh"), "--uninstall"]);
