@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use kiln_protocol::JobId;
 
+use crate::quotas::ROOT;
+
 /// Where a job waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -90,7 +92,8 @@ impl Queue {
         if self.running.len() >= self.limit {
             return None;
         }
-        let turn = (0..self.turns.len()).find(|&turn| self.running_of(self.turns[turn].0) < self.limit_each)?;
+        let may_run = |owner| owner == ROOT || self.running_of(owner) < self.limit_each;
+        let turn = (0..self.turns.len()).find(|&turn| may_run(self.turns[turn].0))?;
         let (owner, mut jobs) = self.turns.remove(turn)?;
         let job = jobs.pop_front()?;
         if !jobs.is_empty() {
@@ -284,5 +287,18 @@ mod tests {
                 prop_assert!(queue.waiting() == 0 || running.len() == limit, "no idle place while jobs wait");
             }
         }
+    }
+
+    #[test]
+    fn root_is_held_to_the_limit_of_all_alone() {
+        let mut queue = Queue::new(3);
+        queue.resize(3, 1);
+        let [first, second, third, fourth, fifth] = [1, 2, 3, 4, 5].map(JobId::from_random_bits);
+        for job in [&first, &second, &third, &fourth] {
+            queue.push(job.clone(), ROOT);
+        }
+        queue.push(fifth, 1000);
+        let started = std::iter::from_fn(|| queue.start_next()).count();
+        assert_eq!((started, queue.tally(ROOT).running, queue.tally(1000).running), (3, 2, 1));
     }
 }
