@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::command::ChildCommand;
 use super::spawner;
@@ -64,6 +65,15 @@ pub(crate) struct ChildProcess {
 impl ChildProcess {
     /// Starts a program with nothing on standard input, in a process group of its own. Must be called within a tokio runtime.
     pub(crate) async fn spawn(command: ChildCommand, ledger: Arc<dyn ResourceLedger>) -> io::Result<Self> {
+        Self::begin(command, ledger).started().await
+    }
+
+    /// [`Self::spawn`] for whoever must wait for the process's end even when nobody waits for its start any more.
+    pub(crate) fn begin(command: ChildCommand, ledger: Arc<dyn ResourceLedger>) -> StartingProcess {
+        StartingProcess(tokio::spawn(Self::start(command, ledger)))
+    }
+
+    async fn start(command: ChildCommand, ledger: Arc<dyn ResourceLedger>) -> io::Result<Self> {
         let mut child = spawner::spawn(command).await?;
         let pid = child.id();
         let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -135,6 +145,25 @@ impl ChildProcess {
         let state = ended.wait_for(Option::is_some).await.ok().and_then(|state| *state);
         // The waiting task only goes without an answer when the runtime shuts down.
         state.unwrap_or(ExitState::Signalled(9))
+    }
+}
+
+/// A process that is being started, by a task of its own: dropping this ends the process as soon as it runs.
+#[derive(Debug)]
+pub(crate) struct StartingProcess(JoinHandle<io::Result<ChildProcess>>);
+
+impl StartingProcess {
+    /// Waits until it runs. Can be dropped and asked again; once it has answered it has none.
+    pub(crate) async fn started(&mut self) -> io::Result<ChildProcess> {
+        (&mut self.0).await.map_err(io::Error::other)?
+    }
+
+    /// Ends it, whether it runs yet or not, and waits for that.
+    pub(crate) async fn give_up(mut self) {
+        if let Ok(process) = self.started().await {
+            process.kill();
+            process.ended().await;
+        }
     }
 }
 

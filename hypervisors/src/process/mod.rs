@@ -8,7 +8,7 @@ mod stranger;
 mod tail;
 mod tool;
 
-pub(crate) use child::{ChildProcess, ExitState};
+pub(crate) use child::{ChildProcess, ExitState, StartingProcess};
 pub(crate) use command::ChildCommand;
 pub(crate) use program::find_program;
 pub(crate) use stranger::Stranger;

@@ -21,16 +21,34 @@ use super::command::ChildCommand;
 
 struct Job {
     command: ChildCommand,
-    reply: oneshot::Sender<io::Result<Child>>,
+    reply: oneshot::Sender<io::Result<Unclaimed>>,
+}
+
+/// A child on its way to who asked for it. One that does not arrive is killed and waited for: a `Child` that is dropped runs on.
+struct Unclaimed(Option<Child>);
+
+impl Unclaimed {
+    fn claim(mut self) -> io::Result<Child> {
+        self.0.take().ok_or_else(|| io::Error::other("the child has been claimed"))
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(mut orphan) = self.0.take() {
+            let _ = orphan.kill();
+            let _ = orphan.wait();
+        }
+    }
 }
 
 static QUEUE: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
 
-/// Starts `command`. If the future is dropped, a child that was already started is killed.
+/// Starts `command`. If the future is dropped, a child that was or will be started is killed.
 pub(super) async fn spawn(command: ChildCommand) -> io::Result<Child> {
     let (reply, answer) = oneshot::channel();
     queue()?.send(Job { command, reply }).map_err(|_| io::Error::other("the thread that starts programs is gone"))?;
-    answer.await.map_err(|_| io::Error::other("the thread that starts programs is gone"))?
+    answer.await.map_err(|_| io::Error::other("the thread that starts programs is gone"))??.claim()
 }
 
 fn queue() -> io::Result<mpsc::Sender<Job>> {
@@ -46,10 +64,7 @@ fn queue() -> io::Result<mpsc::Sender<Job>> {
 
 fn run(jobs: &mpsc::Receiver<Job>) {
     while let Ok(Job { command, reply }) = jobs.recv() {
-        if let Err(Ok(mut orphan)) = reply.send(spawn_here(command)) {
-            let _ = orphan.kill();
-            let _ = orphan.wait();
-        }
+        drop(reply.send(spawn_here(command).map(|child| Unclaimed(Some(child)))));
     }
 }
 
@@ -80,4 +95,28 @@ fn prepare_child(parent: Pid, inherited: &[RawFd]) -> io::Result<()> {
         fcntl_setfd(descriptor, FdFlags::empty())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Resource;
+
+    #[test]
+    fn a_child_that_nobody_claims_is_killed() {
+        let command = ChildCommand {
+            program: crate::process::find_program("sleep").unwrap(),
+            arguments: vec!["1000".into()],
+            environment: Vec::new(),
+            inherited: Vec::new(),
+            hear_stdout: false,
+        };
+        let (reply, answer) = oneshot::channel();
+        let child = spawn_here(command).unwrap();
+        let process = Resource::process(child.id()).unwrap();
+        assert!(reply.send(Unclaimed(Some(child))).is_ok());
+        assert!(process.is_running());
+        drop(answer);
+        assert!(!process.is_running());
+    }
 }

@@ -33,7 +33,7 @@ use super::tpm;
 use crate::error::{MachineError, StartError};
 use crate::ledger::ResourceLedger;
 use crate::private_dir::PrivateDir;
-use crate::process::{ChildCommand, ChildProcess, Tail};
+use crate::process::{ChildCommand, ChildProcess, StartingProcess, Tail};
 use crate::spec::{Firmware, NetworkMode};
 
 /// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
@@ -118,6 +118,8 @@ pub(super) struct Unfinished {
 pub(super) struct Parts {
     pub(super) process: Option<Box<dyn GuestProcess>>,
     pub(super) tpm: Option<ChildProcess>,
+    /// One of them that does not run yet.
+    starting: Option<StartingProcess>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) directory: PrivateDir,
     /// The monitor that the template has asked for.
@@ -144,8 +146,22 @@ impl Unfinished {
 }
 
 impl Parts {
+    /// Starts a process that is ended before the directory goes, whenever the start is dropped.
+    pub(super) async fn spawn(
+        &mut self,
+        command: ChildCommand,
+        ledger: &Arc<dyn ResourceLedger>,
+    ) -> io::Result<ChildProcess> {
+        let started = self.starting.insert(ChildProcess::begin(command, ledger.clone())).started().await;
+        self.starting = None;
+        started
+    }
+
     /// Ends the processes first: nobody writes into a directory that is being removed.
-    async fn give_up(self) {
+    async fn give_up(mut self) {
+        if let Some(starting) = self.starting.take() {
+            starting.give_up().await;
+        }
         if let Some(process) = &self.process {
             process.kill();
             process.ended().await;
@@ -226,7 +242,7 @@ async fn attempt(
     let directory = PrivateDir::create(&spec.hardware.runtime_dir, "qemu", ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
-    let parts = Parts { process: None, tpm: None, serial: None, directory, monitor: None, ports: None };
+    let parts = Parts { process: None, tpm: None, starting: None, serial: None, directory, monitor: None, ports: None };
     let mut unfinished = Unfinished { parts: Some(parts) };
     let launch = Launch { spec, decisions, ledger, ports: &mut *ports, directory: path };
     let result = decisions.launcher.launch(launch, &mut unfinished).await;
@@ -263,10 +279,8 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
     let prepare = |source| StartError::Prepare { path: directory.clone(), source };
     let (control, control_there) = socket_pair().map_err(prepare)?;
     let (serial, serial_there) = socket_pair().map_err(prepare)?;
-    let spare = match unfinished.parts() {
-        Some(parts) => OwnedFd::from(parts.directory.listen(SPARE_MONITOR).map_err(prepare)?),
-        None => return Err(StartError::Setup(MachineError::Gone).into()),
-    };
+    let Some(parts) = unfinished.parts() else { return Err(StartError::Setup(MachineError::Gone).into()) };
+    let spare = OwnedFd::from(parts.directory.listen(SPARE_MONITOR).map_err(prepare)?);
     let mut inherited = vec![control_there, serial_there, spare];
     let mut plumbing = Plumbing {
         control: inherited[0].as_raw_fd().into(),
@@ -280,12 +294,9 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         sandbox: decisions.sandbox,
     };
     if let Some(tpm) = spec.hardware.tpm {
-        let started = tpm::start(decisions.tpm_program, tpm, &directory, ledger.clone()).await?;
-        plumbing.tpm = Some(started.socket.as_raw_fd().into());
-        inherited.push(started.socket);
-        if let Some(parts) = unfinished.parts() {
-            parts.tpm = Some(started.process);
-        }
+        let socket = tpm::start(decisions.tpm_program, tpm, parts, ledger).await?;
+        plumbing.tpm = Some(socket.as_raw_fd().into());
+        inherited.push(socket);
     }
     // A template's own `-qmp` takes the place of this one.
     if let Some(path) = spec.qemu.qmp_socket.as_ref().filter(|_| !Overrides::new(&spec.qemu.arguments).has("-qmp")) {
@@ -293,9 +304,7 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         let (socket, listener) = MonitorSocket::listen(path, ledger.clone()).map_err(failed)?;
         plumbing.monitor = Some(listener.as_raw_fd().into());
         inherited.push(listener);
-        if let Some(parts) = unfinished.parts() {
-            parts.monitor = Some(socket);
-        }
+        parts.monitor = Some(socket);
     }
     let line = CommandLine::new(spec, &plumbing);
     let arguments = line.arguments(ports.forwarded());
@@ -308,17 +317,15 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         hear_stdout: false,
     };
     ports.hand_over();
-    let spawned = ChildProcess::spawn(command, ledger.clone()).await;
-    let process = spawned.map_err(|source| StartError::Spawn { program, source })?;
+    let spawned = parts.spawn(command, ledger).await;
+    let process: &dyn GuestProcess =
+        &**parts.process.insert(Box::new(spawned.map_err(|source| StartError::Spawn { program, source })?));
 
     let tail = Arc::new(Tail::new(SERIAL_TAIL_BYTES));
     let stream = UnixStream::from_std(serial).map_err(prepare)?;
-    let reading = tokio::spawn(keep_serial_tail(stream, tail.clone()));
+    parts.serial = Some(tokio::spawn(keep_serial_tail(stream, tail.clone())));
     let control = UnixStream::from_std(control).map_err(prepare)?;
-    let greeting = greet(&process, control, &spec.qemu.binary, decisions.greeting_limit).await;
-    let Some(parts) = unfinished.parts() else { return Err(StartError::Setup(MachineError::Gone).into()) };
-    parts.process = Some(Box::new(process));
-    parts.serial = Some(reading);
+    let greeting = greet(process, control, &spec.qemu.binary, decisions.greeting_limit).await;
     match (greeting, &parts.tpm) {
         (Ok(qmp), _) => Ok((Arc::new(qmp), line, arguments, tail)),
         (Err(Attempt::Failed(error)), Some(emulator)) => Err(tpm::blame(error, emulator).await.into()),
@@ -328,7 +335,7 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
 
 /// Waits for QEMU's greeting, or for its end.
 async fn greet(
-    process: &ChildProcess,
+    process: &dyn GuestProcess,
     control: UnixStream,
     program: &str,
     limit: Duration,

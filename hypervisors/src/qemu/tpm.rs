@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::start::Parts;
 use crate::error::StartError;
 use crate::ledger::ResourceLedger;
 use crate::process::{ChildCommand, ChildProcess, find_program};
@@ -20,38 +20,32 @@ pub(super) const HINT: &str = "install the package swtpm";
 /// How long after QEMU's end the emulator may end, if that was the reason.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// A running emulator and QEMU's end of its control socket.
-pub(super) struct Tpm {
-    pub(super) process: ChildProcess,
-    pub(super) socket: OwnedFd,
-}
-
-/// Starts an emulator, `program`, whose control socket QEMU inherits.
+/// Starts an emulator, `program`, as one of `parts`. Returns QEMU's end of its control socket, which QEMU inherits.
 pub(super) async fn start(
     program: &str,
     version: TpmVersion,
-    directory: &Path,
-    ledger: Arc<dyn ResourceLedger>,
-) -> Result<Tpm, StartError> {
-    let prepare = |source| StartError::Prepare { path: directory.to_owned(), source };
+    parts: &mut Parts,
+    ledger: &Arc<dyn ResourceLedger>,
+) -> Result<OwnedFd, StartError> {
+    let prepare = |source| StartError::Prepare { path: parts.directory.path().to_owned(), source };
     let (ours, theirs) = UnixStream::pair().map_err(prepare)?;
-    let process = run(program, version, directory, ledger, "clientfd", theirs.into()).await?;
-    Ok(Tpm { process, socket: ours.into() })
+    run(program, version, parts, ledger, "clientfd", theirs.into()).await?;
+    Ok(ours.into())
 }
 
-/// Starts an emulator with a fresh state in `directory`. The state goes with the machine, as in Packer. `control` is its end of the
-/// control socket: connected (`clientfd`), or listening (`fd`).
+/// Starts an emulator with a fresh state in the directory of `parts`. The state goes with the machine, as in Packer. `control` is its
+/// end of the control socket: connected (`clientfd`), or listening (`fd`).
 pub(super) async fn run(
     program: &str,
     version: TpmVersion,
-    directory: &Path,
-    ledger: Arc<dyn ResourceLedger>,
+    parts: &mut Parts,
+    ledger: &Arc<dyn ResourceLedger>,
     kind: &str,
     control: OwnedFd,
-) -> Result<ChildProcess, StartError> {
+) -> Result<(), StartError> {
     let program = find_program(program)
         .ok_or_else(|| StartError::ProgramMissing { program: PROGRAM.to_owned(), hint: HINT.to_owned() })?;
-    let state = directory.join("tpm");
+    let state = parts.directory.path().join("tpm");
     std::fs::create_dir(&state).map_err(|source| StartError::Prepare { path: state.clone(), source })?;
     let mut arguments = vec![
         "socket".into(),
@@ -70,7 +64,9 @@ pub(super) async fn run(
         inherited: vec![control],
         hear_stdout: false,
     };
-    ChildProcess::spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })
+    let process = parts.spawn(command, ledger).await.map_err(|source| StartError::Spawn { program, source })?;
+    parts.tpm = Some(process);
+    Ok(())
 }
 
 /// Puts the emulator into `error` where it is the reason of a start that has failed: QEMU asks it for its abilities before it greets.

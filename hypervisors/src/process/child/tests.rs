@@ -118,3 +118,43 @@ fn children_die_with_a_parent_that_is_killed() {
     let mut descriptors = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut descriptors, Some(&timeout)).unwrap(), 1, "the child outlived its parent");
 }
+
+/// Waits until `ledger` has seen one process, and that it went.
+async fn came_and_went(ledger: &RecordingLedger) {
+    let gone = async {
+        while ledger.ever().is_empty() || !ledger.held().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert_eq!(ledger.mistakes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_start_that_is_dropped_leaves_no_process() {
+    // Before the thread that forks has heard of it, and at several moments after.
+    for polls in 0..20 {
+        let ledger = Arc::new(RecordingLedger::default());
+        let mut start = Box::pin(ChildProcess::spawn(command("sleep", &["1000"]), ledger.clone()));
+        let mut polled = 0;
+        let dropped = std::future::poll_fn(|context| {
+            let ready = start.as_mut().poll(context).is_ready();
+            polled += 1;
+            if ready || polled > polls {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        });
+        dropped.await;
+        drop(start);
+        came_and_went(&ledger).await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_has_ended_its_process() {
+    let ledger = Arc::new(RecordingLedger::default());
+    ChildProcess::begin(command("sleep", &["1000"]), ledger.clone()).give_up().await;
+    assert_eq!((ledger.ever().len(), ledger.held()), (1, vec![]));
+}

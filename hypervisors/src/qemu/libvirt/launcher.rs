@@ -63,10 +63,7 @@ impl LibvirtLauncher {
         };
         if let Some(version) = spec.hardware.tpm {
             let listener = parts.directory.listen(TPM).map_err(prepare)?;
-            parts.tpm = Some(
-                tpm::run(decisions.tpm_program, version, &directory, ledger.clone(), "fd", OwnedFd::from(listener))
-                    .await?,
-            );
+            tpm::run(decisions.tpm_program, version, parts, ledger, "fd", OwnedFd::from(listener)).await?;
             plumbing.tpm = Some(sockets.channel(TPM));
         }
         let id = DomainId::new(&self.uri);
