@@ -363,7 +363,8 @@ mod tests {
         let config = Config::for_user(environment, &ConfigFile::default(), geteuid().as_raw(), PathBuf::new()).unwrap();
         drop(Instance::claim(&config, false).unwrap());
         let lock = std::fs::File::open(config.state_directory.join(places::LOCK_NAME)).unwrap();
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        // Waited for: a program that a neighbouring test is just starting has a copy of the first one's for a moment.
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
 
         let patience = Duration::from_millis(200);
         let start = Instant::now();

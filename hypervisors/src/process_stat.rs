@@ -9,6 +9,7 @@ const ZOMBIE: &str = "Z";
 const STATE: usize = 0;
 const GROUP: usize = 5 - 3;
 const SESSION: usize = 6 - 3;
+const THREADS: usize = 20 - 3;
 const START_TIME: usize = 22 - 3;
 
 /// Some of a process's `/proc/PID/stat`.
@@ -58,7 +59,8 @@ impl ProcessStat {
         Some(Self {
             group: fields.get(GROUP)?.parse().ok()?,
             session: fields.get(SESSION)?.parse().ok()?,
-            ended: *fields.get(STATE)? == ZOMBIE,
+            // A leader is a zombie while other threads of a killed process still have its files open.
+            ended: *fields.get(STATE)? == ZOMBIE && fields.get(THREADS)?.parse::<u32>().ok()? <= 1,
             start_time: fields.get(START_TIME)?.parse().ok()?,
         })
     }
@@ -87,6 +89,9 @@ mod tests {
         }
         let zombie = ProcessStat::parse(&format!("42 (sh) {}\n", REST.replace('S', "Z")));
         assert_eq!(zombie, Some(ProcessStat { ended: true, ..expected }));
+        let ending =
+            ProcessStat::parse(&format!("42 (sh) {}\n", REST.replace('S', "Z").replace("20 0 1 0", "20 0 3 0")));
+        assert_eq!(ending, Some(expected), "other threads of it are not through");
     }
 
     #[test]

@@ -63,5 +63,5 @@ fn a_guest_on_a_bridge_is_reached_at_the_address_that_it_was_given() {
     assert!(ran.stdout.contains("adapters left: 0"), "{}", ran.stdout);
     assert!(home.work("out/guest").exists());
     // The daemon's search for hypervisors ends with it, when the kernel comes to it.
-    home.wait_for("the end of everything", Duration::from_secs(30), || home.leftovers().is_empty().then_some(()));
+    home.wait_for("the end of everything", Duration::from_secs(120), || home.leftovers().is_empty().then_some(()));
 }

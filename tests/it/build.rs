@@ -75,7 +75,7 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     home.write("tree/deep/file", "from the host\n");
 
     let running = home.start(["build", "-color=false", "guest.pkr.hcl"]);
-    let worker = home.wait_for("the worker", Duration::from_secs(30), || worker_of(&home));
+    let worker = home.wait_for("the worker", Duration::from_secs(120), || worker_of(&home));
     let screen = home.wait_for("a screen", Duration::from_secs(60), || screen_of(&home));
     assert_eq!(&screen[1..4], b"PNG");
     let mut peak = 0;

@@ -58,7 +58,7 @@ fn qemu(home: &Home) -> Pid {
 
 #[track_caller]
 fn assert_clean(home: &Home) {
-    home.wait_for("the end of all processes", Duration::from_secs(10), || {
+    home.wait_for("the end of all processes", Duration::from_secs(60), || {
         home.leftovers().processes.is_empty().then_some(())
     });
     let leftovers = home.leftovers();
@@ -201,7 +201,7 @@ fn a_script_on_this_machine_does_not_outlive_its_worker() {
             let command = std::fs::read(format!("/proc/{shell}/cmdline")).unwrap_or_default();
             assert_eq!(String::from_utf8_lossy(&command), "", "{name}: the shell goes on");
             assert!(!std::path::Path::new(&script).exists(), "{name}: {script} stays");
-            home.wait_for("the end of all processes", Duration::from_secs(10), || {
+            home.wait_for("the end of all processes", Duration::from_secs(60), || {
                 home.leftovers().processes.is_empty().then_some(())
             });
         }

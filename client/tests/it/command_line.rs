@@ -121,7 +121,7 @@ fn the_version_needs_neither_daemon_nor_home() {
         start.elapsed()
     };
     let best = (0..5).map(|_| timed()).min().unwrap();
-    assert!(best.as_millis() < 500, "{best:?}");
+    assert!(best.as_secs() < 5, "{best:?}");
     let records = home.run("-machine-readable version").stdout;
     assert!(records.contains(concat!(",,version,", env!("CARGO_PKG_VERSION"), "\n")), "{records}");
 }

@@ -174,7 +174,7 @@ async fn idle_connections_make_room() {
     // The first attempt of who comes behind all of them is answered.
     let answer = daemon.get("/v1/info").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(!daemon.job(&id).await.state.is_over());
     drop((idle, follower));
 }

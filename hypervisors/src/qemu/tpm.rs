@@ -18,7 +18,7 @@ pub(super) const PROGRAM: &str = "swtpm";
 pub(super) const HINT: &str = "install the package swtpm";
 
 /// How long after QEMU's end the emulator may end, if that was the reason.
-const END_LIMIT: Duration = Duration::from_millis(500);
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts an emulator, `program`, as one of `parts`. Returns QEMU's end of its control socket, which QEMU inherits.
 pub(super) async fn start(

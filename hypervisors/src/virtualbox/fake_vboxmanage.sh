@@ -132,7 +132,11 @@ case "$1" in
     machine "$2"
     case "$(state)" in running | gurumeditation) ;; *) die "Machine '$2' is not currently running." ;; esac
     case "$3" in
-      poweroff) kill -9 "$(<"$m/pid")"; echo poweroff > "$m/state" ;;
+      poweroff)
+        pid=$(<"$m/pid"); kill -9 "$pid"
+        # Killed is not gone yet: its command line is there until it is.
+        while grep -q . "/proc/$pid/cmdline" 2>/dev/null; do sleep 0.01; done
+        echo poweroff > "$m/state" ;;
       screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
     esac ;;
   unregistervm) machine "$2"; [ "$(state)" = running ] && die "Cannot unregister the machine '$2' while it is locked"; rm -r "$m" ;;

@@ -30,7 +30,7 @@ async fn a_receiver_that_dies_ends_the_upload() {
     let started = Instant::now();
     let error = guest.upload_bytes(&vec![1; 20_000_000], "/tmp/x", 0o644).await.unwrap_err();
     assert!(error.to_string().contains("disk on fire"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     // The connection lives on.
     assert!(guest.execute("true", &kiln_communicators::DiscardedOutput).await.unwrap().is_success());
 }

@@ -168,12 +168,8 @@ async fn a_name_that_was_not_there_yesterday_is_asked_for_again() {
     std::fs::remove_file(&hidden).unwrap();
     let program = host.directory.path().join(QEMU);
     // Another state of the program's file: it is asked again.
-    std::fs::OpenOptions::new()
-        .append(true)
-        .open(&program)
-        .unwrap()
-        .set_modified(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap();
+    // Not opened for writing: a neighbour's child would have it open for a moment, and then it could not be run.
+    std::fs::File::open(&program).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     assert_eq!(host.complaints(&spec).await.len(), 1);
     let before = host.starts();
     assert_eq!(host.complaints(&spec).await.len(), 1);

@@ -44,7 +44,7 @@ async fn an_emulator_that_does_not_work_is_named() {
         return;
     }
     for (how, words) in [
-        ("exec sleep 1000", "did not greet, which comes after swtpm's answer, within 4 s"),
+        ("exec sleep 1000", "did not greet, which comes after swtpm's answer, within 8 s"),
         ("echo 'all is well' >&2; exit 0", "swtpm ended before the machine was ready (exit status 0): all is well"),
         ("echo 'no room' >&2; exit 3", "swtpm ended before the machine was ready (exit status 3): no room"),
         ("kill -9 $$", "swtpm ended before the machine was ready (signal 9 (SIGKILL)): "),
@@ -52,7 +52,7 @@ async fn an_emulator_that_does_not_work_is_named() {
         let host = Host::new();
         let program = host.directory().join("swtpm");
         testing::program(&program, &format!("#!/bin/sh\n{how}\n"));
-        let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(Duration::from_secs(4));
+        let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(Duration::from_secs(8));
         let hypervisor = hypervisor.with_tpm_program(program.display().to_string());
         let mut spec = host.spec(Guest::Echo);
         spec.tpm = Some(TpmVersion::V2);

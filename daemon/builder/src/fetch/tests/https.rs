@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -47,26 +48,32 @@ async fn secure_server(directory: &Path) -> SecureServer {
         .unwrap();
     assert!(status.success());
     std::fs::write(directory.join("x.iso"), content()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let child = Command::new("openssl")
-        .args(["s_server", "-quiet", "-WWW", "-key", "key.pem", "-cert", "cert.pem", "-accept"])
-        .arg(port.to_string())
-        .current_dir(directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (child, port) = tokio::time::timeout(Duration::from_secs(60), openssl(directory)).await.unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(directory.join("cert.pem")).unwrap()).unwrap();
-    let server = SecureServer { child, port, roots };
-    let listening = async {
+    SecureServer { child, port, roots }
+}
+
+/// An `openssl s_server` that listens. It cannot choose its port: one that a neighbour has taken by then ends it, and the next is tried.
+async fn openssl(directory: &Path) -> (Child, u16) {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-quiet", "-WWW", "-key", "key.pem", "-cert", "cert.pem", "-accept"])
+            .arg(port.to_string())
+            .current_dir(directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         // The program does not say when it listens.
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        while child.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return (child, port);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    };
-    tokio::time::timeout(Duration::from_secs(10), listening).await.unwrap();
-    server
+    }
 }
 
 /// Passes CONNECT on to one port, whatever the name; refuses a name it does not know.
