@@ -193,9 +193,9 @@ async fn a_lost_journal_costs_no_job() {
         assert_eq!(crate::rig::texts(&daemon.events(&queued.id).await), ["GREETING=hello"]);
         assert_eq!(settled(&daemon, &dead, 0).await.state, JobState::Failed);
         // It has been sent its signal by then; it need not have ended of it.
-        tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        tokio::time::timeout(Duration::from_secs(30), async {
             while is_alive(left) {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await
