@@ -47,6 +47,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tpm;
+mod unfinished;
 
 pub use architecture::Architecture;
 pub use firmware::{FirmwareWish, FlashImage, UefiFirmware, UefiFirmwares};

@@ -16,7 +16,6 @@ use qapi_qmp::{
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
 
 use super::address::Tap;
 use super::arguments::{CommandLine, Plumbing};
@@ -30,10 +29,11 @@ use super::overrides::Overrides;
 use super::ports::{self, Ports, forward_of};
 use super::qmp::QmpClient;
 use super::tpm;
+use super::unfinished::Unfinished;
 use crate::error::{MachineError, StartError};
 use crate::ledger::ResourceLedger;
 use crate::private_dir::PrivateDir;
-use crate::process::{ChildCommand, ChildProcess, StartingProcess, Tail};
+use crate::process::{ChildCommand, Tail};
 use crate::spec::{Firmware, NetworkMode};
 
 /// How long QEMU may take from its start to its greeting. It takes 50 ms; a loaded host with a cold disk takes seconds.
@@ -109,86 +109,6 @@ pub(super) struct Started {
     pub(super) tap: Option<Tap>,
 }
 
-/// Everything that must go if the start is not finished.
-pub(super) struct Unfinished {
-    parts: Option<Parts>,
-}
-
-/// What a started machine consists of.
-pub(super) struct Parts {
-    pub(super) process: Option<Box<dyn GuestProcess>>,
-    pub(super) tpm: Option<ChildProcess>,
-    /// One of them that does not run yet.
-    starting: Option<StartingProcess>,
-    pub(super) serial: Option<JoinHandle<()>>,
-    pub(super) directory: PrivateDir,
-    /// The monitor that the template has asked for.
-    pub(super) monitor: Option<MonitorSocket>,
-    /// What QEMU listens on, which no other machine is to listen on after it.
-    pub(super) ports: Option<Ports>,
-}
-
-impl Unfinished {
-    /// Gives the parts to somebody who looks after them.
-    pub(super) fn finish(mut self) -> Option<Parts> {
-        self.parts.take()
-    }
-
-    async fn abandon(mut self) {
-        if let Some(parts) = self.parts.take() {
-            parts.give_up().await;
-        }
-    }
-
-    pub(super) fn parts(&mut self) -> Option<&mut Parts> {
-        self.parts.as_mut()
-    }
-}
-
-impl Parts {
-    /// Starts a process that is ended before the directory goes, whenever the start is dropped.
-    pub(super) async fn spawn(
-        &mut self,
-        command: ChildCommand,
-        ledger: &Arc<dyn ResourceLedger>,
-    ) -> io::Result<ChildProcess> {
-        let started = self.starting.insert(ChildProcess::begin(command, ledger.clone())).started().await;
-        self.starting = None;
-        started
-    }
-
-    /// Ends the processes first: nobody writes into a directory that is being removed.
-    async fn give_up(mut self) {
-        if let Some(starting) = self.starting.take() {
-            starting.give_up().await;
-        }
-        if let Some(process) = &self.process {
-            process.kill();
-            process.ended().await;
-        }
-        if let Some(tpm) = &self.tpm {
-            tpm.kill();
-            tpm.ended().await;
-        }
-        if let Some(serial) = &self.serial {
-            serial.abort();
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(mut parts) = self.parts.take() {
-            // At once, for whoever drops the start may look next at the directory in which it is.
-            drop(parts.monitor.take());
-            // Outside a runtime the parts are dropped here, which kills the processes too.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(parts.give_up());
-            }
-        }
-    }
-}
-
 /// Why one attempt did not work.
 pub(super) enum Attempt {
     /// The port that was tried is taken.
@@ -242,8 +162,7 @@ async fn attempt(
     let directory = PrivateDir::create(&spec.hardware.runtime_dir, "qemu", ledger.clone())
         .map_err(|(path, source)| StartError::Prepare { path, source })?;
     let path = directory.path().to_owned();
-    let parts = Parts { process: None, tpm: None, starting: None, serial: None, directory, monitor: None, ports: None };
-    let mut unfinished = Unfinished { parts: Some(parts) };
+    let mut unfinished = Unfinished::new(directory);
     let launch = Launch { spec, decisions, ledger, ports: &mut *ports, directory: path };
     let result = decisions.launcher.launch(launch, &mut unfinished).await;
     match result {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::start::Parts;
+use super::unfinished::Parts;
 use crate::error::StartError;
 use crate::ledger::ResourceLedger;
 use crate::process::{ChildCommand, ChildProcess, find_program};

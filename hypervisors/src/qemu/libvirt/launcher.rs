@@ -19,10 +19,9 @@ use crate::qemu::machine_spec::QemuMachineSpec;
 use crate::qemu::network;
 use crate::qemu::ports;
 use crate::qemu::qmp::QmpClient;
-use crate::qemu::start::{
-    self, Attempt, GREETING_LIMIT, Launch, Launched, Launcher, SERIAL_TAIL_BYTES, SPARE_MONITOR, Unfinished,
-};
+use crate::qemu::start::{self, Attempt, GREETING_LIMIT, Launch, Launched, Launcher, SERIAL_TAIL_BYTES, SPARE_MONITOR};
 use crate::qemu::tpm;
+use crate::qemu::unfinished::Unfinished;
 
 /// Names of sockets in the machine's directory.
 const CONTROL: &str = "control";
