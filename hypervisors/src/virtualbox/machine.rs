@@ -6,8 +6,10 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt as _};
 
 use super::display::Served;
+use super::give_back::OFF_LIMIT;
 use super::holdings::Owner;
 use super::keyboard::VirtualBoxKeyboard;
+use super::problem::Problem;
 use super::retire::Retirement;
 use super::screen::VirtualBoxScreen;
 use super::spec::VirtualBoxSpec;
@@ -101,7 +103,13 @@ impl Machine for VirtualBoxMachine {
             let pressed = self.owner.0.program.run(&["controlvm", &self.uuid, "acpipowerbutton"]).await;
             match pressed {
                 Ok(_) => Ok(()),
-                Err(failure) => self.alive().and(Err(failure.of_machine())),
+                Err(failure) => {
+                    // A guest that is off already: its process may take a moment longer.
+                    if failure.is(Problem::NotRunning) {
+                        let _ = tokio::time::timeout(OFF_LIMIT, self.exited()).await;
+                    }
+                    self.alive().and(Err(failure.of_machine()))
+                }
             }
         }
         .boxed()

@@ -34,6 +34,8 @@ pub(super) enum Problem {
     UsedByOthers,
     /// Another session holds the machine, or its last one has not let go yet.
     Locked,
+    /// It is off, or about to be.
+    NotRunning,
     /// An extension pack is missing.
     ExtensionPack,
     /// This user may not use VirtualBox's driver, or it is not loaded.
@@ -73,6 +75,7 @@ const WORDS: &[(&str, Problem)] = &[
     ("is being closed", Problem::Locked),
     // A disk, right after its machine has stopped.
     ("The object is not ready", Problem::Locked),
+    ("is not currently running", Problem::NotRunning),
     ("already exists", Problem::InUse),
     ("VERR_ALREADY_EXISTS", Problem::InUse),
     ("VERR_VMX_IN_VMX_ROOT_MODE", Problem::ProcessorTaken),
@@ -152,7 +155,7 @@ impl Problem {
             Self::KeyboardFull => Some(
                 "the guest has not read the keys before these: it is not up yet, or hangs; give it more time by boot_wait, or by <wait> in boot_command",
             ),
-            Self::UsedByOthers | Self::Argument | Self::Senseless | Self::Other => None,
+            Self::UsedByOthers | Self::NotRunning | Self::Argument | Self::Senseless | Self::Other => None,
         }
     }
 }

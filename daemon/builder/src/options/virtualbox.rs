@@ -37,6 +37,34 @@ const COMMON_RULES: &[Rule] = &[
     Rule::OneOf("guest_additions_interface", &["ide", "sata", "virtio"]),
     Rule::Fields("vboxmanage", &["Name", "HTTPIP", "HTTPPort"]),
     Rule::Fields("vboxmanage_post", &["Name", "HTTPIP", "HTTPPort"]),
+    Rule::Check("Each of `vboxmanage` and `vboxmanage_post` has a command.", |reader| {
+        for name in ["vboxmanage", "vboxmanage_post"] {
+            let commands = reader.values().text_lists(name);
+            for (index, _) in commands.iter().enumerate().filter(|(_, command)| command.is_empty()) {
+                let detail =
+                    format!("An element of {name} is empty, but each is a command of VBoxManage with its arguments.");
+                reader.error_in(name, index, "No command", detail);
+            }
+        }
+    }),
+    Rule::Check("`output_filename` is the name of a file, not a path.", |reader| {
+        if let Some(text) = reader.text("output_filename")
+            && (text.contains('/') || text.starts_with('.') || text.contains('\0'))
+        {
+            let detail =
+                format!("output_filename is {text:?}, but must be the name of a file in the output directory.");
+            reader.error("output_filename", "Not a name", detail);
+        }
+    }),
+    Rule::Check("`guest_additions_sha256` is a SHA-256 checksum.", |reader| {
+        if let Some(text) = reader.text("guest_additions_sha256")
+            && !(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
+            let detail =
+                format!("guest_additions_sha256 is {text:?}, but a SHA-256 checksum has 64 hexadecimal digits.");
+            reader.error("guest_additions_sha256", "Invalid checksum", detail);
+        }
+    }),
     Rule::Fields("guest_additions_path", &["Version"]),
     Rule::Fields("guest_additions_url", &["Version"]),
     Rule::Check("`vrdp_port_min` is not above `vrdp_port_max`.", |reader| {
@@ -129,6 +157,16 @@ const ISO_RULES: &[Rule] = &[
             reader.range(name, 0..=u64::from(u32::MAX));
         }
     }),
+    Rule::Check("Sizes of further disks are numbers of MB above 0.", |reader| {
+        let sizes = reader.options.integers("disk_additional_size").to_vec();
+        for (index, size) in sizes.into_iter().enumerate() {
+            if !(1..=i64::from(u32::MAX)).contains(&size) {
+                let detail = format!("disk_additional_size holds {size}, but a disk has 1 to {} MB.", u32::MAX);
+                reader.error_in("disk_additional_size", index, "Value out of range", detail);
+            }
+        }
+    }),
+    Rule::OneOf("sound", &["none", "default", "null", "oss", "alsa", "pulse", "dsound", "was", "coreaudio"]),
 ];
 
 define!(ISO = Builder "virtualbox-iso" true,

@@ -238,6 +238,28 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "Numbers of CPUs, sizes of memory and disks are not negative.",
         &[("cpus = -1", "Value out of range"), ("disk_size = -5", "Value out of range")],
     ),
+    (
+        "Sizes of further disks are numbers of MB above 0.",
+        &[
+            ("disk_additional_size = [1, -5]", "Value out of range"),
+            ("disk_additional_size = [0]", "Value out of range"),
+        ],
+    ),
+    (
+        "Each of `vboxmanage` and `vboxmanage_post` has a command.",
+        &[("vboxmanage = [[\"a\"], []]", "No command"), ("vboxmanage_post = [[]]", "No command")],
+    ),
+    (
+        "`output_filename` is the name of a file, not a path.",
+        &[("output_filename = \"a/b\"", "Not a name"), ("output_filename = \"..\"", "Not a name")],
+    ),
+    (
+        "`guest_additions_sha256` is a SHA-256 checksum.",
+        &[
+            ("guest_additions_sha256 = \"zz\"", "Invalid checksum"),
+            ("guest_additions_sha256 = \"12\"", "Invalid checksum"),
+        ],
+    ),
     ("`checksum` has one of the forms", &[("checksum = \"md5:12\"", "Invalid checksum")]),
     (
         "`import_flags` leave the machine's name and place",

@@ -151,6 +151,11 @@ impl StandIn {
         }
     }
 
+    /// Ends the process of the only machine, whatever is said of that.
+    pub(super) fn end_process(&self) {
+        self.kill(&self.directories()[0]);
+    }
+
     fn kill(&self, machine: &Path) {
         let pid: i32 = std::fs::read_to_string(machine.join("pid")).unwrap().trim().parse().unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();

@@ -48,3 +48,22 @@ async fn a_guest_that_only_says_so_goes_on() {
     assert_eq!(machine.exited().await, ExitReport::GuestShutdown);
     machine.kill().await;
 }
+
+/// VirtualBox says that the machine is off a while before its process has ended.
+#[tokio::test]
+async fn the_power_button_of_a_guest_that_is_off_already_finds_it_gone() {
+    let world = StandIn::new();
+    let machine = world.start(&world.spec(false)).await;
+    let state = world.path("vms").join(&world.uuids()[0]).join("state");
+    std::fs::write(state, "poweroff\n").unwrap();
+    let asked = world.calls().len();
+    let (pressed, ()) = tokio::join!(machine.power_button(), async {
+        while !world.calls()[asked..].iter().any(|call| call.contains("acpipowerbutton")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.end_process();
+    });
+    assert_eq!(pressed, Err(crate::error::MachineError::Gone));
+    assert_eq!(machine.exited().await, ExitReport::GuestShutdown);
+    machine.kill().await;
+}

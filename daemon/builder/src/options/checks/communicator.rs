@@ -175,6 +175,9 @@ fn bits(reader: &mut PlanReader<'_>) {
 
 /// What the null builder needs, which finds nothing out for itself.
 pub(crate) fn null(reader: &mut PlanReader<'_>) {
+    if !reader.options.is_unusable("communicator") && reader.text("communicator").as_deref() == Some("winrm") {
+        return null_by_winrm(reader);
+    }
     if !by_ssh(reader) {
         return;
     }
@@ -202,6 +205,16 @@ pub(crate) fn null(reader: &mut PlanReader<'_>) {
             "More than one way to log in",
             "only one of ssh_agent_auth, ssh_password, and ssh_private_key_file must be specified",
         ),
+    }
+}
+
+/// The same for WinRM, which logs in by a password alone; without a name it is refused for every builder.
+fn null_by_winrm(reader: &mut PlanReader<'_>) {
+    for (option, what) in [("winrm_host", "a Host"), ("winrm_password", "a password")] {
+        if reader.text(option).is_none() {
+            let detail = format!("{what} must be specified, please reference your communicator documentation");
+            reader.error(option, format!("Missing {option}"), detail);
+        }
     }
 }
 

@@ -65,8 +65,8 @@ fn refuse(package: &Path, found: &Verification) -> Result<(), StepError> {
 
 /// Refuses a package of several machines: VirtualBox imports them all, whichever is asked for.
 fn check_machines(package: &Path) -> Result<(), StepError> {
-    // What cannot be read of a machine here is for VirtualBox to judge.
-    let Ok(Some(facts)) = package_facts(package) else { return Ok(()) };
+    // What this reader refuses is refused: VirtualBox would import a second machine, which nobody would find again, and reads without limits.
+    let Some(facts) = package_facts(package)? else { return Ok(()) };
     if facts.machines.len() <= 1 {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use kiln_hypervisors::MachineSpec;
 use kiln_hypervisors::vmware::{OVFTOOL_HINT, VmwareSpec, VmxProblem, find_ovftool, inspect, preview};
 
 use super::package::Package;
-use super::{machine, places, settled};
+use super::{leading_out, machine, places, settled};
 use crate::backends::Backends;
 use crate::error::StepError;
 use crate::machine_build::Media;
@@ -99,6 +99,10 @@ fn check_original(plan: &VmwarePlan, source: &Path, linked: bool, snapshot: Opti
             let detail = format!("{shown} has a disk {file:?}, but there is no file {}.", path.display());
             reader.not_here("source_path", "A disk is missing", detail, None);
         }
+    }
+    for way in leading_out::of(&vmx, directory).into_iter().filter(|way| !way.is_said(&plan.data)) {
+        let detail = format!("{shown} leads out of its directory: {way}.");
+        reader.not_here("source_path", "The machine reaches files of this host", detail, Some(way.hint()));
     }
     if let Some(wanted) = snapshot {
         let there = inspect::snapshots(source).unwrap_or_default();

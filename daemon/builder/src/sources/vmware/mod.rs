@@ -3,6 +3,7 @@
 mod check;
 mod disks;
 mod finish;
+mod leading_out;
 mod machine;
 pub(crate) mod options;
 pub(crate) mod package;
