@@ -68,14 +68,33 @@ fn sweep_ended_with(job_dir: &Path, ended: SystemTime, hypervisors: &Hypervisors
     sweep_all(job_dir, Some(ended), hypervisors)
 }
 
-/// Names what the ledger in `job_dir` says is held, each as a phrase (`the file /x`); nothing: all is given back.
+/// How many things that are held are named, and how many characters each name may have: what a ledger says, its user may have written.
+const MAX_PHRASES: usize = 100;
+const MAX_PHRASE: usize = 1000;
+
+/// Names what the ledger in `job_dir` says is held, each as a phrase (`the file /x`), and of very much the beginning; nothing: all is
+/// given back.
 ///
 /// # Errors
 ///
 /// The ledger exists but cannot be read.
 pub fn still_held(job_dir: &Path) -> io::Result<Vec<String>> {
     let held = Held::read(job_dir)?;
-    Ok(held.resources.iter().map(phrase).chain(held.not_understood).collect())
+    let count = held.resources.len() + held.not_understood.len();
+    let phrases = held.resources.iter().map(phrase).chain(held.not_understood);
+    let mut named: Vec<_> = phrases.take(MAX_PHRASES).map(shortened).collect();
+    if count > MAX_PHRASES {
+        named.push(format!("{} other things", count - MAX_PHRASES));
+    }
+    Ok(named)
+}
+
+fn shortened(mut phrase: String) -> String {
+    if let Some((end, _)) = phrase.char_indices().nth(MAX_PHRASE) {
+        phrase.truncate(end);
+        phrase.push('…');
+    }
+    phrase
 }
 
 fn phrase(resource: &Resource) -> String {

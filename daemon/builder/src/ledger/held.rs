@@ -13,8 +13,12 @@ use crate::regular_file;
 /// The ledger's file name in a job's directory.
 pub const FILE_NAME: &str = "resources.ndjson";
 
-/// The largest ledger that is read back, in bytes; a job holds tens of resources.
-const MAX_BYTES: u64 = 16 << 20;
+/// The largest ledger that is read back, in bytes: ten thousand records, where a job holds tens of resources. A daemon for all users reads the
+/// ledgers of everybody.
+const MAX_BYTES: u64 = 2 << 20;
+
+/// How many records that are not understood are named.
+const MAX_NAMED: usize = 50;
 
 /// The longest record: a path has at most 4096 bytes, each of which JSON may write as six.
 pub(super) const MAX_RECORD_BYTES: u64 = 64 << 10;
@@ -66,7 +70,7 @@ impl Held {
     }
 
     fn take_all(&mut self, bytes: &[u8], path: &Path) {
-        let mut foreign = Vec::new();
+        let (mut foreign, mut damaged) = (Foreign::default(), 0_usize);
         let mut lines = bytes.split(|&byte| byte == b'\n').enumerate().peekable();
         while let Some((index, line)) = lines.next() {
             // The last line may be cut short by a crash; a resource is noted before it is acquired, so nothing is lost.
@@ -76,11 +80,14 @@ impl Held {
             }
             let Ok(value) = serde_json::from_slice::<Value>(line) else {
                 if !is_last {
-                    let number = index + 1;
-                    self.not_understood.push(format!(
-                        "line {number} of the ledger {} is damaged: what it names may be left over",
-                        path.display()
-                    ));
+                    damaged += 1;
+                    if damaged <= MAX_NAMED {
+                        let number = index + 1;
+                        self.not_understood.push(format!(
+                            "line {number} of the ledger {} is damaged: what it names may be left over",
+                            path.display()
+                        ));
+                    }
                 }
                 continue;
             };
@@ -92,24 +99,44 @@ impl Held {
                 Ok(Record { held: false, resource }) if !is_newer => {
                     self.resources.remove(&resource);
                 }
-                _ => note_foreign(value, &mut foreign),
+                _ => foreign.note(value),
             }
         }
-        self.not_understood.extend(foreign.iter().map(|record| {
+        let others = damaged.saturating_sub(MAX_NAMED);
+        if others > 0 {
+            self.not_understood.push(format!("{others} more lines of the ledger {} are damaged", path.display()));
+        }
+        self.not_understood.extend(foreign.records.iter().map(|record| {
             format!(
                 "the ledger {} has a record of another version of Kiln, which is left to that version: {record}",
                 path.display()
             )
         }));
+        if foreign.are_more {
+            let path = path.display();
+            self.not_understood.push(format!("the ledger {path} has more records of another version of Kiln"));
+        }
     }
 }
 
-/// Follows what is held even where it is not known what it is.
-fn note_foreign(mut record: Value, foreign: &mut Vec<Value>) {
-    let held = record.as_object_mut().and_then(|fields| fields.shift_remove("held"));
-    if held == Some(Value::Bool(false)) {
-        foreign.retain(|other| *other != record);
-    } else if !foreign.contains(&record) {
-        foreign.push(record);
+/// What is held even where it is not known what it is.
+#[derive(Default)]
+struct Foreign {
+    records: Vec<Value>,
+    /// Whether there were more at once than are named. Which of them were given back is not known then.
+    are_more: bool,
+}
+
+impl Foreign {
+    fn note(&mut self, mut record: Value) {
+        let held = record.as_object_mut().and_then(|fields| fields.shift_remove("held"));
+        if held == Some(Value::Bool(false)) {
+            self.records.retain(|other| *other != record);
+        } else if self.records.contains(&record) {
+        } else if self.records.len() < MAX_NAMED {
+            self.records.push(record);
+        } else {
+            self.are_more = true;
+        }
     }
 }

@@ -106,7 +106,21 @@ fn a_ledger_beyond_all_measure_is_not_read_to_its_end() {
     file.set_len(1 << 40).unwrap();
     let read = Held::read(job.path()).unwrap();
     assert_eq!(read.resources.len(), 0);
-    assert!(read.not_understood[0].contains("larger than 16 MiB"), "{:?}", read.not_understood);
+    assert!(read.not_understood[0].contains("larger than 2 MiB"), "{:?}", read.not_understood);
+}
+
+#[test]
+fn of_a_ledger_full_of_nonsense_only_the_beginning_is_named() {
+    let foreign: String = (0..5_000).map(|number| format!("{{\"version\":9,\"number\":{number}}}\n")).collect();
+    let job = ledger_with(&("x\n".repeat(100_000) + &foreign));
+    let said = Held::read(job.path()).unwrap().not_understood;
+    assert!(said.len() < 200, "{}", said.len());
+    assert!(said.iter().any(|line| line.starts_with("99950 more lines of the ledger ")), "{said:#?}");
+    assert!(said.last().unwrap().ends_with("has more records of another version of Kiln"), "{said:#?}");
+    let many: String =
+        (0..5_000).map(|number| format!("{{\"held\":true,\"kind\":\"file\",\"path\":\"/{number}\"}}\n")).collect();
+    let named = crate::sweep::still_held(ledger_with(&many).path()).unwrap();
+    assert_eq!((named.len(), named.last().unwrap().as_str()), (101, "4900 other things"));
 }
 
 #[test]

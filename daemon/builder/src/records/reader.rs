@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::step::{FILE_NAME, Header, State, StepRecord, VERSION};
 use crate::regular_file;
 
-/// The largest file that is read, in bytes; a build has tens of steps, of some hundred bytes each.
-const MAX_BYTES: u64 = 64 << 20;
+/// The largest file that is read, in bytes: twenty thousand lines, where a build has tens of steps. A daemon for all users reads those of
+/// everybody.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The records of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
