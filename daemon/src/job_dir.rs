@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::as_owner::Owner;
 use crate::blocking::blocking;
+use crate::file_turns;
 use crate::process_identity::ProcessIdentity;
 use crate::remove_tree;
 
@@ -200,10 +201,27 @@ impl JobDir {
         }
     }
 
-    /// [`as_owner_now`](Self::as_owner_now), on a thread for work that blocks.
+    /// [`as_owner_now`](Self::as_owner_now), on a thread for work that blocks, when the user has a turn.
     pub(crate) async fn as_owner<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        self.in_turn(|this| this.as_owner_now(work)).await
+    }
+
+    /// Does something with this job's directories with this daemon's own rights, on a thread for work that blocks. What belongs to another user
+    /// has to wait for that user's turn.
+    pub(crate) async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let owner = Owner::of(&self.root).ok().filter(|owner| owner.uid != rustix::process::geteuid().as_raw());
+        let turn = match owner {
+            Some(owner) => Some(file_turns::turn(owner.uid).await),
+            None => None,
+        };
         let this = self.clone();
-        blocking(move || this.as_owner_now(work)).await
+        blocking(move || {
+            let done = work(&this);
+            // Not earlier, also when nobody waits for the work any more.
+            drop(turn);
+            done
+        })
+        .await
     }
 
     /// Reads the submission.

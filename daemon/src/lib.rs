@@ -25,6 +25,7 @@ pub mod event_log;
 mod explain;
 mod failed_start;
 mod failure;
+mod file_turns;
 mod images;
 mod instance;
 pub mod job_dir;

@@ -26,8 +26,8 @@ use crate::runner::JobRunner;
 use crate::version::VERSION;
 use crate::{as_owner, descriptor, failed_start, logging, server};
 
-/// Threads for work on files; followers take turns.
-const FILE_THREADS: usize = 8;
+/// Threads for work on files; users take turns (`file_turns.rs`).
+const FILE_THREADS: usize = 16;
 
 /// Time after which an idle one ends, and its memory with it.
 const FILE_THREAD_LIFETIME: Duration = Duration::from_secs(2);

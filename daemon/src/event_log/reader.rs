@@ -1,4 +1,6 @@
-//! Reads an events file from any number on, whole lines only.
+//! Reads an events file from any number on, whole lines only, a bounded piece at a time.
+//!
+//! Who begins in the middle does not read what lies before: numbers only ever grow, so the place is found by halving.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,6 +15,10 @@ use serde::Deserialize;
 
 /// Bytes read at once; grows up to [`MAX_EVENT_BYTES`] for a longer line.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Bytes that one read steps over where no wanted event is among them: whoever wrote the file may have written gigabytes of them, and who
+/// reads for others has other files to read, too.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// One event as it stands in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +109,11 @@ impl EventReader {
     pub fn open(path: &Path, after: u64) -> Result<Self, ReadError> {
         let file =
             regular_file::open_to_read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-        Ok(Self { file, path: path.to_owned(), offset: 0, after, complained: false })
+        let mut reader = Self { file, path: path.to_owned(), offset: 0, after, complained: false };
+        if after > 0 {
+            reader.offset = reader.place_of(after).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        }
+        Ok(reader)
     }
 
     /// Returns the offset behind the last whole line that was read.
@@ -112,18 +122,33 @@ impl EventReader {
         self.offset
     }
 
-    /// Returns the next events; none when there is nothing new. Lines that are no events are skipped.
+    /// Returns the next events, however much lies before them; none when there is nothing new. For who has a thread, or a process, of its own.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or holds a line that is too long.
     pub fn read_batch(&mut self) -> Result<Vec<EventLine>, ReadError> {
         loop {
+            match self.read_piece()? {
+                Some(events) if events.is_empty() => {}
+                Some(events) => return Ok(events),
+                None => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// Returns the events in the next piece of the file, none when no wanted one is in it; nothing at all when there is nothing new. Lines
+    /// that are no events are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds a line that is too long.
+    pub fn read_piece(&mut self) -> Result<Option<Vec<EventLine>>, ReadError> {
+        let start = self.offset;
+        loop {
             let Some(lines) = self.read_lines()? else {
-                if self.reopen()? {
-                    continue;
-                }
-                return Ok(Vec::new());
+                // The next piece is that of the new file.
+                return Ok(self.reopen()?.then(Vec::new));
             };
             let mut events = Vec::new();
             for line in lines.split(|byte| *byte == b'\n') {
@@ -143,10 +168,40 @@ impl EventReader {
                     }
                 }
             }
-            if !events.is_empty() {
-                return Ok(events);
+            if !events.is_empty() || self.offset - start >= PIECE_BYTES {
+                return Ok(Some(events));
             }
         }
+    }
+
+    /// Returns where a line begins before which no event has a number above `after`: near the first that has, where the numbers grow and the
+    /// lines are not too long. Reads some kilobytes for each halving.
+    fn place_of(&self, after: u64) -> io::Result<u64> {
+        let (mut low, mut high) = (0, self.file.metadata()?.len());
+        while high - low > CHUNK_BYTES as u64 {
+            let middle = low + (high - low) / 2;
+            match self.event_behind(middle)? {
+                Some((start, number)) if number <= after && start < high => low = start,
+                // No such event, or none that is seen at once.
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Returns the first event that begins behind this offset, where it begins and its number, when it is among the next bytes.
+    fn event_behind(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let count = self.file.read_at(&mut buffer, offset)?;
+        let mut newlines = buffer[..count].iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        let Some(first) = newlines.next() else { return Ok(None) };
+        let mut start = first + 1;
+        let head = newlines.find_map(|end| {
+            let head = serde_json::from_slice::<Head<'_>>(&buffer[start..end]).ok();
+            let begin = std::mem::replace(&mut start, end + 1);
+            head.map(|head| (offset + begin as u64, head.seq))
+        });
+        Ok(head)
     }
 
     /// Goes on with the file that a writer has put in the place of this one, if it has; it holds everything that comes next.

@@ -46,6 +46,56 @@ fn readers_start_at_any_number() {
 }
 
 #[test]
+fn who_begins_at_the_end_of_a_long_file_does_not_read_what_lies_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut lines = Vec::new();
+    for seq in 1..=100_000 {
+        // Lines of many lengths, and some that are no events.
+        let text = "x".repeat(seq % 97 * usize::from(seq % 7 == 0) * 10);
+        writeln!(lines, r#"{{"seq":{seq},"time":"t","kind":"say","text":"{text}"}}"#).unwrap();
+        if seq % 1000 == 0 {
+            writeln!(lines, "garbage").unwrap();
+        }
+    }
+    std::fs::write(&path, &lines).unwrap();
+    for after in [1, 2, 999, 1000, 50_000, 99_999] {
+        let mut reader = EventReader::open(&path, after).unwrap();
+        assert_eq!(reader.read_piece().unwrap().unwrap()[0].seq, after + 1, "in the first piece");
+    }
+    let mut reader = EventReader::open(&path, 100_000).unwrap();
+    assert!(lines.len() as u64 - reader.offset() < 128 << 10, "{} of {}", reader.offset(), lines.len());
+    assert_eq!(reader.read_batch().unwrap(), []);
+
+    // Numbers that mean nothing, and lines too long to be seen: it ends, and nothing that is wanted is skipped.
+    let long = "y".repeat(300 << 10);
+    for number in ["7", "0", "18446744073709551615"] {
+        let text = format!("{{\"seq\":{number},\"kind\":\"say\",\"text\":\"{long}\"}}\n").repeat(4);
+        std::fs::write(&path, format!("{text}{{\"seq\":9,\"time\":\"t\",\"kind\":\"say\",\"text\":\"z\"}}\n")).unwrap();
+        let first = EventReader::open(&path, 8).unwrap().read_batch().unwrap();
+        assert_eq!(first[0].seq.to_string(), if number.len() > 1 { number } else { "9" });
+    }
+}
+
+#[test]
+fn a_read_ends_after_a_piece_whatever_the_file_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let unwanted = br#"{"seq":1,"time":"t","kind":"say","text":"again"}"#;
+    let mut lines = [unwanted.as_slice(), b"garbage"].join(&b'\n').repeat(100_000);
+    lines.extend_from_slice(b"\n{\"seq\":2,\"time\":\"t\",\"kind\":\"say\",\"text\":\"at last\"}\n");
+    std::fs::write(&path, &lines).unwrap();
+    let mut reader = EventReader::open(&path, 1).unwrap();
+    let (mut pieces, mut at) = (0, reader.offset());
+    while reader.read_piece().unwrap().expect("there is more").is_empty() {
+        assert!(reader.offset() - at < 512 << 10, "{} after {at}", reader.offset());
+        (pieces, at) = (pieces + 1, reader.offset());
+    }
+    assert!(pieces > 10, "{pieces}");
+    assert_eq!(reader.read_piece().unwrap(), None);
+}
+
+#[test]
 fn a_line_cut_by_a_crash_is_never_seen_and_numbers_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("events.ndjson");
@@ -112,6 +162,25 @@ fn a_foreign_file_is_refused_not_swallowed() {
     assert!(matches!(error, ReadError::LineTooLong { offset: 0, .. }), "{error}");
     std::fs::write(&path, b"not json\n\n{\"seq\":1,\"kind\":\"say\"}\n").unwrap();
     assert_eq!(EventReader::open(&path, 0).unwrap().read_batch().unwrap().len(), 1);
+}
+
+#[test]
+fn a_writer_that_reads_nothing_goes_on_after_the_last_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut writer = EventWriter::open_at_end(&path).unwrap();
+    writer.append(None, say("first")).unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"seq\":7,\"kind\":").unwrap();
+    let mut writer = EventWriter::open_at_end(&path).unwrap();
+    writer.append(None, say("second")).unwrap();
+    let ended = EventBody::JobFinished { state: JobState::Failed, exit_code: 1, elapsed_us: 0, error: None };
+    writer.append(None, ended).unwrap();
+    assert_eq!(numbers(&path), [1, 2, 3]);
+    assert!(EventWriter::open_at_end(&path).unwrap().is_finished());
+    // What has no end that says anything, however long it is, is not looked through.
+    std::fs::write(&path, "garbage\n").unwrap();
+    OpenOptions::new().append(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(EventWriter::open_at_end(&path).is_err());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use kiln_protocol::{Event, EventBody};
 
 use super::limit::Limit;
 use super::own_words::without_system_codes;
-use super::reader::{EventLine, EventReader, ReadError};
+use super::reader::{EventLine, EventReader, ReadError, last_event};
 use crate::job_dir::RESERVE_NAME;
 
 /// Longest text in an event, in bytes. JSON may make it six times as long, which stays below the line limit.
@@ -60,6 +60,28 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
+    /// [`open`](Self::open) for who may not read what others have written to its end: goes on after the last event, and reads nothing else.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or read, or does not end with an event.
+    pub fn open_at_end(path: &Path) -> Result<Self, WriteError> {
+        let io_error = |source| WriteError::Io { path: path.to_owned(), source };
+        let options = &mut OpenOptions::new();
+        let file = regular_file::open(path, options.read(true).write(true).create(true).truncate(false).mode(0o600))
+            .map_err(io_error)?;
+        let length = file.metadata().map_err(io_error)?.len();
+        let (last, finished) = match last_event(path)? {
+            Some(event) => (event.seq, event.is_last()),
+            None if length == 0 => (0, false),
+            None => return Err(io_error(io::Error::new(io::ErrorKind::InvalidData, "it does not end with an event"))),
+        };
+        // A line without an end gets one: it is no event then, and readers skip it.
+        let mut writer = Self { file, path: path.to_owned(), last, length, lost: 0, finished, limit: None };
+        writer.end_line().map_err(io_error)?;
+        Ok(writer)
+    }
+
     /// Opens the file (made when missing, mode 0600) and continues its numbers; cuts off a line without an end.
     ///
     /// # Errors
@@ -156,6 +178,19 @@ impl EventWriter {
     /// The disk is broken.
     pub fn sync(&self) -> Result<(), WriteError> {
         self.file.sync_data().map_err(|source| WriteError::Io { path: self.path.clone(), source })
+    }
+
+    /// Sees that the next event begins on a line of its own.
+    fn end_line(&mut self) -> io::Result<()> {
+        let mut last = [b'\n'];
+        if self.length > 0 {
+            self.file.read_exact_at(&mut last, self.length - 1)?;
+        }
+        if last != [b'\n'] {
+            self.file.write_all_at(b"\n", self.length)?;
+            self.length += 1;
+        }
+        Ok(())
     }
 
     /// Writes an event, after a word about those that were lost before it: all of it or nothing.

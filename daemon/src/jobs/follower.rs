@@ -132,17 +132,27 @@ impl Follower {
         }
     }
 
+    /// Returns the next events, none when there is nothing new, and nothing at all at the end. Each piece of the file is a turn of its own.
     async fn read(&mut self) -> Option<Vec<EventLine>> {
-        let mut reader = self.reader.take()?;
-        let read = self.directory.as_owner(move |_| {
-            let batch = reader.read_batch();
-            (reader, batch)
-        });
-        let (reader, batch) = read.await;
-        self.reader = Some(reader);
-        batch
-            .inspect_err(|error| tracing::error!(job = %self.id, error = explain(error), "a follower was cut off"))
-            .ok()
+        loop {
+            let mut reader = self.reader.take()?;
+            let read = self.directory.as_owner(move |_| {
+                let piece = reader.read_piece();
+                (reader, piece)
+            });
+            let (reader, piece) = read.await;
+            self.reader = Some(reader);
+            match piece {
+                // What is wanted may be far away, or nowhere.
+                Ok(Some(events)) if events.is_empty() && self.shutdown.is_cancelled() => return None,
+                Ok(Some(events)) if events.is_empty() => {}
+                Ok(events) => return Some(events.unwrap_or_default()),
+                Err(error) => {
+                    tracing::error!(job = %self.id, error = explain(&error), "a follower was cut off");
+                    return None;
+                }
+            }
+        }
     }
 }
 

@@ -10,5 +10,5 @@ use crate::job_dir::JobDir;
 /// Writes the last event in the place of a worker, unless one is there after all.
 pub(super) fn write_last_event(directory: &JobDir, body: EventBody) -> Result<(), Box<dyn Error + Send + Sync>> {
     let _lock = directory.lock()?.ok_or("another process works on the job")?;
-    Ok(EventWriter::open(&directory.events())?.append(None, body)?)
+    Ok(EventWriter::open_at_end(&directory.events())?.append(None, body)?)
 }
