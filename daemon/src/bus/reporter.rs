@@ -119,16 +119,30 @@ impl Reporter {
         for id in gone {
             news.extend(self.hide(&id));
         }
+        // What cannot be looked at now is looked at again after a pause, and what else is new is told all the same.
+        let mut failed = None;
         let due: Vec<_> = self.changed.iter().filter(|id| self.next_look(id, now) <= now).cloned().collect();
         for id in due {
-            self.changed.remove(&id);
-            news.extend(self.look_at(&id).await.map_err(|error| explain(&error))?);
+            match self.look_at(&id).await {
+                Ok(seen) => {
+                    self.changed.remove(&id);
+                    news.extend(seen);
+                }
+                Err(error) => {
+                    failed = Some(explain(&error));
+                    self.looked_at.insert(id, now);
+                }
+            }
         }
         if self.to_count && self.counted_at + PAUSE <= now {
-            self.to_count = false;
             self.counted_at = now;
-            let counts = self.jobs.observe_counts().await.map_err(|error| explain(&error))?;
-            news.extend(self.lock().count(counts));
+            match self.jobs.observe_counts().await {
+                Ok(counts) => {
+                    self.to_count = false;
+                    news.extend(self.lock().count(counts));
+                }
+                Err(error) => failed = Some(explain(&error)),
+            }
         }
         // Written under the lock, sent without it.
         let messages = signals(&news, &self.lock(), audience).map_err(|error| explain(&error))?;
@@ -138,7 +152,7 @@ impl Reporter {
         if !news.is_empty() {
             self.told.send_modify(|()| {});
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Shows a job as it is now, if it is to be shown.

@@ -47,12 +47,13 @@ impl Streams {
     pub(super) fn permit(&self, uid: u32) -> Result<Permit, Failure> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = open.values().sum();
-        let own = open.entry(uid).or_default();
-        if total >= MAX_STREAMS || *own >= MAX_STREAMS_OF_USER {
+        let own = open.get(&uid).copied().unwrap_or_default();
+        if total >= MAX_STREAMS || own >= MAX_STREAMS_OF_USER {
             let text = format!("{own} logs and event streams of yours are open ({total} in all): close some");
             return Err(Failure::new(TOO_MUCH, text));
         }
-        *own += 1;
+        // Only now: of who is refused nothing is kept, for as long as anything is, streams are open.
+        open.insert(uid, own + 1);
         drop(open);
         Ok(Permit { streams: self.clone(), uid })
     }
@@ -155,8 +156,11 @@ mod tests {
         assert_eq!(streams.permit(9).unwrap_err().name, TOO_MUCH);
         open.pop();
         streams.permit(9).unwrap();
-        drop(open);
-        assert!(!streams.are_open());
+        streams.permit(9).unwrap();
+        let other = streams.permit(8).unwrap();
+        assert_eq!(streams.permit(7).unwrap_err().name, TOO_MUCH);
+        drop((open, other));
+        assert!(!streams.are_open(), "nor of those who were refused");
     }
 
     #[test]
