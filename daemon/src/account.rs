@@ -3,9 +3,11 @@
 //! The database (passwd, LDAP, …) is asked through getent(1) and id(1) of this machine: what is plugged into it stays out of this process, with
 //! its memory and its waiting for servers.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::Gid;
 use tokio::process::Command;
@@ -21,6 +23,41 @@ const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Exit code of getent that says: there is none.
 const NOT_FOUND: i32 = 2;
+
+/// Time for which an answer is good: a user who has just submitted a job submits another one, and a worker starts soon after.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// Users who were looked up a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    known: Mutex<HashMap<u32, (Instant, Account)>>,
+}
+
+impl Accounts {
+    /// [`Account::of`], or what that said less than half a minute ago.
+    ///
+    /// # Errors
+    ///
+    /// Nobody has this id, or the database does not answer.
+    pub(crate) async fn of(&self, uid: u32) -> Result<Account, AccountError> {
+        if let Some(account) = self.known(uid, Instant::now()) {
+            return Ok(account);
+        }
+        let account = Account::of(uid).await?;
+        self.lock().insert(uid, (Instant::now(), account.clone()));
+        Ok(account)
+    }
+
+    fn known(&self, uid: u32, now: Instant) -> Option<Account> {
+        let mut known = self.lock();
+        known.retain(|_, (asked, _)| now.saturating_duration_since(*asked) < GOOD_FOR);
+        known.get(&uid).map(|(_, account)| account.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, (Instant, Account)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A user of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +118,6 @@ impl AccountError {
 }
 
 impl Account {
-    /// A user of whom only the ids are known.
-    pub(crate) fn bare(owner: Owner) -> Self {
-        let (name, shell) = (owner.uid.to_string(), "/bin/sh".to_owned());
-        Self { name, owner, groups: Vec::new(), home: PathBuf::from("/"), shell }
-    }
-
     /// Looks up who has this user id, with all groups.
     ///
     /// # Errors
@@ -162,6 +193,18 @@ mod tests {
         let unknown = Account::of(4_000_000_123).await.unwrap_err();
         assert!(matches!(unknown, AccountError::Unknown { uid: 4_000_000_123 }), "{unknown:?}");
         assert!(unknown.hint().starts_with("`getent passwd 4000000123` has to find it"), "{}", unknown.hint());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_good_for_a_while_and_no_longer() {
+        let accounts = Accounts::default();
+        let root = accounts.of(0).await.unwrap();
+        let (asked, _) = accounts.lock()[&0];
+        assert_eq!(accounts.known(0, asked + GOOD_FOR / 2), Some(root));
+        assert_eq!(accounts.known(0, asked + GOOD_FOR), None);
+        assert!(accounts.lock().is_empty(), "nothing is kept of who does nothing");
+        accounts.of(4_000_000_123).await.unwrap_err();
+        assert!(accounts.lock().is_empty(), "who is not there may come");
     }
 
     #[test]

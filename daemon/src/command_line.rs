@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_protocol::{Event, JobState, ValidateLine};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
 
 use crate::config::environment;
@@ -59,9 +58,6 @@ enum Command {
     /// Check a template: a request on standard input, a report on standard output; started by the client
     #[command(hide = true)]
     Validate,
-    /// Kill a worker; started as its user
-    #[command(hide = true)]
-    Kill { pid: i32 },
 }
 
 #[derive(Args)]
@@ -113,7 +109,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
     let result = match arguments.command {
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
         Some(Command::Validate) => run_validate(),
-        Some(Command::Kill { pid }) => kill(pid),
         None if arguments.print_config => print_config(&whom),
         None if arguments.user || arguments.system => user_daemon::run(&whom, detached, runner, |readiness| {
             if detached {
@@ -157,19 +152,6 @@ fn report(report: &Report<'_>) {
 /// Workers have the environment of their client, so the variable alone decides.
 fn log_filter() -> Option<String> {
     std::env::var(environment::KILN_LOG).ok()
-}
-
-/// Kills a process group of this user, and its leader.
-fn kill(pid: i32) -> Result<(), Failure> {
-    let killed = Pid::from_raw(pid).filter(|_| pid > 1).map(|pid| {
-        let group = kill_process_group(pid, Signal::KILL);
-        kill_process(pid, Signal::KILL).or(group)
-    });
-    match killed {
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(Failure { error: format!("cannot kill process {pid}: {error}"), hint: None }),
-        None => Err(Failure { error: format!("{pid} is no process of a job"), hint: None }),
-    }
 }
 
 fn print_config(whom: &Whom) -> Result<(), Failure> {

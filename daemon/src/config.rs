@@ -238,6 +238,10 @@ impl Config {
         if length + JOB_SOCKET_ROOM > MAX_SOCKET_PATH || config.socket.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(ConfigError::SocketTooLong { path: config.runtime_directory().to_owned() });
         }
+        let sockets = config.sockets_directory();
+        if sockets.as_os_str().len() + JOB_SOCKET_ROOM > MAX_SOCKET_PATH {
+            return Err(ConfigError::SocketTooLong { path: sockets });
+        }
         Ok(config)
     }
 
@@ -301,10 +305,20 @@ impl Config {
         text
     }
 
-    /// Returns the directory of the socket, in which running jobs have theirs.
+    /// Returns the directory of the socket.
     #[must_use]
     pub fn runtime_directory(&self) -> &Path {
         self.socket.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Returns the directory below which running jobs have their sockets: that of the daemon's own. Where all users have some there, it is on the
+    /// disk, for `/run` is memory, which the whole machine needs, and knows no quotas.
+    #[must_use]
+    pub fn sockets_directory(&self) -> PathBuf {
+        match self.mode {
+            Mode::User => self.runtime_directory().to_owned(),
+            Mode::System => self.state_directory.join("run"),
+        }
     }
 }
 

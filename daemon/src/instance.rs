@@ -119,9 +119,10 @@ impl Instance {
 }
 
 /// The directories in which users have some of their own.
-fn system_directories(config: &Config) -> [PathBuf; 5] {
-    let (state, runtime) = (&config.state_directory, config.runtime_directory());
-    [state.clone(), state.join("jobs"), runtime.to_owned(), runtime.join("jobs"), config.cache_directory.clone()]
+fn system_directories(config: &Config) -> [PathBuf; 6] {
+    let (state, sockets) = (&config.state_directory, config.sockets_directory());
+    let (runtime, cache) = (config.runtime_directory().to_owned(), config.cache_directory.clone());
+    [state.clone(), state.join("jobs"), sockets.clone(), sockets.join("jobs"), runtime, cache]
 }
 
 /// The locks of the state directory and of the socket.

@@ -7,6 +7,9 @@ use kiln_builder::process_stat::{ProcessStat, boot_id};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+/// How often a session is looked through for processes that have come meanwhile.
+const SESSION_ROUNDS: usize = 5;
+
 /// A process id together with what makes it unique.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
@@ -47,7 +50,49 @@ impl ProcessIdentity {
         {
             let _ = kill_process_group(pid, Signal::KILL);
         }
+        Self::kill_alone(descriptor);
+    }
+
+    /// Kills the process of this descriptor, and nothing else.
+    pub(crate) fn kill_alone(descriptor: &OwnedFd) {
+        // One that is gone needs no signal.
         let _ = pidfd_send_signal(descriptor, Signal::KILL);
+    }
+
+    /// Kills every process in the session that this process leads, or led, and that is of this user alone; returns how many are left, of
+    /// others or because they come faster than they go.
+    pub(crate) fn kill_session(&self, uid: u32) -> usize {
+        let mut left = 0;
+        for _ in 0..SESSION_ROUNDS {
+            let members = self.session();
+            left = members.len();
+            let killed = members.iter().filter(|member| {
+                let descriptor = member.open();
+                // Asked again once it is held fast.
+                let is_meant = |_: &OwnedFd| member.is_of(uid) && self.leads(member.pid);
+                descriptor
+                    .filter(is_meant)
+                    .is_some_and(|descriptor| pidfd_send_signal(descriptor, Signal::KILL).is_ok())
+            });
+            let killed = killed.count();
+            left -= killed;
+            if killed == 0 {
+                break;
+            }
+        }
+        left
+    }
+
+    /// Returns the processes of the session that this one leads, or led, without those that have ended.
+    fn session(&self) -> Vec<Self> {
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| self.leads(*pid)).filter_map(|pid| Self::of(pid).ok()).collect()
+    }
+
+    /// Whether a process that has not ended is in the session of this one.
+    fn leads(&self, pid: u32) -> bool {
+        ProcessStat::of(pid).is_ok_and(|stat| !stat.ended && u32::try_from(stat.session) == Ok(self.pid))
     }
 
     /// Whether it is a process of this user and of nobody else: real, effective, saved and file user id.

@@ -1,6 +1,7 @@
 //! What one user may have of a daemon that serves several: so many of each, and a pace. Root is not counted.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -131,7 +132,7 @@ impl QuotaExceeded {
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     quota: Quota,
-    limit: usize,
+    limit: Arc<AtomicUsize>,
     taken: Arc<Mutex<HashMap<u32, usize>>>,
 }
 
@@ -144,7 +145,12 @@ pub(crate) struct Share {
 
 impl Shares {
     pub(crate) fn new(quota: Quota, limit: usize) -> Self {
-        Self { quota, limit, taken: Arc::default() }
+        Self { quota, limit: Arc::new(AtomicUsize::new(limit)), taken: Arc::default() }
+    }
+
+    /// From now on each user may have so many; who has more keeps them.
+    pub(crate) fn resize(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Takes one for this user.
@@ -154,9 +160,9 @@ impl Shares {
     /// The user has as many as may be.
     pub(crate) fn take(&self, owner: u32) -> Result<Share, QuotaExceeded> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(owner).or_default();
-        QuotaExceeded::unless_below(self.quota, self.limit, owner, *count)?;
-        *count += 1;
+        let count = taken.get(&owner).copied().unwrap_or_default();
+        QuotaExceeded::unless_below(self.quota, self.limit.load(Ordering::Relaxed), owner, count)?;
+        taken.insert(owner, count + 1);
         Ok(Share { owner, taken: Arc::clone(&self.taken) })
     }
 }
@@ -209,6 +215,10 @@ mod tests {
         assert!(full.hint().ends_with("root can raise `connections` in [quotas] of kiln.toml"), "{}", full.hint());
         shares.take(1001).unwrap();
         drop(first);
+        shares.take(1000).unwrap();
+        shares.resize(1);
+        shares.take(1000).unwrap_err();
+        shares.resize(3);
         shares.take(1000).unwrap();
         let roots: Vec<_> = (0..9).map(|_| shares.take(ROOT).unwrap()).collect();
         drop(roots);

@@ -76,10 +76,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (limits, idle_limit) = (config.limits, config.exit_on_idle);
     let shares = Shares::new(Quota::Connections, config.quotas.connections);
+    let followers = Shares::new(Quota::Followers, config.quotas.followers);
     let apologies = Shares::new(Quota::Connections, APOLOGIES);
     let jobs = Jobs::start(config).await?;
     let bus = Bus::start(&jobs, shutdown.clone());
-    let router = api::router(ApiState::new(jobs.clone(), bus.clone(), runner, shutdown.clone()));
+    let router = api::router(ApiState::new(jobs.clone(), bus.clone(), runner, shutdown.clone(), followers.clone()));
     let places = Connections::new(limits.connections);
     let connections = TaskTracker::new();
     ready();
@@ -97,6 +98,8 @@ pub async fn serve(
             },
             Ok(()) = reload.changed() => {
                 let changed = reload.borrow_and_update().clone();
+                shares.resize(changed.quotas.connections);
+                followers.resize(changed.quotas.followers);
                 if jobs.reconfigure(&changed).await.is_err() {
                     break;
                 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::hypervisors::Hypervisors;
 use crate::bus::Bus;
 use crate::jobs::Jobs;
-use crate::quotas::{Quota, Shares};
+use crate::quotas::Shares;
 use crate::runner::JobRunner;
 use crate::wall_clock::wall_clock;
 
@@ -24,9 +24,14 @@ pub(crate) struct ApiState {
 }
 
 impl ApiState {
-    pub(crate) fn new(jobs: Jobs, bus: Bus, runner: Arc<dyn JobRunner>, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        jobs: Jobs,
+        bus: Bus,
+        runner: Arc<dyn JobRunner>,
+        shutdown: CancellationToken,
+        followers: Shares,
+    ) -> Self {
         let started_at = wall_clock().into();
-        let followers = Shares::new(Quota::Followers, jobs.config().quotas.followers);
         Self { jobs, bus, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)), followers }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
 use tokio::sync::{mpsc, oneshot};
@@ -20,14 +20,11 @@ use crate::as_owner::Owner;
 use crate::blocking::blocking;
 use crate::explain::explain;
 use crate::job_dir::{Acceptance, JobDir};
-use crate::journal::{Ending, JobState, JournalError, Unfinished};
+use crate::journal::{Ending, JobState, Unfinished};
 use crate::memory;
 use crate::queue::Queue;
-use crate::quotas::{Pace, Quota, QuotaExceeded, Quotas};
+use crate::quotas::{Quota, QuotaExceeded};
 use crate::wall_clock::wall_clock;
-
-/// Finished looks at images (info, check, …) that are kept: they say nothing about anything that is still there.
-const FINISHED_LOOKS: u32 = 20;
 
 /// Orders that may wait for a supervisor; one cancellation of each mode is as good as many.
 const ORDERS: usize = 4;
@@ -41,10 +38,6 @@ pub(super) struct Driver {
     messages: mpsc::WeakSender<Message>,
     queue: Queue,
     running: HashMap<JobId, mpsc::Sender<CancelMode>>,
-    /// Finished jobs that are remembered.
-    finished_jobs: u32,
-    quotas: Quotas,
-    pace: Pace,
     announcer: Announcer,
 }
 
@@ -52,15 +45,13 @@ impl Driver {
     pub(super) fn new(shared: Arc<Shared>, messages: mpsc::WeakSender<Message>) -> Self {
         let mut queue = Queue::new(shared.config.max_running_jobs);
         queue.resize(shared.config.max_running_jobs, shared.config.quotas.running);
-        let (finished_jobs, announcer) = (shared.config.limits.finished_jobs, Announcer::new(shared.config.manager));
-        let (quotas, pace) = (shared.config.quotas, Pace::default());
-        Self { shared, messages, queue, running: HashMap::new(), finished_jobs, quotas, pace, announcer }
+        let announcer = Announcer::new(shared.config.manager);
+        Self { shared, messages, queue, running: HashMap::new(), announcer }
     }
 
     /// Takes in what the journal does not know, and takes up the jobs that are not over.
     pub(super) async fn recover(&mut self) -> Result<(), StartError> {
         let taken_in = recovery::take_in_unknown(&self.shared).await?;
-        self.forget_old().await?;
         if let Some(damaged) = self.shared.journal.damaged() {
             let jobs = if taken_in == 1 { "1 job was".to_owned() } else { format!("{taken_in} jobs were") };
             let kept = damaged.display();
@@ -118,18 +109,6 @@ impl Driver {
         self.supervise(id, begin, cancelling)
     }
 
-    /// Forgets finished jobs, when there are many. Those that still hold something stay.
-    async fn forget_old(&self) -> Result<(), JournalError> {
-        for id in self.shared.journal.old(self.finished_jobs, FINISHED_LOOKS).await? {
-            let directory = self.shared.directory(&wire::job_id(&id)?);
-            if directory.as_owner(JobDir::still_held).await.is_empty() && self.shared.journal.forget(&id).await? {
-                blocking(move || directory.remove()).await;
-                self.shared.changes.note(&wire::job_id(&id)?);
-            }
-        }
-        Ok(())
-    }
-
     /// Serves messages until nobody can send any more. Workers run on after that.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         loop {
@@ -153,22 +132,15 @@ impl Driver {
                 Message::Position { id, reply } => {
                     let _ = reply.send(self.queue.place(&id));
                 }
-                Message::Resize { max_running_jobs, finished_jobs, quotas } => {
-                    self.queue.resize(max_running_jobs, quotas.running);
-                    (self.finished_jobs, self.quotas) = (finished_jobs, quotas);
+                Message::Resize { max_running_jobs, of_each_user } => {
+                    self.queue.resize(max_running_jobs, of_each_user);
                     self.start_waiting().await;
-                    if let Err(error) = self.forget_old().await {
-                        tracing::warn!(error = explain(&error), "old jobs are not forgotten");
-                    }
                 }
                 Message::Over { id } => {
                     self.running.remove(&id);
                     self.queue.finish(&id);
                     self.shared.changes.note(&id);
                     self.start_waiting().await;
-                    if let Err(error) = self.forget_old().await {
-                        tracing::warn!(error = explain(&error), "old jobs are not forgotten");
-                    }
                     if self.queue.running() == 0 {
                         memory::give_back();
                     }
@@ -200,7 +172,6 @@ impl Driver {
         owner: u32,
         files_of: Option<Owner>,
     ) -> Result<(JobId, bool), JobsError> {
-        self.pace.count(owner, self.quotas.submissions, Instant::now())?;
         let Submission { request, key, digest } = submission;
         if let Some(key) = &key
             && let Some((id, earlier)) = self.shared.journal.find_key(owner, key.clone()).await?
@@ -234,11 +205,11 @@ impl Driver {
 
     /// Refuses what would be more than a user may have.
     fn check_quotas(&self, owner: u32, kind: JobKind) -> Result<(), QuotaExceeded> {
-        let tally = self.queue.tally(owner);
+        let (tally, quotas) = (self.queue.tally(owner), self.shared.quotas());
         if kind.queues() {
-            QuotaExceeded::unless_below(Quota::Queued, self.quotas.queued, owner, tally.waiting)
+            QuotaExceeded::unless_below(Quota::Queued, quotas.queued, owner, tally.waiting)
         } else {
-            QuotaExceeded::unless_below(Quota::Looks, self.quotas.looks, owner, tally.free)
+            QuotaExceeded::unless_below(Quota::Looks, quotas.looks, owner, tally.free)
         }
     }
 
@@ -279,15 +250,22 @@ impl Driver {
     }
 
     async fn cancel(&mut self, id: JobId, mode: CancelMode, reply: Reply<()>) {
+        if self.queue.withdraw(&id) {
+            // It writes in the job's directory, for which its user may have to wait: nobody else does.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move {
+                let result = cancel_queued(&shared, &id).await;
+                // The client may have gone; the job is cancelled all the same.
+                let _ = reply.send(result);
+            });
+            return;
+        }
         let result = self.cancel_job(&id, mode).await;
         // The client may have gone; the job is cancelled all the same.
         let _ = reply.send(result);
     }
 
     async fn cancel_job(&mut self, id: &JobId, mode: CancelMode) -> Result<(), JobsError> {
-        if self.queue.withdraw(id) {
-            return self.cancel_queued(id).await;
-        }
         let job = self.shared.journal.job(id.as_str()).await?.ok_or_else(|| JobsError::NoSuchJob(id.clone()))?;
         let state = kiln_protocol::JobState::from(job.state);
         if state.is_over() {
@@ -301,26 +279,27 @@ impl Driver {
         }
         Ok(())
     }
+}
 
-    async fn cancel_queued(&self, id: &JobId) -> Result<(), JobsError> {
-        let directory = self.shared.directory(id);
-        let written = directory.as_owner(|directory| {
-            let body = EventBody::JobFinished {
-                state: kiln_protocol::JobState::Cancelled,
-                exit_code: 1,
-                elapsed_us: 0,
-                error: None,
-            };
-            (write_last_event(directory, body), directory.scrub_request())
-        });
-        let written = written.await;
-        blocking(move || directory.remove_runtime()).await;
-        if let (Err(error), _) = &written {
-            tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
-        }
-        self.shared.journal.finish(id.as_str(), Ending::early(JobState::Cancelled, None, wall_clock())).await?;
-        self.shared.endings.send_modify(|()| {});
-        self.shared.changes.note(id);
-        Ok(written.1?)
+/// Ends a job that has not begun.
+async fn cancel_queued(shared: &Shared, id: &JobId) -> Result<(), JobsError> {
+    let directory = shared.directory(id);
+    let written = directory.as_owner(|directory| {
+        let body = EventBody::JobFinished {
+            state: kiln_protocol::JobState::Cancelled,
+            exit_code: 1,
+            elapsed_us: 0,
+            error: None,
+        };
+        (write_last_event(directory, body), directory.scrub_request())
+    });
+    let written = written.await;
+    directory.in_turn(JobDir::remove_runtime).await;
+    if let (Err(error), _) = &written {
+        tracing::error!(job = %id, error = explain(error.as_ref()), "the last event cannot be written");
     }
+    shared.journal.finish(id.as_str(), Ending::early(JobState::Cancelled, None, wall_clock())).await?;
+    shared.endings.send_modify(|()| {});
+    shared.changes.note(id);
+    Ok(written.1?)
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use kiln_protocol::{EventBody, JobState, JobSubmission};
 use tokio::sync::watch;
 
-use super::launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
 use crate::account::AccountError;
 use crate::as_owner::Owner;
 use crate::event_log::EventWriter;
@@ -29,6 +29,14 @@ struct Table {
     /// Workers that will not start, each with its reason.
     refusals: VecDeque<&'static str>,
     workers: Vec<Worker>,
+    /// Users who were looked up.
+    looked_up: Vec<u32>,
+    /// Whether workers live on when they are killed.
+    outlive_kills: bool,
+    /// Processes that never end.
+    hanging: Vec<watch::Sender<Option<Exit>>>,
+    /// With which PATH giving back takes for ever.
+    hangs_with: Option<&'static str>,
     /// Why nothing is given back of jobs that are over.
     stays: Option<&'static str>,
 }
@@ -52,6 +60,16 @@ impl FakeLauncher {
         self.table().calls.clone()
     }
 
+    /// Returns which users were looked up.
+    pub(super) fn looked_up(&self) -> Vec<u32> {
+        self.table().looked_up.clone()
+    }
+
+    /// From now on a killed worker hangs, as one behind a dead file server.
+    pub(super) fn let_workers_outlive_kills(&self) {
+        self.table().outlive_kills = true;
+    }
+
     /// The next worker does not start.
     pub(super) fn refuse(&self, reason: &'static str) {
         self.table().refusals.push_back(reason);
@@ -60,6 +78,11 @@ impl FakeLauncher {
     /// What jobs still hold that are over stays, for this reason; `None`: it is given back.
     pub(super) fn stays(&self, reason: Option<&'static str>) {
         self.table().stays = reason;
+    }
+
+    /// Giving back what jobs with this PATH still hold takes for ever.
+    pub(super) fn hangs_with(&self, path: &'static str) {
+        self.table().hangs_with = Some(path);
     }
 
     /// Worker number `index` (from 0, in the order of their starts) says something about itself or about a build.
@@ -91,7 +114,8 @@ fn end(table: &mut Table, index: usize, status: ExitStatus) {
 }
 
 impl Launcher for FakeLauncher {
-    fn files_of(&self, _uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+    fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+        self.table().looked_up.push(uid);
         Box::pin(future::ready(Ok(None)))
     }
 
@@ -99,22 +123,16 @@ impl Launcher for FakeLauncher {
         Box::pin(future::ready(self.start_worker(directory, submission)))
     }
 
-    fn sweeper<'a>(
-        &'a self,
-        directory: &'a JobDir,
-        _submission: Option<&'a JobSubmission>,
-        state: JobState,
-        cause: &'a str,
-    ) -> BoxFuture<'a, Launched> {
-        Box::pin(future::ready(self.sweep(directory, state, cause)))
-    }
-
-    fn give_back<'a>(
+    fn after<'a>(
         &'a self,
         directory: &'a JobDir,
         submission: Option<&'a JobSubmission>,
+        what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
-        Box::pin(future::ready(self.try_to_give_back(directory, submission)))
+        Box::pin(future::ready(match what {
+            After::Sweep { state, cause } => self.sweep(directory, state, cause),
+            After::GiveBack => self.try_to_give_back(directory, submission),
+        }))
     }
 
     /// No daemon is started again here: `tests/it/lifecycle.rs` does that, with processes.
@@ -143,7 +161,10 @@ impl FakeLauncher {
 
     fn sweep(&self, directory: &JobDir, state: JobState, cause: &str) -> Launched {
         self.table().calls.push(format!("sweeper {state}: {cause}"));
-        let _lock = directory.lock()?.expect("the worker is gone");
+        let Some(_lock) = directory.lock()? else {
+            let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(75 << 8))));
+            return Ok(self.process(0, ended));
+        };
         let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error: Some(cause.to_owned()) };
         EventWriter::open(&directory.events()).unwrap().append(None, body).unwrap();
         let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(0))));
@@ -154,6 +175,11 @@ impl FakeLauncher {
         let path = submission.and_then(|submission| submission.environment.get("PATH"));
         let mut table = self.table();
         table.calls.push(format!("give back with PATH {path:?}"));
+        if table.hangs_with.is_some() && path.map(String::as_str) == table.hangs_with {
+            let (ended, never) = watch::channel(None);
+            table.hanging.push(ended);
+            return Ok(self.process(0, never));
+        }
         let _lock = directory.lock()?.expect("the worker is gone");
         let reasons: Vec<_> = table.stays.iter().map(ToString::to_string).collect();
         if reasons.is_empty() {
@@ -173,7 +199,9 @@ impl JobProcess for FakeProcess {
     fn kill(&self) {
         let mut table = self.table.lock().unwrap();
         table.calls.push(format!("kill {}", self.identity.pid));
-        end(&mut table, self.identity.pid as usize - 1, ExitStatus::from_raw(9));
+        if !table.outlive_kills {
+            end(&mut table, self.identity.pid as usize - 1, ExitStatus::from_raw(9));
+        }
     }
 
     fn ended(&mut self) -> BoxFuture<'_, Exit> {

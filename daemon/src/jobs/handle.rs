@@ -9,13 +9,13 @@ use super::authorizer::{Action, Authorizer};
 use super::driver::Driver;
 use super::error::{JobsError, StartError};
 use super::launcher::Launcher;
+use super::leftovers::Attempts;
 use super::message::{JobCounts, Message};
-use super::shared::Shared;
+use super::shared::{Settings, Shared};
 use super::spawn::ProcessLauncher;
 use super::submission::Submission;
 use super::user_launcher::UserLauncher;
-use super::{leftovers, recovery, steps, wire};
-use crate::blocking::blocking;
+use super::{giving_back, housekeeping, recovery, steps, wire};
 use crate::caller::Caller;
 use crate::config::{Config, Limits, Mode};
 use crate::control::{self, ControlRequest};
@@ -63,6 +63,7 @@ impl Jobs {
             EventWatcher::start().map_err(|source| StartError::System { action: "watch files (inotify)", source })?;
         let (messages, inbox) = mpsc::channel(BACKLOG);
         let authorizer = Authorizer::new(config.mode, config.owner);
+        let settings = Settings::of(&config);
         let shared = Arc::new(Shared {
             config,
             journal,
@@ -71,6 +72,9 @@ impl Jobs {
             unwritten: Mutex::default(),
             asked: Mutex::default(),
             leftovers: Mutex::default(),
+            attempts: Attempts::default(),
+            settings: watch::Sender::new(settings),
+            pace: Mutex::default(),
             notices: OnceLock::new(),
             changes: Arc::default(),
             endings: watch::Sender::new(()),
@@ -79,7 +83,7 @@ impl Jobs {
         driver.recover().await?;
         tokio::spawn(driver.run(inbox));
         tokio::spawn(recovery::read_later(Arc::clone(&shared)));
-        tokio::spawn(leftovers::run(Arc::clone(&shared), shared.endings.subscribe()));
+        tokio::spawn(housekeeping::run(Arc::clone(&shared)));
         Ok(Self { messages, authorizer, shared })
     }
 
@@ -101,6 +105,8 @@ impl Jobs {
     pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<(Job, bool), JobsError> {
         self.allow(caller, Action::Submit).await?;
         submission.check()?;
+        // Before anything is done that costs more than the asking.
+        self.shared.count_submission(caller.uid())?;
         let files_of = self.shared.launcher.files_of(caller.uid()).await?;
         let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
@@ -168,7 +174,7 @@ impl Jobs {
         self.allow_on(caller, Action::Remove, id).await?;
         let state = self.find(caller, id).await?.state;
         if state.is_over() {
-            leftovers::before_removal(&self.shared, id).await?;
+            giving_back::before_removal(&self.shared, id).await?;
         }
         if !self.shared.journal.forget(id.as_str()).await? {
             return Err(JobsError::NotOver { id: id.clone(), state });
@@ -176,7 +182,7 @@ impl Jobs {
         self.shared.changes.note(id);
         // Followers that still read have the file open.
         let directory = self.directory(id);
-        blocking(move || directory.remove()).await;
+        directory.in_turn(JobDir::remove).await;
         tracing::info!(job = %id, "removed");
         Ok(())
     }
@@ -252,8 +258,9 @@ impl Jobs {
     ///
     /// The daemon is stopping.
     pub(crate) async fn reconfigure(&self, config: &Config) -> Result<(), JobsError> {
-        let (max_running_jobs, finished_jobs) = (config.max_running_jobs, config.limits.finished_jobs);
-        self.send(Message::Resize { max_running_jobs, finished_jobs, quotas: config.quotas }).await
+        self.shared.settings.send_replace(Settings::of(config));
+        let (max_running_jobs, of_each_user) = (config.max_running_jobs, config.quotas.running);
+        self.send(Message::Resize { max_running_jobs, of_each_user }).await
     }
 
     /// Says whether any job is not over.

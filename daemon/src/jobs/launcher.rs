@@ -5,14 +5,22 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use kiln_protocol::{JobState, JobSubmission};
+use kiln_protocol::{JobId, JobState, JobSubmission};
+use tokio::time::timeout;
 
 use crate::account::AccountError;
 use crate::as_owner::Owner;
 use crate::job_dir::{JobDir, JobDirError};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
+
+/// Time for cleaning up after a dead worker: a hypervisor alone may take two minutes to end and remove a machine.
+pub(super) const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Time for a killed process to be gone. One that hangs in the kernel, as behind a dead file server, goes much later or never.
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that was started, and is watched.
 pub type Launched = Result<Box<dyn JobProcess>, LaunchError>;
@@ -33,26 +41,17 @@ pub trait Launcher: Send + Sync {
     /// It does not start, or cannot be watched; then it does not run.
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched>;
 
-    /// Starts what gives back all that a dead worker held and writes the job's last event, with the environment that the worker had.
+    /// Starts what cleans up when the worker is gone.
     ///
     /// # Errors
     ///
     /// It does not start, or cannot be watched; then it does not run.
-    fn sweeper<'a>(
+    fn after<'a>(
         &'a self,
         directory: &'a JobDir,
         submission: Option<&'a JobSubmission>,
-        state: JobState,
-        cause: &'a str,
+        what: After<'a>,
     ) -> BoxFuture<'a, Launched>;
-
-    /// Starts what tries again to give back what a job that is over still holds, with as much of its environment as there is.
-    ///
-    /// # Errors
-    ///
-    /// It does not start, or cannot be watched; then it does not run.
-    fn give_back<'a>(&'a self, directory: &'a JobDir, submission: Option<&'a JobSubmission>)
-    -> BoxFuture<'a, Launched>;
 
     /// Finds a process that an earlier daemon started for this job; nothing when it has ended.
     ///
@@ -63,12 +62,38 @@ pub trait Launcher: Send + Sync {
     -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
 }
 
+/// What is to be done after a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After<'a> {
+    /// Giving back all that a dead one held and writing the job's last event, with the environment that the worker had.
+    Sweep {
+        /// How the job ends.
+        state: JobState,
+        /// Why it ends.
+        cause: &'a str,
+    },
+    /// Trying again to give back what a job that is over still holds, with as much of its environment as there is.
+    GiveBack,
+}
+
+impl After<'_> {
+    /// Returns the words of the command line that ask for it.
+    pub(super) fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Sweep { state, cause } => {
+                vec!["--sweep".to_owned(), format!("--state={state}"), format!("--cause={cause}")]
+            }
+            Self::GiveBack => vec!["--give-back".to_owned()],
+        }
+    }
+}
+
 /// A process that works on a job.
 pub trait JobProcess: Send + Sync {
     /// Returns which it is.
     fn identity(&self) -> &ProcessIdentity;
 
-    /// Kills it, and everything in its process group.
+    /// Kills it, and what it has started as far as that can be found. Does not wait.
     fn kill(&self);
 
     /// Waits until it has ended. Cancel safe.
@@ -92,14 +117,6 @@ pub enum LaunchError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The working directory is gone or closed.
-    #[error("cannot enter the working directory {path}")]
-    WorkingDirectory {
-        /// The directory.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The program does not start.
     #[error("cannot start the worker {program}")]
     Start {
@@ -120,6 +137,19 @@ pub enum Exit {
     Status(ExitStatus),
     /// It was the child of another daemon.
     Unknown,
+}
+
+/// Waits for a process to end, so long, then for it to be dead, and says in the log what was wrong.
+pub(super) async fn see_to_end(process: &mut dyn JobProcess, limit: Duration, job: &JobId, work: &str) {
+    match timeout(limit, process.ended()).await {
+        Ok(Exit::Status(status)) if status.success() => return,
+        Ok(exit) => return tracing::error!(%job, ?exit, "{work} failed"),
+        Err(_) => tracing::error!(%job, "{work} took more than {} s", limit.as_secs()),
+    }
+    process.kill();
+    if timeout(KILL_TIMEOUT, process.ended()).await.is_err() {
+        tracing::error!(%job, pid = process.identity().pid, "{work} was killed and does not end; it is left over");
+    }
 }
 
 impl Exit {

@@ -1,117 +1,100 @@
-//! What jobs still hold that are over, because it could not be given back: tried again for an hour, when the daemon starts and whenever a
-//! job is over, and before such a job is removed. Until then the job is not forgotten, for its ledger is all that knows of it.
+//! Which jobs that are over still hold something, because it could not be given back, and of which it is tried again: for an hour after
+//! their end. Until then a job is not forgotten, for its ledger is all that knows of what it holds.
+//!
+//! What a ledger says is read once, when the job is over or when the daemon starts, and kept in mind.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use kiln_protocol::JobId;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
-use super::error::JobsError;
-use super::launcher::Exit;
-use super::shared::Shared;
-use super::supervisor::SWEEP_TIMEOUT;
-use super::wire;
-use crate::explain::explain;
-use crate::job_dir::JobDir;
-
-/// Time that somebody waits who removes a job; clients wait 30 s for an answer.
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Time after the last entry in a job's ledger in which it is tried again by itself. Later somebody may have made the machine or the
-/// folder his own, and only `kiln jobs rm`, which he asks for, takes it.
+/// Time after the end of a job in which it is tried again by itself. Later somebody may have made the machine or the folder his own, and
+/// only `kiln jobs rm`, which he asks for, takes it.
 const SURELY_OURS: Duration = Duration::from_secs(3600);
 
-/// Tries again and again, for as long as the daemon runs.
-pub(super) async fn run(shared: Arc<Shared>, mut endings: watch::Receiver<()>) {
-    match shared.journal.finished().await {
-        Ok(jobs) => {
-            for id in jobs.iter().filter_map(|id| wire::job_id(id).ok()) {
-                let directory = shared.directory(&id);
-                if !directory.as_owner(JobDir::still_held).await.is_empty() {
-                    shared.leftovers().insert(id);
-                }
-            }
-        }
-        Err(error) => tracing::error!(error = explain(&error), "what finished jobs still hold is not known"),
+/// Processes of one user that give things back at the same time.
+const ATTEMPTS_AT_ONCE: usize = 2;
+
+/// Jobs that are over and still hold something.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    jobs: BTreeMap<JobId, Leftover>,
+}
+
+#[derive(Debug)]
+struct Leftover {
+    owner: u32,
+    /// When the job was over, by this daemon's clock and not by what its user has written.
+    ended: SystemTime,
+    /// How often it was tried again.
+    attempts: u32,
+}
+
+impl Leftovers {
+    pub(super) fn insert(&mut self, id: JobId, owner: u32, ended: SystemTime) {
+        self.jobs.entry(id).or_insert(Leftover { owner, ended, attempts: 0 });
     }
-    loop {
-        let jobs: Vec<JobId> = shared.leftovers().iter().cloned().collect();
-        for id in jobs {
-            let directory = shared.directory(&id);
-            if directory.as_owner(|directory| is_recent(&directory.ledger(), SURELY_OURS)).await {
-                give_back(&shared, &id).await;
-            }
-        }
-        if endings.changed().await.is_err() {
-            return;
-        }
+
+    pub(super) fn remove(&mut self, id: &JobId) {
+        self.jobs.remove(id);
+    }
+
+    pub(super) fn contains(&self, id: &JobId) -> bool {
+        self.jobs.contains_key(id)
+    }
+
+    /// Returns the jobs of this user that are too many, beyond so many: those that ended first.
+    pub(super) fn beyond(&self, owner: u32, most: usize) -> BTreeSet<JobId> {
+        let mut own: Vec<_> = self.jobs.iter().filter(|(_, leftover)| leftover.owner == owner).collect();
+        own.sort_by_key(|(_, leftover)| leftover.ended);
+        own.truncate(own.len().saturating_sub(most));
+        own.into_iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Returns the users who have something to be tried again.
+    pub(super) fn owners(&self, now: SystemTime) -> impl Iterator<Item = u32> {
+        self.jobs.values().filter(move |leftover| leftover.is_ours(now)).map(|leftover| leftover.owner)
+    }
+
+    /// Returns those of this user's jobs that are to be tried again, at most so many: those first that were tried least.
+    pub(super) fn due(&mut self, owner: u32, most: usize, now: SystemTime) -> Vec<JobId> {
+        let due = self.jobs.iter_mut().filter(|(_, leftover)| leftover.owner == owner && leftover.is_ours(now));
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, leftover)| leftover.attempts);
+        due.into_iter()
+            .take(most)
+            .map(|(id, leftover)| {
+                leftover.attempts = leftover.attempts.saturating_add(1);
+                id.clone()
+            })
+            .collect()
     }
 }
 
-/// Whether the file was written in the time before now.
-fn is_recent(path: &Path, time: Duration) -> bool {
-    let written = path.symlink_metadata().and_then(|found| found.modified());
-    // One from the future was written by a clock that has been set back since.
-    written.is_ok_and(|written| written.elapsed().map_or(true, |age| age < time))
+impl Leftover {
+    fn is_ours(&self, now: SystemTime) -> bool {
+        // An end in the future was written by a clock that has been set back since.
+        now.duration_since(self.ended).map_or(true, |age| age < SURELY_OURS)
+    }
 }
 
-/// Sees that a job that is over holds nothing, before it is removed.
-///
-/// # Errors
-///
-/// It still does.
-pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(), JobsError> {
-    let directory = shared.directory(id);
-    if directory.as_owner(JobDir::still_held).await.is_empty() {
-        shared.leftovers().remove(id);
-        return Ok(());
-    }
-    let (this, job) = (Arc::clone(shared), id.clone());
-    // Goes on when nobody waits any more: to end in the middle helps nobody.
-    let attempt = tokio::spawn(async move { give_back(&this, &job).await });
-    let is_tried = timeout(REMOVAL_PATIENCE, attempt).await.is_ok();
-    let (held, reasons) = directory.as_owner(|directory| (directory.still_held(), directory.read_left())).await;
-    if held.is_empty() {
-        return Ok(());
-    }
-    let reasons = if is_tried { reasons } else { vec!["that takes long, and goes on".to_owned()] };
-    Err(JobsError::Holds { id: id.clone(), held, reasons, ledger: directory.ledger() })
-}
+/// Attempts of users that go on. Nothing is kept of who has none.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Mutex<HashMap<u32, Arc<Semaphore>>>);
 
-/// Tries to give back what a job holds that is over, and keeps in mind whether anything stays.
-async fn give_back(shared: &Arc<Shared>, id: &JobId) {
-    let directory = shared.directory(id);
-    let submission = directory.as_owner(|directory| directory.read_request().ok()).await;
-    match shared.launcher.give_back(&directory, submission.as_ref()).await {
-        Ok(mut process) => match timeout(SWEEP_TIMEOUT, process.ended()).await {
-            Ok(Exit::Status(status)) if status.success() => {}
-            Ok(exit) => tracing::error!(job = %id, ?exit, "what the job still holds could not be given back"),
-            Err(_) => {
-                tracing::error!(job = %id, "giving back what the job still holds took too long");
-                process.kill();
-                process.ended().await;
-            }
-        },
-        Err(error) => tracing::error!(job = %id, error = explain(&error), "nothing gives back what the job holds"),
-    }
-    let held = directory.as_owner(|directory| {
-        let held = directory.still_held();
-        if held.is_empty()
-            && let Err(error) = directory.scrub_request()
-        {
-            tracing::error!(error = explain(&error), "a request keeps variables that nobody needs");
-        }
-        held
-    });
-    let held = held.await;
-    if held.is_empty() {
-        tracing::info!(job = %id, "what the job still held is given back");
-        shared.leftovers().remove(id);
-    } else {
-        tracing::warn!(job = %id, ?held, "the job still holds something");
+impl Attempts {
+    /// Waits until this user may have one more, and makes it.
+    pub(super) async fn make<T>(&self, owner: u32, attempt: impl Future<Output = T>) -> T {
+        let turns = {
+            let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            users.retain(|_, turns| Arc::strong_count(turns) > 1);
+            Arc::clone(users.entry(owner).or_insert_with(|| Arc::new(Semaphore::new(ATTEMPTS_AT_ONCE))))
+        };
+        // Nobody closes one.
+        let _turn = turns.acquire().await;
+        attempt.await
     }
 }
 
@@ -119,13 +102,47 @@ async fn give_back(shared: &Arc<Shared>, id: &JobId) {
 mod tests {
     use super::*;
 
+    fn id(number: u64) -> JobId {
+        JobId::from_random_bits(number)
+    }
+
     #[test]
-    fn what_was_written_long_ago_is_left_alone() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(is_recent(file.path(), SURELY_OURS));
-        let old = std::time::SystemTime::now() - 2 * SURELY_OURS;
-        file.as_file().set_modified(old).unwrap();
-        assert!(!is_recent(file.path(), SURELY_OURS));
-        assert!(!is_recent(Path::new("/nonexistent"), SURELY_OURS));
+    fn what_ended_long_ago_is_left_alone_and_each_user_has_turns_of_its_own() {
+        let now = SystemTime::now();
+        let mut leftovers = Leftovers::default();
+        leftovers.insert(id(1), 1000, now - 2 * SURELY_OURS);
+        leftovers.insert(id(2), 1000, now + SURELY_OURS);
+        (3..10).for_each(|number| leftovers.insert(id(number), 1000, now));
+        leftovers.insert(id(10), 1001, now);
+        leftovers.insert(id(11), 1002, now - 2 * SURELY_OURS);
+        let owners: BTreeSet<_> = leftovers.owners(now).collect();
+        assert_eq!(owners, [1000, 1001].into());
+        assert_eq!(leftovers.due(1001, 4, now), [id(10)]);
+        // Eight are due, four at a time: after two rounds each was tried once.
+        let mut tried = leftovers.due(1000, 4, now);
+        tried.extend(leftovers.due(1000, 4, now));
+        tried.sort();
+        let mut all: Vec<_> = (2..10).map(id).collect();
+        all.sort();
+        assert_eq!(tried, all);
+        // Nine of hers, of which one ended long ago: that goes first, when eight may stay.
+        assert_eq!(leftovers.beyond(1000, 8), [id(1)].into());
+        assert_eq!((leftovers.beyond(1000, 9), leftovers.beyond(1001, 0)), ([].into(), [id(10)].into()));
+        leftovers.remove(&id(2));
+        assert!(!leftovers.contains(&id(2)) && leftovers.contains(&id(1)));
+    }
+
+    #[tokio::test]
+    async fn one_users_attempts_that_hang_keep_nobody_else_waiting() {
+        use futures_util::FutureExt as _;
+        let attempts = Attempts::default();
+        let hang = || attempts.make(1000, std::future::pending::<()>());
+        let mut hanging = [Box::pin(hang()), Box::pin(hang())];
+        assert!(hanging.iter_mut().all(|attempt| attempt.now_or_never().is_none()));
+        assert!(attempts.make(1000, async {}).now_or_never().is_none(), "no third one of theirs");
+        assert!(attempts.make(1001, async {}).now_or_never().is_some());
+        drop(hanging);
+        attempts.make(1001, async {}).await;
+        assert_eq!(attempts.0.lock().unwrap().len(), 1, "nothing is kept of who has none");
     }
 }

@@ -7,7 +7,6 @@ use super::error::JobsError;
 use super::submission::Submission;
 use crate::as_owner::Owner;
 use crate::queue::Place;
-use crate::quotas::Quotas;
 
 /// What the driver is asked.
 pub(super) enum Message {
@@ -35,10 +34,10 @@ pub(super) enum Message {
     Over {
         id: JobId,
     },
+    /// So many jobs may run at once from now on, and so many of each user.
     Resize {
         max_running_jobs: usize,
-        finished_jobs: u32,
-        quotas: Quotas,
+        of_each_user: usize,
     },
 }
 

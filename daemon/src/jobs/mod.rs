@@ -9,19 +9,26 @@
 //!           journal: over ◄── sweep when no last event ◄── worker ends ◄────────┘
 //! ```
 //!
-//! What could not be given back by then is tried again (`leftovers.rs`), and keeps its job from being forgotten.
+//! What could not be given back by then is tried again (`giving_back.rs`), and keeps its job from being forgotten when there are many
+//! (`housekeeping.rs`).
 //!
 //! Each arrow may be the last thing that happens before a crash: a directory without a journal entry is removed or taken in at the next
 //! start (`recovery.rs`), a queued job is queued again, a starting one is started again unless its worker is found, a running one is
 //! watched again. Its events are then read from the first on, so that the ending in the file decides, whatever the journal knows.
+//!
+//! A job's files are its user's, who may write anything there: they are read in pieces (`watched.rs`), no more of them is kept than an
+//! honest job needs (`allowance.rs`), and nothing that is waited for there is waited for without an end.
 
+mod allowance;
 mod authorizer;
 mod changes;
 mod driver;
 mod error;
 mod facts;
 mod follower;
+mod giving_back;
 mod handle;
+mod housekeeping;
 mod last_event;
 mod launcher;
 mod leftovers;
@@ -35,6 +42,7 @@ mod steps;
 mod submission;
 mod supervisor;
 mod user_launcher;
+mod watched;
 mod wire;
 
 pub use authorizer::{Action, Forbidden};
@@ -42,7 +50,7 @@ pub(crate) use changes::ChangeWatch;
 pub use error::{JobsError, StartError};
 pub(crate) use follower::{FollowError, Follower, Piece};
 pub use handle::Jobs;
-pub use launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+pub use launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
 pub use message::JobCounts;
 pub(crate) use observed::Observed;
 pub use submission::{InvalidSubmission, Submission};

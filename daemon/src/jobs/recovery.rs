@@ -14,6 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kiln_protocol::{ImageTask, JobId, JobKind};
 
+use super::allowance::Allowance;
 use super::facts::{Meaning, meaning};
 use super::shared::Shared;
 use super::{steps, wire};
@@ -73,8 +74,11 @@ fn examine(directory: &JobDir, journal_is_new: bool) -> Option<FoundState> {
         tracing::error!(error = explain(&error), "a job's events cannot be read");
         None
     });
-    match last.as_ref().map(meaning) {
-        Some(Meaning::Ended(ending)) => Some(FoundState::Over(ending)),
+    let mut said = last.as_ref().map(meaning);
+    // Never more than is kept: it is one event, and its texts are cut.
+    let admitted = said.iter_mut().try_for_each(|said| Allowance::default().admit(said)).is_ok();
+    match said {
+        Some(Meaning::Ended(ending)) if admitted => Some(FoundState::Over(ending)),
         _ if directory.has_trace_of_worker() => Some(FoundState::Running),
         _ if journal_is_new && directory.has_request() => Some(FoundState::Queued),
         _ => None,
@@ -118,27 +122,9 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         Err(error) => return tracing::error!(error = explain(&error), "what was taken in is not read"),
     };
     for id in jobs.iter().filter_map(|id| wire::job_id(id).ok()) {
-        let directory = shared.directory(&id);
-        let read = directory.as_owner(|directory| {
-            let mut reader = EventReader::open(&directory.events(), 0)?;
-            let (mut facts, mut refusal, mut last) = (Vec::new(), None, 0);
-            loop {
-                let batch = reader.read_batch()?;
-                let Some(event) = batch.last() else { return Ok((facts, refusal, last)) };
-                last = event.seq;
-                for line in &batch {
-                    match meaning(line) {
-                        Meaning::Build(fact) => facts.push(fact),
-                        Meaning::Refused(reason) => drop(refusal.get_or_insert(reason)),
-                        _ => {}
-                    }
-                }
-            }
-        });
-        let read: Result<_, crate::event_log::ReadError> = read.await;
-        let written = match read {
+        let written = match read_all(&shared.directory(&id)).await {
             Ok((facts, refusal, last)) => write_down(&shared, &id, facts, refusal, last).await,
-            Err(error) => Err(explain(&error)),
+            Err(error) => Err(error),
         };
         let written = match written {
             Ok(()) => steps::carry_over(&shared, &id).await,
@@ -146,6 +132,39 @@ pub(super) async fn read_later(shared: Arc<Shared>) {
         };
         if let Err(error) = written {
             tracing::error!(job = %id, error, "the builds of a job, or their steps, are not known");
+        }
+    }
+}
+
+/// What the events of a job say of its builds, why it failed as a whole, and the number of the last one.
+type Said = (Vec<Observation>, Option<String>, u64);
+
+/// Reads all events of a job, a piece at a time, as far as they are kept.
+async fn read_all(directory: &JobDir) -> Result<Said, String> {
+    let mut reader = directory
+        .as_owner(|directory| EventReader::open(&directory.events(), 0))
+        .await
+        .map_err(|error| explain(&error))?;
+    let (mut allowance, mut facts, mut refusal, mut last) = (Allowance::default(), Vec::new(), None, 0);
+    loop {
+        let read = directory.as_owner(move |_| reader.read_piece().map(|piece| (reader, piece))).await;
+        let (same, piece) = read.map_err(|error| explain(&error))?;
+        reader = same;
+        let Some(events) = piece else { return Ok((facts, refusal, last)) };
+        for line in &events {
+            last = line.seq;
+            let mut said = meaning(line);
+            if let Err(exceeded) = allowance.admit(&mut said) {
+                tracing::warn!(error = explain(&exceeded), "not everything is kept of what a job has said");
+                return Ok((facts, refusal, last));
+            }
+            match said {
+                Meaning::Build(fact) => facts.push(fact),
+                Meaning::Refused(reason) => drop(refusal.get_or_insert(reason)),
+                // Nothing comes after it.
+                Meaning::Ended(_) => return Ok((facts, refusal, last)),
+                _ => {}
+            }
         }
     }
 }

@@ -1,17 +1,34 @@
 //! What driver, supervisors and callers have in common.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use kiln_protocol::{JobId, Question};
 use tokio::sync::watch;
 
 use super::changes::Changes;
 use super::launcher::Launcher;
+use super::leftovers::{Attempts, Leftovers};
 use crate::config::Config;
 use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Ending, Journal};
+use crate::quotas::{Pace, QuotaExceeded, Quotas};
+
+/// What of the configuration can change while jobs run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// Finished jobs that are remembered.
+    pub(super) finished_jobs: u32,
+    pub(super) quotas: Quotas,
+}
+
+impl Settings {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { finished_jobs: config.limits.finished_jobs, quotas: config.quotas }
+    }
+}
 
 /// What driver, supervisors and handlers have in common.
 pub(super) struct Shared {
@@ -24,7 +41,13 @@ pub(super) struct Shared {
     /// What running jobs ask. Not in the journal: the events of a running job are read again after a restart.
     pub(super) asked: Mutex<HashMap<JobId, Vec<Question>>>,
     /// Jobs that are over and still hold something.
-    pub(super) leftovers: Mutex<BTreeSet<JobId>>,
+    pub(super) leftovers: Mutex<Leftovers>,
+    /// Attempts to give that back.
+    pub(super) attempts: Attempts,
+    /// What of the configuration can change while jobs run.
+    pub(super) settings: watch::Sender<Settings>,
+    /// At which pace users submit.
+    pub(super) pace: Mutex<Pace>,
     /// What the owner should know of this daemon's start.
     pub(super) notices: OnceLock<Vec<String>>,
     /// What is new of jobs, for who shows them.
@@ -38,7 +61,7 @@ impl Shared {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn leftovers(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+    pub(super) fn leftovers(&self) -> MutexGuard<'_, Leftovers> {
         self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -47,6 +70,16 @@ impl Shared {
     }
 
     pub(super) fn directory(&self, id: &JobId) -> JobDir {
-        JobDir::of(&self.config.state_directory, self.config.runtime_directory(), id)
+        JobDir::of(&self.config.state_directory, &self.config.sockets_directory(), id)
+    }
+
+    pub(super) fn quotas(&self) -> Quotas {
+        self.settings.borrow().quotas
+    }
+
+    /// Counts a submission of this user, before anything is done for it.
+    pub(super) fn count_submission(&self, owner: u32) -> Result<(), QuotaExceeded> {
+        let limit = self.quotas().submissions;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).count(owner, limit, Instant::now())
     }
 }

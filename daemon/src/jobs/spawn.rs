@@ -1,15 +1,15 @@
 //! Starts real processes: this program, with `worker …` as its command line.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::{future, io};
 
-use kiln_protocol::{JobState, JobSubmission};
+use kiln_protocol::JobSubmission;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
-use super::launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
 use crate::account::AccountError;
 use crate::as_owner::Owner;
 use crate::descriptor;
@@ -46,11 +46,6 @@ impl ProcessLauncher {
         Self { program, file }
     }
 
-    /// Returns the file of the program.
-    pub(super) fn file(&self) -> &Path {
-        &self.file
-    }
-
     /// Returns what starts the program on this job, its output in the job's log.
     pub(super) fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
         let log = directory.as_owner_now(JobDir::open_log)?;
@@ -64,20 +59,6 @@ impl ProcessLauncher {
         command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
         command.stdin(Stdio::null()).stdout(log).stderr(second.map_or_else(|_| Stdio::null(), Stdio::from));
         Ok(command)
-    }
-
-    /// Starts what cleans up after a worker.
-    fn start_after(
-        &self,
-        mut command: Command,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
-    ) -> Result<Process, LaunchError> {
-        command.current_dir(&directory.root);
-        if let Some(submission) = submission {
-            command.env_clear().envs(&submission.environment);
-        }
-        self.start(command)
     }
 
     /// Starts it, and keeps an eye on it.
@@ -95,40 +76,28 @@ impl Launcher for ProcessLauncher {
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let path = &submission.working_directory;
-            // A missing directory would otherwise be reported as a missing program.
-            std::fs::read_dir(path).map_err(|source| LaunchError::WorkingDirectory { path: path.clone(), source })?;
             let mut command = self.command(directory)?;
-            command.current_dir(path).env_clear().envs(&submission.environment);
+            // It enters its working directory itself: nobody else waits for that, or for a file server behind it.
+            command.current_dir("/").env_clear().envs(&submission.environment);
             boxed(self.start(command))
         })
     }
 
-    fn sweeper<'a>(
+    fn after<'a>(
         &'a self,
         directory: &'a JobDir,
         submission: Option<&'a JobSubmission>,
-        state: JobState,
-        cause: &'a str,
+        what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
             let mut command = self.command(directory)?;
-            sweeping(&mut command, state, cause);
-            boxed(self.start_after(command, directory, submission))
-        })
-    }
-
-    fn give_back<'a>(
-        &'a self,
-        directory: &'a JobDir,
-        submission: Option<&'a JobSubmission>,
-    ) -> BoxFuture<'a, Launched> {
-        Box::pin(async move {
-            let mut command = self.command(directory)?;
-            command.arg("--give-back");
+            command.args(what.arguments()).current_dir(&directory.root);
             // An environment that was taken off the request leads nowhere; this daemon's own is the next best.
-            let submission = submission.filter(|submission| !submission.environment.is_empty());
-            boxed(self.start_after(command, directory, submission))
+            let is_of_use = |submission: &&JobSubmission| what != After::GiveBack || !submission.environment.is_empty();
+            if let Some(submission) = submission.filter(is_of_use) {
+                command.env_clear().envs(&submission.environment);
+            }
+            boxed(self.start(command))
         })
     }
 
@@ -141,17 +110,17 @@ fn boxed(process: Result<Process, LaunchError>) -> Launched {
     Ok(Box::new(process?))
 }
 
-/// Has the program sweep after a worker.
-pub(super) fn sweeping(command: &mut Command, state: JobState, cause: &str) {
-    command.arg("--sweep").arg(format!("--state={state}")).arg(format!("--cause={cause}"));
-}
-
 impl Process {
     /// Finds a process that an earlier daemon started; nothing when it has ended.
     pub(super) fn found(identity: &ProcessIdentity) -> Result<Option<Self>, LaunchError> {
         let Some(descriptor) = identity.open() else { return Ok(None) };
         let ended = descriptor::watch(descriptor).map_err(LaunchError::Watch)?;
         Ok(Some(Self { identity: identity.clone(), ended, child: None }))
+    }
+
+    /// Kills it, and nothing else.
+    pub(super) fn kill_alone(&self) {
+        ProcessIdentity::kill_alone(self.ended.get_ref());
     }
 
     fn started(mut child: Child) -> io::Result<Self> {

@@ -7,6 +7,10 @@ use super::shared::Shared;
 use crate::explain::explain;
 use crate::journal::{StepPhase, StepRow, StepState};
 
+/// Steps of a job that are kept, and bytes of what is said of them: a build has tens of steps.
+const MAX_STEPS: usize = 2000;
+const MAX_BYTES: usize = 1 << 20;
+
 /// Says what is wrong with the records of a job, when that costs steps. The last line of a job that is not over may be half written.
 pub(super) async fn note(shared: &Shared, id: &JobId, is_over: bool) -> Option<String> {
     let directory = shared.directory(id);
@@ -27,6 +31,17 @@ pub(super) async fn carry_over(shared: &Shared, id: &JobId) -> Result<(), String
     let rows: Vec<_> = records.builds.iter().flat_map(rows).collect();
     if rows.is_empty() {
         return Ok(());
+    }
+    let bytes = rows.iter().map(|row| {
+        let error = row.error.as_ref().map_or(0, String::len);
+        row.build.len() + row.name.len() + row.started_at.len() + error
+    });
+    if rows.len() > MAX_STEPS || bytes.sum::<usize>() > MAX_BYTES {
+        return Err(format!(
+            "the records of the job tell of {} steps; kilnd keeps {MAX_STEPS} of a job at most, and {} KiB of what is said of them",
+            rows.len(),
+            MAX_BYTES >> 10
+        ));
     }
     let written = if records.cut_short {
         // The journal may know a step whose record was lost since.

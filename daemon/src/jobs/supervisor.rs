@@ -1,29 +1,24 @@
 //! Watches one job's worker: carries its events into the journal, passes on cancellations, and cleans up after its death.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_protocol::{CancelMode, EventBody, JobId, JobState, JobSubmission};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::facts::{Meaning, meaning};
 use super::last_event::write_last_event;
-use super::launcher::{Exit, JobProcess};
+use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, SWEEP_TIMEOUT, see_to_end};
 use super::shared::Shared;
-use super::steps;
-use crate::blocking::blocking;
+use super::watched::Watched;
 use crate::control::{self, ControlRequest};
-use crate::event_log::{EventReader, ReadError};
 use crate::explain::explain;
 use crate::job_dir::{JobDir, ledger_of};
-use crate::journal::{Ending, Fact, Lease};
+use crate::journal::{Ending, Lease};
 use crate::process_identity::ProcessIdentity;
 use crate::wall_clock::wall_clock;
 use crate::worker::EXIT_LOCKED;
-
-/// Time for cleaning up after a dead worker: a hypervisor alone may take two minutes to end and remove a machine.
-pub(super) const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Time between attempts to write an ending to a journal whose disk is full.
 const FINISH_INTERVAL: Duration = Duration::from_secs(5);
@@ -54,14 +49,38 @@ pub(super) struct Supervisor {
 /// The worker.
 type Worker = Box<dyn JobProcess>;
 
+/// Why a worker ended that somebody wanted dead.
+const KILLED_ON_REQUEST: &str = "the worker was killed on request";
+
+/// A worker that was killed.
+struct Killed {
+    cause: String,
+    /// Until when its end is waited for.
+    deadline: Instant,
+}
+
+impl Killed {
+    fn now(worker: &dyn JobProcess, cause: String) -> Self {
+        worker.kill();
+        Self { cause, deadline: Instant::now() + KILL_TIMEOUT }
+    }
+}
+
+async fn cancel_gracefully(job: JobId, directory: JobDir) {
+    if let Err(error) = control::ask(&directory, &ControlRequest::Cancel).await {
+        // It may have ended this moment; if it has not, the client can cancel again.
+        tracing::warn!(%job, error = explain(&error), "the worker did not take the cancellation");
+    }
+}
+
 impl Supervisor {
     /// Sees the job to its end. Returns when the journal says that it is over.
     pub(super) async fn run(mut self, begin: Begin) {
         let directory = self.shared.directory(&self.id);
         let submission = directory.as_owner(JobDir::read_request).await;
-        let mut watched = Watched::new(&directory);
+        let mut watched = Watched::new(&self.id, &directory);
         if matches!(begin, Begin::Adopt(_)) {
-            self.read_events(&mut watched).await;
+            watched.catch_up(&self.shared).await;
         }
         drop(self.caught_up.take());
         let cause = match (begin, &submission) {
@@ -75,7 +94,7 @@ impl Supervisor {
             },
             (Begin::Start, Err(error)) => explain(error),
         };
-        self.read_events(&mut watched).await;
+        watched.catch_up(&self.shared).await;
         if watched.ending.is_none() {
             self.sweep(&directory, submission.ok().as_ref(), &mut watched, &cause).await;
         }
@@ -114,7 +133,7 @@ impl Supervisor {
         }
     }
 
-    /// Follows the worker to its end; returns the cause of a death.
+    /// Follows the worker to its end; returns the cause of a death. Whatever it writes, and however much, orders come first.
     async fn watch(&mut self, mut worker: Worker, watched: &mut Watched) -> String {
         let path = self.shared.directory(&self.id).events();
         let mut subscription = match self.shared.watcher.subscribe(&path) {
@@ -124,33 +143,44 @@ impl Supervisor {
                 None
             }
         };
-        if self.cancelling {
-            // Asked for before a restart; the worker may not have heard of it.
-            watched.pending_cancel = true;
-        }
-        let mut killed = false;
+        // Asked for before a restart; the worker may not have heard of it.
+        let mut pending_cancel = self.cancelling;
+        let mut asking: Option<JoinHandle<()>> = None;
+        let mut killed: Option<Killed> = None;
+        let mut is_more = true;
         loop {
-            self.read_events(watched).await;
-            if watched.pending_cancel && watched.started {
-                watched.pending_cancel = false;
-                self.cancel_gracefully().await;
+            if pending_cancel && watched.started {
+                pending_cancel = false;
+                // One word is as good as many. It may take a while, and other orders do not wait for that.
+                if asking.as_ref().is_none_or(JoinHandle::is_finished) {
+                    asking = Some(tokio::spawn(cancel_gracefully(self.id.clone(), self.shared.directory(&self.id))));
+                }
             }
-            let changed = async {
+            if let (Some(exceeded), None) = (&watched.exceeded, &killed) {
+                killed = Some(Killed::now(worker.as_ref(), exceeded.to_string()));
+            }
+            let next = async {
                 match &mut subscription {
+                    _ if is_more => {}
                     Some(subscription) => subscription.changed().await,
                     None => std::future::pending().await,
                 }
             };
+            let too_late = async {
+                match &killed {
+                    Some(killed) => sleep_until(killed.deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = changed => {}
+                biased;
                 Some(mode) = self.orders.recv() => {
                     self.cancelling = true;
                     match mode {
-                        CancelMode::Graceful => watched.pending_cancel = true,
-                        CancelMode::Now => {
-                            killed = true;
-                            worker.kill();
-                        }
+                        CancelMode::Graceful => pending_cancel = true,
+                        // Again does no harm, but the time for it does not begin anew.
+                        CancelMode::Now if killed.is_some() => worker.kill(),
+                        CancelMode::Now => killed = Some(Killed::now(worker.as_ref(), KILLED_ON_REQUEST.to_owned())),
                     }
                 }
                 exit = worker.ended() => {
@@ -162,10 +192,20 @@ impl Supervisor {
                         self.note_worker(worker.identity()).await;
                         continue;
                     }
-                    return if killed { "the worker was killed on request".to_owned() } else { exit.cause() };
+                    return killed.map_or_else(|| exit.cause(), |killed| killed.cause);
                 }
+                () = too_late => return self.leave(worker.as_ref(), killed),
+                () = next => is_more = watched.read_piece(&self.shared).await,
             }
         }
+    }
+
+    /// Goes on without a worker that a kill does not end: one that hangs in the kernel, as behind a dead file server.
+    fn leave(&self, worker: &dyn JobProcess, killed: Option<Killed>) -> String {
+        let pid = worker.identity().pid;
+        tracing::error!(job = %self.id, pid, "the worker was killed and does not end; the job is over without it");
+        let cause = killed.map_or_else(String::new, |killed| killed.cause);
+        format!("{cause}; its process {pid} has not ended {} s later and is left over", KILL_TIMEOUT.as_secs())
     }
 
     /// Returns the worker that had the job's lock when another was started.
@@ -185,117 +225,16 @@ impl Supervisor {
         timeout(IDENTITY_TIMEOUT, found).await.ok()
     }
 
-    async fn cancel_gracefully(&self) {
-        let directory = self.shared.directory(&self.id);
-        if let Err(error) = control::ask(&directory, &ControlRequest::Cancel).await {
-            // It may have ended this moment; if it has not, the client can cancel again.
-            tracing::warn!(job = %self.id, error = explain(&error), "the worker did not take the cancellation");
-        }
-    }
-
-    async fn read_events(&self, watched: &mut Watched) {
-        loop {
-            let (after, reader) = (watched.after, watched.reader.take());
-            let read = watched.directory.as_owner(move |directory| {
-                let mut reader = reader.map_or_else(|| EventReader::open(&directory.events(), after), Ok)?;
-                let batch = reader.read_batch();
-                Ok((reader, batch))
-            });
-            let (reader, batch) = match read.await {
-                Ok(read) => read,
-                Err(error) => {
-                    let error: ReadError = error;
-                    tracing::error!(job = %self.id, error = explain(&error), "the events cannot be read");
-                    return;
-                }
-            };
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    tracing::error!(job = %self.id, error = explain(&error), "the events cannot be read");
-                    return;
-                }
-            };
-            watched.reader = Some(reader);
-            let Some(last) = batch.last().map(|line| line.seq) else { return };
-            watched.after = last;
-            let (mut facts, mut steps_changed, mut changed) = (Vec::new(), false, false);
-            for line in &batch {
-                let meaning = meaning(line);
-                changed |= meaning != Meaning::Nothing;
-                match meaning {
-                    Meaning::Nothing => {}
-                    Meaning::Moved(build, share) => self.shared.changes.note_transfer(&self.id, &build, share),
-                    Meaning::Asked(question) => {
-                        self.shared.questions().entry(self.id.clone()).or_default().push(question);
-                    }
-                    Meaning::Answered(prompt) => {
-                        if let Some(questions) = self.shared.questions().get_mut(&self.id) {
-                            questions.retain(|question| question.prompt != prompt);
-                        }
-                    }
-                    Meaning::Cancelled => drop(self.shared.questions().remove(&self.id)),
-                    Meaning::Started(since) => {
-                        watched.started = true;
-                        if let Err(error) = self.shared.journal.set_running(self.id.as_str(), since).await {
-                            tracing::error!(job = %self.id, error = explain(&error), "the start is not in the journal");
-                        }
-                    }
-                    Meaning::Build(fact) => {
-                        if matches!(fact.fact, Fact::Step { .. } | Fact::Finished { .. }) {
-                            self.shared.changes.note_transfer(&self.id, &fact.build, None);
-                        }
-                        steps_changed |= matches!(fact.fact, Fact::Step { .. });
-                        facts.push(fact);
-                    }
-                    Meaning::StepEnded => steps_changed = true,
-                    Meaning::Refused(reason) => drop(watched.refusal.get_or_insert(reason)),
-                    Meaning::Ended(ending) => watched.ending = Some(ending.with_reason(watched.refusal.take())),
-                }
-            }
-            // Texts alone change nothing that the journal shows but the number, which the next fact brings along.
-            if (!facts.is_empty() || watched.ending.is_some())
-                && let Err(error) = self.shared.journal.observe(self.id.as_str(), facts, last).await
-            {
-                tracing::error!(job = %self.id, error = explain(&error), "events are not in the journal");
-            }
-            if steps_changed {
-                self.read_steps(watched).await;
-            }
-            if changed {
-                self.shared.changes.note(&self.id);
-            }
-        }
-    }
-
-    /// Carries what the worker has recorded of its steps into the journal.
-    async fn read_steps(&self, watched: &mut Watched) {
-        if let Err(error) = steps::carry_over(&self.shared, &self.id).await
-            // Said once: the file does not mend itself.
-            && !std::mem::replace(&mut watched.steps_failed, true)
-        {
-            tracing::error!(job = %self.id, error, "the steps are not in the journal");
-        }
-    }
-
     /// Has what a dead worker left removed, and its last event written.
     async fn sweep(&self, directory: &JobDir, submission: Option<&JobSubmission>, watched: &mut Watched, cause: &str) {
         let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
         tracing::warn!(job = %self.id, cause, "the job has no last event; sweeping");
-        match self.shared.launcher.sweeper(directory, submission, state, cause).await {
-            Ok(mut sweeper) => match timeout(SWEEP_TIMEOUT, sweeper.ended()).await {
-                Ok(Exit::Status(status)) if status.success() => {}
-                Ok(Exit::Status(status)) => tracing::error!(job = %self.id, %status, "the sweeper failed"),
-                Ok(Exit::Unknown) => tracing::error!(job = %self.id, "the sweeper cannot be watched"),
-                Err(_) => {
-                    tracing::error!(job = %self.id, "the sweeper took too long");
-                    sweeper.kill();
-                    sweeper.ended().await;
-                }
-            },
+        let sweep = After::Sweep { state, cause };
+        match self.shared.launcher.after(directory, submission, sweep).await {
+            Ok(mut sweeper) => see_to_end(sweeper.as_mut(), SWEEP_TIMEOUT, &self.id, "sweeping after the worker").await,
             Err(error) => tracing::error!(job = %self.id, error = explain(&error), "the sweeper does not start"),
         }
-        self.read_events(watched).await;
+        watched.catch_up(&self.shared).await;
         if watched.ending.is_none() {
             let error = Some(cause.to_owned());
             let body = EventBody::JobFinished { state, exit_code: 1, elapsed_us: 0, error };
@@ -303,26 +242,28 @@ impl Supervisor {
             if let Err(error) = written {
                 tracing::error!(job = %self.id, error = explain(error.as_ref()), "the last event cannot be written");
             }
-            self.read_events(watched).await;
+            watched.catch_up(&self.shared).await;
         }
     }
 
     async fn conclude(self, directory: JobDir, mut watched: Watched, cause: String) {
         // The last ones may have been recorded after the last event that tells of steps, or by a worker that died.
-        self.read_steps(&mut watched).await;
+        watched.read_steps(&self.shared).await;
         let ending = watched.ending.unwrap_or_else(|| {
             let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
             Ending::early(state.into(), Some(cause), wall_clock())
         });
         self.shared.questions().remove(&self.id);
         tracing::info!(job = %self.id, state = ending.state.as_str(), "the job is over");
-        let runtime = directory.clone();
-        blocking(move || runtime.remove_runtime()).await;
+        directory.in_turn(JobDir::remove_runtime).await;
         let (scrubbed, held) =
             directory.as_owner(|directory| (directory.scrub_request(), directory.still_held())).await;
         if !held.is_empty() {
             tracing::warn!(job = %self.id, ?held, "the job is over and still holds something");
-            self.shared.leftovers().insert(self.id.clone());
+            match self.shared.journal.owner(self.id.as_str()).await {
+                Ok(Some(owner)) => self.shared.leftovers().insert(self.id.clone(), owner, SystemTime::now()),
+                other => tracing::error!(job = %self.id, ?other, "whose job holds something is not known"),
+            }
         }
         if let Err(error) = scrubbed {
             tracing::error!(job = %self.id, error = explain(&error), "secrets of the request are still in its file");
@@ -335,39 +276,6 @@ impl Supervisor {
         self.shared.endings.send_modify(|()| {});
         self.shared.changes.end_transfers(&self.id);
         self.shared.changes.note(&self.id);
-    }
-}
-
-/// What is known from the events.
-struct Watched {
-    directory: JobDir,
-    /// Number of the last event that was read. The first of all comes after 0, also in the second life of a daemon: the journal may
-    /// know an event and not what it means, or know more than a power cut left in the file.
-    after: u64,
-    reader: Option<EventReader>,
-    started: bool,
-    /// A cancellation that waits for the worker's control socket.
-    pending_cancel: bool,
-    /// Whether it was said that the steps cannot be read.
-    steps_failed: bool,
-    /// Why the job fails as a whole, when its last event need not say it.
-    refusal: Option<String>,
-    ending: Option<Ending>,
-}
-
-impl Watched {
-    fn new(directory: &JobDir) -> Self {
-        let directory = directory.clone();
-        Self {
-            directory,
-            after: 0,
-            reader: None,
-            started: false,
-            pending_cancel: false,
-            steps_failed: false,
-            refusal: None,
-            ending: None,
-        }
     }
 }
 

@@ -14,9 +14,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use kiln_protocol::{JobState, JobSubmission};
+use kiln_protocol::JobSubmission;
 use rustix::process::{Gid, Pid, Uid, getegid, geteuid, getgid, getuid, setsid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid,
@@ -24,10 +23,10 @@ use rustix::thread::{
 };
 use tokio::process::Command;
 
-use super::launcher::{Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
 use super::login_environment::login_environment;
-use super::spawn::{Process, ProcessLauncher, sweeping};
-use crate::account::{Account, AccountError};
+use super::spawn::{Process, ProcessLauncher};
+use crate::account::{Account, AccountError, Accounts};
 use crate::as_owner::Owner;
 use crate::blocking::blocking;
 use crate::job_dir::JobDir;
@@ -40,23 +39,20 @@ pub(super) struct UserLauncher {
     processes: ProcessLauncher,
     /// Where each user has a directory of downloads.
     cache: PathBuf,
+    accounts: Accounts,
 }
 
 impl UserLauncher {
     pub(super) fn new(processes: ProcessLauncher, cache: PathBuf) -> Self {
-        Self { processes, cache }
+        Self { processes, cache, accounts: Accounts::default() }
     }
 
     /// Makes a command that will run as the owner of the job.
-    async fn command(
-        &self,
-        directory: &JobDir,
-        submission: Option<&JobSubmission>,
-    ) -> Result<(Command, Account), LaunchError> {
+    async fn command(&self, directory: &JobDir, submission: Option<&JobSubmission>) -> Result<Command, LaunchError> {
         let (root, runtime) = (directory.root.clone(), directory.clone());
         let prepare = |source| LaunchError::Prepare { path: directory.root.clone(), source };
         let owner = blocking(move || Owner::of(&root)).await.map_err(prepare)?;
-        let account = Account::of(owner.uid).await?;
+        let account = self.accounts.of(owner.uid).await?;
         let (owner, cache) = (account.owner, self.cache.join(owner.uid.to_string()));
         let made = cache.clone();
         blocking(move || runtime.create_runtime_for(owner).map(|()| make_cache(&made, owner)))
@@ -66,12 +62,13 @@ impl UserLauncher {
         let environment = submission.map(|submission| submission.environment.clone()).unwrap_or_default();
         command.env_clear().envs(login_environment(environment, &account, &cache)).current_dir("/");
         become_user(&mut command, &account);
-        Ok((command, account))
+        Ok(command)
     }
 
-    fn start(&self, command: Command, account: Account) -> Launched {
+    fn start(&self, command: Command, directory: &JobDir) -> Launched {
         let process = self.processes.start(command)?;
-        Ok(Box::new(UserProcess { process, program: self.processes.file().to_owned(), account }))
+        let owner = Owner::of(&directory.root).map_err(LaunchError::Watch)?;
+        Ok(Box::new(UserProcess { process, uid: owner.uid }))
     }
 }
 
@@ -130,39 +127,26 @@ fn take_on(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
 
 impl Launcher for UserLauncher {
     fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
-        Box::pin(async move { Ok(Some(Account::of(uid).await?.owner)) })
+        Box::pin(async move { Ok(Some(self.accounts.of(uid).await?.owner)) })
     }
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let (command, account) = self.command(directory, Some(submission)).await?;
-            self.start(command, account)
+            let command = self.command(directory, Some(submission)).await?;
+            self.start(command, directory)
         })
     }
 
-    fn sweeper<'a>(
+    fn after<'a>(
         &'a self,
         directory: &'a JobDir,
         submission: Option<&'a JobSubmission>,
-        state: JobState,
-        cause: &'a str,
+        what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let (mut command, account) = self.command(directory, submission).await?;
-            sweeping(&mut command, state, cause);
-            self.start(command, account)
-        })
-    }
-
-    fn give_back<'a>(
-        &'a self,
-        directory: &'a JobDir,
-        submission: Option<&'a JobSubmission>,
-    ) -> BoxFuture<'a, Launched> {
-        Box::pin(async move {
-            let (mut command, account) = self.command(directory, submission).await?;
-            command.arg("--give-back");
-            self.start(command, account)
+            let mut command = self.command(directory, submission).await?;
+            command.args(what.arguments());
+            self.start(command, directory)
         })
     }
 
@@ -178,17 +162,14 @@ impl Launcher for UserLauncher {
         if !identity.is_of(owner.uid) {
             return Ok(None);
         }
-        let program = self.processes.file().to_owned();
-        Ok(Some(Box::new(UserProcess { process, program, account: Account::bare(owner) })))
+        Ok(Some(Box::new(UserProcess { process, uid: owner.uid })))
     }
 }
 
 /// A process of a user.
 struct UserProcess {
     process: Process,
-    /// What kills it.
-    program: PathBuf,
-    account: Account,
+    uid: u32,
 }
 
 impl JobProcess for UserProcess {
@@ -196,19 +177,104 @@ impl JobProcess for UserProcess {
         self.process.identity()
     }
 
-    /// Has it killed by a process of its user: among those of its group are perhaps some that the user may not kill.
+    /// Kills it with root's right, whatever it has become meanwhile, and with it every process of its session that is its user's alone: its
+    /// user could keep a process of the user's from doing so.
+    ///
+    /// Users can end the setuid programs that they start by other means (`RLIMIT_CPU`), so that this is no new right of theirs. Such a program
+    /// beside the worker is left alone all the same.
     fn kill(&self) {
-        let mut command = Command::new(&self.program);
-        command.arg("kill").arg(self.identity().pid.to_string()).env_clear().current_dir("/").stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        become_user(&mut command, &self.account);
-        // Waited for by tokio, some time later.
-        if let Err(error) = command.spawn() {
-            tracing::error!(%error, "nothing kills a worker");
-        }
+        self.process.kill_alone();
+        let (identity, uid) = (self.identity().clone(), self.uid);
+        // Nobody waits: what is left over is a matter of the sweeper, and of the log.
+        tokio::task::spawn_blocking(move || match identity.kill_session(uid) {
+            0 => {}
+            left => {
+                tracing::warn!(pid = identity.pid, uid, left, "processes of a killed worker's session are left over");
+            }
+        });
     }
 
     fn ended(&mut self) -> BoxFuture<'_, Exit> {
         self.process.ended()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+    use std::time::Duration;
+
+    use super::*;
+
+    const ALICE: u32 = 61001;
+    const BOB: u32 = 61002;
+
+    /// What a user writes into `worker.json` leads to processes of that user and to no others.
+    #[tokio::test]
+    async fn a_forged_identity_leads_to_no_process_of_another() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = JobDir { root: scratch.path().join("job"), runtime: scratch.path().join("run") };
+        std::fs::create_dir(&directory.root).unwrap();
+        std::os::unix::fs::chown(&directory.root, Some(BOB), Some(BOB)).unwrap();
+        let launcher = UserLauncher::new(ProcessLauncher::new("/bin/true".into()), scratch.path().to_owned());
+        let sleep_as = |uid: u32| {
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--reuid={uid}")).args(["--clear-groups", "sleep", "1000"]).kill_on_drop(true);
+            command.stdin(Stdio::null()).spawn().unwrap()
+        };
+        let sleepers = [sleep_as(ALICE), sleep_as(BOB)];
+        let mut found = Vec::new();
+        for (sleeper, uid) in sleepers.iter().zip([ALICE, BOB]) {
+            let identity = ProcessIdentity::of(sleeper.id().unwrap()).unwrap();
+            let becomes = async {
+                while !identity.is_of(uid) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), becomes).await.expect("setpriv has done its part");
+            found.push(launcher.adopt(&directory, &identity).unwrap().is_some());
+        }
+        assert_eq!(found, [false, true]);
+        for identity in [1, std::process::id()].map(|pid| ProcessIdentity::of(pid).unwrap()) {
+            assert!(launcher.adopt(&directory, &identity).unwrap().is_none(), "{identity:?}");
+        }
+    }
+
+    /// A worker that has become a setuid program, as its user can have it: the user may not signal it.
+    #[tokio::test]
+    async fn root_ends_what_the_user_may_not_and_the_users_processes_of_its_session() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let pid = scratch.path().join("pid");
+        let script = "setpriv --reuid=61002 --clear-groups sleep 1000 & echo $! > \"$1.new\"; mv \"$1.new\" \"$1\"; exec sleep 1000";
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", script, "sh"]).arg(&pid).stdin(Stdio::null());
+        let process = ProcessLauncher::new("/bin/true".into()).start(command).unwrap();
+        let mut process = UserProcess { process, uid: BOB };
+        let patience = Duration::from_secs(60);
+        let found = async {
+            loop {
+                let text = std::fs::read_to_string(&pid).unwrap_or_default();
+                // It is the user's from the moment of its exec on.
+                if let Some(other) = text.trim().parse().ok().and_then(|pid| ProcessIdentity::of(pid).ok())
+                    && other.is_of(BOB)
+                {
+                    return other;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let other = tokio::time::timeout(patience, found).await.expect("it has started");
+        process.kill();
+        let exit = tokio::time::timeout(patience, process.ended()).await.expect("it ends");
+        assert_eq!(exit.cause(), "the worker was killed (SIGKILL: by hand, or because memory ran out)");
+        if let Some(mut other) = Process::found(&other).unwrap() {
+            tokio::time::timeout(patience, other.ended()).await.expect("so does what it has started");
+        }
     }
 }

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::database::Journal;
 use super::error::JournalError;
-use super::read::{read_job, read_unfinished, with_builds};
-use super::rows::{Ending, FoundJob, FoundState, JobRow, NewJob, Unfinished, Wanted};
+use super::read::{read_finished, read_job, read_unfinished, with_builds};
+use super::rows::{Ending, FinishedJob, FoundJob, FoundState, JobRow, NewJob, Unfinished, Wanted};
 use super::values::JobState;
 
 const COLUMNS: &str = "id, kind, template, working_directory, state, created_at, started_at, finished_at, exit_code, error, \
@@ -242,10 +242,10 @@ impl Journal {
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn finished(&self) -> Result<Vec<String>, JournalError> {
+    pub async fn finished(&self) -> Result<Vec<FinishedJob>, JournalError> {
         self.run(|connection| {
-            let sql = "SELECT id FROM jobs WHERE finished_at IS NOT NULL ORDER BY submitted";
-            connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+            let sql = "SELECT id, owner, finished_at FROM jobs WHERE finished_at IS NOT NULL ORDER BY submitted";
+            connection.prepare_cached(sql)?.query_map([], read_finished)?.collect()
         })
         .await
     }
@@ -256,15 +256,15 @@ impl Journal {
     /// # Errors
     ///
     /// The journal failed.
-    pub async fn old(&self, keep: u32, keep_looks: u32) -> Result<Vec<String>, JournalError> {
+    pub async fn old(&self, keep: u32, keep_looks: u32) -> Result<Vec<FinishedJob>, JournalError> {
         self.run(move |connection| {
-            let sql = "SELECT id FROM (SELECT id, submitted, row_number() OVER (PARTITION BY owner ORDER BY submitted DESC) AS place FROM jobs
+            let sql = "SELECT id, owner, finished_at FROM (SELECT id, owner, finished_at, submitted, row_number() OVER (PARTITION BY owner ORDER BY submitted DESC) AS place FROM jobs
                        WHERE finished_at IS NOT NULL AND (kind = 'image') = ?2) WHERE place > ?1 ORDER BY submitted";
             let mut statement = connection.prepare_cached(sql)?;
             let mut old = Vec::new();
             for (keep, looks) in [(keep, false), (keep_looks, true)] {
-                for id in statement.query_map(params![keep, looks], |row| row.get(0))? {
-                    old.push(id?);
+                for job in statement.query_map(params![keep, looks], read_finished)? {
+                    old.push(job?);
                 }
             }
             Ok(old)

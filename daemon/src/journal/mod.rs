@@ -23,8 +23,8 @@ mod values;
 pub use database::Journal;
 pub use error::JournalError;
 pub use rows::{
-    ArtifactRow, BuildRow, Ending, Fact, FoundJob, FoundState, JobRow, Lease, NewJob, Observation, StepRow, Unfinished,
-    Wanted,
+    ArtifactRow, BuildRow, Ending, Fact, FinishedJob, FoundJob, FoundState, JobRow, Lease, NewJob, Observation,
+    StepRow, Unfinished, Wanted,
 };
 pub use values::{BuildState, JobKind, JobState, StepPhase, StepState};
 

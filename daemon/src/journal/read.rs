@@ -1,9 +1,11 @@
 //! How rows of the database become values.
 
+use std::collections::HashMap;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
-use super::rows::{ArtifactRow, BuildRow, JobRow, Lease, Unfinished};
+use super::rows::{ArtifactRow, BuildRow, FinishedJob, JobRow, Lease, Unfinished};
 use super::values::{BuildState, JobKind, JobState};
 use crate::process_identity::ProcessIdentity;
 
@@ -21,6 +23,8 @@ pub(super) fn with_builds(connection: &Connection, mut job: JobRow) -> rusqlite:
         })
     };
     job.builds = connection.prepare_cached(sql)?.query_map([&job.id], read)?.collect::<Result<_, _>>()?;
+    let places: HashMap<String, usize> =
+        job.builds.iter().enumerate().map(|(place, build)| (build.name.clone(), place)).collect();
     let sql = "SELECT build, builder_id, id, text, files FROM artifacts WHERE job = ?1 ORDER BY event";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([&job.id])?;
@@ -33,7 +37,7 @@ pub(super) fn with_builds(connection: &Connection, mut job: JobRow) -> rusqlite:
             text: row.get(3)?,
             files: serde_json::from_str(&files).map_err(|_| unexpected(4, &files))?,
         };
-        if let Some(known) = job.builds.iter_mut().find(|known| known.name == build) {
+        if let Some(known) = places.get(&build).and_then(|place| job.builds.get_mut(*place)) {
             known.artifacts.push(artifact);
         }
     }
@@ -67,6 +71,10 @@ pub(super) fn read_unfinished(row: &Row<'_>) -> rusqlite::Result<Unfinished> {
     };
     let (kind, state) = (word(row, 1, JobKind::parse)?, word(row, 2, JobState::parse)?);
     Ok(Unfinished { id: row.get(0)?, kind, state, lease, owner: row.get(7)? })
+}
+
+pub(super) fn read_finished(row: &Row<'_>) -> rusqlite::Result<FinishedJob> {
+    Ok(FinishedJob { id: row.get(0)?, owner: row.get(1)?, finished_at: row.get(2)? })
 }
 
 /// Reads a number that is never negative.

@@ -24,6 +24,17 @@ pub struct NewJob {
     pub digest: String,
 }
 
+/// A job that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedJob {
+    /// Its identifier.
+    pub id: String,
+    /// User who submitted it.
+    pub owner: u32,
+    /// When it was over, RFC 3339.
+    pub finished_at: String,
+}
+
 /// A job that only its directory knows: the journal was lost.
 #[derive(Clone, Debug)]
 pub struct FoundJob {

@@ -11,17 +11,22 @@ const ATTEMPT: &str = "give back with PATH Some(\"/usr/bin\")";
 impl Rig {
     /// Runs a job to its end whose machine could not be given back.
     async fn leave_a_machine(&self) -> JobId {
+        self.leave_a_machine_of(&self.owner, 0, "/usr/bin").await
+    }
+
+    /// Does so for this user, with worker number `index` and this PATH.
+    async fn leave_a_machine_of(&self, user: &Caller, index: usize, path: &str) -> JobId {
         let mut left = submission("a");
-        for (name, value) in [("PATH", "/usr/bin"), ("SECRET", "s3cr3t")] {
+        for (name, value) in [("PATH", path), ("SECRET", "s3cr3t")] {
             left.request.environment.insert(name.to_owned(), value.to_owned());
         }
-        let id = self.jobs.submit(&self.owner, left).await.unwrap().0.id;
-        self.until(&id, |job| job.state == JobState::Running).await;
+        let id = self.jobs.submit(user, left).await.unwrap().0.id;
+        self.until_for(user, &id, |job| job.state == JobState::Running).await;
         std::fs::write(self.directory(&id).join("resources.ndjson"), MACHINE).unwrap();
         let (state, error) = (JobState::Failed, None);
-        self.launcher.say(0, None, EventBody::JobFinished { state, exit_code: 1, elapsed_us: 1, error });
-        self.launcher.end(0, 1);
-        self.until_over(&id).await;
+        self.launcher.say(index, None, EventBody::JobFinished { state, exit_code: 1, elapsed_us: 1, error });
+        self.launcher.end(index, 1);
+        self.until_for(user, &id, |job| job.state.is_over()).await;
         id
     }
 
@@ -35,8 +40,12 @@ impl Rig {
 
     /// Waits until it was tried so often to give something back.
     async fn until_tried(&self, times: usize) {
+        self.until_called(ATTEMPT, times).await;
+    }
+
+    async fn until_called(&self, wanted: &str, times: usize) {
         let tried = async {
-            while self.launcher.calls().iter().filter(|call| *call == ATTEMPT).count() < times {
+            while self.launcher.calls().iter().filter(|call| *call == wanted).count() < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -105,4 +114,43 @@ async fn old_jobs_that_hold_something_are_not_forgotten() {
         tokio::time::timeout(PATIENCE, gone).await.expect("forgotten in time");
     }
     assert_eq!(rig.job(&id).await.state, JobState::Failed);
+}
+
+#[tokio::test]
+async fn what_one_user_has_left_keeps_no_other_waiting() {
+    let rig = Rig::with(4, |config| config.mode = Mode::System).await;
+    let (alice, bob) = (Caller::with_uid(61001), Caller::with_uid(61002));
+    rig.launcher.hangs_with("/bob");
+    for index in 0..3 {
+        rig.leave_a_machine_of(&bob, index, "/bob").await;
+    }
+    rig.until_called("give back with PATH Some(\"/bob\")", 1).await;
+    let id = rig.leave_a_machine_of(&alice, 3, "/alice").await;
+    rig.until_called("give back with PATH Some(\"/alice\")", 1).await;
+    rig.until_for(&alice, &id, |job| !job.notes.iter().any(|note| note.contains("still holds"))).await;
+    rig.jobs.remove(&alice, &id).await.unwrap();
+    let of_bob = rig.launcher.calls().iter().filter(|call| call.contains("/bob")).count();
+    assert_eq!(of_bob, 1, "one after the other");
+}
+
+#[tokio::test]
+async fn a_ledger_is_looked_at_when_its_job_is_over_and_not_at_every_other_ending() {
+    let rig = Rig::with(1, |config| config.limits.finished_jobs = 1).await;
+    let mut jobs = Vec::new();
+    for index in 0..3 {
+        let id = rig.submit("a").await;
+        rig.until(&id, |job| job.state == JobState::Running).await;
+        rig.launcher.end(index, 3);
+        rig.until_over(&id).await;
+        // What is written later was not held when the job ended.
+        std::fs::write(rig.directory(&id).join("resources.ndjson"), MACHINE).unwrap();
+        jobs.push(id);
+    }
+    let gone = async {
+        while jobs[..2].iter().any(|id| rig.directory(id).exists()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("forgotten in time");
+    assert!(rig.directory(&jobs[2]).exists());
 }

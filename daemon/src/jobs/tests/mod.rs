@@ -2,6 +2,7 @@
 
 mod callers;
 mod changes;
+mod hostile;
 mod leftovers;
 mod submissions;
 mod workers;
