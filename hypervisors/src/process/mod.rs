@@ -3,6 +3,8 @@
 mod child;
 mod command;
 mod program;
+#[cfg(test)]
+pub(crate) mod script;
 mod spawner;
 mod stranger;
 mod tail;

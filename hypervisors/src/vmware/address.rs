@@ -148,8 +148,7 @@ mod tests {
         let tools = etc.join("tools");
         std::fs::create_dir_all(&tools).unwrap();
         let program = tools.join("vmrun");
-        std::fs::write(&program, format!("#!/bin/sh\n{vmrun}\n")).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        crate::process::script::write_script(&program, &format!("#!/bin/sh\n{vmrun}\n"));
         Finder { vmrun: Vmrun::find(Some(&tools)).unwrap(), networks: Networks::new(etc.to_owned()) }
     }
 

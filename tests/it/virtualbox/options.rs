@@ -1,6 +1,7 @@
 //! How often VirtualBox is called for a whole build, and what options of it do that the other tests here do not show.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::{World, iso, template};
 
@@ -116,4 +117,50 @@ fn a_machine_with_line_breaks_in_its_name_is_in_nobodys_way() {
     let options = format!("  vm_name = \"{uuid}\"\n  target_snapshot = \"built\"\n  skip_export = true\n");
     world.build_without_force(&template("virtualbox-vm", &options)).expect(0);
     assert!(world.vboxmanage(&["snapshot", &uuid, "list"]).contains("built"));
+}
+
+#[test]
+fn a_tpm_and_secure_boot_are_seen_by_virtualbox_and_in_the_export() {
+    let Some(world) = World::new() else { return };
+    let options = r#"
+  guest_os_type = "Windows11_64"
+  firmware      = "efi"
+  disk_size     = 64
+  vboxmanage = [
+    ["modifynvram", "{{.Name}}", "inituefivarstore"],
+    ["modifynvram", "{{.Name}}", "enrollmssignatures"],
+    ["modifynvram", "{{.Name}}", "enrollorclpk"],
+    ["modifynvram", "{{.Name}}", "secureboot", "--enable"],
+    ["modifyvm", "{{.Name}}", "--tpm-type", "2.0"],
+  ]
+"#;
+    world.build(&iso(options)).expect(0);
+    let facts = world.facts();
+    assert!(facts.contains("\nSecureBoot=\"on\"\n") && facts.contains("\nfirmware=\"EFI\"\n"), "{facts}");
+    let ovf = std::fs::read_to_string(world.home.work("output-web/web.ovf")).unwrap();
+    assert!(ovf.contains("<TrustedPlatformModule type=\"v2_0\""), "{ovf}");
+    let calls = world.calls();
+    let order: Vec<usize> =
+        ["inituefivarstore", "enrollmssignatures", "enrollorclpk", "secureboot", "--tpm-type", "startvm"]
+            .map(|word| calls.iter().position(|call| call.contains(word)).unwrap())
+            .to_vec();
+    assert!(order.is_sorted(), "{calls:#?}");
+}
+
+#[test]
+fn a_machine_that_is_off_is_left_alone_for_as_long_as_the_template_wants() {
+    let Some(world) = World::new() else { return };
+    // Longer than the rest of the step takes.
+    let delay = Duration::from_secs(8);
+    world.build(&iso("  disk_size = 64\n  post_shutdown_delay = \"8s\"\n")).expect(0);
+    let shown = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&world.kiln(arguments, &[]).expect(0).stdout).expect("it is JSON")
+    };
+    let jobs = shown(&["jobs", "--json"]);
+    let id = jobs["jobs"][0]["id"].as_str().unwrap_or_else(|| panic!("{jobs}"));
+    let job = shown(&["jobs", "show", "--json", id]);
+    let steps = job["builds"][0]["steps"].as_array().cloned().unwrap_or_default();
+    let step = steps.iter().find(|step| step["name"] == "shut-down").unwrap_or_else(|| panic!("{job}"));
+    let took = Duration::from_micros(step["elapsed_us"].as_u64().unwrap());
+    assert!(took >= delay, "{took:?}");
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::process::script::write_script;
 use crate::qemu::testing::{QEMU, missing};
 
 #[test]
@@ -54,7 +55,7 @@ async fn tcg_runs_guest_code_and_the_answer_is_kept() {
 fn counted_qemu(directory: &Path) -> (PathBuf, PathBuf) {
     let (program, starts) = (directory.join(QEMU), directory.join("starts"));
     let script = format!("#!/bin/sh\necho start >> '{}'\nexec {QEMU} \"$@\"\n", starts.display());
-    crate::qemu::testing::program(&program, &script);
+    write_script(&program, &script);
     (program, starts)
 }
 
@@ -71,7 +72,7 @@ async fn an_accelerator_that_qemu_cannot_begin_on_is_tried_again() {
          echo 'ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy' >&2; exit 1;; esac\nexec {QEMU} \"$@\"\n",
         tries.display()
     );
-    crate::qemu::testing::program(&program, &script);
+    write_script(&program, &script);
     let prober = Prober::new(cache.path().to_owned());
     let counted = || std::fs::read_to_string(&tries).unwrap_or_default().lines().count();
     let mut after = Vec::new();

@@ -34,14 +34,6 @@ pub(crate) fn missing_file(path: &Path) -> bool {
     true
 }
 
-/// Makes `script` a program at `path`. Another process writes it: one that this process had open to write cannot be run while a neighbour's
-/// fork has it, too.
-pub(crate) fn program(path: &Path, script: &str) {
-    let mut write = std::process::Command::new("sh");
-    write.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path).arg(script);
-    assert!(write.status().unwrap().success(), "{} is written", path.display());
-}
-
 /// QEMU's part of a machine, to change it.
 pub(crate) fn qemu(spec: &mut MachineSpec) -> &mut QemuSpec {
     match &mut spec.backend {

@@ -33,7 +33,7 @@ impl Broken {
             if known { format!("case \"$*\" in *'-machine none'*) exec {QEMU} \"$@\";; esac") } else { String::new() };
         let monitor = r#"[[ "$*" =~ id=kiln-control,fd=([0-9]+) ]] && monitor=${BASH_REMATCH[1]}"#;
         let script = format!("#!/bin/bash\n{works}\n{monitor}\necho $$ > '{}'\n{how}\n", pid.display());
-        testing::program(&program, &script);
+        crate::process::script::write_script(&program, &script);
         let mut spec = host.spec(Guest::Echo);
         qemu(&mut spec).binary = program.display().to_string();
         let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(LIMIT);

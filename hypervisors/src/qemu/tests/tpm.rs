@@ -51,7 +51,7 @@ async fn an_emulator_that_does_not_work_is_named() {
     ] {
         let host = Host::new();
         let program = host.directory().join("swtpm");
-        testing::program(&program, &format!("#!/bin/sh\n{how}\n"));
+        crate::process::script::write_script(&program, &format!("#!/bin/sh\n{how}\n"));
         let hypervisor = QemuHypervisor::new(host.directory().join("cache")).with_limit(Duration::from_secs(8));
         let hypervisor = hypervisor.with_tpm_program(program.display().to_string());
         let mut spec = host.spec(Guest::Echo);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::stand_in::StandIn;
+use crate::keyboard::KeyEvent;
 use crate::spec::{DiskFormat, DiskInterface, DiskSpec, MachineSpec, NetworkMode, PortForward};
 use crate::virtualbox::settings;
 use crate::virtualbox::spec::{Bus, DiscRole, Drive, Hardware, RemoteDisplay, VirtualBoxSpec};
@@ -168,4 +169,45 @@ async fn a_machine_with_a_window_is_started_with_one() {
     spec.window = true;
     world.start(&spec).await.kill().await;
     assert!(world.calls().iter().any(|call| call.starts_with("startvm ") && call.ends_with(" --type gui")));
+}
+
+/// VirtualBox's machines have no options for these: the template's own commands give them, in its order, before the start.
+#[tokio::test]
+async fn a_tpm_and_secure_boot_are_given_by_the_templates_commands_in_their_order() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    let lines = [
+        "modifynvram web inituefivarstore",
+        "modifynvram web enrollmssignatures",
+        "modifynvram web enrollorclpk",
+        "modifynvram web secureboot --enable",
+        "modifyvm web --tpm-type 2.0",
+    ];
+    let part = world.part(&mut spec);
+    part.hardware.as_mut().unwrap().efi = true;
+    part.commands = lines.map(|line| line.split(' ').map(ToOwned::to_owned).collect()).to_vec();
+    world.start(&spec).await.kill().await;
+    let calls = world.calls();
+    let start = calls.iter().position(|call| call.starts_with("startvm ")).unwrap();
+    assert_eq!(calls[start - lines.len()..start], lines);
+    assert!(calls[..start - lines.len()].iter().any(|call| call.contains("--firmware efi")), "{calls:?}");
+}
+
+#[tokio::test]
+async fn groups_of_keys_come_as_far_apart_as_the_template_wants() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    let interval = Duration::from_secs(1);
+    world.part(&mut spec).key_group_interval = interval;
+    let machine = world.start(&spec).await;
+    let events = KeyEvent::text("a text of more than two groups").unwrap();
+    let begun = std::time::Instant::now();
+    machine.keyboard().unwrap().press(&events).await.unwrap();
+    let took = begun.elapsed();
+    let groups = world.calls().iter().filter(|call| call.contains(" keyboardputscancode ")).count();
+    assert!(groups > 2, "{groups}");
+    // Nothing is waited for before the first.
+    let least = interval * u32::try_from(groups - 1).unwrap();
+    assert!(took >= least, "{groups} groups took {took:?}, less than {least:?}");
+    machine.kill().await;
 }

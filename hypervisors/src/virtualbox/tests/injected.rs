@@ -154,43 +154,6 @@ async fn a_start_fails(made: Made, verb: &str, how: &str) {
     assert_eq!(ledger.mistakes(), Vec::<String>::new(), "{case}");
 }
 
-/// Breaks every call of a start.
-async fn every_call_of_a_start(made: Made) {
-    let (world, spec) = everything(made);
-    let machine = world.start(&spec).await;
-    let calls = world.calls();
-    let until = calls.iter().position(|call| call.starts_with("startvm ")).unwrap();
-    machine.kill().await;
-    let cases = broken(&calls[..=until]);
-    assert!(cases.len() > 15, "{cases:?}");
-    // Those that hang at once, for they only wait.
-    let (hang, fail): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, how)| *how == "hang");
-    for (verb, how) in fail {
-        a_start_fails(made, verb, how).await;
-    }
-    futures_util::future::join_all(hang.iter().map(|(verb, how)| a_start_fails(made, verb, how))).await;
-}
-
-#[tokio::test]
-async fn every_call_of_the_start_of_a_new_machine() {
-    every_call_of_a_start(Made::New).await;
-}
-
-#[tokio::test]
-async fn every_call_of_the_start_of_an_import() {
-    every_call_of_a_start(Made::Imported).await;
-}
-
-#[tokio::test]
-async fn every_call_of_the_start_of_a_clone() {
-    every_call_of_a_start(Made::Cloned).await;
-}
-
-#[tokio::test]
-async fn every_call_of_the_start_of_a_machine_of_others() {
-    every_call_of_a_start(Made::OfOthers).await;
-}
-
 async fn a_retirement_fails(made: Made, verb: &str, how: &str) {
     let case = format!("{made:?} {verb} {how}");
     let (world, spec) = everything(made);
@@ -213,33 +176,72 @@ async fn a_retirement_fails(made: Made, verb: &str, how: &str) {
     assert_eq!((ledger.held(), ledger.mistakes(), world.left_in_runtime()), (vec![], vec![], 0), "{case}");
 }
 
-/// Breaks every call of a retirement.
-async fn every_call_of_a_retirement(made: Made) {
+/// The part of a machine's life whose calls are broken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Part {
+    Start,
+    Retirement,
+}
+
+async fn fails(part: Part, made: Made, verb: &str, how: &str) {
+    match part {
+        Part::Start => a_start_fails(made, verb, how).await,
+        Part::Retirement => a_retirement_fails(made, verb, how).await,
+    }
+}
+
+/// The calls of that part of a machine's life.
+async fn calls_of(part: Part, made: Made) -> Vec<String> {
     let (world, spec) = everything(made);
     let machine = world.start(&spec).await;
-    machine.power_off().await;
-    let before = world.calls().len();
-    machine.retire().await.unwrap();
-    let cases = broken(&world.calls()[before..]);
+    let calls = match part {
+        Part::Start => {
+            let mut calls = world.calls();
+            calls.truncate(1 + calls.iter().position(|call| call.starts_with("startvm ")).unwrap());
+            calls
+        }
+        Part::Retirement => {
+            machine.power_off().await;
+            let before = world.calls().len();
+            machine.retire().await.unwrap();
+            world.calls().split_off(before)
+        }
+    };
     machine.kill().await;
-    for verb in ["take", "export", "storageattach", "modifyvm"] {
-        assert!(cases.iter().any(|(broken, _)| broken == verb), "{made:?} {verb}: {cases:?}");
+    calls
+}
+
+/// Breaks every call of a part of a machine's life in every way; at least those `verbs` are among them.
+async fn every_call(part: Part, made: Made, verbs: &[&str]) {
+    let cases = broken(&calls_of(part, made).await);
+    for verb in verbs {
+        assert!(cases.iter().any(|(broken, _)| broken == verb), "{part:?} {made:?} {verb}: {cases:?}");
     }
+    // Those that hang at once, for they only wait.
     let (hang, fail): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, how)| *how == "hang");
     for (verb, how) in fail {
-        a_retirement_fails(made, verb, how).await;
+        fails(part, made, verb, how).await;
     }
-    futures_util::future::join_all(hang.iter().map(|(verb, how)| a_retirement_fails(made, verb, how))).await;
+    futures_util::future::join_all(hang.iter().map(|(verb, how)| fails(part, made, verb, how))).await;
 }
 
-#[tokio::test]
-async fn every_call_of_the_retirement_of_a_new_machine() {
-    every_call_of_a_retirement(Made::New).await;
+/// One test for each, for they run side by side.
+macro_rules! every_call {
+    ($($name:ident: $part:ident $made:ident $verbs:expr;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            every_call(Part::$part, Made::$made, &$verbs).await;
+        }
+    )*};
 }
 
-#[tokio::test]
-async fn every_call_of_the_retirement_of_a_machine_of_others() {
-    every_call_of_a_retirement(Made::OfOthers).await;
+every_call! {
+    of_the_start_of_a_new_machine: Start New ["list", "createvm", "modifyvm", "storagectl", "storageattach", "startvm"];
+    of_the_start_of_an_import: Start Imported ["list", "import", "showvminfo", "modifyvm", "storageattach", "startvm"];
+    of_the_start_of_a_clone: Start Cloned ["list", "clonevm", "showvminfo", "modifyvm", "storageattach", "startvm"];
+    of_the_start_of_a_machine_of_others: Start OfOthers ["list", "restore", "showvminfo", "modifyvm", "startvm"];
+    of_the_retirement_of_a_new_machine: Retirement New ["take", "export", "storageattach", "modifyvm"];
+    of_the_retirement_of_a_machine_of_others: Retirement OfOthers ["take", "export", "storageattach", "modifyvm"];
 }
 
 #[tokio::test]

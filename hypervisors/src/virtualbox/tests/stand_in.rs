@@ -1,6 +1,5 @@
 //! A world with a stand-in for `VBoxManage`, and what it was asked.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::ledger::NoLedger;
 use crate::machine::{Hypervisor as _, Machine};
+use crate::process::script::write_script;
 use crate::spec::{BackendSpec, MachineSpec};
 use crate::virtualbox::{VirtualBoxHypervisor, VirtualBoxSpec};
 
@@ -23,11 +23,7 @@ impl StandIn {
         }
         std::fs::write(world.path("calls"), "").unwrap();
         let script = include_str!("../fake_vboxmanage.sh").replace("@DIR@", world.directory.path().to_str().unwrap());
-        // Written under another name first: a program that is open for writing cannot be run.
-        let (draft, program) = (world.path("draft"), world.path("VBoxManage"));
-        std::fs::write(&draft, script).unwrap();
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(&draft, &program).unwrap();
+        write_script(&world.path("VBoxManage"), &script);
         world
     }
 

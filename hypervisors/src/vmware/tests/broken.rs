@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lab::{script_at, spec, write_disk};
+use super::lab::{spec, write_disk};
 use super::within;
 use crate::conformance::RecordingLedger;
 use crate::error::{MachineError, StartError};
 use crate::ledger::Resource;
 use crate::machine::{ExitReport, GivenBack, Hypervisor as _, Machine};
+use crate::process::script::write_script;
 use crate::spec::MachineSpec;
 use crate::vmware::VmwareHypervisor;
 use crate::vmware::disk_manager;
@@ -48,7 +49,7 @@ impl Broken {
     fn breaks(&self, first: &str) {
         let state = self.directory.path().join("state");
         let text = format!("#!/bin/sh\nverb=$3 vmx=$4 state='{}'\n{first}\n{WORKS}", state.display());
-        script_at(&self.directory.path().join("bin/vmrun"), &text);
+        write_script(&self.directory.path().join("bin/vmrun"), &text);
     }
 
     fn spec(&self) -> MachineSpec {
@@ -132,7 +133,7 @@ async fn missing_tools_are_named() {
 #[tokio::test]
 async fn a_list_of_garbage_makes_vmware_unusable() {
     let broken = Broken::new("[ $verb = list ] && { echo '<html>'; exit 0; }");
-    script_at(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
+    write_script(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
     let reason = broken.hypervisor.probe().await.reason.unwrap();
     assert_eq!(reason, "unexpected answer to vmrun list: \"<html>\" is no list");
     let answer = broken.hypervisor.give_back("/nowhere/a.vmx").await;
@@ -198,7 +199,7 @@ async fn a_call_that_hangs_is_ended_at_its_limit() {
     assert_eq!(error.to_string(), "vmrun did not start the machine within 2 s");
 
     broken.breaks("[ $verb = list ] && exec sleep 1000");
-    script_at(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
+    write_script(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
     let reason = within(broken.hypervisor.probe()).await.reason.unwrap();
     assert_eq!(reason, "no answer to vmrun list within 2000 ms");
 

@@ -1,7 +1,6 @@
 //! A VMware of the tests' own: the stand-in's tools with their state and configuration in a directory that goes with the test.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use kiln_disk_formats::{ConvertOptions, Format, OpenPolicy, Output, OutputKind, 
 
 use crate::ledger::NoLedger;
 use crate::machine::{Hypervisor as _, Machine};
+use crate::process::script::write_script;
 use crate::spec::{BackendSpec, DiskFormat, DiskInterface, DiskSpec, MachineSpec, VncSpec};
 use crate::vmware::VmwareHypervisor;
 use crate::vmware::spec::VmwareSpec;
@@ -102,7 +102,7 @@ impl Lab {
                 directory.path().display(),
                 tools.canonicalize().unwrap().display()
             );
-            script_at(&own.join(tool), &script);
+            write_script(&own.join(tool), &script);
         }
         assert!(Command::new(own.join("vmware-lab-setup")).status().unwrap().success());
         let hypervisor = VmwareHypervisor::in_places(own, directory.path().join("etc"));
@@ -173,10 +173,4 @@ pub(super) fn spec(runtime: &Path, disk: PathBuf) -> MachineSpec {
     spec.disks.push(DiskSpec::new(disk, DiskFormat::Vmdk, DiskInterface::Ide));
     spec.vnc = Some(VncSpec { bind: "127.0.0.1".to_owned(), port_min: 21_900, port_max: 22_900, password: None });
     spec
-}
-
-/// Writes a program.
-pub(super) fn script_at(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::lab::script_at;
 use super::within;
 use crate::error::{MachineError, StartError};
+use crate::process::script::write_script;
 use crate::vmware::{disk_manager, ovftool};
 
 /// A directory with tools that are scripts.
@@ -23,7 +23,7 @@ impl Tools {
     }
 
     fn are(&self, tool: &str, script: &str) {
-        script_at(&self.path(tool), &format!("#!/bin/sh\n{script}\n"));
+        write_script(&self.path(tool), &format!("#!/bin/sh\n{script}\n"));
     }
 
     async fn make_disk(&self, limit: Duration) -> Result<(), StartError> {
