@@ -23,13 +23,15 @@ _start: cli
         movw    $0x2000, %ax            # SLP_EN, type 0: soft off
         outw    %ax, %dx
         .else
+        .if KIND == 3
+        movw    $0x602, %dx             # PM1_EN: the power button. QEMU forgets one that is pressed before.
+        movw    $0x100, %ax
+        outw    %ax, %dx
+        .endif
         movw    $(ready - _start + 0x7c00), %si
         call    print
         .endif
         .if KIND == 3
-        movw    $0x602, %dx             # PM1_EN: the power button
-        movw    $0x100, %ax
-        outw    %ax, %dx
 1:      movw    $0x600, %dx             # PM1_STS
         inw     %dx, %ax
         testw   $0x100, %ax
