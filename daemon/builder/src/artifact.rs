@@ -42,6 +42,22 @@ impl Artifact {
         Output::Artifact { builder_id: self.builder_id.clone(), files: self.files.clone() }
     }
 
+    /// Whether a file of `other` is one of this artifact's.
+    pub(crate) fn shares_a_file(&self, other: &Self) -> bool {
+        self.files.iter().any(|file| other.files.contains(file))
+    }
+
+    /// As [`destroy`](Self::destroy), but for the files of `other`.
+    pub(crate) fn destroy_beside(&self, other: &Self) -> Result<(), DestroyError> {
+        let rest = |files: &[PathBuf]| files.iter().filter(|file| !other.files.contains(file)).cloned().collect();
+        let ownership = match &self.ownership {
+            Ownership::Nothing => Ownership::Nothing,
+            Ownership::Directory { path, files } => Ownership::Directory { path: path.clone(), files: rest(files) },
+            Ownership::Files(files) => Ownership::Files(rest(files)),
+        };
+        Self { ownership, ..self.clone() }.destroy()
+    }
+
     /// Removes what the artifact owns. What is gone already is no error.
     ///
     /// # Errors

@@ -32,6 +32,20 @@ pub(crate) fn copy(from: &Path, temporary: &Path, to: &Path) -> io::Result<u64> 
     Ok(copied)
 }
 
+/// Lets `fill` write to `path` with permission bits `mode`, less the umask, by way of `temporary`, a name beside it that nobody has. When
+/// `fill` fails, nothing is left.
+pub(crate) fn write_with<T>(
+    temporary: &Path,
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut file = called(temporary, mode)?;
+    let filled = fill(file.as_file_mut())?;
+    publish(file, path)?;
+    Ok(filled)
+}
+
 fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let directory = directory_of(path);
     fs::create_dir_all(directory)?;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kiln_hypervisors::qemu::Architecture;
+
 use crate::backends::Backends;
 use crate::built::{Built, PlannedBuild};
 use crate::context::{BuildContext, OnError};
@@ -47,6 +49,9 @@ pub(crate) async fn run_build(
         source_name: planned.build.source_name.clone(),
         source_type: planned.build.source_type.clone(),
         machine: built.machine,
+        is_pc: sources::machine(&planned.plan.source).is_none_or(|builder| builder.is_pc()),
+        architecture: architecture(&planned.plan.source).to_owned(),
+        driver: driver(&planned.plan.source),
         exported: built.exported,
     };
     let outcome = post_processors::run_all(&process, &planned.build.post_processors, built.artifact).await;
@@ -66,6 +71,36 @@ pub(crate) async fn run_build(
             let text = format!("{} error(s) occurred:\n\n{}", errors.len(), list.join("\n"));
             Err(BuildFailure { text, cancelled: outcome.cancelled })
         }
+    }
+}
+
+/// The guest's architecture in Go's words, which are Vagrant's.
+fn architecture(source: &SourcePlan) -> &'static str {
+    let of_host = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "i386",
+        other => other,
+    };
+    match source {
+        SourcePlan::Qemu(plan) => match Architecture::of_program(&plan.machine.binary) {
+            Architecture::X86 => "amd64",
+            Architecture::Aarch64 => "arm64",
+            Architecture::Riscv64 => "riscv64",
+            Architecture::Other => of_host,
+        },
+        _ => of_host,
+    }
+}
+
+/// Whether libvirt is to emulate the guest: that KVM did not work here says nothing of where a box is run.
+fn driver(source: &SourcePlan) -> &'static str {
+    match source {
+        SourcePlan::Qemu(plan) => match plan.machine.accelerator.as_deref() {
+            Some("none" | "tcg" | "hvf") => "qemu",
+            _ => "kvm",
+        },
+        _ => "kvm",
     }
 }
 

@@ -7,6 +7,7 @@ use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
+use crate::post_processors::compress;
 
 const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
     "output" String = "packer-manifest.json", "the manifest file";
@@ -57,27 +58,39 @@ define!(EXPORT = PostProcessor "export" true,
     "Kiln's own: writes the disk in further formats, in one pass.", EXPORT_OPTIONS, [], [EXPORT_RULES]);
 
 const COMPRESS_OPTIONS: &[OptionSpec] = option_table! {
-    "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}", "the archive; its extension says the format";
-    "format" String = "", "the format, instead of the extension";
+    "output" String late = "packer_{{.BuildName}}_{{.BuilderType}}", "the archive or compressed file; its extensions say the format";
+    "format" String = "", "the format, instead of the extensions: tar, zip, tar.gz, gz, bgzf, lz4, xz, bzip2, zst";
     "compression_level" Integer = "", "1 to 9; unset, 0 and -1: the format's own";
-    "archive" String = "", "set by Packer itself";
-    "algorithm" String = "", "set by Packer itself";
+    "archive" String = "", "tar or zip, where neither output nor format says";
+    "algorithm" String = "", "pgzip, bgzf, lz4, xz, bzip2 or zstd, where neither output nor format says";
 };
 
-const COMPRESS_RULES: &[Rule] = &[Rule::Fields("output", &["BuildName", "BuilderType"])];
+const COMPRESS_RULES: &[Rule] = &[
+    Rule::Fields("output", &["BuildName", "BuilderType"]),
+    Rule::OneOf("archive", &["tar", "zip"]),
+    Rule::OneOf("algorithm", &compress::ALGORITHMS),
+    Rule::Check("`compression_level` is -1 or more; more than 9 counts as 9.", checks::artifacts::compression_level),
+    Rule::Check(
+        "`format` is one that there is: of another, Packer makes a tar file packed with gzip.",
+        checks::artifacts::compress_format,
+    ),
+];
 
-define!(COMPRESS = PostProcessor "compress" false,
-    "Packs what was built into an archive.", COMPRESS_OPTIONS, [], [COMPRESS_RULES]);
+define!(COMPRESS = PostProcessor "compress" true,
+    "Packs what was built into an archive, or its one file into a compressed one, on all processors.",
+    COMPRESS_OPTIONS, [], [COMPRESS_RULES]);
 
 const ARTIFICE_OPTIONS: &[OptionSpec] = option_table! {
     "files" Strings = "", "files (globs)";
-    "keep_input_artifact" Bool = "true", "leave what was built";
 };
 
-const ARTIFICE_RULES: &[Rule] = &[Rule::Needed(&["files"])];
+const ARTIFICE_RULES: &[Rule] = &[
+    Rule::Needed(&["files"]),
+    Rule::Check("Each of `files` is a path or a glob: `*`, `?` and `[…]`.", checks::artifacts::artifice_files),
+];
 
-define!(ARTIFICE = PostProcessor "artifice" false,
-    "Hands other files than the build's own to the next post-processor.", ARTIFICE_OPTIONS, [], [ARTIFICE_RULES]);
+define!(ARTIFICE = PostProcessor "artifice" true,
+    "Hands other files than the build's own to the next post-processor. What was built stays, unless `keep_input_artifact` is false.", ARTIFICE_OPTIONS, [], [ARTIFICE_RULES]);
 
 const PROVENANCE_OPTIONS: &[OptionSpec] = option_table! {
     "provenance" Trilean = "true", "write a provenance statement";

@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
@@ -16,7 +17,7 @@ macro_rules! provider_table {
             "vagrantfile_template" String = "", "Vagrantfile that goes into the box";
             "vagrantfile_template_generated" Bool = "false", "it does not exist yet when the template is checked";
             "provider_override" String = "", "the box's provider, when the builder does not tell";
-            "architecture" String = "this machine's", "the guest's architecture";
+            "architecture" String = "the guest's", "the guest's architecture, as Vagrant calls it: amd64, arm64";
             $($more)*
         }
     };
@@ -50,7 +51,11 @@ const OPTIONS: &[OptionSpec] = option_table! {
     "override" Block(PROVIDERS) = "", "other values for some providers";
 };
 
-const WORDS: &[&str] = &[
+/// What `output` is rendered with.
+pub(crate) const FIELDS: &[&str] = &["BuildName", "Provider", "Architecture", "ArtifactId"];
+
+/// Packer's words.
+pub(crate) const WORDS: &[&str] = &[
     "virtualbox",
     "vmware",
     "libvirt",
@@ -68,20 +73,19 @@ const WORDS: &[&str] = &[
 
 const RULES: &[Rule] = &[
     Rule::OneOf("provider_override", WORDS),
-    Rule::Fields("output", &["BuildName", "Provider", "Architecture", "ArtifactId"]),
-    Rule::Check("`compression_level` is between -1 and 9.", |reader| {
-        if let Some(level) = reader.options.integer("compression_level")
-            && !(-1..=9).contains(&level)
-        {
-            let detail = format!("compression_level is {level}, but must be between -1 and 9.");
-            reader.error("compression_level", "Value out of range", detail);
-        }
-    }),
-    Rule::Check("`vagrantfile_template` exists, unless `vagrantfile_template_generated` is set.", |reader| {
-        if !reader.flag("vagrantfile_template_generated") {
-            Rule::Exists("vagrantfile_template").check(reader);
-        }
-    }),
+    Rule::Check(
+        "This version makes boxes for `virtualbox`, `vmware`, `libvirt`, `docker` and `file` only.",
+        checks::vagrant::provider,
+    ),
+    Rule::Fields("output", FIELDS),
+    Rule::Check("`compression_level` is between -1 and 9.", checks::vagrant::compression_level),
+    Rule::Check(
+        "`vagrantfile_template` exists, unless `vagrantfile_template_generated` is set.",
+        checks::vagrant::template,
+    ),
+    Rule::Check("What stands in `override` is held to the same rules.", checks::vagrant::overrides),
 ];
 
-define!(VAGRANT = PostProcessor "vagrant" false, "Makes a Vagrant box.", OPTIONS, [PROVIDER], [RULES]);
+define!(VAGRANT = PostProcessor "vagrant" true,
+    "Makes a Vagrant box, without Vagrant and without the hypervisor: its provider may be another than the builder's, and the disks are \
+     written anew for it.", OPTIONS, [PROVIDER], [RULES]);

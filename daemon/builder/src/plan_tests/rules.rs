@@ -378,6 +378,29 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("formats = [\"vhdx\"]\nformat_options = { subformat = \"fixed\" }", "Unknown format option"),
         ],
     ),
+    ("`compression_level` is -1 or more", &[("compression_level = -2", "Value out of range")]),
+    ("`format` is one that there is", &[("format = \"7z\"", "warning: Unknown format")]),
+    ("Each of `files` is a path or a glob", &[("files = [\"ok\", \"[a\"]", "Invalid glob")]),
+    ("This version makes boxes for", &[("provider_override = \"hyperv\"", "No boxes for this provider")]),
+    (
+        "`compression_level` is between -1 and 9.",
+        &[("compression_level = 10", "Value out of range"), ("compression_level = -2", "Value out of range")],
+    ),
+    (
+        "`vagrantfile_template` exists",
+        &[
+            ("vagrantfile_template = \"/nonexistent\"", "No such file"),
+            ("vagrantfile_template = \"/\"", "No such file"),
+        ],
+    ),
+    (
+        "What stands in `override` is held to the same rules.",
+        &[
+            ("override = { libvirt = { compression_level = 10 } }", "Invalid override"),
+            ("override = { vmware = { output = \"{{ .Nope }}\" } }", "Invalid override"),
+            ("override = { virtualbox = { vagrantfile_template = \"/nonexistent\" } }", "Invalid override"),
+        ],
+    ),
 ];
 
 /// Options that break `rule`, each with what is told.
@@ -409,6 +432,7 @@ fn broken(definition: &Definition, rule: &Rule) -> Vec<(Body, &'static str)> {
             own
         }
         Rule::Requires(name, "usb") => vec![(Body::from([(name, "\"3.1\"".to_owned())]), "Missing usb")],
+        Rule::Needed(["files"]) => vec![(body(""), "Missing files")],
         Rule::Exists(name) => vec![(Body::from([(name, "\"/nonexistent\"".to_owned())]), "No such file")],
         Rule::Exclusive(_) | Rule::Needed(_) | Rule::Requires(..) => {
             panic!("no component that runs had such a rule: say here what breaks {rule:?}")

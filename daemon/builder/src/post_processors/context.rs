@@ -21,6 +21,12 @@ pub(crate) struct PostProcessContext {
     pub(crate) source_type: String,
     /// What the machine was, for packages that describe it.
     pub(crate) machine: Option<MachineDescription>,
+    /// Whether the machine is a PC, which packages describe.
+    pub(crate) is_pc: bool,
+    /// The guest's architecture, as Go and Vagrant call it: `amd64`.
+    pub(crate) architecture: String,
+    /// What QEMU is to run the guest with, for libvirt: `kvm`, or `qemu` where the template says that it be emulated.
+    pub(crate) driver: &'static str,
     /// The exports that the builder's pass over the disk wrote already.
     pub(crate) exported: Vec<Exported>,
 }

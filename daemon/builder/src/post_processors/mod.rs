@@ -1,9 +1,13 @@
 //! Post-processors: what is done with an artifact, in sequences that each start from what the builder left.
 
+pub(crate) mod artifice;
 pub(crate) mod checksum;
+pub(crate) mod compress;
 mod context;
 pub(crate) mod export;
 pub(crate) mod manifest;
+mod new_file;
+pub(crate) mod vagrant;
 
 use kiln_template::PostProcessor;
 
@@ -26,15 +30,15 @@ pub(crate) struct Outcome {
 
 /// Runs all sequences over the builder's artifact, by Packer's rules of what is kept (packer.md 1.12).
 ///
-/// One rule is ours: when any sequence fails, the builder's artifact stays. Packer deletes an image that took hours
-/// because a checksum could not be written.
+/// One rule is ours: what the builder left goes only when all sequences have run and none has failed. Packer deletes an image that took
+/// hours because a checksum could not be written, and takes it from under the sequences that follow.
 pub(crate) async fn run_all(
     context: &PostProcessContext,
     sequences: &[Vec<PostProcessor>],
     built: Artifact,
 ) -> Outcome {
     let mut outcome = Outcome { artifacts: Vec::new(), errors: Vec::new(), cancelled: false };
-    let mut keep_built = sequences.is_empty();
+    let mut fate = Fate { keep: sequences.is_empty(), ..Fate::default() };
     let mut number = 0;
     for sequence in sequences {
         let mut current = built.clone();
@@ -61,17 +65,23 @@ pub(crate) async fn run_all(
                         error.explanation().iter().for_each(|line| context.build.error(line));
                     }
                     outcome.errors.push(failure);
-                    keep_built = true;
                     break;
                 }
             };
             let keep = keeps_input(&processed, post_processor.keep_input_artifact);
+            let holds_built = current.shares_a_file(&built);
+            if holds_built {
+                fate.wanted |= post_processor.keep_input_artifact == Some(true);
+            }
             if index == 0 {
-                keep_built |= keep;
+                fate.keep |= keep;
             } else if keep {
                 outcome.artifacts.push(current);
-            } else if let Err(error) = current.destroy() {
-                outcome.errors.push(StepError::wrap(error).to_string());
+            } else {
+                fate.dropped |= holds_built;
+                if let Err(error) = current.destroy_beside(&built) {
+                    outcome.errors.push(StepError::wrap(error).to_string());
+                }
             }
             current = processed.artifact;
             if index + 1 == sequence.len() {
@@ -83,12 +93,29 @@ pub(crate) async fn run_all(
             break;
         }
     }
-    if keep_built {
+    if !outcome.errors.is_empty() || fate.stays() {
         outcome.artifacts.insert(0, built);
     } else if let Err(error) = built.destroy() {
         outcome.errors.push(StepError::wrap(error).to_string());
     }
     outcome
+}
+
+/// What the sequences say of the builder's artifact.
+#[derive(Debug, Default)]
+struct Fate {
+    /// The first post-processor of one leaves it.
+    keep: bool,
+    /// A later one, which was handed its files on, does not.
+    dropped: bool,
+    /// The template asks for it by `keep_input_artifact = true`.
+    wanted: bool,
+}
+
+impl Fate {
+    fn stays(&self) -> bool {
+        self.wanted || (self.keep && !self.dropped)
+    }
 }
 
 fn keeps_input(processed: &Processed, wanted: Option<bool>) -> bool {
@@ -111,16 +138,19 @@ async fn run_one(
     context.build.say(format!("Running post-processor: {name}{suffix}"));
     let values = generated::values(&context.data);
     let (options, diagnostics) = component.decode(&values);
-    let Some(options) = options.filter(|_| !diagnostics.has_errors()) else {
+    let Some(decoded) = options.filter(|_| !diagnostics.has_errors()) else {
         return Err(StepError::new(generated::flatten(&diagnostics)));
     };
     let renderer = Renderer::new(component, &values);
-    let options = OptionValues::new(&options, component.schema());
+    let options = OptionValues::new(&decoded, component.schema());
     let context = &context.speaking_as(kind);
     match kind {
         "manifest" => manifest::run(context, options, input).await,
         "checksum" => checksum::run(context, options, &renderer, input).await,
+        "artifice" => artifice::run(context, options, input),
+        "compress" => compress::run(context, options, &renderer, input).await,
         "export" => export::run(context, options, input).await,
+        "vagrant" => vagrant::run(context, options, &decoded, &renderer, input).await,
         "shell-local" => shell_local(context, options, &renderer, input).await,
         other => Err(StepError::new(format!("there is no {other} post-processor in this version of Kiln"))),
     }

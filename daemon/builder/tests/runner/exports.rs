@@ -12,7 +12,7 @@ use kiln_disk_formats::{
 use super::World;
 
 /// The digest of the guest's disk in an image, or in the first disk of a package.
-fn guest_content(path: &Path, row: &FormatRow) -> ContentDigest {
+pub(super) fn guest_content(path: &Path, row: &FormatRow) -> ContentDigest {
     let directory = path.parent().unwrap();
     let mut entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     // Where a package is several files, its disk lies beside it.

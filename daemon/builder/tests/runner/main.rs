@@ -11,10 +11,12 @@ mod guests;
 mod looks;
 mod lost_guests;
 mod packages;
+mod post_processors;
 mod processor;
 mod questions;
 mod records;
 mod resume;
+mod vagrant;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};

@@ -7,6 +7,7 @@ use kiln_template::Generated;
 use crate::export::wishes;
 use crate::plan_reader::PlanReader;
 use crate::post_processors::checksum::TYPES;
+use crate::post_processors::{artifice, compress};
 
 /// `checksum_types` of checksum.
 pub(crate) fn checksum_types(reader: &mut PlanReader<'_>) {
@@ -28,6 +29,35 @@ pub(crate) fn checksum_output(reader: &mut PlanReader<'_>) {
             "One file for several checksum types",
             "With several checksum_types, output must contain {{.ChecksumType}}.",
         );
+    }
+}
+
+/// `compression_level` of compress.
+pub(crate) fn compression_level(reader: &mut PlanReader<'_>) {
+    if let Some(level) = reader.options.integer("compression_level").filter(|level| *level < -1) {
+        let detail = format!("compression_level is {level}, but must be -1 (the format's own) or more.");
+        reader.error("compression_level", "Value out of range", detail);
+    }
+}
+
+/// `format` of compress.
+pub(crate) fn compress_format(reader: &mut PlanReader<'_>) {
+    let Some(format) = reader.text("format").filter(|format| !format.contains(Generated::UNKNOWN)) else { return };
+    if !compress::is_format(&format) {
+        let detail = format!("{format:?} is no format that compress knows: it writes a tar file packed with gzip.");
+        reader.warning("format", "Unknown format", detail);
+    }
+}
+
+/// `files` of artifice.
+pub(crate) fn artifice_files(reader: &mut PlanReader<'_>) {
+    for (index, pattern) in reader.texts("files").into_iter().enumerate() {
+        if pattern.contains(Generated::UNKNOWN) {
+            continue;
+        }
+        if let Err(error) = artifice::Pattern::new(&pattern) {
+            reader.error_in("files", index, "Invalid glob", format!("{pattern:?}: {error}."));
+        }
     }
 }
 

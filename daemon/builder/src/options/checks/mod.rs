@@ -8,3 +8,4 @@ pub(crate) mod image;
 pub(crate) mod qemu;
 pub(crate) mod scripts;
 pub(crate) mod transfer;
+pub(crate) mod vagrant;

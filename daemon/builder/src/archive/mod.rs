@@ -1,0 +1,16 @@
+//! Archives and compressed files, written as a stream on all processors in bounded memory: what compress and vagrant write with.
+
+mod bgzf;
+mod codec;
+mod deflate;
+mod lz4;
+mod pipeline;
+mod tar_stream;
+mod work;
+mod zip_stream;
+
+pub(crate) use codec::{Codec, Level};
+pub(crate) use pipeline::{pack, processors};
+pub(crate) use tar_stream::{Member, write_tar};
+pub(crate) use work::Work;
+pub(crate) use zip_stream::write_zip;

@@ -1,0 +1,262 @@
+//! What a provider's box holds of the machine: the artifact's own files where they are what it wants, else its disks written anew, without
+//! the hypervisor.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use kiln_disk_formats::package::{MachineDescription, MachineNic, vmx};
+use kiln_disk_formats::{Format, FormatOptions, OpenPolicy, detect, open};
+
+use super::provider::Provider;
+use crate::archive::Member;
+use crate::artifact::Artifact;
+use crate::blocking::blocking;
+use crate::error::StepError;
+use crate::export::{self, GuestDisk};
+use crate::post_processors::context::{PostProcessContext, base_name};
+
+/// A machine without a network card of its own gets one with this address, of VirtualBox's range.
+const MAC: &str = "080027C0FFEE";
+
+/// What is in the box beside Vagrant's own files.
+pub(super) struct Content {
+    pub(super) members: Vec<Member>,
+    /// The disks by their names in the box.
+    pub(super) disks: Vec<String>,
+    /// Address of the first network card.
+    pub(super) mac: String,
+}
+
+/// Finds or makes it; what has to be made lies in `work`.
+pub(super) async fn make(
+    context: &PostProcessContext,
+    provider: Provider,
+    input: &Artifact,
+    work: &Path,
+) -> Result<Content, StepError> {
+    let own = Provider::of_builder(&input.builder_id) == Some(provider);
+    let has = |extension: &str| input.files.iter().any(|file| file.extension() == Some(OsStr::new(extension)));
+    let nothing = || Content { members: Vec::new(), disks: Vec::new(), mac: MAC.to_owned() };
+    match provider {
+        Provider::Docker | Provider::File => Ok(nothing()),
+        Provider::Libvirt => libvirt(context, input, work).await,
+        Provider::VirtualBox if own && (has("ovf") || has("ova")) => {
+            let (input, work) = (input.clone(), work.to_owned());
+            blocking("reading the package", move |_| exported(&input, &work)).await
+        }
+        Provider::Vmware if own && has("vmx") => Ok(Content { members: flat(&input.files), ..nothing() }),
+        Provider::VirtualBox => package(context, "ovf", input, work).await,
+        Provider::Vmware => package(context, "vmx", input, work).await,
+    }
+}
+
+fn flat(files: &[PathBuf]) -> Vec<Member> {
+    files.iter().map(|file| Member { name: base_name(file).into(), file: file.clone() }).collect()
+}
+
+/// `box_0.img`, `box_1.img`, …: the disks as qcow2, which is what vagrant-libvirt takes.
+async fn libvirt(context: &PostProcessContext, input: &Artifact, work: &Path) -> Result<Content, StepError> {
+    let mut content = Content { members: Vec::new(), disks: Vec::new(), mac: MAC.to_owned() };
+    for (index, disk) in disks(context, input)?.into_iter().enumerate() {
+        let name = format!("box_{index}.img");
+        let file = if disk.format == Format::Qcow2 {
+            // A backing file would be missing in the box; this refuses one.
+            open(&disk.path, Some(disk.format), &disk.policy).map_err(StepError::from)?;
+            disk.path
+        } else {
+            let machine = MachineDescription::default();
+            write(context, "qcow2", &format!("box_{index}"), vec![disk], &machine, work).await?.swap_remove(0)
+        };
+        content.members.push(Member { name: name.clone().into(), file });
+        content.disks.push(name);
+    }
+    Ok(content)
+}
+
+/// The disks as a package of the format `word`, whose files are called `box`.
+async fn package(
+    context: &PostProcessContext,
+    word: &str,
+    input: &Artifact,
+    work: &Path,
+) -> Result<Content, StepError> {
+    let mut machine = context.machine.clone().unwrap_or_default();
+    "box".clone_into(&mut machine.name);
+    for disk in &mut machine.disks {
+        disk.file = None;
+    }
+    if machine.nics.is_empty() {
+        machine.nics.push(MachineNic::default());
+    }
+    let mac = machine.nics.first().and_then(|nic| nic.mac).map(|mac| mac.to_string().replace(':', "").to_uppercase());
+    let files = write(context, word, "box", disks(context, input)?, &machine, work).await?;
+    Ok(Content { members: flat(&files), disks: Vec::new(), mac: mac.unwrap_or_else(|| MAC.to_owned()) })
+}
+
+async fn write(
+    context: &PostProcessContext,
+    word: &str,
+    name: &str,
+    disks: Vec<GuestDisk>,
+    machine: &MachineDescription,
+    work: &Path,
+) -> Result<Vec<PathBuf>, StepError> {
+    let mut machine = machine.clone();
+    if word == "vmx" {
+        for loss in vmx::fit(&mut machine) {
+            context.build.error(format!("Warning: {loss}"));
+        }
+    }
+    let outputs = vec![export::output(word, work, name, &machine, &mut FormatOptions::default())?];
+    // The directory is in the ledger.
+    let written = export::write(&context.build, disks, outputs, &[], true).await?;
+    Ok(written.into_iter().flatten().collect())
+}
+
+/// The artifact's disks.
+fn disks(context: &PostProcessContext, input: &Artifact) -> Result<Vec<GuestDisk>, StepError> {
+    let is_qemus = input.builder_id == "transcend.qemu";
+    let name = context.machine.as_ref().map_or("", |machine| machine.name.as_str());
+    let mut disks = Vec::new();
+    for path in &input.files {
+        // As Packer tells QEMU's disks from what else lies beside them.
+        if is_qemus && !base_name(path).starts_with(name) {
+            continue;
+        }
+        let Ok(format) = detect(path) else { continue };
+        // Anything may pass for raw.
+        let is_disk = match (format, path.extension()) {
+            (Format::Raw, None) => is_qemus,
+            (Format::Raw, Some(suffix)) => suffix.to_str().and_then(Format::from_name) == Some(Format::Raw),
+            _ => true,
+        };
+        if is_disk {
+            disks.push(GuestDisk { path: path.clone(), format, policy: OpenPolicy::deny() });
+        }
+    }
+    if disks.is_empty() {
+        return Err(StepError::new("the artifact has no disk image for a box")
+            .with_hint("put the vagrant post-processor first, right after a builder that leaves a disk"));
+    }
+    Ok(disks)
+}
+
+/// The files of a machine that VirtualBox has exported; its descriptor is called `box.ovf`.
+fn exported(input: &Artifact, work: &Path) -> Result<Content, StepError> {
+    let cannot = |what: &Path, error: std::io::Error| {
+        StepError::new(format!("cannot read {}", what.display())).with_source(error)
+    };
+    let mut members = Vec::new();
+    for file in &input.files {
+        if file.extension() == Some(OsStr::new("ova")) {
+            members.extend(flat(&unpack(file, work).map_err(|error| cannot(file, error))?));
+        } else {
+            members.extend(flat(std::slice::from_ref(file)));
+        }
+    }
+    let is_descriptor = |member: &&mut Member| Path::new(&member.name).extension() == Some(OsStr::new("ovf"));
+    let mut descriptors = members.iter_mut().filter(is_descriptor);
+    let (Some(descriptor), None) = (descriptors.next(), descriptors.next()) else {
+        return Err(StepError::new("a box for VirtualBox needs one .ovf, and the artifact has none or several"));
+    };
+    descriptor.name = "box.ovf".into();
+    let text = std::fs::read_to_string(&descriptor.file).map_err(|error| cannot(&descriptor.file, error))?;
+    let mac = first_mac(&text).ok_or_else(|| {
+        StepError::new(format!("{} does not say the address of the first network card", descriptor.file.display()))
+            .with_hint("give the machine a network card, and export it from VirtualBox again")
+    })?;
+    // Its digest is that of a file of another name.
+    members.retain(|member| Path::new(&member.name).extension() != Some(OsStr::new("mf")));
+    Ok(Content { members, disks: Vec::new(), mac })
+}
+
+/// Unpacks the files of an OVA into `work`.
+fn unpack(archive: &Path, work: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in tar::Archive::new(File::open(archive)?).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        // A path that leads anywhere has no business in an OVA.
+        let name = path.file_name().filter(|name| Path::new(name) == path && entry.header().entry_type().is_file());
+        let Some(name) = name else {
+            return Err(std::io::Error::other(format!("it holds {}, which is no plain file", path.display())));
+        };
+        let file = work.join(name);
+        std::io::copy(&mut entry, &mut File::create_new(&file)?)?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// The address in VirtualBox's own part of a descriptor: `<Adapter slot="0" … MACAddress="…"`.
+fn first_mac(text: &str) -> Option<String> {
+    let adapter = text.split("<Adapter slot=\"0\"").nth(1)?;
+    let mac = adapter.split("MACAddress=\"").nth(1)?;
+    let mac = mac.split('"').next()?;
+    kiln_disk_formats::package::MacAddress::from_text(mac)?;
+    Some(mac.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Ownership;
+
+    const OVF: &str = r#"<vbox:Machine><Adapter slot="0" enabled="true" MACAddress="080027A1B2C3" type="82540EM"/>
+        <Adapter slot="1" MACAddress="080027000000"/></vbox:Machine>"#;
+
+    fn artifact(files: Vec<PathBuf>) -> Artifact {
+        let (builder_id, text) = ("mitchellh.virtualbox".to_owned(), String::new());
+        Artifact { builder_id, id: String::new(), text, files, ownership: Ownership::Nothing }
+    }
+
+    fn names(content: &Content) -> Vec<&str> {
+        content.members.iter().map(|member| member.name.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_exported_machine_goes_in_as_it_is_and_its_descriptor_is_box_ovf() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (name, text) in [("web.ovf", OVF), ("web-disk001.vmdk", "disk"), ("web.mf", "sums")] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        let files = vec![path("web.ovf"), path("web-disk001.vmdk"), path("web.mf")];
+        let content = exported(&artifact(files), directory.path()).unwrap();
+        assert_eq!(names(&content), ["box.ovf", "web-disk001.vmdk"]);
+        assert_eq!(content.mac, "080027A1B2C3");
+        // The same in an archive.
+        let mut archive = tar::Builder::new(File::create(path("web.ova")).unwrap());
+        for name in ["web.ovf", "web-disk001.vmdk"] {
+            archive.append_path_with_name(path(name), name).unwrap();
+        }
+        archive.finish().unwrap();
+        std::fs::create_dir(path("work")).unwrap();
+        let content = exported(&artifact(vec![path("web.ova")]), &path("work")).unwrap();
+        assert_eq!(names(&content), ["box.ovf", "web-disk001.vmdk"]);
+        assert_eq!(std::fs::read_to_string(&content.members[1].file).unwrap(), "disk");
+    }
+
+    #[test]
+    fn what_a_box_cannot_be_made_of_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("a.ovf"), "<no adapter/>").unwrap();
+        std::fs::write(path("b.ovf"), OVF).unwrap();
+        let failed = |files: Vec<PathBuf>| exported(&artifact(files), &path("")).err().unwrap().to_string();
+        assert!(failed(vec![path("a.ovf")]).contains("first network card"));
+        assert!(failed(vec![path("a.ovf"), path("b.ovf")]).contains("one .ovf"));
+        assert!(failed(vec![path("a.vmdk")]).contains("one .ovf"));
+        let mut archive = tar::Builder::new(File::create(path("evil.ova")).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..9].copy_from_slice(b"../up.ovf");
+        header.set_size(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        archive.append(&header, &[][..]).unwrap();
+        archive.finish().unwrap();
+        let error = exported(&artifact(vec![path("evil.ova")]), &path("")).err().unwrap();
+        assert!(error.to_string().contains("no plain file"), "{error}");
+    }
+}
