@@ -26,7 +26,30 @@ fn unpack(file: &Path, to: &Path) -> Vec<String> {
     std::fs::create_dir(to).unwrap();
     let ran = Command::new("tar").arg("-C").arg(to).arg("-xvf").arg(file).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    judge_by_vagrant(file);
     String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Has Vagrant itself take the box, where `./x lab vagrant` names it.
+fn judge_by_vagrant(file: &Path) {
+    let Some(vagrant) = std::env::var_os("KILN_VAGRANT") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&vagrant);
+        command
+            .args(arguments)
+            .env("VAGRANT_HOME", home.path())
+            .env("VAGRANT_CHECKPOINT_DISABLE", "1")
+            .env("HOME", home.path());
+        let ran = command.output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success(), "{arguments:?} of {}: {told}", file.display());
+        told
+    };
+    run(&["box", "add", "--name", "kiln/test", file.to_str().unwrap()]);
+    let listed = run(&["box", "list"]);
+    println!("vagrant: {}", listed.trim());
+    assert!(listed.contains("kiln/test"), "{listed}");
 }
 
 fn json_of(file: &Path) -> Json {
