@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use flate2::{Compression, Crc};
 
+use super::chunk::{Chunk, Level, Packed};
 use super::{bgzf, deflate, lz4};
 
 /// What an xz encoder of each preset needs, in MiB (the table of `xz --help` and its manual page).
@@ -31,24 +32,6 @@ pub(crate) enum Codec {
     Bzip2(Level),
     /// Bare DEFLATE (RFC 1951), for members of a ZIP.
     Deflate(Level),
-}
-
-/// 1 to 9; `None` is the format's own.
-pub(crate) type Level = Option<u8>;
-
-/// A piece of what is packed.
-pub(super) struct Chunk {
-    pub(super) bytes: Vec<u8>,
-    /// What comes right before it, as far as the format looks back.
-    pub(super) before: Vec<u8>,
-    pub(super) is_last: bool,
-}
-
-/// What became of a piece.
-pub(super) struct Packed {
-    pub(super) bytes: Vec<u8>,
-    /// Of the plain bytes, where the format wants it.
-    pub(super) crc: Crc,
 }
 
 impl Codec {

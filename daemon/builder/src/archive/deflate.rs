@@ -7,7 +7,7 @@ use std::io;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-use super::codec::{Chunk, Level};
+use super::chunk::{Chunk, Level};
 
 /// How far DEFLATE looks back.
 pub(super) const WINDOW: usize = 32 << 10;

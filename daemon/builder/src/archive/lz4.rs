@@ -4,7 +4,7 @@ use std::io;
 
 use lz4::block::{CompressionMode, compress};
 
-use super::codec::Level;
+use super::chunk::Level;
 
 /// Bytes in a block, the most the format has.
 pub(super) const BLOCK: usize = 4 << 20;

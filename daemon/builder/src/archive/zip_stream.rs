@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::codec::{Codec, Level};
+use super::chunk::Level;
+use super::codec::Codec;
 use super::pipeline::{Totals, pack};
 use super::tar_stream::Member;
 use super::work::{Work, about};

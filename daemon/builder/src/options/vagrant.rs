@@ -6,6 +6,7 @@ use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
+use crate::post_processors::vagrant::{FIELDS, WORDS};
 
 /// Writes the table of what can differ between providers, and `more`.
 macro_rules! provider_table {
@@ -50,26 +51,6 @@ const PROVIDERS: &[OptionSpec] = option_table! {
 const OPTIONS: &[OptionSpec] = option_table! {
     "override" Block(PROVIDERS) = "", "other values for some providers";
 };
-
-/// What `output` is rendered with.
-pub(crate) const FIELDS: &[&str] = &["BuildName", "Provider", "Architecture", "ArtifactId"];
-
-/// Packer's words.
-pub(crate) const WORDS: &[&str] = &[
-    "virtualbox",
-    "vmware",
-    "libvirt",
-    "parallels",
-    "hyperv",
-    "docker",
-    "lxc",
-    "aws",
-    "google",
-    "azure",
-    "digitalocean",
-    "scaleway",
-    "file",
-];
 
 const RULES: &[Rule] = &[
     Rule::OneOf("provider_override", WORDS),

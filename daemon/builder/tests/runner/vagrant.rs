@@ -48,7 +48,6 @@ fn judge_by_vagrant(file: &Path) {
     };
     run(&["box", "add", "--name", "kiln/test", file.to_str().unwrap()]);
     let listed = run(&["box", "list"]);
-    println!("vagrant: {}", listed.trim());
     assert!(listed.contains("kiln/test"), "{listed}");
 }
 

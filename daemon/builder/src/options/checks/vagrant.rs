@@ -4,9 +4,8 @@ use std::path::Path;
 
 use kiln_template::{Generated, Options};
 
-use super::super::vagrant::{FIELDS, WORDS};
 use crate::plan_reader::PlanReader;
-use crate::post_processors::vagrant::PROVIDERS;
+use crate::post_processors::vagrant::{FIELDS, PROVIDERS, WORDS};
 
 /// `provider_override`.
 pub(crate) fn provider(reader: &mut PlanReader<'_>) {

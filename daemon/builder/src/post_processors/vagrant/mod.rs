@@ -30,6 +30,26 @@ use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::option_values::OptionValues;
 
+/// What `output` is rendered with.
+pub(crate) const FIELDS: &[&str] = &["BuildName", "Provider", "Architecture", "ArtifactId"];
+
+/// Packer's words for providers.
+pub(crate) const WORDS: &[&str] = &[
+    "virtualbox",
+    "vmware",
+    "libvirt",
+    "parallels",
+    "hyperv",
+    "docker",
+    "lxc",
+    "aws",
+    "google",
+    "azure",
+    "digitalocean",
+    "scaleway",
+    "file",
+];
+
 /// The providers that boxes are made for.
 pub(crate) const PROVIDERS: [&str; 5] = ["virtualbox", "vmware", "libvirt", "docker", "file"];
 
