@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::error::CommunicatorError;
 
@@ -26,6 +28,14 @@ pub trait Communicator: Send + Sync {
         &'a self,
         command: &'a str,
         output: &'a dyn CommandOutput,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>>;
+
+    /// Runs one command to its end, for somebody who speaks with it: what `streams` give goes to its input until that ends, and what it
+    /// writes goes back. Never in a terminal, which would change bytes.
+    fn converse<'a>(
+        &'a self,
+        command: &'a str,
+        streams: CommandStreams<'a>,
     ) -> BoxFuture<'a, Result<Exit, CommunicatorError>>;
 
     /// Uploads one file.
@@ -92,6 +102,16 @@ pub trait Communicator: Send + Sync {
 
     /// Says goodbye and closes the connection. Later calls fail; a second `close` does nothing.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The far ends of a command's standard streams. What takes no more bytes ends the command.
+pub struct CommandStreams<'a> {
+    /// What the command reads.
+    pub input: Pin<Box<dyn AsyncRead + Send + 'a>>,
+    /// Where its standard output goes.
+    pub output: Pin<Box<dyn AsyncWrite + Send + 'a>>,
+    /// Where its standard error goes.
+    pub errors: Pin<Box<dyn AsyncWrite + Send + 'a>>,
 }
 
 /// How a command ended.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::communicator::{Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
 use crate::config::ConnectConfig;
 use crate::connector::Connector;
 use crate::error::CommunicatorError;
@@ -15,6 +15,9 @@ use crate::output::{CollectedOutput, DiscardedOutput};
 
 /// A command that writes `out` and `err`, a line on each stream, and ends with status 3.
 pub const BOTH_STREAMS: &str = "echo out; echo err >&2; exit 3";
+
+/// A command that writes back what it reads.
+pub const ECHO: &str = "exec cat";
 
 /// A command that does not end by itself.
 pub const ENDLESS: &str = "exec sleep 1000";
@@ -75,6 +78,7 @@ impl Counted {
 pub async fn check(guest: &Guest<'_>) {
     let communicator = connect(guest).await;
     commands_tell_output_and_status(guest, &*communicator).await;
+    a_conversation_goes_both_ways(&*communicator).await;
     a_dropped_command_leaves_the_connection_usable(&*communicator).await;
     files_come_back_as_they_went(guest, &*communicator).await;
     missing_files_are_told(guest, &*communicator).await;
@@ -120,6 +124,16 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("{what} did not come to an end within {} s", PATIENCE.as_secs()),
     }
+}
+
+async fn a_conversation_goes_both_ways(communicator: &dyn Communicator) {
+    let said: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
+    let (mut heard, mut wrong) = (Vec::new(), Vec::new());
+    let streams =
+        CommandStreams { input: Box::pin(&said[..]), output: Box::pin(&mut heard), errors: Box::pin(&mut wrong) };
+    let exit = within("converse", communicator.converse(ECHO, streams)).await;
+    assert_eq!(exit.expect("a conversation"), Exit::Code(0), "a command whose input ends comes to its end");
+    assert!(heard == said && wrong.is_empty(), "what goes to a command comes back: {} bytes did", heard.len());
 }
 
 async fn both_streams(communicator: &dyn Communicator) {

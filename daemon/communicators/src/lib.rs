@@ -42,7 +42,7 @@ mod quoting;
 mod rounded;
 mod secret;
 
-pub use communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
+pub use communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
 pub use config::{CommunicatorKind, ConnectConfig};
 pub use connect_error::{ConnectError, ConnectStage};
 pub use connector::{Connector, GuestConnector};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, TransferProgress};
 use crate::error::CommunicatorError;
 
 /// Answers every request with [`CommunicatorError::NoCommunicator`].
@@ -20,6 +20,14 @@ impl Communicator for NoCommunicator {
         &'a self,
         _command: &'a str,
         _output: &'a dyn CommandOutput,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
+        refuse("run a command")
+    }
+
+    fn converse<'a>(
+        &'a self,
+        _command: &'a str,
+        _streams: CommandStreams<'a>,
     ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
         refuse("run a command")
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::tests::willing;
 use super::{FakeCommunicator, FakeConnector};
-use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
 use crate::config::ConnectConfig;
 use crate::conformance::{self, ENDLESS, Guest};
 use crate::connect_error::ConnectError;
@@ -20,6 +20,7 @@ use crate::output::DiscardedOutput;
 enum Fault {
     TellsNoStatus,
     LosesOutput,
+    LosesInput,
     EndsTooSoon,
     LosesTheConnection,
     FailsATransfer,
@@ -36,9 +37,10 @@ enum Fault {
 }
 
 /// Each fault with words of the complaint.
-const FAULTS: [(Fault, &str); 15] = [
+const FAULTS: [(Fault, &str); 16] = [
     (Fault::TellsNoStatus, "a command's status is told"),
     (Fault::LosesOutput, "each stream is told as it is"),
+    (Fault::LosesInput, "what goes to a command comes back"),
     (Fault::EndsTooSoon, "a command that runs has not ended"),
     (Fault::LosesTheConnection, "a connection that is there is not lost"),
     (Fault::FailsATransfer, "a file is uploaded"),
@@ -127,6 +129,17 @@ impl Communicator for Broken {
                 told => told,
             }
         })
+    }
+
+    fn converse<'a>(
+        &'a self,
+        command: &'a str,
+        mut streams: CommandStreams<'a>,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
+        if self.is(Fault::LosesInput) {
+            streams.input = Box::pin(tokio::io::empty());
+        }
+        self.whole.converse(command, streams)
     }
 
     fn upload_file<'a>(

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::io::AsyncWriteExt as _;
+
 use super::files::local;
 use super::guest::{FakeCommunicator, HOST};
 use super::script::{Answer, Call};
-use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
 use crate::error::CommunicatorError;
 
 impl Communicator for FakeCommunicator {
@@ -24,28 +26,31 @@ impl Communicator for FakeCommunicator {
                     output.stderr(&stderr);
                     Ok(exit)
                 }
-                Answer::LastWord(code) => {
-                    self.disconnect();
-                    Ok(Exit::Code(code))
+                // Its input is empty.
+                Answer::Echo => Ok(Exit::Code(0)),
+                other => self.end_with(other).await,
+            }
+        })
+    }
+
+    fn converse<'a>(
+        &'a self,
+        command: &'a str,
+        mut streams: CommandStreams<'a>,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
+        Box::pin(async move {
+            self.begin(Call::Execute(command.to_owned())).await?;
+            match self.answer(command) {
+                Answer::Exit { stdout, stderr, exit } => {
+                    let told = streams.output.write_all(&stdout).await.is_ok();
+                    let told = told && streams.errors.write_all(&stderr).await.is_ok();
+                    Ok(if told { exit } else { Exit::Disconnected })
                 }
-                Answer::Hang => {
-                    self.lost().await;
-                    Ok(Exit::Disconnected)
+                Answer::Echo => {
+                    let copied = tokio::io::copy(&mut streams.input, &mut streams.output).await;
+                    Ok(copied.map_or(Exit::Disconnected, |_| Exit::Code(0)))
                 }
-                Answer::Disconnect => {
-                    self.disconnect();
-                    Ok(Exit::Disconnected)
-                }
-                Answer::GoAway => {
-                    self.state().gone = true;
-                    self.disconnect();
-                    Ok(Exit::Disconnected)
-                }
-                Answer::Refuse => Err(CommunicatorError::Refused {
-                    host: HOST.to_owned(),
-                    operation: "a session".into(),
-                    reason: "scripted".into(),
-                }),
+                other => self.end_with(other).await,
             }
         })
     }
@@ -112,5 +117,37 @@ impl Communicator for FakeCommunicator {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move { self.end() })
+    }
+}
+
+impl FakeCommunicator {
+    /// Ends a command that says nothing.
+    async fn end_with(&self, answer: Answer) -> Result<Exit, CommunicatorError> {
+        match answer {
+            Answer::Exit { exit, .. } => Ok(exit),
+            Answer::Echo => Ok(Exit::Code(0)),
+            Answer::LastWord(code) => {
+                self.disconnect();
+                Ok(Exit::Code(code))
+            }
+            Answer::Hang => {
+                self.lost().await;
+                Ok(Exit::Disconnected)
+            }
+            Answer::Disconnect => {
+                self.disconnect();
+                Ok(Exit::Disconnected)
+            }
+            Answer::GoAway => {
+                self.state().gone = true;
+                self.disconnect();
+                Ok(Exit::Disconnected)
+            }
+            Answer::Refuse => Err(CommunicatorError::Refused {
+                host: HOST.to_owned(),
+                operation: "a session".into(),
+                reason: "scripted".into(),
+            }),
+        }
     }
 }

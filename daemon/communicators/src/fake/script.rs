@@ -5,6 +5,8 @@ use crate::communicator::Exit;
 /// What the fake does with one command.
 #[derive(Debug, Clone)]
 pub enum Answer {
+    /// Writes back what it reads, to its end, and succeeds.
+    Echo,
     /// Writes this output, then ends so.
     Exit {
         /// Bytes for standard output.

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::communicator::{Communicator as _, Exit, NoProgress};
 use crate::config::ConnectConfig;
-use crate::conformance::{self, BOTH_STREAMS, ENDLESS, Guest};
+use crate::conformance::{self, BOTH_STREAMS, ECHO, ENDLESS, Guest};
 use crate::error::CommunicatorError;
 use crate::output::{CollectedOutput, DiscardedOutput};
 
@@ -16,6 +16,7 @@ pub(super) fn willing() -> FakeCommunicator {
     for _ in 0..7 {
         guest.on_command(BOTH_STREAMS, told(3));
     }
+    guest.on_command(ECHO, Answer::Echo);
     guest.on_command(ENDLESS, Answer::Hang);
     guest
 }

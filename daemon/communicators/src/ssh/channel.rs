@@ -73,7 +73,8 @@ impl SessionChannel {
         &self.connection
     }
 
-    fn halves(&mut self) -> (&mut ChannelReadHalf, &ChannelWriteHalf<Msg>) {
+    /// Both halves, for whoever reads and writes at the same time.
+    pub(super) fn halves(&mut self) -> (&mut ChannelReadHalf, &ChannelWriteHalf<Msg>) {
         let (read, write) = self.halves.as_mut().expect("only drop takes the halves");
         (read, write)
     }
@@ -177,7 +178,7 @@ impl Drop for SessionChannel {
     }
 }
 
-fn translate(message: ChannelMsg) -> Option<Incoming> {
+pub(super) fn translate(message: ChannelMsg) -> Option<Incoming> {
     Some(match message {
         ChannelMsg::Data { data } => Incoming::Stdout(data),
         ChannelMsg::ExtendedData { data, ext: 1 } => Incoming::Stderr(data),

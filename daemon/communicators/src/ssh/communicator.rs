@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::communicator::{BoxFuture, CommandOutput, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
 use crate::error::CommunicatorError;
 use crate::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::config::{SshConfig, TransferMethod};
 use crate::ssh::connect::ConnectPlan;
 use crate::ssh::connection::Connection;
+use crate::ssh::converse::converse;
 use crate::ssh::error::{SshConnectError, Stage};
 use crate::ssh::link::Link;
 use crate::ssh::progress::{AttemptFailure, Progress};
@@ -132,6 +133,18 @@ impl Communicator for SshCommunicator {
             let mut channel = self.link.open_session(self.until).await?;
             execute::start(&mut channel, self.link.config(), command, true).await?;
             Ok(execute::run(&mut channel, output).await)
+        })
+    }
+
+    fn converse<'a>(
+        &'a self,
+        command: &'a str,
+        streams: CommandStreams<'a>,
+    ) -> BoxFuture<'a, Result<Exit, CommunicatorError>> {
+        Box::pin(async move {
+            let mut channel = self.link.open_session(self.until).await?;
+            execute::start(&mut channel, self.link.config(), command, false).await?;
+            Ok(converse(&mut channel, streams).await)
         })
     }
 

@@ -15,7 +15,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Once a command has returned, how long a silent channel is kept open for what it may have left running. OpenSSH keeps
 /// a channel open as long as any background process holds the command's output; Packer then waits for ever.
-const LINGER: Duration = Duration::from_secs(5);
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
 /// Terminal of `ssh_pty`: Packer's xterm of 80 columns and 40 rows.
 const COLUMNS: u32 = 80;

@@ -11,6 +11,7 @@ mod communicator;
 mod config;
 mod connect;
 mod connection;
+mod converse;
 mod dial;
 mod error;
 mod execute;
