@@ -3,8 +3,8 @@
 use kiln_template::{Catalog, ComponentType, Schema};
 
 use crate::options::{
-    Definition, ansible, builders, chef, components, post_processors, puppet, scripts, upload, vagrant, virtualbox,
-    vmware, windows,
+    Definition, ansible, builders, chef, components, own, post_processors, puppet, scripts, upload, vagrant,
+    virtualbox, vmware, windows,
 };
 
 static DEFINITIONS: &[&Definition] = &[
@@ -24,6 +24,8 @@ static DEFINITIONS: &[&Definition] = &[
     &components::BREAKPOINT,
     &components::SLEEP,
     &components::HCP_SBOM,
+    &own::REBOOT,
+    &own::SBOM,
     &windows::POWERSHELL,
     &windows::WINDOWS_SHELL,
     &windows::WINDOWS_RESTART,

@@ -319,3 +319,47 @@ impl Drop for Waiting {
         self.context.emit(Event::WaitFinished { build: Some(self.context.build.to_string()), what });
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A build that nobody listens to, with a job's directory of its own.
+    pub(crate) fn a_build() -> (BuildContext, tempfile::TempDir) {
+        a_build_told(&[], Arc::new(|_| {}))
+    }
+
+    /// A build whose events go to `sink`, and from whose texts `secrets` are removed.
+    pub(crate) fn a_build_told(secrets: &[&str], sink: EventSink) -> (BuildContext, tempfile::TempDir) {
+        let job = tempfile::tempdir().unwrap();
+        let settings = JobSettings {
+            force: false,
+            debug: false,
+            on_error: OnError::Cleanup,
+            job_dir: job.path().to_owned(),
+            runtime_dir: job.path().to_owned(),
+            cache_dir: job.path().to_owned(),
+            plan_key: PlanKey::new(&[]),
+            run_uuid: String::new(),
+            places: HashMap::new(),
+            fault: None,
+        };
+        let context = BuildContext::new(
+            "null.x",
+            Arc::new(settings),
+            Arc::new(Ledger::open(job.path()).unwrap()),
+            Chain::new("null.x", crate::records::RecordFile::open(job.path()).unwrap()),
+            Control::unattended(),
+            Redactor::new(secrets.iter().map(|&secret| secret.to_owned())),
+            sink,
+        );
+        (context, job)
+    }
+
+    impl BuildContext {
+        /// What its ledger says.
+        pub(crate) fn ledger_text(&self) -> String {
+            std::fs::read_to_string(self.settings.job_dir.join(crate::ledger::FILE_NAME)).unwrap()
+        }
+    }
+}

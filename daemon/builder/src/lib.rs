@@ -65,6 +65,7 @@ mod sources;
 mod step;
 mod steps;
 mod sweep;
+mod temporary_file;
 mod unbuilt;
 mod unfinished;
 mod way_in;

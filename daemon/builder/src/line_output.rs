@@ -39,14 +39,6 @@ impl LineOutput {
         }
     }
 
-    pub(crate) fn standard_output(&self, bytes: &[u8]) {
-        self.take(Stream::Out, bytes);
-    }
-
-    pub(crate) fn standard_error(&self, bytes: &[u8]) {
-        self.take(Stream::Error, bytes);
-    }
-
     fn take(&self, stream: Stream, bytes: &[u8]) {
         let mut buffers = self.lock();
         let buffer = &mut buffers[stream as usize];
@@ -95,11 +87,11 @@ fn same_length(bytes: &[u8]) -> String {
 
 impl CommandOutput for LineOutput {
     fn stdout(&self, bytes: &[u8]) {
-        self.standard_output(bytes);
+        self.take(Stream::Out, bytes);
     }
 
     fn stderr(&self, bytes: &[u8]) {
-        self.standard_error(bytes);
+        self.take(Stream::Error, bytes);
     }
 }
 
@@ -107,40 +99,18 @@ impl CommandOutput for LineOutput {
 mod tests {
     use std::sync::Arc;
 
-    use kiln_template::{Redactor, SENSITIVE};
+    use kiln_template::SENSITIVE;
 
     use super::*;
-    use crate::context::{JobSettings, OnError};
-    use crate::control::Control;
+    use crate::context::tests::a_build_told;
     use crate::event::Event;
-    use crate::ledger::Ledger;
-    use crate::plan_key::PlanKey;
-    use crate::records::{Chain, RecordFile};
 
     /// The lines that come of output in pieces of `size` bytes.
     fn lines(secret: &str, output: &[u8], size: usize) -> Vec<String> {
-        let job = tempfile::tempdir().unwrap();
-        let settings = JobSettings {
-            force: false,
-            debug: false,
-            on_error: OnError::Cleanup,
-            job_dir: job.path().to_owned(),
-            runtime_dir: job.path().to_owned(),
-            cache_dir: job.path().to_owned(),
-            plan_key: PlanKey::new(&[]),
-            run_uuid: String::new(),
-            places: std::collections::HashMap::new(),
-            fault: None,
-        };
         let said = Arc::new(Mutex::new(Vec::new()));
         let sink = said.clone();
-        let context = BuildContext::new(
-            "null.x",
-            Arc::new(settings),
-            Arc::new(Ledger::open(job.path()).unwrap()),
-            Chain::new("null.x", RecordFile::open(job.path()).unwrap()),
-            Control::unattended(),
-            Redactor::new([secret.to_owned()]),
+        let (context, _job) = a_build_told(
+            &[secret],
             Arc::new(move |event| {
                 if let Event::Message { text, .. } = event {
                     sink.lock().unwrap().push(text);
@@ -148,7 +118,7 @@ mod tests {
             }),
         );
         let lines = LineOutput::new(&context);
-        output.chunks(size).for_each(|piece| lines.standard_output(piece));
+        output.chunks(size).for_each(|piece| lines.stdout(piece));
         lines.finish();
         let said = said.lock().unwrap();
         said.clone()

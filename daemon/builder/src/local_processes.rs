@@ -84,7 +84,9 @@ impl LocalProcesses {
             let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
                 continue;
             };
-            let Some(stat) = stat(pid).filter(|stat| stat.session == self.session) else { continue };
+            let Some(stat) = stat(pid).filter(|stat| stat.session == self.session) else {
+                continue;
+            };
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             if environment.split(|&byte| byte == 0).any(|text| text == entry.as_bytes()) {
                 groups.insert(stat.group);

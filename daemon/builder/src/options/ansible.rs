@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
@@ -38,20 +39,24 @@ const REMOTE_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const REMOTE_RULES: &[Rule] = &[
-    Rule::Exists("playbook_file"),
-    Rule::Exists("galaxy_file"),
-    Rule::Exists("inventory_directory"),
-    Rule::Exists("ssh_host_key_file"),
-    Rule::Exists("ssh_authorized_key_file"),
+    Rule::File("playbook_file"),
+    Rule::File("galaxy_file"),
+    Rule::Directory("inventory_directory"),
+    Rule::File("ssh_host_key_file"),
+    Rule::File("ssh_authorized_key_file"),
     Rule::Range("local_port", 1, 65535),
     Rule::Pairs("ansible_env_vars"),
     Rule::OneOf("ansible_proxy_key_type", &["ECDSA", "RSA"]),
+    Rule::Check(
+        "`command` and, with `galaxy_file`, `galaxy_command` are programs of this machine.",
+        checks::programs::ansible,
+    ),
     Rule::Fields("extra_arguments", &[]),
     Rule::Fields("ansible_env_vars", &[]),
     Rule::Fields("inventory_file_template", &["HostAlias", "Host", "User", "Port", "ConnType"]),
 ];
 
-define!(ANSIBLE = Provisioner "ansible" false,
+define!(ANSIBLE = Provisioner "ansible" true,
     "Runs an Ansible playbook on this machine, against the guest.", REMOTE_OPTIONS, [], [REMOTE_RULES]);
 
 const LOCAL_OPTIONS: &[OptionSpec] = option_table! {
@@ -79,18 +84,18 @@ const LOCAL_OPTIONS: &[OptionSpec] = option_table! {
 const LOCAL_RULES: &[Rule] = &[
     Rule::Needed(&["playbook_file", "playbook_files"]),
     Rule::Exclusive(&["playbook_file", "playbook_files"]),
-    Rule::Exists("playbook_file"),
-    Rule::Exists("playbook_files"),
-    Rule::Exists("playbook_dir"),
+    Rule::File("playbook_file"),
+    Rule::File("playbook_files"),
+    Rule::Directory("playbook_dir"),
     Rule::Exists("playbook_paths"),
-    Rule::Exists("role_paths"),
-    Rule::Exists("collection_paths"),
-    Rule::Exists("group_vars"),
-    Rule::Exists("host_vars"),
-    Rule::Exists("inventory_file"),
-    Rule::Exists("galaxy_file"),
+    Rule::Directory("role_paths"),
+    Rule::Directory("collection_paths"),
+    Rule::Directory("group_vars"),
+    Rule::Directory("host_vars"),
+    Rule::File("inventory_file"),
+    Rule::File("galaxy_file"),
     Rule::Fields("extra_arguments", &[]),
 ];
 
-define!(ANSIBLE_LOCAL = Provisioner "ansible-local" false,
+define!(ANSIBLE_LOCAL = Provisioner "ansible-local" true,
     "Runs Ansible playbooks inside the guest.", LOCAL_OPTIONS, [], [LOCAL_RULES]);

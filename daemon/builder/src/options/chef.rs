@@ -24,8 +24,8 @@ const COMMON: &[OptionSpec] = option_table! {
 
 const COMMON_RULES: &[Rule] = &[
     Rule::OneOf("guest_os_type", &["unix", "windows"]),
-    Rule::Exists("config_template"),
-    Rule::Exists("encrypted_data_bag_secret_path"),
+    Rule::File("config_template"),
+    Rule::File("encrypted_data_bag_secret_path"),
     Rule::Exclusive(&["json", "json_string"]),
     Rule::Fields("install_command", &["Sudo", "Version"]),
 ];
@@ -40,14 +40,14 @@ const SOLO_OPTIONS: &[OptionSpec] = option_table! {
 };
 
 const SOLO_RULES: &[Rule] = &[
-    Rule::Exists("cookbook_paths"),
-    Rule::Exists("roles_path"),
-    Rule::Exists("data_bags_path"),
-    Rule::Exists("environments_path"),
+    Rule::Directory("cookbook_paths"),
+    Rule::Directory("roles_path"),
+    Rule::Directory("data_bags_path"),
+    Rule::Directory("environments_path"),
     Rule::Fields("execute_command", &["ConfigPath", "JsonPath", "Sudo"]),
 ];
 
-define!(SOLO = Provisioner "chef-solo" false,
+define!(SOLO = Provisioner "chef-solo" true,
     "Runs Chef in the guest, without a server.", SOLO_OPTIONS, [COMMON], [SOLO_RULES, COMMON_RULES]);
 
 const CLIENT_OPTIONS: &[OptionSpec] = option_table! {
@@ -74,10 +74,10 @@ const CLIENT_RULES: &[Rule] = &[
     Rule::Requires("policy_name", "policy_group"),
     Rule::Requires("policy_group", "policy_name"),
     Rule::Requires("elevated_password", "elevated_user"),
-    Rule::Exists("validation_key_path"),
+    Rule::File("validation_key_path"),
     Rule::Fields("knife_command", &["Sudo", "Args", "Flags"]),
     Rule::Fields("execute_command", &["ConfigPath", "JsonPath", "Sudo"]),
 ];
 
-define!(CLIENT = Provisioner "chef-client" false,
+define!(CLIENT = Provisioner "chef-client" true,
     "Runs Chef in the guest, against a server.", CLIENT_OPTIONS, [COMMON], [CLIENT_RULES, COMMON_RULES]);

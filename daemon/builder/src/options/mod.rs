@@ -9,6 +9,7 @@ pub(crate) mod components;
 pub(crate) mod define;
 pub(crate) mod definition;
 pub(crate) mod option_table;
+pub(crate) mod own;
 pub(crate) mod post_processors;
 pub(crate) mod puppet;
 pub(crate) mod rule;

@@ -56,12 +56,12 @@ const MASTERLESS_OPTIONS: &[OptionSpec] = option_table! {
 
 const MASTERLESS_RULES: &[Rule] = &[
     Rule::Exists("manifest_file"),
-    Rule::Exists("manifest_dir"),
-    Rule::Exists("module_paths"),
-    Rule::Exists("hiera_config_path"),
+    Rule::Directory("manifest_dir"),
+    Rule::Directory("module_paths"),
+    Rule::File("hiera_config_path"),
 ];
 
-define!(MASTERLESS = Provisioner "puppet-masterless" false,
+define!(MASTERLESS = Provisioner "puppet-masterless" true,
     "Applies Puppet manifests in the guest.", MASTERLESS_OPTIONS, [COMMON], [MASTERLESS_RULES, COMMON_RULES]);
 
 const SERVER_OPTIONS: &[OptionSpec] = option_table! {
@@ -72,7 +72,7 @@ const SERVER_OPTIONS: &[OptionSpec] = option_table! {
     "staging_dir" String = "/tmp/packer-puppet-server", "where everything goes in the guest";
 };
 
-const SERVER_RULES: &[Rule] = &[Rule::Exists("client_cert_path"), Rule::Exists("client_private_key_path")];
+const SERVER_RULES: &[Rule] = &[Rule::Directory("client_cert_path"), Rule::Directory("client_private_key_path")];
 
-define!(SERVER = Provisioner "puppet-server" false,
+define!(SERVER = Provisioner "puppet-server" true,
     "Runs Puppet's agent in the guest, against a server.", SERVER_OPTIONS, [COMMON], [SERVER_RULES, COMMON_RULES]);

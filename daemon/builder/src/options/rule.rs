@@ -23,6 +23,10 @@ pub(crate) enum Rule {
     Pairs(&'static str),
     /// Paths exist on this machine.
     Exists(&'static str),
+    /// Paths name files of this machine.
+    File(&'static str),
+    /// Paths name directories of this machine.
+    Directory(&'static str),
     /// Go templates, rendered while the build runs, use these fields.
     Fields(&'static str, &'static [&'static str]),
     /// Each element of a list is one of these words.
@@ -69,14 +73,10 @@ impl Rule {
                     }
                 }
             }
-            Self::Exists(name) => {
-                for (index, path) in reader.text(name).into_iter().chain(reader.texts(name)).enumerate() {
-                    let known = !path.contains(Generated::UNKNOWN) && !path.contains("{{");
-                    if known && !path.is_empty() && !Path::new(&path).exists() {
-                        let detail = format!("{name} is {path:?}: there is no such file or directory.");
-                        reader.error_in(name, index, "No such file", detail);
-                    }
-                }
+            Self::Exists(name) => check_paths(reader, name, |_| None),
+            Self::File(name) => check_paths(reader, name, |path| path.is_dir().then_some("a directory, not a file")),
+            Self::Directory(name) => {
+                check_paths(reader, name, |path| (!path.is_dir()).then_some("a file, not a directory"));
             }
             Self::Fields(name, fields) => {
                 let texts: Vec<String> = reader.text(name).into_iter().chain(reader.texts(name)).collect();
@@ -107,6 +107,8 @@ impl Rule {
             Self::Requires(name, other) => format!("`{name}` needs `{other}`."),
             Self::Pairs(name) => format!("Each element of `{name}` has the form `KEY=VALUE`."),
             Self::Exists(name) => format!("What `{name}` names exists on this machine."),
+            Self::File(name) => format!("What `{name}` names is a file of this machine."),
+            Self::Directory(name) => format!("What `{name}` names is a directory of this machine."),
             Self::Fields(name, []) => format!("`{name}` is rendered while the build runs, with the build's values."),
             Self::Fields(name, fields) => {
                 let fields: Vec<String> = fields.iter().map(|field| format!("`{{{{ .{field} }}}}`")).collect();
@@ -114,6 +116,23 @@ impl Rule {
             }
             Self::EachOneOf(name, words) => format!("Each element of `{name}` is one of {}.", code_list(words)),
             Self::Check(words, _) => words.to_owned(),
+        }
+    }
+}
+
+/// Complains about the paths of an option that do not exist, or are the other kind of thing that `other` says they are. What is known only
+/// while the build runs is left to that.
+fn check_paths(reader: &mut PlanReader<'_>, name: &str, other: impl Fn(&Path) -> Option<&'static str>) {
+    for (index, text) in reader.text(name).into_iter().chain(reader.texts(name)).enumerate() {
+        if text.is_empty() || text.contains(Generated::UNKNOWN) || text.contains("{{") {
+            continue;
+        }
+        let path = Path::new(&text);
+        if !path.exists() {
+            let detail = format!("{name} is {text:?}: there is no such file or directory.");
+            reader.error_in(name, index, "No such file", detail);
+        } else if let Some(other) = other(path) {
+            reader.error_in(name, index, "Wrong kind of file", format!("{name} is {text:?}, which is {other}."));
         }
     }
 }

@@ -22,15 +22,15 @@ pub(crate) const SCRIPTS: &[OptionSpec] = option_table! {
 pub(crate) const SCRIPT_RULES: &[Rule] = &[
     Rule::Needed(&["inline", "script", "scripts"]),
     Rule::Exclusive(&["inline", "script", "scripts"]),
-    Rule::Exists("script"),
-    Rule::Exists("scripts"),
+    Rule::File("script"),
+    Rule::File("scripts"),
     Rule::Pairs("environment_vars"),
     Rule::Fields("inline", &[]),
 ];
 
 /// The same in Packer's words, for shell and shell-local.
 const SHELL_SCRIPT_RULES: &[Rule] = &[
-    Rule::Check("Scripts exist on this machine.", checks::scripts::exist),
+    Rule::Check("Scripts are files of this machine.", checks::scripts::exist),
     Rule::Pairs("environment_vars"),
     Rule::Fields("inline", &[]),
 ];

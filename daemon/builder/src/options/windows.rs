@@ -45,7 +45,7 @@ const POWERSHELL_RULES: &[Rule] = &[
     ),
 ];
 
-define!(POWERSHELL = Provisioner "powershell" false,
+define!(POWERSHELL = Provisioner "powershell" true,
     "Runs PowerShell commands or scripts in a Windows guest.",
     POWERSHELL_OPTIONS, [SCRIPTS], [SCRIPT_RULES, POWERSHELL_RULES]);
 
@@ -59,7 +59,7 @@ const SHELL_OPTIONS: &[OptionSpec] = option_table! {
 
 const SHELL_RULES: &[Rule] = &[Rule::Fields("execute_command", &["Vars", "Path"])];
 
-define!(WINDOWS_SHELL = Provisioner "windows-shell" false,
+define!(WINDOWS_SHELL = Provisioner "windows-shell" true,
     "Runs batch commands or scripts in a Windows guest.", SHELL_OPTIONS, [SCRIPTS], [SCRIPT_RULES, SHELL_RULES]);
 
 const RESTART_OPTIONS: &[OptionSpec] = option_table! {
@@ -67,8 +67,8 @@ const RESTART_OPTIONS: &[OptionSpec] = option_table! {
     "restart_check_command" String = "", "what must succeed before the build goes on";
     "restart_timeout" Duration = "5m", "how long the restart may take";
     "check_registry" Bool = "false", "also wait until no restart is pending in the registry";
-    "registry_keys" Strings = "RebootPending, PackagesPending and RebootInProgress of Component Based Servicing", "the keys that say so";
+    "registry_keys" Strings = r#"["HKLM:SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\RebootPending", "HKLM:SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\PackagesPending", "HKLM:SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\RebootInProgress"]"#, "the keys that say so";
 };
 
-define!(WINDOWS_RESTART = Provisioner "windows-restart" false,
+define!(WINDOWS_RESTART = Provisioner "windows-restart" true,
     "Restarts a Windows guest and waits until it is back.", RESTART_OPTIONS, [], []);

@@ -196,9 +196,11 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
-        "Scripts exist on this machine.",
+        "Scripts are files of this machine.",
         &[
             ("script = \"/nonexistent\"", "No such script"),
+            ("script = \"/tmp\"", "No script"),
+            ("scripts = [\"/tmp\"]", "No script"),
             ("scripts = [\"/dev/null\", \"/nonexistent\"]", "No such script"),
             ("script = \"\"", "No such script"),
         ],
@@ -356,6 +358,19 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("network_name = \"x\"", "warning: network_name has no effect"),
         ],
     ),
+    (
+        "`command` and, with `galaxy_file`, `galaxy_command` are programs of this machine.",
+        &[
+            ("command = \"/nonexistent/play\"", "No such program"),
+            ("command = \"no-such-program-anywhere\"", "No such program"),
+            ("command = \"sh\"\ngalaxy_file = \"/etc/passwd\"\ngalaxy_command = \"/etc/passwd\"", "No such program"),
+        ],
+    ),
+    (
+        "`sbom_name` is one file name.",
+        &[("sbom_name = \"a/b\"", "Invalid name"), ("sbom_name = \".b\"", "Invalid name")],
+    ),
+    ("`execution_policy` is bypass", &[("execution_policy = \"lax\"", "Unsupported value")]),
     ("`duration` is required.", &[("", "Missing duration")]),
     ("`checksum_types` holds md5", &[("checksum_types = [\"md5\", \"shax\"]", "Unrecognized checksum type")]),
     (
@@ -406,14 +421,15 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
 /// Options that break `rule`, each with what is told.
 fn broken(definition: &Definition, rule: &Rule) -> Vec<(Body, &'static str)> {
     let one = |name: &'static str, value: String| vec![(Body::from([(name, value)]), "Unsupported value")];
+    let value_of = |name: &str| some_value(definition.schema.spec(name).unwrap());
+    let missing = |name: &str| &*Box::leak(format!("Missing {name}").into_boxed_str());
     match *rule {
         Rule::OneOf(name, _) => one(name, "\"no such word\"".to_owned()),
         Rule::EachOneOf(name, _) => one(name, "[\"no such word\"]".to_owned()),
         Rule::Range(name, _, high) => vec![(Body::from([(name, (high + 1).to_string())]), "Value out of range")],
         Rule::Pairs(name) => vec![(Body::from([(name, "[\"A=1\", \"=2\"]".to_owned())]), "Invalid variable")],
         Rule::Fields(name, fields) => {
-            let spec = definition.schema.spec(name).unwrap();
-            let with = |text: &str| some_value(spec).replacen("changed", text, 1);
+            let with = |text: &str| value_of(name).replacen("changed", text, 1);
             let mut bodies = vec![(Body::from([(name, with("{{ upper }}"))]), "Invalid template")];
             bodies.push(match fields {
                 [] => (Body::from([(name, with("{{ .Nope }}"))]), "warning: Template field without a value"),
@@ -432,11 +448,18 @@ fn broken(definition: &Definition, rule: &Rule) -> Vec<(Body, &'static str)> {
             own
         }
         Rule::Requires(name, "usb") => vec![(Body::from([(name, "\"3.1\"".to_owned())]), "Missing usb")],
-        Rule::Needed(["files"]) => vec![(body(""), "Missing files")],
-        Rule::Exists(name) => vec![(Body::from([(name, "\"/nonexistent\"".to_owned())]), "No such file")],
-        Rule::Exclusive(_) | Rule::Needed(_) | Rule::Requires(..) => {
-            panic!("no component that runs had such a rule: say here what breaks {rule:?}")
+        Rule::Requires(name, other) => vec![(Body::from([(name, value_of(name))]), missing(other))],
+        Rule::Exists(name) | Rule::File(name) | Rule::Directory(name) => {
+            let named = |path: &str| Body::from([(name, value_of(name).replacen("changed", path, 1))]);
+            let other = if matches!(rule, Rule::File(_)) { "/tmp" } else { "/etc/passwd" };
+            let wrong_kind = (!matches!(rule, Rule::Exists(_))).then(|| (named(other), "Wrong kind of file"));
+            [(named("/nonexistent"), "No such file")].into_iter().chain(wrong_kind).collect()
         }
+        Rule::Exclusive(names) => {
+            let all = names.iter().map(|&name| (name, value_of(name))).collect();
+            vec![(all, "Options that exclude each other")]
+        }
+        Rule::Needed(names) => vec![(Body::new(), missing(names[0]))],
     }
 }
 

@@ -1,10 +1,21 @@
 //! Provisioners: what is done inside the guest (or beside it) once it is reachable.
 
+mod ansible;
+mod ansible_local;
 mod breakpoint;
+mod chef;
 mod context;
 mod file;
+mod guest_command;
+#[cfg(test)]
+mod harness;
+mod puppet;
+mod reboot;
+mod sbom;
 mod shell;
 mod sleep;
+mod staging;
+mod windows;
 
 use kiln_hypervisors::Machine;
 use kiln_template::{GoDuration, Provisioner};
@@ -95,6 +106,17 @@ async fn run_kind(context: &ProvisionContext, provisioner: &Provisioner) -> Resu
             let (build, data, renderer) = (&context.build, &*context.data, &renderer);
             ShellLocal { build, data, renderer }.run(options).await
         }
+        "ansible" => ansible::run(context, options, &renderer).await,
+        "ansible-local" => ansible_local::run(context, options, &renderer).await,
+        "puppet-masterless" => puppet::masterless(context, options, &renderer).await,
+        "puppet-server" => puppet::server(context, options, &renderer).await,
+        "chef-solo" => chef::solo(context, options, &renderer).await,
+        "chef-client" => chef::client(context, options, &renderer).await,
+        "powershell" => windows::powershell::run(context, options, &renderer).await,
+        "windows-shell" => windows::shell::run(context, options, &renderer).await,
+        "windows-restart" => windows::restart::run(context, options).await,
+        "sbom" => sbom::run(context, options).await,
+        "reboot" => reboot::run(context, options, &renderer).await,
         "file" => file::run(context, options).await,
         "breakpoint" => breakpoint::run(context, options).await,
         "sleep" => sleep::run(context, options).await,

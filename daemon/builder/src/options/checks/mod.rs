@@ -5,6 +5,7 @@ pub(crate) mod boot;
 pub(crate) mod communicator;
 pub(crate) mod files;
 pub(crate) mod image;
+pub(crate) mod programs;
 pub(crate) mod qemu;
 pub(crate) mod scripts;
 pub(crate) mod transfer;

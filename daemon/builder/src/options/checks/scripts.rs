@@ -53,8 +53,14 @@ pub(crate) fn exist(reader: &mut PlanReader<'_>) {
     for (name, paths) in [("script", single), ("scripts", reader.texts("scripts"))] {
         for (index, path) in paths.into_iter().enumerate() {
             // A path made from build data is known only later; what it will be is checked when it runs.
-            if !path.contains(Generated::UNKNOWN) && !Path::new(&path).exists() {
+            if path.contains(Generated::UNKNOWN) {
+                continue;
+            }
+            if !Path::new(&path).exists() {
                 reader.error_in(name, index, "No such script", format!("Bad script {path:?}: there is no such file."));
+            } else if Path::new(&path).is_dir() {
+                let detail = format!("Bad script {path:?}: it is a directory; name the scripts in it in scripts.");
+                reader.error_in(name, index, "No script", detail);
             }
         }
     }
