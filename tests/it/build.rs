@@ -30,10 +30,7 @@ const BUILD: &str = r#"
     sources     = ["one.sh"]
     destination = "/root/"
   }
-  provisioner "shell" {
-    inline            = ["reboot; sleep 60"]
-    expect_disconnect = true
-  }
+  provisioner "reboot" {}
   provisioner "shell" {
     inline = ["test -f /root/env", "test $(cat /sys/block/vdb/size) = 16384", "cat /root/tree/deep/file", "ls /root/one.sh", "tar -C /root -cf /root/back.tar tree"]
   }
@@ -94,6 +91,7 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     let idle = home.daemon_pid().and_then(resident_kib).unwrap();
     assert!(ran.stdout.contains("==> qemu.guest: two-ran"), "{}", ran.stdout);
     assert!(ran.stdout.contains("==> qemu.guest: to stderr"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("==> qemu.guest: The guest has restarted: its boot id was "), "{}", ran.stdout);
     assert!(ran.stdout.contains("Build 'qemu.guest' finished after"), "{}", ran.stdout);
     assert!(ran.stdout.contains("--> qemu.guest: VM files in directory: out"), "{}", ran.stdout);
     assert!(!ran.stdout.contains(PASSWORD) && !ran.stderr.contains(PASSWORD), "the password is shown");

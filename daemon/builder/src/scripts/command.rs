@@ -31,13 +31,7 @@ impl LocalCommand<'_> {
             .map_err(|error| StepError::new(format!("cannot name the processes of {program}")).with_source(error))?;
         // In the ledger before there is any: whatever a killed worker leaves is found by the mark.
         self.build.ledger.acquired(&processes.resource());
-        let mut owned = OwnedProcesses {
-            build: self.build,
-            processes,
-            leader: None,
-            ended: false,
-            sessions_too: self.sessions_too,
-        };
+        let mut owned = OwnedProcesses { build: self.build, processes, leader: None, ended: false };
         let spawned = Command::new(program)
             .args(self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
