@@ -1,6 +1,6 @@
 //! The compress post-processor: the artifact as one archive, or its one file compressed.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::context::{PostProcessContext, Processed};
 use super::new_file;
@@ -162,9 +162,10 @@ fn members(plan: &Plan, input: &Artifact) -> Result<Vec<Member>, StepError> {
     }
     let mut members: Vec<Member> = Vec::new();
     for file in &input.files {
-        // Packer's archives hold paths in a ZIP and bare names in a tar file. An absolute one, unpacked, lies below where it is unpacked.
+        // Packer's archives hold paths in a ZIP and bare names in a tar file. One that is absolute or leads up, unpacked, lies below where
+        // it is unpacked.
         let name = match plan.archive.as_str() {
-            "zip" => file.strip_prefix("/").unwrap_or(file).as_os_str().to_owned(),
+            "zip" => file.components().filter(|part| matches!(part, Component::Normal(_))).collect::<PathBuf>().into(),
             _ => file.file_name().unwrap_or(file.as_os_str()).to_owned(),
         };
         if let Some(other) = members.iter().find(|member| member.name == name) {
@@ -235,6 +236,7 @@ mod tests {
         };
         assert_eq!(names("a.tar", &["/x/a", "y/b"]).unwrap(), ["a", "b"]);
         assert_eq!(names("a.zip", &["/x/a", "y/b"]).unwrap(), ["x/a", "y/b"]);
+        assert_eq!(names("a.zip", &["../y/a", "./b"]).unwrap(), ["y/a", "b"]);
         assert_eq!(names("a.zip", &["x/a", "y/a"]).unwrap().len(), 2);
         for (output, files, words) in [
             ("a.tar", &["x/a", "y/a"][..], "one name"),

@@ -11,7 +11,9 @@ use crate::provisioners::ProvisionContext;
 const UPLOAD_LIMIT: Duration = Duration::from_secs(300);
 
 /// The script. What stands in `<< >>` is put in.
-const SCRIPT: &str = r#"$ErrorActionPreference = 'Stop'
+const SCRIPT: &str = r#"# PowerShell has read all of this by now, and a password is in it: it stays in no guest that restarts, or loses us, on the way.
+Remove-Item $PSCommandPath -Force -ErrorAction SilentlyContinue
+$ErrorActionPreference = 'Stop'
 $name = '<<NAME>>'
 $log = [System.Environment]::ExpandEnvironmentVariables('<<LOG>>')
 if (Test-Path $log) { Remove-Item $log -Force }
@@ -73,7 +75,6 @@ $result = $registered.LastTaskResult
 if (Test-Path $log) { Remove-Item $log -Force -ErrorAction SilentlyContinue }
 $folder.DeleteTask($name, 0)
 [System.Runtime.InteropServices.Marshal]::ReleaseComObject($service) | Out-Null
-Remove-Item $PSCommandPath -Force -ErrorAction SilentlyContinue
 exit $result
 "#;
 
@@ -144,6 +145,11 @@ mod tests {
         );
         assert!(text.contains("6, 'O''Neill', 'p''w<d>', 1, $null)"), "{text}");
         assert!(!text.contains("<<"), "{text}");
+        let first = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        assert!(
+            first.is_some_and(|line| line.starts_with("Remove-Item $PSCommandPath")),
+            "a password is in it: {first:?}"
+        );
         let service = script("ID", "SYSTEM", "", "x");
         assert!(service.contains("6, 'SYSTEM', $null, 5, $null)") && !service.contains("LogonType>"), "{service}");
     }

@@ -40,43 +40,92 @@ impl fmt::Display for WayOut {
 
 /// All of them, of the machine whose file lies in `directory`.
 pub(super) fn of(vmx: &Vmx, directory: &Path) -> Vec<WayOut> {
-    let way = |key: String, value: &str, because| WayOut { key, value: value.to_owned(), because };
-    let mut ways = Vec::new();
-    for (device, file) in vmx.disks().unwrap_or_default() {
-        let key = format!("{device}.fileName");
-        if leads_out(file) {
-            ways.push(way(key, file, None));
-        } else if let Some(because) = named_by_disk(&directory.join(file), directory) {
-            ways.push(way(key, file, Some(because)));
+    let disks = match vmx.disks() {
+        Ok(disks) => disks,
+        Err(error) => {
+            let (key, value) = ("its disks".to_owned(), String::new());
+            return vec![WayOut { key, value, because: Some(format!("which they are cannot be told: {error}")) }];
         }
-    }
+    };
+    let mut ways = Vec::new();
     for (key, value) in vmx.iter().filter(|(_, value)| !value.is_empty()) {
         let lower = key.to_ascii_lowercase();
-        let Some((device, field)) = lower.split_once('.') else { continue };
-        let is = |kind: &str| {
-            device.strip_prefix(kind).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
-                && vmx.is_true(&format!("{device}.present"))
-        };
-        // A log beside the machine is the machine's own; a device or a pipe of the host's is not.
-        let port = (is("serial") || is("parallel")) && field == "filename";
-        let is_file = vmx.get(&format!("{device}.fileType")).is_some_and(|kind| kind.eq_ignore_ascii_case("file"));
-        if port && (leads_out(value) || !is_file) || is("sharedfolder") && field == "hostpath" {
-            ways.push(way(key.to_owned(), value, None));
+        let (device, field) = lower.split_once('.').unwrap_or(("", &lower));
+        if !names_a_place(&lower) || is_switched_off(vmx, device) {
+            continue;
         }
+        let disk = disks.iter().any(|(disk, _)| field == "filename" && disk.eq_ignore_ascii_case(device));
+        let because = if leads_out(value, directory) {
+            if !disk && is_a_drives_own(device, value) {
+                continue;
+            }
+            None
+        } else if disk {
+            match named_by_disk(&directory.join(value), directory) {
+                None => continue,
+                because => because,
+            }
+        } else if is_port(device) && field == "filename" && !is_file(vmx, device) {
+            Some("a device, a pipe or a printer of this host".to_owned())
+        } else {
+            continue;
+        };
+        ways.push(WayOut { key: key.to_owned(), value: value.to_owned(), because });
     }
     ways.truncate(MOST_TOLD);
     ways
 }
 
-fn leads_out(file: &str) -> bool {
-    !Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+/// Whether the value of a key, in lower case, is a file or directory that VMware reads or writes.
+fn names_a_place(key: &str) -> bool {
+    const PARTS: [&str; 6] = ["file", "dir", "path", "nvram", "vmstate", "url"];
+    // What the guest is told, and what it asks for, is text.
+    !key.starts_with("guestinfo.") && PARTS.iter().any(|part| key.contains(part))
 }
 
-/// What a disk of the machine names outside of `directory`, an extent or a parent; `None`: nothing, or it is for VMware to judge.
+/// A device that is said not to be there. Whatever else its `present` is, VMware may take for a yes.
+fn is_switched_off(vmx: &Vmx, device: &str) -> bool {
+    let is_device = device.ends_with(|last: char| last.is_ascii_digit());
+    is_device
+        && vmx
+            .get(&format!("{device}.present"))
+            .is_none_or(|value| ["", "false", "0"].contains(&&*value.to_ascii_lowercase()))
+}
+
+fn is_port(device: &str) -> bool {
+    ["serial", "parallel"].iter().any(|kind| device.starts_with(kind))
+}
+
+fn is_file(vmx: &Vmx, device: &str) -> bool {
+    vmx.get(&format!("{device}.fileType")).is_some_and(|kind| kind.eq_ignore_ascii_case("file"))
+}
+
+/// What many machines have in their CD and floppy drives: the host's drive, and a disc of VMware's own.
+fn is_a_drives_own(device: &str, value: &str) -> bool {
+    let is_drive = device.starts_with("floppy") || device.contains(':');
+    let below = |directory: &str| value.strip_prefix(directory).is_some_and(|rest| !rest.contains(".."));
+    is_drive
+        && (["/dev/cdrom", "/dev/sr", "/dev/fd"].iter().any(|start| value.starts_with(start))
+            || below("/usr/lib/vmware/"))
+}
+
+fn leads_out(file: &str, directory: &Path) -> bool {
+    if !Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return true;
+    }
+    // A link may lead anywhere. What is not there, or is no name of a file, leads nowhere.
+    let (Ok(end), Ok(directory)) = (directory.join(file).canonicalize(), directory.canonicalize()) else {
+        return false;
+    };
+    !end.starts_with(directory)
+}
+
+/// What a disk of the machine names outside of `directory`, an extent or a parent, or why that cannot be told; `None`: nothing.
 fn named_by_disk(disk: &Path, directory: &Path) -> Option<String> {
     let policy = OpenPolicy::allow_below(vec![directory.to_owned()]);
     let error = kiln_disk_formats::open(disk, None, &policy).err()?;
-    (error.kind() == ErrorKind::Refused).then(|| error.to_string())
+    // What is not there is told by its own words, and what is encrypted names its files in the open.
+    (disk.is_file() && error.kind() != ErrorKind::Encrypted).then(|| error.to_string())
 }
 
 #[cfg(test)]
@@ -91,6 +140,8 @@ mod tests {
         std::fs::write(directory.path().join("own.vmdk"), descriptor("own-flat.vmdk")).unwrap();
         std::fs::write(directory.path().join("own-flat.vmdk"), vec![0; 1 << 20]).unwrap();
         std::fs::write(directory.path().join("thief.vmdk"), descriptor("../../etc/passwd")).unwrap();
+        std::fs::write(directory.path().join("odd.vmdk"), format!("{flat}RW 63 NONSENSE \"/etc/passwd\" 0\n")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join("link.vmdk")).unwrap();
         let vmx = Vmx::from_bytes(format!(".encoding = \"UTF-8\"\n{lines}\n").as_bytes()).unwrap();
         of(&vmx, directory.path()).iter().map(|way| way.to_string().split(" (").next().unwrap().to_owned()).collect()
     }
@@ -101,7 +152,8 @@ mod tests {
 
     #[test]
     fn what_leads_out_is_named_and_what_stays_is_not() {
-        for file in ["../other/secret.vmdk", "/var/disk.vmdk", "a/../../b.vmdk", "thief.vmdk"] {
+        for file in ["../other/secret.vmdk", "/var/disk.vmdk", "a/../../b.vmdk", "thief.vmdk", "odd.vmdk", "link.vmdk"]
+        {
             assert_eq!(ways(&disk(file)), [format!("scsi0:0.fileName = {file:?}")]);
         }
         assert_eq!(ways(&disk("own.vmdk")), Vec::<String>::new());
@@ -113,7 +165,23 @@ mod tests {
         assert_eq!(serial("device", "ttyS0").len(), 1);
         let shared = "sharedFolder0.present = \"TRUE\"\nsharedFolder0.hostPath = \"/\"";
         assert_eq!(ways(shared), ["sharedFolder0.hostPath = \"/\""]);
+        assert_eq!(ways(&shared.replace("TRUE", "1")).len(), 1);
         assert_eq!(ways(&shared.replace("TRUE", "FALSE")), Vec::<String>::new());
+        for lines in
+            ["nvram = \"/etc/passwd\"", "log.fileName = \"../x\"", "workingDir = \"/tmp\"", "sched.swap.dir = \"/\""]
+        {
+            assert_eq!(ways(lines), [lines]);
+        }
+        let drive = |device: &str, file: &str| {
+            ways(&format!("{device}.present = \"TRUE\"\n{device}.fileName = \"{file}\"")).len()
+        };
+        assert_eq!((drive("ide1:0", "/etc/passwd"), drive("floppy0", "/etc/passwd")), (1, 1));
+        assert_eq!((drive("ide1:0", "auto detect"), drive("floppy0", "/dev/fd0")), (0, 0));
+        assert_eq!(drive("sata0:1", "/usr/lib/vmware/isoimages/linux.iso"), 0);
+        assert_eq!(drive("sata0:1", "/usr/lib/vmware/../../../etc/passwd"), 1);
+        let plain =
+            "nvram = \"web.nvram\"\nextendedConfigFile = \"web.vmxf\"\nworkingDir = \".\"\nmsg.autoAnswer = \"TRUE\"";
+        assert_eq!(ways(plain), Vec::<String>::new());
     }
 
     #[test]
