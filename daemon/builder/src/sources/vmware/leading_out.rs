@@ -54,7 +54,9 @@ pub(super) fn of(vmx: &Vmx, directory: &Path) -> Vec<WayOut> {
         if !names_a_place(&lower) || is_switched_off(vmx, device) {
             continue;
         }
-        let disk = disks.iter().any(|(disk, _)| field == "filename" && disk.eq_ignore_ascii_case(device));
+        let listed = disks.iter().any(|(disk, _)| disk.eq_ignore_ascii_case(device));
+        let disk =
+            field == "filename" && (listed || device.contains(':') && value.to_ascii_lowercase().ends_with(".vmdk"));
         let because = if leads_out(value, directory) {
             if !disk && is_a_drives_own(device, value) {
                 continue;
@@ -83,13 +85,15 @@ fn names_a_place(key: &str) -> bool {
     !key.starts_with("guestinfo.") && PARTS.iter().any(|part| key.contains(part))
 }
 
-/// A device that is said not to be there. Whatever else its `present` is, VMware may take for a yes.
+/// A device that is said not to be there. Whatever else its `present` is, VMware may take for a yes, and a floppy drive is there unless it
+/// is said not to be.
 fn is_switched_off(vmx: &Vmx, device: &str) -> bool {
     let is_device = device.ends_with(|last: char| last.is_ascii_digit());
     is_device
-        && vmx
-            .get(&format!("{device}.present"))
-            .is_none_or(|value| ["", "false", "0"].contains(&&*value.to_ascii_lowercase()))
+        && match vmx.get(&format!("{device}.present")) {
+            Some(value) => ["", "false", "0"].contains(&&*value.to_ascii_lowercase()),
+            None => !device.starts_with("floppy"),
+        }
 }
 
 fn is_port(device: &str) -> bool {
@@ -103,21 +107,21 @@ fn is_file(vmx: &Vmx, device: &str) -> bool {
 /// What many machines have in their CD and floppy drives: the host's drive, and a disc of VMware's own.
 fn is_a_drives_own(device: &str, value: &str) -> bool {
     let is_drive = device.starts_with("floppy") || device.contains(':');
+    let numbered =
+        |start: &str| value.strip_prefix(start).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
     let below = |directory: &str| value.strip_prefix(directory).is_some_and(|rest| !rest.contains(".."));
-    is_drive
-        && (["/dev/cdrom", "/dev/sr", "/dev/fd"].iter().any(|start| value.starts_with(start))
-            || below("/usr/lib/vmware/"))
+    is_drive && (["/dev/cdrom", "/dev/sr", "/dev/fd"].into_iter().any(numbered) || below("/usr/lib/vmware/"))
 }
 
 fn leads_out(file: &str, directory: &Path) -> bool {
     if !Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return true;
     }
-    // A link may lead anywhere. What is not there, or is no name of a file, leads nowhere.
-    let (Ok(end), Ok(directory)) = (directory.join(file).canonicalize(), directory.canonicalize()) else {
-        return false;
-    };
-    !end.starts_with(directory)
+    // A link may lead anywhere, also one at whose end nothing is yet. What is not there, or is no name of a file, leads nowhere.
+    match (directory.join(file).canonicalize(), directory.canonicalize()) {
+        (Ok(end), Ok(directory)) => !end.starts_with(directory),
+        _ => directory.join(file).is_symlink(),
+    }
 }
 
 /// What a disk of the machine names outside of `directory`, an extent or a parent, or why that cannot be told; `None`: nothing.
@@ -142,6 +146,7 @@ mod tests {
         std::fs::write(directory.path().join("thief.vmdk"), descriptor("../../etc/passwd")).unwrap();
         std::fs::write(directory.path().join("odd.vmdk"), format!("{flat}RW 63 NONSENSE \"/etc/passwd\" 0\n")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("link.vmdk")).unwrap();
+        std::os::unix::fs::symlink("/nonexistent/x", directory.path().join("web.nvram-link")).unwrap();
         let vmx = Vmx::from_bytes(format!(".encoding = \"UTF-8\"\n{lines}\n").as_bytes()).unwrap();
         of(&vmx, directory.path()).iter().map(|way| way.to_string().split(" (").next().unwrap().to_owned()).collect()
     }
@@ -179,6 +184,10 @@ mod tests {
         assert_eq!((drive("ide1:0", "auto detect"), drive("floppy0", "/dev/fd0")), (0, 0));
         assert_eq!(drive("sata0:1", "/usr/lib/vmware/isoimages/linux.iso"), 0);
         assert_eq!(drive("sata0:1", "/usr/lib/vmware/../../../etc/passwd"), 1);
+        assert_eq!(drive("floppy0", "/dev/fd/../root/x"), 1);
+        assert_eq!(ways("floppy0.fileName = \"/etc/passwd\"").len(), 1);
+        assert_eq!(ways(&disk("thief.vmdk").replace("0:0.present = \"TRUE\"", "0:0.present = \"1\"")).len(), 1);
+        assert_eq!(ways("nvram = \"web.nvram-link\"").len(), 1);
         let plain =
             "nvram = \"web.nvram\"\nextendedConfigFile = \"web.vmxf\"\nworkingDir = \".\"\nmsg.autoAnswer = \"TRUE\"";
         assert_eq!(ways(plain), Vec::<String>::new());
