@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::architecture::Architecture;
 use super::arguments::{Channel, CommandLine, NETDEV_ID, Plumbing};
+use super::discs;
 use super::machine_spec::QemuMachineSpec;
 use super::overrides::Overrides;
 use super::probe::{Names, ProbeError, Prober};
@@ -47,12 +48,15 @@ pub(super) async fn first(
     let lists_all_models = Architecture::of_program(&spec.qemu.binary) != Architecture::Other;
     named.retain(|one| one.kind != Kind::Processor || lists_all_models);
     let known = prober.facts(program).await?;
+    let mut complaints: Vec<Unsupported> = discs::complaint(spec, program, prober).await?.into_iter().collect();
     if named.iter().all(|one| one.is_among(&known.names)) {
-        return Ok(Vec::new());
+        return Ok(complaints);
     }
     let names = prober.names_now(program).await?;
     let version = format!("{} {}", spec.qemu.binary, known.version);
-    Ok(named.iter().filter(|one| !one.is_among(&names)).map(|one| one.complaint(&version, spec, &names)).collect())
+    let unknown = named.iter().filter(|one| !one.is_among(&names));
+    complaints.extend(unknown.map(|one| one.complaint(&version, spec, &names)));
+    Ok(complaints)
 }
 
 impl Named {

@@ -25,6 +25,7 @@ mod boot_order;
 mod check;
 mod end;
 mod firmware;
+mod discs;
 mod guest_process;
 mod hypervisor;
 mod keyboard;

@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 use super::address::Tap;
 use super::arguments::{CommandLine, Plumbing};
 use super::boot_order;
+use super::discs;
 use super::guest_process::GuestProcess;
 use super::keyboard::{self, Wiring};
 use super::machine_spec::QemuMachineSpec;
@@ -317,6 +318,7 @@ async fn set_up_parts(spec: QemuMachineSpec<'_>, started: &mut Started, ports: &
             Err(error) => tracing::debug!(%error, "the guest's packets cannot be seen"),
         }
     }
+    discs::insert(&started.qmp, spec).await?;
     if boot_order::is_ours(spec) {
         boot_order::disks_first(&started.qmp, spec).await.map_err(StartError::Setup)?;
     }

@@ -1,6 +1,7 @@
 //! Machines on a real QEMU, under TCG: the boot sectors of [`guests`](super::testing::guests) stand for guests.
 
 mod broken;
+mod discs;
 mod ports;
 mod riscv;
 mod seen;

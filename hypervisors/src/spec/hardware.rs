@@ -101,6 +101,14 @@ pub struct CdromSpec {
     pub interface: Option<String>,
 }
 
+impl CdromSpec {
+    /// The disc's URL, where it is no file. It may let its owner in, so it is shown nowhere.
+    pub fn url(&self) -> Option<&str> {
+        let text = self.path.to_str()?;
+        ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)).then_some(text)
+    }
+}
+
 /// The network adapter and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkSpec {

@@ -96,6 +96,18 @@ pub(crate) enum UrlError {
         /// What was named.
         path: PathBuf,
     },
+    /// A file of this machine where somebody is to read from a server.
+    #[error("`{}` is on no server", path.display())]
+    NoServer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The server gives whole files only.
+    #[error("{url} gives whole files only: its answer has no `Accept-Ranges: bytes`")]
+    NoParts {
+        /// The URL that answered, after redirects.
+        url: String,
+    },
     /// The cache cannot be written.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -225,6 +237,7 @@ impl UrlError {
             Self::Compressed { .. } => {
                 "unpack it once and give the path as iso_url, or add `?archive=false` to use it as it is"
             }
+            Self::NoParts { .. } | Self::NoServer { .. } => "remove iso_skip_cache, and the file is downloaded first",
             Self::Scheme { .. } => "download the file yourself and give its path as iso_url",
             Self::Certificates(_) => "install the package ca-certificates, or set SSL_CERT_FILE",
             Self::Connect { .. } | Self::Stalled { .. } => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hyper::Uri;
 
 use super::error::UrlError;
-use super::percent::{decoded, encoded};
+use super::percent::{decoded, encoded, encoded_part};
 use super::url_secrets::shown;
 
 /// Suffixes of files that Packer would unpack after the download.
@@ -67,6 +67,21 @@ impl RemoteUrl {
 
     pub(super) fn login(&self) -> Option<&str> {
         self.login.as_deref()
+    }
+
+    /// The whole of it, with its login. Not to be shown.
+    pub(super) fn with_login(&self) -> String {
+        let text = self.uri.to_string();
+        match (self.login(), text.split_once("://")) {
+            (Some(login), Some((scheme, rest))) => {
+                let part = |text: &str| encoded_part(text);
+                let login = login
+                    .split_once(':')
+                    .map_or_else(|| part(login), |(user, word)| format!("{}:{}", part(user), part(word)));
+                format!("{scheme}://{login}@{rest}")
+            }
+            _ => text,
+        }
     }
 
     pub(super) fn is_https(&self) -> bool {
@@ -269,6 +284,8 @@ mod tests {
         let url = remote("https://me:s%3Acret@host:8443/x");
         assert_eq!((url.login(), url.host(), url.port()), (Some("me:s:cret"), "host", 8443));
         assert_eq!(url.to_string(), "https://host:8443/x");
+        assert_eq!(url.with_login(), "https://me:s%3Acret@host:8443/x");
+        assert_eq!(remote("http://h/x?token=1").with_login(), "http://h/x?token=1");
         assert_eq!(remote("https://h/x?token=1&a=2").to_string(), "https://h/x?token=xxxxx&a=2");
         assert_eq!(remote("https://h/x?token=1&a=2").path_and_query(), "/x?token=1&a=2");
     }

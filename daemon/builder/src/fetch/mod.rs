@@ -15,6 +15,7 @@ mod checksum;
 mod checksum_file;
 mod companions;
 mod download;
+mod elsewhere;
 mod error;
 mod location;
 mod partial;
@@ -41,6 +42,7 @@ use self::transport::Transport;
 
 pub(crate) use self::ask::ask;
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
+pub(crate) use self::elsewhere::{check_read_by_others, find_read_by_others};
 pub(crate) use self::error::{FetchError, with_causes};
 use self::error::{UrlError, UrlFailure};
 pub(crate) use self::location::{local_path, names_local};

@@ -13,6 +13,12 @@ pub(super) fn encoded(text: &str) -> String {
     result
 }
 
+/// Encodes all but letters and digits, for a text that is a part of a URL by itself.
+pub(super) fn encoded_part(text: &str) -> String {
+    let one = |byte: u8| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
 /// Undoes `%XX`; what is not that stays as it is.
 pub(super) fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));

@@ -1,5 +1,6 @@
 //! Downloads from servers that behave, and from those that do not.
 
+mod elsewhere;
 mod https;
 mod socks;
 

@@ -39,7 +39,9 @@ impl Recipe<'_> {
         let image = match plan.image {
             Some(image) => {
                 let fetching = || image::fetch(image, plan.image_noun, context);
-                Some(context.run_step(Step::prepare("fetch"), made, fetching).await?)
+                // A URL is no file, and may let its owner in.
+                let fetched = |path: &PathBuf| made(path).filter(|_| !image.skip_cache);
+                Some(context.run_step(Step::prepare("fetch"), fetched, fetching).await?)
             }
             None => None,
         };

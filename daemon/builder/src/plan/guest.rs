@@ -19,6 +19,9 @@ pub(crate) struct ImagePlan {
     pub target_path: Option<PathBuf>,
     /// Its extension in the cache.
     pub extension: String,
+    /// It is not fetched: the hypervisor reads it where it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_cache: bool,
 }
 
 /// The HTTP server for the guest.

@@ -22,7 +22,6 @@ fn digest(plan: &BuildPlan) -> String {
 /// Options of sources that change nothing that Kiln does.
 const WITHOUT_EFFECT: &[&str] = &[
     "http_interface",
-    "iso_skip_cache",
     "run_once",
     "ssh_keypair_name",
     "ssh_private_key",

@@ -15,6 +15,7 @@ pub(crate) fn read_image(options: OptionValues<'_>) -> ImagePlan {
         checksum: options.text("iso_checksum").unwrap_or_default(),
         target_path: options.text("iso_target_path").map(Into::into),
         extension: options.text("iso_target_extension").unwrap_or_default().to_lowercase(),
+        skip_cache: false,
     }
 }
 

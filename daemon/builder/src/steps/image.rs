@@ -1,4 +1,4 @@
-//! Fetches the installer or disk image.
+//! Fetches the installer or disk image, or finds who has it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +8,13 @@ use crate::error::StepError;
 use crate::fetch::{self, FetchRequest, Target, WaitingFn};
 use crate::plan::ImagePlan;
 
-/// Returns the local path of the image, downloading it when it is not here yet. `noun` is what people call it.
+/// Returns the local path of the image, downloading it when it is not here yet; or the URL from which the hypervisor reads it. `noun` is
+/// what people call it.
 pub(crate) async fn fetch(plan: &ImagePlan, noun: &str, context: &BuildContext) -> Result<PathBuf, StepError> {
     context.say(format!("Retrieving {noun}"));
+    if plan.skip_cache {
+        return find(plan, noun, context).await;
+    }
     let cwd = std::env::current_dir()
         .map_err(|error| StepError::new("cannot tell the working directory").with_source(error))?;
     let say = |text: String| context.say(text);
@@ -30,4 +34,14 @@ pub(crate) async fn fetch(plan: &ImagePlan, noun: &str, context: &BuildContext) 
     let progress = |done: u64, total: Option<u64>| context.progress(&what, done, total);
     let fetched = fetch::fetch(&request, &progress, &say, waiting).await?;
     Ok(fetched.path)
+}
+
+/// The first of the image's URLs whose server gives parts of it.
+async fn find(plan: &ImagePlan, noun: &str, context: &BuildContext) -> Result<PathBuf, StepError> {
+    let say = |text: String| context.say(text);
+    let teller = context.clone();
+    let waiting: WaitingFn = Arc::new(move |what, limit| Box::new(teller.waiting(what, Some(limit))));
+    let url = fetch::find_read_by_others(&plan.urls, &say, waiting).await?;
+    context.say(format!("The {noun} is read from its server, and not kept in the cache"));
+    Ok(url.into())
 }

@@ -128,6 +128,11 @@ fn disk_device(
     true
 }
 
+/// Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
+pub(crate) fn is_dmg(cdrom: &CdromSpec) -> bool {
+    cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"))
+}
+
 fn cdrom_drive(
     spec: QemuMachineSpec<'_>,
     cdrom: &CdromSpec,
@@ -135,11 +140,11 @@ fn cdrom_drive(
     controllers: &mut Controllers,
     all: &mut Drives,
 ) {
-    let file = escape(&text(&cdrom.path));
-    // Left to guess, QEMU would follow whatever an image of a stranger says it is. Only Apple's format has to be guessed.
-    let is_dmg = cdrom.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dmg"));
-    let format = if is_dmg { "" } else { ",format=raw" };
-    let none = format!("file={file},if=none,id=cdrom{index},media=cdrom{format}");
+    // What a server has is put in when QEMU runs: everybody on this host can read a command line.
+    let is_empty = cdrom.url().is_some();
+    let file = if is_empty { String::new() } else { format!("file={},", escape(&text(&cdrom.path))) };
+    let format = if is_empty || is_dmg(cdrom) { "" } else { ",format=raw" };
+    let none = format!("{file}if=none,id=cdrom{index},media=cdrom{format}");
     match cdrom.interface.as_deref() {
         // QEMU would make a disk of it there, which installers do not take for a CD.
         None | Some("" | "scsi") if spec.is_virt() => {
@@ -147,7 +152,8 @@ fn cdrom_drive(
             all.drive_devices.push(format!("scsi-cd,bus=scsi1.0,drive=cdrom{index}"));
             all.drives.push(none);
         }
-        None | Some("") => all.drives.push(format!("file={file},media=cdrom{format}")),
+        None | Some("") if is_empty => all.drives.push(format!("id=cdrom{index},media=cdrom")),
+        None | Some("") => all.drives.push(format!("{file}media=cdrom{format}")),
         Some("virtio-scsi") => {
             controllers.virtio_scsi(&mut all.devices);
             all.devices.push(format!("scsi-cd,bus=scsi0.0,drive=cdrom{index}"));
@@ -167,7 +173,7 @@ fn cdrom_drive(
             // Packer counts from 0 even if a disk has that place already.
             let taken = spec.hardware.disks.iter().filter(|disk| disk.interface.as_str() == interface).count();
             let place = taken + index;
-            all.drives.push(format!("file={file},if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
+            all.drives.push(format!("{file}if={interface},index={place},id=cdrom{index},media=cdrom{format}"));
         }
     }
 }

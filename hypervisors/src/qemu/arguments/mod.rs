@@ -18,6 +18,7 @@ use crate::qemu::spec::SSH_HOST_PORT;
 use crate::spec::{BootOrder, Firmware, NetworkMode, VncSpec};
 #[cfg(feature = "libvirt")]
 pub(crate) use drives::Settled;
+pub(crate) use drives::is_dmg;
 use value::{escape, text};
 
 /// Id of the network back end, as Packer names it; templates refer to it.

@@ -225,6 +225,21 @@ fn cdroms_on_every_interface() {
     assert_eq!(values(&spec, "-drive")[1], "file=Install.DMG,media=cdrom");
 }
 
+/// Everybody on the host can read a command line, and a URL may let its owner in.
+#[test]
+fn a_cd_that_is_read_from_a_server_is_not_in_the_command_line() {
+    let mut spec = spec();
+    let cdrom = |interface: Option<&str>| CdromSpec {
+        path: "https://me:secret@host/x.iso?token=secret".into(),
+        interface: interface.map(ToOwned::to_owned),
+    };
+    spec.disks = vec![DiskSpec::new("d", DiskFormat::Raw, DiskInterface::Virtio)];
+    spec.cdroms = vec![cdrom(None), cdrom(Some("ide")), cdrom(Some("sata"))];
+    let drives = ["id=cdrom0,media=cdrom", "if=ide,index=1,id=cdrom1,media=cdrom", "if=none,id=cdrom2,media=cdrom"];
+    assert_eq!(values(&spec, "-drive")[1..], drives);
+    assert!(!format!("{:?}", command_line(&spec, &plumbing())).contains("secret"));
+}
+
 #[test]
 fn a_given_switch_replaces_all_its_defaults_and_the_adapter_comes_back() {
     let mut spec = spec();

@@ -67,8 +67,9 @@ impl Description {
         if spec.qemu.firmware_is_qcow2 && !own_drives && matches!(spec.hardware.firmware, Firmware::Efi { .. }) {
             complain("efi_firmware_code", "libvirt before 9.2 takes only raw images of firmware".to_owned());
         }
-        if let Some(cdrom) = spec.hardware.cdroms.iter().find(|it| it.path.to_string_lossy().contains("://")) {
-            complain("iso_target_path", format!("libvirt reads CDs from files, not from {}", cdrom.path.display()));
+        if spec.hardware.cdroms.iter().any(|cdrom| cdrom.url().is_some()) {
+            let problem = "libvirt reads CDs from files: remove it, and the CD is downloaded first".to_owned();
+            complain("iso_skip_cache", problem);
         }
         if spec.hardware.window {
             line.warnings.push(

@@ -5,6 +5,7 @@
 //! replaced, or the permission to use `/dev/kvm` changes. That QEMU could not begin on one, as where another hypervisor has the processor, is
 //! asked again the next time.
 
+mod block_driver;
 mod boot;
 mod cache;
 mod findings;
@@ -119,6 +120,15 @@ impl Prober {
         Ok(names)
     }
 
+    /// Whether `program` reads from web servers. Asked anew each time: the module comes in a package of its own.
+    pub(super) async fn reads_urls(&self, program: &Path) -> Result<bool, ProbeError> {
+        let (process, qmp) = run(program, alone(), Vec::new(), self.limit).await?;
+        let answer = qmp.run_within(block_driver::question(), self.limit).await;
+        process.kill();
+        process.ended().await;
+        block_driver::is_there(answer).map_err(|error| ProbeError::Ask(program.to_owned(), error))
+    }
+
     fn known(&self, program: &Path) -> Option<Findings> {
         self.cache().get(&cache::key(program, kvm_opens().is_ok()))
     }
@@ -138,10 +148,14 @@ impl Prober {
     }
 }
 
+/// The arguments of a QEMU without a machine.
+fn alone() -> Vec<OsString> {
+    ["-machine", "none", "-nodefaults", "-display", "none", "-S"].map(OsString::from).to_vec()
+}
+
 /// Starts QEMU without a machine and asks it.
 async fn ask(program: &Path, limit: Duration) -> Result<Findings, ProbeError> {
-    let arguments = ["-machine", "none", "-nodefaults", "-display", "none", "-S"].map(OsString::from).to_vec();
-    let (process, qmp) = run(program, arguments, Vec::new(), limit).await?;
+    let (process, qmp) = run(program, alone(), Vec::new(), limit).await?;
     let wrong = |error| ProbeError::Ask(program.to_owned(), error);
     let target = qmp.run_within(query_target {}, limit).await.map_err(wrong)?;
     // Refused when the option does not exist, that is, without seccomp.

@@ -64,7 +64,7 @@ pub(crate) enum Guest {
 impl Guest {
     const ALL: [Self; 6] = [Self::Echo, Self::SlowEcho, Self::PowerOff, Self::PowerButton, Self::Reset, Self::Writer];
 
-    fn sector(self) -> &'static [u8] {
+    pub(crate) fn sector(self) -> &'static [u8] {
         match self {
             Self::Echo => include_bytes!("echo.bin"),
             Self::SlowEcho => include_bytes!("slow-echo.bin"),

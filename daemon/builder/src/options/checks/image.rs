@@ -3,7 +3,7 @@
 use crate::fetch;
 use crate::plan_reader::PlanReader;
 
-/// `iso_url`, `iso_urls` and `iso_checksum`.
+/// `iso_url`, `iso_urls`, `iso_checksum` and `iso_skip_cache`.
 pub(crate) fn image(reader: &mut PlanReader<'_>) {
     let urls = reader.texts("iso_urls");
     match reader.text("iso_url") {
@@ -18,12 +18,7 @@ pub(crate) fn image(reader: &mut PlanReader<'_>) {
     }
     let checksum = reader.text("iso_checksum").unwrap_or_default();
     if reader.flag("iso_skip_cache") {
-        reader.error(
-            "iso_skip_cache",
-            "iso_skip_cache is not supported",
-            "Kiln always reads images from its cache: QEMU reading a URL while the guest boots is slower and fails \
-             half way. Remove iso_skip_cache.",
-        );
+        read_by_hypervisor(reader, &checksum);
     } else if checksum.is_empty() {
         reader.error(
             "iso_checksum",
@@ -38,6 +33,31 @@ pub(crate) fn image(reader: &mut PlanReader<'_>) {
             "A checksum of 'none' was specified",
             "Since ISO files are so big, a checksum is highly recommended.",
         );
+    }
+}
+
+/// `iso_skip_cache`: what never comes here as a whole has no checksum, and is nothing to make a disk of.
+fn read_by_hypervisor(reader: &mut PlanReader<'_>, checksum: &str) {
+    let remove = "Remove iso_skip_cache, and the image is downloaded into the cache.";
+    if !checksum.is_empty() && checksum != "none" {
+        let detail = format!("The file is not read as a whole, so nothing is known of its checksum. {remove}");
+        reader.error("iso_checksum", "No checksum with iso_skip_cache", detail);
+    } else {
+        reader.warning(
+            "iso_skip_cache",
+            "The ISO is not checked",
+            "The hypervisor reads parts of it from the server as the guest wants them: nobody sees whether it is the right one.",
+        );
+    }
+    if reader.flag("disk_image") {
+        let detail = format!("A disk image is copied before it is booted. {remove}");
+        reader.error("iso_skip_cache", "iso_skip_cache is for installers", detail);
+    }
+    let urls = reader.texts("iso_urls").into_iter().chain(reader.text("iso_url"));
+    for url in urls.collect::<Vec<_>>() {
+        if let Err(problem) = fetch::check_read_by_others(&url) {
+            reader.error("iso_skip_cache", "Nothing that QEMU reads from a server", format!("{problem}. {remove}"));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::option_values::OptionValues;
 use crate::options::define::define;
 use crate::options::option_table::option_table;
 use crate::options::shared;
-use crate::plan::{FakePlan, ShutdownPlan, ShutdownWay};
+use crate::plan::{FakePlan, ImagePlan, ShutdownPlan, ShutdownWay};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::shared as read;
 
@@ -31,7 +31,7 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
     FakePlan {
         vm_name: default_names::vm_name(options, source_name),
         output_directory: default_names::output_directory(options, source_name),
-        image: read::read_image(options),
+        image: ImagePlan { skip_cache: options.flag("iso_skip_cache"), ..read::read_image(options) },
         boot: read::read_boot(options),
         shutdown: ShutdownPlan { way: ShutdownWay::CommandOrPowerOff, ..read::read_shutdown(options) },
         communicator: communicator::read(options, key),

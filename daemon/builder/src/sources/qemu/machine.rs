@@ -28,6 +28,8 @@ pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends:
     spec.tpm = tpm(plan);
     spec.floppy = plan.floppy.as_ref().map(|_| "floppy".into());
     spec.network = network(plan);
+    let url = plan.image.urls.first().filter(|_| plan.image.skip_cache);
+    spec.cdroms.extend(url.map(|url| CdromSpec { path: url.into(), interface: None }));
     let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) else { return };
     for problem in hypervisor.check(&spec).err().into_iter().flatten() {
         reader.not_here(problem.setting, "This machine cannot be run here", problem.problem, problem.hint);
@@ -38,7 +40,9 @@ pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends:
 pub(crate) fn draft(plan: &QemuPlan) -> MachineSpec {
     let nowhere = PathBuf::from(".");
     let media = Media {
-        image: Some(nowhere.clone()),
+        image: Some(
+            plan.image.urls.first().filter(|_| plan.image.skip_cache).map_or_else(|| nowhere.clone(), PathBuf::from),
+        ),
         floppy: plan.floppy.as_ref().map(|_| nowhere.clone()),
         cd: plan.cd.as_ref().map(|_| nowhere.clone()),
         tools: None,

@@ -7,7 +7,7 @@ use kiln_communicators::Secret;
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
 use crate::option_values::OptionValues;
-use crate::plan::{QemuMachinePlan, QemuPlan, VncPlan};
+use crate::plan::{ImagePlan, QemuMachinePlan, QemuPlan, VncPlan};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::qemu::firmware;
 use crate::sources::shared;
@@ -20,7 +20,7 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
     let use_backing_file = options.flag("use_backing_file");
     let format = text("format");
     QemuPlan {
-        image: shared::read_image(options),
+        image: ImagePlan { skip_cache: options.flag("iso_skip_cache"), ..shared::read_image(options) },
         disk_image: options.flag("disk_image"),
         use_backing_file,
         skip_resize_disk: options.flag("skip_resize_disk"),

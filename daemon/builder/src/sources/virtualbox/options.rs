@@ -106,6 +106,7 @@ fn read_package(options: OptionValues<'_>) -> ImagePlan {
     let source = options.text("source_path").unwrap_or_default();
     let end = source.rsplit('.').next().unwrap_or_default().to_lowercase();
     ImagePlan {
+        skip_cache: false,
         extension: if end == "ovf" { end } else { "ova".to_owned() },
         urls: vec![source],
         checksum: options.text("checksum").unwrap_or_default(),

@@ -287,7 +287,7 @@ fn what_libvirt_cannot_do_is_told_at_once() {
             "accelerator",
             "qmp_enable",
             "efi_firmware_code",
-            "iso_target_path",
+            "iso_skip_cache",
             "backend"
         ]
     );
