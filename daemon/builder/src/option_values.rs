@@ -25,6 +25,11 @@ impl<'a> OptionValues<'a> {
         self.options.string(name).filter(|text| !text.is_empty())
     }
 
+    /// The options in a block, where the template has it.
+    pub(crate) fn block(&self, name: &str) -> Option<&'a Options> {
+        self.options.block(name)
+    }
+
     /// A text that the template sets, empty or not.
     pub(crate) fn written(&self, name: &str) -> Option<&'a str> {
         self.options.string(name)

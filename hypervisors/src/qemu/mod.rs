@@ -11,6 +11,8 @@
 //! | `spec`        | what only QEMU has of a machine                                       |
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
 //! | `boot_order`  | from what UEFI, ARM and RISC-V boot                                   |
+//! | `discs`       | CDs that QEMU reads from a server                                     |
+//! | `image_tool`  | `qemu-img`, where a template has arguments for it                     |
 //! | `libvirt`     | the same through libvirt (feature `libvirt`)                          |
 //! | `guest_process` | QEMU's process, whoever started it                                  |
 //! | `machine`     | the running machine                                                   |
@@ -23,11 +25,12 @@ mod architecture;
 mod arguments;
 mod boot_order;
 mod check;
+mod discs;
 mod end;
 mod firmware;
-mod discs;
 mod guest_process;
 mod hypervisor;
+mod image_tool;
 mod keyboard;
 #[cfg(feature = "libvirt")]
 mod libvirt;
@@ -53,4 +56,5 @@ mod unfinished;
 pub use architecture::Architecture;
 pub use firmware::{FirmwareWish, FlashImage, UefiFirmware, UefiFirmwares};
 pub use hypervisor::QemuHypervisor;
+pub use image_tool::{ImageTool, ImageToolError};
 pub use spec::{Accelerator, CacheMode, DetectZeroes, QemuSpec, SSH_HOST_PORT};

@@ -41,7 +41,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "net_device" String = "virtio-net", "network adapter";
     "output_directory" String = "output-NAME", "where the image goes";
     "qemu_binary" String = "qemu-system-x86_64", "the QEMU to run";
-    "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "arguments of qemu-img, which Kiln does without";
+    "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "arguments of qemu-img; with one that makes another image, that program makes it";
     "qemuargs" StringLists late = "", "[[switch, value], …]; each switch replaces all defaults of that switch";
     "qmp_enable" Bool = "false", "also listen for QMP at qmp_socket_path";
     "qmp_socket_path" String = "OUTPUT_DIRECTORY/VM_NAME.monitor", "where; setting it asks for it";
@@ -109,7 +109,8 @@ const QEMU_CHECKS: &[Rule] = &[
         checks::qemu::firmware,
     ),
     Rule::Check(
-        "`qemu_img_args` holds nothing that would make another image: Kiln writes its images itself.",
+        "`qemu_img_args` holds arguments of `create` (`-o`, `-u`), `convert` (`-c`, `-C`, `-o`, `-S`, `--salvage`) and `resize` (`--preallocation`, \
+         `--shrink`), and such as leave an image as it is; none that names another file or format.",
         checks::qemu::image_arguments,
     ),
     Rule::Check(

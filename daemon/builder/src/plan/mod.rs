@@ -24,7 +24,7 @@ pub(crate) use fake::FakePlan;
 pub(crate) use file::{FileContent, FilePlan};
 pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan, ShutdownWay};
 pub(crate) use null::NullPlan;
-pub(crate) use qemu::{EfiPlan, FirmwarePlan, QemuMachinePlan, QemuPlan, VncPlan};
+pub(crate) use qemu::{EfiPlan, FirmwarePlan, ImageArguments, QemuMachinePlan, QemuPlan, VncPlan};
 pub(crate) use source::SourcePlan;
 pub(crate) use virtualbox::{AdditionsMode, AdditionsPlan, NewMachinePlan, VirtualBoxOrigin, VirtualBoxPlan, VrdpPlan};
 pub(crate) use vmware::{VmwareMachinePlan, VmwareOrigin, VmwarePlan, VmwareToolsPlan, VmwareVncPlan};

@@ -30,6 +30,9 @@ pub(crate) struct QemuPlan {
     pub format: String,
     /// Compress the qcow2 image.
     pub disk_compression: bool,
+    /// What `qemu-img` is told, where it makes the images.
+    #[serde(skip_serializing_if = "ImageArguments::is_empty")]
+    pub image_arguments: ImageArguments,
     /// Size of the disk in bytes.
     pub disk_size: u64,
     /// Sizes of further disks in bytes.
@@ -48,6 +51,24 @@ pub(crate) struct QemuPlan {
     pub communicator: CommunicatorPlan,
     /// The machine.
     pub machine: QemuMachinePlan,
+}
+
+/// The template's arguments for `qemu-img`; of a command that has none, Kiln does the work.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct ImageArguments {
+    /// For making empty disks, and disks over others.
+    pub create: Vec<String>,
+    /// For giving a disk image another size.
+    pub resize: Vec<String>,
+    /// For writing the main disk when the guest is done.
+    pub convert: Vec<String>,
+}
+
+impl ImageArguments {
+    /// Whether `qemu-img` is not needed.
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.create, &self.resize, &self.convert].iter().all(|arguments| arguments.is_empty())
+    }
 }
 
 /// The hardware and how QEMU is run.

@@ -155,12 +155,14 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
-        "`qemu_img_args` holds nothing",
+        "`qemu_img_args` holds arguments",
         &[
             ("qemu_img_args = { create = [\"-F\", \"qcow2\"] }", "warning: qemu_img_args has no effect"),
             ("qemu_img_args = { convert = [\"-m\", \"4\", \"-W\"] }", "warning: qemu_img_args has no effect"),
-            ("qemu_img_args = { convert = [\"-o\", \"cluster_size=1M\"] }", "qemu_img_args is not heeded"),
-            ("qemu_img_args = { resize = [\"--shrink\"] }", "qemu_img_args is not heeded"),
+            ("qemu_img_args = { create = [\"-o\", \"data_file=/x\"] }", "qemu_img_args reaches beyond the image"),
+            ("qemu_img_args = { resize = [\"--shrink\"] }", "warning: qemu_img_args has no effect"),
+            ("qemu_img_args = { convert = [\"-c\"] }\nformat = \"raw\"", "warning: qemu_img_args has no effect"),
+            ("qemu_img_args = { convert = [\"-c\"] }\nskip_compaction = true", "warning: qemu_img_args has no effect"),
         ],
     ),
     (

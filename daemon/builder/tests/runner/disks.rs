@@ -130,7 +130,7 @@ async fn other_formats_hold_all_disks_each_in_its_own_file_or_in_the_package() {
 }
 
 /// An image with a disk of one MiB, all `b`.
-fn backing(world: &World) -> PathBuf {
+pub(super) fn backing(world: &World) -> PathBuf {
     let (raw, image) = (world.path("base.raw"), world.path("base.qcow2"));
     std::fs::write(&raw, vec![b'b'; 1 << 20]).unwrap();
     let reader = open(&raw, Some(Format::Raw), &OpenPolicy::deny()).unwrap();

@@ -13,6 +13,7 @@ mod lost_guests;
 mod packages;
 mod post_processors;
 mod processor;
+mod qemu_img;
 mod questions;
 mod records;
 mod resume;

@@ -1,7 +1,7 @@
 //! Rules of the qemu builder.
 
 use kiln_disk_formats::export_named;
-use kiln_hypervisors::qemu::{Architecture, UefiFirmwares};
+use kiln_hypervisors::qemu::{Architecture, ImageTool, UefiFirmwares};
 
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
@@ -9,6 +9,7 @@ use crate::option_values::OptionValues;
 use crate::plan::FirmwarePlan;
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::sources::qemu::firmware;
+use crate::sources::qemu::image_arguments::{self, Told};
 use crate::steps::output_directory;
 
 /// Options that do nothing for this builder, in Packer neither.
@@ -161,44 +162,41 @@ fn lacking_firmware(values: OptionValues<'_>, firmwares: &UefiFirmwares) -> Vec<
     }
 }
 
-/// Arguments of `qemu-img` that leave its images as they are; `true`: a value follows.
-const HARMLESS: &[(&str, &str, bool)] = &[
-    // Kiln writes the format of a backing file down by itself.
-    ("create", "-F", true),
-    ("create", "-q", false),
-    ("convert", "-m", true),
-    ("convert", "-p", false),
-    ("convert", "-q", false),
-    ("convert", "-t", true),
-    ("convert", "-T", true),
-    ("convert", "-W", false),
-    ("resize", "-q", false),
-];
-
-/// `qemu_img_args`: what would make another image is refused, the rest is told to do nothing.
+/// `qemu_img_args`: what would reach beyond the image is refused, and what does nothing is told.
 pub(crate) fn image_arguments(reader: &mut PlanReader<'_>) {
-    let Some(block) = reader.options.block("qemu_img_args") else { return };
-    let mut refused = Vec::new();
-    for command in ["create", "convert", "resize"] {
-        let mut arguments = block.strings(command).iter();
-        while let Some(argument) = arguments.next() {
-            match HARMLESS.iter().find(|(of, name, _)| *of == command && name == argument) {
-                Some((_, _, true)) => drop(arguments.next()),
-                Some(_) => {}
-                None => refused.push(format!("{command}: {argument}")),
-            }
-        }
-    }
-    if refused.is_empty() {
-        let detail = "Kiln writes images itself and runs no qemu-img.";
-        reader.warning("qemu_img_args", "qemu_img_args has no effect", detail);
+    if reader.options.block("qemu_img_args").is_none() {
         return;
     }
-    let detail =
-        format!("Kiln writes images itself and runs no qemu-img; it has nothing to do for {}.", refused.join(", "));
-    let hint =
-        "remove it; disk_compression compresses, and the export post-processor has format_options such as cluster_size";
-    reader.error_with_hint("qemu_img_args", "qemu_img_args is not heeded", detail, Some(hint));
+    let is_disk = reader.flag("disk_image");
+    let is_qcow2 = reader.text("format").is_none_or(|format| format == "qcow2");
+    let is_left_alone =
+        (reader.flag("skip_compaction") || reader.flag("use_backing_file")) && !reader.flag("disk_compression");
+    let mut acts = false;
+    for command in image_arguments::commands() {
+        let idle = match (command, image_arguments::told(reader.values(), command)) {
+            (_, Told::Nothing) => continue,
+            (_, Told::Refused(why)) => {
+                let hint = "remove it: Kiln says itself which files are read and written, and in which format";
+                reader.error_with_hint("qemu_img_args", "qemu_img_args reaches beyond the image", why, Some(hint));
+                return;
+            }
+            ("convert", Told::Image(_)) if !is_qcow2 => "only a disk that leaves as qcow2 is converted",
+            ("convert", Told::Image(_)) if is_left_alone => "the disk is left as the guest wrote it",
+            ("resize", Told::Image(_)) if !is_disk || reader.flag("skip_resize_disk") => "no disk image is resized",
+            (_, Told::Image(_)) => "",
+        };
+        acts = true;
+        if !idle.is_empty() {
+            let detail = format!("What it has for {command} does nothing: {idle}.");
+            reader.warning("qemu_img_args", "qemu_img_args has no effect", detail);
+        }
+    }
+    if !acts {
+        let detail = "Kiln writes images itself, and runs qemu-img only for what makes other images.";
+        reader.warning("qemu_img_args", "qemu_img_args has no effect", detail);
+    } else if let Err(error) = ImageTool::find() {
+        reader.not_here("qemu_img_args", "No qemu-img", format!("{error}."), error.hint());
+    }
 }
 
 /// What Packer needs and Kiln does without.

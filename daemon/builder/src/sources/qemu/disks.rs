@@ -8,6 +8,7 @@ use kiln_disk_formats::{
 };
 use kiln_hypervisors::DiskFormat;
 
+use super::image_tool;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -88,24 +89,65 @@ pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext
     if plan.disk_image && !plan.use_backing_file {
         context.say("Copying the disk image...");
     }
-    blocking("making the disks", move |abandoned| {
+    let (left_plan, left_image) = (plan.clone(), image.clone());
+    let base = blocking("making the disks", move |abandoned| {
         create_blocking(&plan, &image, &export::report(&reporter, "copy the disk image", abandoned))
     })
-    .await
+    .await?;
+    create_by_tool(&left_plan, &left_image, base).await
 }
 
-fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Result<(), StepError> {
+/// The disk image that the main disk is made of.
+#[derive(Debug, Clone, Copy)]
+struct Base {
+    format: Format,
+    /// The size that the main disk is to have.
+    wanted: u64,
+    /// It has that size.
+    fits: bool,
+}
+
+/// Makes what is not left to `qemu-img`; tells of the disk image where there is one.
+fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Result<Option<Base>, StepError> {
     let disks = GuestDisks::of(plan);
     for disk in disks.all() {
         // Of an earlier try that failed.
         remove(&disk.path)?;
     }
-    if plan.disk_image {
-        from_image(plan, image, &disks.main, progress)?;
-    } else {
+    let by_tool = !plan.image_arguments.create.is_empty();
+    let base = if plan.disk_image { Some(from_image(plan, image, &disks.main, progress)?) } else { None };
+    if !plan.disk_image && !by_tool {
         empty(&disks.main, plan.disk_size)?;
     }
-    disks.additional.iter().zip(&plan.additional_disks).try_for_each(|(disk, &size)| empty(disk, size))
+    let mut additional = disks.additional.iter().zip(&plan.additional_disks).filter(|_| !by_tool);
+    additional.try_for_each(|(disk, &size)| empty(disk, size))?;
+    Ok(base)
+}
+
+/// Makes what is, in Packer's order.
+async fn create_by_tool(plan: &QemuPlan, image: &Path, base: Option<Base>) -> Result<(), StepError> {
+    let (disks, own) = (GuestDisks::of(plan), &plan.image_arguments);
+    if !own.create.is_empty() {
+        let over = base.filter(|_| plan.use_backing_file);
+        if !plan.disk_image || over.is_some() {
+            let size = over.map_or(plan.disk_size, |base| base.wanted);
+            image_tool::create(
+                &disks.main.path,
+                disks.main.format,
+                size,
+                over.map(|base| (image, base.format)),
+                &own.create,
+            )
+            .await?;
+        }
+        for (disk, size) in disks.additional.iter().zip(&plan.additional_disks) {
+            image_tool::create(&disk.path, disk.format, *size, None, &own.create).await?;
+        }
+    }
+    match base.filter(|base| !base.fits && !own.resize.is_empty()) {
+        Some(base) => image_tool::resize(&disks.main.path, disks.main.format, base.wanted, &own.resize).await,
+        None => Ok(()),
+    }
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), StepError> {
@@ -159,7 +201,7 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
 const STRANGERS_HINT: &str = "a downloaded image must be whole: download it with the files it names, and give iso_url the path of the one that names them";
 
 /// The main disk from a disk image: an overlay over it, or a copy.
-fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<(), StepError> {
+fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<Base, StepError> {
     let format = detect(image)?;
     // A local image may itself lie over others; whoever names it in a template vouches for it. One that was downloaded is a
     // stranger's, and what it names would get into the image: any file that this user can read.
@@ -173,13 +215,20 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     };
     let size = opened()?.virtual_size();
     let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
-    if wanted < size {
+    let by_tool = &plan.image_arguments;
+    if wanted < size && !by_tool.resize.iter().any(|word| word == "--shrink") {
         let detail = format!("disk_size is {wanted} bytes, but {} holds a disk of {size}", image.display());
         return Err(StepError::new(detail)
             .with_hint("a disk image can only grow: raise disk_size, or set skip_resize_disk = true"));
     }
+    // Over an image a disk can be of any size, but only `qemu-img` makes it smaller, from the image's own.
+    let first = if by_tool.resize.is_empty() { wanted } else { size };
     if plan.use_backing_file {
-        return Ok(create_overlay(&main.path, image, format, Some(wanted))?);
+        if by_tool.create.is_empty() {
+            create_overlay(&main.path, image, format, Some(first))?;
+            return Ok(Base { format, wanted, fits: wanted == first });
+        }
+        return Ok(Base { format, wanted, fits: true });
     }
     let reader = opened()?;
     let kind = if main.format == Format::Raw { OutputKind::Raw } else { OutputKind::qcow2() };
@@ -187,10 +236,11 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     options.content_digest = false;
     options.file_digests = false;
     convert(&*reader, &[Output::new(&main.path, kind)], &options, progress)?;
-    if wanted > size {
+    let fits = by_tool.resize.is_empty() || wanted == size;
+    if wanted > size && fits {
         resize(&main.path, main.format, wanted)?;
     }
-    Ok(())
+    Ok(Base { format, wanted, fits })
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! How the guest's disks leave: what each is written to, and their names for good.
 
+use std::path::Path;
+
 use kiln_disk_formats::{FormatOptions, Output, OutputKind};
 
 use super::disks::{GuestDisks, WorkDisk, remove, work_name};
-use super::{firmware, machine};
+use super::{firmware, image_tool, machine};
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -16,7 +18,9 @@ pub(crate) fn names(plan: &QemuPlan) -> Vec<String> {
     let additional = (1..=plan.additional_disks.len()).map(|number| format!("{}-{number}", plan.vm_name));
     let disks = std::iter::once(plan.vm_name.clone()).chain(additional);
     let efi_vars = firmware::efi_vars(plan).is_some().then(|| firmware::EFI_VARS_NAME.to_owned());
-    disks.flat_map(|name| [work_name(&name), name]).chain(exported_names(plan)).chain(efi_vars).collect()
+    let converted = image_tool::converts(plan).then(|| image_tool::unfinished_name(plan));
+    let own = disks.flat_map(|name| [work_name(&name), name]);
+    own.chain(exported_names(plan)).chain(efi_vars).chain(converted).collect()
 }
 
 /// Names of the files that further disks become, where they are not those of the disks themselves.
@@ -101,6 +105,9 @@ pub(crate) async fn finish(
             }
         }
     }
+    if image_tool::converts(plan) {
+        convert(plan, &disks.main, output_directory, context).await?;
+    }
     if stay_as_they_are(plan) {
         rename(&disks.main).await?;
     } else if disks.main.path != disks.main.final_path || !is_packers_format(plan) {
@@ -112,12 +119,34 @@ pub(crate) async fn finish(
     Ok(())
 }
 
-async fn rename(disk: &WorkDisk) -> Result<(), StepError> {
-    if disk.path == disk.final_path || disk.is_renamed() { Ok(()) } else { sync_and_rename(disk).await }
+/// Has `qemu-img` write the main disk to its place. What an earlier try has left is replaced; where that has come to its end, nothing is done.
+async fn convert(
+    plan: &QemuPlan,
+    disk: &WorkDisk,
+    output: &OutputDirectory,
+    context: &BuildContext,
+) -> Result<(), StepError> {
+    if disk.is_renamed() {
+        return Ok(());
+    }
+    context.say("Converting hard drive...");
+    let unfinished = plan.output_directory.join(image_tool::unfinished_name(plan));
+    output.expect([unfinished.clone()])?;
+    remove(&unfinished)?;
+    image_tool::convert(&disk.path, disk.format, &unfinished, plan).await?;
+    sync_and_rename(&unfinished, &disk.final_path).await
 }
 
-async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
-    let (from, to) = (disk.path.clone(), disk.final_path.clone());
+async fn rename(disk: &WorkDisk) -> Result<(), StepError> {
+    if disk.path == disk.final_path || disk.is_renamed() {
+        return Ok(());
+    }
+    sync_and_rename(&disk.path, &disk.final_path).await
+}
+
+async fn sync_and_rename(from: &Path, to: &Path) -> Result<(), StepError> {
+    let failed = format!("cannot rename {} to {}", from.display(), to.display());
+    let (from, to) = (from.to_owned(), to.to_owned());
     let work = move |_: &_| -> std::io::Result<()> {
         std::fs::File::open(&from)?.sync_all()?;
         std::fs::rename(&from, &to)?;
@@ -126,8 +155,5 @@ async fn sync_and_rename(disk: &WorkDisk) -> Result<(), StepError> {
             _ => Ok(()),
         }
     };
-    blocking("renaming a disk", work).await.map_err(|error| {
-        StepError::new(format!("cannot rename {} to {}", disk.path.display(), disk.final_path.display()))
-            .with_source(error)
-    })
+    blocking("renaming a disk", work).await.map_err(|error| StepError::new(failed).with_source(error))
 }

@@ -2,6 +2,8 @@
 
 mod disks;
 pub(crate) mod firmware;
+pub(crate) mod image_arguments;
+mod image_tool;
 mod leaving;
 mod machine;
 pub(crate) mod options;
@@ -112,7 +114,7 @@ impl MachineBuilder for QemuPlan {
     }
 
     fn output(&self, machine: &MachineDescription) -> Result<Option<Output>, StepError> {
-        if leaving::stay_as_they_are(self) {
+        if leaving::stay_as_they_are(self) || image_tool::converts(self) {
             return Ok(None);
         }
         match leaving::packers_output(self, &disks::GuestDisks::of(self).main) {

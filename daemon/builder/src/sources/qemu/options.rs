@@ -7,9 +7,10 @@ use kiln_communicators::Secret;
 use crate::default_names;
 use crate::disk_size::parse_disk_size;
 use crate::option_values::OptionValues;
-use crate::plan::{ImagePlan, QemuMachinePlan, QemuPlan, VncPlan};
+use crate::plan::{ImageArguments, ImagePlan, QemuMachinePlan, QemuPlan, VncPlan};
 use crate::sources::communicator::{self, TemporaryKey};
 use crate::sources::qemu::firmware;
+use crate::sources::qemu::image_arguments::{self, Told};
 use crate::sources::shared;
 
 /// Packer takes less memory than this for a mistake; in MiB.
@@ -26,6 +27,7 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
         skip_resize_disk: options.flag("skip_resize_disk"),
         skip_compaction: options.flag("skip_compaction") || use_backing_file,
         disk_compression: options.flag("disk_compression") && format == "qcow2",
+        image_arguments: read_image_arguments(options),
         disk_size: parse_disk_size(&text("disk_size")).unwrap_or(0),
         additional_disks: options
             .texts("disk_additional_size")
@@ -43,6 +45,14 @@ pub(crate) fn read(options: OptionValues<'_>, source_name: &str, key: TemporaryK
         output_directory: default_names::output_directory(options, source_name),
         vm_name: default_names::vm_name(options, source_name),
     }
+}
+
+fn read_image_arguments(options: OptionValues<'_>) -> ImageArguments {
+    let of = |command: &str| match image_arguments::told(options, command) {
+        Told::Image(arguments) => arguments,
+        Told::Nothing | Told::Refused(_) => Vec::new(),
+    };
+    ImageArguments { create: of("create"), resize: of("resize"), convert: of("convert") }
 }
 
 fn read_machine(options: OptionValues<'_>, source_name: &str) -> QemuMachinePlan {
