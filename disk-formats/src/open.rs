@@ -6,7 +6,7 @@ use crate::error::{ErrorKind, Operation, Result};
 use crate::foreign;
 use crate::format::Format;
 use crate::formats::AllFormats;
-use crate::machine::Nvram;
+use crate::machine::{Firmware, Nvram, NvramMaker};
 use crate::package;
 use crate::package::archive::ArchivedDisk;
 use crate::package::described::Described;
@@ -158,9 +158,17 @@ fn read_machine(path: &Path, policy: &OpenPolicy) -> Result<Option<package::Pack
             package::archived_file(&file, &name, MAX_NVRAM)?
         };
         match bytes {
-            Some(bytes) => machine.description.nvram = Some(Nvram { maker, bytes: bytes.into(), file: None }),
+            Some(bytes) => {
+                // VirtualBox says it there alone; VMware in the settings.
+                if let (NvramMaker::VirtualBox, Firmware::Uefi { secure_boot }) =
+                    (maker, &mut machine.description.firmware)
+                {
+                    *secure_boot = package::nvram::secure_boot(&bytes).unwrap_or(*secure_boot);
+                }
+                machine.description.nvram = Some(Nvram { maker, bytes: bytes.into(), file: None });
+            }
             // A machine of VMware's that has never been started has none yet.
-            None if is_vmx => machine.left_out.push(format!("the NVRAM {name:?}, which is not there")),
+            None if is_vmx => machine.leave_out(format!("the NVRAM {name:?}, which is not there")),
             None => {
                 let rule = format!("it names the NVRAM {name:?}, which is not there");
                 let hint = "the package is not complete: get it again, or take the NVRAM out of the descriptor";

@@ -3,23 +3,20 @@
 use std::collections::HashMap;
 
 use super::guest_names::NamedGuest;
-use super::ovf_reader::{Descriptor, is_section, units};
-use super::packaged::PackagedMachine;
+use super::ovf_reader::{DescribedDisk, Descriptor, is_section, units};
+use super::ovf_vmware;
+use super::packaged::{PackagedMachine, quoted, setting};
 use super::vbox_reader;
-use super::vmware_settings::{SettingWords, is_harmless};
 use super::xml_tree::Element;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::machine::{
-    DiskController, DiskSlot, Firmware, MacAddress, MachineDisk, MachineNic, NicModel, NvramMaker, ProductInfo,
-    VendorGuestWords,
+    DiskController, DiskSlot, MacAddress, MachineDisk, MachineNic, NicModel, NvramMaker, ProductInfo, VendorGuestWords,
 };
 
 /// Most machines of a package.
 const MAX_MACHINES: usize = 256;
 /// Most hardware items of a machine.
 const MAX_ITEMS: usize = 4096;
-/// Most settings of VMware's of a machine, each of which is compared with the others.
-const MAX_SETTINGS: usize = 1024;
 /// Most network cards of a machine.
 const MAX_NICS: usize = 64;
 /// Most unread sections of a package that are kept.
@@ -36,12 +33,32 @@ pub(super) fn machines(envelope: &Element, descriptor: &Descriptor) -> Result<Ve
     if systems.len() > MAX_MACHINES {
         return Err(broken(format!("the package has {} machines, more than {MAX_MACHINES}", systems.len())));
     }
-    let machine = |system| {
-        let mut machine = machine(system, configuration, descriptor)?;
-        unread.iter().for_each(|name| machine.leave_out(format!("the package's section {name:?}")));
-        Ok(machine)
+    let mut used = vec![false; descriptor.disks.len()];
+    let read = systems.into_iter().map(|system| machine(system, configuration, descriptor, &mut used));
+    let mut machines = read.collect::<Result<Vec<_>>>()?;
+    let unused = unused_disks(descriptor, used);
+    for machine in &mut machines {
+        unused.iter().for_each(|disk| machine.leave_out(disk.clone()));
+        unread.iter().for_each(|name| machine.leave_out(format!("the package's section {}", quoted(name))));
+    }
+    Ok(machines)
+}
+
+/// Names the disks that hang on no machine, and of which no disk of a machine is a difference.
+fn unused_disks(descriptor: &Descriptor, mut used: Vec<bool>) -> Vec<String> {
+    let disks = &descriptor.disks;
+    let mut open: Vec<usize> = (0..disks.len()).filter(|index| used[*index]).collect();
+    while let Some(index) = open.pop() {
+        let parent = disks[index].parent.as_ref().and_then(|parent| disks.iter().position(|disk| disk.id == *parent));
+        if let Some(parent) = parent.filter(|parent| !std::mem::replace(&mut used[*parent], true)) {
+            open.push(parent);
+        }
+    }
+    let name = |(disk, _): (&DescribedDisk, bool)| match disk.capacity {
+        Some(bytes) => format!("the disk {} of {bytes} bytes, which hangs on no machine", quoted(&disk.id)),
+        None => format!("the disk {}, which hangs on no machine", quoted(&disk.id)),
     };
-    systems.into_iter().map(machine).collect()
+    disks.iter().zip(used).filter(|(_, used)| !used).map(name).collect()
 }
 
 /// Returns the configuration that is deployed when nobody chooses another.
@@ -85,7 +102,13 @@ fn section_name(section: &Element) -> &str {
     if section.name == "Section" { kind().unwrap_or("Section") } else { &section.name }
 }
 
-fn machine(system: &Element, configuration: Option<&str>, descriptor: &Descriptor) -> Result<PackagedMachine> {
+/// Reads a machine, and notes which of the package's disks it has.
+fn machine(
+    system: &Element,
+    configuration: Option<&str>,
+    descriptor: &Descriptor,
+    used: &mut [bool],
+) -> Result<PackagedMachine> {
     let mut machine = PackagedMachine {
         name: text(system.text_of("Name")).or_else(|| text(system.attribute("id"))),
         ..PackagedMachine::default()
@@ -95,8 +118,11 @@ fn machine(system: &Element, configuration: Option<&str>, descriptor: &Descripto
     read_guest(section("OperatingSystemSection"), &mut machine);
     read_texts(system, &mut machine);
     if let Some(hardware) = section("VirtualHardwareSection") {
-        Hardware::read(hardware, configuration)?.describe(&mut machine, descriptor)?;
-        read_vmwares_settings(hardware, &mut machine, descriptor)?;
+        if let Some(ways) = hardware.attribute("transport").filter(|ways| !ways.is_empty()) {
+            machine.leave_out(format!("that it is told its properties by {}", quoted(ways)));
+        }
+        Hardware::read(hardware, configuration, &mut machine)?.describe(&mut machine, descriptor, used)?;
+        ovf_vmware::read(hardware, &mut machine, descriptor)?;
     }
     machine.describe_size();
     if let Some(own) = system.all("Machine").next() {
@@ -112,11 +138,19 @@ fn read_guest(section: Option<&Element>, machine: &mut PackagedMachine) {
     machine.guest_os = vsphere.clone().or_else(|| virtualbox.clone()).or_else(|| text(guest.text_of("Description")));
     let words = VendorGuestWords { vsphere, virtualbox, workstation: None };
     let found = NamedGuest::of(words, guest.attribute("id"));
-    if let Some(word) = machine.guest_os.as_ref().filter(|_| found.is_guess) {
+    let word =
+        machine.guest_os.as_deref().or(guest.attribute("id").filter(|id| Some(*id) != Some(found.guest.words().cim)));
+    if let Some(word) = word.filter(|word| found.is_guess && !is_unnamed_guest(word)) {
         let guess = found.guest.words().title;
-        machine.leave_out(format!("the guest type {word:?}, which is not known ({guess} for other hypervisors)"));
+        let what = format!("the guest type {}, which is not known ({guess} for other hypervisors)", quoted(word));
+        machine.leave_out(what);
     }
     (machine.description.guest_os, machine.description.guest_words) = (found.guest, found.words);
+}
+
+/// CIM's numbers for a guest that nobody names: unknown, other, and other of 64 bits.
+fn is_unnamed_guest(word: &str) -> bool {
+    matches!(word, "" | "0" | "1" | "102")
 }
 
 /// Reads what is for people: product, annotation and licence.
@@ -143,7 +177,7 @@ fn read_texts(system: &Element, machine: &mut PackagedMachine) {
 
 /// Names the sections that are not read.
 fn name_sections(system: &Element, machine: &mut PackagedMachine) {
-    const READ: [&str; 9] = [
+    const READ: [&str; 8] = [
         "Info",
         "Name",
         "OperatingSystemSection",
@@ -152,11 +186,16 @@ fn name_sections(system: &Element, machine: &mut PackagedMachine) {
         "AnnotationSection",
         "EulaSection",
         "Machine",
-        // It comes before the disks that are read from anyway.
-        "BootOrderSection",
     ];
-    for name in system.children.iter().map(section_name).filter(|name| !READ.contains(name)) {
-        machine.leave_out(format!("the section {name:?}"));
+    for section in system.children.iter().filter(|section| !READ.contains(&section_name(section))) {
+        match (section_name(section), section.attribute("type")) {
+            // Its only disk is what a machine starts from anyway.
+            ("BootOrderSection", Some("disk")) if machine.disks.len() < 2 => {}
+            ("BootOrderSection", Some(device)) if section.name != "Section" => {
+                machine.leave_out(format!("that it starts from {}", quoted(device)));
+            }
+            (name, _) => machine.leave_out(format!("the section {}", quoted(name))),
+        }
     }
 }
 
@@ -173,8 +212,19 @@ impl Item<'_> {
         self.element.text_of(name).filter(|text| !text.is_empty())
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
-        self.text(name)?.parse().ok()
+    /// Reads a number, and names what is there and is none.
+    fn number<T: std::str::FromStr>(&self, name: &str, machine: &mut PackagedMachine) -> Option<T> {
+        let number = self.text(name)?.parse().ok();
+        if number.is_none() {
+            self.leave_out(name, machine);
+        }
+        number
+    }
+
+    /// Names a field that is not understood.
+    fn leave_out(&self, field: &str, machine: &mut PackagedMachine) {
+        let value = self.text(field).unwrap_or_default();
+        machine.leave_out(format!("of the device {} the field {}", quoted(self.name()), setting(field, value)));
     }
 
     /// What people call it.
@@ -188,46 +238,46 @@ impl Item<'_> {
 struct Hardware<'a>(Vec<Item<'a>>);
 
 impl<'a> Hardware<'a> {
-    fn read(hardware: &'a Element, configuration: Option<&str>) -> Result<Self> {
+    /// Reads the items of the configuration, and names those of others.
+    fn read(hardware: &'a Element, configuration: Option<&str>, machine: &mut PackagedMachine) -> Result<Self> {
         let kinds = ["Item", "StorageItem", "EthernetPortItem"];
         let items = hardware.children.iter().filter(|item| kinds.contains(&item.name.as_str()));
-        // Items with bounds say which other values are possible.
-        let deployed = items.filter(|item| {
-            item.attribute("bound").is_none()
-                && item.attribute("configuration").is_none_or(|names| {
-                    configuration.is_some_and(|chosen| names.split_whitespace().any(|name| name == chosen))
-                })
+        let items = items.map(|element| Item {
+            kind: element.text_of("ResourceType").unwrap_or_default(),
+            sub_type: element.text_of("ResourceSubType").unwrap_or_default(),
+            instance: element.text_of("InstanceID").or(element.text_of("InstanceId")).unwrap_or_default(),
+            element,
         });
-        let items: Vec<Item<'a>> = deployed
-            .map(|element| Item {
-                kind: element.text_of("ResourceType").unwrap_or_default(),
-                sub_type: element.text_of("ResourceSubType").unwrap_or_default(),
-                instance: element.text_of("InstanceID").or(element.text_of("InstanceId")).unwrap_or_default(),
-                element,
-            })
-            .collect();
+        let is_deployed = |item: &Item<'_>| {
+            let configurations = item.element.attribute("configuration").unwrap_or_default();
+            let is_chosen = |name: &str| configuration == Some(name);
+            if !configurations.is_empty() && !configurations.split_whitespace().any(is_chosen) {
+                machine.leave_out(format!("the configuration {}", quoted(configurations)));
+                return false;
+            }
+            // It says which other values are possible.
+            if let Some(bound) = item.element.attribute("bound") {
+                machine.leave_out(format!("of the device {} the bound {}", quoted(item.name()), quoted(bound)));
+                return false;
+            }
+            true
+        };
+        let items: Vec<Item<'a>> = items.filter(is_deployed).collect();
         if items.len() > MAX_ITEMS {
             return Err(broken(format!("a machine has {} hardware items, more than {MAX_ITEMS}", items.len())));
         }
         Ok(Self(items))
     }
 
-    fn describe(&self, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
+    fn describe(&self, machine: &mut PackagedMachine, descriptor: &Descriptor, used: &mut [bool]) -> Result<()> {
         for item in &self.0 {
             name_fields(item, machine);
             match item.kind {
-                "3" => {
-                    machine.cpus = item.number("VirtualQuantity").or(machine.cpus);
-                    machine.description.cores_per_socket = item.number("CoresPerSocket").filter(|cores| *cores > 0);
-                }
-                "4" => {
-                    let unit = units(item.text("AllocationUnits").unwrap_or("byte * 2^20"));
-                    let quantity = item.number::<u64>("VirtualQuantity");
-                    machine.memory = quantity.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-                }
+                "3" => read_processors(item, machine),
+                "4" => read_memory(item, machine),
                 "10" => add_nic(item, machine),
                 "1" if item.sub_type.eq_ignore_ascii_case("vmware.vtpm") => machine.description.tpm = true,
-                VENDORS_OWN => match item.text("HostResource").and_then(|resource| file_of(resource, descriptor)) {
+                VENDORS_OWN => match item.text("HostResource").and_then(|resource| descriptor.file_of(resource)) {
                     // Only its name and its file tell what it is.
                     Some(file) if item.name().eq_ignore_ascii_case("nvram") => {
                         machine.nvram = Some((NvramMaker::VirtualBox, file));
@@ -237,16 +287,18 @@ impl<'a> Hardware<'a> {
                 _ => name_device(item, machine),
             }
         }
-        self.describe_disks(machine, descriptor)
+        self.describe_disks(machine, descriptor, used)
     }
 
-    fn describe_disks(&self, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
+    fn describe_disks(&self, machine: &mut PackagedMachine, descriptor: &Descriptor, used: &mut [bool]) -> Result<()> {
         // Controllers by their instance; each is the n-th of its kind.
         let mut controllers: HashMap<&str, (DiskController, u32)> = HashMap::new();
         let mut counts: HashMap<DiskController, u32> = HashMap::new();
-        let mut ordered: Vec<&Item<'_>> = self.0.iter().filter(|item| matches!(item.kind, "5" | "6" | "20")).collect();
-        ordered.sort_by_key(|item| item.number::<u64>("Address").unwrap_or_default());
-        for item in ordered {
+        let items = self.0.iter().filter(|item| matches!(item.kind, "5" | "6" | "20"));
+        let with_place = items.map(|item| (item.number::<u64>("Address", machine).unwrap_or_default(), item));
+        let mut ordered: Vec<(u64, &Item<'_>)> = with_place.collect();
+        ordered.sort_by_key(|(address, _)| *address);
+        for (_, item) in ordered {
             let Some(kind) = controller(item, machine) else { continue };
             let count = counts.entry(kind).or_default();
             controllers.insert(item.instance, (kind, *count));
@@ -258,7 +310,7 @@ impl<'a> Hardware<'a> {
             let resource = item.text("HostResource").unwrap_or_default();
             let Some(id) = disk_of(resource) else {
                 // Without one it is a disk that the importer makes.
-                machine.leave_out(format!("the disk {:?}, which no file or size stands for", item.name()));
+                machine.leave_out(format!("the disk {}, which no file or size stands for", quoted(item.name())));
                 continue;
             };
             let Some(index) = descriptor.disks.iter().position(|disk| disk.id == id) else {
@@ -274,13 +326,20 @@ impl<'a> Hardware<'a> {
                 return Err(broken(format!("the disk {id:?} hangs at two places of one machine")));
             }
             let parent = item.text("Parent").and_then(|parent| controllers.get(parent));
-            let disk = match (parent, item.number("AddressOnParent")) {
+            used[index] = true;
+            let disk = match (parent, item.number("AddressOnParent", machine)) {
                 (Some((kind, number)), Some(unit)) if kind.has_unit(unit) => {
                     MachineDisk { controller: *kind, slot: Some(DiskSlot { controller: *number, unit }), file: None }
                 }
-                (Some((kind, _)), _) => MachineDisk { controller: *kind, ..MachineDisk::default() },
+                (Some((kind, _)), unit) => {
+                    if unit.is_some() {
+                        item.leave_out("AddressOnParent", machine);
+                    }
+                    MachineDisk { controller: *kind, ..MachineDisk::default() }
+                }
                 (None, _) => {
-                    machine.leave_out(format!("the place of the disk {id:?}, which hangs on no known controller"));
+                    machine
+                        .leave_out(format!("the place of the disk {}, which hangs on no known controller", quoted(id)));
                     MachineDisk::default()
                 }
             };
@@ -321,18 +380,11 @@ fn disk_of(resource: &str) -> Option<&str> {
     path.trim_start_matches('/').strip_prefix("disk/").filter(|id| !id.is_empty())
 }
 
-/// Returns the name of the file of a resource.
-fn file_of(resource: &str, descriptor: &Descriptor) -> Option<String> {
-    let path = resource.strip_prefix("ovf:").unwrap_or(resource);
-    let id = path.trim_start_matches('/').strip_prefix("file/")?;
-    descriptor.reference(id).map(|reference| reference.href.clone())
-}
-
 fn controller(item: &Item<'_>, machine: &mut PackagedMachine) -> Option<DiskController> {
     let word = item.sub_type.to_ascii_lowercase();
     let instead = |machine: &mut PackagedMachine, kind: DiskController| {
         let title = kind.words().title;
-        machine.leave_out(format!("the controller {:?}, in whose place there is a {title}", item.sub_type));
+        machine.leave_out(format!("the controller {}, in whose place there is a {title}", quoted(item.sub_type)));
         Some(kind)
     };
     match (item.kind, word.as_str()) {
@@ -349,6 +401,35 @@ fn controller(item: &Item<'_>, machine: &mut PackagedMachine) -> Option<DiskCont
     }
 }
 
+fn read_processors(item: &Item<'_>, machine: &mut PackagedMachine) {
+    // In which a share of the host's time is counted.
+    if item.text("AllocationUnits").is_some_and(|unit| !unit.to_ascii_lowercase().contains("hertz")) {
+        item.leave_out("AllocationUnits", machine);
+    }
+    if let Some(cpus) = item.number("VirtualQuantity", machine)
+        && let Some(before) = machine.cpus.replace(cpus).filter(|before| *before != cpus)
+    {
+        machine.leave_out(format!("{before} processors, beside which there are {cpus}"));
+    }
+    match item.number::<u32>("CoresPerSocket", machine) {
+        Some(0) => item.leave_out("CoresPerSocket", machine),
+        Some(cores) => machine.description.cores_per_socket = Some(cores),
+        None => {}
+    }
+}
+
+fn read_memory(item: &Item<'_>, machine: &mut PackagedMachine) {
+    let Some(unit) = units(item.text("AllocationUnits").unwrap_or("byte * 2^20")) else {
+        item.leave_out("AllocationUnits", machine);
+        return item.leave_out("VirtualQuantity", machine);
+    };
+    let Some(quantity) = item.number::<u64>("VirtualQuantity", machine) else { return };
+    let Some(memory) = quantity.checked_mul(unit) else { return item.leave_out("VirtualQuantity", machine) };
+    if let Some(before) = machine.memory.replace(memory).filter(|before| *before != memory) {
+        machine.leave_out(format!("{before} bytes of memory, beside which there are {memory}"));
+    }
+}
+
 fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
     if machine.description.nics.len() == MAX_NICS {
         return machine.leave_out(format!("network cards after the {MAX_NICS}th"));
@@ -358,7 +439,12 @@ fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
     let is_said = words.peek().is_some();
     let model = words.find_map(NicModel::from_word);
     if model.is_none() && is_said {
-        machine.leave_out(format!("the network card's model {:?}, in whose place there is e1000", item.sub_type));
+        let what = format!("the network card's model {}, in whose place there is e1000", quoted(item.sub_type));
+        machine.leave_out(what);
+    }
+    let mac = item.text("Address").and_then(MacAddress::from_text);
+    if mac.is_none() && item.text("Address").is_some() {
+        item.leave_out("Address", machine);
     }
     let network = text(item.text("Connection"));
     machine.networks.extend(network.clone());
@@ -366,7 +452,7 @@ fn add_nic(item: &Item<'_>, machine: &mut PackagedMachine) {
         model: model.unwrap_or_default(),
         network: network.unwrap_or_else(|| MachineNic::default().network),
         virtualbox_network: None,
-        mac: item.text("Address").and_then(MacAddress::from_text),
+        mac,
     });
 }
 
@@ -393,8 +479,6 @@ fn name_fields(item: &Item<'_>, machine: &mut PackagedMachine) {
         "VirtualQuantityUnits",
         "AutomaticDeallocation",
     ];
-    /// VMware's settings that say nothing of what the guest finds.
-    const HARMLESS: [&str; 3] = ["slotInfo.pciSlotNumber", "connectable.allowGuestControl", "wakeOnLanEnabled"];
     let is_kept = matches!(item.kind, "3" | "4" | "5" | "6" | "10" | "17" | "20") || item.sub_type.ends_with("vtpm");
     if !is_kept {
         return;
@@ -402,6 +486,10 @@ fn name_fields(item: &Item<'_>, machine: &mut PackagedMachine) {
     for field in &item.element.children {
         let value = field.text().trim();
         let what = match field.name.as_str() {
+            // One of each, unless it is what a machine has so much of.
+            "VirtualQuantity" if matches!(item.kind, "5" | "6" | "10" | "20") && !matches!(value, "" | "1") => {
+                format!("the field {}", setting("VirtualQuantity", value))
+            }
             name if READ.contains(&name) => continue,
             "AutomaticAllocation" if item.kind != "10" || !matches!(value, "false" | "0") => continue,
             "AutomaticAllocation" => "that it is off until somebody switches it on".to_owned(),
@@ -409,13 +497,14 @@ fn name_fields(item: &Item<'_>, machine: &mut PackagedMachine) {
             "Reservation" if value == "0" => continue,
             "Limit" if value.starts_with('-') => continue,
             "Config" => match (field.attribute("key"), field.attribute("value")) {
-                (Some(key), Some(value)) if !HARMLESS.contains(&key) => format!("VMware's setting {key} = {value:?}"),
-                _ => continue,
+                (Some(key), Some(value)) if ovf_vmware::says_nothing_of_a_device(key, value) => continue,
+                (Some(key), value) => format!("VMware's setting {}", setting(key, value.unwrap_or_default())),
+                (None, _) => "a setting of VMware's without a name".to_owned(),
             },
-            name if value.is_empty() => format!("the field {name}"),
-            name => format!("the field {name} = {value:?}"),
+            name if value.is_empty() => format!("the field {}", quoted(name).trim_matches('"')),
+            name => format!("the field {}", setting(name, value)),
         };
-        machine.leave_out(format!("of the device {:?} {what}", item.name()));
+        machine.leave_out(format!("of the device {} {what}", quoted(item.name())));
     }
 }
 
@@ -432,72 +521,9 @@ fn name_device(item: &Item<'_>, machine: &mut PackagedMachine) {
         "23" => "USB".to_owned(),
         "24" => "the video card's settings".to_owned(),
         "35" => "a sound card".to_owned(),
-        kind => format!("the device {:?} of the resource type {kind:?}", item.name()),
+        kind => format!("the device {} of the resource type {}", quoted(item.name()), quoted(kind)),
     };
     machine.leave_out(what);
-}
-
-/// Reads `vmw:Config` and `vmw:ExtraConfig`.
-fn read_vmwares_settings(hardware: &Element, machine: &mut PackagedMachine, descriptor: &Descriptor) -> Result<()> {
-    let count = hardware.all("Config").chain(hardware.all("ExtraConfig")).count();
-    if count > MAX_SETTINGS {
-        return Err(broken(format!("a machine has {count} settings of VMware's, more than {MAX_SETTINGS}")));
-    }
-    let mut secure_boot = false;
-    let setting = |element: &Element| {
-        let (key, value) = (element.attribute("key")?, element.attribute("value")?);
-        Some((key.to_owned(), value.to_owned()))
-    };
-    for (key, value) in hardware.all("Config").filter_map(setting) {
-        let is_true = value.eq_ignore_ascii_case("true");
-        match key.as_str() {
-            "firmware" => machine.firmware = text(Some(&value)),
-            "bootOptions.efiSecureBootEnabled" => secure_boot = is_true,
-            "nestedHVEnabled" => machine.description.nested_virtualization = is_true,
-            _ => match SettingWords::of_ovf(&key) {
-                Some(words) => machine.description.vmware_settings.push((words.vmx.to_owned(), words.in_vmx(&value))),
-                None => machine.leave_out(format!("VMware's setting {key}")),
-            },
-        }
-    }
-    for (key, value) in hardware.all("ExtraConfig").filter_map(setting) {
-        let lower = key.to_ascii_lowercase();
-        match lower.as_str() {
-            "nvram" => {
-                let name = file_of(&value, descriptor);
-                // Older programs give the name itself.
-                let name = name.or_else(|| {
-                    descriptor.references.iter().find(|file| file.href == value).map(|file| file.href.clone())
-                });
-                match name {
-                    Some(name) => machine.nvram = Some((NvramMaker::VMware, name)),
-                    None => machine.leave_out(format!("the NVRAM {value:?}, which is none of the package's files")),
-                }
-            }
-            "cpuid.corespersocket" => {
-                machine.description.cores_per_socket = value.parse().ok().filter(|cores| *cores > 0);
-            }
-            "virtualhw.productcompatibility" => {}
-            _ if is_harmless(&lower) => {
-                let known =
-                    machine.description.vmware_settings.iter().any(|(other, _)| other.eq_ignore_ascii_case(&key));
-                if !known {
-                    machine.description.vmware_settings.push((key, value));
-                }
-            }
-            _ => machine.leave_out(format!("VMware's setting {key}, which could reach the host")),
-        }
-    }
-    // In the order of a VMX.
-    machine.description.vmware_settings.sort_by_key(|(key, _)| key.to_ascii_lowercase());
-    if machine.firmware.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("efi")) {
-        machine.description.firmware = Firmware::Uefi { secure_boot };
-    }
-    let version = hardware.all("System").next().and_then(|system| system.text_of("VirtualSystemType"));
-    let number =
-        version.and_then(|version| version.split_whitespace().find_map(|word| word.strip_prefix("vmx-")?.parse().ok()));
-    machine.description.hardware_version = number.unwrap_or(machine.description.hardware_version);
-    Ok(())
 }
 
 fn text(text: Option<&str>) -> Option<String> {

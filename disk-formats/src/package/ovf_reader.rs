@@ -91,6 +91,13 @@ impl Descriptor {
         self.references.iter().find(|reference| reference.id == id)
     }
 
+    /// Returns the name of the file of a resource, `ovf:/file/file1`.
+    pub(super) fn file_of(&self, resource: &str) -> Option<String> {
+        let path = resource.strip_prefix("ovf:").unwrap_or(resource);
+        let id = path.trim_start_matches('/').strip_prefix("file/")?;
+        self.reference(id).map(|reference| reference.href.clone())
+    }
+
     /// Returns what people want to know of the disks.
     pub(crate) fn disk_facts(&self) -> Vec<PackagedDiskFacts> {
         let file = |disk: &DescribedDisk| Some(self.reference(disk.file.as_deref()?)?.href.clone());

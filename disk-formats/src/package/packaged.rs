@@ -52,10 +52,37 @@ pub struct PackagedDiskFacts {
 
 /// Most things left out that are named one by one.
 const MAX_LEFT_OUT: usize = 64;
+/// Longest name of one, in characters.
+const MAX_LENGTH: usize = 240;
+/// Most characters of a package's own words in it.
+const MAX_QUOTED: usize = 60;
+
+/// Quotes a word of the package: what is too long to be read is cut.
+pub(super) fn quoted(word: &str) -> String {
+    match word.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{:?}…", &word[..end]),
+        None => format!("{word:?}"),
+    }
+}
+
+/// Spells a setting with its value, or without it where the value could be a secret.
+pub(super) fn setting(key: &str, value: &str) -> String {
+    const SECRET: [&str; 8] = ["cert", "crt", "encryption", "keysafe", "passphrase", "password", "secret", "token"];
+    let short = match key.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}…", &key[..end]),
+        None => key.to_owned(),
+    };
+    let lower = short.to_ascii_lowercase();
+    if SECRET.iter().any(|word| lower.contains(word)) { short } else { format!("{short} = {}", quoted(value)) }
+}
 
 impl PackagedMachine {
-    /// Notes something that is left out, once.
-    pub(super) fn leave_out(&mut self, what: String) {
+    /// Notes something that is left out, once. However long or many they are, what is kept of them is short.
+    pub(crate) fn leave_out(&mut self, mut what: String) {
+        if let Some((end, _)) = what.char_indices().nth(MAX_LENGTH) {
+            what.truncate(end);
+            what.push('…');
+        }
         if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&what) {
             self.left_out.push(what);
         } else if self.left_out.len() == MAX_LEFT_OUT && !self.left_out.contains(&what) {
@@ -108,5 +135,17 @@ mod tests {
             machine.leave_out(format!("thing {}", number / 2));
         }
         assert_eq!(machine.left_out.len(), MAX_LEFT_OUT + 1);
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_read_is_cut() {
+        let long = "\u{1}ä".repeat(100_000);
+        let mut machine = PackagedMachine::default();
+        machine.leave_out(setting(&long, &long));
+        machine.leave_out(long.clone());
+        assert!(machine.left_out.iter().all(|what| what.chars().count() <= MAX_LENGTH + 1), "{machine:?}");
+        assert_eq!(quoted(&"x".repeat(61)), format!("\"{}\"…", "x".repeat(60)));
+        assert_eq!(setting("a.b", "c\n"), "a.b = \"c\\n\"");
+        assert_eq!(setting("RemoteDisplay.vnc.Password", "hunter22"), "RemoteDisplay.vnc.Password");
     }
 }

@@ -53,6 +53,9 @@ fn virtualboxs_machine() {
         VBoxManage modifyvm web --nic2 intnet --intnet2 lan --nictype2 82540EM --macaddress2 080027AABBCC
         VBoxManage modifyvm web --audio-enabled on --audio-driver null
         VBoxManage modifynvram web inituefivarstore
+        VBoxManage modifynvram web enrollmssignatures
+        VBoxManage modifynvram web enrollorclpk
+        VBoxManage modifynvram web secureboot --enable
         VBoxManage storagectl web --name SATA --add sata --portcount 4
         VBoxManage storagectl web --name SCSI --add scsi --controller LsiLogic
         VBoxManage storageattach web --storagectl SATA --port 2 --device 0 --type hdd --medium a.vdi
@@ -64,7 +67,7 @@ fn virtualboxs_machine() {
     let found = packaged_machine(&path, &OpenPolicy::deny()).unwrap().unwrap();
     let machine = &found.description;
     assert_eq!((machine.cpus, machine.memory_mib, machine.guest_os, machine.tpm), (2, 768, GuestOs::Debian12, true));
-    assert_eq!(machine.firmware, Firmware::Uefi { secure_boot: false });
+    assert_eq!(machine.firmware, Firmware::Uefi { secure_boot: true });
     let places: Vec<_> = machine.disks.iter().map(|disk| (disk.controller, disk.slot.unwrap().unit)).collect();
     assert_eq!(places, [(DiskController::LsiLogic, 3), (DiskController::Sata, 2)]);
     let cards: Vec<_> = machine.nics.iter().map(|nic| (nic.model, nic.network.as_str())).collect();
@@ -104,6 +107,50 @@ fn virtualboxs_machine() {
         assert!(report.lines().any(|found| found.starts_with(line)), "{line} in {report}");
     }
     assert!(std::fs::read(bench.path("new/web/web.nvram")).unwrap() == nvram, "the NVRAM has not travelled");
+}
+
+/// What VirtualBox always says of a machine is no warning; what somebody chose is one.
+#[test]
+fn virtualboxs_choices() {
+    let Some(judges) = Judges::present() else { return };
+    let bench = Bench::new(1 << 20, 10, 4);
+    let systems = ["Debian12_64", "Windows11_64", "WindowsXP", "Other", "FreeBSD_64"];
+    let mut script = String::new();
+    for system in systems {
+        script +=
+            &format!("VBoxManage createvm --name {system} --ostype {system} --register --basefolder /judged/vms\n");
+        script += &format!("VBoxManage export {system} -o {system}.ovf\n");
+    }
+    script += "VBoxManage createvm --name web --ostype Debian12_64 --register --basefolder /judged/vms
+        VBoxManage modifyvm web --acpi off --cpuexecutioncap 50 --monitor-count 4 --boot1 net --mouse usbtablet --hpet on
+        VBoxManage modifyvm web --firmware-system-time-offset=-3600000 --cableconnected1 off --paravirt-provider hyperv
+        VBoxManage guestproperty set web /my/setting x
+        VBoxManage export web -o web.ovf";
+    judges.run(&bench, &script);
+    let left_out = |name: &str| {
+        let path = bench.path(&format!("{name}.ovf"));
+        packaged_machine(&path, &OpenPolicy::deny()).unwrap().unwrap().left_out
+    };
+    for system in systems {
+        let known = ["a sound card", "the clock in UTC"];
+        let more: Vec<_> = left_out(system).into_iter().filter(|what| !known.contains(&&**what)).collect();
+        assert_eq!(more, Vec::<String>::new(), "{system}");
+    }
+    let found = left_out("web");
+    for what in [
+        "VirtualBox's setting BIOS/ACPI enabled = \"false\"",
+        "VirtualBox's setting BIOS/TimeOffset value = \"-3600000\"",
+        "VirtualBox's setting CPU executionCap = \"50\"",
+        "VirtualBox's setting Display monitorCount = \"4\"",
+        "VirtualBox's setting HID Pointing = \"USBTablet\"",
+        "VirtualBox's setting HPET enabled = \"true\"",
+        "VirtualBox's setting Paravirt provider = \"HyperV\"",
+        "VirtualBox's setting Adapter cable = \"false\"",
+        "the guest property /my/setting = \"x\"",
+    ] {
+        assert!(found.iter().any(|found| found == what), "{what} in {found:?}");
+    }
+    assert!(found.iter().any(|what| what.starts_with("that it starts from Network, ")), "{found:?}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Machines of OVF descriptors as VMware, VirtualBox and nobody in particular write them.
 
+use super::super::ovf_vmware::MAX_SETTINGS;
 use super::*;
-use crate::machine::{GuestOs, MachineDescription};
+use crate::machine::{Firmware, GuestOs, MachineDescription};
 use crate::package::xml_tree;
 
 const TEXT: &str = r#"<?xml version="1.0"?>
@@ -28,10 +29,12 @@ fn read(text: &str) -> Result<Vec<PackagedMachine>> {
 }
 
 fn system(inside: &str) -> String {
+    let disks =
+        "<DiskSection><Disk ovf:diskId='d1' ovf:fileRef='f1'/><Disk ovf:diskId='d2' ovf:capacity='512'/></DiskSection>";
+    let disks = if inside.contains("/disk/") { disks } else { "" };
     format!(
         "<Envelope xmlns:ovf='o' xmlns:rasd='r' xmlns:vmw='v' xmlns:vbox='b'><References><File ovf:id='f1' ovf:href='a.vmdk'/>\
-         <File ovf:id='f2' ovf:href='web.nvram'/></References><DiskSection><Disk ovf:diskId='d1' ovf:fileRef='f1'/>\
-         <Disk ovf:diskId='d2' ovf:capacity='512'/></DiskSection><VirtualSystem ovf:id='v'>{inside}</VirtualSystem></Envelope>"
+         <File ovf:id='f2' ovf:href='web.nvram'/></References>{disks}<VirtualSystem ovf:id='v'>{inside}</VirtualSystem></Envelope>"
     )
 }
 
@@ -89,7 +92,8 @@ fn disks_have_the_places_of_their_controllers() {
     let machine = hardware(&odd);
     let slots: Vec<_> = machine.description.disks.iter().map(|disk| (disk.controller, disk.slot)).collect();
     assert_eq!(slots, [(DiskController::Ide, None), (DiskController::Sata, None)]);
-    assert_eq!(machine.left_out, ["the place of the disk \"d2\", which hangs on no known controller"]);
+    let place = "of the device \"without a name\" the field AddressOnParent = \"7\"";
+    assert_eq!(machine.left_out, [place, "the place of the disk \"d2\", which hangs on no known controller"]);
 }
 
 #[test]
@@ -122,7 +126,8 @@ fn cards_have_models_networks_and_addresses() {
         found,
         [(NicModel::PcNet32, "lan", true), (NicModel::Vmxnet3, "nat", false), (NicModel::E1000, "x", false)]
     );
-    assert_eq!(machine.left_out, ["the network card's model \"Odd\", in whose place there is e1000"]);
+    let model = "the network card's model \"Odd\", in whose place there is e1000";
+    assert_eq!(machine.left_out, [model, "of the device \"without a name\" the field Address = \"1\""]);
 }
 
 #[test]
@@ -144,7 +149,7 @@ fn vmwares_settings_are_read_and_those_that_reach_the_host_left_out() {
     assert_eq!(machine.nvram, Some((NvramMaker::VMware, "web.nvram".to_owned())));
     assert_eq!(
         machine.left_out,
-        ["VMware's setting odd", "VMware's setting serial0.fileName, which could reach the host"]
+        ["VMware's setting odd = \"1\"", "VMware's setting serial0.fileName = \"/etc/passwd\""]
     );
 }
 
@@ -176,7 +181,7 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
     let text = system(&format!(
         "<OperatingSystemSection ovf:id='96'><Description>Debian_64</Description><vbox:OSType>ArchLinux_64</vbox:OSType>\
          </OperatingSystemSection><VirtualHardwareSection>{card}{nvram}</VirtualHardwareSection>\
-         <vbox:Machine><Hardware><CPU count='2'><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
+         <vbox:Machine><Hardware><CPU><NestedHWVirt enabled='true'/></CPU><Firmware type='EFI'/>\
          <TrustedPlatformModule type='v2_0'/><Network><Adapter slot='1' enabled='false' MACAddress='080027000000'/>\
          <Adapter slot='0' enabled='true' MACAddress='080027D6B0A4' type='virtio'>\
          <DisabledModes><NAT/></DisabledModes><InternalNetwork name='lan'/></Adapter></Network><AudioAdapter enabled='true'/><USB/>\
@@ -195,7 +200,7 @@ fn virtualboxs_own_description_adds_what_ovf_has_no_words_for() {
     let virtualbox_network = Some("lan".to_owned());
     assert_eq!(description.nics[0], MachineNic { model: NicModel::Virtio, network, virtualbox_network, mac });
     assert_eq!(machine.nvram, Some((NvramMaker::VirtualBox, "web.nvram".to_owned())));
-    let settings = ["VirtualBox's setting VBoxInternal2/x", "VirtualBox's setting Debugging"];
+    let settings = ["VirtualBox's setting VBoxInternal2/x = \"1\"", "VirtualBox's setting Debugging"];
     assert_eq!(machine.left_out, [settings[0], settings[1], "the chipset ICH9", "the clock in UTC", "a sound card"]);
 }
 
@@ -265,4 +270,125 @@ fn sections_of_the_package_and_of_its_collections_are_named() {
     for machine in &machines {
         assert!(machine.left_out.ends_with(&named), "{:?}", machine.left_out);
     }
+}
+
+/// Each field that is read, with what nobody understands in it, and what is said of it.
+#[test]
+fn rubbish_in_each_field_is_named() {
+    let of =
+        |kind: &str, fields: &[(&str, &str)]| item(&[&[("ElementName", "d"), ("ResourceType", kind)], fields].concat());
+    let field = |kind: &str, name: &str, value: &str| {
+        (of(kind, &[(name, value)]), format!("of the device \"d\" the field {name} = {value:?}"))
+    };
+    let config = |key: &str, value: &str| {
+        let text = format!("<vmw:Config ovf:required='true' vmw:key='{key}' vmw:value='{value}'/>");
+        (text, format!("VMware's setting {key} = {value:?}"))
+    };
+    let said = |text: String, what: &str| (text, what.to_owned());
+    let controller = item(&[("InstanceID", "3"), ("ResourceType", "20")]);
+    let disk = |unit: &str| {
+        let resource = ("HostResource", "ovf:/disk/d1");
+        let disk = of("17", &[("Parent", "3"), ("AddressOnParent", unit), resource]);
+        let rest = of("17", &[("Parent", "3"), ("AddressOnParent", "0"), ("HostResource", "ovf:/disk/d2")]);
+        (format!("{controller}{disk}{rest}"), format!("of the device \"d\" the field AddressOnParent = {unit:?}"))
+    };
+    let table = [
+        field("3", "VirtualQuantity", "four"),
+        field("3", "VirtualQuantity", "-1"),
+        field("3", "AllocationUnits", "furlongs"),
+        field("3", "CoresPerSocket", "two"),
+        field("3", "CoresPerSocket", "0"),
+        field("4", "VirtualQuantity", "lots"),
+        field("4", "VirtualQuantity", "18446744073709551615"),
+        field("4", "AllocationUnits", "furlongs"),
+        field("10", "Address", "zz:notamac"),
+        field("10", "VirtualQuantity", "2"),
+        field("20", "Address", "first"),
+        disk("second"),
+        disk("4096"),
+        said(
+            of("3", &[("VirtualQuantity", "4")]) + &of("3", &[("VirtualQuantity", "2")]),
+            "4 processors, beside which there are 2",
+        ),
+        said(
+            of("4", &[("VirtualQuantity", "4")]) + &of("4", &[("VirtualQuantity", "8")]),
+            "4194304 bytes of memory, beside which there are 8388608",
+        ),
+        said(of("6", &[("ResourceSubType", "odd")]), "the controller \"odd\", in whose place there is a "),
+        said(of("10", &[]).replace("<Item>", "<Item ovf:bound='min'>"), "of the device \"d\" the bound \"min\""),
+        said(of("10", &[]).replace("<Item>", "<Item ovf:configuration='big'>"), "the configuration \"big\""),
+        said(of("77", &[]), "the device \"d\" of the resource type \"77\""),
+        config("firmware", "coreboot"),
+        config("bootOptions.efiSecureBootEnabled", "maybe"),
+        config("nestedHVEnabled", "maybe"),
+        config("tools.afterPowerOn", "false"),
+        config("odd", "1"),
+        said(config("bootOptions.efiSecureBootEnabled", "true").0, "secure boot, as the firmware is not EFI"),
+        said("<vmw:Config vmw:key='odd'/>".to_owned(), "VMware's setting \"odd\", which has no value"),
+        said(
+            "<vmw:ExtraConfig vmw:key='cpuid.coresPerSocket' vmw:value='x'/>".to_owned(),
+            "VMware's setting cpuid.coresPerSocket = \"x\"",
+        ),
+        said(
+            "<System><VirtualSystemType>vmx-1000</VirtualSystemType></System>".to_owned(),
+            "the kind of machine \"vmx-1000\"",
+        ),
+        said(
+            "<System><VirtualSystemType>xen-3</VirtualSystemType></System>".to_owned(),
+            "the kind of machine \"xen-3\"",
+        ),
+    ];
+    for (text, what) in table {
+        let left_out = hardware(&text).left_out;
+        assert!(left_out.iter().any(|found| found.starts_with(&what)), "{what}: {left_out:?}");
+    }
+    for (text, what) in [
+        ("<VirtualHardwareSection ovf:transport='iso'/>", "that it is told its properties by \"iso\""),
+        ("<vmw:BootOrderSection vmw:type='net'/>", "that it starts from \"net\""),
+        ("<BootOrderSection/>", "the section \"BootOrderSection\""),
+        ("<OperatingSystemSection ovf:id='9999'/>", "the guest type \"9999\", which is not known ("),
+    ] {
+        let left_out = &read(&system(text)).unwrap()[0].left_out;
+        assert!(left_out.len() == 1 && left_out[0].starts_with(what), "{what}: {left_out:?}");
+    }
+}
+
+#[test]
+fn what_programs_always_write_is_not_named() {
+    let virtualboxs = "<System><VirtualSystemType>virtualbox-2.2</VirtualSystemType></System>";
+    let vmwares = "<System><VirtualSystemType>vmx-07 vmx-13</VirtualSystemType></System>\
+        <Item><rasd:ElementName>d</rasd:ElementName><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceType>6</rasd:ResourceType></Item>\
+        <Item><rasd:HostResource>ovf:/disk/d1</rasd:HostResource><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType>\
+        <vmw:Config vmw:key='backing.writeThrough' vmw:value='false'/></Item>\
+        <Item><rasd:HostResource>ovf:/disk/d2</rasd:HostResource><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>\
+        <vmw:Config vmw:key='firmware' vmw:value='bios'/><vmw:Config vmw:key='bootOptions.efiSecureBootEnabled' vmw:value='false'/>\
+        <vmw:Config vmw:key='nestedHVEnabled' vmw:value='false'/><vmw:Config vmw:key='flags.vbsEnabled' vmw:value='false'/>\
+        <vmw:Config vmw:key='tools.afterPowerOn' vmw:value='true'/><vmw:Config vmw:key='vPMCEnabled' vmw:value='false'/>\
+        <vmw:Config vmw:key='powerOpInfo.standbyAction' vmw:value='checkpoint'/>";
+    for text in [virtualboxs, vmwares] {
+        assert_eq!(hardware(text).left_out, Vec::<String>::new());
+    }
+    let order = "<OperatingSystemSection ovf:id='1'/><vmw:BootOrderSection vmw:instanceId='8' vmw:type='disk'/>";
+    assert_eq!(read(&system(order)).unwrap()[0].left_out, Vec::<String>::new());
+}
+
+#[test]
+fn disks_that_hang_on_no_machine_are_named() {
+    let text = "<Envelope><DiskSection><Disk diskId='base'/><Disk diskId='used' parentRef='base'/>\
+                <Disk diskId='empty' capacity='10' capacityAllocationUnits='byte * 2^30'/><Disk diskId='loop' parentRef='loop'/>\
+                </DiskSection><VirtualSystem><VirtualHardwareSection><Item><ResourceType>20</ResourceType><InstanceID>1</InstanceID>\
+                </Item><Item><ResourceType>17</ResourceType><Parent>1</Parent><HostResource>/disk/used</HostResource></Item>\
+                </VirtualHardwareSection></VirtualSystem></Envelope>";
+    let named = ["the disk \"empty\" of 10737418240 bytes", "the disk \"loop\""]
+        .map(|disk| format!("{disk}, which hangs on no machine"));
+    assert_eq!(read(text).unwrap()[0].left_out, named);
+}
+
+#[test]
+fn warnings_of_a_hostile_package_are_few_and_short() {
+    let long = "x".repeat(2_000);
+    let odd = |n: usize| format!("{n}{long}");
+    let items: String = (0..500).map(|n| item(&[("ElementName", &odd(n)), ("ResourceType", &odd(n))])).collect();
+    let left_out = hardware(&items).left_out;
+    assert!(left_out.len() == 65 && left_out.iter().all(|what| what.len() < 300), "{}", left_out.len());
 }

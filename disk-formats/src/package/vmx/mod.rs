@@ -4,6 +4,7 @@ mod document;
 mod escape;
 mod fit;
 mod keys;
+mod left_out;
 mod of_machine;
 mod to_machine;
 pub(crate) mod writer;

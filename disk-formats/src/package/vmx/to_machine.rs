@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::document::Vmx;
 use super::keys;
+use super::left_out::{says_nothing, says_nothing_of_a_device};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::machine::{
     DiskController, DiskSlot, Firmware, MacAddress, MachineDisk, MachineNic, NicModel, NvramMaker, VendorGuestWords,
 };
 use crate::package::guest_names::NamedGuest;
-use crate::package::packaged::PackagedMachine;
+use crate::package::packaged::{PackagedMachine, quoted, setting};
 use crate::package::vmware_settings::is_harmless;
 
 /// The buses of disks, in the order in which a BIOS looks for one to start from.
@@ -19,35 +20,6 @@ const MAX_CONTROLLERS: u32 = 4;
 const MAX_UNITS: u32 = 30;
 /// Most network cards.
 const MAX_NICS: u32 = 10;
-
-/// Beginnings of keys that say nothing of the machine itself: who it is, in what state it was, how windows showed it.
-const OF_NO_CONSEQUENCE: [&str; 25] = [
-    ".encoding",
-    "checkpoint.",
-    "cleanshutdown",
-    "config.version",
-    "extendedconfigfile",
-    "gui.",
-    "hpet0.",
-    "keyboardandmouseprofile",
-    "migrate.",
-    "monitor.phys_bits_used",
-    "msg.",
-    "numa.",
-    "pcibridge",
-    "proxyapps.",
-    "replay.",
-    "sched.",
-    "softpoweroff",
-    "toolsinstallmanager.",
-    "uuid.",
-    "vc.uuid",
-    "virtualhw.",
-    "vmci0.",
-    "vmotion.",
-    "vmx.stats",
-    "vmxstats.",
-];
 
 /// Keys that are read below.
 const READ: [&str; 12] = [
@@ -85,32 +57,51 @@ impl Vmx {
             cpus: Some(self.number("numvcpus")?.unwrap_or(1)),
             memory: self.number("memsize")?.map(|mib| mib.saturating_mul(1 << 20)),
             guest_os: self.text("guestOS"),
-            firmware: Some(self.text("firmware").unwrap_or_else(|| "bios".to_owned())),
             nvram: self.text("nvram").map(|file| (NvramMaker::VMware, file)),
             ..PackagedMachine::default()
         };
         machine.describe_size();
         machine.description.name = machine.name.clone().unwrap_or_default();
-        machine.description.cores_per_socket =
-            self.number(keys::CORES_PER_SOCKET)?.and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0);
-        machine.description.nested_virtualization = self.is_true(keys::NESTED);
+        if let Some(cores) = self.number(keys::CORES_PER_SOCKET)? {
+            machine.description.cores_per_socket = u32::try_from(cores).ok().filter(|cores| *cores > 0);
+            if machine.description.cores_per_socket.is_none() {
+                machine.leave_out(format!("the setting {}", setting(keys::CORES_PER_SOCKET, &cores.to_string())));
+            }
+        }
+        machine.description.nested_virtualization = self.truth(keys::NESTED, &mut machine);
         machine.description.annotation = self.text("annotation");
-        machine.description.tpm = self.text(keys::TPM).is_some() || self.is_true("vtpm.present");
+        machine.description.tpm = self.truth("vtpm.present", &mut machine) || self.text(keys::TPM).is_some();
         if let Some(version) = self.number("virtualHW.version")? {
             let version = u8::try_from(version).map_err(|_| broken(format!("virtualHW.version is {version}")))?;
             machine.description.hardware_version = version;
         }
-        machine.description.firmware = match machine.firmware.as_deref() {
-            Some(word) if word.to_ascii_lowercase().starts_with("efi") => {
-                Firmware::Uefi { secure_boot: self.is_true(keys::SECURE_BOOT) }
-            }
-            _ => Firmware::Bios,
-        };
+        self.read_firmware(&mut machine);
         self.read_guest(&mut machine);
         self.read_disks(&mut machine)?;
         self.read_nics(&mut machine);
         self.read_rest(&mut machine);
         Ok(machine)
+    }
+
+    fn read_firmware(&self, machine: &mut PackagedMachine) {
+        let secure_boot = self.truth(keys::SECURE_BOOT, machine);
+        let word = self.text("firmware").unwrap_or_else(|| "bios".to_owned());
+        match word.to_ascii_lowercase().as_str() {
+            known @ ("bios" | "efi") => machine.firmware = Some(known.to_owned()),
+            _ => machine.leave_out(format!("the setting {}", setting("firmware", &word))),
+        }
+        if machine.firmware.as_deref() == Some("efi") {
+            machine.description.firmware = Firmware::Uefi { secure_boot };
+        }
+    }
+
+    /// Reads `TRUE` or `FALSE`, and names what is neither.
+    fn truth(&self, key: &str, machine: &mut PackagedMachine) -> bool {
+        let value = self.text(key).unwrap_or_default();
+        if !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "true" | "false") {
+            machine.leave_out(format!("the setting {}", setting(key, &value)));
+        }
+        self.is_true(key)
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -128,7 +119,8 @@ impl Vmx {
         let found = NamedGuest::of(words, None);
         if let Some(word) = machine.guest_os.as_ref().filter(|_| found.is_guess) {
             let guess = found.guest.words().title;
-            machine.leave_out(format!("the guest type {word:?}, which is not known ({guess} for other hypervisors)"));
+            let what = format!("the guest type {}, which is not known ({guess} for other hypervisors)", quoted(word));
+            machine.leave_out(what);
         }
         (machine.description.guest_os, machine.description.guest_words) = (found.guest, found.words);
     }
@@ -144,7 +136,9 @@ impl Vmx {
                     let key = format!("scsi{}.virtualDev", disk.slot.controller);
                     let word = self.text(&key).unwrap_or_else(|| "lsilogic".to_owned());
                     keys::scsi(&word).unwrap_or_else(|| {
-                        machine.leave_out(format!("the SCSI controller {word:?}, in whose place there is LSI Logic's"));
+                        let what =
+                            format!("the SCSI controller {}, in whose place there is LSI Logic's", quoted(&word));
+                        machine.leave_out(what);
                         DiskController::LsiLogic
                     })
                 }
@@ -207,10 +201,11 @@ impl Vmx {
     fn read_nics(&self, machine: &mut PackagedMachine) {
         for number in (0..MAX_NICS).filter(|number| self.is_true(&format!("ethernet{number}.present"))) {
             let text = |field: &str| self.text(&format!("ethernet{number}.{field}"));
-            let model = text("virtualDev").map_or(Some(NicModel::default()), |word| keys::nic(&word));
-            let model = model.unwrap_or_else(|| {
+            let word = text("virtualDev").unwrap_or_else(|| keys::nic_word(NicModel::default()).to_owned());
+            let model = keys::nic(&word).unwrap_or_else(|| {
+                let word = quoted(&word);
                 machine.leave_out(format!(
-                    "the model of the network card ethernet{number}, in whose place there is e1000"
+                    "the model {word} of the network card ethernet{number}, in whose place there is e1000"
                 ));
                 NicModel::default()
             });
@@ -222,7 +217,11 @@ impl Vmx {
                 _ => connection,
             };
             let is_static = text("addressType").is_some_and(|kind| kind.eq_ignore_ascii_case("static"));
-            let mac = text("address").filter(|_| is_static).and_then(|text| MacAddress::from_text(&text));
+            let address = text("address").filter(|_| is_static);
+            let mac = address.as_deref().and_then(MacAddress::from_text);
+            if let Some(address) = address.filter(|_| mac.is_none()) {
+                machine.leave_out(format!("the setting {}", setting(&format!("ethernet{number}.address"), &address)));
+            }
             machine.networks.push(network.clone());
             machine.description.nics.push(MachineNic { model, network, mac, ..MachineNic::default() });
         }
@@ -233,7 +232,11 @@ impl Vmx {
         for (key, value) in self.iter() {
             let lower = key.to_ascii_lowercase();
             let is_read = READ.iter().any(|known| known.eq_ignore_ascii_case(&lower));
-            if is_read || OF_NO_CONSEQUENCE.iter().any(|start| lower.starts_with(start)) {
+            if is_read || says_nothing(&lower, value) {
+                continue;
+            }
+            if is_harmless(&lower) && !names_a_file(&lower) {
+                machine.description.vmware_settings.push((key.to_owned(), value.to_owned()));
                 continue;
             }
             let (first, field) = lower.split_once('.').unwrap_or((&lower, ""));
@@ -242,17 +245,18 @@ impl Vmx {
                 let is_there = field == "present" || (first == "remotedisplay" && field == "vnc.enabled");
                 if is_there && self.is_true(key) {
                     self.name_device(machine, first);
-                } else if self.is_kept(first) && !says_nothing(field, value) {
-                    machine.leave_out(format!("the setting {key} = {value:?}"));
+                } else if self.is_kept(first) && !says_nothing_of_a_device(field, value) {
+                    machine.leave_out(format!("the setting {}", setting(key, value)));
                 }
             } else if names_a_file(&lower) {
-                if !value.is_empty() {
-                    machine.leave_out(format!("the setting {key}, which names a file or folder of the host"));
-                }
-            } else if !is_harmless(&lower) {
-                machine.leave_out(format!("the setting {key}, which could reach the host"));
+                let key = quoted(key);
+                machine.leave_out(format!(
+                    "the setting {}, which names a file or folder of the host",
+                    key.trim_matches('"')
+                ));
             } else {
-                machine.description.vmware_settings.push((key.to_owned(), value.to_owned()));
+                // It could reach the host, or is nothing that we know.
+                machine.leave_out(format!("the setting {}", setting(key, value)));
             }
         }
     }
@@ -260,17 +264,20 @@ impl Vmx {
     /// Whether a device, by its key in lower case, is one that a description holds: a disk, its controller, a network card.
     fn is_kept(&self, device: &str) -> bool {
         let bus = BUSES.iter().any(|bus| device.starts_with(bus));
-        let is_one = device.starts_with("ethernet") || bus && (!device.contains(':') || self.is_disk(device));
+        let is_one = is_card(device) || bus && (!device.contains(':') || self.is_disk(device));
         is_one && (self.is_true(&format!("{device}.present")) || device.starts_with("ide") && !device.contains(':'))
     }
 
     fn name_device(&self, machine: &mut PackagedMachine, device: &str) {
         let name = device.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
         let what = match name {
-            "ethernet" => return,
+            "ethernet" if is_card(device) => return,
             bus if BUSES.contains(&bus) => {
-                if !device.contains(':') || self.is_disk(device) {
+                if !device.contains(':') || self.is_disk(device) && slot_of(device).is_some() {
                     return;
+                }
+                if self.is_disk(device) {
+                    return machine.leave_out(format!("the device {}", quoted(device).trim_matches('"')));
                 }
                 "a CD drive"
             }
@@ -281,55 +288,10 @@ impl Vmx {
             "parallel" => "a parallel port",
             "sharedfolder" => "shared folders",
             "remotedisplay" => "the display by VNC",
-            _ => return machine.leave_out(format!("the device {device}")),
+            _ => return machine.leave_out(format!("the device {}", quoted(device).trim_matches('"'))),
         };
         machine.leave_out(what.to_owned());
     }
-}
-
-/// Whether a setting of a device, in lower case, is read above, or says nothing of what the guest finds.
-fn says_nothing(field: &str, value: &str) -> bool {
-    const READ: [&str; 11] = [
-        "present",
-        "filename",
-        "devicetype",
-        "virtualdev",
-        "connectiontype",
-        "vnet",
-        "networkname",
-        "addresstype",
-        "address",
-        "generatedaddress",
-        "generatedaddressoffset",
-    ];
-    const HARMLESS: [&str; 13] = [
-        "allowguestconnectioncontrol",
-        "bsdname",
-        "checkmacaddress",
-        "ctkenabled",
-        "displayname",
-        "features",
-        "linkstatepropagation.enable",
-        "pcislotnumber",
-        "redo",
-        "saswwid",
-        "uptcompatibility",
-        "uptcompatibilityenabled",
-        "wakeonpcktrcv",
-    ];
-    /// Values that are what there is without them.
-    const DEFAULTS: [(&str, &str); 6] = [
-        ("mode", "persistent"),
-        ("startconnected", "true"),
-        ("sharedbus", "none"),
-        ("writethrough", "false"),
-        ("throughputcap", "off"),
-        ("shares", "normal"),
-    ];
-    value.is_empty()
-        || READ.contains(&field)
-        || HARMLESS.contains(&field)
-        || DEFAULTS.iter().any(|(name, default)| *name == field && default.eq_ignore_ascii_case(value))
 }
 
 struct PlacedDisk<'a> {
@@ -347,6 +309,11 @@ impl Slot {
     fn key(&self) -> String {
         format!("{}{}:{}", self.bus, self.controller, self.unit)
     }
+}
+
+/// Says whether a device, in lower case, is a network card that is read.
+fn is_card(device: &str) -> bool {
+    (0..MAX_NICS).any(|number| device.strip_prefix("ethernet") == Some(&*number.to_string()))
 }
 
 /// Reads `scsi0:1`, in lower case.
