@@ -2,7 +2,7 @@
 
 use super::ovf_reader::Descriptor;
 use super::packaged::{PackagedMachine, quoted, setting};
-use super::vmware_settings::{SettingWords, is_harmless};
+use super::vmware_settings::{SettingWords, is_harmless, is_usual_bridge};
 use super::xml_tree::Element;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::machine::{Firmware, NvramMaker};
@@ -115,6 +115,7 @@ fn read_extra(key: &str, value: &str, machine: &mut PackagedMachine, descriptor:
             None => name(key, value, machine),
         },
         "virtualhw.productcompatibility" => {}
+        _ if is_usual_bridge(&lower, value) => {}
         _ if is_harmless(&lower) => {
             let known = machine.description.vmware_settings.iter().any(|(other, _)| other.eq_ignore_ascii_case(key));
             if !known {

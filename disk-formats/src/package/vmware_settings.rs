@@ -25,12 +25,11 @@ const SETTINGS: [SettingWords; 9] = [
 
 /// Beginnings of keys that concern the guest alone, so that a stranger's package may set them. Any other could lead to the host's
 /// files or devices.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 8] = [
     "guestinfo.",
     "disk.enableuuid",
     "hpet0.present",
     "mce.enable",
-    "pcibridge",
     "svga.",
     "vmci0.present",
     "vmci0.unrestricted",
@@ -61,6 +60,24 @@ impl SettingWords {
 pub(crate) fn is_harmless(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     HARMLESS.iter().any(|start| key.starts_with(start)) || SettingWords::of_vmx(&key).is_some()
+}
+
+/// Says whether a setting is one of the PCI bridges that every machine of VMware's is given anyway.
+pub(crate) fn is_usual_bridge(key: &str, value: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let Some(("pcibridge", field)) =
+        key.split_once('.').map(|(device, field)| (device.trim_end_matches(|last: char| last.is_ascii_digit()), field))
+    else {
+        return false;
+    };
+    let is = |default: &str| default.eq_ignore_ascii_case(value);
+    match field {
+        "present" => is("TRUE"),
+        "virtualdev" => is("pcieRootPort"),
+        "functions" => is("8"),
+        // Where it is put.
+        _ => field == "pcislotnumber",
+    }
 }
 
 #[cfg(test)]

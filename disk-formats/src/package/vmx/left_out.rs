@@ -1,6 +1,8 @@
 //! Which of the settings of a VMX say nothing of the machine: who it is and in what state it was, how windows showed it, and what VMware
 //! always writes.
 
+use crate::package::vmware_settings::is_usual_bridge;
+
 /// Beginnings of keys that say nothing of the machine itself, whatever their value.
 const OF_NO_CONSEQUENCE: [&str; 27] = [
     ".encoding",
@@ -69,13 +71,7 @@ pub(super) fn says_nothing(key: &str, value: &str) -> bool {
 fn says_nothing_by_pattern(key: &str, value: &str) -> bool {
     let is = |default: &str| default.eq_ignore_ascii_case(value);
     match key.split_once('.') {
-        // Bridges that VMware gives every machine, and where it put a device.
-        Some((bridge, field)) if bridge.starts_with("pcibridge") => match field {
-            "present" => is("true"),
-            "virtualdev" => is("pcierootport"),
-            "functions" => is("8"),
-            _ => field == "pcislotnumber",
-        },
+        _ if is_usual_bridge(key, value) => true,
         Some(("vmci0", field)) => matches!(field, "id" | "pcislotnumber"),
         // Those that VMware makes begin so; a machine that is made of this one gets one of its own.
         Some(("uuid", "bios")) => value.starts_with("56 4d") || value.starts_with("42 "),

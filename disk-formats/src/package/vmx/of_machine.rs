@@ -19,6 +19,9 @@ impl Vmx {
         }
         let places = Places::of(machine, disks.len())?;
         let mut vmx = Self::new();
+        // What a machine has unless its settings say otherwise.
+        vmx.put("vmci0.present", "TRUE");
+        vmx.put("hpet0.present", "TRUE");
         for (key, value) in &machine.vmware_settings {
             vmx.set(key, value)?;
         }
@@ -55,8 +58,6 @@ impl Vmx {
             vmx.put(&format!("pciBridge{bridge}.virtualDev"), "pcieRootPort");
             vmx.put(&format!("pciBridge{bridge}.functions"), "8");
         }
-        vmx.put("vmci0.present", "TRUE");
-        vmx.put("hpet0.present", "TRUE");
         vmx.put("floppy0.present", "FALSE");
         // Without one VMware names it after the VMX file, which nothing else is named after.
         if nvram(machine).is_some() {

@@ -240,6 +240,10 @@ impl Vmx {
                 continue;
             }
             let (first, field) = lower.split_once('.').unwrap_or((&lower, ""));
+            if matches!(first.trim_end_matches(|last: char| last.is_ascii_digit()), "hpet" | "pcibridge" | "vmci") {
+                machine.leave_out(format!("the setting {}", setting(key, value)));
+                continue;
+            }
             let is_device = first.contains(':') || first.ends_with(|last: char| last.is_ascii_digit());
             if is_device || matches!(first, "usb" | "ehci" | "usb_xhci" | "sound" | "sharedfolder" | "remotedisplay") {
                 let is_there = field == "present" || (first == "remotedisplay" && field == "vnc.enabled");

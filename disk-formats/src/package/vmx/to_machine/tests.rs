@@ -253,10 +253,15 @@ fn rubbish_in_each_setting_is_named() {
 #[test]
 fn settings_of_the_guest_alone_travel_unless_they_are_what_there_is_anyway() {
     let found = machine(
-        "hpet0.present = \"FALSE\"\npciBridge4.present = \"FALSE\"\nvmci0.unrestricted = \"TRUE\"\npciBridge5.present = \"TRUE\"\n",
+        "hpet0.present = \"FALSE\"\nvmci0.unrestricted = \"TRUE\"\nvmci0.odd = \"1\"\npciBridge4.present = \"FALSE\"\n\
+         pciBridge5.present = \"TRUE\"\n",
     );
-    let kept: Vec<_> = found.description.vmware_settings.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!((kept, found.left_out), (vec!["hpet0.present", "pciBridge4.present", "vmci0.unrestricted"], vec![]));
+    // Bridges are those that the written machine's devices need.
+    assert_eq!(found.left_out, ["the setting pciBridge4.present = \"FALSE\"", "the setting vmci0.odd = \"1\""]);
+    let written = Vmx::of_machine(&found.description, &[]).unwrap();
+    for (key, value) in [("hpet0.present", "FALSE"), ("vmci0.unrestricted", "TRUE"), ("pciBridge4.present", "TRUE")] {
+        assert_eq!(written.get(key), Some(value), "{key}");
+    }
 }
 
 #[test]
