@@ -12,8 +12,9 @@ use kiln_disk_formats::{EXPORT_WORDS, FORMATS, FormatRow};
 const HELP_WIDTH: usize = 100;
 
 /// Files that hold several names of formats and are no list of ours.
-const NO_TABLES: [(&str, &str); 2] = [
+const NO_TABLES: [(&str, &str); 3] = [
     ("daemon/builder/src/options/vmware.rs", "the values that Packer's vmware builders take for their own export"),
+    ("daemon/builder/src/post_processors/vagrant/content.rs", "what the box of each of Vagrant's providers holds"),
     ("hypervisors/src/spec/hardware.rs", "QEMU's names of the formats that a machine's drive may have"),
 ];
 

@@ -134,6 +134,9 @@ impl Problem {
             Self::InUse => Some(
                 "set vm_name to another name, or remove what has this one; Kiln never removes a machine that is not its own",
             ),
+            Self::NotRunning => {
+                Some("its guest has switched it off, or somebody has: the machine's VBox.log says when")
+            }
             Self::Locked => Some("close the machine where it is open, in VirtualBox's window or by another program"),
             Self::ExtensionPack => Some(
                 "install VirtualBox's extension pack (`VBoxManage list extpacks` lists those that are there), or leave out what needs it",
@@ -155,7 +158,7 @@ impl Problem {
             Self::KeyboardFull => Some(
                 "the guest has not read the keys before these: it is not up yet, or hangs; give it more time by boot_wait, or by <wait> in boot_command",
             ),
-            Self::UsedByOthers | Self::NotRunning | Self::Argument | Self::Senseless | Self::Other => None,
+            Self::UsedByOthers | Self::Argument | Self::Senseless | Self::Other => None,
         }
     }
 }
