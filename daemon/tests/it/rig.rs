@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything in these tests; far more than it takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns kilnd with scripted jobs, which `cargo test` builds as an example.
 pub(crate) fn scripted_kilnd() -> PathBuf {
