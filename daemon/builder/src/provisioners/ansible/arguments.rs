@@ -57,13 +57,37 @@ pub(super) fn environment(options: OptionValues<'_>, given: Vec<String>) -> Vec<
     environment
 }
 
-/// The command as people see it: without the values of what is called a password or a secret.
+/// The command as people see it: without what comes, in an argument, behind the name of a password or a secret, be it one variable of
+/// several, or of `--extra-vars=`, or JSON.
 pub(super) fn shown(program: &str, arguments: &[String]) -> String {
-    let shown = |argument: &String| match argument.split_once('=') {
-        Some((key, _)) if ["password", "secret"].iter().any(|word| key.to_lowercase().contains(word)) => {
-            format!("{key}={STARS}")
-        }
-        _ => argument.clone(),
+    let shown = |argument: &String| {
+        // Of the same length as the argument, so that places are the same.
+        let lower = argument.to_ascii_lowercase();
+        let name = ["password", "secret"].iter().filter_map(|word| lower.find(word)).min();
+        let value = name.and_then(|name| Some(name + lower[name..].find(['=', ':'])?));
+        value.map_or_else(|| argument.clone(), |value| format!("{}{STARS}", &argument[..=value]))
     };
     std::iter::once(program.to_owned()).chain(arguments.iter().map(shown)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown_however_it_is_given() {
+        let words =
+            |words: &[&str]| shown("ansible-playbook", &words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        for hidden in [
+            &["-e", "x_password=hunter22"][..],
+            &["--extra-vars=x_Password=hunter22"],
+            &["-e", "user=me ansible_become_password=hunter22 more=hunter22"],
+            &["-e", "{\"client_secret\": \"hunter22\"}"],
+        ] {
+            let shown = words(hidden);
+            assert!(!shown.contains("hunter22") && shown.ends_with("*****"), "{shown}");
+        }
+        assert_eq!(words(&["-e", "a=é", "-i", "hosts"]), "ansible-playbook -e a=é -i hosts");
+        assert_eq!(words(&["--ask-become-password"]), "ansible-playbook --ask-become-password");
+    }
 }
