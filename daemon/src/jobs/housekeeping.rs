@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use kiln_protocol::JobId;
@@ -23,6 +23,9 @@ const FINISHED_LOOKS: u32 = 20;
 
 /// Jobs of a user of which something is tried to be given back in one round.
 const ATTEMPTS_OF_A_ROUND: usize = 8;
+
+/// How long a journal that cannot be read is left alone.
+const JOURNAL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Jobs of one user of a daemon for all that are kept because they hold something, or because their user has written so.
 const MAX_HELD: usize = 200;
@@ -86,18 +89,22 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Returns the finished jobs of earlier daemons, by user.
+/// Returns the finished jobs of earlier daemons, by user. Until they are known no job is forgotten: it may be one of those that hold something,
+/// and its directory is all that knows of that.
 async fn unknown(shared: &Shared) -> HashMap<u32, Vec<(JobId, SystemTime)>> {
-    let mut unknown: HashMap<u32, Vec<_>> = HashMap::new();
-    match shared.journal.finished().await {
-        Ok(jobs) => {
-            for FinishedJob { id, owner, finished_at } in jobs {
-                let Ok(id) = wire::job_id(&id) else { continue };
-                let finished = finished_at.parse::<Timestamp>().map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
-                unknown.entry(owner).or_default().push((id, finished));
-            }
+    let jobs = loop {
+        match shared.journal.finished().await {
+            Ok(jobs) => break jobs,
+            Err(error) => tracing::error!(error = explain(&error), "what finished jobs still hold is not known yet"),
         }
-        Err(error) => tracing::error!(error = explain(&error), "what finished jobs still hold is not known"),
+        // A journal does not tell when it can be read again.
+        tokio::time::sleep(JOURNAL_PAUSE).await;
+    };
+    let mut unknown: HashMap<u32, Vec<_>> = HashMap::new();
+    for FinishedJob { id, owner, finished_at } in jobs {
+        let Ok(id) = wire::job_id(&id) else { continue };
+        let finished = finished_at.parse::<Timestamp>().map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+        unknown.entry(owner).or_default().push((id, finished));
     }
     unknown
 }

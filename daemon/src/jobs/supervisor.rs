@@ -1,5 +1,6 @@
 //! Watches one job's worker: carries its events into the journal, passes on cancellations, and cleans up after its death.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,8 @@ use super::last_event::write_last_event;
 use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, SWEEP_TIMEOUT, see_to_end};
 use super::shared::Shared;
 use super::watched::Watched;
+use crate::as_owner::Owner;
+use crate::blocking::blocking;
 use crate::control::{self, ControlRequest};
 use crate::explain::explain;
 use crate::job_dir::{JobDir, ledger_of};
@@ -246,6 +249,16 @@ impl Supervisor {
         }
     }
 
+    /// Whose job it is, by the journal, else by the kernel's word.
+    async fn owner(&self, directory: &JobDir) -> io::Result<u32> {
+        match self.shared.journal.owner(self.id.as_str()).await {
+            Ok(Some(owner)) => return Ok(owner),
+            other => tracing::error!(job = %self.id, ?other, "the journal does not tell whose job it is"),
+        }
+        let root = directory.root.clone();
+        blocking(move || Owner::of(&root)).await.map(|owner| owner.uid)
+    }
+
     async fn conclude(self, directory: JobDir, mut watched: Watched, cause: String) {
         // The last ones may have been recorded after the last event that tells of steps, or by a worker that died.
         watched.read_steps(&self.shared).await;
@@ -260,9 +273,9 @@ impl Supervisor {
             directory.as_owner(|directory| (directory.scrub_request(), directory.still_held())).await;
         if !held.is_empty() {
             tracing::warn!(job = %self.id, ?held, "the job is over and still holds something");
-            match self.shared.journal.owner(self.id.as_str()).await {
-                Ok(Some(owner)) => self.shared.leftovers().insert(self.id.clone(), owner, SystemTime::now()),
-                other => tracing::error!(job = %self.id, ?other, "whose job holds something is not known"),
+            match self.owner(&directory).await {
+                Ok(owner) => self.shared.leftovers().insert(self.id.clone(), owner, SystemTime::now()),
+                Err(error) => tracing::error!(job = %self.id, %error, "whose job holds something is not known"),
             }
         }
         if let Err(error) = scrubbed {
