@@ -1,9 +1,8 @@
 //! What is known of one job from its events: read piece by piece, within what is kept of a job, and carried into the journal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_protocol::JobId;
-use tokio::time::timeout;
 
 use super::allowance::{Allowance, Exceeded};
 use super::facts::{Meaning, meaning};
@@ -57,9 +56,12 @@ impl Watched {
 
     /// Reads what there is, for a limited time; when that is over, only how the job ended.
     pub(super) async fn catch_up(&mut self, shared: &Shared) {
-        let reading = async { while self.read_piece(shared).await {} };
-        if timeout(CATCH_UP_TIMEOUT, reading).await.is_ok() {
-            return;
+        // Looked at between pieces: one that was read is taken in, too.
+        let deadline = Instant::now() + CATCH_UP_TIMEOUT;
+        while Instant::now() < deadline {
+            if !self.read_piece(shared).await {
+                return;
+            }
         }
         tracing::warn!(job = %self.id, "the events are too many to be read now: how the job ended is looked for at their end");
         let last = self.directory.as_owner(|directory| last_event(&directory.events())).await;
