@@ -197,7 +197,9 @@ impl JobDir {
             // Nobody can put another directory in its place meanwhile: the one above is this daemon's alone.
             Ok(owner) => owner.does(|| work(self)),
             // For the same reason nothing appears where nothing is, but by `create`, which is called once for each id.
-            Err(_) => work(self),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => work(self),
+            // Whose it is cannot be told, so nothing is done with anybody's rights.
+            Err(_) => Owner::nobody().does(|| work(self)),
         }
     }
 

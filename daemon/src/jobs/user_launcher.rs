@@ -48,7 +48,11 @@ impl UserLauncher {
     }
 
     /// Makes a command that will run as the owner of the job.
-    async fn command(&self, directory: &JobDir, submission: Option<&JobSubmission>) -> Result<Command, LaunchError> {
+    async fn command(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<(Command, Owner), LaunchError> {
         let (root, runtime) = (directory.root.clone(), directory.clone());
         let prepare = |source| LaunchError::Prepare { path: directory.root.clone(), source };
         let owner = blocking(move || Owner::of(&root)).await.map_err(prepare)?;
@@ -62,12 +66,11 @@ impl UserLauncher {
         let environment = submission.map(|submission| submission.environment.clone()).unwrap_or_default();
         command.env_clear().envs(login_environment(environment, &account, &cache)).current_dir("/");
         become_user(&mut command, &account);
-        Ok(command)
+        Ok((command, owner))
     }
 
-    fn start(&self, command: Command, directory: &JobDir) -> Launched {
+    fn start(&self, command: Command, owner: Owner) -> Launched {
         let process = self.processes.start(command)?;
-        let owner = Owner::of(&directory.root).map_err(LaunchError::Watch)?;
         Ok(Box::new(UserProcess { process, uid: owner.uid }))
     }
 }
@@ -132,8 +135,8 @@ impl Launcher for UserLauncher {
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let command = self.command(directory, Some(submission)).await?;
-            self.start(command, directory)
+            let (command, owner) = self.command(directory, Some(submission)).await?;
+            self.start(command, owner)
         })
     }
 
@@ -144,9 +147,9 @@ impl Launcher for UserLauncher {
         what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let mut command = self.command(directory, submission).await?;
+            let (mut command, owner) = self.command(directory, submission).await?;
             command.args(what.arguments());
-            self.start(command, directory)
+            self.start(command, owner)
         })
     }
 
@@ -205,6 +208,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::as_owner::is_missing_root;
 
     const ALICE: u32 = 61001;
     const BOB: u32 = 61002;
@@ -212,7 +216,7 @@ mod tests {
     /// What a user writes into `worker.json` leads to processes of that user and to no others.
     #[tokio::test]
     async fn a_forged_identity_leads_to_no_process_of_another() {
-        if !geteuid().is_root() {
+        if is_missing_root() {
             return;
         }
         let scratch = tempfile::tempdir().unwrap();
@@ -246,7 +250,7 @@ mod tests {
     /// A worker that has become a setuid program, as its user can have it: the user may not signal it.
     #[tokio::test]
     async fn root_ends_what_the_user_may_not_and_the_users_processes_of_its_session() {
-        if !geteuid().is_root() {
+        if is_missing_root() {
             return;
         }
         let scratch = tempfile::tempdir().unwrap();
