@@ -17,6 +17,7 @@ pub(super) fn check(builds: &[(EvaluatedBuild, SourcePlan)], purpose: Purpose, d
         let (path, option, summary, early) = match source {
             SourcePlan::File(plan) => (&*plan.target, "target", "Two builds, one target", true),
             source => match sources::machine(source) {
+                Some(builder) if !builder.guest().leaves_files => continue,
                 Some(builder) => {
                     let early = builder.looks_at_output_early();
                     (builder.guest().output_directory, "output_directory", "Two builds, one output directory", early)

@@ -25,6 +25,8 @@ pub(crate) struct GuestPlan<'a> {
     pub(crate) vm_name: &'a str,
     /// Where the image goes.
     pub(crate) output_directory: &'a Path,
+    /// Something goes there: without that the directory is neither made nor held.
+    pub(crate) leaves_files: bool,
     /// What is fetched first; `None`: the machine is made of something that is here already.
     pub(crate) image: Option<&'a ImagePlan>,
     /// What people call it: `ISO`.

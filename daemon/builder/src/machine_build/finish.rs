@@ -119,7 +119,13 @@ impl Recipe<'_> {
         }
         let description = self.builder.describe();
         let tries = Tries::default();
-        let leaving = || self.leave(&prepared.output.directory, &guest, &description, &tries);
+        let output = prepared.output.as_ref();
+        let leaving = || async {
+            match output {
+                Some(output) => self.leave(&output.directory, &guest, &description, &tries).await,
+                None => Ok(Left { files: Vec::new(), exported: Vec::new() }),
+            }
+        };
         let left = |left: &Left| {
             let exported = left.exported.iter().flat_map(|exported| &exported.files);
             let paths = left.files.iter().chain(exported).cloned().collect();
@@ -127,11 +133,14 @@ impl Recipe<'_> {
         };
         let left = context.run_step(Step::finish("export"), left, leaving).await?;
         let keeping = || async {
-            let held = output_directory::keep(&prepared.output, context).await?;
+            let held = match output {
+                Some(output) => Some(output_directory::keep(output, context).await?),
+                None => None,
+            };
             tries.keep(&left, context).map(|()| held)
         };
-        let held = Some(context.step(Step::finish("keep"), keeping).await?);
-        if left.files.is_empty() && left.exported.is_empty() {
+        let held = context.step(Step::finish("keep"), keeping).await?;
+        if held.is_some() && left.files.is_empty() && left.exported.is_empty() {
             // Nothing was to be made: an empty directory would only be in the way of the next build. One that is not empty stays.
             let _ = std::fs::remove_dir(self.plan.output_directory);
         }

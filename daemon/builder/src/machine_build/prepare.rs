@@ -19,8 +19,8 @@ use crate::steps::{image, media, output_directory, serve};
 
 /// What the machine is started with.
 pub(super) struct Prepared {
-    /// The output directory, held against other builds.
-    pub(super) output: Held,
+    /// The output directory, held against other builds; `None`: nothing goes there.
+    pub(super) output: Option<Held>,
     pub(super) media: Media,
     /// The port of the HTTP server.
     pub(super) http_port: Option<u16>,
@@ -119,15 +119,15 @@ impl Recipe<'_> {
         context.run_step(Step::prepare("tools"), found, finding).await
     }
 
-    async fn output(&self, goes_on: bool) -> Result<Held, BuildError> {
+    async fn output(&self, goes_on: bool) -> Result<Option<Held>, BuildError> {
         let (context, directory) = (self.context, self.plan.output_directory);
         let own = self.builder.files();
         let taking = || async {
             self.refuse_exports()?;
-            if goes_on {
-                output_directory::adopt(directory, &own, context).await
-            } else {
-                output_directory::prepare(directory, &own, context).await
+            match (self.plan.leaves_files, goes_on) {
+                (false, _) => Ok(None),
+                (true, true) => output_directory::adopt(directory, &own, context).await.map(Some),
+                (true, false) => output_directory::prepare(directory, &own, context).await.map(Some),
             }
         };
         context.step(Step::prepare("output"), taking).await

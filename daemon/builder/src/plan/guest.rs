@@ -1,7 +1,7 @@
 //! What every builder with a guest plans: the image, how the guest gets its files, what is typed, how it is shut down.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,6 +22,25 @@ pub(crate) struct ImagePlan {
     /// It is not fetched: the hypervisor reads it where it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip_cache: bool,
+}
+
+/// Where a build's files go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OutputPlan {
+    /// Into this directory.
+    Directory(PathBuf),
+    /// There are none: the directory that the template names is left alone.
+    NoFiles(PathBuf),
+}
+
+impl OutputPlan {
+    /// The directory as the template names it.
+    pub(crate) fn named(&self) -> &Path {
+        match self {
+            Self::Directory(path) | Self::NoFiles(path) => path,
+        }
+    }
 }
 
 /// The HTTP server for the guest.

@@ -1,12 +1,11 @@
 //! What the builders for VirtualBox will do, as a plain value.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::communicator::CommunicatorPlan;
-use super::guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, ShutdownPlan};
+use super::guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, OutputPlan, ShutdownPlan};
 
 /// What one of the three builders for VirtualBox will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,7 +15,7 @@ pub(crate) struct VirtualBoxPlan {
     /// Its name.
     pub vm_name: String,
     /// Where the image goes.
-    pub output_directory: PathBuf,
+    pub output: OutputPlan,
     /// Name of the exported file, without extension.
     pub output_filename: String,
     /// `ovf` or `ova`.

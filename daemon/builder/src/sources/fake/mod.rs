@@ -36,6 +36,7 @@ impl MachineBuilder for FakePlan {
         GuestPlan {
             vm_name: &self.vm_name,
             output_directory: &self.output_directory,
+            leaves_files: true,
             image: Some(&self.image),
             image_noun: "ISO",
             boots_disk: false,

@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 /// commands name a disk: then it must lie where Packer has it.
 pub(super) fn all(plan: &VirtualBoxPlan) -> Vec<PathBuf> {
     let hidden = !plan.keep_registered && !commands_name_disks(plan);
-    let place = |name: String| plan.output_directory.join(if hidden { format!(".{name}") } else { name });
+    let place = |name: String| plan.output.named().join(if hidden { format!(".{name}") } else { name });
     names(plan).into_iter().map(place).collect()
 }
 
@@ -63,7 +63,7 @@ pub(super) fn exported_by_us(plan: &VirtualBoxPlan) -> bool {
 
 /// Where, in the output directory, VirtualBox exports to, if it does.
 pub(super) fn exported_by_virtualbox(plan: &VirtualBoxPlan) -> Option<PathBuf> {
-    let directory = plan.output_directory.join(format!(".{}.export", plan.output_filename));
+    let directory = plan.output.named().join(format!(".{}.export", plan.output_filename));
     (!plan.skip_export).then(|| std::path::absolute(&directory).unwrap_or(directory))
 }
 

@@ -22,7 +22,7 @@ use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::{self, GuestDisk};
 use crate::machine_build::{GuestPlan, MachineBuilder, Media, Render};
-use crate::plan::{AdditionsMode, VirtualBoxOrigin, VirtualBoxPlan};
+use crate::plan::{AdditionsMode, OutputPlan, VirtualBoxOrigin, VirtualBoxPlan};
 use crate::plan_reader::PlanReader;
 use crate::steps::output_directory::OutputDirectory;
 
@@ -48,7 +48,8 @@ impl MachineBuilder for VirtualBoxPlan {
         };
         GuestPlan {
             vm_name: &self.vm_name,
-            output_directory: &self.output_directory,
+            output_directory: self.output.named(),
+            leaves_files: matches!(self.output, OutputPlan::Directory(_)),
             image,
             image_noun,
             boots_disk: false,
@@ -152,7 +153,7 @@ impl MachineBuilder for VirtualBoxPlan {
             return Ok(None);
         }
         let options = &mut FormatOptions::default();
-        export::output(&self.format, &self.output_directory, &self.output_filename, machine, options).map(Some)
+        export::output(&self.format, self.output.named(), &self.output_filename, machine, options).map(Some)
     }
 
     fn finish_disks<'a>(
@@ -176,13 +177,16 @@ impl MachineBuilder for VirtualBoxPlan {
         Artifact {
             builder_id: "mitchellh.virtualbox".to_owned(),
             id: "VM".to_owned(),
-            text: match &self.origin {
-                VirtualBoxOrigin::Vm { .. } if self.skip_export => {
+            text: match &self.output {
+                OutputPlan::NoFiles(_) => {
                     format!("The machine {} in VirtualBox; no files were exported", self.vm_name)
                 }
-                _ => format!("VM files in directory: {}", self.output_directory.display()),
+                OutputPlan::Directory(directory) => format!("VM files in directory: {}", directory.display()),
             },
-            ownership: Ownership::Directory { path: self.output_directory.clone(), files: files.clone() },
+            ownership: match &self.output {
+                OutputPlan::NoFiles(_) => Ownership::Nothing,
+                OutputPlan::Directory(path) => Ownership::Directory { path: path.clone(), files: files.clone() },
+            },
             files,
         }
     }

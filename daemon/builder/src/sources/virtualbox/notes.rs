@@ -19,7 +19,7 @@ pub(super) fn names(plan: &VirtualBoxPlan) -> [String; 3] {
 /// The files.
 pub(super) fn all(plan: &VirtualBoxPlan) -> [PathBuf; 3] {
     names(plan).map(|name| {
-        let path = plan.output_directory.join(name);
+        let path = plan.output.named().join(name);
         std::path::absolute(&path).unwrap_or(path)
     })
 }

@@ -1,13 +1,12 @@
 //! Reads the options of the builders for VirtualBox.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::default_names;
 use crate::option_values::OptionValues;
 use crate::plan::{
-    AdditionsMode, AdditionsPlan, ImagePlan, NewMachinePlan, ShutdownPlan, ShutdownWay, VirtualBoxOrigin,
+    AdditionsMode, AdditionsPlan, ImagePlan, NewMachinePlan, OutputPlan, ShutdownPlan, ShutdownWay, VirtualBoxOrigin,
     VirtualBoxPlan, VrdpPlan,
 };
 use crate::sources::communicator::{self, TemporaryKey};
@@ -32,7 +31,7 @@ pub(crate) fn read(kind: &str, options: OptionValues<'_>, source_name: &str, men
     };
     VirtualBoxPlan {
         origin,
-        output_directory: output_directory(options, source_name, vm),
+        output: output(options, source_name, vm),
         output_filename: options.given("output_filename").map_or_else(|| vm_name.clone(), str::to_owned),
         format: text("format"),
         export_options: options.texts("export_opts"),
@@ -122,16 +121,10 @@ fn import_flags(options: OptionValues<'_>) -> Vec<String> {
     flags
 }
 
-/// A build that leaves its machine in VirtualBox and makes no files leaves the directory of others that do alone: it works in one of its own,
-/// which is empty at the end, and goes.
-fn output_directory(options: OptionValues<'_>, source_name: &str, vm: bool) -> PathBuf {
+/// A build that leaves its machine in VirtualBox and makes no files leaves the directory of others that do alone.
+fn output(options: OptionValues<'_>, source_name: &str, vm: bool) -> OutputPlan {
     let directory = default_names::output_directory(options, source_name);
-    match directory.file_name() {
-        Some(name) if vm && options.flag("skip_export") => {
-            directory.with_file_name(format!(".{}.unused", name.to_string_lossy()))
-        }
-        _ => directory,
-    }
+    if vm && options.flag("skip_export") { OutputPlan::NoFiles(directory) } else { OutputPlan::Directory(directory) }
 }
 
 /// Whoever writes the defaults out asks for no more than others.

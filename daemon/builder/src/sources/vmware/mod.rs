@@ -51,6 +51,7 @@ impl MachineBuilder for VmwarePlan {
         GuestPlan {
             vm_name: &self.vm_name,
             output_directory: &self.output_directory,
+            leaves_files: true,
             image,
             image_noun: "ISO",
             boots_disk: image.is_none(),
