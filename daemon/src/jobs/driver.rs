@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::{JobsError, StartError};
 use super::last_event::write_last_event;
@@ -32,6 +32,9 @@ const ORDERS: usize = 4;
 /// Time for reading what running jobs have said; a second is enough for a hundred megabytes, and clients wait longer for a daemon.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long nothing runs and nobody orders anything before memory is given back: whoever asks next waits some tenths of a millisecond more.
+const REST: Duration = Duration::from_secs(2);
+
 pub(super) struct Driver {
     shared: Arc<Shared>,
     /// Weak, so that the driver ends when nobody can send any more.
@@ -39,6 +42,8 @@ pub(super) struct Driver {
     queue: Queue,
     running: HashMap<JobId, mpsc::Sender<CancelMode>>,
     announcer: Announcer,
+    /// When the rest begins; nothing where it has begun or something runs.
+    rests_at: Option<Instant>,
 }
 
 impl Driver {
@@ -46,7 +51,8 @@ impl Driver {
         let mut queue = Queue::new(shared.config.max_running_jobs);
         queue.resize(shared.config.max_running_jobs, shared.config.quotas.running);
         let announcer = Announcer::new(shared.config.manager);
-        Self { shared, messages, queue, running: HashMap::new(), announcer }
+        let rests_at = Some(Instant::now() + REST);
+        Self { shared, messages, queue, running: HashMap::new(), announcer, rests_at }
     }
 
     /// Takes in what the journal does not know, and takes up the jobs that are not over.
@@ -113,9 +119,16 @@ impl Driver {
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         loop {
             self.announce();
+            let rests_at = self.rests_at;
             let message = tokio::select! {
                 message = inbox.recv() => message,
                 () = self.announcer.due() => continue,
+                () = sleep_until(rests_at.unwrap_or_else(Instant::now)), if rests_at.is_some() => {
+                    self.rests_at = None;
+                    memory::give_back();
+                    memory::let_go_of_program();
+                    continue;
+                }
             };
             let Some(message) = message else { return };
             match message {
@@ -146,6 +159,7 @@ impl Driver {
                     }
                 }
             }
+            self.rests_at = (self.queue.running() == 0).then(|| Instant::now() + REST);
         }
     }
 
