@@ -3,10 +3,12 @@
 //! `kilnd --user` is the daemon, whose life is `user_daemon.rs`; `kilnd worker …` is what the daemon starts for a job and
 //! `kilnd validate` what the client starts: nothing that people type.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +25,9 @@ use crate::user_daemon::{self, Readiness, Whom};
 use crate::wall_clock::wall_clock;
 use crate::worker::{self, WorkerError};
 use crate::{engine, logging};
+
+/// Largest environment that is read, in bytes: that of a request, with the escapes of JSON and what a login adds.
+const MAX_ENVIRONMENT_BYTES: u64 = 16 << 20;
 
 /// Exit code for a job or a daemon that failed.
 const EXIT_FAILURE: u8 = 1;
@@ -76,6 +81,9 @@ struct WorkerArguments {
     /// Give back what a job that is over still holds
     #[arg(long, conflicts_with = "sweep")]
     give_back: bool,
+    /// Take the environment from standard input, as JSON: what a service manager is told is everybody's to read
+    #[arg(long)]
+    environment_on_stdin: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -187,7 +195,29 @@ fn answer(line: &ValidateLine) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Executes this program anew with the environment that comes through standard input; returns why not.
+fn take_on_environment() -> io::Error {
+    let read = || -> io::Result<BTreeMap<String, String>> {
+        Ok(serde_json::from_reader(io::stdin().lock().take(MAX_ENVIRONMENT_BYTES))?)
+    };
+    let environment = match read() {
+        Ok(environment) => environment,
+        Err(error) => return error,
+    };
+    let mut words = std::env::args_os();
+    let mut command = process::Command::new("/proc/self/exe");
+    command.arg0(words.next().unwrap_or_default()).args(words.filter(|word| word != worker::ENVIRONMENT_ON_STDIN));
+    command.env_clear().envs(environment).stdin(process::Stdio::null()).exec()
+}
+
 fn run_worker(arguments: &WorkerArguments, runner: &Arc<dyn JobRunner>) -> ExitCode {
+    if arguments.environment_on_stdin {
+        complain(&Failure {
+            error: format!("the worker does not get its environment: {}", take_on_environment()),
+            hint: None,
+        });
+        return ExitCode::from(EXIT_FAILURE);
+    }
     // The daemon executes `/proc/self/exe`, and the kernel names a process by the last word of that.
     let _ = rustix::thread::set_name(c"kilnd");
     logging::to_stderr(log_filter().as_deref());

@@ -7,8 +7,9 @@ use std::time::Duration;
 use kiln_protocol::places;
 use kiln_systemd::Manager;
 
-use crate::config_file::{ConfigFile, ConfigFileError};
+use crate::config_file::{ConfigFile, ConfigFileError, StartedBy};
 use crate::quotas::Quotas;
+use crate::units::UnitLimits;
 
 /// Names of environment variables, besides those of [`kiln_protocol::places`].
 pub mod environment {
@@ -23,6 +24,12 @@ const ROOT: u32 = 0;
 
 /// Longest path of a Unix socket, in bytes, without the closing zero: `sun_path` of unix(7).
 const MAX_SOCKET_PATH: usize = 107;
+
+/// The bus of the system, where nothing else is said.
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+
+/// Is there where systemd is the service manager.
+const BOOTED_BY_SYSTEMD: &str = "/run/systemd/system";
 
 /// Time for which a job that is over keeps its objects on D-Bus.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);
@@ -58,8 +65,19 @@ pub struct Config {
     pub log: Option<String>,
     /// Who started it, and wants to be told how it is.
     pub manager: Option<Manager>,
-    /// The bus of the desktop, if the daemon is to be there.
+    /// The bus of the desktop or of the system, if the daemon is to be there.
     pub bus: Option<BusConfig>,
+    /// The service manager that starts the workers of a daemon for all users; this daemon starts them itself where there is none.
+    pub units: Option<UnitsConfig>,
+}
+
+/// How workers are started as units of systemd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitsConfig {
+    /// Address of the bus by which the service manager is reached.
+    pub address: String,
+    /// What each worker may have.
+    pub limits: UnitLimits,
 }
 
 /// How the daemon is found on D-Bus.
@@ -187,6 +205,7 @@ impl Config {
             log: log_filter(&variable, file),
             manager: None,
             bus: bus(&variable, file),
+            units: None,
         };
         let socket = config.socket.clone();
         config.at(socket)
@@ -217,8 +236,9 @@ impl Config {
             max_running_jobs,
             limits: limits(file),
             quotas: quotas(file, max_running_jobs),
-            // The bus of the system wants a policy, and words that are not everybody's to read.
-            bus: None,
+            bus: (file.dbus != Some(false))
+                .then(|| BusConfig { address: system_bus(&variable), keep_finished: KEEP_FINISHED }),
+            units: units(&variable, file),
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file),
             manager: None,
@@ -301,8 +321,30 @@ impl Config {
                 let origin = if in_file { path.as_str() } else { "default" };
                 text.push_str(&format!("{key} = {value} # {origin}\n"));
             }
+            self.workers_in_words(file, path.as_str(), &mut text);
         }
         text
+    }
+
+    /// The table `[workers]`.
+    fn workers_in_words(&self, file: &ConfigFile, path: &str, text: &mut String) {
+        let said = &file.workers;
+        let mut line = |key: &str, value: String, in_file: bool, usual: &str| {
+            text.push_str(&format!("{key} = {value} # {}\n", if in_file { path } else { usual }));
+        };
+        let by = if self.units.is_some() { StartedBy::Systemd } else { StartedBy::Kilnd };
+        line(
+            "[workers]\nstarted_by",
+            format!("\"{by}\""),
+            said.started_by.is_some(),
+            "whether systemd runs this machine",
+        );
+        let Some(UnitsConfig { limits, .. }) = &self.units else { return };
+        if let Some(bytes) = limits.memory_max {
+            line("memory_mib", (bytes >> 20).to_string(), true, "");
+        }
+        line("tasks", limits.tasks_max.to_string(), said.tasks.is_some(), "default");
+        line("cpu_weight", limits.cpu_weight.to_string(), said.cpu_weight.is_some(), "default");
     }
 
     /// Returns the directory of the socket.
@@ -338,6 +380,31 @@ fn bus(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option
     let beside = |directory: String| format!("unix:path={}/bus", escaped(&directory));
     let address = known("DBUS_SESSION_BUS_ADDRESS").or_else(|| known("XDG_RUNTIME_DIR").map(beside));
     Some(BusConfig { address: address.unwrap_or_default(), keep_finished: KEEP_FINISHED })
+}
+
+/// Works out where the bus of the system is, as its clients do (dbus-daemon(1), sd_bus_open_system(3)).
+fn system_bus(variable: impl Fn(&str) -> Option<OsString>) -> String {
+    let told = variable("DBUS_SYSTEM_BUS_ADDRESS").and_then(|value| value.into_string().ok());
+    told.filter(|told| !told.is_empty()).unwrap_or_else(|| SYSTEM_BUS.to_owned())
+}
+
+/// Works out who starts workers: systemd where it is there, as sd_booted(3) finds out.
+fn units(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<UnitsConfig> {
+    let workers = &file.workers;
+    let by_systemd = match workers.started_by {
+        Some(StartedBy::Systemd) => true,
+        Some(StartedBy::Kilnd) => false,
+        None => Path::new(BOOTED_BY_SYSTEMD).is_dir(),
+    };
+    let usual = UnitLimits::default();
+    by_systemd.then(|| UnitsConfig {
+        address: system_bus(variable),
+        limits: UnitLimits {
+            memory_max: workers.memory_mib.map(|mib| u64::from(u32::from(mib)) << 20).or(usual.memory_max),
+            tasks_max: workers.tasks.map_or(usual.tasks_max, |tasks| u32::from(tasks).into()),
+            cpu_weight: workers.cpu_weight.map_or(usual.cpu_weight, |weight| u32::from(weight).into()),
+        },
+    })
 }
 
 /// Writes a path as it stands in an address of D-Bus.

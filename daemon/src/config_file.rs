@@ -1,5 +1,6 @@
 //! `kiln.toml`: what the daemon's owner has decided for good. Every key may be left out; none may be misspelt.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -32,6 +33,42 @@ pub struct ConfigFile {
     /// What each user may have of a daemon for all users.
     #[serde(default)]
     pub quotas: QuotasTable,
+    /// How the workers of a daemon for all users are started.
+    #[serde(default)]
+    pub workers: WorkersTable,
+}
+
+/// The table `[workers]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersTable {
+    /// Who starts them.
+    pub started_by: Option<StartedBy>,
+    /// Memory of each with all that it starts, in MiB.
+    pub memory_mib: Option<Number<64, { u32::MAX }>>,
+    /// Processes and threads of each.
+    pub tasks: Option<Number<16, 4_000_000>>,
+    /// Share of the processors of each, where 100 is what other services have.
+    pub cpu_weight: Option<Number<1, 10_000>>,
+}
+
+/// Who starts workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartedBy {
+    /// The service manager of the system, as units.
+    Systemd,
+    /// The daemon itself.
+    Kilnd,
+}
+
+impl fmt::Display for StartedBy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Systemd => "systemd",
+            Self::Kilnd => "kilnd",
+        })
+    }
 }
 
 /// The table `[quotas]`.
@@ -213,8 +250,9 @@ mod tests {
             known.split(", ").map(|key| key.replacen('`', &format!("`{table}"), 1)).collect::<Vec<_>>()
         };
         let mut keys = known("nothing = 1", "");
-        assert_eq!(keys.pop().as_deref(), Some("`quotas`"));
+        assert_eq!(keys.split_off(keys.len() - 2), ["`quotas`", "`workers`"]);
         keys.extend(known("[quotas]\nnothing = 1", "quotas."));
+        keys.extend(known("[workers]\nnothing = 1", "workers."));
         assert_eq!(documented, keys);
     }
 

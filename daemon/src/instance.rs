@@ -289,6 +289,7 @@ mod tests {
             log: None,
             manager: None,
             bus: None,
+            units: None,
         }
     }
 

@@ -31,6 +31,16 @@ impl ProcessIdentity {
         Ok(Self { pid, start_ticks: start_ticks(pid)?, boot_id: boot_id()? })
     }
 
+    /// Names a process that had this id in this boot and has ended.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub(crate) fn gone(pid: u32) -> io::Result<Self> {
+        // No process of a user starts in the first tick of a boot.
+        Ok(Self { pid, start_ticks: 0, boot_id: boot_id()? })
+    }
+
     /// Returns a descriptor that becomes readable when the process ends; nothing when it is gone already.
     #[must_use]
     pub fn open(&self) -> Option<OwnedFd> {

@@ -27,6 +27,9 @@ use crate::version::VERSION;
 /// Exit code that says: another worker has this job. `EX_TEMPFAIL` of sysexits.h.
 pub const EXIT_LOCKED: u8 = 75;
 
+/// Option of a worker that gets its environment through standard input.
+pub(crate) const ENVIRONMENT_ON_STDIN: &str = "--environment-on-stdin";
+
 /// Mask when the client did not say: the usual one.
 const DEFAULT_UMASK: u32 = 0o022;
 

@@ -1,39 +1,87 @@
 //! The unit files, as systemd itself reads them.
 
-use std::path::Path;
-use std::process::Command;
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
 
-/// The user's units, with a program that is there in place of the installed one.
-#[test]
-fn systemd_finds_nothing_wrong_with_the_units_of_a_user() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Highest exposure of the daemon for all users, in tenths: `systemd-analyze security`.
+const EXPOSURE: &str = "20";
+
+/// Whether systemd's tools are there; said aloud when not.
+fn can_analyze() -> bool {
+    let there = Command::new("systemd-analyze").arg("--version").output().is_ok();
+    if !there {
         assert!(std::env::var_os("KILN_TEST_REQUIRE").is_none_or(|what| what != "all"), "systemd-analyze is missing");
         eprintln!("ignored: systemd-analyze is missing");
+    }
+    there
+}
+
+/// Copies the units of a folder, with a program that is there in place of the installed one.
+fn units(folder: &str, scratch: &Path) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("units").join(folder);
+    let copied = std::fs::read_dir(folder).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let copy = scratch.join(entry.file_name());
+        std::fs::write(&copy, text.replace("/usr/bin/kilnd", "/bin/true")).unwrap();
+        copy
+    });
+    copied.collect()
+}
+
+fn analyze(arguments: &[&str], files: &[PathBuf], scratch: &Path) -> (Output, String) {
+    let mut command = Command::new("systemd-analyze");
+    let output = command.args(arguments).args(files).env("XDG_RUNTIME_DIR", scratch).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    (output, text)
+}
+
+/// Of other units of this machine it may say what it likes.
+fn is_silent(output: &Output, said: &str) -> bool {
+    output.status.success() && !said.contains("kiln")
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units_of_a_user() {
+    if !can_analyze() {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("units/user");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(units).unwrap() {
-        let entry = entry.unwrap();
-        let text = std::fs::read_to_string(entry.path()).unwrap();
-        names.push(scratch.path().join(entry.file_name()));
-        std::fs::write(names.last().unwrap(), text.replace("/usr/bin/kilnd", "/bin/true")).unwrap();
-    }
+    let names = units("user", scratch.path());
     assert_eq!(names.len(), 2, "kilnd.socket and kilnd.service");
-    let verify = |names: &[std::path::PathBuf]| {
-        let mut command = Command::new("systemd-analyze");
-        command.args(["verify", "--user", "--man=no"]).args(names).env("XDG_RUNTIME_DIR", scratch.path());
-        let output = command.output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let (fine, said) = verify(&names);
-    // Of other units of this machine it may say what it likes.
-    assert!(fine && !said.contains("kilnd"), "{said}");
+    let verify = ["verify", "--user", "--man=no"];
+    let (output, said) = analyze(&verify, &names, scratch.path());
+    assert!(is_silent(&output, &said), "{said}");
 
     // What it would say of a fault, so that the silence above means something.
     let broken = scratch.path().join("kilnd-broken.service");
     std::fs::write(&broken, "[Service]\nType=notfy\nExecStart=/bin/true\nWatchDog=3\n").unwrap();
-    let (_, said) = verify(&[broken]);
+    let (_, said) = analyze(&verify, &[broken], scratch.path());
     assert!(said.contains("kilnd-broken") && said.contains("WatchDog"), "{said}");
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units_of_the_system_and_little_that_the_daemon_could_do() {
+    if !can_analyze() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let names = units("system", scratch.path());
+    assert_eq!(names.len(), 3, "kilnd.socket, kilnd.service and kiln-jobs.slice");
+    let (output, said) = analyze(&["verify", "--man=no"], &names, scratch.path());
+    assert!(is_silent(&output, &said), "{said}");
+
+    let service = scratch.path().join("kilnd.service");
+    let threshold = format!("--threshold={EXPOSURE}");
+    let security = ["security", "--offline=true", "--no-pager", &threshold];
+    let (output, said) = analyze(&security, std::slice::from_ref(&service), scratch.path());
+    let verdict = said.lines().last().unwrap_or_default();
+    assert!(output.status.success() && verdict.contains("exposure"), "{said}");
+    println!("{verdict}");
+    // One that may do everything is over the threshold.
+    std::fs::write(&service, "[Service]\nExecStart=/bin/true\n").unwrap();
+    let (output, said) = analyze(&security, &[service], scratch.path());
+    assert!(!output.status.success(), "{said}");
 }

@@ -14,14 +14,16 @@ use super::message::{JobCounts, Message};
 use super::shared::{Settings, Shared};
 use super::spawn::ProcessLauncher;
 use super::submission::Submission;
+use super::unit_launcher::UnitLauncher;
 use super::user_launcher::UserLauncher;
 use super::{giving_back, housekeeping, recovery, steps, wire};
 use crate::caller::Caller;
-use crate::config::{Config, Limits, Mode};
+use crate::config::{Config, Limits, Mode, UnitsConfig};
 use crate::control::{self, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Journal, Wanted};
+use crate::units::UnitManager;
 
 /// Messages that may wait for the driver.
 const BACKLOG: usize = 64;
@@ -47,7 +49,16 @@ impl Jobs {
         let processes = ProcessLauncher::new(config.worker_program.clone());
         let launcher: Arc<dyn Launcher> = match config.mode {
             Mode::User => Arc::new(processes),
-            Mode::System => Arc::new(UserLauncher::new(processes, config.cache_directory.clone())),
+            Mode::System => {
+                let users = UserLauncher::new(processes, config.cache_directory.clone());
+                match &config.units {
+                    None => Arc::new(users),
+                    Some(UnitsConfig { address, limits }) => {
+                        let manager = UnitManager::at(address);
+                        Arc::new(UnitLauncher::new(users, config.worker_program.clone(), manager, *limits))
+                    }
+                }
+            }
         };
         Self::start_with(config, launcher).await
     }

@@ -15,6 +15,7 @@ use crate::as_owner::Owner;
 use crate::job_dir::{JobDir, JobDirError};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
+use crate::units::UnitError;
 
 /// Time for cleaning up after a dead worker: a hypervisor alone may take two minutes to end and remove a machine.
 pub(super) const SWEEP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -109,6 +110,9 @@ pub enum LaunchError {
     /// Nobody is there to start it for.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// The service manager does not start it.
+    #[error(transparent)]
+    Unit(#[from] UnitError),
     /// A directory that it needs cannot be made.
     #[error("cannot prepare {path} for the worker")]
     Prepare {

@@ -41,6 +41,7 @@ mod spawn;
 mod steps;
 mod submission;
 mod supervisor;
+mod unit_launcher;
 mod user_launcher;
 mod watched;
 mod wire;

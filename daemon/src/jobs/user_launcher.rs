@@ -12,6 +12,7 @@
     reason = "between fork and exec a process is changed by a function of ours, which std cannot check"
 )]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,12 +48,12 @@ impl UserLauncher {
         Self { processes, cache, accounts: Accounts::default() }
     }
 
-    /// Makes a command that will run as the owner of the job.
-    async fn command(
+    /// Makes ready what a worker of the owner of the job needs; returns who that is, and the worker's environment.
+    pub(super) async fn prepare(
         &self,
         directory: &JobDir,
         submission: Option<&JobSubmission>,
-    ) -> Result<(Command, Owner), LaunchError> {
+    ) -> Result<(Account, BTreeMap<String, String>), LaunchError> {
         let (root, runtime) = (directory.root.clone(), directory.clone());
         let prepare = |source| LaunchError::Prepare { path: directory.root.clone(), source };
         let owner = blocking(move || Owner::of(&root)).await.map_err(prepare)?;
@@ -62,11 +63,22 @@ impl UserLauncher {
         blocking(move || runtime.create_runtime_for(owner).map(|()| make_cache(&made, owner)))
             .await?
             .map_err(|source| LaunchError::Prepare { path: cache.clone(), source })?;
-        let mut command = self.processes.command(directory)?;
         let environment = submission.map(|submission| submission.environment.clone()).unwrap_or_default();
-        command.env_clear().envs(login_environment(environment, &account, &cache)).current_dir("/");
+        let environment = login_environment(environment, &account, &cache);
+        Ok((account, environment))
+    }
+
+    /// Makes a command that will run as the owner of the job.
+    async fn command(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+    ) -> Result<(Command, Owner), LaunchError> {
+        let (account, environment) = self.prepare(directory, submission).await?;
+        let mut command = self.processes.command(directory)?;
+        command.env_clear().envs(environment).current_dir("/");
         become_user(&mut command, &account);
-        Ok((command, owner))
+        Ok((command, account.owner))
     }
 
     fn start(&self, command: Command, owner: Owner) -> Launched {

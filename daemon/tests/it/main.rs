@@ -12,4 +12,5 @@ mod replaced_program;
 mod rig;
 mod service_manager;
 mod steps;
+mod units;
 mod users;

@@ -85,6 +85,7 @@ impl Daemon {
             quotas: Quotas::NONE,
             exit_on_idle: None,
             log: None,
+            units: None,
             manager: None,
             bus: None,
         };

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::rig::{PATIENCE, scripted_kilnd, skip};
 
-const ALICE: u32 = 61001;
-const BOB: u32 = 61002;
+pub(crate) const ALICE: u32 = 61001;
+pub(crate) const BOB: u32 = 61002;
 /// A group of alice's beside her own.
 const BAKERS: u32 = 61100;
 
@@ -33,9 +33,10 @@ fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// `kilnd --system` in a directory of its own, where two users more are known.
-struct System {
+pub(crate) struct System {
     scratch: tempfile::TempDir,
     daemon: Child,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// An answer: its status and its body.
@@ -43,11 +44,21 @@ type Answer = (u16, String);
 
 impl System {
     fn start() -> Self {
-        Self::with("max_jobs = 8\n[quotas]\nsubmissions = 100000\nrunning = 4\n")
+        // No bus, whatever the machine has.
+        Self::with("dbus = false\nmax_jobs = 8\n[quotas]\nsubmissions = 100000\nrunning = 4\n")
     }
 
     /// Starts one with this configuration.
     fn with(configuration: &str) -> Self {
+        Self::configured(configuration, Vec::new())
+    }
+
+    /// Starts one whose workers are as this table says, with these variables in its environment.
+    pub(crate) fn start_with(workers: &str, variables: Vec<(&'static str, String)>) -> Self {
+        Self::configured(&format!("max_jobs = 8\n[quotas]\nsubmissions = 100000\nrunning = 4\n{workers}"), variables)
+    }
+
+    fn configured(configuration: &str, variables: Vec<(&'static str, String)>) -> Self {
         let scratch = tempfile::Builder::new().prefix("ks").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut passwd = std::fs::read_to_string("/etc/passwd").unwrap();
@@ -64,17 +75,18 @@ impl System {
         std::fs::write(scratch.path().join("group"), group).unwrap();
         std::fs::create_dir_all(scratch.path().join("etc/kiln")).unwrap();
         std::fs::write(scratch.path().join("etc/kiln/kiln.toml"), configuration).unwrap();
-        let daemon = Self::spawn(scratch.path());
-        let system = Self { scratch, daemon };
+        let daemon = Self::spawn(scratch.path(), &variables);
+        let system = Self { scratch, daemon, variables };
         system.until_it_answers();
         system
     }
 
-    fn spawn(prefix: &Path) -> Child {
+    fn spawn(prefix: &Path, variables: &[(&str, String)]) -> Child {
         let script = "mount --bind \"$1/passwd\" /etc/passwd && mount --bind \"$1/group\" /etc/group && exec \"$2\" --system --prefix \"$1\"";
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(prefix).arg(scripted_kilnd());
         // What root has open, and has in its environment, is nobody else's.
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.env("SECRET_OF_ROOT", "swordfish").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
@@ -83,15 +95,15 @@ impl System {
         self.until("the daemon", || UnixStream::connect(self.socket()).is_ok().then_some(()));
     }
 
-    fn kill_and_start_again(&mut self) {
+    pub(crate) fn kill_and_start_again(&mut self) {
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
-        self.daemon = Self::spawn(self.scratch.path());
+        self.daemon = Self::spawn(self.scratch.path(), &self.variables);
         let ready = |this: &Self| this.ask(0, "GET", "/v1/info", "").is_some_and(|(status, _)| status == 200);
         self.until("the next daemon", || ready(self).then_some(()));
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
@@ -105,7 +117,7 @@ impl System {
     }
 
     #[track_caller]
-    fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = found() {
@@ -136,12 +148,12 @@ impl System {
     }
 
     #[track_caller]
-    fn answer(&self, uid: u32, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) fn answer(&self, uid: u32, method: &str, path: &str, body: &str) -> Answer {
         self.ask(uid, method, path, body).unwrap_or_else(|| panic!("{method} {path}: no answer"))
     }
 
     /// Submits a script as a user.
-    fn submit(&self, uid: u32, script: &Value) -> String {
+    pub(crate) fn submit(&self, uid: u32, script: &Value) -> String {
         let home = self.path(if uid == ALICE { "kiln-alice" } else { "kiln-bob" });
         as_user(uid, || std::fs::write(home.join("t.json"), script.to_string()).unwrap());
         let environment = json!({"LD_PRELOAD": "/tmp/evil.so", "GREETING": "hello", "TMPDIR": "/tmp"});
@@ -152,18 +164,18 @@ impl System {
         serde_json::from_str::<Value>(&body).unwrap()["id"].as_str().unwrap().to_owned()
     }
 
-    fn see(&self, uid: u32, id: &str) -> Value {
+    pub(crate) fn see(&self, uid: u32, id: &str) -> Value {
         let (status, body) = self.answer(uid, "GET", &format!("/v1/jobs/{id}"), "");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
 
     #[track_caller]
-    fn until_state(&self, uid: u32, id: &str, state: &str) {
+    pub(crate) fn until_state(&self, uid: u32, id: &str, state: &str) {
         self.until(state, || (self.see(uid, id)["state"] == state).then_some(()));
     }
 
-    fn events(&self, uid: u32, id: &str) -> String {
+    pub(crate) fn events(&self, uid: u32, id: &str) -> String {
         self.answer(uid, "GET", &format!("/v1/jobs/{id}/events"), "").1
     }
 }

@@ -54,6 +54,7 @@ impl Rig {
             log: None,
             manager: None,
             bus: None,
+            units: None,
         };
         change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();

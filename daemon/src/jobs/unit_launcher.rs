@@ -1,0 +1,233 @@
+//! Starts workers as transient units of systemd, as the users whose jobs they work on. For a daemon for all users under systemd.
+//!
+//! A worker gets what `user_launcher.rs` gives one: the user with all groups, no capability, a session of its own, the job's log as standard
+//! output and error, the submission's environment as a login would have it. That comes through its standard input, sealed memory which the
+//! worker reads before anything else: the properties of units are everybody's to read. What is added: limits, a cgroup that systemd kills, the
+//! job's name in the journal, and that the worker has nothing of the daemon's sandbox.
+
+use std::collections::BTreeMap;
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use kiln_protocol::JobSubmission;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::spawn::Process;
+use super::user_launcher::UserLauncher;
+use crate::account::AccountError;
+use crate::as_owner::Owner;
+use crate::job_dir::JobDir;
+use crate::process_identity::ProcessIdentity;
+use crate::runner::BoxFuture;
+use crate::units::{KillMode, UnitDescription, UnitLimits, UnitManager, Whom};
+use crate::worker::ENVIRONMENT_ON_STDIN;
+
+/// Starts workers as units.
+pub(super) struct UnitLauncher {
+    /// Knows users, and what they need.
+    users: UserLauncher,
+    program: PathBuf,
+    manager: UnitManager,
+    limits: UnitLimits,
+    kill_mode: KillMode,
+}
+
+impl UnitLauncher {
+    pub(super) fn new(users: UserLauncher, program: PathBuf, manager: UnitManager, limits: UnitLimits) -> Self {
+        let kill_mode = KillMode::where_virtualbox_is(has_virtualbox());
+        Self { users, program, manager, limits, kill_mode }
+    }
+
+    async fn start(
+        &self,
+        directory: &JobDir,
+        submission: Option<&JobSubmission>,
+        kind: Kind,
+        arguments: Vec<String>,
+    ) -> Launched {
+        let (account, environment) = self.users.prepare(directory, submission).await?;
+        let program = self.program.display().to_string();
+        let start = |source| LaunchError::Start { program: program.clone(), source };
+        let stdin = sealed(&environment).map_err(start)?;
+        let log = directory.as_owner(JobDir::open_log).await?;
+        let job = directory.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = |path: &PathBuf| path.display().to_string();
+        let mut words = vec![program.clone(), "worker".to_owned(), ENVIRONMENT_ON_STDIN.to_owned()];
+        words.extend([
+            "--job-dir".to_owned(),
+            path(&directory.root),
+            "--runtime-dir".to_owned(),
+            path(&directory.runtime),
+        ]);
+        words.extend(arguments);
+        let unit = UnitDescription {
+            description: format!("{} {job} of {}", kind.words(), account.name),
+            program: program.clone(),
+            arguments: words,
+            uid: account.owner.uid,
+            job: job.clone(),
+            kill_mode: self.kill_mode,
+            limits: self.limits,
+            stdin,
+            log: log.into(),
+        };
+        let started = self.manager.start(&format!("{}{job}", kind.beginning()), &unit).await?;
+        let mut process = None;
+        if let Ok(identity) = ProcessIdentity::of(started.pid) {
+            process = Process::found(&identity)?;
+        }
+        // One that has ended already is none to watch, and systemd knows how it has ended.
+        process = if self.manager.runs(&started).await { process } else { None };
+        let identity = match &process {
+            Some(process) => process.identity().clone(),
+            None => ProcessIdentity::gone(started.pid).map_err(LaunchError::Watch)?,
+        };
+        let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
+        Ok(Box::new(UnitProcess {
+            identity,
+            process,
+            unit: Some(started.unit),
+            manager,
+            kill_mode,
+            job,
+            by_user: None,
+        }))
+    }
+}
+
+/// What a unit is for.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Worker,
+    Sweeper,
+}
+
+/// What the names of workers' units begin with.
+const WORKER_BEGINNING: &str = "kiln-job-";
+
+impl Kind {
+    fn beginning(self) -> &'static str {
+        match self {
+            Self::Worker => WORKER_BEGINNING,
+            Self::Sweeper => "kiln-sweep-",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Worker => "Kiln job",
+            Self::Sweeper => "Clean-up after Kiln job",
+        }
+    }
+}
+
+/// Whether VirtualBox is on this machine, wherever its installers put it.
+fn has_virtualbox() -> bool {
+    ["/usr/bin/VBoxManage", "/usr/local/bin/VBoxManage", "/opt/VirtualBox/VBoxManage"]
+        .iter()
+        .any(|path| std::fs::metadata(path).is_ok())
+}
+
+/// Puts an environment into memory that nobody changes any more.
+fn sealed(environment: &BTreeMap<String, String>) -> io::Result<OwnedFd> {
+    let memory = memfd_create("kiln-environment", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(&serde_json::to_vec(environment)?)?;
+    file.rewind()?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+impl Launcher for UnitLauncher {
+    fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+        self.users.files_of(uid)
+    }
+
+    fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
+        Box::pin(self.start(directory, Some(submission), Kind::Worker, Vec::new()))
+    }
+
+    fn after<'a>(
+        &'a self,
+        directory: &'a JobDir,
+        submission: Option<&'a JobSubmission>,
+        what: After<'a>,
+    ) -> BoxFuture<'a, Launched> {
+        Box::pin(self.start(directory, submission, Kind::Sweeper, what.arguments()))
+    }
+
+    fn adopt(
+        &self,
+        directory: &JobDir,
+        identity: &ProcessIdentity,
+    ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        let Some(found) = self.users.adopt(directory, identity)? else { return Ok(None) };
+        let job = directory.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
+        let (identity, process) = (identity.clone(), Process::found(identity)?);
+        Ok(Some(Box::new(UnitProcess { identity, process, unit: None, manager, kill_mode, job, by_user: Some(found) })))
+    }
+}
+
+/// The process of a unit.
+struct UnitProcess {
+    identity: ProcessIdentity,
+    /// Nothing when it had ended before anybody could look.
+    process: Option<Process>,
+    /// The unit that this daemon has started; nothing for one of an earlier daemon.
+    unit: Option<String>,
+    manager: UnitManager,
+    kill_mode: KillMode,
+    job: String,
+    /// The same process of an earlier daemon, as its user may kill it: perhaps no unit's.
+    by_user: Option<Box<dyn JobProcess>>,
+}
+
+impl JobProcess for UnitProcess {
+    fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    fn kill(&self) {
+        let (manager, kill_mode, pid) = (self.manager.clone(), self.kill_mode, self.identity.pid);
+        let (unit, beginning) = (self.unit.clone(), format!("{WORKER_BEGINNING}{}", self.job));
+        if let Some(process) = &self.by_user {
+            process.kill();
+        }
+        tokio::spawn(async move {
+            let unit = match unit {
+                Some(unit) => unit,
+                // Whoever it is, its user may have written: only a unit of this very job is killed.
+                None => match manager.unit_of(pid, &beginning).await {
+                    Some(unit) => unit,
+                    None => return,
+                },
+            };
+            let whom = if kill_mode == KillMode::All { Whom::All } else { Whom::Main };
+            if let Err(error) = manager.kill(&unit, whom).await {
+                tracing::error!(unit, error = crate::explain::explain(&error), "a worker is not killed");
+            }
+        });
+    }
+
+    fn ended(&mut self) -> BoxFuture<'_, Exit> {
+        Box::pin(async move {
+            if let Some(process) = &mut self.process {
+                process.ended().await;
+            }
+            let Some(unit) = &self.unit else { return Exit::Unknown };
+            self.manager.exit_of(unit).await.map_or(Exit::Unknown, Exit::Status)
+        })
+    }
+}
+
+impl Drop for UnitProcess {
+    fn drop(&mut self) {
+        if let (Some(unit), Ok(runtime)) = (self.unit.take(), tokio::runtime::Handle::try_current()) {
+            let manager = self.manager.clone();
+            runtime.spawn(async move { manager.release(&unit).await });
+        }
+    }
+}
