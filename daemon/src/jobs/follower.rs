@@ -70,8 +70,10 @@ impl Follower {
     ) -> Result<Self, FollowError> {
         let directory = jobs.events(&caller, &id).await?;
         // Subscribed before the first read, so that nothing falls between the two.
-        let subscription =
-            follow.then(|| jobs.watcher().subscribe(&directory.events())).transpose().map_err(FollowError::Watch)?;
+        let subscription = follow
+            .then(|| directory.as_owner_now(|of| jobs.watcher().subscribe(&of.events())))
+            .transpose()
+            .map_err(FollowError::Watch)?;
         let reader = directory.as_owner(move |directory| EventReader::open(&directory.events(), after)).await;
         let reader = Some(reader?);
         let (jobs, endings) = (jobs.clone(), jobs.endings());

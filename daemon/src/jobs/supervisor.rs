@@ -138,8 +138,9 @@ impl Supervisor {
 
     /// Follows the worker to its end; returns the cause of a death. Whatever it writes, and however much, orders come first.
     async fn watch(&mut self, mut worker: Worker, watched: &mut Watched) -> String {
-        let path = self.shared.directory(&self.id).events();
-        let mut subscription = match self.shared.watcher.subscribe(&path) {
+        let directory = self.shared.directory(&self.id);
+        let subscribed = directory.as_owner_now(|directory| self.shared.watcher.subscribe(&directory.events()));
+        let mut subscription = match subscribed {
             Ok(subscription) => Some(subscription),
             Err(error) => {
                 tracing::error!(job = %self.id, %error, "the events file cannot be watched");
