@@ -2,17 +2,29 @@
 
 use std::io;
 
+use kiln_builder::process_stat::ProcessStat;
 use tokio::net::UnixStream;
 
 /// The user behind a request.
 ///
 /// Never made from text; no request can contain one. What takes one has to ask for it where the kernel, or a bus that the kernel has told,
 /// says who has connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     uid: u32,
     gid: u32,
     pid: Option<i32>,
+    /// When that process began, in ticks since the boot, as it was seen when it connected.
+    start_time: Option<u64>,
+    /// Unique name on the bus (`:1.42`), by its numbers.
+    bus_name: Option<(u64, u64)>,
+    /// Whether a person may be asked for a password on its behalf.
+    interactive: bool,
+}
+
+/// When a process began that is there now.
+fn start_time(pid: Option<i32>) -> Option<u64> {
+    Some(ProcessStat::of(u32::try_from(pid?).ok()?).ok()?.start_time)
 }
 
 impl Caller {
@@ -23,12 +35,35 @@ impl Caller {
     /// The kernel does not tell.
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
-        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
+        let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
+        Ok(Self { uid, gid, pid, start_time: start_time(pid), bus_name: None, interactive: false })
     }
 
     /// Takes the word of a bus for who has connected to it (`GetConnectionCredentials`). It tells no group.
-    pub(crate) fn on_bus(uid: u32, pid: Option<i32>) -> Self {
-        Self { uid, gid: u32::MAX, pid }
+    pub(crate) fn on_bus(uid: u32, pid: Option<i32>, unique_name: &str) -> Self {
+        let numbers = unique_name.strip_prefix(':').and_then(|name| name.split_once('.'));
+        let bus_name = numbers.and_then(|(bus, number)| Some((bus.parse().ok()?, number.parse().ok()?)));
+        Self { uid, gid: u32::MAX, pid, start_time: start_time(pid), bus_name, interactive: false }
+    }
+
+    /// The same, for a request that says whether a person may be asked on its behalf.
+    pub(crate) fn asking(self, interactive: bool) -> Self {
+        Self { interactive, ..self }
+    }
+
+    /// Whether a person may be asked for a password on its behalf.
+    pub(crate) fn is_interactive(self) -> bool {
+        self.interactive
+    }
+
+    /// Returns its process, and when that began.
+    pub(crate) fn process(self) -> Option<(u32, u64)> {
+        Some((u32::try_from(self.pid?).ok()?, self.start_time?))
+    }
+
+    /// Returns its unique name on the bus.
+    pub(crate) fn bus_name(self) -> Option<String> {
+        self.bus_name.map(|(bus, number)| format!(":{bus}.{number}"))
     }
 
     /// User id at the time of connecting.
@@ -54,7 +89,7 @@ impl Caller {
 impl Caller {
     /// A caller with this user id, as a test wants one.
     pub(crate) fn with_uid(uid: u32) -> Self {
-        Self { uid, gid: uid, pid: None }
+        Self { uid, gid: uid, pid: None, start_time: None, bus_name: None, interactive: false }
     }
 }
 
@@ -69,5 +104,7 @@ mod tests {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         assert_eq!((caller.uid(), caller.gid()), (uid, gid));
         assert_eq!(caller.pid(), i32::try_from(std::process::id()).ok());
+        let began = ProcessStat::of(std::process::id()).unwrap().start_time;
+        assert_eq!(caller.process(), Some((std::process::id(), began)));
     }
 }

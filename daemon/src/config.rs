@@ -69,6 +69,8 @@ pub struct Config {
     pub bus: Option<BusConfig>,
     /// The service manager that starts the workers of a daemon for all users; this daemon starts them itself where there is none.
     pub units: Option<UnitsConfig>,
+    /// Address of the bus on which polkit is asked; nobody is where there is none.
+    pub polkit: Option<String>,
 }
 
 /// How workers are started as units of systemd.
@@ -206,6 +208,7 @@ impl Config {
             manager: None,
             bus: bus(&variable, file),
             units: None,
+            polkit: None,
         };
         let socket = config.socket.clone();
         config.at(socket)
@@ -239,6 +242,7 @@ impl Config {
             bus: (file.dbus != Some(false))
                 .then(|| BusConfig { address: system_bus(&variable), keep_finished: KEEP_FINISHED }),
             units: units(&variable, file),
+            polkit: Some(system_bus(&variable)),
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file),
             manager: None,

@@ -290,6 +290,7 @@ mod tests {
             manager: None,
             bus: None,
             units: None,
+            polkit: None,
         }
     }
 

@@ -33,6 +33,7 @@ pub mod jobs;
 pub mod journal;
 mod logging;
 mod memory;
+mod polkit;
 mod private_directory;
 mod process_identity;
 pub mod queue;

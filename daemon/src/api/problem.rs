@@ -81,6 +81,9 @@ impl From<JobsError> for ApiProblem {
             JobsError::Forbidden(Forbidden::OnlyRoot { .. }) => {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("ask whoever administers this machine")
             }
+            JobsError::Forbidden(forbidden @ Forbidden::ByPolicy { .. }) => {
+                Problem { hint: forbidden.hint(), ..Problem::new(ProblemCode::Forbidden, detail) }
+            }
             JobsError::Account(error) => Problem::new(ProblemCode::Forbidden, detail).with_hint(error.hint()),
             JobsError::Quota(quota) => return quota.into(),
             JobsError::Invalid(InvalidSubmission { hint, .. }) => {

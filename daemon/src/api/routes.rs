@@ -116,6 +116,9 @@ fn routes() -> Vec<Route> {
     ]
 }
 
+/// Header of a request on behalf of which a person may be asked for a password: `yes`.
+const ALLOW_INTERACTION: &str = "kiln-allow-interaction";
+
 /// Makes the router. Every request needs a [`Caller`] among its extensions.
 pub(crate) fn router(state: ApiState) -> Router {
     let mut router = Router::new();
@@ -137,7 +140,11 @@ fn document_of_routes() -> serde_json::Value {
 }
 
 /// Refuses strangers before anything of their request is read. Whatever comes through is asked again by [`Jobs`](crate::jobs::Jobs).
-async fn refuse_strangers(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+async fn refuse_strangers(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    let interactive = request.headers().get(ALLOW_INTERACTION).is_some_and(|value| value == "yes");
+    if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+        *caller = caller.asking(interactive);
+    }
     let admitted = match request.extensions().get::<Caller>() {
         Some(caller) => state.jobs.admit(caller).await.map_err(ApiProblem::from),
         None => Err(ApiProblem::new(ProblemCode::Forbidden, "the kernel does not say who has connected")),

@@ -24,6 +24,9 @@ const MAX_CALLS_OF_SENDER: usize = 16;
 /// Time for a call; programs wait 25 s for an answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(24);
 
+/// Time for one that lets a person be asked for a password, who has two minutes for it (`polkit.rs`).
+const PERSON_TIMEOUT: Duration = Duration::from_secs(150);
+
 /// What the tasks of calls share.
 struct Shared {
     bus: Connection,
@@ -55,6 +58,8 @@ pub(super) async fn serve(bus: Connection, mut messages: MessageStream, served: 
 async fn answer(shared: Arc<Shared>, message: Message) {
     let header = message.header();
     let (Some(sender), Some(path)) = (header.sender().map(|name| name.as_str()), header.path()) else { return };
+    let interactive = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+    let limit = if interactive { PERSON_TIMEOUT } else { CALL_TIMEOUT };
     let carried_out = match Turn::take(&shared, sender) {
         Some(_turn) => {
             let carry_out = async {
@@ -63,11 +68,11 @@ async fn answer(shared: Arc<Shared>, message: Message) {
                     let text = format!("the call has {size} bytes; {MAX_REQUEST_BYTES} are read at most");
                     return Err(Failure::new(TOO_MUCH, text));
                 }
-                let caller = shared.senders.caller(&shared.bus, sender).await?;
+                let caller = shared.senders.caller(&shared.bus, sender).await?.asking(interactive);
                 shared.served.carry_out(&message, path.as_str(), caller).await
             };
             let late = || Err(Failure::new(TOO_LATE, "the call takes too long"));
-            timeout(CALL_TIMEOUT, carry_out).await.unwrap_or_else(|_| late())
+            timeout(limit, carry_out).await.unwrap_or_else(|_| late())
         }
         None => Err(Failure::new(TOO_MUCH, "too many calls at once: wait for the answers to those before")),
     };

@@ -63,6 +63,7 @@ impl From<JobsError> for Failure {
         let hint = match &error {
             JobsError::Invalid(invalid) => invalid.hint.clone(),
             JobsError::Quota(quota) => Some(quota.hint()),
+            JobsError::Forbidden(forbidden) => forbidden.hint(),
             _ => None,
         };
         text.extend(hint.map(|hint| format!("; {hint}")));

@@ -51,5 +51,5 @@ async fn ask(bus: &Connection, sender: &str) -> Result<Caller, Failure> {
     let credentials: HashMap<String, OwnedVariant> = body.deserialize().map_err(|error| unknown(explain(&error)))?;
     let number = |name: &str| credentials.get(name).and_then(|value| u32::try_from(&**value).ok());
     let uid = number("UnixUserID").ok_or_else(|| unknown("it gives no user".to_owned()))?;
-    Ok(Caller::on_bus(uid, number("ProcessID").and_then(|pid| i32::try_from(pid).ok())))
+    Ok(Caller::on_bus(uid, number("ProcessID").and_then(|pid| i32::try_from(pid).ok()), sender))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::caller::Caller;
 use crate::config::Mode;
+use crate::polkit::{Answer, Polkit};
 
 /// Who may everything on a machine.
 const ROOT: u32 = 0;
@@ -42,6 +43,18 @@ pub enum Forbidden {
         /// Who asked.
         uid: u32,
     },
+    /// polkit does not let it.
+    #[error("user {uid} may not {action}: polkit {why} ({policy})")]
+    ByPolicy {
+        /// What was asked for.
+        action: Action,
+        /// Who asked.
+        uid: u32,
+        /// polkit's name for it.
+        policy: &'static str,
+        /// What polkit says.
+        why: String,
+    },
     /// It is the administrator's to do.
     #[error("only root may {action} for all users of this machine, and you are user {uid}")]
     OnlyRoot {
@@ -52,44 +65,86 @@ pub enum Forbidden {
     },
 }
 
+impl Forbidden {
+    /// Returns what to do about it, where polkit is to be spoken with.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let Self::ByPolicy { policy, .. } = self else { return None };
+        Some(format!(
+            "`pkcheck --action-id {policy} --process $$ --allow-user-interaction` tries it; a rule in /etc/polkit-1/rules.d allows it, or root does it"
+        ))
+    }
+}
+
 /// Decides what callers may do.
 ///
 /// | mode | who | may |
 /// |---|---|---|
 /// | user | the owner | everything |
 /// | user | others, root too | nothing |
-/// | system | everybody | submit, and everything with jobs of their own; jobs of others are not there |
+/// | system | everybody | submit, and everything with jobs of their own; jobs of others are not there. polkit may forbid and allow more |
 /// | system | root | everything |
 ///
-/// Both questions may wait: for somebody who has to be asked, as polkit does.
-#[derive(Clone, Copy, Debug)]
+/// Both questions may wait: polkit for somebody who has to type a password. What is to be done has its final form before, and is owned by
+/// who asks: nothing that comes later can change it.
+#[derive(Clone, Debug)]
 pub(crate) struct Authorizer {
     mode: Mode,
     owner: u32,
+    polkit: Option<Polkit>,
 }
 
+/// Actions of polkit, as `systemd/polkit/org.kiln.Kiln1.policy` has them.
+const BUILD: &str = "org.kiln.Kiln1.build";
+const CONSOLE: &str = "org.kiln.Kiln1.console";
+const MANAGE_OTHERS: &str = "org.kiln.Kiln1.manage-others";
+const CONFIGURE: &str = "org.kiln.Kiln1.configure";
+
 impl Authorizer {
-    /// Decides for a daemon of this mode and owner.
-    pub(crate) fn new(mode: Mode, owner: u32) -> Self {
-        Self { mode, owner }
+    /// Decides for a daemon of this mode and owner; polkit is asked for one of all users.
+    pub(crate) fn new(mode: Mode, owner: u32, polkit: Option<Polkit>) -> Self {
+        Self { mode, owner, polkit: polkit.filter(|_| mode == Mode::System) }
     }
 
     /// Lets the caller do it with this daemon, or with whichever jobs are the caller's; or says why not.
     pub(crate) async fn check(&self, caller: &Caller, action: Action) -> Result<(), Forbidden> {
         let (uid, pid) = (caller.uid(), caller.pid());
-        let forbidden = match self.mode {
-            Mode::User if uid != self.owner => Forbidden::Stranger { owner: self.owner, uid },
-            Mode::System if action == Action::Stop && uid != ROOT => Forbidden::OnlyRoot { action, uid },
-            Mode::User | Mode::System => return Ok(()),
+        let forbidden = match (self.mode, action) {
+            (Mode::User, _) if uid != self.owner => Forbidden::Stranger { owner: self.owner, uid },
+            (Mode::User, _) => return Ok(()),
+            (Mode::System, _) if uid == ROOT => return Ok(()),
+            (Mode::System, Action::Submit) => return self.check_policy(caller, action, BUILD).await,
+            (Mode::System, Action::SeeScreen) => return self.check_policy(caller, action, CONSOLE).await,
+            (Mode::System, Action::Stop) => match self.ask(caller, CONFIGURE, action, None).await {
+                Answer::NotThere => Forbidden::OnlyRoot { action, uid },
+                answer => return allow(caller, action, CONFIGURE, answer),
+            },
+            (Mode::System, _) => return Ok(()),
         };
         // No louder: whoever may connect must not be able to fill the log.
         tracing::debug!(uid, pid, %action, "a caller was refused");
         Err(forbidden)
     }
 
+    /// Lets the caller do what everybody may where polkit does not say otherwise.
+    async fn check_policy(&self, caller: &Caller, action: Action, policy: &'static str) -> Result<(), Forbidden> {
+        match self.ask(caller, policy, action, None).await {
+            Answer::NotThere => Ok(()),
+            answer => allow(caller, action, policy, answer),
+        }
+    }
+
+    async fn ask(&self, caller: &Caller, policy: &'static str, action: Action, job_owner: Option<u32>) -> Answer {
+        let Some(polkit) = &self.polkit else { return Answer::NotThere };
+        let mut details = vec![("action", action.to_string())];
+        details.extend(job_owner.map(|owner| ("owner", owner.to_string())));
+        polkit.ask(caller, policy, details).await
+    }
+
     /// Whether the caller may do it with a job of this user. For who may not, there is no such job. To be asked after [`check`](Self::check).
     pub(crate) async fn may_with_job_of(&self, caller: &Caller, action: Action, job_owner: u32) -> bool {
-        let may = self.sees_jobs_of(caller, job_owner);
+        let may = self.owns(caller, job_owner)
+            || self.ask(caller, MANAGE_OTHERS, action, Some(job_owner)).await == Answer::Yes;
         if !may {
             let (uid, pid) = (caller.uid(), caller.pid());
             tracing::debug!(uid, pid, %action, job_owner, "a caller named a job of another user");
@@ -97,16 +152,39 @@ impl Authorizer {
         may
     }
 
-    /// Whose jobs the caller sees; nothing: everybody's.
-    pub(crate) fn horizon(&self, caller: &Caller) -> Option<u32> {
-        let everything = self.mode == Mode::User || caller.uid() == ROOT;
-        (!everything).then(|| caller.uid())
+    /// Whose jobs the caller sees in lists; nothing: everybody's. Nobody is asked for a password for a list.
+    pub(crate) async fn horizon(&self, caller: &Caller) -> Option<u32> {
+        let uid = caller.uid();
+        if self.mode == Mode::User || uid == ROOT {
+            return None;
+        }
+        let quiet = caller.asking(false);
+        let everything = self.ask(&quiet, MANAGE_OTHERS, Action::See, None).await == Answer::Yes;
+        (!everything).then_some(uid)
     }
 
-    /// Whether the jobs of this user are among those that the caller sees.
-    pub(crate) fn sees_jobs_of(&self, caller: &Caller, job_owner: u32) -> bool {
-        self.horizon(caller).is_none_or(|uid| uid == job_owner)
+    /// Whether the jobs of this user are the caller's, for this daemon.
+    pub(crate) fn owns(&self, caller: &Caller, job_owner: u32) -> bool {
+        self.mode == Mode::User || caller.uid() == ROOT || caller.uid() == job_owner
     }
+}
+
+/// Makes of polkit's answer what the caller hears.
+fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) -> Result<(), Forbidden> {
+    let why = match answer {
+        Answer::Yes => return Ok(()),
+        Answer::No => "does not allow it".to_owned(),
+        Answer::NeedsAuthentication => {
+            "wants a password for it, and nobody could be asked: no agent runs where you are, or none was wanted"
+                .to_owned()
+        }
+        Answer::Dismissed => "wanted a password for it and did not get one".to_owned(),
+        Answer::NotThere => "is not there".to_owned(),
+        Answer::Failed(why) => format!("does not answer ({why})"),
+    };
+    let (uid, pid) = (caller.uid(), caller.pid());
+    tracing::debug!(uid, pid, %action, policy, why, "a caller was refused by polkit");
+    Err(Forbidden::ByPolicy { action, uid, policy, why })
 }
 
 impl fmt::Display for Action {

@@ -23,6 +23,7 @@ use crate::control::{self, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Journal, Wanted};
+use crate::polkit::Polkit;
 use crate::units::UnitManager;
 
 /// Messages that may wait for the driver.
@@ -73,7 +74,8 @@ impl Jobs {
         let watcher =
             EventWatcher::start().map_err(|source| StartError::System { action: "watch files (inotify)", source })?;
         let (messages, inbox) = mpsc::channel(BACKLOG);
-        let authorizer = Authorizer::new(config.mode, config.owner);
+        let polkit = config.polkit.as_deref().map(Polkit::at);
+        let authorizer = Authorizer::new(config.mode, config.owner, polkit);
         let settings = Settings::of(&config);
         let shared = Arc::new(Shared {
             config,
@@ -165,7 +167,7 @@ impl Jobs {
     /// The caller may not, or the journal failed.
     pub async fn list(&self, caller: &Caller, wanted: Wanted) -> Result<Vec<Job>, JobsError> {
         self.allow(caller, Action::See).await?;
-        let owner = self.authorizer.horizon(caller).or(wanted.owner);
+        let owner = self.authorizer.horizon(caller).await.or(wanted.owner);
         let rows = self.shared.journal.jobs(Wanted { owner, ..wanted }).await?;
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
@@ -250,7 +252,7 @@ impl Jobs {
     /// The caller may not, or the daemon is stopping.
     pub async fn counts(&self, caller: &Caller) -> Result<JobCounts, JobsError> {
         self.allow(caller, Action::See).await?;
-        self.count(self.authorizer.horizon(caller)).await
+        self.count(self.authorizer.horizon(caller).await).await
     }
 
     /// Lets the caller stop this daemon, and counts the jobs that wait for the next one.
@@ -368,8 +370,7 @@ impl Jobs {
                 job.queue_position = u32::try_from(place.ahead).ok();
                 let questions = self.shared.questions();
                 let asks = |id: &JobId| questions.get(id).is_some_and(|questions| !questions.is_empty());
-                let seen =
-                    place.holders.into_iter().filter(|holder| self.authorizer.sees_jobs_of(caller, holder.owner));
+                let seen = place.holders.into_iter().filter(|holder| self.authorizer.owns(caller, holder.owner));
                 job.waits_for = seen.map(|holder| PlaceHolder { asks: asks(&holder.job), job: holder.job }).collect();
             }
         }

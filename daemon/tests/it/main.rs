@@ -12,5 +12,6 @@ mod replaced_program;
 mod rig;
 mod service_manager;
 mod steps;
+mod system;
 mod units;
 mod users;

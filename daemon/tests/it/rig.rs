@@ -86,6 +86,7 @@ impl Daemon {
             exit_on_idle: None,
             log: None,
             units: None,
+            polkit: None,
             manager: None,
             bus: None,
         };

@@ -19,7 +19,7 @@ pub(crate) const BOB: u32 = 61002;
 const BAKERS: u32 = 61100;
 
 /// Does something as a user, in a thread that is the user for good.
-fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
             set_thread_groups(&[]).unwrap();

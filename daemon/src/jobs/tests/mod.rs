@@ -55,6 +55,7 @@ impl Rig {
             manager: None,
             bus: None,
             units: None,
+            polkit: None,
         };
         change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();

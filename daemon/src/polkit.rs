@@ -1,0 +1,245 @@
+//! Asks polkit who may what (org.freedesktop.PolicyKit1.Authority). A polkit that is not there allows and forbids nothing.
+//!
+//! The subject is the caller as the kernel or the bus knows it: a connection of the bus by its unique name, a process by its descriptor (polkit
+//! 124 and later) or by number, start time and user (before), so that a number that has passed to another process is never taken for it.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use kiln_builder::process_stat::ProcessStat;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use zbus::connection::Builder;
+use zbus::{Connection, Fd, OwnedVariant, Variant};
+
+use crate::caller::Caller;
+use crate::explain::explain;
+
+const POLKIT: &str = "org.freedesktop.PolicyKit1";
+const AUTHORITY_PATH: &str = "/org/freedesktop/PolicyKit1/Authority";
+const AUTHORITY: &str = "org.freedesktop.PolicyKit1.Authority";
+
+/// Time for an answer that no person is asked for, and for one that somebody has to type a password for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const PERSON_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time for which an answer is remembered: a list of many jobs asks the same of each.
+const REMEMBERED: Duration = Duration::from_secs(3);
+
+/// Answers that are remembered at most.
+const MAX_REMEMBERED: usize = 256;
+
+/// Questions of one user that people are asked about at once.
+const MAX_QUESTIONS: usize = 2;
+
+/// First version that knows descriptors of processes.
+const PIDFD_SINCE: u32 = 124;
+
+/// What polkit says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The caller may.
+    Yes,
+    /// It may not.
+    No,
+    /// It might if it proved who it is, and nobody has been asked: it did not want to be, or no agent runs where it is.
+    NeedsAuthentication,
+    /// Somebody was asked, and did not want to.
+    Dismissed,
+    /// There is no polkit on this machine, or none that knows what Kiln does.
+    NotThere,
+    /// It is there, and does not answer.
+    Failed(String),
+}
+
+/// polkit, on the bus of the system. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Polkit {
+    address: Arc<str>,
+    /// Made at first need, and again when it is lost.
+    bus: Arc<Mutex<Option<Connection>>>,
+    remembered: Arc<StdMutex<HashMap<Question, (Instant, Answer)>>>,
+    /// Questions of each user that a person may be asked about just now.
+    asking: Arc<StdMutex<HashMap<u32, usize>>>,
+}
+
+/// Who asks for what, with the details that rules may look at.
+type Question = (Caller, &'static str, Vec<(&'static str, String)>);
+
+type Subject<'a> = (&'static str, HashMap<&'static str, Variant<'a>>);
+
+impl Polkit {
+    /// Will ask the one on the bus at this address.
+    pub(crate) fn at(address: &str) -> Self {
+        Self { address: address.into(), bus: Arc::default(), remembered: Arc::default(), asking: Arc::default() }
+    }
+
+    /// Asks whether the caller may do this. `details` are what rules may look at. Whoever calls keeps what it is about to do as it is meanwhile.
+    pub(crate) async fn ask(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        details: Vec<(&'static str, String)>,
+    ) -> Answer {
+        // Who has people asked without end is answered without.
+        let person = self.person_for(caller);
+        let caller = &caller.asking(person.is_some());
+        let key = (*caller, action, details);
+        if let Some((at, answer)) = self.remembered().get(&key)
+            && at.elapsed() < REMEMBERED
+        {
+            return answer.clone();
+        }
+        let answer = match self.ask_now(caller, action, &key.2).await {
+            Ok(answer) => answer,
+            Err(error) if says_that_there_is_none(&error) => Answer::NotThere,
+            Err(error) => {
+                let why = explain(&error);
+                tracing::warn!(action, why, "polkit does not answer");
+                Answer::Failed(why)
+            }
+        };
+        // What a person has said is said once.
+        if !caller.is_interactive() {
+            let mut remembered = self.remembered();
+            if remembered.len() >= MAX_REMEMBERED {
+                remembered.clear();
+            }
+            remembered.insert(key, (Instant::now(), answer.clone()));
+        }
+        answer
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Question, (Instant, Answer)>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to have a person asked on behalf of this caller; ends when dropped.
+    fn person_for(&self, caller: &Caller) -> Option<Person> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let questions = asking.entry(caller.uid()).or_default();
+        let person = (caller.is_interactive() && *questions < MAX_QUESTIONS).then(|| {
+            *questions += 1;
+            Person { asking: Arc::clone(&self.asking), uid: caller.uid() }
+        });
+        asking.retain(|_, questions| *questions > 0);
+        person
+    }
+
+    async fn ask_now(&self, caller: &Caller, action: &str, details: &[(&str, String)]) -> zbus::Result<Answer> {
+        static QUESTIONS: AtomicU64 = AtomicU64::new(0);
+        let bus = self.bus().await?;
+        let name;
+        let pidfd;
+        let subject: Subject<'_> = if let Some(unique) = caller.bus_name() {
+            name = unique;
+            ("system-bus-name", HashMap::from([("name", name.as_str().into())]))
+        } else {
+            let Some((pid, start_time)) = caller.process() else { return Ok(Answer::NeedsAuthentication) };
+            pidfd = if version(&bus).await >= PIDFD_SINCE { open(pid, start_time) } else { None };
+            let uid = i32::from_ne_bytes(caller.uid().to_ne_bytes());
+            let mut values: HashMap<&str, Variant<'_>> = HashMap::from([("uid", uid.into())]);
+            match &pidfd {
+                Some(pidfd) => {
+                    values.insert("pidfd", Fd::from(pidfd).into());
+                }
+                None => {
+                    values.insert("pid", pid.into());
+                    values.insert("start-time", start_time.into());
+                }
+            }
+            ("unix-process", values)
+        };
+        let details: HashMap<&str, &str> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let question = format!("kilnd-{}-{}", std::process::id(), QUESTIONS.fetch_add(1, Ordering::Relaxed));
+        let (flags, limit) = if caller.is_interactive() { (1u32, PERSON_TIMEOUT) } else { (0, ANSWER_TIMEOUT) };
+        let arguments = (subject, action, details, flags, question.as_str());
+        let call = bus.call_method(Some(POLKIT), AUTHORITY_PATH, Some(AUTHORITY), "CheckAuthorization", &arguments);
+        let Ok(answered) = timeout(limit, call).await else {
+            // The agent's window is to close.
+            let cancel = "CancelCheckAuthorization";
+            let question = (question,);
+            let cancelled = bus.call_method(Some(POLKIT), AUTHORITY_PATH, Some(AUTHORITY), cancel, &question);
+            let _ = timeout(ANSWER_TIMEOUT, cancelled).await;
+            return if caller.is_interactive() { Ok(Answer::Dismissed) } else { Err(late()) };
+        };
+        let answered = answered?;
+        let body = answered.body();
+        let ((may, challenge, said),): ((bool, bool, HashMap<String, String>),) = body.deserialize()?;
+        Ok(match (may, challenge) {
+            (true, _) => Answer::Yes,
+            _ if said.contains_key("polkit.dismissed") => Answer::Dismissed,
+            (false, true) => Answer::NeedsAuthentication,
+            (false, false) => Answer::No,
+        })
+    }
+
+    async fn bus(&self) -> zbus::Result<Connection> {
+        let mut bus = self.bus.lock().await;
+        if let Some(bus) = bus.as_ref().filter(|bus| !bus.is_closed()) {
+            return Ok(bus.clone());
+        }
+        let connect = Builder::address(&*self.address).build();
+        let none = |error: zbus::Error| zbus::Error::Address(format!("no bus: {}", explain(&error)));
+        let new = timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| Err(late())).map_err(none)?;
+        Ok(bus.insert(new).clone())
+    }
+}
+
+/// Somebody who is asked for a password on behalf of this user.
+struct Person {
+    asking: Arc<StdMutex<HashMap<u32, usize>>>,
+    uid: u32,
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        if let Some(questions) = self.asking.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&self.uid) {
+            *questions = questions.saturating_sub(1);
+        }
+    }
+}
+
+fn late() -> zbus::Error {
+    zbus::Error::Failure("no answer in time".to_owned())
+}
+
+/// Whether this says that nobody could be asked. Without the package's actions polkit knows nothing of Kiln.
+fn says_that_there_is_none(error: &zbus::Error) -> bool {
+    use zbus::fdo::Error::{NameHasNoOwner, ServiceUnknown};
+    match error {
+        zbus::Error::Address(_) => true,
+        zbus::Error::FDO(error) => matches!(**error, ServiceUnknown(_) | NameHasNoOwner(_)),
+        zbus::Error::MethodError(name, Some(text), _) => {
+            name.as_str() == "org.freedesktop.PolicyKit1.Error.Failed" && text.contains("is not registered")
+        }
+        _ => false,
+    }
+}
+
+/// Opens a process, if it is still the one that started then.
+fn open(pid: u32, start_time: u64) -> Option<OwnedFd> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+    (ProcessStat::of(pid).ok()?.start_time == start_time).then_some(pidfd)
+}
+
+/// Asks which polkit it is; the oldest when it does not say.
+async fn version(bus: &Connection) -> u32 {
+    let get = bus.call_method(
+        Some(POLKIT),
+        AUTHORITY_PATH,
+        Some("org.freedesktop.DBus.Properties"),
+        "Get",
+        &(AUTHORITY, "BackendVersion"),
+    );
+    let Ok(Ok(answer)) = timeout(ANSWER_TIMEOUT, get).await else { return 0 };
+    let version: Option<OwnedVariant> = answer.body().deserialize().ok();
+    let version = version.and_then(|version| String::try_from(version).ok()).unwrap_or_default();
+    // `122`, and `0.105` before.
+    version.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
