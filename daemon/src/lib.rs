@@ -31,6 +31,7 @@ mod instance;
 pub mod job_dir;
 pub mod jobs;
 pub mod journal;
+mod journald;
 mod logging;
 mod memory;
 mod polkit;

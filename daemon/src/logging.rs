@@ -1,4 +1,4 @@
-//! The daemon's log: a file in the state directory, or standard error when a person runs it in a terminal.
+//! The daemon's log: a file in the state directory, and the journal where systemd started it; or standard error when a person runs it in a terminal.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _};
@@ -6,9 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 
+use kiln_systemd::Journal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::journald::ToJournal;
 
 /// The log's name in the state directory.
 pub(crate) const NAME: &str = "kilnd.log";
@@ -16,7 +20,7 @@ pub(crate) const NAME: &str = "kilnd.log";
 /// Size after which the log is renamed at the next start, in bytes. One old log is kept.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
-/// Starts logging to `kilnd.log` in this directory, or to standard error when that is a terminal.
+/// Starts logging to `kilnd.log` in this directory, and to the journal that listens, or to standard error when that is a terminal.
 ///
 /// # Errors
 ///
@@ -32,7 +36,8 @@ pub(crate) fn start(directory: &Path, filter: Option<&str>) -> io::Result<()> {
         std::fs::rename(&path, path.with_extension("log.1"))?;
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-    let subscriber = builder(filter).with_ansi(false).with_writer(Mutex::new(file)).finish();
+    let journal = Journal::of_this_process().map(ToJournal);
+    let subscriber = builder(filter).with_ansi(false).with_writer(Mutex::new(file)).finish().with(journal);
     // Fails when a test has set one already; then that one is meant.
     let _ = tracing::subscriber::set_global_default(subscriber);
     log_panics();

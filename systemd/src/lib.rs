@@ -1,9 +1,11 @@
 //! What a service and the service manager that started it tell each other (sd_notify(3), sd_listen_fds(3)). Synchronous; knows nothing of
 //! Kiln. The unit files are beside it, in `units/`.
 
+mod journal;
 mod listen;
 mod notify;
 
+pub use journal::Journal;
 pub use listen::{ListenError, Listened, inherited_socket};
 pub use notify::{Manager, State};
 

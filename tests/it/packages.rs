@@ -83,6 +83,17 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
         expected.insert(path.to_owned(), "-rwxr-xr-x root/root".to_owned());
     }
     let units = files_of("systemd/units/user").map(|name| format!("usr/lib/systemd/user/{name}"));
+    let system_units = files_of("systemd/units/system").map(|name| format!("usr/lib/systemd/system/{name}"));
+    let of_the_system = [
+        "lib/systemd/catalog/kiln.catalog",
+        "lib/systemd/system-preset/60-kilnd.preset",
+        "lib/sysusers.d/kiln.conf",
+        "lib/tmpfiles.d/kiln.conf",
+        "share/dbus-1/system-services/org.kiln.Kiln1.service",
+        "share/dbus-1/system.d/org.kiln.Kiln1.conf",
+        "share/polkit-1/actions/org.kiln.Kiln1.policy",
+        "share/polkit-1/rules.d/60-kiln.rules",
+    ];
     let pages = files_of("docs/man").map(|name| {
         let (_, section) = name.rsplit_once('.').unwrap();
         format!("usr/share/man/man{section}/{name}.gz")
@@ -102,6 +113,8 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
         ["bash-completion/completions/kiln", "zsh/vendor-completions/_kiln", "fish/vendor_completions.d/kiln.fish"];
     let dbus = ["services/org.kiln.Kiln1.service", "interfaces/org.kiln.Kiln1.xml"];
     let data = units
+        .chain(system_units)
+        .chain(of_the_system.map(|path| format!("usr/{path}")))
         .chain(dbus.map(|name| format!("usr/share/dbus-1/{name}")))
         .chain(pages)
         .chain(documents)
@@ -129,7 +142,9 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
     }
     let scripts = Command::new("dpkg-deb").arg("--ctrl-tarfile").arg(package).output().unwrap().stdout;
     let scripts = String::from_utf8_lossy(&scripts);
-    assert!(scripts.contains("./md5sums") && !scripts.contains("./postinst") && !scripts.contains("./prerm"));
+    for name in ["md5sums", "postinst", "prerm", "postrm"] {
+        assert!(scripts.contains(&format!("./{name}\0")), "{name}");
+    }
 }
 
 #[test]

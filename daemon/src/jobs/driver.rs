@@ -206,7 +206,7 @@ impl Driver {
             blocking(move || directory.remove()).await;
             return Err(error.into());
         }
-        tracing::info!(job = %id, ?kind, "submitted");
+        tracing::info!(job = %id, owner, ?kind, "submitted");
         self.shared.changes.note(&id);
         if kind.queues() {
             self.queue.push(id.clone(), owner);
