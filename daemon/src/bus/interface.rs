@@ -3,38 +3,38 @@
 
 /// An interface.
 #[derive(Debug)]
-pub(super) struct Interface {
+pub(crate) struct Interface {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Its methods.
-    pub(super) methods: &'static [Method],
+    pub(crate) methods: &'static [Method],
     /// Its signals, each with its arguments.
-    pub(super) signals: &'static [(&'static str, Arguments)],
+    pub(crate) signals: &'static [(&'static str, Arguments)],
     /// Its properties. All are read-only.
-    pub(super) properties: &'static [Property],
+    pub(crate) properties: &'static [Property],
 }
 
 /// Arguments: name and signature of each.
-pub(super) type Arguments = &'static [(&'static str, &'static str)];
+pub(crate) type Arguments = &'static [(&'static str, &'static str)];
 
 /// A method.
 #[derive(Debug)]
-pub(super) struct Method {
-    pub(super) name: &'static str,
-    pub(super) takes: Arguments,
-    pub(super) returns: Arguments,
+pub(crate) struct Method {
+    pub(crate) name: &'static str,
+    pub(crate) takes: Arguments,
+    pub(crate) returns: Arguments,
 }
 
 /// A property.
 #[derive(Debug)]
-pub(super) struct Property {
-    pub(super) name: &'static str,
-    pub(super) signature: &'static str,
+pub(crate) struct Property {
+    pub(crate) name: &'static str,
+    pub(crate) signature: &'static str,
     /// Whether it stays as it is as long as its object is there.
-    pub(super) is_constant: bool,
+    pub(crate) is_constant: bool,
     /// Whether everybody on the machine may know it. Signals on the system bus reach all users: what is not for them is announced there
     /// as changed, and its value given to who may ask.
-    pub(super) is_public: bool,
+    pub(crate) is_public: bool,
 }
 
 pub(super) const MANAGER: &str = "org.kiln.Kiln1.Manager";
@@ -62,7 +62,7 @@ const PUBLIC: bool = true;
 const OWN: bool = false;
 const OPTIONS: (&str, &str) = ("options", "a{sv}");
 
-static OF_THE_BUILDER: &[Interface] = &[
+pub(crate) static OF_THE_BUILDER: &[Interface] = &[
     Interface {
         name: MANAGER,
         methods: &[

@@ -32,6 +32,8 @@ mod value;
 mod view;
 
 pub(crate) use activity::Activity;
+#[cfg(test)]
+pub(crate) use interface::{Arguments, OF_THE_BUILDER};
 pub(crate) use keeper::Bus;
 
 /// Our name on the bus.

@@ -1,5 +1,8 @@
-//! The man pages of kilnd and of `kiln.toml`, in `docs/man`: the one made from the definition that reads the command line, the other from
+//! The man pages of kilnd, of `kiln.toml` and of `org.kiln.Kiln1`, in `docs/man`: the first made from the definition that reads the command
+//! line, the last from the tables of the bus, the other from
 //! the table in `docs/configuration.md`, whose keys are compared with those that are read. `./x man` writes them.
+
+mod bus;
 
 use std::path::Path;
 
@@ -67,7 +70,7 @@ fn page_of_kilnd() -> String {
             more.control("TP", []).text([bold(*term)]).text(with_code(meaning));
         }
     }
-    more.control("SH", ["SEE ALSO"]).text([roman("kiln(1), kiln.toml(5), systemctl(1)")]);
+    more.control("SH", ["SEE ALSO"]).text([roman("kiln(1), kiln.toml(5), org.kiln.Kiln1(5), systemctl(1)")]);
     text.extend(more.to_roff().into_bytes());
     titled("kilnd", "8", &String::from_utf8(text).unwrap())
 }
@@ -119,7 +122,8 @@ fn titled(name: &str, section: &str, page: &str) -> String {
 #[test]
 fn the_man_pages_are_those_of_the_program_and_its_file() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man");
-    for (name, text) in [("kilnd.8", page_of_kilnd()), ("kiln.toml.5", page_of_the_file())] {
+    let pages = [("kilnd.8", page_of_kilnd()), ("kiln.toml.5", page_of_the_file()), ("org.kiln.Kiln1.5", bus::page())];
+    for (name, text) in pages {
         let path = directory.join(name);
         if std::env::var_os("KILN_BLESS").is_some() {
             std::fs::create_dir_all(&directory).unwrap();
