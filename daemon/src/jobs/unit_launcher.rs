@@ -85,15 +85,7 @@ impl UnitLauncher {
             None => ProcessIdentity::gone(started.pid).map_err(LaunchError::Watch)?,
         };
         let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
-        Ok(Box::new(UnitProcess {
-            identity,
-            process,
-            unit: Some(started.unit),
-            manager,
-            kill_mode,
-            job,
-            by_user: None,
-        }))
+        Ok(Box::new(UnitProcess { identity, process, unit: Some(started.unit), manager, kill_mode, job, forked: None }))
     }
 }
 
@@ -167,7 +159,7 @@ impl Launcher for UnitLauncher {
         let job = directory.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
         let (identity, process) = (identity.clone(), Process::found(identity)?);
-        Ok(Some(Box::new(UnitProcess { identity, process, unit: None, manager, kill_mode, job, by_user: Some(found) })))
+        Ok(Some(Box::new(UnitProcess { identity, process, unit: None, manager, kill_mode, job, forked: Some(found) })))
     }
 }
 
@@ -181,8 +173,8 @@ struct UnitProcess {
     manager: UnitManager,
     kill_mode: KillMode,
     job: String,
-    /// The same process of an earlier daemon, as its user may kill it: perhaps no unit's.
-    by_user: Option<Box<dyn JobProcess>>,
+    /// The same process of an earlier daemon, which perhaps started it without systemd: killed as such a one is.
+    forked: Option<Box<dyn JobProcess>>,
 }
 
 impl JobProcess for UnitProcess {
@@ -193,7 +185,7 @@ impl JobProcess for UnitProcess {
     fn kill(&self) {
         let (manager, kill_mode, pid) = (self.manager.clone(), self.kill_mode, self.identity.pid);
         let (unit, beginning) = (self.unit.clone(), format!("{WORKER_BEGINNING}{}", self.job));
-        if let Some(process) = &self.by_user {
+        if let Some(process) = &self.forked {
             process.kill();
         }
         tokio::spawn(async move {

@@ -84,7 +84,7 @@ impl System {
     fn spawn(prefix: &Path, variables: &[(&str, String)]) -> Child {
         // With the capabilities that its unit has, and no other.
         let script = "mount --bind \"$1/passwd\" /etc/passwd && mount --bind \"$1/group\" /etc/group &&
-            exec setpriv --bounding-set=-all,+chown,+setgid,+setuid --inh-caps=-all \"$2\" --system --prefix \"$1\"";
+            exec setpriv --bounding-set=-all,+chown,+kill,+setgid,+setuid --inh-caps=-all \"$2\" --system --prefix \"$1\"";
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(prefix).arg(scripted_kilnd());
         // What root has open, and has in its environment, is nobody else's.
