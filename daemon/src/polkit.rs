@@ -1,9 +1,13 @@
-//! Asks polkit who may what (org.freedesktop.PolicyKit1.Authority). A polkit that is not there allows and forbids nothing.
+//! Asks polkit who may what (org.freedesktop.PolicyKit1.Authority).
+//!
+//! A polkit that is not there allows and forbids nothing: no bus, nobody on it who is or could be started as polkit, or one that an
+//! administrator has masked. One that does not answer, or answers with anything else, has not allowed it: nobody gets a right by keeping it busy.
 //!
 //! The subject is the caller as the kernel or the bus knows it: a connection of the bus by its unique name, a process by its descriptor (polkit
 //! 124 and later) or by number, start time and user (before), so that a number that has passed to another process is never taken for it.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -33,6 +37,9 @@ const REMEMBERED: Duration = Duration::from_secs(3);
 /// Answers that are remembered at most.
 const MAX_REMEMBERED: usize = 256;
 
+/// Time between complaints in the log.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Questions of one user that people are asked about at once.
 const MAX_QUESTIONS: usize = 2;
 
@@ -50,9 +57,11 @@ pub(crate) enum Answer {
     NeedsAuthentication,
     /// Somebody was asked, and did not want to.
     Dismissed,
-    /// There is no polkit on this machine, or none that knows what Kiln does.
+    /// There is no polkit on this machine.
     NotThere,
-    /// It is there, and does not answer.
+    /// It is there, and knows nothing of what Kiln does: its actions are not installed.
+    Unregistered,
+    /// It is there, or may be, and does not answer.
     Failed(String),
 }
 
@@ -65,6 +74,10 @@ pub(crate) struct Polkit {
     remembered: Arc<StdMutex<HashMap<Question, (Instant, Answer)>>>,
     /// Questions of each user that a person may be asked about just now.
     asking: Arc<StdMutex<HashMap<u32, usize>>>,
+    /// When the log was last told that polkit cannot be asked.
+    complained: Arc<StdMutex<Option<Instant>>>,
+    /// Time for an answer that no person is asked for.
+    limit: Duration,
 }
 
 /// Who asks for what, with the details that rules may look at.
@@ -75,7 +88,14 @@ type Subject<'a> = (&'static str, HashMap<&'static str, Variant<'a>>);
 impl Polkit {
     /// Will ask the one on the bus at this address.
     pub(crate) fn at(address: &str) -> Self {
-        Self { address: address.into(), bus: Arc::default(), remembered: Arc::default(), asking: Arc::default() }
+        Self {
+            address: address.into(),
+            bus: Arc::default(),
+            remembered: Arc::default(),
+            asking: Arc::default(),
+            complained: Arc::default(),
+            limit: ANSWER_TIMEOUT,
+        }
     }
 
     /// Asks whether the caller may do this. `details` are what rules may look at. Whoever calls keeps what it is about to do as it is meanwhile.
@@ -99,8 +119,8 @@ impl Polkit {
             Err(error) if says_that_there_is_none(&error) => Answer::NotThere,
             Err(error) => {
                 let why = explain(&error);
-                tracing::warn!(action, why, "polkit does not answer");
-                Answer::Failed(why)
+                self.complain(action, &why);
+                if says_that_it_knows_no_such_action(&error) { Answer::Unregistered } else { Answer::Failed(why) }
             }
         };
         // What a person has said is said once.
@@ -112,6 +132,15 @@ impl Polkit {
             remembered.insert(key, (Instant::now(), answer.clone()));
         }
         answer
+    }
+
+    /// Says in the log that something is wrong, now and then: callers must not be able to fill it.
+    fn complain(&self, action: &str, why: &str) {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|at| at.elapsed() > QUIET) {
+            tracing::warn!(action, why, "polkit cannot be asked, so that what it decides about is not allowed");
+            *complained = Some(Instant::now());
+        }
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Question, (Instant, Answer)>> {
@@ -156,7 +185,7 @@ impl Polkit {
         };
         let details: HashMap<&str, &str> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let question = format!("kilnd-{}-{}", std::process::id(), QUESTIONS.fetch_add(1, Ordering::Relaxed));
-        let (flags, limit) = if caller.is_interactive() { (1u32, PERSON_TIMEOUT) } else { (0, ANSWER_TIMEOUT) };
+        let (flags, limit) = if caller.is_interactive() { (1u32, PERSON_TIMEOUT) } else { (0, self.limit) };
         let arguments = (subject, action, details, flags, question.as_str());
         let call = bus.call_method(Some(POLKIT), AUTHORITY_PATH, Some(AUTHORITY), "CheckAuthorization", &arguments);
         let Ok(answered) = timeout(limit, call).await else {
@@ -164,7 +193,7 @@ impl Polkit {
             let cancel = "CancelCheckAuthorization";
             let question = (question,);
             let cancelled = bus.call_method(Some(POLKIT), AUTHORITY_PATH, Some(AUTHORITY), cancel, &question);
-            let _ = timeout(ANSWER_TIMEOUT, cancelled).await;
+            let _ = timeout(self.limit, cancelled).await;
             return if caller.is_interactive() { Ok(Answer::Dismissed) } else { Err(late()) };
         };
         let answered = answered?;
@@ -179,14 +208,16 @@ impl Polkit {
     }
 
     async fn bus(&self) -> zbus::Result<Connection> {
-        let mut bus = self.bus.lock().await;
-        if let Some(bus) = bus.as_ref().filter(|bus| !bus.is_closed()) {
-            return Ok(bus.clone());
-        }
-        let connect = Builder::address(&*self.address).build();
-        let none = |error: zbus::Error| zbus::Error::Address(format!("no bus: {}", explain(&error)));
-        let new = timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| Err(late())).map_err(none)?;
-        Ok(bus.insert(new).clone())
+        let connected = async {
+            let mut bus = self.bus.lock().await;
+            if let Some(bus) = bus.as_ref().filter(|bus| !bus.is_closed()) {
+                return Ok(bus.clone());
+            }
+            let new = Builder::address(&*self.address).build().await?;
+            Ok(bus.insert(new).clone())
+        };
+        // With the time in which somebody else has it made.
+        timeout(self.limit, connected).await.unwrap_or_else(|_| Err(late()))
     }
 }
 
@@ -208,17 +239,32 @@ fn late() -> zbus::Error {
     zbus::Error::Failure("no answer in time".to_owned())
 }
 
-/// Whether this says that nobody could be asked. Without the package's actions polkit knows nothing of Kiln.
+/// Whether this says that there is nobody to ask, and that nobody can be started.
 fn says_that_there_is_none(error: &zbus::Error) -> bool {
     use zbus::fdo::Error::{NameHasNoOwner, ServiceUnknown};
     match error {
-        zbus::Error::Address(_) => true,
-        zbus::Error::FDO(error) => matches!(**error, ServiceUnknown(_) | NameHasNoOwner(_)),
-        zbus::Error::MethodError(name, Some(text), _) => {
-            name.as_str() == "org.freedesktop.PolicyKit1.Error.Failed" && text.contains("is not registered")
+        // No bus. One with too many guests says something else (`EAGAIN`).
+        zbus::Error::Connection(error, _) => {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+        }
+        zbus::Error::FDO(error) => match &**error {
+            ServiceUnknown(_) => true,
+            // dbus-broker has this name for every start that fails, and tells why in words.
+            NameHasNoOwner(text) => text.contains("unit is masked") || text.contains("unknown unit"),
+            _ => false,
+        },
+        // dbus-daemon hands on what systemd says of the unit that it was asked to start.
+        zbus::Error::MethodError(name, ..) => {
+            matches!(name.as_str(), "org.freedesktop.systemd1.UnitMasked" | "org.freedesktop.systemd1.NoSuchUnit")
         }
         _ => false,
     }
+}
+
+/// Whether this is what polkit says of an action that no file of its own describes.
+fn says_that_it_knows_no_such_action(error: &zbus::Error) -> bool {
+    let zbus::Error::MethodError(name, Some(text), _) = error else { return false };
+    name.as_str() == "org.freedesktop.PolicyKit1.Error.Failed" && text.contains("is not registered")
 }
 
 /// Opens a process, if it is still the one that started then.
@@ -242,4 +288,69 @@ async fn version(bus: &Connection) -> u32 {
     let version = version.and_then(|version| String::try_from(version).ok()).unwrap_or_default();
     // `122`, and `0.105` before.
     version.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILD: &str = "org.kiln.Kiln1.build";
+
+    async fn answer_at(path: &std::path::Path) -> Answer {
+        let polkit = Polkit::at(&format!("unix:path={}", path.display()));
+        polkit.ask(&Caller::with_uid(61001), BUILD, Vec::new()).await
+    }
+
+    #[tokio::test]
+    async fn where_no_bus_is_there_is_no_polkit() {
+        let scratch = tempfile::tempdir().unwrap();
+        assert_eq!(answer_at(&scratch.path().join("none")).await, Answer::NotThere);
+        // What a bus has left behind.
+        let stale = scratch.path().join("stale");
+        drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+        assert_eq!(answer_at(&stale).await, Answer::NotThere);
+        let wrong = Polkit::at("no address").ask(&Caller::with_uid(61001), BUILD, Vec::new()).await;
+        assert!(matches!(wrong, Answer::Failed(_)), "{wrong:?}");
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_is_slow_allows_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let silent = scratch.path().join("silent");
+        let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+        let address = format!("unix:path={}", silent.display());
+        let polkit = Polkit { limit: Duration::from_millis(100), ..Polkit::at(&address) };
+        let answer = polkit.ask(&Caller::with_uid(61001), BUILD, Vec::new()).await;
+        assert_eq!(answer, Answer::Failed("no answer in time".to_owned()));
+    }
+
+    #[test]
+    fn only_who_could_not_be_started_is_not_there() {
+        use zbus::fdo::Error as Fdo;
+        let text = |text: &str| text.to_owned();
+        let masked =
+            "Could not activate remote peer 'org.freedesktop.PolicyKit1': activation request failed: unit is masked";
+        let failed = "Could not activate remote peer 'org.freedesktop.PolicyKit1': startup job failed";
+        for (error, is_none) in [
+            (Fdo::ServiceUnknown(text("not provided by any .service files")), true),
+            (Fdo::NameHasNoOwner(text(masked)), true),
+            (Fdo::NameHasNoOwner(text(failed)), false),
+            (Fdo::NoReply(text("it has disconnected")), false),
+            (Fdo::TimedOut(text("Failed to activate service: timed out")), false),
+            (Fdo::AccessDenied(text("Rejected send message")), false),
+            (Fdo::LimitsExceeded(text("too many")), false),
+            (Fdo::SpawnFailed(text("Process org.freedesktop.PolicyKit1 exited with status 1")), false),
+        ] {
+            let error = zbus::Error::FDO(Box::new(error));
+            assert_eq!(says_that_there_is_none(&error), is_none, "{error}");
+        }
+        let io = |kind: io::ErrorKind| {
+            let address = "unix:path=/run/dbus/system_bus_socket".parse().unwrap();
+            zbus::Error::Connection(Arc::new(kind.into()), Box::new(address))
+        };
+        // EAGAIN: everybody could make it so, with as many connections as wait for the bus.
+        assert!(says_that_there_is_none(&io(io::ErrorKind::NotFound)));
+        assert!(!says_that_there_is_none(&io(io::ErrorKind::WouldBlock)));
+        assert!(!says_that_there_is_none(&late()));
+    }
 }

@@ -180,6 +180,9 @@ fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) 
         }
         Answer::Dismissed => "wanted a password for it and did not get one".to_owned(),
         Answer::NotThere => "is not there".to_owned(),
+        Answer::Unregistered => {
+            "knows nothing of Kiln: org.kiln.Kiln1.policy is not in /usr/share/polkit-1/actions".to_owned()
+        }
         Answer::Failed(why) => format!("does not answer ({why})"),
     };
     let (uid, pid) = (caller.uid(), caller.pid());

@@ -2,6 +2,7 @@
 
 mod agent;
 mod desktop;
+mod no_answer;
 mod polkit;
 
 use std::io::{BufRead as _, BufReader};
