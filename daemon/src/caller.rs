@@ -2,8 +2,9 @@
 
 use std::io;
 
-use kiln_builder::process_stat::ProcessStat;
 use tokio::net::UnixStream;
+
+use crate::peer_process;
 
 /// The user behind a request.
 ///
@@ -14,17 +15,12 @@ pub struct Caller {
     uid: u32,
     gid: u32,
     pid: Option<i32>,
-    /// When that process began, in ticks since the boot, as it was seen when it connected.
+    /// When that process began, in ticks since the boot; nothing when it cannot be told from another that has its number now.
     start_time: Option<u64>,
     /// Unique name on the bus (`:1.42`), by its numbers.
     bus_name: Option<(u64, u64)>,
     /// Whether a person may be asked for a password on its behalf.
     interactive: bool,
-}
-
-/// When a process began that is there now.
-fn start_time(pid: Option<i32>) -> Option<u64> {
-    Some(ProcessStat::of(u32::try_from(pid?).ok()?).ok()?.start_time)
 }
 
 impl Caller {
@@ -36,14 +32,17 @@ impl Caller {
     pub fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
-        Ok(Self { uid, gid, pid, start_time: start_time(pid), bus_name: None, interactive: false })
+        let number = pid.and_then(|pid| u32::try_from(pid).ok());
+        let start_time = number.and_then(|pid| peer_process::start_time(stream, pid, uid));
+        Ok(Self { uid, gid, pid, start_time, bus_name: None, interactive: false })
     }
 
     /// Takes the word of a bus for who has connected to it (`GetConnectionCredentials`). It tells no group.
     pub(crate) fn on_bus(uid: u32, pid: Option<i32>, unique_name: &str) -> Self {
         let numbers = unique_name.strip_prefix(':').and_then(|name| name.split_once('.'));
         let bus_name = numbers.and_then(|(bus, number)| Some((bus.parse().ok()?, number.parse().ok()?)));
-        Self { uid, gid: u32::MAX, pid, start_time: start_time(pid), bus_name, interactive: false }
+        // Known by its name: the bus tells nothing that would name its process for good.
+        Self { uid, gid: u32::MAX, pid, start_time: None, bus_name, interactive: false }
     }
 
     /// The same, for a request that says whether a person may be asked on its behalf.
@@ -56,7 +55,7 @@ impl Caller {
         self.interactive
     }
 
-    /// Returns its process, and when that began.
+    /// Returns its process, and when that began, where both are known for sure.
     pub(crate) fn process(self) -> Option<(u32, u64)> {
         Some((u32::try_from(self.pid?).ok()?, self.start_time?))
     }
@@ -104,7 +103,7 @@ mod tests {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         assert_eq!((caller.uid(), caller.gid()), (uid, gid));
         assert_eq!(caller.pid(), i32::try_from(std::process::id()).ok());
-        let began = ProcessStat::of(std::process::id()).unwrap().start_time;
+        let began = kiln_builder::process_stat::ProcessStat::of(std::process::id()).unwrap().start_time;
         assert_eq!(caller.process(), Some((std::process::id(), began)));
     }
 }

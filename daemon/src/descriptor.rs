@@ -1,5 +1,5 @@
-//! What needs promises about descriptors: waiting for those that tokio has no type for, and closing inherited ones. The only unsafe
-//! code of the daemon.
+//! What needs promises about descriptors: waiting for those that tokio has no type for, closing inherited ones, and asking a socket for the
+//! process behind it.
 
 #![expect(
     unsafe_code,
@@ -7,7 +7,7 @@
 )]
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use tokio::io::unix::AsyncFd;
 
@@ -20,6 +20,25 @@ pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` owns its descriptor: it always returns the same one, and nobody else closes it before it is dropped, which
     // `AsyncFd` does after deregistration.
     Ok(unsafe { AsyncFd::register(descriptor) }?)
+}
+
+/// Opens the process that connected this socket (`SO_PEERPIDFD`, Linux 6.5).
+///
+/// # Errors
+///
+/// The kernel does not know that (`ENOPROTOOPT`), or the process is gone.
+pub(crate) fn peer_process(socket: &impl AsFd) -> io::Result<OwnedFd> {
+    let mut number: libc::c_int = -1;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
+    let socket = socket.as_fd().as_raw_fd();
+    let to = (&raw mut number).cast();
+    // SAFETY: the kernel writes `length` bytes at most, which is the size of `number`; both live longer than the call.
+    let result = unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERPIDFD, to, &raw mut length) };
+    if result != 0 || number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it (closed at exec) for this call, and nobody else has seen it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Keeps what this process has inherited from its children: everything but the three standard ones is closed when they start a program. What is

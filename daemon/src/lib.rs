@@ -34,6 +34,7 @@ pub mod journal;
 mod journald;
 mod logging;
 mod memory;
+mod peer_process;
 mod polkit;
 mod private_directory;
 mod process_identity;
