@@ -81,14 +81,15 @@ pub(crate) struct UnitDescription {
 impl UnitDescription {
     /// Returns the properties.
     pub(crate) fn properties(&self) -> Vec<(&'static str, Variant<'_>)> {
-        let command: Vec<(&str, Vec<&str>, bool)> =
-            vec![(&self.program, self.arguments.iter().map(String::as_str).collect(), false)];
+        // Words are words, whatever dollars are in them: `ExecStart` of a transient unit, too, has variables replaced.
+        let command: Vec<(&str, Vec<&str>, Vec<&str>)> =
+            vec![(&self.program, self.arguments.iter().map(String::as_str).collect(), vec!["no-env-expand"])];
         let fields = [format!("JOB_ID={}", self.job), format!("OWNER_UID={}", self.uid)];
         let mut properties: Vec<(&'static str, Variant<'_>)> = vec![
             ("Description", self.description.as_str().into()),
             // A program that cannot be executed is an error of the start, not an exit code of the job.
             ("Type", "exec".into()),
-            ("ExecStart", command.into()),
+            ("ExecStartEx", command.into()),
             ("User", self.uid.to_string().into()),
             ("WorkingDirectory", "/".into()),
             ("UMask", UMASK.into()),
@@ -141,7 +142,7 @@ mod tests {
         };
         // systemd 252, bus_exec_context_set_transient_property() and its neighbours.
         for (name, wanted) in [
-            ("ExecStart", "a(sasb)"),
+            ("ExecStartEx", "a(sasas)"),
             ("User", "s"),
             ("UMask", "u"),
             ("StandardInputFileDescriptor", "h"),

@@ -213,11 +213,13 @@ fn execute(properties: &[(String, OwnedVariant)]) -> std::process::Child {
         Variant::Fd(fd) => Stdio::from(OwnedFd::try_from(fd.try_clone().unwrap()).unwrap()),
         other => panic!("{name}: {other:?}"),
     };
-    let Variant::Array(commands) = &**value("ExecStart") else { panic!("no commands") };
+    let Variant::Array(commands) = &**value("ExecStartEx") else { panic!("no commands") };
     let [Variant::Structure(words)] = commands.inner() else { panic!("not one command") };
-    let [Variant::Str(program), Variant::Array(arguments), Variant::Bool(false)] = words.fields() else {
+    let [Variant::Str(program), Variant::Array(arguments), Variant::Array(flags)] = words.fields() else {
         panic!("{words:?}")
     };
+    let flags: Vec<String> = flags.inner().iter().map(|word| String::try_from(word).unwrap()).collect();
+    assert_eq!(flags, ["no-env-expand"], "else systemd replaces variables in what users have said");
     let arguments: Vec<String> = arguments.inner().iter().map(|word| String::try_from(word).unwrap()).collect();
     let uid: u32 = as_text(value("User")).parse().unwrap();
     let mut command = Command::new(program.as_str());
