@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use kiln_builder::process_stat::{ProcessStat, boot_id};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -60,13 +61,21 @@ impl ProcessIdentity {
         {
             let _ = kill_process_group(pid, Signal::KILL);
         }
-        Self::kill_alone(descriptor);
+        if let Err(error) = Self::kill_alone(descriptor) {
+            tracing::error!(pid = self.pid, %error, "a process cannot be killed");
+        }
     }
 
-    /// Kills the process of this descriptor, and nothing else.
-    pub(crate) fn kill_alone(descriptor: &OwnedFd) {
-        // One that is gone needs no signal.
-        let _ = pidfd_send_signal(descriptor, Signal::KILL);
+    /// Kills the process of this descriptor, and nothing else. One that is gone needs no signal.
+    ///
+    /// # Errors
+    ///
+    /// It is not this process's to kill.
+    pub(crate) fn kill_alone(descriptor: &OwnedFd) -> io::Result<()> {
+        match pidfd_send_signal(descriptor, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Kills every process in the session that this process leads, or led, and that is of this user alone; returns how many are left, of

@@ -119,8 +119,8 @@ impl Process {
     }
 
     /// Kills it, and nothing else.
-    pub(super) fn kill_alone(&self) {
-        ProcessIdentity::kill_alone(self.ended.get_ref());
+    pub(super) fn kill_alone(&self) -> io::Result<()> {
+        ProcessIdentity::kill_alone(self.ended.get_ref())
     }
 
     fn started(mut child: Child) -> io::Result<Self> {

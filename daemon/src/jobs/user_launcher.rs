@@ -198,8 +198,10 @@ impl JobProcess for UserProcess {
     /// Users can end the setuid programs that they start by other means (`RLIMIT_CPU`), so that this is no new right of theirs. Such a program
     /// beside the worker is left alone all the same.
     fn kill(&self) {
-        self.process.kill_alone();
         let (identity, uid) = (self.identity().clone(), self.uid);
+        if let Err(error) = self.process.kill_alone() {
+            tracing::error!(pid = identity.pid, uid, %error, "a worker cannot be killed: its job goes on until it ends by itself");
+        }
         // Nobody waits: what is left over is a matter of the sweeper, and of the log.
         tokio::task::spawn_blocking(move || match identity.kill_session(uid) {
             0 => {}

@@ -32,6 +32,15 @@ pub(crate) fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// What the shipped unit leaves to root, as setpriv(1) wants it.
+fn capabilities_of_the_unit() -> String {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/units/system/kilnd.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("the unit has a set");
+    let names = set.split_whitespace().map(|name| format!(",+{}", name.strip_prefix("CAP_").unwrap().to_lowercase()));
+    names.fold("-all".to_owned(), |all, name| all + &name)
+}
+
 /// `kilnd --system` in a directory of its own, where two users more are known.
 pub(crate) struct System {
     scratch: tempfile::TempDir,
@@ -84,9 +93,10 @@ impl System {
     fn spawn(prefix: &Path, variables: &[(&str, String)]) -> Child {
         // With the capabilities that its unit has, and no other.
         let script = "mount --bind \"$1/passwd\" /etc/passwd && mount --bind \"$1/group\" /etc/group &&
-            exec setpriv --bounding-set=-all,+chown,+kill,+setgid,+setuid --inh-caps=-all \"$2\" --system --prefix \"$1\"";
+            exec setpriv --bounding-set=\"$3\" --inh-caps=-all \"$2\" --system --prefix \"$1\"";
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]).arg(prefix).arg(scripted_kilnd());
+        command.arg(capabilities_of_the_unit());
         // What root has open, and has in its environment, is nobody else's.
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.env("SECRET_OF_ROOT", "swordfish").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
