@@ -1,0 +1,5 @@
+class kiln {
+  file { '/root/by-puppet':
+    content => "${facts['who']} ${facts['packer_build_name']}\n",
+  }
+}
