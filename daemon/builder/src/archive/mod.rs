@@ -7,6 +7,8 @@ mod deflate;
 mod lz4;
 mod pipeline;
 mod tar_stream;
+#[cfg(test)]
+mod test_tools;
 mod work;
 mod zip_stream;
 

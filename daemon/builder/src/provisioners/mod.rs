@@ -9,6 +9,7 @@ mod file;
 mod guest_command;
 #[cfg(test)]
 mod harness;
+mod pause_after;
 mod puppet;
 mod reboot;
 mod sbom;

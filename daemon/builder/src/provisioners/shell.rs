@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use kiln_communicators::{Communicator, CommunicatorError, DiscardedOutput, Exit, quote_guest_path};
-use kiln_template::GoDuration;
 
 use super::context::ProvisionContext;
+use super::pause_after::pause_after;
 use crate::context::Waiting;
 use crate::error::StepError;
 use crate::generated::Renderer;
@@ -46,12 +46,7 @@ pub(crate) async fn run(
         context.build.say(format!("Provisioning with shell script: {name}"));
         shell.run_script(&content).await?;
     }
-    let rest = options.duration("pause_after");
-    if !rest.is_zero() && !options.flag("skip_clean") {
-        context.build.say(format!("Pausing {} after this provisioner...", GoDuration(rest)));
-        let _wait = context.build.waiting("pause after the provisioner", Some(rest));
-        tokio::time::sleep(rest).await;
-    }
+    pause_after(&context.build, options).await;
     Ok(())
 }
 

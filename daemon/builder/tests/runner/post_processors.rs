@@ -5,12 +5,13 @@ use std::process::Command;
 
 use kiln_builder::{Event, Fault, Sweep, sweep};
 
+use super::tools;
 use super::world::World;
 
 const NOTE: &str = "files/note.txt";
 
 /// A template that makes `NOTE`, with `rest` in its build; `ROOT` in it is the world's directory.
-fn template(world: &World, rest: &str) -> String {
+pub(super) fn template(world: &World, rest: &str) -> String {
     let root = world.path("").display().to_string();
     let rest = rest.replace("ROOT/", &root);
     format!(
@@ -84,6 +85,9 @@ async fn what_the_builder_left_goes_only_when_all_has_been_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_hands_its_files_from_one_to_the_next() {
+    if !["tar", "zstd", "sha256sum"].into_iter().all(tools::has) {
+        return;
+    }
     let world = World::new();
     for (name, text) in [("a.img", "a"), ("b.img", "bb")] {
         std::fs::write(world.path(name), text).unwrap();
@@ -150,6 +154,11 @@ async fn compress_writes_each_format_and_refuses_what_it_cannot_write() {
         ("output = \"ROOT/files/new/folder/out.tar\"\n algorithm = \"xz\"", "new/folder/out.tar", "tar", &["-xJOf"]),
         ("output = \"ROOT/files/out.gz\"\n archive = \"tar\"", "out.gz", "tar", &["-xzOf"]),
     ] {
+        // `tar` calls the others.
+        let needed = [tool, arguments[0].strip_prefix("-I").unwrap_or(tool)];
+        if !needed.into_iter().all(tools::has) {
+            continue;
+        }
         let world = World::new();
         let rest = format!("post-processor \"compress\" {{\n {options}\n}}\n");
         let outcome = world.run(&template(&world, &rest)).await;

@@ -3,10 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_disk_formats::package::{MachineDescription, MachineNic, vmx};
-use kiln_disk_formats::{Format, FormatOptions, OpenPolicy, detect, open};
+use kiln_disk_formats::package::{MacAddress, MachineDescription, MachineNic, vmx};
+use kiln_disk_formats::{Format, FormatOptions, OpenPolicy, detect, open, package_facts};
 
 use super::provider::Provider;
 use crate::archive::Member;
@@ -18,6 +20,12 @@ use crate::post_processors::context::{PostProcessContext, base_name};
 
 /// A machine without a network card of its own gets one with this address, of VirtualBox's range.
 const MAC: &str = "080027C0FFEE";
+
+/// Most files of an OVA.
+const MAX_MEMBERS: usize = 1024;
+
+/// Bytes copied at once.
+const PIECE: usize = 1 << 20;
 
 /// What is in the box beside Vagrant's own files.
 pub(super) struct Content {
@@ -43,7 +51,7 @@ pub(super) async fn make(
         Provider::Libvirt => libvirt(context, input, work).await,
         Provider::VirtualBox if own && (has("ovf") || has("ova")) => {
             let (input, work) = (input.clone(), work.to_owned());
-            blocking("reading the package", move |_| exported(&input, &work)).await
+            blocking("reading the package", move |abandoned| exported(&input, &work, abandoned)).await
         }
         Provider::Vmware if own && has("vmx") => Ok(Content { members: flat(&input.files), ..nothing() }),
         Provider::VirtualBox => package(context, "ovf", input, work).await,
@@ -89,7 +97,7 @@ async fn package(
     if machine.nics.is_empty() {
         machine.nics.push(MachineNic::default());
     }
-    let mac = machine.nics.first().and_then(|nic| nic.mac).map(|mac| mac.to_string().replace(':', "").to_uppercase());
+    let mac = machine.nics.first().and_then(|nic| nic.mac).map(plain);
     let files = write(context, word, "box", disks(context, input)?, &machine, work).await?;
     Ok(Content { members: flat(&files), disks: Vec::new(), mac: mac.unwrap_or_else(|| MAC.to_owned()) })
 }
@@ -143,14 +151,13 @@ fn disks(context: &PostProcessContext, input: &Artifact) -> Result<Vec<GuestDisk
 }
 
 /// The files of a machine that VirtualBox has exported; its descriptor is called `box.ovf`.
-fn exported(input: &Artifact, work: &Path) -> Result<Content, StepError> {
-    let cannot = |what: &Path, error: std::io::Error| {
-        StepError::new(format!("cannot read {}", what.display())).with_source(error)
-    };
+fn exported(input: &Artifact, work: &Path, abandoned: &AtomicBool) -> Result<Content, StepError> {
+    let cannot =
+        |what: &Path, error: io::Error| StepError::new(format!("cannot read {}", what.display())).with_source(error);
     let mut members = Vec::new();
     for file in &input.files {
         if file.extension() == Some(OsStr::new("ova")) {
-            members.extend(flat(&unpack(file, work).map_err(|error| cannot(file, error))?));
+            members.extend(flat(&unpack(file, work, abandoned).map_err(|error| cannot(file, error))?));
         } else {
             members.extend(flat(std::slice::from_ref(file)));
         }
@@ -161,8 +168,7 @@ fn exported(input: &Artifact, work: &Path) -> Result<Content, StepError> {
         return Err(StepError::new("a box for VirtualBox needs one .ovf, and the artifact has none or several"));
     };
     descriptor.name = "box.ovf".into();
-    let text = std::fs::read_to_string(&descriptor.file).map_err(|error| cannot(&descriptor.file, error))?;
-    let mac = first_mac(&text).ok_or_else(|| {
+    let mac = first_mac(&descriptor.file)?.ok_or_else(|| {
         StepError::new(format!("{} does not say the address of the first network card", descriptor.file.display()))
             .with_hint("give the machine a network card, and export it from VirtualBox again")
     })?;
@@ -171,31 +177,51 @@ fn exported(input: &Artifact, work: &Path) -> Result<Content, StepError> {
     Ok(Content { members, disks: Vec::new(), mac })
 }
 
-/// Unpacks the files of an OVA into `work`.
-fn unpack(archive: &Path, work: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// Unpacks the files of an OVA into `work`, until nobody waits for it any more.
+fn unpack(archive: &Path, work: &Path, abandoned: &AtomicBool) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in tar::Archive::new(File::open(archive)?).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
-        // A path that leads anywhere has no business in an OVA.
+        // A path that leads anywhere has no business in an OVA. Nor has a file with holes: what is unpacked is no longer than the archive.
         let name = path.file_name().filter(|name| Path::new(name) == path && entry.header().entry_type().is_file());
         let Some(name) = name else {
-            return Err(std::io::Error::other(format!("it holds {}, which is no plain file", path.display())));
+            return Err(io::Error::other(format!("it holds {}, which is no plain file", path.display())));
         };
+        if files.len() == MAX_MEMBERS {
+            return Err(io::Error::other(format!("it holds more than {MAX_MEMBERS} files")));
+        }
         let file = work.join(name);
-        std::io::copy(&mut entry, &mut File::create_new(&file)?)?;
+        copy(&mut entry, &mut File::create_new(&file)?, abandoned)?;
         files.push(file);
     }
     Ok(files)
 }
 
-/// The address in VirtualBox's own part of a descriptor: `<Adapter slot="0" … MACAddress="…"`.
-fn first_mac(text: &str) -> Option<String> {
-    let adapter = text.split("<Adapter slot=\"0\"").nth(1)?;
-    let mac = adapter.split("MACAddress=\"").nth(1)?;
-    let mac = mac.split('"').next()?;
-    kiln_disk_formats::package::MacAddress::from_text(mac)?;
-    Some(mac.to_owned())
+fn copy(from: &mut dyn Read, to: &mut File, abandoned: &AtomicBool) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        if abandoned.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody waits for it any more"));
+        }
+        match from.read(&mut piece)? {
+            0 => return Ok(()),
+            count => to.write_all(&piece[..count])?,
+        }
+    }
+}
+
+/// The address of the first network card, in VirtualBox's own part of a descriptor.
+fn first_mac(descriptor: &Path) -> Result<Option<String>, StepError> {
+    let facts = package_facts(descriptor).map_err(StepError::from)?;
+    let machine = facts.and_then(|facts| facts.machines.into_iter().next());
+    let nic = machine.and_then(|machine| machine.description.nics.into_iter().next());
+    Ok(nic.and_then(|nic| nic.mac).map(plain))
+}
+
+/// An address as Vagrantfiles have it.
+fn plain(mac: MacAddress) -> String {
+    mac.to_string().replace(':', "").to_uppercase()
 }
 
 #[cfg(test)]
@@ -203,8 +229,17 @@ mod tests {
     use super::*;
     use crate::artifact::Ownership;
 
-    const OVF: &str = r#"<vbox:Machine><Adapter slot="0" enabled="true" MACAddress="080027A1B2C3" type="82540EM"/>
-        <Adapter slot="1" MACAddress="080027000000"/></vbox:Machine>"#;
+    const OVF: &str = r#"<Envelope xmlns:vbox="v"><VirtualSystem id="web"><VirtualHardwareSection><Item><Connection>NAT</Connection>
+        <InstanceID>1</InstanceID><ResourceType>10</ResourceType></Item></VirtualHardwareSection><vbox:Machine><Hardware><Network>
+        <Adapter slot="1" enabled="false" MACAddress="080027000000"/>
+        <Adapter slot="0" enabled="true" MACAddress="080027A1B2C3" type="82540EM"/>
+        </Network></Hardware></vbox:Machine></VirtualSystem></Envelope>"#;
+
+    const BARE: &str = r#"<Envelope><VirtualSystem id="web"><VirtualHardwareSection/></VirtualSystem></Envelope>"#;
+
+    fn exported(input: &Artifact, work: &Path) -> Result<Content, StepError> {
+        super::exported(input, work, &AtomicBool::new(false))
+    }
 
     fn artifact(files: Vec<PathBuf>) -> Artifact {
         let (builder_id, text) = ("mitchellh.virtualbox".to_owned(), String::new());
@@ -242,10 +277,12 @@ mod tests {
     fn what_a_box_cannot_be_made_of_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("a.ovf"), "<no adapter/>").unwrap();
+        std::fs::write(path("a.ovf"), BARE).unwrap();
+        std::fs::write(path("c.ovf"), "<no adapter/>").unwrap();
         std::fs::write(path("b.ovf"), OVF).unwrap();
         let failed = |files: Vec<PathBuf>| exported(&artifact(files), &path("")).err().unwrap().to_string();
         assert!(failed(vec![path("a.ovf")]).contains("first network card"));
+        assert!(failed(vec![path("c.ovf")]).contains("c.ovf"));
         assert!(failed(vec![path("a.ovf"), path("b.ovf")]).contains("one .ovf"));
         assert!(failed(vec![path("a.vmdk")]).contains("one .ovf"));
         let mut archive = tar::Builder::new(File::create(path("evil.ova")).unwrap());
@@ -258,5 +295,25 @@ mod tests {
         archive.finish().unwrap();
         let error = exported(&artifact(vec![path("evil.ova")]), &path("")).err().unwrap();
         assert!(error.to_string().contains("no plain file"), "{error}");
+    }
+
+    #[test]
+    fn unpacking_stops_when_nobody_waits_and_has_an_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let mut archive = tar::Builder::new(File::create(path("many.ova")).unwrap());
+        for number in 0..=MAX_MEMBERS {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            archive.append_data(&mut header, number.to_string(), &[][..]).unwrap();
+        }
+        archive.finish().unwrap();
+        std::fs::create_dir(path("work")).unwrap();
+        let error = unpack(&path("many.ova"), &path("work"), &AtomicBool::new(false)).unwrap_err();
+        assert_eq!(error.to_string(), "it holds more than 1024 files");
+        std::fs::create_dir(path("other")).unwrap();
+        let error = unpack(&path("many.ova"), &path("other"), &AtomicBool::new(true)).unwrap_err();
+        assert_eq!(error.to_string(), "nobody waits for it any more");
+        assert_eq!(std::fs::read_dir(path("other")).unwrap().count(), 1);
     }
 }

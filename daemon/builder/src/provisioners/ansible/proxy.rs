@@ -2,6 +2,7 @@
 //!
 //! It listens on 127.0.0.1 alone, lets in one key, and is gone with all its connections and commands when it is dropped.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use russh::keys::PrivateKey;
 use russh::server::Config;
 use russh::{MethodKind, MethodSet};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::session::{Served, Session};
@@ -21,7 +22,8 @@ use crate::error::StepError;
 /// How many ports are tried from the one that is asked for.
 const PORTS: u16 = 10;
 
-/// How many connections there may be at a time.
+/// How many connections there may be at a time. Of those that come when there are so many, each takes the place of the oldest that has not
+/// logged in: nobody of this machine can keep Ansible out by connecting and saying nothing.
 const MAX_CONNECTIONS: usize = 64;
 
 /// How long somebody who connects may take to log in.
@@ -82,14 +84,27 @@ async fn listen(first: u16) -> io::Result<TcpListener> {
 
 async fn accept(listener: TcpListener, config: Arc<Config>, served: Arc<Served>) {
     let mut connections = JoinSet::new();
+    // The oldest in front.
+    let mut strangers: VecDeque<Stranger> = VecDeque::new();
     loop {
-        if connections.len() >= MAX_CONNECTIONS {
+        let accepted = listener.accept().await;
+        while connections.try_join_next().is_some() {}
+        strangers.retain(|stranger| !stranger.logged_in.load(Ordering::Relaxed) && !stranger.task.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = strangers.pop_front()
+        {
+            tracing::debug!("a connection to Ansible's proxy that has not logged in makes room");
+            oldest.task.abort();
+        }
+        // Such as have logged in go on; one that was aborted comes to its end at once.
+        while connections.len() >= MAX_CONNECTIONS {
             connections.join_next().await;
         }
-        match listener.accept().await {
+        match accepted {
             Ok((stream, _)) => {
-                while connections.try_join_next().is_some() {}
-                connections.spawn(serve(stream, config.clone(), served.clone()));
+                let logged_in = Arc::new(AtomicBool::new(false));
+                let task = connections.spawn(serve(stream, config.clone(), served.clone(), logged_in.clone()));
+                strangers.push_back(Stranger { task, logged_in });
             }
             Err(error) => {
                 // Out of descriptors, which passes.
@@ -98,6 +113,12 @@ async fn accept(listener: TcpListener, config: Arc<Config>, served: Arc<Served>)
             }
         }
     }
+}
+
+/// A connection that has not logged in, as far as is known.
+struct Stranger {
+    task: AbortHandle,
+    logged_in: Arc<AtomicBool>,
 }
 
 /// Ends a connection, whoever else has it.
@@ -110,14 +131,13 @@ impl Drop for EndOnDrop {
     }
 }
 
-async fn serve(stream: TcpStream, config: Arc<Config>, served: Arc<Served>) {
+async fn serve(stream: TcpStream, config: Arc<Config>, served: Arc<Served>, logged_in: Arc<AtomicBool>) {
     let Ok(stream) = stream.into_std() else { return };
     let Ok(other) = stream.try_clone() else { return };
     let _end = EndOnDrop(other);
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let ended = CancellationToken::new();
     let _commands_end = ended.clone().drop_guard();
-    let logged_in = Arc::new(AtomicBool::new(false));
     let session = Session::new(served, ended, logged_in.clone());
     let running = tokio::time::timeout(LOGIN_LIMIT, russh::server::run_stream(config, stream, session)).await;
     let Ok(Ok(running)) = running else { return };

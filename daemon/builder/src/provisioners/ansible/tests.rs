@@ -276,6 +276,17 @@ async fn a_proxy_that_ends_takes_its_connections_with_it() {
     assert_eq!(client.await.unwrap().0, 255);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_connects_and_says_nothing_keeps_nobody_out() {
+    let guest = FakeCommunicator::new();
+    guest.on_command("hello", Answer::stdout("there"));
+    let (proxy, home, _) = proxy(&guest, 0).await;
+    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(("127.0.0.1", proxy.port)).unwrap()).collect();
+    let Some(told) = ssh(home.path(), proxy.port, b"", &["me@127.0.0.1", "hello"]).await else { return };
+    assert_eq!(told, (0, b"there".to_vec(), String::new()));
+    drop(idle);
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_passed_over() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,14 +3,15 @@
 mod documents;
 mod packages;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use kiln_communicators::{CollectedOutput, Exit};
 
 use self::packages::Inventory;
 use super::context::ProvisionContext;
-use crate::atomic_file;
 use crate::error::StepError;
+use crate::noted_file;
 use crate::option_values::OptionValues;
 
 /// What is read of a guest's list at most: a hundred thousand packages.
@@ -43,8 +44,7 @@ pub(super) async fn run(context: &ProvisionContext, options: OptionValues<'_>) -
             _ => ("cdx.json", documents::cyclonedx(&name, &inventory)),
         };
         let path = Path::new(&directory).join(format!("{name}.{ending}"));
-        atomic_file::write(&path, text.as_bytes(), 0o644)
-            .map_err(|error| StepError::new(format!("cannot write {}", path.display())).with_source(error))?;
+        noted_file::write(build, &path, 0o644, move |file, _| file.write_all(text.as_bytes())).await?;
         build.say(format!("{} packages are listed in {}", inventory.packages.len(), path.display()));
     }
     Ok(())

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::{DiscardedOutput, Exit};
-use kiln_template::GoDuration;
 
 use super::elevated;
 use super::start::start;
@@ -12,6 +11,7 @@ use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::option_values::OptionValues;
 use crate::provisioners::ProvisionContext;
+use crate::provisioners::pause_after::pause_after;
 use crate::scripts::{self, Script};
 
 /// How long removing what was uploaded may take.
@@ -34,12 +34,7 @@ pub(in crate::provisioners) async fn run(
     for script in sources(options, renderer)? {
         shell.run_script(script).await?;
     }
-    let rest = options.duration("pause_after");
-    if !rest.is_zero() && !options.flag("skip_clean") {
-        context.build.say(format!("Pausing {} after this provisioner...", GoDuration(rest)));
-        let _wait = context.build.waiting("pause after the provisioner", Some(rest));
-        tokio::time::sleep(rest).await;
-    }
+    pause_after(&context.build, options).await;
     Ok(())
 }
 
