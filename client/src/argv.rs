@@ -23,6 +23,17 @@ const FLAGS_WITH_VALUE: &[&str] = &[
     "status",
     "since",
     "o",
+    "signing-mode",
+    "key",
+    "verifier",
+    "predicate-type",
+    "builder-id",
+    "source-uri",
+    "artifact",
+    "trusted-root-path",
+    "keyless-identity",
+    "keyless-oidc-issuer",
+    "bundle",
 ];
 
 /// A command line that clap can read.

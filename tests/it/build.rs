@@ -55,13 +55,18 @@ const BUILD: &str = r#"
       output     = "manifest.json"
       strip_path = true
     }
+    post-processor "provenance" {
+      signing_mode = "key"
+      signer       = "key.pem"
+      output_dir   = "attested"
+    }
   }
 "#;
 
 #[test]
 fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     let Some(iso) = installer() else { return };
-    if !["qemu-img", "curl", "sha256sum", "tar"].iter().all(|name| tool(name)) {
+    if !["qemu-img", "curl", "sha256sum", "tar", "openssl"].iter().all(|name| tool(name)) {
         return;
     }
     let home = Home::new();
@@ -69,6 +74,8 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     home.write("guest.pkr.hcl", &Template { iso: &iso, answers: &[], source: &source, build: BUILD }.text());
     home.write("one.sh", "#!/bin/bash\necho one-ran > /root/one\r\n");
     home.write("two.sh", "echo two-ran\n");
+    openssl(&home, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    openssl(&home, &["pkey", "-in", "key.pem", "-pubout", "-out", "key.pub"]);
     home.write("tree/deep/file", "from the host\n");
 
     let running = home.start(["build", "-color=false", "guest.pkr.hcl"]);
@@ -100,12 +107,58 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     check_images(&home);
     check_guest_content(&home);
     check_sums_and_manifest(&home);
+    check_attestation(&home);
     check_events(&home);
     let leftovers = home.leftovers();
     assert!(leftovers.is_empty(), "{leftovers:?}");
     // The limits of 30 and 15 MiB are for release builds, where `./x bench build` measures them; this is a debug build.
     assert!(peak < 96 << 10, "the worker took {peak} KiB");
     assert!(idle < 48 << 10, "the idle daemon takes {idle} KiB");
+}
+
+fn openssl(home: &Home, arguments: &[&str]) {
+    let made = Command::new("openssl").args(arguments).current_dir(home.work("")).status().unwrap();
+    assert!(made.success(), "{arguments:?}");
+}
+
+/// The attestation is about the image and names its installer and scripts; a byte more, and it is not of this image.
+fn check_attestation(home: &Home) {
+    let names = std::fs::read_dir(home.work("attested")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    let [name] = names.as_slice() else { panic!("{names:?}") };
+    let attestation = format!("attested/{name}");
+    let envelope: serde_json::Value = serde_json::from_slice(&std::fs::read(home.work(&attestation)).unwrap()).unwrap();
+    assert!(!envelope["payload"].as_str().unwrap().is_empty());
+    let image = "out/guest";
+    let verify = |more: &[&str]| {
+        let words =
+            [&["verify-attestation", "-verifier", "key.pub", "-artifact", image][..], more, &[attestation.as_str()]];
+        home.kiln(words.concat())
+    };
+    let ran = verify(&[]).expect(0);
+    assert!(
+        ran.stdout.contains("OK out/guest (SHA256)") && ran.stdout.contains("Attestation verified."),
+        "{}",
+        ran.stdout
+    );
+    let ran = verify(&["-json"]).expect(0);
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["predicate-type"], "https://slsa.dev/provenance/v1");
+    assert!(verify(&["-builder-id", "somebody else"]).expect(1).stderr.contains("error: the attestation's builder is"));
+    let whole = std::fs::read(home.work(image)).unwrap();
+    std::fs::write(home.work(image), [&whole[..], b"x"].concat()).unwrap();
+    let ran = verify(&[]).expect(1);
+    assert!(ran.stderr.contains("out/guest is not the file of the attestation"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+    std::fs::write(home.work(image), whole).unwrap();
+    openssl(home, &["genpkey", "-algorithm", "ed25519", "-out", "other.pem"]);
+    let ran = home.kiln(["verify-attestation", "--key", "other.pem", &attestation]).expect(1);
+    assert!(ran.stderr.contains("no signature in it is of this key"), "{}", ran.stderr);
+    let ran = home.kiln(["verify-attestation", "--key", "awskms://alias/x", &attestation]).expect(1);
+    assert!(ran.stderr.contains("Kiln verifies with keys in files only"), "{}", ran.stderr);
+    let ran = home.kiln(["verify-attestation", "--require-rekor", &attestation]).expect(1);
+    assert!(ran.stderr.contains("--require-rekor is of keyless signatures"), "{}", ran.stderr);
+    assert!(home.kiln(["verify-attestation", &attestation]).expect(1).stderr.contains("without a key"));
 }
 
 fn worker_of(home: &Home) -> Option<u32> {

@@ -21,7 +21,7 @@ fn commands(text: &str, prefix: &str) -> BTreeSet<String> {
         for (at, _) in line.match_indices(prefix) {
             let before = line[..at].trim_end();
             if before.is_empty() || before.ends_with(['$', '`', ',']) {
-                let of_a_name = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_';
+                let of_a_name = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
                 let word: String = line[at + prefix.len()..].chars().take_while(of_a_name).collect();
                 found.insert(word);
             }
@@ -43,6 +43,7 @@ fn every_command_that_the_documents_name_exists() {
         "docs/convert.md",
         "docs/configuration.md",
         "docs/installing.md",
+        "docs/provenance.md",
     ];
     let texts = texts.map(read).join("\n");
     let named = commands(&texts, "kiln ");

@@ -61,6 +61,9 @@ pub(crate) struct ConvertArguments {
     /// What to compute on the way
     #[arg(long, value_name = "which", default_value = "content")]
     pub(crate) digests: DigestChoice,
+    /// Attest what was read and written in OUTPUT.provenance.json, signed with the private key in this PEM file
+    #[arg(long, value_name = "key.pem")]
+    pub(crate) provenance_key: Option<String>,
     /// Do not wait for stable storage
     #[arg(long)]
     pub(crate) no_sync: bool,

@@ -5,6 +5,7 @@
 //! | `build.rs`, `template.rs` | Packer's commands, with the flags in `template_flags.rs` |
 //! | `jobs.rs` | what is asked of jobs |
 //! | `image.rs` | `kiln convert` and `kiln image`, with qemu-img's flags in `qemu_flags.rs` |
+//! | `verify_attestation.rs` | `kiln verify-attestation` |
 //! | `values.rs` | how values are read |
 
 mod build;
@@ -14,6 +15,7 @@ mod qemu_flags;
 mod template;
 mod template_flags;
 mod values;
+mod verify_attestation;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -29,6 +31,7 @@ pub(crate) use template::{
 };
 pub(crate) use template_flags::TemplateFlags;
 pub(crate) use values::ON_ERROR;
+pub(crate) use verify_attestation::VerifyAttestationArguments;
 
 /// Bake machine images from Packer templates
 #[derive(Debug, Parser)]
@@ -50,6 +53,8 @@ pub(crate) enum Command {
     /// Look at disk images
     #[command(subcommand, subcommand_required = true)]
     Image(ImageCommand),
+    /// Verify a signed attestation, and the files that it is about
+    VerifyAttestation(Box<VerifyAttestationArguments>),
     /// List jobs, or remove some
     Jobs(JobsArguments),
     /// Show a job from its beginning, and go on until it is over

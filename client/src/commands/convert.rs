@@ -88,6 +88,7 @@ fn request(arguments: ConvertArguments) -> Result<ConvertRequest, CommandError> 
         digests: arguments.digests.into(),
         no_sync: arguments.no_sync || arguments.qemu.is_unsafe(),
         stdout: None,
+        provenance_key: arguments.provenance_key,
     })
 }
 

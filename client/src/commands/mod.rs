@@ -24,6 +24,7 @@ mod stdout;
 mod steps;
 mod task;
 mod template;
+mod verify_attestation;
 mod version;
 mod waiting;
 mod words;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Template(command) => run_on_template(command, context.machine_readable),
         Command::Convert(arguments) => convert::convert(context, *arguments).await,
         Command::Image(command) => image::image(context, command).await,
+        Command::VerifyAttestation(arguments) => verify_attestation::verify(context, *arguments).await,
         Command::Jobs(arguments) => jobs::jobs(context, arguments).await,
         Command::Attach(arguments) => attach::attach(context, arguments).await,
         Command::Logs(arguments) => attach::logs(context, arguments).await,

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use kiln_protocol::{
-    CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent, NetworkCard,
-    PackageFacts, PlacedDisk, SnapshotFacts, VerifiedFile,
+    AttestationResult, CheckFindingKind, CheckResult, CompareResult, ConvertResult, ImageFacts, ImageResult, MapExtent,
+    NetworkCard, PackageFacts, PlacedDisk, SnapshotFacts, VerifiedFile,
 };
 use serde_json::Value;
 
@@ -37,6 +37,7 @@ impl Results {
             ImageResult::Check(result) => checked(result),
             ImageResult::Compare(result) => compared(result),
             ImageResult::Verify { files } => files.iter().map(verified).collect(),
+            ImageResult::Attestation(result) => attested(result),
             _ => String::new(),
         }
     }
@@ -53,6 +54,9 @@ fn converted(result: &ConvertResult) -> String {
     for file in &result.files {
         let digest = file.sha256.as_ref().map_or_else(String::new, |digest| format!(", SHA-256 {digest}"));
         line(&mut text, format_args!("{}: {}{digest}", file.filename, bytes(file.size)));
+    }
+    if let Some(attestation) = &result.attestation {
+        line(&mut text, format_args!("{attestation}: attests this"));
     }
     for disk in &result.disks {
         let (size, data) = (bytes(disk.virtual_size), bytes(disk.data_bytes));
@@ -268,6 +272,23 @@ fn verified(file: &VerifiedFile) -> String {
         (None, Some(algorithm)) => format!("OK {} ({algorithm})\n", file.filename),
         (None, None) => format!("OK {}\n", file.filename),
     }
+}
+
+fn attested(result: &AttestationResult) -> String {
+    let mut text = String::new();
+    for subject in &result.subjects {
+        match &subject.filename {
+            Some(file) => line(&mut text, format_args!("OK {file} (SHA256)")),
+            None => line(&mut text, format_args!("NOT LOOKED AT {} (SHA256 {})", subject.name, subject.sha256)),
+        }
+    }
+    line(&mut text, format_args!("predicate: {}", result.predicate_type));
+    if let Some(builder) = &result.builder_id {
+        line(&mut text, format_args!("builder: {builder}"));
+    }
+    // Packer's words.
+    line(&mut text, format_args!("Attestation verified."));
+    text
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -1,5 +1,7 @@
 //! What a build tells its provisioners and post-processors about itself: Packer's `build.*` values, as typed data.
 
+use std::path::PathBuf;
+
 use kiln_communicators::{CommunicatorKind, Secret};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,15 @@ pub(crate) struct SshLogin {
     /// `SSHPrivateKey` of the temporary key.
     #[serde(skip)]
     pub private_key: Option<Secret>,
+}
+
+/// What a build is made of, as far as its plan says it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BuildInputs {
+    /// The installer or disk: its URLs and its checksum.
+    pub(crate) image: Option<(Vec<String>, String)>,
+    /// Files and directories that provisioners and others name.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[cfg(test)]

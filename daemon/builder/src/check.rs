@@ -15,11 +15,12 @@ use kiln_template::{
     PostProcessor, Provisioner, SourceMap, Span, Style, load_with,
 };
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 
 use crate::backends::Backends;
 use crate::built::PlannedBuild;
 use crate::catalog::{self, BuiltIn};
-use crate::context::EventSink;
+use crate::context::{EventSink, TemplateFile};
 use crate::data_sources::HttpSources;
 use crate::option_values::OptionValues;
 use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, ProvisionerPlan, SourcePlan};
@@ -130,6 +131,21 @@ impl Checked {
             Some((component.span, format!("{} line {}", file.name(), file.position(component.span.start).line)))
         };
         components.filter_map(place).collect()
+    }
+
+    /// Returns the files of the template at `path`: not those with values of variables, which may be secrets.
+    pub(crate) fn template_files(&self, path: &Path) -> Vec<TemplateFile> {
+        let is_template = |name: &str| {
+            let is_part = name.ends_with(".pkr.hcl") || name.ends_with(".pkr.json");
+            is_part || Path::new(name).file_name() == path.file_name()
+        };
+        let files = self.sources.files().map(|(_, file)| file).filter(|file| is_template(file.name()));
+        let file = |file: &kiln_template::SourceFile| {
+            let digest = Sha256::digest(file.text().as_bytes());
+            let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            TemplateFile { name: file.name().to_owned(), sha256 }
+        };
+        files.map(file).collect()
     }
 
     /// Returns the problems with every secret removed: they can stand in excerpts, and in values that are quoted.

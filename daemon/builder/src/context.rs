@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -55,10 +55,21 @@ pub(crate) struct JobSettings {
     pub plan_key: PlanKey,
     /// `PACKER_RUN_UUID`.
     pub run_uuid: String,
+    /// The files of the template.
+    pub template_files: Vec<TemplateFile>,
     /// File and line of each component of the template.
     pub places: HashMap<Span, String>,
     /// Checked at every step by tests that make one fail; `None` otherwise.
     pub fault: Option<Fault>,
+}
+
+/// A file of the template, as it was when the job began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TemplateFile {
+    /// Its path as people know it.
+    pub name: String,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
 }
 
 /// A step that a test makes fail.
@@ -87,6 +98,8 @@ pub(crate) struct BuildContext {
     pub redactor: Redactor,
     /// Its steps, as they are noted down.
     pub chain: Arc<Chain>,
+    /// The file of the installer or disk image, once it has been fetched.
+    pub fetched: Arc<OnceLock<PathBuf>>,
     /// What was seen of the guest.
     pub sightings: Arc<Sightings>,
     /// What is to be removed from the guest when it is reached again.
@@ -115,6 +128,7 @@ impl BuildContext {
             control,
             redactor,
             chain: Arc::new(chain),
+            fetched: Arc::default(),
             sightings: Arc::default(),
             left_in_guest: Arc::default(),
             sink,
@@ -341,6 +355,7 @@ pub(crate) mod tests {
             cache_dir: job.path().to_owned(),
             plan_key: PlanKey::new(&[]),
             run_uuid: String::new(),
+            template_files: Vec::new(),
             places: HashMap::new(),
             fault: None,
         };

@@ -120,7 +120,7 @@ async fn run_builds(
     backends: Backends,
     checked: Checked,
 ) -> JobOutcome {
-    let places = checked.places();
+    let (places, template_files) = (checked.places(), checked.template_files(&request.template.template));
     let (planned, redactor) = (checked.planned, checked.redactor);
     let started = open(checkpoints, &request, &planned);
     let Started { ledger, plan_key, records, mut resumed } = match started {
@@ -145,6 +145,7 @@ async fn run_builds(
         job_dir: request.job_dir,
         runtime_dir: request.runtime_dir,
         cache_dir: request.cache_dir,
+        template_files,
         places,
         plan_key,
         run_uuid: run_uuid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),

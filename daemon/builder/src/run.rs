@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kiln_hypervisors::qemu::Architecture;
 
 use crate::backends::Backends;
+use crate::build_inputs;
 use crate::built::{Built, PlannedBuild};
 use crate::context::{BuildContext, OnError};
 use crate::error::{Answer, BuildError, StepError};
@@ -52,6 +53,7 @@ pub(crate) async fn run_build(
         is_pc: sources::machine(&planned.plan.source).is_none_or(|builder| builder.is_pc()),
         architecture: architecture(&planned.plan.source).to_owned(),
         driver: driver(&planned.plan.source),
+        inputs: Arc::new(build_inputs::of(planned)),
         exported: built.exported,
     };
     let outcome = post_processors::run_all(&process, &planned.build.post_processors, built.artifact).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kiln_disk_formats::{is_stream, unfinished_name};
 
+use crate::atomic_file;
 use crate::ledger::{Ledger, Resource};
 
 /// The unfinished files of one conversion, for as long as this lives.
@@ -67,6 +68,24 @@ impl Unfinished {
             _ => None,
         })
     }
+}
+
+/// Writes a small file that belongs to what the job in `job_dir` has made: under its name when it is whole, and in the ledger before.
+///
+/// # Errors
+///
+/// The file or the ledger cannot be written; then there is no new file.
+pub fn write_whole(job_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let ledger = Ledger::open(job_dir)?;
+    let temporary = path.with_file_name(format!(".kiln-{}.partial", uuid::Uuid::new_v4().simple()));
+    let noted = Resource::File { path: std::path::absolute(&temporary)? };
+    ledger.note(&noted)?;
+    let written = atomic_file::write_by_way_of(&temporary, path, text.as_bytes(), 0o666);
+    // Renamed, or removed; what could not be stays for a sweep.
+    if temporary.symlink_metadata().is_err() {
+        ledger.released(&noted);
+    }
+    written
 }
 
 impl Drop for Unfinished {

@@ -38,12 +38,12 @@ pub use event::{Event, EventBody, Severity};
 pub use id::{InvalidJobId, JobId};
 pub use image::package::{NetworkCard, PackageFacts, PackagedDisk, PackagedMachine, PlacedDisk};
 pub use image::result::{
-    CheckFinding, CheckFindingKind, CheckResult, CompareResult, ConvertResult, ConvertedDisk, ImageFacts, ImageResult,
-    MapExtent, SnapshotFacts, VerifiedFile, WrittenFile,
+    AttestationResult, AttestedFile, CheckFinding, CheckFindingKind, CheckResult, CompareResult, ConvertResult,
+    ConvertedDisk, ImageFacts, ImageResult, MapExtent, SnapshotFacts, VerifiedFile, WrittenFile,
 };
 pub use image::{
     CheckRequest, CompareRequest, ConvertOutput, ConvertRequest, Digests, FormatOption, ImageSource, ImageTask,
-    InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapRequest, VerifyRequest,
+    InfoRequest, MAX_IMAGE_ITEMS, MachineOptions, MapRequest, VerifyAttestationRequest, VerifyRequest,
 };
 pub use info::{HypervisorInfo, Info, ShutdownReport};
 pub use job::{

@@ -7,6 +7,7 @@ use kiln_disk_formats::package::{MachineDescription, PackagedMachine};
 use kiln_disk_formats::{ConvertOptions, DiskReader, Output, convert_disks};
 use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, ImageSource, WrittenFile};
 
+use super::attest::Attestation;
 use super::failure::{Failure, Failures};
 use super::machine::{machine, plain};
 use super::outputs::{any_package, are_packages, fit, outputs};
@@ -37,6 +38,7 @@ pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Rep
         request.inputs = firsts.into_iter().chain(others.iter().flat_map(every_disk)).collect();
     }
     let (readers, mut targets) = prepare(&request, read.as_ref())?;
+    let attestation = Attestation::of(&request)?;
     if let Some(fifo) = &request.stdout {
         stdout::connect(Path::new(fifo))?;
     }
@@ -45,7 +47,7 @@ pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Rep
     options.threads = request.threads.map(|threads| threads.clamp(1, MAX_THREADS) as usize);
     options.overwrite = request.force;
     options.content_digest = request.digests != Digests::None;
-    options.file_digests = request.digests == Digests::All;
+    options.file_digests = request.digests == Digests::All || attestation.is_some();
     options.durable = !request.no_sync;
     let sizes: Vec<u64> = readers.iter().map(|reader| reader.virtual_size()).collect();
     let mut sources: Vec<_> = readers.iter().flat_map(|reader| reader.info().files).collect();
@@ -82,7 +84,12 @@ pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Rep
         size: file.size,
         sha256: file.sha256.map(|digest| digest.to_string()),
     });
-    reporter.result(ImageResult::Convert(ConvertResult { disks: disks.collect(), files: files.collect() }));
+    let mut result = ConvertResult { disks: disks.collect(), files: files.collect(), attestation: None };
+    if let Some(attestation) = attestation {
+        let inputs: Vec<_> = readers.iter().flat_map(|reader| reader.info().files).collect();
+        result.attestation = Some(attestation.write(&request, &inputs, &result, job_directory, reporter)?);
+    }
+    reporter.result(ImageResult::Convert(result));
     Ok(Ended::well())
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Exit codes are qemu-img's. Files have no name until they are whole; where that cannot be, the ledger has their names.
 
+mod attest;
 mod check;
 mod compare;
 mod convert;
@@ -19,6 +20,7 @@ mod reporter;
 mod source;
 mod stdout;
 mod verify;
+mod verify_attestation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +71,7 @@ fn run(task: &ImageTask, job_directory: &Path, reporter: &Reporter) -> JobOutcom
         ImageTask::Check(request) => check::run(request, reporter),
         ImageTask::Compare(request) => compare::run(request, reporter),
         ImageTask::Verify(request) => verify::run(request, reporter),
+        ImageTask::VerifyAttestation(request) => verify_attestation::run(request, reporter),
     };
     match ended {
         Ok(Ended { exit_code, why }) => JobOutcome { exit_code, cancelled: false, error: why },

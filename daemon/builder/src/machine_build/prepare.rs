@@ -41,7 +41,10 @@ impl Recipe<'_> {
                 let fetching = || image::fetch(image, plan.image_noun, context);
                 // A URL is no file, and may let its owner in.
                 let fetched = |path: &PathBuf| made(path).filter(|_| !image.skip_cache);
-                Some(context.run_step(Step::prepare("fetch"), fetched, fetching).await?)
+                let path = context.run_step(Step::prepare("fetch"), fetched, fetching).await?;
+                // It is fetched once.
+                let _ = context.fetched.set(path.clone());
+                Some(path)
             }
             None => None,
         };

@@ -8,6 +8,7 @@ use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
 use crate::post_processors::compress;
+use crate::post_processors::provenance::{Mode, SBOM_FORMATS};
 
 const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
     "output" String = "packer-manifest.json", "the manifest file";
@@ -93,31 +94,42 @@ define!(ARTIFICE = PostProcessor "artifice" true,
     "Hands other files than the build's own to the next post-processor. What was built stays, unless `keep_input_artifact` is false.", ARTIFICE_OPTIONS, [], [ARTIFICE_RULES]);
 
 const PROVENANCE_OPTIONS: &[OptionSpec] = option_table! {
-    "provenance" Trilean = "true", "write a provenance statement";
-    "build_type" String = "", "URI of the kind of build";
-    "output_dir" String = "", "where it goes";
-    "template" String = "", "the template's name in it";
-    "only_builds" Strings = "", "builds to describe";
-    "user_variables" Map = "", "variables to describe";
-    "source_uri" String = "", "where the template comes from";
-    "sbom" Bool = "false", "make a software bill of materials too";
-    "sbom_format" String = "", "its format";
-    "sbom_scan_path" String = "", "what it describes";
-    "sbom_scope" String = "", "which layers it describes";
-    "sbom_exclude" Strings = "", "what it leaves out";
-    "signing_mode" String = "", "none, key, kms or keyless";
-    "signer" String = "", "who signs";
-    "key" String = "", "the key's file or URI";
-    "verifier" String = "", "who verifies";
-    "fulcio_url" String = "", "Sigstore's certificate authority";
-    "rekor_url" String = "", "Sigstore's log";
-    "upload_tlog" Bool = "", "write to that log";
-    "trusted_root_path" String = "", "Sigstore's roots of trust";
-    "keyless_identity" String = "", "identity that signs";
-    "keyless_oidc_issuer" String = "", "who vouches for it";
+    "provenance" Trilean = "true", "false: nothing is written, and the artifact is handed on";
+    "build_type" String = "https://packer.io/buildtypes/hcl2/v1", "URI that says how the parameters are to be read";
+    "output_dir" String = "", "where the attestations go; by default beside the artifact's first file";
+    "template" String = "", "the template's name in the statement";
+    "only_builds" Strings = "", "builds that the statement names";
+    "user_variables" Map = "", "variables that the statement names, beside those of the environment (PKR_VAR_...)";
+    "source_uri" String = "", "where the template comes from; by default what GitHub, GitLab or Git say";
+    "sbom" Bool = "false", "attest a software bill of materials too";
+    "sbom_format" String = "cyclonedx", "cyclonedx or spdx";
+    "sbom_scan_path" String = "", "the bill's file, or the directory of the provisioner sbom";
+    "sbom_scope" String = "squashed", "squashed or all-layers: of no effect, for Kiln scans no layers";
+    "sbom_exclude" Strings = "", "of no effect: Kiln does not scan";
+    "signing_mode" String = "none", "none: the bare statement; key: an envelope signed with signer";
+    "signer" String = "", "PEM file of the private key: ECDSA (P-256, P-521), Ed25519 or RSA (2048 bits or more)";
+    "key" String = "", "another name of signer";
+    "verifier" String = "", "PEM file of the public key that must verify what signer signs";
+    "fulcio_url" String = "", "of keyless signing, which Kiln does not do";
+    "rekor_url" String = "", "of keyless signing";
+    "upload_tlog" Bool = "", "of keyless signing";
+    "trusted_root_path" String = "", "of keyless signing";
+    "keyless_identity" String = "", "of keyless signing";
+    "keyless_oidc_issuer" String = "", "of keyless signing";
 };
 
-const PROVENANCE_RULES: &[Rule] = &[Rule::OneOf("signing_mode", &["none", "key", "kms", "keyless"])];
+const PROVENANCE_RULES: &[Rule] = &[
+    Rule::OneOf("signing_mode", &Mode::WORDS),
+    Rule::Check("`signing_mode` is not `kms` or `keyless`: Kiln signs on this machine only.", checks::provenance::mode),
+    Rule::Check(
+        "With `signing_mode = \"key\"`, `signer` or `key` is set; both are the same; a build can read them.",
+        checks::provenance::signer,
+    ),
+    Rule::OneOf("sbom_format", &SBOM_FORMATS),
+    Rule::OneOf("sbom_scope", &["squashed", "all-layers"]),
+    Rule::Check("With `sbom`, `sbom_scan_path` names a bill that there is.", checks::provenance::sbom),
+];
 
-define!(PROVENANCE = PostProcessor "provenance" false,
-    "Writes signed statements of how the files were made.", PROVENANCE_OPTIONS, [], [PROVENANCE_RULES]);
+define!(PROVENANCE = PostProcessor "provenance" true,
+    "Says in an attestation (in-toto, SLSA provenance v1) what was built of what, and signs it; kiln verify-attestation verifies it. The \
+     artifact is handed on.", PROVENANCE_OPTIONS, [], [PROVENANCE_RULES]);

@@ -404,6 +404,24 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     ("`compression_level` is -1 or more", &[("compression_level = -2", "Value out of range")]),
     ("`format` is one that there is", &[("format = \"7z\"", "warning: Unknown format")]),
     ("Each of `files` is a path or a glob", &[("files = [\"ok\", \"[a\"]", "Invalid glob")]),
+    (
+        "`signing_mode` is not `kms` or `keyless`",
+        &[("signing_mode = \"kms\"", "Signed elsewhere"), ("signing_mode = \"keyless\"", "Signed elsewhere")],
+    ),
+    (
+        "With `signing_mode = \"key\"`, `signer`",
+        &[
+            ("signing_mode = \"key\"", "No key to sign with"),
+            ("signing_mode = \"key\"\nsigner = \"a\"\nkey = \"b\"", "No key to sign with"),
+            ("signing_mode = \"key\"\nsigner = \"/nonexistent\"", "No usable key"),
+            ("signing_mode = \"key\"\nsigner = \"Cargo.toml\"", "No usable key"),
+            ("signing_mode = \"key\"\nkey = \"/\"", "No usable key"),
+        ],
+    ),
+    (
+        "With `sbom`, `sbom_scan_path` names",
+        &[("sbom = true", "No bill to attest"), ("sbom_exclude = [\"x\"]", "warning: sbom_exclude has no effect")],
+    ),
     ("This version makes boxes for", &[("provider_override = \"hyperv\"", "No boxes for this provider")]),
     (
         "`compression_level` is between -1 and 9.",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kiln_disk_formats::package::MachineDescription;
 
 use crate::artifact::Artifact;
-use crate::build_data::BuildData;
+use crate::build_data::{BuildData, BuildInputs};
 use crate::context::BuildContext;
 use crate::export::Exported;
 
@@ -27,6 +27,8 @@ pub(crate) struct PostProcessContext {
     pub(crate) architecture: String,
     /// What QEMU is to run the guest with, for libvirt: `kvm`, or `qemu` where the template says that it be emulated.
     pub(crate) driver: &'static str,
+    /// What went into the build.
+    pub(crate) inputs: Arc<BuildInputs>,
     /// The exports that the builder's pass over the disk wrote already.
     pub(crate) exported: Vec<Exported>,
 }

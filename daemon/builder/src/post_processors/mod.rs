@@ -7,6 +7,7 @@ mod context;
 pub(crate) mod export;
 pub(crate) mod manifest;
 mod new_file;
+pub(crate) mod provenance;
 pub(crate) mod vagrant;
 
 use kiln_template::PostProcessor;
@@ -150,6 +151,7 @@ async fn run_one(
         "artifice" => artifice::run(context, options, input),
         "compress" => compress::run(context, options, &renderer, input).await,
         "export" => export::run(context, options, input).await,
+        "provenance" => provenance::run(context, options, input).await,
         "vagrant" => vagrant::run(context, options, &decoded, &renderer, input).await,
         "shell-local" => shell_local(context, options, &renderer, input).await,
         other => Err(StepError::new(format!("there is no {other} post-processor in this version of Kiln"))),

@@ -13,10 +13,12 @@ mod lost_guests;
 mod packages;
 mod post_processors;
 mod processor;
+mod provenance;
 mod qemu_img;
 mod questions;
 mod records;
 mod resume;
+mod tools;
 mod vagrant;
 mod world;
 

@@ -28,6 +28,8 @@ pub enum ImageTask {
     Compare(CompareRequest),
     /// Check files against the digests in a manifest.
     Verify(VerifyRequest),
+    /// Verify a signed attestation, and the files that it is about.
+    VerifyAttestation(VerifyAttestationRequest),
 }
 
 /// An image to read.
@@ -79,6 +81,9 @@ pub struct ConvertRequest {
     /// The FIFO from which the client reads what goes to its standard output (`-`). It must belong to the client's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<String>,
+    /// PEM file of the key that signs an attestation of what was read and written, beside the first output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance_key: Option<String>,
 }
 
 /// An option of a format, as `subformat=streamOptimized`.
@@ -231,6 +236,28 @@ pub struct VerifyRequest {
     pub path: String,
 }
 
+/// Asks whether an attestation holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyAttestationRequest {
+    /// The attestation: a DSSE envelope.
+    pub path: String,
+    /// PEM file of the public key, or of the private key that it belongs to.
+    pub key: String,
+    /// Files that it must be about. Without any, those of its subjects that lie beside it are looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<String>,
+    /// The URI that its predicate must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicate_type: Option<String>,
+    /// The builder that it must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder_id: Option<String>,
+    /// A source that it must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_uri: Option<String>,
+}
+
 impl ImageTask {
     /// Says in a few words what is worked on, for lists of jobs.
     #[must_use]
@@ -246,6 +273,7 @@ impl ImageTask {
             Self::Check(request) => format!("check {}", request.path),
             Self::Compare(request) => format!("compare {} {}", request.left.path, request.right.path),
             Self::Verify(request) => format!("verify {}", request.path),
+            Self::VerifyAttestation(request) => format!("verify-attestation {}", request.path),
         }
     }
 
@@ -255,7 +283,7 @@ impl ImageTask {
             Self::Convert(request) => request.inputs.iter().collect(),
             Self::Info(InfoRequest { image, .. }) | Self::Map(MapRequest { image, .. }) => vec![image],
             Self::Compare(request) => vec![&request.left, &request.right],
-            Self::Check(_) | Self::Verify(_) => Vec::new(),
+            Self::Check(_) | Self::Verify(_) | Self::VerifyAttestation(_) => Vec::new(),
         };
         let mut paths: Vec<&str> = Vec::new();
         for source in sources {
@@ -267,9 +295,14 @@ impl ImageTask {
                 paths.extend(request.outputs.iter().map(|output| output.path.as_str()));
                 paths.extend(request.stdout.as_deref());
                 paths.extend(request.machine.eula.as_deref());
+                paths.extend(request.provenance_key.as_deref());
             }
             Self::Check(request) => paths.push(&request.path),
             Self::Verify(request) => paths.push(&request.path),
+            Self::VerifyAttestation(request) => {
+                paths.extend([request.path.as_str(), &request.key]);
+                paths.extend(request.artifacts.iter().map(String::as_str));
+            }
             _ => {}
         }
         paths.into_iter()

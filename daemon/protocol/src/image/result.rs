@@ -31,6 +31,8 @@ pub enum ImageResult {
         /// Every file of the manifest.
         files: Vec<VerifiedFile>,
     },
+    /// Of the verification of an attestation that holds.
+    Attestation(AttestationResult),
     /// A kind that this version does not know.
     #[serde(other)]
     Unknown,
@@ -44,6 +46,9 @@ pub struct ConvertResult {
     pub disks: Vec<ConvertedDisk>,
     /// The files written, in the order of the outputs, each output's main file first.
     pub files: Vec<WrittenFile>,
+    /// The attestation of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
 }
 
 /// What was found on a disk.
@@ -255,6 +260,34 @@ pub struct VerifiedFile {
     /// What is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// An attestation that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttestationResult {
+    /// Its file.
+    pub filename: String,
+    /// The URI of what it says.
+    pub predicate_type: String,
+    /// Who made its subjects, where it says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder_id: Option<String>,
+    /// What it is about.
+    pub subjects: Vec<AttestedFile>,
+}
+
+/// A file that an attestation is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttestedFile {
+    /// Its name.
+    pub name: String,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// The file that has it; unset when none was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod communicator;
 pub(crate) mod files;
 pub(crate) mod image;
 pub(crate) mod programs;
+pub(crate) mod provenance;
 pub(crate) mod qemu;
 pub(crate) mod scripts;
 pub(crate) mod transfer;

@@ -37,6 +37,7 @@ impl Job {
             runtime_dir: self.directory.path().to_owned(),
             cache_dir: self.directory.path().to_owned(),
             plan_key: PlanKey::new(&[]),
+            template_files: Vec::new(),
             run_uuid: String::new(),
             places: std::collections::HashMap::new(),
             fault: None,

@@ -1,0 +1,71 @@
+//! What goes into a build besides its template, read from its plan: the image that it begins with, and the files that its parts name.
+
+use std::path::{Path, PathBuf};
+
+use kiln_template::{Component, Generated, Options};
+
+use crate::build_data::BuildInputs;
+use crate::built::PlannedBuild;
+use crate::generated;
+use crate::sources;
+
+/// Options that name files of this machine which end up in the guest, or say what is done there.
+const NAMES: [&str; 22] = [
+    "script",
+    "scripts",
+    "source",
+    "sources",
+    "source_path",
+    "playbook_file",
+    "playbook_files",
+    "galaxy_file",
+    "inventory_file",
+    "manifest_file",
+    "manifest_dir",
+    "module_paths",
+    "hiera_config_path",
+    "config_template",
+    "json_file",
+    "floppy_files",
+    "cd_files",
+    "vagrantfile_template",
+    "include",
+    "efi_firmware_code",
+    "efi_firmware_vars",
+    "vmx_template_path",
+];
+
+/// Reads it.
+pub(crate) fn of(planned: &PlannedBuild) -> BuildInputs {
+    let image = sources::machine(&planned.plan.source).and_then(|builder| builder.guest().image);
+    let image = image.map(|image| (image.urls.clone(), image.checksum.clone()));
+    let mut files: Vec<PathBuf> = Vec::new();
+    for component in planned.build.components() {
+        files.extend(named_by(component));
+    }
+    // Of a virtualbox-ovf the image is such a file too.
+    let is_image = |file: &Path| {
+        let urls = image.iter().flat_map(|(urls, _)| urls);
+        urls.into_iter().any(|url| Path::new(url) == file)
+    };
+    files.retain(|file| !is_image(file));
+    let mut seen = std::collections::BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    BuildInputs { image, files }
+}
+
+fn named_by(component: &Component) -> Vec<PathBuf> {
+    // What is wrong with them has been said.
+    let (options, _) = component.decode_partly(&generated::names());
+    // Then `source` is a file of the guest.
+    if options.string("direction") == Some("download") {
+        return Vec::new();
+    }
+    let known = NAMES.iter().filter(|name| component.schema().spec(name).is_some());
+    known.flat_map(|name| texts(&options, name)).map(PathBuf::from).filter(|path| path.exists()).collect()
+}
+
+fn texts(options: &Options, name: &str) -> Vec<String> {
+    let texts = options.string(name).map(str::to_owned).into_iter().chain(options.strings(name).iter().cloned());
+    texts.filter(|text| !text.is_empty() && !text.contains(Generated::UNKNOWN)).collect()
+}
