@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use russh::client;
+use russh::client::{self, GexParams};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,12 @@ const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// Bytes the guest may send before we have read them, per channel.
 const WINDOW: u32 = 4 << 20;
+
+/// What is asked for where the group is the server's to choose: as many bits as OpenSSH asks for with AES-128. russh would ask for 8192, which take
+/// seconds.
+fn group_sizes() -> GexParams {
+    GexParams::new(2048, 3072, 8192).unwrap_or_default()
+}
 
 /// Everything needed to connect, and to connect again: settings checked, keys read.
 pub(crate) struct ConnectPlan {
@@ -94,6 +100,7 @@ impl ConnectPlan {
                 keepalive_max: config.keep_alive_count_max as usize,
                 nodelay: true,
                 window_size: WINDOW,
+                gex: group_sizes(),
                 ..client::Config::default()
             });
             Ok(Self { config: config.clone(), observer, ssh, credentials, bastion, rejections_are_final: false })

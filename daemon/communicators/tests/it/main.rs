@@ -2,9 +2,11 @@
 //! must misbehave or know a password.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod algorithms;
 mod auth;
 mod conformance;
 mod connect;
+mod dropped;
 mod execute;
 mod failures;
 mod routes;

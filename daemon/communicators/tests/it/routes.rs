@@ -1,15 +1,18 @@
 //! Ways to the guest and through it: bastion, proxy, tunnels.
 
 use std::io::ErrorKind;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_communicators::ssh::{Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, Tunnel};
-use kiln_communicators::{Communicator, ConnectEvent, ConnectStage, Secret};
+use kiln_communicators::ssh::{
+    Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, TransferMethod, Tunnel,
+};
+use kiln_communicators::{Communicator, ConnectEvent, ConnectStage, NoProgress, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::servers::{Events, Server, connect, free_port, run, server_or_return, user};
+use crate::servers::{Events, Server, connect, free_port, run, server_or_return, tool, user, write_private};
 
 fn through(bastion: &Server, guest: &Server) -> SshConfig {
     let mut config = guest.config();
@@ -123,6 +126,67 @@ async fn a_guest_is_reached_through_a_proxy() {
     let mut config = guest.config();
     config.proxy = Some(Socks5Proxy { host: "127.0.0.1".into(), port, credentials: None });
     assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+}
+
+/// OpenSSH's own client as a SOCKS5 proxy, with another server behind it.
+struct OpensshProxy {
+    child: Child,
+    port: u16,
+}
+
+impl OpensshProxy {
+    async fn start(through: &Server) -> Option<Self> {
+        let program = tool("ssh")?;
+        let key = through.directory.path().join("client_key");
+        write_private(&key, through.key.private_openssh.expose());
+        let port = free_port();
+        let mut command = Command::new(program);
+        command.args(["-N", "-D", &format!("127.0.0.1:{port}"), "-p", &through.port.to_string(), "-i"]).arg(&key);
+        for option in
+            ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ExitOnForwardFailure=yes", "LogLevel=ERROR"]
+        {
+            command.args(["-o", option]);
+        }
+        let child = command.arg(format!("{}@127.0.0.1", user())).stdin(Stdio::null()).spawn().unwrap();
+        let started = Self { child, port };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "ssh -D does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Some(started)
+    }
+}
+
+impl Drop for OpensshProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_go_both_ways_through_bastion_and_proxy() {
+    let between = server_or_return!(Server::openssh(), "sshd");
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let proxy = server_or_return!(OpensshProxy::start(&between).await, "ssh");
+    let mut by_proxy = guest.config();
+    by_proxy.proxy = Some(Socks5Proxy { host: "127.0.0.1".into(), port: proxy.port, credentials: None });
+    let here = tempfile::tempdir().unwrap();
+    let (source, back) = (here.path().join("source"), here.path().join("back"));
+    // More than any window on the way.
+    let content: Vec<u8> = (0..6_000_001_u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(&source, &content).unwrap();
+    for (name, config) in [("bastion", through(&between, &guest)), ("proxy", by_proxy)] {
+        for transfer in [TransferMethod::Scp, TransferMethod::Sftp] {
+            let connected = connect(&SshConfig { transfer, ..config.clone() }).await;
+            let there = guest.path(&format!("{name}-{transfer:?}")).display().to_string();
+            connected.upload_file(&source, &there, None, &NoProgress).await.unwrap();
+            assert!(std::fs::read(&there).unwrap() == content, "{name} {transfer:?}");
+            connected.download_file(&there, &back, &NoProgress).await.unwrap();
+            assert!(std::fs::read(&back).unwrap() == content, "{name} {transfer:?}");
+        }
+    }
 }
 
 /// Echoes in capitals.
