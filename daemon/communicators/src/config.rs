@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::guest_agent::GuestAgentConfig;
 use crate::lookout::Lookout;
 use crate::secret::Secret;
 use crate::ssh::SshConfig;
@@ -16,15 +17,18 @@ pub enum CommunicatorKind {
     None,
     /// SSH.
     Ssh,
+    /// The guest's agent.
+    GuestAgent,
 }
 
 impl CommunicatorKind {
-    /// The name in templates, with which its options begin too: `ssh` in `ssh_timeout`.
+    /// The name in templates, with which its options begin too: `ssh` in `ssh_timeout`, `guest-agent` in `guest_agent_timeout`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Ssh => "ssh",
+            Self::GuestAgent => "guest-agent",
         }
     }
 
@@ -34,6 +38,7 @@ impl CommunicatorKind {
         match self {
             Self::None => "no",
             Self::Ssh => "SSH",
+            Self::GuestAgent => "guest agent",
         }
     }
 }
@@ -46,6 +51,8 @@ pub enum ConnectConfig {
     None,
     /// By SSH.
     Ssh(Box<SshConfig>),
+    /// Through the guest's agent.
+    GuestAgent(GuestAgentConfig),
 }
 
 impl ConnectConfig {
@@ -55,6 +62,7 @@ impl ConnectConfig {
         match self {
             Self::None => CommunicatorKind::None,
             Self::Ssh(_) => CommunicatorKind::Ssh,
+            Self::GuestAgent(_) => CommunicatorKind::GuestAgent,
         }
     }
 
@@ -62,7 +70,7 @@ impl ConnectConfig {
     #[must_use]
     pub fn endpoint(&self) -> Option<(&str, u16)> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => Some((&ssh.host, ssh.port)),
         }
     }
@@ -73,13 +81,14 @@ impl ConnectConfig {
         match self {
             Self::None => None,
             Self::Ssh(ssh) => ssh.timeout,
+            Self::GuestAgent(agent) => agent.timeout,
         }
     }
 
     /// Has the guest left alone until `lookout` sees its address.
     pub fn watch_by(&mut self, lookout: Arc<dyn Lookout>) {
         match self {
-            Self::None => {}
+            Self::None | Self::GuestAgent(_) => {}
             Self::Ssh(ssh) => ssh.lookout = Some(lookout),
         }
     }
@@ -88,7 +97,7 @@ impl ConnectConfig {
     #[must_use]
     pub fn key_without_file(&self) -> Option<&Secret> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => ssh.key_without_file(),
         }
     }
@@ -98,7 +107,7 @@ impl ConnectConfig {
     #[must_use]
     pub fn login_command(&self, key_file: Option<&Path>) -> Option<String> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => Some(ssh.login_command(key_file)),
         }
     }
@@ -124,5 +133,13 @@ mod tests {
         assert_eq!((config.kind().name(), config.kind().title()), ("ssh", "SSH"));
         assert_eq!((config.endpoint(), config.timeout()), (Some(("guest", 2222)), Some(Duration::from_secs(7))));
         assert!(config.login_command(None).unwrap().contains("root@guest"));
+    }
+
+    #[test]
+    fn an_agent_is_at_no_address() {
+        let config = ConnectConfig::GuestAgent(GuestAgentConfig::new("/run/agent.sock"));
+        assert_eq!((config.kind().name(), config.kind().title()), ("guest-agent", "guest agent"));
+        assert_eq!((config.endpoint(), config.timeout()), (None, Some(Duration::from_mins(5))));
+        assert!(config.key_without_file().is_none() && config.login_command(None).is_none());
     }
 }

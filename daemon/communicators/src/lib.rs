@@ -1,4 +1,4 @@
-//! Speaking to a guest: running commands and moving files, over SSH or not at all.
+//! Speaking to a guest: running commands and moving files, over SSH, through the guest's agent or not at all.
 //!
 //! Owns the [`Communicator`] trait, its backends, and how each is connected. Knows nothing of machines, templates or builds: a
 //! [`Connector`] is given a [`ConnectConfig`] (address and credentials) and gives back a communicator.
@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`ssh`] | SSH with keys, passwords, agents, bastions, tunnels; files by scp or sftp |
+//! | [`guest_agent`] | QEMU's guest agent, for guests without a network |
 //! | [`none`] | a build without a communicator: every call is a typed error |
 //! | [`fake`] | a scripted communicator for the tests of other crates |
 //! | [`conformance`] | the promises of a communicator, as tests for every backend |
@@ -27,6 +28,7 @@
 
 pub mod conformance;
 pub mod fake;
+pub mod guest_agent;
 pub mod none;
 pub mod ssh;
 
@@ -35,6 +37,7 @@ mod config;
 mod connect_error;
 mod connector;
 mod error;
+mod local_files;
 mod lookout;
 mod observer;
 mod output;

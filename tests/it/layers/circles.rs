@@ -19,7 +19,7 @@ const FLOORS: &[(&str, &str)] = &[
     ),
     (
         "daemon/communicators",
-        "connect_error quoting rounded secret error observer communicator lookout none output ssh config connector \
+        "connect_error quoting rounded secret error observer communicator lookout none output local_files ssh guest_agent config connector \
          conformance fake",
     ),
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),
@@ -32,10 +32,10 @@ const FLOORS: &[(&str, &str)] = &[
     ),
     (
         "daemon/builder",
-        "archive atomic_file regular_file boot_command build_data cleanup connections disk_size error event home ledger registrations left_in_guest \
+        "archive atomic_file regular_file boot_command build_data cleanup connections disk_size error event home image_registry ledger registrations left_in_guest \
          local_processes lock_file option_values default_names plan_key records artifact blocking generated http_server plan \
          plan_reader resume way_in control fetch steps/sightings context steps/evidence steps/unreachable temporary_file noted_file attestation \
-         data_sources unfinished backends export line_output step scripts post_processors provisioners steps built sweep machine_build sources build_inputs options run catalog \
+         data_sources unfinished backends export line_output step scripts post_processors provisioners steps built sweep machine_build sources build_inputs options verify_build run catalog \
          component_pages unbuilt check job",
     ),
     ("daemon/protocol", "id image info places problem question step text job event validate"),

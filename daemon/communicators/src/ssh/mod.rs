@@ -19,7 +19,6 @@ mod handler;
 mod host_keys;
 mod key_pair;
 mod link;
-mod local_files;
 mod login_command;
 mod pace;
 mod probe;
@@ -30,7 +29,7 @@ mod sftp;
 mod socks5;
 mod stream;
 mod tcp;
-mod transfer;
+pub(crate) mod transfer;
 mod tunnels;
 
 pub use communicator::{SshCommunicator, connect};

@@ -9,6 +9,7 @@ mod connect;
 mod dropped;
 mod execute;
 mod failures;
+mod guest_agent;
 mod routes;
 mod scripted_server;
 mod servers;

@@ -5,10 +5,10 @@ use std::path::Path;
 use bytes::{Buf, Bytes};
 
 use crate::communicator::TransferProgress;
+use crate::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
 use crate::quoting::{Patterns, quote_path};
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
-use crate::ssh::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
 use crate::ssh::scp::session::Scp;
 use crate::ssh::transfer::TransferFailure;
 

@@ -9,10 +9,10 @@ use tokio::io::AsyncReadExt;
 
 use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
+use crate::local_files::{OpenedFile, UploadStep, directory_name, open_for_upload, plan_upload};
 use crate::quoting::{Patterns, quote_path};
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
-use crate::ssh::local_files::{OpenedFile, UploadStep, directory_name, open_for_upload, plan_upload};
 use crate::ssh::scp::session::Scp;
 use crate::ssh::transfer::{CHUNK, NEW_DIRECTORY_MODE, RemotePath, TransferFailure, file_destination, split_remote};
 

@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::communicator::{BoxFuture, TransferProgress};
 use crate::error::CommunicatorError;
-use crate::ssh::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
+use crate::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
 use crate::ssh::sftp::guest_files::{FileKind, join, kind, server_path};
 use crate::ssh::sftp::pattern::{is_pattern, matches};
 use crate::ssh::sftp::session::Sftp;

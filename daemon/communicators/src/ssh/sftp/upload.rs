@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
-use crate::ssh::local_files::{UploadStep, directory_name, open_for_upload, plan_upload};
+use crate::local_files::{UploadStep, directory_name, open_for_upload, plan_upload};
 use crate::ssh::sftp::guest_files::{FileKind, join, kind, server_path};
 use crate::ssh::sftp::session::Sftp;
 use crate::ssh::transfer::{CHUNK, NEW_DIRECTORY_MODE, file_destination, split_remote};
