@@ -39,6 +39,8 @@ pub(crate) enum Connection {
     None,
     /// By SSH.
     Ssh(SshConnection),
+    /// Through the guest's agent, which is at no address.
+    GuestAgent,
 }
 
 impl Connection {
@@ -47,6 +49,7 @@ impl Connection {
         match self {
             Self::None => CommunicatorKind::None,
             Self::Ssh(_) => CommunicatorKind::Ssh,
+            Self::GuestAgent => CommunicatorKind::GuestAgent,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn values(data: &BuildData) -> Generated {
     match &data.connection {
         None => {}
         Some(Connection::None) => set("ConnType", "none"),
+        Some(Connection::GuestAgent) => set("ConnType", "guest-agent"),
         Some(Connection::Ssh(ssh)) => ssh_values(ssh, &mut set),
     }
     generated

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::arguments::VNC_PORT_BASE;
+use super::arguments::{AGENT_PORT, VNC_PORT_BASE};
 use super::machine_spec::QemuMachineSpec;
 use super::network;
 use super::overrides::Overrides;
@@ -74,6 +74,11 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
         let problem = "-daemonize would take the machine out of sight".to_owned();
         complain("qemuargs", problem, Some("remove it; builds run in the background by themselves"));
     }
+    let has_port = |value: &str| value.contains(AGENT_PORT);
+    if spec.qemu.agent_socket.is_some() && overrides.switches().any(|(_, value)| value.is_some_and(has_port)) {
+        let problem = format!("they have a port {AGENT_PORT} of their own, and the guest's agent speaks at one alone");
+        complain("qemuargs", problem, Some("remove it: with communicator = \"guest-agent\" the machine has that port"));
+    }
     if overrides.switches().any(|(_, value)| value.is_some_and(|value| value.contains('\0'))) {
         complain("qemuargs", "an argument has a NUL byte in it".to_owned(), None);
     }
@@ -121,6 +126,16 @@ mod tests {
 
     fn machine(binary: &str) -> MachineSpec {
         MachineSpec::new("x", "/tmp", QemuSpec { binary: binary.to_owned(), ..QemuSpec::default() })
+    }
+
+    #[test]
+    fn one_port_is_enough_for_the_agent() {
+        let mut spec = machine("/bin/true");
+        let own = "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0";
+        qemu(&mut spec).arguments = vec![vec!["-device".to_owned(), own.to_owned()]];
+        assert_eq!(settings(&spec), Vec::<&str>::new());
+        qemu(&mut spec).agent_socket = Some("/run/agent".into());
+        assert_eq!(settings(&spec), ["qemuargs"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct Running {
 /// What goes when the process has gone.
 pub(super) struct Belongings {
     pub(super) directory: PrivateDir,
-    pub(super) monitor: Option<MonitorSocket>,
+    pub(super) sockets: Vec<MonitorSocket>,
     /// What QEMU listens on.
     pub(super) ports: Option<Ports>,
     pub(super) serial: Option<JoinHandle<()>>,
@@ -156,7 +156,7 @@ pub(super) async fn watch_over(
     while let Ok(event) = events.try_recv() {
         clues.take(&event);
     }
-    let Belongings { directory, monitor, ports, serial, tpm } = belongings;
+    let Belongings { directory, sockets, ports, serial, tpm } = belongings;
     if let Some(mut serial) = serial
         && tokio::time::timeout(DRAIN, &mut serial).await.is_err()
     {
@@ -166,7 +166,7 @@ pub(super) async fn watch_over(
         tpm.kill();
         tpm.ended().await;
     }
-    drop((directory, monitor, ports));
+    drop((directory, sockets, ports));
     let killed = running.killed.load(Ordering::Acquire);
     let report = clues.of_exit(state, killed, running.architecture, running.process.stderr_tail());
     tell(&verdict, report);

@@ -97,7 +97,7 @@ impl QemuMachine {
             events,
             Belongings {
                 directory: parts.directory,
-                monitor: parts.monitor,
+                sockets: parts.sockets,
                 ports: parts.ports,
                 serial: parts.serial,
                 tpm: parts.tpm,

@@ -9,6 +9,9 @@ use crate::spec::{BackendSpec, MachineSpec, Origin};
 /// Name of this backend.
 pub(super) const NAME: &str = "qemu";
 
+/// Stands for no network adapter.
+const NO_NET_DEVICE: &str = "none";
+
 /// The adapter of a machine that names none; Packer's default.
 const DEFAULT_NET_DEVICE: &str = "virtio-net";
 
@@ -68,6 +71,11 @@ impl<'a> QemuMachineSpec<'a> {
     /// The TPM's device.
     pub(super) fn tpm_device(&self) -> &'a str {
         self.qemu.tpm_device.as_deref().unwrap_or_else(|| self.architecture().default_tpm_device())
+    }
+
+    /// Whether the guest has a network adapter at all.
+    pub(super) fn has_adapter(&self) -> bool {
+        self.net_device() != NO_NET_DEVICE
     }
 
     /// The network adapter's model.

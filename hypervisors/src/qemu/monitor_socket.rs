@@ -1,4 +1,4 @@
-//! A QMP socket at a path of the user's choice, gone with the machine.
+//! A socket of a machine at a path of somebody's choice, gone with the machine.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ impl Drop for MonitorSocket {
         let removed = if is_ours { std::fs::remove_file(&self.path) } else { remove_dead_socket(&self.path).map(drop) };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %self.path.display(), "a machine's QMP socket cannot be removed");
+                tracing::warn!(%error, path = %self.path.display(), "a machine's socket cannot be removed");
             }
             _ => self.ledger.released(&Resource::Socket { path: self.path.clone() }),
         }

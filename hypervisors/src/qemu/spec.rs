@@ -40,6 +40,9 @@ pub struct QemuSpec {
     pub boot_loader: Option<PathBuf>,
     /// Where other programs may attach to a QMP monitor of their own; gone with the machine.
     pub qmp_socket: Option<PathBuf>,
+    /// Where this machine's agent is spoken to: a socket that leads to the guest's serial port `org.qemu.guest_agent.0`, gone with the
+    /// machine; `None`: it has no such port.
+    pub agent_socket: Option<PathBuf>,
     /// Packer's `qemuargs`, rendered: each a switch and its values, which are joined. They replace the defaults of the same switch.
     pub arguments: Vec<Vec<String>>,
 }
@@ -61,6 +64,7 @@ impl Default for QemuSpec {
             secure_flash: false,
             boot_loader: None,
             qmp_socket: None,
+            agent_socket: None,
             arguments: Vec::new(),
         }
     }

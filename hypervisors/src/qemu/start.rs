@@ -208,6 +208,7 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         spare: inherited[2].as_raw_fd().into(),
         tpm: None,
         monitor: None,
+        agent: None,
         vnc_port: ports.display(),
         mac: is_bridged(spec).then(network::new_mac_address),
         accelerator: decisions.accelerator.clone(),
@@ -224,7 +225,14 @@ async fn launch_child(launch: Launch<'_>, unfinished: &mut Unfinished) -> Result
         let (socket, listener) = MonitorSocket::listen(path, ledger.clone()).map_err(failed)?;
         plumbing.monitor = Some(listener.as_raw_fd().into());
         inherited.push(listener);
-        parts.monitor = Some(socket);
+        parts.sockets.push(socket);
+    }
+    if let Some(path) = &spec.qemu.agent_socket {
+        let failed = |source| StartError::Prepare { path: path.clone(), source };
+        let (socket, listener) = MonitorSocket::listen(path, ledger.clone()).map_err(failed)?;
+        plumbing.agent = Some(listener.as_raw_fd().into());
+        inherited.push(listener);
+        parts.sockets.push(socket);
     }
     let line = CommandLine::new(spec, &plumbing);
     let arguments = line.arguments(ports.forwarded());

@@ -25,8 +25,8 @@ pub(super) struct Parts {
     starting: Option<StartingProcess>,
     pub(super) serial: Option<JoinHandle<()>>,
     pub(super) directory: PrivateDir,
-    /// The monitor that the template has asked for.
-    pub(super) monitor: Option<MonitorSocket>,
+    /// Those that have a name: the monitor that the template has asked for, the way to the guest's agent.
+    pub(super) sockets: Vec<MonitorSocket>,
     /// What QEMU listens on, which no other machine is to listen on after it.
     pub(super) ports: Option<Ports>,
 }
@@ -34,8 +34,15 @@ pub(super) struct Parts {
 impl Unfinished {
     /// Nothing but the machine's own directory.
     pub(super) fn new(directory: PrivateDir) -> Self {
-        let parts =
-            Parts { process: None, tpm: None, starting: None, serial: None, directory, monitor: None, ports: None };
+        let parts = Parts {
+            process: None,
+            tpm: None,
+            starting: None,
+            serial: None,
+            directory,
+            sockets: Vec::new(),
+            ports: None,
+        };
         Self { parts: Some(parts) }
     }
 
@@ -90,7 +97,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(mut parts) = self.parts.take() {
             // At once, for whoever drops the start may look next at the directory in which it is.
-            drop(parts.monitor.take());
+            parts.sockets.clear();
             // Outside a runtime the parts are dropped here, which kills the processes too.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(parts.give_up());

@@ -72,7 +72,7 @@ impl Recipe<'_> {
             None => None,
         };
         let host = host.map(|host| host.name).or_else(|| serve::own_address(plan.http?)).unwrap_or_default();
-        let access = Access::prepare(plan.communicator, &work.files, context).await?;
+        let access = Access::prepare(plan.communicator, &work.files, &media.sockets, context).await?;
         Ok(Prepared { output, media, http_port, host, access })
     }
 

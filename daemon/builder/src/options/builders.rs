@@ -38,7 +38,7 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "machine_type" String = "pc; virt for ARM and RISC-V; q35 with efi_secure_boot", "-machine";
     "memory" Integer = "512", "MiB of memory";
     "net_bridge" String = "", "bridge to attach to, instead of user networking";
-    "net_device" String = "virtio-net", "network adapter";
+    "net_device" String = "virtio-net", "network adapter; none: the guest has no network, for communicator = \"guest-agent\"";
     "output_directory" String = "output-NAME", "where the image goes";
     "qemu_binary" String = "qemu-system-x86_64", "the QEMU to run";
     "qemu_img_args" Block(QEMU_IMG_ARGS) = "", "arguments of qemu-img; with one that makes another image, that program makes it";
@@ -61,6 +61,11 @@ const QEMU_OPTIONS: &[OptionSpec] = option_table! {
     "use_tpm1" Bool = "false", "TPM 1.2";
     "tpm_device_type" String = "tpm-tis; tpm-tis-device for ARM and RISC-V", "TPM device";
     "run_once" Bool = "false", "ignored";
+};
+
+/// Talking to the guest's agent, which is reached through QEMU.
+const GUEST_AGENT: &[OptionSpec] = option_table! {
+    "guest_agent_timeout" Duration = "5m", "how long to wait for the guest's agent, with communicator = \"guest-agent\"";
 };
 
 const QEMU_IMG_ARGS: &[OptionSpec] = option_table! {
@@ -100,6 +105,10 @@ const QEMU_CHECKS: &[Rule] = &[
         "A package (`ovf`, `ova`, `vmx`) describes a PC: of other machines there are disks only.",
         checks::qemu::format,
     ),
+    Rule::Check(
+        "`net_device = \"none\"` needs `communicator = \"guest-agent\"` or `none`, and serves nothing over HTTP.",
+        checks::qemu::no_network,
+    ),
     Rule::Check("`vnc_password` has at most 8 characters.", checks::qemu::vnc_password),
     Rule::Check("`output_directory` does not exist, unless `-force` is given.", checks::qemu::output),
     Rule::Check("`vm_name` holds no slash.", checks::qemu::vm_name),
@@ -123,7 +132,7 @@ define!(QEMU = Builder "qemu" true,
     "Builds an image in a QEMU machine, from an installer CD or from a disk image.",
     QEMU_OPTIONS,
     [shared::ISO, shared::HTTP, shared::FLOPPY, shared::CD, shared::BOOT, shared::BOOT_KEYS, shared::SHUTDOWN,
-     shared::NAT, shared::COMMUNICATOR],
+     shared::NAT, shared::COMMUNICATOR, GUEST_AGENT],
     [QEMU_RULES, shared::ISO_RULES, shared::HTTP_RULES, shared::MEDIA_RULES, shared::BOOT_RULES,
      shared::SHUTDOWN_RULES, shared::NAT_RULES, shared::VNC_RULES, shared::COMMUNICATOR_RULES,
      shared::TEMPORARY_KEY_RULES, QEMU_CHECKS]);

@@ -83,7 +83,7 @@ pub(crate) const VNC_PORTS: &[OptionSpec] = option_table! {
 
 /// Talking to the guest.
 pub(crate) const COMMUNICATOR: &[OptionSpec] = option_table! {
-    "communicator" String = "ssh", "ssh, winrm or none";
+    "communicator" String = "ssh", "ssh, winrm, guest-agent (of the builder qemu alone) or none";
     "pause_before_connecting" Duration = "0s", "after the first connection, wait this long and connect again";
     "ssh_host" String = "", "address of the guest; by default it is found";
     "ssh_port" Integer = "22", "the guest's SSH port";
@@ -207,7 +207,7 @@ pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
     Rule::Range("ssh_bastion_port", 1, 65535),
     Rule::Range("ssh_proxy_port", 1, 65535),
     Rule::Check(
-        "`communicator` is `ssh`, `winrm` or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
+        "`communicator` is `ssh`, `winrm`, `guest-agent` (qemu) or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
          certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy; \
          what it asks for interactively is answered with `ssh_bastion_password`. \
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \

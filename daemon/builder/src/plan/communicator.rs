@@ -16,8 +16,19 @@ pub(crate) enum CommunicatorPlan {
     None,
     /// By SSH.
     Ssh(Box<SshPlan>),
+    /// Through the guest's agent.
+    GuestAgent(GuestAgentPlan),
     /// By WinRM, which this version can check but not do; [`crate::unbuilt`] refuses to build with it.
     WinRm,
+}
+
+/// Settings of the guest's agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct GuestAgentPlan {
+    /// How long to wait for it.
+    pub timeout: Duration,
+    /// Connect, wait this long, connect again.
+    pub pause_before_connecting: Duration,
 }
 
 /// SSH settings.
@@ -123,7 +134,7 @@ impl CommunicatorPlan {
     /// The guest's own port that is connected to.
     pub(crate) fn guest_port(&self) -> Option<u16> {
         match self {
-            Self::None | Self::WinRm => None,
+            Self::None | Self::GuestAgent(_) | Self::WinRm => None,
             Self::Ssh(ssh) => Some(ssh.port),
         }
     }
@@ -131,7 +142,7 @@ impl CommunicatorPlan {
     /// Who logs in.
     pub(crate) fn username(&self) -> Option<&str> {
         match self {
-            Self::None | Self::WinRm => None,
+            Self::None | Self::GuestAgent(_) | Self::WinRm => None,
             Self::Ssh(ssh) => Some(&ssh.username),
         }
     }

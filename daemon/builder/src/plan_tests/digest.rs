@@ -26,7 +26,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "ssh_keypair_name",
     "ssh_private_key",
     "ssh_public_key",
-    // Of the other communicator.
+    // Of the other communicators.
+    "guest_agent_timeout",
     "winrm_host",
     "winrm_insecure",
     "winrm_no_proxy",

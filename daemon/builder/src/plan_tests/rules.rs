@@ -78,9 +78,19 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("ssh_host_port_max = 70000", "Value out of range"),
         ],
     ),
+    (
+        "`net_device = \"none\"` needs `communicator = \"guest-agent\"` or `none`",
+        &[
+            ("net_device = \"none\"", "No network to connect over"),
+            (
+                "net_device = \"none\"\ncommunicator = \"guest-agent\"\nhttp_content = { a = \"b\" }",
+                "No network in the guest",
+            ),
+        ],
+    ),
     ("`vnc_port_min` is not above `vnc_port_max`.", &[("vnc_port_min = 6001", "Empty port range")]),
     (
-        "`communicator` is `ssh`, `winrm` or `none`.",
+        "`communicator` is `ssh`, `winrm`, `guest-agent` (qemu) or `none`.",
         &[
             ("communicator = \"telnet\"", "Unknown communicator"),
             ("", "Missing ssh_username"),

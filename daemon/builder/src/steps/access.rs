@@ -1,16 +1,17 @@
 //! What gets a build into its guest, whatever the guest is spoken to with. It is made before the guest is, for a boot command may
 //! carry a key into it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_communicators::ConnectConfig;
+use kiln_communicators::guest_agent::GuestAgentConfig;
 
 use super::ssh_access::SshAccess;
 use crate::build_data::Connection;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
-use crate::plan::CommunicatorPlan;
+use crate::plan::{CommunicatorPlan, GuestAgentPlan};
 use crate::records::Output;
 use crate::step::Step;
 
@@ -21,19 +22,24 @@ pub(crate) enum Access {
     None,
     /// By SSH.
     Ssh(Box<SshAccess>),
+    /// Through the guest's agent, at the socket by which it is found.
+    GuestAgent(GuestAgentPlan, PathBuf),
 }
 
 impl Access {
     /// Makes what the plan asks for, for a machine that is yet to be started.
     ///
-    /// A key is kept in `directory`, so that a build that goes on in another process gets into its guest.
+    /// A key is kept in `directory`, so that a build that goes on in another process gets into its guest. `sockets` is the one that the machine
+    /// is told of.
     pub(crate) async fn prepare(
         plan: &CommunicatorPlan,
         directory: &Path,
+        sockets: &Path,
         context: &BuildContext,
     ) -> Result<Self, BuildError> {
         match plan {
             CommunicatorPlan::None => Ok(Self::None),
+            CommunicatorPlan::GuestAgent(agent) => Ok(Self::GuestAgent(agent.clone(), agent_socket(sockets))),
             CommunicatorPlan::Ssh(ssh) => {
                 let kept = |access: &SshAccess| access.key_file().map(|path| Output::Key { path: path.to_owned() });
                 let step = Step::prepare("key");
@@ -48,6 +54,7 @@ impl Access {
     pub(crate) fn to_named_host(plan: &CommunicatorPlan) -> Result<Self, BuildError> {
         match plan {
             CommunicatorPlan::None => Ok(Self::None),
+            CommunicatorPlan::GuestAgent(_) => Err(no_agent()),
             CommunicatorPlan::Ssh(ssh) => Ok(Self::Ssh(Box::new(SshAccess::without_key(ssh)))),
             CommunicatorPlan::WinRm => Err(no_winrm()),
         }
@@ -56,7 +63,7 @@ impl Access {
     /// The public key that the guest has to be given, as a line of `authorized_keys`.
     pub(crate) fn public_key(&self) -> Option<&str> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(..) => None,
             Self::Ssh(ssh) => ssh.public_key(),
         }
     }
@@ -64,15 +71,20 @@ impl Access {
     /// The comment of the temporary key, where that is to be taken out of the guest when it is provisioned.
     pub(crate) fn key_to_clear(&self) -> Option<&str> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(..) => None,
             Self::Ssh(ssh) => ssh.key_to_clear(),
         }
     }
 
-    /// The guest's own port that is connected to.
+    /// Whether anybody speaks to the guest.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The guest's own port that is connected to, over its network.
     pub(crate) fn guest_port(&self) -> Option<u16> {
         match self {
-            Self::None => None,
+            Self::None | Self::GuestAgent(..) => None,
             Self::Ssh(ssh) => Some(ssh.plan.port),
         }
     }
@@ -80,7 +92,7 @@ impl Access {
     /// Whether the template names a host to connect to, which need not be the machine that the build runs.
     pub(crate) fn leads_elsewhere(&self) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::GuestAgent(..) => false,
             Self::Ssh(ssh) => ssh.plan.host.is_some(),
         }
     }
@@ -89,6 +101,7 @@ impl Access {
     pub(crate) fn pause(&self) -> Duration {
         match self {
             Self::None => Duration::ZERO,
+            Self::GuestAgent(agent, _) => agent.pause_before_connecting,
             Self::Ssh(ssh) => ssh.plan.pause_before_connecting,
         }
     }
@@ -97,6 +110,11 @@ impl Access {
     pub(crate) fn config(&self, host: &str, port: u16) -> Result<ConnectConfig, StepError> {
         match self {
             Self::None => Ok(ConnectConfig::None),
+            Self::GuestAgent(agent, socket) => {
+                let mut config = GuestAgentConfig::new(socket);
+                config.timeout = Some(agent.timeout);
+                Ok(ConnectConfig::GuestAgent(config))
+            }
             Self::Ssh(ssh) => ssh.config(host, port),
         }
     }
@@ -104,10 +122,22 @@ impl Access {
     /// What provisioners are told of the connection that `config` makes; `ours`: to a machine that the build runs.
     pub(crate) fn connection(&self, config: &ConnectConfig, ours: bool) -> Option<Connection> {
         match (self, config.endpoint()) {
+            (Self::GuestAgent(..), _) => Some(Connection::GuestAgent),
             (Self::Ssh(ssh), Some((host, port))) => Some(Connection::Ssh(ssh.connection(host, port, ours))),
             _ => ours.then_some(Connection::None),
         }
     }
+}
+
+/// The socket in the directory for sockets that leads to the guest's agent.
+pub(crate) fn agent_socket(sockets: &Path) -> PathBuf {
+    sockets.join("agent")
+}
+
+/// The error of a build whose guest is no machine of ours.
+fn no_agent() -> BuildError {
+    let reason = "a guest agent is reached through the machine that the build runs, and this build runs none";
+    BuildError::new("connect", StepError::new(reason))
 }
 
 /// The error of a build that got as far as needing WinRM, which [`crate::unbuilt`] should have refused before.

@@ -27,12 +27,12 @@ pub(crate) async fn connect(
     context: &BuildContext,
     backends: &Backends,
 ) -> Result<Option<Arc<dyn Communicator>>, BuildError> {
-    let Some(port) = access.guest_port() else {
+    if access.is_none() {
         data.connection = access.connection(&ConnectConfig::None, machine.is_some());
         return Ok(None);
-    };
+    }
     let connecting = || async {
-        let config = settings(access, port, machine, context).await?;
+        let config = settings(access, machine, context).await?;
         let communicator = reach(access, &config, machine, context, backends).await?;
         Ok::<_, StepError>((communicator, config))
     };
@@ -46,13 +46,13 @@ pub(crate) async fn connect(
     Ok(Some(communicator))
 }
 
-/// Where to connect to, and how: `guest_port` of our guest, unless the template names a host.
+/// Where to connect to, and how: the port of our guest, unless the template names a host, or a channel of the machine's.
 async fn settings(
     access: &Access,
-    guest_port: u16,
     machine: Option<&dyn Machine>,
     context: &BuildContext,
 ) -> Result<ConnectConfig, StepError> {
+    let Some(guest_port) = access.guest_port() else { return access.config("", 0) };
     let Some(machine) = machine.filter(|_| !access.leads_elsewhere()) else {
         return access.config("", guest_port);
     };
@@ -74,8 +74,8 @@ async fn reach(
 ) -> Result<Arc<dyn Communicator>, StepError> {
     context.control.guest_at(&context.build, WayIn::of(config));
     let title = config.kind().title();
-    let host = config.endpoint().map_or("", |(host, _)| host);
-    context.say(format!("Using {title} communicator to connect: {host}"));
+    let place = config.endpoint().map_or_else(String::new, |(host, _)| format!(": {host}"));
+    context.say(format!("Using {title} communicator to connect{place}"));
     context.say(format!("Waiting for {title} to become available..."));
     let mut connection = attempt(config, machine, context, backends).await?;
     let pause = access.pause();

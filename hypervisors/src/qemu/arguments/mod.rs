@@ -24,6 +24,9 @@ use value::{escape, text};
 /// Id of the network back end, as Packer names it; templates refer to it.
 pub(crate) const NETDEV_ID: &str = "user.0";
 
+/// The serial port at which a guest's agent is found.
+pub(crate) const AGENT_PORT: &str = "org.qemu.guest_agent.0";
+
 /// Lowest VNC port: display 0 of the RFB protocol.
 pub(crate) const VNC_PORT_BASE: u16 = 5900;
 
@@ -71,6 +74,8 @@ pub(crate) struct Plumbing {
     pub(crate) tpm: Option<Channel>,
     /// Listening socket of a monitor for other programs.
     pub(crate) monitor: Option<Channel>,
+    /// Listening socket that leads to the guest's agent.
+    pub(crate) agent: Option<Channel>,
     /// Port of the VNC server; `None`: the lowest of the range.
     pub(crate) vnc_port: Option<u16>,
     /// The adapter's address, where it shares a network with other machines'; `None`: QEMU's own, the same for each.
@@ -109,13 +114,12 @@ impl CommandLine {
             }
         }
         switches.extend(overrides.switches().map(|(switch, value)| (switch.to_owned(), value.map(ToOwned::to_owned))));
-        let nic = adapter(spec, plumbing);
         let devices = |switches: &[(String, Option<String>)]| -> Vec<String> {
             switches.iter().filter(|(switch, _)| switch == "-device").filter_map(|(_, value)| value.clone()).collect()
         };
         // Packer's rule: the adapter comes back unless some device's text has its name in it.
-        if !devices(&switches).iter().any(|device| device.contains(spec.net_device())) {
-            switches.push(("-device".to_owned(), Some(nic)));
+        if spec.has_adapter() && !devices(&switches).iter().any(|device| device.contains(spec.net_device())) {
+            switches.push(("-device".to_owned(), Some(adapter(spec, plumbing))));
         }
         replace_host_cpu(&mut switches, plumbing, &mut warnings);
 
@@ -125,7 +129,9 @@ impl CommandLine {
         let mut line = Self {
             switches,
             has_own_serial,
-            has_own_netdev: !overrides.has("-netdev") && matches!(spec.hardware.network.mode, NetworkMode::User { .. }),
+            has_own_netdev: spec.has_adapter()
+                && !overrides.has("-netdev")
+                && matches!(spec.hardware.network.mode, NetworkMode::User { .. }),
             has_own_vnc: !overrides.has("-vnc") && spec.hardware.vnc.is_some(),
             has_spice: overrides.has("-spice"),
             warnings,
@@ -144,6 +150,11 @@ impl CommandLine {
         if let Some(monitor) = &plumbing.monitor {
             add("-chardev", format!("socket,id=kiln-qmp,{monitor},server=on,wait=off"));
             add("-mon", "chardev=kiln-qmp,mode=control".to_owned());
+        }
+        if let Some(agent) = &plumbing.agent {
+            add("-chardev", format!("socket,id=kiln-agent,{agent},server=on,wait=off"));
+            add("-device", "virtio-serial-pci,id=kiln-ports".to_owned());
+            add("-device", format!("virtserialport,bus=kiln-ports.0,chardev=kiln-agent,name={AGENT_PORT}"));
         }
         if self.has_own_serial {
             add("-chardev", format!("socket,id=kiln-serial,{}", plumbing.serial));
@@ -299,7 +310,11 @@ fn defaults(
         all.push(("-bios", vec![text(path)]));
     }
     all.extend(spec.hardware.floppy.iter().map(|path| ("-fda", vec![text(path)])));
-    all.push(("-netdev", vec![netdev(&spec.hardware.network.mode)]));
+    match spec.has_adapter() {
+        true => all.push(("-netdev", vec![netdev(&spec.hardware.network.mode)])),
+        // Without a word QEMU gives the machine an adapter of its own choice.
+        false => all.push(("-nic", vec!["none".to_owned()])),
+    }
     match (spec.hardware.window, &spec.qemu.display) {
         // Without this QEMU opens whatever window it was built with.
         (false, _) => all.push(("-display", vec!["none".to_owned()])),
@@ -311,7 +326,9 @@ fn defaults(
 
     let drives::Drives { mut drives, mut devices, drive_devices } = drives::drives(spec, warnings);
     drives.append(&mut drives::firmware(spec));
-    devices.push(adapter(spec, plumbing));
+    if spec.has_adapter() {
+        devices.push(adapter(spec, plumbing));
+    }
     if spec.is_virt() {
         // It has neither a screen nor a keyboard; last, so that what Packer's machines have stays in its slots.
         let screen = spec.qemu.vga.is_none().then_some("virtio-gpu-pci");

@@ -73,6 +73,25 @@ fn the_defaults_are_packers() {
 }
 
 #[test]
+fn a_guest_may_have_an_agent_and_no_network() {
+    let mut spec = spec();
+    spec.network =
+        crate::spec::NetworkSpec { device: Some("none".to_owned()), mode: NetworkMode::User { forward: None } };
+    let line = command_line(&spec, &Plumbing { agent: Some(13.into()), ..plumbing() });
+    let arguments = line.arguments(None).join(" ");
+    assert!(!line.has_own_netdev && !arguments.contains("netdev") && arguments.contains("-nic none"), "{arguments}");
+    let channel = "-chardev socket,id=kiln-agent,fd=13,server=on,wait=off -device virtio-serial-pci,id=kiln-ports \
+                   -device virtserialport,bus=kiln-ports.0,chardev=kiln-agent,name=org.qemu.guest_agent.0";
+    assert!(arguments.contains(channel), "{arguments}");
+    // Neither goes when a template has devices or a network of its own.
+    override_with(&mut spec, &[&["-device", "virtio-rng-pci"], &["-nic", "user"]]);
+    let line = command_line(&spec, &Plumbing { agent: Some(13.into()), ..plumbing() });
+    let arguments = line.arguments(None).join(" ");
+    assert!(arguments.contains(channel) && !arguments.contains("-nic none"), "{arguments}");
+    assert!(!arguments.contains("netdev"), "{arguments}");
+}
+
+#[test]
 fn what_drives_qemu_comes_last() {
     let line = command_line(&spec(), &Plumbing { sandbox: true, ..plumbing() });
     let arguments = line.arguments(None);

@@ -64,6 +64,10 @@ impl Description {
             let problem = "libvirt keeps QEMU's monitor: use `virsh qemu-monitor-command`".to_owned();
             complain("qmp_enable", problem);
         }
+        if spec.qemu.agent_socket.is_some() {
+            let problem = "this version reaches no guest agent through libvirt".to_owned();
+            complain("communicator", problem);
+        }
         if spec.qemu.firmware_is_qcow2 && !own_drives && matches!(spec.hardware.firmware, Firmware::Efi { .. }) {
             complain("efi_firmware_code", "libvirt before 9.2 takes only raw images of firmware".to_owned());
         }

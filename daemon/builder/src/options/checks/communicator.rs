@@ -25,8 +25,17 @@ pub(crate) fn communicator(reader: &mut PlanReader<'_>) {
                 );
             }
         }
+        Some("guest-agent") if reader.schema.spec("guest_agent_timeout").is_some() => {}
+        Some("guest-agent") => {
+            let detail = format!(
+                "A guest's agent is reached through QEMU's machines alone, so by the builder qemu; {} has ssh, winrm and none.",
+                reader.schema.kind
+            );
+            reader.error("communicator", "No guest agent here", detail);
+        }
         Some(other) => {
-            let detail = format!("Communicator type {other} is invalid; it must be ssh, winrm or none.");
+            let detail =
+                format!("Communicator type {other} is invalid; it must be ssh, winrm, guest-agent (of qemu) or none.");
             reader.error("communicator", "Unknown communicator", detail);
         }
     }

@@ -41,6 +41,23 @@ pub(crate) fn format(reader: &mut PlanReader<'_>) {
     }
 }
 
+/// `net_device`, of a guest that has no network.
+pub(crate) fn no_network(reader: &mut PlanReader<'_>) {
+    if reader.text("net_device").as_deref() != Some("none") {
+        return;
+    }
+    if reader.text("communicator").is_none_or(|kind| kind == "ssh" || kind == "winrm") {
+        let detail = "net_device = \"none\" leaves the guest without a network, and SSH and WinRM need one: set communicator = \"guest-agent\".";
+        reader.error("net_device", "No network to connect over", detail);
+    }
+    for name in ["http_directory", "http_content", "net_bridge"] {
+        if reader.options.is_set(name) {
+            let detail = format!("net_device = \"none\" leaves the guest without a network, and {name} needs one.");
+            reader.error(name, "No network in the guest", detail);
+        }
+    }
+}
+
 /// `use_backing_file` and `skip_resize_disk`.
 pub(crate) fn disk_image(reader: &mut PlanReader<'_>) {
     let is_disk = reader.flag("disk_image");

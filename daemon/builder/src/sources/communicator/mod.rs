@@ -6,11 +6,15 @@ mod ssh;
 pub(crate) use ssh::TemporaryKey;
 
 use crate::option_values::OptionValues;
-use crate::plan::CommunicatorPlan;
+use crate::plan::{CommunicatorPlan, GuestAgentPlan};
 
 pub(crate) fn read(options: OptionValues<'_>, key: TemporaryKey) -> CommunicatorPlan {
     match options.text("communicator").as_deref() {
         Some("ssh") => CommunicatorPlan::Ssh(Box::new(ssh::read(options, key))),
+        Some("guest-agent") => CommunicatorPlan::GuestAgent(GuestAgentPlan {
+            timeout: options.positive_duration("guest_agent_timeout"),
+            pause_before_connecting: options.duration("pause_before_connecting"),
+        }),
         Some("winrm") => CommunicatorPlan::WinRm,
         _ => CommunicatorPlan::None,
     }

@@ -12,7 +12,7 @@ use crate::option_values::OptionValues;
 use crate::plan::{EfiPlan, FirmwarePlan, QemuPlan};
 
 /// The UEFI variables' file in the output directory; Packer's name.
-pub(super) const EFI_VARS_NAME: &str = "efivars.fd";
+pub(crate) const EFI_VARS_NAME: &str = "efivars.fd";
 
 /// Where Packer looks for UEFI firmware and the template of its variables.
 const PACKERS_CODE: &str = "/usr/share/OVMF/OVMF_CODE.fd";

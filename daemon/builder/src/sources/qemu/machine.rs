@@ -15,8 +15,9 @@ use super::disks::GuestDisks;
 use super::firmware::efi_vars;
 use crate::backends::Backends;
 use crate::machine_build::Media;
-use crate::plan::{FirmwarePlan, QemuPlan};
+use crate::plan::{CommunicatorPlan, FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
+use crate::steps::access::agent_socket;
 
 /// The hypervisor that runs the machines of this builder.
 pub(crate) const HYPERVISOR: &str = "qemu";
@@ -24,7 +25,7 @@ pub(crate) const HYPERVISOR: &str = "qemu";
 /// Complains about what this host lacks for the machine: programs, mostly. Nothing is started.
 pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends: &Backends) {
     // The template's switches cannot be rendered yet; of them only what is a word of its own counts here.
-    let mut spec = MachineSpec::new(&plan.vm_name, ".", qemu_part(plan, plan.machine.qemuargs.clone()));
+    let mut spec = MachineSpec::new(&plan.vm_name, ".", qemu_part(plan, plan.machine.qemuargs.clone(), Path::new(".")));
     spec.tpm = tpm(plan);
     spec.floppy = plan.floppy.as_ref().map(|_| "floppy".into());
     spec.network = network(plan);
@@ -63,7 +64,7 @@ fn topology(plan: &QemuPlan) -> Topology {
 }
 
 /// What only QEMU has of the machine. `arguments` are the template's, rendered.
-fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
+fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>, sockets: &Path) -> QemuSpec {
     let machine = &plan.machine;
     let efi = match &machine.firmware {
         FirmwarePlan::Efi(efi) => Some(efi),
@@ -90,6 +91,7 @@ fn qemu_part(plan: &QemuPlan, arguments: Vec<Vec<String>>) -> QemuSpec {
             _ => None,
         },
         qmp_socket: machine.qmp_socket.clone(),
+        agent_socket: matches!(plan.communicator, CommunicatorPlan::GuestAgent(_)).then(|| agent_socket(sockets)),
         arguments,
     }
 }
@@ -99,7 +101,7 @@ pub(crate) fn spec(plan: &QemuPlan, media: &Media, arguments: Vec<Vec<String>>) 
     let machine = &plan.machine;
     let interface = DiskInterface::parse(&machine.disk_interface).unwrap_or(DiskInterface::Virtio);
     let discard = Some(machine.disk_discard == "unmap");
-    let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, qemu_part(plan, arguments));
+    let mut spec = MachineSpec::new(&plan.vm_name, &media.sockets, qemu_part(plan, arguments, &media.sockets));
     spec.topology = topology(plan);
     spec.memory_mib = machine.memory;
     let disks = GuestDisks::of(plan);
@@ -170,12 +172,19 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
         memory_mib: plan.machine.memory,
         firmware,
         disks: (0..disks).map(|_| MachineDisk { controller, ..MachineDisk::default() }).collect(),
-        nics: vec![MachineNic {
-            model: if plan.machine.net_device.contains("vmxnet3") { NicModel::Vmxnet3 } else { NicModel::E1000 },
-            ..MachineNic::default()
-        }],
+        nics: nic(plan).into_iter().collect(),
         ..MachineDescription::default()
     }
+}
+
+/// The network adapter, where there is one.
+fn nic(plan: &QemuPlan) -> Option<MachineNic> {
+    let model = match plan.machine.net_device.as_str() {
+        "none" => return None,
+        name if name.contains("vmxnet3") => NicModel::Vmxnet3,
+        _ => NicModel::E1000,
+    };
+    Some(MachineNic { model, ..MachineNic::default() })
 }
 
 /// Processors that share a socket, where the template says so and they come out even.

@@ -6,7 +6,7 @@ use kiln_hypervisors::{BackendSpec, Firmware, MachineSpec, NetworkMode, TpmVersi
 
 use super::machine;
 use crate::machine_build::Media;
-use crate::plan::{QemuPlan, SourcePlan};
+use crate::plan::{CommunicatorPlan, QemuPlan, SourcePlan};
 use crate::plan_tests::component::{Body, running, source};
 
 fn plan_of(options: &[(&'static str, &str)]) -> QemuPlan {
@@ -54,7 +54,14 @@ fn each_option_is_in_the_machine() {
     };
     let cdroms: fn(&MachineSpec) -> String = |spec| format!("{:?}", spec.cdroms[0].interface);
     let disks: fn(&MachineSpec) -> String = |spec| format!("{:?}", spec.disks[0].interface);
-    let rows: [Row<'_>; 21] = [
+    let agent: fn(&MachineSpec) -> String = |spec| format!("{:?} {:?}", qemu(spec).agent_socket, spec.network.device);
+    let rows: [Row<'_>; 23] = [
+        (&[], agent, "None Some(\"virtio-net\")"),
+        (
+            &[("communicator", "\"guest-agent\""), ("net_device", "\"none\"")],
+            agent,
+            "Some(\"/work/agent\") Some(\"none\")",
+        ),
         (&[("firmware", "\"/fw.fd\"")], firmware, "bios /fw.fd"),
         (&[("firmware", "\"/fw.fd\""), ("use_pflash", "true")], firmware, "flash /fw.fd"),
         (&[("vtpm", "true")], tpm, "Some(V2) None"),
@@ -88,6 +95,19 @@ fn qemu(spec: &MachineSpec) -> &kiln_hypervisors::qemu::QemuSpec {
         BackendSpec::Qemu(qemu) => qemu,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_agent_is_waited_for_as_long_as_the_template_says() {
+    let agent = ("communicator", "\"guest-agent\"");
+    let timeout = |options: &[(&'static str, &str)]| match plan_of(options).communicator {
+        CommunicatorPlan::GuestAgent(plan) => (plan.timeout.as_secs(), plan.pause_before_connecting.as_secs()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(timeout(&[agent]), (300, 0));
+    let given = [agent, ("guest_agent_timeout", "\"20m\""), ("pause_before_connecting", "\"3s\"")];
+    assert_eq!(timeout(&given), (1200, 3));
+    assert!(machine::describe(&plan_of(&[("net_device", "\"none\"")])).nics.is_empty());
 }
 
 #[test]
