@@ -13,6 +13,7 @@ mod containers;
 mod debian;
 mod documents;
 mod formats;
+mod guest_agent;
 mod guests;
 mod image_looks;
 mod image_scripts;

@@ -26,6 +26,8 @@ static DEFINITIONS: &[&Definition] = &[
     &components::HCP_SBOM,
     &own::REBOOT,
     &own::SBOM,
+    &own::KILN_IMAGE,
+    &scripts::VERIFY,
     &windows::POWERSHELL,
     &windows::WINDOWS_SHELL,
     &windows::WINDOWS_RESTART,

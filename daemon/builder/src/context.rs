@@ -137,6 +137,19 @@ impl BuildContext {
         }
     }
 
+    /// A context for another machine of the same build, with clean-ups, records and sightings of its own.
+    pub(crate) fn beside(&self, settings: Arc<JobSettings>, chain: Chain) -> Self {
+        Self {
+            settings,
+            registrations: Arc::new(Registrations::new(self.ledger.clone())),
+            chain: Arc::new(chain),
+            sightings: Arc::default(),
+            left_in_guest: Arc::default(),
+            cleanups: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Names a part of the template, with file and line: `provisioner "shell" in web.pkr.hcl line 12`.
     pub(crate) fn place(&self, block: &str, component: &Component) -> Option<String> {
         let place = self.settings.places.get(&component.span)?;

@@ -1,14 +1,15 @@
-//! What `data` sources ask of the world: HTTP requests, with the transport that downloads use.
+//! What `data` sources ask of the world: HTTP requests, with the transport that downloads use, and images of earlier builds.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use kiln_template::{DataSources, HttpRequest, HttpResponse};
+use kiln_template::{DataSources, HttpRequest, HttpResponse, KnownImage};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::context::EventSink;
 use crate::event::Event;
 use crate::fetch;
+use crate::image_registry::ImageRegistry;
 
 /// Answers to `data "http"`. Blocks, so it belongs on a thread where that is allowed.
 pub(crate) struct HttpSources {
@@ -64,6 +65,22 @@ impl DataSources for HttpSources {
             .block_on(fetch::ask(&request.method, &request.url, &request.headers, request.body.as_deref()))
             .map_err(|error| fetch::with_causes(&error))?;
         Ok(HttpResponse { body, headers })
+    }
+
+    fn image(&self, name: &str, channel: &str) -> Result<KnownImage, String> {
+        let registry = ImageRegistry::of_user().ok_or("a user without a home has no images: set HOME")?;
+        let record = registry.find(name, channel)?;
+        let path = record.path.to_str().ok_or_else(|| format!("{} is not UTF-8", record.path.display()))?.to_owned();
+        let (format, checksum, size) = (record.format, record.checksum, record.size);
+        Ok(KnownImage {
+            path,
+            format,
+            checksum,
+            size,
+            build: record.build,
+            run_uuid: record.run_uuid,
+            created: record.created,
+        })
     }
 }
 

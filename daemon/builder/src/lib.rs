@@ -41,6 +41,7 @@ mod fetch;
 mod generated;
 mod home;
 mod http_server;
+mod image_registry;
 mod job;
 mod ledger;
 mod left_in_guest;
@@ -71,6 +72,7 @@ mod sweep;
 mod temporary_file;
 mod unbuilt;
 mod unfinished;
+mod verify_build;
 mod way_in;
 
 pub use backends::{Backends, HypervisorSummary, hypervisors};

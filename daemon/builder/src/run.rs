@@ -1,6 +1,7 @@
 //! One build from start to end: its source, what to do when it fails, its post-processors.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use kiln_hypervisors::qemu::Architecture;
 
@@ -15,6 +16,7 @@ use crate::plan::SourcePlan;
 use crate::plan_key::PlanKey;
 use crate::post_processors::{self, PostProcessContext};
 use crate::sources;
+use crate::verify_build::VerifyBuild;
 
 /// Why a build failed, in one line.
 #[derive(Debug)]
@@ -55,6 +57,14 @@ pub(crate) async fn run_build(
         driver: driver(&planned.plan.source),
         inputs: Arc::new(build_inputs::of(planned)),
         exported: built.exported,
+        verifier: Arc::new(VerifyBuild {
+            index,
+            build: planned.build.clone(),
+            plan: planned.plan.clone(),
+            context: context.clone(),
+            backends: backends.clone(),
+            count: AtomicU32::new(0),
+        }),
     };
     let outcome = post_processors::run_all(&process, &planned.build.post_processors, built.artifact).await;
     for artifact in &outcome.artifacts {

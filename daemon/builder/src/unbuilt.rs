@@ -4,7 +4,8 @@ use kiln_template::{Component, ComponentType, Diagnostic, Diagnostics};
 
 use crate::built::PlannedBuild;
 use crate::catalog::{self, definitions};
-use crate::plan::CommunicatorPlan;
+use crate::plan::{CommunicatorPlan, SourcePlan};
+use crate::verify_build::other_builder;
 
 /// Returns an error for each component of the builds that cannot run.
 pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {
@@ -24,6 +25,12 @@ pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {
             complain(&provisioner.component, ComponentType::Provisioner, &mut diagnostics);
         }
         for post_processor in build.post_processors.iter().flatten() {
+            if post_processor.component.kind == "verify" && !matches!(plan.source, SourcePlan::Qemu(_)) {
+                let error = other_builder(&build.source_type);
+                let diagnostic = Diagnostic::error("No image that can be verified", format!("{error}."));
+                diagnostics
+                    .push(diagnostic.at(post_processor.component.span).hint_maybe(error.hint().map(str::to_owned)));
+            }
             complain(&post_processor.component, ComponentType::PostProcessor, &mut diagnostics);
         }
     }

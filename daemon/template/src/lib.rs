@@ -58,6 +58,6 @@ pub use diagnostics::{Diagnostic, Diagnostics, ExcerptLine, RelatedPlace, Report
 pub use go::duration::{GoDuration, parse_go_duration};
 pub use go_template::PACKER_VERSION;
 pub use load::{is_hcl2, load, load_with};
-pub use world::data::{DataMode, DataSources, HttpRequest, HttpResponse};
+pub use world::data::{DataMode, DataSources, HttpRequest, HttpResponse, KnownImage};
 pub use world::files::{Files, MemoryFiles, OsFiles};
 pub use world::inputs::Inputs;

@@ -1,10 +1,11 @@
-//! The options of Kiln's own provisioners.
+//! The options of Kiln's own provisioners and post-processors.
 
 use kiln_template::OptionSpec;
 
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
+use crate::image_registry;
 
 const REBOOT_OPTIONS: &[OptionSpec] = option_table! {
     "reboot_command" String late = "if [ \"$(id -u)\" = 0 ]; then reboot; else sudo -n reboot; fi", "what restarts the guest";
@@ -16,6 +17,27 @@ const REBOOT_RULES: &[Rule] = &[Rule::Fields("reboot_command", &[])];
 
 define!(REBOOT = Provisioner "reboot" true,
     "Kiln's own: restarts the guest, and proves by its boot id that it has restarted.", REBOOT_OPTIONS, [], [REBOOT_RULES]);
+
+const KILN_IMAGE_OPTIONS: &[OptionSpec] = option_table! {
+    "image_name" String required = "", "the name by which later builds find the image";
+    "channels" Strings = r#"["latest"]"#, "where it is found under that name, in the place of what was there";
+    "file" String = "", "the name of the artifact's file that is meant; by default its image";
+};
+
+const KILN_IMAGE_RULES: &[Rule] =
+    &[Rule::Check("`image_name` and each of `channels` are of letters, digits, `.`, `_` and `-`.", |reader| {
+        let name = reader.text("image_name").map(|name| ("image_name", name));
+        let channels = reader.texts("channels").into_iter().map(|channel| ("channels", channel));
+        for (option, word) in name.into_iter().chain(channels).collect::<Vec<_>>() {
+            if let Some(problem) = image_registry::problem_of(&word) {
+                reader.error(option, "Invalid name", format!("{word:?} {problem}."));
+            }
+        }
+    })];
+
+define!(KILN_IMAGE = PostProcessor "kiln-image" true,
+    "Kiln's own: registers an image on this machine, so that later builds find it with `data \"kiln-image\"`.",
+    KILN_IMAGE_OPTIONS, [], [KILN_IMAGE_RULES]);
 
 const SBOM_OPTIONS: &[OptionSpec] = option_table! {
     "destination" String required = "", "the directory on this machine that the lists go to";

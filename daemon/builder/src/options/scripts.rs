@@ -59,6 +59,14 @@ const SHELL_RULES: &[Rule] = &[
 define!(SHELL = Provisioner "shell" true,
     "Runs shell commands or scripts in the guest.", SHELL_OPTIONS, [SCRIPTS], [SHELL_RULES, SHELL_SCRIPT_RULES]);
 
+const VERIFY_OPTIONS: &[OptionSpec] = option_table! {
+    "verify_timeout" Duration = "10m", "how long the checks may take; the guest has the source's own time to come up";
+};
+
+define!(VERIFY = PostProcessor "verify" true,
+    "Kiln's own: boots a throw-away overlay of the image and runs checks in it; the image stays as it is. For images of the builder qemu.",
+    VERIFY_OPTIONS, [SHELL_OPTIONS, SCRIPTS], [SHELL_RULES, SHELL_SCRIPT_RULES]);
+
 const LOCAL_OPTIONS: &[OptionSpec] = option_table! {
     "binary" Bool = "false", "has no effect here";
     "inline_shebang" String = "/bin/sh -e", "interpreter of inline commands";

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kiln_communicators::BoxFuture;
 use kiln_disk_formats::package::MachineDescription;
+use kiln_template::Provisioner;
 
 use crate::artifact::Artifact;
 use crate::build_data::{BuildData, BuildInputs};
 use crate::context::BuildContext;
+use crate::error::StepError;
 use crate::export::Exported;
 
 /// What a post-processor knows of the build before it.
@@ -31,6 +34,8 @@ pub(crate) struct PostProcessContext {
     pub(crate) inputs: Arc<BuildInputs>,
     /// The exports that the builder's pass over the disk wrote already.
     pub(crate) exported: Vec<Exported>,
+    /// What boots an image that was made.
+    pub(crate) verifier: Arc<dyn Verifier>,
 }
 
 impl PostProcessContext {
@@ -38,6 +43,12 @@ impl PostProcessContext {
     pub(super) fn speaking_as(&self, kind: &str) -> Self {
         Self { build: self.build.speaking_as(kind), ..self.clone() }
     }
+}
+
+/// Boots what a build has left, and leaves it as it is. Whoever knows how to run machines does that; a post-processor asks.
+pub(crate) trait Verifier: Send + Sync {
+    /// Boots a disk that lies over `image`, runs `checks` in it, and shuts it down.
+    fn verify<'a>(&'a self, image: &'a Path, checks: Provisioner) -> BoxFuture<'a, Result<(), StepError>>;
 }
 
 /// What a post-processor made of its input.

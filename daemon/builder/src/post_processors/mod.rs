@@ -5,15 +5,18 @@ pub(crate) mod checksum;
 pub(crate) mod compress;
 mod context;
 pub(crate) mod export;
+pub(crate) mod kiln_image;
+mod main_file;
 pub(crate) mod manifest;
 mod new_file;
 pub(crate) mod provenance;
 pub(crate) mod vagrant;
+mod verify;
 
 use kiln_template::PostProcessor;
 
-pub(crate) use self::context::PostProcessContext;
 use self::context::Processed;
+pub(crate) use self::context::{PostProcessContext, Verifier};
 use crate::artifact::Artifact;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
@@ -150,6 +153,8 @@ async fn run_one(
         "checksum" => checksum::run(context, options, &renderer, input).await,
         "artifice" => artifice::run(context, options, input),
         "compress" => compress::run(context, options, &renderer, input).await,
+        "verify" => verify::run(context, post_processor, options, input).await,
+        "kiln-image" => kiln_image::run(context, options, input).await,
         "export" => export::run(context, options, input).await,
         "provenance" => provenance::run(context, options, input).await,
         "vagrant" => vagrant::run(context, options, &decoded, &renderer, input).await,

@@ -102,7 +102,8 @@ async fn run_kind(context: &ProvisionContext, provisioner: &Provisioner) -> Resu
     let renderer = Renderer::new(component, &values);
     let options = OptionValues::new(&options, component.schema());
     match component.kind.as_str() {
-        "shell" => shell::run(context, options, &renderer).await,
+        // Those of a post-processor are scripts too.
+        "shell" | "verify" => shell::run(context, options, &renderer).await,
         "shell-local" => {
             let (build, data, renderer) = (&context.build, &*context.data, &renderer);
             ShellLocal { build, data, renderer }.run(options).await

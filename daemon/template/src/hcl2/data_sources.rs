@@ -1,4 +1,4 @@
-//! Owns data sources: `data "http"` and `data "null"`.
+//! Owns data sources: `data "http"`, `data "null"` and `data "kiln-image"`, which is Kiln's own.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::language::value::{Entries, Type, Value};
 use crate::world::data::{DataMode, HttpRequest};
 
 /// Types of data sources.
-const KINDS: [&str; 2] = ["http", "null"];
+const KINDS: [&str; 3] = ["http", "null", "kiln-image"];
 
 /// Evaluates a data source.
 pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, diagnostics: &mut Diagnostics) -> Value {
@@ -33,8 +33,9 @@ pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, d
             Value::object([("output".into(), output)].into_iter().collect())
         }
         "http" => evaluate_http(block, scope, data, diagnostics),
+        "kiln-image" => evaluate_image(block, scope, data, diagnostics),
         other if did_you_mean(other, KINDS).is_some() && !foreign::is_of_a_platform(other) => {
-            let detail = format!("There is no data source of the type {other:?}. Kiln has http and null.");
+            let detail = format!("There is no data source of the type {other:?}. Kiln has http, null and kiln-image.");
             let span = block.labels.first().map_or(block.header, |label| label.span);
             diagnostics
                 .push(Diagnostic::error("Unknown data source", detail).at(span).hint_maybe(did_you_mean(other, KINDS)));
@@ -43,10 +44,72 @@ pub(super) fn evaluate_data(block: &Block, scope: &Scope<'_>, data: &DataMode, d
         other => {
             // Many templates ask such a source only inside try(), so it is an empty object, not an error.
             let detail = format!(
-                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has http and null."
+                "The data source {other:?} belongs to a plugin, which Kiln does not run; it has no values. Kiln has http, null and kiln-image."
             );
             diagnostics.push(Diagnostic::warning("Unknown data source", detail).at(block.header));
             Value::object(Entries::new())
+        }
+    }
+}
+
+/// The channel of whoever names none.
+const DEFAULT_CHANNEL: &str = "latest";
+
+fn evaluate_image(block: &Block, scope: &Scope<'_>, mode: &DataMode, diagnostics: &mut Diagnostics) -> Value {
+    let errors = diagnostics.len();
+    let body = &block.body;
+    expect_only(body, &["image_name", "channel"], &[], diagnostics);
+    let mut get = |name: &str| {
+        let attribute = body.attribute(name)?;
+        let what = format!("attribute {name:?}");
+        scope.evaluate_as(&attribute.value, &Type::String, &what, diagnostics).filter(|value| !value.is_null())
+    };
+    let (name, channel) = (get("image_name"), get("channel"));
+    if body.attribute("image_name").is_none() {
+        let detail = "The argument \"image_name\" is required, but no definition was found.";
+        diagnostics.push(Diagnostic::error("Missing required argument", detail).at(block.header));
+    }
+    let texts = ["image_name", "channel", "path", "format", "checksum", "size", "build", "run_uuid", "created"];
+    let unknown =
+        || Value::object(texts.into_iter().map(|name| (name.into(), Value::unknown_of(Type::String))).collect());
+    let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).map(str::to_owned);
+    // A channel that is given and not known is not the one of whoever gives none.
+    let channel = if channel.is_some() { text(&channel) } else { Some(DEFAULT_CHANNEL.to_owned()) };
+    let (Some(name), Some(channel)) = (text(&name), channel) else { return unknown() };
+    if diagnostics.len() != errors {
+        return unknown();
+    }
+    let sources = match mode {
+        DataMode::Unknown => return unknown(),
+        DataMode::Refuse => {
+            let detail = "kiln-image data sources are not looked up here.";
+            diagnostics.push(Diagnostic::error("Data source not available", detail).at(block.header));
+            return unknown();
+        }
+        DataMode::Fetch(sources) => sources,
+    };
+    match sources.image(&name, &channel) {
+        Ok(image) => {
+            let size = image.size.to_string();
+            let values = [
+                &name,
+                &channel,
+                &image.path,
+                &image.format,
+                &image.checksum,
+                &size,
+                &image.build,
+                &image.run_uuid,
+                &image.created,
+            ];
+            Value::object(
+                texts.into_iter().zip(values).map(|(name, text)| (name.into(), Value::string(text))).collect(),
+            )
+        }
+        Err(reason) => {
+            let span = body.attribute("image_name").map_or(block.header, |attribute| attribute.value.span);
+            diagnostics.push(Diagnostic::error("Data source failed", format!("No such image: {reason}.")).at(span));
+            unknown()
         }
     }
 }

@@ -30,6 +30,25 @@ pub struct HttpResponse {
     pub headers: Vec<(String, String)>,
 }
 
+/// An answer of `data "kiln-image"`: what an earlier build on this machine has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownImage {
+    /// Its file, absolute.
+    pub path: String,
+    /// `qcow2`, `raw`, …
+    pub format: String,
+    /// `sha256:…` of the file.
+    pub checksum: String,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// The build that made it: `qemu.web`.
+    pub build: String,
+    /// The run that it was made in.
+    pub run_uuid: String,
+    /// When, as RFC 3339 has it.
+    pub created: String,
+}
+
 /// Fetches what data sources name.
 pub trait DataSources: Send + Sync {
     /// Sends a request.
@@ -37,6 +56,12 @@ pub trait DataSources: Send + Sync {
     /// # Errors
     /// When the server cannot be reached or does not answer with a 2xx status; the text says why.
     fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String>;
+
+    /// Finds an image of an earlier build.
+    ///
+    /// # Errors
+    /// When there is none of this name in this channel; the text says what there is.
+    fn image(&self, name: &str, channel: &str) -> Result<KnownImage, String>;
 }
 
 /// What is done about data sources, and functions such as `vault`, that need the world.

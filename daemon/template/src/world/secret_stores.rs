@@ -108,7 +108,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::world::data::HttpResponse;
+    use crate::world::data::{HttpResponse, KnownImage};
 
     /// Stands in for a server: gives one answer, and keeps what it was asked.
     struct Server(&'static str, Mutex<Vec<HttpRequest>>);
@@ -117,6 +117,10 @@ mod tests {
         fn http(&self, request: &HttpRequest) -> Result<HttpResponse, String> {
             self.1.lock().unwrap().push(request.clone());
             Ok(HttpResponse { body: self.0.as_bytes().to_vec(), headers: Vec::new() })
+        }
+
+        fn image(&self, _name: &str, _channel: &str) -> Result<KnownImage, String> {
+            Err("a store of secrets has no images".to_owned())
         }
     }
 

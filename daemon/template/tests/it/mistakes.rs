@@ -227,7 +227,7 @@ fn names_that_are_wrong_in_locals_are_suggested() {
         "There is no data source \"http\" named \"indx\".",
         "did you mean \"index\"?",
         "The template has no data source of the type \"htpp\".",
-        "There is no data source of the type \"htp\". Kiln has http and null.",
+        "There is no data source of the type \"htp\". Kiln has http, null and kiln-image.",
         "The data source \"hcp-packer-image\" belongs to a plugin",
     ];
     check_told(text, &wanted, &["attribute named"]);

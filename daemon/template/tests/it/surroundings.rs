@@ -81,7 +81,7 @@ impl Catalog for Components {
         match self {
             Self::Nothing => Vec::new(),
             Self::Anything(schema) => vec![schema.kind],
-            Self::These(_) if component == ComponentType::DataSource => vec!["http", "null"],
+            Self::These(_) if component == ComponentType::DataSource => vec!["http", "null", "kiln-image"],
             Self::These(known) => {
                 known.iter().filter(|(of, _)| *of == component).map(|(_, schema)| schema.kind).collect()
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use insta::assert_snapshot;
 use kiln_template::{
-    DataMode, DataSources, Generated, HttpRequest, HttpResponse, Loaded, MemoryFiles, load, load_with,
+    DataMode, DataSources, Generated, HttpRequest, HttpResponse, KnownImage, Loaded, MemoryFiles, load, load_with,
 };
 
 use crate::surroundings::{CATALOG, inputs, load_hcl, problems_of_hcl, said};
@@ -132,6 +132,42 @@ impl DataSources for Page {
         let body = format!("{} {}", request.method, request.url).into_bytes();
         assert_eq!((&*request.asker, &*request.asked), ("data.http.p", "http://h/page"));
         Ok(HttpResponse { body, headers: vec![("A".into(), "1".into()), ("A".into(), "2".into())] })
+    }
+
+    fn image(&self, name: &str, channel: &str) -> Result<KnownImage, String> {
+        if name != "base" {
+            return Err("there are: base (latest)".into());
+        }
+        let (format, checksum, size) = ("qcow2".into(), "sha256:aa".into(), 17);
+        let (build, run_uuid, created) = ("qemu.base".into(), "u".into(), "2026-11-30T00:00:00Z".into());
+        Ok(KnownImage { path: format!("/images/{channel}"), format, checksum, size, build, run_uuid, created })
+    }
+}
+
+#[test]
+fn an_image_of_an_earlier_build_is_looked_up() {
+    let text = "data \"kiln-image\" \"b\" { image_name = \"base\" }\ndata \"kiln-image\" \"s\" {\n  image_name = data.kiln-image.b.image_name\n  \
+                channel = \"stable\"\n}\nsource \"qemu\" \"a\" { iso_url = \"${data.kiln-image.b.path} ${data.kiln-image.s.path} \
+                ${data.kiln-image.s.checksum} ${data.kiln-image.s.size} ${data.kiln-image.s.format}\" }\nbuild { sources = [\"qemu.a\"] }\n";
+    let load = |text: &str, data| {
+        let files = MemoryFiles::new().with("/w/t.pkr.hcl", text);
+        load_with(&inputs("t.pkr.hcl"), Arc::new(files), &CATALOG, data)
+    };
+    let loaded = load(text, DataMode::Fetch(Arc::new(Page)));
+    let options = loaded.evaluated.as_ref().unwrap().builds[0].source.decode(&Generated::plan()).0.unwrap();
+    assert_eq!(options.string("iso_url"), Some("/images/latest /images/stable sha256:aa 17 qcow2"));
+    let unknown = load(text, DataMode::Unknown);
+    let options = unknown.evaluated.as_ref().unwrap().builds[0].source.decode(&Generated::plan()).0.unwrap();
+    assert_eq!(options.string("iso_url"), Some(Generated::UNKNOWN));
+    assert!(load(text, DataMode::Refuse).diagnostics.has_errors());
+    for (wrong, words) in [
+        (text.replace("\"base\"", "\"bass\""), "there are: base (latest)"),
+        (text.replace("image_name = \"base\"", ""), "is required"),
+        (text.replace("image_name = \"base\"", "image_name = \"base\"\nnaem = 1"), "naem"),
+    ] {
+        let loaded = load(&wrong, DataMode::Fetch(Arc::new(Page)));
+        let told = loaded.diagnostics.iter().any(|item| item.detail.contains(words));
+        assert!(told && loaded.diagnostics.has_errors(), "{words}: {:?}", loaded.diagnostics);
     }
 }
 

@@ -1,0 +1,232 @@
+//! The images that a user's builds have left on this machine, by name and channel: a small file for each, in the user's own directory. The
+//! post-processor `kiln-image` writes it, the data source of the same name reads it.
+//!
+//! The user's worker reads and writes them with the user's rights, also where one daemon serves everybody: nobody sees another's.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{atomic_file, regular_file};
+
+/// The longest name.
+const MAX_NAME: usize = 100;
+
+/// The largest file of a record; one has some hundred bytes.
+const MAX_RECORD: u64 = 64 << 10;
+
+/// The most names that an error lists.
+const MAX_LISTED: usize = 50;
+
+/// What is known of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    /// Its file, absolute.
+    pub path: PathBuf,
+    /// `qcow2`, `raw`, …; of other files, the ending of their name.
+    pub format: String,
+    /// `sha256:…` of the file.
+    pub checksum: String,
+    /// The file's length in bytes.
+    pub size: u64,
+    /// The build that made it: `qemu.web`.
+    pub build: String,
+    /// One for all builds of a job: `PackerRunUUID`.
+    pub run_uuid: String,
+    /// When, as RFC 3339 has it.
+    pub created: String,
+}
+
+/// The records of one user.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageRegistry {
+    directory: PathBuf,
+}
+
+impl ImageRegistry {
+    /// The one of the user whose environment this process has; `None`: the user has no home.
+    pub(crate) fn of_user() -> Option<Self> {
+        Self::of_environment(|name| std::env::var_os(name))
+    }
+
+    fn of_environment(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
+        let given = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = given("XDG_STATE_HOME").or_else(|| Some(given("HOME")?.join(".local/state")))?;
+        Some(Self { directory: state.join("kiln/images") })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Puts an image into a channel, in the place of the one that was there. The image itself is left where it is.
+    pub(crate) fn put(&self, name: &str, channel: &str, record: &ImageRecord) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(record).map_err(io::Error::other)?;
+        atomic_file::write(&self.place(name, channel), &text, 0o600)
+    }
+
+    /// The image in a channel, whose file is there and as long as it was.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what there is, in words.
+    pub(crate) fn find(&self, name: &str, channel: &str) -> Result<ImageRecord, String> {
+        for (what, word) in [("name", name), ("channel", channel)] {
+            if let Some(problem) = problem_of(word) {
+                return Err(format!("the {what} {word:?} {problem}"));
+            }
+        }
+        let record = match self.read(name, channel) {
+            Ok(record) => record,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!("there is no image {name:?} in the channel {channel:?}; {}", self.told()));
+            }
+            Err(error) => return Err(format!("{} cannot be read: {error}", self.place(name, channel).display())),
+        };
+        let shown = record.path.display();
+        match std::fs::metadata(&record.path) {
+            Ok(found) if !found.is_file() => Err(format!("the image {name:?} was the file {shown}, which is none now")),
+            Ok(found) if found.len() != record.size => Err(format!(
+                "the image {name:?} was {shown} with {} bytes, which has {} now: build it again",
+                record.size,
+                found.len()
+            )),
+            Ok(_) => Ok(record),
+            Err(error) => {
+                Err(format!("the image {name:?} was {shown}, which cannot be found: {error}: build it again"))
+            }
+        }
+    }
+
+    fn read(&self, name: &str, channel: &str) -> io::Result<ImageRecord> {
+        let file = regular_file::open_to_read(&self.place(name, channel))?;
+        let mut text = Vec::new();
+        file.take(MAX_RECORD).read_to_end(&mut text)?;
+        serde_json::from_slice(&text).map_err(io::Error::other)
+    }
+
+    fn place(&self, name: &str, channel: &str) -> PathBuf {
+        self.directory.join(name).join(format!("{channel}.json"))
+    }
+
+    /// All there are, as `name (channels)`.
+    fn told(&self) -> String {
+        let mut all: Vec<String> = names_in(&self.directory)
+            .into_iter()
+            .filter_map(|name| {
+                let channels = names_in(&self.directory.join(&name)).into_iter();
+                let channels: Vec<_> =
+                    channels.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect();
+                (!channels.is_empty()).then(|| format!("{name} ({})", channels.join(", ")))
+            })
+            .collect();
+        if all.is_empty() {
+            return "there is none at all: the post-processor kiln-image registers what a build has left".to_owned();
+        }
+        let left_out = all.len().saturating_sub(MAX_LISTED);
+        all.truncate(MAX_LISTED);
+        if left_out > 0 {
+            all.push(format!("and {left_out} more"));
+        }
+        format!("there are: {}", all.join(", "))
+    }
+}
+
+/// Names in a directory that are words of ours, in order; none when it cannot be read.
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| problem_of(name).is_none()).collect();
+    names.sort();
+    names
+}
+
+/// What is wrong with a name or a channel, which becomes the name of a file.
+pub(crate) fn problem_of(word: &str) -> Option<&'static str> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if word.is_empty() || word.starts_with('.') {
+        Some("is empty or begins with a dot")
+    } else if word.len() > MAX_NAME {
+        Some("has more than 100 letters")
+    } else if !word.chars().all(plain) {
+        Some("has other letters than A to Z, a to z, 0 to 9, `.`, `_` and `-`")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(path: &Path, size: u64) -> ImageRecord {
+        ImageRecord {
+            path: path.to_owned(),
+            format: "qcow2".to_owned(),
+            checksum: "sha256:00".to_owned(),
+            size,
+            build: "qemu.web".to_owned(),
+            run_uuid: "1".to_owned(),
+            created: "2026-11-30T00:00:00Z".to_owned(),
+        }
+    }
+
+    #[test]
+    fn images_are_found_by_name_and_channel() {
+        let scratch = tempfile::tempdir().unwrap();
+        let registry = ImageRegistry::at(&scratch.path().join("images"));
+        let error = registry.find("base", "latest").unwrap_err();
+        assert!(error.contains("there is none at all"), "{error}");
+        let image = scratch.path().join("disk");
+        std::fs::write(&image, "12345").unwrap();
+        registry.put("base", "latest", &record(&image, 5)).unwrap();
+        registry.put("base", "stable", &record(&image, 5)).unwrap();
+        registry.put("web", "latest", &record(&image, 5)).unwrap();
+        assert_eq!(registry.find("base", "stable").unwrap(), record(&image, 5));
+        let error = registry.find("bas", "latest").unwrap_err();
+        assert!(error.ends_with("there are: base (latest, stable), web (latest)"), "{error}");
+        std::fs::write(&image, "123").unwrap();
+        assert!(registry.find("base", "latest").unwrap_err().contains("with 5 bytes, which has 3 now"));
+        std::fs::remove_file(&image).unwrap();
+        assert!(registry.find("base", "latest").unwrap_err().contains("build it again"));
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_directory() {
+        let registry = ImageRegistry::at(Path::new("/nonexistent"));
+        for word in ["", ".", "..", "../x", "a/b", "a b", "\u{1b}", &"x".repeat(101)] {
+            assert!(problem_of(word).is_some(), "{word:?}");
+            assert!(registry.find(word, "latest").unwrap_err().starts_with("the name"), "{word:?}");
+            assert!(registry.find("base", word).unwrap_err().starts_with("the channel"), "{word:?}");
+        }
+        assert_eq!(problem_of("Debian-12.5_base"), None);
+    }
+
+    #[test]
+    fn a_record_that_is_none_is_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let registry = ImageRegistry::at(scratch.path());
+        std::fs::create_dir(scratch.path().join("base")).unwrap();
+        std::fs::write(scratch.path().join("base/latest.json"), "{").unwrap();
+        assert!(registry.find("base", "latest").unwrap_err().contains("cannot be read"));
+        let fifo = scratch.path().join("base/stable.json");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert!(registry.find("base", "stable").unwrap_err().contains("fifo"));
+    }
+
+    #[test]
+    fn each_user_has_a_directory() {
+        let of = |pairs: &[(&str, &str)]| {
+            let found = ImageRegistry::of_environment(|name| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+            });
+            found.map(|registry| registry.directory.display().to_string())
+        };
+        assert_eq!(of(&[("HOME", "/home/u")]).unwrap(), "/home/u/.local/state/kiln/images");
+        assert_eq!(of(&[("HOME", "/home/u"), ("XDG_STATE_HOME", "/s")]).unwrap(), "/s/kiln/images");
+        assert_eq!(of(&[("XDG_STATE_HOME", "relative")]), None);
+    }
+}
