@@ -13,7 +13,7 @@ use crate::backends::Backends;
 use crate::built::PlannedBuild;
 use crate::context::{BuildContext, JobSettings, OnError};
 use crate::error::StepError;
-use crate::ledger::Resource;
+use crate::ledger::{Ledger, Resource};
 use crate::machine_build;
 use crate::plan::{BuildPlan, CommunicatorPlan, FirmwarePlan, ImageArguments, ImagePlan, QemuPlan, SourcePlan};
 use crate::post_processors::Verifier;
@@ -57,10 +57,10 @@ impl VerifyBuild {
             |error: std::io::Error| StepError::new(format!("cannot make {}", directory.display())).with_source(error);
         let resource = Resource::Directory { path: directory.clone() };
         self.context.ledger.acquired(&resource);
+        let _directory = Removed(&self.context.ledger, resource);
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let context = self.context_in(&directory).map_err(failed)?;
         let _held = Held(&context);
-        context.own_path("verify", resource);
         let planned = self.planned(machine, checks);
         let digest = planned.plan.digest(&context.settings.plan_key);
         let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
@@ -119,6 +119,22 @@ struct Held<'a>(&'a BuildContext);
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.let_go();
+    }
+}
+
+/// The directory of a boot, which goes with it.
+struct Removed<'a>(&'a Ledger, Resource);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let Resource::Directory { path } = &self.1 else { return };
+        match std::fs::remove_dir_all(path) {
+            // It stays in the ledger; a sweep tries again.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "the directory of a verified image cannot be removed");
+            }
+            _ => self.0.released(&self.1),
+        }
     }
 }
 

@@ -388,6 +388,14 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "`sbom_name` is one file name.",
         &[("sbom_name = \"a/b\"", "Invalid name"), ("sbom_name = \".b\"", "Invalid name")],
     ),
+    (
+        "`image_name` and each of `channels` are of letters",
+        &[
+            ("image_name = \"a/b\"", "Invalid name"),
+            ("image_name = \"..\"", "Invalid name"),
+            ("channels = [\"good\", \"not good\"]", "Invalid name"),
+        ],
+    ),
     ("`execution_policy` is bypass", &[("execution_policy = \"lax\"", "Unsupported value")]),
     ("`duration` is required.", &[("", "Missing duration")]),
     ("`checksum_types` holds md5", &[("checksum_types = [\"md5\", \"shax\"]", "Unrecognized checksum type")]),
@@ -517,6 +525,20 @@ fn every_rule_of_what_runs_is_told_when_it_is_broken() {
         }
     }
     assert!(tried > 150, "{tried}");
+}
+
+#[test]
+fn a_guest_agent_is_qemus_alone() {
+    let options = Body::from([("communicator", "\"guest-agent\"".to_owned())]);
+    let mut refused = 0;
+    for definition in running().filter(|definition| definition.schema.spec("communicator").is_some()) {
+        let told = complaints(definition, &options, |reader| definition.check(reader));
+        let kind = definition.schema.kind;
+        assert_eq!(told.contains_key("No guest agent here"), kind != "qemu", "{kind}: {told:?}");
+        assert!(!told.contains_key("Missing ssh_username"), "{kind}: {told:?}");
+        refused += u32::from(kind != "qemu");
+    }
+    assert!(refused >= 6, "{refused}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod records;
 mod resume;
 mod tools;
 mod vagrant;
+mod verify;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};
