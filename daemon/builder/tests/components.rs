@@ -17,7 +17,7 @@ const OTHER_TYPES: &[(&str, &str, &str)] = &[(
 const OF_ALL: &[(&str, &str)] = &[("artifice", "keep_input_artifact")];
 
 /// Options that Packer has not.
-const OWN: &[(&str, &str)] = &[("qemu", "efi_secure_boot")];
+const OWN: &[(&str, &str)] = &[("qemu", "efi_secure_boot"), ("qemu", "guest_agent_timeout")];
 
 /// The type as the reference's list spells it. Durations are strings there, and trileans booleans.
 fn listed_type(kind: &OptionKind) -> &'static str {

@@ -73,7 +73,7 @@ async fn an_overlay_of_the_image_is_booted_and_goes_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_does_not_pass_fails_the_build_and_stays() {
     let world = World::new();
-    world.guest.on_command("/tmp/check.sh", Answer::code(4));
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::code(4));
     let outcome = run(&world, CHECK).await;
     assert_eq!(outcome.exit_code, 1);
     let text = world.text();

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::config::GuestAgentConfig;
 use super::failure::Failure;
+use super::script_run;
 use super::session::{Session, Unusable};
 use super::wire::Wire;
 use crate::connect_error::{ConnectError, ConnectStage};
@@ -175,7 +176,10 @@ impl Link {
             Ok(Err(failure)) => return Err((ConnectStage::ClosedAtOnce, Unusable::Failed(failure))),
             Ok(Ok(())) => {}
         }
-        Session::begin(wire).await.map_err(|why| (ConnectStage::Session, why))
+        let unusable = |why| (ConnectStage::Session, why);
+        let mut session = Session::begin(wire).await.map_err(unusable)?;
+        session.scratch = script_run::scratch(&session).await.map_err(|failure| unusable(failure.into()))?;
+        Ok(Arc::new(session))
     }
 
     /// Ends the session once; no other one is made afterwards.

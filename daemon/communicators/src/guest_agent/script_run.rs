@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::failure::Failure;
+use super::failure::{Failure, plain};
+use super::scripts;
 use super::session::{Ended, Session};
 
 /// How long one may take: those that list a tree visit each file.
@@ -29,6 +30,13 @@ pub(super) async fn run(session: &Session, script: &str) -> Result<Ended, Failur
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Finds a directory for what belongs to a running command, on a file system in memory where there is one.
+pub(super) async fn scratch(session: &Session) -> Result<String, Failure> {
+    let found = run(session, scripts::FIND_SCRATCH).await?;
+    let directory = plain(&String::from_utf8_lossy(&found.output));
+    Ok(if found.code == Some(0) && directory.starts_with('/') { directory } else { "/tmp".to_owned() })
 }
 
 /// Runs a script that prints what was asked for; its complaint where it fails.

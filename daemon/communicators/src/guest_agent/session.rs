@@ -1,6 +1,5 @@
 //! An agent that answers: requests in their order, and whether it is still the one that the session began with.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,8 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::{Failure, plain};
-use super::script_run;
-use super::scripts;
 use super::wire::{Wire, request_line};
 
 /// How long an answer may take. An emulated guest may well stand still for ten seconds, and its disk for longer.
@@ -91,17 +88,17 @@ pub(super) struct Ended {
 
 impl Session {
     /// Begins with an agent that has agreed on where both sides are.
-    pub(super) async fn begin(wire: Wire<UnixStream>) -> Result<Arc<Self>, Unusable> {
+    pub(super) async fn begin(wire: Wire<UnixStream>) -> Result<Self, Unusable> {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let task = AbortOnDropHandle::new(tokio::spawn(serve(wire, receiver, guard)));
         let mut session = Self { requests, ended, task, version: String::new(), scratch: "/tmp".to_owned() };
         session.look().await?;
-        Ok(Arc::new(session))
+        Ok(session)
     }
 
-    /// What the agent can do, and where.
+    /// What the agent can do, and in what.
     async fn look(&mut self) -> Result<(), Unusable> {
         let info = self.call("guest-info", json!({})).await?;
         let version = plain(info["version"].as_str().unwrap_or("of no version"));
@@ -120,10 +117,6 @@ impl Session {
         {
             let system = plain(system["pretty-name"].as_str().unwrap_or("Windows"));
             return Err(Unusable::Foreign { system });
-        }
-        let found = script_run::run(self, scripts::FIND_SCRATCH).await?;
-        if found.code == Some(0) && found.output.starts_with(b"/") {
-            self.scratch = plain(&String::from_utf8_lossy(&found.output));
         }
         Ok(())
     }

@@ -163,7 +163,7 @@ fn an_image_of_an_earlier_build_is_looked_up() {
     for (wrong, words) in [
         (text.replace("\"base\"", "\"bass\""), "there are: base (latest)"),
         (text.replace("image_name = \"base\"", ""), "is required"),
-        (text.replace("image_name = \"base\"", "image_name = \"base\"\nnaem = 1"), "naem"),
+        (text.replace("{ image_name = \"base\" }", "{\n image_name = \"base\"\n naem = 1\n}"), "naem"),
     ] {
         let loaded = load(&wrong, DataMode::Fetch(Arc::new(Page)));
         let told = loaded.diagnostics.iter().any(|item| item.detail.contains(words));
