@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kiln_tests::{Home, installer, tool};
 
+use crate::box_service::{self, BoxService};
 use crate::guests::{PASSWORD, Template};
 
 const BUILD: &str = r#"
@@ -47,6 +48,20 @@ const BUILD: &str = r#"
     file_name = "image"
   }
   post-processors {
+    post-processor "vagrant" {
+      output            = "guest.box"
+      compression_level = 0
+    }
+    post-processor "vagrant-registry" {
+      hcp_api_address = "SERVICE"
+      hcp_auth_url    = "SERVICE"
+      client_id       = "the-client"
+      client_secret   = "the-clients-secret"
+      box_tag         = "me/guest"
+      version         = "1.0.0"
+    }
+  }
+  post-processors {
     post-processor "checksum" {
       checksum_types = ["sha256"]
       output         = "sums/{{.ChecksumType}}"
@@ -71,7 +86,9 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     }
     let home = Home::new();
     let source = format!("ssh_password = {PASSWORD:?}\n  ssh_timeout = \"2m\"\n  disk_additional_size = [\"8M\"]");
-    home.write("guest.pkr.hcl", &Template { iso: &iso, answers: &[], source: &source, build: BUILD }.text());
+    let service = BoxService::start(&[]);
+    let build = BUILD.replace("SERVICE", &service.url);
+    home.write("guest.pkr.hcl", &Template { iso: &iso, answers: &[], source: &source, build: &build }.text());
     home.write("one.sh", "#!/bin/bash\necho one-ran > /root/one\r\n");
     home.write("two.sh", "echo two-ran\n");
     openssl(&home, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
@@ -108,6 +125,7 @@ fn an_installer_becomes_images_that_hold_what_was_put_into_the_guest() {
     check_guest_content(&home);
     check_sums_and_manifest(&home);
     check_attestation(&home);
+    check_publication(&home, &service, &ran.stdout);
     check_events(&home);
     let leftovers = home.leftovers();
     assert!(leftovers.is_empty(), "{leftovers:?}");
@@ -159,6 +177,20 @@ fn check_attestation(home: &Home) {
     let ran = home.kiln(["verify-attestation", "--require-rekor", &attestation]).expect(1);
     assert!(ran.stderr.contains("--require-rekor is of keyless signatures"), "{}", ran.stderr);
     assert!(home.kiln(["verify-attestation", &attestation]).expect(1).stderr.contains("without a key"));
+}
+
+/// The box that was made is the one that the service has, released.
+fn check_publication(home: &Home, service: &BoxService, told: &str) {
+    let made = std::fs::read(home.work("guest.box")).unwrap();
+    assert!(service.uploaded().unwrap() == made, "the box has not arrived as it is");
+    let done = service.done();
+    let last = done.last().unwrap();
+    assert_eq!(last, "PUT /vagrant/2022-09-30/registry/me/box/guest/version/1.0.0/release", "{done:?}");
+    assert!(done.iter().any(|line| line.contains("/provider/libvirt/architecture/amd64/direct/complete/")), "{done:?}");
+    let events = events_of(home).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for secret in ["the-clients-secret", box_service::TOKEN] {
+        assert!(!told.contains(secret) && !events.contains(secret), "{secret} is told");
+    }
 }
 
 fn worker_of(home: &Home) -> Option<u32> {

@@ -5,6 +5,9 @@
 mod ansible;
 mod api;
 mod bad_input;
+#[expect(dead_code, reason = "the tests of the post-processor, whose it is, use more of it")]
+#[path = "../../daemon/builder/tests/runner/box_service.rs"]
+mod box_service;
 mod bridge;
 mod build;
 mod cancel;
@@ -24,6 +27,8 @@ mod machines;
 mod man_pages;
 mod packages;
 mod side_by_side;
+#[path = "../../daemon/builder/tests/runner/stand_in.rs"]
+mod stand_in;
 mod steps;
 mod system_mode;
 mod template_commands;

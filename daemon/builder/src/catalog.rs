@@ -3,7 +3,7 @@
 use kiln_template::{Catalog, ComponentType, Schema};
 
 use crate::options::{
-    Definition, ansible, builders, chef, components, own, post_processors, puppet, scripts, upload, vagrant,
+    Definition, amazon, ansible, builders, chef, components, own, post_processors, puppet, scripts, upload, vagrant,
     virtualbox, vmware, windows,
 };
 
@@ -45,6 +45,7 @@ static DEFINITIONS: &[&Definition] = &[
     &post_processors::PROVENANCE,
     &scripts::SHELL_LOCAL_POST,
     &vagrant::VAGRANT,
+    &amazon::AMAZON_IMPORT,
     &upload::VAGRANT_CLOUD,
     &upload::VAGRANT_REGISTRY,
     &upload::HCP_VAGRANT_REGISTRY,

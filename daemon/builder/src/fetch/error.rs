@@ -255,7 +255,7 @@ impl UrlError {
     }
 
     /// Says whether the same request may succeed a little later.
-    pub(super) fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Broken { .. } | Self::Stalled { .. } => true,
             // A certificate that is wrong stays wrong.

@@ -11,6 +11,7 @@
 
 mod ask;
 mod cache_lock;
+mod call;
 mod checksum;
 mod checksum_file;
 mod companions;
@@ -30,6 +31,7 @@ mod test_server;
 mod tests;
 mod told;
 mod transport;
+mod unverified;
 mod url_secrets;
 
 use std::path::{Path, PathBuf};
@@ -41,10 +43,11 @@ use self::partial::{existing_matches, remove};
 use self::transport::Transport;
 
 pub(crate) use self::ask::ask;
+pub(crate) use self::call::{Body, Caller, Reply};
 pub(crate) use self::checksum::{Checksum, ChecksumSpec, parse_checksum};
 pub(crate) use self::elsewhere::{check_read_by_others, find_read_by_others};
-pub(crate) use self::error::{FetchError, with_causes};
-use self::error::{UrlError, UrlFailure};
+use self::error::UrlFailure;
+pub(crate) use self::error::{FetchError, UrlError, with_causes};
 pub(crate) use self::location::{local_path, names_local};
 pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
 pub(crate) use self::url_secrets::{secrets_in, shown};

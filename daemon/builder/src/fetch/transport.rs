@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -32,6 +33,7 @@ use super::patience::{Patience, again};
 use super::proxy::{Proxy, ProxyKind, ProxySettings};
 use super::socks;
 use super::told::{SayFn, WaitingFn};
+use super::unverified;
 use crate::blocking::blocking;
 
 /// Redirects that are followed: the number Go's and most other clients use.
@@ -50,6 +52,16 @@ pub(super) struct Transport {
     tls: OnceCell<Arc<ClientConfig>>,
 }
 
+/// The body of a request.
+pub(super) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A connection that takes requests one after the other.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Outgoing>,
+    task: AbortOnDropHandle<()>,
+}
+
 /// The head of an answer, and its body, which keeps the connection.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -65,6 +77,12 @@ impl Transport {
     /// Uses the proxies of the process environment.
     pub(super) fn from_environment() -> Self {
         Self { proxies: ProxySettings::from_lookup(|name| std::env::var(name).ok()), ..Self::default() }
+    }
+
+    /// As [`from_environment`](Self::from_environment), for a server whose certificate nobody looks at.
+    pub(super) fn trusting_anybody() -> Result<Self, UrlError> {
+        let tls = unverified::config().map_err(|error| UrlError::Certificates(error.into()))?;
+        Ok(Self { tls: OnceCell::new_with(Some(Arc::new(tls))), ..Self::from_environment() })
     }
 
     /// Has pauses told to somebody.
@@ -183,8 +201,39 @@ impl Transport {
         headers: &[(HeaderName, HeaderValue)],
         body: Bytes,
     ) -> Result<Answer, UrlError> {
+        let mut connection = self.connect(url).await?;
+        let request = self.compose(method, url, headers, whole(body))?;
+        let response = timeout(self.patience.stall, connection.sender.send_request(request))
+            .await
+            .map_err(|_| UrlError::Stalled { url: url.to_string(), received: 0, waited: self.patience.stall })?
+            .map_err(|source| UrlError::Broken { url: url.to_string(), received: 0, source })?;
+        let (head, body) = response.into_parts();
+        let _connection = connection.task;
+        Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, _connection })
+    }
+
+    /// Makes a connection on which requests for the server of `url` can be sent.
+    pub(super) async fn connect(&self, url: &RemoteUrl) -> Result<Connection, UrlError> {
         let proxy = self.proxies.for_url(url)?;
         let stream = self.reach(proxy.as_ref(), url).await?;
+        let (sender, task) = if url.is_https() {
+            let encrypted = self.encrypt(stream, url).await?;
+            start(encrypted, url).await?
+        } else {
+            start(TokioIo::new(stream), url).await?
+        };
+        Ok(Connection { sender, task })
+    }
+
+    /// Puts a request together as it goes over a connection of [`connect`](Self::connect).
+    pub(super) fn compose(
+        &self,
+        method: Method,
+        url: &RemoteUrl,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, UrlError> {
+        let proxy = self.proxies.for_url(url)?;
         // An HTTP proxy is told the whole URL, unless it only passes on what is encrypted.
         let to_proxy = proxy.as_ref().filter(|proxy| proxy.kind == ProxyKind::Http && !url.is_https());
         let target = if to_proxy.is_some() { url.uri().to_string() } else { url.path_and_query().to_owned() };
@@ -194,7 +243,7 @@ impl Transport {
             .header(HOST, url.uri().authority().map_or("", |authority| authority.as_str()))
             .header(USER_AGENT, AGENT)
             .header(ACCEPT_ENCODING, "identity")
-            .body(Full::new(body))
+            .body(body)
             .map_err(|error| UrlError::Malformed { url: url.to_string(), reason: error.to_string() })?;
         if let Some(login) = url.login() {
             request.headers_mut().insert(AUTHORIZATION, basic(login));
@@ -205,18 +254,7 @@ impl Transport {
         for (name, value) in headers {
             request.headers_mut().insert(name, value.clone());
         }
-        let (mut sender, connection) = if url.is_https() {
-            let encrypted = self.encrypt(stream, url).await?;
-            start(encrypted, url).await?
-        } else {
-            start(TokioIo::new(stream), url).await?
-        };
-        let response = timeout(self.patience.stall, sender.send_request(request))
-            .await
-            .map_err(|_| UrlError::Stalled { url: url.to_string(), received: 0, waited: self.patience.stall })?
-            .map_err(|source| UrlError::Broken { url: url.to_string(), received: 0, source })?;
-        let (head, body) = response.into_parts();
-        Ok(Answer { url: url.clone(), status: head.status, headers: head.headers, body, _connection: connection })
+        Ok(request)
     }
 
     /// Makes a connection that leads to the server of a URL, or to the HTTP proxy that is to be told the URL.
@@ -319,6 +357,11 @@ impl Transport {
     }
 }
 
+/// A body of which all is there.
+pub(super) fn whole(body: Bytes) -> Outgoing {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
 /// Reads the body of an answer that is expected to be small.
 pub(super) async fn read_whole(transport: &Transport, answer: &mut Answer, limit: usize) -> Result<Vec<u8>, UrlError> {
     let mut content = Vec::new();
@@ -340,7 +383,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 async fn start<S: Read + Write + Unpin + Send + 'static>(
     stream: S,
     url: &RemoteUrl,
-) -> Result<(SendRequest<Full<Bytes>>, AbortOnDropHandle<()>), UrlError> {
+) -> Result<(SendRequest<Outgoing>, AbortOnDropHandle<()>), UrlError> {
     let (sender, connection) =
         handshake(stream).await.map_err(|source| UrlError::Broken { url: url.to_string(), received: 0, source })?;
     let task = tokio::spawn(async move {

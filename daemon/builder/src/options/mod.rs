@@ -1,6 +1,7 @@
 //! The option tables: for each component, every option with its type, default and meaning, and the rules between them.
 //! Decoding, checking, "did you mean" and the documentation pages all come from these.
 
+pub(crate) mod amazon;
 pub(crate) mod ansible;
 pub(crate) mod builders;
 pub(crate) mod checks;

@@ -440,6 +440,34 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "With `sbom`, `sbom_scan_path` names",
         &[("sbom = true", "No bill to attest"), ("sbom_exclude = [\"x\"]", "warning: sbom_exclude has no effect")],
     ),
+    ("`box_tag` has the form", &[("box_tag = \"web\"\nversion = \"1\"", "Invalid box_tag")]),
+    (
+        "`box_tag` and `version` have letters",
+        &[
+            ("box_tag = \"me/a b\"\nversion = \"1\"", "Invalid box_tag"),
+            ("box_tag = \"me/a/b\"\nversion = \"1\"", "Invalid box_tag"),
+            ("box_tag = \"me/web\"\nversion = \"1?x\"", "Invalid version"),
+        ],
+    ),
+    (
+        "`box_checksum` has the form",
+        &[("box_tag = \"me/web\"\nversion = \"1\"\nbox_checksum = \"abc\"", "Invalid box_checksum")],
+    ),
+    (
+        "`ami_name` has 3 to 128 letters",
+        &[
+            ("ami_name = \"a#b\"", "Invalid name"),
+            ("ami_name = \"ab\"", "Invalid name"),
+            ("ami_encrypt = true\nami_groups = [\"all\"]", "Nobody else can start it"),
+        ],
+    ),
+    (
+        "Options that are of no effect are warned of.",
+        &[
+            ("s3_bucket_name = \"b\"", "warning: s3_bucket_name has no effect"),
+            ("license_type = \"BYOL\"", "warning: license_type has no effect"),
+        ],
+    ),
     ("This version makes boxes for", &[("provider_override = \"hyperv\"", "No boxes for this provider")]),
     (
         "`compression_level` is between -1 and 9.",

@@ -1,5 +1,6 @@
 //! Post-processors: what is done with an artifact, in sequences that each start from what the builder left.
 
+pub(crate) mod amazon_import;
 pub(crate) mod artifice;
 pub(crate) mod checksum;
 pub(crate) mod compress;
@@ -12,11 +13,13 @@ mod new_file;
 pub(crate) mod provenance;
 pub(crate) mod vagrant;
 mod verify;
+pub(crate) mod vagrant_registry;
 
 use kiln_template::PostProcessor;
 
 use self::context::Processed;
 pub(crate) use self::context::{PostProcessContext, Verifier};
+use self::vagrant_registry::Service;
 use crate::artifact::Artifact;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
@@ -61,6 +64,8 @@ pub(crate) async fn run_all(
             let processed = match context.build.run_step(step, outputs, work).await {
                 Ok(processed) => processed,
                 Err(error) => {
+                    // What it made elsewhere and could not finish.
+                    context.build.clean_up(None).await;
                     outcome.cancelled |= error.is_cancelled();
                     let failure = format!("Post-processor failed: {error}");
                     // Who was asked about it has been told of it.
@@ -148,6 +153,8 @@ async fn run_one(
     let renderer = Renderer::new(component, &values);
     let options = OptionValues::new(&decoded, component.schema());
     let context = &context.speaking_as(kind);
+    // What a try before this one has made elsewhere.
+    context.build.clean_up(None).await;
     match kind {
         "manifest" => manifest::run(context, options, input).await,
         "checksum" => checksum::run(context, options, &renderer, input).await,
@@ -156,8 +163,13 @@ async fn run_one(
         "verify" => verify::run(context, post_processor, options, input).await,
         "kiln-image" => kiln_image::run(context, options, input).await,
         "export" => export::run(context, options, input).await,
+        "amazon-import" => amazon_import::run(context, options, input).await,
         "provenance" => provenance::run(context, options, input).await,
         "vagrant" => vagrant::run(context, options, &decoded, &renderer, input).await,
+        "vagrant-cloud" => vagrant_registry::run(context, Service::Cloud, options, &renderer, input).await,
+        "vagrant-registry" | "hcp-vagrant-registry" => {
+            vagrant_registry::run(context, Service::Hcp, options, &renderer, input).await
+        }
         "shell-local" => shell_local(context, options, &renderer, input).await,
         other => Err(StepError::new(format!("there is no {other} post-processor in this version of Kiln"))),
     }

@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod amazon_import;
+mod aws_service;
+mod box_registry;
+mod box_service;
 mod disks;
 mod exports;
 mod failures;
@@ -18,6 +22,7 @@ mod qemu_img;
 mod questions;
 mod records;
 mod resume;
+mod stand_in;
 mod tools;
 mod vagrant;
 mod verify;
