@@ -41,6 +41,8 @@ pub(crate) enum Connection {
     Ssh(SshConnection),
     /// Through the guest's agent, which is at no address.
     GuestAgent,
+    /// By WinRM.
+    WinRm(WinRmConnection),
 }
 
 impl Connection {
@@ -50,6 +52,7 @@ impl Connection {
             Self::None => CommunicatorKind::None,
             Self::Ssh(_) => CommunicatorKind::Ssh,
             Self::GuestAgent => CommunicatorKind::GuestAgent,
+            Self::WinRm(_) => CommunicatorKind::WinRm,
         }
     }
 }
@@ -91,6 +94,22 @@ pub(crate) struct BuildInputs {
     pub(crate) image: Option<(Vec<String>, String)>,
     /// Files and directories that provisioners and others name.
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// A WinRM connection. Its password is not serialised: whoever needs it again has it from the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct WinRmConnection {
+    /// `Host`.
+    pub host: String,
+    /// `Port`.
+    pub port: u16,
+    /// `User`.
+    pub user: String,
+    /// `WinRMPassword`.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+    /// Whether it is told as `Password` too, which only a builder with a machine of its own does.
+    pub tells_password: bool,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use kiln_template::{Component, Diagnostics, Generated, go_template};
 
-use crate::build_data::{BuildData, Connection, SshConnection};
+use crate::build_data::{BuildData, Connection, SshConnection, WinRmConnection};
 use crate::error::StepError;
 
 /// What every `build.*` value reads before the build runs.
@@ -51,6 +51,7 @@ pub(crate) fn values(data: &BuildData) -> Generated {
         Some(Connection::None) => set("ConnType", "none"),
         Some(Connection::GuestAgent) => set("ConnType", "guest-agent"),
         Some(Connection::Ssh(ssh)) => ssh_values(ssh, &mut set),
+        Some(Connection::WinRm(winrm)) => winrm_values(winrm, &mut set),
     }
     generated
 }
@@ -69,6 +70,18 @@ fn ssh_values(ssh: &SshConnection, set: &mut impl FnMut(&str, &str)) {
     }
     if let Some(key) = &login.private_key {
         set("SSHPrivateKey", key.expose());
+    }
+}
+
+fn winrm_values(winrm: &WinRmConnection, set: &mut impl FnMut(&str, &str)) {
+    set("ConnType", "winrm");
+    set("Host", &winrm.host);
+    set("Port", &winrm.port.to_string());
+    set("User", &winrm.user);
+    let password = winrm.password.as_ref().map_or("", |password| password.expose());
+    set("WinRMPassword", password);
+    if winrm.tells_password {
+        set("Password", password);
     }
 }
 
@@ -155,6 +168,21 @@ mod tests {
             ..base.clone()
         };
         assert_eq!(build(&null), pairs(&[&always[..], &NO_HTTP, &reached, &[("ID", "Null")]].concat()));
+
+        let mut winrm = WinRmConnection {
+            host: "10.1.1.1".to_owned(),
+            port: 22,
+            user: "me".to_owned(),
+            ..WinRmConnection::default()
+        };
+        winrm.password = Some(Secret::from("secret"));
+        let by_winrm =
+            [("ConnType", "winrm"), ("Host", "10.1.1.1"), ("Port", "22"), ("User", "me"), ("WinRMPassword", "secret")];
+        for (tells_password, more) in [(false, &[][..]), (true, &[("Password", "secret")])] {
+            let winrm = Connection::WinRm(WinRmConnection { tells_password, ..winrm.clone() });
+            let data = BuildData { connection: Some(winrm), ..base.clone() };
+            assert_eq!(build(&data), pairs(&[&always[..], &NO_HTTP, &by_winrm, more].concat()));
+        }
 
         let login = SshLogin {
             password: Some(Secret::from("secret")),

@@ -4,22 +4,13 @@ use kiln_template::{Component, ComponentType, Diagnostic, Diagnostics};
 
 use crate::built::PlannedBuild;
 use crate::catalog::{self, definitions};
-use crate::plan::{CommunicatorPlan, SourcePlan};
 use crate::verify_build::other_builder;
 
 /// Returns an error for each component of the builds that cannot run.
 pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    for PlannedBuild { build, plan } in builds {
-        let communicator = plan.source.communicator();
+    for PlannedBuild { build, .. } in builds {
         complain(&build.source, ComponentType::Builder, &mut diagnostics);
-        if matches!(communicator, Some(CommunicatorPlan::WinRm)) {
-            let detail =
-                "This version of Kiln can check the winrm communicator but not use it: guests are reached by SSH.";
-            let diagnostic = Diagnostic::error("The winrm communicator is not built yet", detail).at(build.source.span);
-            diagnostics
-                .push(diagnostic.hint("Windows has an OpenSSH server too; with it, communicator = \"ssh\" works"));
-        }
         let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner);
         for provisioner in provisioners {
             complain(&provisioner.component, ComponentType::Provisioner, &mut diagnostics);

@@ -8,6 +8,7 @@ use crate::guest_agent::GuestAgentConfig;
 use crate::lookout::Lookout;
 use crate::secret::Secret;
 use crate::ssh::SshConfig;
+use crate::winrm::WinRmConfig;
 
 /// The kinds of communicators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub enum CommunicatorKind {
     Ssh,
     /// The guest's agent.
     GuestAgent,
+    /// WinRM.
+    WinRm,
 }
 
 impl CommunicatorKind {
@@ -29,6 +32,7 @@ impl CommunicatorKind {
             Self::None => "none",
             Self::Ssh => "ssh",
             Self::GuestAgent => "guest-agent",
+            Self::WinRm => "winrm",
         }
     }
 
@@ -39,6 +43,7 @@ impl CommunicatorKind {
             Self::None => "no",
             Self::Ssh => "SSH",
             Self::GuestAgent => "guest agent",
+            Self::WinRm => "WinRM",
         }
     }
 }
@@ -53,6 +58,8 @@ pub enum ConnectConfig {
     Ssh(Box<SshConfig>),
     /// Through the guest's agent.
     GuestAgent(GuestAgentConfig),
+    /// By WinRM.
+    WinRm(Box<WinRmConfig>),
 }
 
 impl ConnectConfig {
@@ -63,6 +70,7 @@ impl ConnectConfig {
             Self::None => CommunicatorKind::None,
             Self::Ssh(_) => CommunicatorKind::Ssh,
             Self::GuestAgent(_) => CommunicatorKind::GuestAgent,
+            Self::WinRm(_) => CommunicatorKind::WinRm,
         }
     }
 
@@ -72,6 +80,7 @@ impl ConnectConfig {
         match self {
             Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => Some((&ssh.host, ssh.port)),
+            Self::WinRm(winrm) => Some((&winrm.host, winrm.port)),
         }
     }
 
@@ -82,6 +91,7 @@ impl ConnectConfig {
             Self::None => None,
             Self::Ssh(ssh) => ssh.timeout,
             Self::GuestAgent(agent) => agent.timeout,
+            Self::WinRm(winrm) => winrm.timeout,
         }
     }
 
@@ -90,6 +100,7 @@ impl ConnectConfig {
         match self {
             Self::None | Self::GuestAgent(_) => {}
             Self::Ssh(ssh) => ssh.lookout = Some(lookout),
+            Self::WinRm(winrm) => winrm.lookout = Some(lookout),
         }
     }
 
@@ -97,7 +108,7 @@ impl ConnectConfig {
     #[must_use]
     pub fn key_without_file(&self) -> Option<&Secret> {
         match self {
-            Self::None | Self::GuestAgent(_) => None,
+            Self::None | Self::GuestAgent(_) | Self::WinRm(_) => None,
             Self::Ssh(ssh) => ssh.key_without_file(),
         }
     }
@@ -107,7 +118,8 @@ impl ConnectConfig {
     #[must_use]
     pub fn login_command(&self, key_file: Option<&Path>) -> Option<String> {
         match self {
-            Self::None | Self::GuestAgent(_) => None,
+            // No program of this machine leads a person into a guest by WinRM.
+            Self::None | Self::GuestAgent(_) | Self::WinRm(_) => None,
             Self::Ssh(ssh) => Some(ssh.login_command(key_file)),
         }
     }
@@ -141,5 +153,13 @@ mod tests {
         assert_eq!((config.kind().name(), config.kind().title()), ("guest-agent", "guest agent"));
         assert_eq!((config.endpoint(), config.timeout()), (None, Some(Duration::from_mins(5))));
         assert!(config.key_without_file().is_none() && config.login_command(None).is_none());
+    }
+
+    #[test]
+    fn winrm_answers_from_its_settings() {
+        let config = ConnectConfig::WinRm(Box::new(WinRmConfig::new("guest", "packer", "hunter2".into())));
+        assert_eq!((config.kind().name(), config.kind().title()), ("winrm", "WinRM"));
+        assert_eq!((config.endpoint(), config.timeout()), (Some(("guest", 5985)), Some(Duration::from_mins(30))));
+        assert!(config.login_command(None).is_none() && !format!("{config:?}").contains("hunter2"));
     }
 }

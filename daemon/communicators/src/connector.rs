@@ -7,7 +7,7 @@ use crate::config::ConnectConfig;
 use crate::connect_error::ConnectError;
 use crate::none::NoCommunicator;
 use crate::observer::ConnectObserver;
-use crate::{guest_agent, ssh};
+use crate::{guest_agent, ssh, winrm};
 
 /// Makes connections to guests. Dropping the future leaves nothing behind.
 pub trait Connector: Send + Sync {
@@ -34,6 +34,7 @@ impl Connector for GuestConnector {
                 ConnectConfig::None => Arc::new(NoCommunicator),
                 ConnectConfig::GuestAgent(config) => Arc::new(guest_agent::connect(config, observer).await?),
                 ConnectConfig::Ssh(config) => Arc::new(ssh::connect(config, observer).await?),
+                ConnectConfig::WinRm(config) => Arc::new(winrm::connect(config, observer).await?),
             };
             Ok(communicator)
         })

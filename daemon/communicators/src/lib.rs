@@ -1,4 +1,4 @@
-//! Speaking to a guest: running commands and moving files, over SSH, through the guest's agent or not at all.
+//! Speaking to a guest: running commands and moving files, over SSH, over WinRM, through the guest's agent or not at all.
 //!
 //! Owns the [`Communicator`] trait, its backends, and how each is connected. Knows nothing of machines, templates or builds: a
 //! [`Connector`] is given a [`ConnectConfig`] (address and credentials) and gives back a communicator.
@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`ssh`] | SSH with keys, passwords, agents, bastions, tunnels; files by scp or sftp |
 //! | [`guest_agent`] | QEMU's guest agent, for guests without a network |
+//! | [`winrm`] | WinRM with Basic and NTLM, over HTTP and HTTPS; files through PowerShell |
 //! | [`none`] | a build without a communicator: every call is a typed error |
 //! | [`fake`] | a scripted communicator for the tests of other crates |
 //! | [`conformance`] | the promises of a communicator, as tests for every backend |
@@ -31,6 +32,7 @@ pub mod fake;
 pub mod guest_agent;
 pub mod none;
 pub mod ssh;
+pub mod winrm;
 
 mod communicator;
 mod config;

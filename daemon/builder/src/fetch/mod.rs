@@ -40,6 +40,7 @@ use std::sync::Arc;
 use self::cache_lock::CacheLock;
 use self::location::{Location, RemoteUrl};
 use self::partial::{existing_matches, remove};
+use self::proxy::{ProxyKind, ProxySettings};
 use self::transport::Transport;
 
 pub(crate) use self::ask::ask;
@@ -52,6 +53,20 @@ pub(crate) use self::location::{local_path, names_local};
 pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
 pub(crate) use self::url_secrets::{secrets_in, shown};
 use crate::ledger::Ledger;
+
+/// The HTTP proxy that the environment has for a URL: host, port, and `user:password` where it wants them.
+pub(crate) fn environment_proxy(url: &str) -> Result<Option<(String, u16, Option<String>)>, UrlError> {
+    let proxies = ProxySettings::from_lookup(|name| std::env::var(name).ok());
+    let Some(proxy) = proxies.for_url(&RemoteUrl::parse(url)?)? else { return Ok(None) };
+    if proxy.kind != ProxyKind::Http {
+        return Err(UrlError::Proxy {
+            proxy: proxy.to_string(),
+            reason: "only HTTP proxies lead to guests".to_owned(),
+        });
+    }
+    let host = proxy.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok(Some((host, proxy.port, proxy.login().map(str::to_owned))))
+}
 
 /// What to get, and where to keep it.
 #[derive(Clone, Debug)]

@@ -18,8 +18,34 @@ pub(crate) enum CommunicatorPlan {
     Ssh(Box<SshPlan>),
     /// Through the guest's agent.
     GuestAgent(GuestAgentPlan),
-    /// By WinRM, which this version can check but not do; [`crate::unbuilt`] refuses to build with it.
-    WinRm,
+    /// By WinRM.
+    WinRm(Box<WinRmPlan>),
+}
+
+/// WinRM settings.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct WinRmPlan {
+    /// Address, when the template says one.
+    pub host: Option<String>,
+    /// The guest's port.
+    pub port: u16,
+    /// User.
+    pub username: String,
+    /// Password.
+    #[serde(serialize_with = "secret::serialize")]
+    pub password: Option<Secret>,
+    /// How long to wait for it; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// HTTPS.
+    pub tls: bool,
+    /// Take any certificate.
+    pub insecure: bool,
+    /// Log in by NTLM.
+    pub ntlm: bool,
+    /// Go around the proxies of the environment.
+    pub no_proxy: bool,
+    /// Connect, wait this long, connect again.
+    pub pause_before_connecting: Duration,
 }
 
 /// Settings of the guest's agent.
@@ -134,22 +160,28 @@ impl CommunicatorPlan {
     /// The guest's own port that is connected to.
     pub(crate) fn guest_port(&self) -> Option<u16> {
         match self {
-            Self::None | Self::GuestAgent(_) | Self::WinRm => None,
+            Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => Some(ssh.port),
+            Self::WinRm(winrm) => Some(winrm.port),
         }
     }
 
     /// Who logs in.
     pub(crate) fn username(&self) -> Option<&str> {
         match self {
-            Self::None | Self::GuestAgent(_) | Self::WinRm => None,
+            Self::None | Self::GuestAgent(_) => None,
             Self::Ssh(ssh) => Some(&ssh.username),
+            Self::WinRm(winrm) => Some(&winrm.username),
         }
     }
 
     /// Its passwords.
     pub(crate) fn secrets(&self) -> Vec<&Secret> {
-        let Self::Ssh(ssh) = self else { return Vec::new() };
+        let ssh = match self {
+            Self::None => return Vec::new(),
+            Self::WinRm(winrm) => return winrm.password.iter().collect(),
+            Self::Ssh(ssh) => ssh,
+        };
         let bastion = ssh.bastion.as_ref().and_then(|bastion| bastion.password.as_ref());
         let proxy = ssh.proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
         ssh.password.iter().chain(bastion).chain(proxy).collect()

@@ -17,7 +17,9 @@ mod virtualbox;
 mod vmware;
 
 pub(crate) use build::BuildPlan;
-pub(crate) use communicator::{BastionPlan, CommunicatorPlan, GuestAgentPlan, ProxyPlan, SshPlan, TemporaryKeyPlan};
+pub(crate) use communicator::{
+    BastionPlan, CommunicatorPlan, GuestAgentPlan, ProxyPlan, SshPlan, TemporaryKeyPlan, WinRmPlan,
+};
 pub(crate) use component::{OptionsPlan, PostProcessorPlan, ProvisionerPlan};
 #[cfg(test)]
 pub(crate) use fake::FakePlan;

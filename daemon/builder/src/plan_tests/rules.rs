@@ -95,6 +95,11 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("communicator = \"telnet\"", "Unknown communicator"),
             ("", "Missing ssh_username"),
             ("communicator = \"winrm\"", "Missing winrm_username"),
+            ("communicator = \"winrm\"\nwinrm_username = \"a:b\"", "A colon in winrm_username"),
+            (
+                "communicator = \"winrm\"\nwinrm_username = \"a\"\nwinrm_insecure = true",
+                "warning: winrm_insecure has no effect",
+            ),
             ("ssh_private_key_file = \"/nonexistent\"", "No such file"),
             // It has no end.
             ("ssh_private_key_file = \"/dev/zero\"", "No such file"),

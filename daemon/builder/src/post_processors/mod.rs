@@ -12,8 +12,8 @@ pub(crate) mod manifest;
 mod new_file;
 pub(crate) mod provenance;
 pub(crate) mod vagrant;
-mod verify;
 pub(crate) mod vagrant_registry;
+mod verify;
 
 use kiln_template::PostProcessor;
 

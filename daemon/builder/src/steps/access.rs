@@ -8,10 +8,11 @@ use kiln_communicators::ConnectConfig;
 use kiln_communicators::guest_agent::GuestAgentConfig;
 
 use super::ssh_access::SshAccess;
+use super::winrm_access;
 use crate::build_data::Connection;
 use crate::context::BuildContext;
 use crate::error::{BuildError, StepError};
-use crate::plan::{CommunicatorPlan, GuestAgentPlan};
+use crate::plan::{CommunicatorPlan, GuestAgentPlan, WinRmPlan};
 use crate::records::Output;
 use crate::step::Step;
 
@@ -24,6 +25,8 @@ pub(crate) enum Access {
     Ssh(Box<SshAccess>),
     /// Through the guest's agent, at the socket by which it is found.
     GuestAgent(GuestAgentPlan, PathBuf),
+    /// By WinRM.
+    WinRm(Box<WinRmPlan>),
 }
 
 impl Access {
@@ -46,7 +49,7 @@ impl Access {
                 let access = context.run_step(step, kept, || SshAccess::prepare(ssh, directory, context)).await?;
                 Ok(Self::Ssh(Box::new(access)))
             }
-            CommunicatorPlan::WinRm => Err(no_winrm()),
+            CommunicatorPlan::WinRm(winrm) => Ok(Self::WinRm(winrm.clone())),
         }
     }
 
@@ -56,14 +59,14 @@ impl Access {
             CommunicatorPlan::None => Ok(Self::None),
             CommunicatorPlan::GuestAgent(_) => Err(no_agent()),
             CommunicatorPlan::Ssh(ssh) => Ok(Self::Ssh(Box::new(SshAccess::without_key(ssh)))),
-            CommunicatorPlan::WinRm => Err(no_winrm()),
+            CommunicatorPlan::WinRm(winrm) => Ok(Self::WinRm(winrm.clone())),
         }
     }
 
     /// The public key that the guest has to be given, as a line of `authorized_keys`.
     pub(crate) fn public_key(&self) -> Option<&str> {
         match self {
-            Self::None | Self::GuestAgent(..) => None,
+            Self::None | Self::GuestAgent(..) | Self::WinRm(_) => None,
             Self::Ssh(ssh) => ssh.public_key(),
         }
     }
@@ -71,7 +74,7 @@ impl Access {
     /// The comment of the temporary key, where that is to be taken out of the guest when it is provisioned.
     pub(crate) fn key_to_clear(&self) -> Option<&str> {
         match self {
-            Self::None | Self::GuestAgent(..) => None,
+            Self::None | Self::GuestAgent(..) | Self::WinRm(_) => None,
             Self::Ssh(ssh) => ssh.key_to_clear(),
         }
     }
@@ -86,6 +89,7 @@ impl Access {
         match self {
             Self::None | Self::GuestAgent(..) => None,
             Self::Ssh(ssh) => Some(ssh.plan.port),
+            Self::WinRm(winrm) => Some(winrm.port),
         }
     }
 
@@ -94,6 +98,7 @@ impl Access {
         match self {
             Self::None | Self::GuestAgent(..) => false,
             Self::Ssh(ssh) => ssh.plan.host.is_some(),
+            Self::WinRm(winrm) => winrm.host.is_some(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Access {
             Self::None => Duration::ZERO,
             Self::GuestAgent(agent, _) => agent.pause_before_connecting,
             Self::Ssh(ssh) => ssh.plan.pause_before_connecting,
+            Self::WinRm(winrm) => winrm.pause_before_connecting,
         }
     }
 
@@ -116,6 +122,7 @@ impl Access {
                 Ok(ConnectConfig::GuestAgent(config))
             }
             Self::Ssh(ssh) => ssh.config(host, port),
+            Self::WinRm(winrm) => winrm_access::config(winrm, host, port),
         }
     }
 
@@ -124,6 +131,9 @@ impl Access {
         match (self, config.endpoint()) {
             (Self::GuestAgent(..), _) => Some(Connection::GuestAgent),
             (Self::Ssh(ssh), Some((host, port))) => Some(Connection::Ssh(ssh.connection(host, port, ours))),
+            (Self::WinRm(winrm), Some((host, port))) => {
+                Some(Connection::WinRm(winrm_access::connection(winrm, host, port, ours)))
+            }
             _ => ours.then_some(Connection::None),
         }
     }
@@ -137,11 +147,5 @@ pub(crate) fn agent_socket(sockets: &Path) -> PathBuf {
 /// The error of a build whose guest is no machine of ours.
 fn no_agent() -> BuildError {
     let reason = "a guest agent is reached through the machine that the build runs, and this build runs none";
-    BuildError::new("connect", StepError::new(reason))
-}
-
-/// The error of a build that got as far as needing WinRM, which [`crate::unbuilt`] should have refused before.
-fn no_winrm() -> BuildError {
-    let reason = "this version of Kiln can check the winrm communicator but not use it yet";
     BuildError::new("connect", StepError::new(reason))
 }

@@ -18,3 +18,4 @@ pub(crate) mod shut_down;
 pub(crate) mod sightings;
 mod ssh_access;
 pub(crate) mod unreachable;
+mod winrm_access;

@@ -26,6 +26,7 @@ mod stand_in;
 mod tools;
 mod vagrant;
 mod verify;
+mod winrm;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};

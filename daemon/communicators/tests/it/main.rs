@@ -14,3 +14,4 @@ mod routes;
 mod scripted_server;
 mod servers;
 mod transfer;
+mod winrm;

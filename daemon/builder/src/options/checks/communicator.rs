@@ -16,15 +16,7 @@ pub(crate) fn communicator(reader: &mut PlanReader<'_>) {
     match reader.text("communicator").as_deref() {
         Some("none") => {}
         None | Some("ssh") => ssh(reader),
-        Some("winrm") => {
-            if reader.text("winrm_username").is_none() {
-                reader.error(
-                    "winrm_username",
-                    "Missing winrm_username",
-                    "A winrm_username must be specified: the user that provisioning logs in as.",
-                );
-            }
-        }
+        Some("winrm") => winrm(reader),
         Some("guest-agent") if reader.schema.spec("guest_agent_timeout").is_some() => {}
         Some("guest-agent") => {
             let detail = format!(
@@ -38,6 +30,29 @@ pub(crate) fn communicator(reader: &mut PlanReader<'_>) {
                 format!("Communicator type {other} is invalid; it must be ssh, winrm, guest-agent (of qemu) or none.");
             reader.error("communicator", "Unknown communicator", detail);
         }
+    }
+}
+
+fn winrm(reader: &mut PlanReader<'_>) {
+    match reader.text("winrm_username") {
+        None => reader.error(
+            "winrm_username",
+            "Missing winrm_username",
+            "A winrm_username must be specified: the user that provisioning logs in as.",
+        ),
+        Some(name) if name.contains(':') && !reader.flag("winrm_use_ntlm") => reader.error(
+            "winrm_username",
+            "A colon in winrm_username",
+            "HTTP's Basic cannot say a name with a colon; winrm_use_ntlm = true can.",
+        ),
+        Some(_) => {}
+    }
+    if reader.flag("winrm_insecure") && !reader.flag("winrm_use_ssl") {
+        reader.warning(
+            "winrm_insecure",
+            "winrm_insecure has no effect",
+            "There is no certificate to be checked without winrm_use_ssl.",
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //! what it can be told.
 
 mod ssh;
+mod winrm;
 
 pub(crate) use ssh::TemporaryKey;
 
@@ -15,7 +16,7 @@ pub(crate) fn read(options: OptionValues<'_>, key: TemporaryKey) -> Communicator
             timeout: options.positive_duration("guest_agent_timeout"),
             pause_before_connecting: options.duration("pause_before_connecting"),
         }),
-        Some("winrm") => CommunicatorPlan::WinRm,
+        Some("winrm") => CommunicatorPlan::WinRm(Box::new(winrm::read(options))),
         _ => CommunicatorPlan::None,
     }
 }

@@ -1,0 +1,335 @@
+//! A guest's WinRM service: connections that are logged in, and one question over one of them at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::config::{LoginMethod, WinRmConfig};
+use super::dial::dial;
+use super::error::{Attempt, Failure, Stage};
+use super::http::{Answer, Http};
+use super::ntlm::{Account, Exchange, Sealing};
+use super::sealed;
+use super::soap::answer::Fault;
+use super::soap::request::Request;
+use super::soap::xml::{self, Element};
+use super::tls;
+
+/// The kind of an envelope.
+const ENVELOPE: &str = "application/soap+xml;charset=UTF-8";
+
+/// How long an unused connection is kept. Windows closes them after two minutes, and what is sent just then would be lost.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Unused connections that are kept.
+const MAX_KEPT: usize = 4;
+
+/// What comes on top of the time that the service itself was given: the way there and back, and a guest that is slow.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// How long a step of logging in may take.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long shells may take to be given back when the connection is closed.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// How long a guest may take to show that it is there.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// The service of one guest, with all that is needed to ask it something.
+pub(crate) struct Endpoint {
+    config: WinRmConfig,
+    tls: Option<Arc<ClientConfig>>,
+    basic: Option<HeaderValue>,
+    account: Account,
+    kept: Mutex<Vec<(Instant, Connection)>>,
+    closing: watch::Sender<usize>,
+}
+
+/// A connection, and what logging in has made of it.
+struct Connection {
+    http: Http,
+    /// The hash of the guest's certificate.
+    certificate: Option<Vec<u8>>,
+    is_logged_in: bool,
+    /// Messages are sealed over HTTP.
+    sealing: Option<Sealing>,
+}
+
+impl Endpoint {
+    /// Reads what the settings name.
+    pub(crate) async fn prepare(config: &WinRmConfig) -> Result<Self, Attempt> {
+        let tls = match &config.tls {
+            Some(trust) => Some(tls::load(trust).await?),
+            None => None,
+        };
+        let basic = match config.login {
+            LoginMethod::Basic => Some(basic(config)?),
+            LoginMethod::Ntlm => None,
+        };
+        let account = Account::new(&config.username, &config.password);
+        let kept = Mutex::default();
+        Ok(Self { config: config.clone(), tls, basic, account, kept, closing: watch::Sender::new(0) })
+    }
+
+    pub(crate) fn config(&self) -> &WinRmConfig {
+        &self.config
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.config.address()
+    }
+
+    /// Asks the service something, which may take it as long as `patience`.
+    pub(crate) async fn ask(&self, request: &Request<'_>, patience: Duration) -> Result<Element, Attempt> {
+        let id = new_id()?;
+        loop {
+            let kept = self.take_kept();
+            let was_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.open().await?,
+            };
+            let envelope = request.envelope(&self.config.url(), &id, patience);
+            match self.exchange(&mut connection, envelope, patience + SLACK).await {
+                // It has forgotten who logged in; whoever logs in anew hears whether that still works.
+                Ok(answer) if was_kept && answer.status == StatusCode::UNAUTHORIZED => {}
+                Ok(answer) => {
+                    let read = self.read(&mut connection, &answer);
+                    if answer.status != StatusCode::UNAUTHORIZED && !connection.http.is_closed() {
+                        self.keep(connection);
+                    }
+                    return read;
+                }
+                // It was closed while nobody used it.
+                Err(attempt) if was_kept && attempt.is_unsent => {}
+                Err(attempt) => return Err(attempt),
+            }
+        }
+    }
+
+    /// Whether somebody speaks HTTP there, who need not let us in.
+    pub(crate) async fn shows_life(&self) -> bool {
+        let asking = async {
+            let mut connection = self.open().await?;
+            connection.http.post(ENVELOPE, None, Vec::new(), SIGN_OF_LIFE).await
+        };
+        matches!(timeout(SIGN_OF_LIFE, asking).await, Ok(Ok(_)))
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Connection)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_kept(&self) -> Option<Connection> {
+        let mut kept = self.kept();
+        kept.retain(|(since, connection)| since.elapsed() < KEPT && !connection.http.is_closed());
+        kept.pop().map(|(_, connection)| connection)
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut kept = self.kept();
+        if kept.len() < MAX_KEPT {
+            kept.push((Instant::now(), connection));
+        }
+    }
+
+    /// Closes what is not used.
+    pub(crate) fn forget_kept(&self) {
+        self.kept().clear();
+    }
+
+    /// Opens a connection.
+    async fn open(&self) -> Result<Connection, Attempt> {
+        let (stream, name) = (dial(&self.config).await?, self.config.address());
+        let (http, certificate) = match &self.tls {
+            None => (Http::over(TokioIo::new(stream), &name).await.map_err(Attempt::unsent)?, None),
+            Some(settings) => {
+                let agreed = tls::agree(Arc::clone(settings), &self.config.host, stream).await;
+                let stream = agreed.map_err(Attempt::unsent)?;
+                let certificate = tls::end_point(&stream);
+                (Http::over(TokioIo::new(stream), &name).await.map_err(Attempt::unsent)?, certificate)
+            }
+        };
+        Ok(Connection { http, certificate, is_logged_in: false, sealing: None })
+    }
+
+    /// Sends an envelope over a connection, which is logged in first if it is not.
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        envelope: String,
+        patience: Duration,
+    ) -> Result<Answer, Attempt> {
+        if self.basic.is_none() && !connection.is_logged_in {
+            // Nothing has been asked yet, so all can be asked again.
+            self.log_in(connection).await.map_err(Attempt::unsent)?;
+        }
+        match &mut connection.sealing {
+            Some(sealing) => {
+                let body = sealed::seal(sealing, envelope);
+                connection.http.post(sealed::KIND, None, body, patience).await
+            }
+            None => connection.http.post(ENVELOPE, self.basic.clone(), envelope.into_bytes(), patience).await,
+        }
+    }
+
+    /// Logs a connection in by NTLM.
+    async fn log_in(&self, connection: &mut Connection) -> Result<(), Attempt> {
+        let exchange = Exchange::begin();
+        let mut scheme = "Negotiate";
+        let mut answer = connection.say(scheme, exchange.negotiate()).await?;
+        if token(&answer, scheme).is_none() && token(&answer, "NTLM").is_none() && offers(&answer, "NTLM") {
+            scheme = "NTLM";
+            answer = connection.say(scheme, exchange.negotiate()).await?;
+        }
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Err(unexpected(&answer));
+        }
+        let Some(challenge) = token(&answer, scheme) else { return Err(self.rejected(&answer)) };
+        let ntlm = |error| Attempt::new(self.login_stage(&answer), Failure::Ntlm(error));
+        let target = format!("HTTP/{}", self.config.host);
+        let certificate = connection.certificate.as_deref();
+        let (message, sealing) = exchange.answer(&challenge, &self.account, &target, certificate).map_err(ntlm)?;
+        let answer = connection.say(scheme, &message).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(self.rejected(&answer));
+        }
+        if !answer.status.is_success() {
+            return Err(unexpected(&answer));
+        }
+        connection.is_logged_in = true;
+        connection.sealing = self.tls.is_none().then_some(sealing);
+        Ok(())
+    }
+
+    fn login_stage(&self, answer: &Answer) -> Stage {
+        let offered = answer.offers().into_iter().map(|(name, _)| name).collect();
+        Stage::Login { tried: self.config.login.name(), offered }
+    }
+
+    /// The failure of a login that was not taken.
+    fn rejected(&self, answer: &Answer) -> Attempt {
+        let is_offered = match self.config.login {
+            LoginMethod::Basic => offers(answer, "Basic"),
+            LoginMethod::Ntlm => offers(answer, "Negotiate") || offers(answer, "NTLM"),
+        };
+        let wanted = self.config.login.name();
+        // Who has been refused by NTLM is not told the ways again.
+        let failure =
+            if is_offered || answer.offers().is_empty() { Failure::Rejected } else { Failure::NotOffered { wanted } };
+        Attempt::new(self.login_stage(answer), failure).unsent()
+    }
+
+    /// Reads an answer.
+    fn read(&self, connection: &mut Connection, answer: &Answer) -> Result<Element, Attempt> {
+        let no_wsman = |what| Attempt::new(Stage::NotWsMan, Failure::NotWsMan { what });
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(self.rejected(answer));
+        }
+        if !matches!(answer.status, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_REQUEST) {
+            return Err(unexpected(answer));
+        }
+        let unsealed;
+        let body = match &mut connection.sealing {
+            Some(sealing) if sealed::is_sealed(answer.kind()) => {
+                unsealed = sealed::unseal(sealing, &answer.body).map_err(no_wsman)?;
+                &unsealed
+            }
+            // Somebody in between could have written it.
+            Some(_) if answer.status == StatusCode::OK => return Err(no_wsman("it is not sealed")),
+            _ => &answer.body,
+        };
+        let root = match xml::read(body) {
+            Ok(root) if root.name == "Envelope" => root,
+            Ok(_) if answer.status == StatusCode::OK => return Err(no_wsman("it is no envelope")),
+            Err(what) if answer.status == StatusCode::OK => return Err(no_wsman(what)),
+            _ => return Err(unexpected(answer)),
+        };
+        match Fault::of(&root) {
+            Some(fault) => Err(Attempt::new(Stage::Session, Failure::Fault(fault))),
+            None => Ok(root),
+        }
+    }
+
+    /// Notes that something in the guest is being given back, until the guard is dropped.
+    pub(crate) fn giving_back(&self) -> GivingBack {
+        self.closing.send_modify(|count| *count += 1);
+        GivingBack(self.closing.clone())
+    }
+
+    /// Waits for what is being given back, not for long, and closes what is not used.
+    pub(crate) async fn close(&self) {
+        let mut closing = self.closing.subscribe();
+        // A guest that is powered off takes nothing back.
+        let _ = timeout(CLOSING, closing.wait_for(|count| *count == 0)).await;
+        self.forget_kept();
+    }
+}
+
+pub(crate) struct GivingBack(watch::Sender<usize>);
+
+impl Drop for GivingBack {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Connection {
+    /// Says one message of a login, with nothing else.
+    async fn say(&mut self, scheme: &str, message: &[u8]) -> Result<Answer, Attempt> {
+        let value = secret_header(format!("{scheme} {}", STANDARD.encode(message)))?;
+        self.http.post(ENVELOPE, Some(value), Vec::new(), LOGIN_PATIENCE).await
+    }
+}
+
+fn offers(answer: &Answer, scheme: &str) -> bool {
+    answer.offers().iter().any(|(name, _)| name.eq_ignore_ascii_case(scheme))
+}
+
+/// What the guest says to us in its offer of a scheme.
+fn token(answer: &Answer, scheme: &str) -> Option<Vec<u8>> {
+    let offers = answer.offers();
+    let (_, token) = offers.iter().find(|(name, token)| name.eq_ignore_ascii_case(scheme) && token.is_some())?;
+    STANDARD.decode(token.as_deref()?).ok()
+}
+
+fn unexpected(answer: &Answer) -> Attempt {
+    // What stands in a page of errors may be what we have sent.
+    let said = answer.status.canonical_reason().unwrap_or("nothing that is known").to_owned();
+    Attempt::new(Stage::Status(answer.status.as_u16()), Failure::Status { said })
+}
+
+fn basic(config: &WinRmConfig) -> Result<HeaderValue, Attempt> {
+    if config.username.contains(':') {
+        return Err(Attempt::final_at(Stage::Configuration, Failure::Unsayable { name: "a colon in winrm_username" }));
+    }
+    let login = format!("{}:{}", config.username, config.password.expose());
+    secret_header(format!("Basic {}", STANDARD.encode(login)))
+}
+
+fn secret_header(text: String) -> Result<HeaderValue, Attempt> {
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| Attempt::final_at(Stage::Configuration, Failure::Unsayable { name: "the login" }))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A number that nobody else has, as a UUID is written.
+pub(crate) fn new_id() -> Result<String, Attempt> {
+    let mut bytes = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Attempt::final_at(Stage::Configuration, Failure::Ntlm(super::ntlm::NtlmError::Random)))?;
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+}

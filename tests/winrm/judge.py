@@ -1,0 +1,95 @@
+"""Others' clients judge the stand-in: pywinrm and pypsrp, which work with Windows, have to work with it.
+
+`python judge.py STAND_IN_PYTHON CERTIFICATE`: prints a line for each way that works, and ends with 1 at the first that does not.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import winrm
+from pypsrp.client import Client
+from winrm.exceptions import InvalidCredentialsError
+
+USER, PASSWORD = "packer", "Passw0rd-of-the-guest"
+HERE = pathlib.Path(__file__).parent
+
+
+class StandIn:
+    def __init__(self, *arguments):
+        self.root = tempfile.TemporaryDirectory()
+        command = [sys.executable, str(HERE / "stand_in"), "--root", self.root.name, *arguments]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.root.cleanup()
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        sys.exit(f"{what}: {found!r} where {wanted!r} was expected")
+
+
+def by_pywinrm(stand_in, scheme, **more):
+    session = winrm.Session(f"{scheme}://127.0.0.1:{stand_in.port}/wsman", (USER, PASSWORD), **more)
+    ran = session.run_cmd("echo out; echo err >&2; exit 3")
+    expect("a command", (ran.std_out, ran.std_err, ran.status_code), (b"out\n", b"err\n", 3))
+    ran = session.run_ps("Write-Output 'hello'; exit 4")
+    expect("PowerShell", (ran.std_out, ran.status_code), (b"hello\n", 4))
+    protocol = session.protocol
+    shell = protocol.open_shell()
+    command = protocol.run_command(shell, "cat", console_mode_stdin=False)
+    protocol.send_command_input(shell, command, b"x" * 100_000, end=True)
+    output, _, code = protocol.get_command_output(shell, command)
+    protocol.cleanup_command(shell, command)
+    protocol.close_shell(shell)
+    expect("a command that reads", (output, code), (b"x" * 100_000, 0))
+
+
+def by_pypsrp(stand_in, **more):
+    client = Client("127.0.0.1", port=stand_in.port, username=USER, password=PASSWORD, **more)
+    expect("a command", client.execute_cmd("echo out; echo err >&2; exit 3"), ("out\n", "err\n", 3))
+
+
+def main():
+    certificate = sys.argv[1]
+    warnings.simplefilter("ignore")
+    with StandIn() as sealed:
+        by_pywinrm(sealed, "http", transport="ntlm", message_encryption="always")
+        print("pywinrm by NTLM over HTTP, sealed")
+        by_pypsrp(sealed, ssl=False, auth="ntlm", encryption="always")
+        print("pypsrp by NTLM over HTTP, sealed")
+        by_pypsrp(sealed, ssl=False, auth="negotiate", encryption="always")
+        print("pypsrp by Negotiate over HTTP, sealed")
+        try:
+            winrm.Session(f"http://127.0.0.1:{sealed.port}/wsman", (USER, "wrong"), transport="ntlm").run_cmd("true")
+            sys.exit("a wrong password is taken")
+        except InvalidCredentialsError:
+            print("a wrong password is refused")
+        try:
+            winrm.Session(f"http://127.0.0.1:{sealed.port}/wsman", (USER, PASSWORD), transport="basic").run_cmd("true")
+            sys.exit("Basic is taken in the clear")
+        except InvalidCredentialsError:
+            print("Basic in the clear is refused")
+    with StandIn("--allow-unencrypted") as clear:
+        by_pywinrm(clear, "http", transport="basic")
+        print("pywinrm by Basic over HTTP")
+        by_pypsrp(clear, ssl=False, auth="basic", encryption="never")
+        print("pypsrp by Basic over HTTP")
+    with StandIn("--certificate", certificate) as tls:
+        for transport in ("basic", "ntlm"):
+            by_pywinrm(tls, "https", transport=transport, server_cert_validation="ignore")
+            print(f"pywinrm by {transport} over HTTPS")
+            by_pypsrp(tls, ssl=True, cert_validation=False, auth=transport)
+            print(f"pypsrp by {transport} over HTTPS")
+
+
+main()
