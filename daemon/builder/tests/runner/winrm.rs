@@ -162,7 +162,7 @@ async fn what_a_guest_refuses_is_told_and_its_password_is_not() {
     let text = world.text();
     assert_eq!(outcome, JobOutcome { exit_code: 1, cancelled: false }, "{text}");
     assert!(text.contains("Timeout waiting for WinRM. cannot connect to 127.0.0.1:"), "{text}");
-    assert!(text.contains("the login is not accepted (tried: NTLM)"), "{text}");
+    assert!(text.contains("the login is not accepted (tried: NTLM; the guest offers: Negotiate)"), "{text}");
     assert!(!text.contains("wrong-wrong-wrong"), "{text}");
 
     let world = by_winrm();
