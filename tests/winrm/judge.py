@@ -1,16 +1,22 @@
-"""Others' clients judge the stand-in: pywinrm and pypsrp, which work with Windows, have to work with it.
+"""Others judge what no Windows is here for.
 
-`python judge.py STAND_IN_PYTHON CERTIFICATE`: prints a line for each way that works, and ends with 1 at the first that does not.
+Clients that work with Windows, pywinrm and pypsrp, have to work with the stand-in; a grammar of PowerShell has to read the scripts that Kiln
+runs in guests, which the stand-in only knows by their letters.
+
+`python judge.py CERTIFICATE`: prints a line for each thing that holds, and ends with 1 at the first that does not.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import warnings
 
+import tree_sitter_powershell
 import winrm
 from pypsrp.client import Client
+from tree_sitter import Language, Parser
 from winrm.exceptions import InvalidCredentialsError
 
 USER, PASSWORD = "packer", "Passw0rd-of-the-guest"
@@ -59,9 +65,31 @@ def by_pypsrp(stand_in, **more):
     expect("a command", client.execute_cmd("echo out; echo err >&2; exit 3"), ("out\n", "err\n", 3))
 
 
+def wrong(node):
+    """Where a script is no PowerShell."""
+    if node.is_error or node.is_missing:
+        return f"line {node.start_point[0] + 1}: {node.text[:80]!r}"
+    return next(filter(None, map(wrong, node.children)), None)
+
+
+def scripts():
+    """The scripts, with something in the place of what is put in."""
+    daemon = HERE.parents[1] / "daemon"
+    texts = {name: (daemon / "communicators/src/winrm/transfer" / name).read_text() for name in ("receive.ps1", "send.ps1")}
+    elevated = (daemon / "builder/src/provisioners/windows/elevated.rs").read_text()
+    texts["the task of an elevated user"] = re.search(r'const SCRIPT: &str = r#"(.*?)"#;', elevated, re.DOTALL).group(1)
+    for name, text in texts.items():
+        yield name, re.sub(r"<<(ROOT|PASSWORD)>>", "('x' + [string]${env:TEMP})", re.sub(r"<<(NAME)>>(?=$)", "'x'", text, flags=re.MULTILINE))
+
+
 def main():
     certificate = sys.argv[1]
     warnings.simplefilter("ignore")
+    parser = Parser(Language(tree_sitter_powershell.language()))
+    for name, text in scripts():
+        text = text.replace("<<LOGON_TYPE>>", "1").replace("<<", "").replace(">>", "")
+        expect(name, wrong(parser.parse(text.encode()).root_node), None)
+        print(f"a grammar of PowerShell reads {name}")
     with StandIn() as sealed:
         by_pywinrm(sealed, "http", transport="ntlm", message_encryption="always")
         print("pywinrm by NTLM over HTTP, sealed")

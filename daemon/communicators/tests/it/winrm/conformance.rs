@@ -48,7 +48,7 @@ async fn basic_over_https_whoever_it_is() {
 }
 
 #[test]
-fn others_find_the_stand_in_to_be_a_winrm() {
+fn others_find_the_stand_in_to_be_a_winrm_and_our_scripts_to_be_powershell() {
     let Some(python) = python() else {
         return crate::servers::skip("the Python of `./x test`, with pywinrm and pypsrp");
     };
@@ -56,5 +56,5 @@ fn others_find_the_stand_in_to_be_a_winrm() {
     let judged = Command::new(python).arg(folder().join("judge.py")).arg(&certificate.both).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&judged.stdout), String::from_utf8_lossy(&judged.stderr));
     assert!(judged.status.success(), "{said}{errors}");
-    assert_eq!(said.lines().count(), 11, "{said}");
+    assert_eq!(said.lines().count(), 14, "{said}");
 }
