@@ -77,8 +77,8 @@ mod tests {
             b"Length=99999999999999999999\r\n",
             b"Length=4\r\n",
             b"Length=4\r\nContent-Type: application/octet-stream\r\n\x10\0\0\0",
-            b"Length=4\r\nContent-Type: application/octet-stream\r\n\x11\0\0\00123456789abcdef0data",
-            b"Length=4\r\nContent-Type: application/octet-stream\r\n\x10\0\0\00123456789abcdefdata",
+            b"Length=4\r\nContent-Type: application/octet-stream\r\n\x11\0\0\x000123456789abcdef0data",
+            b"Length=4\r\nContent-Type: application/octet-stream\r\n\x10\0\0\x000123456789abcdefdata",
         ] {
             assert!(unseal(&mut sealing, body).is_err(), "{}", String::from_utf8_lossy(body));
         }
