@@ -80,6 +80,10 @@ impl<'a> Ansible<'a> {
                 false
             }
             Some(_) => true,
+            None if matches!(self.context.data.connection, Some(Connection::WinRm(_))) => {
+                say("Ansible is handed connections of ssh alone yet, not of winrm");
+                false
+            }
             None => {
                 say("communicator is neither ssh nor winrm, so without the proxy ansible will not function");
                 false
