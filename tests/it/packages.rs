@@ -93,6 +93,7 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
         "share/dbus-1/system.d/org.kiln.Kiln1.conf",
         "share/polkit-1/actions/org.kiln.Kiln1.policy",
         "share/polkit-1/rules.d/60-kiln.rules",
+        "share/lintian/overrides/kiln",
     ];
     let pages = files_of("docs/man").map(|name| {
         let (_, section) = name.rsplit_once('.').unwrap();
@@ -145,6 +146,20 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
     for name in ["md5sums", "postinst", "prerm", "postrm"] {
         assert!(scripts.contains(&format!("./{name}\0")), "{name}");
     }
+}
+
+#[test]
+fn lintian_finds_nothing_that_is_not_explained() {
+    let Some((package, _)) = packages() else { return };
+    if !tool("lintian") {
+        return;
+    }
+    // Each override says why it is one.
+    let mut command = Command::new("lintian");
+    command.args(["--allow-root", "--display-info", "--fail-on", "error,warning,info", "--tag-display-limit", "0"]);
+    let output = command.arg(package).env("LC_ALL", "C.UTF-8").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
 
 #[test]
