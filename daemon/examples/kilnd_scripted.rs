@@ -90,7 +90,7 @@ impl JobRunner for Scripted {
     }
 
     fn hypervisors(&self) -> BoxFuture<'_, Vec<HypervisorInfo>> {
-        let reason = Some("only a script".to_owned());
+        let reason = Some(format!("only a script, for user {}", rustix::process::geteuid().as_raw()));
         let info = HypervisorInfo { name: "scripted".to_owned(), available: true, version: None, reason };
         Box::pin(std::future::ready(vec![info]))
     }

@@ -60,6 +60,13 @@ enum Command {
     /// Run one job; started by the daemon
     #[command(hide = true)]
     Worker(WorkerArguments),
+    /// Print what can run guests here, as JSON; started by a daemon for all users, as one of them
+    #[command(hide = true)]
+    Hypervisors {
+        /// Take the environment from standard input, as JSON
+        #[arg(long)]
+        environment_on_stdin: bool,
+    },
     /// Check a template: a request on standard input, a report on standard output; started by the client
     #[command(hide = true)]
     Validate,
@@ -116,6 +123,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
     let whom = if arguments.system { Whom::Everybody { prefix: arguments.prefix } } else { Whom::User };
     let result = match arguments.command {
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
+        Some(Command::Hypervisors { environment_on_stdin }) => look(environment_on_stdin, runner.as_ref()),
         Some(Command::Validate) => run_validate(),
         None if arguments.print_config => print_config(&whom),
         None if arguments.user || arguments.system => user_daemon::run(&whom, detached, runner, |readiness| {
@@ -184,6 +192,21 @@ fn run_validate() -> Result<(), Failure> {
     };
     let report = engine::validate(request, directory, tell);
     answer(&ValidateLine::Report(report)).map_err(|error| failure(error.to_string()))
+}
+
+/// Prints what can run guests here.
+fn look(environment_on_stdin: bool, runner: &dyn JobRunner) -> Result<(), Failure> {
+    let failure = |error: String| Failure { error, hint: None };
+    if environment_on_stdin {
+        return Err(failure(format!("there is no environment: {}", take_on_environment())));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failure(format!("cannot start the runtime: {error}")))?;
+    let found = runtime.block_on(runner.hypervisors());
+    // A program that hangs must not keep this one.
+    runtime.shutdown_background();
+    let line = serde_json::to_string(&found).map_err(|error| failure(error.to_string()))?;
+    writeln!(io::stdout().lock(), "{line}").map_err(|error| failure(error.to_string()))
 }
 
 /// Writes a line of the answer.

@@ -17,6 +17,8 @@ pub mod environment {
     pub const KILN_LOG: &str = "KILN_LOG";
     /// Number of jobs that may run at once.
     pub const KILN_MAX_JOBS: &str = "KILN_MAX_JOBS";
+    /// Of a worker: `1` when its job may do nothing but what its guests can.
+    pub use kiln_builder::KILN_CONFINED;
 }
 
 /// Whose the daemon for all users is.

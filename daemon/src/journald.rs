@@ -10,11 +10,12 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// Message ids of lines of the log. Kept for ever once they are given: people filter by them.
-pub(crate) const MESSAGE_IDS: [(&str, &str); 9] = [
+pub(crate) const MESSAGE_IDS: [(&str, &str); 10] = [
     ("kilnd starts", "f86c9155e82e4ed9944bdfca7c7e5795"),
     ("kilnd ends", "ad476958059b4be09d45f920c2054bfb"),
     ("submitted", "c20b372155774f48ae7e3adafeb71f54"),
     ("the job is over", "adbb95b2a3234f3b8cc758b7c74144b4"),
+    ("a build is over", "55ff5c46559a4562944ee776d05f8eea"),
     ("the job has no last event; sweeping", "6c22fcd7a61f4280aeea6b95c4d929c1"),
     ("the job is over and still holds something", "a00f9da669ab4d2c8c72674364affa40"),
     ("the configuration was read anew", "77a9cdb94c7b45b18c3055d78cd955f8"),
@@ -98,6 +99,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(ToJournal(Journal::at(&path).unwrap()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(job = %"abcdefghij", owner = 1000, state = "failed", "the job is over");
+            tracing::info!(job = %"abcdefghij", build = "qemu.web", state = "failed", "a build is over");
         });
         let mut entry = vec![0; 4096];
         let length = journald.recv(&mut entry).unwrap();
@@ -115,6 +117,9 @@ mod tests {
                 "STATE=failed"
             ]
         );
+        let length = journald.recv(&mut entry).unwrap();
+        let text = String::from_utf8_lossy(&entry[..length]).into_owned();
+        assert!(text.contains("\nJOB_ID=abcdefghij\nBUILD_ID=qemu.web\nSTATE=failed\n"), "{text}");
     }
 
     /// Lines that are worded anew keep their ids, and each id is explained.

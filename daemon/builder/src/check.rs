@@ -2,6 +2,7 @@
 //!
 //! Both `build` and `validate` come through here; `validate` ends here.
 
+mod confined;
 mod guestless;
 mod shared_export;
 mod shared_output;
@@ -27,6 +28,8 @@ use crate::plan::{BuildPlan, CommunicatorPlan, OptionsPlan, PostProcessorPlan, P
 use crate::plan_reader::{PlanReader, Purpose};
 use crate::{fetch, generated, sources};
 use kiln_template::{Redactor, Report};
+
+pub use confined::KILN_CONFINED;
 
 /// A template to check; by default with nothing beside it. Paths are relative to `cwd`, which must be the process's working
 /// directory too.
@@ -212,7 +215,10 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
         }
         let mut sound = Vec::new();
         for build in evaluated.builds {
-            let (source, problems) = check_build(&build, request.force, mentions_key, purpose, backends);
+            let (source, mut problems) = check_build(&build, request.force, mentions_key, purpose, backends);
+            if confined::is_asked_for(&request.environment) {
+                confined::check(&build, &mut problems);
+            }
             // Of a build that is wrong too: its problems quote what it says.
             checked.redactor.add_all(secrets_of(&source).iter().map(|secret| &**secret));
             if !problems.has_errors() {

@@ -77,7 +77,7 @@ mod way_in;
 
 pub use backends::{Backends, HypervisorSummary, hypervisors};
 pub use catalog::BuiltIn;
-pub use check::{CheckRequest, Problem, Validation, Wanted, validate, validate_with};
+pub use check::{CheckRequest, KILN_CONFINED, Problem, Validation, Wanted, validate, validate_with};
 pub use component_pages::component_pages;
 pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};

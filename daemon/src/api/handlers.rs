@@ -32,11 +32,7 @@ pub(super) async fn info(
 ) -> Result<Json<Info>, ApiProblem> {
     let counts = state.jobs.counts(&caller).await?;
     let config = state.jobs.config();
-    let (hypervisors, looking_for_hypervisors) = match config.mode {
-        Mode::User => state.hypervisors.get().await,
-        // To look for them is to run them, which root does not; workers do as their users.
-        Mode::System => (Vec::new(), false),
-    };
+    let (hypervisors, looking_for_hypervisors) = state.hypervisors.get(&caller).await;
     Ok(Json(Info {
         version: VERSION.to_owned(),
         api: 1,

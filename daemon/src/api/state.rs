@@ -32,6 +32,7 @@ impl ApiState {
         followers: Shares,
     ) -> Self {
         let started_at = wall_clock().into();
-        Self { jobs, bus, shutdown, started_at, hypervisors: Arc::new(Hypervisors::new(runner)), followers }
+        let hypervisors = Arc::new(Hypervisors::new(runner, jobs.clone()));
+        Self { jobs, bus, shutdown, started_at, hypervisors, followers }
     }
 }

@@ -96,6 +96,7 @@ pub(crate) struct Authorizer {
 
 /// Actions of polkit, as `systemd/polkit/org.kiln.Kiln1.policy` has them.
 const BUILD: &str = "org.kiln.Kiln1.build";
+const BUILD_UNCONFINED: &str = "org.kiln.Kiln1.build-unconfined";
 const CONSOLE: &str = "org.kiln.Kiln1.console";
 const MANAGE_OTHERS: &str = "org.kiln.Kiln1.manage-others";
 const CONFIGURE: &str = "org.kiln.Kiln1.configure";
@@ -124,6 +125,21 @@ impl Authorizer {
         // No louder: whoever may connect must not be able to fill the log.
         tracing::debug!(uid, pid, %action, "a caller was refused");
         Err(forbidden)
+    }
+
+    /// Whether jobs of the caller are confined to their guests: polkit does not let them run programs of this machine, or give hypervisors
+    /// options as they like. Anybody may where there is no polkit: a job has its user's rights and no others.
+    pub(crate) async fn confines(&self, caller: &Caller) -> bool {
+        if self.mode == Mode::User || caller.uid() == ROOT {
+            return false;
+        }
+        // A person is asked where that may change something, and not for what is allowed or forbidden anyway.
+        let quiet = caller.asking(false);
+        let mut answer = self.ask(&quiet, BUILD_UNCONFINED, Action::Submit, None).await;
+        if answer == Answer::NeedsAuthentication && caller.is_interactive() {
+            answer = self.ask(caller, BUILD_UNCONFINED, Action::Submit, None).await;
+        }
+        !matches!(answer, Answer::Yes | Answer::NotThere)
     }
 
     /// Lets the caller do what everybody may where polkit does not say otherwise.

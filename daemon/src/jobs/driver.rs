@@ -132,8 +132,8 @@ impl Driver {
             };
             let Some(message) = message else { return };
             match message {
-                Message::Submit { submission, owner, files_of, reply } => {
-                    let result = self.submit(*submission, owner, files_of).await;
+                Message::Submit { submission, owner, confined, files_of, reply } => {
+                    let result = self.submit(*submission, owner, confined, files_of).await;
                     // The client may have gone; the job stays, as it would have a moment later.
                     let _ = reply.send(result);
                     self.start_waiting().await;
@@ -184,6 +184,7 @@ impl Driver {
         &mut self,
         submission: Submission,
         owner: u32,
+        confined: bool,
         files_of: Option<Owner>,
     ) -> Result<(JobId, bool), JobsError> {
         let Submission { request, key, digest } = submission;
@@ -198,7 +199,8 @@ impl Driver {
         self.check_quotas(owner, kind)?;
         let acceptance = Acceptance { created_at: wall_clock(), owner, key, digest };
         let template = request.image.as_ref().map_or_else(|| request.template.clone(), ImageTask::subject);
-        let job = wire::new_job(&id, kind, template, request.working_directory.clone(), acceptance.clone());
+        let mut job = wire::new_job(&id, kind, template, request.working_directory.clone(), acceptance.clone());
+        job.confined = confined;
         let directory = self.shared.directory(&id);
         let made = directory.clone();
         blocking(move || made.create(&request, &acceptance, files_of)).await?;

@@ -28,10 +28,8 @@ pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(
         shared.leftovers().remove(id);
         return Ok(());
     }
-    let (this, job) = (Arc::clone(shared), id.clone());
     // Goes on when nobody waits any more: to end in the middle helps nobody.
-    let attempt = tokio::spawn(async move { give_back(&this, &job).await });
-    let is_tried = timeout(REMOVAL_PATIENCE, attempt).await.is_ok();
+    let is_tried = timeout(REMOVAL_PATIENCE, give_back(shared, id)).await.is_ok();
     let (held, reasons) = directory.as_owner(|directory| (directory.still_held(), directory.read_left())).await;
     if held.is_empty() {
         return Ok(());
@@ -40,8 +38,17 @@ pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(
     Err(JobsError::Holds { id: id.clone(), held, reasons, ledger: directory.ledger() })
 }
 
-/// Tries to give back what a job holds that is over, and keeps in mind whether anything stays.
+/// Tries to give back what a job holds that is over, and keeps in mind whether anything stays; or waits for the end of the attempt that goes on.
 pub(super) async fn give_back(shared: &Arc<Shared>, id: &JobId) {
+    let mut attempt = shared.attempts.begin(id, || {
+        let (shared, id) = (Arc::clone(shared), id.clone());
+        async move { try_to_give_back(&shared, &id).await }
+    });
+    // Nothing is sent; it is closed at the end.
+    let _ = attempt.changed().await;
+}
+
+async fn try_to_give_back(shared: &Arc<Shared>, id: &JobId) {
     let owner = match shared.journal.owner(id.as_str()).await {
         Ok(Some(owner)) => owner,
         // It was forgotten meanwhile.

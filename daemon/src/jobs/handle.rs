@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use kiln_protocol::{CancelMode, Job, JobId, JobState, PlaceHolder};
+use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::authorizer::{Action, Authorizer};
@@ -16,7 +16,7 @@ use super::spawn::ProcessLauncher;
 use super::submission::Submission;
 use super::unit_launcher::UnitLauncher;
 use super::user_launcher::UserLauncher;
-use super::{giving_back, housekeeping, recovery, steps, wire};
+use super::{giving_back, housekeeping, looks, recovery, steps, wire};
 use crate::caller::Caller;
 use crate::config::{Config, Limits, Mode, UnitsConfig};
 use crate::control::{self, ControlRequest};
@@ -121,9 +121,10 @@ impl Jobs {
         // Before anything is done that costs more than the asking.
         self.shared.count_submission(caller.uid())?;
         let files_of = self.shared.launcher.files_of(caller.uid()).await?;
+        let confined = self.authorizer.confines(caller).await;
         let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
-        self.send(Message::Submit { submission, owner: caller.uid(), files_of, reply }).await?;
+        self.send(Message::Submit { submission, owner: caller.uid(), confined, files_of, reply }).await?;
         let (id, new) = answer.await.map_err(|_| JobsError::Stopping)??;
         Ok((self.find(caller, &id).await?, new))
     }
@@ -176,6 +177,16 @@ impl Jobs {
             jobs.push(job);
         }
         Ok(jobs)
+    }
+
+    /// Looks with the caller's rights for what can run guests; for a daemon for all users. May take a minute.
+    ///
+    /// # Errors
+    ///
+    /// The caller may not.
+    pub async fn hypervisors(&self, caller: &Caller) -> Result<Vec<HypervisorInfo>, JobsError> {
+        self.allow(caller, Action::Connect).await?;
+        Ok(looks::look(&*self.shared.launcher, caller.uid()).await)
     }
 
     /// Removes a job that is over, with its directory, after giving back what it still holds.

@@ -2,6 +2,8 @@
 //!
 //! `spawn.rs` starts real ones, `user_launcher.rs` as the users whose jobs they work on; tests put a launcher of their own here.
 
+use std::future;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -61,7 +63,26 @@ pub trait Launcher: Send + Sync {
     /// It runs, but cannot be watched.
     fn adopt(&self, directory: &JobDir, identity: &ProcessIdentity)
     -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
+
+    /// Starts a process of this user's that looks for hypervisors; nothing where this launcher starts none.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or cannot be watched; then it does not run.
+    fn look(&self, _uid: u32) -> BoxFuture<'_, Result<Option<Look>, LaunchError>> {
+        Box::pin(future::ready(Ok(None)))
+    }
 }
+
+/// A process that looks for hypervisors.
+pub struct Look {
+    pub(super) process: Box<dyn JobProcess>,
+    /// What it says: their list, as JSON in its last line.
+    pub(super) said: OwnedFd,
+}
+
+/// Command of this program that looks for hypervisors.
+pub(super) const HYPERVISORS: &str = "hypervisors";
 
 /// What is to be done after a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kiln_protocol::JobId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Time after the end of a job in which it is tried again by itself. Later somebody may have made the machine or the folder his own, and
 /// only `kiln jobs rm`, which he asks for, takes it.
@@ -82,13 +82,52 @@ impl Leftover {
 
 /// Attempts of users that go on. Nothing is kept of who has none.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<HashMap<u32, Arc<Semaphore>>>);
+pub(super) struct Attempts {
+    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    /// Jobs of which one goes on or waits for its turn; each ends with what is received from.
+    jobs: Arc<Mutex<HashMap<JobId, watch::Receiver<()>>>>,
+}
+
+/// Ends an attempt for a job, however it ends.
+struct Ends {
+    jobs: Arc<Mutex<HashMap<JobId, watch::Receiver<()>>>>,
+    id: JobId,
+    _told: watch::Sender<()>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
 
 impl Attempts {
+    /// Begins an attempt for this job, unless one goes on already; either goes on when nobody waits for it, and is over when what is returned
+    /// is closed. So however often somebody asks, there is one.
+    pub(super) fn begin<F>(&self, id: &JobId, attempt: impl FnOnce() -> F) -> watch::Receiver<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(going) = jobs.get(id) {
+            return going.clone();
+        }
+        let (told, over) = watch::channel(());
+        jobs.insert(id.clone(), over.clone());
+        drop(jobs);
+        let ends = Ends { jobs: Arc::clone(&self.jobs), id: id.clone(), _told: told };
+        let attempt = attempt();
+        tokio::spawn(async move {
+            attempt.await;
+            drop(ends);
+        });
+        over
+    }
+
     /// Waits until this user may have one more, and makes it.
     pub(super) async fn make<T>(&self, owner: u32, attempt: impl Future<Output = T>) -> T {
         let turns = {
-            let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
             users.retain(|_, turns| Arc::strong_count(turns) > 1);
             Arc::clone(users.entry(owner).or_insert_with(|| Arc::new(Semaphore::new(ATTEMPTS_AT_ONCE))))
         };
@@ -143,6 +182,35 @@ mod tests {
         assert!(attempts.make(1001, async {}).now_or_never().is_some());
         drop(hanging);
         attempts.make(1001, async {}).await;
-        assert_eq!(attempts.0.lock().unwrap().len(), 1, "nothing is kept of who has none");
+        assert_eq!(attempts.users.lock().unwrap().len(), 1, "nothing is kept of who has none");
+    }
+
+    #[tokio::test]
+    async fn of_each_job_there_is_one_attempt_however_often_it_is_asked_for() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let attempts = Attempts::default();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (end, ended) = watch::channel(());
+        let begin = |number: u64| {
+            let (begun, mut ended) = (Arc::clone(&begun), ended.clone());
+            attempts.begin(&id(number), || async move {
+                begun.fetch_add(1, Ordering::Relaxed);
+                let _ = ended.changed().await;
+            })
+        };
+        let mut waiting: Vec<_> = (0..100).map(|_| begin(1)).collect();
+        let mut other = begin(2);
+        tokio::task::yield_now().await;
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        assert_eq!(attempts.jobs.lock().unwrap().len(), 2);
+        drop(end);
+        for over in waiting.iter_mut().chain([&mut other]) {
+            assert!(over.changed().await.is_err(), "it is over for all who wait");
+        }
+        assert_eq!(attempts.jobs.lock().unwrap().len(), 0);
+        // One that breaks is over, too.
+        let mut broken = attempts.begin(&id(1), || async { panic!("as a test wants it") });
+        assert!(broken.changed().await.is_err());
+        assert_eq!(attempts.jobs.lock().unwrap().len(), 0);
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum Message {
     Submit {
         submission: Box<Submission>,
         owner: u32,
+        /// Whether it may do nothing but what its guests can.
+        confined: bool,
         /// Whose the job's files shall be, when not this daemon's.
         files_of: Option<Owner>,
         reply: Reply<(JobId, bool)>,

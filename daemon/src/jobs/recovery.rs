@@ -64,6 +64,10 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
     let time = |found: &FoundJob| found.job.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
     found.sort_by_key(time);
     let count = found.len();
+    for found in &mut found {
+        // What polkit said of it is lost, and its directory is its user's to write.
+        found.job.confined = shared.config.mode == Mode::System;
+    }
     shared.journal.take_in(found).await?;
     Ok(count)
 }

@@ -46,16 +46,22 @@ impl ProcessLauncher {
         Self { program, file }
     }
 
-    /// Returns what starts the program on this job, its output in the job's log.
-    pub(super) fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
-        let log = directory.as_owner_now(JobDir::open_log)?;
-        let second = log.try_clone();
+    /// Returns what starts the program.
+    pub(super) fn program(&self) -> Command {
         let mut command = Command::new(&self.file);
         command.arg0(&self.program);
         // What the service manager told the daemon was for it alone.
         for name in kiln_systemd::VARIABLES {
             command.env_remove(name);
         }
+        command
+    }
+
+    /// Returns what starts the program on this job, its output in the job's log.
+    pub(super) fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
+        let log = directory.as_owner_now(JobDir::open_log)?;
+        let second = log.try_clone();
+        let mut command = self.program();
         command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
         command.stdin(Stdio::null()).stdout(log).stderr(second.map_or_else(|_| Stdio::null(), Stdio::from));
         Ok(command)

@@ -15,6 +15,7 @@ use super::shared::Shared;
 use super::watched::Watched;
 use crate::as_owner::Owner;
 use crate::blocking::blocking;
+use crate::config::environment::KILN_CONFINED;
 use crate::control::{self, ControlRequest};
 use crate::explain::explain;
 use crate::job_dir::{JobDir, ledger_of};
@@ -124,7 +125,12 @@ impl Supervisor {
     }
 
     async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
-        let worker = self.shared.launcher.worker(directory, submission).await.map_err(|error| explain(&error))?;
+        let confined = self.shared.journal.is_confined(self.id.as_str()).await.map_err(|error| explain(&error))?;
+        let mut submission = submission.clone();
+        if confined {
+            submission.environment.insert(KILN_CONFINED.to_owned(), "1".to_owned());
+        }
+        let worker = self.shared.launcher.worker(directory, &submission).await.map_err(|error| explain(&error))?;
         self.note_worker(worker.identity()).await;
         Ok(worker)
     }
@@ -287,11 +293,24 @@ impl Supervisor {
             self.shared.unwritten_endings().insert(self.id.clone(), ending.clone());
             tokio::spawn(finish_later(Arc::clone(&self.shared), self.id.clone(), ending));
         }
+        self.tell_of_builds().await;
         self.shared.endings.send_modify(|()| {});
         self.shared.changes.end_transfers(&self.id);
         self.shared.changes.note(&self.id);
     }
+
+    /// Tells the log how each build ended.
+    async fn tell_of_builds(&self) {
+        // Who reads the log has heard why, when the journal cannot be read.
+        let Ok(Some(job)) = self.shared.journal.job(self.id.as_str()).await else { return };
+        for build in job.builds.iter().take(MAX_TOLD) {
+            tracing::info!(job = %self.id, build = build.name, state = build.state.as_str(), "a build is over");
+        }
+    }
 }
+
+/// Builds of a job that the log tells of.
+const MAX_TOLD: usize = 100;
 
 /// Writes the ending into the journal as soon as there is room for it; the job's place in the queue is free meanwhile.
 async fn finish_later(shared: Arc<Shared>, id: JobId, ending: Ending) {

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 
 use kiln_protocol::JobSubmission;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::launcher::{After, Exit, HYPERVISORS, JobProcess, LaunchError, Launched, Launcher, Look};
 use super::spawn::Process;
 use super::user_launcher::UserLauncher;
 use crate::account::AccountError;
@@ -67,13 +68,18 @@ impl UnitLauncher {
             program: program.clone(),
             arguments: words,
             uid: account.owner.uid,
-            job: job.clone(),
+            job: Some(job.clone()),
             kill_mode: self.kill_mode,
             limits: self.limits,
             stdin,
             log: log.into(),
         };
-        let started = self.manager.start(&format!("{}{job}", kind.beginning()), &unit).await?;
+        Ok(Box::new(self.launch(&format!("{}{job}", kind.beginning()), &unit, job).await?))
+    }
+
+    /// Starts a unit, and keeps an eye on its process.
+    async fn launch(&self, name: &str, unit: &UnitDescription, job: String) -> Result<UnitProcess, LaunchError> {
+        let started = self.manager.start(name, unit).await?;
         let mut process = None;
         if let Ok(identity) = ProcessIdentity::of(started.pid) {
             process = Process::found(&identity)?;
@@ -85,7 +91,7 @@ impl UnitLauncher {
             None => ProcessIdentity::gone(started.pid).map_err(LaunchError::Watch)?,
         };
         let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
-        Ok(Box::new(UnitProcess { identity, process, unit: Some(started.unit), manager, kill_mode, job, forked: None }))
+        Ok(UnitProcess { identity, process, unit: Some(started.unit), manager, kill_mode, job, forked: None })
     }
 }
 
@@ -148,6 +154,28 @@ impl Launcher for UnitLauncher {
         what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
         Box::pin(self.start(directory, submission, Kind::Sweeper, what.arguments()))
+    }
+
+    fn look(&self, uid: u32) -> BoxFuture<'_, Result<Option<Look>, LaunchError>> {
+        Box::pin(async move {
+            let (account, environment) = self.users.plainly(uid).await?;
+            let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| LaunchError::Watch(error.into()))?;
+            let program = self.program.display().to_string();
+            let start = |source| LaunchError::Start { program: program.clone(), source };
+            let unit = UnitDescription {
+                description: format!("Kiln's look for hypervisors as {}", account.name),
+                program: program.clone(),
+                arguments: vec![program.clone(), HYPERVISORS.to_owned(), ENVIRONMENT_ON_STDIN.to_owned()],
+                uid,
+                job: None,
+                kill_mode: self.kill_mode,
+                limits: self.limits,
+                stdin: sealed(&environment).map_err(start)?,
+                log: says,
+            };
+            let process = self.launch(&format!("kiln-look-{uid}"), &unit, String::new()).await?;
+            Ok(Some(Look { process: Box::new(process), said }))
+        })
     }
 
     fn adopt(

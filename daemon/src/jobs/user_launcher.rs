@@ -15,8 +15,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use kiln_protocol::JobSubmission;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Pid, Uid, getegid, geteuid, getgid, getuid, setsid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_thread_groups, set_thread_res_gid,
@@ -24,7 +26,7 @@ use rustix::thread::{
 };
 use tokio::process::Command;
 
-use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
+use super::launcher::{After, Exit, HYPERVISORS, JobProcess, LaunchError, Launched, Launcher, Look};
 use super::login_environment::login_environment;
 use super::spawn::{Process, ProcessLauncher};
 use crate::account::{Account, AccountError, Accounts};
@@ -84,6 +86,14 @@ impl UserLauncher {
     fn start(&self, command: Command, owner: Owner) -> Launched {
         let process = self.processes.start(command)?;
         Ok(Box::new(UserProcess { process, uid: owner.uid }))
+    }
+
+    /// Returns who this is, and the environment of a process that no client has asked for.
+    pub(super) async fn plainly(&self, uid: u32) -> Result<(Account, BTreeMap<String, String>), LaunchError> {
+        let account = self.accounts.of(uid).await?;
+        let cache = self.cache.join(uid.to_string());
+        let environment = login_environment(BTreeMap::new(), &account, &cache);
+        Ok((account, environment))
     }
 }
 
@@ -165,6 +175,18 @@ impl Launcher for UserLauncher {
         })
     }
 
+    fn look(&self, uid: u32) -> BoxFuture<'_, Result<Option<Look>, LaunchError>> {
+        Box::pin(async move {
+            let (account, environment) = self.plainly(uid).await?;
+            let (said, says) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| LaunchError::Watch(error.into()))?;
+            let mut command = self.processes.program();
+            command.arg(HYPERVISORS).env_clear().envs(environment).current_dir("/");
+            command.stdin(Stdio::null()).stdout(says).stderr(Stdio::null());
+            become_user(&mut command, &account);
+            Ok(Some(Look { process: self.start(command, account.owner)?, said }))
+        })
+    }
+
     /// Who the worker is, its user may have written: whichever process of that user it names, it is the user's to wait for and to kill.
     fn adopt(
         &self,
@@ -218,7 +240,6 @@ impl JobProcess for UserProcess {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Stdio;
     use std::time::Duration;
 
     use super::*;
@@ -226,6 +247,46 @@ mod tests {
 
     const ALICE: u32 = 61001;
     const BOB: u32 = 61002;
+
+    /// Each step of the change takes away something that is there before it.
+    #[test]
+    fn a_process_that_has_become_a_user_has_nothing_of_roots_left() {
+        if is_missing_root() {
+            return;
+        }
+        let groups = [ALICE, 61100].map(Gid::from_raw).to_vec();
+        let account = Account {
+            name: "kiln-alice".to_owned(),
+            owner: Owner { uid: ALICE, gid: ALICE },
+            groups: groups.clone(),
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+        };
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/status").stdin(Stdio::null());
+        become_user(&mut command, &account);
+        // A thread of its own: what it has its child has, and nobody else.
+        let started = std::thread::spawn(move || {
+            set_thread_groups(&[Gid::from_raw(4242), Gid::ROOT]).unwrap();
+            let own = capabilities(None::<Pid>).unwrap();
+            // A daemon may have been given some that outlive an exec.
+            set_capabilities(None::<Pid>, CapabilitySets { inheritable: own.permitted, ..own }).unwrap();
+            command.as_std_mut().output().unwrap()
+        });
+        let output = started.join().unwrap();
+        let status = String::from_utf8(output.stdout).unwrap();
+        let line = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("cat has run");
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ids = vec![ALICE.to_string(); 4];
+        assert_eq!((line("Uid:"), line("Gid:")), (ids.clone(), ids));
+        assert_eq!(line("Groups:"), groups.iter().map(|group| group.as_raw().to_string()).collect::<Vec<_>>());
+        assert_eq!(line("NSsid:"), line("NSpid:"), "it leads a session");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(set), ["0000000000000000"], "{set}");
+        }
+    }
 
     /// What a user writes into `worker.json` leads to processes of that user and to no others.
     #[tokio::test]

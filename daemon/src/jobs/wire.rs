@@ -52,11 +52,13 @@ pub(super) fn new_job(
 ) -> NewJob {
     let Acceptance { created_at, owner, key, digest } = acceptance;
     let id = id.as_str().to_owned();
-    NewJob { id, kind: kind.into(), template, working_directory, owner, created_at, key, digest }
+    NewJob { id, kind: kind.into(), template, working_directory, owner, created_at, key, digest, confined: false }
 }
 
 /// Describes a job, as far as the journal knows it.
 pub(super) fn job(row: JobRow) -> Result<Job, JournalError> {
+    let cut =
+        row.is_cut.then(|| format!("more is known of it than the list has room for: `kiln jobs show {}`", row.id));
     Ok(Job {
         id: job_id(&row.id)?,
         kind: row.kind.into(),
@@ -74,7 +76,7 @@ pub(super) fn job(row: JobRow) -> Result<Job, JournalError> {
         last_event: row.last_event,
         builds: row.builds.into_iter().map(build).collect(),
         questions: Vec::new(),
-        notes: Vec::new(),
+        notes: cut.into_iter().collect(),
     })
 }
 

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::database::Journal;
 use super::error::JournalError;
+use super::list_room::ListRoom;
 use super::read::{read_finished, read_job, read_unfinished, with_builds};
 use super::rows::{Ending, FinishedJob, FoundJob, FoundState, JobRow, NewJob, Unfinished, Wanted};
 use super::values::JobState;
@@ -189,7 +190,21 @@ impl Journal {
         .await
     }
 
-    /// Returns the newest jobs that are wanted, newest first.
+    /// Returns whether the job is confined to its guests; one that is not known is.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed.
+    pub async fn is_confined(&self, id: &str) -> Result<bool, JournalError> {
+        let id = id.to_owned();
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT confined FROM jobs WHERE id = ?1")?;
+            Ok(statement.query_row([id], |row| row.get(0)).optional()?.unwrap_or(true))
+        })
+        .await
+    }
+
+    /// Returns the newest jobs that are wanted, newest first. Where all that is known of them is too much, some are cut.
     ///
     /// # Errors
     ///
@@ -218,7 +233,8 @@ impl Journal {
                     jobs.push(job?);
                 }
             }
-            jobs.into_iter().map(|job| with_builds(connection, job)).collect()
+            let mut room = ListRoom::new();
+            jobs.into_iter().map(|job| Ok(room.take(with_builds(connection, job)?))).collect()
         })
         .await
     }
@@ -275,11 +291,11 @@ impl Journal {
 
 fn insert(connection: &Connection, job: &NewJob, state: JobState) -> rusqlite::Result<()> {
     let sql =
-        "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest)
-               VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let NewJob { id, kind, template, working_directory, owner, created_at, key, digest } = job;
+        "INSERT INTO jobs (id, submitted, kind, template, working_directory, owner, state, created_at, key, digest, confined)
+               VALUES (?1, (SELECT coalesce(max(submitted), 0) + 1 FROM jobs), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let NewJob { id, kind, template, working_directory, owner, created_at, key, digest, confined } = job;
     let (kind, state) = (kind.as_str(), state.as_str());
-    let row = params![id, kind, template, working_directory, owner, state, created_at, key, digest];
+    let row = params![id, kind, template, working_directory, owner, state, created_at, key, digest, confined];
     connection.execute(sql, row).map(drop)
 }
 

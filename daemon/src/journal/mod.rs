@@ -13,6 +13,7 @@ mod database;
 mod error;
 mod jobs;
 mod leases;
+mod list_room;
 mod observations;
 mod read;
 mod rows;

@@ -59,6 +59,7 @@ pub(super) fn read_job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         last_event: row.get::<_, i64>(10)?.unsigned_abs(),
         owner: row.get(11)?,
         builds: Vec::new(),
+        is_cut: false,
     })
 }
 

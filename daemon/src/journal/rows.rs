@@ -22,6 +22,8 @@ pub struct NewJob {
     pub key: Option<String>,
     /// Digest of the request, to tell a repetition from a mistake.
     pub digest: String,
+    /// Whether it may do nothing but what its guests can.
+    pub confined: bool,
 }
 
 /// A job that is over.
@@ -202,6 +204,8 @@ pub struct JobRow {
     pub owner: u32,
     /// Its builds, in template order.
     pub builds: Vec<BuildRow>,
+    /// Whether the builds, and the end of the error, are left out: a list would be too long with them.
+    pub is_cut: bool,
 }
 
 /// A build of a job.

@@ -90,6 +90,10 @@ CREATE TABLE checkpoints (                      -- saved states of machines, of 
     used_at    TEXT NOT NULL
 ) STRICT;
 ",
+    "
+-- Whether it may do nothing but what its guests can: decided when it was submitted, by polkit.
+ALTER TABLE jobs ADD COLUMN confined INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Tables, with the version from which on they are there.

@@ -69,8 +69,8 @@ pub(crate) struct UnitDescription {
     pub(crate) arguments: Vec<String>,
     /// User that it runs as, with all groups of that user.
     pub(crate) uid: u32,
-    /// The job, for the journal.
-    pub(crate) job: String,
+    /// The job, if it is for one, for the journal.
+    pub(crate) job: Option<String>,
     pub(crate) kill_mode: KillMode,
     pub(crate) limits: UnitLimits,
     pub(crate) stdin: OwnedFd,
@@ -84,7 +84,8 @@ impl UnitDescription {
         // Words are words, whatever dollars are in them: `ExecStart` of a transient unit, too, has variables replaced.
         let command: Vec<(&str, Vec<&str>, Vec<&str>)> =
             vec![(&self.program, self.arguments.iter().map(String::as_str).collect(), vec!["no-env-expand"])];
-        let fields = [format!("JOB_ID={}", self.job), format!("OWNER_UID={}", self.uid)];
+        let mut fields = vec![format!("OWNER_UID={}", self.uid)];
+        fields.extend(self.job.as_ref().map(|job| format!("JOB_ID={job}")));
         let mut properties: Vec<(&'static str, Variant<'_>)> = vec![
             ("Description", self.description.as_str().into()),
             // A program that cannot be executed is an error of the start, not an exit code of the job.
@@ -107,7 +108,7 @@ impl UnitDescription {
             ("TasksMax", self.limits.tasks_max.into()),
             ("CPUWeight", self.limits.cpu_weight.into()),
             ("LimitNOFILE", DESCRIPTORS.into()),
-            ("LogExtraFields", fields.map(String::into_bytes).to_vec().into()),
+            ("LogExtraFields", fields.into_iter().map(String::into_bytes).collect::<Vec<_>>().into()),
             // Kept until this daemon knows how it ended, and no longer.
             ("AddRef", true.into()),
             ("CollectMode", "inactive-or-failed".into()),
@@ -129,7 +130,7 @@ mod tests {
             program: "/usr/bin/kilnd".to_owned(),
             arguments: vec!["/usr/bin/kilnd".to_owned(), "worker".to_owned()],
             uid: 1000,
-            job: "abc".to_owned(),
+            job: Some("abc".to_owned()),
             kill_mode: KillMode::where_virtualbox_is(true),
             limits: UnitLimits { memory_max: Some(1 << 30), ..UnitLimits::default() },
             stdin: null(),

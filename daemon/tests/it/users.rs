@@ -187,6 +187,15 @@ impl System {
         self.until(state, || (self.see(uid, id)["state"] == state).then_some(()));
     }
 
+    /// What this user is told of hypervisors, once that is known.
+    pub(crate) fn hypervisors(&self, uid: u32) -> Value {
+        self.until("the hypervisors", || {
+            let (_, body) = self.answer(uid, "GET", "/v1/info", "");
+            let info: Value = serde_json::from_str(&body).unwrap();
+            (info["looking_for_hypervisors"] == false).then(|| info["hypervisors"].clone())
+        })
+    }
+
     pub(crate) fn events(&self, uid: u32, id: &str) -> String {
         self.answer(uid, "GET", &format!("/v1/jobs/{id}/events"), "").1
     }
@@ -302,6 +311,12 @@ fn a_worker_is_its_user_and_nothing_more() {
     system.until_state(ALICE, &id, "running");
     assert_eq!(system.answer(ALICE, "POST", &format!("/v1/jobs/{id}/cancel"), r#"{"mode":"now"}"#).0, 202);
     system.until_state(ALICE, &id, "cancelled");
+
+    // What can run guests each finds with the own rights.
+    for uid in [ALICE, BOB] {
+        assert_eq!(system.hypervisors(uid)[0]["reason"], format!("only a script, for user {uid}"));
+    }
+    assert_eq!(system.hypervisors(61009), json!([]), "nobody can look");
 
     // Somebody whom nobody knows.
     let request = json!({"kind": "build", "template": "t", "working_directory": "/", "environment": {}});

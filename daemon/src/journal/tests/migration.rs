@@ -54,7 +54,8 @@ async fn a_journal_of_version_2_is_taken_up() {
     }
     let connection = Connection::open(&path).unwrap();
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
+    assert!(!Journal::open(&path).unwrap().is_confined("job2").await.unwrap(), "nobody had asked");
     for (table, rows) in [("leases", 1), ("steps", 0), ("checkpoints", 0)] {
         let count: u32 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(count, rows, "{table}");

@@ -28,6 +28,7 @@ fn new_job(number: u64, key: Option<&str>) -> NewJob {
         owner: 1000,
         key: key.map(str::to_owned),
         digest: "d".to_owned(),
+        confined: number == 2,
     }
 }
 
@@ -75,6 +76,9 @@ async fn what_is_written_is_there_after_a_restart() {
     assert_eq!(job.builds[0].step.as_deref(), Some("connect"));
     assert_eq!(job.builds[0].artifacts.len(), 1, "observed twice, there once");
     assert_eq!(job.last_event, 5);
+    for (number, confined) in [(1, false), (2, true), (99, true)] {
+        assert_eq!(journal.is_confined(&id(number)).await.unwrap(), confined, "{number}");
+    }
     assert!(job.started_at.is_some() && job.finished_at.is_none());
     assert_eq!(journal.job(&id(2)).await.unwrap().unwrap().finished_at.as_deref(), Some(END));
     assert_eq!(
@@ -220,4 +224,32 @@ async fn lists_hold_what_is_wanted() {
         let found: Vec<_> = journal.jobs(change.clone()).await.unwrap().into_iter().map(|job| job.id).collect();
         assert_eq!(found, expected.into_iter().map(id).collect::<Vec<_>>(), "{change:?}");
     }
+}
+
+#[tokio::test]
+async fn a_list_has_all_jobs_and_of_each_what_there_is_room_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    // Eighty jobs, each with as much as a worker may have had written.
+    let large = "x".repeat(16 << 10);
+    for number in 0..80 {
+        journal.insert(new_job(number, None)).await.unwrap();
+        let facts = (0..30).map(|build| Observation {
+            event: build + 1,
+            build: format!("qemu.{build}"),
+            fact: Fact::Finished { state: BuildState::Failed, error: Some(large.clone()), elapsed_us: 1 },
+        });
+        journal.observe(&id(number), facts.collect(), 30).await.unwrap();
+        journal.finish(&id(number), early(JobState::Failed, Some(format!("é{large}")))).await.unwrap();
+    }
+    let jobs = journal.jobs(Wanted::newest(1000)).await.unwrap();
+    assert_eq!(jobs.len(), 80, "none is left out");
+    let (cut, whole): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_cut);
+    assert!(!whole.is_empty() && whole.iter().all(|job| job.builds.len() == 30), "{} whole ones", whole.len());
+    assert!(cut.len() > 50 && cut.iter().all(|job| job.builds.is_empty()));
+    let bytes: usize = whole.iter().flat_map(|job| &job.builds).map(|build| build.error.as_ref().unwrap().len()).sum();
+    assert!(bytes <= list_room::ROOM, "{bytes}");
+    assert!(cut.iter().all(|job| job.error.as_ref().is_some_and(|error| error.len() <= 1 << 10)));
+    // Asked for by itself it is whole.
+    assert_eq!(journal.job(&cut[0].id).await.unwrap().unwrap().builds.len(), 30);
 }

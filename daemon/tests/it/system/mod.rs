@@ -1,5 +1,6 @@
 //! kilnd for all users on a bus as the system's is: the shipped policy of the bus, and a real polkitd with the shipped actions and rules.
 
+mod actions;
 mod agent;
 mod desktop;
 mod no_answer;

@@ -63,6 +63,13 @@ fn a_worker_is_a_unit_of_its_user_and_everybody_may_read_its_properties() {
     }
     assert!(!unit.text.contains("hello"), "the environment is among what everybody may read: {}", unit.text);
     system.until("systemd may forget it", || units.manager.is_released(&unit.name).then_some(()));
+
+    // Also what looks for hypervisors is one: nothing of kilnd's sandbox is in its way.
+    assert_eq!(system.hypervisors(ALICE)[0]["reason"], format!("only a script, for user {ALICE}"));
+    let look = format!("kiln-look-{ALICE}.service");
+    let text = units.manager.unit(&look).unwrap().text;
+    assert!(!text.contains("JOB_ID") && text.contains("hypervisors"), "{text}");
+    system.until("systemd may forget that", || units.manager.is_released(&look).then_some(()));
 }
 
 #[test]
