@@ -9,6 +9,7 @@
 //! All text for people passes [`visible`], so that no guest and no file name drives the terminal.
 //! [`api`] and [`render`] know neither terminal nor environment; tests use them directly.
 
+mod agent;
 pub mod api;
 mod arguments;
 pub mod argv;

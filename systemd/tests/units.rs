@@ -25,7 +25,8 @@ fn units(folder: &str, scratch: &Path) -> Vec<PathBuf> {
         let entry = entry.unwrap();
         let text = std::fs::read_to_string(entry.path()).unwrap();
         let copy = scratch.join(entry.file_name());
-        std::fs::write(&copy, text.replace("/usr/bin/kilnd", "/bin/true")).unwrap();
+        std::fs::write(&copy, text.replace("/usr/bin/kilnd", "/bin/true").replace("/usr/bin/kiln ", "/bin/true "))
+            .unwrap();
         copy
     });
     copied.collect()
@@ -50,7 +51,7 @@ fn systemd_finds_nothing_wrong_with_the_units_of_a_user() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let names = units("user", scratch.path());
-    assert_eq!(names.len(), 2, "kilnd.socket and kilnd.service");
+    assert_eq!(names.len(), 3, "kilnd.socket, kilnd.service and kiln-agent.service");
     let verify = ["verify", "--user", "--man=no"];
     let (output, said) = analyze(&verify, &names, scratch.path());
     assert!(is_silent(&output, &said), "{said}");

@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Answer(AnswerArguments),
     /// Save the screen of a guest that is being built
     Screen(ScreenArguments),
+    /// Show jobs on the desktop: notifications with buttons, and progress
+    #[command(after_help = AGENT_HELP)]
+    Agent,
     /// Print the version
     Version,
     /// Print what a shell needs to complete commands and flags
@@ -80,6 +83,14 @@ pub(crate) enum Command {
     #[command(subcommand, subcommand_required = true)]
     Daemon(DaemonCommand),
 }
+
+/// What the agent is for.
+const AGENT_HELP: &str = "\
+Runs until the session ends; systemd starts it in each:
+  systemctl --user enable --now kiln-agent.service
+It follows your own kilnd and the one of all users, by org.kiln.Kiln1 on D-Bus, and starts neither.
+Notifications tell of the end of a job and of its questions, which their buttons answer; jobs that run
+are in KDE's list of running jobs, or in a notification each where there is no such list.";
 
 /// Where the shells look for completions.
 const COMPLETIONS_HELP: &str = "\

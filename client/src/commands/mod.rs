@@ -50,6 +50,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Cancel(arguments) => cancel::cancel(context, arguments).await,
         Command::Answer(arguments) => answer::answer(context, arguments).await,
         Command::Screen(arguments) => screen::screen(context, arguments).await,
+        Command::Agent => crate::agent::run().await.map(|()| 0),
         Command::Version => version(context.machine_readable).map(|()| 0),
         Command::Completions { shell } => completions::completions(shell).map(|()| 0),
         Command::Daemon(command) => daemon::daemon(context, command).await,

@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &str)] = &[
          conformance fake",
     ),
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),
-    ("client", "argv error version visible api arguments live render terminal commands usage run"),
+    ("client", "argv error version visible api arguments live render terminal agent commands usage run"),
     (
         "daemon",
         "announcer as_owner account blocking file_turns descriptor peer_process caller quotas config_file explain units config failure journald logging memory polkit private_directory process_identity queue remove_tree \
