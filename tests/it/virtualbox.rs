@@ -277,6 +277,17 @@ fn a_package_that_is_not_whole_is_refused_before_anything_is_made() {
     let entity = "<!DOCTYPE Envelope [<!ENTITY x SYSTEM \"file:///etc/hostname\">]><Envelope";
     let told = build(&naming("&x;").replacen("<Envelope", entity, 1));
     assert!(told.contains("document type"), "{told}");
+    let own = |hardware: &str| {
+        let machine = format!(
+            "<v:Machine xmlns:v=\"http://www.virtualbox.org/ovf/machine\"><Hardware>{hardware}</Hardware></v:Machine></VirtualSystem>"
+        );
+        build(&naming("absent.vmdk").replacen("</VirtualSystem>", &machine, 1))
+    };
+    let told = own("<UART><Port slot=\"0\" enabled=\"true\" path=\"/tmp/pipe\" hostMode=\"HostPipe\"/></UART>");
+    assert!(told.contains("this host's: its serial port 1 at \"/tmp/pipe\", as \"HostPipe\""), "{told}");
+    let told =
+        own("<MediaRegistry><DVDImages><Image uuid=\"{1}\" location=\"/etc/shadow\"/></DVDImages></MediaRegistry>");
+    assert!(told.contains("the place \"/etc/shadow\" (Image location)"), "{told}");
     // VirtualBox is asked what it can do, and for nothing else.
     let changing = |call: &String| !["--version", "list ", "--nologo list "].iter().any(|asks| call.starts_with(asks));
     let calls = world.calls();

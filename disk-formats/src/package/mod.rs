@@ -5,6 +5,7 @@ pub(crate) mod content;
 pub(crate) mod described;
 mod file_names;
 mod guest_names;
+mod host_reach;
 pub(crate) mod loose;
 mod manifest;
 pub(crate) mod nvram;
@@ -38,8 +39,8 @@ pub use crate::machine::{
 };
 pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks};
 pub use file_names::plain_name;
-pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
+pub use packaged::{HostReach, PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use vbox_machine::virtualbox_doubts;
-pub use vbox_settings::virtualbox_machine;
+pub use vbox_settings::{VirtualBoxRemoteDisplay, virtualbox_machine, virtualbox_remote_display};
 pub use verify::{Verification, VerifiedFile, VerifyProblem, VerifyProblemKind, verify, verify_presence};

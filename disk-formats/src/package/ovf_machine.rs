@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::guest_names::NamedGuest;
+use super::host_reach;
 use super::ovf_reader::{DescribedDisk, Descriptor, is_section, units};
 use super::ovf_vmware;
 use super::packaged::{PackagedMachine, quoted, setting};
@@ -128,6 +129,8 @@ fn machine(
     if let Some(own) = system.all("Machine").next() {
         vbox_reader::add(own, &mut machine);
     }
+    // Of several, VirtualBox's versions take the first or the last.
+    machine.reaches = system.all("Machine").flat_map(host_reach::of).collect();
     name_sections(system, &mut machine);
     Ok(machine)
 }

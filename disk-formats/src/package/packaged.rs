@@ -36,6 +36,20 @@ pub struct PackagedMachine {
     pub nvram: Option<(NvramMaker, String)>,
     /// What it has, or asks for, that the description does not hold; in words.
     pub left_out: Vec<String>,
+    /// What of the importing host VirtualBox would let it use, where its own description is in the package.
+    pub reaches: Vec<HostReach>,
+}
+
+/// Something of the importing host that a machine of a package would use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostReach {
+    /// What it is, in words.
+    pub what: String,
+    /// Whether the guest, or its maker, gets at files, devices or programs of the host; else it is only seen, heard or reached.
+    pub takes: bool,
+    /// The words of a VBoxManage command that says the same setting anew, any of these lists of them.
+    pub said_by: Vec<Vec<String>>,
 }
 
 /// A disk of a package.

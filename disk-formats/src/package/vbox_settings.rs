@@ -28,12 +28,62 @@ const REMOTE_DISPLAY: &str = "RemoteDisplay";
 /// # Errors
 /// When the file cannot be read, or has no machine in it: VirtualBox encrypts some.
 pub fn virtualbox_machine(path: &Path) -> Result<PackagedMachine> {
+    read_settings(path, machine)
+}
+
+/// How a machine's remote display is set, in VBoxManage's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VirtualBoxRemoteDisplay {
+    /// Who may look: `null` is everybody.
+    pub auth: String,
+    /// Where it listens; empty: everywhere.
+    pub address: String,
+    /// The ports of which it takes one.
+    pub ports: String,
+}
+
+/// Reads the settings of a machine's remote display, which VBoxManage does not tell of one that is off; `None`: they are in words of a version
+/// that is not known.
+///
+/// # Errors
+/// As [`virtualbox_machine`].
+pub fn virtualbox_remote_display(path: &Path) -> Result<Option<VirtualBoxRemoteDisplay>> {
+    read_settings(path, |root| {
+        let own = root.all("Machine").next().filter(|_| root.name == "VirtualBox");
+        Ok(own.and_then(|own| own.all("Hardware").next()).and_then(remote_display))
+    })
+}
+
+fn remote_display(hardware: &Element) -> Option<VirtualBoxRemoteDisplay> {
+    const KNOWN: [&str; 6] =
+        ["enabled", "authType", "authTimeout", "allowMultiConnection", "reuseSingleConnection", "authLibrary"];
+    let mut set = VirtualBoxRemoteDisplay { auth: "null".to_owned(), address: String::new(), ports: "3389".to_owned() };
+    let Some(display) = hardware.all(REMOTE_DISPLAY).next() else { return Some(set) };
+    if display.attributes().any(|(name, _)| !KNOWN.contains(&name)) {
+        return None;
+    }
+    if let Some(auth) = display.attribute("authType") {
+        set.auth = auth.to_ascii_lowercase();
+    }
+    for property in display.all("VRDEProperties").flat_map(|list| list.all("Property")) {
+        let value = property.attribute("value").unwrap_or_default();
+        match property.attribute("name") {
+            Some("TCP/Address") => value.clone_into(&mut set.address),
+            Some("TCP/Ports") if !value.is_empty() => value.clone_into(&mut set.ports),
+            _ => {}
+        }
+    }
+    Some(set)
+}
+
+fn read_settings<T>(path: &Path, judge: impl FnOnce(&Element) -> Result<T>) -> Result<T> {
     let read = || {
         let file = SourceFile::open(path)?;
         if file.len() > MAX_DESCRIPTOR {
             return Err(file.error(ErrorKind::TooLarge, "the settings of a machine are not so long"));
         }
-        machine(&xml_tree::read_bytes(&file.read_table(0, file.len(), "the settings")?)?)
+        judge(&xml_tree::read_bytes(&file.read_table(0, file.len(), "the settings")?)?)
     };
     read().map_err(|error| error.with_path(path).during(Operation::Open))
 }
@@ -254,6 +304,20 @@ c</Description>
         }
         assert_eq!(own.text_of("Description"), Some("a <b>\nc"));
         assert_eq!((settings.version.as_str(), settings.disks.len()), ("1.19-linux", 3));
+    }
+
+    #[test]
+    fn the_remote_display_is_told_with_virtualboxs_defaults() {
+        let told = |display: &str| {
+            let hardware = xml_tree::read(&format!("<Hardware>{display}</Hardware>")).unwrap();
+            remote_display(&hardware).map(|set| [set.auth, set.address, set.ports].join(" "))
+        };
+        assert_eq!(told("").as_deref(), Some("null  3389"));
+        // As VirtualBox 7.2.22 writes it.
+        let set = "<RemoteDisplay authType='External'><VRDEProperties><Property name='TCP/Address' value='1.2.3.4'/>\
+                   <Property name='TCP/Ports' value='4000-4010'/><Property name='Security/Method' value='TLS'/></VRDEProperties></RemoteDisplay>";
+        assert_eq!(told(set).as_deref(), Some("external 1.2.3.4 4000-4010"));
+        assert_eq!(told("<RemoteDisplay enabled='true' port='3389'/>"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod machine;
 mod notes;
 pub(crate) mod options;
 mod package;
+mod reaching;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl MachineBuilder for VirtualBoxPlan {
         context: &'a BuildContext,
     ) -> Option<BoxFuture<'a, Result<(), StepError>>> {
         let is_package = matches!(self.origin, VirtualBoxOrigin::Ovf { .. });
-        is_package.then(|| Box::pin(package::check(image, context)) as BoxFuture<'a, _>)
+        is_package.then(|| Box::pin(package::check(image, &self.commands, context)) as BoxFuture<'a, _>)
     }
 
     fn make_disks<'a>(

@@ -5,6 +5,7 @@ use std::path::Path;
 use kiln_disk_formats::package::{PackagedMachine, Verification, VerifyProblemKind, verify, verify_presence};
 use kiln_disk_formats::package_facts;
 
+use super::reaching::Reaching;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -28,21 +29,35 @@ pub(super) fn check_host(plan: &VirtualBoxPlan, reader: &mut PlanReader<'_>) {
     // What is not there is told by the fetch, before anything is made.
     let local = package.urls.iter().find_map(|url| fetch::local_path(url)).filter(|path| path.is_file());
     let Some(path) = local else { return };
-    let found = check_machines(&path).and_then(|()| refuse(&path, &verify_presence(&path)?));
-    if let Err(error) = found {
-        let hint = error.hint().map(str::to_owned);
-        reader.not_here(SOURCE, "This package cannot be imported", error.to_string(), hint);
+    let found = check_machines(&path).and_then(|reaching| {
+        let told = reaching.refuse(&path, &plan.commands)?;
+        refuse(&path, &verify_presence(&path)?)?;
+        Ok::<_, StepError>(told)
+    });
+    match found {
+        Ok(Some(told)) => reader.warning(SOURCE, "The machine reaches out of itself", told),
+        Ok(None) => {}
+        Err(error) => {
+            let hint = error.hint().map(str::to_owned);
+            reader.not_here(SOURCE, "This package cannot be imported", error.to_string(), hint);
+        }
     }
 }
 
-/// Refuses a package whose files are not all there and as its descriptor and manifest say, and one of several machines.
-pub(super) async fn check(package: &Path, context: &BuildContext) -> Result<(), StepError> {
-    let (path, reporter) = (package.to_owned(), context.clone());
-    blocking("checking the package", move |abandoned| {
-        check_machines(&path)?;
-        refuse(&path, &verify(&path, &export::report(&reporter, "check the package", abandoned))?)
+/// Refuses a package whose files are not all there and as its descriptor and manifest say, one of several machines, and one whose machine would
+/// use what is this host's. `commands`: the template's own, before the machine starts.
+pub(super) async fn check(package: &Path, commands: &[Vec<String>], context: &BuildContext) -> Result<(), StepError> {
+    let (path, commands, reporter) = (package.to_owned(), commands.to_vec(), context.clone());
+    let told = blocking("checking the package", move |abandoned| {
+        let told = check_machines(&path)?.refuse(&path, &commands)?;
+        refuse(&path, &verify(&path, &export::report(&reporter, "check the package", abandoned))?)?;
+        Ok::<_, StepError>(told)
     })
-    .await
+    .await?;
+    if let Some(told) = told {
+        context.say(told);
+    }
+    Ok(())
 }
 
 fn refuse(package: &Path, found: &Verification) -> Result<(), StepError> {
@@ -63,12 +78,12 @@ fn refuse(package: &Path, found: &Verification) -> Result<(), StepError> {
         .with_hint("put all files of the package beside its descriptor, as they were exported"))
 }
 
-/// Refuses a package of several machines: VirtualBox imports them all, whichever is asked for.
-fn check_machines(package: &Path) -> Result<(), StepError> {
+/// Refuses a package of several machines: VirtualBox imports them all, whichever is asked for. Tells what of this host its machine would use.
+fn check_machines(package: &Path) -> Result<Reaching, StepError> {
     // What this reader refuses is refused: VirtualBox would import a second machine, which nobody would find again, and reads without limits.
-    let Some(facts) = package_facts(package)? else { return Ok(()) };
+    let Some(mut facts) = package_facts(package)? else { return Ok(Reaching::default()) };
     if facts.machines.len() <= 1 {
-        return Ok(());
+        return Ok(Reaching::of(facts.machines.pop()));
     }
     let name = |machine: &PackagedMachine| machine.name.clone().unwrap_or_else(|| "one without a name".to_owned());
     let mut names: Vec<String> = facts.machines.iter().take(MOST_TOLD).map(name).collect();
