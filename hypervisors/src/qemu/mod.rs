@@ -9,6 +9,7 @@
 //! | `look`        | whether QEMU has what a template calls by name                        |
 //! | `hypervisor`  | the backend: which QEMU, which accelerator                            |
 //! | `spec`        | what only QEMU has of a machine                                       |
+//! | `preview`     | the command line of a machine that nobody has started                 |
 //! | `start`       | from a spec to a paused machine with its ports bound                  |
 //! | `boot_order`  | from what UEFI, ARM and RISC-V boot                                   |
 //! | `discs`       | CDs that QEMU reads from a server                                     |
@@ -41,6 +42,7 @@ mod monitor_socket;
 mod network;
 mod overrides;
 mod ports;
+mod preview;
 mod probe;
 mod qmp;
 mod screen;
@@ -57,4 +59,5 @@ pub use architecture::Architecture;
 pub use firmware::{FirmwareWish, FlashImage, UefiFirmware, UefiFirmwares};
 pub use hypervisor::QemuHypervisor;
 pub use image_tool::{ImageTool, ImageToolError};
+pub use preview::preview;
 pub use spec::{Accelerator, CacheMode, DetectZeroes, QemuSpec, SSH_HOST_PORT};

@@ -12,8 +12,15 @@ use super::storage::without_links;
 use crate::error::StartError;
 
 impl Starting<'_> {
-    /// A machine of others, on one of its snapshots or as it is. `display`: the port of the remote display that it gets.
-    pub(super) async fn borrow(&self, uuid: &str, snapshot: Option<&str>, display: Option<u16>) -> Result<(), Stop> {
+    /// A machine of others, on one of its snapshots or as it is. `machine`: what the template calls it; `display`: the port of the remote display
+    /// that it gets.
+    pub(super) async fn borrow(
+        &self,
+        uuid: &str,
+        machine: &str,
+        snapshot: Option<&str>,
+        display: Option<u16>,
+    ) -> Result<(), Stop> {
         // Before the look, so that two builds never both see a machine that is off.
         let borrowing = Borrowing::take(uuid).await.map_err(|error| StartError::Refused {
             command: "vm_name".to_owned(),
@@ -25,6 +32,7 @@ impl Starting<'_> {
         })?;
         self.holdings.borrow(borrowing);
         let facts = ask::facts(&self.holdings.program, uuid).await?;
+        check_is_still(machine, uuid, &facts)?;
         check_off(uuid, &facts)?;
         self.holdings.logs_are_in(facts.get("LogFldr"));
         let snapshots = ask::snapshots(&self.holdings.program, uuid).await?;
@@ -50,6 +58,19 @@ impl Starting<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses a machine that has got another name since it was looked for.
+fn check_is_still(machine: &str, uuid: &str, facts: &Facts) -> Result<(), StartError> {
+    let name = facts.get("name").unwrap_or_default();
+    if name == machine || uuid == machine {
+        return Ok(());
+    }
+    Err(StartError::Refused {
+        command: "vm_name".to_owned(),
+        problem: format!("the machine that was called {machine} when the build began is called {name} now"),
+        hint: Some("set vm_name to the machine that is meant, and build again".to_owned()),
+    })
 }
 
 /// Refuses a machine that is not off. A saved one holds what its owner was doing, which a restored snapshot would end.

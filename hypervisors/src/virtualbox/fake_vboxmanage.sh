@@ -48,9 +48,17 @@ register() { # register UUID NAME BASE
   local file=${2//[:\/*?\"<>|&\$]/_}
   mkdir -p "$3/$file"
   [ -e "$3/$file/$file.vbox" ] && die "Machine settings file '$3/$file/$file.vbox' already exists"
-  echo settings > "$3/$file/$file.vbox"
-  mkdir -p "$D/vms/$1/is"
+  mkdir -p "$D/vms/$1/is"; touch "$3/$file/$file.vbox"
   echo "$2" > "$D/vms/$1/name"; echo poweroff > "$D/vms/$1/state"; echo "$3/$file/$file.vbox" > "$D/vms/$1/cfg"
+  m=$D/vms/$1; settings
+}
+settings() { # writes the file of $m; with `unreadable` one that tells nothing
+  local file; file=$(<"$m/cfg"); [ -e "$file" ] || return 0
+  [ -e "$D/unreadable" ] && { echo settings > "$file"; return; }
+  is() { cat "$m/is/$1" 2>/dev/null || echo "$2"; }
+  printf '<VirtualBox version="1.19-linux"><Machine uuid="{%s}"><Hardware><RemoteDisplay authType="%s"><VRDEProperties>
+<Property name="TCP/Address" value="%s"/><Property name="TCP/Ports" value="%s"/></VRDEProperties></RemoteDisplay></Hardware></Machine></VirtualBox>\n' \
+    "${m##*/}" "$(is vrdeauthtype null)" "$(is vrdeaddress '')" "$(is vrdeports 3389)" > "$file"
 }
 fact() { printf '%s' "$2" > "$m/is/$1"; } # fact NAME VALUE: what $m is like from now on
 case "$1" in
@@ -95,7 +103,8 @@ case "$1" in
           fi ;;
       esac
       shift
-    done ;;
+    done
+    settings ;;
   startvm)
     machine "$2"
     [ "$(state)" = running ] && die "The machine '$2' is already locked by a session (or being locked or unlocked)"

@@ -14,7 +14,6 @@ use super::facts::{Facts, State};
 use super::identity::{Borrowed, Identity};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
-use super::registered::Registered;
 use super::vm_process;
 use crate::error::MachineError;
 use crate::machine::GivenBack;
@@ -132,21 +131,17 @@ async fn remove(program: &VBoxManage, uuid: &str) -> Result<GivenBack, Failure> 
 
 /// Removes an import of ours, when it came so far that it is registered: by where its settings are, for its name may be another's, too.
 async fn remove_import(program: &VBoxManage, directory: &Path) -> Result<GivenBack, Failure> {
-    match find_in(program, directory, &[]).await? {
+    match find_in(program, directory).await? {
         Some(uuid) => remove(program, &uuid).await,
         None => Ok(GivenBack::WasGone),
     }
 }
 
-/// The machine whose settings are in `directory`; it is none of those that are `known`.
-pub(super) async fn find_in(
-    program: &VBoxManage,
-    directory: &Path,
-    known: &[Registered],
-) -> Result<Option<String>, Failure> {
+/// The machine whose settings are in `directory`.
+pub(super) async fn find_in(program: &VBoxManage, directory: &Path) -> Result<Option<String>, Failure> {
     let machines = ask::machines(program).await?;
     let mut failed = None;
-    for machine in machines.into_iter().filter(|machine| !known.contains(machine)) {
+    for machine in machines {
         match look(program, &machine.uuid).await {
             Ok(facts) => {
                 // In it, and never the file itself: earlier versions noted a file in the user's folder, which may be the user's own.

@@ -13,6 +13,7 @@ use super::driver::{self, Driver};
 use super::facts;
 use super::give_back;
 use super::identity::Identity;
+use super::known::Known;
 use super::look;
 use super::machine::{VirtualBoxMachine, is_nat};
 use super::problem::Problem;
@@ -49,6 +50,8 @@ pub struct VirtualBoxHypervisor {
     program: Option<PathBuf>,
     /// The device of the driver by which it takes the processor.
     pub(super) driver: &'static str,
+    /// What it has told before a machine was made, and need not be asked again for that machine.
+    known: Arc<Known>,
     /// How long its calls may take, where a test has no time.
     #[cfg(test)]
     pub(super) limit: Option<std::time::Duration>,
@@ -65,10 +68,11 @@ impl Default for VirtualBoxHypervisor {
 
 impl VirtualBoxHypervisor {
     /// The VirtualBox whose `VBoxManage` is in `PATH`.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             program: None,
             driver: DRIVER,
+            known: Arc::default(),
             #[cfg(test)]
             limit: None,
             #[cfg(test)]
@@ -77,10 +81,11 @@ impl VirtualBoxHypervisor {
     }
 
     /// The VirtualBox that has this `VBoxManage`.
-    pub const fn with_program(program: PathBuf) -> Self {
+    pub fn with_program(program: PathBuf) -> Self {
         Self {
             program: Some(program),
             driver: DRIVER,
+            known: Arc::default(),
             #[cfg(test)]
             limit: None,
             #[cfg(test)]
@@ -115,7 +120,7 @@ impl VirtualBoxHypervisor {
             hint: Problem::CannotRun.hint().unwrap_or_default().to_owned(),
         })?;
         self.refuse_unusable(&program).await?;
-        let started = start::start(spec, part, &program, ledger.clone()).await?;
+        let started = start::start(spec, part, &program, &self.known, ledger.clone()).await?;
         Ok(Box::new(VirtualBoxMachine::new(spec, part, started, ledger)))
     }
 
@@ -164,14 +169,20 @@ impl VirtualBoxHypervisor {
     /// Refuses a VirtualBox that is too old or starts no guest, before anything is made.
     async fn refuse_unusable(&self, program: &VBoxManage) -> Result<(), StartError> {
         let call = ["--version"];
-        let said = program.run(&call).await?;
+        let said = match self.known.version() {
+            Some(said) => said,
+            None => program.run(&call).await?,
+        };
         let version = version(&said).ok_or_else(|| ask::senseless(&call, &said, "is no version"))?;
         if let Some(problem) = too_old(&version) {
             let (command, hint) = (format!("{PROGRAM} --version"), Some(NEWER.to_owned()));
             return Err(StartError::Refused { command, problem, hint });
         }
         match driver::look(Path::new(self.driver), program.path(), &said) {
-            Driver::Ready => Ok(()),
+            Driver::Ready => {
+                self.known.keep_version(&said);
+                Ok(())
+            }
             Driver::Missing(trouble) | Driver::Forbidden(trouble) => Err(StartError::Refused {
                 command: "looking for VirtualBox's driver".to_owned(),
                 problem: trouble.reason,
@@ -216,7 +227,7 @@ impl Hypervisor for VirtualBoxHypervisor {
             // What is missing is told where it is needed.
             let Some(program) = self.program() else { return Ok(()) };
             self.refuse_unusable(&program).await?;
-            look::first(spec, part, &program).await
+            look::first(spec, part, &program, &self.known).await
         }
         .boxed()
     }

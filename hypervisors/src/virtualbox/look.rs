@@ -4,6 +4,7 @@ use super::ask;
 use super::display;
 use super::explain;
 use super::facts::{Snapshot, Snapshots};
+use super::known::Known;
 use super::problem::Problem;
 use super::program::VBoxManage;
 use super::registered::Registered;
@@ -12,14 +13,23 @@ use crate::error::StartError;
 use crate::spec::{MachineSpec, Origin};
 
 /// Asks VirtualBox for everything that the machine's names have to fit: before hours are spent on what the machine is made of.
-pub(super) async fn first(spec: &MachineSpec, part: &VirtualBoxSpec, program: &VBoxManage) -> Result<(), StartError> {
-    let known = ask::machines(program).await?;
-    names(spec, &known)?;
+pub(super) async fn first(
+    spec: &MachineSpec,
+    part: &VirtualBoxSpec,
+    program: &VBoxManage,
+    known: &Known,
+) -> Result<(), StartError> {
+    let registered = ask::machines(program).await?;
+    names(spec, &registered)?;
     display::refuse_unserved(part.remote_display.as_ref(), program).await?;
     match &spec.origin {
         Origin::New => os_type(part, program).await,
         Origin::Existing { machine, snapshot } => {
-            let uuid = known.iter().find(|one| one.name == *machine).map_or(machine, |found| &found.uuid);
+            let found = find(machine, &registered);
+            if let Some(found) = found {
+                known.keep_machine(machine, found);
+            }
+            let uuid = found.map_or(machine, |found| &found.uuid);
             let snapshots = ask::snapshots(program, uuid).await?;
             let from = match snapshot {
                 None => None,
@@ -29,6 +39,11 @@ pub(super) async fn first(spec: &MachineSpec, part: &VirtualBoxSpec, program: &V
         }
         _ => Ok(()),
     }
+}
+
+/// The machine of this name or UUID.
+pub(super) fn find<'r>(machine: &str, registered: &'r [Registered]) -> Option<&'r Registered> {
+    registered.iter().find(|one| one.uuid == machine || one.name == machine)
 }
 
 /// The system of the guest, where the list of those that there are can be had.

@@ -34,11 +34,13 @@ mod identity;
 mod import;
 mod installation;
 mod keyboard;
+mod known;
 mod look;
 mod machine;
 pub mod media;
 mod note;
 mod places;
+mod preview;
 mod problem;
 mod program;
 mod registered;
@@ -54,6 +56,7 @@ mod tests;
 mod vm_process;
 
 pub use hypervisor::VirtualBoxHypervisor;
+pub use preview::preview;
 pub use spec::VirtualBoxSpec;
 
 /// The backend's name.

@@ -94,6 +94,11 @@ pub(super) fn access(uuid: &str, display: Option<(&RemoteDisplay, u16)>, forward
     (modify.len() > 2).then_some(modify)
 }
 
+/// Lets the machine run.
+pub(super) fn start(spec: &MachineSpec, uuid: &str) -> Call {
+    words(&format!("startvm {uuid} --type {}", if spec.window { "gui" } else { "headless" }))
+}
+
 /// Name of the forwarding to the guest; Packer's.
 pub(super) const FORWARDING: &str = "packercomm";
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kiln_disk_formats::package::virtualbox_remote_display;
+
 use super::ask;
 use super::call::{Call, words};
 use super::changes::{Changes, DisplayChange, delete_forwarding};
@@ -16,11 +18,11 @@ use super::explain::explain;
 use super::facts::{Facts, State};
 use super::holdings::{Holdings, Owner};
 use super::identity::Identity;
+use super::known::Known;
 use super::look;
 use super::places::{self, PlacedDisc, PlacedFloppy};
 use super::problem::{Failure, Problem};
 use super::program::{Patience, VBoxManage, shown};
-use super::registered::Registered;
 use super::serial;
 use super::settings;
 use super::spec::{Hardware, VirtualBoxSpec};
@@ -53,10 +55,25 @@ pub(super) async fn start(
     spec: &MachineSpec,
     part: &VirtualBoxSpec,
     program: &VBoxManage,
+    known: &Known,
     ledger: Arc<dyn ResourceLedger>,
 ) -> Result<Started, StartError> {
-    let known = ask::machines(program).await?;
-    look::names(spec, &known)?;
+    let theirs = match &spec.origin {
+        Origin::Existing { machine, .. } => match known.machine(machine) {
+            // Whether it is that machine still is seen when it is held.
+            Some(uuid) => uuid,
+            None => {
+                let registered = ask::machines(program).await?;
+                look::names(spec, &registered)?;
+                look::find(machine, &registered).map_or_else(|| machine.clone(), |found| found.uuid.clone())
+            }
+        },
+        // A name may have been taken since the first look.
+        _ => {
+            look::names(spec, &ask::machines(program).await?)?;
+            String::new()
+        }
+    };
     look::package(spec)?;
     let claim = claim_name(spec, program).await?;
     let parent = part.work_dir.as_deref().unwrap_or(&spec.runtime_dir);
@@ -67,7 +84,7 @@ pub(super) async fn start(
         holdings.borrow(claim);
     }
     let starting = Starting { spec, part, holdings: &holdings };
-    let started = starting.run(&known).await;
+    let started = starting.run(&theirs).await;
     match started {
         Ok(Running { uuid, forwarded, display }) => {
             let mut command_line = vec![program.path().display().to_string()];
@@ -139,17 +156,16 @@ pub(super) struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    async fn run(&self, known: &[Registered]) -> Result<Running, Stop> {
+    /// `theirs`: the UUID of the machine of others to work on.
+    async fn run(&self, theirs: &str) -> Result<Running, Stop> {
         let ports = self.take_ports()?;
         let uuid = match &self.spec.origin {
             Origin::New => self.make().await?,
-            Origin::Import { package } => self.import(package, known).await?,
+            Origin::Import { package } => self.import(package).await?,
             Origin::Clone { machine, snapshot } => self.clone(machine, snapshot.as_deref()).await?,
             Origin::Existing { machine, snapshot } => {
-                let found = known.iter().find(|one| one.uuid == *machine || one.name == *machine);
-                let uuid = found.map_or_else(|| machine.clone(), |found| found.uuid.clone());
-                self.borrow(&uuid, snapshot.as_deref(), ports.display).await?;
-                uuid
+                self.borrow(theirs, machine, snapshot.as_deref(), ports.display).await?;
+                theirs.to_owned()
             }
             // `check` refuses it.
             Origin::SavedState(_) => return Err(StartError::Setup(MachineError::Gone).into()),
@@ -380,10 +396,17 @@ impl Starting<'_> {
         Ok(())
     }
 
-    /// What the machine was like, with the settings of its remote display: VirtualBox tells those of one alone that is on.
+    /// What the machine was like, with the settings of its remote display: VirtualBox tells those of one alone that is on, and keeps those of
+    /// every one in the machine's file.
     async fn with_display(&self, uuid: &str, changes: &Changes) -> Result<Facts, Failure> {
         if changes.before.get("vrde") == Some("on") {
             return Ok(changes.before.clone());
+        }
+        let file = changes.before.settings_file();
+        if let Some(kept) = file.and_then(|file| virtualbox_remote_display(&file).ok().flatten()) {
+            let settings = [("vrdeauthtype", kept.auth), ("vrdeaddress", kept.address), ("vrdeports", kept.ports)];
+            let before = changes.before.clone();
+            return Ok(settings.iter().fold(before, |facts, (name, value)| facts.with(name, value)));
         }
         self.holdings.changes(Changes {
             before: changes.before.clone(),
@@ -399,7 +422,7 @@ impl Starting<'_> {
     }
 
     fn start_call(&self, uuid: &str) -> Call {
-        words(&format!("startvm {uuid} --type {}", if self.spec.window { "gui" } else { "headless" }))
+        settings::start(self.spec, uuid)
     }
 }
 

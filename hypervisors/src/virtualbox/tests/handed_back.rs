@@ -64,6 +64,40 @@ fn all_of_it(world: &StandIn, uuid: &str) -> Vec<String> {
     all.into_iter().map(|line| line.replace("\"vrde\"=\"on\"", "\"vrde\"=\"off\"")).collect()
 }
 
+/// Two calls fewer than where its file tells nothing.
+#[tokio::test]
+async fn the_settings_of_a_display_that_is_off_are_read_from_the_machines_file() {
+    let (world, uuid, spec) = used();
+    let before = all_of_it(&world, &uuid);
+    let switches_on = |world: &StandIn| {
+        let call = format!("modifyvm {uuid} --vrde on");
+        world.calls().iter().filter(|made| **made == call).count()
+    };
+    let by_hand = switches_on(&world);
+    world.start(&spec).await.kill().await;
+    assert_eq!((all_of_it(&world, &uuid), switches_on(&world)), (before.clone(), by_hand + 2), "one is by hand");
+    let file = world.path("base.vbox");
+    std::fs::write(&file, "").unwrap();
+    std::fs::write(world.path("vms").join(&uuid).join("cfg"), file.to_str().unwrap()).unwrap();
+    let before: Vec<String> = before
+        .iter()
+        .map(|line| match line.split_once('=') {
+            Some(("CfgFile", _)) => format!("CfgFile=\"{}\"", file.display()),
+            Some(("LogFldr", _)) => format!("LogFldr=\"{}\"", world.path("Logs").display()),
+            _ => line.clone(),
+        })
+        .collect();
+    // Any change has VirtualBox write it.
+    world.calls_by_hand(&["modifyvm", &uuid, "--vrde", "off"]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("authType=\"external\"") && text.contains("10.0.0.1"), "{text}");
+    let by_hand = switches_on(&world);
+    let machine = world.start(&spec).await;
+    assert_eq!(switches_on(&world), by_hand);
+    machine.kill().await;
+    assert_eq!(all_of_it(&world, &uuid), before);
+}
+
 #[tokio::test]
 async fn it_is_handed_back_as_it_was_found() {
     let (world, uuid, spec) = used();

@@ -264,6 +264,8 @@ async fn garbage_instead_of_the_list_of_machines_passes_over_no_name_in_use() {
 #[tokio::test]
 async fn an_import_that_is_not_told_stays_noted_until_it_is() {
     let (world, spec) = everything(Made::Imported);
+    // Nor does the file of its settings.
+    std::fs::write(world.path("unreadable"), "").unwrap();
     world.breaks("import", "slow");
     let (hypervisor, ledger) = (world.hypervisor(), Arc::new(RecordingLedger::default()));
     let imports = async {
