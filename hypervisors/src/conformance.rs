@@ -4,12 +4,14 @@
 mod crashed;
 mod dead_worker;
 mod dropped;
+mod guest;
 mod ledgers;
 mod looks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::guest::ends_by_its_button;
 pub use self::ledgers::{FullLedger, RecordingLedger};
 use self::looks::{TAIL, assert_empty, assert_given_back, assert_unregistered, first_words, released, within};
 use crate::error::{MachineError, StartError};
@@ -22,7 +24,7 @@ use crate::qemu::spec::QemuSpec;
 use crate::spec::{BackendSpec, MachineSpec, Origin, SavedState};
 
 /// Runs the whole suite. `spec` must be one that the backend can start, with an empty runtime directory, and with a guest that writes
-/// something to its first serial port and then goes on for ever. The machine has a keyboard and a screen.
+/// something to its first serial port, then sends what is typed there, and goes on for ever. The machine has a keyboard and a screen.
 pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     assert!(!hypervisor.name().is_empty(), "a hypervisor has a name");
     let availability = within("probe", hypervisor.probe()).await;
@@ -34,6 +36,7 @@ pub async fn check(hypervisor: &dyn Hypervisor, spec: &MachineSpec) {
     dropped::calls_dropped_in_the_middle_harm_nothing(hypervisor, spec).await;
     a_machine_that_never_ran_can_be_killed(hypervisor, spec).await;
     crashed::a_killed_process_is_told(hypervisor, spec).await;
+    guest::keys_arrive(hypervisor, spec).await;
     what_cannot_be_noted_does_not_come_to_be(hypervisor, spec).await;
     dead_worker::what_it_left_is_given_back(hypervisor, spec).await;
     what_belongs_to_another_is_refused(hypervisor, spec).await;

@@ -79,6 +79,7 @@ async fn every_fault_is_found() {
         let runtime = tempfile::tempdir().unwrap();
         let spec = MachineSpec::new("fake", runtime.path(), FakeSpec { registered: true });
         let script = FakeScript {
+            echoes: true,
             keyboard_error: (fault == Fault::TakesNoKeys).then(|| "no keys".to_owned()),
             ..FakeScript::default()
         };

@@ -13,7 +13,7 @@ use super::spec::FakeSpec;
 use super::state::{End, State, end_once, lock};
 use crate::error::{KeyboardError, MachineError, ScreenError, StartError};
 use crate::guest_network::{Endpoint, GuestNetwork, NetworkSight};
-use crate::keyboard::{KeyEvent, Keyboard};
+use crate::keyboard::{KeyEvent, Keyboard, key_for_char};
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::{ChosenAccelerator, ExitReport, Machine, MachineInfo};
 use crate::screen::{Screen, Screenshot};
@@ -27,6 +27,8 @@ pub(super) struct FakeMachine {
     forwarded_port: Option<u16>,
     end: End,
     runs: AtomicBool,
+    /// What the guest has sent back of what was typed.
+    echoed: Mutex<Vec<u8>>,
     /// What is to be given back, once.
     resources: Mutex<Vec<Resource>>,
     ledger: Arc<dyn ResourceLedger>,
@@ -58,7 +60,8 @@ impl FakeMachine {
         };
         let (state, spec, runs) = (state.clone(), spec.clone(), AtomicBool::new(false));
         let resources = Mutex::new(resources);
-        let machine = Self { state, spec, info, forwarded_port, end, runs, resources, ledger };
+        let echoed = Mutex::default();
+        let machine = Self { state, spec, info, forwarded_port, end, runs, echoed, resources, ledger };
         if !script.starts_paused {
             machine.run();
         }
@@ -225,7 +228,8 @@ impl Machine for FakeMachine {
     }
 
     fn serial_tail(&self, max_bytes: usize) -> Vec<u8> {
-        let serial = if self.runs.load(Ordering::Acquire) { self.script().serial } else { Vec::new() };
+        let mut serial = if self.runs.load(Ordering::Acquire) { self.script().serial } else { Vec::new() };
+        serial.extend_from_slice(&lock(&self.echoed));
         serial[serial.len().saturating_sub(max_bytes)..].to_vec()
     }
 
@@ -265,6 +269,11 @@ async fn known(address: Option<watch::Receiver<Option<IpAddr>>>) -> IpAddr {
     std::future::pending().await
 }
 
+/// The small letter that a key going down stands for.
+fn character(event: KeyEvent) -> Option<u8> {
+    (b'a'..=b'z').find(|letter| key_for_char(char::from(*letter)).is_some_and(|(key, _)| event == KeyEvent::down(key)))
+}
+
 impl Keyboard for FakeMachine {
     fn press<'a>(&'a self, events: &'a [KeyEvent]) -> BoxFuture<'a, Result<(), KeyboardError>> {
         async move {
@@ -274,6 +283,9 @@ impl Keyboard for FakeMachine {
                 return Err(MachineError::Refused { command: "press".to_owned(), message }.into());
             }
             self.state.log().typed.extend_from_slice(events);
+            if self.script().echoes {
+                lock(&self.echoed).extend(events.iter().filter_map(|event| character(*event)));
+            }
             Ok(())
         }
         .boxed()

@@ -68,6 +68,8 @@ pub struct FakeScript {
     pub on_resume: Option<OnResume>,
     /// What the guest writes to its serial port as soon as it runs.
     pub serial: Vec<u8>,
+    /// The guest sends what is typed to its serial port.
+    pub echoes: bool,
     /// What the network looks like.
     pub network: GuestNetwork,
     /// What is seen of the guest's network, when it can be watched.
@@ -105,6 +107,7 @@ impl Default for FakeScript {
             end: FakeEnd::OnPowerButton,
             on_resume: None,
             serial: b"fake guest\n".to_vec(),
+            echoes: false,
             network: GuestNetwork::default(),
             sight: None,
             forwarded_port: None,

@@ -17,12 +17,14 @@ async fn keeps_the_promises_of_a_hypervisor() {
     let runtime = tempfile::tempdir().unwrap();
     for (registered, starts_paused) in [(false, true), (true, true), (true, false)] {
         let spec = MachineSpec::new("fake", runtime.path(), FakeSpec { registered });
-        let hypervisor = FakeHypervisor::new(FakeScript { starts_paused, ..FakeScript::default() });
+        let hypervisor = FakeHypervisor::new(FakeScript { starts_paused, echoes: true, ..FakeScript::default() });
         conformance::check(&hypervisor, &spec).await;
+        conformance::ends_by_its_button(&hypervisor, &spec).await;
         assert_eq!(hypervisor.registered(), Vec::<String>::new());
     }
     let spec = MachineSpec::new("fake", runtime.path(), QemuSpec::default());
-    conformance::check(&FakeHypervisor::in_place_of("qemu", FakeScript::default()), &spec).await;
+    let script = FakeScript { echoes: true, ..FakeScript::default() };
+    conformance::check(&FakeHypervisor::in_place_of("qemu", script), &spec).await;
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ async fn keeps_the_promises_of_a_hypervisor() {
     }
     let host = Host::new();
     conformance::check(&host.hypervisor, &host.spec(Guest::Echo)).await;
+    conformance::ends_by_its_button(&host.hypervisor, &host.spec(Guest::PowerButton)).await;
 }
 
 #[tokio::test]
@@ -126,19 +127,6 @@ async fn a_killed_qemu_is_noticed() {
     assert!(!host.anything_left());
     let press = machine.keyboard().unwrap().press(&KeyEvent::text("a").unwrap()).await;
     assert_eq!(press, Err(MachineError::Gone.into()));
-}
-
-#[tokio::test]
-async fn the_power_button_reaches_the_guest() {
-    if missing(QEMU) {
-        return;
-    }
-    let host = Host::new();
-    let machine = host.running(Guest::PowerButton).await;
-    within(host.serial(machine.as_ref(), "ready")).await;
-    machine.power_button().await.unwrap();
-    assert_eq!(within(machine.exited()).await, ExitReport::GuestShutdown);
-    machine.kill().await;
 }
 
 #[tokio::test]

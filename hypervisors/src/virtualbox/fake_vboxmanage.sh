@@ -146,6 +146,14 @@ case "$1" in
         # Killed is not gone yet: its command line is there until it is.
         while grep -q . "/proc/$pid/cmdline" 2>/dev/null; do sleep 0.01; done
         echo poweroff > "$m/state" ;;
+      acpipowerbutton) # a guest that heeds it switches itself off
+        [ -e "$D/heeds" ] && { echo poweroff > "$m/state"; kill -9 "$(<"$m/pid")"; }; true ;;
+      keyboardputscancode) # a guest that sends what is typed to its serial port: the keys of `kiln`
+        shift 3
+        [ -e "$m/uart" ] && for code; do
+          case "$code" in 25) letter=k ;; 17) letter=i ;; 26) letter=l ;; 31) letter=n ;; *) continue ;; esac
+          printf %s "$letter" >> "$(<"$m/uart")"
+        done; true ;;
       screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
     esac ;;
   unregistervm) machine "$2"; [ "$(state)" = running ] && die "Cannot unregister the machine '$2' while it is locked"; rm -r "$m" ;;

@@ -65,6 +65,7 @@ async fn keeps_the_promises_of_a_hypervisor() {
     let Some(daemon) = Daemon::start() else { return };
     let host = host(&daemon);
     conformance::check(&host.hypervisor, &host.spec(Guest::Echo)).await;
+    conformance::ends_by_its_button(&host.hypervisor, &host.spec(Guest::PowerButton)).await;
     assert_eq!(daemon.domains(), 0);
 }
 
