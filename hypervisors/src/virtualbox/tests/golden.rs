@@ -97,29 +97,39 @@ fn difference(change: impl FnOnce(&mut MachineSpec, &mut Hardware)) -> (Vec<Stri
     (only(&after, &before), only(&before, &after))
 }
 
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
 #[test]
 fn each_setting_has_its_words() {
-    let check = |words: &[&str], change: fn(&mut MachineSpec, &mut Hardware)| {
-        let (added, _) = difference(change);
-        assert_eq!(added, words);
+    let check = |words: &[&str], gone: &[&str], change: fn(&mut MachineSpec, &mut Hardware)| {
+        let (added, removed) = difference(change);
+        assert_eq!((added, removed), (owned(words), owned(gone)));
     };
-    check(&["--cpus 2", "--ioapic on"], |spec, _| spec.topology.cpus = Some(2));
-    check(&["--memory 1024"], |spec, _| spec.memory_mib = 1024);
-    check(&["--usbohci off", "--usbehci on", "--usbxhci off"], |_, hardware| hardware.usb = Some("ehci".to_owned()));
-    check(&["--audio-enabled off"], |_, hardware| hardware.audio_controller = "none".to_owned());
-    check(&["--audiocontroller hda"], |_, hardware| hardware.audio_controller = "hda".to_owned());
-    check(&["--audio-driver pulse", "--audioin on", "--audioout on"], |_, hardware| {
+    check(&["--cpus 2", "--ioapic on"], &["--cpus 1"], |spec, _| spec.topology.cpus = Some(2));
+    check(&["--memory 1024"], &["--memory 512"], |spec, _| spec.memory_mib = 1024);
+    check(&["--usbohci off", "--usbehci on", "--usbxhci off"], &["--usb off"], |_, hardware| {
+        hardware.usb = Some("ehci".to_owned());
+    });
+    check(&["--audio-enabled off"], &["--audio-driver none", "--audiocontroller ac97"], |_, hardware| {
+        hardware.audio_controller = "none".to_owned();
+    });
+    check(&["--audiocontroller hda"], &["--audiocontroller ac97"], |_, hardware| {
+        hardware.audio_controller = "hda".to_owned();
+    });
+    check(&["--audio-driver pulse", "--audioin on", "--audioout on"], &["--audio-driver none"], |_, hardware| {
         hardware.audio_driver = "pulse".to_owned();
     });
-    check(&["--mouse usbtablet"], |_, hardware| hardware.mouse = "usbtablet".to_owned());
-    check(&["--keyboard usb"], |_, hardware| hardware.keyboard = "usb".to_owned());
-    check(&["--chipset ich9"], |_, hardware| hardware.chipset = "ich9".to_owned());
-    check(&["--firmware efi"], |_, hardware| hardware.efi = true);
-    check(&["--vram 64"], |_, hardware| hardware.video_memory = 64);
-    check(&["--rtcuseutc on"], |_, hardware| hardware.clock_utc = true);
-    check(&["--nested-hw-virt on"], |_, hardware| hardware.nested = Some(true));
-    check(&["--accelerate3d on"], |_, hardware| hardware.accelerate_3d = true);
-    check(&["setextradata U VBoxInternal2/EfiGraphicsResolution 800x600"], |_, hardware| {
+    check(&["--mouse usbtablet"], &["--mouse ps2"], |_, hardware| hardware.mouse = "usbtablet".to_owned());
+    check(&["--keyboard usb"], &["--keyboard ps2"], |_, hardware| hardware.keyboard = "usb".to_owned());
+    check(&["--chipset ich9"], &["--chipset piix3"], |_, hardware| hardware.chipset = "ich9".to_owned());
+    check(&["--firmware efi"], &["--firmware bios"], |_, hardware| hardware.efi = true);
+    check(&["--vram 64"], &["--vram 4"], |_, hardware| hardware.video_memory = 64);
+    check(&["--rtcuseutc on"], &["--rtcuseutc off"], |_, hardware| hardware.clock_utc = true);
+    check(&["--nested-hw-virt on"], &[], |_, hardware| hardware.nested = Some(true));
+    check(&["--accelerate3d on"], &["--accelerate3d off"], |_, hardware| hardware.accelerate_3d = true);
+    check(&["setextradata U VBoxInternal2/EfiGraphicsResolution 800x600"], &[], |_, hardware| {
         hardware.efi_resolution = Some("800x600".to_owned());
     });
     let controllers: [(Bus, &[&str]); 4] = [

@@ -241,6 +241,8 @@ every_call! {
     of_the_start_of_a_clone: Start Cloned ["list", "clonevm", "showvminfo", "modifyvm", "storageattach", "startvm"];
     of_the_start_of_a_machine_of_others: Start OfOthers ["list", "restore", "showvminfo", "modifyvm", "startvm"];
     of_the_retirement_of_a_new_machine: Retirement New ["take", "export", "storageattach", "modifyvm"];
+    of_the_retirement_of_an_import: Retirement Imported ["take", "export", "showvminfo", "modifyvm"];
+    of_the_retirement_of_a_clone: Retirement Cloned ["take", "export", "showvminfo", "modifyvm"];
     of_the_retirement_of_a_machine_of_others: Retirement OfOthers ["take", "export", "storageattach", "modifyvm"];
 }
 

@@ -16,9 +16,9 @@ use crate::vmware::VmwareHypervisor;
 use crate::vmware::disk_manager;
 
 /// A VMware whose `vmrun` is a script: `$verb` is what is asked, `$vmx` the machine, `$state` a directory of its own.
-struct Broken {
-    directory: tempfile::TempDir,
-    hypervisor: VmwareHypervisor,
+pub(super) struct Broken {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) hypervisor: VmwareHypervisor,
 }
 
 /// A `vmrun` that says what is right and runs nothing but a file.
@@ -27,12 +27,14 @@ case $verb in
   list) if [ -e "$state/on" ]; then echo "Total running VMs: 1"; cat "$state/on"; else echo "Total running VMs: 0"; fi;;
   start) echo "$vmx" > "$state/on";;
   stop) rm "$state/on";;
+  listSnapshots) printf 'Total snapshots: 1\nclean\n';;
+  clone) cp "$vmx" "$5" && cp "$(dirname "$vmx")/disk.vmdk" "$(dirname "$5")/";;
 esac
 "#;
 
 impl Broken {
     /// One that does `first` before what works.
-    fn new(first: &str) -> Self {
+    pub(super) fn new(first: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["run", "bin", "state"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
@@ -46,13 +48,13 @@ impl Broken {
     }
 
     /// Breaks in this way from now on.
-    fn breaks(&self, first: &str) {
+    pub(super) fn breaks(&self, first: &str) {
         let state = self.directory.path().join("state");
         let text = format!("#!/bin/sh\nverb=$3 vmx=$4 state='{}'\n{first}\n{WORKS}", state.display());
         write_script(&self.directory.path().join("bin/vmrun"), &text);
     }
 
-    fn spec(&self) -> MachineSpec {
+    pub(super) fn spec(&self) -> MachineSpec {
         let disk = self.directory.path().join("disk.vmdk");
         write_disk(&disk, &[]);
         let mut spec = spec(&self.directory.path().join("run"), disk);
@@ -72,7 +74,7 @@ impl Broken {
         error
     }
 
-    fn is_clean(&self, ledger: &RecordingLedger) {
+    pub(super) fn is_clean(&self, ledger: &RecordingLedger) {
         assert_eq!((ledger.held(), ledger.mistakes()), (vec![], vec![]));
         assert_eq!(std::fs::read_dir(self.directory.path().join("run")).unwrap().count(), 0);
         assert!(!self.directory.path().join("state/on").exists(), "the machine runs still");
