@@ -11,6 +11,7 @@ pub fn preview(spec: &MachineSpec) -> Option<Vec<String>> {
     let read = QemuMachineSpec::of(spec).ok()?;
     let plumbing = Plumbing {
         tpm: spec.tpm.map(|_| Channel::default()),
+        monitor: read.qemu.qmp_socket.as_ref().map(|_| Channel::default()),
         accelerator: match &read.qemu.accelerator {
             Accelerator::Named(name) => Some(name.clone()),
             Accelerator::Auto | Accelerator::None => None,

@@ -90,6 +90,12 @@ const OF_NO_USE: &[(&str, &str)] = &[
     ("vmware-vmx", "version"),
 ];
 
+/// Options of this builder that change nothing that Kiln does.
+pub(super) fn of_no_use(kind: &str) -> Vec<&'static str> {
+    let own = OF_NO_USE.iter().filter(|(of, _)| kind.starts_with(of)).map(|(_, name)| *name);
+    own.chain(WITHOUT_EFFECT.iter().copied()).collect()
+}
+
 #[test]
 fn every_option_of_a_source_that_acts_changes_the_digest() {
     let mut tried = 0;

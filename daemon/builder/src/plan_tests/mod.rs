@@ -5,5 +5,6 @@ mod defaults;
 mod digest;
 mod firmware;
 mod golden;
+mod machine_words;
 mod reader;
 mod rules;
