@@ -27,6 +27,7 @@ mod tools;
 mod vagrant;
 mod verify;
 mod winrm;
+mod virtualbox;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};
