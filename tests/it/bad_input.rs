@@ -112,6 +112,42 @@ fn a_device_that_qemu_has_not_is_told_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_firmware_an_address_and_a_qemu_img_that_are_not_here_are_told_with_what_is() {
+    let home = Home::new();
+    home.write("some.iso", "not an image");
+    let with = |options: &str| {
+        template(&format!("  iso_url = \"some.iso\"\n  iso_checksum = \"none\"\n  accelerator = \"tcg\"\n{options}"))
+    };
+    for (option, parts) in [
+        ("firmware = \"bios-257k.bin\"", ["the firmware bios-257k.bin does not exist", "bios-256k.bin"]),
+        ("vnc_bind_address = \"203.0.113.77\"", ["no address of this host", "127.0.0.1"]),
+    ] {
+        let ran = build(&home, &with(&format!("  {option}")));
+        let told = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in parts.into_iter().chain(["hint: "]) {
+            assert!(told.contains(part), "{part:?} is not in\n{}", ran.stdout);
+        }
+        assert!(!told.contains("Retrieving ISO"), "{told}");
+    }
+    // A home of its own: whoever runs the build looks into the PATH it was started with.
+    let home = Home::new();
+    home.write("some.iso", "not an image");
+    home.write("bad.pkr.hcl", &with("  qemu_img_args {\n    create = [\"-o\", \"cluster_size=1M\"]\n  }"));
+    let bin = home.work("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let qemu = path.split(':').map(|place| std::path::Path::new(place).join("qemu-system-x86_64"));
+    std::os::unix::fs::symlink(qemu.into_iter().find(|place| place.is_file()).unwrap(), bin.join("qemu-system-x86_64"))
+        .unwrap();
+    let mut command = home.command("kiln");
+    command.args(["build", "-color=false", "bad.pkr.hcl"]).env("PATH", &bin);
+    let ran = home.start_command(command).wait().expect(1);
+    assert!(ran.stdout.contains("No qemu-img") && ran.stdout.contains("hint: "), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Retrieving ISO") && !home.work("out").exists(), "{}", ran.stdout);
+    assert!(home.leftovers().is_empty());
+}
+
+#[test]
 fn usage_errors_have_packers_exit_codes() {
     let home = Home::new();
     assert_eq!(home.kiln::<&str>([]).code(), 127);

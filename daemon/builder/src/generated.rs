@@ -102,14 +102,23 @@ impl Renderer {
 
     /// Renders `text` with further fields.
     pub(crate) fn render(&self, text: &str, fields: &[(&str, &str)]) -> Result<String, StepError> {
+        self.render_values(text, fields.iter().map(|&(name, value)| (name, value.into())).collect())
+    }
+
+    /// The same with fields that are more than texts.
+    pub(crate) fn render_values(
+        &self,
+        text: &str,
+        fields: Vec<(&str, go_template::Value)>,
+    ) -> Result<String, StepError> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
         let mut context = self.context.clone();
         // Without data of the component, what the builder knows is a map, of which Go makes `<no value>` of what is missing.
         context.open = fields.is_empty();
-        for &(name, value) in fields {
-            context.fields.insert(name.to_owned(), value.into());
+        for (name, value) in fields {
+            context.fields.insert(name.to_owned(), value);
         }
         go_template::render(text, &context)
             .map_err(|error| StepError::new(format!("cannot render the template {text:?}")).with_source(error))
@@ -144,6 +153,17 @@ mod tests {
         let mut list: Vec<_> = list.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         list.sort();
         list
+    }
+
+    #[test]
+    fn what_is_served_is_a_map_by_its_paths() {
+        let renderer = Renderer { context: go_template::Context::default() };
+        let served = [("/b", "two"), ("/a", "one")].map(|(path, text)| (path.to_owned(), text.into()));
+        let fields = || vec![("HTTPContent", go_template::Value::Map(served.clone().into()))];
+        let render = |text: &str| renderer.render_values(text, fields()).unwrap();
+        assert_eq!(render("{{ index .HTTPContent \"/a\" }}"), "one");
+        // As Go prints one.
+        assert_eq!(render("x{{ .HTTPContent }}"), "xmap[/a:one /b:two]");
     }
 
     #[test]

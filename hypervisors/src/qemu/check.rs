@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::arguments::{AGENT_PORT, VNC_PORT_BASE};
+use super::firmware_file;
 use super::machine_spec::QemuMachineSpec;
 use super::network;
 use super::overrides::Overrides;
@@ -63,6 +64,9 @@ pub(super) fn check(spec: &MachineSpec) -> Result<(), Vec<Unsupported>> {
         && forward.host_min > forward.host_max
     {
         complain("host_port_min", format!("{} is above host_port_max", forward.host_min), None);
+    }
+    if let Some((problem, hint)) = firmware_file::problem(spec) {
+        complain("firmware", problem, Some(hint));
     }
     for (setting, path) in paths(spec) {
         if path.to_str().is_none() {

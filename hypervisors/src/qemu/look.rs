@@ -3,7 +3,7 @@
 //! The names are read off the command line that the machine would be started with, so that what a template says in `qemuargs` is looked at like
 //! what it says in options, and nothing is that is not said to QEMU.
 
-mod near;
+pub(super) mod near;
 
 use std::path::Path;
 

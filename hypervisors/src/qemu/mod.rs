@@ -29,6 +29,7 @@ mod check;
 mod discs;
 mod end;
 mod firmware;
+mod firmware_file;
 mod guest_process;
 mod hypervisor;
 mod image_tool;

@@ -1,23 +1,31 @@
 //! Data of the boot command, and of options that are rendered right before the machine starts.
 
+use kiln_template::go_template;
+
 use super::prepare::Prepared;
 use super::recipe::Recipe;
 use crate::error::StepError;
 use crate::generated::Renderer;
+
+/// What the build's server serves beside its directory: texts by their paths, as `{{ index .HTTPContent "/path" }}` names them.
+const HTTP_CONTENT: &str = "HTTPContent";
 
 /// Names and values, rendered into the texts of one source.
 pub(super) struct Fields {
     renderer: Renderer,
     values: Vec<(&'static str, String)>,
     /// What only options of the machine can refer to.
-    own: Vec<(&'static str, String)>,
+    own: Vec<(&'static str, go_template::Value)>,
 }
 
 impl Fields {
     pub(super) fn new(recipe: &Recipe<'_>, prepared: &Prepared, renderer: Renderer) -> Self {
         let plan = &recipe.plan;
         let http_directory = plan.http.and_then(|http| http.directory.as_ref());
-        let own = recipe.builder.fields().into_iter().map(|(name, value)| (name, value.to_owned()));
+        let served = plan.http.map(|http| http.content.clone()).unwrap_or_default();
+        let served = served.into_iter().map(|(path, text)| (path, text.into())).collect();
+        let own = recipe.builder.fields().into_iter().map(|(name, value)| (name, value.into()));
+        let own = own.chain([(HTTP_CONTENT, go_template::Value::Map(served))]);
         let values = vec![
             ("HTTPIP", prepared.host.clone()),
             ("HTTPPort", prepared.http_port.unwrap_or(0).to_string()),
@@ -39,9 +47,8 @@ impl Fields {
         self.render_with(text, &self.own)
     }
 
-    fn render_with(&self, text: &str, more: &[(&'static str, String)]) -> Result<String, StepError> {
-        let fields: Vec<(&str, &str)> =
-            self.values.iter().chain(more).map(|(name, value)| (*name, value.as_str())).collect();
-        self.renderer.render(text, &fields)
+    fn render_with(&self, text: &str, more: &[(&'static str, go_template::Value)]) -> Result<String, StepError> {
+        let fields = self.values.iter().map(|(name, value)| (*name, value.as_str().into()));
+        self.renderer.render_values(text, fields.chain(more.iter().cloned()).collect())
     }
 }

@@ -155,6 +155,9 @@ pub(crate) const ISO_RULES: &[Rule] = &[Rule::Check(
 
 /// Rules of [`HTTP`].
 pub(crate) const HTTP_RULES: &[Rule] = &[
+    Rule::Check("`http_bind_address` is an address of this host, or a name of one.", |reader| {
+        checks::address::is_of_this_host(reader, "http_bind_address");
+    }),
     Rule::OneOf("http_network_protocol", &["tcp", "tcp4", "tcp6", "unix", "unixpacket"]),
     Rule::Check(
         "`http_directory` exists and excludes `http_content`. `http_port_min` is not above `http_port_max`. \
@@ -193,6 +196,9 @@ pub(crate) const NAT_RULES: &[Rule] =
 pub(crate) const VNC_RULES: &[Rule] = &[
     Rule::Range("vnc_port_min", 5900, 65535),
     Rule::Range("vnc_port_max", 5900, 65535),
+    Rule::Check("`vnc_bind_address` is an address of this host, or a name of one.", |reader| {
+        checks::address::is_of_this_host(reader, "vnc_bind_address");
+    }),
     Rule::Check("`vnc_port_min` is not above `vnc_port_max`.", |reader| {
         reader.port_range("vnc_port_min", "vnc_port_max");
     }),

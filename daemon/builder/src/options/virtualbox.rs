@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
@@ -67,6 +68,9 @@ const COMMON_RULES: &[Rule] = &[
     }),
     Rule::Fields("guest_additions_path", &["Version"]),
     Rule::Fields("guest_additions_url", &["Version"]),
+    Rule::Check("`vrdp_bind_address` is an address of this host, or a name of one.", |reader| {
+        checks::address::is_of_this_host(reader, "vrdp_bind_address");
+    }),
     Rule::Check("`vrdp_port_min` is not above `vrdp_port_max`.", |reader| {
         reader.port_range("vrdp_port_min", "vrdp_port_max");
     }),
@@ -126,8 +130,21 @@ const ISO_OPTIONS: &[OptionSpec] = option_table! {
     "bundle_iso" Bool = "false", "export the installer CD too";
 };
 
+const CHIPSETS: &[&str] = &["piix3", "ich9", "armv8", "armv8virtual"];
+
 const ISO_RULES: &[Rule] = &[
-    Rule::OneOf("chipset", &["piix3", "ich9", "armv8", "armv8virtual"]),
+    Rule::OneOf("chipset", CHIPSETS),
+    Rule::Check("`chipset` is one of the host's own architecture: VirtualBox runs no guests of another.", |reader| {
+        let Some(chipset) = reader.text("chipset") else { return };
+        let host = std::env::consts::ARCH;
+        let there: &[&str] = if host == "aarch64" { &["armv8", "armv8virtual"] } else { &["piix3", "ich9"] };
+        if chipset.starts_with("armv8") != (host == "aarch64") && CHIPSETS.contains(&chipset.as_str()) {
+            let detail =
+                format!("A machine with the chipset {chipset} has another processor than this host, which is {host}.");
+            let hint = format!("set chipset to one of {}", there.join(", "));
+            reader.not_here("chipset", "No such machine on this host", detail, Some(hint));
+        }
+    }),
     Rule::OneOf("firmware", &["bios", "efi"]),
     Rule::OneOf("rtc_time_base", &["local", "UTC"]),
     Rule::OneOf(

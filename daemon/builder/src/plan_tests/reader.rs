@@ -95,3 +95,15 @@ fn a_long_text_is_quoted_around_any_place_of_it() {
     }
     assert_eq!(quote("short", 3), "\"short\"");
 }
+
+/// What is served is known when the machine starts; until then a text stands for it.
+#[test]
+fn what_is_served_can_be_named_in_qemuargs() {
+    for value in ["{{ .HTTPContent }}", "{{ index .HTTPContent \\\"/a\\\" }}"] {
+        let arguments = format!("[[\"-append\", \"{value}\"]]");
+        let options = Body::from([("qemuargs", arguments), ("http_content", "{ \"/a\" = \"b\" }".to_owned())]);
+        let told = told(&options, |reader| qemu().check(reader));
+        let wrong = ["Unknown template field", "Invalid template"];
+        assert!(!wrong.iter().any(|summary| told.contains_key(*summary)), "{value}: {told:?}");
+    }
+}

@@ -9,6 +9,13 @@ use crate::options::rule::Rule;
 /// Rules with names of their own: how each begins, and options that break it with what is told. The first word of a summary
 /// that is only a warning is `warning:`.
 const BROKEN: &[(&str, &[(&str, &str)])] = &[
+    ("`vnc_bind_address` is an address", &[("vnc_bind_address = \"192.0.2.1\"", "No address of this host")]),
+    ("`vrdp_bind_address` is an address", &[("vrdp_bind_address = \"no host\"", "No address of this host")]),
+    ("`http_bind_address` is an address", &[("http_bind_address = \"192.0.2.1\"", "No address of this host")]),
+    #[cfg(target_arch = "x86_64")]
+    ("`chipset` is one of the host's own", &[("chipset = \"armv8\"", "No such machine on this host")]),
+    #[cfg(not(target_arch = "x86_64"))]
+    ("`chipset` is one of the host's own", &[("chipset = \"piix3\"", "No such machine on this host")]),
     (
         "Exactly one of `iso_url` and `iso_urls` is set.",
         &[

@@ -4,7 +4,7 @@
 const LISTED: usize = 12;
 
 /// The names nearest to `wrong`, and how many there are beside them.
-pub(super) fn listed(wrong: &str, names: &[&str]) -> String {
+pub(in crate::qemu) fn listed(wrong: &str, names: &[&str]) -> String {
     let mut sorted: Vec<(usize, &str)> = names.iter().map(|name| (distance(wrong, name), *name)).collect();
     sorted.sort_unstable();
     sorted.dedup();

@@ -1,6 +1,6 @@
 //! A guest that boots from a CD on a web server, which QEMU reads itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,8 +11,20 @@ use crate::ledger::NoLedger;
 use crate::qemu::testing::missing_file;
 use crate::spec::MachineSpec;
 
-/// QEMU's block driver for web servers, which is in a package of its own (Debian: qemu-block-extra).
-const MODULE: &str = "/usr/lib/x86_64-linux-gnu/qemu/block-curl.so";
+/// QEMU's block driver for web servers, which is in a package of its own (Debian: qemu-block-extra); where it would be, if nowhere.
+fn module() -> PathBuf {
+    let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let beside = crate::process::find_program(QEMU)
+        .and_then(|program| program.canonicalize().ok()?.parent()?.parent().map(Path::to_owned));
+    let roots = beside.into_iter().chain(["/usr".into(), "/usr/local".into()]);
+    let places: Vec<PathBuf> = roots
+        .flat_map(|root: PathBuf| {
+            [root.join("lib").join(&triplet), root.join("lib64"), root.join("lib")]
+                .map(|lib| lib.join("qemu/block-curl.so"))
+        })
+        .collect();
+    places.iter().find(|place| place.is_file()).unwrap_or(&places[0]).clone()
+}
 
 /// Bytes in a sector of a CD.
 const SECTOR: usize = 2048;
@@ -89,7 +101,7 @@ fn spec_with_cd(host: &Host, url: &str, interface: Option<&str>) -> MachineSpec 
 
 #[tokio::test]
 async fn a_guest_boots_from_a_cd_that_qemu_reads_from_a_server() {
-    if missing(QEMU) || missing_file(Path::new(MODULE)) {
+    if missing(QEMU) || missing_file(&module()) {
         return;
     }
     for interface in [None, Some("sata"), Some("virtio-scsi")] {
@@ -113,7 +125,7 @@ async fn a_guest_boots_from_a_cd_that_qemu_reads_from_a_server() {
 
 #[tokio::test]
 async fn a_server_that_does_not_give_parts_is_told_and_nothing_is_left() {
-    if missing(QEMU) || missing_file(Path::new(MODULE)) {
+    if missing(QEMU) || missing_file(&module()) {
         return;
     }
     let (host, server) = (Host::new(), Server::start(bootable_cd(Guest::Echo), false).await);
@@ -128,17 +140,18 @@ async fn a_server_that_does_not_give_parts_is_told_and_nothing_is_left() {
 }
 
 /// QEMU finds its modules from where it is itself: a copy of it has those that are put beside it.
-fn qemu_without_the_module(directory: &Path) -> std::path::PathBuf {
+fn qemu_without_the_module(directory: &Path) -> PathBuf {
     let program = crate::process::find_program(QEMU).unwrap().canonicalize().unwrap();
     let copy = directory.join(program.strip_prefix("/").unwrap());
     std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
     // By a child: what this process has written cannot be run while a neighbour forks.
     assert!(std::process::Command::new("cp").args([&program, &copy]).status().unwrap().success());
-    let modules = Path::new(MODULE).parent().unwrap();
+    let own = module();
+    let modules = own.parent().unwrap();
     let beside = directory.join(modules.strip_prefix("/").unwrap());
     std::fs::create_dir_all(&beside).unwrap();
     for module in std::fs::read_dir(modules).unwrap().map(|entry| entry.unwrap().path()) {
-        if module != Path::new(MODULE) {
+        if module != own {
             std::os::unix::fs::symlink(&module, beside.join(module.file_name().unwrap())).unwrap();
         }
     }
@@ -147,7 +160,7 @@ fn qemu_without_the_module(directory: &Path) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn the_package_that_is_missing_is_named_beforehand() {
-    if missing(QEMU) || missing_file(Path::new(MODULE)) {
+    if missing(QEMU) || missing_file(&module()) {
         return;
     }
     let host = Host::new();

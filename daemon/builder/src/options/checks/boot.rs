@@ -11,8 +11,8 @@ use crate::plan_reader::PlanReader;
 const BOOT_FIELDS: [&str; 6] = ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey"];
 
 /// What `qemuargs` can refer to.
-pub(crate) const MACHINE_FIELDS: [&str; 7] =
-    ["HTTPIP", "HTTPPort", "HTTPDir", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
+pub(crate) const MACHINE_FIELDS: [&str; 8] =
+    ["HTTPIP", "HTTPPort", "HTTPDir", "HTTPContent", "Name", "OutputDir", "SSHPublicKey", "SSHHostPort"];
 
 /// `boot_command` and `boot_steps`.
 pub(crate) fn boot(reader: &mut PlanReader<'_>) {

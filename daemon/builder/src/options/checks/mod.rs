@@ -1,5 +1,6 @@
 //! The rules of the tables that need more than a word: each says what is wrong, and returns nothing. What the options mean is read elsewhere ([`crate::sources`]), when nothing is wrong.
 
+pub(crate) mod address;
 pub(crate) mod amazon;
 pub(crate) mod artifacts;
 pub(crate) mod boot;

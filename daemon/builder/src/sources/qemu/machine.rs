@@ -29,6 +29,12 @@ pub(crate) fn check_host(plan: &QemuPlan, reader: &mut PlanReader<'_>, backends:
     spec.tpm = tpm(plan);
     spec.floppy = plan.floppy.as_ref().map(|_| "floppy".into());
     spec.network = network(plan);
+    spec.firmware = match &plan.machine.firmware {
+        FirmwarePlan::Bios(path) => Firmware::Bios(path.clone()),
+        FirmwarePlan::Flash(path) => Firmware::Flash(path.clone()),
+        // Looked for by the rules.
+        FirmwarePlan::Default | FirmwarePlan::Efi(_) | FirmwarePlan::BootLoader(_) => Firmware::Default,
+    };
     let url = plan.image.urls.first().filter(|_| plan.image.skip_cache);
     spec.cdroms.extend(url.map(|url| CdromSpec { path: url.into(), interface: None }));
     let Ok(hypervisor) = backends.hypervisor(HYPERVISOR) else { return };
