@@ -42,6 +42,10 @@ const REMOTE_RULES: &[Rule] = &[
     Rule::File("playbook_file"),
     Rule::File("galaxy_file"),
     Rule::Directory("inventory_directory"),
+    Rule::Check(
+        "`inventory_file` exists, unless it is a list of hosts, which has a comma.",
+        checks::programs::ansible_inventory,
+    ),
     Rule::File("ssh_host_key_file"),
     Rule::File("ssh_authorized_key_file"),
     Rule::Range("local_port", 1, 65535),

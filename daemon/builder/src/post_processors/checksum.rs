@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 
 use super::context::{PostProcessContext, Processed, base_name};
+use super::new_file;
 use crate::artifact::{Artifact, Ownership};
 use crate::blocking::blocking;
 use crate::error::StepError;
@@ -31,7 +32,9 @@ pub(crate) async fn run(
             ("BuilderType", context.source_type.as_str()),
             ("ChecksumType", kind.as_str()),
         ];
-        outputs.push((kind.clone(), PathBuf::from(renderer.render(&template, &fields)?)));
+        let output = PathBuf::from(renderer.render(&template, &fields)?);
+        new_file::refuse_input(&output, input)?;
+        outputs.push((kind.clone(), output));
     }
     let inputs = input.files.clone();
     let made: BTreeSet<PathBuf> =
@@ -65,14 +68,17 @@ fn write(inputs: &[PathBuf], outputs: &[(String, PathBuf)]) -> io::Result<()> {
         }
     }
     for (text, (_, output)) in texts.iter().zip(outputs).filter(|(text, _)| !text.is_empty()) {
-        if let Some(parent) = output.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        // Packer appends, so that several builds may share one file; one write keeps their lines apart.
-        let mut file = OpenOptions::new().append(true).create(true).open(output)?;
-        file.write_all(text.as_bytes()).map_err(|error| about(output, error))?;
+        append(output, text).map_err(|error| about(output, error))?;
     }
     Ok(())
+}
+
+/// Packer appends, so that several builds may share one file; one write keeps their lines apart.
+fn append(output: &Path, text: &str) -> io::Result<()> {
+    if let Some(parent) = output.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    OpenOptions::new().append(true).create(true).open(output)?.write_all(text.as_bytes())
 }
 
 enum Hasher {

@@ -1,7 +1,7 @@
 //! The manifest post-processor: a JSON file that lists what builds left, run after run.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -91,17 +91,23 @@ fn append(path: &Path, entry: &Entry, run_uuid: &str, force: bool) -> std::io::R
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let _lock = lock(lock_path)?;
+    let lock = lock(lock_path)?;
     let result = append_locked(path, entry, run_uuid, force);
-    // Removed under the lock: whoever waits for the old file sees that its name is gone, and tries again.
-    std::fs::remove_file(lock_path).ok();
+    // Removed under the lock: whoever waits for the old file sees that its name is gone, and tries again. A file with something in it is
+    // somebody's who has the same name for it.
+    if lock.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        std::fs::remove_file(lock_path).ok();
+    }
     result
 }
 
 /// Locks the file at `path`, made if need be. Builds of one job, and other jobs, may write the same manifest.
 fn lock(path: &Path) -> std::io::Result<File> {
     loop {
-        let lock = File::create(path)?;
+        // No link is followed, and nothing is cut: who knows whose it is.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+        let lock = options.open(path)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
         let mine = lock.metadata()?;
         // The one before may have removed it while we waited; then another one may hold the lock of a new file.

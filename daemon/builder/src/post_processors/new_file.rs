@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::context::PostProcessContext;
@@ -21,10 +21,7 @@ pub(super) async fn write<T: Send + 'static>(
 
 /// Refuses to write over a file of the artifact.
 pub(super) fn refuse_input(output: &Path, input: &Artifact) -> Result<(), StepError> {
-    let identity = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let place = identity(output);
-    let is_same = |file: &&PathBuf| identity(file) == place;
-    match input.files.iter().find(is_same) {
+    match input.file_at(output) {
         None => Ok(()),
         Some(file) => Err(StepError::new(format!("{} is a file of the artifact itself", file.display()))
             .with_hint("give `output` another name")),

@@ -1,6 +1,6 @@
 //! The ansible-local provisioner: uploads playbooks into the guest and runs Ansible there.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use kiln_communicators::{Exit, quote_guest_path};
 
@@ -115,7 +115,7 @@ impl AnsibleLocal<'_> {
             }
         }
         self.say(&format!("Uploading playbook file: {playbook}"));
-        let name = playbook.trim_start_matches("./").trim_start_matches('/');
+        let name = &below_staging(playbook);
         if let Some((directory, _)) = name.rsplit_once('/') {
             staging.make_directory(&staging.path(directory)).await?;
         }
@@ -226,6 +226,23 @@ impl AnsibleLocal<'_> {
     }
 }
 
+/// Where a file of this machine goes below the staging directory: its path as it is, or, where that leads up, its whole path.
+fn below_staging(path: &str) -> String {
+    let mut below = PathBuf::new();
+    let leads_up = Path::new(path).components().any(|part| part == Component::ParentDir);
+    let path = if leads_up { std::path::absolute(path).unwrap_or_else(|_| path.into()) } else { path.into() };
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => {
+                below.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    below.to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use kiln_communicators::fake::{Answer, FakeCommunicator};
@@ -315,5 +332,20 @@ mod tests {
         guest.on_command("mkdir", Answer::code(1));
         let error = run("ansible-local", &body, &guest).await.result.unwrap_err().to_string();
         assert_eq!(error, "the guest could not make the directory /stage: exit code 1");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_staging_directory() {
+        let here = std::env::current_dir().unwrap();
+        let below = |path: &str| here.parent().unwrap().join(path).display().to_string();
+        for (path, wanted) in [
+            ("site.yml", "site.yml".to_owned()),
+            ("./plays/./a.yml", "plays/a.yml".to_owned()),
+            ("/srv/plays/a.yml", "srv/plays/a.yml".to_owned()),
+            ("../common/x.yml", below("common/x.yml").trim_start_matches('/').to_owned()),
+            ("/../../etc/passwd", "etc/passwd".to_owned()),
+        ] {
+            assert_eq!(super::below_staging(path), wanted, "{path}");
+        }
     }
 }

@@ -5,10 +5,10 @@ use kiln_template::GoDuration;
 use crate::context::BuildContext;
 use crate::option_values::OptionValues;
 
-/// Waits as long as the template says. As in Packer, not with `skip_clean`.
+/// Waits as long as the template says.
 pub(super) async fn pause_after(build: &BuildContext, options: OptionValues<'_>) {
     let rest = options.duration("pause_after");
-    if rest.is_zero() || options.flag("skip_clean") {
+    if rest.is_zero() {
         return;
     }
     build.say(format!("Pausing {} after this provisioner...", GoDuration(rest)));

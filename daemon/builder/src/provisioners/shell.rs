@@ -10,6 +10,7 @@ use super::pause_after::pause_after;
 use crate::context::Waiting;
 use crate::error::StepError;
 use crate::generated::Renderer;
+use crate::left_in_guest::LeftInGuest;
 use crate::line_output::LineOutput;
 use crate::option_values::OptionValues;
 use crate::scripts::{self, Script};
@@ -84,16 +85,15 @@ impl Shell<'_> {
         if let Some(variable_file) = &variable_file {
             files.insert(0, (variable_file, text.as_bytes(), "0600"));
         }
+        // The variables may hold secrets: their file goes even when the script is asked to stay.
+        let script = (!self.options.flag("skip_clean")).then_some(path.as_str());
+        let litter = Litter {
+            left: &self.context.build.left_in_guest,
+            paths: script.into_iter().chain(variable_file.as_deref()).collect(),
+        };
         let exit = self.start(&files, &command).await?;
         let result = self.judge(&exit);
-        let left = &self.context.build.left_in_guest;
-        if !self.options.flag("skip_clean") {
-            left.note(&path);
-        }
-        // The variables may hold secrets: their file goes even when the script is asked to stay.
-        if let Some(variable_file) = &variable_file {
-            left.note(variable_file);
-        }
+        drop(litter);
         // A guest that went away may never come back.
         if exit != Exit::Disconnected {
             self.remove_what_is_left().await;
@@ -219,6 +219,18 @@ impl Shell<'_> {
             Some(file) => format!("{folder}/{file}"),
             None => format!("{folder}/script_{}.sh", random_number()),
         }
+    }
+}
+
+/// What a script leaves in the guest, however it ends: also by an upload that fails or by the provisioner's time-out.
+struct Litter<'a> {
+    left: &'a LeftInGuest,
+    paths: Vec<&'a str>,
+}
+
+impl Drop for Litter<'_> {
+    fn drop(&mut self) {
+        self.paths.iter().for_each(|path| self.left.note(path));
     }
 }
 

@@ -63,15 +63,11 @@ pub(crate) fn variables(options: OptionValues<'_>, data: &BuildData) -> BTreeMap
 /// Writes variables with Go's printf `format`, whose two `%s` stand for name and value.
 pub(crate) fn format_variables(variables: &BTreeMap<String, String>, format: &str) -> String {
     let quoted = |value: &str| value.replace('\'', "'\"'\"'");
-    variables
-        .iter()
-        .map(|(key, value)| {
-            let mut parts = format.splitn(3, "%s");
-            let (first, second, third) =
-                (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-            format!("{first}{key}{second}{}{third}", quoted(value)).replace("\\n", "\n")
-        })
-        .collect()
+    // Of the format alone: a value may have a backslash before an n.
+    let format = format.replace("\\n", "\n");
+    let mut parts = format.splitn(3, "%s");
+    let (first, second, third) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    variables.iter().map(|(key, value)| format!("{first}{key}{second}{}{third}", quoted(value))).collect()
 }
 
 /// Fails with `hint` unless `code` is one of `valid_exit_codes`.
@@ -97,5 +93,7 @@ mod tests {
         let variables = BTreeMap::from([("B".to_owned(), "it's".to_owned()), ("A".to_owned(), "1 2".to_owned())]);
         assert_eq!(format_variables(&variables, "%s='%s' "), "A='1 2' B='it'\"'\"'s' ");
         assert_eq!(format_variables(&variables, "export %s='%s'\\n"), "export A='1 2'\nexport B='it'\"'\"'s'\n");
+        let path = BTreeMap::from([("A".to_owned(), r"C:\new\x".to_owned())]);
+        assert_eq!(format_variables(&path, "%s='%s'\\n"), "A='C:\\new\\x'\n");
     }
 }

@@ -308,3 +308,19 @@ async fn a_shutdown_waits_for_a_lost_guest_as_long_as_it_may_take_itself() {
         assert!(limits.contains(&told.as_secs()), "{shutdown}: {told:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_do_not_stay_in_a_guest_whose_script_took_too_long() {
+    let world = World::new();
+    world.guest.on_command("; . /tmp/varfile_", Answer::Hang);
+    let first = "provisioner \"shell\" {\n    inline = [\"a\"]\n    use_env_var_file = true\n    skip_clean = true\n    \
+                 environment_vars = [\"TOKEN=b\"]\n    timeout = \"1s\"\n    continue_on_error = true\n  }";
+    let second = "provisioner \"shell\" {\n    inline = [\"b\"]\n  }";
+    assert_eq!(world.run(&world.template("", &format!("{first}\n  {second}"))).await.exit_code, 0, "{}", world.text());
+    let variables = world.guest.calls().iter().find_map(|call| match call {
+        Call::Upload { destination, .. } if destination.contains("varfile") => Some(destination.clone()),
+        _ => None,
+    });
+    let removal = format!("rm -f {}", variables.unwrap());
+    assert!(world.guest.commands().contains(&removal), "{:?}", world.guest.commands());
+}

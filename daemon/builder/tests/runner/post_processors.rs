@@ -44,6 +44,8 @@ const COMPRESS: &str = "post-processor \"compress\" {\n output = \"ROOT/files/ou
 const MANIFEST: &str = "post-processor \"manifest\" {\n output = \"ROOT/manifest.json\"\n KEEP\n}\n";
 const CHECKSUM: &str =
     "post-processor \"checksum\" {\n checksum_types = [\"md5\"]\n output = \"ROOT/files/sum\"\n KEEP\n}\n";
+/// The built file, by another name.
+const ARTIFICE: &str = "post-processor \"artifice\" {\n files = [\"ROOT/./files/note.txt\"]\n KEEP\n}\n";
 const FAILS: &str = "post-processor \"shell-local\" {\n inline = [\"exit 3\"]\n}\n";
 
 fn sequence(parts: &[&str]) -> String {
@@ -63,12 +65,14 @@ async fn what_the_builder_left_goes_only_when_all_has_been_done() {
         (not_kept, 0, &["note.txt"]),
         (sequence(&[&kept_manifest, COMPRESS]), 0, &["note.txt", "out.tar.gz"]),
         (sequence(&[CHECKSUM, COMPRESS]), 0, &["out.tar.gz"]),
+        (sequence(&[&keep(ARTIFICE), COMPRESS]), 0, &["note.txt", "out.tar.gz"]),
         // A sequence that follows finds it.
         (sequence(&[MANIFEST, COMPRESS]) + CHECKSUM, 0, &["out.tar.gz", "sum"]),
         (COMPRESS.to_owned() + MANIFEST, 0, &["note.txt", "out.tar.gz"]),
         // Whatever fails, it stays.
         (sequence(&[COMPRESS, FAILS]), 1, &["note.txt", "out.tar.gz"]),
         (sequence(&[MANIFEST, COMPRESS, FAILS]), 1, &["note.txt", "out.tar.gz"]),
+        (sequence(&[ARTIFICE, COMPRESS, FAILS]), 1, &["note.txt", "out.tar.gz"]),
         (COMPRESS.to_owned() + FAILS, 1, &["note.txt", "out.tar.gz"]),
         (FAILS.to_owned() + COMPRESS, 1, &["note.txt", "out.tar.gz"]),
     ] {
@@ -231,4 +235,33 @@ async fn only_and_except_choose_post_processors() {
         assert_eq!(outcome.exit_code, 0, "{}", world.text());
         assert_eq!(world.files("files"), left, "{except:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checksums_are_not_written_into_what_they_are_of() {
+    let world = World::new();
+    let rest = "post-processor \"checksum\" {\n checksum_types = [\"md5\"]\n output = \"ROOT/./files/note.txt\"\n}\n";
+    let outcome = world.run(&template(&world, rest)).await;
+    assert_eq!(outcome.exit_code, 1, "{}", world.text());
+    assert!(world.text().contains("is a file of the artifact itself"), "{}", world.text());
+    assert_eq!(std::fs::read_to_string(world.path(NOTE)).unwrap(), "abc");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_leaves_alone_what_has_the_name_of_its_lock() {
+    let world = World::new();
+    let rest = MANIFEST.replace("KEEP", "");
+    let lock = world.path("manifest.json.lock");
+    std::fs::write(&lock, "somebody's").unwrap();
+    let outcome = world.run(&template(&world, &rest)).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "somebody's");
+    // A link is nobody's lock.
+    let victim = world.path("victim");
+    std::fs::write(&victim, "").unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&victim, &lock).unwrap();
+    let outcome = world.run(&template(&world, &rest)).await;
+    assert_eq!(outcome.exit_code, 1, "{}", world.text());
+    assert!(victim.exists() && lock.is_symlink());
 }

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::communicator::{CommandStreams, Exit};
 use crate::ssh::channel::{Incoming, SessionChannel, translate};
-use crate::ssh::execute::LINGER;
+use crate::ssh::execute::{LINGER, TALKING};
 
 /// Size of the pieces moved.
 const PIECE: usize = 64 * 1024;
@@ -33,11 +33,11 @@ pub(super) async fn converse(channel: &mut SessionChannel, streams: CommandStrea
     let listening = async {
         let mut exit = None;
         let mut linger_until = Instant::now();
+        let mut ends_at = None;
         loop {
             let message = tokio::select! {
-                biased;
-                message = read.wait() => message,
                 () = sleep_until(linger_until), if exit.is_some() => break,
+                message = read.wait() => message,
             };
             let Some(message) = message else { break };
             let written = match translate(message) {
@@ -53,6 +53,9 @@ pub(super) async fn converse(channel: &mut SessionChannel, streams: CommandStrea
                 return exit;
             }
             linger_until = Instant::now() + LINGER;
+            if exit.is_some() {
+                linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + TALKING));
+            }
         }
         // Whoever has gone meanwhile does not mind.
         let _ = tokio::join!(output.flush(), errors.flush());

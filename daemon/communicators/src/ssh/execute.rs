@@ -17,6 +17,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// a channel open as long as any background process holds the command's output; Packer then waits for ever.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
+/// The same for a channel that is not silent: what goes on talking after its command has returned may do so for ever.
+pub(crate) const TALKING: Duration = Duration::from_secs(60);
+
 /// Terminal of `ssh_pty`: Packer's xterm of 80 columns and 40 rows.
 const COLUMNS: u32 = 80;
 const ROWS: u32 = 40;
@@ -88,14 +91,14 @@ pub(crate) async fn run(channel: &mut SessionChannel, output: &dyn CommandOutput
     channel.finish_input().await;
     let mut exit: Option<Exit> = None;
     let mut linger_until = Instant::now();
+    let mut ends_at = None;
     loop {
         let incoming = tokio::select! {
-            biased;
-            incoming = channel.next() => incoming,
             () = sleep_until(linger_until), if exit.is_some() => {
                 tracing::debug!("the command returned, but something it started holds its output open");
                 break;
             }
+            incoming = channel.next() => incoming,
         };
         match incoming {
             Incoming::Stdout(bytes) => output.stdout(&bytes),
@@ -105,6 +108,9 @@ pub(crate) async fn run(channel: &mut SessionChannel, output: &dyn CommandOutput
             Incoming::Eof | Incoming::Accepted | Incoming::Refused => {}
         }
         linger_until = Instant::now() + LINGER;
+        if exit.is_some() {
+            linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + TALKING));
+        }
     }
     exit.unwrap_or(Exit::Disconnected)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kiln_template::Generated;
 
+use crate::options::rule::Rule;
 use crate::plan_reader::PlanReader;
 
 /// What the ansible provisioner starts.
@@ -13,6 +14,13 @@ pub(crate) fn ansible(reader: &mut PlanReader<'_>) {
     is_there(reader, "command", &format!("{package} command"));
     if reader.text("galaxy_file").is_some() {
         is_there(reader, "galaxy_command", &format!("{package} galaxy_command"));
+    }
+}
+
+/// Ansible plays for nobody, without an error, where its inventory is missing.
+pub(crate) fn ansible_inventory(reader: &mut PlanReader<'_>) {
+    if !reader.text("inventory_file").is_some_and(|hosts| hosts.contains(',')) {
+        Rule::Exists("inventory_file").check(reader);
     }
 }
 

@@ -34,7 +34,10 @@ pub(in crate::provisioners) async fn run(
     for script in sources(options, renderer)? {
         shell.run_script(script).await?;
     }
-    pause_after(&context.build, options).await;
+    // As in Packer, whose shell provisioner has no such exception.
+    if !options.flag("skip_clean") {
+        pause_after(&context.build, options).await;
+    }
     Ok(())
 }
 
