@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +76,8 @@ pub(crate) struct Polkit {
     asking: Arc<StdMutex<HashMap<u32, usize>>>,
     /// When the log was last told that polkit cannot be asked.
     complained: Arc<StdMutex<Option<Instant>>>,
+    /// Whether it has ever answered: then it is there, whatever a bus that is just restarting says.
+    has_answered: Arc<AtomicBool>,
     /// Time for an answer that no person is asked for.
     limit: Duration,
 }
@@ -94,6 +96,7 @@ impl Polkit {
             remembered: Arc::default(),
             asking: Arc::default(),
             complained: Arc::default(),
+            has_answered: Arc::default(),
             limit: ANSWER_TIMEOUT,
         }
     }
@@ -115,8 +118,13 @@ impl Polkit {
             return answer.clone();
         }
         let answer = match self.ask_now(caller, action, &key.2).await {
-            Ok(answer) => answer,
-            Err(error) if says_that_there_is_none(&error) => Answer::NotThere,
+            Ok(answer) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                answer
+            }
+            Err(error) if !self.has_answered.load(Ordering::Relaxed) && says_that_there_is_none(&error) => {
+                Answer::NotThere
+            }
             Err(error) => {
                 let why = explain(&error);
                 self.complain(action, &why);

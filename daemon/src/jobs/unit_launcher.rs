@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kiln_protocol::JobSubmission;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -22,7 +23,7 @@ use crate::as_owner::Owner;
 use crate::job_dir::JobDir;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
-use crate::units::{KillMode, UnitDescription, UnitLimits, UnitManager, Whom};
+use crate::units::{KillMode, Started, UnitDescription, UnitLimits, UnitManager, Whom};
 use crate::worker::ENVIRONMENT_ON_STDIN;
 
 /// Starts workers as units.
@@ -80,18 +81,31 @@ impl UnitLauncher {
     /// Starts a unit, and keeps an eye on its process.
     async fn launch(&self, name: &str, unit: &UnitDescription, job: String) -> Result<UnitProcess, LaunchError> {
         let started = self.manager.start(name, unit).await?;
+        let (identity, process) = match self.watch(&started).await {
+            Ok(watched) => watched,
+            Err(error) => {
+                self.manager.stop(&started.unit).await;
+                return Err(error);
+            }
+        };
+        let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
+        Ok(UnitProcess { identity, process, unit: Some(started.unit), manager, kill_mode, job, forked: None })
+    }
+
+    async fn watch(&self, started: &Started) -> Result<(ProcessIdentity, Option<Process>), LaunchError> {
         let mut process = None;
         if let Ok(identity) = ProcessIdentity::of(started.pid) {
             process = Process::found(&identity)?;
         }
-        // One that has ended already is none to watch, and systemd knows how it has ended.
-        process = if self.manager.runs(&started).await { process } else { None };
+        // One that has ended already is none to watch, and systemd knows how it has ended. While systemd cannot be asked, it may run.
+        if matches!(self.manager.runs(started).await, Ok(false)) {
+            process = None;
+        }
         let identity = match &process {
             Some(process) => process.identity().clone(),
             None => ProcessIdentity::gone(started.pid).map_err(LaunchError::Watch)?,
         };
-        let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
-        Ok(UnitProcess { identity, process, unit: Some(started.unit), manager, kill_mode, job, forked: None })
+        Ok((identity, process))
     }
 }
 
@@ -187,7 +201,15 @@ impl Launcher for UnitLauncher {
         let job = directory.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
         let (identity, process) = (identity.clone(), Process::found(identity)?);
-        Ok(Some(Box::new(UnitProcess { identity, process, unit: None, manager, kill_mode, job, forked: Some(found) })))
+        Ok(Some(Box::new(UnitProcess {
+            identity,
+            process,
+            unit: None,
+            manager,
+            kill_mode,
+            job,
+            forked: Some(Arc::from(found)),
+        })))
     }
 }
 
@@ -202,7 +224,7 @@ struct UnitProcess {
     kill_mode: KillMode,
     job: String,
     /// The same process of an earlier daemon, which perhaps started it without systemd: killed as such a one is.
-    forked: Option<Box<dyn JobProcess>>,
+    forked: Option<Arc<dyn JobProcess>>,
 }
 
 impl JobProcess for UnitProcess {
@@ -213,21 +235,22 @@ impl JobProcess for UnitProcess {
     fn kill(&self) {
         let (manager, kill_mode, pid) = (self.manager.clone(), self.kill_mode, self.identity.pid);
         let (unit, beginning) = (self.unit.clone(), format!("{WORKER_BEGINNING}{}", self.job));
-        if let Some(process) = &self.forked {
-            process.kill();
-        }
+        let forked = self.forked.clone();
         tokio::spawn(async move {
             let unit = match unit {
-                Some(unit) => unit,
-                // Whoever it is, its user may have written: only a unit of this very job is killed.
-                None => match manager.unit_of(pid, &beginning).await {
-                    Some(unit) => unit,
-                    None => return,
-                },
+                Some(unit) => Some(unit),
+                // Whoever it is, its user may have written: only a unit of this very job is killed. systemd knows it by its process for as
+                // long as that lives.
+                None => manager.unit_of(pid, &beginning).await,
             };
             let whom = if kill_mode == KillMode::All { Whom::All } else { Whom::Main };
-            if let Err(error) = manager.kill(&unit, whom).await {
-                tracing::error!(unit, error = crate::explain::explain(&error), "a worker is not killed");
+            if let Some(unit) = unit
+                && let Err(error) = manager.kill(&unit, whom).await
+            {
+                tracing::error!(unit, error = crate::explain::explain(&error), "a worker is not killed by its unit");
+            }
+            if let Some(process) = forked {
+                process.kill();
             }
         });
     }

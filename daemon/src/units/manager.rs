@@ -24,6 +24,9 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// What a start is called in errors.
+const START: &str = "start";
+
 /// What systemd says of a name that another unit has.
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
@@ -86,6 +89,20 @@ pub enum UnitError {
     },
 }
 
+impl UnitError {
+    /// Whether a unit that was to be started may run all the same.
+    fn leaves_open_what_runs(&self) -> bool {
+        match self {
+            // It has said no, and why.
+            Self::Refused { action, source, .. } => {
+                *action != START || !matches!(source, zbus::Error::MethodError(..) | zbus::Error::FDO(_))
+            }
+            Self::Late { .. } => true,
+            Self::Unreachable { .. } | Self::Failed { .. } => false,
+        }
+    }
+}
+
 /// A unit that has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Started {
@@ -141,32 +158,41 @@ impl UnitManager {
 
     async fn start_as(&self, name: &str, unit: &UnitDescription) -> Result<Started, UnitError> {
         let bus = self.bus().await?;
-        let refused = |source| UnitError::Refused { action: "start", unit: name.to_owned(), source };
+        let refused = |source| UnitError::Refused { action: START, unit: name.to_owned(), source };
         let rule = signals_of_manager(&bus).await.map_err(refused)?.interface(MANAGER).member("JobRemoved");
         let rule = rule.arg(2, name.to_owned()).build().map_err(refused)?;
         let mut ends = MessageStream::for_match_rule(rule, &bus, Some(QUEUE)).await.map_err(refused)?;
+        let started = self.begin(&bus, name, unit, &mut ends).await;
+        if started.as_ref().is_err_and(UnitError::leaves_open_what_runs) {
+            // Nobody would watch it.
+            self.stop(name).await;
+        }
+        started
+    }
+
+    async fn begin(
+        &self,
+        bus: &Connection,
+        name: &str,
+        unit: &UnitDescription,
+        ends: &mut MessageStream,
+    ) -> Result<Started, UnitError> {
+        let refused = |source| UnitError::Refused { action: START, unit: name.to_owned(), source };
+        let late = |limit| UnitError::Late { action: START, unit: name.to_owned(), limit };
         let others: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
         let arguments = (name, "fail", unit.properties(), others);
         let begin = bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "StartTransientUnit", &arguments);
-        let late = |limit| UnitError::Late { action: "start", unit: name.to_owned(), limit };
         let job = timeout(ANSWER_TIMEOUT, begin).await.map_err(|_| late(ANSWER_TIMEOUT))?.map_err(refused)?;
         let job: OwnedObjectPath = job.body().deserialize().map_err(refused)?;
-        let done = timeout(START_TIMEOUT, end_of_job(&mut ends, &job)).await;
-        let result = match done {
-            Ok(Some(result)) => result,
-            Ok(None) | Err(_) => {
-                // Nobody would watch it.
-                self.stop(name).await;
-                return Err(late(START_TIMEOUT));
-            }
-        };
+        let done = timeout(START_TIMEOUT, end_of_job(ends, &job)).await;
+        let result = done.ok().flatten().ok_or_else(|| late(START_TIMEOUT))?;
         if result != "done" {
-            let why = self.property(&bus, name, SERVICE, "Result").await.ok();
+            let why = self.property(bus, name, SERVICE, "Result").await.ok();
             let why = why.and_then(|why| String::try_from(why).ok()).unwrap_or(result);
             self.release(name).await;
             return Err(UnitError::Failed { unit: name.to_owned(), result: why });
         }
-        let pid = self.property(&bus, name, SERVICE, "ExecMainPID").await?;
+        let pid = self.property(bus, name, SERVICE, "ExecMainPID").await?;
         Ok(Started { unit: name.to_owned(), pid: u32::try_from(&*pid).unwrap_or_default() })
     }
 
@@ -194,10 +220,10 @@ impl UnitManager {
     }
 
     /// Whether this is still the process of the unit: until now nobody else can have got its number.
-    pub(crate) async fn runs(&self, started: &Started) -> bool {
-        let Ok(bus) = self.bus().await else { return false };
-        let pid = self.property(&bus, &started.unit, SERVICE, "MainPID").await;
-        pid.is_ok_and(|pid| started.pid != 0 && u32::try_from(&*pid) == Ok(started.pid))
+    pub(crate) async fn runs(&self, started: &Started) -> Result<bool, UnitError> {
+        let bus = self.bus().await?;
+        let pid = self.property(&bus, &started.unit, SERVICE, "MainPID").await?;
+        Ok(started.pid != 0 && u32::try_from(&*pid) == Ok(started.pid))
     }
 
     /// Kills processes of a unit.
@@ -220,9 +246,9 @@ impl UnitManager {
     }
 
     /// Stops a unit that nobody wants any more.
-    async fn stop(&self, unit: &str) {
+    pub(crate) async fn stop(&self, unit: &str) {
         if let Err(error) = self.ask("stop", unit, "StopUnit", &(unit, "replace")).await {
-            tracing::error!(unit, error = explain(&error), "a unit that did not start in time may still run");
+            tracing::error!(unit, error = explain(&error), "a unit that nobody watches may still run");
         }
         self.release(unit).await;
     }

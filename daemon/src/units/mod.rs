@@ -12,4 +12,4 @@ mod manager;
 pub use description::UnitLimits;
 pub(crate) use description::{KillMode, UnitDescription};
 pub use manager::UnitError;
-pub(crate) use manager::{UnitManager, Whom};
+pub(crate) use manager::{Started, UnitManager, Whom};

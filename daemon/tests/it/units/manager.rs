@@ -118,7 +118,14 @@ async fn serve(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) {
         }
         "GetUnitByPID" => {
             let (pid,): (u32,) = body.deserialize().unwrap();
-            let unit = state.lock().unwrap().units.iter().find(|unit| unit.pid == pid).map(|unit| path(&unit.name));
+            // systemd knows a process for as long as it lives.
+            let unit = state
+                .lock()
+                .unwrap()
+                .units
+                .iter()
+                .find(|unit| unit.pid == pid && unit.end.is_none())
+                .map(|unit| path(&unit.name));
             match unit {
                 Some(path) => bus.reply(&header, &(ObjectPath::try_from(path).unwrap(),)).await,
                 None => bus.reply_error(&header, "org.freedesktop.systemd1.NoUnitForPID", &("no",)).await,
