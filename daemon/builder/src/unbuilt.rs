@@ -4,12 +4,13 @@ use kiln_template::{Component, ComponentType, Diagnostic, Diagnostics};
 
 use crate::built::PlannedBuild;
 use crate::catalog::{self, definitions};
+use crate::plan::SourcePlan;
 use crate::verify_build::other_builder;
 
 /// Returns an error for each component of the builds that cannot run.
 pub(crate) fn complaints(builds: &[PlannedBuild]) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    for PlannedBuild { build, .. } in builds {
+    for PlannedBuild { build, plan, .. } in builds {
         complain(&build.source, ComponentType::Builder, &mut diagnostics);
         let provisioners = build.provisioners.iter().chain(&build.cleanup_provisioner);
         for provisioner in provisioners {

@@ -178,7 +178,7 @@ impl CommunicatorPlan {
     /// Its passwords.
     pub(crate) fn secrets(&self) -> Vec<&Secret> {
         let ssh = match self {
-            Self::None => return Vec::new(),
+            Self::None | Self::GuestAgent(_) => return Vec::new(),
             Self::WinRm(winrm) => return winrm.password.iter().collect(),
             Self::Ssh(ssh) => ssh,
         };

@@ -26,8 +26,8 @@ mod stand_in;
 mod tools;
 mod vagrant;
 mod verify;
-mod winrm;
 mod virtualbox;
+mod winrm;
 mod world;
 
 use kiln_builder::{JobOutcome, Sweep, Wanted, sweep, validate};

@@ -88,7 +88,8 @@ fn read_bastion(options: OptionValues<'_>) -> Option<BastionPlan> {
         interactive: options.flag("ssh_bastion_interactive"),
         private_key_file: file(options, "ssh_bastion_private_key_file")
             .or_else(|| file(options, "ssh_private_key_file")),
-        certificate_file: file(options, "ssh_bastion_certificate_file").or_else(|| file(options, "ssh_certificate_file")),
+        certificate_file: file(options, "ssh_bastion_certificate_file")
+            .or_else(|| file(options, "ssh_certificate_file")),
         agent: options.flag("ssh_bastion_agent_auth"),
     })
 }
