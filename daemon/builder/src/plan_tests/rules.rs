@@ -480,6 +480,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("license_type = \"BYOL\"", "warning: license_type has no effect"),
         ],
     ),
+    ("`inventory_file` exists", &[("inventory_file = \"/nonexistent\"", "No such file")]),
     ("This version makes boxes for", &[("provider_override = \"hyperv\"", "No boxes for this provider")]),
     (
         "`compression_level` is between -1 and 9.",
