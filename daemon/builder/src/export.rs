@@ -36,6 +36,15 @@ pub(crate) struct GuestDisk {
     pub(crate) policy: OpenPolicy,
 }
 
+/// What to do about an image that names other files, and may have that from its guest.
+pub(crate) const WRITTEN_HINT: &str = "a guest can have written this into its raw disk, to get at files of this machine: look at the image with \
+                                       `kiln image`, and let the builder write qcow2";
+
+/// Whether two paths are of one place, however they are written.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((std::path::absolute(one), std::path::absolute(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// The output that `word` asks for, as `directory/name` with the word's ending. `options` are those of formats, as `-o` of
 /// `kiln convert`; one for this output alone begins with the word and a colon.
 ///

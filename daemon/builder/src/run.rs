@@ -57,6 +57,7 @@ pub(crate) async fn run_build(
         driver: driver(&planned.plan.source),
         inputs: Arc::new(build_inputs::of(planned)),
         exported: built.exported,
+        disks: sources::machine(&planned.plan.source).map(|builder| builder.disks()).unwrap_or_default(),
         verifier: Arc::new(VerifyBuild {
             index,
             build: planned.build.clone(),

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kiln_communicators::BoxFuture;
-use kiln_disk_formats::{Format, detect};
+use kiln_disk_formats::{Format, OpenPolicy, detect};
 use kiln_template::{EvaluatedBuild, Provisioner};
 
 use crate::backends::Backends;
 use crate::built::PlannedBuild;
 use crate::context::{BuildContext, JobSettings, OnError};
 use crate::error::StepError;
+use crate::export::is_same;
 use crate::ledger::{Ledger, Resource};
-use crate::machine_build;
-use crate::plan::{BuildPlan, CommunicatorPlan, FirmwarePlan, ImageArguments, ImagePlan, QemuPlan, SourcePlan};
+use crate::machine_build::{self, MachineBuilder as _};
+use crate::plan::{
+    BuildPlan, CommunicatorPlan, FirmwarePlan, ImageArguments, ImagePlan, QemuPlan, SourcePlan, WrittenImage,
+};
 use crate::post_processors::Verifier;
 use crate::records::{Chain, RecordFile};
 use crate::sources::qemu::firmware::EFI_VARS_NAME;
@@ -144,17 +147,27 @@ pub(crate) fn other_builder(kind: &str) -> StepError {
         .with_hint("run the checks as a provisioner, or boot the image with a second build that has it as its source")
 }
 
+/// What `image` is. The builder knows it of its own disk, whatever the guest has put there.
+fn written(plan: &QemuPlan, image: &Path) -> Result<WrittenImage, StepError> {
+    let shown = image.display();
+    // It says also whether there is a file.
+    let found = detect(image).map_err(|error| StepError::new(format!("cannot read {shown}")).with_source(error))?;
+    let own = plan.disks().into_iter().find(|disk| is_same(&disk.path, image));
+    match own.as_ref().map_or(found, |disk| disk.format) {
+        Format::Raw => Ok(WrittenImage::Raw),
+        Format::Qcow2 if own.as_ref().is_some_and(|disk| disk.policy != OpenPolicy::deny()) => {
+            Ok(WrittenImage::Overlay)
+        }
+        Format::Qcow2 => Ok(WrittenImage::Qcow2),
+        format => Err(StepError::new(format!("{shown} is a {format} image, and verify boots qcow2 and raw ones"))
+            .with_hint("let the builder write qcow2, and export the other format behind verify")),
+    }
+}
+
 /// The machine of a plan, with a disk of its own over `image`.
 fn throw_away(plan: &QemuPlan, image: &Path, directory: &Path) -> Result<QemuPlan, StepError> {
     let shown = image.display();
-    match detect(image) {
-        Ok(Format::Qcow2 | Format::Raw) => {}
-        Ok(format) => {
-            return Err(StepError::new(format!("{shown} is a {format} image, and verify boots qcow2 and raw ones"))
-                .with_hint("let the builder write qcow2, and export the other format behind verify"));
-        }
-        Err(error) => return Err(StepError::new(format!("cannot read {shown}")).with_source(error)),
-    }
+    let written = written(plan, image)?;
     if !plan.additional_disks.is_empty() {
         return Err(StepError::new(
             "verify boots images of one disk, and this build makes more (disk_additional_size)",
@@ -190,6 +203,7 @@ fn throw_away(plan: &QemuPlan, image: &Path, directory: &Path) -> Result<QemuPla
             target_path: None,
             extension: plan.image.extension.clone(),
             skip_cache: false,
+            written: Some(written),
         },
         disk_image: true,
         use_backing_file: true,
@@ -251,6 +265,28 @@ mod tests {
             (777, &vec![vec!["-cpu".to_owned(), "max".to_owned()]])
         );
         assert_eq!(machine.vm_name, plan.vm_name);
+    }
+
+    #[test]
+    fn the_builder_knows_what_its_image_is_and_the_guest_is_not_asked() {
+        let scratch = tempfile::tempdir().unwrap();
+        let out = scratch.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        let (image, other, secret) = (out.join("guest"), out.join("other"), scratch.path().join("secret"));
+        std::fs::write(&secret, [7; 4096]).unwrap();
+        kiln_disk_formats::create_overlay(&image, &secret, Format::Raw, None).unwrap();
+        std::fs::copy(&image, &other).unwrap();
+        let place = format!("{:?}", out.display().to_string());
+        let written = |options: &[(&'static str, &str)], image: &Path| {
+            let mut all = vec![("output_directory", &*place), ("ssh_password", "\"p\"")];
+            all.extend(options);
+            throw_away(&plan(&all), image, scratch.path()).unwrap().image.written
+        };
+        assert_eq!(written(&[("format", "\"raw\"")], &image), Some(WrittenImage::Raw));
+        assert_eq!(written(&[], &image), Some(WrittenImage::Qcow2));
+        let over = [("disk_image", "true"), ("use_backing_file", "true")];
+        assert_eq!(written(&over, &image), Some(WrittenImage::Overlay));
+        assert_eq!(written(&over, &other), Some(WrittenImage::Qcow2), "nobody knows what a post-processor has made");
     }
 
     #[test]

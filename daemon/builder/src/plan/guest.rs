@@ -22,6 +22,21 @@ pub(crate) struct ImagePlan {
     /// It is not fetched: the hypervisor reads it where it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip_cache: bool,
+    /// What it is, of an image that a guest has written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<WrittenImage>,
+}
+
+/// An image that a guest has written. What it is comes from whoever gave it to the guest, and is not looked for in it: a guest puts what it
+/// likes at the start of a raw disk, also the header of an image that names this machine's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WrittenImage {
+    Raw,
+    /// qcow2 that names no other file.
+    Qcow2,
+    /// qcow2 over what its build was made of.
+    Overlay,
 }
 
 /// Where a build's files go.

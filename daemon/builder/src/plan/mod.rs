@@ -24,7 +24,7 @@ pub(crate) use component::{OptionsPlan, PostProcessorPlan, ProvisionerPlan};
 #[cfg(test)]
 pub(crate) use fake::FakePlan;
 pub(crate) use file::{FileContent, FilePlan};
-pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, OutputPlan, ShutdownPlan, ShutdownWay};
+pub(crate) use guest::{BootPlan, HttpPlan, ImagePlan, MediaPlan, OutputPlan, ShutdownPlan, ShutdownWay, WrittenImage};
 pub(crate) use null::NullPlan;
 pub(crate) use qemu::{EfiPlan, FirmwarePlan, ImageArguments, QemuMachinePlan, QemuPlan, VncPlan};
 pub(crate) use source::SourcePlan;

@@ -11,7 +11,7 @@ use crate::artifact::Artifact;
 use crate::build_data::{BuildData, BuildInputs};
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::export::Exported;
+use crate::export::{Exported, GuestDisk};
 
 /// What a post-processor knows of the build before it.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub(crate) struct PostProcessContext {
     pub(crate) inputs: Arc<BuildInputs>,
     /// The exports that the builder's pass over the disk wrote already.
     pub(crate) exported: Vec<Exported>,
+    /// The guest's disks as the builder left them.
+    pub(crate) disks: Vec<GuestDisk>,
     /// What boots an image that was made.
     pub(crate) verifier: Arc<dyn Verifier>,
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use kiln_disk_formats::{ErrorKind, Format, OpenPolicy, detect, open};
 use sha2::{Digest as _, Sha256};
 
 use super::context::{PostProcessContext, Processed, base_name};
@@ -11,6 +12,7 @@ use super::main_file::main_file;
 use crate::artifact::Artifact;
 use crate::blocking::blocking;
 use crate::error::StepError;
+use crate::export::{GuestDisk, WRITTEN_HINT, is_same};
 use crate::image_registry::{ImageRecord, ImageRegistry};
 use crate::option_values::OptionValues;
 
@@ -36,12 +38,16 @@ async fn register(
     let name = options.text("image_name").unwrap_or_default();
     let path = chosen(input, options.text("file").as_deref())?;
     let shown = path.display().to_string();
-    let hashed = path.clone();
-    let (path, size, checksum) = blocking("reading the image", move |_| read(&hashed))
-        .await
-        .map_err(|error| StepError::new(format!("cannot read {shown}")).with_source(error))?;
+    let (hashed, disks) = (path, context.disks.clone());
+    let (format, path, size, checksum) = blocking("reading the image", move |_| {
+        let format = format_of(&hashed, &disks)?;
+        let failed = |error| StepError::new(format!("cannot read {shown}")).with_source(error);
+        let (path, size, checksum) = read(&hashed).map_err(failed)?;
+        Ok::<_, StepError>((format, path, size, checksum))
+    })
+    .await?;
     let record = ImageRecord {
-        format: format_of(&path),
+        format,
         checksum: format!("sha256:{checksum}"),
         size,
         build: context.build.build.to_string(),
@@ -93,12 +99,36 @@ fn read(path: &Path) -> io::Result<(PathBuf, u64, String)> {
 }
 
 /// The image's format, as the qemu builder names it; of what is no image, the ending of its name.
-fn format_of(path: &Path) -> String {
-    let by_name = || path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    match kiln_disk_formats::detect(path) {
+///
+/// Later builds look for the format in the file, and follow what a user's own image names. So nothing is registered that a guest has made look
+/// like another image than it is, or that leads out of its directory.
+fn format_of(path: &Path, disks: &[GuestDisk]) -> Result<String, StepError> {
+    let shown = path.display();
+    let found = detect(path);
+    if let Some(disk) = disks.iter().find(|disk| is_same(&disk.path, path)) {
+        return match found {
+            Ok(found) if found != disk.format => {
+                let (format, rule) = (disk.format, "so later builds would take it for one");
+                Err(StepError::new(format!("{shown} is {format}, but its guest has made it look like {found}, {rule}"))
+                    .with_hint(WRITTEN_HINT))
+            }
+            _ => Ok(disk.format.to_string()),
+        };
+    }
+    match found {
         // Any file is a raw image.
-        Ok(kiln_disk_formats::Format::Raw) | Err(_) => by_name().unwrap_or_else(|| "raw".to_owned()),
-        Ok(format) => format.to_string(),
+        Ok(Format::Raw) | Err(_) => {
+            let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+            Ok(ending.unwrap_or_else(|| "raw".to_owned()))
+        }
+        Ok(format) => {
+            let beside = path.parent().map(Path::to_owned).into_iter().collect();
+            match open(path, Some(format), &OpenPolicy::allow_below(beside)).map(drop) {
+                Err(error) if error.kind() == ErrorKind::Refused => Err(StepError::from(error).with_hint(WRITTEN_HINT)),
+                // What cannot be read is no image for later builds, but may be of use otherwise.
+                _ => Ok(format.to_string()),
+            }
+        }
     }
 }
 
@@ -133,12 +163,29 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let image = scratch.path().join("disk");
         kiln_disk_formats::create_qcow2(&image, 1 << 20).unwrap();
-        assert_eq!(format_of(&image), "qcow2");
+        assert_eq!(format_of(&image, &[]).unwrap(), "qcow2");
         let text = scratch.path().join("x.TXT");
         std::fs::write(&text, "abc").unwrap();
-        assert_eq!(format_of(&text), "txt");
+        assert_eq!(format_of(&text, &[]).unwrap(), "txt");
         let (path, size, digest) = read(&text).unwrap();
         assert_eq!((path, size), (text, 3));
         assert_eq!(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn what_a_guest_has_planted_is_not_registered() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (image, secret) = (scratch.path().join("out/disk"), scratch.path().join("secret"));
+        std::fs::create_dir(scratch.path().join("out")).unwrap();
+        std::fs::write(&secret, [7; 4096]).unwrap();
+        kiln_disk_formats::create_overlay(&image, &secret, Format::Raw, Some(1 << 20)).unwrap();
+        let disk = |format, policy| GuestDisk { path: scratch.path().join("out/./disk"), format, policy };
+        let error = format_of(&image, &[disk(Format::Raw, OpenPolicy::deny())]).unwrap_err();
+        assert!(error.to_string().contains("is raw, but its guest has made it look like qcow2"), "{error}");
+        // What somebody has made of it tells nothing of who wrote it.
+        let error = format_of(&image, &[]).unwrap_err();
+        assert_eq!(error.hint(), Some(WRITTEN_HINT), "{error}");
+        // The builder's own overlay is as the builder made it.
+        assert_eq!(format_of(&image, &[disk(Format::Qcow2, OpenPolicy::allow_any())]).unwrap(), "qcow2");
     }
 }

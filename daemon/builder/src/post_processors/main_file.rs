@@ -12,9 +12,13 @@ const BESIDE: &str = "efivars.fd";
 /// The first file that says of itself that it is an image, else the first that is not known to be something else: any file is a raw image.
 pub(super) fn main_file(input: &Artifact) -> Option<&PathBuf> {
     let says_so = |file: &&PathBuf| detect(file).is_ok_and(|format| format != Format::Raw);
-    let is_beside = |file: &PathBuf| file.file_name().is_some_and(|name| name == BESIDE);
-    let others = || input.files.iter().find(|file| !is_beside(file));
-    input.files.iter().find(says_so).or_else(others).or(input.files.first())
+    // What a firmware keeps, its guest writes as it likes.
+    let others = || input.files.iter().filter(stands_alone);
+    others().find(says_so).or_else(|| others().next()).or(input.files.first())
+}
+
+fn stands_alone(file: &&PathBuf) -> bool {
+    file.file_name().is_none_or(|name| name != BESIDE)
 }
 
 #[cfg(test)]
@@ -38,6 +42,9 @@ mod tests {
         assert_eq!(of(&["efivars.fd", "notes", "web"]).unwrap(), "web");
         assert_eq!(of(&["efivars.fd", "notes"]).unwrap(), "notes");
         assert_eq!(of(&["efivars.fd"]).unwrap(), "efivars.fd");
+        std::fs::remove_file(file("efivars.fd")).unwrap();
+        kiln_disk_formats::create_qcow2(&file("efivars.fd"), 1 << 20).unwrap();
+        assert_eq!(of(&["efivars.fd", "notes"]).unwrap(), "notes", "the guest says that it is an image");
         assert_eq!(of(&[]), None);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn read_image(options: OptionValues<'_>) -> ImagePlan {
         target_path: options.text("iso_target_path").map(Into::into),
         extension: options.text("iso_target_extension").unwrap_or_default().to_lowercase(),
         skip_cache: false,
+        written: None,
     }
 }
 

@@ -12,9 +12,9 @@ use super::image_tool;
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
-use crate::export::{self, GuestDisk};
+use crate::export::{self, GuestDisk, WRITTEN_HINT};
 use crate::fetch;
-use crate::plan::QemuPlan;
+use crate::plan::{QemuPlan, WrittenImage};
 
 /// One disk that the guest writes.
 #[derive(Debug, Clone)]
@@ -202,14 +202,18 @@ const STRANGERS_HINT: &str = "a downloaded image must be whole: download it with
 
 /// The main disk from a disk image: an overlay over it, or a copy.
 fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<Base, StepError> {
-    let format = detect(image)?;
     // A local image may itself lie over others; whoever names it in a template vouches for it. One that was downloaded is a
     // stranger's, and what it names would get into the image: any file that this user can read.
-    let is_download = !fetch::names_local(&plan.image.urls, image);
-    let policy = if is_download { OpenPolicy::deny() } else { OpenPolicy::allow_any() };
+    let (format, policy, hint) = match plan.image.written {
+        Some(WrittenImage::Raw) => (Format::Raw, OpenPolicy::deny(), None),
+        Some(WrittenImage::Qcow2) => (Format::Qcow2, OpenPolicy::deny(), Some(WRITTEN_HINT)),
+        Some(WrittenImage::Overlay) => (Format::Qcow2, OpenPolicy::allow_any(), None),
+        None if fetch::names_local(&plan.image.urls, image) => (detect(image)?, OpenPolicy::allow_any(), None),
+        None => (detect(image)?, OpenPolicy::deny(), Some(STRANGERS_HINT)),
+    };
     let opened = || {
-        open(image, Some(format), &policy).map_err(|error| match error.kind() {
-            ErrorKind::Refused if is_download => StepError::from(error).with_hint(STRANGERS_HINT),
+        open(image, Some(format), &policy).map_err(|error| match (error.kind(), hint) {
+            (ErrorKind::Refused, Some(hint)) => StepError::from(error).with_hint(hint),
             _ => error.into(),
         })
     };

@@ -75,7 +75,8 @@ fn or_without_them(error: StepError) -> StepError {
 
 fn additions(url: String, checksum: String) -> ImagePlan {
     debug_assert!(fetch::parse_checksum(&checksum).is_ok() || checksum.starts_with("sha256:"));
-    ImagePlan { urls: vec![url], checksum, target_path: None, extension: "iso".to_owned(), skip_cache: false }
+    let extension = "iso".to_owned();
+    ImagePlan { urls: vec![url], checksum, target_path: None, extension, skip_cache: false, written: None }
 }
 
 /// Whether anything is put into the guest.

@@ -110,6 +110,7 @@ fn read_package(options: OptionValues<'_>) -> ImagePlan {
         urls: vec![source],
         checksum: options.text("checksum").unwrap_or_default(),
         target_path: options.text("target_path").map(Into::into),
+        written: None,
     }
 }
 
