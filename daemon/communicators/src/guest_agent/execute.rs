@@ -7,11 +7,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::failure::{Failure, plain};
-use super::feed::feed;
+use super::feed::{Fed, feed};
 use super::guest_file::GuestFile;
 use super::pieces::Pieces;
 use super::scripts;
 use super::session::{Ended, Session};
+use super::token::token;
 use crate::communicator::{CommandOutput, CommandStreams, Exit};
 
 /// Pauses between two looks at a command that says nothing.
@@ -23,6 +24,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Once a command has ended, how long silent output is waited for that something it has started holds open: as by SSH.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How long the end of a command is waited for whose directory is gone, as it is when the command has ended.
+const GONE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a command without input.
 pub(super) async fn execute(
@@ -64,16 +68,17 @@ pub(super) async fn converse(
             }
         };
         let speaking = async {
-            match feed(session, &directory, &mut input).await {
-                // A command that does not want its input ends by itself, and its directory with it.
-                Ok(()) | Err(Failure::Refused(_)) => std::future::pending().await,
-                Err(failure) => Err(failure),
+            match feed(session, &directory, &mut input).await? {
+                Fed::All => std::future::pending().await,
+                // The command's end is told in a moment, or it would wait for its input for ever.
+                Fed::Gone => sleep(GONE_LIMIT).await,
             }
+            Err(Failure::Refused("what was kept for it in the guest is gone, and its input with it".to_owned()))
         };
         tokio::select! {
             biased;
             listened = listening => listened?,
-            never = speaking => never?,
+            failed = speaking => failed?,
         }
     };
     // Whoever has gone meanwhile does not mind.
@@ -217,11 +222,4 @@ fn status(ended: &Ended) -> Result<Exit, Failure> {
 
 fn code(said: &[u8]) -> Option<i32> {
     std::str::from_utf8(said).ok()?.trim().parse().ok()
-}
-
-/// A name that nobody else thinks of.
-fn token() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 12];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::Lost("this machine has no random numbers".to_owned()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

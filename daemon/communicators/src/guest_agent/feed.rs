@@ -19,15 +19,28 @@ const AHEAD: u64 = 3;
 /// Pause between two looks at whether a piece was taken.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What became of a command's input.
+pub(super) enum Fed {
+    /// It is there to be read, with its end.
+    All,
+    /// Nobody takes it: what there was of the command in the guest has gone.
+    Gone,
+}
+
 /// Passes on `input` to the command in `directory`, until it ends.
+///
+/// # Errors
+///
+/// It cannot be kept in the guest, where the command would wait for it: no space is left.
 pub(super) async fn feed(
     session: &Arc<Session>,
     directory: &str,
     input: &mut (impl AsyncRead + Unpin),
-) -> Result<(), Failure> {
+) -> Result<Fed, Failure> {
     let mut piece = vec![0; PIECE];
+    let process = format!("{directory}/p");
     // Its directory comes to be when the guest's shell has got that far.
-    while !is_there(session, &format!("{directory}/p")).await? {
+    while !is_there(session, &process).await? {
         sleep(PAUSE).await;
     }
     for number in 0.. {
@@ -38,13 +51,20 @@ pub(super) async fn feed(
         {
             sleep(PAUSE).await;
         }
-        put(session, &format!("{directory}/i{number}"), &piece[..length]).await?;
-        put(session, &format!("{directory}/i{number}.k"), b"whole").await?;
+        for (name, content) in [(format!("i{number}"), &piece[..length]), (format!("i{number}.k"), &b"whole"[..])] {
+            match put(session, &format!("{directory}/{name}"), content).await {
+                Err(Failure::Refused(_)) if !is_there(session, &process).await? => return Ok(Fed::Gone),
+                Err(Failure::Refused(words)) => {
+                    return Err(Failure::Refused(format!("its input cannot be kept in {directory}: {words}")));
+                }
+                done => done?,
+            }
+        }
         if length == 0 {
             break;
         }
     }
-    Ok(())
+    Ok(Fed::All)
 }
 
 async fn is_there(session: &Arc<Session>, path: &str) -> Result<bool, Failure> {

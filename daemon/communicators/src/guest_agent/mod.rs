@@ -22,9 +22,11 @@ mod feed;
 mod guest_file;
 mod link;
 mod pieces;
+mod placing;
 mod script_run;
 mod scripts;
 mod session;
+mod token;
 mod upload;
 mod wire;
 

@@ -89,15 +89,39 @@ const ABSOLUTE: &str = "case $p in /*) ;; *) p=$PWD/$p;; esac\n";
 /// Prints `p`; the dot keeps line breaks at its end.
 const TELL: &str = "printf '%s.' \"$p\"";
 
-/// Makes an empty file of this mode, and prints its absolute path.
-pub(super) fn make_file(destination: &str, mode: u32) -> String {
+/// Makes an empty file of this mode called `name` beside the place of a file, and prints the absolute path of that place: where it is a
+/// symbolic link, that which it leads to. What is there and no file is refused: a pipe would hold whoever opens it.
+pub(super) fn make_beside(destination: &str, name: &str, mode: u32) -> String {
     let path = quote_path(destination, Patterns::Literal);
     format!(
-        "{AT_HOME}p={path}\n{ABSOLUTE}{}umask 077; : >\"$p\" && chmod {:04o} \"$p\" && {TELL}",
+        "{ENTRIES}{AT_HOME}p={path}\n{ABSOLUTE}{}f \"$p\" \"$q/{name}\" {:04o}\n{TELL}",
         "[ ! -d \"$p\" ] || { echo 'Is a directory' >&2; exit 1; }\n\
+         if [ -L \"$p\" ]; then\n\
+         l=$(readlink -f \"$p\" && echo .) || { echo 'it is a symbolic link that leads nowhere' >&2; exit 1; }\n\
+         p=${l%??}\nfi\n\
          q=${p%/*}; [ -d \"${q:-/}\" ] || { echo 'No such file or directory' >&2; exit 1; }\n",
         mode & 0o7777
     )
+}
+
+/// Gives a file that is whole its name, as a line behind [`ENTRIES`].
+pub(super) fn place(there: &str, path: &str) -> String {
+    format!("m {} {}\n", literal(path), literal(there))
+}
+
+/// Removes a file if it is there.
+pub(super) fn remove(path: &str) -> String {
+    format!("rm -f {}", literal(path))
+}
+
+/// Removes all files below a directory whose names begin so.
+pub(super) fn remove_below(root: &str, beginning: &str) -> String {
+    format!("find {}/ -name '{beginning}*' -exec rm -f {{}} +", literal(root))
+}
+
+/// Ends a script, with what it has started, if it is still the one with `token` in its command line.
+pub(super) fn kill(pid: i64, token: &str) -> String {
+    format!("p=/proc/{pid}; grep -q {token} $p/cmdline && kill {pid} $(cat $p/task/{pid}/children)")
 }
 
 /// Makes a directory, whose parent must be there; with a `name`, below `destination` where that is one. Prints its absolute path.
@@ -107,18 +131,27 @@ pub(super) fn make_directory(destination: &str, name: Option<&str>) -> String {
     format!("{AT_HOME}p={path}\n{ABSOLUTE}{below}[ -d \"$p\" ] || mkdir \"$p\" || exit 1\np=${{p%/}}; {TELL}")
 }
 
-/// Makes a directory or an empty file of this mode, as a line of a longer script.
-pub(super) fn make_entry(path: &str, is_directory: bool, mode: u32) -> String {
-    let path = literal(path);
-    let mode = mode & 0o7777;
-    match is_directory {
-        true => format!("[ -d {path} ] || mkdir {path} || exit 1; chmod {:04o} {path} || exit 1\n", mode | 0o700),
-        false => format!(": >{path} && chmod {mode:04o} {path} || exit 1\n"),
-    }
+/// Makes a directory of this mode, as a line behind [`ENTRIES`].
+pub(super) fn enter_directory(path: &str, mode: u32) -> String {
+    format!("d {} {:04o}\n", literal(path), (mode & 0o7777) | 0o700)
 }
 
-/// What precedes the lines of [`make_entry`].
-pub(super) const ENTRIES: &str = "umask 077\n";
+/// Makes an empty file of this mode, which is to have the name `path` later, as a line behind [`ENTRIES`].
+pub(super) fn enter_file(path: &str, there: &str, mode: u32) -> String {
+    format!("f {} {} {:04o}\n", literal(path), literal(there), mode & 0o7777)
+}
+
+/// What such lines need: `d` makes a directory, `f` a file beside the one that it becomes and of that one's owner, and `m` gives it its name.
+pub(super) const ENTRIES: &str = r#"umask 077
+d() { [ -d "$1" ] || mkdir "$1" || exit 1; chmod "$2" "$1" || exit 1; }
+f() {
+  [ ! -e "$1" ] || [ -f "$1" ] || { echo 'it is not a regular file' >&2; exit 1; }
+  : >"$2" || exit 1
+  [ ! -f "$1" ] || chown "$(stat -c %u:%g "$1")" "$2" 2>/dev/null
+  chmod "$3" "$2" || exit 1
+}
+m() { [ ! -d "$1" ] || { echo 'Is a directory' >&2; exit 1; }; mv -f "$2" "$1" || exit 1; }
+"#;
 
 /// Prints the absolute path of a regular file.
 pub(super) fn find_file(source: &str) -> String {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::{Failure, plain};
-use super::wire::{Wire, request_line};
+use super::wire::{CHUNK, LONGEST, SHORT, Wire, request_line, returned};
 
 /// How long an answer may take. An emulated guest may well stand still for ten seconds, and its disk for longer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(45);
@@ -62,7 +65,51 @@ pub(super) enum Unusable {
 struct Request {
     /// What is asked; nothing: whether the agent is still the same.
     line: Option<Vec<u8>>,
-    answer: oneshot::Sender<Result<Value, Failure>>,
+    /// The most bytes that an answer may have.
+    most: usize,
+    answer: oneshot::Sender<Result<BytesMut, Failure>>,
+}
+
+/// What is heeded of an agent's answers.
+#[derive(Deserialize)]
+struct Info {
+    version: Option<String>,
+    #[serde(default)]
+    supported_commands: Vec<Offered>,
+}
+
+#[derive(Deserialize)]
+struct Offered {
+    name: String,
+    #[serde(default = "yes")]
+    enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct System {
+    id: Option<String>,
+    pretty_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    pid: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Status {
+    exited: bool,
+    exitcode: Option<i64>,
+    out_data: Option<String>,
+    err_data: Option<String>,
+    #[serde(default)]
+    out_truncated: bool,
 }
 
 /// An agent that answers. Dropping it closes the channel.
@@ -100,36 +147,43 @@ impl Session {
 
     /// What the agent can do, and in what.
     async fn look(&mut self) -> Result<(), Unusable> {
-        let info = self.call("guest-info", json!({})).await?;
-        let version = plain(info["version"].as_str().unwrap_or("of no version"));
+        let info: Info = self.call("guest-info", json!({})).await?;
+        let version = plain(info.version.as_deref().unwrap_or("of no version"));
         self.version = format!("qemu-guest-agent {version}");
-        let offered = info["supported_commands"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let offers = |name: &str| {
-            offered.iter().any(|command| command["name"] == json!(name) && command["enabled"] != json!(false))
-        };
+        let offers = |name: &str| info.supported_commands.iter().any(|command| command.name == name && command.enabled);
         let missing: Vec<&str> = NEEDED.into_iter().filter(|name| !offers(name)).collect();
         if !missing.is_empty() {
             return Err(Unusable::Disabled { version, missing: missing.join(", ") });
         }
         if offers("guest-get-osinfo")
-            && let Ok(system) = self.call("guest-get-osinfo", json!({})).await
-            && system["id"] == json!("mswindows")
+            && let Ok(system) = self.call::<System>("guest-get-osinfo", json!({})).await
+            && system.id.as_deref() == Some("mswindows")
         {
-            let system = plain(system["pretty-name"].as_str().unwrap_or("Windows"));
+            let system = plain(system.pretty_name.as_deref().unwrap_or("Windows"));
             return Err(Unusable::Foreign { system });
         }
         Ok(())
     }
 
     /// Asks the agent for something.
-    pub(super) async fn call(&self, command: &str, arguments: Value) -> Result<Value, Failure> {
-        self.ask(Some(request_line(command, &arguments))).await
+    pub(super) async fn call<T: DeserializeOwned>(&self, command: &str, arguments: Value) -> Result<T, Failure> {
+        let most = match command {
+            "guest-exec-status" => LONGEST,
+            "guest-file-read" => SHORT + 2 * CHUNK,
+            _ => SHORT,
+        };
+        returned(&self.ask(Some(request_line(command, &arguments)), most).await?)
     }
 
-    async fn ask(&self, line: Option<Vec<u8>>) -> Result<Value, Failure> {
+    /// Asks for something whose answer says no more than that it is done.
+    pub(super) async fn order(&self, command: &str, arguments: Value) -> Result<(), Failure> {
+        self.call::<IgnoredAny>(command, arguments).await.map(drop)
+    }
+
+    async fn ask(&self, line: Option<Vec<u8>>, most: usize) -> Result<BytesMut, Failure> {
         let (answer, answered) = oneshot::channel();
         let gone = || Failure::Lost("the session has ended".to_owned());
-        self.requests.send(Request { line, answer }).await.map_err(|_| gone())?;
+        self.requests.send(Request { line, most, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -150,19 +204,18 @@ impl Session {
 
     /// Whether the agent is there right now, and the same one.
     pub(super) async fn is_there(&self) -> bool {
-        self.ask(None).await.is_ok()
+        self.ask(None, SHORT).await.is_ok()
     }
 
     /// Starts a program and returns its number. Its input is empty.
     pub(super) async fn start(&self, arguments: &[&str], capture: bool) -> Result<i64, Failure> {
         let request = json!({ "path": "/bin/sh", "arg": arguments, "capture-output": capture });
-        let started = self.call("guest-exec", request).await?;
-        started["pid"].as_i64().ok_or_else(|| Failure::Nonsense("a program without a number".to_owned()))
+        self.call("guest-exec", request).await.map(|started: Started| started.pid)
     }
 
     /// How a program ended; `None`: it runs.
     pub(super) async fn status(&self, pid: i64) -> Result<Option<Ended>, Failure> {
-        let status = match self.call("guest-exec-status", json!({ "pid": pid })).await {
+        let status: Status = match self.call("guest-exec-status", json!({ "pid": pid })).await {
             // The agent was started anew: what it had started is nobody's any more.
             Err(Failure::Refused(words)) => {
                 self.end();
@@ -170,22 +223,23 @@ impl Session {
             }
             other => other?,
         };
-        if status["exited"] != json!(true) {
+        if !status.exited {
             return Ok(None);
         }
         Ok(Some(Ended {
-            code: status["exitcode"].as_i64(),
-            output: decoded(&status["out-data"])?,
-            errors: plain(&String::from_utf8_lossy(&decoded(&status["err-data"])?)),
-            truncated: status["out-truncated"] == json!(true),
+            code: status.exitcode,
+            output: decoded(status.out_data.as_deref())?,
+            errors: plain(&String::from_utf8_lossy(&decoded(status.err_data.as_deref())?)),
+            truncated: status.out_truncated,
         }))
     }
 }
 
 /// Bytes in base64; none where there are none.
-pub(super) fn decoded(value: &Value) -> Result<Vec<u8>, Failure> {
-    let text = value.as_str().unwrap_or_default();
-    STANDARD.decode(text).map_err(|error| Failure::Nonsense(format!("bytes that are no base64: {error}")))
+pub(super) fn decoded(text: Option<&str>) -> Result<Vec<u8>, Failure> {
+    STANDARD
+        .decode(text.unwrap_or_default())
+        .map_err(|error| Failure::Nonsense(format!("bytes that are no base64: {error}")))
 }
 
 /// Answers requests until the agent does not, or is another one than at the beginning. The guard tells that it is over.
@@ -198,7 +252,7 @@ async fn serve(mut wire: Wire<UnixStream>, mut requests: mpsc::Receiver<Request>
         let request = tokio::select! {
             request = requests.recv() => request,
             () = sleep(PING_EVERY) => {
-                if let Err(failure) = ask(&mut wire, &ping).await {
+                if let Err(failure) = ask(&mut wire, &ping, SHORT).await {
                     tracing::debug!(%failure, "the guest agent is not there any more");
                     return;
                 }
@@ -207,7 +261,7 @@ async fn serve(mut wire: Wire<UnixStream>, mut requests: mpsc::Receiver<Request>
         };
         // Nobody asks any more.
         let Some(request) = request else { return };
-        let answer = ask(&mut wire, request.line.as_ref().unwrap_or(&ping)).await;
+        let answer = ask(&mut wire, request.line.as_ref().unwrap_or(&ping), request.most).await;
         let is_over = answer.as_ref().is_err_and(|failure| failure.ends_session() || request.line.is_none());
         // Whoever asked may have gone; the answer had to be read all the same.
         let _ = request.answer.send(answer);
@@ -219,9 +273,10 @@ async fn serve(mut wire: Wire<UnixStream>, mut requests: mpsc::Receiver<Request>
 
 /// Opens the file by which this agent is known; `None`: the guest has none.
 async fn mark(wire: &mut Wire<UnixStream>) -> Option<i64> {
-    ask(wire, &request_line("guest-file-open", &json!({ "path": MARKER, "mode": "r" }))).await.ok()?.as_i64()
+    let request = request_line("guest-file-open", &json!({ "path": MARKER, "mode": "r" }));
+    returned(&ask(wire, &request, SHORT).await.ok()?).ok()
 }
 
-async fn ask(wire: &mut Wire<UnixStream>, request: &[u8]) -> Result<Value, Failure> {
-    timeout(ANSWER_LIMIT, wire.ask(request)).await.unwrap_or(Err(Failure::Silent(ANSWER_LIMIT)))
+async fn ask(wire: &mut Wire<UnixStream>, request: &[u8], most: usize) -> Result<BytesMut, Failure> {
+    timeout(ANSWER_LIMIT, wire.ask(request, most)).await.unwrap_or(Err(Failure::Silent(ANSWER_LIMIT)))
 }

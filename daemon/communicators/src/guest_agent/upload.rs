@@ -7,8 +7,10 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
 use super::failure::Failure;
-use super::guest_file::{CHUNK, GuestFile};
+use super::guest_file::GuestFile;
+use super::placing::Placing;
 use super::session::Session;
+use super::wire::CHUNK;
 use super::{script_run, scripts};
 use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
@@ -34,20 +36,22 @@ impl Upload<'_> {
     ) -> Result<(), CommunicatorError> {
         let opened = open_for_upload(source).await?;
         let destination = file_destination(source, destination)?;
-        let path = self.make_file(&destination, mode.unwrap_or(opened.mode)).await?;
-        self.send(source, opened, &path).await
+        let place = self.make_file(&destination, mode.unwrap_or(opened.mode)).await?;
+        self.send(source, opened, &place.there, &place.path).await?;
+        self.put(place).await
     }
 
     pub(super) async fn bytes(&self, content: &[u8], destination: &str, mode: u32) -> Result<(), CommunicatorError> {
-        let path = self.make_file(destination, mode).await?;
+        let place = self.make_file(destination, mode).await?;
         let failed = |failure| self.failed(failure, destination);
-        let file = GuestFile::open(self.session, &path, "w").await.map_err(failed)?;
+        let file = GuestFile::open(self.session, &place.there, "w").await.map_err(failed)?;
         self.progress.file_started(destination, content.len() as u64);
         for chunk in content.chunks(CHUNK) {
             file.write(chunk).await.map_err(failed)?;
             self.progress.advanced(chunk.len() as u64);
         }
-        file.finish().await.map_err(failed)
+        file.finish().await.map_err(failed)?;
+        self.put(place).await
     }
 
     pub(super) async fn directory(&self, source: &Path, destination: &str) -> Result<(), CommunicatorError> {
@@ -57,29 +61,62 @@ impl Upload<'_> {
         let made = script_run::output(self.session, &scripts::make_directory(destination, name)).await;
         let root = made.and_then(path).map_err(|failure| self.failed(failure, destination))?;
         let entries = entries(&root, steps)?;
+        let mut placing = self.placing(destination)?;
+        placing.begin_tree(&root);
         // Everything gets its mode before there is anything in it.
+        let mut lines = Vec::new();
+        for (number, entry) in entries.iter().enumerate() {
+            let mode = entry.mode().await?;
+            lines.push(match entry.here {
+                None => scripts::enter_directory(&entry.there, mode),
+                Some(_) => scripts::enter_file(&entry.there, &placing.beside(&entry.there, number), mode),
+            });
+        }
+        self.run_all(lines, destination).await?;
+        let mut lines = Vec::new();
+        for (number, entry) in entries.into_iter().enumerate() {
+            let Some(here) = entry.here else { continue };
+            let (opened, there) = (open_for_upload(&here).await?, placing.beside(&entry.there, number));
+            self.send(&here, opened, &there, &entry.there).await?;
+            lines.push(scripts::place(&there, &entry.there));
+        }
+        self.run_all(lines, destination).await?;
+        placing.end();
+        Ok(())
+    }
+
+    fn placing(&self, destination: &str) -> Result<Placing, CommunicatorError> {
+        Placing::new(self.session).map_err(|failure| self.failed(failure, destination))
+    }
+
+    /// Makes an empty file beside the place of one.
+    async fn make_file(&self, destination: &str, mode: u32) -> Result<Place, CommunicatorError> {
+        split_remote(destination)?;
+        let mut placing = self.placing(destination)?;
+        let script = scripts::make_beside(destination, &placing.name(0), mode);
+        let made = script_run::output(self.session, &script).await;
+        let path = made.and_then(path).map_err(|failure| self.failed(failure, destination))?;
+        let there = placing.begin_file(&path);
+        Ok(Place { path, there, placing })
+    }
+
+    /// Puts one that is whole into its place.
+    async fn put(&self, place: Place) -> Result<(), CommunicatorError> {
+        self.run_all(vec![scripts::place(&place.there, &place.path)], &place.path).await?;
+        place.placing.end();
+        Ok(())
+    }
+
+    /// Runs lines of a script, which is as many as it takes.
+    async fn run_all(&self, lines: Vec<String>, destination: &str) -> Result<(), CommunicatorError> {
         let mut script = scripts::ENTRIES.to_owned();
-        for entry in &entries {
-            let line = scripts::make_entry(&entry.there, entry.here.is_none(), entry.mode().await?);
+        for line in lines {
             if script.len() + line.len() > MAX_SCRIPT {
                 self.run(&std::mem::replace(&mut script, scripts::ENTRIES.to_owned()), destination).await?;
             }
             script += &line;
         }
-        self.run(&script, destination).await?;
-        for entry in entries {
-            if let Some(here) = entry.here {
-                let opened = open_for_upload(&here).await?;
-                self.send(&here, opened, &entry.there).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn make_file(&self, destination: &str, mode: u32) -> Result<String, CommunicatorError> {
-        split_remote(destination)?;
-        let made = script_run::output(self.session, &scripts::make_file(destination, mode)).await;
-        made.and_then(path).map_err(|failure| self.failed(failure, destination))
+        self.run(&script, destination).await
     }
 
     async fn run(&self, script: &str, destination: &str) -> Result<(), CommunicatorError> {
@@ -87,12 +124,12 @@ impl Upload<'_> {
         ran.map(drop).map_err(|failure| self.failed(failure, destination))
     }
 
-    /// Sends the content of a file to one that is there.
-    async fn send(&self, source: &Path, opened: OpenedFile, path: &str) -> Result<(), CommunicatorError> {
+    /// Sends the content of a file to one that is there, and is to be at `path`.
+    async fn send(&self, source: &Path, opened: OpenedFile, there: &str, path: &str) -> Result<(), CommunicatorError> {
         let OpenedFile { mut file, size, .. } = opened;
         let failed = |failure| self.failed(failure, path);
         let unreadable = |error| CommunicatorError::Local { action: "read", path: source.to_owned(), source: error };
-        let there = GuestFile::open(self.session, path, "w").await.map_err(failed)?;
+        let there = GuestFile::open(self.session, there, "w").await.map_err(failed)?;
         self.progress.file_started(path, size);
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -109,6 +146,15 @@ impl Upload<'_> {
     fn failed(&self, failure: Failure, path: &str) -> CommunicatorError {
         failure.during(self.host, &format!("the upload of {path}"), "receive", path)
     }
+}
+
+/// A file that is sent.
+struct Place {
+    /// Where it is to be.
+    path: String,
+    /// Where it is meanwhile.
+    there: String,
+    placing: Placing,
 }
 
 /// A path that a script has printed, with a dot behind it.

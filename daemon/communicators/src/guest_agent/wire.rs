@@ -6,13 +6,21 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::failure::Failure;
 
-/// The longest answer. The agent itself keeps 16 MiB of a program's output, which is a third more in base64.
-const MAX_ANSWER: usize = 24 << 20;
+/// The longest answer to most requests, and to the one that begins a session: `guest-info` has some thousand bytes.
+pub(super) const SHORT: usize = 64 << 10;
+
+/// Bytes of a file in one request or answer.
+pub(super) const CHUNK: usize = 256 << 10;
+
+/// The longest answer at all. The agent itself keeps 16 MiB of a program's output, which is a third more in base64.
+pub(super) const LONGEST: usize = 24 << 20;
 
 /// What an agent may say before it answers to the request that begins a session.
 const MAX_STALE: usize = 64 << 20;
@@ -44,36 +52,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) async fn synchronised(&mut self, number: u32) -> Result<(), Failure> {
         let mut stale = 0;
         loop {
-            let line = self.line().await?;
+            let line = match self.line(SHORT).await {
+                // An answer to whoever was here before may be long. Nothing of it is kept.
+                Err(Failure::Nonsense(_)) => self.without_what_is_stale(),
+                line => line?,
+            };
             stale += line.len();
             if stale > MAX_STALE {
                 return Err(Failure::Nonsense("it talks and talks, and never answers".to_owned()));
             }
             let start = line.iter().rposition(|&byte| byte == DELIMITER).map_or(0, |at| at + 1);
-            if serde_json::from_slice::<Value>(&line[start..]).is_ok_and(|answer| answer["return"] == json!(number)) {
+            let answer = serde_json::from_slice::<Answer<u32>>(&line[start..]);
+            if answer.is_ok_and(|answer| answer.returned == Some(number)) {
                 return Ok(());
             }
         }
     }
 
-    /// Sends a request and returns what the agent answers.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Value, Failure> {
-        self.stream.write_all(request).await.map_err(lost)?;
-        let line = self.line().await?;
-        let shown = || String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
-        let answer: Value =
-            serde_json::from_slice(&line).map_err(|error| Failure::Nonsense(format!("{:?}: {error}", shown())))?;
-        let Value::Object(mut answer) = answer else {
-            return Err(Failure::Nonsense(format!("{:?} is no object", shown())));
-        };
-        if let Some(error) = answer.get("error") {
-            return Err(Failure::refused(error["desc"].as_str().unwrap_or("it does not say why")));
+    /// Takes what was read of a line that is too long, but for what may be the beginning of an answer to [`Self::begin`].
+    fn without_what_is_stale(&mut self) -> BytesMut {
+        let mut line = std::mem::take(&mut self.unread);
+        self.searched = 0;
+        if let Some(at) = line.iter().rposition(|&byte| byte == DELIMITER).filter(|&at| line.len() - at < SHORT / 2) {
+            self.unread = line.split_off(at);
         }
-        answer.remove("return").ok_or_else(|| Failure::Nonsense(format!("{:?} is no answer", shown())))
+        line
     }
 
-    /// Reads a line that is not empty, without its end.
-    async fn line(&mut self) -> Result<BytesMut, Failure> {
+    /// Sends a request and returns what the agent answers, in at most so many bytes: a line for [`returned`].
+    pub(super) async fn ask(&mut self, request: &[u8], most: usize) -> Result<BytesMut, Failure> {
+        self.stream.write_all(request).await.map_err(lost)?;
+        let line = self.line(most).await?;
+        // Nothing of it is kept meanwhile: a few bytes of JSON can become many of a tree.
+        returned::<IgnoredAny>(&line)?;
+        Ok(line)
+    }
+
+    /// Reads a line that is not empty, without its end, and not longer than that.
+    async fn line(&mut self, most: usize) -> Result<BytesMut, Failure> {
         loop {
             if let Some(found) = self.unread[self.searched..].iter().position(|&byte| byte == b'\n') {
                 let line = self.unread.split_to(self.searched + found);
@@ -85,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Ok(line);
             }
             self.searched = self.unread.len();
-            if self.searched > MAX_ANSWER {
+            if self.searched > most {
                 return Err(Failure::Nonsense("its answer does not end".to_owned()));
             }
             self.unread.reserve(64 << 10);
@@ -94,6 +110,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
         }
     }
+}
+
+/// What an agent says to a request.
+#[derive(Deserialize)]
+struct Answer<T> {
+    #[serde(rename = "return")]
+    returned: Option<T>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    desc: Option<String>,
+}
+
+/// Reads an answer.
+pub(super) fn returned<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
+    let shown = || String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
+    let answer: Answer<T> =
+        serde_json::from_slice(line).map_err(|error| Failure::Nonsense(format!("{:?}: {error}", shown())))?;
+    if let Some(error) = answer.error {
+        return Err(Failure::refused(error.desc.as_deref().unwrap_or("it does not say why")));
+    }
+    answer.returned.ok_or_else(|| Failure::Nonsense(format!("{:?} is no answer", shown())))
 }
 
 fn lost(error: io::Error) -> Failure {
@@ -123,21 +163,23 @@ mod tests {
         let (mut wire, _far) = said(left).await;
         wire.begin(7).await.unwrap();
         wire.synchronised(7).await.unwrap();
-        assert_eq!(wire.ask(b"\n").await.unwrap(), json!({ "a": 1 }));
+        let line = wire.ask(b"\n", SHORT).await.unwrap();
+        assert_eq!(returned::<Value>(&line).unwrap(), json!({ "a": 1 }));
     }
 
     #[tokio::test]
     async fn answers_that_make_no_sense_are_told() {
         for (answer, words) in [
-            (&b"[1]\n"[..], "no object"),
+            (&b"7\n"[..], "invalid type"),
             (b"{}\n", "no answer"),
             (b"{\"return\":\n", "EOF"),
             (b"\xFE\n", "expected value"),
-            (b"{\"error\": 3}\n", "does not say why"),
+            (b"{\"error\": 3}\n", "invalid type"),
+            (b"{\"error\": {}}\n", "does not say why"),
             (b"{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\\u001b such\"}}\n", "no  such"),
         ] {
             let (mut wire, _far) = said(answer).await;
-            let failure = wire.ask(b"\n").await.unwrap_err();
+            let failure = wire.ask(b"\n", SHORT).await.unwrap_err();
             assert!(failure.to_string().contains(words), "{failure}");
         }
     }
@@ -149,8 +191,42 @@ mod tests {
             let piece = vec![b'x'; 1 << 20];
             while far.write_all(&piece).await.is_ok() {}
         });
-        let failure = Wire::new(near).ask(b"").await.unwrap_err();
+        let mut wire = Wire::new(near);
+        let failure = wire.ask(b"", SHORT).await.unwrap_err();
         assert!(matches!(&failure, Failure::Nonsense(what) if what.contains("does not end")), "{failure}");
+        assert!(wire.unread.len() < 3 * SHORT, "{} bytes were taken", wire.unread.len());
+        drop(wire);
         flood.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_to_somebody_else_is_not_kept() {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let talking = tokio::spawn(async move {
+            far.write_all(b"{\"return\": [0").await.unwrap();
+            for _ in 0..1000 {
+                far.write_all(&b",0".repeat(2000)).await.unwrap();
+            }
+            far.write_all(b"]}\n\xFF{\"return\": 7}\n").await.unwrap();
+            far
+        });
+        let mut wire = Wire::new(near);
+        wire.begin(7).await.unwrap();
+        wire.synchronised(7).await.unwrap();
+        assert!(wire.unread.capacity() < 1 << 20, "{} bytes are held", wire.unread.capacity());
+        drop(talking.await.unwrap());
+    }
+
+    #[test]
+    fn an_answer_is_of_its_kind_or_none() {
+        #[derive(Debug, Deserialize)]
+        struct Number {
+            _pid: Option<i64>,
+        }
+        for answer in ["{\"return\": [[0]]}", "{\"return\": \"x\"}", "{\"return\": {\"_pid\": \"one\"}}"] {
+            let failure = returned::<Number>(answer.as_bytes()).unwrap_err();
+            assert!(matches!(&failure, Failure::Nonsense(what) if what.contains("invalid type")), "{failure}");
+        }
+        assert!(returned::<Number>(b"{\"return\": {\"more\": [[0]]}}").is_ok());
     }
 }

@@ -1,22 +1,21 @@
-//! The guest agent's communicator on Debian's real qemu-ga, which listens at a socket here as it does at a serial port in a guest; and on
-//! agents that lie.
+//! The guest agent's communicator on Debian's real qemu-ga, which listens at a socket here as it does at a serial port in a guest.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kiln_communicators::conformance::{self, Guest};
 use kiln_communicators::guest_agent::{GuestAgentCommunicator, GuestAgentConfig, connect};
 use kiln_communicators::{
-    CollectedOutput, CommandOutput, Communicator, CommunicatorError, ConnectConfig, ConnectError, ConnectStage,
-    DiscardedOutput, Exit, GuestConnector, NoProgress, SilentObserver,
+    CollectedOutput, CommandOutput, Communicator, CommunicatorError, ConnectConfig, DiscardedOutput, Exit,
+    GuestConnector, NoProgress, SilentObserver, TransferProgress,
 };
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixListener;
+use tokio::sync::Notify;
 
 use crate::servers::{server_or_return, tool};
 
@@ -263,107 +262,78 @@ async fn trees_and_odd_names_go_both_ways() {
     let pipe = agent.path("pipe").display().to_string();
     let error = guest.download_file(&pipe, &here.path().join("pipe"), &NoProgress).await.unwrap_err();
     assert!(error.to_string().contains("not a regular file"), "{error}");
-    let full = guest.upload_bytes(&[7; 300_000], "/dev/full", 0o666).await.unwrap_err();
-    assert!(full.to_string().contains("No space left"), "{full}");
+    let other = guest.upload_bytes(b"x", "/dev/full", 0o666).await.unwrap_err();
+    assert!(other.to_string().contains("not a regular file"), "{other}");
+    let uploading = guest.upload_bytes(b"x", &pipe, 0o600);
+    let error = tokio::time::timeout(PATIENCE, uploading).await.expect("nobody reads there").unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+    let inside = agent.path("around");
+    fs::create_dir_all(inside.join("tree")).unwrap();
+    Command::new("mkfifo").arg(inside.join("tree/-rf")).status().unwrap();
+    let inside = inside.display().to_string();
+    let uploading = guest.upload_directory(&tree, &inside, &NoProgress);
+    let error = tokio::time::timeout(PATIENCE, uploading).await.expect("nobody reads there").unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
 }
 
-/// An agent in this process: what it answers to a request is its own affair. Without an answer it says nothing.
-async fn lying(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static) -> (GuestAgentConfig, TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("agent.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (read, mut write) = stream.into_split();
-            let mut requests = BufReader::new(read);
-            let mut line = Vec::new();
-            while requests.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                if let Some(said) = answer(&text)
-                    && write.write_all(&said).await.is_err()
-                {
-                    break;
-                }
-                line.clear();
-            }
-        }
-    });
-    (GuestAgentConfig { timeout: Some(Duration::from_secs(2)), ..GuestAgentConfig::new(socket) }, directory)
+/// Looks at the place of a file whenever a piece of it was sent.
+struct Looks {
+    place: PathBuf,
+    seen: Mutex<Vec<Vec<u8>>>,
+    heard: Notify,
 }
 
-async fn refused(config: &GuestAgentConfig) -> ConnectError {
-    let connecting = connect(config, Arc::new(SilentObserver));
-    match tokio::time::timeout(PATIENCE, connecting).await.expect("it ends") {
-        Ok(_) => panic!("such an agent is of no use"),
-        Err(error) => error,
+impl TransferProgress for Looks {
+    fn file_started(&self, _path: &str, _size: u64) {}
+
+    fn advanced(&self, _bytes: u64) {
+        self.seen.lock().unwrap().push(fs::read(&self.place).unwrap());
+        self.heard.notify_one();
     }
 }
 
-/// As a real one does.
-fn agrees(request: &str) -> Option<Vec<u8>> {
-    let id = request.split("\"id\":").nth(1)?.split('}').next()?.to_owned();
-    Some(format!("\u{FFFD}{{\"return\": {id}}}\n").replace('\u{FFFD}', "").into_bytes())
-}
-
-fn info(commands: &str) -> Vec<u8> {
-    format!("{{\"return\": {{\"version\": \"9.\\u001b[0m\", \"supported_commands\": [{commands}]}}}}\n").into_bytes()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_that_cannot_be_used_are_told() {
-    let (silent, _kept) = lying(|_| None).await;
-    let error = refused(&silent).await;
-    assert_eq!(error.kind, ConnectStage::Silent);
-    assert!(error.hint.unwrap().contains("qemu-guest-agent"), "{error}");
+async fn a_file_is_what_it_was_until_the_new_one_is_whole() {
+    let agent = server_or_return!(Agent::start(), "qemu-ga");
+    let guest = agent.connect().await;
+    let here = tempfile::tempdir().unwrap();
+    let source = here.path().join("source");
+    fs::write(&source, vec![b'n'; 4 << 20]).unwrap();
+    let there = agent.path("there");
+    fs::create_dir(&there).unwrap();
+    let (file, link) = (there.join("file"), agent.path("link"));
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let (link, names) = (link.display().to_string(), || fs::read_dir(&there).unwrap().count());
 
-    let (disabled, _kept) = lying(|request| {
-        if request.contains("guest-info") {
-            return Some(info("{\"name\": \"guest-exec\", \"enabled\": false}"));
-        }
-        agrees(request).or_else(|| Some(b"{\"error\": {\"desc\": \"no\"}}\n".to_vec()))
-    })
-    .await;
-    let error = refused(&disabled).await;
-    assert_eq!((error.kind, error.attempts), (ConnectStage::Session, 1), "{error}");
-    let told = error.source.to_string();
-    assert!(told.contains("guest-exec, guest-exec-status") && told.contains("9. [0m"), "{told:?}");
-
-    let missing = GuestAgentConfig { timeout: Some(Duration::from_secs(1)), ..GuestAgentConfig::new("/nonexistent/x") };
-    assert_eq!(refused(&missing).await.kind, ConnectStage::Refused);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_that_lie_end_the_call_and_not_the_build() {
-    let all = "guest-exec guest-exec-status guest-file-open guest-file-read guest-file-write guest-file-flush guest-file-close";
-    let all: Vec<_> = all.split(' ').map(|name| format!("{{\"name\": \"{name}\", \"enabled\": true}}")).collect();
-    let all = all.join(", ");
-    for (lie, what) in [
-        ("{\"return\": {\"pid\": \"one\"}}\n", "a number that is none"),
-        ("{\"return\": []}\n", "another kind of answer"),
-        ("]]]\n", "no JSON"),
-        ("{\"return\": {\"pid\": 1, \"exited\": true, \"exitcode\": 0, \"out-data\": \"!!\"}}\n", "no base64"),
-        ("{\"return\": {\"pid\": 1, \"exited\": true, \"exitcode\": 0}}\n{\"return\": {}}\n", "an answer too many"),
-    ] {
-        let all = all.clone();
-        let (config, _kept) = lying(move |request| {
-            if request.contains("guest-sync") {
-                agrees(request)
-            } else if request.contains("guest-info") {
-                Some(info(&all))
-            } else {
-                Some(lie.as_bytes().to_vec())
-            }
-        })
-        .await;
-        // Whether it is let in or not, everything comes to an end, and to no success.
-        let connecting = connect(&config, Arc::new(SilentObserver));
-        let Ok(guest) = tokio::time::timeout(PATIENCE, connecting).await.expect(what) else { continue };
-        let working = guest.execute("true", &DiscardedOutput);
-        let worked = tokio::time::timeout(PATIENCE, working).await.expect(what);
-        assert!(!matches!(worked, Ok(Exit::Code(_))), "{what}: {worked:?}");
-        let there = tempfile::tempdir().unwrap();
-        let file = there.path().join("x");
-        let fetched = tokio::time::timeout(PATIENCE, guest.download_file("/x", &file, &NoProgress)).await.expect(what);
-        assert!(fetched.is_err() && fs::read_dir(there.path()).unwrap().count() == 0, "{what}");
+    // Given up in the middle.
+    let looks = Looks { place: file.clone(), seen: Mutex::default(), heard: Notify::new() };
+    tokio::select! {
+        biased;
+        () = looks.heard.notified() => {}
+        done = guest.upload_file(&source, &link, None, &looks) => panic!("nobody has given it up: {done:?}"),
     }
+    let begun = Instant::now();
+    while names() > 1 {
+        assert!(begun.elapsed() < PATIENCE, "what was sent of it stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"old");
+
+    guest.upload_file(&source, &link, Some(0o640), &looks).await.unwrap();
+    let seen = std::mem::take(&mut *looks.seen.lock().unwrap());
+    assert!(seen.len() > 10 && seen.iter().all(|content| content == b"old"));
+    assert!(fs::read(&file).unwrap() == fs::read(&source).unwrap());
+    assert_eq!((fs::metadata(&file).unwrap().mode() & 0o7777, names()), (0o640, 1));
+
+    // A tree, too.
+    fs::write(&file, "old").unwrap();
+    let tree = here.path().join("there");
+    fs::create_dir(&tree).unwrap();
+    fs::copy(&source, tree.join("file")).unwrap();
+    guest.upload_directory(&tree, &agent.path("").display().to_string(), &looks).await.unwrap();
+    let seen = std::mem::take(&mut *looks.seen.lock().unwrap());
+    assert!(seen.len() > 10 && seen.iter().all(|content| content == b"old"));
+    assert!(fs::read(&file).unwrap() == fs::read(&source).unwrap());
+    assert_eq!(names(), 1);
 }

@@ -10,6 +10,7 @@ mod dropped;
 mod execute;
 mod failures;
 mod guest_agent;
+mod lying_agents;
 mod routes;
 mod scripted_server;
 mod servers;
