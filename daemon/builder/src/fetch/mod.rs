@@ -55,8 +55,11 @@ pub(crate) use self::url_secrets::{secrets_in, shown};
 use crate::ledger::Ledger;
 
 /// The HTTP proxy that the environment has for a URL: host, port, and `user:password` where it wants them.
-pub(crate) fn environment_proxy(url: &str) -> Result<Option<(String, u16, Option<String>)>, UrlError> {
-    let proxies = ProxySettings::from_lookup(|name| std::env::var(name).ok());
+pub(crate) fn environment_proxy(
+    url: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<(String, u16, Option<String>)>, UrlError> {
+    let proxies = ProxySettings::from_lookup(environment);
     let Some(proxy) = proxies.for_url(&RemoteUrl::parse(url)?)? else { return Ok(None) };
     if proxy.kind != ProxyKind::Http {
         return Err(UrlError::Proxy {

@@ -122,7 +122,7 @@ impl Access {
                 Ok(ConnectConfig::GuestAgent(config))
             }
             Self::Ssh(ssh) => ssh.config(host, port),
-            Self::WinRm(winrm) => winrm_access::config(winrm, host, port),
+            Self::WinRm(winrm) => winrm_access::config(winrm, host, port, |name| std::env::var(name).ok()),
         }
     }
 
