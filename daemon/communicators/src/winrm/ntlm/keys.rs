@@ -15,10 +15,22 @@ pub(super) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
+/// A user's name in capitals, as Windows has them: letter by letter, so one that has no single capital stays.
+fn upper(user: &str) -> String {
+    let capital = |letter: char| {
+        let mut capitals = letter.to_uppercase();
+        match (capitals.next(), capitals.next()) {
+            (Some(capital), None) => capital,
+            _ => letter,
+        }
+    };
+    user.chars().map(capital).collect()
+}
+
 /// `NTOWFv2`: what a server keeps of a user and the password.
 pub(super) fn owner_key(user: &str, domain: &str, password: &str) -> [u8; 16] {
     let secret = md4::digest(&utf16(password));
-    hmac(&secret, &[&utf16(&user.to_uppercase()), &utf16(domain)])
+    hmac(&secret, &[&utf16(&upper(user)), &utf16(domain)])
 }
 
 /// `SIGNKEY`.
@@ -43,6 +55,12 @@ pub(super) fn seal_key(session: &[u8; 16], way: Way) -> [u8; 16] {
 mod tests {
     use super::super::hex::hex;
     use super::*;
+
+    #[test]
+    fn capitals_are_letters_for_letters() {
+        assert_eq!(upper("gro\u{df} \u{fc}ser \u{fb01}x"), "GRO\u{df} \u{dc}SER \u{fb01}X");
+        assert_ne!(owner_key("gro\u{df}", "", "x"), owner_key("gross", "", "x"));
+    }
 
     #[test]
     fn keys_are_those_of_ms_nlmp_4_2_4() {
