@@ -28,8 +28,16 @@ pub(crate) async fn dial(config: &WinRmConfig) -> Result<TcpStream, Attempt> {
         None => (DIRECT, timeout(DIRECT, connect(&config.host, config.port)).await),
         Some(proxy) => (THROUGH_PROXY, timeout(THROUGH_PROXY, through(proxy, config)).await),
     };
-    let late = || Err(Attempt::new(Stage::NoAnswer, Failure::TimedOut { what: "connecting", after }));
-    dialled.unwrap_or_else(|_| late()).map_err(Attempt::unsent)
+    dialled.unwrap_or_else(|_| Err(late(config, after))).map_err(Attempt::unsent)
+}
+
+/// The failure of a way that took too long.
+fn late(config: &WinRmConfig, after: Duration) -> Attempt {
+    let (stage, what) = match config.proxy {
+        None => (Stage::NoAnswer, "connecting"),
+        Some(_) => (Stage::Proxy, "the way through the proxy"),
+    };
+    Attempt::new(stage, Failure::TimedOut { what, after })
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, Attempt> {
@@ -74,8 +82,8 @@ async fn through(proxy: &HttpProxy, config: &WinRmConfig) -> Result<TcpStream, A
     let mut answer = Vec::new();
     let conversation = async {
         stream.write_all(request.as_bytes()).await?;
-        // Nothing can follow the head: the guest speaks only after us.
-        while !answer.ends_with(b"\r\n\r\n") && answer.len() < MAX_PROXY_ANSWER {
+        // What follows the head, as a page that says why not, may never end.
+        while end_of_head(&answer).is_none() && answer.len() < MAX_PROXY_ANSWER {
             if stream.read_buf(&mut answer).await? == 0 {
                 break;
             }
@@ -85,8 +93,38 @@ async fn through(proxy: &HttpProxy, config: &WinRmConfig) -> Result<TcpStream, A
     conversation.await.map_err(|error| at_proxy(Failure::Transport(error)))?;
     let head = String::from_utf8_lossy(&answer);
     let line: String = head.lines().next().unwrap_or_default().trim().chars().take(200).collect();
-    if line.strip_prefix("HTTP/1.").is_some_and(|rest| rest.get(1..3) == Some(" 2")) {
-        return Ok(stream);
+    let is_open = line.strip_prefix("HTTP/1.").is_some_and(|rest| rest.get(1..3) == Some(" 2"));
+    let reason = match end_of_head(&answer) {
+        Some(end) if is_open && end == answer.len() => return Ok(stream),
+        // The guest speaks only after us.
+        Some(_) if is_open => format!("asked for {target} it said {line:?}, and something after that"),
+        None if is_open => format!("asked for {target} it said {line:?} and did not end"),
+        _ => format!("asked for {target} it answered {line:?}"),
+    };
+    Err(at_proxy(Failure::Proxy { reason }))
+}
+
+/// Where the head of an answer ends, when it does.
+fn end_of_head(answer: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    answer.windows(END.len()).position(|bytes| bytes == END).map(|at| at + END.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_proxy_is_told_from_a_slow_guest() {
+        let mut config = WinRmConfig::new("guest", "packer", "x".into());
+        assert_eq!(late(&config, DIRECT).stage, Stage::NoAnswer);
+        config.proxy = Some(HttpProxy { host: "proxy".to_owned(), port: 3128, login: None });
+        assert_eq!(late(&config, THROUGH_PROXY).stage, Stage::Proxy);
     }
-    Err(at_proxy(Failure::Proxy { reason: format!("asked for {target} it answered {line:?}") }))
+
+    #[test]
+    fn a_head_ends_with_its_blank_line_whatever_follows() {
+        assert_eq!(end_of_head(b"HTTP/1.1 407 no\r\n\r\n<h1>"), Some(19));
+        assert_eq!(end_of_head(b"HTTP/1.1 200 OK\r\n\r"), None);
+    }
 }
