@@ -4,7 +4,8 @@ It is written from MS-WSMV and stands in for what no test machine has. What is r
 shells, streams and exit codes; logging in by NTLM and sealing are PyPI's pyspnego (its acceptor). What is not: there is no Windows under it.
 Commands are run by `sh` (see commands.py), and PowerShell is a small subset (see powershell.py), which refuses what it does not know.
 
-It prints `listening PORT` when it is ready, then a line for each thing that it was asked, and ends with its standard input.
+It prints `listening PORT` when it is ready, then on standard error a line for each thing that it was asked. Lines of standard input are
+what it is to do wrong from then on (see web.py); it ends with its standard input.
 """
 
 import argparse
@@ -43,7 +44,8 @@ def main():
     server.listening.wait()
     print(f"listening {server.port}", flush=True)
     # Whoever started it ends it, or dies.
-    sys.stdin.buffer.read()
+    for line in sys.stdin:
+        server.misbehave(line.strip())
     guest.end()
 
 

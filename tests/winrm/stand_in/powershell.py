@@ -131,7 +131,11 @@ def own(name, text):
     return found.groupdict() if found else None
 
 
-def receive(root, name, partial):
+# What takes patterns of names where a path is meant.
+TAKES_PATTERNS = re.compile(r"\b(?:Move|Copy|New|Get|Remove)-Item\b[^\n]* -(?:Path|Destination) ")
+
+
+def receive(root, name, partial, takes_patterns):
     root = place(root)
     if name and root.is_dir():
         root = root / name
@@ -151,6 +155,8 @@ def receive(root, name, partial):
                 below(line).mkdir(parents=True, exist_ok=True)
             elif line.startswith(":"):
                 path = below(line)
+                if takes_patterns and re.search(r"[][*?]", path.name):
+                    raise OSError("a name with a bracket is a pattern where -LiteralPath is not said")
                 if path.is_dir():
                     raise OSError("it is a directory")
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +185,7 @@ def receive(root, name, partial):
         fail(error)
 
 
-def send(root, kind):
+def send(root, kind, follows_links):
     def name(text):
         return base64.b64encode(text.encode()).decode()
 
@@ -198,7 +204,8 @@ def send(root, kind):
             return file(path, below)
         print(f"@{name(below)}")
         for one in sorted(path.iterdir()):
-            item(one, f"{below}/{one.name}")
+            if follows_links or not (one.is_symlink() and one.is_dir()):
+                item(one, f"{below}/{one.name}")
         return None
 
     path = place(root)
@@ -350,9 +357,10 @@ class Script:
 def run(text):
     text = text.strip()
     if found := own("receive.ps1", minified(text)):
-        return receive(value(found["ROOT"]), literal(found["NAME"]), found["ID"])
+        takes_patterns = TAKES_PATTERNS.search(text) is not None
+        return receive(value(found["ROOT"]), literal(found["NAME"]), found["MARK"], takes_patterns)
     if found := own("send.ps1", minified(text)):
-        return send(value(found["ROOT"]), found["KIND"])
+        return send(value(found["ROOT"]), found["KIND"], "ReparsePoint" not in text)
     if found := re.fullmatch(r"& \{(.*)\}", text, re.DOTALL):
         text = found.group(1)
     return Script().run(text)

@@ -1,13 +1,18 @@
 """HTTP and HTTPS, logging in, and sealed messages (MS-WSMV §2.2.9.1). Logging in and sealing are pyspnego's acceptor.
 
 What `--misbehave` names is done wrong: `unsealed` answers in the clear, `entities` with a document type, `huge` with more than an envelope,
-`silent` with nothing, `status-404` and `page` as another service does, `drop` closes instead of answering; with a number behind a colon
-(`drop:3`) only to the question of that number, counted from 1.
+`silent` with nothing, `status-404` and `page` as another service does, `drop` closes instead of answering, `late` answers after two seconds,
+`bad-signature` and `cut` seal wrongly, `no-status` and `bad-base64` say nonsense of a command, `time-out` and `too-large` refuse. Somebody
+between the two could do `forged-fault`, which keeps the question to itself, and `forged-401`, which does not.
+
+With an action (`drop@Receive`) only such questions are answered so; with a number behind a colon (`drop@Receive:2`, `drop:3`) only the one of
+that number, counted from 1. A line of standard input names something else to do wrong, and has the counting begin anew.
 """
 
 import base64
 import hashlib
 import os
+import re
 import socket
 import socketserver
 import ssl
@@ -15,10 +20,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler
 
 import spnego
 from spnego.channel_bindings import GssChannelBindings
+
+import soap
 
 PROTOCOL = "application/HTTP-SPNEGO-session-encrypted"
 BOUNDARY = b"--Encrypted Boundary"
@@ -148,7 +156,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(403)
         if is_sealed:
             body = unseal(self.context, body)
-        wrong = self.server.what_goes_wrong()
+        action = re.search(rb"<[^>]*Action\b[^>]*>[^<]*/([A-Za-z]+)\s*<", body)
+        wrong = self.server.what_goes_wrong(action.group(1).decode() if action else "")
         if wrong == "drop":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -159,14 +168,35 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(404, b"<h1>not here</h1>", "text/html")
         if wrong == "page":
             return self.reply(200, b"<!DOCTYPE html><p>hello", "text/html")
-        status, answer = self.server.guest.answer(body)
+        if wrong == "forged-fault":
+            return self.reply(500, soap.fault(None, soap.Fault(soap.NO_SUCH_SHELL, "The shell was not found.")))
+        if wrong == "time-out":
+            status, answer = 500, soap.fault(None, soap.Fault(soap.TIMED_OUT, "It takes too long.", "w:TimedOut"))
+        elif wrong == "too-large":
+            status, answer = 500, soap.fault(None, soap.Fault(soap.TOO_LARGE, "It is too large.", "w:EncodingLimit"))
+        else:
+            status, answer = self.server.guest.answer(body)
+        if wrong == "forged-401":
+            return self.reply(401, more=[("WWW-Authenticate", "Negotiate")])
+        if wrong == "late":
+            time.sleep(2)
+        if wrong == "no-status":
+            answer = re.sub(rb"<rsp:ExitCode>.*?</rsp:ExitCode>", b"", answer)
+        if wrong == "bad-base64":
+            answer = re.sub(rb'(CommandId="[^"]*">)', rb"\1*", answer)
         if wrong == "entities":
             answer = b'<!DOCTYPE a [<!ENTITY b "c">]>' + answer
         if wrong == "huge":
             answer = answer.replace(b"</s:Body>", b"<x>" + b"y" * (3 << 20) + b"</x></s:Body>")
         if is_sealed and wrong != "unsealed":
             kind = f'multipart/encrypted;protocol="{PROTOCOL}";boundary="Encrypted Boundary"'
-            return self.reply(status, seal(self.context, answer), kind)
+            sealed = bytearray(seal(self.context, answer))
+            if wrong == "bad-signature":
+                # The first byte behind the length of the signature and its version.
+                sealed[sealed.index(b"octet-stream\r\n") + len(b"octet-stream\r\n") + 8] ^= 1
+            if wrong == "cut":
+                del sealed[-60:]
+            return self.reply(status, bytes(sealed), kind)
         return self.reply(status, answer)
 
 
@@ -189,7 +219,8 @@ class Server:
         self.port = settings.port
         self.open = set()
         self.listening = threading.Event()
-        self.asked = 0
+        self.counting = threading.Lock()
+        self.misbehave(settings.misbehave)
         self.certificate_hash = None
         self.tls = None
         if settings.certificate:
@@ -208,10 +239,20 @@ class Server:
         guest.on_restart = self.go_away
         self.listener = None
 
-    def what_goes_wrong(self):
-        self.asked += 1
-        name, _, number = self.settings.misbehave.partition(":")
-        return name if not number or int(number) == self.asked else ""
+    def misbehave(self, what):
+        with self.counting:
+            self.wrong, self.asked = what, Counter()
+        print("misbehaves", what, file=sys.stderr, flush=True)
+
+    def what_goes_wrong(self, action):
+        with self.counting:
+            self.asked.update([action, ""])
+            what, _, number = self.wrong.partition(":")
+            name, _, only = what.partition("@")
+            if not name or only not in ("", action) or (number and int(number) != self.asked[only]):
+                return ""
+        print("misbehaved", name, action, file=sys.stderr, flush=True)
+        return name
 
     def run(self):
         while True:

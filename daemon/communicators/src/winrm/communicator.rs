@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::config::WinRmConfig;
 use super::connect::establish;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, new_id};
+use super::error::Attempt;
 use super::execute;
 use super::link::Link;
 use super::shell::Shell;
@@ -40,10 +41,11 @@ pub async fn connect(
     observer: Arc<dyn ConnectObserver>,
 ) -> Result<WinRmCommunicator, ConnectError> {
     let started = Instant::now();
-    let prepared = Endpoint::prepare(config).await;
-    let endpoint = Arc::new(prepared.map_err(|attempt| attempt.into_error(config.address(), 0, started.elapsed()))?);
+    let untried = |attempt: Attempt| attempt.into_error(config.address(), 0, started.elapsed());
+    let endpoint = Arc::new(Endpoint::prepare(config).await.map_err(untried)?);
+    let mark = format!("kiln-{}", &new_id().map_err(untried)?[..8]).into();
     establish(&endpoint, &*observer, config.timeout.map(|limit| started + limit)).await?;
-    Ok(WinRmCommunicator { link: Arc::new(Link::new(endpoint, observer)), until: None, envelope: Arc::default() })
+    Ok(WinRmCommunicator { link: Arc::new(Link::new(endpoint, observer)), until: None, envelope: Arc::default(), mark })
 }
 
 /// A guest reached by WinRM.
@@ -54,6 +56,8 @@ pub struct WinRmCommunicator {
     until: Option<Instant>,
     /// The largest request that the guest takes, once it was asked.
     envelope: Arc<OnceCell<usize>>,
+    /// Ends the names of files that are not whole yet.
+    mark: Arc<str>,
 }
 
 impl std::fmt::Debug for WinRmCommunicator {
@@ -81,7 +85,7 @@ impl WinRmCommunicator {
         }
     }
 
-    fn ended(&self, exit: Result<Exit, super::error::Attempt>) -> Result<Exit, CommunicatorError> {
+    fn ended(&self, exit: Result<Exit, Attempt>) -> Result<Exit, CommunicatorError> {
         if matches!(exit, Ok(Exit::Disconnected)) {
             self.link.lost();
         }
@@ -99,7 +103,7 @@ impl WinRmCommunicator {
         }
         let shell = self.link.open_shell(self.until).await?;
         let envelope = self.envelope().await;
-        self.link.note(upload(shell, &self.link.address(), what, destination, envelope, progress).await)
+        self.link.note(upload(shell, &self.link.address(), what, destination, envelope, &self.mark, progress).await)
     }
 
     async fn download(

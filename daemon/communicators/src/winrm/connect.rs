@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::endpoint::Endpoint;
 use super::error::{Attempt, Failure, Stage};
 use super::powershell;
-use super::shell::Shell;
+use super::shell::{OUTPUT_PATIENCE, Shell};
 use super::soap::answer::Stream;
 use super::soap::request::Input;
 use crate::connect_error::ConnectError;
@@ -173,7 +173,7 @@ async fn greet(endpoint: &Arc<Endpoint>) -> Result<(), Attempt> {
         shell.start(&powershell::command(&script), Input::Console).await?;
         let (mut said, mut errors) = (Vec::new(), Vec::new());
         loop {
-            let received = shell.receive().await?;
+            let received = shell.receive(OUTPUT_PATIENCE).await?;
             for (stream, piece) in received.pieces {
                 let kept = if stream == Stream::Out { &mut said } else { &mut errors };
                 kept.extend_from_slice(&piece[..piece.len().min(4096_usize.saturating_sub(kept.len()))]);

@@ -219,6 +219,24 @@ impl Attempt {
         Self { is_unsent: true, ..self }
     }
 
+    /// Whether it is what a guest that is away for a while, or for good, looks like from here. A service that stops, or is not there yet,
+    /// leaves its port to Windows' own HTTP, which knows nothing of it (404) or has nobody to ask (503).
+    pub(crate) fn is_interruption(&self) -> bool {
+        match &self.stage {
+            Stage::Resolving
+            | Stage::Proxy
+            | Stage::Unreachable
+            | Stage::NoAddress
+            | Stage::NoAnswer
+            | Stage::Refused
+            | Stage::ClosedAtOnce
+            | Stage::Silent
+            | Stage::Status(404 | 503) => true,
+            Stage::Tls => !self.is_final,
+            Stage::Configuration | Stage::Status(_) | Stage::NotWsMan | Stage::Login { .. } | Stage::Session => false,
+        }
+    }
+
     pub(crate) fn fault(&self) -> Option<&Fault> {
         if let Failure::Fault(fault) = &self.failure { Some(fault) } else { None }
     }
@@ -260,5 +278,16 @@ mod tests {
         assert!(error(Stage::Tls, Failure::Certificate { source }).hint.unwrap().contains("winrm_insecure"));
         assert_eq!(error(Stage::Status(503), Failure::Rejected).kind, ConnectStage::TurnedAway);
         assert_eq!(error(Stage::Status(404), Failure::Rejected).kind, ConnectStage::OtherService);
+    }
+
+    #[test]
+    fn a_guest_that_answers_wrongly_is_not_away() {
+        let is_away = |stage| Attempt::new(stage, Failure::TimeUp).is_interruption();
+        assert!(
+            is_away(Stage::Refused) && is_away(Stage::Silent) && is_away(Stage::Status(503)) && is_away(Stage::Tls)
+        );
+        let login = Stage::Login { tried: "NTLM", offered: Vec::new() };
+        assert!(!is_away(login) && !is_away(Stage::NotWsMan) && !is_away(Stage::Status(500)));
+        assert!(!Attempt::final_at(Stage::Tls, Failure::TimeUp).is_interruption(), "a certificate of somebody else");
     }
 }

@@ -11,8 +11,8 @@
 //! | `transfer/`, `powershell.rs` | files through the streams of one PowerShell |
 //! | `connect.rs`, `link.rs` | until the guest is there, and when it was lost |
 //!
-//! Over HTTP with NTLM every message is sealed, so a guest with Windows' own settings (`AllowUnencrypted` false) lets us in. A guest that says
-//! something unsealed after that is not believed.
+//! Over HTTP with NTLM every message is sealed, so a guest with Windows' own settings (`AllowUnencrypted` false) lets us in. Of an answer that
+//! is unsealed after that nothing but its HTTP status is taken.
 
 mod communicator;
 mod config;

@@ -14,6 +14,22 @@ pub(crate) fn command(script: &str) -> String {
     format!("powershell -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand {}", STANDARD.encode(bytes))
 }
 
+/// Puts texts in the places of a script: `<<NAME>>` for each name. What was put in is not looked at again.
+pub(crate) fn filled(script: &str, texts: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), script);
+    while let Some((before, after)) = rest.split_once("<<") {
+        filled.push_str(before);
+        let place = after.split_once(">>").and_then(|(name, after)| {
+            let (_, text) = texts.iter().find(|(known, _)| *known == name)?;
+            Some((*text, after))
+        });
+        let (text, after) = place.unwrap_or(("<<", after));
+        filled.push_str(text);
+        rest = after;
+    }
+    filled + rest
+}
+
 /// A literal text.
 pub(crate) fn quoted(text: &str) -> String {
     // PowerShell takes the typographic ones for the plain one.
@@ -96,6 +112,12 @@ mod tests {
         let bytes = STANDARD.decode(encoded).unwrap();
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
         assert_eq!(String::from_utf16(&units).unwrap(), "a 'ü'\nb");
+    }
+
+    #[test]
+    fn what_is_put_into_a_script_is_not_looked_at_again() {
+        let texts = [("A", "<<B>>"), ("B", "<<A>>")];
+        assert_eq!(filled("1 <<A>> 2 <<B>> 3 <<C>> << <<A>>", &texts), "1 <<B>> 2 <<A>> 3 <<C>> << <<B>>");
     }
 
     #[test]

@@ -14,6 +14,9 @@ const SHELL_IS_GONE: u32 = 0x8033_805b;
 /// `ERROR_OPERATION_ABORTED` and `ERROR_SHUTDOWN_IN_PROGRESS`, as they are and as `HRESULT`s: the system goes down.
 const GOING_DOWN: [u32; 4] = [995, 1115, 0x8007_03e3, 0x8007_045b];
 
+/// `ERROR_BROKEN_PIPE` and `ERROR_NO_DATA`, as they are and as `HRESULT`s: nobody reads the input any more.
+const PIPE_CLOSED: [u32; 4] = [109, 232, 0x8007_006d, 0x8007_00e8];
+
 /// How long the words of a fault may be that are shown.
 const MAX_REASON: usize = 500;
 
@@ -50,6 +53,11 @@ impl Fault {
     /// Nothing has happened in the time that was given.
     pub(crate) fn is_time_out(&self) -> bool {
         self.code == Some(OPERATION_TIMED_OUT) || self.subcode == "TimedOut"
+    }
+
+    /// A command takes no more input: it has closed it, or has ended.
+    pub(crate) fn takes_no_more(&self) -> bool {
+        self.code.is_some_and(|code| code == SHELL_IS_GONE || PIPE_CLOSED.contains(&code))
     }
 
     /// The shell is no more, as after a restart, or the system goes down.
@@ -104,7 +112,9 @@ impl Received {
                 "CommandState" if child.attribute("State").is_some_and(|state| state.ends_with("/Done")) => {
                     let code = child.find("ExitCode").and_then(|code| code.trimmed().parse::<i64>().ok());
                     // Statuses are 32 bits, with or without a sign.
-                    received.exit = Some(code.unwrap_or_default() as i32);
+                    let is_status = |code: &i64| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(code);
+                    let code = code.filter(is_status).ok_or("it does not say with which status the command ended")?;
+                    received.exit = Some(code as i32);
                 }
                 _ => {}
             }
@@ -144,7 +154,9 @@ mod tests {
         assert_eq!(bare.to_string(), "the guest's WinRM says: access denied");
         let gone =
             Fault::of(&body("<s:Fault><s:Detail><f:WSManFault Code='2150858843'/></s:Detail></s:Fault>")).unwrap();
-        assert!(gone.is_loss());
+        assert!(gone.is_loss() && gone.takes_no_more());
+        let closed = Fault::of(&body("<s:Fault><s:Detail><f:WSManFault Code='109'/></s:Detail></s:Fault>")).unwrap();
+        assert!(closed.takes_no_more() && !closed.is_loss() && !fault.takes_no_more());
         assert!(Fault::of(&body("<s:Other/>")).is_none());
     }
 
@@ -161,6 +173,12 @@ mod tests {
         let running = "<r:ReceiveResponse><r:CommandState State='x/CommandState/Running'/></r:ReceiveResponse>";
         assert_eq!(Received::of(&body(running)), Ok(Received::default()));
         assert!(Received::of(&body("<x/>")).is_err());
+        for status in ["", "<r:ExitCode/>", "<r:ExitCode>x</r:ExitCode>", "<r:ExitCode>4294967296</r:ExitCode>"] {
+            let ended = format!(
+                "<r:ReceiveResponse><r:CommandState State='x/CommandState/Done'>{status}</r:CommandState></r:ReceiveResponse>"
+            );
+            assert!(Received::of(&body(&ended)).is_err(), "{status:?} is no success");
+        }
         assert!(
             Received::of(&body("<r:ReceiveResponse><r:Stream Name='stdout'>*</r:Stream></r:ReceiveResponse>")).is_err()
         );

@@ -34,9 +34,7 @@ pub(crate) enum Request<'a> {
     Receive { shell: &'a str, command: &'a str },
     /// More input for it, in Base64.
     Send { shell: &'a str, command: &'a str, base64: &'a str, end: bool },
-    /// The end of it.
-    Terminate { shell: &'a str, command: &'a str },
-    /// The end of the shell.
+    /// The end of the shell, and of the command in it.
     Delete { shell: &'a str },
     /// The service's configuration.
     Configuration,
@@ -50,7 +48,6 @@ impl Request<'_> {
             Self::Command { .. } => (format!("{SHELL}/Command"), format!("{SHELL}/cmd")),
             Self::Receive { .. } => (format!("{SHELL}/Receive"), format!("{SHELL}/cmd")),
             Self::Send { .. } => (format!("{SHELL}/Send"), format!("{SHELL}/cmd")),
-            Self::Terminate { .. } => (format!("{SHELL}/Signal"), format!("{SHELL}/cmd")),
             Self::Delete { .. } => (format!("{TRANSFER}/Delete"), format!("{SHELL}/cmd")),
             Self::Configuration => (format!("{TRANSFER}/Get"), CONFIGURATION.to_owned()),
         };
@@ -76,13 +73,17 @@ impl Request<'_> {
         )
     }
 
+    /// Whether it may be asked again when nobody knows whether the guest has done it: at worst a shell is left, which the guest gives up.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::Create | Self::Delete { .. } | Self::Configuration)
+    }
+
     fn shell(&self) -> Option<&str> {
         match self {
             Self::Create | Self::Configuration => None,
             Self::Command { shell, .. }
             | Self::Receive { shell, .. }
             | Self::Send { shell, .. }
-            | Self::Terminate { shell, .. }
             | Self::Delete { shell } => Some(shell),
         }
     }
@@ -121,9 +122,6 @@ impl Request<'_> {
                     escape(*command)
                 )
             }
-            Self::Terminate { command, .. } => {
-                format!("<r:Signal CommandId=\"{}\"><r:Code>{SHELL}/signal/terminate</r:Code></r:Signal>", escape(*command))
-            }
             Self::Delete { .. } | Self::Configuration => String::new(),
         }
     }
@@ -145,7 +143,6 @@ mod tests {
             (Request::Command { shell, line: "a & \"b\" <c", input }, "shell/Command", Some("Command")),
             (Request::Receive { shell, command }, "shell/Receive", Some("DesiredStream")),
             (Request::Send { shell, command, base64: "YQ==", end: true }, "shell/Send", Some("Stream")),
-            (Request::Terminate { shell, command }, "shell/Signal", Some("Code")),
             (Request::Delete { shell }, "transfer/Delete", None),
             (Request::Configuration, "transfer/Get", None),
         ] {

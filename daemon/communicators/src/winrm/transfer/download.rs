@@ -12,7 +12,7 @@ use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
 use crate::local_files::{DOWNLOAD_MODE, DownloadTree, PendingFile};
 use crate::winrm::powershell;
-use crate::winrm::shell::Shell;
+use crate::winrm::shell::{OUTPUT_PATIENCE, Shell};
 use crate::winrm::soap::answer::Stream;
 use crate::winrm::soap::request::Input;
 
@@ -44,8 +44,7 @@ pub(crate) async fn download(
     } else {
         "tree"
     };
-    let script = SCRIPT.replace("<<ROOT>>", &powershell::path(path)).replace("<<KIND>>", kind);
-    let line = powershell::command(&script);
+    let line = powershell::command(&powershell::filled(SCRIPT, &[("ROOT", &powershell::path(path)), ("KIND", kind)]));
     if line.len() > powershell::MAX_LINE {
         return Err(CommunicatorError::InvalidDestination { destination: source.to_owned() });
     }
@@ -54,7 +53,7 @@ pub(crate) async fn download(
     let mut taker = Taker { address, source, destination, into, file: None, files: 0, progress };
     let (mut lines, mut said) = (Lines::default(), Vec::new());
     loop {
-        let received = shell.receive().await.map_err(transport)?;
+        let received = shell.receive(OUTPUT_PATIENCE).await.map_err(transport)?;
         for (stream, piece) in received.pieces {
             if stream == Stream::Errors {
                 let room = MAX_SAID.saturating_sub(said.len());
@@ -262,7 +261,8 @@ mod tests {
 
     #[test]
     fn the_script_fits_a_line_with_a_long_path() {
-        let script = SCRIPT.replace("<<ROOT>>", &powershell::path(&format!("c:/{}", "x".repeat(250))));
+        let root = powershell::path(&format!("c:/{}", "x".repeat(250)));
+        let script = powershell::filled(SCRIPT, &[("ROOT", &root), ("KIND", "pattern")]);
         let line = powershell::command(&script);
         assert!(line.len() < powershell::MAX_LINE, "{} letters", line.len());
     }

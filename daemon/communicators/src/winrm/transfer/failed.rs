@@ -13,15 +13,20 @@ pub(crate) fn failed(address: &str, operation: &str, attempt: Attempt) -> Commun
         Attempt { failure: Failure::Fault(fault), .. } => {
             CommunicatorError::Protocol { host, operation, what: fault.to_string() }
         }
-        Attempt { stage: Stage::NotWsMan, failure, .. } => {
-            CommunicatorError::Protocol { host, operation, what: failure.to_string() }
-        }
         Attempt { failure: Failure::TimedOut { after, .. }, .. } => {
             CommunicatorError::TimedOut { host, operation, after }
         }
-        Attempt { stage, failure, .. } => {
+        attempt if attempt.is_interruption() => {
+            let Attempt { stage, failure, .. } = attempt;
             tracing::debug!(%host, %stage, %failure, "a question went unanswered");
             CommunicatorError::Disconnected { host, operation }
         }
+        Attempt { stage: Stage::Login { .. }, failure, .. } => {
+            CommunicatorError::Refused { host, operation, reason: failure.to_string() }
+        }
+        Attempt { stage: stage @ (Stage::Status(_) | Stage::Tls), failure, .. } => {
+            CommunicatorError::Protocol { host, operation, what: format!("{stage}: {failure}") }
+        }
+        Attempt { failure, .. } => CommunicatorError::Protocol { host, operation, what: failure.to_string() },
     }
 }

@@ -15,7 +15,7 @@ function Get-Place($line) {
   if ($below) { Join-Path $root $below } else { $root }
 }
 function New-Folder($folder) {
-  if ($folder -and -not (Test-Path -LiteralPath $folder)) { $null = New-Item -ItemType Directory -Force -Path $folder }
+  if ($folder) { $null = [IO.Directory]::CreateDirectory($folder) }
 }
 try {
   $root = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath(<<ROOT>>)
@@ -32,7 +32,7 @@ try {
     $path = Get-Place $line
     if (Test-Path -LiteralPath $path -PathType Container) { throw 'it is a directory' }
     New-Folder ([IO.Path]::GetDirectoryName($path))
-    $partial = "$path.<<ID>>"
+    $partial = "$path.<<MARK>>"
     $file = [IO.File]::Create($partial)
     $hash = [Security.Cryptography.SHA256]::Create()
     $size = 0
@@ -41,7 +41,11 @@ try {
     $file.Close()
     $found = "=$size " + [BitConverter]::ToString($hash.Hash).Replace('-', '').ToLower()
     if ($found -ne $line) { throw "it arrived changed: $found" }
-    Move-Item -LiteralPath $partial -Destination $path -Force
+    if ([IO.File]::Exists($path)) {
+      [IO.File]::SetAttributes($path, 'Normal')
+      [IO.File]::Delete($path)
+    }
+    [IO.File]::Move($partial, $path)
     $file = $null
   } elseif ($line) {
     $bytes = [Convert]::FromBase64String($line)

@@ -1,5 +1,5 @@
 # Runs in the guest and sends files, in the lines that receive.ps1 takes; behind `:NAME` stands the file's size. `file` sends one file,
-# `tree` a directory as the first name, or all that a pattern matches.
+# `tree` a directory as the first name, or all that a pattern matches. Directories that are links are left out: they lead elsewhere, or round.
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $out = [Console]::Out
@@ -19,16 +19,17 @@ function Send-File($path, $below) {
   $null = $hash.TransformFinalBlock([byte[]]@(), 0, 0)
   $out.WriteLine("=$size " + [BitConverter]::ToString($hash.Hash).Replace('-', '').ToLower())
 }
+function Test-Own($item) { -not ($item.PSIsContainer -and ($item.Attributes -band [IO.FileAttributes]::ReparsePoint)) }
 function Send-Item($item, $below) {
   if (-not $item.PSIsContainer) { Send-File $item.FullName $below; return }
   $out.WriteLine('@' + (Get-Name $below))
-  Get-ChildItem -LiteralPath $item.FullName -Force | Sort-Object Name | ForEach-Object { Send-Item $_ ($below + '/' + $_.Name) }
+  Get-ChildItem -LiteralPath $item.FullName -Force | Where-Object { Test-Own $_ } | Sort-Object Name | ForEach-Object { Send-Item $_ ($below + '/' + $_.Name) }
 }
 try {
   $path = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath(<<ROOT>>)
   $kind = '<<KIND>>'
   if ($kind -eq 'pattern') {
-    $found = @(Get-Item -Path $path)
+    $found = @(Get-Item -Path $path | Where-Object { Test-Own $_ })
     if (-not $found) { throw 'nothing matches' }
     $found | ForEach-Object { Send-Item $_ $_.Name }
   } else {

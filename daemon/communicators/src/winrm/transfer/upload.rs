@@ -4,16 +4,16 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::time::timeout;
 
 use super::failed::failed;
 use super::lines::{Feed, hex, room};
 use crate::communicator::TransferProgress;
 use crate::error::CommunicatorError;
 use crate::local_files::{UploadStep, directory_name, open_for_upload, plan_upload};
-use crate::winrm::endpoint::new_id;
 use crate::winrm::error::Attempt;
 use crate::winrm::powershell;
-use crate::winrm::shell::Shell;
+use crate::winrm::shell::{LAST_WORDS, OUTPUT_PATIENCE, Shell};
 use crate::winrm::soap::answer::Stream;
 use crate::winrm::soap::request::Input;
 
@@ -45,13 +45,15 @@ impl From<Attempt> for Ended {
     }
 }
 
-/// Uploads to `destination`, which for a file is its own name, in envelopes of so many bytes.
+/// Uploads to `destination`, which for a file is its own name, in envelopes of so many bytes. Until a file is whole, `mark` is the end of
+/// its name: with the same one, another try takes the place of what one that was cut off has left.
 pub(crate) async fn upload(
     mut shell: Shell,
     address: &str,
     what: Upload<'_>,
     destination: &str,
     envelope: usize,
+    mark: &str,
     progress: &dyn TransferProgress,
 ) -> Result<(), CommunicatorError> {
     let transport = |attempt| failed(address, &format!("the upload to {destination}"), attempt);
@@ -59,12 +61,8 @@ pub(crate) async fn upload(
         Upload::Directory(source) => directory_name(source)?.map(|name| text(&name, source)).transpose()?,
         _ => None,
     };
-    let id = new_id().map_err(transport)?;
-    let script = SCRIPT
-        .replace("<<ROOT>>", &powershell::path(destination))
-        .replace("<<NAME>>", &powershell::quoted(name.as_deref().unwrap_or_default()))
-        .replace("<<ID>>", &format!("kiln-{}", &id[..8]));
-    let line = powershell::command(&script);
+    let (root, name) = (powershell::path(destination), powershell::quoted(name.as_deref().unwrap_or_default()));
+    let line = powershell::command(&powershell::filled(SCRIPT, &[("ROOT", &root), ("NAME", &name), ("MARK", mark)]));
     if line.len() > powershell::MAX_LINE {
         return Err(CommunicatorError::InvalidDestination { destination: destination.to_owned() });
     }
@@ -77,11 +75,15 @@ pub(crate) async fn upload(
     };
     match fed {
         Err(Ended::Here(error)) => return Err(error),
-        // PowerShell may have ended, and says why.
         Err(Ended::There(attempt)) if attempt.fault().is_none_or(|fault| fault.is_loss()) => {
             return Err(transport(attempt));
         }
-        fed => finish(&shell, fed.is_ok()).await.map_err(transport)?,
+        // PowerShell may have ended, and says why; otherwise it waits for what was refused, for ever.
+        Err(Ended::There(attempt)) => match timeout(LAST_WORDS, finish(&shell, false)).await {
+            Ok(ended) => ended.map_err(transport)?,
+            Err(_) => return Err(transport(attempt)),
+        },
+        Ok(()) => finish(&shell, true).await.map_err(transport)?,
     }
     .map_err(|message| {
         let path = destination.to_owned();
@@ -93,7 +95,7 @@ pub(crate) async fn upload(
 async fn finish(shell: &Shell, fed: bool) -> Result<Result<(), String>, Attempt> {
     let mut said = Vec::new();
     loop {
-        let received = shell.receive().await?;
+        let received = shell.receive(OUTPUT_PATIENCE).await?;
         for (stream, piece) in received.pieces {
             let room = MAX_SAID.saturating_sub(said.len());
             if stream == Stream::Errors {
@@ -204,8 +206,17 @@ mod tests {
 
     #[test]
     fn the_script_fits_a_line_with_a_long_path() {
-        let script = SCRIPT.replace("<<ROOT>>", &powershell::path(&format!("c:/{}", "x".repeat(250))));
+        let root = powershell::path(&format!("c:/{}", "x".repeat(250)));
+        let script = powershell::filled(SCRIPT, &[("ROOT", &root), ("NAME", "''"), ("MARK", "kiln-01234567")]);
         let line = powershell::command(&script);
         assert!(line.len() < powershell::MAX_LINE, "{} letters", line.len());
+    }
+
+    #[test]
+    fn the_script_takes_every_name_as_it_is() {
+        // These take patterns of names, as which `[` and `]` mean something.
+        for taker in ["Move-Item", "Copy-Item", "New-Item", "Get-Item", " -Path $", " -Destination $"] {
+            assert!(!SCRIPT.contains(taker), "{taker}");
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! Starts the stand-in for a Windows guest.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kiln_communicators::winrm::WinRmCommunicator;
 use kiln_communicators::winrm::{LoginMethod, TlsTrust, WinRmConfig, connect};
 use kiln_communicators::{ConnectEvent, ConnectObserver, SilentObserver};
 use tempfile::TempDir;
+
+/// How long anything here may take, on a machine with neighbours.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The password of the stand-in's user.
 pub(super) const PASSWORD: &str = "Passw0rd-of-the-guest";
@@ -36,6 +39,11 @@ pub(super) fn folder() -> PathBuf {
 
 impl StandIn {
     pub(super) fn start(arguments: &[&str]) -> Option<Self> {
+        Self::try_start(arguments).map(|started| started.unwrap_or_else(|said| panic!("{said}")))
+    }
+
+    /// The error is what it said instead of listening.
+    pub(super) fn try_start(arguments: &[&str]) -> Option<Result<Self, String>> {
         let root = tempfile::tempdir().unwrap();
         let log = root.path().join("stand-in.log");
         let mut command = Command::new(python()?);
@@ -46,9 +54,35 @@ impl StandIn {
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let port = said.trim().strip_prefix("listening ").and_then(|port| port.parse().ok());
-        let Some(port) = port else { panic!("{said}{}", std::fs::read_to_string(&log).unwrap()) };
         let input = child.stdin.take();
-        Some(Self { child, input, port, root, log })
+        let Some(port) = port else {
+            drop(input);
+            end(&mut child);
+            return Some(Err(format!("{said}{}", std::fs::read_to_string(&log).unwrap())));
+        };
+        Some(Ok(Self { child, input, port, root, log }))
+    }
+
+    /// Has it do something else wrong from now on.
+    pub(super) async fn misbehave(&mut self, what: &str) {
+        let before = self.said().matches("misbehaves").count();
+        writeln!(self.input.as_mut().unwrap(), "{what}").unwrap();
+        self.until_it_said(|said| said.matches("misbehaves").count() > before).await;
+    }
+
+    /// Waits until `enough` is true of what it said.
+    pub(super) async fn until_it_said(&self, enough: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        while !enough(&self.said()) {
+            assert!(begun.elapsed() < PATIENCE, "{}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until every shell that was made was given back.
+    pub(super) async fn until_all_is_given_back(&self) {
+        let count = |said: &str, line: &str| said.lines().filter(|said| said.starts_with(line)).count();
+        self.until_it_said(|said| count(said, "shells left ") == count(said, "shell ")).await;
     }
 
     /// What was said while it ran.
@@ -79,7 +113,20 @@ impl Drop for StandIn {
         }
         // It ends with its input.
         drop(self.input.take());
-        let _ = self.child.wait();
+        end(&mut self.child);
+    }
+}
+
+/// Waits for the end of a stand-in whose input was closed, but not for ever.
+fn end(child: &mut Child) {
+    let begun = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if begun.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
