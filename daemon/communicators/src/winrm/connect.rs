@@ -37,8 +37,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Rejected logins that are repeated soon: the installation may be setting up the user.
 const SOON: u32 = 5;
 
-/// The pause after more of them: Windows locks a user out who fails often.
-const PAUSE_OF_REJECTED: Duration = Duration::from_secs(30);
+/// The pause after more of them.
+const PAUSE_OF_REJECTED: Duration = Duration::from_secs(90);
+
+/// Rejected logins of a user that Windows bears: by its defaults since 11 and Server 2022 the tenth locks the user out.
+const BORNE: u32 = 9;
+
+/// The pause after so many of them: Windows forgets them when there was none for ten minutes.
+const FORGOTTEN: Duration = Duration::from_secs(10 * 60 + 15);
 
 /// Makes a connection, trying until `deadline`.
 pub(crate) async fn establish(
@@ -156,6 +162,7 @@ fn patience_without_address(lookout: &dyn Lookout) -> Duration {
 
 fn pause(attempt: &Attempt, rejections: u32, elapsed: Duration) -> Duration {
     match attempt.stage {
+        Stage::Login { .. } if rejections >= BORNE => FORGOTTEN,
         Stage::Login { .. } if rejections > SOON => PAUSE_OF_REJECTED,
         Stage::Login { .. } => Duration::from_secs(u64::from(rejections)).min(PAUSE),
         Stage::Refused | Stage::ClosedAtOnce if elapsed < REFUSED_OFTEN_FOR => REFUSED,
@@ -202,8 +209,16 @@ mod tests {
     #[test]
     fn nobody_is_locked_out_by_us() {
         let login = Attempt::new(Stage::Login { tried: "Basic", offered: Vec::new() }, Failure::Rejected);
-        let pauses: Vec<u64> = (1..8).map(|count| pause(&login, count, Duration::ZERO).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 3, 4, 5, 30, 30]);
+        let pauses: Vec<u64> = (1..=10).map(|count| pause(&login, count, Duration::ZERO).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 3, 4, 5, 90, 90, 90, 615, 615]);
+        // As Windows counts: it forgets the failures when there was none for ten minutes, and bears nine.
+        let (mut counted, mut most) = (1, 1);
+        for count in 1..200 {
+            let is_forgotten = pause(&login, count, Duration::from_secs(u64::from(count))) >= Duration::from_mins(10);
+            counted = if is_forgotten { 1 } else { counted + 1 };
+            most = most.max(counted);
+        }
+        assert_eq!(most, BORNE);
         let refused = Attempt::new(Stage::Refused, Failure::TimeUp);
         assert_eq!(pause(&refused, 0, Duration::ZERO), REFUSED);
         assert_eq!(pause(&refused, 0, Duration::from_secs(61)), PAUSE);
