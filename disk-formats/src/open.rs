@@ -113,7 +113,10 @@ pub fn package_facts(path: &Path) -> Result<Option<package::PackageFacts>> {
 }
 
 fn facts(file: &SourceFile) -> Result<Option<package::PackageFacts>> {
-    described(file)?.map(|described| described.facts()).transpose()
+    let Some(described) = described(file)? else { return Ok(None) };
+    let mut facts = described.facts()?;
+    facts.other_descriptors = package::other_descriptors(file)?;
+    Ok(Some(facts))
 }
 
 fn described(file: &SourceFile) -> Result<Option<Described>> {

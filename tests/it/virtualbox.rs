@@ -287,7 +287,7 @@ fn a_package_that_is_not_whole_is_refused_before_anything_is_made() {
     assert!(told.contains("this host's: its serial port 1 at \"/tmp/pipe\", as \"HostPipe\""), "{told}");
     let told =
         own("<MediaRegistry><DVDImages><Image uuid=\"{1}\" location=\"/etc/shadow\"/></DVDImages></MediaRegistry>");
-    assert!(told.contains("the place \"/etc/shadow\" (Image location)"), "{told}");
+    assert!(told.contains("Machine/Hardware/MediaRegistry, which is not known"), "{told}");
     // VirtualBox is asked what it can do, and for nothing else.
     let changing = |call: &String| !["--version", "list ", "--nologo list "].iter().any(|asks| call.starts_with(asks));
     let calls = world.calls();

@@ -100,6 +100,19 @@ pub(crate) fn files(file: &SourceFile) -> Result<Vec<Member>> {
     Ok(members)
 }
 
+/// Returns the names of what other readers of the archive could take for its OVF descriptor: they do not skip what macOS adds, or know less of
+/// tar's ways to name a member.
+pub(crate) fn other_descriptors(file: &SourceFile) -> Result<Vec<String>> {
+    const ENDING: &str = DESCRIPTORS[0];
+    if !is_tar(file)? {
+        return Ok(Vec::new());
+    }
+    let ours = files(file)?.into_iter().find(|member| has_extension(&member.name, ENDING)).map(|member| member.at);
+    let others = members(file)?.into_iter().filter(|member| Some(member.at) != ours);
+    let names = others.map(|member| [member.name, member.header_name]);
+    Ok(names.filter_map(|names| names.into_iter().find(|name| has_extension(name, ENDING))).collect())
+}
+
 /// Returns the only member with this extension.
 pub(crate) fn only<'a>(file: &SourceFile, members: &'a [Member], extension: &str) -> Result<Option<&'a Member>> {
     let found: Vec<_> = members.iter().filter(|member| has_extension(&member.name, extension)).collect();

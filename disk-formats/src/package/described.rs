@@ -48,6 +48,11 @@ impl Described {
     /// Returns all that it says.
     pub(crate) fn facts(&self) -> Result<PackageFacts> {
         let descriptor = self.descriptor()?;
-        Ok(PackageFacts { machines: self.machines(&descriptor)?, disks: descriptor.disk_facts() })
+        Ok(PackageFacts {
+            machines: self.machines(&descriptor)?,
+            disks: descriptor.disk_facts(),
+            other_descriptors: Vec::new(),
+            is_ovf: matches!(self, Self::Ovf(_)),
+        })
     }
 }

@@ -37,9 +37,10 @@ pub use crate::machine::{
     DiskController, DiskSlot, Firmware, GuestOs, MacAddress, MachineDescription, MachineDisk, MachineNic, NicModel,
     Nvram, NvramMaker, ProductInfo, VendorGuestWords, VirtualBoxSettings,
 };
-pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks};
+pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks, other_descriptors};
 pub use file_names::plain_name;
-pub use packaged::{HostReach, PackageFacts, PackagedDiskFacts, PackagedMachine};
+pub use host_reach::saying::HostReach;
+pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use vbox_machine::virtualbox_doubts;
 pub use vbox_settings::{VirtualBoxRemoteDisplay, virtualbox_machine, virtualbox_remote_display};

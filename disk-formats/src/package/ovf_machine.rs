@@ -37,6 +37,10 @@ pub(super) fn machines(envelope: &Element, descriptor: &Descriptor) -> Result<Ve
     let mut used = vec![false; descriptor.disks.len()];
     let read = systems.into_iter().map(|system| machine(system, configuration, descriptor, &mut used));
     let mut machines = read.collect::<Result<Vec<_>>>()?;
+    // Of one machine all that is in the document, wherever an importer looks.
+    if let [machine] = &mut machines[..] {
+        machine.reaches = host_reach::of(envelope);
+    }
     let unused = unused_disks(descriptor, used);
     for machine in &mut machines {
         unused.iter().for_each(|disk| machine.leave_out(disk.clone()));
@@ -89,12 +93,19 @@ fn find_systems<'a>(element: &'a Element, found: &mut Vec<&'a Element>, unread: 
     ];
     for child in &element.children {
         match child.name.as_str() {
+            // Older versions say by its type which of both it is.
+            "Content" if is_collection(child) => find_systems(child, found, unread),
             "VirtualSystem" | "Content" => found.push(child),
             "VirtualSystemCollection" => find_systems(child, found, unread),
             _ if READ.contains(&section_name(child)) || unread.len() > MAX_UNREAD => {}
             _ => unread.push(section_name(child)),
         }
     }
+}
+
+fn is_collection(content: &Element) -> bool {
+    let is = |(name, value): (&str, &str)| name == "type" && value.ends_with("VirtualSystemCollection_Type");
+    content.attributes().any(is)
 }
 
 /// What a section is, which older versions say by its type: `<Section xsi:type="ovf:DiskSection_Type">`.
@@ -130,7 +141,7 @@ fn machine(
         vbox_reader::add(own, &mut machine);
     }
     // Of several, VirtualBox's versions take the first or the last.
-    machine.reaches = system.all("Machine").flat_map(host_reach::of).collect();
+    machine.reaches = host_reach::of(system);
     name_sections(system, &mut machine);
     Ok(machine)
 }

@@ -1,5 +1,6 @@
 //! What a package says of its machines and disks.
 
+use super::host_reach::saying::HostReach;
 use crate::machine::{MachineDescription, NvramMaker};
 
 /// A package of machines, as its descriptor describes it.
@@ -10,6 +11,10 @@ pub struct PackageFacts {
     pub machines: Vec<PackagedMachine>,
     /// The disks, in the order of the descriptor.
     pub disks: Vec<PackagedDiskFacts>,
+    /// What else in an archive another program could take for the descriptor.
+    pub other_descriptors: Vec<String>,
+    /// Whether the descriptor is an OVF.
+    pub is_ovf: bool,
 }
 
 /// A machine of a package.
@@ -38,18 +43,6 @@ pub struct PackagedMachine {
     pub left_out: Vec<String>,
     /// What of the importing host VirtualBox would let it use, where its own description is in the package.
     pub reaches: Vec<HostReach>,
-}
-
-/// Something of the importing host that a machine of a package would use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HostReach {
-    /// What it is, in words.
-    pub what: String,
-    /// Whether the guest, or its maker, gets at files, devices or programs of the host; else it is only seen, heard or reached.
-    pub takes: bool,
-    /// The words of a VBoxManage command that says the same setting anew, any of these lists of them.
-    pub said_by: Vec<Vec<String>>,
 }
 
 /// A disk of a package.

@@ -30,6 +30,8 @@ pub(crate) enum MemberKind {
 pub(crate) struct Member {
     /// Without `./` at its front.
     pub(crate) name: String,
+    /// What its own header calls it, which readers take that do not know the headers before it.
+    pub(crate) header_name: String,
     pub(crate) kind: MemberKind,
     pub(crate) content: Content,
     /// Offset of its header.
@@ -120,6 +122,7 @@ fn member(file: &SourceFile, at: u64, block: &[u8], header: RawHeader, pending: 
     let has_content = !matches!(header.kind, b'1'..=b'6');
     let stored = if has_content { pending.size.unwrap_or(header.size) } else { 0 };
     file.check_range(data, stored, "a member of the archive")?;
+    let header_name = header.name.clone();
     let mut name = pending.name.unwrap_or(header.name);
     let (content, data) = match (header.kind, pending.sparse) {
         (b'S', _) => {
@@ -137,7 +140,7 @@ fn member(file: &SourceFile, at: u64, block: &[u8], header: RawHeader, pending: 
     while let Some(rest) = plain.strip_prefix("./") {
         plain = rest.trim_start_matches('/');
     }
-    Ok((Member { name: plain.to_owned(), kind, content, at }, data + stored))
+    Ok((Member { name: plain.to_owned(), header_name, kind, content, at }, data + stored))
 }
 
 impl Pending {

@@ -3,6 +3,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+use super::packaged::quoted;
 use super::xml_tag::{self, Scopes, check_characters};
 use crate::error::{Error, ErrorKind, Operation, Result};
 
@@ -47,38 +48,67 @@ impl Element {
     }
 }
 
-/// Reads the bytes of a document, in the encoding that it says.
+/// Reads the bytes of a document, in the encoding that it says. One that other readers could take for another is refused: they would read another
+/// document.
 pub(crate) fn read_bytes(bytes: &[u8]) -> Result<Element> {
-    let fail = |rule: &'static str| Error::new(ErrorKind::Corrupt, Operation::Read, rule);
+    let fail = |rule: String| Error::new(ErrorKind::Corrupt, Operation::Read, rule);
+    let declared = |bytes: &[u8]| match declared_encoding(bytes) {
+        Ok(None) => Ok(None),
+        Ok(Some(label)) => match encoding_rs::Encoding::for_label(label.as_bytes()) {
+            Some(encoding) => Ok(Some(encoding)),
+            None => Err(fail(format!("the xml is in the encoding {}, which is not known", quoted(&label))).at(0)),
+        },
+        Err(()) => Err(fail("the xml's declaration cannot be read".to_owned()).at(0)),
+    };
+    let is_unicode = |encoding: &'static encoding_rs::Encoding| {
+        [encoding_rs::UTF_8, encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding)
+    };
     if let Some((encoding, _)) = encoding_rs::Encoding::for_bom(bytes) {
         let (text, _, damaged) = encoding.decode(bytes);
-        return if damaged {
-            Err(fail("the xml is not in the encoding that its first bytes say").at(0))
+        let other = declared(text.as_bytes())?.filter(|declared| !is_unicode(declared));
+        return if damaged || other.is_some() {
+            Err(fail("the xml is not in the encoding that its first bytes say".to_owned()).at(0))
         } else {
             read(&text)
         };
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => read(text),
-        Err(error) => {
-            let declared = declared_encoding(bytes).filter(|encoding| *encoding != encoding_rs::UTF_8);
-            let decoded =
-                declared.and_then(|encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes));
-            match decoded {
-                Some(text) => read(&text),
-                None => Err(fail("the xml is neither in utf-8 nor in the encoding that it names")
-                    .at(error.valid_up_to() as u64)),
-            }
+    // What says that it is in UTF-16, and is not, is in UTF-8 to all readers that take it.
+    match declared(bytes)?.filter(|encoding| !is_unicode(encoding)) {
+        Some(encoding) => {
+            let decoded = encoding.decode_without_bom_handling_and_without_replacement(bytes);
+            read(&decoded.ok_or_else(|| fail(format!("the xml is not in the encoding {}", encoding.name())).at(0))?)
         }
+        None => match std::str::from_utf8(bytes) {
+            Ok(text) => read(text),
+            Err(error) => {
+                let rule = "the xml is neither in utf-8 nor in an encoding that it names".to_owned();
+                Err(fail(rule).at(error.valid_up_to() as u64))
+            }
+        },
     }
 }
 
-/// Returns the encoding in `<?xml … encoding="…"?>`.
-fn declared_encoding(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
-    let declaration = &bytes[..bytes.iter().position(|byte| *byte == b'>')?];
-    let after = declaration.split_at_checked(declaration.windows(9).position(|part| part == b"encoding=")? + 9)?.1;
-    let (quote, label) = after.split_first()?;
-    encoding_rs::Encoding::for_label(&label[..label.iter().position(|byte| byte == quote)?])
+/// Returns the encoding in `<?xml … encoding="…"?>`; an error for a declaration that is none.
+fn declared_encoding(bytes: &[u8]) -> Result<Option<String>, ()> {
+    const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+    let Some(rest) = bytes.strip_prefix(b"<?xml").filter(|rest| rest.first().is_some_and(u8::is_ascii_whitespace))
+    else {
+        return Ok(None);
+    };
+    let end = rest.windows(2).position(|pair| pair == b"?>").ok_or(())?;
+    let mut rest = std::str::from_utf8(&rest[..end]).map_err(|_| ())?.trim_matches(BLANKS);
+    let mut encoding = None;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').ok_or(())?;
+        let after = after.trim_start_matches(BLANKS);
+        let quote = after.chars().next().filter(|quote| ['"', '\''].contains(quote)).ok_or(())?;
+        let (value, after) = after[1..].split_once(quote).ok_or(())?;
+        if name.trim_end_matches(BLANKS) == "encoding" && encoding.replace(value.to_owned()).is_some() {
+            return Err(());
+        }
+        rest = after.trim_start_matches(BLANKS);
+    }
+    Ok(encoding)
 }
 
 /// Reads a document and returns its root.
@@ -238,5 +268,34 @@ mod tests {
         assert_eq!(read_bytes(&utf16).unwrap().text(), "\u{fc}");
         assert_eq!(read_bytes("\u{feff}<?xml version='1.0'?><a>\u{fc}</a>".as_bytes()).unwrap().text(), "\u{fc}");
         assert_eq!(read_bytes(b"<a>\xfc</a>").unwrap_err().offset(), Some(3));
+        for label in ["utf-8", "UTF8", "us-ascii", "utf-16"] {
+            let text = format!("<?xml version=\"1.0\" encoding = '{label}' standalone='yes' ?><a>x</a>");
+            assert_eq!(read_bytes(text.as_bytes()).unwrap().text(), "x", "{label}");
+        }
+        // Its bytes are UTF-8, too.
+        let latin = "<?xml version='1.0' encoding='iso-8859-1'?><a>\u{fc}</a>";
+        assert_eq!(read_bytes(latin.as_bytes()).unwrap().text(), "\u{c3}\u{bc}");
+    }
+
+    #[test]
+    fn what_other_readers_could_decode_otherwise_is_refused() {
+        let smuggled = "<a>+ADw-/Info+AD4APA-Machine/+AD4</a>";
+        for declaration in [
+            "<?xml version=\"1.0\" encoding=\"UTF-7\"?>",
+            "<?xml version='1.0' encoding = \"UTF-7\" ?>",
+            "<?xml\tversion='1.0'\nencoding='utf-7'?>",
+            "\u{feff}<?xml version='1.0' encoding='UTF-7'?>",
+            "\u{feff}<?xml version='1.0' encoding='windows-1252'?>",
+            "<?xml version='1.0' encoding='IBM037'?>",
+            "<?xml version='1.0' encoding='hz-gb-2312'?>",
+            "<?xml version='1.0' encoding=UTF-7?>",
+            "<?xml version='1.0' encoding='utf-8' encoding='UTF-7'?>",
+            "<?xml version='1.0' encoding='UTF-7'",
+        ] {
+            assert!(read_bytes(format!("{declaration}{smuggled}").as_bytes()).is_err(), "{declaration}");
+        }
+        let utf16: Vec<u8> =
+            "\u{feff}<?xml version='1.0' encoding='UTF-7'?><a/>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(read_bytes(&utf16).is_err());
     }
 }

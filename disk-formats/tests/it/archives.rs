@@ -128,3 +128,25 @@ fn what_is_packed_is_what_its_name_says_before_the_packing() {
         assert!(error.to_string().contains(&format!("the name ends in .{said}, but")), "{error}");
     }
 }
+
+#[test]
+fn what_another_reader_could_take_for_the_descriptor_is_told() {
+    let bench = Bench::new(1 << 20, 1, 1);
+    let path = bench.path("a.ova");
+    let ovf = b"<Envelope xmlns:ovf='o'><References/><VirtualSystem ovf:id='v'/></Envelope>";
+    let others = |members: &[Vec<u8>]| {
+        write(&path, members);
+        let facts = package_facts(&path).unwrap().unwrap();
+        assert!(facts.is_ovf && facts.machines.len() == 1);
+        facts.other_descriptors
+    };
+    let ours = || member(b'0', "b.ovf", ovf);
+    assert_eq!(others(&[ours(), member(b'0', "a.txt", b"x"), member(b'5', "ovf/", b"")]), Vec::<String>::new());
+    assert_eq!(others(&[member(b'0', "._a.ovf", ovf), ours()]), ["._a.ovf"]);
+    assert_eq!(others(&[member(b'0', "__MACOSX/a.OVF", ovf), ours()]), ["__MACOSX/a.OVF"]);
+    // Its own header says what the one before it denies.
+    let pax = member(b'x', "pax", b"14 path=b.txt\n");
+    assert_eq!(others(&[pax, member(b'0', "a.ovf", ovf), ours()]), ["a.ovf"]);
+    let long = member(b'L', "././@LongLink", b"b.txt");
+    assert_eq!(others(&[long, member(b'0', "a.ovf", ovf), ours()]), ["a.ovf"]);
+}

@@ -392,3 +392,21 @@ fn warnings_of_a_hostile_package_are_few_and_short() {
     let left_out = hardware(&items).left_out;
     assert!(left_out.len() == 65 && left_out.iter().all(|what| what.len() < 300), "{}", left_out.len());
 }
+
+#[test]
+fn older_descriptors_say_by_its_type_what_a_content_is() {
+    let own = "<vbox:Machine><Hardware><SharedFolders><SharedFolder name='x' hostPath='/'/></SharedFolders></Hardware></vbox:Machine>";
+    let collection = |systems: &str| {
+        let kind = "<Content xmlns:xsi='x' xsi:type='ovf:VirtualSystemCollection_Type'><VirtualSystem";
+        let text = system("").replace("<VirtualSystem", kind);
+        let text = text.replace("</VirtualSystem>", &format!("{own}</VirtualSystem>{systems}</Content>"));
+        read(&text).unwrap()
+    };
+    let machines = collection("");
+    assert!(machines.len() == 1 && machines[0].reaches.len() == 1, "{machines:?}");
+    let second = format!("<Content xsi:type='ovf:VirtualSystem_Type'>{own}</Content>");
+    assert_eq!(collection(&second).len(), 2);
+    // Where nobody knows a machine, it is its neighbour's.
+    let beside = system("").replace("</Envelope>", &format!("<Annotations>{own}</Annotations></Envelope>"));
+    assert_eq!(read(&beside).unwrap()[0].reaches.len(), 1, "{beside}");
+}

@@ -80,9 +80,25 @@ fn refuse(package: &Path, found: &Verification) -> Result<(), StepError> {
 
 /// Refuses a package of several machines: VirtualBox imports them all, whichever is asked for. Tells what of this host its machine would use.
 fn check_machines(package: &Path) -> Result<Reaching, StepError> {
-    // What this reader refuses is refused: VirtualBox would import a second machine, which nobody would find again, and reads without limits.
-    let Some(mut facts) = package_facts(package)? else { return Ok(Reaching::default()) };
-    if facts.machines.len() <= 1 {
+    // What this reader refuses is refused: VirtualBox would import a second machine, which nobody would find again, and reads without limits. It
+    // takes whatever is not called `.ovf` for an archive.
+    let Some(mut facts) = package_facts(package)?.filter(|facts| facts.is_ovf) else {
+        let problem =
+            format!("{} is no package of VirtualBox's: no OVF, and no archive with one in it", package.display());
+        return Err(StepError::new(problem).with_hint("export the machine with `VBoxManage export`"));
+    };
+    if !facts.other_descriptors.is_empty() {
+        let others = facts.other_descriptors.iter().take(MOST_TOLD).map(|name| format!("{name:?}"));
+        let told = others.collect::<Vec<_>>().join(", ");
+        let problem =
+            format!("{} has more than its descriptor, and VirtualBox may take another: {told}", package.display());
+        return Err(StepError::new(problem).with_hint("pack it again with one .ovf, as its first file"));
+    }
+    if facts.machines.is_empty() {
+        let problem = format!("{} describes no machine", package.display());
+        return Err(StepError::new(problem).with_hint("export the machine again"));
+    }
+    if facts.machines.len() == 1 {
         return Ok(Reaching::of(facts.machines.pop()));
     }
     let name = |machine: &PackagedMachine| machine.name.clone().unwrap_or_else(|| "one without a name".to_owned());
@@ -122,5 +138,39 @@ mod tests {
         assert!(error.to_string().contains("has 2 machines, but a build has one: web, db"), "{error}");
         assert!(error.hint().is_some());
         check(&system("web")).unwrap();
+        assert!(check("").unwrap_err().to_string().contains("describes no machine"));
+    }
+
+    #[test]
+    fn only_what_virtualbox_reads_as_it_is_read_here_is_imported() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["x.ova", "x.vmx", "x.bin"] {
+            let package = directory.path().join(name);
+            std::fs::write(&package, "config.version = \"8\"\n").unwrap();
+            let error = check_machines(&package).unwrap_err().to_string();
+            assert!(error.contains("no package of VirtualBox's"), "{name}: {error}");
+        }
+        // Which VirtualBox would take, as it comes first.
+        let file = |name: &str, text: &str| {
+            let mut header = [0; 512];
+            header[..name.len()].copy_from_slice(name.as_bytes());
+            header[124..136].copy_from_slice(format!("{:011o}\0", text.len()).as_bytes());
+            header[148..156].fill(b' ');
+            header[156] = b'0';
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            let mut bytes = [&header[..], text.as_bytes()].concat();
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+            bytes
+        };
+        let ovf =
+            "<Envelope xmlns:ovf='o'><References/><VirtualSystem ovf:id='x'><Info>x</Info></VirtualSystem></Envelope>";
+        let package = directory.path().join("two.ova");
+        let end = vec![0; 1024];
+        std::fs::write(&package, [file("._a.ovf", ovf), file("b.ovf", ovf), end.clone()].concat()).unwrap();
+        let error = check_machines(&package).unwrap_err().to_string();
+        assert!(error.contains("may take another: \"._a.ovf\""), "{error}");
+        std::fs::write(&package, [file("b.ovf", ovf), end].concat()).unwrap();
+        check_machines(&package).unwrap();
     }
 }

@@ -43,10 +43,9 @@ fn list(reaches: &[HostReach]) -> String {
 
 fn hint(reach: &HostReach) -> String {
     let without = "export the machine again without it";
-    match reach.said_by.first() {
-        Some(words) => format!(
-            "{without}, or say the setting with `vboxmanage`, to leave it out or because it is wanted ({})",
-            words.join(" ")
+    match reach.command() {
+        Some(command) => format!(
+            "{without}, or say the setting with `vboxmanage`, to leave it out or because it is wanted ({command})"
         ),
         None => without.to_owned(),
     }
@@ -79,6 +78,7 @@ mod tests {
         assert!(error.to_string().contains("its serial port 1 at \"/tmp/pipe\""), "{error}");
         assert!(error.hint().unwrap().contains("vboxmanage") && error.hint().unwrap().contains("--uart1"), "{error:?}");
         assert_eq!(refused(port, &["modifyvm", "{{.Name}}", "--uart1", "off"]).unwrap(), None);
+        refused(port, &["modifyvm", "{{.Name}}", "--uart1", "0x3F8", "4"]).unwrap_err();
         let many: String = (0..20).map(|n| format!("<SharedFolder name=\"f{n}\" hostPath=\"/\"/>")).collect();
         let error = refused(&format!("<SharedFolders>{many}</SharedFolders>"), &[]).unwrap_err().to_string();
         assert!(error.contains("\"f7\"") && !error.contains("\"f8\"") && error.ends_with("and 12 more"), "{error}");
@@ -86,8 +86,9 @@ mod tests {
 
     #[test]
     fn what_only_shares_with_the_guest_is_told() {
-        let told = refused("<Clipboard mode=\"Bidirectional\"/>", &[]).unwrap().unwrap();
-        assert!(told.contains("has this host's Clipboard, mode \"Bidirectional\""), "{told}");
+        let told = refused("<Clipboard mode=\"GuestToHost\"/>", &[]).unwrap().unwrap();
+        assert!(told.contains("has this host's Clipboard, mode \"GuestToHost\""), "{told}");
+        refused("<Clipboard mode=\"Bidirectional\"/>", &[]).unwrap_err();
         assert_eq!(refused("<Clipboard mode=\"Disabled\"/>", &[]).unwrap(), None);
     }
 }
