@@ -35,6 +35,8 @@ pub(super) async fn do_it(bus: &Connection, thing: &Thing, job: &str, deed: Deed
                 bus.call_method(Some(KILND), thing.path.as_str(), Some(PROMPT), "Answer", &arguments).await?;
             }
             Deed::OpenLog => {
+                // What there is by now: a job that runs would keep the pipe open to its end.
+                let options: HashMap<&str, Variant<'_>> = HashMap::from([("follow", false.into())]);
                 let answer = bus.call_method(Some(KILND), job, Some(JOB), "OpenLog", &(options,)).await?;
                 let body = answer.body();
                 let pipe: Fd<'_> = body.deserialize()?;
