@@ -5,6 +5,7 @@
 pub(super) const NOT_OF_THE_MACHINE: &[&str] = &[
     // The way in. Its port on both ends is in the machine, and has words.
     "communicator",
+    "guest_agent_*",
     "ssh_*",
     "winrm_*",
     "temporary_key_*",
