@@ -168,22 +168,17 @@ impl Changed {
     /// Notes what a signal is about: `PropertiesChanged` comes from the object, the two of the object manager name it.
     fn note(&self, signal: &Message) {
         let header = signal.header();
-        let of_manager =
-            matches!(header.member().map(|name| name.as_str()), Some("InterfacesAdded" | "InterfacesRemoved"));
-        let path = if of_manager {
-            // The rest of it is asked for: on the system bus it says little.
-            match signal.body().signature().to_string().as_str() {
-                "oas" => {
-                    signal.body().deserialize::<(OwnedObjectPath, Vec<String>)>().ok().map(|(path, _)| path.to_string())
-                }
-                _ => signal
-                    .body()
-                    .deserialize::<(OwnedObjectPath, HashMap<String, Properties>)>()
-                    .ok()
-                    .map(|(path, _)| path.to_string()),
+        let body = signal.body();
+        // The rest of what they say is asked for: on the system bus it is little.
+        let path = match header.member().map(|name| name.as_str()) {
+            Some("InterfacesRemoved") => {
+                body.deserialize::<(OwnedObjectPath, Vec<String>)>().ok().map(|(path, _)| path.to_string())
             }
-        } else {
-            header.path().map(ToString::to_string)
+            Some("InterfacesAdded") => {
+                let read = body.deserialize::<(OwnedObjectPath, HashMap<String, Properties>)>();
+                read.ok().map(|(path, _)| path.to_string())
+            }
+            _ => header.path().map(ToString::to_string),
         };
         let is_meant = |path: &String| is_job(path) || path.contains("/prompt/");
         if let Some(path) = path.filter(is_meant) {

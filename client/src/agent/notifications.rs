@@ -32,6 +32,8 @@ pub(super) struct Notifications {
 
 struct Shown {
     number: u32,
+    /// Whether it holds also when nobody follows jobs any more.
+    is_result: bool,
     deeds: Vec<Deed>,
 }
 
@@ -90,7 +92,7 @@ impl Notifications {
         let arguments =
             ("Kiln", replaced, "drive-harddisk", notice.summary.as_str(), body.as_str(), actions, hints, expires);
         let number: u32 = self.call("Notify", &arguments).await?.body().deserialize()?;
-        self.shown.insert(thing, Shown { number, deeds });
+        self.shown.insert(thing, Shown { number, is_result: notice.urgency == Urgency::Normal, deeds });
         Ok(())
     }
 
@@ -119,9 +121,10 @@ impl Notifications {
         }
     }
 
-    /// Takes down everything.
+    /// Takes down everything but how jobs have ended.
     pub(super) async fn close_all(&mut self) {
-        let things: Vec<Thing> = self.shown.keys().cloned().collect();
+        let shown = self.shown.iter().filter(|(_, shown)| !shown.is_result);
+        let things: Vec<Thing> = shown.map(|(thing, _)| thing.clone()).collect();
         for thing in things {
             self.close(&thing).await;
         }
