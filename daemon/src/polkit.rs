@@ -76,7 +76,7 @@ pub(crate) struct Polkit {
     asking: Arc<StdMutex<HashMap<u32, usize>>>,
     /// When the log was last told that polkit cannot be asked.
     complained: Arc<StdMutex<Option<Instant>>>,
-    /// Whether it has ever answered: then it is there, whatever a bus that is just restarting says.
+    /// Whether it has ever answered: then there is a bus.
     has_answered: Arc<AtomicBool>,
     /// Time for an answer that no person is asked for.
     limit: Duration,
@@ -122,9 +122,13 @@ impl Polkit {
                 self.has_answered.store(true, Ordering::Relaxed);
                 answer
             }
-            Err(error) if !self.has_answered.load(Ordering::Relaxed) && says_that_there_is_none(&error) => {
-                Answer::NotThere
+            // A bus that has been there is just being started again.
+            Err(zbus::Error::Connection(error, _)) if self.has_answered.load(Ordering::Relaxed) => {
+                let why = format!("the bus of the system is not there just now: {error}");
+                self.complain(action, &why);
+                Answer::Failed(why)
             }
+            Err(error) if says_that_there_is_none(&error) => Answer::NotThere,
             Err(error) => {
                 let why = explain(&error);
                 self.complain(action, &why);

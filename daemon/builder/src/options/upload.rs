@@ -32,6 +32,8 @@ const COMMON_RULES: &[Rule] = &[
     Rule::Check("`box_tag` and `version` have letters, digits and `-_.+` only.", |reader| {
         for name in ["box_tag", "version"] {
             let Some(text) = reader.text(name).filter(|text| !text.contains(Generated::UNKNOWN)) else { continue };
+            // The end of the file that the template read it from is left out when it is sent.
+            let text = text.trim_end();
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c) || (c == '/' && name == "box_tag");
             if !text.chars().all(plain) || text.matches('/').count() > 1 || text.starts_with('/') || text.ends_with('/')
             {

@@ -58,7 +58,6 @@ const RULES: &[Rule] = &[
         "This version makes boxes for `virtualbox`, `vmware`, `libvirt`, `docker` and `file` only.",
         checks::vagrant::provider,
     ),
-    Rule::File("include"),
     Rule::Fields("output", FIELDS),
     Rule::Check("`compression_level` is between -1 and 9.", checks::vagrant::compression_level),
     Rule::Check(

@@ -1,7 +1,9 @@
 //! An authentication agent of polkit that dismisses every question, as somebody does who closes the window.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use tokio::runtime::Runtime;
@@ -22,6 +24,7 @@ impl Agent {
     /// Registers an agent of this user for one of the user's processes.
     pub(super) fn of(address: &str, uid: u32, pid: u32) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
+        is_of(uid, pid);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         // A connection is of the user whose thread makes it.
         let connect = async { zbus::connection::Builder::address(address).build().await.unwrap() };
@@ -50,6 +53,15 @@ impl Agent {
     /// Returns what it was asked for.
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+}
+
+/// Waits until a process that was just started is its user's.
+fn is_of(uid: u32, pid: u32) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while std::fs::metadata(format!("/proc/{pid}")).unwrap().uid() != uid {
+        assert!(Instant::now() < until, "process {pid} does not become that of user {uid}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -147,8 +147,8 @@ async fn publication(
         through = true;
     }
     Ok(Publication {
-        tag: given("box_tag").unwrap_or_default(),
-        version: given("version").unwrap_or_default(),
+        tag: given("box_tag").unwrap_or_default().trim_end().to_owned(),
+        version: given("version").unwrap_or_default().trim_end().to_owned(),
         version_description: given("version_description"),
         is_default: options.given("default_architecture") == Some(architecture.as_str()),
         provider,
