@@ -301,5 +301,7 @@ fn a_link_to_itself_is_called_what_it_is() {
     let loaded = load(&inputs(path.to_str().unwrap()), Arc::new(OsFiles), &CATALOG);
     std::fs::remove_dir_all(&folder).unwrap();
     let told = said(&loaded);
-    assert!(told.contains("symbolic links"), "{told}");
+    // Where its lines end depends on how long the path is.
+    let words: Vec<&str> = told.split_whitespace().collect();
+    assert!(words.join(" ").contains("symbolic links"), "{told}");
 }
