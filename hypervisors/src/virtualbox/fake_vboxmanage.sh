@@ -151,7 +151,7 @@ case "$1" in
       keyboardputscancode) # a guest that sends what is typed to its serial port: the keys of `kiln`, and of the suite's mark
         shift 3
         [ -e "$m/uart" ] && for code; do
-          case "$code" in 25) letter=k ;; 17) letter=i ;; 26) letter=l ;; 31) letter=n ;; 44) letter=z ;; 16) letter=q ;; *) continue ;; esac
+          case "$code" in 25) letter=k ;; 17) letter=i ;; 26) letter=l ;; 31) letter=n ;; 2c) letter=z ;; 10) letter=q ;; *) continue ;; esac
           printf %s "$letter" >> "$(<"$m/uart")"
         done; true ;;
       screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
