@@ -183,7 +183,14 @@ impl Machine for QemuMachine {
     }
 
     fn power_button(&self) -> BoxFuture<'_, Result<(), MachineError>> {
-        async move { self.running.qmp.run(qapi_qmp::system_powerdown {}).await.map(drop) }.boxed()
+        async move {
+            // libvirt keeps QEMU for a moment when the guest has ended, and it takes the command.
+            if self.report.borrow().is_some() {
+                return Err(MachineError::Gone);
+            }
+            self.running.qmp.run(qapi_qmp::system_powerdown {}).await.map(drop)
+        }
+        .boxed()
     }
 
     fn kill(&self) -> BoxFuture<'_, ()> {
