@@ -286,8 +286,15 @@ fn attested(result: &AttestationResult) -> String {
     if let Some(builder) = &result.builder_id {
         line(&mut text, format_args!("builder: {builder}"));
     }
-    // Packer's words.
-    line(&mut text, format_args!("Attestation verified."));
+    if result.subjects.iter().all(|subject| subject.filename.is_none()) {
+        line(
+            &mut text,
+            format_args!("Only the signature is verified: none of the files is here (--artifact names them)."),
+        );
+    } else {
+        // Packer's words.
+        line(&mut text, format_args!("Attestation verified."));
+    }
     text
 }
 
