@@ -55,8 +55,11 @@ pub(crate) async fn run(
     build.redactor.add(&account.keys.secret);
     account.keys.token.iter().for_each(|token| build.redactor.add(token));
     let insecure = options.flag("insecure_skip_tls_verify");
-    let service =
-        |name: &str| Service::new(&account, name, options.given(&format!("custom_endpoint_{name}")), insecure);
+    let service = |name: &str| {
+        let own = options.given(&format!("custom_endpoint_{name}"));
+        // Whoever does not check the certificate of a service of his own still sends his disk to AWS alone otherwise.
+        Service::new(&account, name, own, insecure && own.is_some())
+    };
     let tries = u32::try_from(options.number("max_retries")).unwrap_or(0).saturating_add(1);
     let mut ec2 = Ec2::new(service("ec2")?, tries);
     let ebs = Ebs::new(service("ebs")?, tries);
