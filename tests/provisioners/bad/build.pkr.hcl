@@ -13,13 +13,13 @@ build {
 
   provisioner "shell" {
     only   = ["qemu.full"]
-    inline = ["dd if=/dev/zero of=/filler bs=1M || true"]
+    inline = ["cat /dev/zero > /filler || true"]
   }
 
   provisioner "file" {
     only        = ["qemu.full"]
-    source      = "site.yml"
-    destination = "/root/site.yml"
+    source      = "large"
+    destination = "/root/large"
   }
 
   provisioner "shell" {
