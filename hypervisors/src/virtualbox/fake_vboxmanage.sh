@@ -23,13 +23,16 @@ case "$1" in list | showvminfo) ;; *)
   # The nth call from now on that changes something.
   [ -e "$D/fails" ] && { left=$(($(<"$D/fails") - 1)); echo "$left" > "$D/fails"; [ "$left" = 0 ] && die 'out of luck'; }
 esac
+none() { # none NAME: there is no such machine
+  die "Could not find a registered machine named '$1'
+VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap, interface IVirtualBox"
+}
 machine() { # sets m to the directory of the machine that is named
   for m in "$D"/vms/*; do
     [ -d "$m" ] || continue
     if [ "${m##*/}" = "$1" ] || [ "$(<"$m/name")" = "$1" ]; then return; fi
   done
-  die "Could not find a registered machine named '$1'
-VBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap, interface IVirtualBox"
+  none "$1"
 }
 state() { # the state of $m
   local now; now=$(<"$m/state")
@@ -136,7 +139,8 @@ case "$1" in
       elif [ -e "$D/vrdeport" ]; then echo "vrdeport=$(<"$D/vrdeport")"
       else echo "vrdeport=$(<"$m/is/vrdeports")"; fi
     fi
-    [ -e "$m/facts" ] && cat "$m/facts"; true ;;
+    [ -e "$m/facts" ] && cat "$m/facts"
+    [ -d "$m" ] || none "$2" ;; # another call has removed it meanwhile
   controlvm)
     machine "$2"
     case "$(state)" in running | gurumeditation) ;; *) die "Machine '$2' is not currently running." ;; esac
@@ -156,7 +160,10 @@ case "$1" in
         done; true ;;
       screenshotpng) printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\2\x80\0\0\1\xe0\x08' > "$4" ;;
     esac ;;
-  unregistervm) machine "$2"; [ "$(state)" = running ] && die "Cannot unregister the machine '$2' while it is locked"; rm -r "$m" ;;
+  unregistervm) machine "$2"; [ "$(state)" = running ] && die "Cannot unregister the machine '$2' while it is locked"
+    # At once, for two calls may remove it side by side.
+    mv "$m" "$D/removed.$$" 2>/dev/null || none "$2"
+    rm -r "$D/removed.$$" ;;
   snapshot)
     machine "$2"
     case "$3" in

@@ -123,9 +123,9 @@ impl Problem {
     /// What can be done about it.
     pub(super) fn hint(self) -> Option<&'static str> {
         match self {
-            Self::CannotRun => {
-                Some("install VirtualBox (Debian: the package virtualbox of contrib), so that VBoxManage is in PATH")
-            }
+            Self::CannotRun => Some(
+                "install VirtualBox (Debian: the package virtualbox of contrib), so that VBoxManage is in PATH; while its package is upgraded it is away: then build again",
+            ),
             Self::NoAnswer | Self::ServicesDown => {
                 Some("see whether `VBoxManage list vms` answers; if not, end VBoxSVC and VBoxXPCOMIPCD of this user")
             }

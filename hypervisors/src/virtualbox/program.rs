@@ -270,7 +270,8 @@ async fn run_to_end(
     let process = match ChildProcess::spawn(command, Arc::new(NoLedger)).await {
         Ok(process) => process,
         Err(error) => {
-            let _ = answer.send(Err(Failure::new(&line, Problem::CannotRun, &error.to_string())));
+            let words = format!("{} cannot be run: {error}", program.display());
+            let _ = answer.send(Err(Failure::new(&line, Problem::CannotRun, &words)));
             return;
         }
     };

@@ -5,6 +5,7 @@ mod borrowed;
 mod claimed;
 mod failures;
 mod golden;
+mod gone;
 mod handed_back;
 mod imported;
 mod injected;

@@ -24,7 +24,7 @@ const BASE: &str = "base";
 
 /// What a machine is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Made {
+pub(super) enum Made {
     New,
     Imported,
     Cloned,
@@ -32,7 +32,7 @@ enum Made {
 }
 
 /// A world with what the machine is made of, and a spec that has something of everything.
-fn everything(made: Made) -> (StandIn, MachineSpec) {
+pub(super) fn everything(made: Made) -> (StandIn, MachineSpec) {
     let world = StandIn::new();
     let mut spec = world.spec(true);
     // Each its own: builds are kept off one another by it.
@@ -68,7 +68,7 @@ fn everything(made: Made) -> (StandIn, MachineSpec) {
     (world, spec)
 }
 
-fn hurried(world: &StandIn) -> VirtualBoxHypervisor {
+pub(super) fn hurried(world: &StandIn) -> VirtualBoxHypervisor {
     let mut hypervisor = world.hypervisor();
     (hypervisor.limit, hypervisor.long_limit) = (Some(LIMIT), Some(LIMIT));
     hypervisor
@@ -94,12 +94,12 @@ fn broken(calls: &[String]) -> Vec<(String, &'static str)> {
 }
 
 /// The machines that were there before.
-fn others(made: Made) -> &'static [&'static str] {
+pub(super) fn others(made: Made) -> &'static [&'static str] {
     if matches!(made, Made::Cloned | Made::OfOthers) { &[BASE] } else { &[] }
 }
 
 /// What is noted as registered.
-fn noted(ledger: &RecordingLedger) -> Vec<String> {
+pub(super) fn noted(ledger: &RecordingLedger) -> Vec<String> {
     let id = |held| if let Resource::Registered { id, .. } = held { Some(id) } else { None };
     ledger.held().into_iter().filter_map(id).collect()
 }
@@ -116,13 +116,13 @@ fn is_clear(error: &str, verb: &str, how: &str) -> bool {
     error.contains("VBoxManage ") && error.contains(verb) && error.contains(words)
 }
 
-fn whole(error: &dyn std::error::Error) -> String {
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let source = error.source().map(whole);
     source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// Gives back what is noted. The start that failed may just be trying the same once more.
-async fn sweeps(hypervisor: &VirtualBoxHypervisor, id: &str) {
+pub(super) async fn sweeps(hypervisor: &VirtualBoxHypervisor, id: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while let Err(error) = hypervisor.give_back(id).await {
         assert!(tokio::time::Instant::now() < deadline, "{id}: {error}");
