@@ -14,11 +14,13 @@
 //! | `resources.ndjson` | worker | the ledger: everything outside that must be given back after the worker's death |
 //! | `left.json` | sweeper | why something of a job that is over could not be given back, when that was last tried |
 //! | `RUNTIME/control.sock` | worker | requests to the running job |
+//! | `STATE/unconfined/ID` | daemon | nothing; says that the job is not confined, should the journal be lost (`unconfined.rs`) |
 //!
 //! A file that a killed process was writing has a name with `.new-` in front; whoever has the lock next removes it. Everything is opened
 //! by [`regular_file`]: what lies here was perhaps put there by somebody else.
 
 mod left_over;
+mod unconfined;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -369,6 +371,7 @@ impl JobDir {
     pub fn remove(&self) {
         remove_directory(&self.runtime);
         remove_directory(&self.root);
+        self.forget_unconfined();
     }
 }
 

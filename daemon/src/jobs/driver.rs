@@ -18,6 +18,7 @@ use super::{recovery, wire};
 use crate::announcer::{self, Announcer};
 use crate::as_owner::Owner;
 use crate::blocking::blocking;
+use crate::config::Mode;
 use crate::explain::explain;
 use crate::job_dir::{Acceptance, JobDir};
 use crate::journal::{Ending, JobState, Unfinished};
@@ -203,7 +204,15 @@ impl Driver {
         job.confined = confined;
         let directory = self.shared.directory(&id);
         let made = directory.clone();
-        blocking(move || made.create(&request, &acceptance, files_of)).await?;
+        // Of a daemon of one user's no job ever is.
+        let noted = !confined && self.shared.config.mode == Mode::System;
+        let create = move || {
+            if noted {
+                made.note_unconfined()?;
+            }
+            made.create(&request, &acceptance, files_of)
+        };
+        blocking(create).await?;
         if let Err(error) = self.shared.journal.insert(job).await {
             blocking(move || directory.remove()).await;
             return Err(error.into());

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::launcher::{After, Exit, JobProcess, LaunchError, Launched, Launcher};
 use crate::account::AccountError;
 use crate::as_owner::Owner;
+use crate::config::environment::KILN_CONFINED;
 use crate::event_log::EventWriter;
 use crate::job_dir::{JobDir, WorkerLock};
 use crate::process_identity::ProcessIdentity;
@@ -144,7 +145,8 @@ impl Launcher for FakeLauncher {
 impl FakeLauncher {
     fn start_worker(&self, directory: &JobDir, submission: &JobSubmission) -> Launched {
         let mut table = self.table();
-        table.calls.push(format!("worker {}", submission.template));
+        let confined = if submission.environment.contains_key(KILN_CONFINED) { " confined" } else { "" };
+        table.calls.push(format!("worker {}{confined}", submission.template));
         if let Some(reason) = table.refusals.pop_front() {
             let source = std::io::Error::other(reason);
             return Err(LaunchError::Start { program: "fake".to_owned(), source });

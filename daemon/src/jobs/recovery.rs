@@ -49,7 +49,11 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
             match directory.as_owner_now(|directory| examine(directory, this.journal.is_new())) {
                 Some(state) => {
                     tracing::warn!(job = %id, ?state, "taking in a job that only its directory knows");
-                    found.push(directory.as_owner_now(|directory| describe(id, directory, state, owner)));
+                    // Its directory is its user's to write; what polkit said of it is beside, where it is not.
+                    let confined = this.config.mode == Mode::System && !directory.is_unconfined();
+                    let mut one = directory.as_owner_now(|directory| describe(id, directory, state, owner));
+                    one.job.confined = confined;
+                    found.push(one);
                 }
                 None => {
                     tracing::warn!(job = %id, "removing a directory that never became a job");
@@ -64,10 +68,6 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
     let time = |found: &FoundJob| found.job.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
     found.sort_by_key(time);
     let count = found.len();
-    for found in &mut found {
-        // What polkit said of it is lost, and its directory is its user's to write.
-        found.job.confined = shared.config.mode == Mode::System;
-    }
     shared.journal.take_in(found).await?;
     Ok(count)
 }

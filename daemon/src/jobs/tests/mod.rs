@@ -4,6 +4,7 @@ mod callers;
 mod changes;
 mod hostile;
 mod leftovers;
+mod lost_journal;
 mod submissions;
 mod workers;
 
