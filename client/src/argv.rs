@@ -1,7 +1,7 @@
 //! Turns Packer's forms of flags into those that clap reads. Pure: words in, words out.
 //!
 //! Packer's flags are Go's: `-var x`, `--var x`, `-var=x`, with one or two dashes, and booleans take a value only behind `=`.
-//! `-machine-readable` counts wherever it stands, and `-version` in any place means the command `version`.
+//! `-machine-readable` and `-no-ask-password` count wherever they stand, and `-version` in any place means the command `version`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -43,6 +43,8 @@ pub struct Normalised {
     pub words: Vec<OsString>,
     /// Whether `-machine-readable` was among them.
     pub machine_readable: bool,
+    /// Whether `-no-ask-password` was.
+    pub no_ask_password: bool,
 }
 
 /// Rewrites a command line, program name included.
@@ -51,7 +53,8 @@ pub fn normalise(words: impl IntoIterator<Item = OsString>) -> Normalised {
     let mut words = words.into_iter();
     let mut normalised = vec![words.next().unwrap_or_else(|| "kiln".into())];
     let mut rest: Vec<OsString> = words.collect();
-    let machine_readable = remove_machine_readable(&mut rest);
+    let machine_readable = remove(&mut rest, "machine-readable");
+    let no_ask_password = remove(&mut rest, "no-ask-password");
     let mut rest = rest.into_iter();
     while let Some(word) = rest.next() {
         if word == "--" {
@@ -65,7 +68,7 @@ pub fn normalise(words: impl IntoIterator<Item = OsString>) -> Normalised {
         if matches!(flag, b"v" | b"version") {
             normalised.truncate(1);
             normalised.push("version".into());
-            return Normalised { words: normalised, machine_readable };
+            return Normalised { words: normalised, machine_readable, no_ask_password };
         }
         let takes_next = FLAGS_WITH_VALUE.iter().any(|name| name.as_bytes() == flag);
         // One letter is a short flag in clap, and `-f` means something else than `--f`.
@@ -79,12 +82,12 @@ pub fn normalise(words: impl IntoIterator<Item = OsString>) -> Normalised {
         normalised.push(OsString::from_vec(word));
     }
     normalised.extend(rest);
-    Normalised { words: normalised, machine_readable }
+    Normalised { words: normalised, machine_readable, no_ask_password }
 }
 
-/// Removes the first `-machine-readable`; says whether there was one.
-fn remove_machine_readable(words: &mut Vec<OsString>) -> bool {
-    let found = words.iter().position(|word| flag(word) == Some(b"machine-readable"));
+/// Removes the first flag of this name; says whether there was one.
+fn remove(words: &mut Vec<OsString>, name: &str) -> bool {
+    let found = words.iter().position(|word| flag(word) == Some(name.as_bytes()));
     found.map(|index| words.remove(index)).is_some()
 }
 
@@ -136,6 +139,9 @@ mod tests {
             assert_eq!(normalised.words, ["kiln", "build", "t"], "{line}");
         }
         assert!(!normalise(["kiln", "build", "t"].map(OsString::from)).machine_readable);
+        let normalised = normalise(["kiln", "cancel", "--no-ask-password", "a"].map(OsString::from));
+        assert!(normalised.no_ask_password && !normalised.machine_readable);
+        assert_eq!(normalised.words, ["kiln", "cancel", "a"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use kiln_protocol::places;
 
-use crate::api::{Client, Starting};
+use crate::api::{Asking, Client, Starting};
 use crate::arguments::{Arguments, Command, TemplateCommand, ValidateArguments};
 use crate::argv::{self, Normalised};
 use crate::commands::{self, Context};
@@ -16,7 +16,7 @@ use crate::usage;
 
 /// Runs kiln with this command line.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Normalised { words, machine_readable } = argv::normalise(words);
+    let Normalised { words, machine_readable, no_ask_password } = argv::normalise(words);
     let result = match words.as_slice() {
         // Without clap and without a runtime: scripts ask for the version all the time.
         [_, command] if command == "version" => commands::version(machine_readable).map(|()| 0),
@@ -25,7 +25,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         words => match ValidateArguments::alone(words) {
             Some(arguments) => commands::run_on_template(TemplateCommand::Validate(arguments), machine_readable),
             None => match Arguments::try_parse_from(words) {
-                Ok(arguments) => execute(arguments.command, machine_readable),
+                Ok(arguments) => execute(arguments.command, machine_readable, no_ask_password),
                 Err(error) => return usage::mistake(error, words),
             },
         },
@@ -42,7 +42,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError> {
+fn execute(command: Command, machine_readable: bool, no_ask_password: bool) -> Result<u8, CommandError> {
     let command = match command {
         // Without a runtime and a socket: an editor runs these at every change.
         Command::Template(command) => return commands::run_on_template(command, machine_readable),
@@ -50,7 +50,7 @@ fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError>
     };
     let user = rustix::process::geteuid().as_raw();
     let socket = places::socket_path(terminal::variable, user);
-    let mut client = Client::new(socket, Starting::OnDemand);
+    let mut client = Client::new(socket, Starting::OnDemand).asking(asking(machine_readable, no_ask_password));
     // Who names a socket means that one.
     if terminal::variable(places::KILN_SOCKET).is_none_or(|socket| socket.is_empty()) {
         client = client.or_system(places::SYSTEM_SOCKET.into());
@@ -66,4 +66,15 @@ fn execute(command: Command, machine_readable: bool) -> Result<u8, CommandError>
     // A thread that waits for somebody at the terminal must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// Whether somebody may be asked for a password; else what to do about it.
+fn asking(machine_readable: bool, no_ask_password: bool) -> Asking {
+    if no_ask_password {
+        Asking::Nobody("without `-no-ask-password` you are asked for it here")
+    } else if machine_readable || !terminal::is_attended() {
+        Asking::Nobody("at a terminal (and without CI and `-machine-readable`) the same command asks for it")
+    } else {
+        Asking::at_terminal(terminal::is_on_desktop())
+    }
 }

@@ -16,6 +16,10 @@ mod environment {
     pub(super) const PACKER_NO_COLOR: &str = "PACKER_NO_COLOR";
     /// Kind of the terminal.
     pub(super) const TERM: &str = "TERM";
+    /// Any value but an empty one: nobody sits there, whatever the outputs look like.
+    pub(super) const CI: &str = "CI";
+    /// What says where windows are shown.
+    pub(super) const DISPLAYS: [&str; 2] = ["WAYLAND_DISPLAY", "DISPLAY"];
     /// What says how texts are encoded; the first that is set counts.
     pub(super) const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 }
@@ -53,6 +57,16 @@ pub(crate) fn wants_colour_on_errors() -> bool {
 /// Whether somebody reads standard output on a terminal.
 pub(crate) fn is_watched() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Whether somebody sits there who sees what is asked and can type an answer, and no service that builds all day.
+pub(crate) fn is_attended() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !is_set(environment::CI)
+}
+
+/// Whether the terminal stands on a desktop of this machine's, or can show a window on one.
+pub(crate) fn is_on_desktop() -> bool {
+    environment::DISPLAYS.iter().any(|name| is_set(name))
 }
 
 /// Whether lines on standard error can be drawn again and again.

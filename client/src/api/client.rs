@@ -8,23 +8,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use kiln_protocol::{
-    Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList, JobState, JobSubmission,
-    MAX_REQUEST_BYTES, NDJSON, ShutdownReport,
+    ALLOW_INTERACTION_HEADER, Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobKind,
+    JobList, JobState, JobSubmission, MAX_REQUEST_BYTES, NDJSON, ShutdownReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::connection::{Socket, Starting, connect};
+use super::asking::{Agent, Asking, Terminal, may_help, with_advice};
+use super::connection::{Socket, Starting, connect, is_for_everybody};
 use super::error::ClientError;
 use super::events::EventStream;
 
 /// Time for an answer, except for streams. A screen or a busy disk may take a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for one that somebody has to type a password for; more than the daemon gives them.
+const PERSON_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Largest answer that is read whole, in bytes.
 const MAX_ANSWER_BYTES: usize = 128 << 20;
@@ -40,13 +45,19 @@ pub struct Client {
     /// Whether the user has named the socket, and with it whoever listens there: perhaps root.
     named: bool,
     starting: Starting,
+    asking: Asking,
 }
+
+/// Marks a request that is carried out in part where a password is wanted and nobody can be asked for it: somebody is, from the first.
+#[derive(Clone, Copy, Debug)]
+struct AskFirst;
 
 impl Client {
     /// Names the daemon; nothing is sent yet.
     #[must_use]
     pub fn new(socket: PathBuf, starting: Starting) -> Self {
-        Self { socket, lock: None, system: None, named: false, starting }
+        let asking = Asking::Nobody("whoever can be asked for it has to call");
+        Self { socket, lock: None, system: None, named: false, starting, asking }
     }
 
     /// When nobody answers at the socket, looks for the daemon where the one that holds this lock says it listens.
@@ -65,6 +76,12 @@ impl Client {
     #[must_use]
     pub fn or_system(self, socket: PathBuf) -> Self {
         Self { system: Some(socket), ..self }
+    }
+
+    /// Says whether somebody may be asked for a password, where a daemon for everybody wants one.
+    #[must_use]
+    pub fn asking(self, asking: Asking) -> Self {
+        Self { asking, ..self }
     }
 
     /// Returns the same daemon with another way to deal with its absence.
@@ -93,6 +110,8 @@ impl Client {
             return Err(ClientError::TooLarge(body.len()));
         }
         let request = request(Method::POST, "/v1/jobs").header(IDEMPOTENCY_KEY_HEADER, key);
+        // A build of who may not do all is confined, and no word is said of it before it has begun.
+        let request = if submission.kind == JobKind::Build { request.extension(AskFirst) } else { request };
         self.json(request, body).await
     }
 
@@ -225,24 +244,78 @@ impl Client {
     }
 
     async fn send_once(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let ask_first = request.extensions().get::<AskFirst>().is_some();
+        let stream = self.connect().await?;
+        let everybodys = is_for_everybody(&stream);
+        match &self.asking {
+            Asking::AtTerminal(terminal) if everybodys && ask_first => exchange_asking(stream, request, terminal).await,
+            Asking::AtTerminal(terminal) if everybodys => match exchange(stream, request.clone(), ANSWER_TIMEOUT).await
+            {
+                // What is refused has not been begun.
+                Err(ClientError::Problem(problem)) if may_help(&problem) => {
+                    exchange_asking(self.connect().await?, request, terminal).await
+                }
+                other => other,
+            },
+            Asking::AtTerminal(_) => exchange(stream, request, ANSWER_TIMEOUT).await,
+            Asking::Nobody(advice) => advised(exchange(stream, request, ANSWER_TIMEOUT).await, advice),
+        }
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = if self.named { Socket::OfAnyDaemon(&self.socket) } else { Socket::OfThisUser(&self.socket) };
-        let stream = connect(socket, self.lock.as_deref(), self.system.as_deref(), self.starting).await?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.into());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends by itself when the answer has been read or dropped; its errors come out at the sender.
-        tokio::spawn(connection);
-        let response = timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
-        let response = response.map_err(|_| ClientError::Timeout)?.map_err(broken)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let body = read(response.into_body()).await?;
-        match serde_json::from_slice(&body) {
-            Ok(problem) => Err(ClientError::Problem(problem)),
-            Err(_) => Err(ClientError::Nonsense(format!("HTTP status {status} without a problem").into())),
-        }
+        connect(socket, self.lock.as_deref(), self.system.as_deref(), self.starting).await
+    }
+}
+
+/// Sends a request on behalf of which whoever sits at the terminal may be asked for a password.
+async fn exchange_asking(
+    stream: UnixStream,
+    mut request: Request<Full<Bytes>>,
+    terminal: &Terminal,
+) -> Result<Response<Incoming>, ClientError> {
+    let _turn = terminal.turn().await;
+    let agent = Agent::start(terminal).await;
+    request.headers_mut().insert(ALLOW_INTERACTION_HEADER, HeaderValue::from_static("yes"));
+    let answered = exchange(stream, request, PERSON_TIMEOUT).await;
+    let ended = match agent {
+        Ok(agent) => agent.end().await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => answered,
+        Err(no_agent) => advised(answered, &no_agent.to_string()),
+    }
+}
+
+/// Adds how to be asked to a refusal that a password would help.
+fn advised<T>(answered: Result<T, ClientError>, advice: &str) -> Result<T, ClientError> {
+    answered.map_err(|error| match error {
+        ClientError::Problem(problem) => ClientError::Problem(with_advice(problem, advice)),
+        other => other,
+    })
+}
+
+/// Sends a request and returns the answer when it is a good one.
+async fn exchange(
+    stream: UnixStream,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+) -> Result<Response<Incoming>, ClientError> {
+    let broken = |error: hyper::Error| ClientError::Broken(error.into());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends by itself when the answer has been read or dropped; its errors come out at the sender.
+    tokio::spawn(connection);
+    let response = timeout(limit, sender.send_request(request)).await;
+    let response = response.map_err(|_| ClientError::Timeout)?.map_err(broken)?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = read(response.into_body()).await?;
+    match serde_json::from_slice(&body) {
+        Ok(problem) => Err(ClientError::Problem(problem)),
+        Err(_) => Err(ClientError::Nonsense(format!("HTTP status {status} without a problem").into())),
     }
 }
 

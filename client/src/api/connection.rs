@@ -60,6 +60,12 @@ impl Socket<'_> {
     }
 }
 
+/// Whether another user's daemon, which is one for everybody, is at the other end.
+pub(super) fn is_for_everybody(stream: &UnixStream) -> bool {
+    let this = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|daemon| daemon.uid() != this)
+}
+
 /// Connects to the daemon at `socket`; when nobody answers there, to the one that holds `lock`, then to the one of `system`, which serves
 /// everybody, and then as `starting` says.
 pub(super) async fn connect(

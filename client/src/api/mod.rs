@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! Client (one method per call) ─► connection (the user's own daemon, started when it is not there) ─► EventStream
+//!                            └─► asking (for a password, where a daemon for everybody wants one)
 //! ```
 
+mod asking;
 mod client;
 mod connection;
 mod error;
 mod events;
 mod start;
 
+pub use asking::{Asking, Terminal};
 pub use client::Client;
 pub use connection::Starting;
 pub(crate) use connection::{read_holder, read_note};

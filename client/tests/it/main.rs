@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests, too")]
 
+mod asking;
 mod command_line;
 mod completions;
 mod console;

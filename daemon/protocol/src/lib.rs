@@ -65,5 +65,8 @@ pub const MAX_EVENT_BYTES: usize = 4 << 20;
 /// Header that makes a submission repeatable: the same key and body give the same job.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 
+/// Header of a request on behalf of which a person may be asked for a password: `yes`.
+pub const ALLOW_INTERACTION_HEADER: &str = "kiln-allow-interaction";
+
 /// Media type of event streams, one JSON object a line. Empty lines are heartbeats.
 pub const NDJSON: &str = "application/x-ndjson";

@@ -37,6 +37,8 @@ pub enum ProblemCode {
     RequestTimeout,
     /// The caller is another user.
     Forbidden,
+    /// The caller may if somebody proves who it is, and nobody could be asked to: see [`crate::ALLOW_INTERACTION_HEADER`].
+    NeedsAuthentication,
     /// No such path.
     NotFound,
     /// The path exists, the method does not.
@@ -68,7 +70,7 @@ impl ProblemCode {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::NeedsAuthentication => 403,
             Self::NotFound | Self::NoSuchJob | Self::NoScreen => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -90,6 +92,7 @@ impl ProblemCode {
             Self::RequestTooLarge => "request too large",
             Self::RequestTimeout => "request timed out",
             Self::Forbidden => "forbidden",
+            Self::NeedsAuthentication => "authentication needed",
             Self::NotFound => "not found",
             Self::MethodNotAllowed => "method not allowed",
             Self::NoSuchJob => "no such job",

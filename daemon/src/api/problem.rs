@@ -82,7 +82,12 @@ impl From<JobsError> for ApiProblem {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("ask whoever administers this machine")
             }
             JobsError::Forbidden(forbidden @ Forbidden::ByPolicy { .. }) => {
-                Problem { hint: forbidden.hint(), ..Problem::new(ProblemCode::Forbidden, detail) }
+                let code = if forbidden.needs_authentication() {
+                    ProblemCode::NeedsAuthentication
+                } else {
+                    ProblemCode::Forbidden
+                };
+                Problem { hint: forbidden.hint(), ..Problem::new(code, detail) }
             }
             JobsError::Account(error) => Problem::new(ProblemCode::Forbidden, detail).with_hint(error.hint()),
             JobsError::Quota(quota) => return quota.into(),

@@ -5,7 +5,7 @@ use axum::extract::{Extension, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post};
-use kiln_protocol::{Problem, ProblemCode};
+use kiln_protocol::{ALLOW_INTERACTION_HEADER, Problem, ProblemCode};
 
 use super::handlers::DocumentOf;
 use super::openapi::{Answer, Operation, Parameter, document};
@@ -116,9 +116,6 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// Header of a request on behalf of which a person may be asked for a password: `yes`.
-const ALLOW_INTERACTION: &str = "kiln-allow-interaction";
-
 /// Makes the router. Every request needs a [`Caller`] among its extensions.
 pub(crate) fn router(state: ApiState) -> Router {
     let mut router = Router::new();
@@ -141,7 +138,7 @@ fn document_of_routes() -> serde_json::Value {
 
 /// Refuses strangers before anything of their request is read. Whatever comes through is asked again by [`Jobs`](crate::jobs::Jobs).
 async fn refuse_strangers(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let interactive = request.headers().get(ALLOW_INTERACTION).is_some_and(|value| value == "yes");
+    let interactive = request.headers().get(ALLOW_INTERACTION_HEADER).is_some_and(|value| value == "yes");
     if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
         *caller = caller.asking(interactive);
     }

@@ -54,6 +54,8 @@ pub enum Forbidden {
         policy: &'static str,
         /// What polkit says.
         why: String,
+        /// Whether a password would do, and nobody could be asked for one.
+        needs_authentication: bool,
     },
     /// It is the administrator's to do.
     #[error("only root may {action} for all users of this machine, and you are user {uid}")]
@@ -66,6 +68,12 @@ pub enum Forbidden {
 }
 
 impl Forbidden {
+    /// Whether a password would do, and nobody could be asked for one.
+    #[must_use]
+    pub fn needs_authentication(&self) -> bool {
+        matches!(self, Self::ByPolicy { needs_authentication: true, .. })
+    }
+
     /// Returns what to do about it, where polkit is to be spoken with.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -187,6 +195,7 @@ impl Authorizer {
 
 /// Makes of polkit's answer what the caller hears.
 fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) -> Result<(), Forbidden> {
+    let needs_authentication = answer == Answer::NeedsAuthentication;
     let why = match answer {
         Answer::Yes => return Ok(()),
         Answer::No => "does not allow it".to_owned(),
@@ -203,7 +212,7 @@ fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) 
     };
     let (uid, pid) = (caller.uid(), caller.pid());
     tracing::debug!(uid, pid, %action, policy, why, "a caller was refused by polkit");
-    Err(Forbidden::ByPolicy { action, uid, policy, why })
+    Err(Forbidden::ByPolicy { action, uid, policy, why, needs_authentication })
 }
 
 impl fmt::Display for Action {

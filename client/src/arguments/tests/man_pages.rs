@@ -11,11 +11,15 @@ use clap_mangen::roff::{Roff, bold, roman};
 use crate::arguments::Arguments;
 
 /// What `kiln` is, below its one line.
-const DESCRIPTION: [&str; 3] = [
+const DESCRIPTION: [&str; 4] = [
     "The work is done by kilnd(8), one for each person, which kiln starts where nobody answers. A build goes on when the terminal is \
      closed; kiln-attach(1) shows it from its first line on.",
     "Flags are those of Packer, and may begin with one dash or two: `-var x`, `-var=x` and `--var=x` are the same. `-machine-readable` \
      prints lines for programs, wherever it stands.",
+    "Where a kilnd for all users wants a password of an administrator, or of you, you are asked for it: by the agent of your desktop or, where \
+     there is none, here by pkttyagent(1). Nobody is asked where standard input or standard error is no terminal, where `CI` is set, with \
+     `-machine-readable`, or with `-no-ask-password`, wherever that stands: then what wants a password is refused, and a build that \
+     could leave its guest with one is confined to it.",
     "`kiln help` with the name of a command prints what stands in that command's page.",
 ];
 
@@ -27,10 +31,11 @@ const EXIT_STATUS: [(&str, &str); 3] = [
 ];
 
 /// Variables that the client reads itself. The environment as a whole goes to the job.
-const ENVIRONMENT: [(&str, &str); 5] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     ("KILN_SOCKET", "The daemon's socket, where it is not the usual one."),
     ("PKR_VAR_NAME", "A value for the variable NAME of a template."),
     ("PACKER_CACHE_DIR", "Where downloads are kept."),
+    ("CI", "Nobody is asked for a password."),
     ("NO_COLOR", "No colours, whatever the value, unless `-color=true` is given."),
     ("PACKER_NO_COLOR", "No colours at all."),
 ];

@@ -57,7 +57,9 @@ fn polkit_decides_who_may_more_and_who_may_less() {
     let (status, body) = system.answer(ALICE, STOP.0, STOP.1, "");
     assert_eq!(status, 403, "{body}");
     assert!(
-        body.contains("nobody could be asked") && body.contains("pkcheck --action-id org.kiln.Kiln1.configure"),
+        body.contains("nobody could be asked")
+            && body.contains("pkcheck --action-id org.kiln.Kiln1.configure")
+            && body.contains("\"code\":\"needs-authentication\""),
         "{body}"
     );
     assert_eq!(system.answer(ALICE, "GET", &format!("/v1/jobs/{roots}"), "").0, 404, "a job of another is not there");
