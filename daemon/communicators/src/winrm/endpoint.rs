@@ -3,28 +3,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::header::HeaderValue;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::config::{LoginMethod, WinRmConfig};
+use super::config::WinRmConfig;
 use super::dial::dial;
 use super::error::{Attempt, Failure, Stage};
-use super::http::{Answer, Http};
-use super::ntlm::{Account, Exchange, Sealing};
+use super::http::{Answer, ENVELOPE, Http};
+use super::login::{Login, unexpected};
+use super::ntlm::Sealing;
 use super::sealed;
 use super::soap::answer::Fault;
 use super::soap::request::Request;
 use super::soap::xml::{self, Element};
 use super::tls;
-
-/// The kind of an envelope.
-const ENVELOPE: &str = "application/soap+xml;charset=UTF-8";
 
 /// How long an unused connection is kept. Windows closes them after two minutes, and what is sent just then would be lost.
 const KEPT: Duration = Duration::from_secs(30);
@@ -34,9 +29,6 @@ const MAX_KEPT: usize = 4;
 
 /// What comes on top of the time that the service itself was given: the way there and back, and a guest that is slow.
 const SLACK: Duration = Duration::from_secs(30);
-
-/// How long a step of logging in may take.
-const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long shells may take to be given back when the connection is closed.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -48,8 +40,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 pub(crate) struct Endpoint {
     config: WinRmConfig,
     tls: Option<Arc<ClientConfig>>,
-    basic: Option<HeaderValue>,
-    account: Account,
+    login: Login,
     kept: Mutex<Vec<(Instant, Connection)>>,
     closing: watch::Sender<usize>,
 }
@@ -71,13 +62,9 @@ impl Endpoint {
             Some(trust) => Some(tls::load(trust).await?),
             None => None,
         };
-        let basic = match config.login {
-            LoginMethod::Basic => Some(basic(config)?),
-            LoginMethod::Ntlm => None,
-        };
-        let account = Account::new(&config.username, &config.password);
+        let login = Login::prepare(config)?;
         let kept = Mutex::default();
-        Ok(Self { config: config.clone(), tls, basic, account, kept, closing: watch::Sender::new(0) })
+        Ok(Self { config: config.clone(), tls, login, kept, closing: watch::Sender::new(0) })
     }
 
     pub(crate) fn config(&self) -> &WinRmConfig {
@@ -175,71 +162,27 @@ impl Endpoint {
         envelope: String,
         patience: Duration,
     ) -> Result<Answer, Attempt> {
-        if self.basic.is_none() && !connection.is_logged_in {
+        if self.login.is_of_connections() && !connection.is_logged_in {
+            let certificate = connection.certificate.as_deref();
             // Nothing has been asked yet, so all can be asked again.
-            self.log_in(connection).await.map_err(Attempt::unsent)?;
+            let sealing = self.login.log_in(&mut connection.http, certificate).await.map_err(Attempt::unsent)?;
+            connection.is_logged_in = true;
+            connection.sealing = self.tls.is_none().then_some(sealing);
         }
         match &mut connection.sealing {
             Some(sealing) => {
                 let body = sealed::seal(sealing, envelope);
                 connection.http.post(sealed::KIND, None, body, patience).await
             }
-            None => connection.http.post(ENVELOPE, self.basic.clone(), envelope.into_bytes(), patience).await,
+            None => connection.http.post(ENVELOPE, self.login.header(), envelope.into_bytes(), patience).await,
         }
-    }
-
-    /// Logs a connection in by NTLM.
-    async fn log_in(&self, connection: &mut Connection) -> Result<(), Attempt> {
-        let exchange = Exchange::begin();
-        let mut scheme = "Negotiate";
-        let mut answer = connection.say(scheme, exchange.negotiate()).await?;
-        if token(&answer, scheme).is_none() && token(&answer, "NTLM").is_none() && offers(&answer, "NTLM") {
-            scheme = "NTLM";
-            answer = connection.say(scheme, exchange.negotiate()).await?;
-        }
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Err(unexpected(&answer));
-        }
-        let Some(challenge) = token(&answer, scheme) else { return Err(self.rejected(&answer)) };
-        let ntlm = |error| Attempt::new(self.login_stage(&answer), Failure::Ntlm(error));
-        let target = format!("HTTP/{}", self.config.host);
-        let certificate = connection.certificate.as_deref();
-        let (message, sealing) = exchange.answer(&challenge, &self.account, &target, certificate).map_err(ntlm)?;
-        let answer = connection.say(scheme, &message).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(self.rejected(&answer));
-        }
-        if !answer.status.is_success() {
-            return Err(unexpected(&answer));
-        }
-        connection.is_logged_in = true;
-        connection.sealing = self.tls.is_none().then_some(sealing);
-        Ok(())
-    }
-
-    fn login_stage(&self, answer: &Answer) -> Stage {
-        let offered = answer.offers().into_iter().map(|(name, _)| name).collect();
-        Stage::Login { tried: self.config.login.name(), offered }
-    }
-
-    /// The failure of a login that was not taken.
-    fn rejected(&self, answer: &Answer) -> Attempt {
-        let is_offered = match self.config.login {
-            LoginMethod::Basic => offers(answer, "Basic"),
-            LoginMethod::Ntlm => offers(answer, "Negotiate") || offers(answer, "NTLM"),
-        };
-        let wanted = self.config.login.name();
-        // Who has been refused by NTLM is not told the ways again.
-        let failure =
-            if is_offered || answer.offers().is_empty() { Failure::Rejected } else { Failure::NotOffered { wanted } };
-        Attempt::new(self.login_stage(answer), failure).unsent()
     }
 
     /// Reads an answer. Where messages are sealed, one that is not is a status and nothing else: somebody on the way could have written it.
     fn read(&self, connection: &mut Connection, answer: &Answer) -> Result<Element, Attempt> {
         let no_wsman = |what| Attempt::new(Stage::NotWsMan, Failure::NotWsMan { what });
         if answer.status == StatusCode::UNAUTHORIZED && connection.sealing.is_none() {
-            return Err(self.rejected(answer));
+            return Err(self.login.rejected(answer));
         }
         if !matches!(answer.status, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_REQUEST) {
             return Err(unexpected(answer));
@@ -287,46 +230,6 @@ impl Drop for GivingBack {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
-}
-
-impl Connection {
-    /// Says one message of a login, with nothing else.
-    async fn say(&mut self, scheme: &str, message: &[u8]) -> Result<Answer, Attempt> {
-        let value = secret_header(format!("{scheme} {}", STANDARD.encode(message)))?;
-        self.http.post(ENVELOPE, Some(value), Vec::new(), LOGIN_PATIENCE).await
-    }
-}
-
-fn offers(answer: &Answer, scheme: &str) -> bool {
-    answer.offers().iter().any(|(name, _)| name.eq_ignore_ascii_case(scheme))
-}
-
-/// What the guest says to us in its offer of a scheme.
-fn token(answer: &Answer, scheme: &str) -> Option<Vec<u8>> {
-    let offers = answer.offers();
-    let (_, token) = offers.iter().find(|(name, token)| name.eq_ignore_ascii_case(scheme) && token.is_some())?;
-    STANDARD.decode(token.as_deref()?).ok()
-}
-
-fn unexpected(answer: &Answer) -> Attempt {
-    // What stands in a page of errors may be what we have sent.
-    let said = answer.status.canonical_reason().unwrap_or("nothing that is known").to_owned();
-    Attempt::new(Stage::Status(answer.status.as_u16()), Failure::Status { said })
-}
-
-fn basic(config: &WinRmConfig) -> Result<HeaderValue, Attempt> {
-    if config.username.contains(':') {
-        return Err(Attempt::final_at(Stage::Configuration, Failure::Unsayable { name: "a colon in winrm_username" }));
-    }
-    let login = format!("{}:{}", config.username, config.password.expose());
-    secret_header(format!("Basic {}", STANDARD.encode(login)))
-}
-
-fn secret_header(text: String) -> Result<HeaderValue, Attempt> {
-    let mut value = HeaderValue::try_from(text)
-        .map_err(|_| Attempt::final_at(Stage::Configuration, Failure::Unsayable { name: "the login" }))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A number that nobody else has, as a UUID is written.

@@ -20,6 +20,9 @@ const MAX_ANSWER: usize = 2 << 20;
 /// How this client calls itself.
 const AGENT: &str = concat!("kiln/", env!("CARGO_PKG_VERSION"));
 
+/// The kind of an envelope.
+pub(super) const ENVELOPE: &str = "application/soap+xml;charset=UTF-8";
+
 /// What is posted to.
 const PATH: &str = "/wsman";
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `config.rs`, `error.rs` | what it can be told, and how far connecting came |
 //! | `dial.rs`, `tls.rs`, `http.rs` | the way to the service: TCP or a proxy, TLS, HTTP with limits |
-//! | `ntlm/`, `sealed.rs` | logging in by NTLMv2, and messages that nobody on the way reads or changes |
+//! | `login.rs`, `ntlm/`, `sealed.rs` | logging in by Basic or NTLMv2, and messages that nobody on the way reads or changes |
 //! | `soap/` | envelopes, written and read |
 //! | `endpoint.rs` | one question to the service, over a connection that is logged in |
 //! | `shell.rs`, `execute.rs` | a shell with a command, its streams and its end |
@@ -23,6 +23,7 @@ mod error;
 mod execute;
 mod http;
 mod link;
+mod login;
 mod ntlm;
 mod powershell;
 mod sealed;
