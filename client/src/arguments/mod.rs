@@ -45,6 +45,7 @@ pub(crate) struct Arguments {
 #[command(subcommand_value_name = "command", subcommand_help_heading = "Available commands are")]
 pub(crate) enum Command {
     /// Build images from a template
+    #[command(after_help = BUILD_HELP)]
     Build(BuildArguments),
     #[command(flatten)]
     Template(TemplateCommand),
@@ -83,6 +84,11 @@ pub(crate) enum Command {
     #[command(subcommand, subcommand_required = true)]
     Daemon(DaemonCommand),
 }
+
+/// What counts wherever it stands.
+const BUILD_HELP: &str = "\
+`-machine-readable`, wherever it stands, prints Packer's lines for programs.
+Exits with 0 when all builds succeeded, with 1 otherwise.";
 
 /// What the agent is for.
 const AGENT_HELP: &str = "\

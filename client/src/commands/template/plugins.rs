@@ -20,7 +20,7 @@ pub(super) fn init(arguments: InitArguments, machine_readable: bool) -> Result<u
         found.diagnostics.extend(missing(plugin));
     }
     for plugin in found.plugins.iter().filter_map(|plugin| built_in_plugin(&plugin.source)) {
-        say(&format!("{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version), machine_readable)?;
+        say(&format!("{}: built in, as of version {}", plugin.source, plugin.version), machine_readable)?;
     }
     tell(&found.diagnostics, &found.sources, machine_readable)?;
     if found.plugins.is_empty() && !found.diagnostics.has_errors() {
@@ -68,7 +68,9 @@ fn missing(plugin: &PluginRequirement) -> Option<Diagnostic> {
             plugin.source,
             sources().join(", ")
         );
-        let hint = did_you_mean(&plugin.source, sources());
+        // By the name alone: the long part before it is alike in all.
+        let name = |source: &'static str| source.rsplit('/').next().unwrap_or(source);
+        let hint = did_you_mean(plugin.source.rsplit('/').next().unwrap_or_default(), sources().into_iter().map(name));
         let hint = hint.unwrap_or_else(|| "select the builds that run on this machine with -only".to_owned());
         return Some(Diagnostic::warning("Plugin not available", detail).at(plugin.span).hint(hint));
     };
@@ -105,7 +107,7 @@ fn installed(as_json: bool) -> Result<u8, CommandError> {
         return Ok(0);
     }
     for plugin in BUILT_IN_PLUGINS {
-        writeln!(stdout, "{} v{} ({})", plugin.source, plugin.version, plugin.state())?;
+        writeln!(stdout, "{} v{} (built in)", plugin.source, plugin.version)?;
     }
     Ok(0)
 }
@@ -129,7 +131,7 @@ fn required(found: &RequiredPlugins, as_json: bool, machine_readable: bool) -> R
     tell(&found.diagnostics, &found.sources, machine_readable)?;
     for plugin in &found.plugins {
         let state = match built_in_plugin(&plugin.source) {
-            Some(built_in) => format!("{} v{}", built_in.state(), built_in.version),
+            Some(built_in) => format!("built in v{}", built_in.version),
             None => "not available".to_owned(),
         };
         say(&format!("{} {} {:?} [{state}]", plugin.name, plugin.source, plugin.version), machine_readable)?;
@@ -146,6 +148,23 @@ fn install(source: &str, constraint: Option<&str>) -> Result<u8, CommandError> {
         let error = format!("{source} is built in as of version {}, which is not {constraint}", plugin.version);
         return Err(CommandError::new(error));
     }
-    writeln!(terminal::stdout(), "{}: {}, as of version {}", plugin.source, plugin.state(), plugin.version)?;
+    writeln!(terminal::stdout(), "{}: built in, as of version {}", plugin.source, plugin.version)?;
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All sources begin alike, which makes no other plugin a likely meaning.
+    #[test]
+    fn plugins_are_meant_by_their_own_names() {
+        let hint = |source: &str| {
+            let span = kiln_template::Span::default();
+            let plugin = PluginRequirement { name: "x".into(), source: source.into(), version: "1".into(), span };
+            missing(&plugin).unwrap().hint.unwrap_or_default()
+        };
+        assert_eq!(hint("github.com/hashicorp/anisble"), "did you mean \"ansible\"?");
+        assert!(!hint("github.com/hashicorp/docker").contains("did you mean"));
+    }
 }

@@ -14,8 +14,6 @@ pub struct BuiltInPlugin {
     pub source: &'static str,
     /// The version that the components follow.
     pub version: &'static str,
-    /// Whether its components can be run; otherwise templates that use them are checked, and builds refused.
-    pub runs: bool,
     /// Its components that are here.
     pub components: &'static [(ComponentType, &'static str)],
 }
@@ -24,46 +22,35 @@ use ComponentType::{Builder, PostProcessor, Provisioner};
 
 /// All plugins whose components are built in.
 pub const BUILT_IN_PLUGINS: &[BuiltInPlugin] = &[
-    BuiltInPlugin {
-        source: "github.com/hashicorp/qemu",
-        version: "1.1.5",
-        runs: true,
-        components: &[(Builder, "qemu")],
-    },
+    BuiltInPlugin { source: "github.com/hashicorp/qemu", version: "1.1.5", components: &[(Builder, "qemu")] },
     BuiltInPlugin {
         source: "github.com/hashicorp/virtualbox",
         version: "1.1.6",
-        runs: false,
         components: &[(Builder, "virtualbox-iso"), (Builder, "virtualbox-ovf"), (Builder, "virtualbox-vm")],
     },
     BuiltInPlugin {
         source: "github.com/hashicorp/vmware",
         version: "2.1.1",
-        runs: false,
         components: &[(Builder, "vmware-iso"), (Builder, "vmware-vmx")],
     },
     BuiltInPlugin {
         source: "github.com/hashicorp/vagrant",
         version: "1.1.7",
-        runs: false,
         components: &[(PostProcessor, "vagrant"), (PostProcessor, "vagrant-cloud")],
     },
     BuiltInPlugin {
         source: "github.com/hashicorp/ansible",
         version: "1.1.7",
-        runs: false,
         components: &[(Provisioner, "ansible"), (Provisioner, "ansible-local")],
     },
     BuiltInPlugin {
         source: "github.com/hashicorp/puppet",
         version: "1.0.1",
-        runs: false,
         components: &[(Provisioner, "puppet-masterless"), (Provisioner, "puppet-server")],
     },
     BuiltInPlugin {
         source: "github.com/hashicorp/chef",
         version: "1.0.2",
-        runs: false,
         components: &[(Provisioner, "chef-solo"), (Provisioner, "chef-client")],
     },
 ];
@@ -76,12 +63,6 @@ pub fn built_in_plugin(source: &str) -> Option<&'static BuiltInPlugin> {
 }
 
 impl BuiltInPlugin {
-    /// Says in two or three words what can be done with it.
-    #[must_use]
-    pub fn state(&self) -> &'static str {
-        if self.runs { "built in" } else { "checked, cannot be run yet" }
-    }
-
     /// Reports whether the version satisfies constraints such as `>= 1.0, < 2`; those that cannot be read are not satisfied.
     #[must_use]
     pub fn satisfies(&self, constraints: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::registry::check_bucket;
+use super::registry::{check_bucket, without_effect};
 use crate::diagnostics::source_map::Span;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::shape::{expect_labels, unsupported_block};
@@ -80,6 +80,7 @@ pub(super) fn collect(bodies: &[Arc<Body>], diagnostics: &mut Diagnostics) -> Ro
                     if let Some(name) = name {
                         check_bucket(&name, &block.body, diagnostics);
                     }
+                    diagnostics.push(without_effect(block));
                     continue;
                 }
                 _ => continue,

@@ -90,6 +90,7 @@ impl<'a> Build<'a> {
                 "hcp_packer_registry" => {
                     let meta = Meta { body: &block.body, scope: &self.scope(expanded) };
                     registry::check(&meta, diagnostics);
+                    diagnostics.push(registry::without_effect(block));
                 }
                 _ => diagnostics.push(unsupported_block(block, &["provisioner", "post-processor", "source"])),
             }

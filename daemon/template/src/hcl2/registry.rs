@@ -1,9 +1,9 @@
-//! Owns what is checked of `hcp_packer_registry` blocks, which do nothing here.
+//! Owns what is checked of `hcp_packer_registry` blocks, which do nothing here, and that their authors are told.
 
 use super::meta::Meta;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::language::shape::expect_only;
-use crate::language::syntax::ast::Body;
+use crate::language::syntax::ast::{Block, Body};
 
 /// Checks a block inside a build block.
 pub(super) fn check(block: &Meta<'_>, diagnostics: &mut Diagnostics) {
@@ -12,6 +12,15 @@ pub(super) fn check(block: &Meta<'_>, diagnostics: &mut Diagnostics) {
     if let Some(name) = block.text("bucket_name", diagnostics) {
         check_bucket(&name, block.body, diagnostics);
     }
+}
+
+/// Warns that a block has no effect, which its author learns nowhere else.
+pub(super) fn without_effect(block: &Block) -> Diagnostic {
+    let detail =
+        "Kiln builds on this machine and has no part in HCP Packer: the block is checked, and nothing is published.";
+    Diagnostic::warning("hcp_packer_registry has no effect", detail).at(block.header).hint(
+        "the post-processors manifest and provenance record what was built; the data source kiln-image finds it again",
+    )
 }
 
 /// Checks the name of a bucket of HCP Packer.

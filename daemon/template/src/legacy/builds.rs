@@ -63,7 +63,12 @@ fn warn_unused(inputs: &Inputs, template: &Template, names: &[String], diagnosti
                 continue;
             }
             let detail = format!("{flag}={pattern} matched nothing; the builders are {}.", names.join(", "));
-            let hint = did_you_mean(pattern, names.iter().map(String::as_str));
+            // The console shows the kind before the name, which Packer does not take here either.
+            let shown =
+                pattern.split_once('.').map(|(_, name)| name).filter(|name| names.iter().any(|known| known == name));
+            let hint =
+                shown.map(|name| format!("builds of a JSON template go by the builder's name alone: {flag}={name}"));
+            let hint = hint.or_else(|| did_you_mean(pattern, names.iter().map(String::as_str)));
             let diagnostic = Diagnostic::warning(format!("An option {flag} matched nothing"), detail);
             diagnostics.push(diagnostic.hint_maybe(hint));
         }

@@ -261,3 +261,20 @@ fn an_override_of_a_post_processor_is_its_own() {
     "#;
     assert_eq!(problems_of_hcl(text).matches("which is no source of this build block").count(), 1);
 }
+
+/// Its author learns nowhere else that nothing is published: once, however many builds the block is for.
+#[test]
+fn a_registry_of_the_cloud_has_no_effect_and_that_is_said() {
+    let text = r#"
+        hcp_packer_registry { bucket_name = "images" }
+        source "qemu" "a" { iso_url = "u" }
+        source "qemu" "b" { iso_url = "u" }
+        build {
+          hcp_packer_registry { bucket_name = "images" }
+          sources = ["qemu.a", "qemu.b"]
+        }
+    "#;
+    let told = problems_of_hcl(text);
+    assert_eq!(told.matches("Warning: hcp_packer_registry has no effect").count(), 2, "{told}");
+    assert_eq!(problems_of_hcl(&text.replace("hcp_packer_registry { bucket_name = \"images\" }", "")), "");
+}

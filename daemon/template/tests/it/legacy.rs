@@ -305,3 +305,12 @@ fn decoding_is_as_weak_as_go_does_it() {
     assert!(problems(twice).contains("Unknown configuration key \"ISO_URL\""));
     assert!(problems(r#"{"builders": [{"type": "qemu", "iso_url": "u", "MEMROY": "v"}]}"#).contains("\"memory\""));
 }
+
+/// The console shows builds as `qemu.web`, which `-only` does not take.
+#[test]
+fn builds_that_are_chosen_by_kind_and_name() {
+    let files = files(r#"{"builders": [{"type": "qemu", "name": "web", "iso_url": "u"}]}"#);
+    let told = surroundings::problems(&Inputs { only: vec!["qemu.web".into(), "wed".into()], ..inputs() }, files);
+    assert!(told.contains("builds of a JSON template go by the builder's name alone: -only=web"), "{told}");
+    assert!(told.contains("did you mean \"web\"?"), "{told}");
+}

@@ -121,8 +121,8 @@ fn upgraded(block: &str) -> String {
     let plain = [
         ("template_dir", "path.root"),
         ("pwd", "path.cwd"),
-        ("build_name", "build.name"),
-        ("build_type", "build.type"),
+        ("build_name", "source.name"),
+        ("build_type", "source.type"),
         ("timestamp", "local.timestamp"),
         ("isotime", "local.timestamp"),
     ];

@@ -169,8 +169,8 @@ impl Translator for Calls {
             }
             ("env", Some(&[variable])) => format!("env({})", quoted(variable)),
             ("build", Some(&[field])) if is_identifier(field) => format!("build.{field}"),
-            ("build_name", Some(&[])) => "build.name".into(),
-            ("build_type", Some(&[])) => "build.type".into(),
+            ("build_name", Some(&[])) => "source.name".into(),
+            ("build_type", Some(&[])) => "source.type".into(),
             ("template_dir", Some(&[])) => "path.root".into(),
             ("pwd", Some(&[])) => "path.cwd".into(),
             ("packer_version", Some(&[])) => "packer.version".into(),
