@@ -1,5 +1,6 @@
 //! Why a guest could not be reached, and how far it got, whatever it was spoken to with.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct ConnectError {
     /// How long it was tried.
     pub elapsed: Duration,
     /// What the user can look at.
-    pub hint: Option<&'static str>,
+    pub hint: Option<Cow<'static, str>>,
     /// What happened to the last attempt.
     #[source]
     pub source: Box<dyn Error + Send + Sync>,
@@ -52,6 +53,10 @@ pub enum ConnectStage {
     TurnedAway,
     /// The service answers; how to speak safely is being agreed on.
     Handshake,
+    /// The service answers; there is nothing in common to speak safely with.
+    Algorithms,
+    /// The guest's proof of who it is is none.
+    Identity,
     /// Logging in.
     Login,
     /// Logged in; what was asked for next was refused.

@@ -140,7 +140,7 @@ impl CommunicatorError {
 
     /// Returns what the user can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::NoCommunicator { .. } => {
                 Some("set `communicator = \"ssh\"` in the source block; the file builder has no guest at all")
@@ -149,7 +149,7 @@ impl CommunicatorError {
                 Some("if the command reboots the guest, set `expect_disconnect = true` on the provisioner")
             }
             Self::NoTransferProgram { hint, .. } => Some(hint),
-            Self::Reconnect { source, .. } => source.hint,
+            Self::Reconnect { source, .. } => source.hint.as_deref(),
             Self::InvalidDestination { .. } => Some("name the file, not only its directory"),
             Self::Remote { message, .. } if message.contains("ermission denied") => Some(
                 "upload to a directory that the guest's user may write, such as /tmp, and move it with sudo in a shell provisioner",

@@ -39,6 +39,7 @@ mod config;
 mod connect_error;
 mod connector;
 mod error;
+mod http_connect;
 mod local_files;
 mod lookout;
 mod observer;

@@ -113,7 +113,8 @@ pub(crate) const COMMUNICATOR: &[OptionSpec] = option_table! {
     "ssh_bastion_private_key_file" String = "", "private key for the bastion";
     "ssh_bastion_certificate_file" String = "", "certificate for the bastion";
     "ssh_file_transfer_method" String = "scp", "scp or sftp";
-    "ssh_proxy_host" String = "", "SOCKS5 proxy to go through";
+    "ssh_proxy_host" String = "", "SOCKS5 or HTTP proxy to go through";
+    "ssh_proxy_type" String = "socks5", "socks5, or (Kiln's own) http: by CONNECT, with Basic for the user";
     "ssh_proxy_port" Integer = "1080", "its port";
     "ssh_proxy_username" String = "", "its user";
     "ssh_proxy_password" String sensitive = "", "its password";
@@ -208,13 +209,16 @@ pub(crate) const VNC_RULES: &[Rule] = &[
 pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
     Rule::OneOf("temporary_key_pair_type", &["rsa", "ecdsa", "ed25519", "dsa"]),
     Rule::OneOf("ssh_file_transfer_method", &["scp", "sftp"]),
+    Rule::OneOf("ssh_proxy_type", &["socks5", "http"]),
     Rule::Range("ssh_port", 1, 65535),
     Rule::Range("winrm_port", 1, 65535),
     Rule::Range("ssh_bastion_port", 1, 65535),
     Rule::Range("ssh_proxy_port", 1, 65535),
     Rule::Check(
         "`communicator` is `ssh`, `winrm`, `guest-agent` (qemu) or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
-         certificate files exist; a certificate needs its key. A bastion needs a way to log in, and excludes a proxy; \
+         certificate files exist and can be used: a key is no public one and has no passphrase, a certificate is its user's and has not \
+         expired. With `ssh_agent_auth` and `ssh_bastion_agent_auth` there is an agent with a key (`validate` only warns). \
+         `ssh_ciphers` and `ssh_key_exchange_algorithms` name what Kiln has. A bastion needs a way to log in, and excludes a proxy; \
          what it asks for interactively is answered with `ssh_bastion_password`. \
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \
          when neither is set.",

@@ -145,6 +145,8 @@ pub(crate) struct BastionPlan {
 /// A SOCKS5 proxy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ProxyPlan {
+    /// It is an HTTP proxy, not a SOCKS5 one.
+    pub http: bool,
     /// Address.
     pub host: String,
     /// Port.

@@ -51,6 +51,7 @@ const VALUES: &[(&str, &str)] = &[
     ("disk_size", "\"1G\""),
     ("disk_additional_size", "[\"1G\"]"),
     ("ssh_file_transfer_method", "\"sftp\""),
+    ("ssh_proxy_type", "\"http\""),
     ("ssh_agent_auth", "false"),
     ("vtpm", "false"),
     ("http_network_protocol", "\"tcp4\""),

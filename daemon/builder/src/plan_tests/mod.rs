@@ -1,6 +1,7 @@
 //! From option tables to plans: that every rule acts, every default is the table's, and a digest covers what the template says.
 
 pub(crate) mod component;
+mod credentials;
 mod defaults;
 mod digest;
 mod firmware;

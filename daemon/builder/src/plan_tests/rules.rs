@@ -113,6 +113,12 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("ssh_private_key_file = \"Cargo.toml\"", "Unusable private key"),
             ("ssh_certificate_file = \"/nonexistent\"", "No such file"),
             ("ssh_certificate_file = \"Cargo.toml\"", "Missing ssh_private_key_file"),
+            ("ssh_ciphers = [\"aes128-ctr\", \"blowfish\"]", "Unknown cipher"),
+            ("ssh_ciphers = [\"arcfour\"]", "Unknown cipher"),
+            ("ssh_ciphers = [\"aes128-ctr\", \"arcfour\"]", "warning: Obsolete cipher"),
+            ("ssh_ciphers = [\"none\"]", "Unknown cipher"),
+            ("ssh_key_exchange_algorithms = [\"curve25519\"]", "Unknown key exchange algorithm"),
+            ("ssh_bastion_host = \"b\"\nssh_bastion_private_key_file = \"Cargo.toml\"", "Unusable private key"),
             ("ssh_bastion_host = \"b\"", "No way to log in to the bastion"),
             ("ssh_bastion_host = \"b\"\nssh_bastion_private_key_file = \"/nonexistent\"", "No such file"),
             (
@@ -122,6 +128,11 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("ssh_bastion_host = \"b\"\nssh_proxy_host = \"p\"", "Bastion and proxy"),
             ("ssh_local_tunnels = [\"1:h\"]", "Invalid tunnel"),
             ("ssh_remote_tunnels = [\"1:h:x\"]", "Invalid tunnel"),
+            ("ssh_remote_tunnels = [\"1:h:0\"]", "Invalid tunnel"),
+            (
+                "ssh_proxy_host = \"p\"\nssh_proxy_type = \"http\"\nssh_proxy_username = \"a:b\"",
+                "A colon in ssh_proxy_username",
+            ),
         ],
     ),
     (

@@ -207,7 +207,7 @@ impl Sightings {
                 "the guest took this login before: look at what was done to its users, their passwords and keys, and the settings \
                  of its {title} server"
             ),
-            _ => return error.hint.map(str::to_owned),
+            _ => return error.hint.as_ref().map(ToString::to_string),
         })
     }
 
@@ -308,7 +308,7 @@ mod tests {
             words: "no luck".to_owned(),
             attempts: 3,
             elapsed: Duration::from_secs(300),
-            hint: Some("the error's own hint"),
+            hint: Some("the error's own hint".into()),
             source: "time was up".into(),
         }
     }
@@ -401,7 +401,7 @@ mod tests {
                 let rejected = error(ConnectStage::Handshake);
                 assert_eq!(
                     sightings.hint(SSH, &rejected, false).as_deref(),
-                    rejected.hint,
+                    rejected.hint.as_deref(),
                     "an answer says more than {seen:?}"
                 );
             }
@@ -420,7 +420,7 @@ mod tests {
         assert!(sightings.hint(SSH, &silent, true).unwrap().contains("was logged in to before"));
         let hint = sightings.hint(SSH, &error(ConnectStage::Login), true).unwrap();
         assert!(hint.contains("took this login before"), "{hint}");
-        assert_eq!(sightings.hint(SSH, &error(ConnectStage::TurnedAway), true).as_deref(), silent.hint);
+        assert_eq!(sightings.hint(SSH, &error(ConnectStage::TurnedAway), true).as_deref(), silent.hint.as_deref());
         sightings.note(Seen::LoggedIn(SSH));
         assert!(!sightings.is_lost());
         sightings.note(Seen::KernelCrashed);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_communicators::ssh::{
-    Bastion, EcdsaBits, KeyKind, KeyPair, PrivateKeySource, Socks5Proxy, SshConfig, TransferMethod, Tunnel,
+    Bastion, EcdsaBits, KeyKind, KeyPair, PrivateKeySource, Proxy, ProxyKind, SshConfig, TransferMethod, Tunnel,
     generate_key_pair,
 };
 use kiln_communicators::{ConnectConfig, Secret};
@@ -97,7 +97,8 @@ impl SshAccess {
             certificate: bastion.certificate_file.clone(),
             agent_auth: bastion.agent,
         });
-        config.proxy = plan.proxy.as_ref().map(|proxy| Socks5Proxy {
+        config.proxy = plan.proxy.as_ref().map(|proxy| Proxy {
+            kind: if proxy.http { ProxyKind::Http } else { ProxyKind::Socks5 },
             host: proxy.host.clone(),
             port: proxy.port,
             credentials: proxy
@@ -197,12 +198,18 @@ mod tests {
             handshake_attempts: Some(3),
             sftp: true,
             keep_alive: None,
-            read_write_timeout: None,
+            read_write_timeout: Some(std::time::Duration::from_secs(8)),
             ciphers: vec!["aes256-ctr".to_owned()],
-            key_exchanges: Vec::new(),
+            key_exchanges: vec!["curve25519-sha256".to_owned()],
             pause_before_connecting: std::time::Duration::ZERO,
             bastion: None,
-            proxy: Some(ProxyPlan { host: "p".to_owned(), port: 1080, username: Some("u".to_owned()), password: None }),
+            proxy: Some(ProxyPlan {
+                http: true,
+                host: "p".to_owned(),
+                port: 1080,
+                username: Some("u".to_owned()),
+                password: None,
+            }),
             local_tunnels: vec!["8080:h:80".to_owned()],
             remote_tunnels: Vec::new(),
         }
@@ -222,10 +229,17 @@ mod tests {
         assert_eq!(config.password, Some(Secret::from("hunter2")));
         assert!(config.agent_auth && config.pty && config.transfer == TransferMethod::Sftp);
         assert_eq!((config.handshake_attempts, config.keep_alive_interval), (Some(3), None));
+        assert_eq!(config.read_write_timeout, Some(std::time::Duration::from_secs(8)));
+        assert_eq!(
+            (&config.ciphers[..], &config.key_exchange_algorithms[..]),
+            (&["aes256-ctr".to_owned()][..], &["curve25519-sha256".to_owned()][..])
+        );
         let [PrivateKeySource::File(file), PrivateKeySource::Pem(key)] = &config.private_keys[..] else { panic!() };
         assert_eq!((file.to_str(), key), (Some("/id"), &pair.private_openssh), "the user's key comes first");
         assert_eq!(config.local_tunnels[0].target_port, 80);
-        assert_eq!(config.proxy.unwrap().credentials, Some(("u".to_owned(), Secret::from(""))));
+        let proxy = config.proxy.unwrap();
+        assert_eq!((proxy.kind, proxy.host.as_str(), proxy.port), (ProxyKind::Http, "p", 1080));
+        assert_eq!(proxy.credentials, Some(("u".to_owned(), Secret::from(""))));
         assert_eq!(access.public_key(), Some(pair.public_authorized_keys.as_str()));
         assert_eq!(access.key_to_clear(), None, "nobody has asked for that");
     }
@@ -249,10 +263,10 @@ mod tests {
             host: "b".to_owned(),
             port: 23,
             username: "hop".to_owned(),
-            password: None,
+            password: Some(Secret::from("hopper")),
             private_key_file: Some("/hop".into()),
-            certificate_file: None,
-            agent: false,
+            certificate_file: Some("/hop-cert".into()),
+            agent: true,
             interactive: true,
         });
         let config =
@@ -260,7 +274,9 @@ mod tests {
         assert_eq!((config.host.as_str(), config.port), ("elsewhere", 2222));
         let bastion = config.bastion.unwrap();
         assert_eq!((bastion.host.as_str(), bastion.port, bastion.private_keys.len()), ("b", 23, 1));
-        assert!(bastion.keyboard_interactive_first);
+        assert!(bastion.keyboard_interactive_first && bastion.agent_auth);
+        assert_eq!((bastion.username.as_str(), bastion.password), ("hop", Some(Secret::from("hopper"))));
+        assert_eq!(bastion.certificate, Some("/hop-cert".into()));
         plan.local_tunnels = vec!["nonsense".to_owned()];
         let error = SshAccess { plan, key: None, key_file: None }.config("127.0.0.1", 4022).unwrap_err();
         assert!(error.to_string().contains("nonsense"), "{error}");

@@ -151,7 +151,7 @@ mod tests {
             words: "the port is closed".to_owned(),
             attempts: 2,
             elapsed: Duration::from_secs(elapsed),
-            hint: Some("look at it"),
+            hint: Some("look at it".into()),
             source: "refused".into(),
         }
     }

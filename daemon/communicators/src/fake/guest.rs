@@ -167,7 +167,7 @@ impl FakeCommunicator {
             words: "the port is open but nothing answers".to_owned(),
             attempts: 1,
             elapsed: begun.elapsed(),
-            hint: Some("the guest is still booting"),
+            hint: Some("the guest is still booting".into()),
             source: "the fake guest has gone away".into(),
         };
         CommunicatorError::Reconnect { host: HOST.to_owned(), source: Box::new(source) }

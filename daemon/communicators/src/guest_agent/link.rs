@@ -147,7 +147,7 @@ impl Link {
                     words: words(kind).to_owned(),
                     attempts,
                     elapsed: begun.elapsed(),
-                    hint: hint(&source),
+                    hint: hint(&source).map(Into::into),
                     source: Box::new(source),
                 });
             }

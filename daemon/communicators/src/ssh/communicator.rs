@@ -132,7 +132,7 @@ impl Communicator for SshCommunicator {
         Box::pin(async move {
             let mut channel = self.link.open_session(self.until).await?;
             execute::start(&mut channel, self.link.config(), command, true).await?;
-            Ok(execute::run(&mut channel, output).await)
+            Ok(execute::run(&mut channel, output, self.link.config().talking).await)
         })
     }
 
@@ -144,7 +144,7 @@ impl Communicator for SshCommunicator {
         Box::pin(async move {
             let mut channel = self.link.open_session(self.until).await?;
             execute::start(&mut channel, self.link.config(), command, false).await?;
-            Ok(converse(&mut channel, streams).await)
+            Ok(converse(&mut channel, streams, self.link.config().talking).await)
         })
     }
 

@@ -42,6 +42,8 @@ pub struct SshConfig {
     pub keep_alive_count_max: u32,
     /// Gives the connection up when a single read or write takes longer; `None` is no limit.
     pub read_write_timeout: Option<Duration>,
+    /// How long a command that has returned is listened to while what it left running goes on talking, which may be for ever.
+    pub talking: Duration,
     /// Fails after so many rejected logins; `None` is no limit.
     pub handshake_attempts: Option<u32>,
     /// Fails when no connection came about in this time, the first or one that is made anew; `None` is no limit for the first.
@@ -52,12 +54,10 @@ pub struct SshConfig {
     pub ciphers: Vec<String>,
     /// Key exchange algorithms by name, most wanted first; empty takes the built-in list.
     pub key_exchange_algorithms: Vec<String>,
-    /// Also offers what nobody should use any more: group 1, CBC ciphers. For guests of the 2000s.
-    pub legacy_algorithms: bool,
     /// Reaches the guest through another SSH server.
     pub bastion: Option<Bastion>,
-    /// Reaches the guest through a SOCKS5 proxy. Not together with `bastion`.
-    pub proxy: Option<Socks5Proxy>,
+    /// Reaches the guest through a proxy. Not together with `bastion`.
+    pub proxy: Option<Proxy>,
     /// Ports of this machine's loopback that lead to places the guest can reach.
     pub local_tunnels: Vec<Tunnel>,
     /// Ports of the guest's loopback that lead to places this machine can reach.
@@ -90,12 +90,12 @@ impl SshConfig {
             // 35 s with the default interval: an emulated guest may well stand still for ten.
             keep_alive_count_max: 6,
             read_write_timeout: None,
+            talking: Duration::from_mins(1),
             handshake_attempts: Some(10),
             timeout: Some(Duration::from_mins(5)),
             transfer: TransferMethod::Scp,
             ciphers: Vec::new(),
             key_exchange_algorithms: Vec::new(),
-            legacy_algorithms: false,
             bastion: None,
             proxy: None,
             local_tunnels: Vec::new(),
@@ -171,9 +171,20 @@ pub struct Bastion {
     pub agent_auth: bool,
 }
 
-/// A SOCKS5 proxy.
+/// How a proxy is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// SOCKS5 (RFC 1928).
+    Socks5,
+    /// HTTP's CONNECT.
+    Http,
+}
+
+/// A proxy on the way to the guest.
 #[derive(Debug, Clone)]
-pub struct Socks5Proxy {
+pub struct Proxy {
+    /// How it is spoken to.
+    pub kind: ProxyKind,
     /// Host name or address.
     pub host: String,
     /// TCP port, 1080 by default.

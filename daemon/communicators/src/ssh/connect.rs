@@ -44,6 +44,9 @@ const HANDSHAKE_PATIENCE_WATCHED: Duration = Duration::from_secs(30);
 /// Pause after a failed key exchange.
 const KEY_EXCHANGE_PAUSE: Duration = Duration::from_millis(500);
 
+/// Pause after one that fails whenever it is tried, until another system answers. OpenSSH counts such a visitor among those it shuts out.
+const MISMATCH_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long a peer that takes no bytes is waited for when keep-alives, which else set the limit, are off.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 
@@ -152,6 +155,7 @@ impl ConnectPlan {
         let mut next_probe = Instant::now();
         let mut rejections: u32 = 0;
         let mut first_credential = 0;
+        let mut mismatch_told = false;
         loop {
             tokio::select! {
                 result = async { probing.as_mut().expect("guarded").await }, if probing.is_some() => {
@@ -186,6 +190,15 @@ impl ConnectPlan {
                             return Err(failure);
                         }
                     }
+                    if matches!(failure.stage, Stage::Algorithms(_) | Stage::HostKey) {
+                        pause = MISMATCH_PAUSE;
+                        if self.rejections_are_final {
+                            return Err(failure);
+                        }
+                        if !std::mem::replace(&mut mismatch_told, true) {
+                            self.tell_mismatch(&failure);
+                        }
+                    }
                     if failure.is_final {
                         return Err(failure);
                     }
@@ -207,6 +220,17 @@ impl ConnectPlan {
             let (tried, offered) = (tried.clone(), offered.clone());
             self.observer.event(&ConnectEvent::Rejected { attempt, tried, offered });
         }
+    }
+
+    /// Tells at once what will end in an error when time is up, unless another system answers until then.
+    fn tell_mismatch(&self, failure: &AttemptFailure) {
+        let hint = failure.stage.hint(&failure.failure).unwrap_or_default();
+        let text = format!(
+            "{}: {}; it is tried again until ssh_timeout is over: {hint}",
+            self.config.address(),
+            failure.stage
+        );
+        self.observer.event(&ConnectEvent::Note(text));
     }
 
     async fn dialer(&self, deadline: Option<Instant>) -> Result<Dialer, AttemptFailure> {
@@ -250,7 +274,9 @@ impl ConnectPlan {
         let exchange = client::connect_stream(Arc::clone(&self.ssh), stream, handler);
         let mut handle = match timeout(KEY_EXCHANGE_TIMEOUT, exchange).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(error)) => return Err(HandshakeFailure::at(Stage::KeyExchange, ConnectFailure::Ssh(error))),
+            Ok(Err(error)) => {
+                return Err(HandshakeFailure::at(algorithms::stage_of(&error), ConnectFailure::Ssh(error)));
+            }
             Err(_) => {
                 let failure = ConnectFailure::TimedOut { what: "the key exchange", after: KEY_EXCHANGE_TIMEOUT };
                 return Err(HandshakeFailure::at(Stage::KeyExchange, failure));

@@ -1,18 +1,21 @@
 //! A command that somebody speaks with: both directions at once, so that neither waits for the other.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::communicator::{CommandStreams, Exit};
 use crate::ssh::channel::{Incoming, SessionChannel, translate};
-use crate::ssh::execute::{LINGER, TALKING};
+use crate::ssh::execute::LINGER;
 
 /// Size of the pieces moved.
 const PIECE: usize = 64 * 1024;
 
 /// Moves bytes between a command that was started and its far ends, until it has ended or its output goes nowhere any more.
-pub(super) async fn converse(channel: &mut SessionChannel, streams: CommandStreams<'_>) -> Exit {
+/// `talking` is how long what it has left running is listened to when that does not fall silent.
+pub(super) async fn converse(channel: &mut SessionChannel, streams: CommandStreams<'_>, talking: Duration) -> Exit {
     let (read, write) = channel.halves();
     let CommandStreams { mut input, mut output, mut errors } = streams;
     let speaking = async {
@@ -54,7 +57,7 @@ pub(super) async fn converse(channel: &mut SessionChannel, streams: CommandStrea
             }
             linger_until = Instant::now() + LINGER;
             if exit.is_some() {
-                linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + TALKING));
+                linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + talking));
             }
         }
         // Whoever has gone meanwhile does not mind.

@@ -1,13 +1,17 @@
-//! Opens the byte stream to the guest's SSH port: directly, through a SOCKS5 proxy or through a bastion.
+//! Opens the byte stream to the guest's SSH port: directly, through a proxy or through a bastion.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::communicator::BoxFuture;
-use crate::ssh::config::Socks5Proxy;
+use crate::http_connect::{self, Refusal};
+use crate::secret::Secret;
+use crate::ssh::config::{Proxy, ProxyKind, address};
 use crate::ssh::connection::Connection;
 use crate::ssh::error::{ConnectFailure, Stage};
 use crate::ssh::progress::AttemptFailure;
@@ -36,7 +40,7 @@ pub(crate) struct Dialer {
 
 pub(crate) enum Route {
     Direct,
-    Proxy(Socks5Proxy),
+    Proxy(Proxy),
     Bastion(Arc<Connection>),
 }
 
@@ -64,12 +68,9 @@ impl Dialer {
                     // A proxy that is down may be starting; one that refuses us will go on doing so.
                     AttemptFailure::new(Stage::Proxy, failure.failure)
                 })?;
-                let mut stream: BoxedTransport = Box::new(tcp);
-                match socks5::ask(&mut stream, proxy, &self.host, self.port).await {
-                    Ok(socks5::Answer::Connected) => Ok(stream),
-                    Ok(socks5::Answer::TargetFailed(error)) => Err(transport_failure(error)),
-                    Err(failure @ ConnectFailure::Proxy { .. }) => Err(AttemptFailure::final_at(Stage::Proxy, failure)),
-                    Err(failure) => Err(AttemptFailure::new(Stage::Proxy, failure)),
+                match proxy.kind {
+                    ProxyKind::Socks5 => self.through_socks5(tcp, proxy).await,
+                    ProxyKind::Http => self.through_http(tcp, proxy).await,
                 }
             }
             Route::Bastion(bastion) => match bastion.open_direct(&self.host, self.port).await {
@@ -87,6 +88,40 @@ impl Dialer {
                     Err(AttemptFailure { stage: Stage::Bastion, failure, is_final })
                 }
             },
+        }
+    }
+
+    async fn through_socks5(&self, tcp: TcpStream, proxy: &Proxy) -> Result<BoxedTransport, AttemptFailure> {
+        let mut stream: BoxedTransport = Box::new(tcp);
+        match socks5::ask(&mut stream, proxy, &self.host, self.port).await {
+            Ok(socks5::Answer::Connected) => Ok(stream),
+            Ok(socks5::Answer::TargetFailed(error)) => Err(transport_failure(error)),
+            Err(failure @ ConnectFailure::Proxy { .. }) => Err(AttemptFailure::final_at(Stage::Proxy, failure)),
+            Err(failure) => Err(AttemptFailure::new(Stage::Proxy, failure)),
+        }
+    }
+
+    async fn through_http(&self, mut tcp: TcpStream, proxy: &Proxy) -> Result<BoxedTransport, AttemptFailure> {
+        let login =
+            proxy.credentials.as_ref().map(|(user, password)| Secret::new(format!("{user}:{}", password.expose())));
+        match http_connect::ask(&mut tcp, &address(&self.host, self.port), login.as_ref()).await {
+            Ok(banner) if banner.is_empty() => Ok(Box::new(tcp)),
+            // The guest speaks first.
+            Ok(banner) => {
+                let (read, write) = tokio::io::split(tcp);
+                Ok(Box::new(tokio::io::join(io::Cursor::new(banner).chain(read), write)))
+            }
+            Err(Refusal::Transport(error)) => Err(AttemptFailure::new(Stage::Proxy, ConnectFailure::Transport(error))),
+            Err(Refusal::Answer { status, reason }) => {
+                let failure = ConnectFailure::Proxy { reason };
+                Err(match status {
+                    // The proxy works; the guest does not answer it yet.
+                    Some(504) => AttemptFailure::new(Stage::NoAnswer, failure),
+                    Some(404 | 500..=503) => AttemptFailure::new(Stage::Unreachable, failure),
+                    Some(408 | 429) => AttemptFailure::new(Stage::Proxy, failure),
+                    _ => AttemptFailure::final_at(Stage::Proxy, failure),
+                })
+            }
         }
     }
 }

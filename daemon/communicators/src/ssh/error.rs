@@ -1,5 +1,6 @@
 //! Why a connection did not come about, and how far it got.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use crate::connect_error::{ConnectError, ConnectStage};
 use crate::rounded::rounded;
+use crate::ssh::mismatch::Mismatch;
 
 /// A connection by SSH that did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -28,51 +30,66 @@ pub struct SshConnectError {
 impl SshConnectError {
     /// Returns what the user can look at.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match &self.stage {
-            Stage::Configuration => match &self.source {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Stage::Bastion = &self.stage
+            && let ConnectFailure::Bastion { stage: at @ (Stage::Algorithms(_) | Stage::HostKey), .. } = &self.source
+        {
+            return at.hint(&self.source);
+        }
+        self.stage.hint(&self.source)
+    }
+}
+
+impl Stage {
+    /// What the user can look at when `source` has ended an attempt here.
+    pub(crate) fn hint(&self, source: &ConnectFailure) -> Option<Cow<'static, str>> {
+        let fixed = match self {
+            Self::Algorithms(mismatch) => return Some(Cow::Owned(mismatch.hint())),
+            Self::Configuration => match source {
                 ConnectFailure::PrivateKey { source: russh::keys::Error::KeyIsEncrypted, .. } => {
                     "take the passphrase off a copy of the key with `ssh-keygen -p`, or load it into an agent and set \
                      ssh_agent_auth"
                 }
                 _ => return None,
             },
-            Stage::Resolving => "check ssh_host",
-            Stage::Refused | Stage::ClosedAtOnce => {
+            Self::Resolving => "check ssh_host",
+            Self::Refused | Self::ClosedAtOnce => {
                 "the guest is on the network but runs no SSH server on ssh_port yet: look at its screen, \
                  and see whether the installation enables one"
             }
-            Stage::NoAddress => {
+            Self::NoAddress => {
                 "the guest has no address: look at its screen for a stopped boot, a missing network driver or a failed DHCP"
             }
-            Stage::TurnedAway => {
+            Self::TurnedAway => {
                 "the guest's SSH server refuses whoever comes too often: see MaxStartups and PerSourcePenalties in its sshd_config, \
                  and whether something else connects to it"
             }
-            Stage::Unreachable | Stage::NoAnswer => {
+            Self::Unreachable | Self::NoAnswer => {
                 "the guest does not answer on the network: look at its screen for a stopped boot or a failed DHCP"
             }
-            Stage::NoBanner => {
+            Self::NoBanner => {
                 "the guest has no address yet (no DHCP), is still booting, or something else listens on ssh_port"
             }
-            Stage::NotSsh => "another service listens on ssh_port: check ssh_port and the guest's services",
-            Stage::KeyExchange => {
-                "guest and builder share no algorithm, or the guest went down: see ssh_ciphers and \
-                 ssh_key_exchange_algorithms"
+            Self::NotSsh => "another service listens on ssh_port: check ssh_port and the guest's services",
+            Self::KeyExchange => {
+                "the guest went down, or something on the way breaks connections off: look at its screen and the log of its SSH server"
             }
-            Stage::Authentication { offered, .. }
-                if !offered.is_empty() && !offered.iter().any(|m| m == "password") =>
-            {
+            Self::HostKey => {
+                "whoever answers cannot prove that the host key is its own: see whether something between builder and guest answers \
+                 in its place (ssh_host, ssh_port), and make new host keys in the guest (`ssh-keygen -A`)"
+            }
+            Self::Authentication { offered, .. } if !offered.is_empty() && !offered.iter().any(|m| m == "password") => {
                 "the guest takes no passwords: give a key (ssh_private_key_file), or set PasswordAuthentication yes there"
             }
-            Stage::Authentication { .. } => {
+            Self::Authentication { .. } => {
                 "check ssh_username and ssh_password or the key against what the installation sets up; root often may \
                  not log in with a password"
             }
-            Stage::Bastion => "check the ssh_bastion_* options: the bastion must be up and let you in",
-            Stage::Proxy => "check the ssh_proxy_* options",
-            Stage::Session => "the guest let us in but refused what was asked for next: see the cause",
-        })
+            Self::Bastion => "check the ssh_bastion_* options: the bastion must be up and let you in",
+            Self::Proxy => "check the ssh_proxy_* options",
+            Self::Session => "the guest let us in but refused what was asked for next: see the cause",
+        };
+        Some(Cow::Borrowed(fixed))
     }
 }
 
@@ -116,6 +133,10 @@ pub enum Stage {
     TurnedAway,
     /// SSH answered; keys are being agreed on.
     KeyExchange,
+    /// SSH answered; there is nothing in common to speak safely with.
+    Algorithms(Mismatch),
+    /// Keys are agreed on; the guest's proof of its host key is none.
+    HostKey,
     /// Keys are agreed on; logging in.
     Authentication {
         /// Methods tried, in order.
@@ -147,6 +168,8 @@ impl Stage {
             Self::NotSsh => ConnectStage::OtherService,
             Self::TurnedAway => ConnectStage::TurnedAway,
             Self::KeyExchange => ConnectStage::Handshake,
+            Self::Algorithms(_) => ConnectStage::Algorithms,
+            Self::HostKey => ConnectStage::Identity,
             Self::Authentication { .. } => ConnectStage::Login,
             Self::Bastion | Self::Proxy => ConnectStage::Route,
             Self::Session => ConnectStage::Session,
@@ -168,6 +191,8 @@ impl fmt::Display for Stage {
             Self::NotSsh => f.write_str("the port is open but speaks no SSH"),
             Self::TurnedAway => f.write_str("the SSH server turns connections away"),
             Self::KeyExchange => f.write_str("the key exchange does not complete"),
+            Self::Algorithms(mismatch) => mismatch.fmt(f),
+            Self::HostKey => f.write_str("the host key cannot be trusted"),
             Self::Authentication { tried, offered } => {
                 f.write_str("the login is not accepted")?;
                 if !tried.is_empty() {
@@ -308,8 +333,11 @@ mod tests {
     use std::error::Error;
 
     use super::*;
+    use crate::ssh::mismatch::AlgorithmKind;
 
-    fn all_stages() -> [Stage; 15] {
+    fn all_stages() -> [Stage; 17] {
+        let names = ["aes128-cbc".to_owned()];
+        let mismatch = Mismatch::new(AlgorithmKind::Cipher, &[], &names, |_| true);
         let tried = vec!["password".to_owned()];
         [
             Stage::Configuration,
@@ -323,6 +351,8 @@ mod tests {
             Stage::NotSsh,
             Stage::TurnedAway,
             Stage::KeyExchange,
+            Stage::Algorithms(mismatch),
+            Stage::HostKey,
             Stage::Authentication { tried: tried.clone(), offered: vec!["publickey".to_owned()] },
             Stage::Bastion,
             Stage::Proxy,
@@ -342,7 +372,7 @@ mod tests {
             };
             let (said, hint) = (ssh.to_string(), ssh.hint());
             let error = ConnectError::from(ssh);
-            assert_eq!((error.to_string(), error.hint), (said, hint), "{stage:?}");
+            assert_eq!((error.to_string(), error.hint.clone()), (said, hint), "{stage:?}");
             assert_eq!((error.kind, error.attempts), (stage.kind(), 3));
             assert_eq!(error.source().unwrap().to_string(), "the proxy refused: no");
             assert!(error.source().unwrap().downcast_ref::<ConnectFailure>().is_some(), "the cause can be looked at");
@@ -351,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_was_tried_and_offered_is_told() {
-        let stage = &all_stages()[11];
+        let stage = &all_stages()[13];
         assert_eq!(stage.to_string(), "the login is not accepted (tried: password; the guest offers: publickey)");
     }
 }

@@ -17,9 +17,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// a channel open as long as any background process holds the command's output; Packer then waits for ever.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 
-/// The same for a channel that is not silent: what goes on talking after its command has returned may do so for ever.
-pub(crate) const TALKING: Duration = Duration::from_secs(60);
-
 /// Terminal of `ssh_pty`: Packer's xterm of 80 columns and 40 rows.
 const COLUMNS: u32 = 80;
 const ROWS: u32 = 40;
@@ -87,7 +84,9 @@ fn lost(channel: &SessionChannel, operation: &str) -> CommunicatorError {
 
 /// Runs a started command to its end. There is no limit of time: commands may take hours, a dead guest is noticed by
 /// keep-alives, and dropping the future ends the command.
-pub(crate) async fn run(channel: &mut SessionChannel, output: &dyn CommandOutput) -> Exit {
+///
+/// `talking` is how long what the command has left running is listened to when it does not fall silent.
+pub(crate) async fn run(channel: &mut SessionChannel, output: &dyn CommandOutput, talking: Duration) -> Exit {
     channel.finish_input().await;
     let mut exit: Option<Exit> = None;
     let mut linger_until = Instant::now();
@@ -109,7 +108,7 @@ pub(crate) async fn run(channel: &mut SessionChannel, output: &dyn CommandOutput
         }
         linger_until = Instant::now() + LINGER;
         if exit.is_some() {
-            linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + TALKING));
+            linger_until = linger_until.min(*ends_at.get_or_insert_with(|| Instant::now() + talking));
         }
     }
     exit.unwrap_or(Exit::Disconnected)

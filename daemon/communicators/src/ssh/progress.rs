@@ -61,8 +61,10 @@ impl Progress {
     /// login would be followed by a "key exchange" every second.
     pub(crate) fn reached(&self, stage: Stage) {
         let mut state = self.state();
-        if matches!(state.shown, Some(Stage::Authentication { .. })) {
-            return;
+        match state.shown {
+            Some(Stage::Authentication { .. }) => return,
+            Some(Stage::Algorithms(_) | Stage::HostKey) if stage == Stage::KeyExchange => return,
+            _ => {}
         }
         self.show(&mut state, stage);
     }

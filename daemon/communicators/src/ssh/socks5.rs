@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::ssh::config::Socks5Proxy;
+use crate::ssh::config::Proxy;
 use crate::ssh::error::ConnectFailure;
 use crate::ssh::stream::BoxedTransport;
 
@@ -27,7 +27,7 @@ pub(crate) enum Answer {
 /// Asks the proxy behind `stream` for a connection to `host:port`. The name is resolved by the proxy.
 pub(crate) async fn ask(
     stream: &mut BoxedTransport,
-    proxy: &Socks5Proxy,
+    proxy: &Proxy,
     host: &str,
     port: u16,
 ) -> Result<Answer, ConnectFailure> {
@@ -106,11 +106,17 @@ fn refused(reason: &str) -> ConnectFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::config::ProxyKind;
 
     #[tokio::test]
     async fn passes_with_a_password_and_by_name() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let proxy = Socks5Proxy { host: "p".into(), port: 1080, credentials: Some(("me".into(), "secret".into())) };
+        let proxy = Proxy {
+            kind: ProxyKind::Socks5,
+            host: "p".into(),
+            port: 1080,
+            credentials: Some(("me".into(), "secret".into())),
+        };
         let server = tokio::spawn(async move {
             let mut hello = [0; 4];
             far.read_exact(&mut hello).await.unwrap();

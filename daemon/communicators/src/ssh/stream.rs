@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stuck_read_fails_where_there_is_a_limit() {
+        let (near, _far) = tokio::io::duplex(4);
+        let limit = Some(Duration::from_millis(30));
+        let (mut stream, _sever) = GuardedStream::new(Box::new(near), Bytes::new(), limit, Duration::from_secs(60));
+        let error = stream.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
     async fn a_stuck_write_fails() {
         let (near, _far) = tokio::io::duplex(4);
         let (mut stream, _sever) = GuardedStream::new(Box::new(near), Bytes::new(), None, Duration::from_millis(30));

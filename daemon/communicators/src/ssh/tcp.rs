@@ -42,3 +42,21 @@ pub(crate) fn transport_failure(error: io::Error) -> AttemptFailure {
     };
     AttemptFailure::new(stage, ConnectFailure::Transport(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_port_a_silent_host_and_no_way_there_are_told_apart() {
+        for (kind, stage) in [
+            (io::ErrorKind::ConnectionRefused, Stage::Refused),
+            (io::ErrorKind::TimedOut, Stage::NoAnswer),
+            (io::ErrorKind::HostUnreachable, Stage::Unreachable),
+            (io::ErrorKind::NetworkUnreachable, Stage::Unreachable),
+        ] {
+            let failure = transport_failure(kind.into());
+            assert_eq!((failure.stage, failure.is_final), (stage, false), "{kind:?}");
+        }
+    }
+}

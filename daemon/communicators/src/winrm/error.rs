@@ -246,7 +246,7 @@ impl Attempt {
         ConnectError {
             kind: self.stage.kind(),
             words: self.stage.to_string(),
-            hint: self.stage.hint(&self.failure),
+            hint: self.stage.hint(&self.failure).map(Into::into),
             address,
             attempts,
             elapsed,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kiln_communicators::ConnectEvent;
 use kiln_communicators::ssh::{
-    EcdsaBits, KeyKind, PrivateKeySource, SshConfig, SshConnectError, Stage, generate_key_pair,
+    Bastion, EcdsaBits, KeyKind, PrivateKeySource, SshConfig, SshConnectError, Stage, generate_key_pair,
 };
 
 use crate::scripted_server::{Script, ScriptedServer};
@@ -173,6 +173,24 @@ async fn a_certificate_is_taken() {
     config.private_keys = vec![PrivateKeySource::File(at.join("user"))];
     config.certificate = Some(at.join("user-cert.pub"));
     assert_eq!(run(&connect(&config).await, "echo in").await.1, "in\n");
+
+    // The same for a bastion, which knows the key by its certificate alone.
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let mut behind = guest.config();
+    let bastion = |certificate| Bastion {
+        host: config.host.clone(),
+        port: config.port,
+        username: config.username.clone(),
+        password: None,
+        keyboard_interactive_first: false,
+        private_keys: config.private_keys.clone(),
+        certificate,
+        agent_auth: false,
+    };
+    behind.bastion = Some(bastion(config.certificate.clone()));
+    assert_eq!(run(&connect(&behind).await, "echo through").await.1, "through\n");
+    behind.bastion = Some(bastion(None));
+    assert_eq!(failure(&behind).await.0.stage, Stage::Bastion);
 }
 
 /// An agent with the server's key.

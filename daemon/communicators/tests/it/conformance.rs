@@ -51,7 +51,7 @@ async fn a_guest_that_cannot_be_reached_is_told_in_neutral_words() {
     assert!(error.kind.is_unanswered() && error.attempts > 0 && error.elapsed >= Duration::from_millis(300));
     assert_eq!(error.address, format!("127.0.0.1:{}", config.endpoint().unwrap().1));
     assert!(error.to_string().ends_with(": the port is closed"), "{error}");
-    assert!(error.hint.unwrap().contains("ssh_port"), "{error:?}");
+    assert!(error.hint.as_deref().unwrap().contains("ssh_port"), "{error:?}");
 }
 
 #[tokio::test]

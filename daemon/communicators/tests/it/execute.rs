@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kiln_communicators::{CollectedOutput, CommandOutput, Communicator, ConnectEvent, DiscardedOutput, Exit};
+use kiln_communicators::{
+    CollectedOutput, CommandOutput, CommandStreams, Communicator, ConnectEvent, DiscardedOutput, Exit,
+};
 
-use crate::servers::{Events, Server, descendants, run, server_or_return, user};
+use crate::servers::{Events, Server, connect, descendants, run, server_or_return, user};
 
 async fn basics(server: &Server) {
     let guest = server.connect().await;
@@ -41,6 +43,30 @@ async fn commands_run_on_openssh() {
     basics(&server_or_return!(Server::openssh(), "sshd")).await;
 }
 
+/// What a command has started goes on talking, for ever: nobody waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_on_talking_after_its_command_is_listened_to_for_a_while() {
+    const LEFT: &str = "while echo talks; do sleep 0.1; done & echo done; exit 3";
+    let limit = Duration::from_mins(3);
+    for server in [Server::openssh(), Server::dropbear()] {
+        let server = server_or_return!(server, "sshd, dropbear, dropbearconvert and cc");
+        let mut config = server.config();
+        // Shorter than a silence that would end it, too.
+        config.talking = Duration::from_secs(2);
+        let guest = connect(&config).await;
+        let (exit, output, _) = tokio::time::timeout(limit, run(&guest, LEFT)).await.expect("execute ends");
+        assert!(exit == Exit::Code(3) && output.contains("talks\n"), "{exit:?} {output:?}");
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let streams = CommandStreams {
+            input: Box::pin(tokio::io::empty()),
+            output: Box::pin(&mut output),
+            errors: Box::pin(&mut errors),
+        };
+        let exit = tokio::time::timeout(limit, guest.converse(LEFT, streams)).await.expect("converse ends");
+        assert!(exit.unwrap() == Exit::Code(3) && output.ends_with(b"talks\n"), "{output:?}");
+    }
+}
+
 /// Not on dropbear: up to 2022.83 at least, when a command ends it closes every other session of the connection that has
 /// no command yet (`check_close` counts a session without a process as one whose process has ended). A build runs one
 /// command after the other.
@@ -62,7 +88,7 @@ async fn a_terminal_is_packers_and_does_not_echo() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut config = server.config();
     config.pty = true;
-    let guest = crate::servers::connect(&config).await;
+    let guest = connect(&config).await;
     let (exit, stdout, _) = run(&guest, "stty size; stty -a | grep -o -- '-echo '; echo $TERM").await;
     assert_eq!((exit, stdout.as_str()), (Exit::Code(0), "40 80\r\n-echo \r\nxterm\r\n"));
 }
@@ -72,7 +98,7 @@ async fn environment_is_offered() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut config = server.config();
     config.environment = vec![("KILN_TEST".into(), "a b".into()), ("REFUSED".into(), "x".into())];
-    let guest = crate::servers::connect(&config).await;
+    let guest = connect(&config).await;
     assert_eq!(run(&guest, "echo \"$KILN_TEST,$REFUSED\"").await.1, "a b,\n");
 }
 
@@ -84,6 +110,18 @@ async fn something_left_running_does_not_hold_the_command() {
     let (exit, stdout, _) = run(&guest, "sleep 30 & echo started").await;
     assert_eq!((exit, stdout.as_str()), (Exit::Code(0), "started\n"));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+/// As in Packer, a command that says nothing for so long is lost too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_takes_too_long_ends_the_connection_where_that_is_wanted() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let mut config = server.config();
+    (config.keep_alive_interval, config.read_write_timeout) = (None, Some(Duration::from_secs(3)));
+    let guest = connect(&config).await;
+    let silent = run(&guest, "exec sleep 600");
+    let (exit, _, _) = tokio::time::timeout(Duration::from_mins(2), silent).await.expect("the read is given up");
+    assert_eq!(exit, Exit::Disconnected);
 }
 
 /// Waits for a file with a line in it, and tells the line.
@@ -173,7 +211,7 @@ async fn a_guest_that_stands_still_is_noticed() {
     let mut config = server.config();
     config.keep_alive_interval = Some(Duration::from_secs(1));
     config.keep_alive_count_max = 3;
-    let guest = crate::servers::connect(&config).await;
+    let guest = connect(&config).await;
     let started = Instant::now();
     let exit = guest.execute("echo up; sleep 100", &StopOnOutput(server.pid())).await.unwrap();
     assert_eq!(exit, Exit::Disconnected);

@@ -66,7 +66,7 @@ async fn agents_that_cannot_be_used_are_told() {
     let (silent, _kept) = lying(|_| None).await;
     let error = refused(&GuestAgentConfig { timeout: short, ..silent }).await;
     assert_eq!(error.kind, ConnectStage::Silent);
-    assert!(error.hint.unwrap().contains("qemu-guest-agent"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("qemu-guest-agent"), "{error}");
 
     let (disabled, _kept) = lying(|request| {
         if request.contains("guest-info") {

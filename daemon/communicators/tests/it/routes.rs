@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::ssh::{
-    Bastion, ConnectFailure, PrivateKeySource, Socks5Proxy, SshConfig, Stage, TransferMethod, Tunnel,
+    Bastion, ConnectFailure, PrivateKeySource, Proxy, ProxyKind, SshConfig, Stage, TransferMethod, Tunnel,
 };
 use kiln_communicators::{Communicator, ConnectEvent, ConnectStage, NoProgress, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -124,8 +124,73 @@ async fn a_guest_is_reached_through_a_proxy() {
         }
     });
     let mut config = guest.config();
-    config.proxy = Some(Socks5Proxy { host: "127.0.0.1".into(), port, credentials: None });
+    config.proxy = Some(Proxy { kind: ProxyKind::Socks5, host: "127.0.0.1".into(), port, credentials: None });
     assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+}
+
+/// An HTTP proxy that lets in `me` with `secret`, and says what the other end says first together with its own answer.
+async fn http_proxy() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                let request = String::from_utf8(request).unwrap();
+                // me:secret
+                if !request.contains("\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n") {
+                    let refused = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 1000\r\n\r\n<h1>";
+                    stream.write_all(refused).await.unwrap();
+                    // A page that never ends.
+                    std::future::pending::<()>().await;
+                }
+                let target = request.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+                let Ok(mut guest) = TcpStream::connect(target).await else {
+                    stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await.unwrap();
+                    return;
+                };
+                let mut answer = b"HTTP/1.1 200 Connection established\r\n\r\n".to_vec();
+                guest.read_buf(&mut answer).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut guest).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_is_reached_through_an_http_proxy_with_a_password() {
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let port = http_proxy().await;
+    let proxy = |password: &str| {
+        let credentials = Some(("me".to_owned(), Secret::new(password)));
+        Some(Proxy { kind: ProxyKind::Http, host: "127.0.0.1".into(), port, credentials })
+    };
+    let mut config = guest.config();
+    config.proxy = proxy("secret");
+    assert_eq!(run(&connect(&config).await, "echo there").await.1, "there\n");
+
+    // A proxy that says no goes on doing so.
+    for wrong in [proxy("wrong"), Some(Proxy { credentials: None, ..proxy("").unwrap() })] {
+        config.proxy = wrong;
+        config.timeout = Some(Duration::from_mins(10));
+        let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+        assert_eq!(error.stage, Stage::Proxy);
+        assert!(error.source.to_string().contains("407 Proxy Authentication Required"), "{}", error.source);
+    }
+
+    // A guest that does not run yet is waited for.
+    config.proxy = proxy("secret");
+    config.port = free_port();
+    config.timeout = Some(Duration::from_secs(3));
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    assert_eq!(error.stage, Stage::Unreachable, "{error} {:?}", error.source);
+    assert!(error.source.to_string().contains("503"), "{}", error.source);
+    assert!(error.elapsed >= Duration::from_secs(2), "{error}");
 }
 
 /// OpenSSH's own client as a SOCKS5 proxy, with another server behind it.
@@ -171,13 +236,23 @@ async fn files_go_both_ways_through_bastion_and_proxy() {
     let guest = server_or_return!(Server::openssh(), "sshd");
     let proxy = server_or_return!(OpensshProxy::start(&between).await, "ssh");
     let mut by_proxy = guest.config();
-    by_proxy.proxy = Some(Socks5Proxy { host: "127.0.0.1".into(), port: proxy.port, credentials: None });
+    by_proxy.proxy =
+        Some(Proxy { kind: ProxyKind::Socks5, host: "127.0.0.1".into(), port: proxy.port, credentials: None });
+    let by_http = SshConfig {
+        proxy: Some(Proxy {
+            kind: ProxyKind::Http,
+            host: "127.0.0.1".into(),
+            port: http_proxy().await,
+            credentials: Some(("me".to_owned(), Secret::new("secret"))),
+        }),
+        ..guest.config()
+    };
     let here = tempfile::tempdir().unwrap();
     let (source, back) = (here.path().join("source"), here.path().join("back"));
     // More than any window on the way.
     let content: Vec<u8> = (0..6_000_001_u32).map(|at| (at % 251) as u8).collect();
     std::fs::write(&source, &content).unwrap();
-    for (name, config) in [("bastion", through(&between, &guest)), ("proxy", by_proxy)] {
+    for (name, config) in [("bastion", through(&between, &guest)), ("socks", by_proxy), ("http", by_http)] {
         for transfer in [TransferMethod::Scp, TransferMethod::Sftp] {
             let connected = connect(&SshConfig { transfer, ..config.clone() }).await;
             let there = guest.path(&format!("{name}-{transfer:?}")).display().to_string();

@@ -1,10 +1,9 @@
 //! Rules of reaching the guest.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use kiln_communicators::ssh::{ConnectFailure, Tunnel, check_cipher, check_key_exchange, is_obsolete_cipher};
+use kiln_template::Generated;
 
-use crate::home::expand_home;
+use super::credentials;
 use crate::plan_reader::PlanReader;
 
 /// The options that begin with `ssh_` and `winrm_`, by what `communicator` says.
@@ -69,35 +68,86 @@ fn ssh(reader: &mut PlanReader<'_>) {
             "An ssh_username must be specified: the user that provisioning logs in as.",
         );
     }
-    let private_key_file = existing_file(reader, "ssh_private_key_file");
-    private_key(reader, private_key_file.as_deref());
-    if existing_file(reader, "ssh_certificate_file").is_some() && private_key_file.is_none() {
+    let key = credentials::private_key(reader, "ssh_private_key_file", "ssh_agent_auth");
+    let has_key_file = reader.text("ssh_private_key_file").is_some();
+    credentials::certificate(reader, "ssh_certificate_file", key.as_ref().map(|key| ("ssh_private_key_file", key)));
+    if reader.text("ssh_certificate_file").is_some() && !has_key_file {
         reader.error(
             "ssh_certificate_file",
             "Missing ssh_private_key_file",
             "A certificate is of use only with its private key: set ssh_private_key_file too.",
         );
     }
+    let another = reader.text("ssh_password").is_some() || has_key_file || reader.mentions_key;
+    credentials::agent(reader, "ssh_agent_auth", another);
+    ciphers(reader);
+    algorithms(reader, "ssh_key_exchange_algorithms", "key exchange algorithm", check_key_exchange, |_| false);
     bastion(reader);
+    if reader.text("ssh_proxy_type").as_deref() == Some("http")
+        && reader.text("ssh_proxy_username").is_some_and(|name| name.contains(':'))
+    {
+        reader.error(
+            "ssh_proxy_username",
+            "A colon in ssh_proxy_username",
+            "HTTP's Basic, by which the proxy is told the user, cannot say a name with a colon.",
+        );
+    }
     tunnels(reader, "ssh_local_tunnels");
     tunnels(reader, "ssh_remote_tunnels");
+}
+
+/// Those of Packer's that Kiln has not are told and left out, where others are left.
+fn ciphers(reader: &mut PlanReader<'_>) {
+    let names = reader.texts("ssh_ciphers");
+    let others = names.iter().any(|name| !is_obsolete_cipher(name));
+    let left_out = |name: &str| others && is_obsolete_cipher(name);
+    algorithms(reader, "ssh_ciphers", "cipher", check_cipher, left_out);
+    for (index, name) in names.iter().enumerate().filter(|(_, name)| left_out(name)) {
+        let detail = format!("{name} is not offered: it is broken, or nearly so, and Kiln does not have it.");
+        reader.warning_in("ssh_ciphers", index, "Obsolete cipher", detail, "take it out of the list".to_owned());
+    }
+}
+
+/// Each name is one that can be offered, or is left out.
+fn algorithms(
+    reader: &mut PlanReader<'_>,
+    option: &str,
+    kind: &str,
+    check: fn(&str) -> Result<(), ConnectFailure>,
+    left_out: impl Fn(&str) -> bool,
+) {
+    for (index, name) in reader.texts(option).into_iter().enumerate() {
+        if name == Generated::UNKNOWN || left_out(&name) {
+            continue;
+        }
+        if let Err(ConnectFailure::UnknownAlgorithm { known, .. }) = check(&name) {
+            let detail = format!("{name:?} is no {kind} that Kiln has. There are: {known}.");
+            reader.error_in(option, index, format!("Unknown {kind}"), detail);
+        }
+    }
 }
 
 fn bastion(reader: &mut PlanReader<'_>) {
     if reader.text("ssh_bastion_host").is_none() {
         return;
     }
-    let own_key = existing_file(reader, "ssh_bastion_private_key_file");
-    let key = own_key.or_else(|| reader.text("ssh_private_key_file").map(PathBuf::from));
-    existing_file(reader, "ssh_bastion_certificate_file");
-    if reader.text("ssh_bastion_password").is_none() && key.is_none() && !reader.flag("ssh_bastion_agent_auth") {
+    let own = "ssh_bastion_private_key_file";
+    let has_own_key = reader.text(own).is_some();
+    let key = credentials::private_key(reader, own, "ssh_bastion_agent_auth");
+    // The guest's, which is taken where the bastion has none of its own, has been looked at.
+    let key = key.as_ref().filter(|_| has_own_key).map(|key| (own, key));
+    credentials::certificate(reader, "ssh_bastion_certificate_file", key);
+    let has_key = has_own_key || reader.text("ssh_private_key_file").is_some();
+    let has_password = reader.text("ssh_bastion_password").is_some();
+    if !has_password && !has_key && !reader.flag("ssh_bastion_agent_auth") {
         reader.error(
             "ssh_bastion_host",
             "No way to log in to the bastion",
             "Set ssh_bastion_password, ssh_bastion_private_key_file or ssh_bastion_agent_auth.",
         );
     }
-    if reader.flag("ssh_bastion_interactive") && reader.text("ssh_bastion_password").is_none() {
+    credentials::agent(reader, "ssh_bastion_agent_auth", has_password || has_key);
+    if reader.flag("ssh_bastion_interactive") && !has_password {
         reader.warning(
             "ssh_bastion_interactive",
             "Nobody answers the bastion",
@@ -110,43 +160,14 @@ fn bastion(reader: &mut PlanReader<'_>) {
     }
 }
 
+/// What is no tunnel would fail only when the guest is logged in to.
 fn tunnels(reader: &mut PlanReader<'_>, name: &str) {
-    for tunnel in reader.texts(name) {
-        let parts: Vec<_> = tunnel.split(':').collect();
-        let port = |text: &str| text.parse::<u16>().is_ok();
-        if parts.len() != 3 || !port(parts[0]) || parts[1].is_empty() || !port(parts[2]) {
-            reader.error(name, "Invalid tunnel", format!("{tunnel:?} must have the form PORT:HOST:PORT."));
+    for (index, tunnel) in reader.texts(name).into_iter().enumerate() {
+        if tunnel != Generated::UNKNOWN && tunnel.parse::<Tunnel>().is_err() {
+            let detail = format!("{tunnel:?} must have the form PORT:HOST:PORT.");
+            reader.error_in(name, index, "Invalid tunnel", detail);
         }
     }
-}
-
-/// The largest private key that is looked at, in bytes; one of RSA with 16384 bits has 13 KB.
-const MAX_KEY_BYTES: u64 = 1 << 20;
-
-/// A key that can be read must be one, and need no passphrase, for which nobody could be asked.
-fn private_key(reader: &mut PlanReader<'_>, path: Option<&Path>) {
-    // What is no file has been told; to read it could take for ever.
-    let Some(path) = path.filter(|path| path.is_file()) else { return };
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_KEY_BYTES).read_to_string(&mut text));
-    if read.is_err() {
-        return;
-    }
-    let detail = match russh::keys::decode_secret_key(&text, None) {
-        Ok(_) => return,
-        Err(russh::keys::Error::KeyIsEncrypted) => "has a passphrase: log in with ssh_agent_auth instead.".to_owned(),
-        Err(error) => format!("is not a private key: {error}."),
-    };
-    let detail = format!("The file of ssh_private_key_file {detail}");
-    reader.error("ssh_private_key_file", "Unusable private key", detail);
-}
-
-fn existing_file(reader: &mut PlanReader<'_>, name: &str) -> Option<PathBuf> {
-    let path = expand_home(&reader.text(name)?);
-    if !path.is_file() {
-        reader.error(name, "No such file", format!("{name} is {}, which is not a file.", path.display()));
-    }
-    Some(path)
 }
 
 /// Options that no builder with a guest does anything with, here or in Packer.

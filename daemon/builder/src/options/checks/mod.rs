@@ -5,6 +5,7 @@ pub(crate) mod amazon;
 pub(crate) mod artifacts;
 pub(crate) mod boot;
 pub(crate) mod communicator;
+mod credentials;
 pub(crate) mod files;
 pub(crate) mod image;
 pub(crate) mod programs;

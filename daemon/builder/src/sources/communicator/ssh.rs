@@ -96,6 +96,7 @@ fn read_bastion(options: OptionValues<'_>) -> Option<BastionPlan> {
 
 fn read_proxy(options: OptionValues<'_>) -> Option<ProxyPlan> {
     Some(ProxyPlan {
+        http: options.text("ssh_proxy_type").as_deref() == Some("http"),
         host: options.text("ssh_proxy_host")?,
         port: options.port("ssh_proxy_port"),
         username: options.text("ssh_proxy_username"),
@@ -105,4 +106,88 @@ fn read_proxy(options: OptionValues<'_>) -> Option<ProxyPlan> {
 
 fn file(options: OptionValues<'_>, name: &str) -> Option<PathBuf> {
     options.text(name).map(|path| expand_home(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{CommunicatorPlan, SourcePlan};
+    use crate::plan_tests::component::{Body, running, source};
+
+    fn plan(options: &[(&'static str, &str)]) -> SshPlan {
+        let null = running().find(|definition| definition.schema.kind == "null").unwrap();
+        let options: Body = options.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+        let SourcePlan::Null(plan) = source(null, &options) else { panic!("null is not null") };
+        let CommunicatorPlan::Ssh(plan) = plan.communicator else { panic!("{:?}", plan.communicator) };
+        *plan
+    }
+
+    #[test]
+    fn each_option_becomes_what_its_name_says() {
+        let plan = plan(&[
+            ("ssh_host", "\"h\""),
+            ("ssh_port", "23"),
+            ("ssh_username", "\"u\""),
+            ("ssh_pty", "true"),
+            ("ssh_ciphers", "[\"aes256-ctr\", \"aes128-ctr\"]"),
+            ("ssh_key_exchange_algorithms", "[\"curve25519-sha256\"]"),
+            ("ssh_keep_alive_interval", "\"7s\""),
+            ("ssh_read_write_timeout", "\"8s\""),
+            ("ssh_file_transfer_method", "\"sftp\""),
+            ("ssh_local_tunnels", "[\"1:a:2\"]"),
+            ("ssh_remote_tunnels", "[\"3:b:4\"]"),
+            ("ssh_bastion_host", "\"b\""),
+            ("ssh_bastion_port", "24"),
+            ("ssh_bastion_username", "\"bu\""),
+            ("ssh_bastion_password", "\"bp\""),
+            ("ssh_bastion_interactive", "true"),
+            ("ssh_bastion_agent_auth", "true"),
+            ("ssh_bastion_private_key_file", "\"/bk\""),
+            ("ssh_bastion_certificate_file", "\"/bc\""),
+            ("ssh_proxy_host", "\"p\""),
+            ("ssh_proxy_port", "25"),
+            ("ssh_proxy_type", "\"http\""),
+            ("ssh_proxy_username", "\"pu\""),
+            ("ssh_proxy_password", "\"pp\""),
+        ]);
+        assert_eq!((plan.host.as_deref(), plan.port, plan.username.as_str()), (Some("h"), 23, "u"));
+        assert!(plan.pty && plan.sftp && !plan.agent && !plan.agent_forwarding);
+        assert_eq!(plan.ciphers, ["aes256-ctr", "aes128-ctr"]);
+        assert_eq!(plan.key_exchanges, ["curve25519-sha256"]);
+        assert_eq!(plan.keep_alive, Some(Duration::from_secs(7)));
+        assert_eq!(plan.read_write_timeout, Some(Duration::from_secs(8)));
+        assert_eq!(
+            (&plan.local_tunnels[..], &plan.remote_tunnels[..]),
+            (&["1:a:2".to_owned()][..], &["3:b:4".to_owned()][..])
+        );
+        let bastion = plan.bastion.unwrap();
+        assert_eq!((bastion.host.as_str(), bastion.port, bastion.username.as_str()), ("b", 24, "bu"));
+        assert_eq!(bastion.password, Some(Secret::from("bp")));
+        assert!(bastion.interactive && bastion.agent);
+        assert_eq!(bastion.private_key_file, Some(PathBuf::from("/bk")));
+        assert_eq!(bastion.certificate_file, Some(PathBuf::from("/bc")));
+        let proxy = plan.proxy.unwrap();
+        assert_eq!((proxy.http, proxy.host.as_str(), proxy.port), (true, "p", 25));
+        assert_eq!((proxy.username.as_deref(), proxy.password), (Some("pu"), Some(Secret::from("pp"))));
+    }
+
+    #[test]
+    fn what_is_unset_is_packers_default() {
+        let plan = plan(&[
+            ("ssh_username", "\"u\""),
+            ("ssh_private_key_file", "\"/k\""),
+            ("ssh_certificate_file", "\"/c\""),
+            ("ssh_bastion_host", "\"b\""),
+            ("ssh_proxy_host", "\"p\""),
+        ]);
+        assert!(!plan.pty && !plan.sftp && plan.ciphers.is_empty() && plan.key_exchanges.is_empty());
+        assert_eq!((plan.port, plan.keep_alive, plan.read_write_timeout), (22, Some(Duration::from_secs(5)), None));
+        let bastion = plan.bastion.unwrap();
+        assert_eq!((bastion.port, bastion.interactive, bastion.agent), (22, false, false));
+        // The guest's own, where the bastion has none.
+        assert_eq!(bastion.private_key_file, Some(PathBuf::from("/k")));
+        assert_eq!(bastion.certificate_file, Some(PathBuf::from("/c")));
+        let proxy = plan.proxy.unwrap();
+        assert_eq!((proxy.http, proxy.port, proxy.username), (false, 1080, None));
+    }
 }

@@ -60,7 +60,7 @@ async fn a_wrong_password_is_told_and_tried_again() {
         let (error, events) = refused(&config).await;
         assert_eq!(error.kind, ConnectStage::Login);
         assert!(error.to_string().contains(&format!("tried: {tried}")), "{error}");
-        assert!(error.hint.unwrap().contains("winrm_password"), "{error:?}");
+        assert!(error.hint.as_deref().unwrap().contains("winrm_password"), "{error:?}");
         let rejected = events.iter().filter(|event| matches!(event, ConnectEvent::Rejected { .. })).count();
         assert!(rejected >= 1 && error.attempts >= 1, "{events:?}");
     }
@@ -72,7 +72,7 @@ async fn a_guest_that_takes_no_basic_says_what_it_takes() {
     let config = WinRmConfig { login: LoginMethod::Basic, timeout: SHORT, ..stand_in.config() };
     let (error, _) = refused(&config).await;
     assert!(error.to_string().ends_with("(tried: Basic; the guest offers: Negotiate)"), "{error}");
-    assert!(error.hint.unwrap().contains("winrm_use_ntlm = true"), "{error:?}");
+    assert!(error.hint.as_deref().unwrap().contains("winrm_use_ntlm = true"), "{error:?}");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn certificates_are_checked_unless_told_otherwise() {
     // At once, though there would be a minute.
     let (error, _) = refused(&WinRmConfig { tls: other.trust(), ..stand_in.config() }).await;
     assert_eq!((error.kind, error.attempts), (ConnectStage::Handshake, 1));
-    assert!(error.hint.unwrap().contains("winrm_insecure"), "{error:?}");
+    assert!(error.hint.as_deref().unwrap().contains("winrm_insecure"), "{error:?}");
     // Its certificate is for the address, not for the name.
     let config = WinRmConfig { host: "localhost".to_owned(), tls: certificate.trust(), ..stand_in.config() };
     assert_eq!(refused(&config).await.0.kind, ConnectStage::Handshake);
@@ -99,7 +99,7 @@ async fn a_port_that_speaks_no_tls_is_told() {
     let stand_in = stand_in_or_return!(&[]);
     let (error, _) = refused(&WinRmConfig { tls: Some(TlsTrust::Anybody), timeout: SHORT, ..stand_in.config() }).await;
     assert_eq!(error.kind, ConnectStage::Handshake, "{error}");
-    assert!(error.hint.unwrap().contains("winrm_use_ssl"), "{error:?}");
+    assert!(error.hint.as_deref().unwrap().contains("winrm_use_ssl"), "{error:?}");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_closed_port_and_a_missing_name_are_told() {
     assert!(error.kind == ConnectStage::Refused && error.attempts > 1, "{error}");
     config.host = "nowhere.invalid".to_owned();
     let (error, _) = refused(&config).await;
-    assert_eq!((error.kind, error.hint), (ConnectStage::Resolving, Some("check winrm_host")));
+    assert_eq!((error.kind, error.hint.as_deref()), (ConnectStage::Resolving, Some("check winrm_host")));
     config.proxy =
         Some(HttpProxy { host: "127.0.0.1".to_owned(), port: free_port(), login: Some("me:secret-secret".into()) });
     let (error, _) = refused(&config).await;
