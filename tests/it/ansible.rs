@@ -124,7 +124,7 @@ fn a_real_playbook_is_played_by_scp_and_sftp_and_straight() {
     for (name, options) in [
         ("scp", command.clone()),
         ("sftp", format!("use_sftp = true\n    {command}")),
-        ("straight", "use_proxy = false\n    ansible_env_vars = [\"ANSIBLE_PRIVATE_KEY_FILE=key\"]".to_owned()),
+        ("straight", "use_proxy = false".to_owned()),
     ] {
         let into = home.work(name);
         fs::create_dir(&into).unwrap();

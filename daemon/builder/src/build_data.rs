@@ -66,11 +66,12 @@ pub(crate) struct SshConnection {
     pub port: u16,
     /// `User`.
     pub user: String,
-    /// What only a builder with a machine of its own tells.
-    pub login: Option<SshLogin>,
+    /// How it lets us in.
+    #[serde(default)]
+    pub login: SshLogin,
 }
 
-/// How a machine of ours lets us in.
+/// How a guest, or a host that is there already, lets us in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct SshLogin {
     /// `Password`.
@@ -105,11 +106,9 @@ pub(crate) struct WinRmConnection {
     pub port: u16,
     /// `User`.
     pub user: String,
-    /// `WinRMPassword`.
+    /// `WinRMPassword` and `Password`.
     #[serde(skip)]
     pub password: Option<Secret>,
-    /// Whether it is told as `Password` too, which only a builder with a machine of its own does.
-    pub tells_password: bool,
 }
 
 #[cfg(test)]
@@ -130,7 +129,7 @@ mod tests {
                 host: "127.0.0.1".to_owned(),
                 port: 2222,
                 user: "root".to_owned(),
-                login: Some(login),
+                login,
             }))
         };
         let data = BuildData {

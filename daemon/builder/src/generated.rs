@@ -61,7 +61,7 @@ fn ssh_values(ssh: &SshConnection, set: &mut impl FnMut(&str, &str)) {
     set("Host", &ssh.host);
     set("Port", &ssh.port.to_string());
     set("User", &ssh.user);
-    let Some(login) = &ssh.login else { return };
+    let login = &ssh.login;
     set("Password", login.password.as_ref().map_or("", |password| password.expose()));
     set("SSHAgentAuth", &login.agent.to_string());
     set("SSHPrivateKeyFile", login.private_key_file.as_deref().unwrap_or(""));
@@ -80,9 +80,7 @@ fn winrm_values(winrm: &WinRmConnection, set: &mut impl FnMut(&str, &str)) {
     set("User", &winrm.user);
     let password = winrm.password.as_ref().map_or("", |password| password.expose());
     set("WinRMPassword", password);
-    if winrm.tells_password {
-        set("Password", password);
-    }
+    set("Password", password);
 }
 
 /// Renders the options of one component that are marked `late`.
@@ -180,14 +178,16 @@ mod tests {
         let none = BuildData { connection: Some(Connection::None), ..base.clone() };
         assert_eq!(build(&none), pairs(&[&always[..], &NO_HTTP, &[("ConnType", "none")]].concat()));
 
-        let ssh = SshConnection { host: "10.1.1.1".to_owned(), port: 22, user: "me".to_owned(), login: None };
+        let ssh =
+            SshConnection { host: "10.1.1.1".to_owned(), port: 22, user: "me".to_owned(), login: SshLogin::default() };
         let reached = [("ConnType", "ssh"), ("Host", "10.1.1.1"), ("Port", "22"), ("User", "me")];
         let null = BuildData {
             machine_id: Some("Null".to_owned()),
             connection: Some(Connection::Ssh(ssh.clone())),
             ..base.clone()
         };
-        assert_eq!(build(&null), pairs(&[&always[..], &NO_HTTP, &reached, &[("ID", "Null")]].concat()));
+        let no_login = [("Password", ""), ("SSHAgentAuth", "false"), ("SSHPrivateKeyFile", "")];
+        assert_eq!(build(&null), pairs(&[&always[..], &NO_HTTP, &reached, &no_login, &[("ID", "Null")]].concat()));
 
         let mut winrm = WinRmConnection {
             host: "10.1.1.1".to_owned(),
@@ -196,13 +196,16 @@ mod tests {
             ..WinRmConnection::default()
         };
         winrm.password = Some(Secret::from("secret"));
-        let by_winrm =
-            [("ConnType", "winrm"), ("Host", "10.1.1.1"), ("Port", "22"), ("User", "me"), ("WinRMPassword", "secret")];
-        for (tells_password, more) in [(false, &[][..]), (true, &[("Password", "secret")])] {
-            let winrm = Connection::WinRm(WinRmConnection { tells_password, ..winrm.clone() });
-            let data = BuildData { connection: Some(winrm), ..base.clone() };
-            assert_eq!(build(&data), pairs(&[&always[..], &NO_HTTP, &by_winrm, more].concat()));
-        }
+        let by_winrm = [
+            ("ConnType", "winrm"),
+            ("Host", "10.1.1.1"),
+            ("Port", "22"),
+            ("User", "me"),
+            ("WinRMPassword", "secret"),
+            ("Password", "secret"),
+        ];
+        let data = BuildData { connection: Some(Connection::WinRm(winrm)), ..base.clone() };
+        assert_eq!(build(&data), pairs(&[&always[..], &NO_HTTP, &by_winrm].concat()));
 
         let login = SshLogin {
             password: Some(Secret::from("secret")),
@@ -213,7 +216,7 @@ mod tests {
         let qemu = BuildData {
             machine_id: Some("17".to_owned()),
             http: Some(HttpAddress { host: "10.0.2.2".to_owned(), port: 8123 }),
-            connection: Some(Connection::Ssh(SshConnection { login: Some(login), ..ssh })),
+            connection: Some(Connection::Ssh(SshConnection { login, ..ssh })),
             ..base
         };
         let rest = [

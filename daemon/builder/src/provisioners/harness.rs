@@ -57,7 +57,7 @@ pub(super) fn data() -> BuildData {
             host: "127.0.0.1".to_owned(),
             port: 2222,
             user: "root".to_owned(),
-            login: Some(SshLogin { private_key: Some(Secret::from("A KEY\n")), ..SshLogin::default() }),
+            login: SshLogin { private_key: Some(Secret::from("A KEY\n")), ..SshLogin::default() },
         })),
     }
 }

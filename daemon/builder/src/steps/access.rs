@@ -130,9 +130,9 @@ impl Access {
     pub(crate) fn connection(&self, config: &ConnectConfig, ours: bool) -> Option<Connection> {
         match (self, config.endpoint()) {
             (Self::GuestAgent(..), _) => Some(Connection::GuestAgent),
-            (Self::Ssh(ssh), Some((host, port))) => Some(Connection::Ssh(ssh.connection(host, port, ours))),
+            (Self::Ssh(ssh), Some((host, port))) => Some(Connection::Ssh(ssh.connection(host, port))),
             (Self::WinRm(winrm), Some((host, port))) => {
-                Some(Connection::WinRm(winrm_access::connection(winrm, host, port, ours)))
+                Some(Connection::WinRm(winrm_access::connection(winrm, host, port)))
             }
             _ => ours.then_some(Connection::None),
         }

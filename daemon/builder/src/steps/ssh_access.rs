@@ -111,16 +111,16 @@ impl SshAccess {
         Ok(ConnectConfig::Ssh(Box::new(config)))
     }
 
-    /// What provisioners are told of a connection to `host`:`port`; how a machine of ours lets us in is told with `login` only.
-    pub(crate) fn connection(&self, host: &str, port: u16, login: bool) -> SshConnection {
+    /// What provisioners are told of a connection to `host`:`port`.
+    pub(crate) fn connection(&self, host: &str, port: u16) -> SshConnection {
         let plan = &self.plan;
-        let login = login.then(|| SshLogin {
+        let login = SshLogin {
             password: plan.password.clone(),
             agent: plan.agent,
             private_key_file: plan.private_key_file.as_ref().map(|path| path.display().to_string()),
             public_key: self.key.as_ref().map(|key| key.public_authorized_keys.clone()),
             private_key: self.key.as_ref().map(|key| key.private_openssh.clone()),
-        });
+        };
         SshConnection { host: host.to_owned(), port, user: plan.username.clone(), login }
     }
 }
@@ -283,10 +283,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_machine_of_ours_tells_how_it_lets_us_in() {
+    fn provisioners_are_told_how_the_guest_lets_us_in() {
         let access = SshAccess { plan: plan(), key: None, key_file: None };
-        assert_eq!(access.connection("h", 22, false).login, None);
-        let login = access.connection("h", 22, true).login.unwrap();
+        let login = access.connection("h", 22).login;
+        assert_eq!(login.password, Some(Secret::from("hunter2")));
         assert_eq!((login.agent, login.private_key_file.as_deref(), login.public_key), (true, Some("/id"), None));
     }
 

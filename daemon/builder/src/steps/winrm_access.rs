@@ -37,15 +37,9 @@ fn proxy(config: &WinRmConfig, environment: impl Fn(&str) -> Option<String>) -> 
     Ok(proxy.map(|(host, port, login)| HttpProxy { host, port, login: login.map(Secret::new) }))
 }
 
-/// What provisioners are told of a connection to `host`:`port`; how a machine of ours lets us in is told with `login` only.
-pub(super) fn connection(plan: &WinRmPlan, host: &str, port: u16, login: bool) -> WinRmConnection {
-    WinRmConnection {
-        host: host.to_owned(),
-        port,
-        user: plan.username.clone(),
-        password: plan.password.clone(),
-        tells_password: login,
-    }
+/// What provisioners are told of a connection to `host`:`port`.
+pub(super) fn connection(plan: &WinRmPlan, host: &str, port: u16) -> WinRmConnection {
+    WinRmConnection { host: host.to_owned(), port, user: plan.username.clone(), password: plan.password.clone() }
 }
 
 #[cfg(test)]
@@ -97,8 +91,9 @@ mod tests {
 
     #[test]
     fn provisioners_are_told_where_and_who() {
-        let told = connection(&plan(), "h", 1, true);
-        assert_eq!((told.host.as_str(), told.port, told.user.as_str(), told.tells_password), ("h", 1, "packer", true));
+        let told = connection(&plan(), "h", 1);
+        assert_eq!((told.host.as_str(), told.port, told.user.as_str()), ("h", 1, "packer"));
+        assert_eq!(told.password, Some(Secret::from("hunter2")));
         assert!(!serde_json::to_string(&told).unwrap().contains("hunter2"), "it is written down without its password");
     }
 }

@@ -97,7 +97,7 @@ impl<'a> Ansible<'a> {
             .build
             .say("Not using Proxy adapter for Ansible run:\n\tUsing ssh keys from Packer communicator...");
         let ssh = self.guest().cloned().unwrap_or_default();
-        let login = ssh.login.unwrap_or_default();
+        let login = ssh.login;
         let named = login.private_key_file.filter(|file| !file.is_empty()).map(|file| crate::home::expand_home(&file));
         let unnamed = login.private_key.filter(|_| named.is_none() && !login.agent);
         let file = unnamed.map(|key| keys::write(&self.context.build, key.expose())).transpose()?;
