@@ -79,7 +79,7 @@ impl Shell<'_> {
         let file_used = self.options.flag("use_env_var_file");
         let format = self.options.text("env_var_format").unwrap_or_default();
         let text = scripts::format_variables(&variables, &format);
-        let variable_file = file_used.then(|| format!("/tmp/varfile_{}.sh", random_number()));
+        let variable_file = file_used.then(|| format!("{}/varfile_{}.sh", self.remote_folder(), random_number()));
         let command = self.command(&path, &text, variable_file.as_deref())?;
         let mut files = vec![(path.as_str(), content, "0755")];
         if let Some(variable_file) = &variable_file {
@@ -103,8 +103,8 @@ impl Shell<'_> {
 
     fn command(&self, path: &str, variables: &str, file: Option<&str>) -> Result<String, StepError> {
         let template = self.options.text("execute_command").unwrap_or_default();
-        let vars = if file.is_some() { "" } else { variables };
-        let fields = [("Path", path), ("Vars", vars), ("EnvVarFile", file.unwrap_or(""))];
+        // A command of the template's own may want them as they are beside their file.
+        let fields = [("Path", path), ("Vars", variables), ("EnvVarFile", file.unwrap_or(""))];
         self.renderer.render(&template, &fields)
     }
 
@@ -214,11 +214,15 @@ impl Shell<'_> {
         if let Some(path) = self.options.text("remote_path") {
             return path;
         }
-        let folder = self.options.text("remote_folder").unwrap_or_default();
+        let folder = self.remote_folder();
         match self.options.given("remote_file") {
             Some(file) => format!("{folder}/{file}"),
             None => format!("{folder}/script_{}.sh", random_number()),
         }
+    }
+
+    fn remote_folder(&self) -> String {
+        self.options.text("remote_folder").unwrap_or_default()
     }
 }
 
@@ -267,7 +271,26 @@ fn without_carriage_returns(content: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use kiln_communicators::fake::FakeCommunicator;
+
     use super::*;
+    use crate::provisioners::harness::{run, uploaded};
+
+    #[tokio::test]
+    async fn variables_in_a_file_lie_beside_the_script_and_can_be_said_too() {
+        let guest = FakeCommunicator::new();
+        let body = "inline = [\"true\"]\nremote_folder = \"/opt/there\"\nuse_env_var_file = true\nenv = { A = \"b c\" }\n\
+                    execute_command = \"FILE={{ .EnvVarFile }} VARS={{ .Vars }} {{ .Path }}\"";
+        run("shell", body, &guest).await.result.unwrap();
+        let commands = guest.commands();
+        let ran = commands.iter().find_map(|command| command.strip_prefix("FILE=")).unwrap();
+        let (file, rest) = ran.split_once(" VARS=").unwrap();
+        assert!(file.starts_with("/opt/there/varfile_") && file.ends_with(".sh"), "{file}");
+        let (variables, script) = rest.rsplit_once(' ').unwrap();
+        assert_eq!(uploaded(&guest, file), variables, "the same, as packer formats it for a file");
+        assert!(variables.contains("export A='b c'\n"), "{variables}");
+        assert!(script.starts_with("/opt/there/script_"), "{script}");
+    }
 
     #[test]
     fn carriage_returns_go_only_before_line_feeds() {
