@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kiln_communicators::{CommunicatorKind, DiscardedOutput, Exit};
 use kiln_hypervisors::Machine;
 use kiln_template::Provisioner;
 
@@ -10,6 +11,9 @@ use crate::context::OnError;
 use crate::error::{Answer, BuildError, StepError};
 use crate::provisioners::{self, ProvisionContext};
 use crate::step::{PROVISION, Step};
+
+/// How long the clean-up waits for a guest that does not answer. Whoever failed may have waited for it already, and the cause is to be known.
+const CLEAN_UP_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a provisioner may take to notice that its guest has gone, before it is told.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -38,7 +42,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Runs the error-cleanup-provisioner, unless everything is to stay as it is. Its own failure is only told.
+/// Runs the error-cleanup-provisioner, unless everything is to stay as it is or the guest it works in is gone. Why it runs is told first; its own
+/// failure is only told.
 async fn clean_up(
     context: &ProvisionContext,
     cleanup: Option<&Provisioner>,
@@ -50,8 +55,16 @@ async fn clean_up(
     if failure.is_cancelled() || abort {
         return Ok(());
     }
+    if cleanup.is_some() {
+        build.error(format!("{failure}"));
+        failure.explanation().iter().for_each(|line| build.error(line));
+    }
     build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
     let Some(cleanup) = cleanup else { return Ok(()) };
+    if provisioners::needs_guest(&cleanup.component.kind) && !answers(context, machine).await {
+        build.error("The error-cleanup-provisioner is not run: the guest does not answer.");
+        return Ok(());
+    }
     let step = Step::clean_up_provisioner(&cleanup.component.kind);
     match build.step(step, || run_one(context, "error-cleanup-provisioner", cleanup, machine)).await {
         Err(error) if error.is_cancelled() => Err(error),
@@ -61,6 +74,30 @@ async fn clean_up(
             Ok(())
         }
         Ok(()) => Ok(()),
+    }
+}
+
+/// Whether the guest does anything at all, before long. Every shell that there is knows the command.
+async fn answers(context: &ProvisionContext, machine: Option<&dyn Machine>) -> bool {
+    if context.communicator_kind() == CommunicatorKind::None {
+        return true;
+    }
+    let asked = async {
+        match context.communicator.execute("exit 0", &DiscardedOutput).await {
+            Ok(exit) => exit != Exit::Disconnected,
+            Err(error) => !error.is_transport(),
+        }
+    };
+    let stopped = async {
+        match machine {
+            Some(machine) => drop(machine.exited().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        answers = asked => answers,
+        () = stopped => false,
+        () = tokio::time::sleep(CLEAN_UP_PATIENCE) => false,
     }
 }
 

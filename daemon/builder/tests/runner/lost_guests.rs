@@ -206,6 +206,28 @@ async fn a_build_that_goes_on_without_its_guest_says_why() {
     assert!(warned.is_some() && warned < hint, "{text}");
 }
 
+/// What is done about a failure does not hide it, and does not wait for a guest that is gone as long as work does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cause_is_told_before_the_clean_up_and_a_guest_that_is_gone_gets_none() {
+    for (kind, runs) in [("shell", false), ("shell-local", true)] {
+        let world = World::new();
+        world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::GoAway);
+        let rest = format!(
+            "provisioner \"shell\" {{\n    inline = [\"halt\"]\n  }}\n  \
+             error-cleanup-provisioner {kind:?} {{\n    inline = [\"echo CLEANED UP\"]\n  }}"
+        );
+        assert_eq!(world.run(&world.template("ssh_timeout = \"2s\"", &rest)).await.exit_code, 1);
+        let text = world.text();
+        let place = |words: &str| text.find(words);
+        let (cause, clean_up) = (place("Script disconnected unexpectedly"), place("Running the cleanup provisioner"));
+        assert!(cause.is_some() && cause < clean_up, "{text}");
+        let not_run = place("The error-cleanup-provisioner is not run: the guest does not answer.");
+        assert_eq!((not_run.is_some(), text.contains("CLEANED UP")), (!runs, runs), "{text}");
+        // Whether it was waited for or not, the build ends with why it failed.
+        assert!(world.error().unwrap().starts_with("Script disconnected unexpectedly"), "{text}");
+    }
+}
+
 /// What was done with scripts, in order: uploads, modes, starts and removals.
 fn deeds(world: &World) -> Vec<&'static str> {
     let deed = |call: &Call| match call {
