@@ -315,6 +315,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn collections_go_where_the_template_wants_them_and_are_found_there() {
+        let local = files(&[("site.yml", ""), ("r.yml", "collections:\n- b\n")]);
+        let guest = FakeCommunicator::new();
+        let at = local.path().display();
+        let options = "galaxy_command = \"galaxy\"\ngalaxy_collections_path = \"/collections\"";
+        let body = format!("{SHORT}\"{at}/site.yml\"\ngalaxy_file = \"{at}/r.yml\"\n{options}");
+        run("ansible-local", &body, &guest).await.result.unwrap();
+        let commands = guest.commands();
+        let [.., installed, played] = &commands[..] else { panic!("{commands:?}") };
+        assert_eq!(installed, "cd /stage && galaxy collection install -r /stage/r.yml -p /collections");
+        let found = "ANSIBLE_COLLECTIONS_PATH=${ANSIBLE_COLLECTIONS_PATH:+$ANSIBLE_COLLECTIONS_PATH:}/collections ";
+        assert!(played.starts_with(&format!("cd /stage && {found}")), "{played}");
+    }
+
+    #[tokio::test]
     async fn what_fails_is_told() {
         let local = files(&[("site.yml", "")]);
         let body = format!("{SHORT}\"{}/site.yml\"", local.path().display());

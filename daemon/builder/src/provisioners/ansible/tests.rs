@@ -170,6 +170,18 @@ async fn what_fails_is_told_with_what_to_do() {
     assert!(ran.result.unwrap_err().to_string().contains("is no public key"));
 }
 
+#[tokio::test]
+async fn the_proxy_listens_where_the_template_wants_it() {
+    let home = home();
+    let wanted = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ran = play(home.path(), &format!("local_port = {wanted}")).await;
+    ran.result.as_ref().unwrap();
+    let [line] = lines(&ran, "inventory")[..] else { panic!("{:?}", ran.said) };
+    let port: u16 = value(line, "ansible_port").parse().unwrap();
+    // Somebody may have taken it meanwhile; then it is one of those behind it.
+    assert!((wanted..wanted.saturating_add(10)).contains(&port), "{port} for {wanted}");
+}
+
 /// A proxy in front of `guest`, a file with the key that opens it, and the key.
 async fn proxy(guest: &FakeCommunicator, port: u16) -> (Proxy, tempfile::TempDir, KeyPair) {
     let key = generate_key_pair(KeyKind::Ed25519, "client").unwrap();
