@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::secret::Secret;
-use crate::ssh::config::{PrivateKeySource, SshConfig};
+use crate::ssh::config::{Bastion, PrivateKeySource, Proxy, ProxyKind, SshConfig, address};
 
 impl SshConfig {
     /// The key that is offered first, when it is in no file.
@@ -22,16 +22,58 @@ impl SshConfig {
             None => None,
         };
         let key = key.map_or_else(String::new, |path| format!(" -i {}", shell_word(&path.to_string_lossy())));
-        // The guest of tomorrow has another key at the same address.
-        let strangers = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+        let way = self.way_words();
         let target = shell_word(&format!("{}@{}", self.username, self.host));
         let password = match (&self.password, key.is_empty()) {
             (Some(_), true) => " (with ssh_password)",
             (Some(_), false) => " (ssh_password opens it, too)",
             (None, _) => "",
         };
-        format!("ssh -p {}{key} {strangers} {target}{password}", self.port)
+        format!("ssh -p {}{key} {STRANGERS}{way} {target}{password}", self.port)
     }
+
+    /// What else the command needs: a certificate, algorithms that are offered only when they are named, and what leads through a bastion or a
+    /// proxy.
+    fn way_words(&self) -> String {
+        let mut options = Vec::new();
+        if let Some(path) = &self.certificate {
+            options.push(format!("CertificateFile={}", path.display()));
+        }
+        for (name, algorithms) in [("Ciphers", &self.ciphers), ("KexAlgorithms", &self.key_exchange_algorithms)] {
+            if !algorithms.is_empty() {
+                options.push(format!("{name}={}", algorithms.join(",")));
+            }
+        }
+        let through = self.bastion.as_ref().map(through_bastion).or_else(|| self.proxy.as_ref().map(through_proxy));
+        options.extend(through.map(|command| format!("ProxyCommand={command}")));
+        options.iter().map(|option| format!(" -o {}", shell_word(option))).collect()
+    }
+}
+
+/// The guest of tomorrow has another key at the same address.
+const STRANGERS: &str = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+
+fn through_bastion(bastion: &Bastion) -> String {
+    let key = match bastion.private_keys.first() {
+        Some(PrivateKeySource::File(path)) => format!(" -i {}", command_word(&path.to_string_lossy())),
+        _ => String::new(),
+    };
+    let target = command_word(&format!("{}@{}", bastion.username, bastion.host));
+    format!("ssh -p {}{key} {STRANGERS} -W %h:%p {target}", bastion.port)
+}
+
+fn through_proxy(proxy: &Proxy) -> String {
+    let (protocol, user) = match (proxy.kind, &proxy.credentials) {
+        (ProxyKind::Socks5, _) => ("5", String::new()),
+        (ProxyKind::Http, None) => ("connect", String::new()),
+        (ProxyKind::Http, Some((user, _))) => ("connect", format!(" -P {}", command_word(user))),
+    };
+    format!("nc -X {protocol}{user} -x {} %h %p", command_word(&address(&proxy.host, proxy.port)))
+}
+
+/// A word of a `ProxyCommand`, in which ssh replaces what stands behind a percent sign.
+fn command_word(text: &str) -> String {
+    shell_word(&text.replace('%', "%%"))
 }
 
 fn shell_word(text: &str) -> String {
@@ -66,5 +108,47 @@ mod tests {
         assert_eq!(config.key_without_file().unwrap().expose(), "PEM");
         let command = config.login_command(Some(Path::new("/job/a.key")));
         assert_eq!(command, format!("ssh -p 2222 -i /job/a.key {options} 'it'\\''s me@127.0.0.1'"));
+    }
+
+    #[test]
+    fn the_command_goes_the_way_that_the_build_goes() {
+        let mut config = SshConfig::new("guest", "root");
+        config.private_keys = vec![PrivateKeySource::File("/k".into())];
+        config.certificate = Some("/k-cert.pub".into());
+        config.ciphers = vec!["aes128-cbc".to_owned()];
+        config.key_exchange_algorithms = vec!["diffie-hellman-group1-sha1".to_owned(), "curve25519-sha256".to_owned()];
+        assert_eq!(
+            config.login_command(None),
+            format!(
+                "ssh -p 22 -i /k {STRANGERS} -o CertificateFile=/k-cert.pub -o Ciphers=aes128-cbc \
+                 -o KexAlgorithms=diffie-hellman-group1-sha1,curve25519-sha256 root@guest"
+            )
+        );
+        let mut config = SshConfig::new("guest", "root");
+        config.bastion = Some(Bastion {
+            host: "hop".to_owned(),
+            port: 23,
+            username: "me".to_owned(),
+            password: Some(Secret::from("hunter2")),
+            keyboard_interactive_first: false,
+            private_keys: vec![PrivateKeySource::File("/a 100%".into())],
+            certificate: None,
+            agent_auth: false,
+        });
+        assert_eq!(
+            config.login_command(None),
+            format!(
+                "ssh -p 22 {STRANGERS} -o 'ProxyCommand=ssh -p 23 -i '\\''/a 100%%'\\'' {STRANGERS} -W %h:%p me@hop' root@guest"
+            )
+        );
+        config.bastion = None;
+        for (kind, words) in
+            [(ProxyKind::Socks5, "nc -X 5 -x p:1080"), (ProxyKind::Http, "nc -X connect -P u -x p:1080")]
+        {
+            let credentials = Some(("u".to_owned(), Secret::from("hunter2")));
+            config.proxy = Some(Proxy { kind, host: "p".to_owned(), port: 1080, credentials });
+            let command = config.login_command(None);
+            assert_eq!(command, format!("ssh -p 22 {STRANGERS} -o 'ProxyCommand={words} %h %p' root@guest"));
+        }
     }
 }

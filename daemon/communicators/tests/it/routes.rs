@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kiln_communicators::ssh::{
     Bastion, ConnectFailure, PrivateKeySource, Proxy, ProxyKind, SshConfig, Stage, TransferMethod, Tunnel,
 };
-use kiln_communicators::{Communicator, ConnectEvent, ConnectStage, NoProgress, Secret};
+use kiln_communicators::{Communicator, ConnectConfig, ConnectEvent, ConnectStage, NoProgress, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,6 +40,34 @@ async fn a_guest_is_reached_through_a_bastion() {
     let content = vec![7; 3_000_000];
     connected.upload_bytes(&content, file.to_str().unwrap(), 0o600).await.unwrap();
     assert!(std::fs::read(file).unwrap() == content);
+}
+
+/// What is shown to people who want to look at the guest themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_for_people_leads_through_the_bastion() {
+    let bastion = server_or_return!(Server::openssh(), "sshd");
+    let guest = server_or_return!(Server::openssh_with("Ciphers aes256-cbc\n"), "sshd");
+    let client = server_or_return!(tool("ssh"), "ssh");
+    let mut config = through(&bastion, &guest);
+    let key_of = |server: &Server| {
+        let file = server.directory.path().join("client's key");
+        write_private(&file, server.key.private_openssh.expose());
+        vec![PrivateKeySource::File(file)]
+    };
+    config.private_keys = key_of(&guest);
+    config.bastion.as_mut().unwrap().private_keys = key_of(&bastion);
+    config.ciphers = vec!["aes256-cbc".to_owned()];
+    let command = ConnectConfig::Ssh(Box::new(config)).login_command(None).unwrap();
+    let command = command.replacen("ssh ", &format!("{} -o BatchMode=yes ", client.display()), 1);
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", &format!("{command} echo there")]).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_mins(1), shell.output()).await.expect("ssh ends").unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&ended.stdout),
+        "there\n",
+        "{command}\n{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
