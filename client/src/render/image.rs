@@ -282,6 +282,9 @@ fn attested(result: &AttestationResult) -> String {
             None => line(&mut text, format_args!("NOT LOOKED AT {} (SHA256 {})", subject.name, subject.sha256)),
         }
     }
+    for name in &result.without_sha256 {
+        line(&mut text, format_args!("CANNOT BE LOOKED AT {name} (the attestation has no SHA256 of it)"));
+    }
     line(&mut text, format_args!("predicate: {}", result.predicate_type));
     if let Some(builder) = &result.builder_id {
         line(&mut text, format_args!("builder: {builder}"));
@@ -304,7 +307,7 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 /// Spells a number of bytes with three digits, in powers of 1024.
-fn bytes(number: u64) -> String {
+pub(crate) fn bytes(number: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut unit = 0;
     let mut value = number as f64;

@@ -1,5 +1,6 @@
 //! What a build tells its provisioners and post-processors about itself: Packer's `build.*` values, as typed data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kiln_communicators::{CommunicatorKind, Secret};
@@ -95,6 +96,8 @@ pub(crate) struct BuildInputs {
     pub(crate) image: Option<(Vec<String>, String)>,
     /// Files and directories that provisioners and others name.
     pub(crate) files: Vec<PathBuf>,
+    /// The SHA-256 of each of them when the build began, where that is asked for.
+    pub(crate) digests: BTreeMap<PathBuf, String>,
 }
 
 /// A WinRM connection. Its password is not serialised: whoever needs it again has it from the plan.

@@ -1,11 +1,17 @@
 //! What goes into a build besides its template, read from its plan: the image that it begins with, and the files that its parts name.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use kiln_template::{Component, Generated, Options};
 
+use crate::attestation::digest_of_file;
+use crate::blocking::blocking;
 use crate::build_data::BuildInputs;
 use crate::built::PlannedBuild;
+use crate::error::StepError;
 use crate::generated;
 use crate::sources;
 
@@ -51,7 +57,26 @@ pub(crate) fn of(planned: &PlannedBuild) -> BuildInputs {
     files.retain(|file| !is_image(file));
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
-    BuildInputs { image, files }
+    BuildInputs { image, files, digests: BTreeMap::new() }
+}
+
+/// The SHA-256 of each of the files, when something will say it: read before the build uses them, for nobody knows afterwards what it has used.
+/// What cannot be read is told by whoever uses it.
+pub(crate) async fn digests(planned: &PlannedBuild, files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
+    let mut post_processors = planned.build.post_processors.iter().flatten();
+    if !post_processors.any(|post_processor| post_processor.component.kind == "provenance") {
+        return BTreeMap::new();
+    }
+    let files = files.to_owned();
+    let hashing = blocking("computing digests", move |abandoned| {
+        let go_on = |_: u64| match abandoned.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let digests = files.into_iter().filter_map(|file| Some((file.clone(), digest_of_file(&file, &go_on).ok()?)));
+        Ok::<_, StepError>(digests.collect())
+    });
+    hashing.await.unwrap_or_default()
 }
 
 fn named_by(component: &Component) -> Vec<PathBuf> {

@@ -112,6 +112,8 @@ pub(crate) struct Checked {
     /// The builds without problems; of a template that is only [validated](Purpose::Validate) none are planned.
     pub(crate) planned: Vec<PlannedBuild>,
     pub(crate) redactor: Redactor,
+    /// The texts of variables that the environment gave and that are no secrets.
+    pub(crate) of_environment: BTreeMap<String, String>,
     /// Nothing is wrong.
     pub(crate) valid: bool,
     diagnostics: Diagnostics,
@@ -198,6 +200,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
     let mut checked = Checked {
         planned: Vec::new(),
         redactor: Redactor::default(),
+        of_environment: BTreeMap::new(),
         valid: false,
         diagnostics: Diagnostics::new(),
         sources,
@@ -205,6 +208,7 @@ pub(crate) fn check(request: &CheckRequest, purpose: Purpose, backends: &Backend
     // Of a template with errors the rest is checked too, so that everything is told at once; nothing of it is built.
     if let Some(evaluated) = loaded.evaluated.or(loaded.incomplete) {
         checked.redactor = checked.sources.redactor().clone();
+        checked.of_environment = evaluated.of_environment;
         let mentions_key = checked
             .sources
             .files()

@@ -1,6 +1,6 @@
 //! What every step of a build may use: its voice, its clean-ups, its settings and the word to stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,6 +57,8 @@ pub(crate) struct JobSettings {
     pub run_uuid: String,
     /// The files of the template.
     pub template_files: Vec<TemplateFile>,
+    /// The texts of variables that the environment gave and that are no secrets.
+    pub of_environment: BTreeMap<String, String>,
     /// File and line of each component of the template.
     pub places: HashMap<Span, String>,
     /// Checked at every step by tests that make one fail; `None` otherwise.
@@ -369,6 +371,7 @@ pub(crate) mod tests {
             plan_key: PlanKey::new(&[]),
             run_uuid: String::new(),
             template_files: Vec::new(),
+            of_environment: BTreeMap::new(),
             places: HashMap::new(),
             fault: None,
         };

@@ -121,7 +121,7 @@ async fn run_builds(
     checked: Checked,
 ) -> JobOutcome {
     let (places, template_files) = (checked.places(), checked.template_files(&request.template.template));
-    let (planned, redactor) = (checked.planned, checked.redactor);
+    let Checked { planned, redactor, of_environment, .. } = checked;
     let started = open(checkpoints, &request, &planned);
     let Started { ledger, plan_key, records, mut resumed } = match started {
         Ok(started) => started,
@@ -146,6 +146,7 @@ async fn run_builds(
         runtime_dir: request.runtime_dir,
         cache_dir: request.cache_dir,
         template_files,
+        of_environment,
         places,
         plan_key,
         run_uuid: run_uuid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),

@@ -38,6 +38,23 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true))
 }
 
+/// Opens a file that a user names, for reading: a link is followed, and nothing is waited for either.
+///
+/// # Errors
+///
+/// The system refuses, or it is no regular file.
+pub fn open_named(path: &Path) -> io::Result<File> {
+    // Before it is opened: to open a device may do something to it.
+    let kind = path.metadata()?.file_type();
+    if !kind.is_file() {
+        return Err(not_regular(kind));
+    }
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(not_regular(kind)) }
+}
+
 fn not_regular(kind: FileType) -> io::Error {
     let found = match kind {
         kind if kind.is_fifo() => "a fifo",
@@ -77,6 +94,11 @@ mod tests {
                 assert!(error.ends_with(", not a regular file"), "{name}: {error}");
             }
         }
+        for name in ["fifo", "directory", "socket"] {
+            let error = open_named(&path(name)).unwrap_err().to_string();
+            assert!(error.ends_with(", not a regular file"), "{name}: {error}");
+        }
+        open_named(&path("link")).unwrap();
         open_to_read(&path("file")).unwrap();
         assert_eq!(open_to_read(&path("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

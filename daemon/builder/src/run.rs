@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use kiln_hypervisors::qemu::Architecture;
 
 use crate::backends::Backends;
+use crate::build_data::BuildInputs;
 use crate::build_inputs;
 use crate::built::{Built, PlannedBuild};
 use crate::context::{BuildContext, OnError};
@@ -40,6 +41,11 @@ pub(crate) async fn run_build(
         context.error(&text);
         return Err(BuildFailure { text, cancelled: false });
     }
+    let mut inputs = build_inputs::of(planned);
+    tokio::select! {
+        digests = build_inputs::digests(planned, &inputs.files) => inputs.digests = digests,
+        () = context.cancel().cancelled() => {}
+    }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
         Err(error) => return Err(give_up(error, context).await),
@@ -55,7 +61,7 @@ pub(crate) async fn run_build(
         is_pc: sources::machine(&planned.plan.source).is_none_or(|builder| builder.is_pc()),
         architecture: architecture(&planned.plan.source).to_owned(),
         driver: driver(&planned.plan.source),
-        inputs: Arc::new(build_inputs::of(planned)),
+        inputs: Arc::new(BuildInputs { digests: inputs.digests, ..build_inputs::of(planned) }),
         exported: built.exported,
         disks: sources::machine(&planned.plan.source).map(|builder| builder.disks()).unwrap_or_default(),
         verifier: Arc::new(VerifyBuild {

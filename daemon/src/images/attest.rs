@@ -1,11 +1,12 @@
 //! The attestation of a conversion: what was read, what was written, signed and beside the first output.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use kiln_builder::attestation::{
     BuildDefinition, Builder, Envelope, FileDigestError, Material, Predicate, PredicateType, RunDetails, RunMetadata,
-    SigningKey, Statement, Subject, digest_of_file, sha256,
+    SigningKey, Statement, Subject, digest_of_file, sha256, subject_names,
 };
 use kiln_builder::write_whole;
 use kiln_protocol::{ConvertRequest, ConvertResult};
@@ -22,6 +23,64 @@ const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/buildtypes/conv
 pub(super) struct Attestation {
     key: SigningKey,
     path: PathBuf,
+}
+
+/// The files that a conversion reads, as they were before it read them.
+pub(super) struct Inputs {
+    files: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// What changes when a file is written to, or another is put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let found = path.metadata().ok()?;
+        Some(Self {
+            file: (found.dev(), found.ino()),
+            size: found.size(),
+            written: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+impl Inputs {
+    /// Looks at the files of `request` and those that its images name (`read`).
+    pub(super) fn of(request: &ConvertRequest, read: impl IntoIterator<Item = PathBuf>) -> Self {
+        let named = request.inputs.iter().map(|input| PathBuf::from(&input.path));
+        let mut files: Vec<PathBuf> = read.into_iter().chain(named).filter(|path| path.is_file()).collect();
+        files.sort();
+        files.dedup();
+        Self { files: files.into_iter().map(|file| (file.clone(), Stamp::of(&file))).collect() }
+    }
+
+    /// Their digests. What was read and what is hashed now is the same only in a file that nobody has written to since.
+    fn materials(&self, reporter: &Reporter) -> Result<Vec<Material>, Failures> {
+        let mut materials = Vec::new();
+        for (file, before) in &self.files {
+            let total = file.metadata().map_or(0, |metadata| metadata.len());
+            let progress = reporter.progress(format!("SHA-256 of {}", file.display()));
+            let digest = digest_of_file(file, &|done| progress(done, total)).map_err(|error| match error {
+                FileDigestError::Cancelled => Failures { list: Vec::new(), exit_code: EXIT_FAILURE, cancelled: true },
+                error => Failure::new(with_causes(&error)).into(),
+            })?;
+            if before.is_none() || Stamp::of(file) != *before {
+                let text = format!("{} was changed while it was converted: nobody knows what was read", file.display());
+                return Err(Failure::new(text)
+                    .hint("convert it again when nothing writes to it; nothing is attested")
+                    .into());
+            }
+            materials.push(Material { name: file.display().to_string(), digest: sha256(digest), uri: String::new() });
+        }
+        Ok(materials)
+    }
 }
 
 impl Attestation {
@@ -51,21 +110,28 @@ impl Attestation {
     pub(super) fn write(
         &self,
         request: &ConvertRequest,
-        inputs: &[PathBuf],
+        inputs: &Inputs,
         result: &ConvertResult,
         job_directory: &Path,
         reporter: &Reporter,
     ) -> Result<String, Failures> {
-        let subject = result
-            .files
-            .iter()
-            .filter_map(|file| Some(Subject { name: base_name(&file.filename), digest: sha256(file.sha256.clone()?) }));
+        let files: Vec<PathBuf> = result.files.iter().map(|file| PathBuf::from(&file.filename)).collect();
+        let mut subject = Vec::new();
+        for (file, name) in result.files.iter().zip(subject_names(&files)) {
+            let Some(digest) = &file.sha256 else {
+                let text = format!("{} has no SHA-256, so nothing can be attested of it", file.filename);
+                return Err(Failure::new(text)
+                    .hint("what was converted is whole; only the attestation is missing")
+                    .into());
+            };
+            subject.push(Subject { name, digest: sha256(digest.clone()) });
+        }
         let predicate = Predicate {
             build_definition: BuildDefinition {
                 build_type: BUILD_TYPE.to_owned(),
                 external_parameters: parameters(request),
                 internal_parameters: Map::new(),
-                resolved_dependencies: materials(request, inputs, result, reporter)?,
+                resolved_dependencies: materials(inputs, result, reporter)?,
             },
             run_details: RunDetails {
                 builder: Builder::kiln(None),
@@ -78,7 +144,7 @@ impl Attestation {
             Failures::from(Failure::new(text).hint("what was converted is whole; only the attestation is missing"))
         };
         let predicate = serde_json::to_value(predicate).map_err(|error| cannot(error.to_string()))?;
-        let statement = Statement::new(subject.collect(), PredicateType::Provenance, predicate);
+        let statement = Statement::new(subject, PredicateType::Provenance, predicate);
         let payload = serde_json::to_vec(&statement).map_err(|error| cannot(error.to_string()))?;
         let envelope = Envelope::sign(&payload, &self.key).map_err(|error| cannot(error.to_string()))?;
         let text = envelope.to_json().map_err(|error| cannot(error.to_string()))?;
@@ -109,26 +175,8 @@ fn parameters(request: &ConvertRequest) -> Map<String, Value> {
 }
 
 /// The files that were read with their digests, and the guests' disks with theirs.
-fn materials(
-    request: &ConvertRequest,
-    inputs: &[PathBuf],
-    result: &ConvertResult,
-    reporter: &Reporter,
-) -> Result<Vec<Material>, Failures> {
-    let named = request.inputs.iter().map(|input| PathBuf::from(&input.path));
-    let mut files: Vec<PathBuf> = inputs.iter().cloned().chain(named).filter(|path| path.is_file()).collect();
-    files.sort();
-    files.dedup();
-    let mut materials = Vec::new();
-    for file in files {
-        let total = file.metadata().map_or(0, |metadata| metadata.len());
-        let progress = reporter.progress(format!("SHA-256 of {}", file.display()));
-        let digest = digest_of_file(&file, &|done| progress(done, total)).map_err(|error| match error {
-            FileDigestError::Cancelled => Failures { list: Vec::new(), exit_code: EXIT_FAILURE, cancelled: true },
-            error => Failure::new(with_causes(&error)).into(),
-        })?;
-        materials.push(Material { name: file.display().to_string(), digest: sha256(digest), uri: String::new() });
-    }
+fn materials(inputs: &Inputs, result: &ConvertResult, reporter: &Reporter) -> Result<Vec<Material>, Failures> {
+    let mut materials = inputs.materials(reporter)?;
     for disk in &result.disks {
         let Some(digest) = &disk.content_digest else { continue };
         let digest = BTreeMap::from([("kilnContentV1".to_owned(), digest.clone())]);
@@ -139,4 +187,30 @@ fn materials(
 
 fn base_name(path: &str) -> String {
     Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn an_input_that_was_written_to_meanwhile_is_not_attested() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("a.raw");
+        std::fs::write(&path, "abc").unwrap();
+        let request = serde_json::json!({"inputs": [{"path": path}], "outputs": []});
+        let request: ConvertRequest = serde_json::from_value(request).unwrap();
+        let reporter = Reporter::new(Arc::new(|_| {}), Arc::new(AtomicBool::new(false)));
+        let inputs = Inputs::of(&request, [path.clone()]);
+        assert_eq!(inputs.materials(&reporter).unwrap().len(), 1, "one file, however often it is named");
+        // Of the same size; it was written to all the same.
+        let other = scratch.path().join("b");
+        std::fs::write(&other, "abd").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        let failures = inputs.materials(&reporter).unwrap_err();
+        assert!(failures.list[0].text.contains("was changed while it was converted"), "{failures:?}");
+    }
 }

@@ -7,7 +7,7 @@ use kiln_disk_formats::package::{MachineDescription, PackagedMachine};
 use kiln_disk_formats::{ConvertOptions, DiskReader, Output, convert_disks};
 use kiln_protocol::{ConvertRequest, ConvertResult, ConvertedDisk, Digests, ImageResult, ImageSource, WrittenFile};
 
-use super::attest::Attestation;
+use super::attest::{Attestation, Inputs};
 use super::failure::{Failure, Failures};
 use super::machine::{machine, plain};
 use super::outputs::{any_package, are_packages, fit, outputs};
@@ -42,6 +42,8 @@ pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Rep
     if let Some(fifo) = &request.stdout {
         stdout::connect(Path::new(fifo))?;
     }
+    let read_files = readers.iter().flat_map(|reader| reader.info().files);
+    let inputs = attestation.as_ref().map(|_| Inputs::of(&request, read_files));
     let readers: Vec<&dyn DiskReader> = readers.iter().map(|reader| &**reader).collect();
     let mut options = ConvertOptions::default();
     options.threads = request.threads.map(|threads| threads.clamp(1, MAX_THREADS) as usize);
@@ -85,8 +87,7 @@ pub(super) fn run(request: &ConvertRequest, job_directory: &Path, reporter: &Rep
         sha256: file.sha256.map(|digest| digest.to_string()),
     });
     let mut result = ConvertResult { disks: disks.collect(), files: files.collect(), attestation: None };
-    if let Some(attestation) = attestation {
-        let inputs: Vec<_> = readers.iter().flat_map(|reader| reader.info().files).collect();
+    if let (Some(attestation), Some(inputs)) = (attestation, inputs) {
         result.attestation = Some(attestation.write(&request, &inputs, &result, job_directory, reporter)?);
     }
     reporter.result(ImageResult::Convert(result));

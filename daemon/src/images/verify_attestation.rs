@@ -35,6 +35,7 @@ pub(super) fn run(request: &VerifyAttestationRequest, reporter: &Reporter) -> Re
         predicate_type: verified.predicate_type,
         builder_id: verified.builder_id,
         subjects: subjects.collect(),
+        without_sha256: verified.undigested.into_iter().map(|subject| subject.name).collect(),
     }));
     Ok(Ended::well())
 }
@@ -53,6 +54,7 @@ fn failure(error: VerifyError) -> Failures {
         VerifyError::Envelope { source: EnvelopeError::Unsigned, .. } => {
             Some("build again with signing_mode = \"key\", or have who built it sign it")
         }
+        VerifyError::NoDigest { .. } => Some("`sha512sum` and its like compare other digests; Kiln compares SHA-256"),
         VerifyError::OtherFile { .. } => Some("the file was changed since it was attested, or is another of that name"),
         _ => None,
     };

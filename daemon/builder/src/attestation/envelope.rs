@@ -21,18 +21,32 @@ const MAX_SIGNATURES: usize = 64;
 pub struct Envelope {
     payload_type: String,
     payload: String,
-    signatures: Vec<Signature>,
+    signatures: Vec<Entry>,
+}
+
+/// One of the signatures. Whoever adds another to an envelope cannot take from those that are there: what is not understood stands for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Known(Signature),
+    Unknown(serde_json::Value),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Signature {
     /// A hint which key it is of, not a proof.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    keyid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keyid: Option<String>,
     sig: String,
     /// The certificate of a signature without a key.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    cert: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cert: Option<String>,
+}
+
+impl Signature {
+    fn is_keyless(&self) -> bool {
+        self.cert.as_ref().is_some_and(|cert| !cert.is_empty())
+    }
 }
 
 /// Why an envelope does not prove anything.
@@ -70,6 +84,9 @@ pub enum EnvelopeError {
         /// Why.
         source: base64::DecodeError,
     },
+    /// No signature can be read.
+    #[error("none of its signatures can be read: they are not Base64, or no signatures of DSSE")]
+    NoReadableSignature,
     /// No signature is of this key.
     #[error("no signature in it is of this key{}", by(.keyids))]
     WrongKey {
@@ -93,7 +110,11 @@ impl Envelope {
         Ok(Self {
             payload_type: PAYLOAD_TYPE.to_owned(),
             payload: STANDARD.encode(payload),
-            signatures: vec![Signature { keyid: key.verifying().keyid().to_owned(), sig, cert: String::new() }],
+            signatures: vec![Entry::Known(Signature {
+                keyid: Some(key.verifying().keyid().to_owned()),
+                sig,
+                cert: None,
+            })],
         })
     }
 
@@ -127,17 +148,26 @@ impl Envelope {
     pub fn open(&self, key: &VerifyingKey) -> Result<Vec<u8>, EnvelopeError> {
         let payload = decode(&self.payload, "payload")?;
         let signed = signed_bytes(&self.payload_type, &payload);
-        for signature in &self.signatures {
-            let bytes = decode(&signature.sig, "signature")?;
-            if signature.cert.is_empty() && key.has_signed(&signed, &bytes) {
-                return Ok(payload);
-            }
+        let known = || {
+            self.signatures.iter().filter_map(|entry| match entry {
+                Entry::Known(signature) => Some(signature),
+                Entry::Unknown(_) => None,
+            })
+        };
+        let readable: Vec<_> =
+            known().filter_map(|signature| Some((signature, decode_text(&signature.sig)?))).collect();
+        // DSSE: one that verifies is enough, whatever the others are.
+        if readable.iter().any(|(_, bytes)| key.has_signed(&signed, bytes)) {
+            return Ok(payload);
         }
-        if self.signatures.iter().all(|signature| !signature.cert.is_empty()) {
+        if readable.is_empty() && !known().any(Signature::is_keyless) {
+            return Err(EnvelopeError::NoReadableSignature);
+        }
+        if known().all(Signature::is_keyless) {
             return Err(EnvelopeError::Keyless);
         }
-        let keyids = self.signatures.iter().map(|signature| &signature.keyid).filter(|id| !id.is_empty());
-        Err(EnvelopeError::WrongKey { keyids: keyids.cloned().collect() })
+        let keyids = known().filter_map(|signature| signature.keyid.clone()).filter(|id| !id.is_empty());
+        Err(EnvelopeError::WrongKey { keyids: keyids.collect() })
     }
 
     /// As a file.
@@ -158,6 +188,10 @@ fn is_statement(json: &[u8]) -> bool {
 fn decode(text: &str, what: &'static str) -> Result<Vec<u8>, EnvelopeError> {
     let decoded = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text));
     decoded.map_err(|source| EnvelopeError::NotBase64 { what, source })
+}
+
+fn decode_text(text: &str) -> Option<Vec<u8>> {
+    decode(text, "signature").ok()
 }
 
 /// DSSE's pre-authentication encoding: the type is signed too, and no two pairs have one encoding.
@@ -200,8 +234,45 @@ mod tests {
         changed.payload_type = "application/json".to_owned();
         assert!(matches!(changed.open(signer.verifying()), Err(EnvelopeError::WrongKey { .. })));
         let mut changed = envelope;
-        changed.signatures[0].sig = "not base64!".to_owned();
+        changed.payload = "not base64!".to_owned();
         assert!(matches!(changed.open(signer.verifying()), Err(EnvelopeError::NotBase64 { .. })));
+    }
+
+    #[test]
+    fn one_signature_that_verifies_is_enough_whatever_the_others_are() {
+        let (signer, other) = (key(P256), key(ED25519));
+        let signed = |by: &SigningKey| {
+            let envelope: serde_json::Value =
+                serde_json::from_str(&Envelope::sign(b"{}", by).unwrap().to_json().unwrap()).unwrap();
+            envelope["signatures"][0].clone()
+        };
+        let with = |signatures: &[serde_json::Value]| {
+            let envelope = serde_json::json!({
+                "payloadType": PAYLOAD_TYPE, "payload": STANDARD.encode(b"{}"), "signatures": signatures,
+            });
+            Envelope::read(envelope.to_string().as_bytes()).unwrap().open(signer.verifying())
+        };
+        let mut certified = signed(&signer);
+        certified["cert"] = "-----BEGIN CERTIFICATE-----".into();
+        let strangers = [
+            serde_json::json!({"keyid": "x", "sig": "not base64!"}),
+            serde_json::json!({"keyid": null, "sig": STANDARD.encode(b"short"), "cert": null}),
+            serde_json::json!({"sig": STANDARD.encode(b"of a certificate"), "cert": "x"}),
+            serde_json::json!({"keyid": "x"}),
+            serde_json::json!({"sig": 7}),
+            serde_json::json!("x"),
+            signed(&other),
+        ];
+        for stranger in &strangers {
+            assert_eq!(with(&[stranger.clone(), signed(&signer)]).unwrap(), b"{}", "{stranger}");
+            assert_eq!(with(&[signed(&signer), stranger.clone()]).unwrap(), b"{}", "{stranger}");
+            assert!(with(std::slice::from_ref(stranger)).is_err(), "{stranger}");
+        }
+        assert!(matches!(with(&strangers), Err(EnvelopeError::WrongKey { .. })));
+        assert!(matches!(with(&strangers[..1]), Err(EnvelopeError::NoReadableSignature)));
+        assert!(matches!(with(&strangers[5..6]), Err(EnvelopeError::NoReadableSignature)));
+        // Nobody has signed that there is a certificate.
+        assert_eq!(with(&[certified]).unwrap(), b"{}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keys in PEM files, as OpenSSL writes them: which kind one is, signing and verifying.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use sha2::{Digest as _, Sha256};
+
+use super::files::read_small;
 
 /// A larger file is no key.
 const MAX_KEY: u64 = 1 << 20;
@@ -202,12 +204,8 @@ fn any_pair(der: &[u8]) -> Result<Pair, &'static str> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
-    let failed = |source| KeyError::Read { path: path.to_owned(), source };
     // A key may be a link, or come from a pipe that a secret store fills.
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = Vec::new();
-    file.take(MAX_KEY).read_to_end(&mut text).map_err(failed)?;
-    Ok(text)
+    read_small(path, MAX_KEY).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
 /// The first key of a PEM text.

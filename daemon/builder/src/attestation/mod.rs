@@ -10,13 +10,16 @@
 mod envelope;
 mod files;
 mod key;
+mod names;
 mod statement;
 mod verify;
 
 pub use envelope::{Envelope, EnvelopeError, MAX_ENVELOPE, PAYLOAD_TYPE};
+pub(crate) use files::read_small;
 pub use files::{FileDigestError, digest_of_file};
 pub use key::{KeyError, SigningKey, VerifyingKey};
+pub use names::subject_names;
 pub use statement::{
     BuildDefinition, Builder, Material, Predicate, PredicateType, RunDetails, RunMetadata, Statement, Subject, sha256,
 };
-pub use verify::{CheckedSubject, Expectations, Verified, VerifyError, verify};
+pub use verify::{CheckedSubject, Expectations, Undigested, Verified, VerifyError, verify};

@@ -146,27 +146,6 @@ impl Statement {
     pub fn new(subject: Vec<Subject>, kind: PredicateType, predicate: Json) -> Self {
         Self { of: STATEMENT_TYPE.to_owned(), subject, predicate_type: kind.uri().to_owned(), predicate }
     }
-
-    /// The same with every text, names of parameters too, as `redact` leaves it.
-    #[must_use]
-    pub fn redacted(mut self, redact: &dyn Fn(&str) -> String) -> Self {
-        for subject in &mut self.subject {
-            subject.name = redact(&subject.name);
-        }
-        self.predicate = redacted(self.predicate, redact);
-        self
-    }
-}
-
-fn redacted(value: Json, redact: &dyn Fn(&str) -> String) -> Json {
-    match value {
-        Json::String(text) => Json::String(redact(&text)),
-        Json::Array(items) => Json::Array(items.into_iter().map(|item| redacted(item, redact)).collect()),
-        Json::Object(fields) => {
-            Json::Object(fields.into_iter().map(|(name, value)| (redact(&name), redacted(value, redact))).collect())
-        }
-        other => other,
-    }
 }
 
 /// A digest of SHA-256 by its name.
@@ -199,14 +178,5 @@ mod tests {
         let statement = Statement::new(vec![subject], PredicateType::Provenance, predicate);
         let expected = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a.img","digest":{"sha256":"ab"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{"buildDefinition":{"buildType":"https://example.com/type","externalParameters":{},"resolvedDependencies":[{"uri":"git+https://x"}]},"runDetails":{"builder":{"id":"https://me"},"metadata":{"invocationId":"7"}}}}"#;
         assert_eq!(serde_json::to_string(&statement).unwrap(), expected);
-    }
-
-    #[test]
-    fn secrets_go_from_every_text() {
-        let predicate = serde_json::json!({"a hunter2 b": ["hunter2", {"c": "x hunter2"}], "n": 2});
-        let subject = Subject { name: "hunter2.img".to_owned(), digest: sha256("ab") };
-        let statement = Statement::new(vec![subject], PredicateType::Provenance, predicate);
-        let text = serde_json::to_string(&statement.redacted(&|text| text.replace("hunter2", "***"))).unwrap();
-        assert!(!text.contains("hunter2") && text.matches("***").count() == 4, "{text}");
     }
 }

@@ -1,13 +1,14 @@
 //! Verifying: the signature first, then what the statement says, then the files that it is about.
 
-use std::io::{self, Read as _};
+use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::envelope::{Envelope, EnvelopeError, MAX_ENVELOPE};
-use super::files::{FileDigestError, digest_of_file};
+use super::files::{FileDigestError, digest_of_file, read_small};
 use super::key::VerifyingKey;
-use super::statement::{Predicate, PredicateType, STATEMENT_TYPE, Statement};
+use super::statement::{Predicate, PredicateType, STATEMENT_TYPE, Statement, Subject};
 
 /// What a statement must say.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +32,17 @@ pub struct Verified {
     pub builder_id: Option<String>,
     /// Its subjects, with the file that was found to be the one.
     pub subjects: Vec<CheckedSubject>,
+    /// Those that no file can be compared with.
+    pub undigested: Vec<Undigested>,
+}
+
+/// A subject without a SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undigested {
+    /// Its name.
+    pub name: String,
+    /// The names of the digests that it has.
+    pub digests: Vec<String>,
 }
 
 /// A file that a statement is about.
@@ -98,9 +110,21 @@ pub enum VerifyError {
         /// Its subjects.
         about: String,
     },
+    /// It is about this file, and does not say which it is.
+    #[error("the attestation names {} without a SHA-256: {}", path.display(), has(.digests))]
+    NoDigest {
+        /// The file.
+        path: PathBuf,
+        /// The digests that it has.
+        digests: Vec<String>,
+    },
     /// A file cannot be read, or nobody wants to know any more.
     #[error(transparent)]
     File(#[from] FileDigestError),
+}
+
+fn has(digests: &[String]) -> String {
+    if digests.is_empty() { "it has no digest of it".to_owned() } else { format!("it has {}", digests.join(", ")) }
 }
 
 impl VerifyError {
@@ -122,7 +146,8 @@ pub fn verify(
     expected: &Expectations,
     progress: &dyn Fn(u64, u64) -> ControlFlow<()>,
 ) -> Result<Verified, VerifyError> {
-    let read = read(attestation).map_err(|source| VerifyError::Read { path: attestation.to_owned(), source })?;
+    let read = read_small(attestation, MAX_ENVELOPE)
+        .map_err(|source| VerifyError::Read { path: attestation.to_owned(), source })?;
     let envelope = |source| VerifyError::Envelope { path: attestation.to_owned(), source };
     let payload = Envelope::read(&read).and_then(|sealed| sealed.open(key)).map_err(envelope)?;
     let statement = statement(&payload)?;
@@ -131,32 +156,22 @@ pub fn verify(
         let total = path.metadata().map_or(0, |metadata| metadata.len());
         digest_of_file(path, &|done| progress(done, total))
     };
-    let mut subjects: Vec<CheckedSubject> = statement
-        .subject
-        .iter()
-        .filter_map(|subject| {
-            let sha256 = subject.digest.get("sha256")?.to_ascii_lowercase();
-            Some(CheckedSubject { name: subject.name.clone(), sha256, file: None })
-        })
-        .collect();
-    for path in &expected.artifacts {
-        check_artifact(path, &mut subjects, &digest)?;
-    }
-    if expected.artifacts.is_empty() {
-        for subject in &mut subjects {
-            check_beside(attestation, subject, &digest)?;
+    let (mut subjects, mut undigested) = (Vec::new(), Vec::new());
+    for Subject { name, digest } in statement.subject {
+        match digest.get("sha256") {
+            Some(sha256) => {
+                subjects.push(CheckedSubject { name, sha256: sha256.to_ascii_lowercase(), file: None });
+            }
+            None => undigested.push(Undigested { name, digests: digest.into_keys().collect() }),
         }
     }
-    Ok(Verified { predicate_type: statement.predicate_type, builder_id, subjects })
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_ENVELOPE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_ENVELOPE {
-        return Err(io::Error::other(format!("it has more than {} MiB", MAX_ENVELOPE >> 20)));
+    for path in &expected.artifacts {
+        check_artifact(path, &mut subjects, &undigested, &digest)?;
     }
-    Ok(bytes)
+    if expected.artifacts.is_empty() {
+        check_beside(attestation, &mut subjects, &digest)?;
+    }
+    Ok(Verified { predicate_type: statement.predicate_type, builder_id, subjects, undigested })
 }
 
 fn statement(payload: &[u8]) -> Result<Statement, VerifyError> {
@@ -202,191 +217,63 @@ fn check_words(statement: &Statement, expected: &Expectations) -> Result<Option<
     Ok(Some(builder))
 }
 
-/// Looks for the subject that a file is.
+/// Looks for the subject that a file is: one of its name, or of the end of its path where the name has directories.
 fn check_artifact(
     path: &Path,
     subjects: &mut [CheckedSubject],
+    undigested: &[Undigested],
     digest: &dyn Fn(&Path) -> Result<String, FileDigestError>,
 ) -> Result<(), VerifyError> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_named = |name: &str| is_within(name) && path.ends_with(name);
     let about = subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(", ");
     let found = digest(path)?;
-    let mut named: Vec<_> = subjects.iter_mut().filter(|subject| subject.name == name).collect();
+    let mut named: Vec<_> = subjects.iter_mut().filter(|subject| is_named(&subject.name)).collect();
     if let Some(subject) = named.iter_mut().find(|subject| subject.sha256 == found) {
         subject.file = Some(path.to_owned());
         return Ok(());
     }
-    Err(match named.first() {
-        Some(subject) => VerifyError::OtherFile { path: path.to_owned(), found, wanted: subject.sha256.clone() },
-        None => VerifyError::NotASubject { path: path.to_owned(), about },
+    let without = undigested.iter().find(|subject| is_named(&subject.name));
+    Err(match (named.first(), without) {
+        (Some(subject), _) => VerifyError::OtherFile { path: path.to_owned(), found, wanted: subject.sha256.clone() },
+        (None, Some(subject)) => VerifyError::NoDigest { path: path.to_owned(), digests: subject.digests.clone() },
+        (None, None) => VerifyError::NotASubject { path: path.to_owned(), about },
     })
 }
 
-/// Looks at the file of a subject when it lies beside the attestation. Names that lead elsewhere are not followed.
+/// Looks at the files of subjects that lie beside the attestation, or below that. Names that lead elsewhere are not followed.
 fn check_beside(
     attestation: &Path,
-    subject: &mut CheckedSubject,
+    subjects: &mut [CheckedSubject],
     digest: &dyn Fn(&Path) -> Result<String, FileDigestError>,
 ) -> Result<(), VerifyError> {
-    if Path::new(&subject.name).file_name().is_none_or(|name| name != subject.name.as_str()) {
-        return Ok(());
+    let beside = attestation.parent().unwrap_or(Path::new(""));
+    // Of several subjects of one name, which others write, a file is one.
+    let mut of_name: BTreeMap<String, Vec<&mut CheckedSubject>> = BTreeMap::new();
+    for subject in subjects {
+        of_name.entry(subject.name.clone()).or_default().push(subject);
     }
-    let path = attestation.with_file_name(&subject.name);
-    if !path.is_file() {
-        return Ok(());
+    for (name, mut subjects) in of_name {
+        let path = beside.join(&name);
+        if !is_within(&name) || !path.is_file() {
+            continue;
+        }
+        let found = digest(&path)?;
+        match subjects.iter_mut().find(|subject| subject.sha256 == found) {
+            Some(subject) => subject.file = Some(path),
+            None => {
+                let wanted: Vec<_> = subjects.iter().map(|subject| subject.sha256.as_str()).collect();
+                return Err(VerifyError::OtherFile { path, found, wanted: wanted.join(" or ") });
+            }
+        }
     }
-    let found = digest(&path)?;
-    if found != subject.sha256 {
-        return Err(VerifyError::OtherFile { path, found, wanted: subject.sha256.clone() });
-    }
-    subject.file = Some(path);
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::key::SigningKey;
-    use super::super::key::tests::{P256, key};
-    use super::super::statement::sha256;
-    use super::*;
-
-    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-
-    struct World {
-        directory: tempfile::TempDir,
-        key: SigningKey,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            std::fs::write(directory.path().join("a.img"), "abc").unwrap();
-            Self { directory, key: key(P256) }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.directory.path().join(name)
-        }
-
-        fn sign(&self, payload: &serde_json::Value) {
-            let envelope = Envelope::sign(payload.to_string().as_bytes(), &self.key).unwrap();
-            std::fs::write(self.path("a.json"), envelope.to_json().unwrap()).unwrap();
-        }
-
-        fn verify(&self, expected: &Expectations) -> Result<Verified, String> {
-            let verified =
-                verify(&self.path("a.json"), self.key.verifying(), expected, &|_, _| ControlFlow::Continue(()));
-            verified.map_err(|error| error.to_string())
-        }
-    }
-
-    fn provenance() -> serde_json::Value {
-        json!({
-            "_type": STATEMENT_TYPE,
-            "subject": [{"name": "a.img", "digest": {"sha256": ABC.to_uppercase()}}, {"name": "gone.img", "digest": sha256(ABC)}],
-            "predicateType": PredicateType::Provenance.uri(),
-            "predicate": {
-                "buildDefinition": {"buildType": "t", "externalParameters": {}, "resolvedDependencies": [{"uri": "git+x"}]},
-                "runDetails": {"builder": {"id": "me"}},
-            },
-        })
-    }
-
-    #[test]
-    fn what_lies_beside_is_looked_at_and_what_does_not_is_told() {
-        let world = World::new();
-        world.sign(&provenance());
-        let verified = world.verify(&Expectations::default()).unwrap();
-        assert_eq!(verified.builder_id.as_deref(), Some("me"));
-        let files: Vec<_> = verified.subjects.into_iter().map(|subject| subject.file).collect();
-        assert_eq!(files, [Some(world.path("a.img")), None]);
-        std::fs::write(world.path("a.img"), "abd").unwrap();
-        assert!(world.verify(&Expectations::default()).unwrap_err().contains("its SHA-256 is"));
-    }
-
-    #[test]
-    fn each_expectation_is_held() {
-        let world = World::new();
-        world.sign(&provenance());
-        let some = |text: &str| Some(text.to_owned());
-        let of = |expected: Expectations| world.verify(&expected);
-        let default = Expectations::default;
-        of(Expectations { predicate_type: some(PredicateType::Provenance.uri()), ..default() }).unwrap();
-        of(Expectations { builder_id: some("me"), ..default() }).unwrap();
-        of(Expectations { source_uri: some("git+x"), ..default() }).unwrap();
-        of(Expectations { artifacts: vec![world.path("a.img")], ..default() }).unwrap();
-        for (expected, words) in [
-            (Expectations { predicate_type: some("x"), ..default() }, "predicate type is"),
-            (Expectations { builder_id: some("you"), ..default() }, "builder is \"me\", not \"you\""),
-            (Expectations { source_uri: some("git+y"), ..default() }, "source is \"git+x\", not \"git+y\""),
-            (Expectations { artifacts: vec![world.path("gone.img")], ..default() }, "cannot read "),
-            (Expectations { artifacts: vec![world.path("a.json")], ..default() }, "is not about "),
-        ] {
-            let error = of(expected.clone()).unwrap_err();
-            assert!(error.contains(words), "{expected:?}: {error}");
-        }
-        std::fs::create_dir(world.path("d")).unwrap();
-        std::fs::write(world.path("d/a.img"), "other").unwrap();
-        let other = Expectations { artifacts: vec![world.path("a.img"), world.path("d/a.img")], ..default() };
-        assert!(of(other).unwrap_err().contains("d/a.img is not the file"));
-    }
-
-    #[test]
-    fn another_statement_has_no_builder() {
-        let world = World::new();
-        let mut statement = provenance();
-        statement["predicateType"] = PredicateType::Spdx.uri().into();
-        world.sign(&statement);
-        assert_eq!(world.verify(&Expectations::default()).unwrap().builder_id, None);
-        let error = world.verify(&Expectations { builder_id: Some("me".to_owned()), ..Expectations::default() });
-        assert!(error.unwrap_err().contains("predicate type is"));
-    }
-
-    #[test]
-    fn what_is_signed_and_no_statement_is_refused() {
-        let world = World::new();
-        for (change, words) in [
-            (json!({"_type": "https://in-toto.io/Statement/v0.1"}), "its type is"),
-            (json!({"subject": []}), "about no file"),
-            (json!({"subject": [{"name": "a.img", "digest": {"md5": "00"}}]}), "about no file"),
-            (json!({"subject": 7}), "no statement"),
-            (json!({"predicate": 7}), "no SLSA provenance"),
-        ] {
-            let mut statement = provenance();
-            for (name, value) in change.as_object().unwrap() {
-                statement[name] = value.clone();
-            }
-            world.sign(&statement);
-            let error = world.verify(&Expectations::default()).unwrap_err();
-            assert!(error.contains(words), "{change}: {error}");
-        }
-        std::fs::write(world.path("a.json"), "x").unwrap();
-        assert!(world.verify(&Expectations::default()).unwrap_err().contains("no DSSE envelope"));
-        std::fs::File::create(world.path("a.json")).unwrap().set_len(MAX_ENVELOPE + 1).unwrap();
-        assert!(world.verify(&Expectations::default()).unwrap_err().contains("cannot read"));
-    }
-
-    #[test]
-    fn a_subject_that_leads_elsewhere_is_not_opened() {
-        let world = World::new();
-        let mut statement = provenance();
-        for name in ["../a.img", "/etc/passwd", "", ".."] {
-            statement["subject"] = json!([{"name": name, "digest": sha256("00")}]);
-            world.sign(&statement);
-            let verified = world.verify(&Expectations::default()).unwrap();
-            assert_eq!(verified.subjects[0].file, None, "{name}");
-        }
-    }
-
-    #[test]
-    fn who_does_not_wait_is_heard() {
-        let world = World::new();
-        world.sign(&provenance());
-        let stopped = verify(&world.path("a.json"), world.key.verifying(), &Expectations::default(), &|_, _| {
-            ControlFlow::Break(())
-        });
-        assert!(stopped.unwrap_err().is_cancelled());
-    }
+/// Whether a name stays where it is looked for.
+fn is_within(name: &str) -> bool {
+    // As it is written: `a/./b` and `a//b` are other names of a file.
+    !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
+
+#[cfg(test)]
+mod tests;

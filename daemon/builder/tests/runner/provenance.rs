@@ -230,3 +230,67 @@ async fn a_verifier_of_another_key_leaves_no_attestation() {
     assert_eq!(world.files("files"), ["note.txt"]);
     assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_environment_the_declared_variables_are_said_and_no_other() {
+    let world = World::new();
+    let declared = "variable \"region\" {}\nvariable \"web\" {\n sensitive = true\n}\n";
+    let mut request = world.check_request(&(declared.to_owned() + &template(&world, &provenance(""))));
+    let given = [("region", "north"), ("web", "note"), ("of_another_template", "a-token-of-somebody")];
+    request.environment = given.map(|(name, value)| (format!("PKR_VAR_{name}"), value.to_owned())).into();
+    assert_eq!(world.run_request(request).await.exit_code, 0, "{}", world.text());
+    let statement = read(&world, "note.txt.provenance.json");
+    let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
+    assert_eq!(parameters["userVariables"], serde_json::json!({"region": "north"}));
+    // A short secret is a word of names, too: the file is called as it is called.
+    assert_eq!(statement["subject"][0]["name"], "note.txt");
+    let world = World::new();
+    let declared = "variable \"web\" {\n sensitive = true\n default = \"note.txt\"\n}\n";
+    let outcome = world.run(&(declared.to_owned() + &template(&world, &provenance("")))).await;
+    assert_eq!(outcome.exit_code, 1);
+    assert!(world.text().contains("the name of what was built holds a secret"), "{}", world.text());
+    assert_eq!(world.files("files"), ["note.txt"], "what was built stays");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_input_that_is_another_by_now_is_named_without_a_digest() {
+    let world = World::new();
+    let root = world.path("").display().to_string();
+    std::fs::write(world.path("kept.sh"), "true").unwrap();
+    std::fs::write(world.path("script.sh"), "echo true > \"$0\"; : what replaces me is shorter").unwrap();
+    let script = |name: &str| {
+        format!(
+            "provisioner \"shell-local\" {{\n script = \"{root}{name}\"\n execute_command = [\"/bin/sh\", \"{{{{.Script}}}}\"]\n}}\n"
+        )
+    };
+    let rest = script("script.sh") + &script("kept.sh") + &provenance("");
+    assert_eq!(world.run(&template(&world, &rest)).await.exit_code, 0, "{}", world.text());
+    let statement = read(&world, "note.txt.provenance.json");
+    let materials = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
+    let of = |ending: &str| {
+        let is = |material: &&Json| material["name"].as_str().is_some_and(|name| name.ends_with(ending));
+        materials.iter().find(is).unwrap_or_else(|| panic!("{ending}: {materials:?}"))
+    };
+    assert_eq!(of("/script.sh").get("digest"), None);
+    assert!(of("/kept.sh").get("digest").is_some());
+    assert!(world.text().contains("script.sh was changed while the build ran"), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_one_name_are_subjects_of_their_own() {
+    let world = World::new();
+    let root = world.path("").display().to_string();
+    for name in ["one", "two"] {
+        std::fs::create_dir(world.path(name)).unwrap();
+        std::fs::write(world.path(name).join("a.img"), name).unwrap();
+    }
+    let rest = format!(
+        "post-processors {{\n post-processor \"artifice\" {{\n files = [\"{root}one/a.img\", \"{root}two/a.img\"]\n }}\n \
+         post-processor \"provenance\" {{\n output_dir = \"{root}\"\n }}\n}}\n"
+    );
+    assert_eq!(world.run(&template(&world, &rest)).await.exit_code, 0, "{}", world.text());
+    let written = std::fs::read(world.path("note.a.img.provenance.json")).unwrap();
+    let statement: Json = serde_json::from_slice(&written).unwrap();
+    let names: Vec<_> = statement["subject"].as_array().unwrap().iter().map(|subject| &subject["name"]).collect();
+    assert_eq!(names, ["one/a.img", "two/a.img"]);
+}

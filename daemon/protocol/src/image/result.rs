@@ -275,6 +275,9 @@ pub struct AttestationResult {
     pub builder_id: Option<String>,
     /// What it is about.
     pub subjects: Vec<AttestedFile>,
+    /// What it is about, too, and gives no SHA-256 of: no file can be compared with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_sha256: Vec<String>,
 }
 
 /// A file that an attestation is about.

@@ -1,5 +1,6 @@
 //! Owns the result of a load: the builds of a template, ready to be planned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::component::Component;
@@ -30,6 +31,8 @@ pub struct Evaluated {
     pub orphans: Vec<(ComponentType, Component)>,
     /// Texts that must never appear in logs or on screens.
     pub sensitive: Vec<String>,
+    /// The texts of variables whose values the environment gave (`PKR_VAR_…`): those that the template declares, and not as secrets.
+    pub of_environment: BTreeMap<String, String>,
     /// The template's description, if it has one (JSON templates).
     pub description: Option<String>,
 }

@@ -124,6 +124,13 @@ impl Redactor {
         shown
     }
 
+    /// Returns whether a secret of at least `length` bytes stands in `text`.
+    #[must_use]
+    pub fn finds(&self, text: &str, length: usize) -> bool {
+        let needles = self.needles.read().unwrap_or_else(PoisonError::into_inner);
+        needles.texts.iter().any(|needle| needle.len() >= length && text.contains(needle.as_str()))
+    }
+
     /// Returns where, at `limit` bytes or near, `text` can be cut in two without cutting a secret; never 0 for a text that is
     /// longer. What is behind `limit` has to be there for at least [`Self::reach`] bytes.
     #[must_use]

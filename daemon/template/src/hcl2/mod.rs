@@ -44,6 +44,8 @@ use crate::world::inputs::Inputs;
 pub(crate) struct Prepared {
     pub(crate) base: Arc<HclBase>,
     root: blocks::Root,
+    /// The texts of variables that the environment gave and that are no secrets.
+    of_environment: BTreeMap<String, String>,
     /// Whether the template is for this version; if not, nothing else is looked at.
     suitable: bool,
     /// Whether something was wrong before any value was looked at.
@@ -71,6 +73,7 @@ pub(crate) fn load(inputs: &Inputs, files: Arc<dyn Files>, catalog: &dyn Catalog
         .map(|prepared| {
             let mut evaluated = builds::evaluate(inputs, &prepared.root, &prepared.base, catalog, &mut diagnostics);
             evaluated.sensitive.clone_from(&prepared.base.sensitive);
+            evaluated.of_environment = prepared.of_environment;
             evaluated
         });
     diagnostics.dedup();
@@ -108,13 +111,14 @@ pub(crate) fn prepare(
     // A template for another version may use blocks this one does not know, so that comes before everything else.
     if !requirements::check(&found.bodies, diagnostics) {
         let base = Arc::new(HclBase { names: BTreeMap::new(), environment, sensitive: Vec::new() });
-        return Some(Prepared { base, root: blocks::Root::default(), suitable: false, broken: false });
+        let (root, of_environment) = (blocks::Root::default(), BTreeMap::new());
+        return Some(Prepared { base, root, of_environment, suitable: false, broken: false });
     }
     let mut root = blocks::collect(&found.bodies, diagnostics);
     root.torn = found.torn;
     let mut variables = variables::declare(&root, &environment, diagnostics);
     let broken = diagnostics.has_errors();
-    values::assign(&mut variables, inputs, &found, unset, &environment, sources, diagnostics);
+    let of_environment = values::assign(&mut variables, inputs, &found, unset, &environment, sources, diagnostics);
     let mut values = variables::values(&variables);
     let mut sensitive = Vec::new();
     values.values().for_each(|value| collect_sensitive(value, false, &mut sensitive));
@@ -147,7 +151,8 @@ pub(crate) fn prepare(
     names.insert("local".into(), locals);
     sensitive.sort();
     sensitive.dedup();
-    Some(Prepared { base: Arc::new(HclBase { names, environment, sensitive }), root, suitable: true, broken })
+    let base = Arc::new(HclBase { names, environment, sensitive });
+    Some(Prepared { base, root, of_environment, suitable: true, broken })
 }
 
 pub(crate) fn environment(inputs: &Inputs, files: Arc<dyn Files>, root: &Path) -> Environment {

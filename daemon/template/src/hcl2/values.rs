@@ -1,5 +1,7 @@
 //! Owns where the values of variables come from: environment, variable files, `-var`; the later wins.
 
+use std::collections::BTreeMap;
+
 use super::read::Found;
 use super::variables::Variable;
 use crate::diagnostics::source_map::{SourceMap, Span};
@@ -20,7 +22,8 @@ const ENVIRONMENT_PREFIX: &str = "PKR_VAR_";
 /// Undeclared names of variable files that are warned about one by one; the rest are counted.
 const MAX_UNDECLARED: usize = 5;
 
-/// Gives all variables their values and complains about those that have none.
+/// Gives all variables their values and complains about those that have none. Returns the texts of those that have theirs from the environment
+/// and are no secrets.
 pub(super) fn assign(
     variables: &mut [Variable],
     inputs: &Inputs,
@@ -29,12 +32,15 @@ pub(super) fn assign(
     environment: &Environment,
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
-) {
+) -> BTreeMap<String, String> {
     hide_defaults(variables, found, sources);
+    let mut of_environment: Vec<(Option<Span>, &str)> = Vec::new();
     for variable in &mut *variables {
-        if let Some(text) = inputs.env.get(&format!("{ENVIRONMENT_PREFIX}{}", variable.name)) {
+        let text = inputs.env.get(&format!("{ENVIRONMENT_PREFIX}{}", variable.name));
+        if let Some(text) = text {
             from_text(variable, text, "environment", environment, sources, diagnostics);
         }
+        of_environment.push((text.and(place(variable)), text.map_or("", String::as_str)));
     }
     let mut undeclared = Vec::new();
     for body in &found.variable_files {
@@ -46,9 +52,14 @@ pub(super) fn assign(
     for text in &inputs.vars {
         from_argument(variables, text, environment, sources, diagnostics);
     }
+    // Neither a file nor an argument has given them another.
+    let kept = variables.iter().zip(of_environment);
+    let kept =
+        kept.filter(|(variable, (given, _))| given.is_some() && *given == place(variable) && !variable.sensitive);
+    let kept = kept.map(|(variable, (_, text))| (variable.name.to_string(), text.to_owned())).collect();
     // A variable file that could not be read may have set them.
     if unset == Unset::Unknown || found.variables_torn {
-        return;
+        return kept;
     }
     for variable in variables.iter().filter(|variable| variable.resolved().is_none() && !variable.broken) {
         let detail = "A variable must be set or have a default value, even if nothing uses it.";
@@ -59,6 +70,12 @@ pub(super) fn assign(
             )),
         );
     }
+    kept
+}
+
+/// Where the value of a variable stands.
+fn place(variable: &Variable) -> Option<Span> {
+    variable.value.as_ref().map(|(_, span)| *span)
 }
 
 /// Keeps the default values of sensitive variables out of excerpts.

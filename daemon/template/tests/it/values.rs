@@ -26,6 +26,20 @@ fn values_come_from_everywhere() {
 }
 
 #[test]
+fn it_is_known_what_the_environment_gave_and_no_secret_of_it() {
+    let text = "variable \"a\" {}\nvariable \"b\" {}\nvariable \"n\" { type = number }\nvariable \"s\" { sensitive = true }\nvariable \"d\" { default = 1 }\nsource \"qemu\" \"x\" {}\nbuild { sources = [\"qemu.x\"] }\n";
+    let mut inputs = inputs("t.pkr.hcl");
+    let given = ["a", "b", "n", "s", "undeclared"].map(|name| (format!("PKR_VAR_{name}"), "7".to_owned()));
+    inputs.env = given.into();
+    inputs.vars = vec!["b=flag".into()];
+    let loaded = load_hcl(text, &inputs);
+    assert!(loaded.diagnostics.is_empty(), "{}", said(&loaded));
+    let found = loaded.evaluated.unwrap().of_environment;
+    let expected = [("a", "7"), ("n", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(found, expected.into());
+}
+
+#[test]
 fn null_is_unset_and_types_convert() {
     let loaded = load_hcl(
         "source \"qemu\" \"x\" {\n iso_url = 5\n memory = \"64\"\n headless = \"true\"\n ssh_password = null\n}\nbuild { sources = [\"qemu.x\"] }\n",

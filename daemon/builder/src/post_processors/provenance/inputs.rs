@@ -8,7 +8,7 @@ use crate::attestation::{Material, sha256};
 use crate::error::StepError;
 use crate::fetch::{ChecksumSpec, local_path, parse_checksum, shown};
 
-/// Everything that went in. Files are read now: what has been changed since is not seen.
+/// Everything that went in. Files were read before the build used them, and are read again: one that is another by now may have been either.
 pub(super) async fn materials(context: &PostProcessContext) -> Result<Vec<Material>, StepError> {
     let mut materials: Vec<Material> = Vec::new();
     for template in &context.build.settings.template_files {
@@ -18,7 +18,21 @@ pub(super) async fn materials(context: &PostProcessContext) -> Result<Vec<Materi
     materials.extend(image(context).await?);
     for file in &context.inputs.files {
         // Directories are not described. What has gone since was there when the build began.
-        let digest = if file.is_file() { sha256(digest(context, file).await?) } else { BTreeMap::new() };
+        let digest = match file.is_file() {
+            true => sha256(digest(context, file).await?),
+            false => BTreeMap::new(),
+        };
+        let began = context.inputs.digests.get(file).map(|hex| sha256(hex.clone()));
+        let digest = match began {
+            Some(began) if began != digest => {
+                let shown = file.display();
+                context
+                    .build
+                    .say(format!("{shown} was changed while the build ran: the attestation has no digest of it"));
+                BTreeMap::new()
+            }
+            _ => digest,
+        };
         materials.push(Material { name: file.display().to_string(), digest, uri: String::new() });
     }
     materials.retain(|material| !material.name.is_empty() || !material.uri.is_empty());

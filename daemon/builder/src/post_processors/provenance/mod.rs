@@ -11,6 +11,7 @@ mod digest;
 mod inputs;
 mod origin;
 mod sbom;
+mod secrecy;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -23,22 +24,17 @@ use sha2::{Digest as _, Sha256};
 
 use self::digest::digest;
 pub(crate) use self::sbom::FORMATS as SBOM_FORMATS;
+use self::secrecy::{HIDDEN, Secrecy};
 pub(crate) use self::signing::{Mode, complaint};
 use super::context::{PostProcessContext, Processed, base_name};
 use super::new_file;
 use crate::artifact::Artifact;
 use crate::attestation::{
     BuildDefinition, Builder, Envelope, Material, Predicate, PredicateType, RunDetails, RunMetadata, SigningKey,
-    Statement, Subject, sha256,
+    Statement, Subject, sha256, subject_names,
 };
 use crate::error::StepError;
 use crate::option_values::OptionValues;
-
-/// What stands for the value of a variable that is named in `packer_sensitive_variables`; Packer's words.
-const HIDDEN: &str = "[sensitive value redacted]";
-
-/// In front of a variable in the environment.
-const VARIABLE: &str = "PKR_VAR_";
 
 pub(crate) async fn run(
     context: &PostProcessContext,
@@ -92,10 +88,12 @@ async fn subjects(context: &PostProcessContext, input: &Artifact) -> Result<Vec<
         return Ok(vec![Subject { name: format!("{}:{}", input.builder_id, input.id), digest: sha256(digest) }]);
     }
     let mut subjects = Vec::new();
-    for file in &input.files {
+    for (file, name) in input.files.iter().zip(subject_names(&input.files)) {
         let digest = digest(context, file).await?;
-        subjects.push(Subject { name: base_name(file), digest: sha256(digest) });
+        subjects.push(Subject { name, digest: sha256(digest) });
     }
+    // Asked for first: before the other files of the build are read.
+    Secrecy(&context.build.redactor).subjects(&subjects)?;
     Ok(subjects)
 }
 
@@ -126,7 +124,7 @@ async fn predicate(
     let predicate = Predicate {
         build_definition: BuildDefinition {
             build_type: options.text("build_type").unwrap_or_default(),
-            external_parameters: external(options, &environment),
+            external_parameters: external(options, &context.build.settings.of_environment),
             internal_parameters: internal,
             resolved_dependencies: materials,
         },
@@ -139,11 +137,17 @@ async fn predicate(
             byproducts,
         },
     };
+    let (predicate, missing) = Secrecy(&context.build.redactor).predicate(predicate)?;
+    if !missing.is_empty() {
+        let missing = missing.join(" and ");
+        context.build.say(format!("The attestation does not say {missing}: a secret of the template stands in it"));
+    }
     serde_json::to_value(predicate).map_err(StepError::wrap)
 }
 
-/// What the user asked for: the template, the builds, and variables, whose secrets are not said.
-fn external(options: OptionValues<'_>, environment: &BTreeMap<String, String>) -> Map<String, serde_json::Value> {
+/// What the user asked for: the template, the builds, and variables: those that the options name, and those that the template declares and
+/// the environment gave.
+fn external(options: OptionValues<'_>, of_environment: &BTreeMap<String, String>) -> Map<String, serde_json::Value> {
     let mut parameters = Map::new();
     if let Some(template) = options.given("template") {
         parameters.insert("template".to_owned(), template.into());
@@ -152,9 +156,7 @@ fn external(options: OptionValues<'_>, environment: &BTreeMap<String, String>) -
     if !builds.is_empty() {
         parameters.insert("onlyBuilds".to_owned(), builds.into());
     }
-    let of_environment =
-        environment.iter().filter_map(|(name, value)| Some((name.strip_prefix(VARIABLE)?.to_owned(), value.clone())));
-    let mut variables: BTreeMap<String, String> = of_environment.collect();
+    let mut variables = of_environment.clone();
     variables.extend(options.map("user_variables"));
     for name in options.texts("packer_sensitive_variables") {
         variables.entry(name).and_modify(|value| HIDDEN.clone_into(value));
@@ -165,14 +167,13 @@ fn external(options: OptionValues<'_>, environment: &BTreeMap<String, String>) -
     parameters
 }
 
-/// Writes a statement, signed when there is a key. No secret of the build stands in it.
+/// Writes a statement, signed when there is a key.
 async fn write(
     context: &PostProcessContext,
     key: Option<&signing::Keys>,
     statement: Statement,
     path: &Path,
 ) -> Result<(), StepError> {
-    let statement = statement.redacted(&|text| context.build.redactor.redact(text));
     let text = match key {
         None => serde_json::to_string_pretty(&statement).map_err(StepError::wrap)?,
         Some(keys) => sign(&statement, keys)?,

@@ -1,12 +1,11 @@
 //! The list of what the artifact holds that `sbom` attests. Kiln scans no images: the guest's own list, which the provisioner `sbom` writes
 //! while the guest runs, knows more.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use crate::attestation::PredicateType;
+use crate::attestation::{PredicateType, read_small};
 use crate::blocking::blocking;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
@@ -50,12 +49,8 @@ fn read(path: &Path, name: &str, kind: PredicateType) -> Result<Found, StepError
             .with_source(error)
             .with_hint("provisioner \"sbom\" writes one of the guest's packages; sbom_scan_path names its directory")
     };
-    let mut text = String::new();
-    let opened = std::fs::File::open(&file).map_err(wrong)?;
-    let length = opened.take(MAX_LIST + 1).read_to_string(&mut text).map_err(wrong)?;
-    if length as u64 > MAX_LIST {
-        return Err(wrong(std::io::Error::other(format!("it has more than {} MiB", MAX_LIST >> 20))));
-    }
+    let bytes = read_small(&file, MAX_LIST).map_err(wrong)?;
+    let text = String::from_utf8(bytes).map_err(|error| wrong(std::io::Error::other(error)))?;
     let document: Json = serde_json::from_str(&text).map_err(|error| wrong(error.into()))?;
     let is_of_kind = match kind {
         PredicateType::Spdx => document.get("spdxVersion").is_some(),

@@ -38,6 +38,7 @@ impl Job {
             cache_dir: self.directory.path().to_owned(),
             plan_key: PlanKey::new(&[]),
             template_files: Vec::new(),
+            of_environment: std::collections::BTreeMap::new(),
             run_uuid: String::new(),
             places: std::collections::HashMap::new(),
             fault: None,
