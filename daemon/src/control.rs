@@ -23,8 +23,11 @@ use crate::runner::JobControl;
 /// Longest request or answer line, in bytes.
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
-/// Largest picture, in bytes: an uncompressed 4K screen and some.
-const MAX_PICTURE_BYTES: u64 = 64 << 20;
+/// Largest picture, in bytes: PNG of a 4K screen, unless that shows noise. A daemon for all users holds it in memory until it is sent.
+const MAX_PICTURE_BYTES: u64 = 8 << 20;
+
+/// Pictures on their way to one user.
+pub(crate) const PICTURES_OF_EACH_USER: usize = 2;
 
 /// Time in which a connected daemon must have sent its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,6 +78,9 @@ pub enum ControlError {
         /// Why.
         reason: String,
     },
+    /// As many pictures as may be are on their way to who asks.
+    #[error("{PICTURES_OF_EACH_USER} pictures of guests are on their way to you, as many as each user may have at once")]
+    Busy,
 }
 
 /// Asks the worker of this job; returns the bytes that came with its answer.
@@ -157,7 +163,7 @@ async fn answer(stream: UnixStream, control: Arc<dyn JobControl>, cancelled: Arc
             Ok(Vec::new())
         }
         Ok(ControlRequest::Screen { build }) => {
-            control.screen(build.as_deref()).await.map_err(|refused| refused.reason)
+            control.screen(build.as_deref()).await.map_err(|refused| refused.reason).and_then(small_enough)
         }
         Ok(ControlRequest::Answer { prompt, answer }) => {
             control.answer(&prompt, &answer).map(|()| Vec::new()).map_err(|refused| refused.reason)
@@ -173,6 +179,15 @@ async fn answer(stream: UnixStream, control: Arc<dyn JobControl>, cancelled: Arc
     reply.extend_from_slice(&picture);
     // The daemon may have gone meanwhile; nobody is left to tell then.
     let _ = timeout(ANSWER_TIMEOUT, stream.write_all(&reply)).await;
+}
+
+/// Refuses here what the daemon would not take, with the reason.
+fn small_enough(picture: Vec<u8>) -> Result<Vec<u8>, String> {
+    let size = picture.len() as u64;
+    if size > MAX_PICTURE_BYTES {
+        return Err(format!("the picture of the screen has {size} bytes, and kilnd passes on {MAX_PICTURE_BYTES} at most"));
+    }
+    Ok(picture)
 }
 
 async fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<Vec<u8>> {
@@ -236,10 +251,31 @@ mod tests {
         assert_eq!(*job.0.lock().unwrap(), ["cancel", "1=c"]);
         assert_eq!(cancels.load(Ordering::Relaxed), 1);
 
+        let huge = small_enough(vec![0; 9 << 20]).unwrap_err();
+        assert_eq!(huge, "the picture of the screen has 9437184 bytes, and kilnd passes on 8388608 at most");
+
         let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
         stream.write_all(b"not json\n").await.unwrap();
         let line = read_line(&mut stream).await.unwrap();
         assert!(String::from_utf8(line).unwrap().contains("refused"));
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_none_does_not_fill_the_daemon() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = JobDir { root: scratch.path().to_owned(), runtime: scratch.path().to_owned() };
+        let listener = UnixListener::bind(directory.control_socket()).unwrap();
+        let theirs = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"{\"refused\":null,\"bytes\":9437184}\n").await.unwrap();
+            // Nothing of it is taken: the daemon hangs up.
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        });
+        let error = ask(&directory, &ControlRequest::Screen { build: None }).await.unwrap_err();
+        let ControlError::Unreachable { source, .. } = error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), "the picture is too large");
+        theirs.await.unwrap();
     }
 }

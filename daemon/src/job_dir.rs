@@ -35,9 +35,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::as_owner::Owner;
 use crate::blocking::blocking;
-use crate::file_turns;
 use crate::process_identity::ProcessIdentity;
 use crate::remove_tree;
+use crate::turns;
 
 /// Largest file of ours that is read back whole, in bytes: a request body and its JSON escapes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -215,7 +215,7 @@ impl JobDir {
     pub(crate) async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
         let owner = Owner::of(&self.root).ok().filter(|owner| owner.uid != rustix::process::geteuid().as_raw());
         let turn = match owner {
-            Some(owner) => Some(file_turns::turn(owner.uid).await),
+            Some(owner) => Some(turns::at_files_of(owner.uid).await),
             None => None,
         };
         let this = self.clone();

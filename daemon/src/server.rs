@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::answer_time::{AnswerTime, Timed};
 use crate::api::{self, ApiState};
 use crate::bus::{Activity, Bus};
 use crate::caller::Caller;
@@ -31,6 +32,9 @@ use crate::runner::JobRunner;
 
 /// Time for open requests when the daemon stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time for a client to take an answer. Streams of events are none of these: they are read as slowly as anybody likes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for telling a client that there are too many.
 const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -194,12 +198,20 @@ async fn serve_connection(
     shutdown: CancellationToken,
 ) {
     let requests = &place;
+    let answer_time = AnswerTime::default();
+    let stream = Timed::new(stream, answer_time.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let busy = requests.busy();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(caller);
-        let answer = router.clone().oneshot(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| Body::new(busy.until_sent(body)))) }
+        let (answer, answer_time) = (router.clone().oneshot(request), answer_time.clone());
+        async move {
+            let answer = answer.await?;
+            if answer.body().size_hint().exact().is_some() {
+                answer_time.begin(ANSWER_TIMEOUT);
+            }
+            Ok::<_, Infallible>(answer.map(|body| Body::new(busy.until_sent(body))))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

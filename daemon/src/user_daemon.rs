@@ -26,7 +26,7 @@ use crate::runner::JobRunner;
 use crate::version::VERSION;
 use crate::{as_owner, descriptor, failed_start, logging, server};
 
-/// Threads for work on files; users take turns (`file_turns.rs`).
+/// Threads for work on files; users take turns (`turns.rs`).
 const FILE_THREADS: usize = 16;
 
 /// Time after which an idle one ends, and its memory with it.

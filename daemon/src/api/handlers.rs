@@ -1,5 +1,7 @@
 //! What the API's routes do, except for the event streams.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -11,20 +13,25 @@ use kiln_protocol::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::JsonBody;
 use super::list::ListQuery;
 use super::problem::ApiProblem;
-use super::state::ApiState;
+use super::state::{ApiState, LISTS_OF_EACH_USER};
 use crate::caller::Caller;
 use crate::config::Mode;
 use crate::control::ControlError;
 use crate::jobs::{JobsError, Submission};
+use crate::turns::InTurn;
 use crate::version::VERSION;
 
 /// Optional abilities of this version.
 const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "images", "screen"];
+
+/// Time for lists before this one to be read.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn info(
     State(state): State<ApiState>,
@@ -73,10 +80,18 @@ pub(super) async fn list_jobs(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<JobList>, ApiProblem> {
+) -> Result<Response, ApiProblem> {
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
-    let jobs = state.jobs.list(&caller, query.wanted()?).await?;
-    Ok(Json(JobList { jobs }))
+    let wanted = query.wanted()?;
+    // It is megabytes where there are many jobs, and is held until it is sent.
+    let turn = timeout(LIST_TIMEOUT, state.lists.turn(caller.uid())).await.map_err(|_| {
+        let detail = format!("{LISTS_OF_EACH_USER} lists of jobs are on their way to you, as many as each user may have at once");
+        ApiProblem(Problem::new(ProblemCode::Unavailable, detail).with_hint("read those first, or end what does not read them"))
+    })?;
+    let jobs = state.jobs.list(&caller, wanted).await?;
+    let list = serde_json::to_vec(&JobList { jobs })
+        .map_err(|error| ApiProblem::new(ProblemCode::Internal, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, "application/json")], InTurn::new(list, turn).into_bytes()).into_response())
 }
 
 pub(super) async fn remove_job(
@@ -141,7 +156,7 @@ pub(super) async fn screen(
         }
         other => other.into(),
     })?;
-    Ok(([(CONTENT_TYPE, "image/png")], picture).into_response())
+    Ok(([(CONTENT_TYPE, "image/png")], picture.into_bytes()).into_response())
 }
 
 pub(super) async fn shutdown(

@@ -219,7 +219,7 @@ impl Served {
             _ => options.text("build")?,
         };
         let picture = self.jobs.screen(&call.caller, job_of(call)?, build).await?;
-        call.answer(&(Fd::from(streams::sealed("kiln-screen.png", &picture)?),))
+        call.answer(&(Fd::from(streams::sealed("kiln-screen.png", picture.as_ref())?),))
     }
 
     async fn answer(&self, call: &Call<'_>) -> Result<Message, Failure> {

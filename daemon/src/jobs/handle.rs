@@ -1,9 +1,11 @@
 //! What can be done with jobs, and by whom: the only way to them.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::authorizer::{Action, Authorizer};
 use super::driver::Driver;
@@ -19,15 +21,19 @@ use super::user_launcher::UserLauncher;
 use super::{giving_back, housekeeping, looks, recovery, steps, wire};
 use crate::caller::Caller;
 use crate::config::{Config, Limits, Mode, UnitsConfig};
-use crate::control::{self, ControlRequest};
+use crate::control::{self, ControlError, ControlRequest};
 use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Journal, Wanted};
 use crate::polkit::Polkit;
+use crate::turns::{InTurn, Turns};
 use crate::units::UnitManager;
 
 /// Messages that may wait for the driver.
 const BACKLOG: usize = 64;
+
+/// Time for pictures before this one to be taken.
+const PICTURE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Name of the journal in the state directory.
 const JOURNAL_NAME: &str = "kiln.db";
@@ -91,6 +97,7 @@ impl Jobs {
             notices: OnceLock::new(),
             changes: Arc::default(),
             endings: watch::Sender::new(()),
+            pictures: Turns::new(control::PICTURES_OF_EACH_USER),
         });
         let mut driver = Driver::new(Arc::clone(&shared), messages.downgrade());
         driver.recover().await?;
@@ -221,14 +228,17 @@ impl Jobs {
         self.ask(caller, id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
     }
 
-    /// Returns the screen of the build's guest (of any guest when unnamed) as PNG.
+    /// Returns the screen of the build's guest (of any guest when unnamed) as PNG. It counts against the caller until it is dropped.
     ///
     /// # Errors
     ///
-    /// The caller may not, there is no such job, it does not run, or no guest of it does.
-    pub async fn screen(&self, caller: &Caller, id: &JobId, build: Option<String>) -> Result<Vec<u8>, JobsError> {
+    /// The caller may not, has as many as may be, there is no such job, it does not run, or no guest of it does.
+    pub async fn screen(&self, caller: &Caller, id: &JobId, build: Option<String>) -> Result<InTurn, JobsError> {
         self.allow_on(caller, Action::SeeScreen, id).await?;
-        self.ask(caller, id, &ControlRequest::Screen { build }).await
+        // What comes from a worker is whatever its user likes, as large as may be.
+        let turn = timeout(PICTURE_TIMEOUT, self.shared.pictures.turn(caller.uid())).await;
+        let turn = turn.map_err(|_| ControlError::Busy)?;
+        Ok(InTurn::new(self.ask(caller, id, &ControlRequest::Screen { build }).await?, turn))
     }
 
     /// Returns the job's directory, whose events the caller may read.

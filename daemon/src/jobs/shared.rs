@@ -15,6 +15,7 @@ use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Ending, Journal};
 use crate::quotas::{Pace, QuotaExceeded, Quotas};
+use crate::turns::Turns;
 
 /// What of the configuration can change while jobs run.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub(super) changes: Arc<Changes>,
     /// Changes whenever a job is over, so that followers look.
     pub(super) endings: watch::Sender<()>,
+    /// Pictures of guests on their way to who asked.
+    pub(super) pictures: Turns,
 }
 
 impl Shared {

@@ -127,3 +127,33 @@ async fn who_submits_too_fast_is_not_even_looked_up() {
     }
     assert_eq!(rig.launcher.looked_up(), [1000, 1000]);
 }
+
+#[tokio::test]
+async fn pictures_that_are_not_taken_are_few_and_hold_up_their_own_user_alone() {
+    let rig = Rig::with(2, |config| (config.mode, config.owner) = (Mode::System, 0)).await;
+    let (alice, bob) = (Caller::with_uid(1001), Caller::with_uid(1002));
+    let id = rig.jobs.submit(&alice, submission("a")).await.unwrap().0.id;
+    rig.until_for(&alice, &id, |job| job.state == JobState::Running).await;
+    let of_bob = rig.jobs.submit(&bob, submission("b")).await.unwrap().0.id;
+    rig.until_for(&bob, &of_bob, |job| job.state == JobState::Running).await;
+    for id in [&id, &of_bob] {
+        let directory = rig.jobs.shared().directory(id);
+        let listener = tokio::net::UnixListener::bind(directory.control_socket()).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let answer = [b"{\"refused\":null,\"bytes\":1000000}\n".as_slice(), &[7; 1_000_000]].concat();
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &answer).await;
+            }
+        });
+    }
+    let screen = async |caller, id| rig.jobs.screen(caller, id, None).await;
+    let held = [screen(&alice, &id).await.unwrap(), screen(&alice, &id).await.unwrap()];
+    let error = screen(&alice, &id).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "2 pictures of guests are on their way to you, as many as each user may have at once"
+    );
+    assert_eq!(screen(&bob, &of_bob).await.unwrap().as_ref(), [7; 1_000_000]);
+    drop(held);
+    screen(&alice, &id).await.unwrap();
+}
