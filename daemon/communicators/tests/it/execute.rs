@@ -117,7 +117,7 @@ async fn something_left_running_does_not_hold_the_command() {
 async fn a_read_that_takes_too_long_ends_the_connection_where_that_is_wanted() {
     let server = server_or_return!(Server::openssh(), "sshd");
     let mut config = server.config();
-    (config.keep_alive_interval, config.read_write_timeout) = (None, Some(Duration::from_secs(3)));
+    (config.keep_alive_interval, config.read_write_timeout) = (None, Some(Duration::from_secs(10)));
     let guest = connect(&config).await;
     let silent = run(&guest, "exec sleep 600");
     let (exit, _, _) = tokio::time::timeout(Duration::from_mins(2), silent).await.expect("the read is given up");
