@@ -38,6 +38,13 @@ pub trait Communicator: Send + Sync {
         streams: CommandStreams<'a>,
     ) -> BoxFuture<'a, Result<Exit, CommunicatorError>>;
 
+    /// Moves files, as the methods below say of each kind.
+    fn transfer<'a>(
+        &'a self,
+        transfer: Transfer<'a>,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+
     /// Uploads one file.
     ///
     /// The file's content streams; it is never held in memory. A `destination` ending in `/` means that directory, and
@@ -48,7 +55,9 @@ pub trait Communicator: Send + Sync {
         destination: &'a str,
         mode: Option<u32>,
         progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        self.transfer(Transfer::UploadFile { source, destination, mode }, progress)
+    }
 
     /// Uploads bytes from memory as one file named `destination` with the permission bits `mode`.
     fn upload_bytes<'a>(
@@ -56,7 +65,9 @@ pub trait Communicator: Send + Sync {
         content: &'a [u8],
         destination: &'a str,
         mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        self.transfer(Transfer::UploadBytes { content, destination, mode }, &NoProgress)
+    }
 
     /// Uploads a directory with everything in it.
     ///
@@ -68,7 +79,9 @@ pub trait Communicator: Send + Sync {
         source: &'a Path,
         destination: &'a str,
         progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        self.transfer(Transfer::UploadDirectory { source, destination }, progress)
+    }
 
     /// Downloads one file to `destination`, which appears under that name only when it is whole.
     ///
@@ -78,7 +91,9 @@ pub trait Communicator: Send + Sync {
         source: &'a str,
         destination: &'a Path,
         progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        self.transfer(Transfer::DownloadFile { source, destination }, progress)
+    }
 
     /// Downloads a directory, or all that a pattern (`*`, `?`, `[…]`) matches, into the directory `destination`.
     ///
@@ -90,7 +105,9 @@ pub trait Communicator: Send + Sync {
         source: &'a str,
         destination: &'a Path,
         progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>>;
+    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
+        self.transfer(Transfer::DownloadDirectory { source, destination }, progress)
+    }
 
     /// The same guest by the same connection, for somebody who waits for a lost one until `deadline` and no longer or shorter.
     ///
@@ -102,6 +119,50 @@ pub trait Communicator: Send + Sync {
 
     /// Says goodbye and closes the connection. Later calls fail; a second `close` does nothing.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What is moved: one variant for each method of [`Communicator`] that moves files.
+#[derive(Debug, Clone, Copy)]
+pub enum Transfer<'a> {
+    /// [`Communicator::upload_file`].
+    UploadFile {
+        /// The file here.
+        source: &'a Path,
+        /// Where it goes.
+        destination: &'a str,
+        /// Its permission bits there.
+        mode: Option<u32>,
+    },
+    /// [`Communicator::upload_bytes`].
+    UploadBytes {
+        /// What the file holds.
+        content: &'a [u8],
+        /// The file there.
+        destination: &'a str,
+        /// Its permission bits there.
+        mode: u32,
+    },
+    /// [`Communicator::upload_directory`].
+    UploadDirectory {
+        /// The directory here.
+        source: &'a Path,
+        /// Where it goes.
+        destination: &'a str,
+    },
+    /// [`Communicator::download_file`].
+    DownloadFile {
+        /// The file there.
+        source: &'a str,
+        /// The file here.
+        destination: &'a Path,
+    },
+    /// [`Communicator::download_directory`].
+    DownloadDirectory {
+        /// The directory there, or a pattern.
+        source: &'a str,
+        /// The directory here.
+        destination: &'a Path,
+    },
 }
 
 /// The far ends of a command's standard streams. What takes no more bytes ends the command.

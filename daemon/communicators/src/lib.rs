@@ -48,7 +48,9 @@ mod quoting;
 mod rounded;
 mod secret;
 
-pub use communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+pub use communicator::{
+    BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, Transfer, TransferProgress,
+};
 pub use config::{CommunicatorKind, ConnectConfig};
 pub use connect_error::{ConnectError, ConnectStage};
 pub use connector::{Connector, GuestConnector};

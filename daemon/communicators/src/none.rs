@@ -1,10 +1,9 @@
 //! The communicator of builds that have none.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, Transfer, TransferProgress};
 use crate::error::CommunicatorError;
 
 /// Answers every request with [`CommunicatorError::NoCommunicator`].
@@ -32,50 +31,17 @@ impl Communicator for NoCommunicator {
         refuse("run a command")
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        _source: &'a Path,
-        _destination: &'a str,
-        _mode: Option<u32>,
+        transfer: Transfer<'a>,
         _progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        refuse("upload a file")
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        _content: &'a [u8],
-        _destination: &'a str,
-        _mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        refuse("upload a file")
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        _source: &'a Path,
-        _destination: &'a str,
-        _progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        refuse("upload a directory")
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        _source: &'a str,
-        _destination: &'a Path,
-        _progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        refuse("download a file")
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        _source: &'a str,
-        _destination: &'a Path,
-        _progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        refuse("download a directory")
+        refuse(match transfer {
+            Transfer::UploadFile { .. } | Transfer::UploadBytes { .. } => "upload a file",
+            Transfer::UploadDirectory { .. } => "upload a directory",
+            Transfer::DownloadFile { .. } => "download a file",
+            Transfer::DownloadDirectory { .. } => "download a directory",
+        })
     }
 
     fn until(&self, _deadline: Instant) -> Arc<dyn Communicator> {

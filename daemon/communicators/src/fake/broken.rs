@@ -1,12 +1,13 @@
 //! The suite of promises finds what breaks them: fake communicators with one fault each.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::tests::willing;
 use super::{FakeCommunicator, FakeConnector};
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{
+    BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, Transfer, TransferProgress,
+};
 use crate::config::ConnectConfig;
 use crate::conformance::{self, ENDLESS, Guest};
 use crate::connect_error::ConnectError;
@@ -113,6 +114,11 @@ impl Broken {
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
     }
+
+    /// Who hears of a transfer: nobody where that is the fault.
+    fn unless<'a>(&self, fault: Fault, progress: &'a dyn TransferProgress) -> &'a dyn TransferProgress {
+        if self.is(fault) { &NoProgress } else { progress }
+    }
 }
 
 impl Communicator for Broken {
@@ -142,81 +148,53 @@ impl Communicator for Broken {
         self.whole.converse(command, streams)
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        mode: Option<u32>,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        let progress: &dyn TransferProgress = if self.is(Fault::TellsNoProgress) { &NoProgress } else { progress };
-        self.whole.upload_file(source, destination, mode, progress)
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        content: &'a [u8],
-        destination: &'a str,
-        mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let mut content = content.to_vec();
-            if self.is(Fault::ChangesFiles) {
-                content.reverse();
-            }
-            self.whole.upload_bytes(&content, destination, mode).await
-        })
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        source: &'a Path,
-        destination: &'a str,
+        transfer: Transfer<'a>,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(async move {
-            let mut target = destination.to_owned();
-            if self.is(Fault::NestsDirectories) {
-                target.push_str("/tree");
-            }
-            self.whole.upload_directory(source, &target, progress).await
-        })
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let progress: &dyn TransferProgress =
-                if self.is(Fault::TellsNoProgressOfDownloads) { &NoProgress } else { progress };
-            let downloaded = self.whole.download_file(source, destination, progress).await;
-            match (self.fault, downloaded) {
-                (Fault::MakesUpFiles, Err(_)) => Ok(()),
-                (Fault::LeavesAPiece, Err(error)) => {
-                    std::fs::write(destination, "piece").unwrap();
-                    Err(error)
+            match transfer {
+                Transfer::UploadFile { source, destination, mode } => {
+                    let progress = self.unless(Fault::TellsNoProgress, progress);
+                    self.whole.upload_file(source, destination, mode, progress).await
                 }
-                (Fault::CallsWhatIsMissingALostConnection, Err(_)) => Err(CommunicatorError::Disconnected {
-                    host: "fake:22".to_owned(),
-                    operation: "download".to_owned(),
-                }),
-                (_, downloaded) => downloaded,
+                Transfer::UploadBytes { content, destination, mode } => {
+                    let mut content = content.to_vec();
+                    if self.is(Fault::ChangesFiles) {
+                        content.reverse();
+                    }
+                    self.whole.upload_bytes(&content, destination, mode).await
+                }
+                Transfer::UploadDirectory { source, destination } => {
+                    let mut target = destination.to_owned();
+                    if self.is(Fault::NestsDirectories) {
+                        target.push_str("/tree");
+                    }
+                    self.whole.upload_directory(source, &target, progress).await
+                }
+                Transfer::DownloadFile { source, destination } => {
+                    let progress = self.unless(Fault::TellsNoProgressOfDownloads, progress);
+                    let downloaded = self.whole.download_file(source, destination, progress).await;
+                    match (self.fault, downloaded) {
+                        (Fault::MakesUpFiles, Err(_)) => Ok(()),
+                        (Fault::LeavesAPiece, Err(error)) => {
+                            std::fs::write(destination, "piece").unwrap();
+                            Err(error)
+                        }
+                        (Fault::CallsWhatIsMissingALostConnection, Err(_)) => Err(CommunicatorError::Disconnected {
+                            host: "fake:22".to_owned(),
+                            operation: "download".to_owned(),
+                        }),
+                        (_, downloaded) => downloaded,
+                    }
+                }
+                Transfer::DownloadDirectory { source, destination } => {
+                    let progress = self.unless(Fault::TellsNoProgressOfDirectories, progress);
+                    self.whole.download_directory(source, destination, progress).await
+                }
             }
         })
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        let progress: &dyn TransferProgress =
-            if self.is(Fault::TellsNoProgressOfDirectories) { &NoProgress } else { progress };
-        self.whole.download_directory(source, destination, progress)
     }
 
     fn until(&self, deadline: Instant) -> Arc<dyn Communicator> {

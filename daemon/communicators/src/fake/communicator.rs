@@ -1,6 +1,5 @@
 //! What a communicator can do, on the fake guest.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::files::local;
 use super::guest::{FakeCommunicator, HOST};
 use super::script::{Answer, Call};
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, Transfer, TransferProgress};
 use crate::error::CommunicatorError;
 
 impl Communicator for FakeCommunicator {
@@ -55,56 +54,34 @@ impl Communicator for FakeCommunicator {
         })
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        mode: Option<u32>,
+        transfer: Transfer<'a>,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(async move {
-            let content = std::fs::read(source).map_err(local("read", source))?;
-            let name = source.file_name().unwrap_or_default().to_string_lossy();
-            let named =
-                if destination.ends_with('/') { format!("{destination}{name}") } else { destination.to_owned() };
-            self.upload(content, &named, mode, progress).await
+            match transfer {
+                Transfer::UploadFile { source, destination, mode } => {
+                    let content = std::fs::read(source).map_err(local("read", source))?;
+                    let name = source.file_name().unwrap_or_default().to_string_lossy();
+                    let named = match destination.ends_with('/') {
+                        true => format!("{destination}{name}"),
+                        false => destination.to_owned(),
+                    };
+                    self.upload(content, &named, mode, progress).await
+                }
+                Transfer::UploadBytes { content, destination, mode } => {
+                    self.upload(content.to_vec(), destination, Some(mode), progress).await
+                }
+                Transfer::UploadDirectory { source, destination } => {
+                    self.upload_tree(source, destination, progress).await
+                }
+                Transfer::DownloadFile { source, destination } => self.download(source, destination, progress).await,
+                Transfer::DownloadDirectory { source, destination } => {
+                    self.download_tree(source, destination, progress).await
+                }
+            }
         })
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        content: &'a [u8],
-        destination: &'a str,
-        mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.upload(content.to_vec(), destination, Some(mode), &NoProgress))
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.upload_tree(source, destination, progress))
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.download(source, destination, progress))
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.download_tree(source, destination, progress))
     }
 
     fn until(&self, deadline: Instant) -> Arc<dyn Communicator> {

@@ -1,6 +1,5 @@
 //! The guest agent's backend of [`Communicator`].
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -11,7 +10,7 @@ use super::execute;
 use super::failure::Failure;
 use super::link::Link;
 use super::upload::Upload;
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, Transfer, TransferProgress};
 use crate::connect_error::ConnectError;
 use crate::error::CommunicatorError;
 use crate::observer::ConnectObserver;
@@ -85,64 +84,21 @@ impl Communicator for GuestAgentCommunicator {
         })
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        mode: Option<u32>,
+        transfer: Transfer<'a>,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(async move {
             let (session, host) = (&self.link.session(self.until).await?, &self.link.address());
-            Upload { session, host, progress }.file(source, destination, mode).await
-        })
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        content: &'a [u8],
-        destination: &'a str,
-        mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let (session, host) = (&self.link.session(self.until).await?, &self.link.address());
-            Upload { session, host, progress: &NoProgress }.bytes(content, destination, mode).await
-        })
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let (session, host) = (&self.link.session(self.until).await?, &self.link.address());
-            Upload { session, host, progress }.directory(source, destination).await
-        })
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let (session, host) = (&self.link.session(self.until).await?, &self.link.address());
-            Download { session, host, progress }.file(source, destination).await
-        })
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(async move {
-            let (session, host) = (&self.link.session(self.until).await?, &self.link.address());
-            Download { session, host, progress }.directory(source, destination).await
+            let (upload, download) = (Upload { session, host, progress }, Download { session, host, progress });
+            match transfer {
+                Transfer::UploadFile { source, destination, mode } => upload.file(source, destination, mode).await,
+                Transfer::UploadBytes { content, destination, mode } => upload.bytes(content, destination, mode).await,
+                Transfer::UploadDirectory { source, destination } => upload.directory(source, destination).await,
+                Transfer::DownloadFile { source, destination } => download.file(source, destination).await,
+                Transfer::DownloadDirectory { source, destination } => download.directory(source, destination).await,
+            }
         })
     }
 

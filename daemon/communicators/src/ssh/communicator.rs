@@ -1,12 +1,11 @@
 //! The SSH backend of [`Communicator`].
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, Transfer, TransferProgress};
 use crate::error::CommunicatorError;
 use crate::observer::{ConnectEvent, ConnectObserver};
 use crate::ssh::config::{SshConfig, TransferMethod};
@@ -16,7 +15,7 @@ use crate::ssh::converse::converse;
 use crate::ssh::error::{SshConnectError, Stage};
 use crate::ssh::link::Link;
 use crate::ssh::progress::{AttemptFailure, Progress};
-use crate::ssh::transfer::{Job, Transfer, TransferFailure};
+use crate::ssh::transfer::{Job, TransferFailure};
 use crate::ssh::{execute, scp, sftp, tunnels};
 
 /// What to do where the guest has neither scp nor sftp.
@@ -89,7 +88,12 @@ impl SshCommunicator {
         self.link.config().host_keys.fingerprint(&self.address())
     }
 
-    async fn transfer(&self, transfer: Transfer<'_>, progress: &dyn TransferProgress) -> Result<(), CommunicatorError> {
+    /// Moves files by the program that is configured, or by the other where the guest lacks that.
+    async fn transfer_by_either(
+        &self,
+        transfer: Transfer<'_>,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), CommunicatorError> {
         let job = Job { transfer, progress };
         let fallback = *self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
         let first = fallback.unwrap_or(self.link.config().transfer);
@@ -148,50 +152,12 @@ impl Communicator for SshCommunicator {
         })
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        mode: Option<u32>,
+        transfer: Transfer<'a>,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.transfer(Transfer::UploadFile { source, destination, mode }, progress))
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        content: &'a [u8],
-        destination: &'a str,
-        mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.transfer(Transfer::UploadBytes { content, destination, mode }, &NoProgress))
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.transfer(Transfer::UploadDirectory { source, destination }, progress))
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.transfer(Transfer::DownloadFile { source, destination }, progress))
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.transfer(Transfer::DownloadDirectory { source, destination }, progress))
+        Box::pin(self.transfer_by_either(transfer, progress))
     }
 
     fn until(&self, deadline: std::time::Instant) -> Arc<dyn Communicator> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::communicator::TransferProgress;
+use crate::communicator::{Transfer, TransferProgress};
 use crate::error::CommunicatorError;
 use crate::quoting::is_windows_path;
 
@@ -11,16 +11,6 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// Mode of directories in the guest that have no counterpart here.
 pub(crate) const NEW_DIRECTORY_MODE: u32 = 0o755;
-
-/// One job.
-#[derive(Clone, Copy)]
-pub(crate) enum Transfer<'a> {
-    UploadFile { source: &'a Path, destination: &'a str, mode: Option<u32> },
-    UploadBytes { content: &'a [u8], destination: &'a str, mode: u32 },
-    UploadDirectory { source: &'a Path, destination: &'a str },
-    DownloadFile { source: &'a str, destination: &'a Path },
-    DownloadDirectory { source: &'a str, destination: &'a Path },
-}
 
 /// A job and who listens to it.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use super::link::Link;
 use super::shell::Shell;
 use super::soap::request::{Input, Request};
 use super::transfer::{Upload, download, failed, upload};
-use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, NoProgress, TransferProgress};
+use crate::communicator::{BoxFuture, CommandOutput, CommandStreams, Communicator, Exit, Transfer, TransferProgress};
 use crate::connect_error::ConnectError;
 use crate::error::CommunicatorError;
 use crate::observer::ConnectObserver;
@@ -155,53 +155,32 @@ impl Communicator for WinRmCommunicator {
         })
     }
 
-    fn upload_file<'a>(
+    fn transfer<'a>(
         &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        _mode: Option<u32>,
+        transfer: Transfer<'a>,
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
         Box::pin(async move {
-            let destination = file_destination(source, destination)?;
-            self.upload(Upload::File(source), &destination, progress).await
+            match transfer {
+                // Windows knows no such modes.
+                Transfer::UploadFile { source, destination, mode: _ } => {
+                    let destination = file_destination(source, destination)?;
+                    self.upload(Upload::File(source), &destination, progress).await
+                }
+                Transfer::UploadBytes { content, destination, mode: _ } => {
+                    self.upload(Upload::Bytes(content), destination, progress).await
+                }
+                Transfer::UploadDirectory { source, destination } => {
+                    self.upload(Upload::Directory(source), destination, progress).await
+                }
+                Transfer::DownloadFile { source, destination } => {
+                    self.download(source, destination, true, progress).await
+                }
+                Transfer::DownloadDirectory { source, destination } => {
+                    self.download(source, destination, false, progress).await
+                }
+            }
         })
-    }
-
-    fn upload_bytes<'a>(
-        &'a self,
-        content: &'a [u8],
-        destination: &'a str,
-        _mode: u32,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.upload(Upload::Bytes(content), destination, &NoProgress))
-    }
-
-    fn upload_directory<'a>(
-        &'a self,
-        source: &'a Path,
-        destination: &'a str,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.upload(Upload::Directory(source), destination, progress))
-    }
-
-    fn download_file<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.download(source, destination, true, progress))
-    }
-
-    fn download_directory<'a>(
-        &'a self,
-        source: &'a str,
-        destination: &'a Path,
-        progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<(), CommunicatorError>> {
-        Box::pin(self.download(source, destination, false, progress))
     }
 
     fn until(&self, deadline: std::time::Instant) -> Arc<dyn Communicator> {

@@ -16,9 +16,10 @@ mod download;
 mod session;
 mod upload;
 
+use crate::communicator::Transfer;
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::config::SshConfig;
-use crate::ssh::transfer::{Job, Transfer, TransferFailure};
+use crate::ssh::transfer::{Job, TransferFailure};
 
 pub(crate) async fn perform(channel: SessionChannel, config: &SshConfig, job: Job<'_>) -> Result<(), TransferFailure> {
     match job.transfer {

@@ -14,11 +14,12 @@ use std::time::Duration;
 use russh_sftp::client::{Config, SftpSession};
 use tokio::time::timeout;
 
+use crate::communicator::Transfer;
 use crate::error::CommunicatorError;
 use crate::ssh::channel::SessionChannel;
 use crate::ssh::execute::wait_accepted;
 use crate::ssh::sftp::session::{REQUEST_TIMEOUT, Sftp};
-use crate::ssh::transfer::{Job, Transfer, TransferFailure};
+use crate::ssh::transfer::{Job, TransferFailure};
 
 /// How long the subsystem may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
