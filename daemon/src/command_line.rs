@@ -1,7 +1,7 @@
 //! kilnd's own command line, and what each form of it starts.
 //!
 //! `kilnd --user` is the daemon, whose life is `user_daemon.rs`; `kilnd worker …` is what the daemon starts for a job and
-//! `kilnd validate` what the client starts: nothing that people type.
+//! `kilnd validate` and `kilnd images` what the client starts: nothing that people type.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -70,6 +70,9 @@ enum Command {
     /// Check a template: a request on standard input, a report on standard output; started by the client
     #[command(hide = true)]
     Validate,
+    /// Look at the registry of images: a request on standard input, a report on standard output; started by the client
+    #[command(hide = true)]
+    Images,
 }
 
 #[derive(Args)]
@@ -125,6 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
         Some(Command::Hypervisors { environment_on_stdin }) => look(environment_on_stdin, runner.as_ref()),
         Some(Command::Validate) => run_validate(),
+        Some(Command::Images) => run_images(),
         None if arguments.print_config => print_config(&whom),
         None if arguments.user || arguments.system => user_daemon::run(&whom, detached, runner, |readiness| {
             if detached {
@@ -192,6 +196,15 @@ fn run_validate() -> Result<(), Failure> {
     };
     let report = engine::validate(request, directory, tell);
     answer(&ValidateLine::Report(report)).map_err(|error| failure(error.to_string()))
+}
+
+/// Answers one request of a client about the user's images.
+fn run_images() -> Result<(), Failure> {
+    let failure = |error: String| Failure { error, hint: None };
+    let request = serde_json::from_reader(io::stdin().lock())
+        .map_err(|error| failure(format!("cannot read the request: {error}")))?;
+    let report = serde_json::to_string(&engine::registry(&request)).map_err(|error| failure(error.to_string()))?;
+    writeln!(io::stdout().lock(), "{report}").map_err(|error| failure(error.to_string()))
 }
 
 /// Prints what can run guests here.

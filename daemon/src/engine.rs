@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use kiln_builder::{Control, Event, Wanted};
 use kiln_protocol::{
-    Artifact, Assignment, Choice, EventBody, HypervisorInfo, OnError, Severity, TemplateProblem, ValidateReport,
-    ValidateRequest,
+    Artifact, Assignment, Choice, EventBody, HypervisorInfo, OnError, RegisteredImage, RegistryReport, RegistryRequest,
+    Severity, TemplateProblem, ValidateReport, ValidateRequest,
 };
 
 use crate::images;
@@ -162,6 +162,32 @@ pub(crate) fn validate(
         report: problem.json,
     };
     ValidateReport { valid: validation.valid, problems: validation.problems.into_iter().map(problem).collect() }
+}
+
+/// Looks at the images that the user of this process has registered, and forgets some.
+pub(crate) fn registry(request: &RegistryRequest) -> RegistryReport {
+    let wire = |image: kiln_builder::ListedImage| RegisteredImage {
+        name: image.name,
+        channel: image.channel,
+        path: image.path.to_string_lossy().into_owned(),
+        format: image.format,
+        checksum: image.checksum,
+        size: image.size,
+        build: image.build,
+        created: image.created,
+        unusable: image.unusable,
+    };
+    let mut report = RegistryReport::default();
+    let mut take = |removed: Result<Vec<kiln_builder::ListedImage>, String>| match removed {
+        Ok(removed) => report.removed.extend(removed.into_iter().map(wire)),
+        Err(problem) => report.problems.push(problem),
+    };
+    request.remove.iter().for_each(|name| take(kiln_builder::forget_image(name)));
+    if request.prune {
+        kiln_builder::forget_unusable_images().into_iter().for_each(&mut take);
+    }
+    report.images = kiln_builder::registered_images().into_iter().map(wire).collect();
+    report
 }
 
 fn argument(set: Assignment) -> String {

@@ -27,6 +27,7 @@ mod libvirt;
 mod machines;
 mod man_pages;
 mod packages;
+mod registered_images;
 mod side_by_side;
 #[path = "../../daemon/builder/tests/runner/stand_in.rs"]
 mod stand_in;

@@ -10,6 +10,7 @@
 
 mod build;
 mod image;
+mod images;
 mod jobs;
 mod qemu_flags;
 mod template;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use build::BuildArguments;
 pub(crate) use image::{ConvertArguments, FORMAT_NAMES, ImageCommand, MachineFlags, SourceFlags};
+pub(crate) use images::{ImagesArguments, ImagesCommand};
 pub(crate) use jobs::{
     AnswerArguments, AttachArguments, CancelArguments, JobsArguments, JobsCommand, LogsArguments, ScreenArguments,
     ViewFlags,
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     /// Look at disk images
     #[command(subcommand, subcommand_required = true)]
     Image(ImageCommand),
+    /// List the images that builds have registered, or forget some
+    Images(ImagesArguments),
     /// Verify a signed attestation, and the files that it is about
     VerifyAttestation(Box<VerifyAttestationArguments>),
     /// List jobs, or remove some

@@ -13,6 +13,7 @@ mod display;
 mod first_line;
 mod follow;
 mod image;
+mod images;
 mod jobs;
 mod note;
 mod one_dash;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: Command, context: Context) -> Result<u8, Comman
         Command::Template(command) => run_on_template(command, context.machine_readable),
         Command::Convert(arguments) => convert::convert(context, *arguments).await,
         Command::Image(command) => image::image(context, command).await,
+        Command::Images(arguments) => images::images(arguments),
         Command::VerifyAttestation(arguments) => verify_attestation::verify(context, *arguments).await,
         Command::Jobs(arguments) => jobs::jobs(context, arguments).await,
         Command::Attach(arguments) => attach::attach(context, arguments).await,

@@ -13,6 +13,7 @@ use kiln_protocol::{Artifact, Event, EventBody, JobState, Severity, without_code
 pub(crate) use count::error_count;
 pub use duration::spell_duration;
 pub use image::Results;
+pub(crate) use image::bytes;
 pub use output::Look;
 use output::{Tone, Voice};
 

@@ -45,7 +45,111 @@ pub(crate) struct ImageRegistry {
     directory: PathBuf,
 }
 
+/// An image in a channel, as people are told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListedImage {
+    /// Its name.
+    pub name: String,
+    /// The channel.
+    pub channel: String,
+    /// Its file, absolute; empty when the record cannot be read.
+    pub path: PathBuf,
+    /// `qcow2`, `raw`, …
+    pub format: String,
+    /// `sha256:…` of the file.
+    pub checksum: String,
+    /// The file's length in bytes when it was registered.
+    pub size: u64,
+    /// The build that made it.
+    pub build: String,
+    /// When, as RFC 3339 has it.
+    pub created: String,
+    /// Why no build can begin with it; `None`: one can.
+    pub unusable: Option<String>,
+}
+
+/// All images that the user of this process has registered, by name and channel.
+#[must_use]
+pub fn registered_images() -> Vec<ListedImage> {
+    ImageRegistry::of_user().map(|registry| registry.list()).unwrap_or_default()
+}
+
+/// Forgets the image `NAME` in all its channels, or `NAME@CHANNEL` in one; returns what was forgotten. Files of images stay.
+///
+/// # Errors
+///
+/// There is none, or it cannot be forgotten.
+pub fn forget_image(image: &str) -> Result<Vec<ListedImage>, String> {
+    let registry =
+        ImageRegistry::of_user().ok_or("there is no registry of a user without a home: set HOME or XDG_STATE_HOME")?;
+    registry.forget(image)
+}
+
+/// Forgets every image that no build can begin with; what each attempt came to.
+#[must_use]
+pub fn forget_unusable_images() -> Vec<Result<Vec<ListedImage>, String>> {
+    let Some(registry) = ImageRegistry::of_user() else { return Vec::new() };
+    let unusable = registry.list().into_iter().filter(|image| image.unusable.is_some());
+    unusable.map(|image| registry.forget(&format!("{}@{}", image.name, image.channel))).collect()
+}
+
 impl ImageRegistry {
+    /// All images, by name and channel.
+    fn list(&self) -> Vec<ListedImage> {
+        let names = names_in(&self.directory).into_iter();
+        names
+            .flat_map(|name| self.channels(&name).into_iter().map(move |channel| (name.clone(), channel)))
+            .map(|(name, channel)| self.listed(name, channel))
+            .collect()
+    }
+
+    fn listed(&self, name: String, channel: String) -> ListedImage {
+        let unusable = self.find(&name, &channel).err();
+        match self.read(&name, &channel) {
+            Ok(ImageRecord { path, format, checksum, size, build, created, .. }) => {
+                ListedImage { name, channel, path, format, checksum, size, build, created, unusable }
+            }
+            Err(_) => ListedImage { name, channel, unusable, ..ListedImage::default() },
+        }
+    }
+
+    fn channels(&self, name: &str) -> Vec<String> {
+        let files = names_in(&self.directory.join(name)).into_iter();
+        files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect()
+    }
+
+    fn forget(&self, image: &str) -> Result<Vec<ListedImage>, String> {
+        let (name, channel) = match image.split_once('@') {
+            Some((name, channel)) => (name, Some(channel)),
+            None => (image, None),
+        };
+        for (what, word) in [("name", Some(name)), ("channel", channel)] {
+            if let Some((word, problem)) = word.and_then(|word| Some((word, problem_of(word)?))) {
+                return Err(format!("the {what} {word:?} {problem}"));
+            }
+        }
+        let channels = self.channels(name);
+        let meant: Vec<_> = channels.into_iter().filter(|known| channel.is_none_or(|wanted| wanted == known)).collect();
+        if meant.is_empty() {
+            return Err(format!("there is no image {image:?}; {}", self.told()));
+        }
+        let mut forgotten = Vec::new();
+        for channel in meant {
+            let (place, listed) = (self.place(name, &channel), self.listed(name.to_owned(), channel));
+            match std::fs::remove_file(&place) {
+                // Another was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.map_err(|error| format!("{} cannot be removed: {error}", place.display()))?;
+                    forgotten.push(listed);
+                }
+            }
+        }
+        // Of the last channel; another's may have come meanwhile.
+        let _ = std::fs::remove_dir(self.directory.join(name));
+        Ok(forgotten)
+    }
+
     /// The one of the user whose environment this process has; `None`: the user has no home.
     pub(crate) fn of_user() -> Option<Self> {
         Self::of_environment(|name| std::env::var_os(name))
@@ -117,9 +221,7 @@ impl ImageRegistry {
         let mut all: Vec<String> = names_in(&self.directory)
             .into_iter()
             .filter_map(|name| {
-                let channels = names_in(&self.directory.join(&name)).into_iter();
-                let channels: Vec<_> =
-                    channels.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect();
+                let channels = self.channels(&name);
                 (!channels.is_empty()).then(|| format!("{name} ({})", channels.join(", ")))
             })
             .collect();
@@ -192,6 +294,39 @@ mod tests {
         assert!(registry.find("base", "latest").unwrap_err().contains("with 5 bytes, which has 3 now"));
         std::fs::remove_file(&image).unwrap();
         assert!(registry.find("base", "latest").unwrap_err().contains("build it again"));
+    }
+
+    #[test]
+    fn images_are_listed_with_what_is_wrong_and_forgotten_without_their_files() {
+        let scratch = tempfile::tempdir().unwrap();
+        let registry = ImageRegistry::at(&scratch.path().join("images"));
+        assert_eq!(registry.list(), []);
+        let (kept, gone) = (scratch.path().join("kept"), scratch.path().join("gone"));
+        std::fs::write(&kept, "12345").unwrap();
+        for (name, channel, path) in
+            [("base", "latest", &kept), ("base", "stable", &kept), ("old", "latest", &gone), ("odd", "latest", &kept)]
+        {
+            registry.put(name, channel, &record(path, 5)).unwrap();
+        }
+        std::fs::write(registry.place("odd", "latest"), "{").unwrap();
+        let told = |listed: &[ListedImage]| {
+            let one = |image: &ListedImage| format!("{}@{} {}", image.name, image.channel, image.unusable.is_none());
+            listed.iter().map(one).collect::<Vec<_>>()
+        };
+        let all = ["base@latest true", "base@stable true", "odd@latest false", "old@latest false"];
+        assert_eq!(told(&registry.list()), all);
+        assert!(registry.list()[3].unusable.as_deref().unwrap().contains("build it again"));
+        assert_eq!(told(&registry.forget("base@stable").unwrap()), ["base@stable true"]);
+        assert_eq!(told(&registry.forget("odd").unwrap()), ["odd@latest false"]);
+        assert_eq!(told(&registry.forget("old").unwrap()).len(), 1);
+        assert!(!scratch.path().join("images/old").exists());
+        assert_eq!(told(&registry.list()), ["base@latest true"]);
+        assert!(kept.exists(), "the image stays");
+        for (image, words) in
+            [("base@stable", "there are: base (latest)"), ("../x", "the name"), ("base@", "the channel")]
+        {
+            assert!(registry.forget(image).unwrap_err().contains(words), "{image}");
+        }
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub use component_pages::component_pages;
 pub use context::{EventSink, Fault, OnError};
 pub use control::{Control, ControlError};
 pub use event::Event;
+pub use image_registry::{ListedImage, forget_image, forget_unusable_images, registered_images};
 pub use job::{JobOutcome, JobRequest, resume_job_with, run_job, run_job_with};
 pub use kiln_hypervisors::process_stat;
 pub use kiln_hypervisors::registry::ENVIRONMENT as HYPERVISOR_ENVIRONMENT;

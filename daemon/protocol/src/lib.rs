@@ -30,6 +30,7 @@ pub mod job;
 pub mod places;
 pub mod problem;
 pub mod question;
+pub mod registry;
 pub mod step;
 pub mod text;
 pub mod validate;
@@ -52,6 +53,7 @@ pub use job::{
 };
 pub use problem::{Problem, ProblemCode};
 pub use question::{Answer, Choice, Question};
+pub use registry::{RegisteredImage, RegistryReport, RegistryRequest};
 pub use step::{StepPhase, StepState, StepSummary};
 pub use text::{value_without_codes, without_codes};
 pub use validate::{TemplateProblem, ValidateLine, ValidateReport, ValidateRequest};
