@@ -205,6 +205,14 @@ impl ImageRegistry {
         }
     }
 
+    /// The format of the registered image that `path` is, as the build said that made it: what is in the file may be its guest's word.
+    pub(crate) fn format_of(&self, path: &Path) -> Option<String> {
+        let path = std::path::absolute(path).ok()?;
+        let size = path.metadata().ok()?.len();
+        let found = self.list().into_iter().find(|image| image.path == path && image.size == size);
+        found.map(|image| image.format)
+    }
+
     fn read(&self, name: &str, channel: &str) -> io::Result<ImageRecord> {
         let file = regular_file::open_to_read(&self.place(name, channel))?;
         let mut text = Vec::new();
@@ -288,6 +296,8 @@ mod tests {
         registry.put("base", "stable", &record(&image, 5)).unwrap();
         registry.put("web", "latest", &record(&image, 5)).unwrap();
         assert_eq!(registry.find("base", "stable").unwrap(), record(&image, 5));
+        assert_eq!(registry.format_of(&scratch.path().join("./disk")).as_deref(), Some("qcow2"));
+        assert_eq!(registry.format_of(scratch.path()), None);
         let error = registry.find("bas", "latest").unwrap_err();
         assert!(error.ends_with("there are: base (latest, stable), web (latest)"), "{error}");
         std::fs::write(&image, "123").unwrap();

@@ -197,12 +197,46 @@ async fn a_downloaded_image_names_no_file_of_this_host() {
         let told = format!("{:?}", world.events.lock().unwrap());
         assert!(told.contains("id_rsa") && told.contains("a downloaded image must be whole"), "{told}");
         world.assert_nothing_left("an image that names a file");
-        // The user's own may: it is the same file, by its path.
-        let own = World::new();
-        let template = own.template(&format!("disk_image = true\n{options}"), "");
-        let here = format!("{}/installer.iso", own.directory.path().display());
-        let outcome = own.run(&template.replace(&here, &image.display().to_string())).await;
-        assert_eq!(outcome.exit_code, 0, "{}", own.text());
+    }
+}
+
+/// Builds from the image `name` of this machine; the exit code.
+async fn build_from(world: &World, name: &str, options: &str) -> u8 {
+    let template = world.template(&format!("disk_image = true\n{options}"), "").replace("installer.iso", name);
+    world.run(&template).await.exit_code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_wrote_to_a_raw_disk_leads_the_next_one_to_no_file_of_this_host() {
+    for options in ["", "use_backing_file = true"] {
+        // The first guest has put an image's header onto its raw disk, over a file in the same directory or anywhere.
+        for place in ["id_rsa", "elsewhere/id_rsa", "elsewhere/disk.qcow2"] {
+            let world = World::new();
+            std::fs::create_dir_all(world.path("elsewhere")).unwrap();
+            std::fs::create_dir(world.path("built")).unwrap();
+            let named = world.path(place);
+            match place.ends_with(".qcow2") {
+                true => drop(std::fs::copy(backing(&world), &named).unwrap()),
+                false => std::fs::write(&named, "private".repeat(100_000)).unwrap(),
+            }
+            let image = if place == "id_rsa" { "base.raw" } else { "built/base.raw" };
+            let format = if place.ends_with(".qcow2") { Format::Qcow2 } else { Format::Raw };
+            std::fs::remove_file(world.path("base.raw")).ok();
+            create_overlay(&world.path(image), &named, format, Some(1 << 20)).unwrap();
+            assert_eq!(build_from(&world, image, options).await, 1, "{place}: {}", world.text());
+            let told = format!("{:?}", world.events.lock().unwrap());
+            assert!(told.contains("may be the raw disk of a guest"), "{place}: {told}");
+            world.assert_nothing_left("a planted header");
+        }
+        // A disk over another beside it is what people have.
+        let world = World::new();
+        let base = backing(&world);
+        create_overlay(&world.path("over.qcow2"), &base, Format::Qcow2, Some(1 << 20)).unwrap();
+        assert_eq!(build_from(&world, "over.qcow2", options).await, 0, "{}", world.text());
+        let mut bytes = vec![0; 1 << 20];
+        let built = open(&world.path("out/web"), Some(Format::Qcow2), &OpenPolicy::allow_any()).unwrap();
+        built.read_at(0, &mut bytes).unwrap();
+        assert!(bytes.iter().all(|&byte| byte == b'b'));
     }
 }
 

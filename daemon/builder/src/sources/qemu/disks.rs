@@ -8,7 +8,7 @@ use kiln_disk_formats::{
 };
 use kiln_hypervisors::DiskFormat;
 
-use super::image_tool;
+use super::{image_tool, local_image};
 use crate::blocking::blocking;
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -202,13 +202,12 @@ const STRANGERS_HINT: &str = "a downloaded image must be whole: download it with
 
 /// The main disk from a disk image: an overlay over it, or a copy.
 fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<Base, StepError> {
-    // A local image may itself lie over others; whoever names it in a template vouches for it. One that was downloaded is a
-    // stranger's, and what it names would get into the image: any file that this user can read.
+    // What an image names gets into the guest: any file that this user can read. One that was downloaded is a stranger's.
     let (format, policy, hint) = match plan.image.written {
         Some(WrittenImage::Raw) => (Format::Raw, OpenPolicy::deny(), None),
         Some(WrittenImage::Qcow2) => (Format::Qcow2, OpenPolicy::deny(), Some(WRITTEN_HINT)),
         Some(WrittenImage::Overlay) => (Format::Qcow2, OpenPolicy::allow_any(), None),
-        None if fetch::names_local(&plan.image.urls, image) => (detect(image)?, OpenPolicy::allow_any(), None),
+        None if fetch::names_local(&plan.image.urls, image) => local_image::judge(image)?,
         None => (detect(image)?, OpenPolicy::deny(), Some(STRANGERS_HINT)),
     };
     let opened = || {
@@ -217,7 +216,11 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
             _ => error.into(),
         })
     };
-    let size = opened()?.virtual_size();
+    let first = opened()?;
+    if hint == Some(local_image::HINT) {
+        local_image::check_chain(image, &*first)?;
+    }
+    let size = first.virtual_size();
     let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
     let by_tool = &plan.image_arguments;
     if wanted < size && !by_tool.resize.iter().any(|word| word == "--shrink") {
@@ -226,11 +229,11 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
             .with_hint("a disk image can only grow: raise disk_size, or set skip_resize_disk = true"));
     }
     // Over an image a disk can be of any size, but only `qemu-img` makes it smaller, from the image's own.
-    let first = if by_tool.resize.is_empty() { wanted } else { size };
+    let begun = if by_tool.resize.is_empty() { wanted } else { size };
     if plan.use_backing_file {
         if by_tool.create.is_empty() {
-            create_overlay(&main.path, image, format, Some(first))?;
-            return Ok(Base { format, wanted, fits: wanted == first });
+            create_overlay(&main.path, image, format, Some(begun))?;
+            return Ok(Base { format, wanted, fits: wanted == begun });
         }
         return Ok(Base { format, wanted, fits: true });
     }

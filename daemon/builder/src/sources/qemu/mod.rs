@@ -5,6 +5,7 @@ pub(crate) mod firmware;
 pub(crate) mod image_arguments;
 mod image_tool;
 mod leaving;
+mod local_image;
 mod machine;
 pub(crate) mod options;
 #[cfg(test)]
