@@ -64,6 +64,13 @@ pub enum Resource {
         /// What the mark in it says when it is this build's.
         id: String,
     },
+    /// What a service elsewhere has, or was asked for.
+    Remote {
+        /// What people call it.
+        what: String,
+        /// Absolute path of the file that says how to give it back.
+        note: PathBuf,
+    },
 }
 
 impl Resource {

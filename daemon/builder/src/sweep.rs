@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::ledger::{Held, Ledger};
 use crate::local_processes::{LocalProcesses, wait_for_exit};
 use crate::lock_file;
+use crate::post_processors;
 use crate::steps::output_directory;
 
 /// How long a killed process may take to go.
@@ -108,6 +109,7 @@ fn phrase(resource: &Resource) -> String {
         Resource::Directory { path } | Resource::OutputDirectory { path, .. } => {
             format!("the directory {}", path.display())
         }
+        Resource::Remote { what, .. } => what.clone(),
     }
 }
 
@@ -158,7 +160,34 @@ fn give_back(resource: &Resource, hypervisors: &Hypervisors) -> Result<Option<St
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
         Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
+        Resource::Remote { what, note } => give_back_remote(what, note),
     }
+}
+
+/// Asks a service to remove what a dead worker has left there.
+fn give_back_remote(what: &str, note: &Path) -> Result<Option<String>, String> {
+    let answer = on_a_runtime(async {
+        match tokio::time::timeout(GIVE_BACK_TIMEOUT, post_processors::give_back(note)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("the service took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
+        }
+    });
+    let gone = answer.and_then(|result| result).map_err(|error| format!("cannot give back {what}: {error}"))?;
+    match post_processors::forget(note) {
+        Err(error) => Err(format!("cannot remove {}, which has credentials: {error}", note.display())),
+        Ok(()) => Ok((!gone.is_empty()).then(|| gone.join(", "))),
+    }
+}
+
+/// Runs `work` to its end on a thread of its own, because whoever sweeps may be in a runtime already.
+fn on_a_runtime<T: Send>(work: impl Future<Output = T> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            Ok(runtime.map_err(|error| error.to_string())?.block_on(work))
+        });
+        working.join().unwrap_or_else(|_| Err("asking it ended abnormally".to_owned()))
+    })
 }
 
 /// Gives a registered machine back to the hypervisor that keeps it.
@@ -169,22 +198,14 @@ fn unregister(name: &str, id: &str, hypervisors: &Hypervisors) -> Result<Option<
              remove it with the tools of {name}"
         ));
     };
-    // On a thread of its own, because whoever sweeps may be in a runtime already.
-    let answer = std::thread::scope(|scope| {
-        let giving_back = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| error.to_string())?;
-            // Before it goes.
-            let shown = async { tokio::time::timeout(NAME_TIMEOUT, hypervisor.shown(id)).await };
-            let shown = runtime.block_on(shown).unwrap_or_else(|_| id.to_owned());
-            let work = async { tokio::time::timeout(GIVE_BACK_TIMEOUT, hypervisor.give_back(id)).await };
-            let answer = match runtime.block_on(work) {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("{name} took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
-            };
-            Ok((shown, answer))
-        });
-        giving_back.join().unwrap_or_else(|_| Err("asking it ended abnormally".to_owned()))
+    let answer = on_a_runtime(async {
+        // Before it goes.
+        let shown = tokio::time::timeout(NAME_TIMEOUT, hypervisor.shown(id)).await.unwrap_or_else(|_| id.to_owned());
+        let answer = match tokio::time::timeout(GIVE_BACK_TIMEOUT, hypervisor.give_back(id)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{name} took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
+        };
+        (shown, answer)
     });
     let (id, answer) = answer.unwrap_or_else(|error: String| (id.to_owned(), Err(error)));
     match answer {

@@ -74,6 +74,6 @@ async fn give_back(hypervisor: &dyn Hypervisor, resource: &Resource) {
             drop(std::fs::remove_file(path));
         }
         Resource::Directory { path } | Resource::OutputDirectory { path, .. } => drop(std::fs::remove_dir_all(path)),
-        Resource::LocalProcesses { .. } => panic!("{resource:?} belongs to scripts, not to machines"),
+        Resource::LocalProcesses { .. } | Resource::Remote { .. } => panic!("{resource:?} is no machine's"),
     }
 }

@@ -71,7 +71,7 @@ fn is_there(resource: &Resource) -> bool {
         | Resource::Directory { path }
         | Resource::OutputDirectory { path, .. } => path.symlink_metadata().is_ok(),
         // Only those who keep them can tell.
-        Resource::LocalProcesses { .. } | Resource::Registered { .. } => false,
+        Resource::LocalProcesses { .. } | Resource::Registered { .. } | Resource::Remote { .. } => false,
     }
 }
 

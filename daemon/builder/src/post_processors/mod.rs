@@ -11,15 +11,21 @@ mod main_file;
 pub(crate) mod manifest;
 mod new_file;
 pub(crate) mod provenance;
+mod remote;
 pub(crate) mod vagrant;
 pub(crate) mod vagrant_registry;
 mod verify;
 
+use std::path::Path;
+
 use kiln_template::PostProcessor;
 
+use self::amazon_import::Import;
 use self::context::Processed;
 pub(crate) use self::context::{PostProcessContext, Verifier};
-use self::vagrant_registry::Service;
+use self::remote::Remote as _;
+pub(crate) use self::remote::forget;
+use self::vagrant_registry::{Boxes, Service};
 use crate::artifact::Artifact;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
@@ -132,6 +138,16 @@ fn keeps_input(processed: &Processed, wanted: Option<bool>) -> bool {
         Some(false) if processed.keep_input && processed.force_keep => true,
         Some(wanted) => wanted,
         None => processed.keep_input,
+    }
+}
+
+/// Gives back what a service has of a build, by the note that the build has left; one line for each thing that went.
+pub(crate) async fn give_back(note: &Path) -> Result<Vec<String>, String> {
+    match remote::service_of(note)?.as_deref() {
+        None => Ok(Vec::new()),
+        Some(Import::SERVICE) => remote::give_back::<Import>(note).await,
+        Some(Boxes::SERVICE) => remote::give_back::<Boxes>(note).await,
+        Some(other) => Err(format!("{} is of the service {other:?}, which this version does not know", note.display())),
     }
 }
 

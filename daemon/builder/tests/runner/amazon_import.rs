@@ -14,7 +14,7 @@ use super::aws_service::{AwsService, BLOCK};
 use super::world::World;
 
 /// A template whose artifact is the file `disk`, imported with `options`.
-fn template(world: &World, disk: &str, options: &str) -> String {
+pub(super) fn template(world: &World, disk: &str, options: &str) -> String {
     let root = world.path("").display().to_string();
     format!(
         "source \"file\" \"note\" {{\n content = \"abc\"\n target = \"{root}files/note.txt\"\n}}\nbuild {{\n sources = [\"file.note\"]\n \
@@ -23,7 +23,7 @@ fn template(world: &World, disk: &str, options: &str) -> String {
     )
 }
 
-fn at(url: &str, more: &str) -> String {
+pub(super) fn at(url: &str, more: &str) -> String {
     format!(
         "custom_endpoint_ec2 = \"{url}\"\ncustom_endpoint_ebs = \"{url}\"\naccess_key = \"AKIDEXAMPLE\"\nsecret_key = \"the-secret-key\"\n\
          {more}"
@@ -31,7 +31,7 @@ fn at(url: &str, more: &str) -> String {
 }
 
 /// A disk of 40 MiB and a bit with data here and there; what it holds is returned.
-fn make_disk(world: &World) -> Vec<u8> {
+pub(super) fn make_disk(world: &World) -> Vec<u8> {
     let mut bytes = vec![0; (40 << 20) + 1536];
     for (at, length) in [(0, 512), (3 * BLOCK - 1, 2), (20 << 20, 3 * BLOCK), (bytes.len() - 700, 700)] {
         for (index, byte) in bytes[at..at + length].iter_mut().enumerate() {
@@ -117,9 +117,20 @@ async fn throttling_is_waited_out_and_what_fails_takes_its_snapshot_along() {
     let service = AwsService::start();
     service.fail("PUT /snapshots/snap-77/blocks/", 400, "RequestThrottledException", 5);
     service.fail("POST /snapshots/completion", 503, "ServiceUnavailable", 1);
-    let outcome = world.run(&template(&world, "disk.raw", &at(&service.url, keep))).await;
+    // The keys of the profile, in a file of the template's.
+    let profile = "[p]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = the-secret-key\n";
+    std::fs::write(world.path("credentials"), profile).unwrap();
+    let credentials = world.path("credentials");
+    let options = format!(
+        "custom_endpoint_ec2 = \"{0}\"\ncustom_endpoint_ebs = \"{0}\"\nprofile = \"p\"\nshared_credentials_file = {credentials:?}\n\
+         ami_encrypt = true\nami_kms_key = \"arn:k\"\n{keep}",
+        service.url
+    );
+    let outcome = world.run(&template(&world, "disk.raw", &options)).await;
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
     assert!(service.completed() && service.forms("DeleteSnapshot").is_empty());
+    let begun = &service.begun()[0];
+    assert_eq!((&begun["Encrypted"], &begun["KmsKeyArn"]), (&true.into(), &"arn:k".into()));
     assert!(service.forms("RegisterImage")[0]["Name"].starts_with("kiln-import-note-"));
     assert_eq!(service.forms("RegisterImage")[0]["BootMode"], "legacy-bios");
     for (line, status, code, is_registered) in [
@@ -234,12 +245,58 @@ async fn an_image_in_moto_has_a_snapshot_that_is_the_disk() {
     let more = "ami_name = \"from kiln\"\ntags = { Name = \"web\" }\nami_users = [\"123456789012\"]";
     let outcome = world.run(&template(&world, "disk.raw", &at(&moto.1, more))).await;
     assert_eq!(outcome.exit_code, 0, "{}", world.text());
-    let program = std::env::var_os("KILN_MOTO").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/moto/bin/moto_server"),
-        PathBuf::from,
-    );
-    let python = program.with_file_name("python3");
-    let read = Command::new(python).args(["-c", READ_BACK, &moto.1, &expected.len().to_string()]).output().unwrap();
-    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
-    assert!(read.stdout == expected, "what is read back is the disk");
+    let read = boto(READ_BACK, &[&moto.1, &expected.len().to_string()]);
+    assert!(read == expected, "what is read back is the disk");
+}
+
+/// What a script of boto3's writes, which moto has brought along.
+fn boto(script: &str, arguments: &[&str]) -> Vec<u8> {
+    let made = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/moto/bin/moto_server");
+    let program = std::env::var_os("KILN_MOTO").map_or(made, PathBuf::from);
+    let ran = Command::new(program.with_file_name("python3")).args(["-c", script]).args(arguments).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    ran.stdout
+}
+
+/// What an import asks for whose worker dies before it has heard an answer, and then what is there of it.
+const LOST: &str = "
+import base64, boto3, hashlib, sys
+arguments = dict(region_name='eu-north-1', endpoint_url=sys.argv[1], aws_access_key_id='AKIDEXAMPLE', aws_secret_access_key='the-secret-key')
+ec2, ebs = boto3.client('ec2', **arguments), boto3.client('ebs', **arguments)
+if sys.argv[2] == 'make':
+    for description, name in [('lost (imported by Kiln as 1)', 'lost'), ('kept (imported by Kiln as 2)', 'kept')]:
+        snapshot = ebs.start_snapshot(VolumeSize=1, Description=description)['SnapshotId']
+        device = {'DeviceName': '/dev/xvda', 'Ebs': {'SnapshotId': snapshot}}
+        ec2.register_image(Name=name, Architecture='x86_64', RootDeviceName='/dev/xvda', BlockDeviceMappings=[device])
+snapshots = [s['Description'] for s in ec2.describe_snapshots(OwnerIds=['self'])['Snapshots'] if 'Kiln' in s['Description']]
+images = [i['Name'] for i in ec2.describe_images(Owners=['self'])['Images'] if i['Name'] in ('lost', 'kept')]
+if sys.argv[2] == 'id':
+    print(ec2.describe_images(Filters=[{'Name': 'name', 'Values': ['lost']}])['Images'][0]['ImageId'], end='')
+else:
+    print(sorted(snapshots), sorted(images))
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_whose_id_nobody_has_heard_is_found_in_moto_and_goes() {
+    let Some(moto) = moto() else { return };
+    let text = |mode: &str| String::from_utf8(boto(LOST, &[&moto.1, mode])).unwrap();
+    let all = "['kept (imported by Kiln as 2)', 'lost (imported by Kiln as 1)'] ['kept', 'lost']\n";
+    assert_eq!(text("make"), all);
+    // As a worker leaves it that has died. (moto's images do not say which snapshot they are of, so the image's id is known here.)
+    let job = tempfile::tempdir().unwrap();
+    let note = job.path().join("remote-1.json");
+    let held = serde_json::json!({"held": true, "kind": "remote", "what": "the snapshot of lost", "note": note});
+    std::fs::write(job.path().join("resources.ndjson"), format!("{held}\n")).unwrap();
+    let account = serde_json::json!({
+        "keys": {"id": "AKIDEXAMPLE", "secret": "the-secret-key", "token": null}, "region": "eu-north-1",
+    });
+    let left = serde_json::json!({
+        "service": "aws", "account": account, "ec2": moto.1, "ebs": moto.1, "insecure": false, "tries": 1,
+        "description": "lost (imported by Kiln as 1)", "snapshot": null, "image": {"name": "lost", "id": text("id")},
+    });
+    std::fs::write(&note, left.to_string()).unwrap();
+    let swept = sweep(job.path()).unwrap();
+    assert_eq!((swept.removed.len(), swept.failed), (1, Vec::<String>::new()));
+    assert_eq!(text("look"), "['kept (imported by Kiln as 2)'] ['kept']\n");
+    assert!(!note.exists());
 }

@@ -22,6 +22,11 @@ struct State {
     /// Beginnings of lines or actions that are refused with a status and a code, so many times.
     faults: Vec<(String, u16, &'static str, usize)>,
     tokens: Vec<Option<String>>,
+    /// Beginnings of lines or actions that are done and never answered.
+    silent: Vec<String>,
+    seen: Vec<String>,
+    /// What was removed again.
+    removed: Vec<String>,
 }
 
 /// The services, for as long as the test runs.
@@ -38,12 +43,41 @@ impl AwsService {
     pub(crate) fn start() -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let shared = state.clone();
-        let url = stand_in::start(move |_, asked| answer(&shared, &asked));
+        let url = stand_in::start(move |_, asked| {
+            let answered = answer(&shared, &asked);
+            if lock(&shared).silent.iter().any(|begins| name_of(&asked).starts_with(begins)) {
+                loop {
+                    std::thread::park();
+                }
+            }
+            answered
+        });
         Self { url, state }
     }
 
     pub(crate) fn fail(&self, begins: &str, status: u16, code: &'static str, times: usize) {
         lock(&self.state).faults.push((begins.to_owned(), status, code, times));
+    }
+
+    /// Does what begins so, and never answers.
+    pub(crate) fn silence(&self, begins: &str) {
+        lock(&self.state).silent.push(begins.to_owned());
+    }
+
+    /// Answers everything again.
+    pub(crate) fn speak(&self) {
+        lock(&self.state).silent.clear();
+    }
+
+    /// Whether something that begins so was asked for.
+    pub(crate) fn has_seen(&self, begins: &str) -> bool {
+        lock(&self.state).seen.iter().any(|name| name.starts_with(begins))
+    }
+
+    /// The snapshots and images that are there.
+    pub(crate) fn there(&self) -> Vec<&'static str> {
+        let state = lock(&self.state);
+        [SNAPSHOT, IMAGE].into_iter().filter(|id| state.has(id)).collect()
     }
 
     /// What was asked of EC2, as forms.
@@ -69,6 +103,34 @@ impl AwsService {
     }
 }
 
+/// The one snapshot and the one image.
+const SNAPSHOT: &str = "snap-77";
+const IMAGE: &str = "ami-1234";
+
+impl State {
+    fn has(&self, id: &str) -> bool {
+        let is_made = match id {
+            SNAPSHOT => !self.begun.is_empty(),
+            _ => self.forms.iter().any(|form| form["Action"] == "RegisterImage"),
+        };
+        is_made && !self.removed.iter().any(|removed| removed == id)
+    }
+
+    /// Whether a form asks for the snapshot, or does not say for which.
+    fn is_meant(&self, form: &BTreeMap<String, String>) -> bool {
+        match form.get("Filter.1.Value.1") {
+            Some(wanted) => self.begun.iter().any(|begun| begun["Description"] == wanted.as_str()),
+            None => true,
+        }
+    }
+}
+
+/// The action of EC2, or the line.
+fn name_of(asked: &Asked) -> String {
+    let action = form(&asked.body).get("Action").filter(|_| asked.line == "POST /").cloned();
+    action.unwrap_or_else(|| asked.line.clone())
+}
+
 fn refused(status: u16, code: &str) -> Answer {
     let kind = ("x-amzn-errortype".to_owned(), code.to_owned());
     (status, vec![kind], format!("{{\"message\":\"told to fail\",\"__type\":\"{code}\"}}").into_bytes())
@@ -87,9 +149,10 @@ fn answer(state: &Mutex<State>, asked: &Asked) -> Answer {
     if !is_signed {
         return refused(403, "MissingAuthenticationToken");
     }
+    let name = name_of(asked);
+    state.seen.push(name.clone());
     state.tokens.push(asked.headers.get("x-amz-security-token").cloned());
     let form = form(&asked.body);
-    let name = form.get("Action").filter(|_| asked.line == "POST /").unwrap_or(&asked.line).clone();
     if let Some(fault) = state.faults.iter_mut().find(|fault| fault.3 > 0 && name.starts_with(&fault.0)) {
         fault.3 -= 1;
         return refused(fault.1, fault.2);
@@ -97,10 +160,20 @@ fn answer(state: &Mutex<State>, asked: &Asked) -> Answer {
     if asked.line == "POST /" {
         let xml = match name.as_str() {
             "RegisterImage" => "<RegisterImageResponse><imageId>ami-1234</imageId></RegisterImageResponse>",
-            "DescribeSnapshots" => "<R><snapshotSet><item><status>completed</status></item></snapshotSet></R>",
-            "DescribeImages" => "<R><imagesSet><item><imageState>available</imageState></item></imagesSet></R>",
+            "DescribeSnapshots" if state.has(SNAPSHOT) && state.is_meant(&form) => {
+                "<R><snapshotSet><item><snapshotId>snap-77</snapshotId><status>completed</status></item></snapshotSet></R>"
+            }
+            "DescribeImages" if state.has(IMAGE) => {
+                "<R><imagesSet><item><imageId>ami-1234</imageId><imageState>available</imageState><blockDeviceMapping><item>\
+                 <ebs><snapshotId>snap-77</snapshotId></ebs></item></blockDeviceMapping></item></imagesSet></R>"
+            }
             _ => "<R><return>true</return></R>",
         };
+        if let ("DeleteSnapshot" | "DeregisterImage", Some(id)) =
+            (&*name, form.get("SnapshotId").or(form.get("ImageId")))
+        {
+            state.removed.push(id.clone());
+        }
         state.forms.push(form);
         return json(200, xml);
     }

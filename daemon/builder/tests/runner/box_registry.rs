@@ -5,10 +5,10 @@ use kiln_builder::{Fault, Sweep, sweep};
 use super::box_service::{BoxService, CLIENT, TOKEN};
 use super::world::World;
 
-const BOX: &str = "/vagrant/2022-09-30/registry/me/box/web";
+pub(super) const BOX: &str = "/vagrant/2022-09-30/registry/me/box/web";
 
 /// A template whose artifact is a box that is there, published with `options`.
-fn template(world: &World, kind: &str, options: &str) -> String {
+pub(super) fn template(world: &World, kind: &str, options: &str) -> String {
     let root = world.path("").display().to_string();
     format!(
         "source \"file\" \"note\" {{\n content = \"abc\"\n target = \"{root}files/note.txt\"\n}}\nbuild {{\n sources = [\"file.note\"]\n \
@@ -17,7 +17,7 @@ fn template(world: &World, kind: &str, options: &str) -> String {
     )
 }
 
-fn hcp(service: &BoxService, more: &str) -> String {
+pub(super) fn hcp(service: &BoxService, more: &str) -> String {
     let (id, secret) = CLIENT;
     format!(
         "hcp_api_address = \"{0}\"\nhcp_auth_url = \"{0}\"\nclient_id = \"{id}\"\nclient_secret = \"{secret}\"\n{more}",
@@ -25,11 +25,11 @@ fn hcp(service: &BoxService, more: &str) -> String {
     )
 }
 
-fn cloud(service: &BoxService, more: &str) -> String {
+pub(super) fn cloud(service: &BoxService, more: &str) -> String {
     format!("vagrant_cloud_url = \"{}/api/v2\"\naccess_token = \"{TOKEN}\"\n{more}", service.url)
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     let mut archive = tar::Builder::new(std::fs::File::create(world.path("web.box")).unwrap());
     for (name, text) in [

@@ -33,6 +33,8 @@ struct State {
     /// Beginnings of lines that are answered with a status, so many times.
     faults: Vec<(String, u16, usize)>,
     uploads: BTreeMap<String, Vec<u8>>,
+    /// Beginnings of lines that are done and never answered.
+    silent: Vec<String>,
 }
 
 /// The service, for as long as the test runs.
@@ -53,14 +55,29 @@ impl BoxService {
         let url = stand_in::start(move |url, asked| {
             let authorization = asked.headers.get("authorization").cloned();
             let (status, json) = answer(&shared, url, &asked.line, authorization, &asked.body);
+            if lock(&shared).silent.iter().any(|begins| asked.line.starts_with(begins)) {
+                loop {
+                    std::thread::park();
+                }
+            }
             (status, vec![("Content-Type".to_owned(), "application/json".to_owned())], json.to_string().into_bytes())
         });
         Self { url, state }
     }
 
+    /// One that runs in another process.
+    pub(crate) fn elsewhere(url: &str) -> Self {
+        Self { url: url.to_owned(), state: Arc::default() }
+    }
+
     /// Answers what begins so with a status, `times` times.
     pub(crate) fn fail(&self, begins: &str, status: u16, times: usize) {
         lock(&self.state).faults.push((begins.to_owned(), status, times));
+    }
+
+    /// Does what begins so, and never answers.
+    pub(crate) fn silence(&self, begins: &str) {
+        lock(&self.state).silent.push(begins.to_owned());
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {

@@ -12,6 +12,7 @@ mod exports;
 mod failures;
 mod file_builder;
 mod guests;
+mod killed;
 mod looks;
 mod lost_guests;
 mod packages;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -16,7 +18,7 @@ const INDIRECT: [&str; 6] =
     ["role_arn", "credential_process", "sso_session", "sso_start_url", "web_identity_token_file", "credential_source"];
 
 /// An access key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Keys {
     pub(super) id: String,
     pub(super) secret: String,
@@ -30,7 +32,7 @@ impl fmt::Debug for Keys {
 }
 
 /// Who asks, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     pub(super) keys: Keys,
     pub(super) region: String,

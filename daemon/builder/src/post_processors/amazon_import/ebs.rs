@@ -101,43 +101,54 @@ impl Ebs {
     }
 }
 
-/// Begins a snapshot for the image.
-pub(super) async fn start(build: &BuildContext, ebs: &Ebs, image: &Image) -> Result<Snapshot, StepError> {
-    let mut wanted = json!({
-        "VolumeSize": image.volume_size,
-        "Description": format!("{} (imported by Kiln)", image.name),
-        // Asked twice, there is one.
-        "ClientToken": uuid::Uuid::new_v4().to_string(),
-        "Timeout": TIMEOUT_MINUTES,
-    });
-    let tags: Vec<Json> = image.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
-    if !tags.is_empty() {
-        wanted["Tags"] = tags.into();
+impl Ebs {
+    /// Whether AWS has refused what it was asked for last: then it has not done it.
+    pub(super) fn has_refused(&self) -> bool {
+        self.service.has_refused()
     }
-    if image.encrypted {
-        wanted["Encrypted"] = true.into();
-        if let Some(key) = &image.kms_key {
-            wanted["KmsKeyArn"] = key.as_str().into();
+
+    /// Begins a snapshot for the image.
+    pub(super) async fn start(
+        &mut self,
+        build: &BuildContext,
+        image: &Image,
+        description: &str,
+    ) -> Result<Snapshot, StepError> {
+        let mut wanted = json!({
+            "VolumeSize": image.volume_size,
+            "Description": description,
+            // Asked twice, there is one.
+            "ClientToken": uuid::Uuid::new_v4().to_string(),
+            "Timeout": TIMEOUT_MINUTES,
+        });
+        let tags: Vec<Json> = image.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        if !tags.is_empty() {
+            wanted["Tags"] = tags.into();
         }
+        if image.encrypted {
+            wanted["Encrypted"] = true.into();
+            if let Some(key) = &image.kms_key {
+                wanted["KmsKeyArn"] = key.as_str().into();
+            }
+        }
+        let body = wanted.to_string();
+        let ask = Ask {
+            method: Method::POST,
+            path: "/snapshots".to_owned(),
+            headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            body_digest: hex(&Sha256::digest(&body)),
+            body: Bytes::from(body),
+            repeatable: true,
+        };
+        let reply = self.service.ask(&ask, self.tries).await?;
+        let json: Json = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let id = json["SnapshotId"].as_str().filter(|id| is_id(id)).ok_or_else(|| {
+            StepError::new("AWS has begun a snapshot and does not say which")
+                .with_hint("`aws ec2 describe-snapshots --owner-ids self` lists them")
+        })?;
+        build.say(format!("Snapshot {id} has been begun, of {} GiB", image.volume_size));
+        Ok(Snapshot { id: id.to_owned() })
     }
-    let body = wanted.to_string();
-    let ask = Ask {
-        method: Method::POST,
-        path: "/snapshots".to_owned(),
-        headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        body_digest: hex(&Sha256::digest(&body)),
-        body: Bytes::from(body),
-        repeatable: true,
-    };
-    let mut ebs = ebs.another();
-    let reply = ebs.service.ask(&ask, ebs.tries).await?;
-    let json: Json = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let id = json["SnapshotId"].as_str().filter(|id| is_id(id)).ok_or_else(|| {
-        StepError::new("AWS has begun a snapshot and does not say which")
-            .with_hint("`aws ec2 describe-snapshots --owner-ids self` lists them")
-    })?;
-    build.say(format!("Snapshot {id} has been begun, of {} GiB", image.volume_size));
-    Ok(Snapshot { id: id.to_owned() })
 }
 
 /// An id becomes part of a path.

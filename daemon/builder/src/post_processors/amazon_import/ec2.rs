@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::image::Image;
 use super::service::{Ask, Service};
 use super::sigv4::hex;
-use super::xml::element;
+use super::xml::{element, elements};
 use crate::context::BuildContext;
 use crate::error::StepError;
 
@@ -34,9 +34,23 @@ impl Ec2 {
         Self { service, tries }
     }
 
-    /// The same, over another connection.
-    pub(super) fn another(&self) -> Self {
-        Self { service: self.service.another(), tries: self.tries }
+    /// Whether AWS has refused what it was asked for last: then it has not done it.
+    pub(super) fn has_refused(&self) -> bool {
+        self.service.has_refused()
+    }
+
+    /// The snapshots of this account that have this description.
+    pub(super) async fn snapshots_described(&mut self, description: &str) -> Result<Vec<String>, StepError> {
+        let form = own(&[("description", description)]);
+        let answer = self.ask("DescribeSnapshots", form, true).await?;
+        Ok(elements(&answer, "snapshotId"))
+    }
+
+    /// The images of this account that are called `name`, when they are of one of `snapshots`.
+    pub(super) async fn images_called(&mut self, name: &str, snapshots: &[String]) -> Result<Vec<String>, StepError> {
+        let answer = self.ask("DescribeImages", own(&[("name", name)]), true).await?;
+        let is_of_them = elements(&answer, "snapshotId").iter().any(|id| snapshots.contains(id));
+        Ok(if is_of_them { elements(&answer, "imageId") } else { Vec::new() })
     }
 
     async fn ask(&mut self, action: &str, form: Form, repeatable: bool) -> Result<String, StepError> {
@@ -155,13 +169,35 @@ impl Ec2 {
         Ok(())
     }
 
+    /// Deregisters an image, when it is there.
     pub(super) async fn deregister(&mut self, ami: &str) -> Result<(), StepError> {
-        self.ask("DeregisterImage", vec![("ImageId".to_owned(), ami.to_owned())], true).await.map(drop)
+        gone(self.ask("DeregisterImage", vec![("ImageId".to_owned(), ami.to_owned())], true).await)
     }
 
+    /// Removes a snapshot, when it is there.
     pub(super) async fn delete_snapshot(&mut self, id: &str) -> Result<(), StepError> {
-        self.ask("DeleteSnapshot", vec![("SnapshotId".to_owned(), id.to_owned())], true).await.map(drop)
+        gone(self.ask("DeleteSnapshot", vec![("SnapshotId".to_owned(), id.to_owned())], true).await)
     }
+}
+
+fn gone(removed: Result<String, StepError>) -> Result<(), StepError> {
+    match removed {
+        // `InvalidSnapshot.NotFound`, `InvalidAMIID.NotFound`, and what was deregistered twice.
+        Err(error) if [".NotFound", "InvalidAMIID.Unavailable"].iter().any(|code| error.to_string().contains(code)) => {
+            Ok(())
+        }
+        removed => removed.map(drop),
+    }
+}
+
+/// What of this account is asked for.
+fn own(filters: &[(&str, &str)]) -> Form {
+    let mut form = vec![("Owner.1".to_owned(), "self".to_owned())];
+    for ((name, value), number) in filters.iter().zip(1..) {
+        form.push((format!("Filter.{number}.Name"), (*name).to_owned()));
+        form.push((format!("Filter.{number}.Value.1"), (*value).to_owned()));
+    }
+    form
 }
 
 fn registration(image: &Image, snapshot: &str) -> Form {

@@ -4,13 +4,15 @@
 //! disk ─ blocks of 512 KiB with data in them ─► StartSnapshot, PutSnapshotBlock × n, CompleteSnapshot ─► RegisterImage ─► share
 //! ```
 //!
-//! Until all of it has succeeded, what was made is removed when something fails or is cancelled.
+//! Until all of it has succeeded, what was made is removed when something fails or is cancelled, or by a sweep when the worker has died: each is
+//! noted before it is asked for.
 
 mod blocks;
 mod credentials;
 mod disk;
 mod ebs;
 mod ec2;
+mod give_back;
 mod image;
 mod service;
 mod sigv4;
@@ -22,9 +24,11 @@ use std::time::Duration;
 use self::credentials::Account;
 use self::ebs::Ebs;
 use self::ec2::Ec2;
+use self::give_back::AskedImage;
+pub(super) use self::give_back::Import;
 use self::image::Image;
-use self::service::Service;
 use super::context::{PostProcessContext, Processed};
+use super::remote::Claim;
 use crate::artifact::{Artifact, Ownership};
 use crate::error::StepError;
 use crate::option_values::OptionValues;
@@ -54,36 +58,53 @@ pub(crate) async fn run(
     let account = Account::find(options)?;
     build.redactor.add(&account.keys.secret);
     account.keys.token.iter().for_each(|token| build.redactor.add(token));
-    let insecure = options.flag("insecure_skip_tls_verify");
-    let service = |name: &str| {
-        let own = options.given(&format!("custom_endpoint_{name}"));
-        // Whoever does not check the certificate of a service of his own still sends his disk to AWS alone otherwise.
-        Service::new(&account, name, own, insecure && own.is_some())
-    };
     let tries = u32::try_from(options.number("max_retries")).unwrap_or(0).saturating_add(1);
-    let mut ec2 = Ec2::new(service("ec2")?, tries);
-    let ebs = Ebs::new(service("ebs")?, tries);
     let name = options.given("ami_name").map_or_else(|| default_name(context), str::to_owned);
     let image = image(context, options, name, disk.virtual_size())?;
-    let region = &account.region;
+    let own = |service: &str| options.given(&format!("custom_endpoint_{service}")).map(str::to_owned);
+    let mut import = Import {
+        account,
+        ec2: own("ec2"),
+        ebs: own("ebs"),
+        insecure: options.flag("insecure_skip_tls_verify"),
+        tries,
+        description: format!("{} (imported by Kiln as {})", image.name, uuid::Uuid::new_v4()),
+        snapshot: None,
+        image: None,
+    };
+    let mut ec2 = Ec2::new(import.service("ec2")?, tries);
+    let mut ebs = Ebs::new(import.service("ebs")?, tries);
+    let region = import.account.region.clone();
     build.say(format!("Importing {} into {region} as {}", disk.path.display(), image.name));
-    let snapshot = ebs::start(build, &ebs, &image).await?;
-    let mut removing = ec2.another();
-    let id = snapshot.id.clone();
-    let undo_snapshot = build.on_cleanup("post-process", format!("remove the snapshot {id}"), move || async move {
-        removing.delete_snapshot(&id).await.map_err(|error| error.to_string())
-    });
+    let what = format!("the snapshot of {} in {region} and the image of it", image.name);
+    let claim = Claim::begin(build, &what, &import)?;
+    let snapshot = match ebs.start(build, &image, &import.description).await {
+        // There is nothing to look for.
+        Err(error) if ebs.has_refused() => {
+            claim.keep();
+            return Err(error);
+        }
+        started => started?,
+    };
+    import.snapshot = Some(snapshot.id.clone());
+    claim.update(&import)?;
     blocks::put_all(build, &ebs, &snapshot, Arc::new(disk), PARALLEL).await?;
     ec2.wait_for_snapshot(build, &snapshot.id, READY_LIMIT).await?;
-    let ami = ec2.register(&image, &snapshot.id).await?;
-    let (mut removing, id) = (ec2.another(), ami.clone());
-    let undo_image = build.on_cleanup("post-process", format!("deregister the image {id}"), move || async move {
-        removing.deregister(&id).await.map_err(|error| error.to_string())
-    });
+    import.image = Some(AskedImage { name: image.name.clone(), id: None });
+    claim.update(&import)?;
+    let ami = match ec2.register(&image, &snapshot.id).await {
+        Err(error) if ec2.has_refused() => {
+            import.image = None;
+            claim.update(&import)?;
+            return Err(error);
+        }
+        registered => registered?,
+    };
+    import.image = Some(AskedImage { name: image.name.clone(), id: Some(ami.clone()) });
+    claim.update(&import)?;
     ec2.wait_for_image(build, &ami, READY_LIMIT).await?;
     ec2.share(&ami, &snapshot.id, &image).await?;
-    build.disarm(undo_snapshot);
-    build.disarm(undo_image);
+    claim.keep();
     build.say(format!("Registered {ami} in {region}"));
     let artifact = Artifact {
         builder_id: "packer.post-processor.amazon-import".to_owned(),

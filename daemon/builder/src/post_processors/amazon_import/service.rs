@@ -51,6 +51,8 @@ pub(super) struct Service {
     endpoint: String,
     host: String,
     caller: Caller,
+    /// Whether each try of the last request was answered with a refusal, or reached nobody.
+    refused: bool,
 }
 
 impl Service {
@@ -68,7 +70,7 @@ impl Service {
         let host = endpoint.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
         let host = host.ok_or_else(|| StepError::new(format!("{endpoint} is no URL of a service")))?.to_owned();
         let caller = Caller::new(insecure).map_err(StepError::wrap)?;
-        Ok(Self { account: account.clone(), name: name.to_owned(), endpoint, host, caller })
+        Ok(Self { account: account.clone(), name: name.to_owned(), endpoint, host, caller, refused: false })
     }
 
     /// The same, over another connection.
@@ -79,23 +81,37 @@ impl Service {
             endpoint: self.endpoint.clone(),
             host: self.host.clone(),
             caller: self.caller.another(),
+            refused: false,
         }
+    }
+
+    /// Whether the last request was refused: what it asked for was not done.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused
     }
 
     /// Asks, up to `tries` times where that can help.
     pub(super) async fn ask(&mut self, ask: &Ask, tries: u32) -> Result<Reply, StepError> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
+        let mut refused = true;
+        // Whoever is dropped in the middle does not know.
+        self.refused = false;
         loop {
             let (again, error) = match self.once(ask).await {
                 Ok(reply) if reply.status.is_success() => return Ok(reply),
-                Ok(reply) => (is_busy(&reply, ask.repeatable), self.refusal(ask, &reply)),
+                Ok(reply) => {
+                    refused &= reply.status.is_client_error() || is_busy(&reply, false);
+                    (is_busy(&reply, ask.repeatable), self.refusal(ask, &reply))
+                }
                 Err(error) => {
+                    refused &= matches!(error, UrlError::Connect { .. });
                     let again = error.is_temporary() && (ask.repeatable || matches!(error, UrlError::Connect { .. }));
                     (again, StepError::new(with_causes(&error)))
                 }
             };
             if !again || attempt >= tries {
+                self.refused = refused;
                 return Err(error);
             }
             tracing::debug!(%error, attempt, "AWS is asked again");

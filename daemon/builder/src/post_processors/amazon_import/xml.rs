@@ -6,7 +6,22 @@ use quick_xml::events::Event;
 
 /// The text of the first element called `name`; nothing where the XML has none or is broken before its end.
 pub(super) fn element(xml: &str, name: &str) -> Option<String> {
+    next(&mut Reader::from_str(xml), name)
+}
+
+/// The texts of all elements called `name`, as far as the XML is whole; each once.
+pub(super) fn elements(xml: &str, name: &str) -> Vec<String> {
     let mut reader = Reader::from_str(xml);
+    let mut found: Vec<String> = Vec::new();
+    while let Some(text) = next(&mut reader, name) {
+        if !text.is_empty() && !found.contains(&text) {
+            found.push(text);
+        }
+    }
+    found
+}
+
+fn next(reader: &mut Reader<&[u8]>, name: &str) -> Option<String> {
     let mut text: Option<String> = None;
     loop {
         match reader.read_event().ok()? {
@@ -40,6 +55,8 @@ mod tests {
         let xml = "<?xml version='1.0'?><R xmlns='x'><a/><set><item><status>pen&amp;ding&#33;</status></item></set><status>2</status></R>";
         assert_eq!(element(xml, "status").as_deref(), Some("pen&ding!"));
         assert_eq!(element(xml, "none"), None);
+        assert_eq!(elements(xml, "status"), ["pen&ding!", "2"]);
+        assert_eq!(elements("<a><b>1</b><b>1</b><b/><b>2", "b"), ["1"]);
         assert_eq!(element("<a><status>x", "status"), None);
         assert_eq!(element("<<<", "a"), None);
     }

@@ -1,10 +1,12 @@
 //! One service: where it is, who we are there, and asking it for things in JSON, again where that can help.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::context::BuildContext;
@@ -24,7 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const MAX_SAID: usize = 500;
 
 /// Who we are to a service.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Login {
     /// Nobody: a service of one's own may not ask.
     Nobody,
@@ -34,13 +37,25 @@ pub(super) enum Login {
     Client { token_url: String, id: String, secret: String, token: Option<String> },
 }
 
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "Nobody",
+            Self::Token(_) => "Token(***)",
+            Self::Client { .. } => "Client(***)",
+        })
+    }
+}
+
 /// A service.
 pub(super) struct Api {
     /// What paths are below.
     base: String,
     caller: Caller,
     login: Login,
-    build: BuildContext,
+    insecure: bool,
+    /// Who is told of what goes on.
+    build: Option<BuildContext>,
 }
 
 /// What a service has answered.
@@ -59,14 +74,18 @@ impl Api {
             Login::Client { secret, .. } => vec![secret],
         };
         secrets.into_iter().for_each(|secret| build.redactor.add(secret));
-        let caller = Caller::new(insecure).map_err(StepError::wrap)?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), caller, login, build: build.clone() })
+        Ok(Self { build: Some(build.clone()), ..Self::by_itself(base, insecure, login)? })
     }
 
-    /// The same service over a connection of its own.
-    pub(super) fn another(&self) -> Self {
-        let (base, login, build) = (self.base.clone(), self.login.clone(), self.build.clone());
-        Self { base, caller: self.caller.another(), login, build }
+    /// One that tells nobody what it does.
+    pub(super) fn by_itself(base: &str, insecure: bool, login: Login) -> Result<Self, StepError> {
+        let caller = Caller::new(insecure).map_err(StepError::wrap)?;
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), caller, login, insecure, build: None })
+    }
+
+    /// What [`by_itself`](Self::by_itself) makes the same of.
+    pub(super) fn way(&self) -> (String, bool, Login) {
+        (self.base.clone(), self.insecure, self.login.clone())
     }
 
     /// Asks for something at `path`, or at a URL of the service's own. What can be asked twice is, when the service or the way to it
@@ -190,7 +209,9 @@ impl Api {
             );
             return Err(StepError::new(words).with_hint("client_id and client_secret are those of a service principal"));
         };
-        self.build.redactor.add(given);
+        if let Some(build) = &self.build {
+            build.redactor.add(given);
+        }
         *token = Some(given.to_owned());
         Ok(())
     }
@@ -204,9 +225,12 @@ impl Api {
     }
 
     async fn pause(&self, why: &str, pause: Duration) {
-        self.build.message(format!("{why}; trying again in {} s", pause.as_secs_f32()));
-        let _told = self.build.waiting("the next try", Some(pause));
+        let told = self.build.as_ref().map(|build| {
+            build.message(format!("{why}; trying again in {} s", pause.as_secs_f32()));
+            build.waiting("the next try", Some(pause))
+        });
         tokio::time::sleep(pause).await;
+        drop(told);
     }
 }
 

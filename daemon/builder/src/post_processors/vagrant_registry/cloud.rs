@@ -5,9 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
+use super::give_back::Made;
 use super::publication::{Publication, Upload};
-use super::undo::undo;
-use crate::cleanup::CleanupId;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -47,21 +46,22 @@ pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<
     Ok(found.map(|version| version["status"] == "active"))
 }
 
-pub(super) async fn make_version(api: &mut Api, publication: &Publication) -> Result<(), StepError> {
+/// Where a version is asked for, and with what.
+pub(super) fn new_version(publication: &Publication) -> (String, Json) {
     let mut version = json!({"version": publication.version});
     if let Some(description) = &publication.version_description {
         version["description"] = description.as_str().into();
     }
-    let path = format!("box/{}/versions", publication.tag);
-    api.ask(Method::POST, &path, Some(&json!({"version": version}))).await?.success().map(drop)
+    (format!("box/{}/versions", publication.tag), json!({"version": version}))
 }
 
-/// Makes the provider; one that is there already is refused by the service.
+/// Makes the provider. One that is there already stays as it is.
 pub(super) async fn provider(
     context: &PostProcessContext,
     api: &mut Api,
     publication: &Publication,
-) -> Result<Vec<CleanupId>, StepError> {
+    made: &mut Made,
+) -> Result<(), StepError> {
     let Publication { tag, version, provider, architecture, .. } = publication;
     let mut wanted = json!({"name": provider, "architecture": architecture});
     if publication.is_default {
@@ -74,12 +74,15 @@ pub(super) async fn provider(
         wanted["checksum_type"] = kind.as_str().into();
         wanted["checksum"] = digest.as_str().into();
     }
-    context.build.say(format!("Creating provider: {provider}"));
-    let path = format!("box/{tag}/version/{version}/providers");
-    let answer = api.ask(Method::POST, &path, Some(&json!({"provider": wanted}))).await?;
-    answer.success()?;
     let path = format!("box/{tag}/version/{version}/provider/{provider}/{architecture}");
-    Ok(vec![undo(context, api, format!("remove provider {provider} ({architecture}) of {tag} {version}"), path)])
+    if api.find(&path).await?.is_some() {
+        let words = format!("version {version} of {tag} has a box for {provider} ({architecture}) already");
+        return Err(StepError::new(words).with_hint("give this one another version, or remove that one first"));
+    }
+    context.build.say(format!("Creating provider: {provider}"));
+    let ask_at = format!("box/{tag}/version/{version}/providers");
+    let name = format!("provider {provider} ({architecture}) of {tag} {version}");
+    made.make(context, api, name, path, (&ask_at, &json!({"provider": wanted}))).await.map(drop)
 }
 
 pub(super) async fn prepare_upload(api: &mut Api, publication: &Publication) -> Result<Upload, StepError> {

@@ -8,9 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
+use super::give_back::Made;
 use super::publication::{Publication, Upload};
-use super::undo::undo;
-use crate::cleanup::CleanupId;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -117,13 +116,13 @@ pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<
     Ok(Some(state.is_some_and(|state| state != "UNRELEASED")))
 }
 
-pub(super) async fn make_version(api: &mut Api, publication: &Publication) -> Result<(), StepError> {
+/// Where a version is asked for, and with what.
+pub(super) fn new_version(publication: &Publication) -> (String, Json) {
     let mut wanted = json!({"name": publication.version});
     if let Some(description) = &publication.version_description {
         wanted["description"] = description.as_str().into();
     }
-    let path = format!("{}/versions", box_path(&publication.tag));
-    api.ask(Method::POST, &path, Some(&wanted)).await?.success().map(drop)
+    (format!("{}/versions", box_path(&publication.tag)), wanted)
 }
 
 /// Finds or makes the provider and, below it, the architecture, whose box is then said to be this one.
@@ -131,16 +130,15 @@ pub(super) async fn provider(
     context: &PostProcessContext,
     api: &mut Api,
     publication: &Publication,
-) -> Result<Vec<CleanupId>, StepError> {
+    made: &mut Made,
+) -> Result<(), StepError> {
     let Publication { tag, version, provider, architecture, .. } = publication;
-    let mut made = Vec::new();
     if api.find(&provider_path(publication)).await?.is_some() {
         context.build.message("Provider exists, skipping creation");
     } else {
-        let path = format!("{}/providers", version_path(publication));
-        let what = format!("remove provider {provider} of {tag} {version}");
-        made.push(undo(context, api, what, provider_path(publication)));
-        api.ask(Method::POST, &path, Some(&json!({"name": provider}))).await?.success()?;
+        let ask_at = format!("{}/providers", version_path(publication));
+        let name = format!("provider {provider} of {tag} {version}");
+        made.make(context, api, name, provider_path(publication), (&ask_at, &json!({"name": provider}))).await?;
         context.build.say(format!("Created new provider: {provider}"));
     }
     let data = box_data(publication);
@@ -148,14 +146,12 @@ pub(super) async fn provider(
         context.build.message("Architecture exists, its box is replaced");
         let wanted = json!({"box_data": data});
         api.ask(Method::PUT, &architecture_path(publication), Some(&wanted)).await?.success()?;
-        return Ok(made);
+        return Ok(());
     }
-    let what = format!("remove architecture {architecture} of {tag} {version} ({provider})");
-    made.push(undo(context, api, what, architecture_path(publication)));
     let wanted = json!({"architecture_type": architecture, "default": publication.is_default, "box_data": data});
-    let path = format!("{}/architectures", provider_path(publication));
-    api.ask(Method::POST, &path, Some(&wanted)).await?.success()?;
-    Ok(made)
+    let ask_at = format!("{}/architectures", provider_path(publication));
+    let name = format!("architecture {architecture} of {tag} {version} ({provider})");
+    made.make(context, api, name, architecture_path(publication), (&ask_at, &wanted)).await.map(drop)
 }
 
 fn box_data(publication: &Publication) -> Json {

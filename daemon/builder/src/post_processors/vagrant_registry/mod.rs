@@ -9,9 +9,9 @@
 mod api;
 mod box_file;
 mod cloud;
+mod give_back;
 mod hcp;
 mod publication;
-mod undo;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use std::sync::Arc;
 use hyper::Method;
 
 use self::api::Api;
+pub(super) use self::give_back::Boxes;
+use self::give_back::Made;
 use self::publication::Publication;
-use self::undo::undo;
 use super::context::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
 use crate::attestation::digest_of_file;
 use crate::blocking::blocking;
-use crate::cleanup::CleanupId;
 use crate::error::StepError;
 use crate::fetch::Body;
 use crate::generated::Renderer;
@@ -68,18 +68,18 @@ pub(crate) async fn run(
         Service::Cloud => cloud::find_box(&mut api, &publication.tag).await?,
         Service::Hcp => hcp::find_box(context, &mut api, options, &publication.tag).await?,
     }
-    let mut made: Vec<CleanupId> = Vec::new();
+    let mut made = Made::nothing(&api);
     let is_released = version(context, service, &mut api, &publication, &mut made).await?;
     match service {
-        Service::Cloud => made.extend(cloud::provider(context, &mut api, &publication).await?),
-        Service::Hcp => made.extend(hcp::provider(context, &mut api, &publication).await?),
+        Service::Cloud => cloud::provider(context, &mut api, &publication, &mut made).await?,
+        Service::Hcp => hcp::provider(context, &mut api, &publication, &mut made).await?,
     }
     if publication.download_url.is_none() {
         upload(context, service, &mut api, &publication).await?;
     }
     release(context, service, &mut api, &publication, is_released).await?;
     // It is meant to stay.
-    made.into_iter().for_each(|id| context.build.disarm(id));
+    made.keep();
     let (maker, text) = match service {
         Service::Cloud => ("pearkes.post-processor.vagrant-cloud", "vagrant-cloud"),
         Service::Hcp => ("hashicorp.post-processor.vagrant-registry", "vagrant-registry"),
@@ -186,7 +186,7 @@ async fn version(
     service: Service,
     api: &mut Api,
     publication: &Publication,
-    made: &mut Vec<CleanupId>,
+    made: &mut Made,
 ) -> Result<bool, StepError> {
     let Publication { tag, version, .. } = publication;
     let found = match service {
@@ -197,16 +197,11 @@ async fn version(
         context.build.message("Version exists, skipping creation");
         return Ok(is_released);
     }
-    let path = match service {
-        Service::Cloud => format!("box/{tag}/version/{version}"),
-        Service::Hcp => hcp::version_path(publication),
+    let (path, (ask_at, wanted)) = match service {
+        Service::Cloud => (format!("box/{tag}/version/{version}"), cloud::new_version(publication)),
+        Service::Hcp => (hcp::version_path(publication), hcp::new_version(publication)),
     };
-    // Before it is there: whoever asks for it and gets no answer does not know whether it is.
-    made.push(undo(context, api, format!("remove version {version} of {tag}"), path));
-    match service {
-        Service::Cloud => cloud::make_version(api, publication).await?,
-        Service::Hcp => hcp::make_version(api, publication).await?,
-    }
+    made.make(context, api, format!("version {version} of {tag}"), path, (&ask_at, &wanted)).await?;
     context.build.say(format!("Created new version: {version}"));
     Ok(false)
 }

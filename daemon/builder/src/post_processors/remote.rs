@@ -1,0 +1,157 @@
+//! What a post-processor makes at a service: noted before it is asked for, with all that giving it back needs, so that a worker that is killed
+//! leaves nothing there that costs money.
+//!
+//! ```text
+//! ledger: remote, what, note ─► NOTE (mode 0600): who asks, where, what was asked for ─► the request ─► NOTE: what the answer names
+//!                                  └─ give back: on failure and cancel by the build, after a crash by the sweep ─┘
+//! ```
+//!
+//! The note has the credentials, as the job's request has them; it goes when the thing is done or given back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::atomic_file;
+use crate::cleanup::CleanupId;
+use crate::context::BuildContext;
+use crate::error::StepError;
+use crate::ledger::{Ledger, Resource};
+use crate::regular_file;
+
+/// A larger file is no note.
+const MAX_NOTE: u64 = 1 << 20;
+
+/// All that giving something back needs.
+pub(super) trait Remote: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The kind of service, in the note.
+    const SERVICE: &'static str;
+
+    /// Removes what is there; one line for each thing that went. Where it cannot, the error says what is left, and where.
+    fn give_back(&self) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+}
+
+/// What the file has.
+#[derive(Serialize)]
+struct Note<'a, R> {
+    service: &'static str,
+    #[serde(flatten)]
+    remote: &'a R,
+}
+
+/// What a build may have at a service; let go without [`keep`](Self::keep) it stays in the ledger.
+pub(super) struct Claim {
+    build: BuildContext,
+    held: Arc<HeldNote>,
+    cleanup: CleanupId,
+}
+
+struct HeldNote {
+    ledger: Arc<Ledger>,
+    resource: Resource,
+    path: PathBuf,
+}
+
+impl HeldNote {
+    fn done(&self) {
+        match forget(&self.path) {
+            Ok(()) => self.ledger.released(&self.resource),
+            // It stays in the ledger; a sweep tries again.
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "a note of what lies at a service cannot be removed");
+            }
+        }
+    }
+}
+
+impl Claim {
+    /// Notes what is going to be asked for; `what` is said of it in the ledger. From here on it is given back unless it is kept.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be noted, so it had better not be asked for.
+    pub(super) fn begin<R: Remote>(build: &BuildContext, what: &str, remote: &R) -> Result<Self, StepError> {
+        let path = build.settings.job_dir.join(format!("remote-{}.json", uuid::Uuid::new_v4().simple()));
+        let resource = Resource::Remote { what: what.to_owned(), note: path.clone() };
+        build.ledger.note(&resource).map_err(cannot)?;
+        let held = Arc::new(HeldNote { ledger: build.ledger.clone(), resource, path });
+        let (undone, saying) = (held.clone(), build.clone());
+        let cleanup = build.on_cleanup("post-process", format!("give back {what}"), move || async move {
+            for line in give_back::<R>(&undone.path).await? {
+                saying.say(format!("Cleaning up: {line}"));
+            }
+            undone.done();
+            Ok(())
+        });
+        let claim = Self { build: build.clone(), held, cleanup };
+        claim.update(remote)?;
+        Ok(claim)
+    }
+
+    /// Notes what is known now, or asked for next.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be noted.
+    pub(super) fn update<R: Remote>(&self, remote: &R) -> Result<(), StepError> {
+        let text = serde_json::to_vec(&Note { service: R::SERVICE, remote }).map_err(StepError::wrap)?;
+        let path = &self.held.path;
+        atomic_file::write_by_way_of(&unfinished(path), path, &text, 0o600).map_err(cannot)
+    }
+
+    /// It is meant to stay, or has never come to be.
+    pub(super) fn keep(self) {
+        self.build.disarm(self.cleanup);
+        self.held.done();
+    }
+}
+
+fn cannot(error: io::Error) -> StepError {
+    StepError::new("cannot note what a service is asked for").with_source(error)
+}
+
+/// The name of a note that is being written.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("partial")
+}
+
+/// Removes a note, and what a crash has left of the next one: both have credentials.
+pub(crate) fn forget(path: &Path) -> io::Result<()> {
+    for path in [path, &unfinished(path)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The kind of service that a note is of; `None`: there is no note, so nothing was asked for.
+pub(super) fn service_of(path: &Path) -> Result<Option<String>, String> {
+    Ok(read(path)?.map(|note| note["service"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// Gives back what the note at `path` names; one line for each thing that went.
+pub(super) async fn give_back<R: Remote>(path: &Path) -> Result<Vec<String>, String> {
+    let Some(note) = read(path)? else { return Ok(Vec::new()) };
+    let remote: R = serde_json::from_value(note).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+    remote.give_back().await
+}
+
+fn read(path: &Path) -> Result<Option<Json>, String> {
+    use std::io::Read as _;
+    let read = || -> io::Result<Json> {
+        let mut text = Vec::new();
+        regular_file::open_to_read(path)?.take(MAX_NOTE).read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    match read() {
+        Ok(note) => Ok(Some(note)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
