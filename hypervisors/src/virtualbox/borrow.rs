@@ -4,7 +4,7 @@ use std::io;
 
 use super::ask;
 use super::claim::Borrowing;
-use super::facts::{Facts, State};
+use super::facts::{Facts, Snapshots, State};
 use super::identity::{Borrowed, Identity};
 use super::look::{check_target, only};
 use super::start::{Starting, Stop};
@@ -35,7 +35,7 @@ impl Starting<'_> {
         check_is_still(machine, uuid, &facts)?;
         check_off(uuid, &facts)?;
         self.holdings.logs_are_in(facts.get("LogFldr"));
-        let snapshots = ask::snapshots(&self.holdings.program, uuid).await?;
+        let snapshots = Snapshots::of(&facts);
         let from = match snapshot {
             None => None,
             Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),

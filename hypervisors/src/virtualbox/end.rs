@@ -62,10 +62,11 @@ pub(super) async fn watch_over(holdings: Arc<Holdings>, uuid: String, log: Optio
         }
         match wait_until_off(&holdings.program, &uuid, limit).await {
             Ok(None) if holdings.process().is_none() => {}
-            Ok(state) => break Ok(state),
+            Ok(ended) => break Ok(ended),
             Err(failure) => break Err(failure),
         }
     };
+    let state = state.map(|ended| ended.map(|ended| holdings.was_seen_off(ended)));
     let crashed = |status: &str| crashed(status, log.as_deref());
     holdings.tell(match state {
         _ if holdings.killed.load(Ordering::Acquire) => ExitReport::Killed,

@@ -250,9 +250,13 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Reads `snapshot MACHINE list --machinereadable`: `SnapshotName-1="a"`, `SnapshotUUID-1="…"`, `CurrentSnapshotUUID="…"`.
+    /// Reads `snapshot MACHINE list --machinereadable`.
     pub(super) fn read(text: &str) -> Self {
-        let facts = Facts::read(text);
+        Self::of(&Facts::read(text))
+    }
+
+    /// Those that are among a machine's facts, too: `SnapshotName-1="a"`, `SnapshotUUID-1="…"`, `CurrentSnapshotUUID="…"`.
+    pub(super) fn of(facts: &Facts) -> Self {
         let mut all = Vec::new();
         for (name, value) in facts.all() {
             let Some(place) = name.strip_prefix("SnapshotName") else { continue };

@@ -140,6 +140,7 @@ case "$1" in
       else echo "vrdeport=$(<"$m/is/vrdeports")"; fi
     fi
     [ -e "$m/facts" ] && cat "$m/facts"
+    [ -e "$m/snapshots" ] && cat "$m/snapshots"
     [ -d "$m" ] || none "$2" ;; # another call has removed it meanwhile
   controlvm)
     machine "$2"

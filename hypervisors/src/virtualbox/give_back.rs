@@ -32,6 +32,18 @@ pub(super) struct Terms<'a> {
     pub(super) restores: bool,
     /// What this process has changed in it.
     pub(super) changes: Option<&'a Changes>,
+    /// What it was like when it was seen off, where nothing was called for it since.
+    pub(super) seen_off: Option<Facts>,
+}
+
+/// A machine that was seen off.
+pub(super) struct Ended {
+    /// In which way.
+    pub(super) state: State,
+    /// What it was like; `None`: it is registered no more.
+    pub(super) facts: Option<Facts>,
+    /// How many calls there were about it up to that look.
+    pub(super) calls: usize,
 }
 
 /// Gives back the machine that the ledger names.
@@ -41,7 +53,7 @@ pub(super) async fn give_back(
     terms: Terms<'_>,
 ) -> Result<GivenBack, Failure> {
     match identity {
-        Identity::Made(uuid) => remove(program, uuid).await,
+        Identity::Made(uuid) => remove(program, uuid, terms.seen_off).await,
         Identity::Importing(directory) => remove_import(program, directory).await,
         Identity::Borrowed(borrowed) => hand_back(program, borrowed, terms).await,
     }
@@ -53,7 +65,7 @@ pub(super) async fn after_a_dead_process(program: &VBoxManage, identity: &Identi
         Identity::Borrowed(borrowed) => borrowed.told_to_run.clone(),
         _ => None,
     };
-    let terms = Terms { claim: Claim::OfADeadProcess { told_to_run }, restores: false, changes: None };
+    let terms = Terms { claim: Claim::OfADeadProcess { told_to_run }, restores: false, changes: None, seen_off: None };
     give_back(program, identity, terms).await.map_err(Failure::of_machine)
 }
 
@@ -88,51 +100,54 @@ async fn switch_off(program: &VBoxManage, uuid: &str) -> Result<(), Failure> {
     }
 }
 
-/// Waits until a machine is off, and tells in which way; `None`: it is not.
+/// Waits until a machine is off, and tells how it was seen then; `None`: it is not.
 pub(super) async fn wait_until_off(
     program: &VBoxManage,
     uuid: &str,
     limit: Duration,
-) -> Result<Option<State>, Failure> {
+) -> Result<Option<Ended>, Failure> {
     let deadline = Instant::now() + limit;
     let mut pause = LOOK_INTERVAL.0;
     loop {
-        let state = match look(program, uuid).await? {
-            Some(facts) => facts.state(),
-            // Somebody has removed it.
-            None => Some(State::Off),
-        };
-        match state {
+        let calls = program.calls() + 1;
+        let facts = look(program, uuid).await?;
+        // One that is not there was removed by somebody.
+        match facts.as_ref().map_or(Some(State::Off), Facts::state) {
             Some(State::Alive) | None if Instant::now() >= deadline => return Ok(None),
             Some(State::Alive) | None => {}
-            Some(off) => return Ok(Some(off)),
+            Some(state) => return Ok(Some(Ended { state, facts, calls })),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_INTERVAL.1);
     }
 }
 
-/// Removes a machine of ours.
-async fn remove(program: &VBoxManage, uuid: &str) -> Result<GivenBack, Failure> {
+/// Removes a machine of ours. One that was seen off is not looked at again, unless VirtualBox says no: somebody may have started it.
+async fn remove(program: &VBoxManage, uuid: &str, seen_off: Option<Facts>) -> Result<GivenBack, Failure> {
+    let unregister = ["unregistervm".to_owned(), uuid.to_owned()];
+    if let Some(facts) = seen_off
+        && program.run_once(&unregister).await.is_ok()
+    {
+        remove_its_files(&facts);
+        return Ok(GivenBack::Removed);
+    }
     let Some(facts) = look(program, uuid).await? else { return Ok(GivenBack::WasGone) };
     if matches!(facts.state(), Some(State::Alive) | None) && facts.get("VMState").is_some() {
         switch_off(program, uuid).await?;
     }
-    match program.run(&["unregistervm", uuid]).await {
+    match program.run(&unregister).await {
         Ok(_) => {}
         Err(failure) if failure.is(Problem::NoMachine) => return Ok(GivenBack::WasGone),
         Err(failure) => return Err(failure),
     }
-    if let Some(settings) = facts.settings_file() {
-        remove_files(&settings, &facts);
-    }
+    remove_its_files(&facts);
     Ok(GivenBack::Removed)
 }
 
 /// Removes an import of ours, when it came so far that it is registered: by where its settings are, for its name may be another's, too.
 async fn remove_import(program: &VBoxManage, directory: &Path) -> Result<GivenBack, Failure> {
     match find_in(program, directory).await? {
-        Some(uuid) => remove(program, &uuid).await,
+        Some(uuid) => remove(program, &uuid, None).await,
         None => Ok(GivenBack::WasGone),
     }
 }
@@ -232,7 +247,8 @@ async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> Stri
 
 /// Removes what VirtualBox made for a machine: settings, logs, snapshots, and disks that lie beside them. The directory goes when
 /// nothing else is in it.
-fn remove_files(settings: &Path, facts: &Facts) {
+fn remove_its_files(facts: &Facts) {
+    let Some(settings) = facts.settings_file() else { return };
     let Some(directory) = settings.parent() else { return };
     let disks = facts.attached().into_iter().map(|attached| attached.path);
     for disk in disks.filter(|path| path.parent() == Some(directory) && path.extension().is_none_or(|end| end != "iso"))

@@ -11,7 +11,8 @@ use super::NAME;
 use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
 use super::default_folder::Move;
-use super::give_back::{self, OFF_LIMIT, Terms};
+use super::facts::State;
+use super::give_back::{self, Ended, OFF_LIMIT, Terms};
 use super::identity::{Borrowed, Identity, Moment};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
@@ -61,6 +62,8 @@ struct Held {
     logs: Option<PathBuf>,
     /// What is changed in a machine that was there before.
     changes: Option<Changes>,
+    /// How it was when it was seen off.
+    ended: Option<Ended>,
     /// What the guest wrote to its serial port, read before the file goes.
     serial: Vec<u8>,
 }
@@ -288,6 +291,13 @@ impl Holdings {
         self.held().process.clone()
     }
 
+    /// Notes how the machine was seen off, and tells the way.
+    pub(super) fn was_seen_off(&self, ended: Ended) -> State {
+        let state = ended.state;
+        self.held().ended = Some(ended);
+        state
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         self.report.borrow().is_none()
     }
@@ -333,11 +343,12 @@ impl Holdings {
         if !self.kept.load(Ordering::Acquire) {
             let identity = self.held().identity.clone();
             if let Some(identity) = identity {
-                let (restores, changes) = {
-                    let held = self.held();
-                    (held.restores, held.changes.clone())
+                let (restores, changes, ended) = {
+                    let mut held = self.held();
+                    (held.restores, held.changes.clone(), held.ended.take())
                 };
-                let terms = Terms { claim: self.claim(), restores, changes: changes.as_ref() };
+                let seen_off = ended.filter(|ended| ended.calls == self.program.calls()).and_then(|ended| ended.facts);
+                let terms = Terms { claim: self.claim(), restores, changes: changes.as_ref(), seen_off };
                 match give_back::give_back(&self.program, &identity, terms).await {
                     Ok(given_back) => {
                         if let GivenBack::LeftOn { snapshot } = given_back {

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::registered::Registered;
-
 /// What is known of one VirtualBox, for as long as this process works with it.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Told>);
@@ -36,7 +34,7 @@ impl Known {
         self.told().machines.get(wanted).cloned()
     }
 
-    pub(super) fn keep_machine(&self, wanted: &str, found: &Registered) {
-        self.told().machines.insert(wanted.to_owned(), found.uuid.clone());
+    pub(super) fn keep_machine(&self, wanted: &str, uuid: &str) {
+        self.told().machines.insert(wanted.to_owned(), uuid.to_owned());
     }
 }

@@ -3,7 +3,7 @@
 use super::ask;
 use super::display;
 use super::explain;
-use super::facts::{Snapshot, Snapshots};
+use super::facts::{Facts, Snapshot, Snapshots};
 use super::known::Known;
 use super::problem::Problem;
 use super::program::VBoxManage;
@@ -19,26 +19,41 @@ pub(super) async fn first(
     program: &VBoxManage,
     known: &Known,
 ) -> Result<(), StartError> {
+    let Origin::Existing { machine, snapshot } = &spec.origin else {
+        names(spec, &ask::machines(program).await?)?;
+        display::refuse_unserved(part.remote_display.as_ref(), program).await?;
+        return if spec.origin == Origin::New { os_type(part, program).await } else { Ok(()) };
+    };
+    let (uuid, facts) = theirs(spec, machine, program).await?;
+    known.keep_machine(machine, &uuid);
+    display::refuse_unserved(part.remote_display.as_ref(), program).await?;
+    let snapshots = Snapshots::of(&facts);
+    let from = match snapshot {
+        None => None,
+        Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),
+    };
+    part.after.snapshot.as_ref().map_or(Ok(()), |target| check_target(&snapshots, from, target))
+}
+
+/// The machine of others to work on: its UUID, and what it is like. One call, where VirtualBox finds it by what the template calls it.
+async fn theirs(spec: &MachineSpec, machine: &str, program: &VBoxManage) -> Result<(String, Facts), StartError> {
+    // A name that looks like an option would be one.
+    if !machine.starts_with('-') {
+        match ask::facts(program, machine).await {
+            Ok(facts) => match facts.get("UUID") {
+                Some(uuid) if uuid == machine || facts.get("name") == Some(machine) => {
+                    return Ok((uuid.to_owned(), facts));
+                }
+                _ => {}
+            },
+            Err(failure) if failure.is(Problem::NoMachine) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
     let registered = ask::machines(program).await?;
     names(spec, &registered)?;
-    display::refuse_unserved(part.remote_display.as_ref(), program).await?;
-    match &spec.origin {
-        Origin::New => os_type(part, program).await,
-        Origin::Existing { machine, snapshot } => {
-            let found = find(machine, &registered);
-            if let Some(found) = found {
-                known.keep_machine(machine, found);
-            }
-            let uuid = found.map_or(machine, |found| &found.uuid);
-            let snapshots = ask::snapshots(program, uuid).await?;
-            let from = match snapshot {
-                None => None,
-                Some(name) => Some(only(&snapshots, name, "attach_snapshot")?),
-            };
-            part.after.snapshot.as_ref().map_or(Ok(()), |target| check_target(&snapshots, from, target))
-        }
-        _ => Ok(()),
-    }
+    let uuid = find(machine, &registered).map_or(machine, |found| &found.uuid);
+    Ok((uuid.to_owned(), ask::facts(program, uuid).await?))
 }
 
 /// The machine of this name or UUID.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot};
@@ -59,6 +60,8 @@ pub(super) struct VBoxManage {
     program: PathBuf,
     /// Who calls for the same machine waits here: two sessions cannot hold one machine.
     turn: Arc<Mutex<()>>,
+    /// How many calls there were about this machine.
+    calls: Arc<AtomicUsize>,
     /// How long an ordinary call may take.
     limit: Duration,
     /// How long one may take that moves whole disks.
@@ -67,12 +70,12 @@ pub(super) struct VBoxManage {
 
 impl VBoxManage {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, turn: Arc::default(), limit: LIMIT, long_limit: LONG_LIMIT }
+        Self { program, turn: Arc::default(), calls: Arc::default(), limit: LIMIT, long_limit: LONG_LIMIT }
     }
 
     /// The same program with a queue of its own: for calls about another machine.
     pub(super) fn for_machine(&self) -> Self {
-        Self { turn: Arc::default(), ..self.clone() }
+        Self { turn: Arc::default(), calls: Arc::default(), ..self.clone() }
     }
 
     /// The same program with less patience.
@@ -89,6 +92,11 @@ impl VBoxManage {
 
     pub(super) fn path(&self) -> &Path {
         &self.program
+    }
+
+    /// How many calls about this machine were begun.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Acquire)
     }
 
     /// Waits until no call about this machine is at work any more.
@@ -168,6 +176,7 @@ impl VBoxManage {
         limit: Duration,
         abandoned: WhenAbandoned,
     ) -> Result<Answer, Failure> {
+        self.calls.fetch_add(1, Ordering::AcqRel);
         let turn = self.turn.clone().lock_owned().await;
         let (answer, waiting) = oneshot::channel();
         let (program, arguments) = (self.program.clone(), arguments.to_vec());

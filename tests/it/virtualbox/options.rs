@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{World, iso, template};
 
 /// What Packer calls for a build that nobody connects to, row by row of the tables in the reference (packer.md §4.2 to §4.4: the step's number,
-/// and its calls in their order). Looks at the machine (`showvminfo`) are not among them: Packer makes one each half second until the guest
-/// is off, and how many that are depends on the guest.
+/// and its calls in their order; the looks at the machine, `showvminfo`, as Packer 1.6.6 makes them on the stand-in of
+/// `hypervisors/src/virtualbox`). It makes one each half second until the guest is off: how many that are depends on the guest, and one is counted.
 type Steps = &'static [(&'static str, &'static [&'static str])];
 
 /// Once for each build: GUI/RegistrationData, GUI/SuppressMessages, GUI/UpdateDate and GUI/UpdateCheckCount.
@@ -15,7 +15,7 @@ const MESSAGES: &[&str] = &["setextradata", "setextradata", "setextradata", "set
 
 /// §4.2, exported, with the defaults: one processor, no USB, BIOS.
 const PACKERS_ISO: Steps = &[
-    ("1 GetVMDefaults", &["createvm", "unregistervm"]),
+    ("1 GetVMDefaults", &["createvm", "showvminfo", "unregistervm"]),
     ("10 SuppressMessages", MESSAGES),
     (
         "11 CreateVM: boot order, cpus, memory, usb, audio, mouse, keyboard, chipset, firmware; the model of each of eight adapters; graphics, clock, \
@@ -30,10 +30,10 @@ const PACKERS_ISO: Steps = &[
     ("13 AttachISOs", &["storageattach"]),
     ("14 ConfigureVRDP", &["modifyvm"]),
     ("18 Run", &["startvm"]),
-    ("25 Shutdown", &["controlvm"]),
+    ("25 Shutdown", &["controlvm", "showvminfo"]),
     ("26 RemoveDevices", &["storageattach"]),
     ("28 Export", &["export"]),
-    ("cleanup", &["unregistervm"]),
+    ("cleanup", &["showvminfo", "unregistervm"]),
 ];
 
 /// §4.3, not exported.
@@ -42,8 +42,8 @@ const PACKERS_OVF: Steps = &[
     ("Import", &["import"]),
     ("VRDP", &["modifyvm"]),
     ("Run", &["startvm"]),
-    ("Shutdown", &["controlvm"]),
-    ("cleanup", &["unregistervm"]),
+    ("Shutdown", &["controlvm", "showvminfo"]),
+    ("cleanup", &["showvminfo", "unregistervm"]),
 ];
 
 /// §4.4, from one snapshot to another, not exported. That the tree is loaded four times is Packer 1.6.6 on the stand-in of
@@ -54,14 +54,15 @@ const PACKERS_VM: Steps = &[
     ("SetSnapshot", &["snapshot list", "snapshot restore"]),
     ("VRDP", &["modifyvm"]),
     ("Run", &["startvm"]),
-    ("Shutdown", &["controlvm"]),
-    ("CreateSnapshot", &["snapshot list", "snapshot take"]),
-    ("cleanup", &["snapshot list", "snapshot restore"]),
+    ("Shutdown", &["controlvm", "showvminfo"]),
+    ("CreateSnapshot", &["showvminfo", "snapshot list", "snapshot take"]),
+    ("cleanup", &["showvminfo", "snapshot list", "snapshot restore"]),
 ];
 
 impl World {
-    /// The words that say what each call since the `before`th did; looks that follow one another are one.
-    fn verbs(&self, before: usize) -> Vec<String> {
+    /// The words that say what each call since the `before`th did. Nothing tells when a machine is off: how often it is looked at until it is
+    /// depends on VirtualBox, and is taken to be as `expected`, but never less.
+    fn verbs(&self, before: usize, expected: &[&str]) -> Vec<String> {
         let verb = |call: &String| {
             let mut words = call.split(' ');
             match words.next() {
@@ -71,8 +72,12 @@ impl World {
             }
         };
         let mut verbs: Vec<String> = self.calls()[before..].iter().map(verb).collect();
-        // Nothing tells when a machine is off: it is looked at until it is.
-        verbs.dedup_by(|one, before| one == before && one == "showvminfo");
+        if let Some(off) = verbs.iter().position(|verb| verb == "controlvm").map(|index| index + 1) {
+            let looks = |verbs: &mut dyn Iterator<Item = &str>| verbs.take_while(|verb| *verb == "showvminfo").count();
+            let there = looks(&mut verbs[off..].iter().map(String::as_str));
+            let wanted = looks(&mut expected.iter().copied().skip_while(|verb| *verb != "controlvm").skip(1));
+            verbs.drain(off..off + there.saturating_sub(wanted));
+        }
         verbs
     }
 }
@@ -80,8 +85,7 @@ impl World {
 fn assert_no_more_than(packers: Steps, ours: &[String], expected: &[&str]) {
     assert_eq!(ours, expected);
     let theirs: usize = packers.iter().map(|(_, calls)| calls.len()).sum();
-    let ours = ours.iter().filter(|verb| *verb != "showvminfo").count();
-    assert!(ours <= theirs, "{ours} calls, and Packer makes {theirs}: {packers:#?}");
+    assert!(ours.len() <= theirs, "{} calls, and Packer makes {theirs}: {packers:#?}", ours.len());
 }
 
 #[test]
@@ -110,11 +114,13 @@ fn whole_builds_call_virtualbox_no_more_often_than_packer() {
         "showvminfo",
         "storageattach",
         "showvminfo",
+        // What it is like when others begin to read its disks, and whether it was left alone until they had.
+        "showvminfo",
         "list hdds",
         "showvminfo",
         "unregistervm",
     ];
-    assert_no_more_than(PACKERS_ISO, &world.verbs(0), &expected);
+    assert_no_more_than(PACKERS_ISO, &world.verbs(0, &expected), &expected);
 
     let before = world.calls().len();
     let silent = "  skip_export = true\n";
@@ -135,7 +141,7 @@ fn whole_builds_call_virtualbox_no_more_often_than_packer() {
         "showvminfo",
         "unregistervm",
     ];
-    assert_no_more_than(PACKERS_OVF, &world.verbs(before), &expected);
+    assert_no_more_than(PACKERS_OVF, &world.verbs(before, &expected), &expected);
 
     let base = world.home.work("machines").display().to_string();
     world.vboxmanage(&["createvm", "--name", "base", "--ostype", "Debian_64", "--register", "--basefolder", &base]);
@@ -146,10 +152,9 @@ fn whole_builds_call_virtualbox_no_more_often_than_packer() {
     world.build_without_force(&template("virtualbox-vm", &options)).expect(0);
     let expected = [
         "--version",
-        "list vms",
-        "snapshot list",
+        // With its snapshots; and once more when it is held against other builds.
         "showvminfo",
-        "snapshot list",
+        "showvminfo",
         "snapshot restore",
         "showvminfo",
         "modifyvm",
@@ -158,12 +163,14 @@ fn whole_builds_call_virtualbox_no_more_often_than_packer() {
         "list extpacks",
         "controlvm",
         "showvminfo",
+        // What in it is still ours.
+        "showvminfo",
         "modifyvm",
         "snapshot take",
         "showvminfo",
         "snapshot restore",
     ];
-    assert_no_more_than(PACKERS_VM, &world.verbs(before), &expected);
+    assert_no_more_than(PACKERS_VM, &world.verbs(before, &expected), &expected);
 }
 
 #[test]
