@@ -456,10 +456,15 @@ fn without_its_driver_virtualbox_says_what_to_do_before_anything_is_fetched_or_m
 }
 
 #[test]
-fn a_guests_system_that_there_is_not_is_refused_and_nothing_stays() {
+fn a_guests_system_and_a_network_that_there_are_not_are_refused_before_anything_is_made() {
     let Some(world) = World::new() else { return };
     let ran = world.build(&iso("  disk_size = 64\n  guest_os_type = \"Linus\"\n")).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("no guest system called Linus") && told.contains("Debian_64"), "{told}");
+    let bridge = "  disk_size = 64\n  vboxmanage = [[\"modifyvm\", \"{{.Name}}\", \"--bridgeadapter1\", \"eth77\"]]\n";
+    let ran = world.build(&iso(bridge)).expect(1);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("no interface to bridge to called eth77; there are: "), "{told}");
+    assert!(!world.calls().iter().any(|call| call.starts_with("createvm")), "{:?}", world.calls());
     assert_eq!(world.machines(), Vec::<String>::new());
 }

@@ -25,7 +25,7 @@ pub(super) async fn explain(program: &VBoxManage, failure: Failure) -> StartErro
 }
 
 /// The names of a list of blocks: `ID: …` or `ID / Description: … -- …` of guest systems, `Name: …` of networks, `Pack no. 0: …` of extension packs.
-fn names_in(text: &str) -> Vec<String> {
+pub(super) fn names_in(text: &str) -> Vec<String> {
     let name = |line: &str| {
         let (key, value) = line.split_once(':')?;
         let known = matches!(key.trim(), "ID" | "ID / Description" | "Name") || key.starts_with("Pack no.");

@@ -69,6 +69,8 @@ case "$1" in
   list)
     case "$2" in
       vms) for m in "$D"/vms/*; do [ -d "$m" ] && echo "\"$(<"$m/name")\" {${m##*/}}"; done ;;
+      bridgedifs) printf 'Name:            eth0\nGUID:            1\nVBoxNetworkName: HostInterfaceNetworking-eth0\n' ;;
+      hostonlyifs) cat "$D/hostonlyifs" 2>/dev/null ;;
       hdds) cat "$D/hdds" 2>/dev/null ;;
       extpacks)
         if [ -e "$D/extpacks" ]; then cat "$D/extpacks"

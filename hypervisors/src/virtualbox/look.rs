@@ -5,6 +5,7 @@ use super::display;
 use super::explain;
 use super::facts::{Facts, Snapshot, Snapshots};
 use super::known::Known;
+use super::networks;
 use super::problem::Problem;
 use super::program::VBoxManage;
 use super::registered::Registered;
@@ -22,11 +23,13 @@ pub(super) async fn first(
     let Origin::Existing { machine, snapshot } = &spec.origin else {
         names(spec, &ask::machines(program).await?)?;
         display::refuse_unserved(part.remote_display.as_ref(), program).await?;
+        networks::refuse_unknown(&part.commands, program).await?;
         return if spec.origin == Origin::New { os_type(part, program).await } else { Ok(()) };
     };
     let (uuid, facts) = theirs(spec, machine, program).await?;
     known.keep_machine(machine, &uuid);
     display::refuse_unserved(part.remote_display.as_ref(), program).await?;
+    networks::refuse_unknown(&part.commands, program).await?;
     let snapshots = Snapshots::of(&facts);
     let from = match snapshot {
         None => None,

@@ -38,6 +38,7 @@ mod known;
 mod look;
 mod machine;
 pub mod media;
+mod networks;
 mod note;
 mod places;
 mod preview;

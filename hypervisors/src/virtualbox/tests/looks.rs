@@ -22,6 +22,28 @@ fn with_system(world: &StandIn, system: &str) -> MachineSpec {
 }
 
 #[tokio::test]
+async fn a_network_of_the_host_that_is_not_there_is_told_with_those_that_are() {
+    let world = StandIn::new();
+    let mut spec = world.spec(false);
+    let mut asks = |name: &str, value: &str| {
+        let command = ["modifyvm", "{{.Name}}", name, value].map(ToOwned::to_owned).to_vec();
+        world.part(&mut spec).commands = vec![command];
+        spec.clone()
+    };
+    let bridged = asks("--bridgeadapter1", "eth77");
+    let error = world.hypervisor().look_first(&bridged).await.unwrap_err();
+    assert!(error.to_string().contains("no interface to bridge to called eth77; there are: eth0"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("list bridgedifs")), "{error:?}");
+    let host_only = asks("--hostonlyadapter2", "vboxnet0");
+    let error = world.hypervisor().look_first(&host_only).await.unwrap_err();
+    assert!(error.to_string().contains("no host-only interface called vboxnet0; there are: none"), "{error}");
+    std::fs::write(world.path("hostonlyifs"), "Name:            vboxnet0\n").unwrap();
+    world.hypervisor().look_first(&host_only).await.unwrap();
+    world.hypervisor().look_first(&asks("--bridgeadapter1", "eth0")).await.unwrap();
+    assert_eq!(world.machines(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_guests_system_that_there_is_not_is_told_with_those_that_there_are() {
     let world = StandIn::new();
     for system in ["Debian_64", "debian_64", "Other/Unknown", ""] {

@@ -32,7 +32,7 @@ pub(super) fn check_host(plan: &VirtualBoxPlan, reader: &mut PlanReader<'_>, bac
     }
 }
 
-/// The machine before anything is fetched or made for it.
+/// The machine before anything is fetched or made for it, with its commands as the template has them.
 pub(super) fn draft(plan: &VirtualBoxPlan) -> MachineSpec {
     let nowhere = PathBuf::from(".");
     let media = Media {
@@ -43,7 +43,7 @@ pub(super) fn draft(plan: &VirtualBoxPlan) -> MachineSpec {
         work: nowhere.clone(),
         sockets: nowhere,
     };
-    spec(plan, &media, Vec::new(), Vec::new())
+    spec(plan, &media, plan.commands.clone(), Vec::new())
 }
 
 /// Renders commands right before the machine starts.
