@@ -258,7 +258,15 @@ impl Hypervisor for QemuHypervisor {
                     accelerators: findings.accelerators.into_iter().map(Into::into).collect(),
                     ..Availability::default()
                 },
-                Err(error) => Availability { reason: Some(error.to_string()), ..Availability::default() },
+                Err(error) => Availability {
+                    reason: Some(error.to_string()),
+                    hint: Some(format!(
+                        "see what `{} --version` says; {}",
+                        program.display(),
+                        check::package_hint(DEFAULT_PROGRAM)
+                    )),
+                    ..Availability::default()
+                },
             }
         }
         .boxed()

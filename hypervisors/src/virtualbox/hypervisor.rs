@@ -125,14 +125,16 @@ impl VirtualBoxHypervisor {
     }
 
     async fn find_out(&self) -> Availability {
-        let unusable = |reason: String, problem: Problem| Availability {
+        let unusable = |reason: String, hint: Option<String>| Availability {
             reason: Some(reason),
-            hint: problem.hint().map(ToOwned::to_owned),
+            hint,
             ..Availability::default()
         };
         let Some(program) = self.program() else {
-            return unusable(format!("{PROGRAM} is not in PATH"), Problem::CannotRun);
+            return unusable(format!("{PROGRAM} is not in PATH"), Problem::CannotRun.hint().map(ToOwned::to_owned));
         };
+        let path = program.path().display();
+        let anew = || Some(format!("see what `{path} --version` says, or install VirtualBox anew"));
         // Without a driver it still answers, with warnings around the version.
         match program.run(&["--version"]).await {
             Ok(said) => match version(&said) {
@@ -140,9 +142,12 @@ impl VirtualBoxHypervisor {
                     None => self.with_driver(&program, &said, version),
                     old => Availability { reason: old, hint: Some(NEWER.to_owned()), ..Availability::default() },
                 },
-                None => unusable(format!("{} does not tell its version", program.path().display()), Problem::Other),
+                None => unusable(format!("{path} does not tell its version"), anew()),
             },
-            Err(failure) => unusable(failure.to_string(), failure.problem),
+            Err(failure) => {
+                let hint = failure.problem.hint().map(ToOwned::to_owned);
+                unusable(format!("{path} does not work: {failure}"), hint.or_else(anew))
+            }
         }
     }
 

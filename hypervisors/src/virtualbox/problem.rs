@@ -177,9 +177,13 @@ impl Failure {
         if words.is_empty() {
             words = in_one_line(said);
         }
-        // What else it says, such as that a licence has to be agreed to, may be on its other output.
+        // What else it says, such as that a licence has to be agreed to, may be on its other output. That there is no driver is said there with
+        // every call.
         let problem = match Problem::of(complained) {
-            Problem::Other => Problem::of(&format!("{complained}{said}")),
+            Problem::Other => {
+                let warns = |line: &&str| line.starts_with("WARNING:");
+                Problem::of(&said.lines().filter(|line| !warns(line)).collect::<Vec<_>>().join("\n"))
+            }
             known => known,
         };
         if words.is_empty() {
@@ -303,6 +307,15 @@ mod tests {
         assert_eq!(words(ExitState::Exited(1), ""), "it gave no reason (exit status 1)");
         assert_eq!(words(ExitState::Signalled(9), ""), "it gave no reason (signal 9 (SIGKILL))");
         assert_eq!(words(ExitState::Signalled(11), "half"), "half (signal 11 (SIGSEGV))");
+    }
+
+    #[test]
+    fn a_warning_that_comes_with_every_call_is_not_what_is_wrong() {
+        let warned = "WARNING: The character device /dev/vboxdrv does not exist.\n\t Please install the virtualbox-dkms package\n";
+        let failure =
+            |said| Failure::of("VBoxManage x", ExitState::Exited(1), said, "VBoxManage: error: no\n").unwrap();
+        assert_eq!(failure(warned).problem, Problem::Other);
+        assert_eq!(failure("cannot import until the license agreement is accepted\n").problem, Problem::Licence);
     }
 
     #[test]

@@ -141,7 +141,12 @@ impl VmwareHypervisor {
         }
         // Whether it works at all.
         if let Err(error) = vmrun.list().await {
-            return Availability { reason: Some(error.to_string()), ..Availability::default() };
+            let (program, hint) = (vmrun.program().display(), INSTALL_HINT);
+            return Availability {
+                reason: Some(format!("{program} does not work: {error}")),
+                hint: Some(format!("see what `{program} list` says; {hint}")),
+                ..Availability::default()
+            };
         }
         Availability { version: self.version().await, ..Availability::default() }
     }

@@ -48,6 +48,11 @@ impl Vmrun {
         Self { longest, ..self }
     }
 
+    /// The program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// What starts a machine, as people see it.
     pub(super) fn start_line(&self, vmx: &Path, window: bool) -> Vec<String> {
         let words = start(vmx, window).into_iter().map(|word| word.to_string_lossy().into_owned());

@@ -29,13 +29,13 @@ struct Contents {
     entries: BTreeMap<String, Findings>,
 }
 
-/// Names one state of one program: another file, or another right to use KVM, is another key.
-pub(super) fn key(program: &Path, kvm_opens: bool) -> String {
+/// Names one state of one program: another file, or another reason why KVM cannot be used, is another key.
+pub(super) fn key(program: &Path, kvm_problem: Option<io::ErrorKind>) -> String {
     let data = std::fs::metadata(program).ok();
     let modified = data.as_ref().and_then(|data| data.modified().ok()?.duration_since(UNIX_EPOCH).ok());
     let modified = modified.map_or(0, |time| time.as_nanos());
     let length = data.map_or(0, |data| data.len());
-    format!("{}|{length}|{modified}|kvm={kvm_opens}", program.display())
+    format!("{}|{length}|{modified}|kvm={kvm_problem:?}", program.display())
 }
 
 impl Cache {
@@ -125,9 +125,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("qemu");
         std::fs::write(&program, "one").unwrap();
-        let first = key(&program, true);
-        assert_ne!(first, key(&program, false));
+        let first = key(&program, None);
+        assert_ne!(first, key(&program, Some(io::ErrorKind::PermissionDenied)));
         std::fs::write(&program, "another").unwrap();
-        assert_ne!(first, key(&program, true));
+        assert_ne!(first, key(&program, None));
     }
 }

@@ -116,7 +116,7 @@ impl Prober {
         let facts = ask(program, self.limit).await?;
         let accelerators = self.known(program).map(|known| known.accelerators).unwrap_or_default();
         let names = facts.names.clone();
-        self.cache().put(cache::key(program, kvm_opens().is_ok()), Findings { accelerators, ..facts });
+        self.cache().put(cache::key(program, kvm_problem()), Findings { accelerators, ..facts });
         Ok(names)
     }
 
@@ -130,12 +130,12 @@ impl Prober {
     }
 
     fn known(&self, program: &Path) -> Option<Findings> {
-        self.cache().get(&cache::key(program, kvm_opens().is_ok()))
+        self.cache().get(&cache::key(program, kvm_problem()))
     }
 
     /// Keeps `findings`, unless more is known already.
     fn keep(&self, program: &Path, findings: &Findings) {
-        let key = cache::key(program, kvm_opens().is_ok());
+        let key = cache::key(program, kvm_problem());
         let mut cache = self.cache();
         if findings.accelerators.is_empty() && cache.get(&key).is_some() {
             return;
@@ -178,7 +178,7 @@ async fn kvm(program: &Path, architecture: &str) -> Finding {
         return finding(false, format!("guests of {architecture} cannot run on this processor"));
     }
     if let Err(error) = kvm_opens() {
-        return finding(false, format!("{KVM_DEVICE} cannot be used: {error}"));
+        return finding(false, format!("{KVM_DEVICE} cannot be used: {error}{}", what_to_do(error.kind())));
     }
     if !boot::fits(architecture) {
         return finding(true, format!("{KVM_DEVICE} opens; there is no boot probe for {architecture}"));
@@ -205,6 +205,24 @@ async fn tcg(program: &Path, architecture: &str) -> Finding {
             finding(format!("guest code is translated, though the boot probe failed: {}", failure.problem()))
         }
     }
+}
+
+/// What can be done about a device that cannot be opened, to be put behind the problem.
+fn what_to_do(problem: std::io::ErrorKind) -> &'static str {
+    match problem {
+        std::io::ErrorKind::PermissionDenied => {
+            " (become a member of the group that it belongs to, `sudo usermod -aG kvm USER` on most systems, log in again, and end the \
+             daemon that was started before: `kiln daemon stop`)"
+        }
+        std::io::ErrorKind::NotFound => {
+            " (load its driver, `sudo modprobe kvm_intel` or `kvm_amd`, and see that virtualization is switched on in the host's firmware)"
+        }
+        _ => "",
+    }
+}
+
+fn kvm_problem() -> Option<std::io::ErrorKind> {
+    kvm_opens().err().map(|error| error.kind())
 }
 
 fn kvm_opens() -> std::io::Result<()> {

@@ -98,6 +98,20 @@ async fn a_program_that_is_no_qemu_is_told() {
 }
 
 #[test]
+fn a_device_that_cannot_be_opened_says_what_to_do() {
+    for (problem, words) in [
+        (std::io::ErrorKind::PermissionDenied, "usermod -aG kvm"),
+        (std::io::ErrorKind::NotFound, "modprobe kvm_intel"),
+        (std::io::ErrorKind::Other, ""),
+    ] {
+        assert!(what_to_do(problem).contains(words), "{problem:?}");
+    }
+    // What is known of one is not told of the other.
+    let key = |problem| cache::key(Path::new("/x"), Some(problem));
+    assert_ne!(key(std::io::ErrorKind::PermissionDenied), key(std::io::ErrorKind::NotFound));
+}
+
+#[test]
 fn architectures() {
     assert_eq!(family("i386"), family("x86_64"));
     assert_ne!(family("aarch64"), family("x86_64"));

@@ -35,8 +35,16 @@ async fn every_call_of_a_start_may_fail_in_any_way() {
 async fn garbage_is_no_machine() {
     let world = StandIn::new();
     world.breaks("--version", "garbage");
+    let program = world.path("VBoxManage").display().to_string();
     let availability = world.hypervisor().probe().await;
     assert!(availability.reason.is_some_and(|reason| reason.contains("does not tell its version")));
+    assert!(availability.hint.is_some_and(|hint| hint.contains(&format!("`{program} --version`"))));
+    world.breaks("--version", "error while loading shared libraries");
+    let availability = world.hypervisor().probe().await;
+    let reason = availability.reason.unwrap();
+    assert!(reason.starts_with(&program) && reason.contains("shared libraries"), "{reason}");
+    assert!(availability.hint.is_some_and(|hint| hint.contains("anew")));
+    world.breaks("--version", "garbage");
     std::fs::write(world.path("x.ova"), "").unwrap();
     let mut spec = world.spec(false);
     spec.origin = crate::spec::Origin::Import { package: world.path("x.ova") };

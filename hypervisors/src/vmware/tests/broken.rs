@@ -136,8 +136,11 @@ async fn missing_tools_are_named() {
 async fn a_list_of_garbage_makes_vmware_unusable() {
     let broken = Broken::new("[ $verb = list ] && { echo '<html>'; exit 0; }");
     write_script(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
-    let reason = broken.hypervisor.probe().await.reason.unwrap();
-    assert_eq!(reason, "unexpected answer to vmrun list: \"<html>\" is no list");
+    let probed = broken.hypervisor.probe().await;
+    let program = broken.directory.path().join("bin/vmrun").display().to_string();
+    let reason = format!("{program} does not work: unexpected answer to vmrun list: \"<html>\" is no list");
+    assert_eq!(probed.reason, Some(reason));
+    assert!(probed.hint.is_some_and(|hint| hint.contains(&format!("`{program} list`"))));
     let answer = broken.hypervisor.give_back("/nowhere/a.vmx").await;
     assert!(matches!(answer, Err(MachineError::Unexpected { .. })), "{answer:?}");
 }
@@ -203,7 +206,7 @@ async fn a_call_that_hangs_is_ended_at_its_limit() {
     broken.breaks("[ $verb = list ] && exec sleep 1000");
     write_script(&broken.directory.path().join("bin/vmware-vdiskmanager"), "#!/bin/sh\n");
     let reason = within(broken.hypervisor.probe()).await.reason.unwrap();
-    assert_eq!(reason, "no answer to vmrun list within 2000 ms");
+    assert!(reason.ends_with("/vmrun does not work: no answer to vmrun list within 2000 ms"), "{reason}");
 
     // A machine that runs, under a VMware that answers no more: only a sweep can tell later that it is gone.
     broken.breaks("");
