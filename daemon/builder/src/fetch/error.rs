@@ -244,7 +244,7 @@ impl UrlError {
                 "check the network and the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); what has arrived is kept"
             }
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "check iso_url; relative paths start from the directory in which the build was started"
+                "check the path in the template (iso_url, source_path); relative paths start from the directory in which the build was started"
             }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room, or set PACKER_CACHE_DIR to a larger disk"

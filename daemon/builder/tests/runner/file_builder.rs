@@ -114,3 +114,31 @@ async fn two_builds_with_one_target_are_refused() {
     assert!(world.text().contains("file.b and file.a would both write into"), "{}", world.text());
     assert!(!world.path("same.txt").exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_a_copy_or_empty() {
+    let world = World::new();
+    let (source, target) = (world.path("source.bin"), world.path("target.bin"));
+    let template = |option: &str| {
+        format!(
+            "source \"file\" \"a\" {{\n {option}\n target = {target:?}\n}}\nbuild {{\n sources = [\"file.a\"]\n}}\n"
+        )
+    };
+    std::fs::write(&source, [0, 159, 146, 150]).unwrap();
+    // What is there before is replaced.
+    std::fs::write(&target, "an earlier one").unwrap();
+    let outcome = world.run(&template(&format!("source = {source:?}"))).await;
+    assert_eq!(outcome.exit_code, 0, "{}", world.text());
+    assert!(world.text().contains("Copied 4 bytes"), "{}", world.text());
+    assert_eq!(std::fs::read(&target).unwrap(), [0, 159, 146, 150]);
+    let world = World::new();
+    assert_eq!(world.run(&template("")).await.exit_code, 0, "{}", world.text());
+    assert_eq!(std::fs::read(&target).unwrap(), b"");
+    std::fs::remove_file(&target).unwrap();
+
+    let world = World::new();
+    let outcome = world.run(&template("source = \"/nonexistent/x\"")).await;
+    let text = world.text();
+    assert!(outcome.exit_code == 1 && text.contains("/nonexistent/x") && text.contains("No such file"), "{text}");
+    assert!(!target.exists(), "{text}");
+}
