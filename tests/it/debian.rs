@@ -1,5 +1,5 @@
 //! A real distribution: Debian 12 with systemd and OpenSSH is built on, restarted in the middle, and tells in its own log
-//! how it was reached.
+//! how it was reached. It has a TPM, which its kernel finds at both boots.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,7 +11,12 @@ build {
   sources = ["source.qemu.debian"]
 
   provisioner "shell" {
-    inline = ["echo first > /root/first", "cat /proc/sys/kernel/random/boot_id > /root/boot", "systemctl is-active ssh"]
+    inline = [
+      "echo first > /root/first",
+      "cat /proc/sys/kernel/random/boot_id > /root/boot",
+      "systemctl is-active ssh",
+      "echo before: TPM $(cat /sys/class/tpm/tpm0/tpm_version_major)",
+    ]
   }
   provisioner "file" {
     content     = "by file"
@@ -25,6 +30,7 @@ build {
     inline = [
       "cat /root/first /root/second",
       "! cmp -s /root/boot /proc/sys/kernel/random/boot_id",
+      "echo after: TPM $(cat /sys/class/tpm/tpm0/tpm_version_major)",
       "journalctl --unit=ssh --output=short-precise > /root/ssh.log",
     ]
   }
@@ -45,15 +51,17 @@ fn check_ssh_log(log: &Path) -> Output {
 #[test]
 fn a_debian_is_built_on_and_restarted_without_a_flood_of_connections() {
     let Some(disk) = debian() else { return };
-    if !tool("qemu-img") {
+    if !tool("qemu-img") || !tool("swtpm") {
         return;
     }
     let home = Home::new();
-    home.write("guest/source.pkr.hcl", include_str!("../bench/debian/source.pkr.hcl"));
+    let source = include_str!("../bench/debian/source.pkr.hcl");
+    let (head, rest) = source.split_once("  headless ").expect("the template says so");
+    home.write("guest/source.pkr.hcl", &format!("{head}  vtpm             = true\n  headless {rest}"));
     home.write("guest/build.pkr.hcl", BUILD);
     let disk = format!("disk={}", disk.display());
     let ran = home.kiln(["build", "-color=false", "-var", &disk, "-var", "output=out", "guest"]).expect(0);
-    for line in ["active", "first", "by file"] {
+    for line in ["active", "first", "by file", "before: TPM 2", "after: TPM 2"] {
         assert!(ran.stdout.contains(line), "{line} is missing in {}", ran.stdout);
     }
     let judged = check_ssh_log(&home.work("ssh.log"));
