@@ -18,6 +18,8 @@ pub(crate) struct Announcer {
     manager: Option<Manager>,
     /// The line that the manager knows.
     told: String,
+    /// What stands behind each, until it is replaced.
+    note: Option<String>,
     told_at: Instant,
     /// When it is to be told again.
     due: Instant,
@@ -26,7 +28,7 @@ pub(crate) struct Announcer {
 impl Announcer {
     pub(crate) fn new(manager: Option<Manager>) -> Self {
         let now = Instant::now();
-        Self { manager, told: String::new(), told_at: now, due: now }
+        Self { manager, told: String::new(), note: None, told_at: now, due: now }
     }
 
     /// Waits until the manager is to be told something; for ever where none listens. May be dropped and called again.
@@ -37,10 +39,19 @@ impl Announcer {
         }
     }
 
+    /// Has each line end with this from now on.
+    pub(crate) fn keep(&mut self, note: Option<String>) {
+        self.note = note;
+    }
+
     /// To be called at every turn of the loop: tells what is due.
     pub(crate) fn turn(&mut self, status: impl FnOnce() -> String) {
         let Some(manager) = self.manager else { return };
-        let (now, status) = (Instant::now(), status());
+        let (now, mut status) = (Instant::now(), status());
+        if let Some(note) = &self.note {
+            status.push_str("; ");
+            status.push_str(note);
+        }
         let changed = status != self.told;
         let soonest = self.told_at + STATUS_PAUSE;
         if now < self.due && !(changed && (now >= soonest || self.told.is_empty())) {

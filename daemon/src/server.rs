@@ -28,6 +28,7 @@ use crate::caller::Caller;
 use crate::config::{Config, Limits};
 use crate::jobs::{Jobs, StartError};
 use crate::quotas::{Quota, Shares};
+use crate::reload::Reloaded;
 use crate::runner::JobRunner;
 
 /// Time for open requests when the daemon stops.
@@ -75,7 +76,7 @@ pub async fn serve(
     listener: UnixListener,
     runner: Arc<dyn JobRunner>,
     shutdown: CancellationToken,
-    mut reload: watch::Receiver<Config>,
+    mut reload: watch::Receiver<Reloaded>,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let (limits, idle_limit) = (config.limits, config.exit_on_idle);
@@ -101,10 +102,10 @@ pub async fn serve(
                 }
             },
             Ok(()) = reload.changed() => {
-                let changed = reload.borrow_and_update().clone();
+                let Reloaded { config: changed, note } = reload.borrow_and_update().clone();
                 shares.resize(changed.quotas.connections);
                 followers.resize(changed.quotas.followers);
-                if jobs.reconfigure(&changed).await.is_err() {
+                if jobs.reconfigure(&changed, note).await.is_err() {
                     break;
                 }
                 continue;

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +22,10 @@ use crate::config_file::ConfigFile;
 use crate::explain::explain;
 use crate::failure::Failure;
 use crate::instance::{self, Instance, InstanceError};
+use crate::reload::{Reloaded, tell};
 use crate::runner::JobRunner;
 use crate::version::VERSION;
-use crate::{as_owner, descriptor, failed_start, logging, server};
+use crate::{as_owner, descriptor, failed_start, logging, reload, server};
 
 /// Threads for work on files; users take turns (`turns.rs`).
 const FILE_THREADS: usize = 16;
@@ -229,6 +230,7 @@ async fn serve(
         error: format!("cannot write the log in {}: {}", config.state_directory.display(), explain(&error)),
         hint: Some(format!("see to it that {} can be written", config.state_directory.join(logging::NAME).display())),
     })?;
+    let started = config.clone();
     // Who would start it again?
     config.exit_on_idle = config.exit_on_idle.filter(|_| listened_for);
     let shutdown = CancellationToken::new();
@@ -243,8 +245,10 @@ async fn serve(
     }
     // Also of a closed terminal, which is no reason to stop.
     let hangups = signal(SignalKind::hangup()).map_err(|error| plain(&error))?;
-    let (reloaded, reload) = watch::channel(config.clone());
-    tokio::spawn(reload_on(whom.clone(), hangups, config.manager, reloaded));
+    let (reloaded, reload) = watch::channel(Reloaded::at_start(config.clone()));
+    let whom = whom.clone();
+    let read = move || configuration(&whom).map(|(config, _)| config);
+    tokio::spawn(reload::on_hangup(hangups, started, read, reloaded));
     tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
     let (state, manager) = (config.state_directory.clone(), config.manager);
     let ready = || {
@@ -255,39 +259,6 @@ async fn serve(
     let served = server::serve(config, listener, runner, shutdown, reload, ready).await;
     tell(manager, &[State::Stopping]);
     served.map_err(|error| Failure { error: explain(&error), hint: error.hint() })
-}
-
-/// Reads the configuration anew at each hangup. What is wrong with it is said in the log and to the manager, and nothing changes.
-async fn reload_on(whom: Whom, mut hangups: Signal, manager: Option<Manager>, reloaded: watch::Sender<Config>) {
-    while hangups.recv().await.is_some() {
-        tell(manager, &[State::Reloading]);
-        let read = {
-            let whom = whom.clone();
-            tokio::task::spawn_blocking(move || configuration(&whom)).await
-        };
-        match read {
-            Ok(Ok((config, _))) => {
-                tracing::info!(max_jobs = config.max_running_jobs, "the configuration was read anew");
-                // Nobody listens any more when the daemon stops.
-                let _ = reloaded.send(config);
-                tell(manager, &[State::Ready]);
-            }
-            Ok(Err(failure)) => {
-                tracing::error!(error = failure.error, "the configuration stays as it was");
-                tell(manager, &[State::Ready, State::Status(&format!("configuration not read: {}", failure.error))]);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the configuration cannot be read");
-                tell(manager, &[State::Ready]);
-            }
-        }
-    }
-}
-
-fn tell(manager: Option<Manager>, states: &[State<'_>]) {
-    if let Some(Err(error)) = manager.map(|manager| manager.tell(states)) {
-        tracing::warn!(%error, "the service manager does not hear");
-    }
 }
 
 /// Becomes the daemon; nothing when another one answers, where that is as good (`detached`). One that holds the lock and does not

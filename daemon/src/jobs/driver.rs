@@ -146,7 +146,8 @@ impl Driver {
                 Message::Position { id, reply } => {
                     let _ = reply.send(self.queue.place(&id));
                 }
-                Message::Resize { max_running_jobs, of_each_user } => {
+                Message::Resize { max_running_jobs, of_each_user, note } => {
+                    self.announcer.keep(note);
                     self.queue.resize(max_running_jobs, of_each_user);
                     self.start_waiting().await;
                 }

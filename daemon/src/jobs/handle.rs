@@ -286,15 +286,15 @@ impl Jobs {
         self.count(None).await
     }
 
-    /// Takes over what of the configuration can change while jobs run.
+    /// Takes over what of the configuration can change while jobs run. The note stands in the line of status from then on.
     ///
     /// # Errors
     ///
     /// The daemon is stopping.
-    pub(crate) async fn reconfigure(&self, config: &Config) -> Result<(), JobsError> {
+    pub(crate) async fn reconfigure(&self, config: &Config, note: Option<String>) -> Result<(), JobsError> {
         self.shared.settings.send_replace(Settings::of(config));
         let (max_running_jobs, of_each_user) = (config.max_running_jobs, config.quotas.running);
-        self.send(Message::Resize { max_running_jobs, of_each_user }).await
+        self.send(Message::Resize { max_running_jobs, of_each_user, note }).await
     }
 
     /// Says whether any job is not over.

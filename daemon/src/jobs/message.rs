@@ -36,10 +36,11 @@ pub(super) enum Message {
     Over {
         id: JobId,
     },
-    /// So many jobs may run at once from now on, and so many of each user.
+    /// So many jobs may run at once from now on, and so many of each user; the note stands in the line of status.
     Resize {
         max_running_jobs: usize,
         of_each_user: usize,
+        note: Option<String>,
     },
 }
 

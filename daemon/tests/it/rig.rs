@@ -104,7 +104,7 @@ impl Daemon {
         let listener = UnixListener::bind(&self.config.socket).unwrap();
         self.shutdown = CancellationToken::new();
         let (config, shutdown) = (self.config.clone(), self.shutdown.clone());
-        let (_, reload) = watch::channel(config.clone());
+        let (_, reload) = watch::channel(kiln_daemon::Reloaded::at_start(config.clone()));
         self.serving = Some(tokio::spawn(async move {
             kiln_daemon::serve(config, listener, Arc::new(NoJobsHere), shutdown, reload, || ()).await.unwrap();
         }));

@@ -220,11 +220,27 @@ fn a_hangup_reads_the_configuration_and_a_wrong_one_changes_nothing() {
     let said = lines.iter().find(|line| line.starts_with("STATUS=configuration not read: ")).unwrap();
     assert!(said.contains("kiln.toml") && said.contains("line 1"), "{said}");
     assert_eq!(manager.info()["max_running_jobs"], 1);
+    // It stays in the line, also when the rest of it changes.
+    let note = said.strip_prefix("STATUS=").unwrap().to_owned();
+    manager.told(&format!("STATUS=1 running, 1 queued; {note}"));
+    let jobs = manager.ask("GET", "/v1/jobs?state=queued", &Value::Null);
+    let queued = jobs["jobs"][0]["id"].as_str().unwrap().to_owned();
+    manager.ask("POST", &format!("/v1/jobs/{queued}/cancel"), &json!({"mode": "now"}));
+    manager.told(&format!("STATUS=1 running; {note}"));
+
+    // Until the next reload, which may leave something for a restart.
+    manager.configure("max_jobs = 3\nlog = \"debug\"\nconnections = 100\nfinished_jobs = 9");
+    kill_process(manager.pid(), Signal::HUP).unwrap();
+    let lines = manager.told("READY=1");
+    let restart = "a restart is needed for connections, log";
+    assert!(lines.contains(&format!("STATUS={restart}")), "{lines:?}");
+    manager.told(&format!("STATUS=1 running; {restart}"));
+    assert_eq!(manager.info()["max_running_jobs"], 3);
 
     manager.configure("max_jobs = 3");
+    manager.submit(&json!([{"await_file": "go"}]));
     kill_process(manager.pid(), Signal::HUP).unwrap();
     manager.told("STATUS=2 running");
-    assert_eq!(manager.info()["max_running_jobs"], 3);
     std::fs::write(manager.path("go"), "").unwrap();
     manager.told("STATUS=idle");
 }
