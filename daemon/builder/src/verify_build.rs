@@ -60,16 +60,31 @@ impl VerifyBuild {
             |error: std::io::Error| StepError::new(format!("cannot make {}", directory.display())).with_source(error);
         let resource = Resource::Directory { path: directory.clone() };
         self.context.ledger.acquired(&resource);
-        let _directory = Removed(&self.context.ledger, resource);
+        let removed = Removed(self.context.ledger.clone(), resource);
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let context = self.context_in(&directory).map_err(failed)?;
-        let _held = Held(&context);
+        // Whoever cancels lets go of this in the middle, with the machine running: then the build ends it.
+        let held = Held(context.clone());
+        let ending = self.context.on_cleanup("post-process", "end the machine that was verified", move || async move {
+            held.0.clean_up(None).await;
+            drop(held);
+            drop(removed);
+            Ok(())
+        });
+        let booted = self.run(machine, checks, &context).await;
+        context.clean_up(None).await;
+        // With what it holds: the directory goes.
+        self.context.disarm(ending);
+        booted
+    }
+
+    async fn run(&self, machine: QemuPlan, checks: Provisioner, context: &BuildContext) -> Result<(), StepError> {
+        let failed = |error: std::io::Error| StepError::new("cannot note the steps of verify").with_source(error);
         let planned = self.planned(machine, checks);
         let digest = planned.plan.digest(&context.settings.plan_key);
         let digest = digest.map_err(|error| StepError::new("the plan cannot be written down").with_source(error))?;
         context.chain.begin(digest.to_string(), &context.settings.run_uuid).await.map_err(failed)?;
-        let booted = machine_build::run(self.index, machine_of(&planned), &planned, &context, &self.backends).await;
-        context.clean_up(None).await;
+        let booted = machine_build::run(self.index, machine_of(&planned), &planned, context, &self.backends).await;
         booted.map(drop).map_err(|error| {
             let hint = "the image is kept as it was; what failed is above, and `kiln image` tells what is in it";
             StepError::new(format!("the image does not pass: {error}")).with_hint(hint)
@@ -117,18 +132,18 @@ fn machine_of(planned: &PlannedBuild) -> &dyn machine_build::MachineBuilder {
 }
 
 /// Gives back what the boot holds, also when it is dropped.
-struct Held<'a>(&'a BuildContext);
+struct Held(BuildContext);
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.let_go();
     }
 }
 
 /// The directory of a boot, which goes with it.
-struct Removed<'a>(&'a Ledger, Resource);
+struct Removed(Arc<Ledger>, Resource);
 
-impl Drop for Removed<'_> {
+impl Drop for Removed {
     fn drop(&mut self) {
         let Resource::Directory { path } = &self.1 else { return };
         match std::fs::remove_dir_all(path) {

@@ -137,3 +137,21 @@ async fn other_builders_are_refused_before_anything_is_made() {
     );
     assert!(!target.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_that_are_cancelled_in_the_middle_leave_the_image_and_nothing_else() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
+    let cancelling = async {
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while !world.guest.commands().iter().any(|command| command.contains("PACKER_BUILD_NAME")) {
+            assert!(std::time::Instant::now() < until, "the checks are never begun: {}", world.text());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.control.cancel();
+    };
+    let (outcome, ()) = tokio::join!(run(&world, "", CHECK), cancelling);
+    assert!(outcome.cancelled, "{}", world.text());
+    assert_eq!(world.files("out"), ["web"]);
+    world.assert_nothing_is_held("checks that were cancelled");
+}
