@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
@@ -27,6 +28,7 @@ const COMMON_RULES: &[Rule] = &[
     Rule::File("config_template"),
     Rule::File("encrypted_data_bag_secret_path"),
     Rule::Exclusive(&["json", "json_string"]),
+    Rule::Check("`json` and `json_string` are a JSON object.", checks::guest_tools::attributes),
     Rule::Fields("install_command", &["Sudo", "Version"]),
 ];
 

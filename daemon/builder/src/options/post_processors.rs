@@ -17,7 +17,12 @@ const MANIFEST_OPTIONS: &[OptionSpec] = option_table! {
     "custom_data" Map = "", "put into each entry";
 };
 
-define!(MANIFEST = PostProcessor "manifest" true, "Lists what was built in a JSON file.", MANIFEST_OPTIONS, [], []);
+/// Of everything that writes one file.
+const OUTPUT_RULES: &[Rule] =
+    &[Rule::Check("`output` is no directory, and lies below none that is a file.", checks::artifacts::output)];
+
+define!(MANIFEST = PostProcessor "manifest" true,
+    "Lists what was built in a JSON file.", MANIFEST_OPTIONS, [], [OUTPUT_RULES]);
 
 const CHECKSUM_OPTIONS: &[OptionSpec] = option_table! {
     "checksum_types" Strings = "md5", "md5, sha1, sha224, sha256, sha384, sha512";
@@ -34,7 +39,7 @@ const CHECKSUM_RULES: &[Rule] = &[
 ];
 
 define!(CHECKSUM = PostProcessor "checksum" true,
-    "Writes the checksums of what was built.", CHECKSUM_OPTIONS, [], [CHECKSUM_RULES]);
+    "Writes the checksums of what was built.", CHECKSUM_OPTIONS, [], [CHECKSUM_RULES, OUTPUT_RULES]);
 
 const EXPORT_OPTIONS: &[OptionSpec] = option_table! {
     "formats" Strings required = "", "what to write; docs/formats.md says what each is";
@@ -79,7 +84,7 @@ const COMPRESS_RULES: &[Rule] = &[
 
 define!(COMPRESS = PostProcessor "compress" true,
     "Packs what was built into an archive, or its one file into a compressed one, on all processors.",
-    COMPRESS_OPTIONS, [], [COMPRESS_RULES]);
+    COMPRESS_OPTIONS, [], [COMPRESS_RULES, OUTPUT_RULES]);
 
 const ARTIFICE_OPTIONS: &[OptionSpec] = option_table! {
     "files" Strings = "", "files (globs)";

@@ -2,6 +2,7 @@
 
 use kiln_template::OptionSpec;
 
+use super::checks;
 use super::define::define;
 use super::option_table::option_table;
 use super::rule::Rule;
@@ -22,6 +23,7 @@ const COMMON: &[OptionSpec] = option_table! {
 const COMMON_RULES: &[Rule] = &[
     Rule::OneOf("guest_os_type", &["unix", "windows"]),
     Rule::Requires("elevated_password", "elevated_user"),
+    Rule::Check("Facts have names that the guest's shell can set.", checks::guest_tools::facts),
     Rule::Fields("extra_arguments", &[]),
     Rule::Fields(
         "execute_command",

@@ -9,7 +9,7 @@ use super::scripts::{SCRIPT_RULES, SCRIPTS};
 
 const POWERSHELL_OPTIONS: &[OptionSpec] = option_table! {
     "env_var_format" String = "$env:%s=\"%s\"; ", "printf format of one variable";
-    "binary" Bool = "false", "leave line ends as they are";
+    "binary" Bool = "false", "has no effect here, as in Packer: scripts go into the guest as they are";
     "remote_path" String = "c:/Windows/Temp/script-UUID.ps1", "where the script goes in the guest";
     "remote_env_var_path" String = "c:/Windows/Temp/packer-ps-env-vars-UUID.ps1", "where the variables go";
     "execute_command" String late = "", "how it is run";
@@ -51,7 +51,7 @@ define!(POWERSHELL = Provisioner "powershell" true,
 
 const SHELL_OPTIONS: &[OptionSpec] = option_table! {
     "env_var_format" String = "set \"%s=%s\" && ", "printf format of one variable";
-    "binary" Bool = "false", "leave line ends as they are";
+    "binary" Bool = "false", "has no effect here, as in Packer: scripts go into the guest as they are";
     "remote_path" String = "c:/Windows/Temp/script.bat", "where the script goes in the guest";
     "execute_command" String late = "{{.Vars}}\"{{.Path}}\"", "how it is run";
     "start_retry_timeout" Duration = "5m", "how long to try to start it";

@@ -17,6 +17,24 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
     #[cfg(not(target_arch = "x86_64"))]
     ("`chipset` is one of the host's own", &[("chipset = \"piix3\"", "No such machine on this host")]),
     (
+        "Facts have names that",
+        &[
+            ("facter = { \"a-b\" = \"1\" }", "No name of a fact"),
+            ("guest_os_type = \"windows\"\nfacter = { \"a=b\" = \"1\" }", "No name of a fact"),
+        ],
+    ),
+    (
+        "`json` and `json_string` are",
+        &[("json_string = \"[1]\"", "No JSON object"), ("json_string = \"{\"", "No JSON object")],
+    ),
+    (
+        "`output` is no directory",
+        &[
+            ("output = \"/\"", "A directory, not a file"),
+            ("output = \"/proc/version/x/y\"", "A file in the place of a directory"),
+        ],
+    ),
+    (
         "Exactly one of `iso_url` and `iso_urls` is set.",
         &[
             ("iso_checksum = \"none\"", "Missing iso_url"),

@@ -289,7 +289,7 @@ mod tests {
              playbook_dir = \"{at}/dir\"\nrole_paths = [\"{at}/role/\"]\ncollection_paths = [\"{at}/coll\"]\n\
              group_vars = \"{at}/group_vars\"\nhost_vars = \"{at}/host_vars\"\nplaybook_paths = [\"{at}/more\"]\n\
              inventory_file = \"{at}/hosts\"\ngalaxy_file = \"{at}/r.yml\"\ngalaxy_force_install = true\n\
-             galaxy_command = \"galaxy\"\ngalaxy_roles_path = \"/roles\""
+             galaxy_command = \"galaxy\"\ngalaxy_roles_path = \"/roles\"\ngalaxy_collections_path = \"/found\""
         );
         run("ansible-local", &body, &guest).await.result.unwrap();
         let directories: Vec<(String, String)> = [
@@ -307,9 +307,9 @@ mod tests {
         let commands = guest.commands();
         let run = |at: usize| commands[commands.len() - at].as_str();
         assert_eq!(run(4), "cd /stage && galaxy install -r /stage/r.yml -f -p /roles");
-        assert_eq!(run(3), "cd /stage && galaxy collection install -r /stage/r.yml -f -p /stage/galaxy_collections");
+        assert_eq!(run(3), "cd /stage && galaxy collection install -r /stage/r.yml -f -p /found");
         let found = "cd /stage && ANSIBLE_COLLECTIONS_PATH=${ANSIBLE_COLLECTIONS_PATH:+$ANSIBLE_COLLECTIONS_PATH:}\
-                     /stage/galaxy_collections:/stage/collections ANSIBLE_ROLES_PATH=/roles:/stage/roles play ";
+                     /found:/stage/collections ANSIBLE_ROLES_PATH=/roles:/stage/roles play ";
         assert!(run(2).starts_with(&format!("{found}/stage/inside.yml ")), "{commands:?}");
         assert!(run(1).starts_with(&format!("{found}/stage{at}/other.yml ")), "{commands:?}");
     }

@@ -292,6 +292,20 @@ mod tests {
         assert!(script.starts_with("/opt/there/script_"), "{script}");
     }
 
+    #[tokio::test]
+    async fn commands_go_where_the_options_say_with_their_interpreter() {
+        let guest = FakeCommunicator::new();
+        let body = "inline = [\"x\"]\ninline_shebang = \"/bin/bash -ex\"\nremote_folder = \"/var/tmp\"\nremote_file = \"s.sh\"\n\
+                    env_var_format = \"%[1]s:%q \"\nenv = { A = \"b c\" }";
+        run("shell", body, &guest).await.result.unwrap();
+        assert_eq!(uploaded(&guest, "/var/tmp/s.sh"), "#!/bin/bash -ex\nx\n");
+        assert!(
+            guest.commands().iter().any(|command| command.contains("; A:\"b c\" PACKER_")),
+            "{:?}",
+            guest.commands()
+        );
+    }
+
     #[test]
     fn carriage_returns_go_only_before_line_feeds() {
         assert_eq!(without_carriage_returns(b"a\r\nb\rc\r\n\r".to_vec()), b"a\nb\rc\n\r");

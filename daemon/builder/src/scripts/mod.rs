@@ -2,8 +2,9 @@
 
 mod command;
 mod local;
+mod printf;
 mod script;
 
 pub(crate) use command::LocalCommand;
 pub(crate) use local::ShellLocal;
-pub(crate) use script::{Script, check_exit_code, format_variables, scripts, variables};
+pub(crate) use script::{Script, check_exit_code, format_variables, formatted, scripts, variables};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::printf::printf;
 use crate::build_data::BuildData;
 use crate::error::StepError;
 use crate::generated::Renderer;
@@ -60,14 +61,17 @@ pub(crate) fn variables(options: OptionValues<'_>, data: &BuildData) -> BTreeMap
     variables
 }
 
-/// Writes variables with Go's printf `format`, whose two `%s` stand for name and value.
+/// Writes variables with a printf format, whose arguments are name and value.
+pub(crate) fn formatted(variables: &BTreeMap<String, String>, format: &str) -> String {
+    variables.iter().map(|(key, value)| printf(format, &[key, value])).collect()
+}
+
+/// Writes variables for a shell of Unix: values are made fit for single quotes.
 pub(crate) fn format_variables(variables: &BTreeMap<String, String>, format: &str) -> String {
     let quoted = |value: &str| value.replace('\'', "'\"'\"'");
     // Of the format alone: a value may have a backslash before an n.
     let format = format.replace("\\n", "\n");
-    let mut parts = format.splitn(3, "%s");
-    let (first, second, third) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    variables.iter().map(|(key, value)| format!("{first}{key}{second}{}{third}", quoted(value))).collect()
+    variables.iter().map(|(key, value)| printf(&format, &[key, &quoted(value)])).collect()
 }
 
 /// Fails with `hint` unless `code` is one of `valid_exit_codes`.

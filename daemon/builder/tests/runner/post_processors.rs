@@ -204,13 +204,19 @@ async fn a_compress_that_fails_or_is_cancelled_leaves_the_image_and_no_part_of_a
         assert!(files.iter().all(|name| ["note.txt", "out.tar.gz"].contains(&name.as_str())), "{files:?}");
         assert!(world.path(NOTE).exists());
     }
-    let world = World::new();
-    std::fs::create_dir_all(world.path("files/out.tar.gz")).unwrap();
-    let outcome = world.run(&template(&world, &COMPRESS.replace("KEEP", ""))).await;
-    assert_eq!(outcome.exit_code, 1);
-    assert!(world.text().contains("out.tar.gz"), "{}", world.text());
-    assert_eq!(world.files("files"), ["note.txt", "out.tar.gz"]);
-    assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+    // A directory in the archive's place is told before anything is built, or as soon as its name is known.
+    for (output, words, left) in [
+        ("out.tar.gz", "A directory, not a file", &["out.tar.gz"][..]),
+        ("{{.BuildName}}.tar.gz", "note.tar.gz", &["note.tar.gz", "note.txt"]),
+    ] {
+        let world = World::new();
+        std::fs::create_dir_all(world.path("files").join(left[0])).unwrap();
+        let compress = COMPRESS.replace("KEEP", "").replace("out.tar.gz", output);
+        assert_eq!(world.run(&template(&world, &compress)).await.exit_code, 1);
+        assert!(world.text().contains(words), "{}", world.text());
+        assert_eq!(world.files("files"), left);
+        assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -264,4 +270,18 @@ async fn a_manifest_leaves_alone_what_has_the_name_of_its_lock() {
     let outcome = world.run(&template(&world, &rest)).await;
     assert_eq!(outcome.exit_code, 1, "{}", world.text());
     assert!(victim.exists() && lock.is_symlink());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_tells_no_time_and_a_script_of_this_machine_has_the_name_that_is_asked_for() {
+    let world = World::new();
+    let rest = "provisioner \"shell-local\" {\n inline = [\"echo I am $0 $-\"]\n inline_shebang = \"/bin/sh -eu\"\n tempfile_extension = \".xyz\"\n}\n\
+                post-processor \"manifest\" {\n output = \"ROOT/manifest.json\"\n strip_time = true\n}\n";
+    assert_eq!(world.run(&template(&world, rest)).await.exit_code, 0, "{}", world.text());
+    let manifest = std::fs::read_to_string(world.path("manifest.json")).unwrap();
+    assert!(manifest.contains("\"name\": \"note\"") && !manifest.contains("build_time"), "{manifest}");
+    let text = world.text();
+    let line = text.lines().find(|line| line.starts_with("I am ")).unwrap_or_else(|| panic!("{text}"));
+    let switches = line.rsplit(' ').next().unwrap();
+    assert!(line.contains(".xyz ") && switches.contains('e') && switches.contains('u'), "{line}");
 }

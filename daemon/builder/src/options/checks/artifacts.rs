@@ -1,5 +1,7 @@
 //! Rules of the post-processors.
 
+use std::path::Path;
+
 use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::{FormatOptions, export_named};
 use kiln_template::Generated;
@@ -8,6 +10,20 @@ use crate::export::wishes;
 use crate::plan_reader::PlanReader;
 use crate::post_processors::checksum::TYPES;
 use crate::post_processors::{artifice, compress};
+
+/// `output`, the file that a post-processor writes, as far as it is known before something is built.
+pub(crate) fn output(reader: &mut PlanReader<'_>) {
+    let is_known = |output: &String| !output.contains(Generated::UNKNOWN) && !output.contains("{{");
+    let Some(output) = reader.text("output").filter(is_known) else { return };
+    let path = Path::new(&output);
+    if path.is_dir() {
+        let detail = format!("output is {output:?}, which is a directory; it names the file that is written.");
+        reader.error("output", "A directory, not a file", detail);
+    } else if let Some(file) = path.ancestors().skip(1).find(|above| above.exists()).filter(|above| !above.is_dir()) {
+        let detail = format!("output is {output:?}, and {} is a file, which holds no others.", file.display());
+        reader.error("output", "A file in the place of a directory", detail);
+    }
+}
 
 /// `checksum_types` of checksum.
 pub(crate) fn checksum_types(reader: &mut PlanReader<'_>) {

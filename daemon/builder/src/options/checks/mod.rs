@@ -7,6 +7,7 @@ pub(crate) mod boot;
 pub(crate) mod communicator;
 mod credentials;
 pub(crate) mod files;
+pub(crate) mod guest_tools;
 pub(crate) mod image;
 pub(crate) mod programs;
 pub(crate) mod provenance;

@@ -1,6 +1,5 @@
 //! The powershell provisioner: uploads scripts into a Windows guest and runs them, as its user or with all rights.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::{DiscardedOutput, Exit};
@@ -104,7 +103,7 @@ impl PowerShell<'_> {
             let value = if given.contains(&key) { escaped(&value) } else { value };
             (key, value)
         };
-        formatted(own.into_iter().map(escape).collect(), &format)
+        scripts::formatted(&own.into_iter().map(escape).collect(), &format)
     }
 
     /// One script of the commands, which ends as the last program does, or with 1 when PowerShell fails.
@@ -175,17 +174,6 @@ fn escaped(value: &str) -> String {
     value.chars().flat_map(|letter| special(letter).then_some('`').into_iter().chain([letter])).collect()
 }
 
-/// Writes variables with a printf format, whose two `%s` stand for name and value.
-pub(super) fn formatted(variables: BTreeMap<String, String>, format: &str) -> String {
-    let write = |(key, value): (String, String)| {
-        let mut parts = format.splitn(3, "%s");
-        let mut part = || parts.next().unwrap_or_default();
-        let (first, second, third) = (part(), part(), part());
-        format!("{first}{key}{second}{value}{third}")
-    };
-    variables.into_iter().map(write).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use kiln_communicators::fake::{Answer, Call, FakeCommunicator};
@@ -252,7 +240,7 @@ mod tests {
         let guest = FakeCommunicator::new();
         let body = format!(
             "{PATHS}inline = [\"x\"]\nelevated_user = \"${{build.User}}\"\nelevated_password = \"pw-pw-pw-pw\"\n\
-             elevated_env_var_format = \"%s is %s|\"\nelevated_execute_command = \"up {{{{.Path}}}}\"\nskip_clean = true"
+             elevated_env_var_format = \"%v is %[2]s|\"\nelevated_execute_command = \"up {{{{.Path}}}}\"\nskip_clean = true"
         );
         run("powershell", &body, &guest).await.result.unwrap();
         let (path, task) = guest

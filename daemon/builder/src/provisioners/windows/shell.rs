@@ -1,6 +1,6 @@
 //! The windows-shell provisioner: uploads batch scripts into a Windows guest and runs them.
 
-use super::powershell::{formatted, judge};
+use super::powershell::judge;
 use super::start::start;
 use crate::error::StepError;
 use crate::generated::Renderer;
@@ -15,7 +15,7 @@ pub(in crate::provisioners) async fn run(
 ) -> Result<(), StepError> {
     context.build.say("Provisioning with windows-shell...");
     let variables = scripts::variables(options, &context.data);
-    let variables = formatted(variables, &options.text("env_var_format").unwrap_or_default());
+    let variables = scripts::formatted(&variables, &options.text("env_var_format").unwrap_or_default());
     let path = options.text("remote_path").unwrap_or_default();
     let template = options.text("execute_command").unwrap_or_default();
     let command = renderer.render(&template, &[("Vars", &variables), ("Path", &path)])?;
@@ -28,7 +28,7 @@ pub(in crate::provisioners) async fn run(
     Ok(())
 }
 
-/// Names and texts of the scripts: lines end as cmd needs it, unless they are to stay as they are.
+/// Names and texts of the scripts, byte by byte as they are.
 async fn contents(options: OptionValues<'_>, renderer: &Renderer) -> Result<Vec<(String, Vec<u8>)>, StepError> {
     let commands = options.texts("inline");
     if !commands.is_empty() {
@@ -67,12 +67,17 @@ mod tests {
         let local = files(&[("a.bat", "@a\r\n"), ("b.bat", "b")]);
         let (guest, at) = (FakeCommunicator::new(), local.path().display());
         let body = format!(
-            "scripts = [\"{at}/a.bat\", \"{at}/b.bat\"]\nremote_path = \"d:/x.bat\"\nenv_var_format = \"\"\n\
-             execute_command = \"call {{{{.Path}}}}\"\nvalid_exit_codes = [0, 3]"
+            "scripts = [\"{at}/a.bat\", \"{at}/b.bat\"]\nremote_path = \"d:/x.bat\"\nenv_var_format = \"[%v %q]\"\nenv = {{ A = \"b c\" }}\n\
+             execute_command = \"call {{{{.Path}}}} {{{{.Vars}}}}\"\nvalid_exit_codes = [0, 3]\nbinary = true"
         );
         guest.on_command("call", Answer::code(3));
         run("windows-shell", &body, &guest).await.result.unwrap();
-        assert_eq!(guest.commands(), ["call d:/x.bat", "call d:/x.bat"]);
+        let commands = guest.commands();
+        assert_eq!(commands.len(), 2);
+        assert!(
+            commands.iter().all(|command| command.starts_with("call d:/x.bat [A \"b c\"][PACKER_")),
+            "{commands:?}"
+        );
         assert_eq!(uploaded(&guest, "d:/x.bat"), "b");
     }
 
