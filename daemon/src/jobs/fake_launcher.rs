@@ -17,6 +17,7 @@ use crate::event_log::EventWriter;
 use crate::job_dir::{JobDir, WorkerLock};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
+use crate::units::UnitError;
 
 #[derive(Default)]
 pub(super) struct FakeLauncher {
@@ -29,6 +30,8 @@ struct Table {
     calls: Vec<String>,
     /// Workers that will not start, each with its reason.
     refusals: VecDeque<&'static str>,
+    /// How often the service manager cannot be reached.
+    absences: u32,
     workers: Vec<Worker>,
     /// Users who were looked up.
     looked_up: Vec<u32>,
@@ -74,6 +77,11 @@ impl FakeLauncher {
     /// The next worker does not start.
     pub(super) fn refuse(&self, reason: &'static str) {
         self.table().refusals.push_back(reason);
+    }
+
+    /// The service manager cannot be reached by the next so many starts.
+    pub(super) fn lacks_manager(&self, times: u32) {
+        self.table().absences = times;
     }
 
     /// What jobs still hold that are over stays, for this reason; `None`: it is given back.
@@ -147,6 +155,12 @@ impl FakeLauncher {
         let mut table = self.table();
         let confined = if submission.environment.contains_key(KILN_CONFINED) { " confined" } else { "" };
         table.calls.push(format!("worker {}{confined}", submission.template));
+        if let Some(left) = table.absences.checked_sub(1) {
+            table.absences = left;
+            let source = zbus::Error::InputOutput(Arc::new(std::io::Error::from_raw_os_error(2)));
+            let address = "unix:path=/fake".to_owned();
+            return Err(UnitError::Unreachable { address, was_there: true, source }.into());
+        }
         if let Some(reason) = table.refusals.pop_front() {
             let source = std::io::Error::other(reason);
             return Err(LaunchError::Start { program: "fake".to_owned(), source });

@@ -90,6 +90,7 @@ impl Jobs {
             watcher,
             unwritten: Mutex::default(),
             asked: Mutex::default(),
+            delayed: Mutex::default(),
             leftovers: Mutex::default(),
             attempts: Attempts::default(),
             settings: watch::Sender::new(settings),
@@ -403,6 +404,9 @@ impl Jobs {
         if let Some(questions) = self.shared.questions().get(&job.id) {
             job.questions.clone_from(questions);
         }
+        let delayed = self.shared.delayed().get(&job.id).cloned();
+        job.notes
+            .extend(delayed.map(|why| format!("its worker cannot be started just now, and is tried again: {why}")));
         let unwritten = self.shared.unwritten_endings().get(&job.id).cloned();
         if let Some(ending) = unwritten {
             (job.state, job.exit_code, job.error) = (ending.state.into(), Some(ending.exit_code), ending.error);

@@ -155,6 +155,16 @@ pub enum LaunchError {
     Watch(#[source] std::io::Error),
 }
 
+impl LaunchError {
+    /// How long a start is to be tried again that failed so; nothing where it would fail again.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Unit(error) => error.patience(),
+            _ => None,
+        }
+    }
+}
+
 /// How a process ended, as far as can be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

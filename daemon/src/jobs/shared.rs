@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) unwritten: Mutex<HashMap<JobId, Ending>>,
     /// What running jobs ask. Not in the journal: the events of a running job are read again after a restart.
     pub(super) asked: Mutex<HashMap<JobId, Vec<Question>>>,
+    /// Jobs whose worker cannot be started just now, and why. It is tried again.
+    pub(super) delayed: Mutex<HashMap<JobId, String>>,
     /// Jobs that are over and still hold something.
     pub(super) leftovers: Mutex<Leftovers>,
     /// Attempts to give that back.
@@ -70,6 +72,10 @@ impl Shared {
 
     pub(super) fn questions(&self) -> MutexGuard<'_, HashMap<JobId, Vec<Question>>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn delayed(&self) -> MutexGuard<'_, HashMap<JobId, String>> {
+        self.delayed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn directory(&self, id: &JobId) -> JobDir {

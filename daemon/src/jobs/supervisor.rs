@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::last_event::write_last_event;
-use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, SWEEP_TIMEOUT, see_to_end};
+use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, LaunchError, SWEEP_TIMEOUT, see_to_end};
 use super::shared::Shared;
 use super::watched::Watched;
 use crate::as_owner::Owner;
@@ -29,6 +29,9 @@ const FINISH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time for a worker that has the lock to say who it is.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time between attempts to start a worker that cannot be started just now.
+const START_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a supervisor begins.
 #[derive(Clone, Debug)]
@@ -92,7 +95,7 @@ impl Supervisor {
                 Ok(worker) => self.watch(worker, &mut watched).await,
                 Err(cause) => cause,
             },
-            (Begin::Start, Ok(submission)) => match self.start(&directory, submission).await {
+            (Begin::Start, Ok(submission)) => match self.start_once_possible(&directory, submission).await {
                 Ok(worker) => self.watch(worker, &mut watched).await,
                 Err(cause) => cause,
             },
@@ -124,15 +127,56 @@ impl Supervisor {
         Err(cause.to_owned())
     }
 
-    async fn start(&self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
+    async fn start_once_possible(&mut self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
+        let started = self.start(directory, submission).await;
+        if self.shared.delayed().remove(&self.id).is_some() {
+            self.shared.changes.note(&self.id);
+        }
+        started
+    }
+
+    async fn start(&mut self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
         let confined = self.shared.journal.is_confined(self.id.as_str()).await.map_err(|error| explain(&error))?;
         let mut submission = submission.clone();
         if confined {
             submission.environment.insert(KILN_CONFINED.to_owned(), "1".to_owned());
         }
-        let worker = self.shared.launcher.worker(directory, &submission).await.map_err(|error| explain(&error))?;
+        let begun = Instant::now();
+        let worker = loop {
+            let error = match self.shared.launcher.worker(directory, &submission).await {
+                Ok(worker) => break worker,
+                Err(error) => error,
+            };
+            let Some(patience) = error.patience() else { return Err(explain(&error)) };
+            if begun.elapsed() >= patience {
+                let seconds = begun.elapsed().as_secs();
+                return Err(format!("{}; it was tried for {seconds} s. {}", explain(&error), about_service_manager()));
+            }
+            self.wait_to_start(&error).await?;
+            // Somebody was asked to start it, and the answer may have been lost.
+            if directory.as_owner(JobDir::has_trace_of_worker).await {
+                return self.adopt(directory, None).await;
+            }
+        };
         self.note_worker(worker.identity()).await;
         Ok(worker)
+    }
+
+    /// Waits until a start can be tried again, and tells meanwhile why; says what ended the job if that is cancelled.
+    async fn wait_to_start(&mut self, error: &LaunchError) -> Result<(), String> {
+        let why = explain(error);
+        if self.shared.delayed().insert(self.id.clone(), why.clone()).is_none() {
+            tracing::warn!(job = %self.id, error = why, "the worker cannot be started just now, and is tried again");
+            self.shared.changes.note(&self.id);
+        }
+        tokio::select! {
+            Some(_) = self.orders.recv() => {
+                self.cancelling = true;
+                Err(format!("cancelled before its worker was started: {why}"))
+            }
+            // Nobody says when a bus is there again.
+            () = tokio::time::sleep(START_INTERVAL) => Ok(()),
+        }
     }
 
     async fn note_worker(&self, worker: &ProcessIdentity) {
@@ -307,6 +351,11 @@ impl Supervisor {
             tracing::info!(job = %self.id, build = build.name, state = build.state.as_str(), "a build is over");
         }
     }
+}
+
+/// Says what to do where the service manager is not there.
+fn about_service_manager() -> &'static str {
+    "`systemctl status dbus.service` tells of the bus; `started_by = \"kilnd\"` in [workers] of kiln.toml does without it"
 }
 
 /// Builds of a job that the log tells of.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -39,6 +40,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time for the manager to say how a process ended that is known to have ended.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Time for a bus to come back that has been there. An upgrade of the system takes minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Time for a bus to come that has never been there: perhaps there is none.
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(30);
+
 /// Signals that wait to be looked at: those of one unit.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
@@ -56,6 +63,8 @@ pub enum UnitError {
     Unreachable {
         /// Where the bus should be.
         address: String,
+        /// Whether it has been there before.
+        was_there: bool,
         /// Why not.
         source: zbus::Error,
     },
@@ -90,6 +99,17 @@ pub enum UnitError {
 }
 
 impl UnitError {
+    /// How long whatever failed is to be tried again from its beginning; nothing where it would fail again. It is where the bus is away, as while
+    /// it is started again.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Unreachable { was_there: false, .. } => Some(PATIENCE_AT_FIRST),
+            Self::Unreachable { .. } => Some(PATIENCE),
+            Self::Refused { source: zbus::Error::InputOutput(_) | zbus::Error::Connection(..), .. } => Some(PATIENCE),
+            _ => None,
+        }
+    }
+
     /// Whether a unit that was to be started may run all the same.
     fn leaves_open_what_runs(&self) -> bool {
         match self {
@@ -127,12 +147,14 @@ pub(crate) struct UnitManager {
     address: Arc<str>,
     /// Made at first need, and again when it is lost. systemd keeps a unit that has ended for as long as this connection refers to it.
     bus: Arc<Mutex<Option<Connection>>>,
+    /// Whether the manager has ever answered.
+    has_answered: Arc<AtomicBool>,
 }
 
 impl UnitManager {
     /// Will speak to the manager by the bus at this address.
     pub(crate) fn at(address: &str) -> Self {
-        Self { address: address.into(), bus: Arc::default() }
+        Self { address: address.into(), bus: Arc::default(), has_answered: Arc::default() }
     }
 
     /// Starts a unit, and waits until its program was executed. Other names are tried while an earlier unit still has the first.
@@ -288,7 +310,8 @@ impl UnitManager {
         if let Some(bus) = bus.as_ref().filter(|bus| !bus.is_closed()) {
             return Ok(bus.clone());
         }
-        let unreachable = |source| UnitError::Unreachable { address: self.address.to_string(), source };
+        let was_there = self.has_answered.load(Ordering::Relaxed);
+        let unreachable = |source| UnitError::Unreachable { address: self.address.to_string(), was_there, source };
         let connect = async {
             let new = Builder::address(&*self.address).method_timeout(ANSWER_TIMEOUT).build().await?;
             new.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &()).await?;
@@ -296,6 +319,7 @@ impl UnitManager {
         };
         let late = || Err(zbus::Error::Failure("no answer in time".to_owned()));
         let new = timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| late()).map_err(unreachable)?;
+        self.has_answered.store(true, Ordering::Relaxed);
         Ok(bus.insert(new).clone())
     }
 }

@@ -21,6 +21,31 @@ async fn a_worker_that_does_not_start_fails_its_job_and_frees_its_place() {
 }
 
 #[tokio::test]
+async fn a_job_waits_for_a_service_manager_that_is_away_and_can_be_cancelled_meanwhile() {
+    let rig = Rig::new(2).await;
+    rig.launcher.lacks_manager(1);
+    let id = rig.submit("a").await;
+    let job = rig.until(&id, |job| !job.notes.is_empty()).await;
+    assert_eq!(job.state, JobState::Starting);
+    assert_eq!(
+        job.notes,
+        [
+            "its worker cannot be started just now, and is tried again: the service manager cannot be reached at unix:path=/fake: \
+          I/O error: No such file or directory"
+        ]
+    );
+    let job = rig.until(&id, |job| job.state == JobState::Running).await;
+    assert!(job.notes.is_empty(), "{:?}", job.notes);
+    assert_eq!(rig.launcher.calls(), ["worker a", "worker a"]);
+
+    rig.launcher.lacks_manager(u32::MAX);
+    let id = rig.submit("b").await;
+    rig.until(&id, |job| !job.notes.is_empty()).await;
+    rig.jobs.cancel(&rig.owner, &id, CancelMode::Graceful).await.unwrap();
+    assert_eq!(rig.until_over(&id).await.state, JobState::Cancelled);
+}
+
+#[tokio::test]
 async fn a_worker_that_says_how_the_job_ended_is_believed_whatever_its_exit_code() {
     let rig = Rig::new(1).await;
     let id = rig.submit("a").await;
