@@ -98,16 +98,25 @@ make_prefix() { # make_prefix PATH: the prefix, and what it lies in; notes what 
     echo "p $1" >>"$new"
 }
 
-service() { # service FILE: with the program where it is; by env where systemd takes no such name for a program, but for an argument
-    program=$prefix/bin/kilnd
-    case $program in
-        *[!A-Za-z0-9/._@+-]*) program="/usr/bin/env \"$(printf '%s' "$program" | sed 's/[\\"]/\\&/g; s/[%$]/&&/g')\"" ;;
+service() { # service FILE: a unit, or what starts a name on the bus, with the programs where they are
+    programs=$prefix/bin units=$prefix/bin bus=$prefix/bin close=''
+    case $programs in
+        *[!A-Za-z0-9/._@+-]*)
+            quoted=$(printf '%s' "$programs" | sed 's/[\\"]/\\&/g')
+            # By env: systemd takes no such name for a program, but for an argument. A file of the bus has its backslashes doubled.
+            units="/usr/bin/env \"$(printf '%s' "$quoted" | sed 's/[%$]/&&/g')"
+            bus="\"$(printf '%s' "$quoted" | sed 's/\\/&&/g')"
+            close='"'
+            ;;
     esac
     while IFS= read -r line; do
         case $line in
-            ExecStart=/usr/bin/kilnd*) printf '%s\n' "ExecStart=$program${line#ExecStart=/usr/bin/kilnd}" ;;
-            *) printf '%s\n' "$line" ;;
+            ExecStart=/usr/bin/kiln*) begin=ExecStart=$units ;;
+            Exec=/usr/bin/kiln*) begin=Exec=$bus ;;
+            *) printf '%s\n' "$line"; continue ;;
         esac
+        words=${line#*=/usr/bin/}
+        printf '%s\n' "$begin/${words%% *}$close ${words#* }"
     done <"$1"
 }
 

@@ -35,6 +35,13 @@ fn the_archive_is_installed_used_and_removed_without_a_trace() {
     }
     let unit = system.succeed(&["cat", "/usr/local/share/systemd/user/kilnd.service"]);
     assert!(unit.contains("ExecStart=/usr/local/bin/kilnd --user"), "{unit}");
+    // Whatever is started by name is there, and it is what was installed.
+    let started = system.succeed(&["grep", "-rE", "--include=*.service", "^Exec[A-Za-z]*=", "/usr/local/share"]);
+    assert_eq!(started.matches("=/usr/local/bin/kiln").count(), 4, "three units and a name on the bus: {started}");
+    for line in started.lines() {
+        let program = line.split_once('=').unwrap().1.split(' ').next().unwrap();
+        system.succeed(&["test", "-x", program]);
+    }
     system.as_user(&format!("cat > t.pkr.hcl <<'END'\n{TEMPLATE}END"));
     assert_eq!(system.as_user("/usr/local/bin/kiln build t.pkr.hcl >log && cat out.txt"), "made");
     system.as_user("/usr/local/bin/kiln daemon stop");
@@ -62,11 +69,17 @@ fn the_archive_is_installed_used_and_removed_without_a_trace() {
     let unit = system.succeed(&["cat", &format!("{odd}/share/systemd/user/kilnd.service")]);
     let line = "ExecStart=/usr/bin/env \"/opt/kiln's own/a & b|c %% $$d/bin/kilnd\" --user\n";
     assert!(unit.contains(line), "{unit}");
+    let unit = system.succeed(&["cat", &format!("{odd}/share/systemd/user/kiln-agent.service")]);
+    let line = "ExecStart=/usr/bin/env \"/opt/kiln's own/a & b|c %% $$d/bin/kiln\" agent\n";
+    assert!(unit.contains(line), "{unit}");
+    let on_the_bus = system.succeed(&["cat", &format!("{odd}/share/dbus-1/services/org.kiln.Kiln1.service")]);
+    assert!(on_the_bus.contains("Exec=\"/opt/kiln's own/a & b|c % $d/bin/kilnd\" --user\n"), "{on_the_bus}");
     assert!(system.succeed(&[&format!("{odd}/bin/kiln"), "version"]).contains(env!("CARGO_PKG_VERSION")));
     if kiln_tests::tool("systemd-analyze") {
         // It says what systemd would not take.
-        let unit = format!("{odd}/share/systemd/user/kilnd.service");
-        system.succeed(&["env", "XDG_RUNTIME_DIR=/tmp", "systemd-analyze", "--user", "--man=no", "verify", &unit]);
+        let unit = |name: &str| format!("{odd}/share/systemd/user/{name}.service");
+        let verify = ["env", "XDG_RUNTIME_DIR=/tmp", "systemd-analyze", "--user", "--man=no", "verify"];
+        system.succeed(&[&verify[..], &[&unit("kilnd"), &unit("kiln-agent")]].concat());
     }
     system.succeed(&[&script, "--prefix", odd]);
     system.succeed(&[&format!("{odd}/lib/kiln/install.sh"), "--uninstall"]);
