@@ -152,6 +152,10 @@ impl QemuHypervisor {
         let spec = QemuMachineSpec::of(spec).map_err(StartError::Unsupported)?;
         // What is missing is told where it is needed.
         let Some(program) = find_program(&spec.qemu.binary) else { return Ok(()) };
+        if let Some((problem, hint)) = self.unreachable().await {
+            let command = "looking for what runs QEMU".to_owned();
+            return Err(StartError::Refused { command, problem, hint: Some(hint) });
+        }
         match look::first(spec, &program, &self.prober).await {
             Ok(complaints) if complaints.is_empty() => Ok(()),
             Ok(complaints) => Err(StartError::Unsupported(complaints)),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::getuid;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -180,16 +181,50 @@ pub(super) fn problem_of_uri(uri: &str) -> Option<(String, String)> {
     })
 }
 
-/// What is wrong with the daemon behind `uri`, and what to do about it; `None`: it answers.
+/// What is wrong with the daemon behind `uri`, and what to do about it; `None`: it answers, and its QEMU can open a build's files.
 pub(in crate::qemu) async fn connect_problem(uri: &str, limit: Option<Duration>) -> Option<(String, String)> {
     if let Some(problem) = problem_of_uri(uri) {
         return Some(problem);
     }
-    let error = Connection::open(uri, limit.unwrap_or(ANSWER_LIMIT)).await.err()?;
-    let problem = error.on(uri);
-    let hint = hint(&problem.to_string(), uri);
-    Some((problem.to_string(), hint))
+    let limit = limit.unwrap_or(ANSWER_LIMIT);
+    let told = async {
+        let connection = Connection::open(uri, limit).await?;
+        on_thread("virConnectGetCapabilities", limit, move || capabilities(&connection)).await
+    };
+    match told.await {
+        Ok(told) => problem_of_user(runs_as(&told), getuid().as_raw(), uri),
+        Err(error) => {
+            let problem = error.on(uri).to_string();
+            let hint = hint(&problem, uri);
+            Some((problem, hint))
+        }
+    }
 }
+
+/// What the daemon tells of itself; blocks.
+fn capabilities(connection: &Connection) -> Result<String, CallError> {
+    connection.0.get_capabilities().map_err(|error| CallError::new("virConnectGetCapabilities", &error))
+}
+
+/// The user as whom a daemon runs QEMU, by what it tells of itself; `None`: as its own. Files are labelled with owners by its model `dac`.
+fn runs_as(capabilities: &str) -> Option<u32> {
+    let model = capabilities.split("<secmodel>").find(|model| model.contains("<model>dac</model>"))?;
+    let (_, label) = model.split_once("<baselabel")?.1.split_once('>')?;
+    let (user, _) = label.split_once("</baselabel>")?.0.split_once(':')?;
+    user.strip_prefix('+').unwrap_or(user).parse().ok()
+}
+
+/// What is wrong where QEMU runs as `user`, and a build as `ours`: its directories are its own, and root's QEMU alone enters them, too.
+fn problem_of_user(user: Option<u32>, ours: u32, uri: &str) -> Option<(String, String)> {
+    let user = user.filter(|&user| user != ours && user != 0)?;
+    let problem =
+        format!("{uri} runs QEMU as user {user}, who may not open the files and sockets of user {ours}'s builds");
+    Some((problem, OWN_USER.to_owned()))
+}
+
+/// What to do where QEMU runs as somebody else.
+const OWN_USER: &str = "use KILN_LIBVIRT=qemu:///session, or name yourself as `user` and your group as `group` in /etc/libvirt/qemu.conf, and restart \
+                        libvirt's daemon";
 
 /// What to do about libvirt's words.
 pub(super) fn hint(message: &str, uri: &str) -> String {
@@ -200,7 +235,7 @@ pub(super) fn hint(message: &str, uri: &str) -> String {
         ("polkit", format!("join the group libvirt, or use {session}")),
         ("unsupported machine type", "run the qemu_binary with `-machine help` to see the machine types it has".to_owned()),
         ("does not support machine type", "run the qemu_binary with `-machine help` to see the machine types it has".to_owned()),
-        ("Permission denied", format!("libvirt runs QEMU as another user, who may not enter your directories: use {session}, or name yourself as `user` in /etc/libvirt/qemu.conf")),
+        ("Permission denied", format!("libvirt runs QEMU as another user, who may not enter your directories: {OWN_USER}")),
         ("No such file or directory", "see that the file named is there; `qemu:///system` needs it where libvirt's QEMU can see it".to_owned()),
         ("write\" lock", "another machine uses this disk; end it first".to_owned()),
         ("Cannot allocate memory", "lower memory in the source block".to_owned()),
@@ -216,6 +251,26 @@ pub(super) fn hint(message: &str, uri: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_runs_qemu_as_somebody_else_is_refused() {
+        let models = |user: &str| {
+            format!(
+                "<capabilities><host><secmodel><model>apparmor</model><doi>0</doi></secmodel><secmodel>\n<model>dac</model>\n<doi>0</doi>\n\
+                 <baselabel type='kvm'>+{user}:+{user}</baselabel>\n<baselabel type='qemu'>+{user}:+{user}</baselabel></secmodel></host>"
+            )
+        };
+        assert_eq!(runs_as(&models("64055")), Some(64055));
+        let without = "<capabilities><secmodel><model>none</model></secmodel><secmodel><model>dac</model></secmodel>";
+        assert_eq!((runs_as(without), runs_as(&models("x")), runs_as("")), (None, None, None));
+        let uri = "qemu:///system";
+        let (problem, hint) = problem_of_user(Some(64055), 1000, uri).unwrap();
+        assert!(problem.contains("as user 64055") && problem.contains("user 1000's"), "{problem}");
+        assert!(hint.contains("qemu:///session") && hint.contains("qemu.conf"), "{hint}");
+        for user in [None, Some(0), Some(1000)] {
+            assert_eq!(problem_of_user(user, 1000, uri), None, "{user:?}");
+        }
+    }
 
     #[test]
     fn known_words_have_an_answer_of_their_own() {
