@@ -79,7 +79,9 @@ pub enum ControlError {
         reason: String,
     },
     /// As many pictures as may be are on their way to who asks.
-    #[error("{PICTURES_OF_EACH_USER} pictures of guests are on their way to you, as many as each user may have at once")]
+    #[error(
+        "{PICTURES_OF_EACH_USER} pictures of guests are on their way to you, as many as each user may have at once"
+    )]
     Busy,
 }
 
@@ -185,7 +187,9 @@ async fn answer(stream: UnixStream, control: Arc<dyn JobControl>, cancelled: Arc
 fn small_enough(picture: Vec<u8>) -> Result<Vec<u8>, String> {
     let size = picture.len() as u64;
     if size > MAX_PICTURE_BYTES {
-        return Err(format!("the picture of the screen has {size} bytes, and kilnd passes on {MAX_PICTURE_BYTES} at most"));
+        return Err(format!(
+            "the picture of the screen has {size} bytes, and kilnd passes on {MAX_PICTURE_BYTES} at most"
+        ));
     }
     Ok(picture)
 }

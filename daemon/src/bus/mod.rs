@@ -28,6 +28,7 @@ mod specification;
 mod state;
 mod streams;
 mod tree;
+mod turns;
 mod value;
 mod view;
 
