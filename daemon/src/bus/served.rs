@@ -218,8 +218,9 @@ impl Served {
             Place::Build(..) => Some(self.name_of(place)?),
             _ => options.text("build")?,
         };
+        let permit = self.streams.permit(call.caller.uid())?;
         let picture = self.jobs.screen(&call.caller, job_of(call)?, build).await?;
-        call.answer(&(Fd::from(streams::sealed("kiln-screen.png", picture.as_ref())?),))
+        call.answer(&(Fd::from(streams::picture(picture, permit)?),))
     }
 
     async fn answer(&self, call: &Call<'_>) -> Result<Message, Failure> {
