@@ -1,6 +1,6 @@
 //! What the methods do: each asks the jobs, with the caller, and shows nothing that the caller may not see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +55,9 @@ impl Served {
         // Before anything about what is there is said.
         self.jobs.admit(&caller).await?;
         let call = Call::of(message, at, caller)?;
-        if let Some(job) = call.place.as_ref().and_then(Place::job) {
+        if let Some(job) = call.place.as_ref().and_then(Place::job)
+            && !asks_the_jobs(&call)
+        {
             self.jobs.may_see(&caller, job).await?;
             if self.tree().values(call.object()?).is_none() {
                 return Err(no_object(at));
@@ -96,14 +98,17 @@ impl Served {
 
     /// Returns the objects of jobs that the caller may see.
     async fn seen_by(&self, caller: &Caller) -> Vec<Place> {
-        let jobs: Vec<JobId> = self.tree().jobs().cloned().collect();
-        let mut seen = Vec::new();
-        for job in jobs {
-            if self.jobs.may_see(caller, &job).await.is_ok() {
-                seen.extend(self.tree().objects(&job).map(|(place, _)| place.clone()));
+        // One question for each user: polkit is another process.
+        let owners = self.tree().owners();
+        let mut seen = BTreeSet::new();
+        for owner in owners {
+            if self.jobs.sees_jobs_of(caller, owner).await.is_ok_and(|sees| sees) {
+                seen.insert(owner);
             }
         }
-        seen
+        let tree = self.tree();
+        let jobs = tree.jobs().filter(|job| tree.owner(job).is_some_and(|owner| seen.contains(&owner)));
+        jobs.flat_map(|job| tree.objects(job).map(|(place, _)| place.clone())).collect()
     }
 
     fn property(&self, call: &Call<'_>) -> Result<Message, Failure> {
@@ -215,7 +220,7 @@ impl Served {
         let options = Options::new(options)?;
         let place = call.object()?;
         let build = match place {
-            Place::Build(..) => Some(self.name_of(place)?),
+            Place::Build(..) => Some(self.name_of(call).await?),
             _ => options.text("build")?,
         };
         let permit = self.streams.permit(call.caller.uid())?;
@@ -226,14 +231,24 @@ impl Served {
     async fn answer(&self, call: &Call<'_>) -> Result<Message, Failure> {
         let (answer, options): (String, Named) = call.arguments()?;
         Options::new(options)?;
-        let prompt = self.name_of(call.object()?)?;
+        let prompt = self.name_of(call).await?;
         self.jobs.answer(&call.caller, job_of(call)?, prompt, answer).await?;
         call.answer(&())
     }
 
-    fn name_of(&self, place: &Place) -> Result<String, Failure> {
-        self.tree().object(place).map(|object| object.name.clone()).ok_or_else(|| no_object(&place.to_string()))
+    /// Returns what the jobs call the object. Of a job that the caller may not see, what is not there is refused as what is.
+    async fn name_of(&self, call: &Call<'_>) -> Result<String, Failure> {
+        let name = self.tree().object(call.object()?).map(|object| object.name.clone());
+        if name.is_none() {
+            self.jobs.may_see(&call.caller, job_of(call)?).await?;
+        }
+        name.ok_or_else(|| no_object(call.path))
     }
+}
+
+/// Whether the jobs are asked for leave by what the method does. A person is asked for a password once then, and not for a look before.
+fn asks_the_jobs(call: &Call<'_>) -> bool {
+    matches!(call.interface.name, JOB | BUILD | PROMPT)
 }
 
 fn job_of<'a>(call: &'a Call<'_>) -> Result<&'a JobId, Failure> {

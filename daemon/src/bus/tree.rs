@@ -1,6 +1,6 @@
 //! The objects that are shown, and what is new about them since they were last told of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_protocol::JobId;
 
@@ -25,6 +25,8 @@ pub(super) struct Tree {
 /// The objects of a job.
 #[derive(Debug, Default)]
 struct ShownJob {
+    /// User who submitted it.
+    owner: u32,
     objects: BTreeMap<Place, Object>,
     /// The numbers of its open questions.
     prompts: BTreeMap<String, u64>,
@@ -68,6 +70,7 @@ impl Tree {
     pub(super) fn show(&mut self, observed: &Observed) -> Vec<News> {
         let id = &observed.job.id;
         let shown = self.jobs.entry(id.clone()).or_default();
+        shown.owner = observed.owner;
         let objects = shown.objects_of(observed);
         let (mut added, mut altered) = (Vec::new(), Vec::new());
         for (place, object) in &objects {
@@ -96,6 +99,16 @@ impl Tree {
 
     pub(super) fn jobs(&self) -> impl Iterator<Item = &JobId> {
         self.jobs.keys()
+    }
+
+    /// Returns whose job it is, if it is shown.
+    pub(super) fn owner(&self, id: &JobId) -> Option<u32> {
+        self.jobs.get(id).map(|job| job.owner)
+    }
+
+    /// Returns whose jobs are shown.
+    pub(super) fn owners(&self) -> BTreeSet<u32> {
+        self.jobs.values().map(|job| job.owner).collect()
     }
 
     pub(super) fn shows(&self, id: &JobId) -> bool {

@@ -67,6 +67,14 @@ pub enum Forbidden {
     },
 }
 
+impl Action {
+    /// Whether a person may be asked for a password for it, where it is about a job of another. Programs look at every job that there is, one
+    /// after the other, and say with each call that a person may be asked (`busctl` does).
+    fn is_worth_a_password(self) -> bool {
+        self != Self::See
+    }
+}
+
 impl Forbidden {
     /// Whether a password would do, and nobody could be asked for one.
     #[must_use]
@@ -166,9 +174,11 @@ impl Authorizer {
     }
 
     /// Whether the caller may do it with a job of this user. For who may not, there is no such job. To be asked after [`check`](Self::check).
+    /// Nobody is asked for a password for a look.
     pub(crate) async fn may_with_job_of(&self, caller: &Caller, action: Action, job_owner: u32) -> bool {
+        let asking = caller.asking(caller.is_interactive() && action.is_worth_a_password());
         let may = self.owns(caller, job_owner)
-            || self.ask(caller, MANAGE_OTHERS, action, Some(job_owner)).await == Answer::Yes;
+            || self.ask(&asking, MANAGE_OTHERS, action, Some(job_owner)).await == Answer::Yes;
         if !may {
             let (uid, pid) = (caller.uid(), caller.pid());
             tracing::debug!(uid, pid, %action, job_owner, "a caller named a job of another user");
@@ -228,5 +238,18 @@ impl fmt::Display for Action {
             Self::Remove => "remove",
             Self::Stop => "stop the daemon",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_not_worth_a_password() {
+        assert!(!Action::See.is_worth_a_password());
+        for action in [Action::Cancel, Action::Answer, Action::SeeScreen, Action::Remove, Action::ReadEvents] {
+            assert!(action.is_worth_a_password(), "{action}");
+        }
     }
 }

@@ -261,6 +261,16 @@ impl Jobs {
         self.allow_on(caller, Action::See, id).await
     }
 
+    /// Says whether the caller may see the jobs of this user. Nobody is asked for a password.
+    ///
+    /// # Errors
+    ///
+    /// It may not speak to this daemon.
+    pub(crate) async fn sees_jobs_of(&self, caller: &Caller, owner: u32) -> Result<bool, JobsError> {
+        self.allow(caller, Action::See).await?;
+        Ok(self.authorizer.may_with_job_of(caller, Action::See, owner).await)
+    }
+
     /// Says whether a job is over: no more events of it will come.
     pub(crate) async fn is_over(&self, caller: &Caller, id: &JobId) -> Result<bool, JobsError> {
         self.allow_on(caller, Action::ReadEvents, id).await?;

@@ -17,6 +17,7 @@ async fn tried_by(rig: &Rig, caller: &Caller, id: &JobId) -> Vec<(&'static str, 
         ("list", jobs.list(caller, Wanted::newest(9)).await.map(drop)),
         ("counts", jobs.counts(caller).await.map(drop)),
         ("hypervisors", jobs.hypervisors(caller).await.map(drop)),
+        ("sees_jobs_of", jobs.sees_jobs_of(caller, OWNER).await.map(drop)),
         ("before_stop", jobs.before_stop(caller).await.map(drop)),
     ];
     tried.extend(tried_on_job(rig, caller, id).await);

@@ -85,13 +85,18 @@ fn each_action_is_asked_for_and_each_answer_is_heard() {
         deed("org.kiln.Kiln1.build", ALICE, "POST", "/v1/jobs", &submission, (201, 403)),
         deed("org.kiln.Kiln1.console", ALICE, "GET", &format!("{job}/screen"), "", (200, 403)),
         // For who may not, a job of another is not there.
-        deed("org.kiln.Kiln1.manage-others", BOB, "GET", &job, "", (200, 404)),
+        deed("org.kiln.Kiln1.manage-others", BOB, "GET", &format!("{job}/events"), "", (200, 404)),
         // Who may not builds all the same, but confined.
         deed("org.kiln.Kiln1.build-unconfined", ALICE, "POST", "/v1/jobs", &submission, (201, 201)),
         // The last one: it ends the daemon.
         deed("org.kiln.Kiln1.configure", ALICE, "POST", "/v1/shutdown", "", (202, 403)),
     ];
     assert_eq!(policy.matches("<action id=").count(), deeds.len());
+    // Nobody is asked for a look at a job of another.
+    std::fs::write(&answers, "org.kiln.Kiln1.manage-others auth_admin\n").unwrap();
+    let look = deed("org.kiln.Kiln1.manage-others", BOB, "GET", &job, "", (200, 404));
+    let (status, _, asked) = attempt(&bus, &system, &look, true);
+    assert_eq!((status, asked), (404, Vec::new()));
     for deed in &deeds {
         assert!(policy.contains(&format!("<action id=\"{}\">", deed.action)), "{}", deed.action);
         let by_policy = deed.statuses.1 == 403;
