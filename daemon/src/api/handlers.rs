@@ -24,6 +24,7 @@ use crate::caller::Caller;
 use crate::config::Mode;
 use crate::control::ControlError;
 use crate::jobs::{JobsError, Submission};
+use crate::quotas::ROOT;
 use crate::turns::InTurn;
 use crate::version::VERSION;
 
@@ -58,7 +59,8 @@ pub(super) async fn info(
         looking_for_hypervisors,
         socket: config.socket.display().to_string(),
         dbus: state.bus.state(),
-        notices: state.jobs.notices().to_vec(),
+        // They tell of everybody's jobs.
+        notices: if config.mode == Mode::User || caller.uid() == ROOT { state.jobs.notices().to_vec() } else { Vec::new() },
     }))
 }
 

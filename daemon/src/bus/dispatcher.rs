@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use kiln_protocol::MAX_REQUEST_BYTES;
 use tokio::time::timeout;
-use zbus::message::{Flags, Type};
+use zbus::message::{Flags, Header, Type};
 use zbus::{Connection, Message, MessageStream};
 
 use super::activity::Activity;
 use super::failure::{Failure, TOO_LATE, TOO_MUCH};
+use super::listeners::Listeners;
 use super::senders::Senders;
 use super::served::Served;
 use super::turns::Calls;
@@ -28,18 +29,43 @@ struct Shared {
     served: Served,
     senders: Senders,
     calls: Calls,
+    listeners: Listeners,
 }
 
 /// Serves calls until the connection ends.
-pub(super) async fn serve(bus: Connection, mut messages: MessageStream, served: Served, activity: Activity) {
-    let shared = Arc::new(Shared { bus, served, senders: Senders::default(), calls: Calls::default() });
+pub(super) async fn serve(
+    bus: Connection,
+    mut messages: MessageStream,
+    served: Served,
+    activity: Activity,
+    listeners: Listeners,
+) {
+    let shared = Arc::new(Shared { bus, served, senders: Senders::default(), calls: Calls::default(), listeners });
     while let Some(Ok(message)) = messages.next().await {
-        if message.message_type() != Type::MethodCall {
-            continue;
+        match message.message_type() {
+            Type::MethodCall => {
+                activity.note();
+                tokio::spawn(answer(Arc::clone(&shared), message));
+            }
+            Type::Signal => {
+                if let Some(program) = left(&message) {
+                    shared.senders.forget(&program);
+                    shared.listeners.remove(&program);
+                }
+            }
+            _ => {}
         }
-        activity.note();
-        tokio::spawn(answer(Arc::clone(&shared), message));
     }
+}
+
+/// Returns which program has left the bus, if the bus says so by this signal.
+fn left(signal: &Message) -> Option<String> {
+    let header = signal.header();
+    let from_bus = header.sender().is_some_and(|name| name.as_str() == "org.freedesktop.DBus");
+    let of_names = header.member().is_some_and(|name| name.as_str() == "NameOwnerChanged");
+    let (name, _, new): (String, String, String) =
+        (from_bus && of_names).then(|| signal.body().deserialize().ok()).flatten()?;
+    new.is_empty().then_some(name)
 }
 
 async fn answer(shared: Arc<Shared>, message: Message) {
@@ -47,6 +73,7 @@ async fn answer(shared: Arc<Shared>, message: Message) {
     let (Some(sender), Some(path)) = (header.sender().map(|name| name.as_str()), header.path()) else { return };
     let interactive = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
     let limit = if interactive { PERSON_TIMEOUT } else { CALL_TIMEOUT };
+    let mut is_new = None;
     let carried_out = match shared.calls.of_program(sender) {
         Ok(mut turn) => {
             let carry_out = async {
@@ -57,6 +84,7 @@ async fn answer(shared: Arc<Shared>, message: Message) {
                 }
                 let caller = shared.senders.caller(&shared.bus, sender).await?.asking(interactive);
                 turn.of_user(caller.uid())?;
+                is_new = shared.listeners.add(sender, caller.uid()).then_some(caller);
                 shared.served.carry_out(&message, path.as_str(), caller).await
             };
             let late = || Err(Failure::new(TOO_LATE, "the call takes too long"));
@@ -64,15 +92,24 @@ async fn answer(shared: Arc<Shared>, message: Message) {
         }
         Err(failure) => Err(failure),
     };
-    if header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
-        return;
+    if !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
+        reply(&shared.bus, &header, carried_out).await;
     }
+    // Nobody waits for what polkit says of it.
+    if let Some(caller) = is_new
+        && shared.served.sees_everything(&caller).await
+    {
+        shared.listeners.sees_everything(sender);
+    }
+}
+
+async fn reply(bus: &Connection, call: &Header<'_>, carried_out: Result<Message, Failure>) {
     let reply = match carried_out {
         Ok(reply) => Ok(reply),
-        Err(failure) => Message::error(&header, failure.name).build(&(failure.text,)),
+        Err(failure) => Message::error(call, failure.name).build(&(failure.text,)),
     };
     let sent = match reply {
-        Ok(reply) => shared.bus.send(&reply).await,
+        Ok(reply) => bus.send(&reply).await,
         Err(error) => Err(error),
     };
     if let Err(error) = sent {

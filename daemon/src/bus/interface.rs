@@ -32,8 +32,8 @@ pub(crate) struct Property {
     pub(crate) signature: &'static str,
     /// Whether it stays as it is as long as its object is there.
     pub(crate) is_constant: bool,
-    /// Whether everybody on the machine may know it. Signals on the system bus reach all users: what is not for them is announced there
-    /// as changed, and its value given to who may ask.
+    /// Whether signals on the system bus have it. What they do not have is announced there as changed, and its value given to who asks: who has
+    /// called once hears them, and may have lost the right to see since then.
     pub(crate) is_public: bool,
 }
 
@@ -72,8 +72,8 @@ pub(crate) static OF_THE_BUILDER: &[Interface] = &[
         signals: &[],
         properties: &[
             constant("Features", "as", PUBLIC),
-            changing("NQueued", "u", PUBLIC),
-            changing("NRunning", "u", PUBLIC),
+            changing("NQueued", "u", OWN),
+            changing("NRunning", "u", OWN),
             constant("Version", "s", PUBLIC),
         ],
     },

@@ -11,6 +11,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, MessageStream};
 
 use super::activity::Activity;
+use super::listeners::Listeners;
 use super::reporter::Reporter;
 use super::served::Served;
 use super::signals::Audience;
@@ -133,15 +134,19 @@ impl Keeper {
         let served = Served::new(&self.jobs, &reporter, self.streams.clone(), self.shutdown.clone());
         let audience = match self.mode {
             Mode::User => Audience::OneUser,
-            Mode::System => Audience::Everybody,
+            Mode::System => Audience::Several,
         };
-        let serving = dispatcher::serve(bus.clone(), messages, served, self.activity.clone());
+        let listeners = Listeners::default();
+        let serving = dispatcher::serve(bus.clone(), messages, served, self.activity.clone(), listeners.clone());
         let named = async {
+            if let Err(error) = hear_who_leaves(bus).await {
+                return BusState::NotThere { why: explain(&error) };
+            }
             match request_name(bus).await {
                 Ok(true) => {
                     *pause = FIRST_PAUSE;
                     self.tell(BusState::Serves);
-                    reporter.run(bus, audience).await;
+                    reporter.run(bus, audience, listeners).await;
                     BusState::NotThere { why: "the connection was lost".to_owned() }
                 }
                 Ok(false) => BusState::NameTaken,
@@ -167,6 +172,13 @@ impl Keeper {
         }
         Err(why)
     }
+}
+
+/// Has the bus tell which programs leave it.
+async fn hear_who_leaves(bus: &Connection) -> zbus::Result<()> {
+    let name = "org.freedesktop.DBus";
+    let rule = format!("type='signal',sender='{name}',interface='{name}',member='NameOwnerChanged',arg2=''");
+    bus.call_method(Some(name), "/org/freedesktop/DBus", Some(name), "AddMatch", &(rule,)).await.map(drop)
 }
 
 /// Asks for our name; false when somebody else has it.

@@ -17,6 +17,7 @@ mod failure;
 mod interface;
 mod introspection;
 mod keeper;
+mod listeners;
 mod log_text;
 mod options;
 mod place;

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use kiln_protocol::{Job, JobId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use zbus::Connection;
+use zbus::{Connection, Message};
 
+use super::listeners::Listeners;
+use super::place::Place;
 use super::signals::{Audience, signals};
 use super::tree::{News, Tree};
 use crate::explain::explain;
@@ -22,6 +24,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Jobs that have objects. Those that are not over come first; the others are in `ListJobs` alone.
 const MAX_JOBS: usize = 500;
+
+/// News, and of whose jobs; of nobody's when it is for all.
+struct Told {
+    owner: Option<u32>,
+    news: Vec<News>,
+}
 
 /// Keeps the objects as the jobs are.
 pub(super) struct Reporter {
@@ -38,6 +46,9 @@ pub(super) struct Reporter {
     looked_at: BTreeMap<JobId, Instant>,
     counted_at: Instant,
     to_count: bool,
+    /// Users whose jobs have changed since they were counted, and how many running and waiting jobs each had then.
+    to_count_of: BTreeSet<u32>,
+    counts: BTreeMap<u32, (usize, usize)>,
     /// When the objects of jobs that are over go.
     ends: BTreeMap<JobId, Instant>,
 }
@@ -47,7 +58,7 @@ impl Reporter {
     pub(super) async fn start(jobs: Jobs, keep: Duration) -> Result<Self, JobsError> {
         // Watched before the first look, so that nothing falls between the two.
         let watch = jobs.watch_changes();
-        let tree = Arc::new(Mutex::new(Tree::new(jobs.observe_counts().await?)));
+        let tree = Arc::new(Mutex::new(Tree::new(jobs.observe_counts(None).await?)));
         let mut reporter = Self {
             jobs,
             watch,
@@ -58,6 +69,8 @@ impl Reporter {
             looked_at: BTreeMap::new(),
             counted_at: Instant::now(),
             to_count: false,
+            to_count_of: BTreeSet::new(),
+            counts: BTreeMap::new(),
             ends: BTreeMap::new(),
         };
         for id in reporter.jobs.observe_newest(u32::try_from(MAX_JOBS).unwrap_or(u32::MAX)).await? {
@@ -76,7 +89,7 @@ impl Reporter {
     }
 
     /// Tells what is new until the connection ends.
-    pub(super) async fn run(mut self, bus: &Connection, audience: Audience) {
+    pub(super) async fn run(mut self, bus: &Connection, audience: Audience, listeners: Listeners) {
         while !bus.is_closed() {
             let due = self.due();
             let wait = async {
@@ -93,7 +106,7 @@ impl Reporter {
                 () = wait => {}
                 () = bus.closed() => return,
             }
-            if let Err(error) = self.tell_what_is_due(bus, audience).await {
+            if let Err(error) = self.tell_what_is_due(bus, audience, &listeners).await {
                 tracing::warn!(error, "what is new is not told on the bus");
             }
         }
@@ -112,12 +125,17 @@ impl Reporter {
         self.looked_at.get(id).map_or(now, |looked_at| *looked_at + PAUSE)
     }
 
-    async fn tell_what_is_due(&mut self, bus: &Connection, audience: Audience) -> Result<(), String> {
+    async fn tell_what_is_due(
+        &mut self,
+        bus: &Connection,
+        audience: Audience,
+        listeners: &Listeners,
+    ) -> Result<(), String> {
         let now = Instant::now();
         let mut news = Vec::new();
         let gone: Vec<_> = self.ends.iter().filter(|(_, end)| **end <= now).map(|(id, _)| id.clone()).collect();
         for id in gone {
-            news.extend(self.hide(&id));
+            news.push(self.hide(&id));
         }
         // What cannot be looked at now is looked at again after a pause, and what else is new is told all the same.
         let mut failed = None;
@@ -136,47 +154,89 @@ impl Reporter {
         }
         if self.to_count && self.counted_at + PAUSE <= now {
             self.counted_at = now;
-            match self.jobs.observe_counts().await {
-                Ok(counts) => {
+            match self.count(audience).await {
+                Ok(counted) => {
                     self.to_count = false;
-                    news.extend(self.lock().count(counts));
+                    news.extend(counted);
                 }
                 Err(error) => failed = Some(explain(&error)),
             }
         }
         // Written under the lock, sent without it.
-        let messages = signals(&news, &self.lock(), audience).map_err(|error| explain(&error))?;
+        let messages = self.messages(&news, audience, listeners).map_err(|error| explain(&error))?;
         for message in messages {
             bus.send(&message).await.map_err(|error| explain(&error))?;
         }
-        if !news.is_empty() {
+        if news.iter().any(|told| !told.news.is_empty()) {
             self.told.send_modify(|()| {});
         }
         failed.map_or(Ok(()), Err)
     }
 
+    /// Writes the signals: on a bus of one user each for all programs, on one of many users for each program that may hear it.
+    fn messages(&self, news: &[Told], audience: Audience, listeners: &Listeners) -> zbus::Result<Vec<Message>> {
+        let (tree, mut messages) = (self.lock(), Vec::new());
+        for told in news {
+            match (audience, told.owner) {
+                (Audience::OneUser, _) => messages.extend(signals(&told.news, &tree, audience, None)?),
+                (Audience::Several, Some(owner)) => {
+                    for program in listeners.of(owner) {
+                        messages.extend(signals(&told.news, &tree, audience, Some(&program))?);
+                    }
+                }
+                (Audience::Several, None) => {}
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Counts the jobs, for one user all and for several those of each whose jobs have changed.
+    async fn count(&mut self, audience: Audience) -> Result<Vec<Told>, JobsError> {
+        let all = self.jobs.observe_counts(None).await?;
+        let news = self.lock().count(all);
+        let mut counted = vec![Told { owner: None, news }];
+        if audience == Audience::OneUser {
+            return Ok(counted);
+        }
+        for owner in self.to_count_of.clone() {
+            let counts = self.jobs.observe_counts(Some(owner)).await?;
+            self.to_count_of.remove(&owner);
+            let (now, before) = ((counts.running, counts.queued), self.counts.remove(&owner).unwrap_or_default());
+            if now != (0, 0) {
+                self.counts.insert(owner, now);
+            }
+            if now != before {
+                let news = vec![News::Changed(Place::Manager, vec!["NQueued", "NRunning"])];
+                counted.push(Told { owner: Some(owner), news });
+            }
+        }
+        Ok(counted)
+    }
+
     /// Shows a job as it is now, if it is to be shown.
-    async fn look_at(&mut self, id: &JobId) -> Result<Vec<News>, JobsError> {
+    async fn look_at(&mut self, id: &JobId) -> Result<Vec<Told>, JobsError> {
         let now = Instant::now();
-        let Some(observed) = self.jobs.observe(id).await? else { return Ok(self.hide(id)) };
+        let Some(observed) = self.jobs.observe(id).await? else { return Ok(vec![self.hide(id)]) };
+        self.to_count_of.insert(observed.owner);
         let left = time_left(&observed.job, self.keep, Timestamp::now());
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(self.hide(id));
+            return Ok(vec![self.hide(id)]);
         }
         if self.is_full_for(id) {
             // One that is over makes room for one that is not.
             let oldest = self.ends.iter().min_by_key(|(_, end)| **end).map(|(id, _)| id.clone());
             let Some(oldest) = oldest.filter(|_| left.is_none()) else { return Ok(Vec::new()) };
-            let mut news = self.hide(&oldest);
-            news.extend(self.lock().show(&observed));
+            let hidden = self.hide(&oldest);
+            let news = self.lock().show(&observed);
             self.looked_at.insert(id.clone(), now);
-            return Ok(news);
+            return Ok(vec![hidden, Told { owner: Some(observed.owner), news }]);
         }
         self.looked_at.insert(id.clone(), now);
         if let Some(left) = left {
             self.ends.insert(id.clone(), now + left);
         }
-        Ok(self.lock().show(&observed))
+        let news = self.lock().show(&observed);
+        Ok(vec![Told { owner: Some(observed.owner), news }])
     }
 
     /// Says whether there is no room for a job that is not shown yet.
@@ -185,10 +245,11 @@ impl Reporter {
         !tree.shows(id) && tree.len() >= MAX_JOBS
     }
 
-    fn hide(&mut self, id: &JobId) -> Vec<News> {
+    fn hide(&mut self, id: &JobId) -> Told {
         self.looked_at.remove(id);
         self.ends.remove(id);
-        self.lock().hide(id)
+        let mut tree = self.lock();
+        Told { owner: tree.owner(id), news: tree.hide(id) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tree> {

@@ -35,6 +35,11 @@ impl Senders {
         Ok(caller)
     }
 
+    /// A program has left the bus.
+    pub(super) fn forget(&self, sender: &str) {
+        self.known().remove(sender);
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Caller>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ use super::specification;
 use super::streams::{self, Content, Streams};
 use super::tree::Tree;
 use super::value::{Sent, Value, path, sent};
+use super::view;
 use crate::caller::Caller;
 use crate::jobs::{Follower, Jobs, Submission};
 use crate::journal::Wanted;
@@ -71,10 +72,10 @@ impl Served {
                 let text = introspection::describe(at, &shown).ok_or_else(|| no_object(at))?;
                 call.answer(&(text,))
             }
-            (PROPERTIES, "Get") => self.property(&call),
+            (PROPERTIES, "Get") => self.property(&call).await,
             (PROPERTIES, "GetAll") => {
                 let (name,): (String,) = call.arguments()?;
-                self.with_own_values(&call, &name, |values| call.answer(values))
+                self.with_own_values(&call, &name, |values| call.answer(values)).await
             }
             (PROPERTIES, _) => {
                 let (_, name, _): (String, String, OwnedVariant) = call.arguments()?;
@@ -90,6 +91,11 @@ impl Served {
             (PROMPT, "Answer") => self.answer(&call).await,
             (interface, method) => Err(Failure::new(UNKNOWN_METHOD, format!("{interface}.{method} does nothing"))),
         }
+    }
+
+    /// Says whether the caller sees the jobs of all users.
+    pub(super) async fn sees_everything(&self, caller: &Caller) -> bool {
+        self.jobs.sees_everything(caller).await.unwrap_or(false)
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -111,16 +117,17 @@ impl Served {
         jobs.flat_map(|job| tree.objects(job).map(|(place, _)| place.clone())).collect()
     }
 
-    fn property(&self, call: &Call<'_>) -> Result<Message, Failure> {
+    async fn property(&self, call: &Call<'_>) -> Result<Message, Failure> {
         let (interface, name): (String, String) = call.arguments()?;
         self.with_own_values(call, &interface, |values| match values.get(name.as_str()) {
             Some(value) => call.answer(&(value,)),
             None => Err(Failure::new(UNKNOWN_PROPERTY, format!("{} has no property {name}", call.path))),
         })
+        .await
     }
 
     /// Answers from the properties that the object has of an interface. Of the standard ones there are none.
-    fn with_own_values(
+    async fn with_own_values(
         &self,
         call: &Call<'_>,
         interface: &str,
@@ -132,6 +139,10 @@ impl Served {
         }
         if place.interface() != interface {
             return answer(&Sent::new());
+        }
+        if *place == Place::Manager {
+            // Each caller counts the jobs that it sees.
+            return answer(&sent(&view::manager(self.jobs.counts(&call.caller).await?)));
         }
         let tree = self.tree();
         let values = tree.values(place).ok_or_else(|| no_object(call.path))?;
@@ -265,8 +276,8 @@ fn row(job: &Job, is_shown: bool) -> super::value::Values {
         ("Kind", Value::from(job.kind.as_str())),
         ("Template", Value::from(job.template.as_str())),
         ("State", Value::from(job.state.as_str())),
-        ("CreatedAt", super::view::time(Some(&job.created_at))),
-        ("FinishedAt", super::view::time(job.finished_at.as_deref())),
+        ("CreatedAt", view::time(Some(&job.created_at))),
+        ("FinishedAt", view::time(job.finished_at.as_deref())),
         ("ExitCode", Value::Signed(job.exit_code.map_or(-1, i32::from))),
         ("Error", text(&job.error)),
     ]

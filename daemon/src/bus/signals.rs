@@ -1,8 +1,9 @@
-//! The signals that tell what is new. On a bus of many users they hold nothing that is not for all of them.
+//! The signals that tell what is new. On a bus of many users each goes to one program, and holds what is public of a job.
 
 use std::collections::BTreeMap;
 
 use zbus::Message;
+use zbus::message::Builder;
 
 use super::interface::{OBJECT_MANAGER, PROPERTIES, interface};
 use super::place::{Place, ROOT};
@@ -14,33 +15,36 @@ use super::value::{Sent, path};
 pub(super) enum Audience {
     /// Programs of the one user who is served: the session bus.
     OneUser,
-    /// Programs of all users: the system bus.
-    Everybody,
+    /// Programs of several users, each by itself: the system bus.
+    Several,
 }
 
-/// Makes the signals that tell the news of a tree, in their order.
-pub(super) fn signals(news: &[News], tree: &Tree, audience: Audience) -> zbus::Result<Vec<Message>> {
-    news.iter().filter_map(|news| signal(news, tree, audience).transpose()).collect()
+/// Makes the signals that tell the news of a tree, in their order: to one program, by its unique name, or to all.
+pub(super) fn signals(news: &[News], tree: &Tree, audience: Audience, to: Option<&str>) -> zbus::Result<Vec<Message>> {
+    news.iter().map(|news| signal(news, tree, audience, to)).collect()
 }
 
-fn signal(news: &News, tree: &Tree, audience: Audience) -> zbus::Result<Option<Message>> {
-    let manager = |member: &'static str| Message::signal(ROOT, OBJECT_MANAGER, member);
+fn signal(news: &News, tree: &Tree, audience: Audience, to: Option<&str>) -> zbus::Result<Message> {
+    let addressed = |signal: Builder<'static>| match to {
+        Some(program) => signal.destination(program.to_owned()),
+        None => signal,
+    };
+    let manager = |member: &'static str| addressed(Message::signal(ROOT, OBJECT_MANAGER, member));
     match news {
         News::Added(place) => {
             let values = properties(place, tree, audience);
             let interfaces = BTreeMap::from([(place.interface(), values)]);
-            manager("InterfacesAdded").build(&(path(&place.to_string()), interfaces)).map(Some)
+            manager("InterfacesAdded").build(&(path(&place.to_string()), interfaces))
         }
         News::Removed(place) => {
-            manager("InterfacesRemoved").build(&(path(&place.to_string()), [place.interface()].as_slice())).map(Some)
+            manager("InterfacesRemoved").build(&(path(&place.to_string()), [place.interface()].as_slice()))
         }
         News::Changed(place, names) => {
             let mut values = properties(place, tree, audience);
             values.retain(|name, _| names.contains(name));
             let hidden: Vec<_> = names.iter().copied().filter(|name| !values.contains_key(name)).collect();
-            let place_path = place.to_string();
-            let signal = Message::signal(place_path.as_str(), PROPERTIES, "PropertiesChanged");
-            signal.build(&(place.interface(), values, hidden)).map(Some)
+            let signal = Message::signal(place.to_string(), PROPERTIES, "PropertiesChanged");
+            addressed(signal).build(&(place.interface(), values, hidden))
         }
     }
 }
@@ -84,25 +88,32 @@ mod tests {
     }
 
     #[test]
-    fn what_all_users_hear_holds_nothing_of_the_owner_and_names_what_to_ask_for() {
+    fn what_a_program_of_another_user_could_hear_holds_nothing_of_the_owner_and_names_what_to_ask_for() {
         let mut tree = Tree::new(JobCounts::default());
         let added = tree.show(&observed("running"));
-        let told = |news: &[News], tree: &Tree, audience| signals(news, tree, audience).unwrap();
-        let heard = bytes(&told(&added, &tree, Audience::Everybody));
+        let told = |news: &[News], tree: &Tree, audience| signals(news, tree, audience, Some(":1.7")).unwrap();
+        let heard = bytes(&told(&added, &tree, Audience::Several));
         assert!(heard.contains("running") && !heard.contains("SECRET"), "{heard}");
         assert!(bytes(&told(&added, &tree, Audience::OneUser)).contains("SECRET?"));
 
         let changed = tree.show(&observed("failed"));
-        let messages = told(&changed, &tree, Audience::Everybody);
+        let messages = told(&changed, &tree, Audience::Several);
         assert!(!bytes(&messages).contains("SECRET"));
+        assert!(messages.iter().all(|message| message.header().destination().is_some_and(|to| to.as_str() == ":1.7")));
         let of_job = messages.iter().find(|message| !message.header().path().unwrap().contains("/build/")).unwrap();
         let body = of_job.body();
         type Changed = (String, HashMap<String, OwnedVariant>, Vec<String>);
         let (_, values, hidden): Changed = body.deserialize().unwrap();
         assert!(values.contains_key("State") && hidden == ["Error", "Step"], "{values:?} {hidden:?}");
 
+        let counted = tree.count(JobCounts { running: 7, ..JobCounts::default() });
+        let messages = told(&counted, &tree, Audience::Several);
+        let body = messages[0].body();
+        let (_, values, hidden): Changed = body.deserialize().unwrap();
+        assert!(values.is_empty() && hidden == ["NRunning"], "{values:?} {hidden:?}");
+
         let removed = tree.hide(&"abcdefghij".parse().unwrap());
-        let messages = told(&removed, &tree, Audience::Everybody);
+        let messages = told(&removed, &tree, Audience::Several);
         let body = messages[0].body();
         let (path, interfaces): (OwnedObjectPath, Vec<String>) = body.deserialize().unwrap();
         assert!(path.contains("/prompt/_1") && interfaces == ["org.kiln.Kiln1.Prompt"], "{path} {interfaces:?}");

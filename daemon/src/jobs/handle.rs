@@ -271,6 +271,16 @@ impl Jobs {
         Ok(self.authorizer.may_with_job_of(caller, Action::See, owner).await)
     }
 
+    /// Says whether the caller sees the jobs of everybody. Nobody is asked for a password.
+    ///
+    /// # Errors
+    ///
+    /// It may not speak to this daemon.
+    pub(crate) async fn sees_everything(&self, caller: &Caller) -> Result<bool, JobsError> {
+        self.allow(caller, Action::See).await?;
+        Ok(self.authorizer.horizon(caller).await.is_none())
+    }
+
     /// Says whether a job is over: no more events of it will come.
     pub(crate) async fn is_over(&self, caller: &Caller, id: &JobId) -> Result<bool, JobsError> {
         self.allow_on(caller, Action::ReadEvents, id).await?;

@@ -43,8 +43,8 @@ impl Jobs {
         Ok(rows.iter().map(|row| wire::job_id(&row.id)).collect::<Result<_, _>>()?)
     }
 
-    /// Counts all jobs that are not over.
-    pub(crate) async fn observe_counts(&self) -> Result<JobCounts, JobsError> {
-        self.count(None).await
+    /// Counts the jobs that are not over: of one user, or all.
+    pub(crate) async fn observe_counts(&self, of: Option<u32>) -> Result<JobCounts, JobsError> {
+        self.count(of).await
     }
 }

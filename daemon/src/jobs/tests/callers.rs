@@ -18,6 +18,7 @@ async fn tried_by(rig: &Rig, caller: &Caller, id: &JobId) -> Vec<(&'static str, 
         ("counts", jobs.counts(caller).await.map(drop)),
         ("hypervisors", jobs.hypervisors(caller).await.map(drop)),
         ("sees_jobs_of", jobs.sees_jobs_of(caller, OWNER).await.map(drop)),
+        ("sees_everything", jobs.sees_everything(caller).await.map(drop)),
         ("before_stop", jobs.before_stop(caller).await.map(drop)),
     ];
     tried.extend(tried_on_job(rig, caller, id).await);

@@ -58,7 +58,7 @@ async fn each_change_of_a_job_is_told() {
     told(&rig, &mut watch, &id, |seen| seen.job.state == JobState::Cancelled).await;
     // Its place is free a moment after it is over, and that is told, too.
     let free = async {
-        while rig.jobs.observe_counts().await.unwrap().running > 0 {
+        while rig.jobs.observe_counts(None).await.unwrap().running > 0 {
             watch.changed().await;
         }
     };

@@ -1,6 +1,10 @@
 //! `org.kiln.Kiln1` on the system bus, as programs of two users see it.
 
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use serde_json::json;
+use zbus::message::Type;
 
 use super::SystemBus;
 use crate::users::{ALICE, BOB};
@@ -62,4 +66,36 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
 
     assert!(bus.busctl(ALICE, &["call", NAME, &prompt, "org.kiln.Kiln1.Prompt", "Answer", "sa{sv}", "c", "0"]).0);
     system.until_state(ALICE, &id, "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_is_told_to_each_program_by_itself() {
+    let Some(bus) = SystemBus::start() else { return };
+    let system = tokio::task::block_in_place(|| bus.kilnd());
+    // Root sees everything. What is told to all would reach it, too.
+    let listener = zbus::connection::Builder::address(&*bus.address()).build().await.unwrap();
+    let dbus = "org.freedesktop.DBus";
+    let rule = ("type='signal',path_namespace='/org/kiln/Kiln1'",);
+    listener.call_method(Some(dbus), "/org/freedesktop/DBus", Some(dbus), "AddMatch", &rule).await.unwrap();
+    let mut signals = zbus::MessageStream::from(&listener);
+    let version = (MANAGER, "Version");
+    listener.call_method(Some(NAME), ROOT, Some(PROPERTIES), "Get", &version).await.unwrap();
+
+    let id = tokio::task::block_in_place(|| system.submit(ALICE, &json!([{"await_answer": "q"}])));
+    let job = format!("{ROOT}/job/_{id}");
+    let heard = async {
+        while let Some(Ok(message)) = signals.next().await {
+            let header = message.header();
+            let path = header.path().map(|path| path.to_string()).unwrap_or_default();
+            if message.message_type() != Type::Signal || !path.starts_with(ROOT) {
+                continue;
+            }
+            let to = header.destination().map(|name| name.to_string());
+            assert_eq!(to, listener.unique_name().map(|name| name.to_string()), "{message:?}");
+            if path == job {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), heard).await.expect("it hears of the job");
 }
