@@ -18,7 +18,10 @@ const MOVED_PREFIX: &str = ".removed-";
 ///
 /// Something cannot be removed, or more comes than goes.
 pub(crate) fn empty(top: &Path) -> io::Result<()> {
-    let deadline = Instant::now() + TIME_LIMIT;
+    empty_until(top, Instant::now() + TIME_LIMIT)
+}
+
+fn empty_until(top: &Path, deadline: Instant) -> io::Result<()> {
     let mut moved = 0_u64;
     std::fs::set_permissions(top, Permissions::from_mode(0o700))?;
     // Each round takes one level away below every directory; those that it moves up are the next round's.
@@ -32,23 +35,29 @@ fn empty_directories(top: &Path, moved: &mut u64, deadline: Instant) -> io::Resu
     for entry in std::fs::read_dir(top)? {
         let entry = entry?;
         let path = entry.path();
+        in_time(deadline)?;
         if !remove_file_of(&path, entry.file_type()?)? {
             open_for_us(&path)?;
             for inner in std::fs::read_dir(&path)? {
                 let inner = inner?;
+                in_time(deadline)?;
                 if !remove_file_of(&inner.path(), inner.file_type()?)? {
                     // A directory that is moved is written to, for it names the one above.
                     open_for_us(&inner.path())?;
                     std::fs::rename(inner.path(), free_name(top, moved))?;
-                }
-                if Instant::now() > deadline {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "there is too much in it, or ever more"));
                 }
             }
             std::fs::remove_dir(&path)?;
         }
     }
     Ok(*moved > before)
+}
+
+fn in_time(deadline: Instant) -> io::Result<()> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "there is too much in it, or ever more"))
 }
 
 /// Removes what is no directory; tells whether it was none.
@@ -76,6 +85,21 @@ fn free_name(top: &Path, moved: &mut u64) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_ends_in_its_time_however_many_files_lie_side_by_side() {
+        let scratch = tempfile::tempdir().unwrap();
+        let inner = scratch.path().join("flat/inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let over = Instant::now();
+        for directory in [inner.parent().unwrap(), &inner] {
+            std::fs::write(directory.join("file"), "x").unwrap();
+            let error = empty_until(directory, over).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(directory.join("file").exists(), "nothing is removed after the end");
+        }
+        empty(scratch.path()).unwrap();
+    }
 
     #[test]
     fn it_may_be_as_deep_and_as_closed_as_it_likes() {

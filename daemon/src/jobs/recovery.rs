@@ -29,13 +29,14 @@ use crate::journal::{FoundJob, FoundState, JournalError, Observation};
 /// What stands for a template whose name is lost.
 const UNKNOWN_TEMPLATE: &str = "(unknown)";
 
-/// Takes in what the journal does not know, and removes what never became a job; returns the number of jobs taken in.
+/// Takes in what the journal does not know; returns the number of jobs taken in. What never became a job is removed afterwards: it may be much, and
+/// nobody's start waits for it.
 pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, JournalError> {
     let known = shared.journal.ids().await?;
     let this = Arc::clone(shared);
-    let mut found = blocking(move || {
-        let mut found = Vec::new();
-        let Ok(entries) = std::fs::read_dir(this.config.state_directory.join("jobs")) else { return found };
+    let (mut found, no_jobs) = blocking(move || {
+        let (mut found, mut no_jobs) = (Vec::new(), Vec::new());
+        let Ok(entries) = std::fs::read_dir(this.config.state_directory.join("jobs")) else { return (found, no_jobs) };
         for entry in entries.flatten() {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok());
             let Some(id) = id.filter(|id| !known.contains(id.as_str())) else { continue };
@@ -55,21 +56,27 @@ pub(super) async fn take_in_unknown(shared: &Arc<Shared>) -> Result<usize, Journ
                     one.job.confined = confined;
                     found.push(one);
                 }
-                None => {
-                    tracing::warn!(job = %id, "removing a directory that never became a job");
-                    directory.remove();
-                }
+                None => no_jobs.push(id),
             }
         }
-        found
+        (found, no_jobs)
     })
     .await;
+    tokio::spawn(remove(Arc::clone(shared), no_jobs));
     // The order of submission, by the clock; that of the directory means nothing.
     let time = |found: &FoundJob| found.job.created_at.parse::<Timestamp>().unwrap_or(Timestamp::MIN);
     found.sort_by_key(time);
     let count = found.len();
     shared.journal.take_in(found).await?;
     Ok(count)
+}
+
+/// Removes directories that never became jobs, each when its user has a turn.
+async fn remove(shared: Arc<Shared>, no_jobs: Vec<JobId>) {
+    for id in no_jobs {
+        tracing::warn!(job = %id, "removing a directory that never became a job");
+        shared.directory(&id).in_turn(JobDir::remove).await;
+    }
 }
 
 /// Returns how far a job came; nothing when it never was one.

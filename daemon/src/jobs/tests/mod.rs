@@ -5,6 +5,7 @@ mod changes;
 mod hostile;
 mod leftovers;
 mod lost_journal;
+mod recovery;
 mod submissions;
 mod workers;
 
