@@ -5,12 +5,18 @@
 //! group, no other group, no capability. The kernel then refuses what it would refuse the user.
 //!
 //! Real and saved ids stay root's. With them the user can neither signal nor trace this process; and a file system that the user has mounted
-//! (FUSE) refuses it, so that none of its answers is waited for (`fuse_allow_current_process` of the kernel asks for all three ids).
+//! (FUSE) refuses it, so that none of its answers is waited for (`fuse_allow_current_process` of the kernel asks for all three ids). Unless root
+//! lets users mount for others, too (`user_allow_other` in fuse.conf(5)): then it answers, or never does. So whose a directory is is found out
+//! without asking what is mounted there (`openat2`), and what is done in it is done on threads of which each user has a few.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -33,15 +39,7 @@ impl Owner {
     ///
     /// It is no directory, a link among others, is not there, or has another file system mounted on it.
     pub(crate) fn of(directory: &Path) -> io::Result<Self> {
-        let found = directory.symlink_metadata()?;
-        if !found.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        // A user can mount one on a directory of their own (FUSE), and it says whatever they like of who its files' owner is.
-        let above = directory.parent().unwrap_or(directory).symlink_metadata()?;
-        if above.dev() != found.dev() {
-            return Err(io::Error::other(format!("another file system is mounted on {}", directory.display())));
-        }
+        let found = File::from(open_directory(directory)?).metadata()?;
         Ok(Self { uid: found.uid(), gid: found.gid() })
     }
 
@@ -66,6 +64,38 @@ impl Owner {
             Rights::take(self).unwrap_or_else(|error| panic!("root cannot act as user {}: {error}", self.uid));
         work()
     }
+}
+
+/// Opens a directory, to name it and no more, without asking a file system that is mounted on it: a user can mount one on a directory of their
+/// own (FUSE), and it says whatever they like, or nothing, and whoever has asked waits.
+///
+/// # Errors
+///
+/// It is no directory, a link among others, is not there, or has another file system mounted on it.
+pub(crate) fn open_directory(directory: &Path) -> io::Result<OwnedFd> {
+    let (above, name) = match (directory.parent(), directory.file_name()) {
+        (Some(above), Some(name)) if above != Path::new("") => (above, name),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Where it lies is this daemon's alone.
+    let above_it = openat(CWD, above, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match openat2(&above_it, name, flags, Mode::empty(), resolve) {
+        Ok(found) => Ok(found),
+        Err(Errno::XDEV) => Err(is_mounted_on(directory)),
+        Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
+        // A kernel before 5.6, or a sandbox that does not know of it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let found = openat(&above_it, name, flags, Mode::empty())?;
+            if fstat(&found)?.st_dev == fstat(&above_it)?.st_dev { Ok(found) } else { Err(is_mounted_on(directory)) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_mounted_on(directory: &Path) -> io::Error {
+    io::Error::other(format!("another file system is mounted on {}", directory.display()))
 }
 
 /// Says whether this process can act as others.
@@ -140,6 +170,7 @@ mod tests {
         assert!(Owner::of(&own.join("link")).is_err() && Owner::of(&roots).is_err());
         let mounted = Owner::of(Path::new("/proc")).unwrap_err().to_string();
         assert!(mounted.contains("another file system is mounted on /proc"), "{mounted}");
+        assert_eq!(Owner::of(&own.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
 
         let seen = ALICE.does(|| {
             std::fs::write(own.join("file"), "x").unwrap();

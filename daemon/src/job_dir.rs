@@ -240,7 +240,7 @@ impl JobDir {
     /// Whether the directory holds a request, and with it a whole job.
     #[must_use]
     pub fn has_request(&self) -> bool {
-        self.request().symlink_metadata().is_ok()
+        regular_file::is_there(&self.request())
     }
 
     /// Reads what else is known of the submission; nothing when the directory does not say it.
@@ -325,15 +325,16 @@ impl JobDir {
     #[must_use]
     pub fn is_locked(&self) -> bool {
         // Where no worker ever was, none is made believe in by a lock file of ours.
-        self.worker_lock().symlink_metadata().is_ok() && matches!(self.lock(), Ok(None))
+        regular_file::is_there(&self.worker_lock()) && matches!(self.lock(), Ok(None))
     }
 
     /// Whether a worker was started on this job, as far as the directory shows.
     #[must_use]
     pub fn has_trace_of_worker(&self) -> bool {
-        let there = |path: PathBuf| path.symlink_metadata().is_ok();
-        let events = self.events().symlink_metadata();
-        there(self.worker_lock()) || there(self.identity()) || events.is_ok_and(|events| events.len() > 0)
+        let events = regular_file::open_to_read(&self.events()).and_then(|events| events.metadata());
+        regular_file::is_there(&self.worker_lock())
+            || regular_file::is_there(&self.identity())
+            || events.is_ok_and(|events| events.len() > 0)
     }
 
     /// Writes down which process the worker is.

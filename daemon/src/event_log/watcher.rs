@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::descriptor;
+use crate::{as_owner, descriptor};
 
 /// Watches any number of files, each in a directory of its own. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,11 +70,13 @@ impl EventWatcher {
     ///
     /// Its directory is missing, or the user's watches are used up.
     pub fn subscribe(&self, path: &Path) -> io::Result<Subscription> {
+        // The very directory, and nothing that somebody mounts on it meanwhile: nobody waits for that, least of all with the lock in hand.
+        let opened = as_owner::open_directory(path.parent().unwrap_or(Path::new(".")))?;
+        let directory = format!("/proc/self/fd/{}", opened.as_raw_fd());
         // Under the lock, so that a subscription that ends meanwhile does not remove the watch just asked for.
         let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = path.parent().unwrap_or(Path::new("."));
         let changes = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        let descriptor = inotify::add_watch(self.shared.inotify.get_ref(), directory, changes)?;
+        let descriptor = inotify::add_watch(self.shared.inotify.get_ref(), &*directory, changes)?;
         let watch =
             watches.entry(descriptor).or_insert_with(|| Watch { changes: watch::Sender::new(()), subscriptions: 0 });
         watch.subscriptions += 1;

@@ -70,10 +70,12 @@ impl Follower {
     ) -> Result<Self, FollowError> {
         let directory = jobs.events(&caller, &id).await?;
         // Subscribed before the first read, so that nothing falls between the two.
-        let subscription = follow
-            .then(|| directory.as_owner_now(|of| jobs.watcher().subscribe(&of.events())))
-            .transpose()
-            .map_err(FollowError::Watch)?;
+        let mut subscription = None;
+        if follow {
+            let watcher = jobs.watcher().clone();
+            let subscribed = directory.as_owner(move |of| watcher.subscribe(&of.events())).await;
+            subscription = Some(subscribed.map_err(FollowError::Watch)?);
+        }
         let reader = directory.as_owner(move |directory| EventReader::open(&directory.events(), after)).await;
         let reader = Some(reader?);
         let (jobs, endings) = (jobs.clone(), jobs.endings());

@@ -58,8 +58,8 @@ impl ProcessLauncher {
     }
 
     /// Returns what starts the program on this job, its output in the job's log.
-    pub(super) fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
-        let log = directory.as_owner_now(JobDir::open_log)?;
+    pub(super) async fn command(&self, directory: &JobDir) -> Result<Command, LaunchError> {
+        let log = directory.as_owner(JobDir::open_log).await?;
         let second = log.try_clone();
         let mut command = self.program();
         command.arg("worker").arg("--job-dir").arg(&directory.root).arg("--runtime-dir").arg(&directory.runtime);
@@ -82,7 +82,7 @@ impl Launcher for ProcessLauncher {
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let mut command = self.command(directory)?;
+            let mut command = self.command(directory).await?;
             // It enters its working directory itself: nobody else waits for that, or for a file server behind it.
             command.current_dir("/").env_clear().envs(&submission.environment);
             boxed(self.start(command))
@@ -96,7 +96,7 @@ impl Launcher for ProcessLauncher {
         what: After<'a>,
     ) -> BoxFuture<'a, Launched> {
         Box::pin(async move {
-            let mut command = self.command(directory)?;
+            let mut command = self.command(directory).await?;
             command.args(what.arguments()).current_dir(&directory.root);
             // An environment that was taken off the request leads nowhere; this daemon's own is the next best.
             let is_of_use = |submission: &&JobSubmission| what != After::GiveBack || !submission.environment.is_empty();

@@ -189,7 +189,8 @@ impl Supervisor {
     /// Follows the worker to its end; returns the cause of a death. Whatever it writes, and however much, orders come first.
     async fn watch(&mut self, mut worker: Worker, watched: &mut Watched) -> String {
         let directory = self.shared.directory(&self.id);
-        let subscribed = directory.as_owner_now(|directory| self.shared.watcher.subscribe(&directory.events()));
+        let watcher = self.shared.watcher.clone();
+        let subscribed = directory.as_owner(move |directory| watcher.subscribe(&directory.events())).await;
         let mut subscription = match subscribed {
             Ok(subscription) => Some(subscription),
             Err(error) => {

@@ -77,7 +77,7 @@ impl UserLauncher {
         submission: Option<&JobSubmission>,
     ) -> Result<(Command, Owner), LaunchError> {
         let (account, environment) = self.prepare(directory, submission).await?;
-        let mut command = self.processes.command(directory)?;
+        let mut command = self.processes.command(directory).await?;
         command.env_clear().envs(environment).current_dir("/");
         become_user(&mut command, &account);
         Ok((command, account.owner))
