@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::UnixStream;
 
-use crate::peer_process;
+use crate::{peer_process, subordinates};
 
 /// The user behind a request.
 ///
@@ -69,6 +69,11 @@ impl Caller {
     #[must_use]
     pub fn uid(self) -> u32 {
         self.uid
+    }
+
+    /// The user id under which it counts where users have shares: one for all that a user can take on as they like.
+    pub(crate) fn counts_as(self) -> u32 {
+        subordinates::counts_as(self.uid)
     }
 
     /// Group id at the time of connecting; one that nobody has when it came by a bus.

@@ -44,6 +44,7 @@ mod reload;
 mod remove_tree;
 pub mod runner;
 mod server;
+mod subordinates;
 mod turns;
 mod units;
 mod user_daemon;

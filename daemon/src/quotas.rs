@@ -140,6 +140,7 @@ pub(crate) struct Shares {
 #[derive(Debug)]
 pub(crate) struct Share {
     owner: u32,
+    number: usize,
     taken: Arc<Mutex<HashMap<u32, usize>>>,
 }
 
@@ -163,7 +164,14 @@ impl Shares {
         let count = taken.get(&owner).copied().unwrap_or_default();
         QuotaExceeded::unless_below(self.quota, self.limit.load(Ordering::Relaxed), owner, count)?;
         taken.insert(owner, count + 1);
-        Ok(Share { owner, taken: Arc::clone(&self.taken) })
+        Ok(Share { owner, number: count + 1, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Share {
+    /// Returns how many the user had with this one when it was taken.
+    pub(crate) fn number(&self) -> usize {
+        self.number
     }
 }
 
@@ -209,7 +217,8 @@ mod tests {
     #[test]
     fn each_user_has_a_share_and_gives_it_back() {
         let shares = Shares::new(Quota::Connections, 2);
-        let (first, _second) = (shares.take(1000).unwrap(), shares.take(1000).unwrap());
+        let (first, second) = (shares.take(1000).unwrap(), shares.take(1000).unwrap());
+        assert_eq!((first.number(), second.number()), (1, 2));
         let full = shares.take(1000).unwrap_err();
         assert_eq!(full.to_string(), "you have 2 connections, as many as each user of this daemon may have");
         assert!(full.hint().ends_with("root can raise `connections` in [quotas] of kiln.toml"), "{}", full.hint());

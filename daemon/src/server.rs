@@ -43,6 +43,12 @@ const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Clients of one user that are told at once that the user has too many connections.
 const APOLOGIES: usize = 8;
 
+/// Places on top of all others, for users who have few connections: some users who take all of those leave them to the rest.
+const KEPT: usize = 32;
+
+/// How many of them one user may have: so many connections are few.
+const KEPT_FOR_EACH_USER: usize = 2;
+
 /// Largest buffer per connection for what is read, in bytes; also the limit of a request's header.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
@@ -87,6 +93,7 @@ pub async fn serve(
     let bus = Bus::start(&jobs, shutdown.clone());
     let router = api::router(ApiState::new(jobs.clone(), bus.clone(), runner, shutdown.clone(), followers.clone()));
     let places = Connections::new(limits.connections);
+    let kept = Connections::new(KEPT);
     let connections = TaskTracker::new();
     ready();
     let mut last_client = Instant::now();
@@ -124,11 +131,11 @@ pub async fn serve(
                 continue;
             }
         };
-        let share = match shares.take(caller.uid()) {
+        let share = match shares.take(caller.counts_as()) {
             Ok(share) => share,
             Err(exceeded) => {
                 // Who comes in masses is not even told why.
-                if let Ok(apology) = apologies.take(caller.uid()) {
+                if let Ok(apology) = apologies.take(caller.counts_as()) {
                     connections.spawn(async move {
                         turn_away(stream, api::quota_problem(exceeded)).await;
                         drop(apology);
@@ -137,13 +144,14 @@ pub async fn serve(
                 continue;
             }
         };
+        let is_one_of_few = share.number() <= KEPT_FOR_EACH_USER;
         let (router, stopping) = (router.clone(), &shutdown);
         let shutdown = shutdown.clone();
         let serve = async move |stream, place| {
             let _share = share;
             serve_connection(stream, place, caller, router, limits, shutdown).await;
         };
-        if let Some(place) = places.take() {
+        if let Some(place) = places.take().or_else(|| is_one_of_few.then(|| kept.take()).flatten()) {
             connections.spawn(async move { serve(stream, place).await });
             continue;
         }

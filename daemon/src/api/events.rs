@@ -47,7 +47,7 @@ pub(super) async fn events(
     let format = if accept.contains(EVENT_STREAM) { Format::ServerSent } else { Format::Ndjson };
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let after = last_id.or(query.after).unwrap_or(0);
-    let share = if query.follow { Some(state.followers.take(caller.uid())?) } else { None };
+    let share = if query.follow { Some(state.followers.take(caller.counts_as())?) } else { None };
     let follower = Follower::open(&state.jobs, caller, id, after, query.follow, state.shutdown).await;
     let follower = follower.map_err(|error| match error {
         FollowError::Jobs(error) => error.into(),

@@ -86,7 +86,7 @@ pub(super) async fn list_jobs(
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
     let wanted = query.wanted()?;
     // It is megabytes where there are many jobs, and is held until it is sent.
-    let turn = timeout(LIST_TIMEOUT, state.lists.turn(caller.uid())).await.map_err(|_| {
+    let turn = timeout(LIST_TIMEOUT, state.lists.turn(caller.counts_as())).await.map_err(|_| {
         let detail = format!("{LISTS_OF_EACH_USER} lists of jobs are on their way to you, as many as each user may have at once");
         ApiProblem(Problem::new(ProblemCode::Unavailable, detail).with_hint("read those first, or end what does not read them"))
     })?;

@@ -83,7 +83,7 @@ async fn answer(shared: Arc<Shared>, message: Message) {
                     return Err(Failure::new(TOO_MUCH, text));
                 }
                 let caller = shared.senders.caller(&shared.bus, sender).await?.asking(interactive);
-                turn.of_user(caller.uid())?;
+                turn.of_user(caller.counts_as())?;
                 is_new = shared.listeners.add(sender, caller.uid()).then_some(caller);
                 shared.served.carry_out(&message, path.as_str(), caller).await
             };

@@ -219,7 +219,7 @@ impl Served {
 
     async fn open(&self, call: &Call<'_>, after: u64, options: Named, content: Content) -> Result<Message, Failure> {
         let follow = Options::new(options)?.truth("follow")?.unwrap_or(true);
-        let permit = self.streams.permit(call.caller.uid())?;
+        let permit = self.streams.permit(call.caller.counts_as())?;
         let id = job_of(call)?.clone();
         let follower = Follower::open(&self.jobs, call.caller, id, after, follow, self.shutdown.clone()).await?;
         let reader = streams::start(follower, content, permit)?;
@@ -234,7 +234,7 @@ impl Served {
             Place::Build(..) => Some(self.name_of(call).await?),
             _ => options.text("build")?,
         };
-        let permit = self.streams.permit(call.caller.uid())?;
+        let permit = self.streams.permit(call.caller.counts_as())?;
         let picture = self.jobs.screen(&call.caller, job_of(call)?, build).await?;
         call.answer(&(Fd::from(streams::picture(picture, permit)?),))
     }

@@ -127,7 +127,7 @@ impl Jobs {
         self.allow(caller, Action::Submit).await?;
         submission.check()?;
         // Before anything is done that costs more than the asking.
-        self.shared.count_submission(caller.uid())?;
+        self.shared.count_submission(caller.counts_as())?;
         let files_of = self.shared.launcher.files_of(caller.uid()).await?;
         let confined = self.authorizer.confines(caller).await;
         let (reply, answer) = oneshot::channel();
@@ -237,7 +237,7 @@ impl Jobs {
     pub async fn screen(&self, caller: &Caller, id: &JobId, build: Option<String>) -> Result<InTurn, JobsError> {
         self.allow_on(caller, Action::SeeScreen, id).await?;
         // What comes from a worker is whatever its user likes, as large as may be.
-        let turn = timeout(PICTURE_TIMEOUT, self.shared.pictures.turn(caller.uid())).await;
+        let turn = timeout(PICTURE_TIMEOUT, self.shared.pictures.turn(caller.counts_as())).await;
         let turn = turn.map_err(|_| ControlError::Busy)?;
         Ok(InTurn::new(self.ask(caller, id, &ControlRequest::Screen { build }).await?, turn))
     }

@@ -6,6 +6,7 @@ mod api;
 mod bus;
 mod hostile;
 mod lifecycle;
+mod places;
 mod process;
 mod recovery;
 mod replaced_program;

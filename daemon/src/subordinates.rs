@@ -1,0 +1,99 @@
+//! Subordinate user ids (subuid(5)): a user has tens of thousands of them for containers, and takes on any of them (newuidmap(1)). Where users are
+//! counted they are one.
+
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Who has which, one range a line: `alice:100000:65536`.
+const FILE: &str = "/etc/subuid";
+
+/// Largest such file that is read, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Time for which the file is believed not to have changed.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+
+static RANGES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// A range of user ids, and its end, which is not in it.
+type Range = (u32, u32);
+
+#[derive(Debug, Default)]
+struct Known {
+    looked_at: Option<Instant>,
+    changed_at: Option<SystemTime>,
+    ranges: Vec<Range>,
+}
+
+/// Returns the user id that this one counts as: of a range of subordinate ids the first, else the same.
+pub(crate) fn counts_as(uid: u32) -> u32 {
+    let mut known = RANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    known.look(Path::new(FILE), Instant::now());
+    first_of(&known.ranges, uid)
+}
+
+impl Known {
+    fn look(&mut self, file: &Path, now: Instant) {
+        if self.looked_at.is_some_and(|looked_at| now.saturating_duration_since(looked_at) < GOOD_FOR) {
+            return;
+        }
+        self.looked_at = Some(now);
+        let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() <= MAX_BYTES);
+        let changed_at = metadata.and_then(|metadata| metadata.modified().ok());
+        if changed_at != self.changed_at {
+            self.changed_at = changed_at;
+            self.ranges = std::fs::read_to_string(file).map(|text| parse(&text)).unwrap_or_default();
+        }
+    }
+}
+
+/// Reads the ranges, in their order. Lines that are none are for others to complain about. Users of the system are nobody's.
+fn parse(text: &str) -> Vec<Range> {
+    let range = |line: &str| {
+        let mut fields = line.split(':').skip(1);
+        let (start, count): (u32, u32) = (fields.next()?.trim().parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (start > 0).then_some((start, start.saturating_add(count)))
+    };
+    let mut ranges: Vec<_> = text.lines().filter_map(range).collect();
+    ranges.sort_unstable();
+    ranges
+}
+
+fn first_of(ranges: &[Range], uid: u32) -> u32 {
+    let range = ranges.iter().find(|(start, end)| (*start..*end).contains(&uid));
+    range.map_or(uid, |(start, _)| *start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_ids_of_a_range_count_as_one() {
+        let ranges =
+            parse("alice:100000:65536\n# no range\nbob:165536:65536\nroot:0:4\nx:1:y\n\n1003:4294967290:65536\n");
+        assert_eq!(ranges.len(), 3);
+        let counted: std::collections::BTreeSet<u32> = (100_000..165_536).map(|uid| first_of(&ranges, uid)).collect();
+        assert_eq!(counted, [100_000].into(), "whatever alice takes on");
+        assert_eq!(first_of(&ranges, 165_536), 165_536, "bob's is another");
+        for own in [0, 1, 1000, 99_999, 231_072] {
+            assert_eq!(first_of(&ranges, own), own);
+        }
+        assert_eq!(first_of(&ranges, u32::MAX - 1), 4_294_967_290);
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, start) = (scratch.path().join("subuid"), Instant::now());
+        let mut known = Known::default();
+        known.look(&file, start);
+        assert!(known.ranges.is_empty(), "a machine without has none");
+        std::fs::write(&file, "alice:100000:65536\n").unwrap();
+        known.look(&file, start + GOOD_FOR / 2);
+        assert!(known.ranges.is_empty());
+        known.look(&file, start + GOOD_FOR);
+        assert_eq!(known.ranges, [(100_000, 165_536)]);
+    }
+}
