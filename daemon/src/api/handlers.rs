@@ -60,7 +60,11 @@ pub(super) async fn info(
         socket: config.socket.display().to_string(),
         dbus: state.bus.state(),
         // They tell of everybody's jobs.
-        notices: if config.mode == Mode::User || caller.uid() == ROOT { state.jobs.notices().to_vec() } else { Vec::new() },
+        notices: if config.mode == Mode::User || caller.uid() == ROOT {
+            state.jobs.notices().to_vec()
+        } else {
+            Vec::new()
+        },
     }))
 }
 
@@ -87,8 +91,13 @@ pub(super) async fn list_jobs(
     let wanted = query.wanted()?;
     // It is megabytes where there are many jobs, and is held until it is sent.
     let turn = timeout(LIST_TIMEOUT, state.lists.turn(caller.counts_as())).await.map_err(|_| {
-        let detail = format!("{LISTS_OF_EACH_USER} lists of jobs are on their way to you, as many as each user may have at once");
-        ApiProblem(Problem::new(ProblemCode::Unavailable, detail).with_hint("read those first, or end what does not read them"))
+        let detail = format!(
+            "{LISTS_OF_EACH_USER} lists of jobs are on their way to you, as many as each user may have at once"
+        );
+        ApiProblem(
+            Problem::new(ProblemCode::Unavailable, detail)
+                .with_hint("read those first, or end what does not read them"),
+        )
     })?;
     let jobs = state.jobs.list(&caller, wanted).await?;
     let list = serde_json::to_vec(&JobList { jobs })

@@ -20,6 +20,7 @@ mod writer;
 
 pub use limit::{DEFAULT_LIMIT_BYTES, InvalidLimit, KILN_MAX_LOG_MIB, limit_of};
 pub use reader::{EventLine, EventReader, ReadError, last_event};
+pub(crate) use watcher::REST;
 pub use watcher::{EventWatcher, Subscription};
 pub use writer::{EventWriter, WriteError};
 

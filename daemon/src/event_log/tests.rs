@@ -202,6 +202,23 @@ async fn subscribers_wake_when_the_file_grows() {
     tokio::time::timeout(Duration::from_secs(5), again.changed()).await.expect("woken after a new subscription");
 }
 
+#[tokio::test]
+async fn a_file_that_is_written_to_without_end_wakes_its_readers_seldom() {
+    use std::io::Write as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.ndjson");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let watcher = EventWatcher::start().unwrap();
+    let mut subscription = watcher.subscribe(&path).unwrap();
+    let began = tokio::time::Instant::now();
+    for _ in 0..4 {
+        // Whatever comes while it rests is one change.
+        (0..100).for_each(|_| file.write_all(b"\n").unwrap());
+        tokio::time::timeout(Duration::from_secs(60), subscription.changed()).await.expect("woken");
+    }
+    assert!(began.elapsed() >= REST * 3, "{:?} for four looks", began.elapsed());
+}
+
 fn numbers(path: &std::path::Path) -> Vec<u64> {
     let mut reader = EventReader::open(path, 0).unwrap();
     let mut numbers = Vec::new();

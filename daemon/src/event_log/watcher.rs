@@ -9,13 +9,18 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{as_owner, descriptor};
+
+/// Time between two looks of one reader at a file that is written to without a pause.
+pub(crate) const REST: Duration = Duration::from_millis(50);
 
 /// Watches any number of files, each in a directory of its own. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ struct Watch {
 #[derive(Debug)]
 pub struct Subscription {
     changes: watch::Receiver<()>,
+    /// Before which nobody is woken again.
+    rests_until: Instant,
     descriptor: i32,
     shared: Arc<Shared>,
 }
@@ -81,7 +88,7 @@ impl EventWatcher {
             watches.entry(descriptor).or_insert_with(|| Watch { changes: watch::Sender::new(()), subscriptions: 0 });
         watch.subscriptions += 1;
         let changes = watch.changes.subscribe();
-        Ok(Subscription { changes, descriptor, shared: Arc::clone(&self.shared) })
+        Ok(Subscription { changes, rests_until: Instant::now(), descriptor, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -115,10 +122,13 @@ impl Shared {
 }
 
 impl Subscription {
-    /// Waits until the file has changed (or something beside it) since the last return. Cancel safe.
+    /// Waits until the file has changed (or something beside it) since the last return: at once after a rest of [`REST`], else at its end. However
+    /// often a file is written to, it is not read more often. Cancel safe.
     pub async fn changed(&mut self) {
+        sleep_until(self.rests_until).await;
         // The sender lives as long as this subscription is counted.
         let _ = self.changes.changed().await;
+        self.rests_until = Instant::now() + REST;
     }
 }
 

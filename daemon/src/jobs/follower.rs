@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::JobsError;
 use super::handle::Jobs;
 use crate::caller::Caller;
-use crate::event_log::{EventLine, EventReader, ReadError, Subscription};
+use crate::event_log::{EventLine, EventReader, REST, ReadError, Subscription};
 use crate::explain::explain;
 use crate::job_dir::JobDir;
 use crate::memory;
@@ -149,7 +149,8 @@ impl Follower {
             match piece {
                 // What is wanted may be far away, or nowhere.
                 Ok(Some(events)) if events.is_empty() && self.shutdown.is_cancelled() => return None,
-                Ok(Some(events)) if events.is_empty() => {}
+                // Nothing of ours writes so much that is no event, and who does shall not keep us busy.
+                Ok(Some(events)) if events.is_empty() => tokio::time::sleep(REST).await,
                 Ok(events) => return Some(events.unwrap_or_default()),
                 Err(error) => {
                     tracing::error!(job = %self.id, error = explain(&error), "a follower was cut off");

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use kiln_protocol::JobId;
+use tokio::time::sleep;
 
 use super::allowance::{Allowance, Exceeded};
 use super::facts::{Meaning, meaning};
 use super::shared::Shared;
 use super::steps;
-use crate::event_log::{EventLine, EventReader, ReadError, last_event};
+use crate::event_log::{EventLine, EventReader, REST, ReadError, last_event};
 use crate::explain::explain;
 use crate::job_dir::JobDir;
 use crate::journal::{Ending, Fact};
@@ -97,6 +98,10 @@ impl Watched {
             }
         };
         let Some(events) = piece else { return false };
+        if events.is_empty() {
+            // Nothing of ours writes so much that is no event, and who does shall not keep us busy.
+            sleep(REST).await;
+        }
         if let Some(last) = events.last().map(|line| line.seq) {
             self.after = last;
             self.take_in(shared, &events, last).await;
