@@ -33,7 +33,7 @@ pub(crate) struct BuildArguments {
     #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     pub(crate) warn_on_undeclared_var: bool,
     /// Accepted for compatibility; there is no registry that could enforce anything
-    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     pub(crate) skip_enforcement: Option<bool>,
     /// Print the job's id and return; `kiln attach` shows it
     #[arg(long)]

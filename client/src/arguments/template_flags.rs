@@ -25,9 +25,9 @@ pub(crate) struct TemplateFlags {
     #[arg(long, value_name = "type", value_parser = ["json", "hcl2"])]
     pub(crate) config_type: Option<String>,
     /// Accepted for compatibility; values are always worked out in the order in which they depend on each other
-    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     pub(crate) use_sequential_evaluation: Option<bool>,
     /// Accepted for compatibility; there are no plugins to ignore
-    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "bool", value_parser = go_bool, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     pub(crate) ignore_prerelease_plugins: Option<bool>,
 }

@@ -92,7 +92,7 @@ mod tests {
         for flag in ["--var", "--var-file", "--on-error", "--force", "--detach", "--parallel-builds", "--help"] {
             assert!(flags.iter().any(|given| given == flag), "{flag}: {flags:?}");
         }
-        assert!(!flags.iter().any(|flag| flag == "--config-type" || flag == "--skip-enforcement"), "{flags:?}");
+        assert!(!flags.iter().any(|flag| flag == "--skip-enforcement"), "{flags:?}");
         assert_eq!(completed(&["kiln", "build", "--forc"]), ["--force"]);
         assert_eq!(completed(&["kiln", "build", "-forc"]), ["-force"]);
         assert_eq!(completed(&["kiln", "build", "-on-e"]), ["-on-error"]);

@@ -104,7 +104,7 @@ fn mistakes_on_the_command_line_are_not_sent_anywhere() {
     }
     let help = home.run("build -help");
     assert_eq!(help.code, 0);
-    for flag in ["--parallel-builds", "--config-type", "--skip-enforcement", "-machine-readable"] {
+    for flag in ["--parallel-builds", "--config-type", "-machine-readable"] {
         assert!(help.stdout.contains(flag), "{flag}: {help:?}");
     }
     assert!(home.run("build -var x t.json").stderr.contains("No '=' value in arg: x"));
