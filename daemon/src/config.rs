@@ -149,6 +149,8 @@ pub enum ConfigError {
     SocketTooLong {
         /// The directory.
         path: PathBuf,
+        /// Whose daemon it is.
+        mode: Mode,
     },
     /// `kiln.toml` is no configuration.
     #[error(transparent)]
@@ -171,6 +173,7 @@ impl ConfigError {
             Self::NoHome => Some("set HOME"),
             Self::RelativePrefix(_) => Some("leave out --prefix: the places are then those of this machine"),
             Self::File(error) => Some(error.hint()),
+            Self::SocketTooLong { mode: Mode::System, .. } => Some("give a shorter --prefix, or leave it out"),
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
             }
@@ -262,11 +265,11 @@ impl Config {
         let config = Self { socket, ..self };
         let length = config.runtime_directory().as_os_str().len();
         if length + JOB_SOCKET_ROOM > MAX_SOCKET_PATH || config.socket.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(ConfigError::SocketTooLong { path: config.runtime_directory().to_owned() });
+            return Err(ConfigError::SocketTooLong { path: config.runtime_directory().to_owned(), mode: config.mode });
         }
         let sockets = config.sockets_directory();
         if sockets.as_os_str().len() + JOB_SOCKET_ROOM > MAX_SOCKET_PATH {
-            return Err(ConfigError::SocketTooLong { path: sockets });
+            return Err(ConfigError::SocketTooLong { path: sockets, mode: config.mode });
         }
         Ok(config)
     }
@@ -496,7 +499,13 @@ mod tests {
         let relative = config(&[("HOME", "/h"), ("KILN_SOCKET", "x.sock")]).unwrap_err();
         assert!(matches!(relative, ConfigError::RelativeSocket(_)));
         let long = format!("/{}/kiln.sock", "x".repeat(60));
-        assert!(matches!(config(&[("HOME", "/h"), ("KILN_SOCKET", &long)]), Err(ConfigError::SocketTooLong { .. })));
+        let too_long = config(&[("HOME", "/h"), ("KILN_SOCKET", &long)]).unwrap_err();
+        assert!(
+            matches!(too_long, ConfigError::SocketTooLong { .. }) && too_long.hint().unwrap().contains("KILN_SOCKET")
+        );
+        let prefix = PathBuf::from(format!("/{}", "x".repeat(100)));
+        let too_long = Config::for_system(|_| None, &ConfigFile::default(), &prefix, PathBuf::new()).unwrap_err();
+        assert_eq!(too_long.hint(), Some("give a shorter --prefix, or leave it out"));
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "0")]), Err(ConfigError::NotANumber { .. })));
         assert_eq!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7")]).unwrap().max_running_jobs, 7);
     }

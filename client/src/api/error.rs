@@ -69,6 +69,9 @@ impl Hinted for ClientError {
                     directory.display()
                 ))
             }
+            Self::Connect { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
+                Some("the path of a socket has 107 bytes at most: set KILN_SOCKET to a shorter one".to_owned())
+            }
             Self::Connect { .. } => Some("`kilnd --user` starts it by hand, and shows what goes wrong".to_owned()),
             Self::ForeignDaemon { .. } => Some("set KILN_SOCKET to a path of your own".to_owned()),
             Self::Start(error) => error.hint(),

@@ -39,6 +39,15 @@ fn a_missing_daemon_program_is_named() {
 }
 
 #[test]
+fn a_socket_path_that_is_too_long_is_told_with_the_limit() {
+    let Some(home) = Home::new() else { return };
+    let mut command = home.command("jobs");
+    let output = command.env("KILN_SOCKET", home.path(&"x".repeat(120)).join("kiln.sock")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("hint: the path of a socket has 107 bytes at most: set KILN_SOCKET"), "{said}");
+}
+
+#[test]
 fn a_daemon_that_cannot_start_says_why() {
     let Some(home) = Home::new() else { return };
     std::fs::create_dir(home.path("run/kiln")).unwrap();

@@ -29,7 +29,11 @@ impl fmt::Display for BusState {
             Self::Connecting => formatter.write_str("connecting"),
             Self::Serves => write!(formatter, "{NAME}"),
             Self::NameTaken => {
-                write!(formatter, "the name {NAME} is taken by another program; tried again, once a minute at least")
+                write!(
+                    formatter,
+                    "the name {NAME} is taken by another program (`busctl status {NAME}` shows which, with --user on a session bus); tried \
+                     again, once a minute at least"
+                )
             }
             Self::NotThere { why } => write!(formatter, "not there ({why}); tried again, once a minute at least"),
         }

@@ -59,7 +59,9 @@ const KILL: i32 = 9;
 #[derive(Debug, thiserror::Error)]
 pub enum UnitError {
     /// It is not there.
-    #[error("the service manager cannot be reached at {address}")]
+    #[error(
+        "the service manager cannot be reached at {address} (without systemd, `started_by = \"kilnd\"` in [workers] of kiln.toml has kilnd start workers itself)"
+    )]
     Unreachable {
         /// Where the bus should be.
         address: String,
