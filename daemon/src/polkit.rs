@@ -336,6 +336,30 @@ mod tests {
         assert_eq!(answer, Answer::Failed("no answer in time".to_owned()));
     }
 
+    /// polkit 124 and later is told of a process by this descriptor.
+    #[test]
+    fn a_number_that_has_passed_to_another_process_opens_nothing() {
+        let this = std::process::id();
+        let start_time = ProcessStat::of(this).unwrap().start_time;
+        assert!(open(this, start_time).is_some());
+        assert!(open(this, start_time + 1).is_none() && open(this, start_time - 1).is_none());
+        assert!(open(0, start_time).is_none());
+    }
+
+    #[test]
+    fn of_one_user_two_questions_at_once_are_for_a_person() {
+        let polkit = Polkit::at("unix:path=/nonexistent");
+        let (alice, bob) = (Caller::with_uid(61001), Caller::with_uid(61002));
+        assert!(polkit.person_for(&alice).is_none(), "it did not want to");
+        let (alice, bob) = (alice.asking(true), bob.asking(true));
+        let first = polkit.person_for(&alice).unwrap();
+        let _second = polkit.person_for(&alice).unwrap();
+        assert!(polkit.person_for(&alice).is_none());
+        assert!(polkit.person_for(&bob).is_some(), "each user has these");
+        drop(first);
+        assert!(polkit.person_for(&alice).is_some());
+    }
+
     #[test]
     fn only_who_could_not_be_started_is_not_there() {
         use zbus::fdo::Error as Fdo;
