@@ -1,5 +1,6 @@
 //! Shuts the guest down and waits until it is off.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -15,6 +16,10 @@ use kiln_template::GoDuration;
 
 /// How long a guest that is to be powered off hard is waited for because of files that are to be removed from it.
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a guest may still take to be off whose shutdown command's last word was that there is no such command: what stands before that
+/// in it may have worked.
+const NOT_RUN_LIMIT: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(30) };
 
 /// Runs the shutdown command, or powers off hard when there is none, and waits for the machine to be off.
 pub(crate) async fn run(
@@ -61,23 +66,30 @@ async fn end_guest(
             let output = LineOutput::new(context);
             // A guest that is just booting again is waited for as long as there is time to shut it down.
             let communicator = communicator.until(Instant::now() + plan.timeout);
+            let ended = OnceLock::new();
             let off = async {
                 tokio::select! {
                     // The guest may be off before its command's exit status can come back.
-                    exit = machine.exited() => Ok(exit),
+                    exit = machine.exited() => Some(exit),
                     result = command_after_cleaning(command, &*communicator, &output, context) => {
-                        if let Err(error) = result {
-                            tracing::debug!(%error, "the shutdown command ended with its connection");
+                        match result {
+                            Ok(exit) => off_after(ended.get_or_init(|| exit), machine).await,
+                            Err(error) => {
+                                tracing::debug!(%error, "the shutdown command ended with its connection");
+                                Some(machine.exited().await)
+                            }
                         }
-                        Ok::<_, StepError>(machine.exited().await)
                     }
                 }
             };
             let exit = tokio::time::timeout(plan.timeout, off).await;
             output.finish();
             tell_what_is_left(context);
-            let Ok(exit) = exit else { return Err(still_running(plan, machine, context).await) };
-            judge(exit?)
+            match exit {
+                Ok(Some(exit)) => judge(exit),
+                Ok(None) => Err(not_run(ended.get())),
+                Err(_) => Err(still_running(plan, machine, ended.get(), context).await),
+            }
         }
         (_, None) if !plan.ends_unseen_guest() => {
             // Without a communicator the guest ends by itself.
@@ -99,7 +111,7 @@ async fn end_guest(
 
 async fn wait_until_off(plan: &ShutdownPlan, machine: &dyn Machine, context: &BuildContext) -> Result<(), StepError> {
     let Ok(exit) = tokio::time::timeout(plan.timeout, machine.exited()).await else {
-        return Err(still_running(plan, machine, context).await);
+        return Err(still_running(plan, machine, None, context).await);
     };
     judge(exit)
 }
@@ -132,14 +144,37 @@ fn tell_what_is_left(context: &BuildContext) {
     }
 }
 
-async fn still_running(plan: &ShutdownPlan, machine: &dyn Machine, context: &BuildContext) -> StepError {
+/// Waits for the guest to be off whose command has ended; `None`: there is nothing to wait for.
+async fn off_after(command: &Exit, machine: &dyn Machine) -> Option<ExitReport> {
+    match command {
+        Exit::Code(126 | 127) => tokio::time::timeout(NOT_RUN_LIMIT, machine.exited()).await.ok(),
+        _ => Some(machine.exited().await),
+    }
+}
+
+fn not_run(ended: Option<&Exit>) -> StepError {
+    let ended = ended.map_or_else(String::new, Exit::to_string);
+    StepError::new(format!("shutdown_command was not run: it ended with {ended}, and the guest runs on")).with_hint(
+        "126 and 127 are the shell's words for a command that it may not run or does not find; what it wrote is above. Correct \
+         shutdown_command; a build with -on-error=ask waits meanwhile, and you can shut the guest down yourself",
+    )
+}
+
+async fn still_running(
+    plan: &ShutdownPlan,
+    machine: &dyn Machine,
+    command: Option<&Exit>,
+    context: &BuildContext,
+) -> StepError {
     // Nobody could tell a guest that was lost to shut down.
     if context.sightings.is_lost() {
         evidence::show(machine, context).await;
     }
     let hint = context.sightings.crash_hint();
+    let failed = command.filter(|exit| !matches!(exit, Exit::Code(0) | Exit::Disconnected));
+    let command = failed.map_or_else(String::new, |exit| format!(" Its shutdown_command had ended with {exit}."));
     StepError::new(format!(
-        "Timeout while waiting for machine to shut down. (It was still running after {}.)",
+        "Timeout while waiting for machine to shut down. (It was still running after {}.){command}",
         GoDuration(plan.timeout)
     ))
     .with_hint(hint.unwrap_or_else(|| {
@@ -155,4 +190,34 @@ fn judge(exit: ExitReport) -> Result<(), StepError> {
     }
     let hint = exit.hint();
     Err(StepError::new(format!("the machine did not shut down in order: {exit}")).with_hint_maybe(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_communicators::fake::{Answer, FakeCommunicator};
+    use kiln_hypervisors::fake::{FakeHypervisor, FakeSpec};
+    use kiln_hypervisors::{Hypervisor as _, MachineSpec};
+
+    use super::*;
+    use crate::context::tests::a_build;
+
+    #[tokio::test]
+    async fn how_the_command_ended_is_told_and_one_that_was_not_run_is_not_waited_for() {
+        let (context, job) = a_build();
+        let guest = FakeCommunicator::new();
+        guest.on_command("powerof", Answer::code(127)).on_command("halt", Answer::code(1));
+        let spec = MachineSpec::new("web", job.path(), FakeSpec { registered: false });
+        let machine = FakeHypervisor::default().start(&spec, context.registrations.clone()).await.unwrap();
+        machine.resume().await.unwrap();
+        let run_with = async |command: &str, timeout| {
+            let (command, way, delay) = (Some(command.to_owned()), ShutdownWay::Command, Duration::ZERO);
+            let plan = ShutdownPlan { command, timeout, way, delay };
+            run(&plan, &*machine, Some(&guest), &context).await.unwrap_err()
+        };
+        let error = run_with("powerof", Duration::from_secs(3600)).await;
+        assert!(error.to_string().contains("it ended with exit code 127, and the guest runs on"), "{error}");
+        assert!(error.hint().unwrap().contains("Correct shutdown_command"), "{error:?}");
+        let error = run_with("halt", Duration::from_millis(20)).await;
+        assert!(error.to_string().ends_with(" Its shutdown_command had ended with exit code 1."), "{error}");
+    }
 }
