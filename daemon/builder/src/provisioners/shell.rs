@@ -7,7 +7,7 @@ use kiln_communicators::{Communicator, CommunicatorError, DiscardedOutput, Exit,
 
 use super::context::ProvisionContext;
 use super::pause_after::pause_after;
-use crate::context::Waiting;
+use crate::context::{OnError, Waiting};
 use crate::error::StepError;
 use crate::generated::Renderer;
 use crate::left_in_guest::LeftInGuest;
@@ -32,9 +32,12 @@ const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 const REBOOTING_HINT: &str = "the guest may be rebooting still: pause_before in this provisioner, or a longer \
                               start_retry_timeout, gives it the time";
 
-/// What to do about a script that failed.
-const FAILED_HINT: &str = "what the script wrote is above; with -on-error=ask the guest stays up so that you can log in, and \
-                           valid_exit_codes lists the codes that count as success";
+/// What to do about a script that failed, in a build that asks or keeps what it has made, and in another.
+const FAILED_HINTS: [&str; 2] = [
+    "what the script wrote is above; valid_exit_codes lists the codes that count as success",
+    "what the script wrote is above; with -on-error=ask the guest stays up so that you can log in, and valid_exit_codes lists the codes \
+     that count as success",
+];
 
 pub(crate) async fn run(
     context: &ProvisionContext,
@@ -92,7 +95,7 @@ impl Shell<'_> {
             paths: script.into_iter().chain(variable_file.as_deref()).collect(),
         };
         let exit = self.start(&files, &command).await?;
-        let result = self.judge(&exit);
+        let result = self.judge(&exit, content);
         drop(litter);
         // A guest that went away may never come back.
         if exit != Exit::Disconnected {
@@ -181,9 +184,16 @@ impl Shell<'_> {
         Ok(lost.is_none_or(|lost| lost.now_or_never().is_none()))
     }
 
-    fn judge(&self, exit: &Exit) -> Result<(), StepError> {
+    fn judge(&self, exit: &Exit, script: &[u8]) -> Result<(), StepError> {
         match exit {
-            Exit::Code(code) => scripts::check_exit_code(self.options, i64::from(*code), FAILED_HINT),
+            Exit::Code(code) => {
+                let code = i64::from(*code);
+                scripts::check_exit_code(
+                    self.options,
+                    code,
+                    &failed_hint(self.context.build.settings.on_error, code, script),
+                )
+            }
             Exit::Signal(signal) => Err(StepError::new(format!("the script was ended by signal {signal}"))),
             Exit::Disconnected => {
                 let expected = self.options.flag("expect_disconnect")
@@ -224,6 +234,12 @@ impl Shell<'_> {
     fn remote_folder(&self) -> String {
         self.options.text("remote_folder").unwrap_or_default()
     }
+}
+
+fn failed_hint(on_error: OnError, code: i64, script: &[u8]) -> String {
+    let hint = FAILED_HINTS[usize::from(on_error == OnError::Cleanup)];
+    let more = scripts::not_run(code, script).map_or_else(String::new, |text| format!("; {text}"));
+    format!("{hint}{more}")
 }
 
 /// What a script leaves in the guest, however it ends: also by an upload that fails or by the provisioner's time-out.
@@ -310,5 +326,13 @@ mod tests {
     fn carriage_returns_go_only_before_line_feeds() {
         assert_eq!(without_carriage_returns(b"a\r\nb\rc\r\n\r".to_vec()), b"a\nb\rc\n\r");
         assert_eq!(without_carriage_returns(b"plain\n".to_vec()), b"plain\n");
+    }
+    #[test]
+    fn nobody_who_asks_already_is_told_to_ask() {
+        assert!(failed_hint(OnError::Cleanup, 1, b"").contains("-on-error=ask"));
+        for on_error in [OnError::Ask, OnError::Abort, OnError::RunCleanupProvisioner] {
+            assert!(!failed_hint(on_error, 1, b"").contains("-on-error"), "{on_error:?}");
+        }
+        assert!(failed_hint(OnError::Ask, 127, b"#!/bin/sh\r\n").contains("carriage return"));
     }
 }

@@ -16,6 +16,34 @@ use crate::temporary_file::TemporaryFile;
 const FAILED_HINT: &str = "what the script wrote is above; it ran on this machine, in the directory in which the build was started; \
                            valid_exit_codes lists the codes that count as success";
 
+fn hint(code: i64, script: &Script) -> String {
+    let not_run = match script {
+        Script::Inline(text) => script::not_run(code, text.as_bytes()),
+        Script::File(path) if code == 126 && !is_executable(path) => {
+            Some(format!("{0} may not be executed (chmod +x {0})", path.display()))
+        }
+        Script::File(path) => script::not_run(code, &beginning(path)),
+    };
+    let more = not_run.map_or_else(String::new, |text| format!("; {text}"));
+    format!("{FAILED_HINT}{more}")
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// As much of a file as its first line can be for the kernel; nothing where it cannot be read.
+fn beginning(path: &Path) -> Vec<u8> {
+    use std::io::Read as _;
+    const LONGEST: u64 = 256;
+    let mut bytes = Vec::new();
+    if let Ok(file) = crate::regular_file::open_to_read(path) {
+        let _ = file.take(LONGEST).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
 /// Runs shell-local for one build.
 pub(crate) struct ShellLocal<'a> {
     pub(crate) build: &'a BuildContext,
@@ -44,7 +72,7 @@ impl ShellLocal<'_> {
             };
             self.build.say(format!("Running local shell script: {}", path.display()));
             let code = self.run_script(&path, options).await?;
-            script::check_exit_code(options, code, FAILED_HINT)?;
+            script::check_exit_code(options, code, &hint(code, &script))?;
         }
         Ok(())
     }
@@ -78,5 +106,23 @@ impl ShellLocal<'_> {
         let code = LocalCommand { build: self.build, program, arguments, environment: &[] }.run(&output).await?;
         output.finish();
         Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_could_not_be_run_says_what_to_do_about_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("last.sh");
+        std::fs::write(&path, "#!/bin/sh\r\ntrue\r\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let script = Script::File(path.clone());
+        assert!(hint(126, &script).ends_with(&format!("(chmod +x {})", path.display())));
+        assert!(hint(127, &script).contains("ends with a carriage return"));
+        assert_eq!(hint(3, &script), FAILED_HINT);
     }
 }

@@ -7,4 +7,4 @@ mod script;
 
 pub(crate) use command::LocalCommand;
 pub(crate) use local::ShellLocal;
-pub(crate) use script::{Script, check_exit_code, format_variables, formatted, scripts, variables};
+pub(crate) use script::{Script, check_exit_code, format_variables, formatted, not_run, scripts, variables};

@@ -74,6 +74,24 @@ pub(crate) fn format_variables(variables: &BTreeMap<String, String>, format: &st
     variables.iter().map(|(key, value)| printf(&format, &[key, &quoted(value)])).collect()
 }
 
+/// What there is to say of a script that a shell could not run: its exit code tells no more than that. `script` is what it was given.
+pub(crate) fn not_run(code: i64, script: &[u8]) -> Option<String> {
+    let first_line = script.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match code {
+        126 | 127 if first_line.starts_with(b"#!") && first_line.ends_with(b"\r") => Some(
+            "the first line of the script ends with a carriage return, which belongs to the name of the program after #! then: save it \
+             with the line ends of Unix"
+                .to_owned(),
+        ),
+        126 => Some("126 is a shell's word for a file that it may not execute, or that is no program".to_owned()),
+        127 => Some(
+            "127 is a shell's word for a command that it does not find: misspelt, not installed, or that of the first line after #!"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 /// Fails with `hint` unless `code` is one of `valid_exit_codes`.
 pub(crate) fn check_exit_code(options: OptionValues<'_>, code: i64, hint: &str) -> Result<(), StepError> {
     let allowed = options.integers("valid_exit_codes");
@@ -99,5 +117,12 @@ mod tests {
         assert_eq!(format_variables(&variables, "export %s='%s'\\n"), "export A='1 2'\nexport B='it'\"'\"'s'\n");
         let path = BTreeMap::from([("A".to_owned(), r"C:\new\x".to_owned())]);
         assert_eq!(format_variables(&path, "%s='%s'\\n"), "A='C:\\new\\x'\n");
+    }
+    #[test]
+    fn what_a_shell_could_not_run_is_told_by_its_code_and_first_line() {
+        assert_eq!(not_run(1, b"#!/bin/sh\r\n"), None);
+        assert!(not_run(127, b"#!/bin/sh\r\nls\r\n").unwrap().contains("carriage return"));
+        assert!(not_run(127, b"#!/bin/sh\nls\r\n").unwrap().contains("does not find"));
+        assert!(not_run(126, b"ls").unwrap().contains("may not execute"));
     }
 }
