@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hyper::Uri;
 
+use super::checksum::{ChecksumSpec, parse_checksum};
 use super::error::UrlError;
 use super::percent::{decoded, encoded, encoded_part};
 use super::url_secrets::shown;
@@ -182,6 +183,14 @@ pub(crate) fn names_local(urls: &[String], path: &Path) -> bool {
 pub(crate) fn local_path(url: &str) -> Option<PathBuf> {
     match parse(url) {
         Ok((Location::Local(path), _)) => Some(path),
+        _ => None,
+    }
+}
+
+/// The local file with a list of checksums that `checksum` names, whether it is there or not; `None` of every other checksum.
+pub(crate) fn local_checksum_list(checksum: &str) -> Option<PathBuf> {
+    match parse_checksum(checksum) {
+        Ok(ChecksumSpec::File(list)) => local_path(&list),
         _ => None,
     }
 }

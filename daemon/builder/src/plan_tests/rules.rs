@@ -41,6 +41,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
             ("iso_url = \"x\"\niso_urls = [\"y\"]\niso_checksum = \"none\"", "Both iso_url and iso_urls"),
             ("iso_url = \"x\"", "Missing iso_checksum"),
             ("iso_url = \"x\"\niso_checksum = \"md5:12\"", "Invalid iso_checksum"),
+            ("iso_url = \"x\"\niso_checksum = \"file:/nonexistent/SHA256SUMS\"", "No such checksum list"),
             ("iso_url = \"x\"\niso_skip_cache = true", "Nothing that QEMU reads from a server"),
             ("iso_url = \"ftp://h/x\"\niso_skip_cache = true", "Nothing that QEMU reads from a server"),
             ("iso_url = \"http://h/x\"\niso_skip_cache = true", "warning: The ISO is not checked"),

@@ -27,6 +27,9 @@ pub(crate) fn image(reader: &mut PlanReader<'_>) {
         );
     } else if let Err(error) = fetch::parse_checksum(&checksum) {
         reader.error("iso_checksum", "Invalid iso_checksum", error.to_string());
+    } else if let Some(path) = fetch::local_checksum_list(&checksum).filter(|path| !path.is_file()) {
+        let detail = format!("iso_checksum names the checksum list {}, which is no file.", path.display());
+        reader.not_here("iso_checksum", "No such checksum list", detail, None);
     } else if checksum == "none" {
         reader.warning(
             "iso_checksum",
