@@ -239,6 +239,7 @@ async fn remote_file(
                 if !resumed || !may_start_over {
                     return Err(error);
                 }
+                say("The download went on from a part that was there before, which may be wrong: fetching all of it anew".to_owned());
                 may_start_over = false;
                 lock = returned;
             }

@@ -156,7 +156,9 @@ async fn does_not_trust_an_old_part_of_something_else() {
     std::fs::write(request.cache_dir.join(name), vec![0; 1000]).unwrap();
     let fetched = place.fetch(&request).await.unwrap();
     assert_eq!(std::fs::read(&fetched.path).unwrap(), content());
-    assert!(place.said().iter().any(|line| line.starts_with("Checksum did not match, removing ")));
+    let said = place.said();
+    let mismatch = said.iter().position(|line| line.starts_with("Checksum did not match, removing ")).unwrap();
+    assert!(said[mismatch + 1].ends_with("fetching all of it anew"), "{said:?}");
     assert_eq!(server.seen().len(), 2);
 }
 
