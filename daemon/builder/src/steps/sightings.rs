@@ -4,7 +4,7 @@
 //! What was seen of the guest, in order:
 //!     0:00  its machine was started
 //!     0:26  it was given 10.0.2.15 by DHCP
-//!     0:27  it fetched 2 files over HTTP, the last /answers
+//!     0:27  it fetched files over HTTP 2 times, the last /answers
 //!    10:00  nothing more
 //! ```
 
@@ -253,10 +253,10 @@ impl Sighting {
     fn words(&self) -> String {
         match &self.what {
             Seen::Fetched(path) if self.times > 1 => {
-                format!("it fetched {} files over HTTP, the last {path}", self.times)
+                format!("it fetched files over HTTP {} times, the last {path}", self.times)
             }
             Seen::FetchedInVain(path) if self.times > 1 => {
-                format!("it asked for {} files over HTTP in vain, the last {path}", self.times)
+                format!("it asked for files over HTTP {} times in vain, the last {path}", self.times)
             }
             what if self.times > 1 => format!("{what} ({} times)", self.times),
             what => what.to_string(),
@@ -361,7 +361,7 @@ mod tests {
              \x20   0:26  it sent packets: its network adapter has a driver\n\
              \x20   0:26  it asked for an address by DHCP\n\
              \x20   0:26  it was given 10.0.2.15 by DHCP\n\
-             \x20   0:28  it fetched 2 files over HTTP, the last /answers\n\
+             \x20   0:28  it fetched files over HTTP 2 times, the last /answers\n\
              \x20   0:31  it asked for /late over HTTP in vain\n\
              \x20   5:31  it restarted\n\
              \x20   5:31  it uses the address 10.0.2.15\n\
