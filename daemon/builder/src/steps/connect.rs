@@ -103,7 +103,7 @@ async fn attempt(
     let observer = Arc::new(Teller { kind, context: context.clone(), reconnecting: Mutex::default() });
     let connecting = backends.connector.connect(config, observer);
     let Some(machine) = machine else {
-        return connecting.await.map_err(|error| unreachable::explain(&error, config, None, &context.sightings));
+        return connecting.await.map_err(|error| unreachable::explain_host(&error, config, &context.sightings));
     };
     tokio::select! {
         result = connecting => match result {

@@ -138,6 +138,20 @@ pub(crate) fn explain(
 
 #[cfg(test)]
 mod tests {
+/// [`explain`] for a host that is there already, and whose screen nobody here has.
+pub(crate) fn explain_host(error: &ConnectError, config: &ConnectConfig, sightings: &Sightings) -> StepError {
+    let explained = explain(error, config, None, sightings);
+    if !error.kind.is_unanswered() {
+        return explained;
+    }
+    let (title, name) = (config.kind().title(), config.kind().name());
+    explained.with_hint(format!(
+        "no {title} server answers at {}: see that the host is up, runs one and lets this machine in, and that {name}_host and {name}_port are \
+         right",
+        error.address
+    ))
+}
+
     use kiln_communicators::ssh::SshConfig;
 
     use super::*;
@@ -175,6 +189,16 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_not_contradicted() {
+    #[test]
+    fn nobody_is_sent_to_the_screen_of_a_host_that_no_build_has_started() {
+        let config = ConnectConfig::Ssh(Box::new(SshConfig::new("h", "u")));
+        let sightings = Sightings::default();
+        let hint = |error: &ConnectError| explain_host(error, &config, &sightings).hint().unwrap().to_owned();
+        let refused = hint(&error(3));
+        assert!(refused.starts_with("no SSH server answers at h:22: ") && refused.contains("ssh_port"), "{refused}");
+        assert_eq!(hint(&ConnectError { kind: ConnectStage::Login, ..error(3) }), "look at it");
+    }
+
         let fetched = GuestNetwork { guest_seen: true, dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
         let silent = GuestNetwork { forward_state: ForwardState::NoAnswer, ..fetched.clone() };
         let said = words(&silent, 0, SSH, ConnectStage::Silent).unwrap();
