@@ -50,6 +50,13 @@ pub(super) fn is_pattern(path: &Path) -> bool {
     path.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
+/// Whether `path` is a pattern that nothing matches; relative ones are looked up in the working directory of the process. What cannot be
+/// looked into is told when the medium is made.
+#[must_use]
+pub fn matches_nothing(path: &Path) -> bool {
+    is_pattern(path) && expand(Path::new(""), path).is_ok_and(|found| found.is_empty())
+}
+
 /// Returns the existing paths that match, sorted component by component; none is not an error.
 ///
 /// The language is that of Go's `filepath.Glob`: `*` and `?` stay within one component and match leading dots, `[a-z]`

@@ -20,7 +20,7 @@ mod time;
 mod tree;
 
 pub use fat::{FLOPPY_BYTES, FloppyError, FloppyOptions, write_floppy};
-pub use glob::GlobError;
+pub use glob::{GlobError, matches_nothing};
 pub use iso9660::{IsoError, IsoOptions, write_iso9660};
 pub use selection::{Selection, SelectionError};
 pub use source::{MediaSource, SourceError};

@@ -72,6 +72,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("floppy_files = [\"/nonexistent\"]", "No such file"),
             ("floppy_dirs = [\"/nonexistent\"]", "No such file"),
+            ("floppy_files = [\"/nonexistent/*\"]", "warning: No file matches"),
             ("floppy_label = \"twelve chars\"", "Label too long"),
         ],
     ),
@@ -79,6 +80,7 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         "Files for the CD exist.",
         &[
             ("cd_files = [\"/nonexistent\"]", "No such file"),
+            ("cd_files = [\"/nonexistent/*\"]", "warning: No file matches"),
             ("cd_label = \"123456789012345678901234567890123\"", "Label too long"),
         ],
     ),

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use kiln_disk_formats::media::matches_nothing;
+
 use crate::plan_reader::PlanReader;
 
 /// Characters that fit into the label of a floppy.
@@ -75,6 +77,10 @@ fn exist(reader: &mut PlanReader<'_>, name: &str) {
     for (index, file) in reader.texts(name).into_iter().enumerate() {
         if !file.contains(['*', '?', '[']) && !Path::new(&file).exists() {
             reader.error_in(name, index, "No such file", format!("Bad file {file:?}: it does not exist."));
+        } else if matches_nothing(Path::new(&file)) {
+            let detail = format!("Nothing matches {file:?}, so nothing is put on the medium for it.");
+            let hint = "relative paths start from the directory in which the build is started".to_owned();
+            reader.warning_in(name, index, "No file matches", detail, hint);
         }
     }
 }
