@@ -1,5 +1,6 @@
 //! One build from start to end: its source, what to do when it fails, its post-processors.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -87,13 +88,33 @@ pub(crate) async fn run_build(
         [] => Ok(()),
         errors => {
             let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
-            let text = format!("{} error(s) occurred:\n\n{}", errors.len(), list.join("\n"));
+            let mut text = format!("{} error(s) occurred:\n\n{}", errors.len(), list.join("\n"));
+            if let Some(kept) = outcome.artifacts.first().and_then(|built| tell_kept(&built.files, context)) {
+                text.push_str(&format!("\n\n{kept}"));
+            }
             Err(BuildFailure { text, cancelled: outcome.cancelled })
         }
     }
 }
 
 /// The guest's architecture in Go's words, which are Vagrant's.
+/// Says where the image is that a failed post-processor has left, and how to go on with it; returns the first of this.
+fn tell_kept(files: &[PathBuf], context: &BuildContext) -> Option<String> {
+    let first = files.first()?.display();
+    let more = match files.len() - 1 {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let kept = format!("What was built is whole, and kept: {first}{more}");
+    context.error(&kept);
+    context.error(format!(
+        "hint: post-processors run again without the build where a template has a source \"null\" and, in front of them, \
+         post-processor \"artifice\" {{ files = [{:?}] }} (docs/chains.md)",
+        first.to_string()
+    ));
+    Some(kept)
+}
+
 fn architecture(source: &SourcePlan) -> &'static str {
     let of_host = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -132,6 +132,25 @@ async fn a_chain_hands_its_files_from_one_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_processor_that_fails_says_what_is_kept_and_how_to_go_on_with_it() {
+    let world = World::new();
+    assert_eq!(world.run(&template(&world, FAILS)).await.exit_code, 1);
+    let note = world.path(NOTE).display().to_string();
+    let (text, error) = (world.text(), world.error().unwrap());
+    assert!(error.ends_with(&format!("What was built is whole, and kept: {note}")), "{error}");
+    let artifice = format!("post-processor \"artifice\" {{ files = [{note:?}] }}");
+    assert!(text.contains(&artifice), "{text}");
+    // It is as it says.
+    let artifice = artifice.replace("{ ", "{\n").replace(" }", "\n}\n");
+    let again = format!(
+        "source \"null\" \"again\" {{\n communicator = \"none\"\n}}\nbuild {{\n sources = [\"null.again\"]\n{}\n}}\n",
+        sequence(&[&artifice, &CHECKSUM.replace("KEEP", "").replace("ROOT/", &world.path("").display().to_string())])
+    );
+    assert_eq!(world.run(&again).await.exit_code, 0, "{}", world.text());
+    assert_eq!(world.files("files"), ["note.txt", "sum"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn artifice_owns_its_files_and_the_build_keeps_its_own() {
     let world = World::new();
     std::fs::write(world.path("a.img"), "a").unwrap();
