@@ -34,6 +34,8 @@ impl LocalCommand<'_> {
         let mut owned = OwnedProcesses { build: self.build, processes, leader: None, ended: false };
         let spawned = Command::new(program)
             .args(self.arguments)
+            // As Packer's children have it: scripts find their run in the manifest by it.
+            .env("PACKER_RUN_UUID", &self.build.settings.run_uuid)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(local_processes::MARK, owned.processes.mark())
             .stdin(Stdio::null())

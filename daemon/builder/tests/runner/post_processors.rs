@@ -304,3 +304,20 @@ async fn a_manifest_tells_no_time_and_a_script_of_this_machine_has_the_name_that
     let switches = line.rsplit(' ').next().unwrap();
     assert!(line.contains(".xyz ") && switches.contains('e') && switches.contains('u'), "{line}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_local_script_knows_the_run_that_the_manifest_names() {
+    let world = World::new();
+    let local =
+        |name: &str| format!("\"shell-local\" {{\n inline = [\"printf %s $PACKER_RUN_UUID > ROOT/{name}\"]\n}}\n");
+    let (provisioner, post_processor) = (local("before"), local("after"));
+    let rest = format!("provisioner {provisioner}post-processor {post_processor}{}", MANIFEST.replace("KEEP", ""));
+    assert_eq!(world.run(&template(&world, &rest)).await.exit_code, 0, "{}", world.text());
+    let manifest = std::fs::read(world.path("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let run = manifest["last_run_uuid"].as_str().unwrap();
+    assert!(!run.is_empty());
+    for name in ["before", "after"] {
+        assert_eq!(std::fs::read_to_string(world.path(name)).unwrap(), run, "{name}");
+    }
+}
