@@ -68,6 +68,13 @@ impl StepError {
         self
     }
 
+    /// Says something before all else: the cause, of which the rest is what came of it.
+    #[must_use]
+    pub(crate) fn with_first(mut self, text: &str) -> Self {
+        self.message.insert_str(0, text);
+        self
+    }
+
     /// Adds which part of the template failed.
     #[must_use]
     pub(crate) fn at(mut self, place: String) -> Self {

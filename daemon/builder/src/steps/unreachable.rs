@@ -48,9 +48,11 @@ pub(crate) async fn explain_loss(
             let end = tokio::time::timeout(END_NOTICE, machine.exited()).await.ok();
             evidence::show(machine, context).await;
             let crashed = sightings.kernel_has_crashed();
-            let ended = end.as_ref().map(|end| format!("; the machine stopped while it was provisioned: {end}"));
+            if let Some(end) = &end {
+                error = error.with_first(&format!("the machine stopped while it was provisioned: {end}. "));
+            }
             let seen = more_words(None, sightings.last_words().filter(|_| crashed));
-            (ended.unwrap_or_default() + &seen, sightings.crash_hint().or_else(|| end.as_ref().and_then(end_hint)))
+            (seen, sightings.crash_hint().or_else(|| end.as_ref().and_then(end_hint)))
         }
         (Loss::CutOff, None) => return error,
     };

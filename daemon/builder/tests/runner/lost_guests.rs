@@ -132,7 +132,7 @@ async fn a_machine_that_ends_under_a_script_is_told_of() {
     let crash = ExitReport::Crashed { status: "signal: 9 (SIGKILL)".to_owned(), stderr_tail: "killed".to_owned() };
     // It has stopped, but is there: its screen can be looked at.
     let full = ExitReport::DiskError { no_space: true, message: "No space left on device".to_owned() };
-    for (answer, report, first, hint) in [
+    for (answer, report, then, hint) in [
         (Answer::GoAway, crash.clone(), "Script disconnected unexpectedly. If you", None),
         (
             Answer::GoAway,
@@ -161,8 +161,9 @@ async fn a_machine_that_ends_under_a_script_is_told_of() {
         // The fake has no picture of it either.
         let is_there = matches!(report, ExitReport::DiskError { .. });
         assert_eq!(text.contains("There is no picture of the guest's screen."), is_there, "it was asked for: {text}");
-        assert!(error.starts_with(first), "{error}");
-        assert!(error.ends_with(&format!("; the machine stopped while it was provisioned: {report}")), "{error}");
+        // The cause comes first.
+        let first = format!("the machine stopped while it was provisioned: {report}. {then}");
+        assert!(error.starts_with(&first), "{error}");
         let hinted =
             text.lines().any(|line| line.starts_with("hint: ") && hint.is_some_and(|hint| line.contains(hint)));
         assert_eq!(hinted, hint.is_some(), "{text}");
