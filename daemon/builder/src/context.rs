@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use kiln_hypervisors::Machine;
 use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::{CleanupId, CleanupStack};
@@ -227,7 +229,10 @@ impl BuildContext {
 
     /// Asks a durable question; the first of `choices` is the answer when nobody can give one, or when the job is cancelled meanwhile.
     pub(crate) async fn ask(&self, text: &str, choices: &[&str]) -> String {
-        let way_in = self.control.way_in(&self.build);
+        // A guest that is off is reached by nothing.
+        let is_off = |machine: Arc<dyn Machine>| machine.exited().now_or_never().is_some();
+        let way_in =
+            self.control.way_in(&self.build).filter(|_| !self.control.machine(&self.build).is_some_and(is_off));
         let key = way_in.as_ref().and_then(|way_in| {
             let lent = way_in.lend_key(&self.build, &self.settings.job_dir, &self.ledger);
             lent.unwrap_or_else(|error| {

@@ -259,6 +259,19 @@ const RETRY_OR_GO_ON: [&str; 2] = ["g", "r"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_processor_is_tried_again_or_left_out() {
     for (answer, exit_code) in [("r", 0), ("g", 1)] {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_how_to_reach_a_guest_that_is_off() {
+    let mut world = World::new();
+    world.debug = true;
+    assert_eq!(world.run(&world.template("", PROVISION)).await.exit_code, 0, "{}", world.text());
+    let guest_at = |step: &str| {
+        let text = format!("Pausing after run of step '{step}'. Press enter to continue.");
+        world.questions().into_iter().find(|asked| asked.1 == text).unwrap().3
+    };
+    assert!(guest_at("provision").is_some());
+    assert_eq!(guest_at("shut-down"), None);
+}
+
         let world = World::asking();
         let (missing, sums) = (world.path("wanted"), world.path("sums"));
         let rest = format!(
