@@ -1,7 +1,7 @@
 //! Questions of a job, asked at the terminal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Write};
 
 use kiln_protocol::{Answer, Choice, Question};
 use tokio::sync::mpsc;
@@ -79,13 +79,19 @@ fn terminal() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/tty")
 }
 
-/// Asks until the answer is a possible one; nothing stands for the default.
 fn ask_at_terminal(question: &Question) -> io::Result<Option<String>> {
     let mut terminal = terminal()?;
     let mut lines = BufReader::new(terminal.try_clone()?);
+    ask_over(question, &mut lines, &mut terminal)
+}
+
+/// Asks until the answer is a possible one. Nothing stands for the default where there is one or nothing to choose: who only pressed Enter
+/// may not have seen the question, and one answer takes a guest away.
+fn ask_over(question: &Question, lines: &mut impl BufRead, terminal: &mut impl Write) -> io::Result<Option<String>> {
     if let Some(guest) = &question.guest {
         writeln!(terminal, "{GUEST}{}", visible::name(guest))?;
     }
+    let keys: Vec<_> = question.choices.iter().map(|choice| choice.key.as_str()).collect();
     loop {
         write!(terminal, "{} ", visible::name(&question.text))?;
         terminal.flush()?;
@@ -95,7 +101,8 @@ fn ask_at_terminal(question: &Question) -> io::Result<Option<String>> {
         }
         let line = line.trim();
         match (line.is_empty(), choose(&question.choices, line)) {
-            (true, _) => return Ok(None),
+            (true, _) if question.default.is_some() || keys.len() < 2 => return Ok(None),
+            (true, _) => writeln!(terminal, "Enter alone is no answer: {}", visible::name(&keys.join(", ")))?,
             (false, Some(answer)) => return Ok(Some(answer)),
             (false, None) => writeln!(terminal, "Incorrect input: {line:?}")?,
         }
@@ -130,6 +137,27 @@ mod tests {
         assert!(Prompts::Default.unasked(&with_default).unwrap().starts_with("[c] or [a]?: answered with `a`"));
         assert_eq!(Prompts::Never.unasked(&question), None);
         assert_eq!(Prompts::IfTerminal.unasked(&question), None, "who only watches answers nothing");
+    }
+
+    #[test]
+    fn a_stray_enter_takes_no_guest_away() {
+        let ask = |choices: &str, typed: &str| {
+            let question: Question = serde_json::from_str(&format!(
+                r#"{{"prompt":"1","text":"What now?","asked_at":"2026-01-02T03:04:05Z","choices":[{choices}]}}"#
+            ))
+            .unwrap();
+            let mut shown = Vec::new();
+            let answer = ask_over(&question, &mut typed.as_bytes(), &mut shown).unwrap();
+            (answer, String::from_utf8(shown).unwrap())
+        };
+        let (clean_up, abort) = (r#"{"key":"c","label":"clean up"}"#, r#"{"key":"a","label":"abort"}"#);
+        let (answer, shown) = ask(&format!("{clean_up},{abort}"), "\n\na\n");
+        assert_eq!(answer.as_deref(), Some("a"));
+        assert_eq!(shown.matches("What now? ").count(), 3, "{shown}");
+        assert!(shown.contains("Enter alone is no answer: c, a\n"), "{shown}");
+        // A pause is ended by it, and so is a question by the end of the input.
+        assert_eq!(ask(clean_up, "\n").0, None);
+        assert_eq!(ask(&format!("{clean_up},{abort}"), "").0, None);
     }
 
     #[test]
