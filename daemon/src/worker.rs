@@ -8,6 +8,7 @@
 //! worker that ends without `JobFinished` was killed; the daemon then starts [`sweep`].
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,9 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
-use crate::event_log::{EventWriter, InvalidLimit, KILN_MAX_LOG_MIB, WriteError, limit_of};
+use crate::event_log::{
+    EventLine, EventReader, EventWriter, InvalidLimit, KILN_MAX_LOG_MIB, WriteError, last_event, limit_of,
+};
 use crate::explain::explain;
 use crate::job_dir::{JobDir, JobDirError, WorkerLock};
 use crate::process_identity::ProcessIdentity;
@@ -125,7 +128,7 @@ pub fn run(directory: &JobDir, runner: &Arc<dyn JobRunner>) -> Result<u8, Worker
 pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause: &str) -> Result<(), WorkerError> {
     let _lock = lock_within(directory, SWEEPER_LOCK_TIMEOUT)?;
     directory.remove_unfinished();
-    let started = Instant::now();
+    let elapsed_us = told_time(&directory.events()).map_or(0, micros);
     let mut writer = EventWriter::open(&directory.events())?;
     if writer.is_finished() {
         return Ok(());
@@ -139,10 +142,22 @@ pub fn sweep(directory: &JobDir, runner: &dyn JobRunner, state: JobState, cause:
         };
         writer.append(None, body)?;
     }
-    let elapsed_us = micros(started.elapsed());
     writer.append(None, EventBody::JobFinished { state, exit_code: 1, elapsed_us, error: Some(cause.to_owned()) })?;
     writer.sync()?;
     Ok(())
+}
+
+/// The time between the first and the last thing that was told of a job whose worker is dead.
+fn told_time(events: &Path) -> Option<Duration> {
+    #[derive(serde::Deserialize)]
+    struct At {
+        time: String,
+    }
+    let at = |line: &EventLine| serde_json::from_slice::<At>(&line.text).ok()?.time.parse::<jiff::Timestamp>().ok();
+    let first = EventReader::open(events, 0).ok()?.read_batch().ok()?;
+    let (first, last) = (at(first.first()?)?, at(&last_event(events).ok()??)?);
+    // The clock may have been set meanwhile.
+    last.duration_since(first).try_into().ok()
 }
 
 /// Gives back what a job that is over still holds. Its last event is written: what comes of this is in the log and, as far as something
@@ -340,5 +355,23 @@ mod tests {
         assert!(text.lines().next().unwrap().contains("\"done\":0"));
         assert!(text.lines().last().unwrap().contains("\"done\":1000"));
         assert_eq!(text.matches("\"done\":1000").count(), 1);
+    }
+
+    #[test]
+    fn a_job_has_taken_the_time_of_which_its_dead_worker_has_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("events.ndjson");
+        assert_eq!(told_time(&path), None);
+        let line =
+            |seq: u32, time: &str| format!("{{\"seq\":{seq},\"time\":\"{time}\",\"kind\":\"say\",\"text\":\"a\"}}\n");
+        let first = line(1, "2026-11-30T19:34:00.500Z");
+        std::fs::write(
+            &path,
+            first.clone() + &line(2, "2026-11-30T19:34:05.000Z") + &line(3, "2026-11-30T19:34:10.750Z"),
+        )
+        .unwrap();
+        assert_eq!(told_time(&path), Some(Duration::from_millis(10_250)));
+        std::fs::write(&path, first + &line(2, "2026-11-30T19:33:59.000Z")).unwrap();
+        assert_eq!(told_time(&path), None, "the clock was set back");
     }
 }
