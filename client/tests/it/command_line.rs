@@ -216,3 +216,15 @@ fn mistakes_on_the_command_line_do_not_drive_the_terminal() {
         assert!(said.contains("x^[]0;PWN^G\\u{9b}^[[31mred^M^Jhint: lies\\u{202e}"), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn a_working_directory_that_is_gone_is_what_validate_complains_of() {
+    let place = tempfile::tempdir().unwrap();
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" validate web.pkr.hcl";
+    let mut shell = std::process::Command::new("sh");
+    let ran = shell.args(["-c", script, env!("CARGO_BIN_EXE_kiln")]).current_dir(place.path()).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: the working directory cannot be found: "), "{said}");
+    assert!(said.contains("hint: it was removed"), "{said}");
+}

@@ -119,6 +119,11 @@ fn request(arguments: ValidateArguments, colour: bool) -> Result<ValidateRequest
 
 /// Runs kilnd for one request.
 fn ask(request: &ValidateRequest, machine_readable: bool) -> Result<ValidateReport, CommandError> {
+    // kilnd reads the template from there, and would end without a word that anybody here understands.
+    std::env::current_dir().map_err(|error| {
+        CommandError::new(format!("the working directory cannot be found: {error}"))
+            .hint("it was removed, or is below a directory that you may not enter: change to another one")
+    })?;
     let program = find_daemon();
     let failed = |error: io::Error| {
         let error = CommandError::new(format!("cannot run {}: {error}", program.display()));
