@@ -214,14 +214,19 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 fn checksum_list(path: &Path, file: &SourceFile, plain: bool) -> Result<List> {
-    let text = read_text(file, &whole(file), "the list of digests")?;
+    let neither = || {
+        file.error(ErrorKind::UnknownFormat, "neither an ovf package, an ova, nor a list of digests").with_hint(
+            "give the .ovf, .ova or .mf, or a file such as SHA256SUMS; what is in a disk image is checked by `kiln image check`",
+        )
+    };
+    // What is no text of that size, such as a disk image, was never meant to be a list.
+    let text = read_text(file, &whole(file), "the list of digests").map_err(|error| {
+        if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Corrupt) { neither() } else { error }
+    })?;
     let place = Place::Directory { path: directory_of(path).to_path_buf(), plain };
     let list = List::new(place, &text);
     if list.entries.is_empty() {
-        let rule = "neither an ovf package, an ova, nor a list of digests";
-        return Err(file
-            .error(ErrorKind::UnknownFormat, rule)
-            .with_hint("give the .ovf, .ova or .mf, or a file such as SHA256SUMS"));
+        return Err(neither());
     }
     Ok(list)
 }
@@ -469,5 +474,23 @@ impl Found {
             work.done += length as u64;
         }
         Ok(hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_image_is_said_to_be_no_list() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("web.vhdx");
+        for (length, begins) in [(MAX_TEXT + 1, &b"vhdxfile"[..]), (4, b"\xff\xfe\xff\xfe"), (6, b"a list")] {
+            std::fs::write(&path, begins).unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+            let error = verify_presence(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnknownFormat, "{length}: {error}");
+            assert!(error.hint().unwrap().contains("kiln image check"), "{error}");
+        }
     }
 }
