@@ -143,8 +143,32 @@ fn question_line(event: &Event) -> Option<Event> {
     let text = match &event.body {
         EventBody::Prompt { text, guest: Some(guest), .. } => format!("{GUEST}{guest}\n{text}"),
         EventBody::Prompt { text, .. } => text.clone(),
+        EventBody::PromptAnswered { answer, .. } if answer.is_empty() => {
+            "The question was closed without an answer".to_owned()
+        }
         EventBody::PromptAnswered { answer, .. } => format!("Answered: {answer}"),
         _ => return None,
     };
     Some(Event { body: EventBody::Say { text, target: None }, ..event.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_was_cancelled_was_answered_by_nobody() {
+        let text = |answer: &str| {
+            let event = format!(
+                r#"{{"seq":1,"time":"2026-01-02T03:04:05.678Z","kind":"prompt_answered","prompt":"1","answer":"{answer}"}}"#
+            );
+            let line = question_line(&serde_json::from_str(&event).unwrap()).unwrap();
+            match line.body {
+                EventBody::Say { text, .. } => text,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(text("c"), "Answered: c");
+        assert_eq!(text(""), "The question was closed without an answer");
+    }
 }

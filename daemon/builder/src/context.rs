@@ -249,12 +249,14 @@ impl BuildContext {
             guest: way_in.and_then(|way_in| way_in.command(key.as_ref())).map(|text| self.redactor.redact(&text)),
         });
         let answer = tokio::select! {
-            answer = answer => answer,
-            () = self.cancel().cancelled() => choices.first().map_or_else(String::new, |&first| first.to_owned()),
+            answer = answer => Some(answer),
+            () = self.cancel().cancelled() => None,
         };
         self.control.close_prompt(id);
-        self.emit(Event::PromptClosed { build: self.build.to_string(), id, answer: answer.clone() });
-        answer
+        // Nobody has given the answer of who cancels.
+        let told = answer.clone().unwrap_or_default();
+        self.emit(Event::PromptClosed { build: self.build.to_string(), id, answer: told });
+        answer.or_else(|| Some((*choices.first()?).to_owned())).unwrap_or_default()
     }
 
     /// Pushes a clean-up; see [`CleanupStack::push`].

@@ -52,7 +52,8 @@ async fn clean_up(
 ) -> Result<(), BuildError> {
     let build = &context.build;
     let abort = build.settings.on_error == OnError::Abort || failure.answer() == Some(Answer::Abort);
-    if failure.is_cancelled() || abort {
+    // Who cancels, be it at the question about a failure, wants the end of it.
+    if failure.is_cancelled() || build.cancel().is_cancelled() || abort {
         return Ok(());
     }
     if cleanup.is_some() {

@@ -86,6 +86,12 @@ async fn a_question_does_not_outlive_a_cancellation() {
     let (outcome, id) = tokio::join!(world.run(&template), cancelling);
     assert_eq!(outcome.exit_code, 1);
     assert!(world.control.answer(id, "c").is_err(), "nobody waits any more");
+    let closed = world.events.lock().unwrap().iter().find_map(|event| match event {
+        Event::PromptClosed { answer, .. } => Some(answer.clone()),
+        _ => None,
+    });
+    assert_eq!(closed.as_deref(), Some(""), "nobody has answered");
+    assert!(!world.text().contains("Running the cleanup provisioner"), "{}", world.text());
     world.assert_nothing_left("cancelled while asked");
 }
 
