@@ -88,6 +88,9 @@ impl JobControl for Reach {
     }
 }
 
+/// What a template is called that came from standard input: JSON, as its name does not say HCL.
+const STANDARD_INPUT: &str = "<standard input>";
+
 fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
     let submission = request.submission;
     let cache_dir = cache_directory(&submission.environment);
@@ -106,8 +109,9 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
         runtime_dir: request.runtime_directory,
         cache_dir,
         template: kiln_builder::CheckRequest {
-            template: submission.template.into(),
-            text: None,
+            // Of a file in a job's directory nobody has heard.
+            template: if submission.template_text.is_some() { STANDARD_INPUT } else { &submission.template }.into(),
+            text: submission.template_text,
             cwd: submission.working_directory.into(),
             environment: submission.environment,
             vars: options.variables.into_iter().map(argument).collect(),
@@ -260,4 +264,24 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
         _ => return None,
     };
     Some(JobEvent { build, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_from_standard_input_is_called_so() {
+        let request = |text: &str| {
+            let submission =
+                format!(r#"{{"kind":"build","template":"/jobs/1/template.json","working_directory":"/w"{text}}}"#);
+            let submission = serde_json::from_str(&submission).unwrap();
+            request_of(JobRequest { submission, job_directory: "/jobs/1".into(), runtime_directory: "/run/1".into() })
+                .template
+        };
+        let given = request(r#","template_text":"{}""#);
+        assert_eq!((given.template, given.text.as_deref()), ("<standard input>".into(), Some("{}")));
+        let named = request("");
+        assert_eq!((named.template, named.text), ("/jobs/1/template.json".into(), None));
+    }
 }
