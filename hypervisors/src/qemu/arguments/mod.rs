@@ -309,7 +309,6 @@ fn defaults(
     if let Firmware::Bios(path) = &spec.hardware.firmware {
         all.push(("-bios", vec![text(path)]));
     }
-    all.extend(spec.hardware.floppy.iter().map(|path| ("-fda", vec![text(path)])));
     match spec.has_adapter() {
         true => all.push(("-netdev", vec![netdev(&spec.hardware.network.mode)])),
         // Without a word QEMU gives the machine an adapter of its own choice.
@@ -342,6 +341,9 @@ fn defaults(
     all.push(("-drive", drives));
     let replaced_by_itself = |(switch, values)| Default { switch, replaced_by: switch, values };
     let mut all: Vec<Default> = all.into_iter().map(replaced_by_itself).collect();
+    // Packer's `-fda` leaves it to QEMU to find out the format, and QEMU warns of that in what would be its last words.
+    let floppy = spec.hardware.floppy.iter().map(|path| format!("file={},if=floppy,format=raw", escape(&text(path))));
+    all.push(Default { switch: "-drive", replaced_by: "-fda", values: floppy.collect() });
     all.push(Default { switch: "-device", replaced_by: "-drive", values: drive_devices });
     all.push(Default { switch: "-device", replaced_by: "-device", values: devices });
     all

@@ -134,7 +134,7 @@ fn every_option_of_the_table() {
         "-cpu qemu64",
         "-smp 4,sockets=2,cores=2,threads=1",
         "-m 2048M",
-        "-fda /tmp/floppy.img",
+        "-drive file=/tmp/floppy.img,if=floppy,format=raw",
         "-display gtk",
         "-vga virtio",
         "-boot c",
@@ -147,6 +147,18 @@ fn every_option_of_the_table() {
         assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
     }
     assert!(!lines.concat().contains("hunter22"), "a password is never on the command line");
+}
+
+#[test]
+fn a_floppy_of_the_template_replaces_ours_and_drives_of_it_do_not() {
+    let mut spec = spec();
+    spec.floppy = Some("/tmp/floppy.img".into());
+    let ours = "file=/tmp/floppy.img,if=floppy,format=raw";
+    override_with(&mut spec, &[&["-drive", "file=x"]]);
+    assert_eq!(values(&spec, "-drive"), [ours, "file=x"]);
+    override_with(&mut spec, &[&["-fda", "own.img"]]);
+    assert_eq!(values(&spec, "-fda"), ["own.img"]);
+    assert!(!values(&spec, "-drive").iter().any(|drive| drive == ours));
 }
 
 #[test]

@@ -136,6 +136,7 @@ fn without_drives(hardware: &MachineSpec, own_drives: bool) -> MachineSpec {
     if !own_drives {
         bare.disks.clear();
         bare.cdroms.clear();
+        bare.floppy = None;
         if !matches!(bare.firmware, Firmware::Bios(_)) {
             bare.firmware = Firmware::Default;
         }

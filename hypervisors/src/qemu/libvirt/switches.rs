@@ -57,7 +57,7 @@ impl Switches {
             )),
         }
         found.bios = last(line, "-bios");
-        found.floppy = last(line, "-fda");
+        found.floppy = last(line, "-fda").or_else(|| Some(spec.hardware.floppy.as_ref()?.display().to_string()));
         found.ends_on_reboot = !line.take("-no-reboot").is_empty();
         // libvirt ends the machine itself when the guest is off.
         for switch in ["-no-shutdown", "-name", "-accel", "-enable-kvm", "-no-kvm", "-S"] {
