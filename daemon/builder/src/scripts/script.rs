@@ -17,6 +17,16 @@ pub(crate) enum Script {
     File(PathBuf),
 }
 
+impl Script {
+    /// The name of its file, where it has one.
+    pub(crate) fn file_name(&self) -> Option<String> {
+        match self {
+            Self::Inline(_) => None,
+            Self::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        }
+    }
+}
+
 /// The scripts, in order. Inline commands are rendered with the build's data here.
 pub(crate) fn scripts(
     options: OptionValues<'_>,

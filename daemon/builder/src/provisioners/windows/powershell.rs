@@ -64,7 +64,11 @@ impl PowerShell<'_> {
     async fn run_script(&self, script: Script) -> Result<(), StepError> {
         let id = uuid::Uuid::new_v4();
         let path_of = |option: &str, default: String| self.options.given(option).map_or(default, str::to_owned);
-        let path = path_of("remote_path", format!("c:/Windows/Temp/script-{id}.ps1"));
+        let mut path = path_of("remote_path", format!("c:/Windows/Temp/script-{id}.ps1"));
+        if path.ends_with(['/', '\\']) {
+            // A directory: the script keeps its name.
+            path.push_str(&script.file_name().unwrap_or_else(|| format!("script-{id}.ps1")));
+        }
         let variables_path = path_of("remote_env_var_path", format!("c:/Windows/Temp/packer-ps-env-vars-{id}.ps1"));
         let variables = self.variables();
         let (name, inline, content) = match script {
@@ -257,6 +261,19 @@ mod tests {
         assert!(task.contains("/c up c:/s.ps1 &gt; %SYSTEMROOT%/Temp/packer-"), "{task}");
         assert!(task.contains("<UserId>root</UserId>") && task.contains("'pw-pw-pw-pw', 1"), "{task}");
         assert!(uploaded(&guest, "c:/v.ps1").starts_with("PACKER_BUILDER_TYPE is qemu|"));
+    }
+
+    #[tokio::test]
+    async fn a_remote_path_may_be_a_directory() {
+        let local = files(&[("a.ps1", "1"), ("b.ps1", "2")]);
+        let (guest, at) = (FakeCommunicator::new(), local.path().display());
+        let body = format!("scripts = [\"{at}/a.ps1\", \"{at}/b.ps1\"]\nremote_path = \"d:/in/\"\nskip_clean = true");
+        run("powershell", &body, &guest).await.result.unwrap();
+        assert_eq!(
+            (uploaded(&guest, "d:/in/a.ps1"), uploaded(&guest, "d:/in/b.ps1")),
+            ("1".to_owned(), "2".to_owned())
+        );
+        assert!(guest.commands()[1].contains("&'d:/in/b.ps1'"), "{:?}", guest.commands());
     }
 
     #[tokio::test]
