@@ -48,6 +48,9 @@ pub(crate) const RESERVE_NAME: &str = "reserve";
 /// Size of that file, in bytes: for the last event and for the smaller request.
 const RESERVE_BYTES: u64 = 64 << 10;
 
+/// Below a file, where nothing can be: an error that is not taken for a file that was not written yet.
+const NOWHERE: &str = "/dev/null/nowhere";
+
 /// What the names of files begin with that are not whole yet.
 pub(crate) const UNFINISHED_PREFIX: &str = ".new-";
 
@@ -200,8 +203,9 @@ impl JobDir {
             Ok(owner) => owner.does(|| work(self)),
             // For the same reason nothing appears where nothing is, but by `create`, which is called once for each id.
             Err(error) if error.kind() == io::ErrorKind::NotFound => work(self),
-            // Whose it is cannot be told, so nothing is done with anybody's rights.
-            Err(_) => Owner::nobody().does(|| work(self)),
+            // Whose it is cannot be told, so nothing is done with anybody's rights; nor there, where a file system of the user's may be mounted that
+            // never answers.
+            Err(_) => Owner::nobody().does(|| work(&Self { root: NOWHERE.into(), runtime: NOWHERE.into() })),
         }
     }
 
@@ -398,7 +402,9 @@ fn make_directory(path: &Path, owner: Option<Owner>) -> Result<(), JobDirError> 
 fn remove_directory(path: &Path) {
     let emptied = match Owner::of(path) {
         Ok(owner) if owner.uid != rustix::process::geteuid().as_raw() => owner.does(|| remove_tree::empty(path)),
-        _ => remove_tree::empty(path),
+        Ok(_) => remove_tree::empty(path),
+        // Nothing is there, or what its user has mounted there: that is not ours to empty, nor to wait for.
+        Err(error) => Err(error),
     };
     let removed = std::fs::remove_dir(path).map_err(|error| emptied.err().unwrap_or(error));
     if let Err(error) = removed

@@ -87,3 +87,14 @@ fn a_full_disk_leaves_no_half_a_job() {
     assert!(error.to_string().starts_with("cannot make "), "{error}");
     assert!(!directory.root.exists());
 }
+
+#[test]
+fn nothing_is_done_where_another_file_system_is_mounted() {
+    // As a user can mount one on the directory of a job.
+    let directory = JobDir { root: "/proc".into(), runtime: "/proc".into() };
+    let (root, request) = directory.as_owner_now(|directory| (directory.root.clone(), directory.read_request()));
+    assert_eq!(root, PathBuf::from(NOWHERE));
+    let error = request.unwrap_err();
+    assert_eq!(error.source.kind(), io::ErrorKind::NotADirectory, "which is not taken for a file that was never there");
+    assert!(!directory.as_owner_now(JobDir::still_held).is_empty(), "what it holds is not known, and not nothing");
+}
