@@ -138,8 +138,6 @@ pub(crate) fn explain(
     StepError::new(text).with_hint_maybe(sightings.hint(kind, error, false))
 }
 
-#[cfg(test)]
-mod tests {
 /// [`explain`] for a host that is there already, and whose screen nobody here has.
 pub(crate) fn explain_host(error: &ConnectError, config: &ConnectConfig, sightings: &Sightings) -> StepError {
     let explained = explain(error, config, None, sightings);
@@ -154,6 +152,8 @@ pub(crate) fn explain_host(error: &ConnectError, config: &ConnectConfig, sightin
     ))
 }
 
+#[cfg(test)]
+mod tests {
     use kiln_communicators::ssh::SshConfig;
 
     use super::*;
@@ -190,8 +190,6 @@ pub(crate) fn explain_host(error: &ConnectError, config: &ConnectConfig, sightin
     }
 
     #[test]
-    fn what_was_seen_is_not_contradicted() {
-    #[test]
     fn nobody_is_sent_to_the_screen_of_a_host_that_no_build_has_started() {
         let config = ConnectConfig::Ssh(Box::new(SshConfig::new("h", "u")));
         let sightings = Sightings::default();
@@ -201,6 +199,8 @@ pub(crate) fn explain_host(error: &ConnectError, config: &ConnectConfig, sightin
         assert_eq!(hint(&ConnectError { kind: ConnectStage::Login, ..error(3) }), "look at it");
     }
 
+    #[test]
+    fn what_was_seen_is_not_contradicted() {
         let fetched = GuestNetwork { guest_seen: true, dhcp: Some(DhcpState::Silent), ..GuestNetwork::default() };
         let silent = GuestNetwork { forward_state: ForwardState::NoAnswer, ..fetched.clone() };
         let said = words(&silent, 0, SSH, ConnectStage::Silent).unwrap();

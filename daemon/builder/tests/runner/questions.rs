@@ -259,12 +259,6 @@ async fn debug_pauses_after_steps_and_before_the_clean_up_of_a_failure() {
     world.assert_nothing_left("debug");
 }
 
-const RETRY_OR_GO_ON: [&str; 2] = ["g", "r"];
-
-/// What the builder has left is there, so the post-processor can have another try; the other sequences run whatever the answer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_post_processor_is_tried_again_or_left_out() {
-    for (answer, exit_code) in [("r", 0), ("g", 1)] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_told_how_to_reach_a_guest_that_is_off() {
     let mut world = World::new();
@@ -278,6 +272,12 @@ async fn nobody_is_told_how_to_reach_a_guest_that_is_off() {
     assert_eq!(guest_at("shut-down"), None);
 }
 
+const RETRY_OR_GO_ON: [&str; 2] = ["g", "r"];
+
+/// What the builder has left is there, so the post-processor can have another try; the other sequences run whatever the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_processor_is_tried_again_or_left_out() {
+    for (answer, exit_code) in [("r", 0), ("g", 1)] {
         let world = World::asking();
         let (missing, sums) = (world.path("wanted"), world.path("sums"));
         let rest = format!(
