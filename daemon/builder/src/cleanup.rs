@@ -79,16 +79,9 @@ impl CleanupStack {
         }
     }
 
-    /// Drops all of them without running them (`-on-error=abort`); returns the steps they belong to, the last first, and the files that
-    /// stay.
-    pub(crate) fn abandon(&mut self) -> (Vec<&'static str>, Vec<Resource>) {
-        let (mut steps, mut files) = (Vec::new(), Vec::new());
-        for entry in self.entries.drain(..).rev() {
-            steps.push(entry.step);
-            files.extend(entry.resource);
-        }
-        steps.dedup();
-        (steps, files)
+    /// The files that would be given back, those of the last one first.
+    pub(crate) fn files(&self) -> Vec<Resource> {
+        self.entries.iter().rev().filter_map(|entry| entry.resource.clone()).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::{CleanupId, CleanupStack};
 use crate::control::Control;
+use crate::error::{Answer, BuildError};
 use crate::event::Event;
 use crate::ledger::{Ledger, Resource};
 use crate::left_in_guest::LeftInGuest;
@@ -297,13 +298,21 @@ impl BuildContext {
         self.lock().gives_back(id, resource);
     }
 
-    /// Forgets every clean-up, saying which steps stay uncleaned (`-on-error=abort`). No sweep takes the files away later.
+    /// The files that clean-ups would give back.
+    pub(crate) fn files_to_give_back(&self) -> Vec<Resource> {
+        self.lock().files()
+    }
+
+    /// Forgets every clean-up (`-on-error=abort`). No sweep takes the files away later.
     pub(crate) fn abandon(&self) {
-        let (steps, files) = std::mem::take(&mut *self.lock()).abandon();
-        files.iter().for_each(|resource| self.ledger.released(resource));
-        for step in steps {
-            self.error(format!("aborted: skipping cleanup of step {step:?}"));
-        }
+        let stack = std::mem::take(&mut *self.lock());
+        stack.files().iter().for_each(|resource| self.ledger.released(resource));
+    }
+
+    /// Whether what the build has made stays after this failure of it, and its machine ends.
+    pub(crate) fn aborts_after(&self, error: &BuildError) -> bool {
+        let aborts = matches!(self.settings.on_error, OnError::Abort | OnError::RunCleanupProvisioner);
+        !error.is_cancelled() && error.answer().map_or(aborts, |answer| answer == Answer::Abort)
     }
 
     /// Drops every clean-up without a word. They know the context that knows them, so nobody else ends that circle.

@@ -12,6 +12,7 @@
 //! The worker calls [`run_job`] once, in a process of its own whose working directory and environment are the
 //! caller's. [`sweep`] gives back what a killed worker left; [`resume_job_with`] goes on where it ended.
 
+mod abandon;
 mod archive;
 mod artifact;
 mod atomic_file;

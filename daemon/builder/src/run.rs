@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 
 use kiln_hypervisors::qemu::Architecture;
 
+use crate::abandon;
 use crate::backends::Backends;
 use crate::build_data::BuildInputs;
 use crate::build_inputs;
@@ -49,7 +50,7 @@ pub(crate) async fn run_build(
     }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
-        Err(error) => return Err(give_up(error, context).await),
+        Err(error) => return Err(give_up(error, planned, context).await),
     };
     context.clean_up(None).await;
     let _held = built.held;
@@ -97,7 +98,6 @@ pub(crate) async fn run_build(
     }
 }
 
-/// The guest's architecture in Go's words, which are Vagrant's.
 /// Says where the image is that a failed post-processor has left, and how to go on with it; returns the first of this.
 fn tell_kept(files: &[PathBuf], context: &BuildContext) -> Option<String> {
     let first = files.first()?.display();
@@ -115,6 +115,7 @@ fn tell_kept(files: &[PathBuf], context: &BuildContext) -> Option<String> {
     Some(kept)
 }
 
+/// The guest's architecture in Go's words, which are Vagrant's.
 fn architecture(source: &SourcePlan) -> &'static str {
     let of_host = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -182,8 +183,8 @@ async fn run_source(
 }
 
 /// Does what `-on-error` says, and turns the error into the build's last word.
-async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
-    let failure = BuildFailure { text: error.to_string(), cancelled: error.is_cancelled() };
+async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildContext) -> BuildFailure {
+    let mut failure = BuildFailure { text: error.to_string(), cancelled: error.is_cancelled() };
     if failure.cancelled {
         // Who cancels wants the machine's resources back, whatever -on-error says about failures.
         context.clean_up(None).await;
@@ -203,13 +204,10 @@ async fn give_up(error: BuildError, context: &BuildContext) -> BuildFailure {
         }
         (Some(Answer::Abort), _) | (None, OnError::Abort | OnError::RunCleanupProvisioner) => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
-            // Files stay. A machine would outlive this process where its hypervisor keeps it, and be nobody's. It goes before what it has a
-            // claim to is given up.
-            if let Some(machine) = context.control.machine(&context.build) {
-                machine.kill().await;
-                context.control.machine_gone(&context.build);
+            let disks = sources::machine(&planned.plan.source).map(|builder| builder.disks()).unwrap_or_default();
+            if let Some(place) = abandon::abandon(&disks, context).await {
+                failure.text.push_str(&format!("\n\nWhat was made is kept: {place}"));
             }
-            context.abandon();
         }
     }
     failure

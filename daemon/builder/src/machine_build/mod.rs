@@ -25,6 +25,7 @@ mod work;
 pub(crate) use self::builder::{GuestPlan, MachineBuilder, Media, Render};
 use self::recipe::Recipe;
 
+use crate::abandon;
 use crate::backends::Backends;
 use crate::built::{Built, PlannedBuild};
 use crate::context::BuildContext;
@@ -49,6 +50,15 @@ pub(crate) async fn run(
         data: guest.data.clone(),
     };
     let cleanup = planned.build.cleanup_provisioner.as_ref();
-    provision::run(&provisioning, &planned.build.provisioners, cleanup, Some(&*guest.machine)).await?;
-    recipe.finish(guest, prepared).await
+    let machine = guest.machine.clone();
+    let built = async {
+        provision::run(&provisioning, &planned.build.provisioners, cleanup, Some(&*machine)).await?;
+        recipe.finish(guest, prepared).await
+    };
+    let built = built.await;
+    if built.as_ref().is_err_and(|error| context.aborts_after(error)) {
+        let kind = provisioning.communicator_kind();
+        abandon::settle(&*provisioning.communicator, kind, &*machine, context).await;
+    }
+    built
 }

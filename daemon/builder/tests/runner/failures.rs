@@ -188,18 +188,32 @@ fn assert_named(world: &World, template: &str, error: &str, block: &str, number:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn abort_keeps_the_files_and_says_so() {
+async fn abort_keeps_the_disk_where_it_is_seen_and_no_later_build_takes_it_away() {
     let mut world = World::new();
     world.on_error = OnError::Abort;
     world.guest.on_command("PACKER_BUILD_NAME", Answer::code(1));
-    let outcome = world.run(&world.template("", PROVISION)).await;
-    assert_eq!(outcome.exit_code, 1);
-    assert!(world.path("out").exists());
-    assert!(world.text().contains("Step \"provision\" failed, aborting..."), "{}", world.text());
-    assert!(world.text().contains("aborted: skipping cleanup of step \"start\""), "{}", world.text());
-    // They are the person's now: no sweep takes them away.
+    let template = world.template("", PROVISION);
+    assert_eq!(world.run(&template).await.exit_code, 1);
+    let text = world.text();
+    assert!(text.contains("Step \"provision\" failed, aborting..."), "{text}");
+    assert_eq!(world.guest.commands().last().unwrap(), "sync", "what the guest has in memory is on its disk");
+    assert_eq!(world.hypervisor.running(), 0);
+    let disk = world.path("out/aborted-web");
+    assert!(
+        text.contains(&format!("    {}", disk.display())) && text.contains("disk_image = true, iso_url = "),
+        "{text}"
+    );
+    let last = world.error().unwrap();
+    assert!(last.ends_with(&format!("What was made is kept: {}", disk.display())), "{last}");
+    // They are the person's now: no sweep takes them away, and no build that was not told to.
     assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
-    assert!(world.path("out").exists());
+    world.events.lock().unwrap().clear();
+    assert_eq!(world.run(&template).await.exit_code, 1);
+    assert!(world.text().contains("had made when it was aborted."), "{}", world.text());
+    assert!(disk.exists());
+    (world.force, world.on_error) = (true, OnError::Cleanup);
+    assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+    assert_eq!(world.files("out"), ["web", "web.ova", "web.vmdk"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,7 +61,7 @@ impl fmt::Display for Holder {
 }
 
 /// A mark is a file in a directory that others may write into, and this ends up on terminals.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 

@@ -18,14 +18,21 @@ use crate::regular_file;
 /// The mark's file name.
 pub(crate) const NAME: &str = ".kiln-incomplete";
 
+/// The file name of the mark of a build that was aborted: what is in its directory is to stay.
+pub(super) const ABORTED: &str = ".kiln-aborted";
+
 /// The first line.
 const NOTE: &str = "This build has not ended. If no kiln is running, delete this directory.\n";
+
+/// The first line of an aborted build's.
+const ABORTED_NOTE: &str =
+    "This build was aborted, and what it had made is kept. Delete this directory when you no longer need it.\n";
 
 /// The largest mark that is read, in bytes; a build has tens of files.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// How the names of files begin that are being written.
-const TEMPORARY: &str = ".kiln-";
+pub(super) const TEMPORARY: &str = ".kiln-";
 
 /// Who builds into a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,9 +95,19 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Reads the mark of `directory`; `None` when it has none. A link or a device of that name is none.
+    /// Reads the mark of `directory`; `None` when it has none, or its build was aborted: what such a build leaves is nobody's to
+    /// remove. A link or a device of that name is none.
     pub(crate) fn read(directory: &Path) -> Option<Self> {
-        let file = regular_file::open_to_read(&directory.join(NAME)).ok()?;
+        if Self::read_aborted(directory).is_some() { None } else { Self::read_file(&directory.join(NAME)) }
+    }
+
+    /// Reads the mark that an aborted build has left in `directory`.
+    pub(super) fn read_aborted(directory: &Path) -> Option<Self> {
+        Self::read_file(&directory.join(ABORTED))
+    }
+
+    fn read_file(path: &Path) -> Option<Self> {
+        let file = regular_file::open_to_read(path).ok()?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let mut mark = Self::default();
@@ -140,6 +157,13 @@ pub(super) fn write(directory: &Path, owner: &Owner, mark: &Mark) -> io::Result<
     let path = directory.join(NAME);
     atomic_file::write(&path, &text, 0o666)?;
     OpenOptions::new().append(true).open(path)
+}
+
+/// Writes the mark of a build that was aborted.
+pub(super) fn write_aborted(directory: &Path, owner: &Owner) -> io::Result<()> {
+    let mut text = ABORTED_NOTE.as_bytes().to_vec();
+    append(&mut text, &Line::Owner(owner.clone()))?;
+    atomic_file::write(&directory.join(ABORTED), &text, 0o666)
 }
 
 /// Notes another file of the build, or a directory that is moved in as a whole, before it comes to be.

@@ -3,6 +3,7 @@
 //! The lock is the kernel's (`flock` on the directory itself) and dies with its process. The mark in the directory says whose
 //! the directory is and which files are the build's: only these are ever removed, except with `-force`.
 
+mod aborted;
 mod holder;
 mod lock;
 mod mark;
@@ -15,7 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::holder::Holder;
+pub(crate) use self::aborted::{hold_disks, leave, shown};
+use self::holder::{Holder, plain};
 use self::lock::{LockError, LockedDirectory};
 use self::mark::{Mark, Owner};
 use crate::cleanup::CleanupId;
@@ -300,9 +302,17 @@ fn holder_below(path: &Path) -> Option<(PathBuf, Holder)> {
     None
 }
 
+/// What is there may be the only one of its kind: nobody is told to delete it before they have looked.
 fn exists(shown: &Path) -> StepError {
-    StepError::new(format!("Output directory '{}' already exists. It must not exist.", shown.display()))
-        .with_hint("remove it, choose another output_directory, or build with -force")
+    let mut text = format!("Output directory '{}' already exists. It must not exist.", shown.display());
+    if let Some(owner) = Mark::read_aborted(shown).and_then(|mark| mark.owner) {
+        let (build, job) = (plain(&owner.build), plain(&owner.job));
+        text.push_str(&format!(" It holds what the build {build} of job {job} had made when it was aborted."));
+    }
+    StepError::new(text).with_hint(
+        "look at what is in it, and move it elsewhere if you want to keep it; or choose another output_directory, or build with \
+         -force, which deletes it",
+    )
 }
 
 fn holds_more(shown: &Path, foreign: &[OsString]) -> StepError {

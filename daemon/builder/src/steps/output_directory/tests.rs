@@ -254,3 +254,50 @@ async fn force_replaces_neither_where_the_build_is_run_nor_where_another_is_at_w
     prepare(&outer, &own(), &job.context(true)).await.unwrap();
     assert!(!outer.join("a").exists());
 }
+
+#[tokio::test]
+async fn what_an_aborted_build_leaves_is_seen_and_no_later_build_removes_it() {
+    let (job, other, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let context = job.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    for name in [".web.work", "efivars.fd", ".kiln-x.partial"] {
+        fs::write(out.join(name), name).unwrap();
+    }
+    fs::create_dir(out.join(".vm.work")).unwrap();
+    let Resource::OutputDirectory { id, .. } = held.directory.resource.clone() else { panic!("no directory") };
+    assert!(leave(&out, "of another build").unwrap().files.is_empty());
+    hold_disks(&out);
+    // As a hypervisor does that takes the disks of its machine along.
+    fs::remove_file(out.join(".web.work")).unwrap();
+    let kept = leave(&out, &id).unwrap();
+    let seen = ["aborted-vm", "aborted-web", "efivars.fd"];
+    assert_eq!(kept.files, seen.map(|name| out.join(name)));
+    context.abandon();
+    drop((held, context));
+    let all = set(&[&seen[..], &[".kiln-aborted", ".kiln-x.partial"]].concat());
+    assert_eq!(names(&out), all);
+    assert_eq!(fs::read_to_string(out.join("aborted-web")).unwrap(), ".web.work");
+    assert_eq!(sweep_job(job.directory.path()).unwrap(), Sweep::default());
+    let error = prepare(&out, &own(), &other.context(false)).await.err().unwrap();
+    assert!(error.to_string().contains("It holds what the build qemu.web of job "), "{error}");
+    assert!(error.hint().unwrap().starts_with("look at what is in it"), "{error:?}");
+    assert!(obstacle(&out, false).is_some_and(|obstacle| !obstacle.passes));
+    // Killed between the two marks.
+    fs::write(out.join(".kiln-incomplete"), fs::read(out.join(".kiln-aborted")).unwrap()).unwrap();
+    assert!(prepare(&out, &own(), &other.context(false)).await.is_err());
+    assert!(sweep(&out, &id).unwrap().is_none());
+    assert!(names(&out).is_superset(&all), "nothing is touched");
+    prepare(&out, &own(), &other.context(true)).await.unwrap();
+    assert_eq!(names(&out), set(&[".kiln-incomplete"]));
+}
+
+#[tokio::test]
+async fn an_aborted_build_that_made_nothing_leaves_no_directory() {
+    let (job, place) = (Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let held = prepare(&out, &own(), &job.context(false)).await.unwrap();
+    let Resource::OutputDirectory { id, .. } = held.directory.resource.clone() else { panic!("no directory") };
+    assert_eq!(leave(&out, &id).unwrap().directory, None);
+    assert!(!out.exists());
+}

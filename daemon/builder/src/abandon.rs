@@ -1,0 +1,134 @@
+//! `-on-error=abort`: the machine ends, what it has written stays and belongs to the person, who is told where it is.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use kiln_communicators::{Communicator, CommunicatorKind, DiscardedOutput};
+use kiln_hypervisors::Machine;
+
+use crate::context::BuildContext;
+use crate::export::GuestDisk;
+use crate::ledger::Resource;
+use crate::steps::output_directory;
+
+/// How long a guest may take to write out what it has in memory.
+const SYNC_LIMIT: Duration = Duration::from_secs(60);
+
+/// How many files are named.
+const NAMED: usize = 10;
+
+/// Has the guest write out what it has in memory: its disk is to be kept as it is, and the machine ends as if its power was cut.
+pub(crate) async fn settle(
+    communicator: &dyn Communicator,
+    kind: CommunicatorKind,
+    machine: &dyn Machine,
+    context: &BuildContext,
+) {
+    if kind != CommunicatorKind::Ssh || machine.exited().now_or_never().is_some() {
+        return;
+    }
+    context.say("Having the guest write what it has in memory to its disk (sync)...");
+    let _wait = context.waiting("the guest to write to its disk", Some(SYNC_LIMIT));
+    tokio::select! {
+        ended = tokio::time::timeout(SYNC_LIMIT, communicator.execute("sync", &DiscardedOutput)) => {
+            if !matches!(ended, Ok(Ok(kiln_communicators::Exit::Code(0)))) {
+                context.error("Warning: the guest did not do that; its last files may be missing on its disk.");
+            }
+        }
+        _ = machine.exited() => {}
+        () = context.cancel().cancelled() => {}
+    }
+}
+
+/// Ends the machine, and hands over to the person what the build has made. `disks` are the builder's. Returns the end of the sentence that
+/// says where it is; `None`: nothing is left.
+pub(crate) async fn abandon(disks: &[GuestDisk], context: &BuildContext) -> Option<String> {
+    let files = context.files_to_give_back();
+    let outputs: Vec<(&Path, &str)> = files.iter().filter_map(output_directory_of).collect();
+    // A machine would outlive this process where its hypervisor keeps it, and be nobody's. It goes before what it has a claim to is given up,
+    // but may not take the disks along.
+    let machine = context.control.machine(&context.build);
+    if let Some(machine) = &machine {
+        machine.power_off().await;
+        outputs.iter().for_each(|(path, _)| output_directory::hold_disks(path));
+        machine.kill().await;
+        context.control.machine_gone(&context.build);
+    }
+    let mut kept = Vec::new();
+    let mut directories = Vec::new();
+    for (path, id) in outputs {
+        match output_directory::leave(path, id) {
+            Ok(left) => {
+                kept.extend(left.files);
+                directories.extend(left.directory);
+            }
+            Err(error) => {
+                context.error(format!("Cannot name what is kept in {}: {error}", path.display()));
+                directories.push(path.to_owned());
+            }
+        }
+    }
+    // What lies elsewhere, such as an export.
+    kept.extend(files.iter().filter_map(|resource| match resource {
+        Resource::File { path } if path.exists() => Some(path.clone()),
+        _ => None,
+    }));
+    context.abandon();
+    if kept.is_empty() && directories.is_empty() {
+        if machine.is_some() {
+            // One that its hypervisor has made of a package, in a directory of its own.
+            context.error(
+                "The machine has ended, and its disks with it: nothing is kept. With -on-error=ask the guest stays up.",
+            );
+        }
+        return None;
+    }
+    let main =
+        disks.iter().filter_map(|disk| absolute(&output_directory::shown(&disk.path))).find(|path| path.exists());
+    Some(tell(&kept, &directories, main.as_deref(), context))
+}
+
+fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
+    match resource {
+        Resource::OutputDirectory { path, id } => Some((path, id)),
+        _ => None,
+    }
+}
+
+fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<&Path>, context: &BuildContext) -> String {
+    context.error("The machine has ended. What was made is kept, and no later build takes it away without -force:");
+    let mut named: Vec<String> = kept.iter().take(NAMED).map(|path| with_size(path)).collect();
+    if kept.len() > NAMED {
+        named.push(format!("{} more", kept.len() - NAMED));
+    }
+    if named.is_empty() {
+        named = directories.iter().map(|path| path.display().to_string()).collect();
+    }
+    named.iter().for_each(|name| context.error(format!("    {name}")));
+    if let Some(disk) = disk {
+        context.error(format!(
+            "hint: a source \"qemu\" goes on from this disk with disk_image = true, iso_url = {:?} and iso_checksum = \"none\"",
+            disk.display().to_string()
+        ));
+    }
+    for directory in directories {
+        context.error(format!("hint: when you no longer need it, delete {}", directory.display()));
+    }
+    let first = disk.map(Path::to_owned).or_else(|| kept.first().cloned());
+    first.or_else(|| directories.first().cloned()).unwrap_or_default().display().to_string()
+}
+
+fn with_size(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    const MIB: u64 = 1 << 20;
+    // What it takes up: a raw disk is mostly holes.
+    match path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.blocks() * 512) {
+        Some(size) if size >= MIB => format!("{} ({} MiB)", path.display(), size / MIB),
+        _ => path.display().to_string(),
+    }
+}
+
+fn absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()
+}
