@@ -274,3 +274,23 @@ impl Drop for UnitProcess {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    /// It lies in a worker's hands before the worker has become what it is to be, and systemd hands it on.
+    #[test]
+    fn an_environment_that_was_handed_over_stays_as_it_is() {
+        let environment = BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]);
+        let mut file = std::fs::File::from(sealed(&environment).unwrap());
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, r#"{"GREETING":"hello"}"#);
+        file.rewind().unwrap();
+        assert!(file.write_all(b"[").is_err() && file.set_len(0).is_err() && file.set_len(100).is_err());
+        assert!(fcntl_add_seals(&file, SealFlags::empty()).is_err(), "nor can that be changed");
+    }
+}

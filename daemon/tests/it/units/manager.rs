@@ -27,6 +27,10 @@ pub(super) struct Manager {
 struct State {
     units: Vec<Unit>,
     kills: Vec<String>,
+    stops: Vec<String>,
+    /// Whether the next unit's process is told to nobody, and the unit of which it is so.
+    hides_next: bool,
+    hidden: Option<String>,
     /// What becomes of the next start.
     failure: Option<String>,
 }
@@ -84,12 +88,25 @@ impl Manager {
         self.state.lock().unwrap().failure = Some(result.to_owned());
     }
 
+    /// Starts the next unit, and does not tell which process it is.
+    pub(super) fn hide_next(&self) {
+        self.state.lock().unwrap().hides_next = true;
+    }
+
     pub(super) fn unit(&self, name: &str) -> Option<Unit> {
         self.state.lock().unwrap().units.iter().find(|unit| unit.name == name).cloned()
     }
 
     pub(super) fn is_released(&self, name: &str) -> bool {
         self.unit(name).is_some_and(|unit| !unit.is_referred_to)
+    }
+
+    pub(super) fn has_ended(&self, name: &str) -> bool {
+        self.unit(name).is_some_and(|unit| unit.end.is_some())
+    }
+
+    pub(super) fn stops(&self) -> Vec<String> {
+        self.state.lock().unwrap().stops.clone()
     }
 
     pub(super) fn kills(&self) -> Vec<String> {
@@ -116,6 +133,19 @@ async fn serve(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) {
             }
             bus.reply(&header, &()).await
         }
+        "StopUnit" => {
+            let (name, mode): (String, String) = body.deserialize().unwrap();
+            assert_eq!(mode, "replace");
+            let unit = {
+                let mut state = state.lock().unwrap();
+                state.stops.push(name.clone());
+                state.units.iter().find(|unit| unit.name == name && unit.end.is_none()).cloned()
+            };
+            if let Some(pid) = unit.and_then(|unit| Pid::from_raw(unit.pid.cast_signed())) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            bus.reply(&header, &(ObjectPath::try_from(format!("{ROOT}/job/8")).unwrap(),)).await
+        }
         "GetUnitByPID" => {
             let (pid,): (u32,) = body.deserialize().unwrap();
             // systemd knows a process for as long as it lives.
@@ -141,7 +171,12 @@ async fn serve(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) {
         "Get" => {
             let (_, wanted): (String, String) = body.deserialize().unwrap();
             let at = header.path().unwrap().to_string();
-            let unit = state.lock().unwrap().units.iter().rev().find(|unit| path(&unit.name) == at).cloned();
+            let (unit, hidden) = {
+                let state = state.lock().unwrap();
+                let unit = state.units.iter().rev().find(|unit| path(&unit.name) == at).cloned();
+                (unit, state.hidden.clone())
+            };
+            let unit = unit.filter(|unit| wanted != "ExecMainPID" || hidden.as_ref() != Some(&unit.name));
             match unit.and_then(|unit| property(&unit, &wanted)) {
                 Some(value) => bus.reply(&header, &(value,)).await,
                 None => bus.reply_error(&header, "org.freedesktop.DBus.Error.UnknownProperty", &(wanted,)).await,
@@ -176,7 +211,13 @@ async fn start(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) -
     if is_taken {
         return bus.reply_error(&header, "org.freedesktop.systemd1.UnitExists", &("it is there",)).await;
     }
-    let failure = state.lock().unwrap().failure.take();
+    let failure = {
+        let mut state = state.lock().unwrap();
+        if std::mem::take(&mut state.hides_next) {
+            state.hidden = Some(name.clone());
+        }
+        state.failure.take()
+    };
     let mut unit = Unit {
         name: name.clone(),
         text: format!("{properties:?}"),

@@ -94,6 +94,26 @@ fn workers_are_killed_by_their_units_also_those_of_an_earlier_daemon() {
     units.system.until("the unit to be killed", || units.manager.kills().contains(&killed).then_some(()));
 }
 
+/// One of which the manager does not say which process it is: nobody would see it end, or could end it.
+#[test]
+fn a_unit_that_nobody_can_watch_is_stopped() {
+    let Some(units) = Units::start() else { return };
+    let (system, manager) = (&units.system, &units.manager);
+    manager.hide_next();
+    let id = system.submit(ALICE, &json!([{"await_file": "/nonexistent/file"}]));
+    system.until_state(ALICE, &id, "failed");
+    let error = system.see(ALICE, &id)["error"].as_str().unwrap().to_owned();
+    let unit = format!("kiln-job-{id}.service");
+    assert!(error.contains(&format!("the service manager does not tell of {unit}")), "{error}");
+    assert_eq!(manager.stops(), std::slice::from_ref(&unit));
+    system.until("its end", || manager.has_ended(&unit).then_some(()));
+    system.until("systemd may forget it", || manager.is_released(&unit).then_some(()));
+    // No later one is in its way.
+    let id = system.submit(ALICE, &json!([{"stop": 0}]));
+    system.until_state(ALICE, &id, "succeeded");
+    assert_eq!(manager.stops().len(), 1);
+}
+
 #[test]
 fn a_unit_that_does_not_start_fails_its_job_in_words() {
     let Some(units) = Units::start() else { return };
