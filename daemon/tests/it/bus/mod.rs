@@ -67,13 +67,13 @@ impl TestBus {
         format!("unix:path={}/bus", self.scratch.path().display())
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         let _ = std::fs::remove_file(self.scratch.path().join("bus"));
     }
 
-    fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.daemon = run(self.scratch.path()).unwrap();
     }
 

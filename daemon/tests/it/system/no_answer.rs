@@ -1,5 +1,6 @@
 //! A polkit that cannot be asked: masked, without Kiln's actions, failing, gone. What answers in its place is a stand-in on a bus of the test's.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
@@ -15,7 +16,10 @@ use crate::users::{ALICE, System};
 
 const NAME: &str = "org.freedesktop.PolicyKit1";
 
-/// Has polkit's name, and answers every question with one error.
+/// In the place of an error: everything is allowed.
+const YES: &str = "yes";
+
+/// Has polkit's name, and answers every question with one error, or with a yes.
 struct StandIn {
     error: Arc<Mutex<(&'static str, &'static str)>>,
     /// Ends with the stand-in.
@@ -35,7 +39,15 @@ impl StandIn {
                 while let Some(Ok(message)) = messages.next().await {
                     if message.message_type() == Type::MethodCall {
                         let (name, text) = *answer.lock().unwrap();
-                        bus.reply_error(&message.header(), name, &(text,)).await.unwrap();
+                        let yes = ((true, false, HashMap::<String, String>::new()),);
+                        let header = message.header();
+                        let answered = if name == YES {
+                            bus.reply(&header, &yes).await
+                        } else {
+                            bus.reply_error(&header, name, &(text,)).await
+                        };
+                        // The bus may be gone by now.
+                        let _ = answered;
                     }
                 }
             });
@@ -78,5 +90,36 @@ fn who_cannot_be_asked_has_not_allowed_it() {
     assert_eq!(status, 403, "{body}");
     assert!(body.contains("only root may stop the daemon"), "{body}");
     drop(polkit);
+    until(201, "\"id\"");
+}
+
+/// A bus that is gone for a moment, as when it is started anew, is no machine without polkit: else whoever can make it fail could do as if
+/// nobody had forbidden anything.
+#[test]
+fn a_bus_that_was_there_and_is_gone_has_not_allowed_it() {
+    if !geteuid().is_root() {
+        return skip("root");
+    }
+    let Some(mut bus) = TestBus::start() else { return };
+    let polkit = StandIn::start(&bus.address());
+    polkit.answer_with(YES, "");
+    let system = System::start_with("", vec![("DBUS_SYSTEM_BUS_ADDRESS", bus.address())]);
+    let home = system.path("kiln-alice");
+    let request =
+        json!({"kind": "build", "template": "t.json", "working_directory": home, "environment": {}}).to_string();
+    let until = |status: u16, words: &str| {
+        system.until(words, || {
+            let (found, body) = system.answer(ALICE, "POST", "/v1/jobs", &request);
+            (found == status && body.contains(words)).then_some(())
+        });
+    };
+    until(201, "\"id\"");
+    bus.kill();
+    until(403, "polkit does not answer (the bus of the system is not there just now");
+    let (status, body) = system.answer(ALICE, "POST", "/v1/shutdown", "");
+    assert!(status == 403 && body.contains("not there just now"), "{body}");
+    // Back, and without polkit: each has just one's own jobs.
+    drop(polkit);
+    bus.start_again();
     until(201, "\"id\"");
 }
