@@ -2,6 +2,7 @@
 
 mod actions;
 mod agent;
+mod asked;
 mod desktop;
 mod no_answer;
 mod polkit;
