@@ -1,13 +1,16 @@
 //! `org.kiln.Kiln1` on the system bus, as programs of two users see it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use zbus::message::Type;
+use zbus::{MatchRule, MessageStream};
 
 use super::SystemBus;
-use crate::users::{ALICE, BOB};
+use crate::users::{ALICE, BOB, as_user};
 
 const NAME: &str = "org.kiln.Kiln1";
 const ROOT: &str = "/org/kiln/Kiln1";
@@ -15,15 +18,59 @@ const MANAGER: &str = "org.kiln.Kiln1.Manager";
 const JOB: &str = "org.kiln.Kiln1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
+/// Listens to all signals of kilnd's, as a user.
+struct Listener {
+    heard: Arc<Mutex<Vec<String>>>,
+    /// Ends with the listener.
+    _runtime: Runtime,
+}
+
+impl Listener {
+    fn start(address: &str, uid: u32) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        // A connection is of the user whose thread makes it.
+        let connect = async { zbus::connection::Builder::address(address).build().await.unwrap() };
+        let bus = as_user(uid, || runtime.block_on(connect));
+        let noted = Arc::clone(&heard);
+        runtime.block_on(async {
+            let rule = MatchRule::builder().msg_type(Type::Signal).sender(NAME).build().unwrap();
+            let mut signals = MessageStream::for_match_rule(rule, &bus, None).await.unwrap();
+            // Who has asked for the objects is told of them.
+            let manager = "org.freedesktop.DBus.ObjectManager";
+            bus.call_method(Some(NAME), ROOT, Some(manager), "GetManagedObjects", &()).await.unwrap();
+            tokio::spawn(async move {
+                while let Some(Ok(message)) = signals.next().await {
+                    let header = message.header();
+                    let text = format!("{:?} {:?} {}", header.path(), header.member(), body(&message));
+                    noted.lock().unwrap().push(text);
+                }
+            });
+        });
+        Self { heard, _runtime: runtime }
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+/// What a message has, with all texts in it.
+fn body(message: &zbus::Message) -> String {
+    String::from_utf8_lossy(message.body().data()).into_owned()
+}
+
 #[test]
 fn each_user_has_its_own_jobs_on_the_system_bus() {
     let Some(bus) = SystemBus::start() else { return };
     let system = bus.kilnd();
-    let id = system.submit(ALICE, &json!([{"await_answer": "q"}]));
+    let planned = json!({"emit": {"build": "qemu.a", "kind": "build_planned", "position": 0}});
+    let id = system.submit(ALICE, &json!([planned, {"await_answer": "q"}]));
     let asks = || system.see(ALICE, &id)["questions"].as_array().is_some_and(|asked| !asked.is_empty());
     system.until("the question", || asks().then_some(()));
     let job = format!("{ROOT}/job/_{id}");
     let prompt = format!("{job}/prompt/_1");
+    let build = format!("{job}/build/_0");
     let of_job = ["call", NAME, &job, PROPERTIES, "Get", "ss", JOB, "State"];
     system.until("alice's job", || bus.busctl(ALICE, &of_job).1.contains("running").then_some(()));
 
@@ -42,6 +89,9 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
         &["call", NAME, &job, JOB, "OpenLog", "a{sv}", "0"],
         &["call", NAME, &job, JOB, "OpenEvents", "ta{sv}", "0", "0"],
         &["call", NAME, &job, JOB, "Screenshot", "a{sv}", "0"],
+        &["call", NAME, &build, "org.kiln.Kiln1.Build", "Screenshot", "a{sv}", "0"],
+        &["call", NAME, &build, PROPERTIES, "GetAll", "s", "org.kiln.Kiln1.Build"],
+        &["call", NAME, &job, PROPERTIES, "Set", "ssv", JOB, "State", "s", "x"],
         &["call", NAME, &prompt, "org.kiln.Kiln1.Prompt", "Answer", "sa{sv}", "c", "0"],
         &["call", NAME, &prompt, PROPERTIES, "GetAll", "s", "org.kiln.Kiln1.Prompt"],
     ];
@@ -62,10 +112,30 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
     ];
     assert!(!bus.busctl(BOB, &own).0);
     assert!(!bus.busctl(BOB, &["call", NAME, ROOT, "org.example.Other", "Method"]).0);
-    println!("{} attempts of another user, 0 through", attempts.len() + 2);
+    // Descriptors of streams are opened for who asked, and for nobody by another's name.
+    let spoofed = format!("/org/kiln/Kiln1/job/_{}", id.to_uppercase());
+    assert!(!bus.busctl(BOB, &["call", NAME, &spoofed, JOB, "OpenLog", "a{sv}", "0"]).0);
+    println!("{} attempts of another user, 0 through", attempts.len() + 4);
 
+    // Signals go to those who may see the job: she hears of her question, he of his own job alone.
+    let (hers, his) = (Listener::start(&bus.address(), ALICE), Listener::start(&bus.address(), BOB));
+    let later = system
+        .submit(ALICE, &json!([planned, {"await_answer": "q"}, {"emit": {"kind": "say", "text": "private words"}}]));
+    let prompt_of_later = format!("{ROOT}/job/_{later}/prompt/_1");
+    let asked = || hers.heard().iter().any(|text| text.contains(&prompt_of_later));
+    system.until("what she is told of her question", || asked().then_some(()));
+    assert!(
+        bus.busctl(ALICE, &["call", NAME, &prompt_of_later, "org.kiln.Kiln1.Prompt", "Answer", "sa{sv}", "c", "0"]).0
+    );
+    system.until_state(ALICE, &later, "succeeded");
     assert!(bus.busctl(ALICE, &["call", NAME, &prompt, "org.kiln.Kiln1.Prompt", "Answer", "sa{sv}", "c", "0"]).0);
     system.until_state(ALICE, &id, "succeeded");
+    let own = system.submit(BOB, &json!([{"stop": 0}]));
+    system.until("what he is told", || his.heard().iter().any(|text| text.contains(&own)).then_some(()));
+    let heard = his.heard();
+    for secret in [&*id, &later, "What now?", "t.json", "kiln-alice", "qemu.a", "private words"] {
+        assert!(heard.iter().all(|text| !text.contains(secret)), "{secret}: {heard:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
