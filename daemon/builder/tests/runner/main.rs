@@ -13,6 +13,8 @@ mod failures;
 mod file_builder;
 mod guests;
 mod killed;
+#[path = "../../../communicators/tests/it/winrm/launcher.rs"]
+mod launcher;
 mod looks;
 mod lost_guests;
 mod packages;

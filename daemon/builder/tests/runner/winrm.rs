@@ -1,64 +1,23 @@
 //! The null builder on a Windows guest, by WinRM, with what provisions Windows: on the stand-in of `tests/winrm/`, whose PowerShell and cmd
 //! are small.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use kiln_builder::{JobOutcome, Sweep, sweep};
 use kiln_communicators::GuestConnector;
 
+use super::launcher::{PASSWORD, StandIn};
 use super::world::World;
 
-const PASSWORD: &str = "Passw0rd-of-the-guest";
-
-struct StandIn {
-    child: Child,
-    port: u16,
-    root: tempfile::TempDir,
-}
-
-impl StandIn {
-    fn start() -> Option<Self> {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let named = std::env::var_os("KILN_TEST_WINRM_PYTHON").map(PathBuf::from);
-        let python =
-            [named, Some(home.join("target/winrm/bin/python"))].into_iter().flatten().find(|path| path.is_file());
-        let root = tempfile::tempdir().unwrap();
-        let mut command = Command::new(python?);
-        command.arg(home.join("tests/winrm/stand_in")).arg("--root").arg(root.path());
-        command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let port = said.trim().strip_prefix("listening ").unwrap().parse().unwrap();
-        Some(Self { child, port, root })
-    }
-
-    fn text(&self, path: &str) -> String {
-        std::fs::read_to_string(self.root.path().join(path)).unwrap()
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        // It ends with its input.
-        drop(self.child.stdin.take());
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What a file of the guest holds.
+fn file_of(guest: &StandIn, path: &str) -> String {
+    std::fs::read_to_string(guest.root.path().join(path)).unwrap()
 }
 
 /// Returns from a test where the stand-in cannot run.
 macro_rules! stand_in_or_return {
     () => {
-        match StandIn::start() {
+        match StandIn::start(&[]) {
             Some(stand_in) => stand_in,
             None => {
                 let what = "the Python of `./x test`, with pyspnego";
@@ -143,12 +102,12 @@ async fn windows_is_provisioned_from_end_to_end() {
     }
     assert!(!text.contains(PASSWORD), "{text}");
     assert_eq!(std::fs::read_to_string(world.path("back.txt")).unwrap(), "hi \"there\" $x\r\n");
-    assert_eq!(guest.text("c:/brought/sub/file"), "from here");
+    assert_eq!(file_of(&guest, "c:/brought/sub/file"), "from here");
     // The command was run as the user that was asked for, who was told apart by the password.
     assert!(
-        guest.text("c:/tasks.log").starts_with("user admin logon 1 password sha256 "),
+        file_of(&guest, "c:/tasks.log").starts_with("user admin logon 1 password sha256 "),
         "{}",
-        guest.text("c:/tasks.log")
+        file_of(&guest, "c:/tasks.log")
     );
     // What was uploaded to be run is gone.
     let left: Vec<_> = std::fs::read_dir(guest.root.path().join("c:/Windows/Temp"))

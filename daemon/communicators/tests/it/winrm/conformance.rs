@@ -6,7 +6,8 @@ use kiln_communicators::conformance::{self, Guest};
 use kiln_communicators::winrm::{LoginMethod, TlsTrust, WinRmConfig};
 use kiln_communicators::{ConnectConfig, GuestConnector};
 
-use super::stand_in::{Certificate, StandIn, folder, python};
+use super::launcher::{StandIn, folder, python};
+use super::stand_in::Certificate;
 use super::stand_in_or_return;
 
 async fn promises(stand_in: &StandIn, config: WinRmConfig) {

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use kiln_communicators::winrm::{HttpProxy, LoginMethod, TlsTrust, WinRmConfig, connect};
 use kiln_communicators::{ConnectError, ConnectEvent, ConnectStage};
 
-use super::stand_in::{Certificate, Heard, PASSWORD, PATIENCE, StandIn};
+use super::launcher::{PASSWORD, PATIENCE, StandIn};
+use super::stand_in::{Certificate, Heard};
 use super::stand_in_or_return;
 use crate::servers::free_port;
 

@@ -4,7 +4,7 @@ use kiln_communicators::{
     CollectedOutput, CommandStreams, Communicator as _, CommunicatorError, DiscardedOutput, Exit, NoProgress,
 };
 
-use super::stand_in::PATIENCE;
+use super::launcher::PATIENCE;
 use super::stand_in_or_return;
 
 async fn within<T>(future: impl Future<Output = T>) -> T {

@@ -3,10 +3,11 @@
 mod conformance;
 mod connect;
 mod failures;
+mod launcher;
 mod speed;
 mod stand_in;
 
-use stand_in::StandIn;
+use launcher::StandIn;
 
 /// Returns from a test where the stand-in cannot run.
 macro_rules! stand_in_or_return {

@@ -5,7 +5,8 @@ use std::time::Instant;
 use kiln_communicators::winrm::{LoginMethod, TlsTrust, WinRmConfig, connect};
 use kiln_communicators::{Communicator as _, NoProgress, SilentObserver};
 
-use super::stand_in::{Certificate, StandIn};
+use super::launcher::StandIn;
+use super::stand_in::Certificate;
 use super::stand_in_or_return;
 
 const SIZE: usize = 8 << 20;
