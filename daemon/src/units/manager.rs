@@ -107,7 +107,7 @@ impl UnitError {
         match self {
             Self::Unreachable { was_there: false, .. } => Some(PATIENCE_AT_FIRST),
             Self::Unreachable { .. } => Some(PATIENCE),
-            Self::Refused { source: zbus::Error::InputOutput(_) | zbus::Error::Connection(..), .. } => Some(PATIENCE),
+            Self::Refused { source, .. } if says_that_nobody_is_there(source) => Some(PATIENCE),
             _ => None,
         }
     }
@@ -122,6 +122,16 @@ impl UnitError {
             Self::Late { .. } => true,
             Self::Unreachable { .. } | Self::Failed { .. } => false,
         }
+    }
+}
+
+/// Whether this says that the bus broke, or that the manager is not on it just now.
+fn says_that_nobody_is_there(error: &zbus::Error) -> bool {
+    use zbus::fdo::Error::{NameHasNoOwner, ServiceUnknown};
+    match error {
+        zbus::Error::InputOutput(_) | zbus::Error::Connection(..) => true,
+        zbus::Error::FDO(error) => matches!(**error, NameHasNoOwner(_) | ServiceUnknown(_)),
+        _ => false,
     }
 }
 
