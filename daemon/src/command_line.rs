@@ -124,6 +124,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
     };
     let detached = arguments.detached;
     let whom = if arguments.system { Whom::Everybody { prefix: arguments.prefix } } else { Whom::User };
+    let mut exit_code = EXIT_FAILURE;
     let result = match arguments.command {
         Some(Command::Worker(worker)) => return run_worker(&worker, &runner),
         Some(Command::Hypervisors { environment_on_stdin }) => look(environment_on_stdin, runner.as_ref()),
@@ -134,6 +135,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
             if detached {
                 report(&Report::Ready { already_running: readiness == Readiness::AnotherServes });
             }
+        })
+        .map_err(|refusal| {
+            exit_code = refusal.exit_code;
+            refusal.failure
         }),
         None => Err(Failure {
             error: "neither --user nor --system was given".to_owned(),
@@ -147,7 +152,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, runner: Arc<dyn JobRu
                 report(&Report::Failed { error: &failure.error, hint: failure.hint.as_deref() });
             }
             complain(&failure);
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(exit_code)
         }
     }
 }

@@ -125,7 +125,7 @@ impl ConfigFileError {
         match self {
             Self::Read { .. } => "make it readable for this user, or move it away: it may be missing",
             Self::Content { .. } => {
-                "docs/configuration.md lists the keys; `kilnd --print-config` shows what is in force"
+                "kiln.toml(5) lists the keys and what each may be (`man kiln.toml`); a line that is left out means its default"
             }
         }
     }

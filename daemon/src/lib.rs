@@ -46,6 +46,7 @@ pub mod runner;
 mod server;
 mod subordinates;
 mod turns;
+mod unavailable;
 mod units;
 mod user_daemon;
 mod version;

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// Whose what serves all users is.
+const ROOT: u32 = 0;
+
 /// Reports that a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -48,7 +51,17 @@ impl DirectoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => None,
-            Self::NotADirectory { path } | Self::Foreign { path, .. } => {
+            // Not ours to have removed: a daemon for all users listens there, and is not there just now.
+            Self::Foreign { owner: ROOT, .. } => Some(
+                "unset KILN_SOCKET for a daemon of your own. Where the daemon for all users should answer, an administrator looks at \
+                 `systemctl status kilnd.socket kilnd.service`, and `systemctl reset-failed kilnd.service kilnd.socket; systemctl start \
+                 kilnd.socket` after mending what is told there"
+                    .to_owned(),
+            ),
+            Self::Foreign { .. } => {
+                Some("set KILN_SOCKET to a path in a directory of yours, or unset it and XDG_RUNTIME_DIR".to_owned())
+            }
+            Self::NotADirectory { path } => {
                 Some(format!("remove {} or set KILN_SOCKET to a path in a directory of yours", path.display()))
             }
             Self::Open { path, .. } => Some(format!("`chmod 700 {}`", path.display())),
@@ -147,6 +160,16 @@ mod tests {
         ensure(&path, me(), Privacy::Closed).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
         ensure(&path, me(), Privacy::Closed).unwrap();
+    }
+
+    #[test]
+    fn nobody_is_told_to_remove_what_is_roots() {
+        let foreign =
+            |owner| DirectoryError::Foreign { path: "/run/kiln".into(), owner, expected: 1000 }.hint().unwrap();
+        assert!(foreign(0).contains("systemctl reset-failed kilnd.service"), "{}", foreign(0));
+        for owner in [0, 1001] {
+            assert!(!foreign(owner).contains("remove"), "{}", foreign(owner));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::places::{self, KILN_SOCKET};
-use kiln_systemd::{Listened, Manager, State};
+use kiln_systemd::{Manager, State};
 use rustix::fs::Mode as FileMode;
 use rustix::process::geteuid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::config_file::ConfigFile;
 use crate::explain::explain;
 use crate::failure::Failure;
@@ -25,7 +25,13 @@ use crate::instance::{self, Instance, InstanceError};
 use crate::reload::{Reloaded, tell};
 use crate::runner::JobRunner;
 use crate::version::VERSION;
-use crate::{as_owner, descriptor, failed_start, logging, reload, server};
+use crate::{as_owner, descriptor, failed_start, logging, reload, server, unavailable};
+
+/// Exit code of a daemon that cannot serve.
+const EXIT_FAILURE: u8 = 1;
+
+/// Exit code of one that is configured so that it cannot: EX_CONFIG of sysexits(3). Its units have `RestartPreventExitStatus=` for it.
+const EXIT_CONFIGURATION: u8 = 78;
 
 /// Threads for work on files; users take turns (`turns.rs`).
 const FILE_THREADS: usize = 16;
@@ -57,16 +63,23 @@ pub(crate) fn run(
     detached: bool,
     runner: Arc<dyn JobRunner>,
     ready: impl FnOnce(Readiness),
-) -> Result<(), Failure> {
+) -> Result<(), Refusal> {
     // What the daemon writes is for its owner alone; workers set the mask of their client.
     rustix::process::umask(FileMode::from_raw_mode(0o077));
-    let prepared = prepare(whom, detached).inspect_err(|failure| {
-        // One that runs already is the one that people ask for.
-        if let Some(state) = whom.state_directory().filter(|state| !instance::is_held(state)) {
-            failed_start::note(&state, &failure.error, failure.hint.as_deref());
+    let mut inherited = None;
+    let (config, runtime) = match prepare(whom, detached, &mut inherited) {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            // One that runs already is the one that people ask for.
+            if let Some(state) = whom.state_directory().filter(|state| !instance::is_held(state)) {
+                failed_start::note(&state, &failure.error, failure.hint.as_deref());
+            }
+            if let (Some(listener), Ok(runtime)) = (inherited, make_runtime()) {
+                runtime.block_on(turn_away(whom, listener, &failure));
+            }
+            return Err(Refusal { failure, exit_code: EXIT_CONFIGURATION });
         }
-    });
-    let (config, runtime, inherited) = prepared?;
+    };
     let state = config.state_directory.clone();
     let served = runtime.block_on(async {
         let chosen = inherited.is_some() || variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
@@ -96,9 +109,28 @@ pub(crate) fn run(
             }
         }
     });
+    if let (Err(failure), Some(listener)) = (&served, inherited) {
+        runtime.block_on(turn_away(whom, listener, failure));
+    }
     // A file operation that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    served
+    served.map_err(|failure| Refusal { failure, exit_code: EXIT_FAILURE })
+}
+
+/// Why there is no daemon.
+pub(crate) struct Refusal {
+    pub(crate) failure: Failure,
+    /// What the process ends with.
+    pub(crate) exit_code: u8,
+}
+
+/// Tells whoever has come to the manager's socket why nobody serves there, and the manager.
+async fn turn_away(whom: &Whom, listener: net::UnixListener, failure: &Failure) {
+    tell(Manager::of_this_process(), &[State::Status(&format!("cannot start: {}", failure.error))]);
+    let mode = if matches!(whom, Whom::User) { Mode::User } else { Mode::System };
+    if let Err(error) = unavailable::tell_who_comes(listener, mode, failure).await {
+        tracing::warn!(%error, "nobody is told that kilnd cannot start");
+    }
 }
 
 /// Whom the daemon serves.
@@ -161,7 +193,11 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 /// Works out what is configured, makes the runtime, and takes the socket of the service manager.
-fn prepare(whom: &Whom, detached: bool) -> Result<(Config, Runtime, Option<net::UnixListener>), Failure> {
+fn prepare(
+    whom: &Whom,
+    detached: bool,
+    inherited: &mut Option<net::UnixListener>,
+) -> Result<(Config, Runtime), Failure> {
     if matches!(whom, Whom::Everybody { .. }) {
         be_able_to_serve_everybody()?;
     }
@@ -175,26 +211,34 @@ fn prepare(whom: &Whom, detached: bool) -> Result<(Config, Runtime, Option<net::
         let _ = rustix::process::setsid();
         std::env::set_current_dir("/").map_err(|error| plain(&error))?;
     }
-    let (mut config, _) = configuration(whom)?;
-    let mut inherited = None;
+    let mut path = None;
     if !detached {
-        config.manager = Manager::of_this_process();
         let failure = |error: kiln_systemd::ListenError| Failure {
             error: explain(&error),
             hint: Some("kilnd.socket has one ListenStream=, a path".to_owned()),
         };
-        if let Some(Listened { listener, path }) = kiln_systemd::inherited_socket().map_err(failure)? {
-            config = config.at(path).map_err(|error| Failure { error: error.to_string(), hint: None })?;
-            inherited = Some(listener);
+        if let Some(listened) = kiln_systemd::inherited_socket().map_err(failure)? {
+            *inherited = Some(listened.listener);
+            path = Some(listened.path);
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let (mut config, _) = configuration(whom)?;
+    if !detached {
+        config.manager = Manager::of_this_process();
+    }
+    if let Some(path) = path {
+        config = config.at(path).map_err(|error| Failure { error: error.to_string(), hint: None })?;
+    }
+    Ok((config, make_runtime()?))
+}
+
+fn make_runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(FILE_THREADS)
         .thread_keep_alive(FILE_THREAD_LIFETIME)
         .enable_all()
         .build()
-        .map_err(|error| plain(&error))?;
-    Ok((config, runtime, inherited))
+        .map_err(|error| plain(&error))
 }
 
 /// Makes sure that this process can become every user, and that nobody gets what it has inherited.

@@ -345,8 +345,18 @@ fn a_service_that_cannot_be_one_says_why() {
         words.iter().for_each(|word| assert!(said.contains(word), "{said}"));
     };
     manager.start(None);
-    let words = ["kiln.toml: TOML parse error at line 1", "unknown field `max_job`", "hint: docs/configuration.md"];
+    let words = ["kiln.toml: TOML parse error at line 1", "unknown field `max_job`", "hint: kiln.toml(5)"];
     refused(&mut manager, &words);
+    // Who has come is told, so that the manager starts nothing anew for it, and the manager does not start it by itself.
+    let mut client = UnixStream::connect(manager.path("run/kiln/kiln.sock")).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /v1/jobs HTTP/1.1\r\nhost: kiln\r\n\r\n").unwrap();
+    manager.start(None);
+    let mut said = String::new();
+    client.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("unknown field `max_job`"), "{said}");
+    let status = manager.service.take().unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(78), "RestartPreventExitStatus=");
 
     manager.configure("");
     let words = [
