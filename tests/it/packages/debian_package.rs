@@ -32,6 +32,16 @@ build {
 }
 "#;
 
+/// Mounts as a user leaves them: one that nothing can be removed from, and a directory from elsewhere.
+const MOUNTED: &str = "
+set -e
+job='/var/lib/kiln/jobs/0 1'
+mkdir -p \"$job/full\" \"$job/theirs\" /tmp/theirs
+touch /tmp/theirs/kept
+mount -t tmpfs -o ro tmpfs \"$job/full\"
+mount --bind /tmp/theirs \"$job/theirs\"
+";
+
 /// Packs `package` again as an older version, which has a file that the new one has not.
 fn older(package: &Path, scratch: &Path) -> PathBuf {
     let (folder, older) = (scratch.join("older"), scratch.join("older.deb"));
@@ -112,8 +122,11 @@ fn jobs_survive_an_upgrade_and_the_removal_and_nothing_is_left() {
     system.as_user("timeout 20 sh -c 'echo last > gate'");
     system.wait_for("grep -q last done");
     system.wait_for("grep -q ran after");
+    // What a user has mounted in a directory of an own job keeps nobody from purging, and nothing in it is removed.
+    system.succeed(&["sh", "-c", MOUNTED]);
     system.succeed(&["dpkg", "--purge", "kiln"]);
     assert_eq!(system.left(), std::collections::BTreeSet::new());
+    system.succeed(&["test", "-e", "/tmp/theirs/kept"]);
     assert!(!system.run(&["dpkg", "--status", "kiln"]).status.success());
     // What people have made is theirs.
     system.as_user(&format!("ls -d .local/state/kiln/jobs/*{second}*"));
