@@ -7,7 +7,7 @@ use std::time::Duration;
 use kiln_protocol::places;
 use kiln_systemd::Manager;
 
-use crate::config_file::{ConfigFile, ConfigFileError, StartedBy};
+use crate::config_file::{ConfigFile, ConfigFileError, LogFilter, StartedBy};
 use crate::quotas::Quotas;
 use crate::units::UnitLimits;
 
@@ -155,6 +155,9 @@ pub enum ConfigError {
     /// `kiln.toml` is no configuration.
     #[error(transparent)]
     File(#[from] ConfigFileError),
+    /// A variable holds no filter of the log.
+    #[error("KILN_LOG: {0}")]
+    NoFilter(String),
     /// A variable holds no number.
     #[error("{name} is `{value}`, not a number from 1 to 1000")]
     NotANumber {
@@ -177,6 +180,7 @@ impl ConfigError {
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
             }
+            Self::NoFilter(_) => Some("unset it, or set it to `debug`"),
             Self::NotANumber { .. } => Some("unset it for a number that suits this machine"),
         }
     }
@@ -209,7 +213,7 @@ impl Config {
             limits: limits(file),
             quotas: Quotas::NONE,
             exit_on_idle: file.exit_on_idle.map(Duration::from),
-            log: log_filter(&variable, file),
+            log: log_filter(&variable, file)?,
             manager: None,
             bus: bus(&variable, file),
             units: None,
@@ -249,7 +253,7 @@ impl Config {
             units: units(&variable, file),
             polkit: Some(system_bus(&variable)),
             exit_on_idle: file.exit_on_idle.map(Duration::from),
-            log: log_filter(&variable, file),
+            log: log_filter(&variable, file)?,
             manager: None,
         };
         let socket = config.socket.clone();
@@ -374,9 +378,11 @@ impl Config {
 }
 
 /// Returns the filter of the log; nothing for the usual one.
-pub(crate) fn log_filter(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<String> {
-    let chosen = variable(environment::KILN_LOG).and_then(|filter| filter.into_string().ok());
-    chosen.filter(|filter| !filter.is_empty()).or_else(|| file.log.clone())
+fn log_filter(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Result<Option<String>, ConfigError> {
+    let chosen = variable(environment::KILN_LOG).map(|filter| filter.to_string_lossy().into_owned());
+    let chosen = chosen.filter(|filter| !filter.is_empty()).map(|filter| LogFilter::parse(&filter)).transpose();
+    let filter = chosen.map_err(ConfigError::NoFilter)?.or_else(|| file.log.clone());
+    Ok(filter.map(|filter| filter.as_str().to_owned()))
 }
 
 /// Works out where the bus of the session is, as its clients do (dbus-daemon(1), sd_bus_open_user(3)).
@@ -507,6 +513,7 @@ mod tests {
         let too_long = Config::for_system(|_| None, &ConfigFile::default(), &prefix, PathBuf::new()).unwrap_err();
         assert_eq!(too_long.hint(), Some("give a shorter --prefix, or leave it out"));
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "0")]), Err(ConfigError::NotANumber { .. })));
+        assert!(matches!(config(&[("HOME", "/h"), ("KILN_LOG", "x=!!")]), Err(ConfigError::NoFilter(_))));
         assert_eq!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7")]).unwrap().max_running_jobs, 7);
     }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 use kiln_template::parse_go_duration;
 use rustix::fs::OFlags;
 use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Longest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -29,7 +31,7 @@ pub struct ConfigFile {
     /// Whether desktop programs find the daemon on D-Bus.
     pub dbus: Option<bool>,
     /// Filter of the log, as `debug` or `kiln_daemon=trace`.
-    pub log: Option<String>,
+    pub log: Option<LogFilter>,
     /// What each user may have of a daemon for all users.
     #[serde(default)]
     pub quotas: QuotasTable,
@@ -98,6 +100,11 @@ pub struct Number<const MIN: u32, const MAX: u32>(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct IdleTime(Duration);
+
+/// A filter of the log that means something.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LogFilter(String);
 
 /// Reports that there is no configuration to be had from the file.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +206,39 @@ impl TryFrom<String> for IdleTime {
     }
 }
 
+impl LogFilter {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or would leave the log empty: a word that is no level is the name of a part of the program.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| {
+            format!(
+                "`{text}` is no filter of the log: {what} (a level: error, warn, info, debug, trace or off; or PART=LEVEL, as kiln_daemon=debug)"
+            )
+        };
+        EnvFilter::try_new(text).map_err(|error| wrong(&error.to_string()))?;
+        let words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', '[', '{', ']', '}']));
+        for word in words.filter(|word| !word.is_empty() && !word.starts_with("kiln")) {
+            word.parse::<LevelFilter>().map_err(|_| wrong(&format!("`{word}` is no level")))?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
 impl From<IdleTime> for Duration {
     fn from(time: IdleTime) -> Self {
         time.0
@@ -229,6 +269,9 @@ mod tests {
             ("exit_on_idle = \"-1h\"", &["`-1h` is not a time"]),
             ("dbus = \"no\"", &["line 1", "boolean"]),
             ("log = 3", &["line 1", "string"]),
+            ("log = \"nonsense=!!\"", &["line 1", "`nonsense=!!` is no filter of the log"]),
+            ("log = \"kiln_daemon=loud\"", &["`kiln_daemon=loud` is no filter of the log"]),
+            ("log = \"inf\"", &["`inf` is no level", "error, warn, info"]),
             ("max_jobs = 2\nmax_jobs = 3", &["line 2", "duplicate"]),
             ("max_jobs", &["line 1"]),
         ] {
@@ -236,6 +279,22 @@ mod tests {
             for word in words {
                 assert!(problem.contains(word), "{text}: {problem}");
             }
+        }
+    }
+
+    #[test]
+    fn filters_of_the_log_are_taken() {
+        for text in [
+            "",
+            "debug",
+            "INFO",
+            "off",
+            "kiln_daemon=trace",
+            "info,kiln_daemon::jobs=debug",
+            "warn,[job{id=1}]=debug",
+            "kiln_daemon",
+        ] {
+            assert!(LogFilter::parse(text).is_ok(), "{text}");
         }
     }
 
