@@ -47,7 +47,7 @@ struct Arguments {
     /// Directory below which all places of --system are, for tests and images
     #[arg(long, value_name = "DIR", requires = "system", default_value = "/")]
     prefix: PathBuf,
-    /// Print the configuration that is in force, and where each value comes from
+    /// Print the configuration that a daemon started now would have, and where each value comes from
     #[arg(long, conflicts_with = "detached")]
     print_config: bool,
     /// Become a session of its own, and report readiness as a line of JSON on standard output

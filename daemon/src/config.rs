@@ -278,7 +278,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Says in the words of `kiln.toml` what is in force, and for each value where it comes from. What cannot be set there is a comment.
+    /// Says in the words of `kiln.toml` what this is, and for each value where it comes from. What cannot be set there is a comment.
     #[must_use]
     pub fn in_words(
         &self,

@@ -18,6 +18,7 @@ mod bus;
 mod caller;
 pub mod command_line;
 pub mod config;
+mod config_changes;
 mod config_file;
 pub mod control;
 mod descriptor;

@@ -6,6 +6,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::config_changes::waiting_for_restart;
 use crate::failure::Failure;
 
 /// What the last reload has come to.
@@ -39,7 +40,7 @@ pub(crate) async fn on_hangup(
         let mut now = reloaded.borrow().clone();
         now.note = match read {
             Ok(Ok(config)) => {
-                let later = needs_restart(&started, &config);
+                let later = waiting_for_restart(&started, &config).join(", ");
                 tracing::info!(
                     max_jobs = config.max_running_jobs,
                     after_a_restart = later,
@@ -66,18 +67,6 @@ pub(crate) async fn on_hangup(
             None => tell(manager, &[State::Ready]),
         }
     }
-}
-
-/// Names the keys of `kiln.toml` that say something else than when the daemon started, and that it reads then only.
-fn needs_restart(started: &Config, now: &Config) -> String {
-    let changed = [
-        ("connections", started.limits.connections != now.limits.connections),
-        ("exit_on_idle", started.exit_on_idle != now.exit_on_idle),
-        ("dbus", started.bus != now.bus),
-        ("log", started.log != now.log),
-        ("[workers]", started.units != now.units),
-    ];
-    changed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect::<Vec<_>>().join(", ")
 }
 
 /// Tells the service manager, if there is one.

@@ -178,10 +178,21 @@ fn configuration(whom: &Whom) -> Result<(Config, ConfigFile), Failure> {
     })
 }
 
-/// Says what is in force, as `kiln.toml` would.
+/// Says what would be in force, as `kiln.toml` would, and whether a daemon runs, which has perhaps read something else.
 pub(crate) fn print_configuration(whom: &Whom) -> Result<String, Failure> {
     let (config, file) = configuration(whom)?;
-    Ok(config.in_words(variable, &file, whom.configuration_file().as_deref()))
+    let running = instance::is_held(&config.state_directory).then(|| {
+        let process = instance::holder(&config.state_directory).map(|holder| format!(" (process {})", holder.pid));
+        format!(
+            "# A kilnd runs{}. It has what it read at its start and last reload: its line of status says what waits for a restart.\n",
+            process.unwrap_or_default()
+        )
+    });
+    let text = config.in_words(variable, &file, whom.configuration_file().as_deref());
+    Ok(format!(
+        "# For a kilnd that is started now with this shell's environment.\n{}{text}",
+        running.unwrap_or_default()
+    ))
 }
 
 fn plain(error: &dyn std::error::Error) -> Failure {

@@ -297,7 +297,7 @@ fn a_service_without_work_ends_and_its_socket_stays() {
     assert_eq!(
         printed,
         format!(
-            "# socket: /run/user/1/kiln/kiln.sock\n# state: /h/.local/state/kiln\n# configuration: {0}\nmax_jobs = 7 # $KILN_MAX_JOBS\n\
+            "# For a kilnd that is started now with this shell's environment.\n# socket: /run/user/1/kiln/kiln.sock\n# state: /h/.local/state/kiln\n# configuration: {0}\nmax_jobs = 7 # $KILN_MAX_JOBS\n\
              finished_jobs = 500 # default\nconnections = 256 # default\nexit_on_idle = \"5s\" # {0}\ndbus = true # default\n# log is not set # default: info\n",
             file.display()
         )

@@ -26,7 +26,7 @@ const FLOORS: &[(&str, &str)] = &[
     ("client", "argv error version visible api arguments live render terminal agent commands usage run"),
     (
         "daemon",
-        "announcer answer_time as_owner account blocking turns descriptor peer_process subordinates caller quotas config_file explain units config failure journald logging memory polkit private_directory process_identity queue remove_tree \
+        "announcer answer_time as_owner account blocking turns descriptor peer_process subordinates caller quotas config_file explain units config config_changes failure journald logging memory polkit private_directory process_identity queue remove_tree \
          runner version wall_clock failed_start images instance job_dir control journal engine event_log worker \
          jobs reload bus api server unavailable user_daemon command_line",
     ),
