@@ -28,6 +28,12 @@ pub enum InstanceError {
     /// A directory cannot be trusted or made.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// That of a user's jobs.
+    #[error(transparent)]
+    State(DirectoryError),
+    /// One of a daemon for all users.
+    #[error(transparent)]
+    Place(DirectoryError),
     /// Another daemon is there.
     #[error("another kilnd {}holds {lock}", .holder.as_ref().map_or_else(String::new, |holder| format!("(process {}, at {}) ", holder.pid, holder.socket.display())))]
     AlreadyRunning {
@@ -59,7 +65,16 @@ impl InstanceError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Directory(error) => error.hint(),
+            Self::Directory(error) | Self::State(error @ DirectoryError::Open { .. }) => error.hint(),
+            Self::State(_) => Some(
+                "kilnd keeps jobs there: set XDG_STATE_HOME to a directory of yours that can be written, as XDG_STATE_HOME=/var/tmp/NAME, or HOME. \
+                 A daemon for all users (`systemctl enable --now kilnd.socket`) needs neither"
+                    .to_owned(),
+            ),
+            Self::Place(DirectoryError::Io { .. }) => {
+                Some("root has to be able to write there; `kilnd --system --prefix DIR` has all of its places below DIR".to_owned())
+            }
+            Self::Place(_) => Some("`kilnd --system` has it to itself, as a directory of root's: move away what is there".to_owned()),
             Self::AlreadyRunning { holder: Some(holder), .. } => {
                 let socket = holder.socket.display();
                 let pid = holder.pid;
@@ -133,14 +148,15 @@ impl Locks {
     fn take(config: &Config, chosen_by_user: bool) -> Result<Self, InstanceError> {
         if config.mode == Mode::System {
             for path in system_directories(config) {
-                private_directory::open_to_pass(&path, config.owner)?;
+                private_directory::open_to_pass(&path, config.owner).map_err(InstanceError::Place)?;
             }
             return Self::lock(config);
         }
         let runtime = config.runtime_directory();
         let privacy = if chosen_by_user { Privacy::NotWritable } else { Privacy::Closed };
         private_directory::ensure(runtime, config.owner, privacy)?;
-        private_directory::ensure(&config.state_directory, config.owner, Privacy::NotWritable)?;
+        let state = private_directory::ensure(&config.state_directory, config.owner, Privacy::NotWritable);
+        state.map_err(InstanceError::State)?;
         // What is in it is nobody else's business, whatever mode it was made with.
         let closed = private_directory::close(&config.state_directory);
         closed.map_err(|source| io_error("close", &config.state_directory, source))?;
@@ -371,6 +387,17 @@ mod tests {
         assert_eq!(holder.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    /// As the account of a service has one: a home that nobody has made, or can.
+    #[test]
+    fn who_has_no_home_is_told_what_does_without() {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = Config { state_directory: "/proc/none/kiln".into(), ..config(scratch.path()) };
+        let refused = Instance::claim(&config, false).unwrap_err();
+        assert!(refused.to_string().contains("cannot use the directory /proc/none/kiln"), "{refused}");
+        let hint = refused.hint().unwrap();
+        assert!(hint.contains("XDG_STATE_HOME=/var/tmp/NAME") && !hint.contains("KILN_SOCKET"), "{hint}");
     }
 
     #[tokio::test]

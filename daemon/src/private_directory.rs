@@ -50,7 +50,10 @@ impl DirectoryError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
+            Self::Io { path, .. } => Some(format!(
+                "the socket belongs into {}: set XDG_RUNTIME_DIR, or KILN_SOCKET, to a place of yours that can be written",
+                path.display()
+            )),
             // Not ours to have removed: a daemon for all users listens there, and is not there just now.
             Self::Foreign { owner: ROOT, .. } => Some(
                 "unset KILN_SOCKET for a daemon of your own. Where the daemon for all users should answer, an administrator looks at \
