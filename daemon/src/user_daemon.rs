@@ -238,7 +238,10 @@ fn prepare(
         config.manager = Manager::of_this_process();
     }
     if let Some(path) = path {
-        config = config.at(path).map_err(|error| Failure { error: error.to_string(), hint: None })?;
+        config = config.at(path).map_err(|error| Failure {
+            error: error.to_string(),
+            hint: Some("a shorter path in ListenStream= of kilnd.socket (`systemctl edit kilnd.socket`)".to_owned()),
+        })?;
     }
     Ok((config, make_runtime()?))
 }
