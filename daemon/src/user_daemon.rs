@@ -243,7 +243,31 @@ fn prepare(
             hint: Some("a shorter path in ListenStream= of kilnd.socket (`systemctl edit kilnd.socket`)".to_owned()),
         })?;
     }
+    if config.mode == Mode::System && config.units.is_none() && config.manager.is_some() && is_confined() {
+        return Err(Failure {
+            error: "the workers that kilnd is to start (`started_by = \"kilnd\"` in [workers]) would have the sandbox of its unit: no /dev/kvm, \
+                    no network, no home, and their end with it"
+                .to_owned(),
+            hint: Some(
+                "leave `started_by` out, so that each worker is a unit of its own; or `systemctl edit kilnd.service` with the drop-in that \
+                 docs/shared-hosts.md has for it"
+                    .to_owned(),
+            ),
+        });
+    }
     Ok((config, make_runtime()?))
+}
+
+/// Whether this process has lost rights that its children do not get back, as by the unit that the packages have.
+fn is_confined() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    loses_rights(&status)
+}
+
+/// Reads it in a process's `status`: proc_pid_status(5).
+fn loses_rights(status: &str) -> bool {
+    let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    value("NoNewPrivs:") == Some("1")
 }
 
 fn make_runtime() -> Result<Runtime, Failure> {
@@ -379,6 +403,15 @@ mod tests {
     use rustix::fs::{FlockOperation, flock};
 
     use super::*;
+
+    #[test]
+    fn the_sandbox_of_the_unit_is_seen() {
+        assert!(loses_rights("Name:\tkilnd\nNoNewPrivs:\t1\nSeccomp:\t2\n"));
+        assert!(!loses_rights("Name:\tkilnd\nNoNewPrivs:\t0\nSeccomp:\t0\n"));
+        assert!(!loses_rights(""));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        assert!(status.contains("NoNewPrivs:"), "the kernel calls it so: {status}");
+    }
 
     /// One that starts, or a child that a killed one was just starting.
     #[tokio::test]

@@ -63,6 +63,31 @@ fn systemd_finds_nothing_wrong_with_the_units_of_a_user() {
     assert!(said.contains("kilnd-broken") && said.contains("WatchDog"), "{said}");
 }
 
+/// With it kilnd's own children are no more confined than its users' shells.
+#[test]
+fn the_drop_in_for_workers_of_kilnds_own_takes_the_whole_sandbox_off() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documentation = std::fs::read_to_string(root.join("../docs/shared-hosts.md")).unwrap();
+    let drop_in = documentation.split_once("```ini\n").unwrap().1.split_once("```").unwrap().0;
+    let unit = std::fs::read_to_string(root.join("units/system/kilnd.service")).unwrap();
+    let sandbox = unit.split_once("# Root, to act as the user").unwrap().1.split_once("[Install]").unwrap().0;
+    let keys = sandbox.lines().filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.split_once('=')?.0));
+    for key in keys.filter(|key| *key != "SystemCallErrorNumber") {
+        assert!(drop_in.lines().any(|line| line.starts_with(&format!("{key}="))), "{key} stays");
+    }
+    assert!(drop_in.contains("KillMode=process\n"), "they outlive the daemon");
+    if !can_analyze() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let names = units("system", scratch.path());
+    let folder = scratch.path().join("kilnd.service.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("workers.conf"), drop_in).unwrap();
+    let (output, said) = analyze(&["verify", "--man=no"], &names, scratch.path());
+    assert!(is_silent(&output, &said), "{said}");
+}
+
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units_of_the_system_and_little_that_the_daemon_could_do() {
     if !can_analyze() {
