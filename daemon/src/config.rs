@@ -155,6 +155,14 @@ pub enum ConfigError {
     /// `kiln.toml` is no configuration.
     #[error(transparent)]
     File(#[from] ConfigFileError),
+    /// A limit that nobody would keep.
+    #[error("`{key}` in [workers] is kept by systemd, and here kilnd starts the workers{}: they would have no limit", if *chosen { " (`started_by`)" } else { ", for systemd does not run this machine" })]
+    NobodyLimits {
+        /// The key.
+        key: &'static str,
+        /// Whether the file says who starts workers.
+        chosen: bool,
+    },
     /// A variable holds no filter of the log.
     #[error("KILN_LOG: {0}")]
     NoFilter(String),
@@ -180,6 +188,10 @@ impl ConfigError {
             Self::RelativeSocket(_) | Self::SocketTooLong { .. } => {
                 Some("set KILN_SOCKET to a short absolute path, as `/run/user/1000/kiln.sock`")
             }
+            Self::NobodyLimits { chosen: true, .. } => Some("leave out `started_by`, or the limit"),
+            Self::NobodyLimits { chosen: false, .. } => Some(
+                "leave it out; the container's own settings, or `ulimit` where kilnd is started, limit all workers together",
+            ),
             Self::NoFilter(_) => Some("unset it, or set it to `debug`"),
             Self::NotANumber { .. } => Some("unset it for a number that suits this machine"),
         }
@@ -250,7 +262,7 @@ impl Config {
             quotas: quotas(file, max_running_jobs),
             bus: (file.dbus != Some(false))
                 .then(|| BusConfig { address: system_bus(&variable), keep_finished: KEEP_FINISHED }),
-            units: units(&variable, file),
+            units: units(&variable, file)?,
             polkit: Some(system_bus(&variable)),
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file)?,
@@ -404,22 +416,34 @@ fn system_bus(variable: impl Fn(&str) -> Option<OsString>) -> String {
 }
 
 /// Works out who starts workers: systemd where it is there, as sd_booted(3) finds out.
-fn units(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Option<UnitsConfig> {
+fn units(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Result<Option<UnitsConfig>, ConfigError> {
     let workers = &file.workers;
     let by_systemd = match workers.started_by {
         Some(StartedBy::Systemd) => true,
         Some(StartedBy::Kilnd) => false,
         None => Path::new(BOOTED_BY_SYSTEMD).is_dir(),
     };
+    if !by_systemd {
+        let limits = [
+            ("memory_mib", workers.memory_mib.is_some()),
+            ("tasks", workers.tasks.is_some()),
+            ("cpu_weight", workers.cpu_weight.is_some()),
+        ];
+        let limit = limits.into_iter().find(|(_, wanted)| *wanted);
+        return match limit {
+            Some((key, _)) => Err(ConfigError::NobodyLimits { key, chosen: workers.started_by.is_some() }),
+            None => Ok(None),
+        };
+    }
     let usual = UnitLimits::default();
-    by_systemd.then(|| UnitsConfig {
+    Ok(Some(UnitsConfig {
         address: system_bus(variable),
         limits: UnitLimits {
             memory_max: workers.memory_mib.map(|mib| u64::from(u32::from(mib)) << 20).or(usual.memory_max),
             tasks_max: workers.tasks.map_or(usual.tasks_max, |tasks| u32::from(tasks).into()),
             cpu_weight: workers.cpu_weight.map_or(usual.cpu_weight, |weight| u32::from(weight).into()),
         },
-    })
+    }))
 }
 
 /// Writes a path as it stands in an address of D-Bus.
@@ -515,6 +539,22 @@ mod tests {
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "0")]), Err(ConfigError::NotANumber { .. })));
         assert!(matches!(config(&[("HOME", "/h"), ("KILN_LOG", "x=!!")]), Err(ConfigError::NoFilter(_))));
         assert_eq!(config(&[("HOME", "/h"), ("KILN_MAX_JOBS", "7")]).unwrap().max_running_jobs, 7);
+    }
+
+    #[test]
+    fn a_limit_that_nobody_would_keep_is_refused() {
+        let system = |text: &str| {
+            let file = ConfigFile::parse(text).unwrap();
+            Config::for_system(|_| None, &file, Path::new("/"), PathBuf::new())
+        };
+        for limit in ["memory_mib = 64", "tasks = 99", "cpu_weight = 9"] {
+            let refused = system(&format!("[workers]\nstarted_by = \"kilnd\"\n{limit}")).unwrap_err();
+            let key = limit.split(' ').next().unwrap();
+            assert!(refused.to_string().starts_with(&format!("`{key}` in [workers] is kept by systemd")), "{refused}");
+            assert!(refused.hint().unwrap().contains("started_by"));
+            assert!(system(&format!("[workers]\nstarted_by = \"systemd\"\n{limit}")).is_ok());
+        }
+        assert!(system("[workers]\nstarted_by = \"kilnd\"").unwrap().units.is_none());
     }
 
     #[test]
