@@ -4,7 +4,8 @@
 //! its memory and its waiting for servers.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the programs are, whatever this process was started with.
 const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Names of programs that end every login.
+const NO_SHELLS: [&str; 2] = ["nologin", "false"];
 
 /// Exit code of getent that says: there is none.
 const NOT_FOUND: i32 = 2;
@@ -80,6 +84,14 @@ pub enum AccountError {
         /// User id.
         uid: u32,
     },
+    /// It is an account that nobody logs in to.
+    #[error("user {name} has no login shell ({shell}), and accounts of services do not build here")]
+    NoLogin {
+        /// The account.
+        name: String,
+        /// What it has instead.
+        shell: String,
+    },
     /// The database was not asked.
     #[error("cannot look up user {uid} with {program}")]
     Ask {
@@ -110,6 +122,10 @@ impl AccountError {
             Self::Unknown { uid } => {
                 format!("`getent passwd {uid}` has to find it; a daemon of your own (`kilnd --user`) does without")
             }
+            Self::NoLogin { name, .. } => format!(
+                "an administrator lets it: `nologin_users = [\"{name}\"]` in /etc/kiln/kiln.toml, and a restart of kilnd; or `chsh`, where somebody \
+                 does log in"
+            ),
             Self::Ask { uid, .. } | Self::Nonsense { uid, .. } => {
                 format!("see what `getent passwd {uid}` and `id -G` say on this machine, and try again")
             }
@@ -132,6 +148,22 @@ impl Account {
         let output = ask("id", &["-G", "--", &account.name], uid).await?;
         account.groups = parse_groups(&output, uid)?;
         Ok(account)
+    }
+}
+
+impl Account {
+    /// Refuses an account that nobody logs in to, as those of services are, unless it is one of `admitted`: what gets hold of such a service
+    /// would have a way out of the service's sandbox.
+    ///
+    /// # Errors
+    ///
+    /// It is one.
+    pub(crate) fn has_login(&self, admitted: &[String]) -> Result<(), AccountError> {
+        let shell = Path::new(&self.shell).file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if self.owner.uid == 0 || !NO_SHELLS.contains(&shell) || admitted.contains(&self.name) {
+            return Ok(());
+        }
+        Err(AccountError::NoLogin { name: self.name.clone(), shell: self.shell.clone() })
     }
 }
 
@@ -205,6 +237,23 @@ mod tests {
         assert!(accounts.lock().is_empty(), "nothing is kept of who does nothing");
         accounts.of(4_000_000_123).await.unwrap_err();
         assert!(accounts.lock().is_empty(), "who is not there may come");
+    }
+
+    #[test]
+    fn accounts_of_services_do_not_build_unless_they_are_named() {
+        let account =
+            |uid: u32, shell: &str| parse_passwd(&said(&format!("www:x:{uid}:33::/var/www:{shell}\n")), uid).unwrap();
+        for shell in ["/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"] {
+            let refused = account(33, shell).has_login(&["ci".to_owned()]).unwrap_err();
+            assert!(refused.to_string().starts_with(&format!("user www has no login shell ({shell})")), "{refused}");
+            assert!(refused.hint().contains("nologin_users = [\"www\"]"), "{}", refused.hint());
+            assert!(account(33, shell).has_login(&["www".to_owned()]).is_ok());
+            assert!(account(0, shell).has_login(&[]).is_ok(), "root may everything");
+        }
+        // None is /bin/sh: passwd(5).
+        for shell in ["/bin/sh", "/usr/bin/zsh", "/opt/false/bash", ""] {
+            assert!(account(33, shell).has_login(&[]).is_ok(), "{shell}");
+        }
     }
 
     #[test]

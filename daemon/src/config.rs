@@ -71,6 +71,8 @@ pub struct Config {
     pub bus: Option<BusConfig>,
     /// The service manager that starts the workers of a daemon for all users; this daemon starts them itself where there is none.
     pub units: Option<UnitsConfig>,
+    /// Accounts that nobody logs in to, and that may use a daemon for all users.
+    pub nologin_users: Vec<String>,
     /// Address of the bus on which polkit is asked; nobody is where there is none.
     pub polkit: Option<String>,
 }
@@ -229,6 +231,7 @@ impl Config {
             manager: None,
             bus: bus(&variable, file),
             units: None,
+            nologin_users: Vec::new(),
             polkit: None,
         };
         let socket = config.socket.clone();
@@ -263,6 +266,7 @@ impl Config {
             bus: (file.dbus != Some(false))
                 .then(|| BusConfig { address: system_bus(&variable), keep_finished: KEEP_FINISHED }),
             units: units(&variable, file)?,
+            nologin_users: file.nologin_users.clone().unwrap_or_default(),
             polkit: Some(system_bus(&variable)),
             exit_on_idle: file.exit_on_idle.map(Duration::from),
             log: log_filter(&variable, file)?,
@@ -333,6 +337,9 @@ impl Config {
         let log = self.log.as_deref().map(quoted);
         line("log", log, origin(Some(environment::KILN_LOG), file.log.is_some(), "default: info"));
         if self.mode == Mode::System {
+            let names = self.nologin_users.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+            let origin = if file.nologin_users.is_some() { path.as_str() } else { "default" };
+            text.push_str(&format!("nologin_users = [{names}] # {origin}\n"));
             text.push_str("[quotas]\n");
             let (quotas, said) = (&self.quotas, &file.quotas);
             for (key, value, in_file) in [

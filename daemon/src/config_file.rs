@@ -32,6 +32,8 @@ pub struct ConfigFile {
     pub dbus: Option<bool>,
     /// Filter of the log, as `debug` or `kiln_daemon=trace`.
     pub log: Option<LogFilter>,
+    /// Accounts that nobody logs in to, and that may use a daemon for all users.
+    pub nologin_users: Option<Vec<String>>,
     /// What each user may have of a daemon for all users.
     #[serde(default)]
     pub quotas: QuotasTable,

@@ -306,6 +306,7 @@ mod tests {
             manager: None,
             bus: None,
             units: None,
+            nologin_users: Vec::new(),
             polkit: None,
         }
     }

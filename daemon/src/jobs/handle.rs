@@ -57,7 +57,8 @@ impl Jobs {
         let launcher: Arc<dyn Launcher> = match config.mode {
             Mode::User => Arc::new(processes),
             Mode::System => {
-                let users = UserLauncher::new(processes, config.cache_directory.clone());
+                let users = UserLauncher::new(processes, config.cache_directory.clone())
+                    .admitting(config.nologin_users.clone());
                 match &config.units {
                     None => Arc::new(users),
                     Some(UnitsConfig { address, limits }) => {

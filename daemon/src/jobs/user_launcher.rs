@@ -43,11 +43,18 @@ pub(super) struct UserLauncher {
     /// Where each user has a directory of downloads.
     cache: PathBuf,
     accounts: Accounts,
+    /// Accounts that nobody logs in to, and that may submit jobs all the same.
+    nologin_users: Vec<String>,
 }
 
 impl UserLauncher {
     pub(super) fn new(processes: ProcessLauncher, cache: PathBuf) -> Self {
-        Self { processes, cache, accounts: Accounts::default() }
+        Self { processes, cache, accounts: Accounts::default(), nologin_users: Vec::new() }
+    }
+
+    /// Lets these accounts submit jobs, too, though nobody logs in to them.
+    pub(super) fn admitting(self, nologin_users: Vec<String>) -> Self {
+        Self { nologin_users, ..self }
     }
 
     /// Makes ready what a worker of the owner of the job needs; returns who that is, and the worker's environment.
@@ -152,7 +159,11 @@ fn take_on(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
 
 impl Launcher for UserLauncher {
     fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
-        Box::pin(async move { Ok(Some(self.accounts.of(uid).await?.owner)) })
+        Box::pin(async move {
+            let account = self.accounts.of(uid).await?;
+            account.has_login(&self.nologin_users)?;
+            Ok(Some(account.owner))
+        })
     }
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {

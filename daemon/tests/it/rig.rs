@@ -86,6 +86,7 @@ impl Daemon {
             exit_on_idle: None,
             log: None,
             units: None,
+            nologin_users: Vec::new(),
             polkit: None,
             manager: None,
             bus: None,

@@ -54,7 +54,7 @@ pub(super) fn check(build: &EvaluatedBuild, diagnostics: &mut Diagnostics) {
 
 fn forbidden(detail: String) -> Diagnostic {
     Diagnostic::error("Not confined to the guest", detail)
-        .hint("polkit decides who may (org.kiln.Kiln1.build-unconfined); ask whoever administers this machine")
+        .hint("polkit decides who may (org.kiln.Kiln1.build-unconfined), as members of the group kiln-builders: ask whoever administers this machine. `kilnd --user` builds it with your own rights")
 }
 
 #[cfg(test)]

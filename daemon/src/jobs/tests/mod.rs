@@ -57,6 +57,7 @@ impl Rig {
             manager: None,
             bus: None,
             units: None,
+            nologin_users: Vec::new(),
             polkit: None,
         };
         change(&mut config);

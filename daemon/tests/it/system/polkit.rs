@@ -21,6 +21,26 @@ polkit.addRule(function(action, subject) {
 });
 "#;
 
+/// Nobody sits at the machine: these clients come from no session, as those over ssh do not.
+#[test]
+fn by_default_only_builders_leave_their_guests_from_elsewhere() {
+    let Some(bus) = SystemBus::start() else { return };
+    let system = bus.kilnd();
+    let Some(_polkitd) = Polkitd::start(&bus, &system, "") else { return };
+    let told = || {
+        let id = system.submit(ALICE, &json!([{"say_variable": "KILN_CONFINED"}]));
+        system.until_state(ALICE, &id, "succeeded");
+        system.events(ALICE, &id)
+    };
+    let events = told();
+    assert!(events.contains("KILN_CONFINED=1\""), "{events}");
+    // In place: polkitd has this very file.
+    let mut groups = std::fs::OpenOptions::new().append(true).open(system.path("group")).unwrap();
+    groups.write_all(b"kiln-builders:x:61900:kiln-alice\n").unwrap();
+    // What polkit has said is remembered for a moment.
+    system.until("a builder", || told().contains("KILN_CONFINED=\"").then_some(()));
+}
+
 const STOP: (&str, &str) = ("POST", "/v1/shutdown");
 
 #[test]
