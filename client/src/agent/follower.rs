@@ -89,7 +89,7 @@ async fn attend(bus: &Connection, kilnd: &str, place: Place, news: &mpsc::Sender
     let rule = MatchRule::builder().msg_type(Type::Signal).sender(kilnd.to_owned()).path_namespace(ROOT);
     let mut signals = MessageStream::for_match_rule(rule.build()?, bus, Some(QUEUE)).await?;
     // What is to be read anew. The signals are taken off at once, whatever else takes its time: behind them come the answers.
-    let changed: Arc<Changed> = Arc::default();
+    let changed = Arc::new(Changed::for_user(rustix::process::geteuid().as_raw()));
     let noting = Arc::clone(&changed);
     let note = async move {
         while let Some(Ok(signal)) = signals.next().await {
@@ -120,7 +120,11 @@ async fn attend(bus: &Connection, kilnd: &str, place: Place, news: &mpsc::Sender
             let asked = bus.call_method(Some(kilnd), &*thing.path, Some(PROPERTIES), "GetAll", &of_interface);
             let told = match answered(asked).await {
                 Ok(answer) => read(thing.clone(), interface, answer.body().deserialize()?),
-                Err(error) if says_that_it_is_gone(&error) => News::Gone(thing),
+                Err(error) if says_that_it_is_gone(&error) => {
+                    // It is over and forgotten, or another's: nothing more of it is asked for.
+                    changed.leave_alone(&thing.path);
+                    News::Gone(thing)
+                }
                 // A kilnd that ends answers nothing, and what it knew the next one knows.
                 Err(error) => return Err(error),
             };
@@ -157,31 +161,71 @@ fn says_that_it_is_gone(error: &zbus::Error) -> bool {
     }
 }
 
+/// Jobs of others that are remembered at most; of one that is forgotten too early kilnd is asked once more.
+const MAX_OTHERS: usize = 4096;
+
 /// Objects of which something has changed, each once.
-#[derive(Default)]
 struct Changed {
+    /// Whose jobs are shown.
+    uid: u32,
     paths: Mutex<HashSet<String>>,
+    /// Jobs that are not, while they are there: whoever asks for them has kilnd, and perhaps polkit, look whether they may be seen.
+    others: Mutex<HashSet<String>>,
     more: Notify,
 }
 
 impl Changed {
+    fn for_user(uid: u32) -> Self {
+        Self { uid, paths: Mutex::default(), others: Mutex::default(), more: Notify::new() }
+    }
+
+    /// Remembers that a job, or what it belongs to, is none of this user's.
+    fn leave_alone(&self, path: &str) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if others.len() >= MAX_OTHERS {
+            others.clear();
+        }
+        // A question that is answered goes by itself, and its job stays.
+        if is_job(path) {
+            others.insert(path.to_owned());
+        }
+    }
+
+    /// Whether it is another's; one that goes is forgotten.
+    fn is_of_others(&self, path: &str, goes: bool) -> bool {
+        let job = path.split("/prompt/").next().unwrap_or(path);
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if goes && is_job(path) { others.remove(job) } else { others.contains(job) }
+    }
+
     /// Notes what a signal is about: `PropertiesChanged` comes from the object, the two of the object manager name it.
     fn note(&self, signal: &Message) {
         let header = signal.header();
         let body = signal.body();
         // The rest of what they say is asked for: on the system bus it is little.
-        let path = match header.member().map(|name| name.as_str()) {
+        let member = header.member().map(|name| name.as_str());
+        let path = match member {
             Some("InterfacesRemoved") => {
                 body.deserialize::<(OwnedObjectPath, Vec<String>)>().ok().map(|(path, _)| path.to_string())
             }
             Some("InterfacesAdded") => {
                 let read = body.deserialize::<(OwnedObjectPath, HashMap<String, Properties>)>();
-                read.ok().map(|(path, _)| path.to_string())
+                let owner = |interfaces: &HashMap<String, Properties>| {
+                    interfaces.get(JOB).and_then(|job| job.get("Owner")).and_then(|owner| u32::try_from(&**owner).ok())
+                };
+                read.ok().map(|(path, interfaces)| {
+                    if owner(&interfaces).is_some_and(|owner| owner != self.uid) {
+                        self.leave_alone(&path);
+                    }
+                    path.to_string()
+                })
             }
             _ => header.path().map(ToString::to_string),
         };
         let is_meant = |path: &String| is_job(path) || path.contains("/prompt/");
-        if let Some(path) = path.filter(is_meant) {
+        if let Some(path) = path.filter(is_meant)
+            && !self.is_of_others(&path, member == Some("InterfacesRemoved"))
+        {
             self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
             self.more.notify_one();
         }
@@ -209,4 +253,57 @@ impl Changed {
 /// Whether a path is that of a job, and of nothing below it.
 fn is_job(path: &str) -> bool {
     path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix("/job/")).is_some_and(|id| !id.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::Variant;
+
+    use super::*;
+
+    const MINE: &str = "/org/kiln/Kiln1/job/mine";
+    const THEIRS: &str = "/org/kiln/Kiln1/job/theirs";
+    const UNKNOWN: &str = "/org/kiln/Kiln1/job/unknown";
+
+    fn added(path: &'static str, owner: u32) -> Message {
+        let properties = HashMap::from([("Owner", Variant::from(owner))]);
+        let body = (zbus::ObjectPath::try_from(path).unwrap(), HashMap::from([(JOB, properties)]));
+        Message::signal(ROOT, OBJECT_MANAGER, "InterfacesAdded").build(&body).unwrap()
+    }
+
+    fn changed(path: &'static str) -> Message {
+        Message::signal(path, PROPERTIES, "PropertiesChanged").build(&()).unwrap()
+    }
+
+    fn removed(path: &'static str) -> Message {
+        let body = (zbus::ObjectPath::try_from(path).unwrap(), [JOB].as_slice());
+        Message::signal(ROOT, OBJECT_MANAGER, "InterfacesRemoved").build(&body).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_asked_for_of_jobs_of_others() {
+        let noted = Changed::for_user(1000);
+        let to_ask = || {
+            let mut paths: Vec<_> = noted.paths.lock().unwrap().drain().collect();
+            paths.sort();
+            paths
+        };
+        for signal in [added(MINE, 1000), added(THEIRS, 1001), changed(THEIRS)] {
+            noted.note(&signal);
+        }
+        assert_eq!(to_ask(), [MINE]);
+        for signal in [changed("/org/kiln/Kiln1/job/theirs/prompt/_1"), changed(MINE), changed(UNKNOWN)] {
+            noted.note(&signal);
+        }
+        assert_eq!(to_ask(), [MINE, UNKNOWN]);
+        // kilnd has said that it is not there, for this user.
+        noted.leave_alone(UNKNOWN);
+        noted.note(&changed(UNKNOWN));
+        assert_eq!(to_ask(), [""; 0]);
+        noted.note(&removed(THEIRS));
+        assert_eq!(to_ask(), [""; 0]);
+        assert!(!noted.others.lock().unwrap().contains(THEIRS), "it is forgotten when it goes");
+        noted.note(&removed(MINE));
+        assert_eq!(to_ask(), [MINE]);
+    }
 }

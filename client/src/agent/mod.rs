@@ -17,7 +17,7 @@ mod notifications;
 mod signals;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -43,6 +43,9 @@ const NAME: &str = "org.kiln.Kiln1.Agent";
 /// Time for a bus to answer.
 const BUS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time after which the bus of the system is looked for again.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// News that wait to be shown; kilnd's are put together while they do.
 const QUEUE: usize = 64;
 
@@ -65,21 +68,66 @@ pub(crate) async fn run() -> Result<(), CommandError> {
         return Err(error);
     }
     let (news, told) = mpsc::channel(QUEUE);
-    let mut buses = HashMap::from([(Place::Session, session.clone())]);
-    // A machine needs none.
-    if let Ok(system) = connect(Builder::system()).await {
-        buses.insert(Place::System, system);
-    }
-    for (place, bus) in &buses {
-        let (bus, place, news) = (bus.clone(), *place, news.clone());
-        tokio::spawn(async move {
-            if let Err(error) = follow(bus, place, news).await {
-                complain(&format!("jobs are not followed any more: {error}"));
-            }
-        });
-    }
-    drop(news);
+    let buses = Buses::default();
+    buses.note(Place::Session, session.clone());
+    let (bus, of_session) = (session.clone(), news.clone());
+    tokio::spawn(async move {
+        if let Err(error) = follow(bus, Place::Session, of_session).await {
+            complain(&format!("jobs are not followed any more: {error}"));
+        }
+    });
+    let known = buses.clone();
+    tokio::spawn(async move {
+        // A machine needs none, and one that is started again is another.
+        let connect = || connect(Builder::system());
+        let follow = |bus: Connection| {
+            known.note(Place::System, bus.clone());
+            follow(bus, Place::System, news.clone())
+        };
+        follow_again_and_again(&news, AGAIN, connect, follow).await;
+    });
     Agent::new(session, buses).await?.show(told).await
+}
+
+/// The buses as they are now.
+#[derive(Clone, Default)]
+struct Buses(Arc<Mutex<HashMap<Place, Connection>>>);
+
+impl Buses {
+    fn note(&self, place: Place, bus: Connection) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, bus);
+    }
+
+    fn of(&self, place: Place) -> Option<Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned()
+    }
+}
+
+/// Follows what may be away, and again when it is back, until nobody listens any more.
+async fn follow_again_and_again<T, C, F>(
+    news: &mpsc::Sender<News>,
+    pause: Duration,
+    mut connect: impl FnMut() -> C,
+    mut follow: impl FnMut(T) -> F,
+) where
+    C: Future<Output = zbus::Result<T>>,
+    F: Future<Output = zbus::Result<()>>,
+{
+    while !news.is_closed() {
+        if let Ok(bus) = connect().await {
+            if let Err(error) = follow(bus).await {
+                complain(&format!("jobs of the daemon for all users are not followed just now: {error}"));
+            }
+            if news.send(News::Left(Place::System)).await.is_err() {
+                return;
+            }
+        }
+        // Nobody tells that a bus is there.
+        tokio::select! {
+            () = news.closed() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 async fn connect(builder: Builder<'_>) -> zbus::Result<Connection> {
@@ -92,7 +140,7 @@ type Failure = (Thing, String);
 
 struct Agent {
     session: Connection,
-    buses: HashMap<Place, Connection>,
+    buses: Buses,
     desk: Desk,
     notifications: Notifications,
     views: JobViews,
@@ -105,7 +153,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn new(session: Connection, buses: HashMap<Place, Connection>) -> Result<Self, CommandError> {
+    async fn new(session: Connection, buses: Buses) -> Result<Self, CommandError> {
         let logs = deeds::log_directory();
         let logs =
             logs.map_err(|error| CommandError::new(format!("there is no place for logs to be shown: {error}")))?;
@@ -199,7 +247,7 @@ impl Agent {
 
     /// Does what a button is for; nothing waits for it.
     fn do_it(&self, thing: Thing, deed: Deed) {
-        let Some(bus) = self.buses.get(&thing.place).cloned() else { return };
+        let Some(bus) = self.buses.of(thing.place) else { return };
         let (job, logs, failures) = (self.desk.job_of(&thing), Arc::clone(&self.logs), self.failures.clone());
         tokio::spawn(async move {
             if let Err(why) = deeds::do_it(&bus, &thing, &job, deed, logs.path()).await {
@@ -242,4 +290,36 @@ fn failure(thing: Thing, why: String) -> Show {
     };
     // Beside what is shown of the thing itself.
     Show::Notice(Thing { path: format!("{}/failure", thing.path), ..thing }, notice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bus_that_was_away_is_followed_again_and_its_jobs_are_not_shown_meanwhile() {
+        let (news, mut told) = mpsc::channel(QUEUE);
+        let mut tries = 0;
+        let connect = || {
+            tries += 1;
+            let away = || zbus::Error::Failure("no such file".to_owned());
+            std::future::ready(if tries % 2 == 1 { Err(away()) } else { Ok(tries) })
+        };
+        let (sender, mut followed) = mpsc::channel(QUEUE);
+        let follow = |bus| {
+            sender.try_send(bus).unwrap();
+            std::future::ready(Ok(()))
+        };
+        let until_heard = async {
+            for expected in [2, 4, 6] {
+                assert_eq!(followed.recv().await, Some(expected));
+                assert!(matches!(told.recv().await, Some(News::Left(Place::System))));
+            }
+            drop(told);
+        };
+        let both = async {
+            tokio::join!(follow_again_and_again(&news, Duration::from_millis(1), connect, follow), until_heard)
+        };
+        timeout(Duration::from_secs(60), both).await.expect("it ends when nobody listens any more");
+    }
 }
