@@ -8,7 +8,7 @@ use std::process::Command;
 use kiln_tests::tool;
 
 /// Pages of others that ours name.
-const OTHERS: [&str; 2] = ["busctl(1)", "systemctl(1)"];
+const OTHERS: [&str; 3] = ["busctl(1)", "pkttyagent(1)", "systemctl(1)"];
 
 /// What mandoc finds in every page: they have no date, so that they change only when they say something else.
 const NO_DATE: &str = "WARNING: missing date, using \"\"";

@@ -122,7 +122,7 @@ impl Shared {
 }
 
 impl Subscription {
-    /// Waits until the file has changed (or something beside it) since the last return: at once after a rest of [`REST`], else at its end. However
+    /// Waits until the file has changed (or something beside it) since the last return: at once after a rest of `REST`, else at its end. However
     /// often a file is written to, it is not read more often. Cancel safe.
     pub async fn changed(&mut self) {
         sleep_until(self.rests_until).await;

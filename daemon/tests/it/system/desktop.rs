@@ -147,7 +147,7 @@ async fn what_is_new_is_told_to_each_program_by_itself() {
     let dbus = "org.freedesktop.DBus";
     let rule = ("type='signal',path_namespace='/org/kiln/Kiln1'",);
     listener.call_method(Some(dbus), "/org/freedesktop/DBus", Some(dbus), "AddMatch", &rule).await.unwrap();
-    let mut signals = zbus::MessageStream::from(&listener);
+    let mut signals = MessageStream::from(&listener);
     let version = (MANAGER, "Version");
     listener.call_method(Some(NAME), ROOT, Some(PROPERTIES), "Get", &version).await.unwrap();
 
