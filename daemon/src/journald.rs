@@ -127,6 +127,7 @@ mod tests {
     fn each_message_id_is_that_of_a_line_of_the_log_and_in_the_catalog() {
         let catalog = include_str!("../../systemd/catalog/kiln.catalog");
         let sources = [
+            include_str!("reload.rs"),
             include_str!("user_daemon.rs"),
             include_str!("jobs/supervisor.rs"),
             include_str!("jobs/driver.rs"),

@@ -387,7 +387,12 @@ impl Jobs {
         let job = self.find(caller, id).await?;
         match job.state {
             state if state.is_over() => Err(JobsError::Over { id: id.clone(), state }),
-            state @ (JobState::Queued | JobState::Starting) => Err(JobsError::NotRunning { id: id.clone(), state }),
+            JobState::Queued => Err(JobsError::NotRunning { id: id.clone(), state: job.state }),
+            // A worker that has begun is known to who reads its events some milliseconds before the journal has it.
+            JobState::Starting => control::ask(&self.directory(id), request).await.map_err(|error| match error {
+                ControlError::Unreachable { .. } => JobsError::NotRunning { id: id.clone(), state: job.state },
+                error => error.into(),
+            }),
             _ => Ok(control::ask(&self.directory(id), request).await?),
         }
     }

@@ -27,13 +27,9 @@ async fn a_job_waits_for_a_service_manager_that_is_away_and_can_be_cancelled_mea
     let id = rig.submit("a").await;
     let job = rig.until(&id, |job| !job.notes.is_empty()).await;
     assert_eq!(job.state, JobState::Starting);
-    assert_eq!(
-        job.notes,
-        [
-            "its worker cannot be started just now, and is tried again: the service manager cannot be reached at unix:path=/fake: \
-          I/O error: No such file or directory"
-        ]
-    );
+    let [note] = &job.notes[..] else { panic!("{:?}", job.notes) };
+    let begins = "its worker cannot be started just now, and is tried again: the service manager cannot be reached at unix:path=/fake";
+    assert!(note.starts_with(begins) && note.ends_with(": I/O error: No such file or directory"), "{note}");
     let job = rig.until(&id, |job| job.state == JobState::Running).await;
     assert!(job.notes.is_empty(), "{:?}", job.notes);
     assert_eq!(rig.launcher.calls(), ["worker a", "worker a"]);
