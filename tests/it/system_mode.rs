@@ -21,6 +21,10 @@ impl Kilnd {
     fn start() -> Self {
         let scratch = tempfile::Builder::new().prefix("ks").tempdir().unwrap();
         open_for_all(scratch.path());
+        let configuration = scratch.path().join("etc/kiln");
+        std::fs::create_dir_all(&configuration).unwrap();
+        // Debian gives these accounts no login shell.
+        std::fs::write(configuration.join("kiln.toml"), "nologin_users = [\"games\", \"mail\"]\n").unwrap();
         let process =
             Command::new(program("kilnd")).arg("--system").arg("--prefix").arg(scratch.path()).spawn().unwrap();
         let kilnd = Self { scratch, process };
@@ -88,6 +92,10 @@ fn an_ordinary_user_builds_and_owns_what_comes_of_it() {
     assert_eq!((owner(&kept), owner(&key)), (owner(&work), owner(&work)));
     assert_eq!(key.metadata().unwrap().mode() & 0o077, 0);
     assert!(!kilnd.path("var/lib/kiln/plan.key").exists());
+    // An account without a login shell that nobody has named may not.
+    let refused = kilnd.kiln("news", Path::new("/"), &["build", "/x.pkr.hcl"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("nologin_users"), "{said}");
     // Another user has no jobs here.
     let jobs = |user: &str| String::from_utf8(kilnd.kiln(user, Path::new("/"), &["jobs"]).stdout).unwrap();
     assert!(jobs(USER).contains("x.pkr.hcl"), "{}", jobs(USER));
