@@ -293,6 +293,11 @@ impl BuildContext {
         }
     }
 
+    /// Whether a clean-up is still to be run, or to be run again.
+    pub(crate) fn has_clean_ups(&self) -> bool {
+        self.lock().next_step().is_some()
+    }
+
     /// Says what files a clean-up gives back: abandoned, they stay, and are the person's who wanted that.
     pub(crate) fn gives_back(&self, id: CleanupId, resource: Resource) {
         self.lock().gives_back(id, resource);

@@ -72,6 +72,17 @@ impl Ledger {
         }
     }
 
+    /// [`released`](Self::released) for what would be lost if a sweep after a power loss gave it back all the same: it is on the disk when this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written.
+    pub(crate) fn released_for_good(&self, resource: &Resource) -> io::Result<()> {
+        self.write(false, resource)?;
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).sync_data()
+    }
+
     fn write(&self, held: bool, resource: &Resource) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Record { held, resource })?;
         line.push(b'\n');

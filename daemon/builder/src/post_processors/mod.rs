@@ -17,14 +17,15 @@ pub(crate) mod vagrant_registry;
 mod verify;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kiln_template::PostProcessor;
 
 use self::amazon_import::Import;
 use self::context::Processed;
 pub(crate) use self::context::{PostProcessContext, Verifier};
-use self::remote::Remote as _;
 pub(crate) use self::remote::forget;
+use self::remote::{By, Remote as _};
 use self::vagrant_registry::{Boxes, Service};
 use crate::artifact::Artifact;
 use crate::error::StepError;
@@ -57,12 +58,20 @@ pub(crate) async fn run_all(
         let mut current = built.clone();
         for (index, post_processor) in sequence.iter().enumerate() {
             number += 1;
+            let tries = AtomicU32::new(0);
             let work = || async {
-                run_one(context, post_processor, &current).await.map_err(|error| {
-                    match context.build.place("post-processor", &post_processor.component) {
-                        Some(place) => error.at(place),
-                        None => error,
-                    }
+                let is_again = tries.fetch_add(1, Ordering::Relaxed) > 0;
+                let done = match is_again.then(|| context.build.has_clean_ups()) {
+                    Some(true) => try_after_another(context, post_processor, &current).await,
+                    _ => run_one(context, post_processor, &current).await,
+                };
+                if done.is_err() {
+                    // What it made elsewhere and could not finish: the next try is not to find it, and nothing is to take from it what it finds.
+                    context.build.clean_up(None).await;
+                }
+                done.map_err(|error| match context.build.place("post-processor", &post_processor.component) {
+                    Some(place) => error.at(place),
+                    None => error,
                 })
             };
             let step = Step::post_process(number, &post_processor.component.kind);
@@ -70,8 +79,10 @@ pub(crate) async fn run_all(
             let processed = match context.build.run_step(step, outputs, work).await {
                 Ok(processed) => processed,
                 Err(error) => {
-                    // What it made elsewhere and could not finish.
-                    context.build.clean_up(None).await;
+                    // A cancellation does not let it come to its own end.
+                    if error.is_cancelled() {
+                        context.build.clean_up(None).await;
+                    }
                     outcome.cancelled |= error.is_cancelled();
                     let failure = format!("Post-processor failed: {error}");
                     // Who was asked about it has been told of it.
@@ -145,10 +156,25 @@ fn keeps_input(processed: &Processed, wanted: Option<bool>) -> bool {
 pub(crate) async fn give_back(note: &Path) -> Result<Vec<String>, String> {
     match remote::service_of(note)?.as_deref() {
         None => Ok(Vec::new()),
-        Some(Import::SERVICE) => remote::give_back::<Import>(note).await,
-        Some(Boxes::SERVICE) => remote::give_back::<Boxes>(note).await,
+        Some(Import::SERVICE) => remote::give_back::<Import>(note, By::Sweep).await,
+        Some(Boxes::SERVICE) => remote::give_back::<Boxes>(note, By::Sweep).await,
         Some(other) => Err(format!("{} is of the service {other:?}, which this version does not know", note.display())),
     }
+}
+
+/// [`run_one`] when what the try before has made elsewhere could not be removed: that comes first. On top of it this try would publish what
+/// is given back later.
+async fn try_after_another(
+    context: &PostProcessContext,
+    post_processor: &PostProcessor,
+    input: &Artifact,
+) -> Result<Processed, StepError> {
+    context.build.clean_up(None).await;
+    if context.build.has_clean_ups() {
+        return Err(StepError::new("what the try before has made is still there, and cannot be removed")
+            .with_hint("remove what is named above, or see that its service can be reached, and retry"));
+    }
+    run_one(context, post_processor, input).await
 }
 
 async fn run_one(
@@ -169,8 +195,6 @@ async fn run_one(
     let renderer = Renderer::new(component, &values);
     let options = OptionValues::new(&decoded, component.schema());
     let context = &context.speaking_as(kind);
-    // What a try before this one has made elsewhere.
-    context.build.clean_up(None).await;
     match kind {
         "manifest" => manifest::run(context, options, input).await,
         "checksum" => checksum::run(context, options, &renderer, input).await,

@@ -9,6 +9,7 @@
 //! The note has the credentials, as the job's request has them; it goes when the thing is done or given back.
 
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,13 +27,23 @@ use crate::regular_file;
 /// A larger file is no note.
 const MAX_NOTE: u64 = 1 << 20;
 
+/// Who gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The build itself, right after it has failed.
+    Build,
+    /// A sweep, perhaps long after: by then others may use what lies there.
+    Sweep,
+}
+
 /// All that giving something back needs.
 pub(super) trait Remote: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The kind of service, in the note.
     const SERVICE: &'static str;
 
-    /// Removes what is there; one line for each thing that went. Where it cannot, the error says what is left, and where.
-    fn give_back(&self) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+    /// Removes what is there; one line for each thing that went, or stays because others use it. Where it cannot, the error says what is left,
+    /// and where.
+    fn give_back(&self, by: By) -> impl Future<Output = Result<Vec<String>, String>> + Send;
 }
 
 /// What the file has.
@@ -57,13 +68,44 @@ struct HeldNote {
 }
 
 impl HeldNote {
+    /// Nothing is to be given back any more. Each of the two is enough for a sweep to leave what is there; the ledger comes first, so that no
+    /// note that stays takes along what is meant to stay.
     fn done(&self) {
-        match forget(&self.path) {
-            Ok(()) => self.ledger.released(&self.resource),
-            // It stays in the ledger; a sweep tries again.
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "a note of what lies at a service cannot be removed");
-            }
+        if let Err(error) = self.ledger.released_for_good(&self.resource) {
+            tracing::warn!(resource = ?self.resource, %error, "the resource ledger cannot be written");
+        }
+        if let Err(error) = forget(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a note of what lies at a service cannot be removed");
+        }
+    }
+}
+
+/// Sees that it is given back at the build's next clean-up.
+fn arm<R: Remote>(build: &BuildContext, held: Arc<HeldNote>, what: String) -> CleanupId {
+    let again = build.clone();
+    build.on_cleanup("post-process", format!("give back {what}"), move || async move {
+        let mut attempt = Attempt::<R> { build: again, held, what, is_done: false, of: PhantomData };
+        let lines = give_back::<R>(&attempt.held.path, By::Build).await?;
+        lines.iter().for_each(|line| attempt.build.say(format!("Cleaning up: {line}")));
+        attempt.held.done();
+        attempt.is_done = true;
+        Ok(())
+    })
+}
+
+/// A try to give something back; unless it has worked, the build's next clean-up tries it again. So it is when it was too slow or was cancelled.
+struct Attempt<R: Remote> {
+    build: BuildContext,
+    held: Arc<HeldNote>,
+    what: String,
+    is_done: bool,
+    of: PhantomData<R>,
+}
+
+impl<R: Remote> Drop for Attempt<R> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            arm::<R>(&self.build, self.held.clone(), self.what.clone());
         }
     }
 }
@@ -79,14 +121,7 @@ impl Claim {
         let resource = Resource::Remote { what: what.to_owned(), note: path.clone() };
         build.ledger.note(&resource).map_err(cannot)?;
         let held = Arc::new(HeldNote { ledger: build.ledger.clone(), resource, path });
-        let (undone, saying) = (held.clone(), build.clone());
-        let cleanup = build.on_cleanup("post-process", format!("give back {what}"), move || async move {
-            for line in give_back::<R>(&undone.path).await? {
-                saying.say(format!("Cleaning up: {line}"));
-            }
-            undone.done();
-            Ok(())
-        });
+        let cleanup = arm::<R>(build, held.clone(), what.to_owned());
         let claim = Self { build: build.clone(), held, cleanup };
         claim.update(remote)?;
         Ok(claim)
@@ -136,10 +171,10 @@ pub(super) fn service_of(path: &Path) -> Result<Option<String>, String> {
 }
 
 /// Gives back what the note at `path` names; one line for each thing that went.
-pub(super) async fn give_back<R: Remote>(path: &Path) -> Result<Vec<String>, String> {
+pub(super) async fn give_back<R: Remote>(path: &Path, by: By) -> Result<Vec<String>, String> {
     let Some(note) = read(path)? else { return Ok(Vec::new()) };
     let remote: R = serde_json::from_value(note).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
-    remote.give_back().await
+    remote.give_back(by).await
 }
 
 fn read(path: &Path) -> Result<Option<Json>, String> {

@@ -1,6 +1,6 @@
 //! vagrant-registry and vagrant-cloud against a service that stands in for HashiCorp's.
 
-use kiln_builder::{Fault, Sweep, sweep};
+use kiln_builder::{Fault, Sweep, still_held, sweep};
 
 use super::box_service::{BoxService, CLIENT, TOKEN};
 use super::world::World;
@@ -30,7 +30,10 @@ pub(super) fn cloud(service: &BoxService, more: &str) -> String {
 }
 
 pub(super) fn world() -> World {
-    let world = World::new();
+    with_box(World::new())
+}
+
+fn with_box(world: World) -> World {
     let mut archive = tar::Builder::new(std::fs::File::create(world.path("web.box")).unwrap());
     for (name, text) in [
         ("metadata.json", r#"{"provider":"libvirt","architecture":"arm64"}"#.to_owned()),
@@ -173,6 +176,39 @@ async fn an_upload_that_fails_takes_its_version_along_and_one_that_was_there_sta
     let outcome = world.run(&template(&world, "vagrant-registry", &hcp(&service, ""))).await;
     assert!(outcome.cancelled, "{}", world.text());
     assert_eq!(service.there(), [BOX]);
+}
+
+/// What the first try has made is gone before the second begins, so that nothing takes along later what the second has published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_that_is_published_at_the_second_try_stays() {
+    let architecture = format!("{BOX}/version/1.2.3/provider/libvirt/architecture/arm64");
+    for (refused, second, answers) in [
+        (0, "", ["r"].as_slice()),
+        // The first try's cannot be removed at once: there is no second one until it is.
+        (2, "", &["r", "r"]),
+        (0, "post-processor \"shell-local\" {\n inline = [\"exit 1\"]\n }\n", &["r", "g"]),
+    ] {
+        let (world, service) = (with_box(World::asking()), BoxService::start(&[BOX]));
+        service.fail("PUT /storage/", 403, 1);
+        service.fail("DELETE ", 403, refused);
+        let template = template(&world, "vagrant-registry", &hcp(&service, ""));
+        let template = format!("{}{second}}}\n", template.strip_suffix("}\n").unwrap());
+        let outcome = world.run_and_answer(template, answers, |_| {}).await;
+        assert_eq!(outcome.exit_code, u8::from(!second.is_empty()), "{}", world.text());
+        let told = world.text().contains("what the try before has made is still there");
+        assert_eq!(told, refused > 0, "{}", world.text());
+        let there = service.there();
+        assert!(there.contains(&architecture), "{there:?}: {}", world.text());
+        assert_eq!(still_held(&world.path("job")).unwrap(), Vec::<String>::new());
+        assert_eq!(sweep(&world.path("job")).unwrap(), Sweep::default());
+        assert_eq!(service.there(), there, "a sweep takes nothing of it");
+    }
+    // Vagrant Cloud refuses a box that is there already.
+    let (world, service) = (with_box(World::asking()), BoxService::start(&["/api/v2/box/me/web"]));
+    service.fail("PUT /storage/", 403, 1);
+    let template = template(&world, "vagrant-cloud", &cloud(&service, ""));
+    assert_eq!(world.run_and_answer(template, &["r"], |_| {}).await.exit_code, 0, "{}", world.text());
+    assert_eq!(service.there().len(), 3, "{:?}", service.there());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

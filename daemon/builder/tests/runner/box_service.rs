@@ -33,8 +33,17 @@ struct State {
     /// Beginnings of lines that are answered with a status, so many times.
     faults: Vec<(String, u16, usize)>,
     uploads: BTreeMap<String, Vec<u8>>,
+    /// What is known of what exists, by its path.
+    known: BTreeMap<String, Known>,
     /// Beginnings of lines that are done and never answered.
     silent: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    is_released: bool,
+    checksum: String,
+    updated_at: String,
 }
 
 /// The service, for as long as the test runs.
@@ -80,6 +89,11 @@ impl BoxService {
         lock(&self.state).silent.push(begins.to_owned());
     }
 
+    /// Answers everything again.
+    pub(crate) fn speak(&self) {
+        lock(&self.state).silent.clear();
+    }
+
     pub(crate) fn asked(&self) -> Vec<Asked> {
         lock(&self.state).asked.clone()
     }
@@ -91,6 +105,21 @@ impl BoxService {
 
     pub(crate) fn there(&self) -> Vec<String> {
         lock(&self.state).there.iter().cloned().collect()
+    }
+
+    /// Others put something there.
+    pub(crate) fn put(&self, path: &str) {
+        lock(&self.state).there.insert(path.to_owned());
+    }
+
+    /// Others replace the box there.
+    pub(crate) fn replace(&self, path: &str, checksum: Option<&str>, updated_at: &str) {
+        let mut state = lock(&self.state);
+        let known = state.known.entry(path.to_owned()).or_default();
+        if let Some(checksum) = checksum {
+            checksum.clone_into(&mut known.checksum);
+        }
+        updated_at.clone_into(&mut known.updated_at);
     }
 
     /// What was uploaded last.
@@ -137,8 +166,16 @@ fn answer(state: &Mutex<State>, url: &str, line: &str, authorization: Option<Str
             (200, json!({"upload_path": upload, "callback": format!("{url}{path}/complete")}))
         }
         "GET" if path.ends_with("/upload") => (200, json!({"url": upload, "upload_path": upload})),
-        "GET" if state.there.contains(path) => {
-            (200, json!({"version": {"state": "UNRELEASED"}, "status": "unreleased"}))
+        "GET" if state.there.contains(path) => (200, state.look(path)),
+        "GET"
+            if ["/providers", "/architectures"]
+                .iter()
+                .any(|list| path.strip_suffix(list).is_some_and(|above| state.there.contains(above))) =>
+        {
+            let begins = format!("{}/", path.strip_suffix('s').unwrap_or(path));
+            let below: Vec<_> = state.there.iter().filter(|path| path.starts_with(&begins)).collect();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            (200, if below.is_empty() { json!({"pagination": {}}) } else { json!({name: below}) })
         }
         "GET" => (404, json!({"message": "there is none"})),
         "POST" => {
@@ -148,7 +185,9 @@ fn answer(state: &Mutex<State>, url: &str, line: &str, authorization: Option<Str
             let Some(name) = name.or(inner) else { return (422, json!({"message": "it has no name"})) };
             // `…/versions` makes `…/version/NAME`, `…/boxes` makes `…/box/NAME`.
             let parent = path.strip_suffix("es").filter(|_| path.ends_with("boxes")).or(path.strip_suffix('s'));
-            state.there.insert(format!("{}/{name}{below}", parent.unwrap_or(path)));
+            let made = format!("{}/{name}{below}", parent.unwrap_or(path));
+            state.hold(&made, &json);
+            state.there.insert(made);
             (200, json!({}))
         }
         "DELETE" => {
@@ -156,6 +195,36 @@ fn answer(state: &Mutex<State>, url: &str, line: &str, authorization: Option<Str
             state.there.retain(|other| other != path && !other.starts_with(&format!("{path}/")));
             if state.there.len() < before { (200, json!({})) } else { (404, json!({})) }
         }
+        "PUT" => {
+            if let Some(version) = path.strip_suffix("/release") {
+                state.known.entry(version.to_owned()).or_default().is_released = true;
+            }
+            state.hold(path, &json);
+            (200, json!({}))
+        }
         _ => (200, json!({})),
+    }
+}
+
+impl State {
+    /// What a request says of the box at `path`.
+    fn hold(&mut self, path: &str, json: &Value) {
+        let said = json["box_data"]["checksum"].as_str().or(json["provider"]["checksum"].as_str());
+        if let Some(checksum) = said {
+            let known = Known { checksum: checksum.to_owned(), ..Known::default() };
+            self.known.insert(path.to_owned(), known);
+        }
+    }
+
+    /// In the words of both services.
+    fn look(&self, path: &str) -> Value {
+        let Known { is_released, checksum, updated_at } = self.known.get(path).cloned().unwrap_or_default();
+        let (state, status) = if is_released { ("RELEASED", "active") } else { ("UNRELEASED", "unreleased") };
+        let begins = format!("{path}/provider/");
+        let below: Vec<_> = self.there.iter().filter(|path| path.starts_with(&begins)).collect();
+        json!({
+            "version": {"state": state}, "status": status, "providers": below, "checksum": checksum, "updated_at": updated_at,
+            "architecture": {"box_data": {"checksum": checksum}, "updated_at": updated_at},
+        })
     }
 }

@@ -153,6 +153,44 @@ fn a_killed_publication_leaves_no_version() {
     }
 }
 
+/// Between the worker's death and the sweep others go on with what it has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_use_by_now_stays_and_is_told() {
+    let version = format!("{BOX}/version/1.2.3");
+    let (provider, of_others) = (format!("{version}/provider/libvirt"), format!("{version}/provider/virtualbox"));
+    let architecture = format!("{provider}/architecture/arm64");
+    let [box_, version_, provider_, architecture_, of_others_] = [BOX, &version, &provider, &architecture, &of_others];
+    for (what, told, stays) in [
+        ("released", "its version is released by now", vec![box_, version_, provider_, architecture_]),
+        ("another box", "it has another box by now", vec![box_, version_, provider_, architecture_]),
+        ("written again", "it was written again since", vec![box_, version_, provider_, architecture_]),
+        ("another provider", "there are boxes of others below it", vec![box_, version_, of_others_]),
+    ] {
+        let service = BoxService::start(&[BOX]);
+        service.silence("PUT /storage/");
+        let mut worker = Worker::start(BOXES, &service.url);
+        let is_sent = || service.done().iter().any(|line| line.starts_with("PUT /storage/"));
+        let job = worker.killed_when(what, is_sent);
+        service.speak();
+        match what {
+            "released" => {
+                let world = box_registry::world();
+                let template = box_registry::template(&world, "vagrant-registry", &hcp(&service, ""));
+                assert_eq!(world.run(&template).await.exit_code, 0, "{}", world.text());
+            }
+            "another box" => service.replace(&architecture, Some("abc"), ""),
+            "written again" => service.replace(&architecture, None, "2999-01-01T00:00:00Z"),
+            _ => service.put(&of_others),
+        }
+        let swept = sweep(&job).unwrap();
+        assert_eq!(swept.failed, Vec::<String>::new(), "{what}");
+        let lines = swept.removed.join("\n");
+        assert!(lines.contains(told) && lines.contains("DELETE http"), "{what}: {lines}");
+        assert_eq!(service.there(), stays, "{what}: {lines}");
+        assert_eq!((still_held(&job).unwrap(), notes(&job)), (Vec::new(), Vec::new()), "{what}");
+    }
+}
+
 /// Cancels the job of `world` as soon as `is_seen`; it ends, and holds nothing.
 async fn cancelled_when(world: &World, template: &str, what: &str, is_seen: impl Fn() -> bool) {
     let cancelling = async {

@@ -96,12 +96,17 @@ async fn a_question_does_not_outlive_a_cancellation() {
 }
 
 impl World {
-    fn asking() -> Self {
+    pub(super) fn asking() -> Self {
         Self { on_error: OnError::Ask, control: Control::default(), ..Self::new() }
     }
 
     /// Runs a build and gives `answers` to its questions, one after the other; `before` each, something is done about the failure.
-    async fn run_and_answer(&self, template: String, answers: &[&str], before: impl Fn(&Asked)) -> JobOutcome {
+    pub(super) async fn run_and_answer(
+        &self,
+        template: String,
+        answers: &[&str],
+        before: impl Fn(&Asked),
+    ) -> JobOutcome {
         let answering = async {
             for (count, answer) in (1..).zip(answers) {
                 let asked = self.wait_for_questions(count).await.swap_remove(count - 1);

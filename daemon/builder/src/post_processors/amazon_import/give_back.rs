@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::remote::Remote;
+use super::super::remote::{By, Remote};
 use super::credentials::Account;
 use super::ec2::Ec2;
 use super::service::Service;
@@ -40,8 +40,8 @@ pub(super) struct AskedImage {
 impl Remote for Import {
     const SERVICE: &'static str = "aws";
 
-    /// The image goes first, then its snapshot.
-    async fn give_back(&self) -> Result<Vec<String>, String> {
+    /// The image goes first, then its snapshot. Nobody else has them: their ids are this import's alone.
+    async fn give_back(&self, _: By) -> Result<Vec<String>, String> {
         let removed = async {
             let mut ec2 = Ec2::new(self.service("ec2")?, self.tries);
             self.remove(&mut ec2).await

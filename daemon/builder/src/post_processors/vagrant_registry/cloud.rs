@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
-use super::give_back::Made;
+use super::give_back::{Kind, Made, Part};
 use super::publication::{Publication, Upload};
 use crate::error::StepError;
 use crate::option_values::OptionValues;
@@ -40,10 +40,18 @@ pub(super) async fn find_box(api: &mut Api, tag: &str) -> Result<(), StepError> 
     }
 }
 
+pub(super) fn version_path(publication: &Publication) -> String {
+    format!("box/{}/version/{}", publication.tag, publication.version)
+}
+
 /// Whether the version is released, where it is there.
 pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<Option<bool>, StepError> {
-    let found = api.find(&format!("box/{}/version/{}", publication.tag, publication.version)).await?;
-    Ok(found.map(|version| version["status"] == "active"))
+    let found = api.find(&version_path(publication)).await?;
+    Ok(found.map(|version| is_released(&version)))
+}
+
+pub(super) fn is_released(version: &Json) -> bool {
+    version["status"] == "active"
 }
 
 /// Where a version is asked for, and with what.
@@ -82,7 +90,8 @@ pub(super) async fn provider(
     context.build.say(format!("Creating provider: {provider}"));
     let ask_at = format!("box/{tag}/version/{version}/providers");
     let name = format!("provider {provider} ({architecture}) of {tag} {version}");
-    made.make(context, api, name, path, (&ask_at, &json!({"provider": wanted}))).await.map(drop)
+    let part = Part::new(Kind::Box, name, path);
+    made.make(context, api, part, (&ask_at, &json!({"provider": wanted}))).await.map(drop)
 }
 
 pub(super) async fn prepare_upload(api: &mut Api, publication: &Publication) -> Result<Upload, StepError> {

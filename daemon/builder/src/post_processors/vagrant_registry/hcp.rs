@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
-use super::give_back::Made;
+use super::give_back::{Kind, Made, Part};
 use super::publication::{Publication, Upload};
 use crate::error::StepError;
 use crate::option_values::OptionValues;
@@ -109,11 +109,14 @@ pub(super) async fn find_box(
 /// Whether the version is released, where it is there.
 pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<Option<bool>, StepError> {
     let Some(found) = api.find(&version_path(publication)).await? else { return Ok(None) };
-    let state = found["version"]["state"].as_str();
     if found.get("version").is_none_or(Json::is_null) {
         return Err(StepError::new("the service's answer has no version: is it HCP's registry?"));
     }
-    Ok(Some(state.is_some_and(|state| state != "UNRELEASED")))
+    Ok(Some(is_released(&found)))
+}
+
+pub(super) fn is_released(version: &Json) -> bool {
+    version["version"]["state"].as_str().is_some_and(|state| state != "UNRELEASED")
 }
 
 /// Where a version is asked for, and with what.
@@ -138,7 +141,8 @@ pub(super) async fn provider(
     } else {
         let ask_at = format!("{}/providers", version_path(publication));
         let name = format!("provider {provider} of {tag} {version}");
-        made.make(context, api, name, provider_path(publication), (&ask_at, &json!({"name": provider}))).await?;
+        let part = Part::new(Kind::Provider, name, provider_path(publication));
+        made.make(context, api, part, (&ask_at, &json!({"name": provider}))).await?;
         context.build.say(format!("Created new provider: {provider}"));
     }
     let data = box_data(publication);
@@ -151,7 +155,8 @@ pub(super) async fn provider(
     let wanted = json!({"architecture_type": architecture, "default": publication.is_default, "box_data": data});
     let ask_at = format!("{}/architectures", provider_path(publication));
     let name = format!("architecture {architecture} of {tag} {version} ({provider})");
-    made.make(context, api, name, architecture_path(publication), (&ask_at, &wanted)).await.map(drop)
+    let part = Part::new(Kind::Box, name, architecture_path(publication));
+    made.make(context, api, part, (&ask_at, &wanted)).await.map(drop)
 }
 
 fn box_data(publication: &Publication) -> Json {

@@ -4,7 +4,8 @@
 //! box (HCP makes it when it is not there) → version → provider → architecture → upload, confirmed → release
 //! ```
 //!
-//! What was made on the way is removed again when the upload fails or is cancelled; what was there before stays.
+//! What was made on the way is removed again when the upload fails or is cancelled; what was there before stays, and so does what others have
+//! put there since.
 
 mod api;
 mod box_file;
@@ -17,10 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use self::api::Api;
 pub(super) use self::give_back::Boxes;
-use self::give_back::Made;
+use self::give_back::{Kind, Made, Part};
 use self::publication::Publication;
 use super::context::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
@@ -44,12 +47,22 @@ const ARTIFICE: &str = "packer.post-processor.artifice";
 const DIRECT_LIMIT: u64 = 5 << 30;
 
 /// The services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Service {
     /// Vagrant Cloud.
     Cloud,
     /// HCP's registry.
     Hcp,
+}
+
+impl Service {
+    fn is_released(self, version: &Json) -> bool {
+        match self {
+            Self::Cloud => cloud::is_released(version),
+            Self::Hcp => hcp::is_released(version),
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -68,7 +81,7 @@ pub(crate) async fn run(
         Service::Cloud => cloud::find_box(&mut api, &publication.tag).await?,
         Service::Hcp => hcp::find_box(context, &mut api, options, &publication.tag).await?,
     }
-    let mut made = Made::nothing(&api);
+    let mut made = Made::nothing(&api, service, &publication);
     let is_released = version(context, service, &mut api, &publication, &mut made).await?;
     match service {
         Service::Cloud => cloud::provider(context, &mut api, &publication, &mut made).await?,
@@ -76,6 +89,9 @@ pub(crate) async fn run(
     }
     if publication.download_url.is_none() {
         upload(context, service, &mut api, &publication).await?;
+    }
+    if !publication.unreleased && !is_released {
+        made.releasing()?;
     }
     release(context, service, &mut api, &publication, is_released).await?;
     // It is meant to stay.
@@ -198,10 +214,11 @@ async fn version(
         return Ok(is_released);
     }
     let (path, (ask_at, wanted)) = match service {
-        Service::Cloud => (format!("box/{tag}/version/{version}"), cloud::new_version(publication)),
+        Service::Cloud => (cloud::version_path(publication), cloud::new_version(publication)),
         Service::Hcp => (hcp::version_path(publication), hcp::new_version(publication)),
     };
-    made.make(context, api, format!("version {version} of {tag}"), path, (&ask_at, &wanted)).await?;
+    let part = Part::new(Kind::Version, format!("version {version} of {tag}"), path);
+    made.make(context, api, part, (&ask_at, &wanted)).await?;
     context.build.say(format!("Created new version: {version}"));
     Ok(false)
 }
@@ -249,7 +266,7 @@ async fn release(
     }
     context.build.say(format!("Releasing version: {}", publication.version));
     let path = match service {
-        Service::Cloud => format!("box/{}/version/{}/release", publication.tag, publication.version),
+        Service::Cloud => format!("{}/release", cloud::version_path(publication)),
         Service::Hcp => format!("{}/release", hcp::version_path(publication)),
     };
     let answer = api.ask(Method::PUT, &path, None).await?;
