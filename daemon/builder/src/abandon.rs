@@ -10,6 +10,7 @@ use kiln_hypervisors::Machine;
 use crate::context::BuildContext;
 use crate::export::GuestDisk;
 use crate::ledger::Resource;
+use crate::sources::qemu;
 use crate::steps::output_directory;
 
 /// How long a guest may take to write out what it has in memory.
@@ -107,16 +108,27 @@ fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<&Path>, context:
     }
     named.iter().for_each(|name| context.error(format!("    {name}")));
     if let Some(disk) = disk {
-        context.error(format!(
-            "hint: a source \"qemu\" goes on from this disk with disk_image = true, iso_url = {:?} and iso_checksum = \"none\"",
-            disk.display().to_string()
-        ));
+        context.error(format!("hint: {}", way_on(disk)));
     }
     for directory in directories {
         context.error(format!("hint: when you no longer need it, delete {}", directory.display()));
     }
     let first = disk.map(Path::to_owned).or_else(|| kept.first().cloned());
     first.or_else(|| directories.first().cloned()).unwrap_or_default().display().to_string()
+}
+
+/// How a build goes on from a disk.
+fn way_on(disk: &Path) -> String {
+    match qemu::can_begin_with(disk) {
+        Ok(()) => format!(
+            "a source \"qemu\" goes on from this disk with disk_image = true, iso_url = {:?} and iso_checksum = \"none\"",
+            disk.display().to_string()
+        ),
+        Err(error) => {
+            let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
+            format!("no source goes on from {} as it is ({error}){hint}", disk.display())
+        }
+    }
 }
 
 fn with_size(path: &Path) -> String {

@@ -139,6 +139,9 @@ async fn create_by_tool(plan: &QemuPlan, image: &Path, base: Option<Base>) -> Re
                 &own.create,
             )
             .await?;
+            if over.is_some() {
+                local_image::note_base(&disks.main.path, image);
+            }
         }
         for (disk, size) in disks.additional.iter().zip(&plan.additional_disks) {
             image_tool::create(&disk.path, disk.format, *size, None, &own.create).await?;
@@ -233,6 +236,7 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     if plan.use_backing_file {
         if by_tool.create.is_empty() {
             create_overlay(&main.path, image, format, Some(begun))?;
+            local_image::note_base(&main.path, image);
             return Ok(Base { format, wanted, fits: wanted == begun });
         }
         return Ok(Base { format, wanted, fits: true });

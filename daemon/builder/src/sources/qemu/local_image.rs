@@ -2,21 +2,49 @@
 //!
 //! It may be the raw disk of an earlier guest, and a guest writes what it likes to the beginning of its disk: the header of an image that lies
 //! over `~/.ssh/id_ed25519`, say. What such a header names is read into the next guest, so it is followed only to other disks beside the image.
+//!
+//! A disk that a build makes over another is followed to that one, wherever it is: the build notes it in an attribute of the disk's file, which
+//! goes with the file and which no guest can write.
 
-use std::io::Read as _;
-use std::path::Path;
+use std::ffi::OsString;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::{DiskReader, Format, OpenPolicy, detect};
+use kiln_disk_formats::{DiskReader, Format, OpenPolicy, detect, open};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::error::StepError;
 use crate::image_registry::ImageRegistry;
 
 /// What to do about an image that lies over others elsewhere.
 pub(super) const HINT: &str = "the file may be the raw disk of a guest that has written this there. If you know it: \
-    `kiln convert --allow-backing DIR IMAGE.qcow2 WHOLE.qcow2` makes one image of it and what is below, or put what is below beside it";
+    `kiln convert --allow-backing DIR IMAGE.qcow2 WHOLE.qcow2` makes one image of it and what is below; or move what is below beside it, and \
+    have it say so: `qemu-img rebase -u -F FORMAT -b NAME IMAGE.qcow2`";
 
-/// Where a disk says that it has a partition table or a boot loader.
-const SIGNATURE: ([u8; 2], usize) = ([0x55, 0xaa], 510);
+/// The attribute of a disk that a build has made over another: the path of that one.
+const BASE: &str = "user.kiln.base";
+
+/// The longest path.
+const MAX_PATH: usize = 4096;
+
+/// How many disks may lie over each other.
+const MAX_CHAIN: usize = 16;
+
+/// What a disk that is not empty has at a place: a partition table or a boot loader, LVM, LUKS, ext, XFS, Btrfs, a CD.
+const SIGNATURES: [(u64, &[u8]); 8] = [
+    (510, &[0x55, 0xaa]),
+    (0, b"XFSB"),
+    (0, b"LUKS\xba\xbe"),
+    (512, b"EFI PART"),
+    (512, b"LABELONE"),
+    (0x438, &[0x53, 0xef]),
+    (0x8001, b"CD001"),
+    (0x1_0040, b"_BHRfS_M"),
+];
+
+/// How names of disks end. A part of one begins anywhere in it.
+const ENDINGS: [&str; 4] = ["vmdk", "qcow2", "raw", "img"];
 
 /// The image's format, and what it may name.
 pub(super) fn judge(image: &Path) -> Result<(Format, OpenPolicy, Option<&'static str>), StepError> {
@@ -26,17 +54,53 @@ pub(super) fn judge(image: &Path) -> Result<(Format, OpenPolicy, Option<&'static
         Some("raw") => (Format::Raw, OpenPolicy::deny(), None),
         Some("qcow2") => (Format::Qcow2, OpenPolicy::allow_any(), None),
         _ => {
-            let beside = std::path::absolute(image).ok().and_then(|image| image.parent().map(Path::to_owned));
-            (detect(image)?, OpenPolicy::allow_below(beside.into_iter().collect()), Some(HINT))
+            let bases = bases(image);
+            // Also where a link leads to, and where the bases are.
+            let places = std::iter::once(image).chain(bases.iter().map(PathBuf::as_path));
+            let beside: Vec<PathBuf> = places
+                .flat_map(|place| [std::path::absolute(place).ok(), place.canonicalize().ok()])
+                .filter_map(|place| place?.parent().map(Path::to_owned))
+                .collect();
+            (detect(image)?, OpenPolicy::allow_below([beside, bases].concat()), Some(HINT))
         }
     })
 }
 
+/// Notes that `disk`, a new one, lies over `image`. Where the file system keeps no such note a later build says what to do.
+pub(super) fn note_base(disk: &Path, image: &Path) {
+    let noted = image
+        .canonicalize()
+        .and_then(|image| Ok(setxattr(disk, BASE, image.as_os_str().as_bytes(), XattrFlags::empty())?));
+    if let Err(error) = noted {
+        tracing::debug!(%error, disk = %disk.display(), "not noted what the disk lies over");
+    }
+}
+
+/// The disks that `image` lies over as the builds noted that made it and them, the nearest first.
+fn bases(image: &Path) -> Vec<PathBuf> {
+    let mut bases: Vec<PathBuf> = Vec::new();
+    while let Some(base) = noted_base(bases.last().map_or(image, PathBuf::as_path)).filter(|_| bases.len() < MAX_CHAIN)
+    {
+        bases.push(base);
+    }
+    bases
+}
+
+fn noted_base(disk: &Path) -> Option<PathBuf> {
+    let mut path = vec![0; MAX_PATH];
+    let length = getxattr(disk, BASE, &mut path[..]).ok()?;
+    path.truncate(length);
+    Some(PathBuf::from(OsString::from_vec(path))).filter(|path| path.is_absolute())
+}
+
 /// Refuses an image that lies over a file which is no disk.
 pub(super) fn check_chain(image: &Path, reader: &dyn DiskReader) -> Result<(), StepError> {
-    let own = image.canonicalize().ok();
+    let known = [vec![image.to_owned()], bases(image)].concat();
+    let known: Vec<PathBuf> = known.iter().filter_map(|path| path.canonicalize().ok()).collect();
     for file in reader.info().files {
-        if file.canonicalize().ok() != own && !is_disk(&file) {
+        // A name that a link has says nothing.
+        let place = file.canonicalize().unwrap_or_else(|_| file.clone());
+        if !known.contains(&place) && !is_disk(&place) {
             let detail = format!("{} says that it lies over {}, which is no disk", image.display(), file.display());
             return Err(StepError::new(detail).with_hint(HINT));
         }
@@ -44,13 +108,123 @@ pub(super) fn check_chain(image: &Path, reader: &dyn DiskReader) -> Result<(), S
     Ok(())
 }
 
-/// An image by its own word, or a raw disk with something to start from.
+/// Whether a source can begin with the image at `path`.
+pub(crate) fn can_begin_with(path: &Path) -> Result<(), StepError> {
+    let (format, policy, hint) = judge(path)?;
+    let reader = open(path, Some(format), &policy)?;
+    if hint.is_some() { check_chain(path, &*reader) } else { Ok(()) }
+}
+
+/// An image by its own word, a part of one by its name, or a raw disk by what is on it.
 fn is_disk(path: &Path) -> bool {
-    if detect(path).is_ok_and(|format| format != Format::Raw) {
-        return true;
+    let named = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
+    named || detect(path).is_ok_and(|format| format != Format::Raw) || has_signature(path)
+}
+
+fn has_signature(path: &Path) -> bool {
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    SIGNATURES.iter().any(|(at, signature)| {
+        let mut found = vec![0; signature.len()];
+        let read = file.seek(SeekFrom::Start(*at)).and_then(|_| file.read_exact(&mut found));
+        read.is_ok() && found == *signature
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_disk_formats::{create_overlay, create_qcow2};
+
+    use super::*;
+
+    /// Whether a source can begin with `image`; why not.
+    fn judged(image: &Path) -> Option<String> {
+        can_begin_with(image).err().map(|error| error.to_string())
     }
-    let (signature, at) = SIGNATURE;
-    let mut sector = [0; 512];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut sector));
-    read.is_ok() && sector[at..] == signature
+
+    fn raw_disk(path: &Path, at: usize, signature: &[u8]) {
+        let mut bytes = vec![0; 1 << 20];
+        bytes[at..at + signature.len()].copy_from_slice(signature);
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn what_a_build_has_made_over_a_disk_elsewhere_is_followed_to_it_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        for name in ["base", "out", "next"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        raw_disk(&at("base/disk"), 510, &[0x55, 0xaa]);
+        create_overlay(&at("out/web"), &at("base/disk"), Format::Raw, None).unwrap();
+        assert!(judged(&at("out/web")).unwrap().contains("outside the allowed directories"));
+        note_base(&at("out/web"), &at("base/disk"));
+        assert_eq!(judged(&at("out/web")), None);
+        // One more, and moved.
+        create_overlay(&at("next/web"), &at("out/web"), Format::Qcow2, None).unwrap();
+        note_base(&at("next/web"), &at("out/web"));
+        std::fs::rename(at("next/web"), at("aborted-web")).unwrap();
+        assert_eq!(judged(&at("aborted-web")), None);
+        // A base without anything known on it is what the build had.
+        std::fs::write(at("base/disk"), vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(judged(&at("aborted-web")), None);
+        // The note is of one file: a header that names another leads nowhere.
+        create_qcow2(&at("base/other.qcow2"), 1 << 20).unwrap();
+        std::fs::create_dir(at("elsewhere")).unwrap();
+        std::fs::rename(at("base/other.qcow2"), at("elsewhere/other.qcow2")).unwrap();
+        create_overlay(&at("out/planted"), &at("elsewhere/other.qcow2"), Format::Qcow2, None).unwrap();
+        note_base(&at("out/planted"), &at("base/disk"));
+        assert!(judged(&at("out/planted")).unwrap().contains("outside the allowed directories"));
+        std::fs::write(at("base/id_rsa"), "private".repeat(100_000)).unwrap();
+        create_overlay(&at("out/key"), &at("base/id_rsa"), Format::Raw, Some(1 << 20)).unwrap();
+        note_base(&at("out/key"), &at("base/disk"));
+        assert!(judged(&at("out/key")).unwrap().contains("which is no disk"));
+    }
+
+    #[test]
+    fn disks_beside_it_are_followed_whatever_they_begin_with_and_through_a_link_to_it() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        std::fs::create_dir(at("images")).unwrap();
+        for (name, offset, signature) in SIGNATURES.iter().map(|(at, signature)| ("base", *at, *signature)).chain([(
+            "base.img",
+            700,
+            &b"the middle of a file system"[..],
+        )]) {
+            let base = at("images").join(name);
+            raw_disk(&base, usize::try_from(offset).unwrap(), signature);
+            let over = at("images/over");
+            std::fs::remove_file(&over).ok();
+            create_overlay(&over, &base, Format::Raw, None).unwrap();
+            assert_eq!(judged(&over), None, "{name}: {signature:?}");
+        }
+        std::os::unix::fs::symlink(at("images/over"), at("link")).unwrap();
+        assert_eq!(judged(&at("link")), None);
+        // A link of a disk's name to what is none.
+        std::fs::write(at("images/id_rsa"), "private".repeat(100_000)).unwrap();
+        std::os::unix::fs::symlink(at("images/id_rsa"), at("images/key.img")).unwrap();
+        create_overlay(&at("images/planted"), &at("images/key.img"), Format::Raw, Some(1 << 20)).unwrap();
+        assert!(judged(&at("images/planted")).unwrap().contains("which is no disk"));
+    }
+
+    #[test]
+    fn parts_of_a_vmdk_are_followed_and_files_that_one_names_are_not() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        raw_disk(&at("web-f001.vmdk"), 510, &[0x55, 0xaa]);
+        raw_disk(&at("web-f002.vmdk"), 0, b"the middle of a disk");
+        std::fs::write(at("id_rsa"), vec![b'x'; 1 << 20]).unwrap();
+        for (second, told) in [("web-f002.vmdk", None), ("id_rsa", Some("id_rsa, which is no disk"))] {
+            let text = format!(
+                "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\
+                 RW 2048 FLAT \"web-f001.vmdk\" 0\nRW 2048 FLAT \"{second}\" 0\nddb.adapterType = \"lsilogic\"\n"
+            );
+            std::fs::write(at("web.vmdk"), text).unwrap();
+            let judged = judged(&at("web.vmdk"));
+            match (told, &judged) {
+                (None, None) => {}
+                (Some(words), Some(judged)) => assert!(judged.contains(words), "{judged}"),
+                _ => panic!("{second}: {judged:?}"),
+            }
+        }
+    }
 }

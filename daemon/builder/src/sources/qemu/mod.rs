@@ -11,6 +11,8 @@ pub(crate) mod options;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use local_image::can_begin_with;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
