@@ -56,14 +56,16 @@ pub(crate) fn hold_disks(directory: &Path) {
 /// Hands `directory`, which the build of the mark `id` holds, over to the person: nothing of it is removed later without `-force`.
 pub(crate) fn leave(directory: &Path, id: &str) -> io::Result<Kept> {
     let Some(mark) = Mark::read(directory) else { return Ok(Kept::default()) };
-    let Some(owner) = mark.owner.as_ref().filter(|owner| owner.id == id) else { return Ok(Kept::default()) };
+    if mark.owner.as_ref().is_none_or(|owner| owner.id != id) {
+        return Ok(Kept::default());
+    }
     let locked = LockedDirectory::unlocked(directory, std::fs::File::open(directory)?);
     if locked.names()?.iter().all(|name| is_ours(name)) {
         // Nothing is lost by it, and it would only be in the way.
         locked.discard(&mark)?;
         return Ok(Kept::default());
     }
-    mark::write_aborted(directory, owner)?;
+    mark::make_aborted(directory)?;
     for (name, seen) in hidden(directory, &mark)? {
         let (from, to) = (directory.join(&name), directory.join(seen));
         if to.symlink_metadata().is_err() {
@@ -72,7 +74,6 @@ pub(crate) fn leave(directory: &Path, id: &str) -> io::Result<Kept> {
             locked.remove(&name)?;
         }
     }
-    locked.remove(OsStr::new(mark::NAME))?;
     let files = locked.names()?.into_iter().filter(|name| !is_ours(name)).map(|name| directory.join(name)).collect();
     Ok(Kept { directory: Some(directory.to_owned()), files })
 }

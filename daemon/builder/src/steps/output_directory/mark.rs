@@ -21,12 +21,9 @@ pub(crate) const NAME: &str = ".kiln-incomplete";
 /// The file name of the mark of a build that was aborted: what is in its directory is to stay.
 pub(super) const ABORTED: &str = ".kiln-aborted";
 
-/// The first line.
-const NOTE: &str = "This build has not ended. If no kiln is running, delete this directory.\n";
-
-/// The first line of an aborted build's.
-const ABORTED_NOTE: &str =
-    "This build was aborted, and what it had made is kept. Delete this directory when you no longer need it.\n";
+/// The first line, under both names.
+const NOTE: &str = ".kiln-incomplete: this build has not ended; if no kiln is running, delete this directory. \
+    .kiln-aborted: it was aborted, and what it had made is kept; delete this directory when you no longer need it.\n";
 
 /// The largest mark that is read, in bytes; a build has tens of files.
 const MAX_BYTES: u64 = 1 << 20;
@@ -159,11 +156,10 @@ pub(super) fn write(directory: &Path, owner: &Owner, mark: &Mark) -> io::Result<
     OpenOptions::new().append(true).open(path)
 }
 
-/// Writes the mark of a build that was aborted.
-pub(super) fn write_aborted(directory: &Path, owner: &Owner) -> io::Result<()> {
-    let mut text = ABORTED_NOTE.as_bytes().to_vec();
-    append(&mut text, &Line::Owner(owner.clone()))?;
-    atomic_file::write(&directory.join(ABORTED), &text, 0o666)
+/// Makes the mark of `directory` that of a build that was aborted, also on a full disk: it is the same file, by another name.
+pub(super) fn make_aborted(directory: &Path) -> io::Result<()> {
+    std::fs::rename(directory.join(NAME), directory.join(ABORTED))?;
+    File::open(directory)?.sync_all()
 }
 
 /// Notes another file of the build, or a directory that is moved in as a whole, before it comes to be.

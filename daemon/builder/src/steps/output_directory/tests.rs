@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 use crate::context::{BuildContext, JobSettings, OnError};
@@ -290,6 +291,25 @@ async fn what_an_aborted_build_leaves_is_seen_and_no_later_build_removes_it() {
     assert!(names(&out).is_superset(&all), "nothing is touched");
     prepare(&out, &own(), &other.context(true)).await.unwrap();
     assert_eq!(names(&out), set(&[".kiln-incomplete"]));
+}
+
+#[tokio::test]
+async fn an_aborted_build_keeps_what_it_made_on_a_full_disk() {
+    let (job, other, place) = (Job::new(), Job::new(), tempfile::tempdir().unwrap());
+    let out = place.path().join("out");
+    let context = job.context(false);
+    let held = prepare(&out, &own(), &context).await.unwrap();
+    fs::write(out.join("efivars.fd"), "variables").unwrap();
+    let Resource::OutputDirectory { id, .. } = held.directory.resource.clone() else { panic!("no directory") };
+    let file = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
+    let mark = file(".kiln-incomplete");
+    leave(&out, &id).unwrap();
+    assert_eq!(file(".kiln-aborted"), mark, "nothing new is written, for which there may be no room");
+    context.abandon();
+    drop((held, context));
+    assert_eq!(names(&out), set(&[".kiln-aborted", "efivars.fd"]));
+    let error = prepare(&out, &own(), &other.context(false)).await.err().unwrap();
+    assert!(error.to_string().contains("when it was aborted"), "{error}");
 }
 
 #[tokio::test]
