@@ -217,7 +217,8 @@ pub(crate) const COMMUNICATOR_RULES: &[Rule] = &[
     Rule::Check(
         "`communicator` is `ssh`, `winrm`, `guest-agent` (qemu) or `none`. SSH needs `ssh_username`; WinRM needs `winrm_username`. Key and \
          certificate files exist and can be used: a key is no public one and has no passphrase, a certificate is its user's and has not \
-         expired. With `ssh_agent_auth` and `ssh_bastion_agent_auth` there is an agent with a key (`validate` only warns). \
+         expired. With `ssh_agent_auth` and `ssh_bastion_agent_auth` there is an agent (`validate` only warns, as of one \
+         that has no key yet or does not say). \
          `ssh_ciphers` and `ssh_key_exchange_algorithms` name what Kiln has. A bastion needs a way to log in, and excludes a proxy; \
          what it asks for interactively is answered with `ssh_bastion_password`. \
          Tunnels have the form `PORT:HOST:PORT`. `ssh_timeout` and `ssh_handshake_attempts` have their defaults only \

@@ -16,7 +16,7 @@ use crate::plan_reader::PlanReader;
 /// The largest file that is looked at, in bytes; an RSA key with 16384 bits has 13 KB.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// How long an agent may take to say which keys it has: it asks nobody for that.
+/// How long an agent is waited for that is to say which keys it has. One that asks its owner first takes longer.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The file that an option names, which must be one.
@@ -78,29 +78,48 @@ fn text_of(path: &Path) -> Option<String> {
     file.take(MAX_BYTES).read_to_string(&mut text).ok().map(|_| text)
 }
 
-/// An option that logs in with the agent's keys needs an agent of the one who builds, and one that has a key unless there is `another` way in.
+/// An option that logs in with the agent's keys needs an agent of the one who builds, unless there is `another` way in. One that may yet have a
+/// key or an answer when the guest is there is only told.
 pub(crate) fn agent(reader: &mut PlanReader<'_>, name: &str, another: bool) {
     if !reader.flag(name) {
         return;
     }
     let socket = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
-    let Some((what, hint)) = agent_problem(socket.as_deref(), AGENT_TIMEOUT) else { return };
-    let detail = format!("{name} is set, but {what}.");
-    if another {
+    let Some(problem) = agent_problem(socket.as_deref(), AGENT_TIMEOUT) else { return };
+    let detail = format!("{name} is set, but {}.", problem.what);
+    if another || problem.may_pass {
         reader.warning(name, "No usable SSH agent", detail);
     } else {
-        reader.not_here(name, "No usable SSH agent", detail, Some(hint.to_owned()));
+        const START: &str = "start one (`eval $(ssh-agent)`), add the key (`ssh-add`), and build from that shell";
+        reader.not_here(name, "No usable SSH agent", detail, Some(START.to_owned()));
     }
 }
 
-/// What is wrong with the agent at `socket`, and what to do.
-fn agent_problem(socket: Option<&Path>, limit: Duration) -> Option<(String, &'static str)> {
-    const START: &str = "start one (`eval $(ssh-agent)`), add the key (`ssh-add`), and build from that shell";
-    let Some(socket) = socket else { return Some(("SSH_AUTH_SOCK is not set".to_owned(), START)) };
+/// What is wrong with an agent.
+#[derive(Debug, PartialEq, Eq)]
+struct AgentProblem {
+    what: String,
+    /// It is one, and may let the build in when the guest is there.
+    may_pass: bool,
+}
+
+/// What is wrong with the agent at `socket`.
+fn agent_problem(socket: Option<&Path>, limit: Duration) -> Option<AgentProblem> {
+    let problem = |what: String, may_pass| Some(AgentProblem { what, may_pass });
+    let Some(socket) = socket else { return problem("SSH_AUTH_SOCK is not set".to_owned(), false) };
+    let shown = socket.display();
     match keys_within(socket, limit) {
-        Ok(0) => Some((format!("the agent at {} has no key", socket.display()), "add the key with `ssh-add`")),
+        Ok(0) => {
+            problem(format!("the agent at {shown} has no key: add it (`ssh-add`) before the guest is there"), true)
+        }
         Ok(_) => None,
-        Err(error) => Some((format!("the agent at {} cannot be asked: {error}", socket.display()), START)),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut || error.kind() == io::ErrorKind::WouldBlock => problem(
+            format!(
+                "the agent at {shown} has not said within {limit:?} which keys it has: it may be locked, or ask its owner"
+            ),
+            true,
+        ),
+        Err(error) => problem(format!("the agent at {shown} cannot be asked: {error}"), false),
     }
 }
 
@@ -157,14 +176,14 @@ mod tests {
     }
 
     fn problem(socket: Option<&Path>) -> Option<String> {
-        agent_problem(socket, Duration::from_mins(1)).map(|(what, _)| what)
+        agent_problem(socket, Duration::from_mins(1)).map(|problem| problem.what)
     }
 
     #[test]
     fn an_agent_is_asked_how_many_keys_it_has() {
         for (answer, told) in [
             (&[0, 0, 0, 5, 12, 0, 0, 0, 2][..], None),
-            (&[0, 0, 0, 5, 12, 0, 0, 0, 0], Some("has no key")),
+            (&[0, 0, 0, 5, 12, 0, 0, 0, 0], Some("has no key: add it")),
             (&[0, 0, 0, 1, 5], Some("does not tell its keys")),
             (&[0, 0], Some("cannot be asked")),
         ] {
@@ -179,13 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn without_an_agent_that_answers_there_is_none() {
-        assert_eq!(problem(None).as_deref(), Some("SSH_AUTH_SOCK is not set"));
-        assert!(problem(Some(Path::new("/nonexistent"))).unwrap().contains("cannot be asked"));
+    fn an_agent_that_may_answer_later_is_no_error() {
+        let of = |socket: Option<&Path>| agent_problem(socket, Duration::from_mins(1)).unwrap();
+        assert_eq!(of(None), AgentProblem { what: "SSH_AUTH_SOCK is not set".to_owned(), may_pass: false });
+        let problem = of(Some(Path::new("/nonexistent")));
+        assert!(problem.what.contains("cannot be asked") && !problem.may_pass, "{problem:?}");
+        let (_directory, socket) = agent_that_says(&[0, 0, 0, 5, 12, 0, 0, 0, 0]);
+        assert!(of(Some(&socket)).may_pass, "a key may be added");
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("silent");
         let _silent = UnixListener::bind(&socket).unwrap();
-        let (what, _) = agent_problem(Some(&socket), Duration::from_millis(200)).unwrap();
-        assert!(what.contains("cannot be asked"), "{what}");
+        let problem = agent_problem(Some(&socket), Duration::from_millis(200)).unwrap();
+        assert!(problem.what.contains("it may be locked") && problem.may_pass, "{problem:?}");
     }
 }
