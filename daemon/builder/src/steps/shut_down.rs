@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use kiln_communicators::{Communicator, CommunicatorError, Exit};
 use kiln_hypervisors::{ExitReport, Machine, MachineError};
 
-use super::evidence;
+use super::{evidence, unreachable};
 use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::line_output::LineOutput;
@@ -17,8 +17,8 @@ use kiln_template::GoDuration;
 /// How long a guest that is to be powered off hard is waited for because of files that are to be removed from it.
 const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a guest may still take to be off whose shutdown command's last word was that there is no such command: what stands before that
-/// in it may have worked.
+/// How long a guest may still take to be off, or to answer no longer, whose shutdown command's last word was that there is no such command: what
+/// stands before that in it may have worked.
 const NOT_RUN_LIMIT: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(30) };
 
 /// Runs the shutdown command, or powers off hard when there is none, and waits for the machine to be off.
@@ -73,7 +73,7 @@ async fn end_guest(
                     exit = machine.exited() => Some(exit),
                     result = command_after_cleaning(command, &*communicator, &output, context) => {
                         match result {
-                            Ok(exit) => off_after(ended.get_or_init(|| exit), machine).await,
+                            Ok(exit) => off_after(ended.get_or_init(|| exit), machine, &*communicator).await,
                             Err(error) => {
                                 tracing::debug!(%error, "the shutdown command ended with its connection");
                                 Some(machine.exited().await)
@@ -145,11 +145,23 @@ fn tell_what_is_left(context: &BuildContext) {
 }
 
 /// Waits for the guest to be off whose command has ended; `None`: there is nothing to wait for.
-async fn off_after(command: &Exit, machine: &dyn Machine) -> Option<ExitReport> {
-    match command {
-        Exit::Code(126 | 127) => tokio::time::timeout(NOT_RUN_LIMIT, machine.exited()).await.ok(),
-        _ => Some(machine.exited().await),
+async fn off_after(command: &Exit, machine: &dyn Machine, communicator: &dyn Communicator) -> Option<ExitReport> {
+    if !matches!(command, Exit::Code(126 | 127)) {
+        return Some(machine.exited().await);
     }
+    if let Ok(exit) = tokio::time::timeout(NOT_RUN_LIMIT, machine.exited()).await {
+        return Some(exit);
+    }
+    tokio::select! {
+        exit = machine.exited() => return Some(exit),
+        runs_on = unreachable::answers(communicator) => {
+            if runs_on {
+                return None;
+            }
+        }
+    }
+    // It is shutting down, however slowly.
+    Some(machine.exited().await)
 }
 
 fn not_run(ended: Option<&Exit>) -> StepError {
@@ -217,7 +229,35 @@ mod tests {
         let error = run_with("powerof", Duration::from_secs(3600)).await;
         assert!(error.to_string().contains("it ended with exit code 127, and the guest runs on"), "{error}");
         assert!(error.hint().unwrap().contains("Correct shutdown_command"), "{error:?}");
-        let error = run_with("halt", Duration::from_millis(20)).await;
+        let error = run_with("halt", Duration::from_secs(3)).await;
         assert!(error.to_string().ends_with(" Its shutdown_command had ended with exit code 1."), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_shuts_down_slowly_is_waited_for_whatever_its_command_said_last() {
+        for answer in [Answer::Hang, Answer::GoAway] {
+            let (context, job) = a_build();
+            let guest = FakeCommunicator::new();
+            guest.on_command("poweroff; missing", Answer::code(127)).on_command("exit 0", answer.clone());
+            let spec = MachineSpec::new("web", job.path(), FakeSpec { registered: false });
+            let machine = FakeHypervisor::default().start(&spec, context.registrations.clone()).await.unwrap();
+            machine.resume().await.unwrap();
+            let (command, way) = (Some("poweroff; missing".to_owned()), ShutdownWay::Command);
+            let plan = ShutdownPlan { command, timeout: Duration::from_secs(3600), way, delay: Duration::ZERO };
+            let off = async {
+                while !guest.commands().iter().any(|command| command == "exit 0") {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                machine.power_off().await;
+            };
+            let run = run(&plan, &*machine, Some(&guest), &context);
+            tokio::pin!(run);
+            let ended = tokio::select! {
+                ended = &mut run => ended,
+                () = off => run.await,
+            };
+            let told = ended.err().map_or_else(String::new, |error| error.to_string());
+            assert!(!told.contains("shutdown_command was not run"), "{answer:?}: {told}");
+        }
     }
 }

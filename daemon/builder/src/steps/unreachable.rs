@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kiln_communicators::{CommunicatorKind, ConnectConfig, ConnectError, ConnectStage};
+use kiln_communicators::{
+    Communicator, CommunicatorKind, ConnectConfig, ConnectError, ConnectStage, DiscardedOutput, Exit,
+};
 use kiln_hypervisors::{DhcpState, ExitReport, ForwardState, GuestNetwork, Machine};
 
 use super::evidence;
@@ -12,6 +14,15 @@ use crate::error::{Loss, StepError};
 
 /// How long the end of a machine may take to be known after its connection: VMware is asked every two seconds at the most.
 const END_NOTICE: Duration = Duration::from_secs(5);
+
+/// Whether the guest does anything at all; one that is booting is waited for as long as `communicator` does. Every shell that there is knows the
+/// command.
+pub(super) async fn answers(communicator: &dyn Communicator) -> bool {
+    match communicator.execute("exit 0", &DiscardedOutput).await {
+        Ok(exit) => exit != Exit::Disconnected,
+        Err(error) => !error.is_transport(),
+    }
+}
 
 /// Shows what there is to see of the guest, and returns what the network knows of why connecting came no further than `stage`.
 pub(crate) async fn look(
