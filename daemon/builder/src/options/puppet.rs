@@ -23,7 +23,10 @@ const COMMON: &[OptionSpec] = option_table! {
 const COMMON_RULES: &[Rule] = &[
     Rule::OneOf("guest_os_type", &["unix", "windows"]),
     Rule::Requires("elevated_password", "elevated_user"),
-    Rule::Check("Facts have names that the guest's shell can set.", checks::guest_tools::facts),
+    Rule::Check(
+        "Facts have names that the guest's shell can set; with an `execute_command` others are a warning.",
+        checks::guest_tools::facts,
+    ),
     Rule::Fields("extra_arguments", &[]),
     Rule::Fields(
         "execute_command",

@@ -21,6 +21,10 @@ const BROKEN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("facter = { \"a-b\" = \"1\" }", "No name of a fact"),
             ("guest_os_type = \"windows\"\nfacter = { \"a=b\" = \"1\" }", "No name of a fact"),
+            (
+                "execute_command = \"env {{.FacterVars}} puppet\"\nfacter = { \"a-b\" = \"1\" }",
+                "warning: No name of a fact",
+            ),
         ],
     ),
     (

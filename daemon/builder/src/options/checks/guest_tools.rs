@@ -25,6 +25,11 @@ pub(crate) fn facts(reader: &mut PlanReader<'_>) {
             "A fact is handed to Puppet in the variable FACTER_NAME of the guest's environment, and no shell sets one for {}.",
             wrong.join(", ")
         );
+        if reader.text("execute_command").is_some() {
+            // It may be `env {{.FacterVars}} puppet …`, which is no shell's word.
+            reader.warning("facter", "No name of a fact", format!("{detail} execute_command may know another way."));
+            return;
+        }
         let hint = if is_windows { "leave out = \" and %" } else { "letters, digits and _ are names" };
         reader.error_with_hint("facter", "No name of a fact", detail, Some(hint));
     }
