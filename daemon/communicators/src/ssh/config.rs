@@ -187,7 +187,7 @@ pub struct Proxy {
     pub kind: ProxyKind,
     /// Host name or address.
     pub host: String,
-    /// TCP port, 1080 by default.
+    /// TCP port.
     pub port: u16,
     /// User and password, when the proxy wants them.
     pub credentials: Option<(String, Secret)>,

@@ -94,11 +94,19 @@ fn read_bastion(options: OptionValues<'_>) -> Option<BastionPlan> {
     })
 }
 
+/// Where an HTTP proxy listens that nothing else is said of: Squid's.
+const HTTP_PROXY_PORT: u16 = 3128;
+
 fn read_proxy(options: OptionValues<'_>) -> Option<ProxyPlan> {
+    let http = options.text("ssh_proxy_type").as_deref() == Some("http");
+    let port = match options.given_number("ssh_proxy_port") {
+        None if http => HTTP_PROXY_PORT,
+        _ => options.port("ssh_proxy_port"),
+    };
     Some(ProxyPlan {
-        http: options.text("ssh_proxy_type").as_deref() == Some("http"),
+        http,
         host: options.text("ssh_proxy_host")?,
-        port: options.port("ssh_proxy_port"),
+        port,
         username: options.text("ssh_proxy_username"),
         password: options.text("ssh_proxy_password").map(Secret::new),
     })
@@ -189,5 +197,7 @@ mod tests {
         assert_eq!(bastion.certificate_file, Some(PathBuf::from("/c")));
         let proxy = plan.proxy.unwrap();
         assert_eq!((proxy.http, proxy.port, proxy.username), (false, 1080, None));
+        let http = [("ssh_username", "\"u\""), ("ssh_proxy_host", "\"p\""), ("ssh_proxy_type", "\"http\"")];
+        assert_eq!(self::plan(&http).proxy.unwrap().port, 3128, "no HTTP proxy is at SOCKS's port");
     }
 }
