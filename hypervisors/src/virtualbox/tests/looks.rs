@@ -26,7 +26,8 @@ async fn a_network_of_the_host_that_is_not_there_is_told_with_those_that_are() {
     let world = StandIn::new();
     let mut spec = world.spec(false);
     let mut asks = |name: &str, value: &str| {
-        let command = ["modifyvm", "{{.Name}}", name, value].map(ToOwned::to_owned).to_vec();
+        let (nic, mode) = if name.starts_with("--bridge") { ("--nic1", "bridged") } else { ("--nic2", "hostonly") };
+        let command = ["modifyvm", "{{.Name}}", nic, mode, name, value].map(ToOwned::to_owned).to_vec();
         world.part(&mut spec).commands = vec![command];
         spec.clone()
     };
