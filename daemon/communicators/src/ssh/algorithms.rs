@@ -85,12 +85,17 @@ pub fn is_obsolete_cipher(name: &str) -> bool {
     OBSOLETE_CIPHERS.contains(&name.trim())
 }
 
-pub(crate) fn preferred(config: &SshConfig) -> Result<Preferred, ConnectFailure> {
-    let mut named = config.ciphers.clone();
-    if named.iter().any(|name| !is_obsolete_cipher(name)) {
-        named.retain(|name| !is_obsolete_cipher(name));
+/// Those of a list of ciphers that are offered.
+pub(crate) fn offered_ciphers(named: &[String]) -> Vec<String> {
+    let mut offered = named.to_vec();
+    if offered.iter().any(|name| !is_obsolete_cipher(name)) {
+        offered.retain(|name| !is_obsolete_cipher(name));
     }
-    let ciphers = wanted(&named, CIPHERS, cipher_named)?;
+    offered
+}
+
+pub(crate) fn preferred(config: &SshConfig) -> Result<Preferred, ConnectFailure> {
+    let ciphers = wanted(&offered_ciphers(&config.ciphers), CIPHERS, cipher_named)?;
     let mut exchanges = wanted(&config.key_exchange_algorithms, KEY_EXCHANGES, key_exchange_named)?;
     exchanges.extend_from_slice(KEY_EXCHANGE_FLAGS);
     Ok(Preferred {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::secret::Secret;
+use crate::ssh::algorithms::offered_ciphers;
 use crate::ssh::config::{Bastion, PrivateKeySource, Proxy, ProxyKind, SshConfig, address};
 
 impl SshConfig {
@@ -29,7 +30,12 @@ impl SshConfig {
             (Some(_), false) => " (ssh_password opens it, too)",
             (None, _) => "",
         };
-        format!("ssh -p {}{key} {STRANGERS}{way} {target}{password}", self.port)
+        let bastion = match self.bastion.as_ref().map(|bastion| (&bastion.password, bastion.private_keys.is_empty())) {
+            Some((Some(_), true)) => " (the bastion with ssh_bastion_password)",
+            Some((Some(_), false)) => " (ssh_bastion_password opens the bastion, too)",
+            _ => "",
+        };
+        format!("ssh -p {}{key} {STRANGERS}{way} {target}{password}{bastion}", self.port)
     }
 
     /// What else the command needs: a certificate, algorithms that are offered only when they are named, and what leads through a bastion or a
@@ -39,7 +45,9 @@ impl SshConfig {
         if let Some(path) = &self.certificate {
             options.push(format!("CertificateFile={}", path.display()));
         }
-        for (name, algorithms) in [("Ciphers", &self.ciphers), ("KexAlgorithms", &self.key_exchange_algorithms)] {
+        // OpenSSH refuses a list with one that it does not know, as the obsolete ones of Packer's are.
+        let ciphers = offered_ciphers(&self.ciphers);
+        for (name, algorithms) in [("Ciphers", &ciphers), ("KexAlgorithms", &self.key_exchange_algorithms)] {
             if !algorithms.is_empty() {
                 options.push(format!("{name}={}", algorithms.join(",")));
             }
@@ -58,8 +66,11 @@ fn through_bastion(bastion: &Bastion) -> String {
         Some(PrivateKeySource::File(path)) => format!(" -i {}", command_word(&path.to_string_lossy())),
         _ => String::new(),
     };
+    let certificate = bastion.certificate.as_ref().map_or_else(String::new, |path| {
+        format!(" -o {}", command_word(&format!("CertificateFile={}", path.display())))
+    });
     let target = command_word(&format!("{}@{}", bastion.username, bastion.host));
-    format!("ssh -p {}{key} {STRANGERS} -W %h:%p {target}", bastion.port)
+    format!("ssh -p {}{key} {STRANGERS}{certificate} -W %h:%p {target}", bastion.port)
 }
 
 fn through_proxy(proxy: &Proxy) -> String {
@@ -115,7 +126,7 @@ mod tests {
         let mut config = SshConfig::new("guest", "root");
         config.private_keys = vec![PrivateKeySource::File("/k".into())];
         config.certificate = Some("/k-cert.pub".into());
-        config.ciphers = vec!["aes128-cbc".to_owned()];
+        config.ciphers = vec!["arcfour256".to_owned(), "aes128-cbc".to_owned()];
         config.key_exchange_algorithms = vec!["diffie-hellman-group1-sha1".to_owned(), "curve25519-sha256".to_owned()];
         assert_eq!(
             config.login_command(None),
@@ -132,15 +143,18 @@ mod tests {
             password: Some(Secret::from("hunter2")),
             keyboard_interactive_first: false,
             private_keys: vec![PrivateKeySource::File("/a 100%".into())],
-            certificate: None,
+            certificate: Some("/a-cert.pub".into()),
             agent_auth: false,
         });
         assert_eq!(
             config.login_command(None),
             format!(
-                "ssh -p 22 {STRANGERS} -o 'ProxyCommand=ssh -p 23 -i '\\''/a 100%%'\\'' {STRANGERS} -W %h:%p me@hop' root@guest"
+                "ssh -p 22 {STRANGERS} -o 'ProxyCommand=ssh -p 23 -i '\\''/a 100%%'\\'' {STRANGERS} \
+                 -o CertificateFile=/a-cert.pub -W %h:%p me@hop' root@guest (ssh_bastion_password opens the bastion, too)"
             )
         );
+        config.bastion.as_mut().unwrap().private_keys.clear();
+        assert!(config.login_command(None).ends_with(" root@guest (the bastion with ssh_bastion_password)"));
         config.bastion = None;
         for (kind, words) in
             [(ProxyKind::Socks5, "nc -X 5 -x p:1080"), (ProxyKind::Http, "nc -X connect -P u -x p:1080")]
