@@ -90,7 +90,8 @@ pub(crate) async fn run_build(
         errors => {
             let list: Vec<String> = errors.iter().map(|error| format!("* {error}")).collect();
             let mut text = format!("{} error(s) occurred:\n\n{}", errors.len(), list.join("\n"));
-            if let Some(kept) = outcome.artifacts.first().and_then(|built| tell_kept(&built.files, context)) {
+            let built = outcome.artifacts.first().filter(|_| outcome.built_stays);
+            if let Some(kept) = built.and_then(|built| tell_kept(&built.files, context)) {
                 text.push_str(&format!("\n\n{kept}"));
             }
             Err(BuildFailure { text, cancelled: outcome.cancelled })
@@ -98,19 +99,27 @@ pub(crate) async fn run_build(
     }
 }
 
-/// Says where the image is that a failed post-processor has left, and how to go on with it; returns the first of this.
+/// Says where the image is that a failed post-processor has left, and how to go on with it; returns the first of this. Files that one has moved
+/// or removed are left out.
 fn tell_kept(files: &[PathBuf], context: &BuildContext) -> Option<String> {
-    let first = files.first()?.display();
-    let more = match files.len() - 1 {
+    let (here, gone): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|path| path.exists());
+    let first = here.first()?.display();
+    let more = match here.len() - 1 {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
+    if let Some(missing) = gone.first() {
+        let kept = format!("Of what was built is kept: {first}{more}; {} is no longer there", missing.display());
+        context.error(&kept);
+        return Some(kept);
+    }
     let kept = format!("What was built is whole, and kept: {first}{more}");
     context.error(&kept);
+    let names: Vec<String> = here.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
     context.error(format!(
         "hint: post-processors run again without the build where a template has a source \"null\" and, in front of them, \
-         post-processor \"artifice\" {{ files = [{:?}] }} (docs/chains.md)",
-        first.to_string()
+         post-processor \"artifice\" {{ files = [{}] }} (docs/chains.md)",
+        names.join(", ")
     ));
     Some(kept)
 }

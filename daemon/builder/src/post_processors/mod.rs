@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) errors: Vec<String>,
     /// True when it ended because the job was cancelled.
     pub(crate) cancelled: bool,
+    /// The first of the artifacts is the builder's.
+    pub(crate) built_stays: bool,
 }
 
 /// Runs all sequences over the builder's artifact, by Packer's rules of what is kept (packer.md 1.12).
@@ -51,7 +53,7 @@ pub(crate) async fn run_all(
     sequences: &[Vec<PostProcessor>],
     built: Artifact,
 ) -> Outcome {
-    let mut outcome = Outcome { artifacts: Vec::new(), errors: Vec::new(), cancelled: false };
+    let mut outcome = Outcome { artifacts: Vec::new(), errors: Vec::new(), cancelled: false, built_stays: false };
     let mut fate = Fate { keep: sequences.is_empty(), ..Fate::default() };
     let mut number = 0;
     for sequence in sequences {
@@ -121,6 +123,7 @@ pub(crate) async fn run_all(
     }
     if !outcome.errors.is_empty() || fate.stays() {
         outcome.artifacts.insert(0, built);
+        outcome.built_stays = true;
     } else if let Err(error) = built.destroy() {
         outcome.errors.push(StepError::wrap(error).to_string());
     }

@@ -151,6 +151,18 @@ async fn a_post_processor_that_fails_says_what_is_kept_and_how_to_go_on_with_it(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_post_processor_leaves_is_told_file_by_file_and_not_when_it_is_gone() {
+    let world = World::new();
+    assert_eq!(world.run(&world.template("disk_additional_size = [\"1M\"]", FAILS)).await.exit_code, 1);
+    let [first, second] = ["web", "web-1"].map(|name| world.path("out").join(name).display().to_string());
+    assert!(world.text().contains(&format!("{{ files = [{first:?}, {second:?}] }}")), "{}", world.text());
+    let world = World::new();
+    let moves = "post-processor \"shell-local\" {\n inline = [\"rm 'ROOT/files/note.txt'; exit 3\"]\n}\n";
+    assert_eq!(world.run(&template(&world, moves)).await.exit_code, 1);
+    assert!(!world.text().contains("and kept: "), "{}", world.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn artifice_owns_its_files_and_the_build_keeps_its_own() {
     let world = World::new();
     std::fs::write(world.path("a.img"), "a").unwrap();
