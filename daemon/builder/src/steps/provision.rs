@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kiln_communicators::{CommunicatorKind, DiscardedOutput, Exit};
+use kiln_communicators::CommunicatorKind;
 use kiln_hypervisors::Machine;
 use kiln_template::Provisioner;
 
@@ -63,6 +63,9 @@ async fn clean_up(
     build.say("Provisioning step had errors: Running the cleanup provisioner, if present...");
     let Some(cleanup) = cleanup else { return Ok(()) };
     if provisioners::needs_guest(&cleanup.component.kind) && !answers(context, machine).await {
+        if build.cancel().is_cancelled() {
+            return Err(BuildError::cancelled(PROVISION));
+        }
         build.error("The error-cleanup-provisioner is not run: the guest does not answer.");
         return Ok(());
     }
@@ -78,17 +81,12 @@ async fn clean_up(
     }
 }
 
-/// Whether the guest does anything at all, before long. Every shell that there is knows the command.
+/// Whether the guest does anything at all, before long and before the job is cancelled.
 async fn answers(context: &ProvisionContext, machine: Option<&dyn Machine>) -> bool {
     if context.communicator_kind() == CommunicatorKind::None {
         return true;
     }
-    let asked = async {
-        match context.communicator.execute("exit 0", &DiscardedOutput).await {
-            Ok(exit) => exit != Exit::Disconnected,
-            Err(error) => !error.is_transport(),
-        }
-    };
+    let _wait = context.build.waiting("the guest to answer", Some(CLEAN_UP_PATIENCE));
     let stopped = async {
         match machine {
             Some(machine) => drop(machine.exited().await),
@@ -96,8 +94,9 @@ async fn answers(context: &ProvisionContext, machine: Option<&dyn Machine>) -> b
         }
     };
     tokio::select! {
-        answers = asked => answers,
+        answers = unreachable::answers(&*context.communicator) => answers,
         () = stopped => false,
+        () = context.build.cancel().cancelled() => false,
         () = tokio::time::sleep(CLEAN_UP_PATIENCE) => false,
     }
 }

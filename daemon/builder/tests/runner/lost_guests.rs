@@ -229,6 +229,32 @@ async fn the_cause_is_told_before_the_clean_up_and_a_guest_that_is_gone_gets_non
     }
 }
 
+/// Whoever waits for a guest before its clean-up hears that the job is cancelled, and says what is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_the_wait_for_a_guest_that_is_to_be_cleaned_up() {
+    let world = World::new();
+    world.guest.on_command("/tmp/script_", Answer::code(0)).on_command("/tmp/script_", Answer::code(1));
+    world.guest.on_command("exit 0", Answer::Hang);
+    let rest = "provisioner \"shell\" {\n    inline = [\"false\"]\n  }\n  \
+                error-cleanup-provisioner \"shell\" {\n    inline = [\"echo CLEANED UP\"]\n  }";
+    let waits = |event: &Event| matches!(event, Event::Waiting { what, .. } if what == "the guest to answer");
+    let cancelling = async {
+        while !world.events.lock().unwrap().iter().any(waits) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.control.cancel();
+    };
+    let template = world.template("", rest);
+    let run = world.run(&template);
+    tokio::pin!(run);
+    let outcome = tokio::select! {
+        outcome = &mut run => outcome,
+        () = cancelling => run.await,
+    };
+    assert!(outcome.cancelled, "{}", world.text());
+    world.assert_nothing_left("a wait for a guest that was cancelled");
+}
+
 /// What was done with scripts, in order: uploads, modes, starts and removals.
 fn deeds(world: &World) -> Vec<&'static str> {
     let deed = |call: &Call| match call {
