@@ -12,8 +12,8 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use kiln_protocol::{
-    ALLOW_INTERACTION_HEADER, Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobKind,
-    JobList, JobState, JobSubmission, MAX_REQUEST_BYTES, NDJSON, ShutdownReport,
+    ALLOW_INTERACTION_HEADER, Answer, CancelMode, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, Job, JobId, JobList,
+    JobState, JobSubmission, MAX_REQUEST_BYTES, NDJSON, ShutdownReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,7 +48,7 @@ pub struct Client {
     asking: Asking,
 }
 
-/// Marks a request that is carried out in part where a password is wanted and nobody can be asked for it: somebody is, from the first.
+/// Marks a request on behalf of which somebody is asked from the first: without, it is not refused, but carried out in part.
 #[derive(Clone, Copy, Debug)]
 struct AskFirst;
 
@@ -105,14 +105,23 @@ impl Client {
     ///
     /// It cannot be reached, or refuses.
     pub async fn submit(&self, submission: &JobSubmission, key: &str) -> Result<Job, ClientError> {
-        let body = encode(submission)?;
-        if body.len() > MAX_REQUEST_BYTES {
-            return Err(ClientError::TooLarge(body.len()));
-        }
-        let request = request(Method::POST, "/v1/jobs").header(IDEMPOTENCY_KEY_HEADER, key);
-        // A build of who may not do all is confined, and no word is said of it before it has begun.
-        let request = if submission.kind == JobKind::Build { request.extension(AskFirst) } else { request };
-        self.json(request, body).await
+        self.json(submitting(key), job_of(submission)?).await
+    }
+
+    /// Submits a job as [`submit`](Self::submit) does, and has whoever sits at the terminal asked for the password with which it is not
+    /// confined to its guests.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or refuses.
+    pub async fn submit_asking(&self, submission: &JobSubmission, key: &str) -> Result<Job, ClientError> {
+        self.json(submitting(key).extension(AskFirst), job_of(submission)?).await
+    }
+
+    /// Whether anybody may be asked for a password.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        matches!(self.asking, Asking::AtTerminal(_))
     }
 
     /// Lists the newest jobs, newest first; without `all`, leaves out looks at images that are over.
@@ -317,6 +326,15 @@ async fn exchange(
         Ok(problem) => Err(ClientError::Problem(problem)),
         Err(_) => Err(ClientError::Nonsense(format!("HTTP status {status} without a problem").into())),
     }
+}
+
+fn submitting(key: &str) -> hyper::http::request::Builder {
+    request(Method::POST, "/v1/jobs").header(IDEMPOTENCY_KEY_HEADER, key)
+}
+
+fn job_of(submission: &JobSubmission) -> Result<Bytes, ClientError> {
+    let body = encode(submission)?;
+    if body.len() > MAX_REQUEST_BYTES { Err(ClientError::TooLarge(body.len())) } else { Ok(body) }
 }
 
 fn request(method: Method, path: &str) -> hyper::http::request::Builder {

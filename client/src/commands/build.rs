@@ -12,11 +12,16 @@ use super::context::Context;
 use super::follow::Follow;
 use super::note::note;
 use super::prompt::Prompts;
+use super::signals::Signals;
 use super::waiting;
 use crate::api::Client;
 use crate::arguments::{BuildArguments, TemplateFlags};
 use crate::error::CommandError;
 use crate::terminal;
+
+/// Is said before somebody is asked for the password with which a job is not confined.
+const UNCONFINED: &str = "the template wants what leaves its guest, and that wants an administrator's password here: with it the build is \
+                          submitted once more. Ctrl-C leaves it; members of the group kiln-builders are not asked";
 
 pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result<u8, CommandError> {
     let options = JobOptions {
@@ -35,18 +40,34 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
         note(&format!("`kiln attach {}` shows it, `kiln cancel {}` stops it", job.id, job.id));
         return Ok(0);
     }
-    if job.state == JobState::Queued {
-        note(&waiting::notice(&job));
-    }
     let prompts = if context.machine_readable { Prompts::Default } else { Prompts::OrDefault };
-    let mut follow = Follow::new(context, job.id);
-    follow.queued = job.state == JobState::Queued;
-    follow.colour = arguments.color;
-    follow.timestamps = arguments.timestamp_ui;
-    follow.json = arguments.json;
-    follow.debug = arguments.debug;
-    follow.prompts = prompts;
-    follow.run().await
+    let follow = |job: Job| {
+        let queued = job.state == JobState::Queued;
+        if queued {
+            note(&waiting::notice(&job));
+        }
+        let mut follow = Follow::new(context.clone(), job.id);
+        follow.queued = queued;
+        follow.colour = arguments.color;
+        follow.timestamps = arguments.timestamp_ui;
+        follow.json = arguments.json;
+        follow.debug = arguments.debug;
+        follow.prompts = prompts;
+        follow.run_to_end()
+    };
+    // Nobody was asked for a password yet: most templates want nothing of this machine, and which do shows in the job.
+    let followed = follow(job).await?;
+    // Raw lines are of one job.
+    if !followed.is_confined || arguments.json || !context.client.may_ask() {
+        return Ok(followed.exit_code);
+    }
+    note(UNCONFINED);
+    let mut signals = Signals::new()?;
+    let job = tokio::select! {
+        job = submit_asking(&context.client, &submission) => job?,
+        _ = signals.next() => return Ok(followed.exit_code),
+    };
+    follow(job).await.map(|followed| followed.exit_code)
 }
 
 fn template_options(flags: TemplateFlags) -> Result<JobOptions, CommandError> {
@@ -90,6 +111,15 @@ fn read_template() -> Result<String, CommandError> {
     io::stdin()
         .lock()
         .take(MAX_REQUEST_BYTES as u64)
+/// The same, with somebody asked for a password.
+async fn submit_asking(client: &Client, submission: &JobSubmission) -> Result<Job, CommandError> {
+    let key = random_key()?;
+    match client.submit_asking(submission, &key).await {
+        Err(error) if error.is_lost_connection() => Ok(client.submit_asking(submission, &key).await?),
+        other => Ok(other?),
+    }
+}
+
         .read_to_string(&mut text)
         .map_err(|error| CommandError::new(format!("cannot read the template from standard input: {error}")))?;
     Ok(text)

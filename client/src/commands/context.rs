@@ -9,6 +9,7 @@ use crate::error::CommandError;
 const JOBS_TO_SEARCH: u32 = 1000;
 
 /// What every command has.
+#[derive(Clone)]
 pub(crate) struct Context {
     /// The daemon.
     pub(crate) client: Client,

@@ -39,7 +39,12 @@ pub(super) struct Display {
     /// Whether questions and answers are lines as all others, because nobody is asked here.
     shows_questions: bool,
     pub(super) ending: Option<Ending>,
+    /// Whether being confined to its guests is all that keeps the job from building.
+    pub(super) is_confined: bool,
 }
+
+/// What the errors of a template say that a job is not let do, for it is confined to its guests (`kiln_builder`'s check).
+const NOT_CONFINED: &str = "Not confined to the guest";
 
 pub(super) struct Ending {
     pub(super) exit_code: u8,
@@ -57,6 +62,7 @@ impl Display {
             questions: Vec::new(),
             shows_questions,
             ending: None,
+            is_confined: false,
         }
     }
 
@@ -75,6 +81,7 @@ impl Display {
                 guest: guest.clone(),
                 asked_at: event.time.clone(),
             }),
+            EventBody::Diagnostics { diagnostics, .. } => self.is_confined = is_confined(diagnostics),
             EventBody::CancelRequested => self.questions.clear(),
             EventBody::PromptAnswered { prompt, .. } => self.questions.retain(|question| question.prompt != *prompt),
             _ => {}
@@ -138,6 +145,12 @@ impl Display {
     }
 }
 
+/// Whether nothing else is wrong with a template than what its job is not let do.
+fn is_confined(diagnostics: &[serde_json::Value]) -> bool {
+    let mut errors = diagnostics.iter().filter(|problem| problem["severity"] == "error").peekable();
+    errors.peek().is_some() && errors.all(|problem| problem["summary"] == NOT_CONFINED)
+}
+
 /// Returns what a question or its answer is as a line of its build.
 fn question_line(event: &Event) -> Option<Event> {
     let text = match &event.body {
@@ -154,7 +167,20 @@ fn question_line(event: &Event) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_password_helps_where_nothing_else_is_wrong() {
+        let confined = json!({"severity": "error", "summary": NOT_CONFINED});
+        let (wrong, warning) =
+            (json!({"severity": "error", "summary": "A"}), json!({"severity": "warning", "summary": "A"}));
+        assert!(
+            is_confined(&[confined.clone()]) && is_confined(&[warning.clone(), confined.clone(), confined.clone()])
+        );
+        assert!(!is_confined(&[]) && !is_confined(&[warning]) && !is_confined(&[confined, wrong]));
+    }
 
     #[test]
     fn a_question_that_was_cancelled_was_answered_by_nobody() {

@@ -43,6 +43,20 @@ pub(super) struct Follow {
     pub(super) prompts: Prompts,
 }
 
+/// How a job has ended that was shown.
+pub(super) struct Followed {
+    pub(super) exit_code: u8,
+    /// Whether being confined to its guests is all that kept it from building.
+    pub(super) is_confined: bool,
+}
+
+impl Followed {
+    /// It goes on, and is not shown any more.
+    fn left() -> Self {
+        Self { exit_code: 1, is_confined: false }
+    }
+}
+
 impl Follow {
     pub(super) fn new(context: Context, id: JobId) -> Self {
         Self {
@@ -61,6 +75,11 @@ impl Follow {
 
     /// Shows the job to its end; returns its exit code.
     pub(super) async fn run(self) -> Result<u8, CommandError> {
+        self.run_to_end().await.map(|followed| followed.exit_code)
+    }
+
+    /// Shows the job to its end.
+    pub(super) async fn run_to_end(self) -> Result<Followed, CommandError> {
         let mut signals = Signals::new()?;
         let mut events = events(self.client.clone(), self.id.clone(), 0);
         let mut display = self.display(true);
@@ -94,7 +113,7 @@ impl Follow {
                         display.flush()?;
                         display.clear();
                         note(&format!("job {} goes on; `kiln attach {}` shows it", self.id, self.id));
-                        return Ok(1);
+                        return Ok(Followed::left());
                     }
                     (OnInterrupt::Cancel, None) => {
                         display.say(&format!("Cancelling build after receiving {name}"))?;
@@ -110,7 +129,7 @@ impl Follow {
                         let id = &self.id;
                         display.clear();
                         note(&format!("kilnd goes on cleaning up after job {id}; `kiln attach {id}` shows it"));
-                        return Ok(1);
+                        return Ok(Followed::left());
                     }
                 },
             }
@@ -173,8 +192,9 @@ impl Follow {
         Display::new(view, live)
     }
 
-    async fn finish(self, mut display: Display) -> Result<u8, CommandError> {
+    async fn finish(self, mut display: Display) -> Result<Followed, CommandError> {
         display.flush()?;
+        let is_confined = display.is_confined;
         let mut ending = display.ending;
         if ending.is_none() {
             // A full disk may have kept the last event from being written.
@@ -182,7 +202,7 @@ impl Follow {
             ending = job.exit_code.map(|exit_code| Ending { exit_code, error: job.error });
         }
         match ending {
-            Some(Ending { exit_code, error: None }) => Ok(exit_code),
+            Some(Ending { exit_code, error: None }) => Ok(Followed { exit_code, is_confined }),
             Some(Ending { error: Some(error), .. }) => {
                 let hint = format!("`kiln logs {}` shows all that it said", self.id);
                 Err(CommandError::new(format!("job {} failed: {error}", self.id)).hint(hint))

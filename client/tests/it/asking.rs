@@ -38,6 +38,10 @@ enum Daemon {
     Hides,
     /// It ends its client where it would answer.
     Kills,
+    /// It takes every build, and confines those of whom nobody was asked about: their template wants more.
+    Confines,
+    /// It takes every build, whose template wants nothing.
+    Builds,
 }
 
 /// A request as the daemon saw it.
@@ -105,8 +109,12 @@ impl Machine {
     /// Has alice call kiln, at a terminal or not; returns what she sees, and whether it went well.
     fn kiln(&self, terminal: bool, arguments: &str, variables: &[(&str, &str)]) -> (String, bool) {
         let kiln = format!("{} {arguments}", self.path("kiln").display());
-        let mut command = Command::new("/usr/bin/setpriv");
-        command.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
+        let mut command = Command::new("/usr/bin/timeout");
+        command.args(["--kill-after=5", "120", "/usr/bin/setpriv"]).args([
+            format!("--reuid={ALICE}"),
+            format!("--regid={ALICE}"),
+            "--clear-groups".to_owned(),
+        ]);
         if terminal {
             command.args(["/usr/bin/script", "-qefc", &kiln, "/dev/null"]);
         } else {
@@ -159,10 +167,21 @@ fn answer(daemon: Daemon, mut stream: UnixStream, notes: &std::path::Path) -> Op
             kill_process(client, Signal::KILL).unwrap();
             return Some(Seen { line, interactive, client, notes });
         }
-        Daemon::WantsPassword | Daemon::Hides => {
-            let job = r#"{"id":"aaaaaaaaaa","kind":"build","template":"t","working_directory":"/w","state":"cancelling",
+        Daemon::Confines if line.starts_with("GET /v1/jobs/aaaaaaaaaa/events") => {
+            let problem = r#"{"severity":"error","summary":"Not confined to the guest"}"#;
+            let diagnostics = format!(
+                r#""kind":"diagnostics","severity":"error","text":"Error: Not confined","diagnostics":[{problem}]"#
+            );
+            (200, events(&[&diagnostics, r#""kind":"job_finished","state":"failed","exit_code":1,"elapsed_us":1"#]))
+        }
+        Daemon::Confines | Daemon::Builds if line.contains("/events") => {
+            (200, events(&[r#""kind":"job_finished","state":"succeeded","exit_code":0,"elapsed_us":1"#]))
+        }
+        Daemon::WantsPassword | Daemon::Hides | Daemon::Confines | Daemon::Builds => {
+            let id = if matches!(daemon, Daemon::Confines) && interactive { "bbbbbbbbbb" } else { "aaaaaaaaaa" };
+            let job = r#"{"id":"ID","kind":"build","template":"t","working_directory":"/w","state":"cancelling",
                           "created_at":"2026-01-02T03:04:05.678Z","last_event":3,"builds":[],"questions":[]}"#;
-            (200, job.to_owned())
+            (200, job.replace("ID", id))
         }
     };
     let length = body.len();
@@ -171,6 +190,12 @@ fn answer(daemon: Daemon, mut stream: UnixStream, notes: &std::path::Path) -> Op
     );
     write!(stream, "{head}\r\n\r\n{body}").ok()?;
     Some(Seen { line, interactive, client, notes })
+}
+
+/// Writes a job's events, of what each has beside its number and its time.
+fn events(bodies: &[&str]) -> String {
+    let numbered = bodies.iter().zip(1..);
+    numbered.map(|(body, seq)| format!("{{\"seq\":{seq},\"time\":\"2026-01-02T03:04:05.678Z\",{body}}}\n")).collect()
 }
 
 #[test]
@@ -189,15 +214,48 @@ fn who_is_refused_at_a_terminal_is_asked_and_the_agent_ends_with_the_call() {
 }
 
 #[test]
-fn a_build_asks_from_the_first_for_it_would_be_confined_without_a_word() {
-    let Some(machine) = Machine::new(Daemon::WantsPassword, Some(AGENT)) else { return };
-    let (said, went_well) = machine.kiln(true, "build -detach t.pkr.hcl", &[]);
-    assert!(went_well && said.contains("aaaaaaaaaa"), "{said}");
-    let seen = machine.next();
-    assert!(
-        seen.interactive && seen.notes.starts_with("called ") && seen.line.starts_with("POST /v1/jobs "),
-        "{seen:?}"
-    );
+fn a_build_that_stays_in_its_guest_asks_nobody() {
+    let Some(machine) = Machine::new(Daemon::Builds, Some(AGENT)) else { return };
+    let (said, went_well) = machine.kiln(true, "build t.pkr.hcl", &[]);
+    assert!(went_well && !said.contains("password"), "{said}");
+    for line in ["POST /v1/jobs ", "GET /v1/jobs/aaaaaaaaaa/events"] {
+        let seen = machine.next();
+        assert!(!seen.interactive && seen.line.starts_with(line), "{seen:?}");
+    }
+    assert!(machine.seen.try_recv().is_err() && machine.notes().is_empty());
+}
+
+#[test]
+fn a_build_that_wants_to_leave_its_guest_asks_once_that_has_shown() {
+    let Some(machine) = Machine::new(Daemon::Confines, Some(AGENT)) else { return };
+    let (said, went_well) = machine.kiln(true, "build t.pkr.hcl", &[]);
+    assert!(went_well, "{said}");
+    let (errors, asked) = (said.find("Error: Not confined"), said.find("wants an administrator's password"));
+    assert!(errors.is_some() && errors < asked, "{said}");
+    for (line, interactive) in [
+        ("POST /v1/jobs ", false),
+        ("GET /v1/jobs/aaaaaaaaaa/events", false),
+        ("POST /v1/jobs ", true),
+        ("GET /v1/jobs/bbbbbbbbbb/events", false),
+    ] {
+        let seen = machine.next();
+        assert!(seen.interactive == interactive && seen.line.starts_with(line), "{line}: {seen:?}");
+        assert_eq!(seen.notes.is_empty(), line.contains("aaaaaaaaaa") || (line.starts_with("POST") && !interactive));
+    }
+    assert!(machine.notes().ends_with("ended\n"));
+}
+
+#[test]
+fn where_nobody_can_be_asked_a_build_that_wants_to_leave_its_guest_fails() {
+    for (terminal, arguments) in
+        [(false, "build t.pkr.hcl"), (true, "build -no-ask-password t.pkr.hcl"), (true, "build -json t.pkr.hcl")]
+    {
+        let Some(machine) = Machine::new(Daemon::Confines, Some(AGENT)) else { return };
+        let (said, went_well) = machine.kiln(terminal, arguments, &[]);
+        assert!(!went_well && said.contains("Not confined"), "{arguments}: {said}");
+        assert!(!machine.next().interactive && machine.next().line.contains("/events"));
+        assert!(machine.seen.try_recv().is_err() && machine.notes().is_empty(), "{arguments}");
+    }
 }
 
 #[test]

@@ -18,8 +18,8 @@ const DESCRIPTION: [&str; 4] = [
      prints lines for programs, wherever it stands.",
     "Where a kilnd for all users wants a password of an administrator, or of you, you are asked for it: by the agent of your desktop or, where \
      there is none, here by pkttyagent(1). Nobody is asked where standard input or standard error is no terminal, where `CI` is set, with \
-     `-machine-readable`, or with `-no-ask-password`, wherever that stands: then what wants a password is refused, and a build that \
-     could leave its guest with one is confined to it.",
+     `-machine-readable`, or with `-no-ask-password`, wherever that stands: then what wants a password is refused, and a template that \
+     wants one to leave its guest fails and says so. A template that stays in its guest wants none.",
     "`kiln help` with the name of a command prints what stands in that command's page.",
 ];
 

@@ -53,8 +53,9 @@ pub(super) fn check(build: &EvaluatedBuild, diagnostics: &mut Diagnostics) {
 }
 
 fn forbidden(detail: String) -> Diagnostic {
+    // The client knows it by these words (client/src/commands/display.rs).
     Diagnostic::error("Not confined to the guest", detail)
-        .hint("polkit decides who may (org.kiln.Kiln1.build-unconfined), as members of the group kiln-builders: ask whoever administers this machine. `kilnd --user` builds it with your own rights")
+        .hint("Root lets you for good with `usermod -aG kiln-builders USER`, which cron and CI need; at a terminal `kiln build`, without -detach and -json, asks for an administrator's password. `kilnd --user` builds it with your own rights. polkit decides (org.kiln.Kiln1.build-unconfined)")
 }
 
 #[cfg(test)]
