@@ -208,9 +208,19 @@ impl ImageRegistry {
     /// The format of the registered image that `path` is, as the build said that made it: what is in the file may be its guest's word.
     pub(crate) fn format_of(&self, path: &Path) -> Option<String> {
         let path = std::path::absolute(path).ok()?;
+        // No other image is looked at: it may lie on a server that never answers.
+        let mut of_path = self.records().filter(|image| image.path == path).peekable();
+        of_path.peek()?;
         let size = path.metadata().ok()?.len();
-        let found = self.list().into_iter().find(|image| image.path == path && image.size == size);
-        found.map(|image| image.format)
+        of_path.find(|image| image.size == size).map(|image| image.format)
+    }
+
+    /// What is written of all images; whether they are there is not looked at.
+    fn records(&self) -> impl Iterator<Item = ImageRecord> {
+        names_in(&self.directory)
+            .into_iter()
+            .flat_map(move |name| self.channels(&name).into_iter().map(move |channel| (name.clone(), channel)))
+            .filter_map(move |(name, channel)| self.read(&name, &channel).ok())
     }
 
     fn read(&self, name: &str, channel: &str) -> io::Result<ImageRecord> {

@@ -4,7 +4,7 @@ mod others;
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use kiln_hypervisors::process_stat::{ProcessStat, boot_id};
 use kiln_hypervisors::registry::{self, Settings};
@@ -26,6 +26,10 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a hypervisor may take to end a registered machine and remove its files.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long all services together may take to remove what a job has there: whoever waits for a sweep waits for all of it, and one that takes too
+/// long is killed before it has said anything.
+const SERVICES_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a sweep found and did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub fn sweep(job_dir: &Path) -> io::Result<Sweep> {
 ///
 /// As [`sweep`].
 pub fn sweep_with(job_dir: &Path, hypervisors: &Hypervisors) -> io::Result<Sweep> {
-    sweep_all(job_dir, None, hypervisors)
+    sweep_all(job_dir, None, hypervisors, SERVICES_TIMEOUT)
 }
 
 /// [`sweep`] for a job that was over at `ended`: what others have put in the place of its own since then stays.
@@ -66,7 +70,7 @@ pub fn sweep_ended(job_dir: &Path, ended: SystemTime) -> io::Result<Sweep> {
 }
 
 fn sweep_ended_with(job_dir: &Path, ended: SystemTime, hypervisors: &Hypervisors) -> io::Result<Sweep> {
-    sweep_all(job_dir, Some(ended), hypervisors)
+    sweep_all(job_dir, Some(ended), hypervisors, SERVICES_TIMEOUT)
 }
 
 /// How many things that are held are named, and how many characters each name may have: what a ledger says, its user may have written.
@@ -88,6 +92,29 @@ pub fn still_held(job_dir: &Path) -> io::Result<Vec<String>> {
         named.push(format!("{} other things", count - MAX_PHRASES));
     }
     Ok(named)
+}
+
+/// Whether the ledger in `job_dir` says that something lies at a service; so it may where the ledger cannot be read.
+#[must_use]
+pub fn has_something_at_a_service(job_dir: &Path) -> bool {
+    let at_a_service = |held: Held| held.resources.iter().any(|held| matches!(held, Resource::Remote { .. }));
+    Held::read(job_dir).map_or(true, at_a_service)
+}
+
+/// Removes from the notes of what a job has at services the credentials that would remove it: from here on that is left to its user.
+///
+/// # Errors
+///
+/// The ledger or a note cannot be read or written.
+pub fn forget_credentials(job_dir: &Path) -> Result<(), String> {
+    let held =
+        Held::read(job_dir).map_err(|error| format!("cannot read the ledger in {}: {error}", job_dir.display()))?;
+    let notes = held.resources.iter().filter_map(|resource| match resource {
+        Resource::Remote { note, .. } => Some(note),
+        _ => None,
+    });
+    let failed: Vec<_> = notes.filter_map(|note| post_processors::forget_credentials(note).err()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
 fn shortened(mut phrase: String) -> String {
@@ -113,7 +140,12 @@ fn phrase(resource: &Resource) -> String {
     }
 }
 
-fn sweep_all(job_dir: &Path, ended: Option<SystemTime>, hypervisors: &Hypervisors) -> io::Result<Sweep> {
+fn sweep_all(
+    job_dir: &Path,
+    ended: Option<SystemTime>,
+    hypervisors: &Hypervisors,
+    services_timeout: Duration,
+) -> io::Result<Sweep> {
     let held = Held::read(job_dir)?;
     if held == Held::default() {
         return Ok(Sweep::default());
@@ -122,6 +154,7 @@ fn sweep_all(job_dir: &Path, ended: Option<SystemTime>, hypervisors: &Hypervisor
     let others = ended.map(|ended| Others::since(job_dir, ended));
     let mut sweep = Sweep { removed: Vec::new(), failed: held.not_understood };
     let mut machine_stays = false;
+    let mut services = Services { timeout: services_timeout, until: None };
     for resource in held.resources {
         if let (true, Resource::Directory { path } | Resource::OutputDirectory { path, .. }) =
             (machine_stays, &resource)
@@ -134,7 +167,7 @@ fn sweep_all(job_dir: &Path, ended: Option<SystemTime>, hypervisors: &Hypervisor
             ledger.released(&resource);
             continue;
         }
-        match give_back(&resource, hypervisors) {
+        match give_back(&resource, hypervisors, &mut services) {
             Ok(Some(what)) => sweep.removed.push(what),
             Ok(None) => {}
             Err(error) => {
@@ -148,7 +181,28 @@ fn sweep_all(job_dir: &Path, ended: Option<SystemTime>, hypervisors: &Hypervisor
     Ok(sweep)
 }
 
-fn give_back(resource: &Resource, hypervisors: &Hypervisors) -> Result<Option<String>, String> {
+/// The time that all services have together, from the first that is asked.
+struct Services {
+    timeout: Duration,
+    until: Option<Instant>,
+}
+
+impl Services {
+    fn time_left(&mut self) -> Result<Duration, String> {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + self.timeout);
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(format!("the services before it have taken all of the {} s", self.timeout.as_secs()));
+        }
+        Ok(left)
+    }
+}
+
+fn give_back(
+    resource: &Resource,
+    hypervisors: &Hypervisors,
+    services: &mut Services,
+) -> Result<Option<String>, String> {
     match resource {
         Resource::Process { pid, start_time, boot_id } => kill(*pid, *start_time, boot_id),
         Resource::LocalProcesses { mark, session, boot_id } => {
@@ -160,17 +214,19 @@ fn give_back(resource: &Resource, hypervisors: &Hypervisors) -> Result<Option<St
         Resource::File { path } => removal(path, std::fs::remove_file(path), "file"),
         Resource::Directory { path } => removal(path, std::fs::remove_dir_all(path), "directory"),
         Resource::OutputDirectory { path, id } => output_directory::sweep(path, id),
-        Resource::Remote { what, note } => give_back_remote(what, note),
+        Resource::Remote { what, note } => give_back_remote(what, note, services),
     }
 }
 
 /// Asks a service to remove what a dead worker has left there.
-fn give_back_remote(what: &str, note: &Path) -> Result<Option<String>, String> {
-    let answer = on_a_runtime(async {
-        match tokio::time::timeout(GIVE_BACK_TIMEOUT, post_processors::give_back(note)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("the service took more than {} s", GIVE_BACK_TIMEOUT.as_secs())),
-        }
+fn give_back_remote(what: &str, note: &Path, services: &mut Services) -> Result<Option<String>, String> {
+    let answer = services.time_left().and_then(|left| {
+        on_a_runtime(async {
+            match tokio::time::timeout(left, post_processors::give_back(note)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(format!("the service took more than {} s", left.as_secs())),
+            }
+        })
     });
     let gone = answer.and_then(|result| result).map_err(|error| format!("cannot give back {what}: {error}"))?;
     match post_processors::forget(note) {

@@ -50,6 +50,7 @@ pub(crate) use self::elsewhere::{check_read_by_others, find_read_by_others};
 use self::error::UrlFailure;
 pub(crate) use self::error::{FetchError, UrlError, with_causes};
 pub(crate) use self::location::{local_checksum_list, local_path, names_local};
+pub use self::proxy::ENVIRONMENT as SERVICE_ENVIRONMENT;
 pub(crate) use self::told::{ProgressFn, SayFn, WaitingFn};
 pub(crate) use self::url_secrets::{secrets_in, shown};
 use crate::ledger::Ledger;

@@ -13,6 +13,18 @@ use super::error::UrlError;
 use super::location::RemoteUrl;
 use super::url_secrets::shown;
 
+/// The variables that say how services are reached: the proxies, and whom their certificates are from.
+pub const ENVIRONMENT: &[&str] = &[
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
 /// The proxies of an environment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProxySettings {

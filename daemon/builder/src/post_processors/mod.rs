@@ -218,6 +218,15 @@ async fn run_one(
     }
 }
 
+/// Removes the credentials from a note that a build has left.
+pub(crate) fn forget_credentials(note: &Path) -> Result<(), String> {
+    match remote::service_of(note)?.as_deref() {
+        Some(Import::SERVICE) => remote::forget_credentials::<Import>(note),
+        Some(Boxes::SERVICE) => remote::forget_credentials::<Boxes>(note),
+        _ => Ok(()),
+    }
+}
+
 async fn shell_local(
     context: &PostProcessContext,
     options: OptionValues<'_>,

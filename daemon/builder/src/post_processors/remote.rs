@@ -6,7 +6,8 @@
 //!                                  └─ give back: on failure and cancel by the build, after a crash by the sweep ─┘
 //! ```
 //!
-//! The note has the credentials, as the job's request has them; it goes when the thing is done or given back.
+//! The note has the credentials, also those of the user's own files; it goes when the thing is done or given back. Where that does not work it
+//! keeps what to do by hand, and loses the credentials when they do not let in any more, or an hour after the job's end.
 
 use std::io;
 use std::marker::PhantomData;
@@ -44,12 +45,23 @@ pub(super) trait Remote: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Removes what is there; one line for each thing that went, or stays because others use it. Where it cannot, the error says what is left,
     /// and where.
     fn give_back(&self, by: By) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+
+    /// What to do where Kiln cannot.
+    fn by_hand(&self) -> String;
+
+    /// The same without what lets anybody in.
+    #[must_use]
+    fn without_credentials(self) -> Self;
+
+    /// Whether who asks is not let in, by the error of [`give_back`](Self::give_back): the same credentials will not help later.
+    fn is_shut_out(error: &str) -> bool;
 }
 
 /// What the file has.
 #[derive(Serialize)]
 struct Note<'a, R> {
     service: &'static str,
+    credentials_removed: bool,
     #[serde(flatten)]
     remote: &'a R,
 }
@@ -133,9 +145,7 @@ impl Claim {
     ///
     /// It cannot be noted.
     pub(super) fn update<R: Remote>(&self, remote: &R) -> Result<(), StepError> {
-        let text = serde_json::to_vec(&Note { service: R::SERVICE, remote }).map_err(StepError::wrap)?;
-        let path = &self.held.path;
-        atomic_file::write_by_way_of(&unfinished(path), path, &text, 0o600).map_err(cannot)
+        write(&self.held.path, remote, false).map_err(cannot)
     }
 
     /// It is meant to stay, or has never come to be.
@@ -172,9 +182,44 @@ pub(super) fn service_of(path: &Path) -> Result<Option<String>, String> {
 
 /// Gives back what the note at `path` names; one line for each thing that went.
 pub(super) async fn give_back<R: Remote>(path: &Path, by: By) -> Result<Vec<String>, String> {
-    let Some(note) = read(path)? else { return Ok(Vec::new()) };
-    let remote: R = serde_json::from_value(note).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
-    remote.give_back(by).await
+    let Some(Known { remote, credentials_removed }) = known::<R>(path)? else { return Ok(Vec::new()) };
+    if credentials_removed {
+        return Err(format!("its credentials are not kept any more. {}", remote.by_hand()));
+    }
+    let given_back = remote.give_back(by).await;
+    if let Err(error) = &given_back
+        && by == By::Sweep
+        && R::is_shut_out(error)
+        && let Err(error) = write(path, &remote.without_credentials(), true)
+    {
+        tracing::warn!(path = %path.display(), %error, "credentials that let nobody in cannot be removed");
+    }
+    given_back
+}
+
+/// Removes the credentials from the note at `path`, and leaves what it says of what is there.
+pub(super) fn forget_credentials<R: Remote>(path: &Path) -> Result<(), String> {
+    let Some(Known { remote, credentials_removed: false }) = known::<R>(path)? else { return Ok(()) };
+    let written = write(path, &remote.without_credentials(), true);
+    written.map_err(|error| format!("cannot remove the credentials from {}: {error}", path.display()))
+}
+
+/// What a note says.
+struct Known<R> {
+    remote: R,
+    credentials_removed: bool,
+}
+
+fn known<R: Remote>(path: &Path) -> Result<Option<Known<R>>, String> {
+    let Some(note) = read(path)? else { return Ok(None) };
+    let credentials_removed = note["credentials_removed"] == true;
+    let remote = serde_json::from_value(note).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
+    Ok(Some(Known { remote, credentials_removed }))
+}
+
+fn write<R: Remote>(path: &Path, remote: &R, credentials_removed: bool) -> io::Result<()> {
+    let text = serde_json::to_vec(&Note { service: R::SERVICE, credentials_removed, remote })?;
+    atomic_file::write_by_way_of(&unfinished(path), path, &text, 0o600)
 }
 
 fn read(path: &Path) -> Result<Option<Json>, String> {
@@ -188,5 +233,69 @@ fn read(path: &Path) -> Result<Option<Json>, String> {
         Ok(note) => Ok(Some(note)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::context::tests::a_build;
+    use crate::sweep::still_held;
+
+    /// What cannot be given back as long as a file is there.
+    #[derive(Serialize, Deserialize)]
+    struct Thing {
+        hindrance: PathBuf,
+    }
+
+    impl Remote for Thing {
+        const SERVICE: &'static str = "thing";
+
+        async fn give_back(&self, _: By) -> Result<Vec<String>, String> {
+            if self.hindrance.exists() { Err("it cannot be reached".to_owned()) } else { Ok(vec!["went".to_owned()]) }
+        }
+
+        fn by_hand(&self) -> String {
+            String::new()
+        }
+
+        fn without_credentials(self) -> Self {
+            self
+        }
+
+        fn is_shut_out(_: &str) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_kept_although_its_note_cannot_be_removed() {
+        let (build, _job) = a_build();
+        let job = build.settings.job_dir.clone();
+        let claim = Claim::begin(&build, "a thing", &Thing { hindrance: job.join("none") }).unwrap();
+        assert_eq!(still_held(&job).unwrap(), ["a thing"]);
+        let note = claim.held.path.clone();
+        std::fs::remove_file(&note).unwrap();
+        // What is no file is not removed as one.
+        std::fs::create_dir(&note).unwrap();
+        claim.keep();
+        assert!(note.exists() && still_held(&job).unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_given_back_is_tried_again_by_the_next_clean_up() {
+        let (build, _job) = a_build();
+        let job = build.settings.job_dir.clone();
+        let hindrance = job.join("hindrance");
+        std::fs::write(&hindrance, "").unwrap();
+        drop(Claim::begin(&build, "a thing", &Thing { hindrance: hindrance.clone() }).unwrap());
+        build.clean_up(None).await;
+        assert!(build.has_clean_ups() && still_held(&job).unwrap() == ["a thing"]);
+        std::fs::remove_file(&hindrance).unwrap();
+        build.clean_up(None).await;
+        assert!(!build.has_clean_ups() && still_held(&job).unwrap().is_empty());
+        build.let_go();
     }
 }

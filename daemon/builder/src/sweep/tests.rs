@@ -207,3 +207,32 @@ fn an_ended_jobs_leftovers_are_given_back_but_nothing_that_came_later() {
     assert_eq!(still_held(&place("old")).unwrap(), Vec::<String>::new());
     assert_eq!(still_held(&place("new")).unwrap().len(), 2);
 }
+
+/// A service that takes connections and never answers: all that a job has there get one time together.
+#[test]
+fn services_that_never_answer_take_one_time_together_and_what_is_left_is_told() {
+    let job = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let ledger = Ledger::open(job.path()).unwrap();
+    for name in ["one", "two"] {
+        let note = job.path().join(format!("remote-{name}.json"));
+        let text = format!(
+            "{{\"service\":\"vagrant\",\"base\":\"{base}\",\"insecure\":false,\"login\":\"nobody\",\"registry\":\"hcp\",\
+             \"version\":\"v\",\"checksum\":null,\"releasing\":false,\"parts\":[]}}"
+        );
+        std::fs::write(&note, text).unwrap();
+        ledger.note(&Resource::Remote { what: format!("box {name}"), note }).unwrap();
+    }
+    let swept = sweep_all(
+        job.path(),
+        None,
+        &registry::all(&Settings { cache_dir: job.path().to_owned(), libvirt: None }),
+        Duration::from_secs(1),
+    )
+    .unwrap();
+    assert_eq!(swept.removed, Vec::<String>::new());
+    assert!(swept.failed[0].contains("give back box one: the service took more than"), "{swept:?}");
+    assert!(swept.failed[1].contains("box two: the services before it have taken all of the 1 s"), "{swept:?}");
+    assert_eq!(still_held(job.path()).unwrap().len(), 2, "both are tried again");
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln_builder::{Sweep, still_held, sweep};
+use kiln_builder::{Sweep, forget_credentials, still_held, sweep};
 
 use super::amazon_import::{at, make_disk};
 use super::aws_service::AwsService;
@@ -128,6 +128,35 @@ fn what_cannot_be_given_back_is_told_exactly_and_tried_again() {
     assert_eq!(std::fs::metadata(&notes(&job)[0]).unwrap().permissions().mode() & 0o077, 0, "nobody else reads it");
     assert_eq!(sweep(&job).unwrap().removed.len(), 1);
     assert_eq!((service.there(), notes(&job)), (Vec::new(), Vec::new()));
+}
+
+/// Credentials that are of no use are not kept; what they would have removed is told as long as it is there.
+#[test]
+fn credentials_that_let_nobody_in_go_and_what_is_there_is_told_on() {
+    for (how, code) in [("refused", Some("ExpiredToken")), ("too late", None)] {
+        let service = AwsService::start();
+        service.silence("PUT /snapshots/snap-77/blocks/0");
+        let mut worker = Worker::start(AWS, &service.url);
+        let job = worker.killed_when(how, || service.has_seen("PUT /snapshots/snap-77/blocks/0"));
+        let note = || std::fs::read_to_string(&notes(&job)[0]).unwrap();
+        assert!(note().contains("the-secret-key"), "{how}");
+        match code {
+            Some(code) => {
+                service.fail("DeleteSnapshot", 403, code, 1);
+                assert!(sweep(&job).unwrap().failed[0].contains(code), "{how}");
+            }
+            None => forget_credentials(&job).unwrap(),
+        }
+        assert!(!note().contains("the-secret-key"), "{how}: {}", note());
+        forget_credentials(&job).unwrap();
+        let told = sweep(&job).unwrap().failed.join("\n");
+        for words in
+            ["credentials are not kept any more", "`aws ec2 delete-snapshot --region eu-north-1 --snapshot-id snap-77`"]
+        {
+            assert!(told.contains(words), "{how}: {told}");
+        }
+        assert_eq!((service.there(), still_held(&job).unwrap().len()), (vec!["snap-77"], 1), "{how}");
+    }
 }
 
 #[test]

@@ -13,6 +13,10 @@ use crate::error::StepError;
 /// How often, and with which pause, a snapshot is looked for whose id nobody has heard: what has just been made is not shown at once.
 const LOOKS: (u32, Duration) = (4, Duration::from_secs(5));
 
+/// AWS's words for keys that are none, or none any more. `AuthFailure` is not among them: so EC2 also answers a machine whose clock is wrong.
+const SHUT_OUT: [&str; 4] =
+    ["InvalidClientTokenId", "UnrecognizedClientException", "ExpiredToken", "ExpiredTokenException"];
+
 /// What an import asks for, and what it was given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in super::super) struct Import {
@@ -47,6 +51,36 @@ impl Remote for Import {
             self.remove(&mut ec2).await
         };
         removed.await.map_err(|error: StepError| format!("{error}. {}", self.by_hand()))
+    }
+
+    fn by_hand(&self) -> String {
+        let region = &self.account.region;
+        let image = match &self.image {
+            Some(AskedImage { id: Some(id), .. }) => {
+                format!("`aws ec2 deregister-image --region {region} --image-id {id}` removes the image, ")
+            }
+            Some(AskedImage { name, id: None }) => format!("the image may be there as {name:?}, "),
+            None => String::new(),
+        };
+        let snapshot = match &self.snapshot {
+            Some(id) => format!("`aws ec2 delete-snapshot --region {region} --snapshot-id {id}` the snapshot"),
+            None => format!(
+                "`aws ec2 describe-snapshots --region {region} --owner-ids self --filters 'Name=description,Values={}'` shows whether there is \
+                 a snapshot",
+                self.description.replace('\'', "'\\''")
+            ),
+        };
+        format!("It is left to you, and may cost money (access key {}): {image}{snapshot}", self.account.keys.id)
+    }
+
+    fn without_credentials(mut self) -> Self {
+        self.account.keys.secret.clear();
+        self.account.keys.token = None;
+        self
+    }
+
+    fn is_shut_out(error: &str) -> bool {
+        SHUT_OUT.iter().any(|code| error.contains(&format!(" {code}: ")))
     }
 }
 
@@ -92,26 +126,5 @@ impl Import {
             tokio::time::sleep(pause).await;
         }
         Ok(Vec::new())
-    }
-
-    /// What to do where Kiln cannot.
-    fn by_hand(&self) -> String {
-        let region = &self.account.region;
-        let image = match &self.image {
-            Some(AskedImage { id: Some(id), .. }) => {
-                format!("`aws ec2 deregister-image --region {region} --image-id {id}` removes the image, ")
-            }
-            Some(AskedImage { name, id: None }) => format!("the image may be there as {name:?}, "),
-            None => String::new(),
-        };
-        let snapshot = match &self.snapshot {
-            Some(id) => format!("`aws ec2 delete-snapshot --region {region} --snapshot-id {id}` the snapshot"),
-            None => format!(
-                "`aws ec2 describe-snapshots --region {region} --owner-ids self --filters 'Name=description,Values={}'` shows whether there is \
-                 a snapshot",
-                self.description.replace('\'', "'\\''")
-            ),
-        };
-        format!("It is left to you, and may cost money (access key {}): {image}{snapshot}", self.account.keys.id)
     }
 }

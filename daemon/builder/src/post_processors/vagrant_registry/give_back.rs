@@ -93,6 +93,19 @@ impl Remote for Boxes {
         }
         Ok(lines)
     }
+
+    fn by_hand(&self) -> String {
+        let ways: Vec<_> = self.parts.iter().rev().map(|part| self.way(part)).collect();
+        format!("It is left to you, if nobody uses it: {}", ways.join(", "))
+    }
+
+    fn without_credentials(self) -> Self {
+        Self { login: Login::Nobody, ..self }
+    }
+
+    fn is_shut_out(error: &str) -> bool {
+        [" answered 401", "does not let in the client"].iter().any(|words| error.contains(words))
+    }
 }
 
 impl Boxes {
@@ -101,8 +114,7 @@ impl Boxes {
     }
 
     fn left(&self, error: &StepError) -> String {
-        let ways: Vec<_> = self.parts.iter().rev().map(|part| self.way(part)).collect();
-        format!("{error}. It is left to you, if nobody uses it: {}", ways.join(", "))
+        format!("{error}. {}", self.by_hand())
     }
 
     fn stays(&self, part: &Part, reason: &str) -> String {
