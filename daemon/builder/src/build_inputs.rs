@@ -60,11 +60,16 @@ pub(crate) fn of(planned: &PlannedBuild) -> BuildInputs {
     BuildInputs { image, files, digests: BTreeMap::new() }
 }
 
+/// Whether a post-processor will say what the build was made of.
+pub(crate) fn is_attested(planned: &PlannedBuild) -> bool {
+    let mut post_processors = planned.build.post_processors.iter().flatten();
+    post_processors.any(|post_processor| post_processor.component.kind == "provenance")
+}
+
 /// The SHA-256 of each of the files, when something will say it: read before the build uses them, for nobody knows afterwards what it has used.
 /// What cannot be read is told by whoever uses it.
 pub(crate) async fn digests(planned: &PlannedBuild, files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
-    let mut post_processors = planned.build.post_processors.iter().flatten();
-    if !post_processors.any(|post_processor| post_processor.component.kind == "provenance") {
+    if !is_attested(planned) {
         return BTreeMap::new();
     }
     let files = files.to_owned();

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::machine_build;
 use crate::plan::SourcePlan;
 use crate::plan_key::PlanKey;
-use crate::post_processors::{self, PostProcessContext};
+use crate::post_processors::{self, PostProcessContext, provenance};
 use crate::sources;
 use crate::verify_build::VerifyBuild;
 
@@ -47,6 +47,11 @@ pub(crate) async fn run_build(
     tokio::select! {
         digests = build_inputs::digests(planned, &inputs.files) => inputs.digests = digests,
         () = context.cancel().cancelled() => {}
+    }
+    if build_inputs::is_attested(planned)
+        && let Some(builder) = sources::machine(&planned.plan.source)
+    {
+        provenance::warn_of_name(context, builder.guest().vm_name);
     }
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,

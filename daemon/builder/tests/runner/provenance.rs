@@ -294,3 +294,20 @@ async fn files_of_one_name_are_subjects_of_their_own() {
     let names: Vec<_> = statement["subject"].as_array().unwrap().iter().map(|subject| &subject["name"]).collect();
     assert_eq!(names, ["one/a.img", "two/a.img"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_cannot_be_attested_is_told_before_the_boot() {
+    for (name, told) in [("web", false), ("a-long-password", true)] {
+        let world = World::new();
+        let template = world.template("", &provenance("signing_mode = \"none\""));
+        let template = template.replace("vm_name          = \"web\"", &format!("vm_name = \"{name}\""));
+        assert_eq!(world.run(&template).await.exit_code, u8::from(told), "{name}: {}", world.text());
+        let text = world.text();
+        let warned = text.find("vm_name holds a secret");
+        assert_eq!(warned.is_some(), told, "{name}: {text}");
+        let refused = text.find("an attestation says it");
+        assert_eq!(refused.is_some(), told, "{name}: {text}");
+        assert_eq!(world.hypervisor.specs().len(), 1, "{name}: what is attested may have another name");
+        assert!(warned.zip(refused).is_none_or(|(warned, refused)| warned < refused), "{text}");
+    }
+}

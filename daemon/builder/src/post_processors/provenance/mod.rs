@@ -33,6 +33,7 @@ use crate::attestation::{
     BuildDefinition, Builder, Envelope, Material, Predicate, PredicateType, RunDetails, RunMetadata, SigningKey,
     Statement, Subject, sha256, subject_names,
 };
+use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -60,6 +61,17 @@ pub(crate) async fn run(
         context.build.say(format!("Wrote SBOM to {}", raw.display()));
     }
     Ok(unchanged())
+}
+
+/// Says before a build that its attestation will be refused: the files that are named like the machine cannot be named. No more than a warning:
+/// what is attested may be another post-processor's, with another name.
+pub(crate) fn warn_of_name(build: &BuildContext, name: &str) {
+    if !Secrecy(&build.redactor).is_name(name) {
+        build.error(
+            "warning: vm_name holds a secret of the template (a password is one, too): the provenance post-processor attests no file that is \
+             named so; give the machine another name",
+        );
+    }
 }
 
 /// Where the attestations go, and how their names begin.
