@@ -241,6 +241,24 @@ async fn what_a_guest_wrote_to_a_raw_disk_leads_the_next_one_to_no_file_of_this_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_build_has_made_over_a_disk_elsewhere_is_one_to_begin_with() {
+    let base = World::new();
+    let (mut image, mut worlds) = (backing(&base), vec![base]);
+    for _ in 0..3 {
+        let world = World::new();
+        let template = world.template("disk_image = true\nuse_backing_file = true", "");
+        let installer = world.path("installer.iso").display().to_string();
+        let outcome = world.run(&template.replace(&installer, &image.display().to_string())).await;
+        assert_eq!(outcome.exit_code, 0, "{}: {}", image.display(), world.text());
+        // It goes with its note.
+        image = world.path("moved");
+        std::fs::rename(world.path("out/web"), &image).unwrap();
+        worlds.push(world);
+    }
+    assert!(open(&image, Some(Format::Qcow2), &OpenPolicy::deny()).is_err(), "it lies over another");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_finish_leaves_none_of_the_disks() {
     let mut world = world();
     // The last disk is none any more: it cannot be written anew.
