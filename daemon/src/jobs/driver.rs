@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kiln_protocol::{CancelMode, EventBody, ImageTask, JobId, JobKind};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::{JobsError, StartError};
 use super::last_event::write_last_event;
@@ -69,7 +69,6 @@ impl Driver {
             let _ = self.shared.notices.set(vec![notice]);
         }
         let mut running = Vec::new();
-        let until = Instant::now() + CATCH_UP_TIMEOUT;
         for job in self.shared.journal.unfinished().await? {
             let id = wire::job_id(&job.id)?;
             match (job.state, JobKind::from(job.kind).queues()) {
@@ -78,7 +77,7 @@ impl Driver {
                     self.queue.run_free(id.clone(), job.owner);
                     self.start(id).await;
                 }
-                _ => running.push(self.take_up(id, job, until).await),
+                _ => running.push(self.take_up(id, job)),
             }
         }
         self.start_waiting().await;
@@ -96,25 +95,16 @@ impl Driver {
     }
 
     /// Returns what ends when everything is known that the job had said before.
-    async fn take_up(&mut self, id: JobId, job: Unfinished, until: Instant) -> oneshot::Receiver<()> {
+    fn take_up(&mut self, id: JobId, job: Unfinished) -> oneshot::Receiver<()> {
         if JobKind::from(job.kind).queues() {
             self.queue.adopt(id.clone(), job.owner);
         } else {
             self.queue.run_free(id.clone(), job.owner);
         }
-        let directory = self.shared.directory(&id);
-        let ledger = job.lease.as_ref().map(|lease| lease.ledger.clone());
+        let ledger = job.lease.as_ref().map(|lease| lease.ledger.as_str());
+        tracing::info!(job = %id, state = job.state.as_str(), ledger, "taking up a job of an earlier daemon");
         let cancelling = job.state == JobState::Cancelling;
-        let begin = directory.as_owner(move |directory| {
-            let identity = job.lease.map(|lease| lease.holder).or_else(|| directory.read_identity());
-            // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
-            let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
-            if untouched { Begin::Start } else { Begin::Adopt(identity) }
-        });
-        // Where its user's files do not answer, there may have been one.
-        let begin = timeout_at(until, begin).await.unwrap_or(Begin::Adopt(None));
-        tracing::info!(job = %id, state = job.state.as_str(), ledger, ?begin, "taking up a job of an earlier daemon");
-        self.supervise(id, begin, cancelling)
+        self.supervise(id, Begin::TakeUp(job.lease.map(|lease| lease.holder)), cancelling)
     }
 
     /// Serves messages until nobody can send any more. Workers run on after that.
@@ -261,7 +251,8 @@ impl Driver {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.insert(id.clone(), sender);
         let (shared, (behind, caught_up)) = (Arc::clone(&self.shared), oneshot::channel());
-        let supervisor = Supervisor { shared, id: id.clone(), orders, cancelling, caught_up: Some(behind) };
+        let supervisor =
+            Supervisor { shared, id: id.clone(), orders, cancelling, killing: false, caught_up: Some(behind) };
         let messages = self.messages.clone();
         tokio::spawn(async move {
             let watch = tokio::spawn(supervisor.run(begin));

@@ -32,6 +32,8 @@ struct Table {
     refusals: VecDeque<&'static str>,
     /// How often the service manager cannot be reached.
     absences: u32,
+    /// Whether the service manager leaves before it has told of the next worker.
+    loses_next: bool,
     workers: Vec<Worker>,
     /// Users who were looked up.
     looked_up: Vec<u32>,
@@ -82,6 +84,11 @@ impl FakeLauncher {
     /// The service manager cannot be reached by the next so many starts.
     pub(super) fn lacks_manager(&self, times: u32) {
         self.table().absences = times;
+    }
+
+    /// The service manager starts the next worker, and leaves before it has told of it.
+    pub(super) fn loses_next(&self) {
+        self.table().loses_next = true;
     }
 
     /// What jobs still hold that are over stays, for this reason; `None`: it is given back.
@@ -145,8 +152,15 @@ impl Launcher for FakeLauncher {
     }
 
     /// No daemon is started again here: `tests/it/lifecycle.rs` does that, with processes.
-    fn adopt(&self, _: &JobDir, _: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        Ok(None)
+    fn adopt(
+        &self,
+        _: &JobDir,
+        _: u32,
+        identity: &ProcessIdentity,
+    ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+        let table = self.table();
+        let worker = table.workers.get(identity.pid as usize - 1).filter(|worker| worker.lock.is_some());
+        Ok(worker.map(|worker| self.process(identity.pid, worker.ended.subscribe())))
     }
 }
 
@@ -169,10 +183,16 @@ impl FakeLauncher {
         let lock = Some(directory.lock()?.expect("nobody else works on it"));
         table.workers.push(Worker { directory: directory.clone(), lock, ended });
         let pid = u32::try_from(table.workers.len()).unwrap();
+        let is_lost = std::mem::take(&mut table.loses_next);
         drop(table);
         let started = EventBody::JobStarted { pid, version: "fake".to_owned() };
         self.say(pid as usize - 1, None, started);
-        Ok(self.process(pid, receiver))
+        let process = self.process(pid, receiver);
+        if is_lost {
+            directory.write_identity(process.identity())?;
+            return Err(UnitError::Lost { unit: "kiln-job-fake.service".to_owned() }.into());
+        }
+        Ok(process)
     }
 
     fn sweep(&self, directory: &JobDir, state: JobState, cause: &str) -> Launched {

@@ -56,13 +56,17 @@ pub trait Launcher: Send + Sync {
         what: After<'a>,
     ) -> BoxFuture<'a, Launched>;
 
-    /// Finds a process that an earlier daemon started for this job; nothing when it has ended.
+    /// Finds a process that an earlier daemon started for this job of this user; nothing when it has ended.
     ///
     /// # Errors
     ///
     /// It runs, but cannot be watched.
-    fn adopt(&self, directory: &JobDir, identity: &ProcessIdentity)
-    -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
+    fn adopt(
+        &self,
+        directory: &JobDir,
+        owner: u32,
+        identity: &ProcessIdentity,
+    ) -> Result<Option<Box<dyn JobProcess>>, LaunchError>;
 
     /// Starts a process of this user's that looks for hypervisors; nothing where this launcher starts none.
     ///

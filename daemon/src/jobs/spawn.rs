@@ -107,7 +107,12 @@ impl Launcher for ProcessLauncher {
         })
     }
 
-    fn adopt(&self, _: &JobDir, identity: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+    fn adopt(
+        &self,
+        _: &JobDir,
+        _: u32,
+        identity: &ProcessIdentity,
+    ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
         Ok(Process::found(identity)?.map(|process| Box::new(process) as Box<dyn JobProcess>))
     }
 }

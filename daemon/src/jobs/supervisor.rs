@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::last_event::write_last_event;
-use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, LaunchError, SWEEP_TIMEOUT, see_to_end};
+use super::launcher::{After, Exit, JobProcess, KILL_TIMEOUT, LaunchError, Launched, SWEEP_TIMEOUT, see_to_end};
 use super::shared::Shared;
 use super::watched::Watched;
 use crate::as_owner::Owner;
@@ -30,6 +30,9 @@ const FINISH_INTERVAL: Duration = Duration::from_secs(5);
 /// Time for a worker that has the lock to say who it is.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time for a worker that has left a trace to say who it is: that of a machine on which everything is slow.
+const TRACE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Time between attempts to start a worker that cannot be started just now.
 const START_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,8 @@ pub(super) enum Begin {
     Start,
     /// With a worker of an earlier daemon, if it lives.
     Adopt(Option<ProcessIdentity>),
+    /// As the job's files say: it was an earlier daemon's, whose journal may tell of a worker.
+    TakeUp(Option<ProcessIdentity>),
 }
 
 /// The watcher of one job.
@@ -49,6 +54,8 @@ pub(super) struct Supervisor {
     pub(super) orders: mpsc::Receiver<CancelMode>,
     /// Whether a cancellation was asked for, here or before a restart.
     pub(super) cancelling: bool,
+    /// Whether a worker that is found although none was wanted any more is to be killed.
+    pub(super) killing: bool,
     /// Dropped when everything that the job had said before is known.
     pub(super) caught_up: Option<oneshot::Sender<()>>,
 }
@@ -85,13 +92,14 @@ impl Supervisor {
     pub(super) async fn run(mut self, begin: Begin) {
         let directory = self.shared.directory(&self.id);
         let submission = directory.as_owner(JobDir::read_request).await;
+        let begin = self.decide(&directory, begin).await;
         let mut watched = Watched::new(&self.id, &directory);
         if matches!(begin, Begin::Adopt(_)) {
             watched.catch_up(&self.shared).await;
         }
         drop(self.caught_up.take());
         let cause = match (begin, &submission) {
-            (Begin::Adopt(identity), _) => match self.adopt(&directory, identity).await {
+            (Begin::Adopt(identity) | Begin::TakeUp(identity), _) => match self.adopt(&directory, identity).await {
                 Ok(worker) => self.watch(worker, &mut watched).await,
                 Err(cause) => cause,
             },
@@ -108,13 +116,28 @@ impl Supervisor {
         self.conclude(directory, watched, cause).await;
     }
 
+    /// Finds out how to go on with a job of an earlier daemon. While its user's files do not answer, this job waits, and no other.
+    async fn decide(&self, directory: &JobDir, begin: Begin) -> Begin {
+        let Begin::TakeUp(holder) = begin else { return begin };
+        let cancelling = self.cancelling;
+        let decide = move |directory: &JobDir| {
+            let identity = holder.or_else(|| directory.read_identity());
+            // Without any trace of a worker none has done anything, and a late one loses the race for the lock.
+            let untouched = identity.is_none() && !directory.has_trace_of_worker() && !cancelling;
+            if untouched { Begin::Start } else { Begin::Adopt(identity) }
+        };
+        let begin = directory.as_owner(decide).await;
+        tracing::debug!(job = %self.id, ?begin, "its files have answered");
+        begin
+    }
+
     /// Finds the worker of an earlier daemon; returns the cause of its death when there is none.
     async fn adopt(&self, directory: &JobDir, identity: Option<ProcessIdentity>) -> Result<Worker, String> {
         let was_there = identity.is_some();
-        match identity.as_ref().map(|identity| self.shared.launcher.adopt(directory, identity)) {
-            Some(Ok(Some(worker))) => return Ok(worker),
-            Some(Err(error)) => return Err(explain(&error)),
-            Some(Ok(None)) | None => {}
+        if let Some(identity) = &identity
+            && let Some(worker) = self.find(directory, identity).await.map_err(|error| explain(&error))?
+        {
+            return Ok(worker);
         }
         // One that has the lock but has not yet said who it is, or whose identity the journal did not hear of.
         if directory.as_owner(JobDir::is_locked).await
@@ -125,6 +148,12 @@ impl Supervisor {
         }
         let cause = if was_there { "the worker ended while no daemon ran" } else { "the worker was never started" };
         Err(cause.to_owned())
+    }
+
+    /// Finds a process of the job's owner; nothing when it has ended, or is another's.
+    async fn find(&self, directory: &JobDir, identity: &ProcessIdentity) -> Result<Option<Worker>, LaunchError> {
+        let owner = self.owner(directory).await.map_err(LaunchError::Watch)?;
+        self.shared.launcher.adopt(directory, owner, identity)
     }
 
     async fn start_once_possible(&mut self, directory: &JobDir, submission: &JobSubmission) -> Result<Worker, String> {
@@ -148,17 +177,40 @@ impl Supervisor {
                 Err(error) => error,
             };
             let Some(patience) = error.patience() else { return Err(explain(&error)) };
-            if begun.elapsed() >= patience {
+            let given_up = if begun.elapsed() >= patience {
                 let seconds = begun.elapsed().as_secs();
-                return Err(format!("{}; it was tried for {seconds} s. {}", explain(&error), about_service_manager()));
-            }
-            self.wait_to_start(&error).await?;
+                Some(format!("{}; it was tried for {seconds} s. {}", explain(&error), about_service_manager()))
+            } else {
+                self.wait_to_start(&error).await.err()
+            };
             // Somebody was asked to start it, and the answer may have been lost.
             if directory.as_owner(JobDir::has_trace_of_worker).await {
-                return self.adopt(directory, None).await;
+                return self.adopt_started(directory).await.map_err(|cause| given_up.unwrap_or(cause));
+            }
+            if let Some(cause) = given_up {
+                return Err(cause);
             }
         };
         self.note_worker(worker.identity()).await;
+        Ok(worker)
+    }
+
+    /// Finds a worker of whose start no more is known than that there is a trace of it.
+    async fn adopt_started(&self, directory: &JobDir) -> Result<Worker, String> {
+        let identity = async {
+            loop {
+                if let Some(identity) = directory.as_owner(JobDir::read_identity).await {
+                    return identity;
+                }
+                // It is about to take its lock, which is not tried meanwhile: the worker would think that another has it.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let worker = self.adopt(directory, timeout(TRACE_TIMEOUT, identity).await.ok()).await?;
+        self.note_worker(worker.identity()).await;
+        if self.killing {
+            worker.kill();
+        }
         Ok(worker)
     }
 
@@ -170,8 +222,9 @@ impl Supervisor {
             self.shared.changes.note(&self.id);
         }
         tokio::select! {
-            Some(_) = self.orders.recv() => {
+            Some(mode) = self.orders.recv() => {
                 self.cancelling = true;
+                self.killing = mode == CancelMode::Now;
                 Err(format!("cancelled before its worker was started: {why}"))
             }
             // Nobody says when a bus is there again.
@@ -269,7 +322,7 @@ impl Supervisor {
         let found = async {
             loop {
                 if let Some(identity) = directory.as_owner(JobDir::read_identity).await
-                    && let Ok(Some(worker)) = self.shared.launcher.adopt(&directory, &identity)
+                    && let Ok(Some(worker)) = self.find(&directory, &identity).await
                 {
                     return worker;
                 }
@@ -284,8 +337,7 @@ impl Supervisor {
     async fn sweep(&self, directory: &JobDir, submission: Option<&JobSubmission>, watched: &mut Watched, cause: &str) {
         let state = if self.cancelling { JobState::Cancelled } else { JobState::Failed };
         tracing::warn!(job = %self.id, cause, "the job has no last event; sweeping");
-        let sweep = After::Sweep { state, cause };
-        match self.shared.launcher.after(directory, submission, sweep).await {
+        match self.sweeper(directory, submission, After::Sweep { state, cause }).await {
             Ok(mut sweeper) => see_to_end(sweeper.as_mut(), SWEEP_TIMEOUT, &self.id, "sweeping after the worker").await,
             Err(error) => tracing::error!(job = %self.id, error = explain(&error), "the sweeper does not start"),
         }
@@ -298,6 +350,24 @@ impl Supervisor {
                 tracing::error!(job = %self.id, error = explain(error.as_ref()), "the last event cannot be written");
             }
             watched.catch_up(&self.shared).await;
+        }
+    }
+
+    /// Starts a sweeper; where that is not possible just now and the job holds something, as soon as it is.
+    async fn sweeper(&self, directory: &JobDir, submission: Option<&JobSubmission>, sweep: After<'_>) -> Launched {
+        let begun = Instant::now();
+        loop {
+            let error = match self.shared.launcher.after(directory, submission, sweep).await {
+                Ok(sweeper) => return Ok(sweeper),
+                Err(error) => error,
+            };
+            let is_over = error.patience().is_none_or(|patience| begun.elapsed() >= patience);
+            if is_over || directory.as_owner(JobDir::still_held).await.is_empty() {
+                return Err(error);
+            }
+            tracing::debug!(job = %self.id, error = explain(&error), "the sweeper is tried again");
+            // Nobody says when a bus is there again.
+            tokio::time::sleep(START_INTERVAL).await;
         }
     }
 

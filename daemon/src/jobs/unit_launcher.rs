@@ -195,9 +195,10 @@ impl Launcher for UnitLauncher {
     fn adopt(
         &self,
         directory: &JobDir,
+        owner: u32,
         identity: &ProcessIdentity,
     ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        let Some(found) = self.users.adopt(directory, identity)? else { return Ok(None) };
+        let Some(found) = self.users.adopt(directory, owner, identity)? else { return Ok(None) };
         let job = directory.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (manager, kill_mode) = (self.manager.clone(), self.kill_mode);
         let (identity, process) = (identity.clone(), Process::found(identity)?);

@@ -201,16 +201,16 @@ impl Launcher for UserLauncher {
     /// Who the worker is, its user may have written: whichever process of that user it names, it is the user's to wait for and to kill.
     fn adopt(
         &self,
-        directory: &JobDir,
+        _: &JobDir,
+        owner: u32,
         identity: &ProcessIdentity,
     ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        let Ok(owner) = Owner::of(&directory.root) else { return Ok(None) };
         let Some(process) = Process::found(identity)? else { return Ok(None) };
         // Asked once it is held fast: it is no other than the one that is watched.
-        if !identity.is_of(owner.uid) {
+        if !identity.is_of(owner) {
             return Ok(None);
         }
-        Ok(Some(Box::new(UserProcess { process, uid: owner.uid })))
+        Ok(Some(Box::new(UserProcess { process, uid: owner })))
     }
 }
 
@@ -306,9 +306,8 @@ mod tests {
             return;
         }
         let scratch = tempfile::tempdir().unwrap();
-        let directory = JobDir { root: scratch.path().join("job"), runtime: scratch.path().join("run") };
-        std::fs::create_dir(&directory.root).unwrap();
-        std::os::unix::fs::chown(&directory.root, Some(BOB), Some(BOB)).unwrap();
+        // Also while its user has mounted something on the job's directory, which does not tell then whose it is.
+        let directory = JobDir { root: "/proc".into(), runtime: "/proc".into() };
         let launcher = UserLauncher::new(ProcessLauncher::new("/bin/true".into()), scratch.path().to_owned());
         let sleep_as = |uid: u32| {
             let mut command = Command::new("setpriv");
@@ -325,11 +324,11 @@ mod tests {
                 }
             };
             tokio::time::timeout(Duration::from_secs(60), becomes).await.expect("setpriv has done its part");
-            found.push(launcher.adopt(&directory, &identity).unwrap().is_some());
+            found.push(launcher.adopt(&directory, BOB, &identity).unwrap().is_some());
         }
         assert_eq!(found, [false, true]);
         for identity in [1, std::process::id()].map(|pid| ProcessIdentity::of(pid).unwrap()) {
-            assert!(launcher.adopt(&directory, &identity).unwrap().is_none(), "{identity:?}");
+            assert!(launcher.adopt(&directory, BOB, &identity).unwrap().is_none(), "{identity:?}");
         }
     }
 

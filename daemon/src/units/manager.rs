@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Time for a bus to come that has never been there: perhaps there is none.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(30);
 
+/// Is there where systemd is the service manager.
+const BOOTED_BY_SYSTEMD: &str = "/run/systemd/system";
+
 /// Signals that wait to be looked at: those of one unit.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
@@ -65,7 +69,7 @@ pub enum UnitError {
     Unreachable {
         /// Where the bus should be.
         address: String,
-        /// Whether it has been there before.
+        /// Whether it has been there before, or must have been: where it has started the machine.
         was_there: bool,
         /// Why not.
         source: zbus::Error,
@@ -90,6 +94,12 @@ pub enum UnitError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// It left the bus before it had told how a start went on.
+    #[error("the service manager left its bus before it had told whether {unit} has started")]
+    Lost {
+        /// The unit.
+        unit: String,
+    },
     /// The program was not executed.
     #[error("the unit {unit} did not start ({result}): `systemctl status {unit}` and `journalctl -u {unit}` say more")]
     Failed {
@@ -102,12 +112,13 @@ pub enum UnitError {
 
 impl UnitError {
     /// How long whatever failed is to be tried again from its beginning; nothing where it would fail again. It is where the bus is away, as while
-    /// it is started again.
+    /// it is started again, and where the manager was, as while it executes itself anew. Whether a unit was started is not known then.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self {
             Self::Unreachable { was_there: false, .. } => Some(PATIENCE_AT_FIRST),
             Self::Unreachable { .. } => Some(PATIENCE),
             Self::Refused { source, .. } if says_that_nobody_is_there(source) => Some(PATIENCE),
+            Self::Lost { .. } => Some(PATIENCE),
             _ => None,
         }
     }
@@ -119,18 +130,21 @@ impl UnitError {
             Self::Refused { action, source, .. } => {
                 *action != START || !matches!(source, zbus::Error::MethodError(..) | zbus::Error::FDO(_))
             }
-            Self::Late { .. } => true,
+            Self::Late { .. } | Self::Lost { .. } => true,
             Self::Unreachable { .. } | Self::Failed { .. } => false,
         }
     }
 }
 
-/// Whether this says that the bus broke, or that the manager is not on it just now.
+/// Whether this says that the bus broke, or that the manager is not on it just now, or went while it was asked.
 fn says_that_nobody_is_there(error: &zbus::Error) -> bool {
-    use zbus::fdo::Error::{NameHasNoOwner, ServiceUnknown};
+    use zbus::fdo::Error::{Disconnected, NameHasNoOwner, NoReply, ServiceUnknown, TimedOut, Timeout};
     match error {
         zbus::Error::InputOutput(_) | zbus::Error::Connection(..) => true,
-        zbus::Error::FDO(error) => matches!(**error, NameHasNoOwner(_) | ServiceUnknown(_)),
+        zbus::Error::FDO(error) => matches!(
+            **error,
+            NameHasNoOwner(_) | ServiceUnknown(_) | NoReply(_) | Timeout(_) | TimedOut(_) | Disconnected(_)
+        ),
         _ => false,
     }
 }
@@ -193,12 +207,14 @@ impl UnitManager {
     async fn start_as(&self, name: &str, unit: &UnitDescription) -> Result<Started, UnitError> {
         let bus = self.bus().await?;
         let refused = |source| UnitError::Refused { action: START, unit: name.to_owned(), source };
+        let rule = leavings_of_manager().map_err(refused)?;
+        let mut leavings = MessageStream::for_match_rule(rule, &bus, Some(QUEUE)).await.map_err(refused)?;
         let rule = signals_of_manager(&bus).await.map_err(refused)?.interface(MANAGER).member("JobRemoved");
         let rule = rule.arg(2, name.to_owned()).build().map_err(refused)?;
         let mut ends = MessageStream::for_match_rule(rule, &bus, Some(QUEUE)).await.map_err(refused)?;
-        let started = self.begin(&bus, name, unit, &mut ends).await;
-        if started.as_ref().is_err_and(UnitError::leaves_open_what_runs) {
-            // Nobody would watch it.
+        let started = self.begin(&bus, name, unit, (&mut ends, &mut leavings)).await;
+        if started.as_ref().is_err_and(|error| error.leaves_open_what_runs() && error.patience().is_none()) {
+            // Nobody would watch it. Where it is tried again, what runs by then is found.
             self.stop(name).await;
         }
         started
@@ -209,7 +225,7 @@ impl UnitManager {
         bus: &Connection,
         name: &str,
         unit: &UnitDescription,
-        ends: &mut MessageStream,
+        (ends, leavings): (&mut MessageStream, &mut MessageStream),
     ) -> Result<Started, UnitError> {
         let refused = |source| UnitError::Refused { action: START, unit: name.to_owned(), source };
         let late = |limit| UnitError::Late { action: START, unit: name.to_owned(), limit };
@@ -218,8 +234,17 @@ impl UnitManager {
         let begin = bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "StartTransientUnit", &arguments);
         let job = timeout(ANSWER_TIMEOUT, begin).await.map_err(|_| late(ANSWER_TIMEOUT))?.map_err(refused)?;
         let job: OwnedObjectPath = job.body().deserialize().map_err(refused)?;
-        let done = timeout(START_TIMEOUT, end_of_job(ends, &job)).await;
-        let result = done.ok().flatten().ok_or_else(|| late(START_TIMEOUT))?;
+        let done = async {
+            tokio::select! {
+                result = end_of_job(ends, &job) => result.ok_or_else(|| UnitError::Lost { unit: name.to_owned() }),
+                // The new one sends its signals under another name.
+                _ = leavings.next() => Err(UnitError::Lost { unit: name.to_owned() }),
+            }
+        };
+        let result = match timeout(START_TIMEOUT, done).await.unwrap_or_else(|_| Err(late(START_TIMEOUT))) {
+            Ok(result) => result,
+            Err(error) => return self.started_unheard(bus, name).await.ok_or(error),
+        };
         if result != "done" {
             let why = self.property(bus, name, SERVICE, "Result").await.ok();
             let why = why.and_then(|why| String::try_from(why).ok()).unwrap_or(result);
@@ -228,6 +253,17 @@ impl UnitManager {
         }
         let pid = self.property(bus, name, SERVICE, "ExecMainPID").await?;
         Ok(Started { unit: name.to_owned(), pid: u32::try_from(&*pid).unwrap_or_default() })
+    }
+
+    /// Returns a unit that runs though nobody has told that it has started.
+    async fn started_unheard(&self, bus: &Connection, name: &str) -> Option<Started> {
+        let state = self.property(bus, name, UNIT, "ActiveState").await.ok()?;
+        if String::try_from(state).ok()? != "active" {
+            return None;
+        }
+        let pid = self.property(bus, name, SERVICE, "ExecMainPID").await.ok()?;
+        let pid = u32::try_from(&*pid).ok().filter(|pid| *pid != 0)?;
+        Some(Started { unit: name.to_owned(), pid })
     }
 
     /// Returns how the process of a unit ended that is known to have ended; nothing when nobody knows it any more.
@@ -322,7 +358,7 @@ impl UnitManager {
         if let Some(bus) = bus.as_ref().filter(|bus| !bus.is_closed()) {
             return Ok(bus.clone());
         }
-        let was_there = self.has_answered.load(Ordering::Relaxed);
+        let was_there = self.has_answered.load(Ordering::Relaxed) || is_booted_by_systemd();
         let unreachable = |source| UnitError::Unreachable { address: self.address.to_string(), was_there, source };
         let connect = async {
             let new = Builder::address(&*self.address).method_timeout(ANSWER_TIMEOUT).build().await?;
@@ -336,6 +372,11 @@ impl UnitManager {
     }
 }
 
+/// Whether systemd has started this machine.
+fn is_booted_by_systemd() -> bool {
+    Path::new(BOOTED_BY_SYSTEMD).is_dir()
+}
+
 /// Makes a rule for signals that the manager sends. Everybody on the bus can send signals that look like these.
 async fn signals_of_manager(bus: &Connection) -> zbus::Result<zbus::match_rule::Builder<'static>> {
     let name = "org.freedesktop.DBus";
@@ -343,6 +384,13 @@ async fn signals_of_manager(bus: &Connection) -> zbus::Result<zbus::match_rule::
     let owner = bus.call_method(Some(name), "/org/freedesktop/DBus", Some(name), "GetNameOwner", &(SYSTEMD,)).await?;
     let owner: String = owner.body().deserialize()?;
     Ok(MatchRule::builder().msg_type(Type::Signal).sender(owner))
+}
+
+/// Makes a rule for the bus telling that another has the manager's name, or nobody.
+fn leavings_of_manager() -> zbus::Result<MatchRule<'static>> {
+    let bus = "org.freedesktop.DBus";
+    let rule = MatchRule::builder().msg_type(Type::Signal).sender(bus).interface(bus).member("NameOwnerChanged");
+    rule.arg(0, SYSTEMD).build()
 }
 
 /// Waits for the end of a job (as systemd calls it) of which the signals tell.
@@ -383,5 +431,26 @@ mod tests {
         // busctl tree org.freedesktop.systemd1
         assert_eq!(unit_path("kiln-job-a1.service"), "/org/freedesktop/systemd1/unit/kiln_2djob_2da1_2eservice");
         assert_eq!(unit_path("1.service"), "/org/freedesktop/systemd1/unit/_31_2eservice");
+    }
+
+    /// What may run is tried again and found, or stopped: never both.
+    #[test]
+    fn a_start_of_which_nobody_knows_is_tried_again_and_not_stopped() {
+        use zbus::fdo::Error;
+        let refused = |action, error| UnitError::Refused {
+            action,
+            unit: "u".to_owned(),
+            source: zbus::Error::FDO(Box::new(error)),
+        };
+        let text = || "as systemd executes itself anew".to_owned();
+        let lost =
+            [Error::NoReply(text()), Error::Timeout(text()), Error::TimedOut(text()), Error::Disconnected(text())];
+        for error in lost.map(|error| refused(START, error)).into_iter().chain([UnitError::Lost { unit: text() }]) {
+            assert_eq!(error.patience(), Some(PATIENCE), "{error:?}");
+        }
+        let denied = refused(START, Error::AccessDenied(text()));
+        assert!(denied.patience().is_none() && !denied.leaves_open_what_runs(), "it has said no");
+        let late = UnitError::Late { action: START, unit: text(), limit: START_TIMEOUT };
+        assert!(late.patience().is_none() && late.leaves_open_what_runs());
     }
 }

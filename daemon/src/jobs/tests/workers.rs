@@ -42,6 +42,27 @@ async fn a_job_waits_for_a_service_manager_that_is_away_and_can_be_cancelled_mea
 }
 
 #[tokio::test]
+async fn a_worker_of_whose_start_nobody_was_told_is_found_also_when_nobody_wants_it_any_more() {
+    let rig = Rig::new(2).await;
+    rig.launcher.loses_next();
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    rig.launcher.say(0, None, finished(JobState::Succeeded));
+    rig.launcher.end(0, 0);
+    assert_eq!(rig.until_over(&id).await.state, JobState::Succeeded);
+    assert_eq!(rig.launcher.calls(), ["worker a"], "it is the only one");
+
+    rig.launcher.loses_next();
+    let id = rig.submit("b").await;
+    // In the pause before it is tried again, or after it.
+    rig.until(&id, |job| !job.notes.is_empty() || job.state == JobState::Running).await;
+    rig.jobs.cancel(&rig.owner, &id, CancelMode::Now).await.unwrap();
+    assert_eq!(rig.until_over(&id).await.state, JobState::Cancelled);
+    let calls = rig.launcher.calls();
+    assert_eq!(calls[1..3], ["worker b", "kill 2"], "{calls:?}");
+}
+
+#[tokio::test]
 async fn a_worker_that_says_how_the_job_ended_is_believed_whatever_its_exit_code() {
     let rig = Rig::new(1).await;
     let id = rig.submit("a").await;

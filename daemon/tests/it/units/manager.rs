@@ -33,6 +33,17 @@ struct State {
     hidden: Option<String>,
     /// What becomes of the next start.
     failure: Option<String>,
+    /// How the manager goes at the next start, which it has begun.
+    going: Option<Going>,
+}
+
+/// How the manager leaves a start half told, as when it executes itself anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Going {
+    /// The bus says that nobody answers any more.
+    Unanswered,
+    /// It leaves the bus after its answer, and nothing tells that the program was executed.
+    Untold,
 }
 
 /// A unit that was started.
@@ -86,6 +97,11 @@ impl Manager {
     /// Has the next unit fail to start.
     pub(super) fn fail_next(&self, result: &str) {
         self.state.lock().unwrap().failure = Some(result.to_owned());
+    }
+
+    /// Starts the next unit, and goes before it has told of it.
+    pub(super) fn go_at_next(&self, how: Going) {
+        self.state.lock().unwrap().going = Some(how);
     }
 
     /// Starts the next unit, and does not tell which process it is.
@@ -211,12 +227,12 @@ async fn start(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) -
     if is_taken {
         return bus.reply_error(&header, "org.freedesktop.systemd1.UnitExists", &("it is there",)).await;
     }
-    let failure = {
+    let (failure, going) = {
         let mut state = state.lock().unwrap();
         if std::mem::take(&mut state.hides_next) {
             state.hidden = Some(name.clone());
         }
-        state.failure.take()
+        (state.failure.take(), state.going.take())
     };
     let mut unit = Unit {
         name: name.clone(),
@@ -231,7 +247,12 @@ async fn start(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) -
     unit.pid = child.as_ref().map_or(0, std::process::Child::id);
     state.lock().unwrap().units.push(unit);
     let job = ObjectPath::try_from(format!("{ROOT}/job/7")).unwrap();
-    bus.reply(&header, &(&job,)).await?;
+    match going {
+        Some(Going::Unanswered) => {
+            bus.reply_error(&header, "org.freedesktop.DBus.Error.NoReply", &("it has left",)).await?;
+        }
+        Some(Going::Untold) | None => bus.reply(&header, &(&job,)).await?,
+    }
     if let Some(mut child) = child.take() {
         let (bus, state, name) = (bus.clone(), Arc::clone(state), name.clone());
         let runtime = tokio::runtime::Handle::current();
@@ -248,6 +269,12 @@ async fn start(bus: &Connection, state: &Arc<Mutex<State>>, message: &Message) -
             // The test may be over.
             let _ = runtime.block_on(signal);
         });
+    }
+    if going == Some(Going::Untold) {
+        bus.release_name(NAME).await?;
+    }
+    if going.is_some() {
+        return Ok(());
     }
     let result = if failure.is_some() { "failed" } else { "done" };
     let manager = "org.freedesktop.systemd1.Manager";

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bus::TestBus;
 use crate::rig::skip;
 use crate::users::{ALICE, System};
-use manager::Manager;
+use manager::{Going, Manager};
 
 /// A daemon for all users that has a service manager for its workers.
 struct Units {
@@ -132,4 +132,33 @@ fn a_unit_that_does_not_start_fails_its_job_in_words() {
     assert!(note.contains("tried again: the service manager"), "{note}");
     manager.come_back();
     system.until_state(ALICE, &id, "succeeded");
+}
+
+/// As when systemd is upgraded, and executes itself anew: whether the unit was started is not known, and it was.
+#[test]
+fn a_worker_lives_on_of_which_the_manager_could_not_tell() {
+    let Some(units) = Units::start() else { return };
+    let (system, manager) = (&units.system, &units.manager);
+    // Everybody may look whether it is there.
+    let gate = system.path("gate");
+    let waits = json!([{"await_file": gate.to_str().unwrap()}, {"stop": 0}]);
+    let jobs = [Going::Unanswered, Going::Untold].map(|how| {
+        manager.go_at_next(how);
+        let id = system.submit(ALICE, &waits);
+        system.until_state(ALICE, &id, "running");
+        id
+    });
+    // Those that are tried again while the first of them runs are no second workers, and it is none's end.
+    manager.come_back();
+    let id = system.submit(ALICE, &json!([{"stop": 0}]));
+    system.until_state(ALICE, &id, "succeeded");
+    assert!(manager.stops().is_empty() && manager.kills().is_empty(), "{:?}", manager.stops());
+    for id in &jobs {
+        assert_eq!(system.see(ALICE, id)["state"], "running");
+    }
+    std::fs::write(&gate, "").unwrap();
+    for id in &jobs {
+        system.until_state(ALICE, id, "succeeded");
+        assert_eq!(system.events(ALICE, id).matches("job_started").count(), 1);
+    }
 }
