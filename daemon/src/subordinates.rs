@@ -48,10 +48,15 @@ impl Known {
     }
 }
 
-/// Reads the ranges, in their order. Lines that are none are for others to complain about. Users of the system are nobody's.
+/// Reads the ranges, in their order. Lines that are none are for others to complain about. Users of the system are nobody's; what is root's only
+/// root takes on, and there (LXD's line has a thousand million) accounts of a directory service often lie.
 fn parse(text: &str) -> Vec<Range> {
     let range = |line: &str| {
-        let mut fields = line.split(':').skip(1);
+        let mut fields = line.split(':');
+        let owner = fields.next()?.trim();
+        if matches!(owner, "root" | "0") {
+            return None;
+        }
         let (start, count): (u32, u32) = (fields.next()?.trim().parse().ok()?, fields.next()?.trim().parse().ok()?);
         (start > 0).then_some((start, start.saturating_add(count)))
     };
@@ -72,7 +77,7 @@ mod tests {
     #[test]
     fn all_ids_of_a_range_count_as_one() {
         let ranges =
-            parse("alice:100000:65536\n# no range\nbob:165536:65536\nroot:0:4\nx:1:y\n\n1003:4294967290:65536\n");
+            parse("alice:100000:65536\n# no range\nbob:165536:65536\ncarol:0:4\nx:1:y\n\n1003:4294967290:65536\n");
         assert_eq!(ranges.len(), 3);
         let counted: std::collections::BTreeSet<u32> = (100_000..165_536).map(|uid| first_of(&ranges, uid)).collect();
         assert_eq!(counted, [100_000].into(), "whatever alice takes on");
@@ -81,6 +86,13 @@ mod tests {
             assert_eq!(first_of(&ranges, own), own);
         }
         assert_eq!(first_of(&ranges, u32::MAX - 1), 4_294_967_290);
+    }
+
+    #[test]
+    fn accounts_in_a_range_of_roots_are_not_one() {
+        let ranges = parse("root:1000000:1000000000\n0:1000000:65536\nrooted:2000000:65536\n");
+        assert_eq!(first_of(&ranges, 391_401_103), 391_401_103);
+        assert_eq!(first_of(&ranges, 2_000_001), 2_000_000);
     }
 
     #[test]
