@@ -11,11 +11,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -88,10 +88,17 @@ pub(crate) fn open_directory(directory: &Path) -> io::Result<OwnedFd> {
         // A kernel before 5.6, or a sandbox that does not know of it.
         Err(Errno::NOSYS | Errno::PERM) => {
             let found = openat(&above_it, name, flags, Mode::empty())?;
-            if fstat(&found)?.st_dev == fstat(&above_it)?.st_dev { Ok(found) } else { Err(is_mounted_on(directory)) }
+            if mount_of(&found)? == mount_of(&above_it)? { Ok(found) } else { Err(is_mounted_on(directory)) }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns which mount something lies on. The kernel knows it by itself, while a file system that is mounted may be asked by fstat(2).
+fn mount_of(opened: &OwnedFd) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd()))?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc tells no mount of what is open"))
 }
 
 fn is_mounted_on(directory: &Path) -> io::Error {
@@ -189,6 +196,17 @@ mod tests {
         let made = own.join("file").metadata().unwrap();
         assert_eq!((made.uid(), made.gid()), (ALICE.uid, ALICE.gid));
         assert_eq!(std::fs::read_to_string(&roots).unwrap(), "secret");
+    }
+
+    #[test]
+    fn a_mount_is_told_from_what_lies_below_it() {
+        let open = |path: &Path| openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let mount = |path: &Path| mount_of(&open(path)).unwrap();
+        let below = scratch.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        assert_eq!(mount(&below), mount(scratch.path()));
+        assert_ne!(mount(Path::new("/proc")), mount(Path::new("/")));
     }
 
     #[test]
