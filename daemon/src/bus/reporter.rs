@@ -76,6 +76,7 @@ impl Reporter {
         for id in reporter.jobs.observe_newest(u32::try_from(MAX_JOBS).unwrap_or(u32::MAX)).await? {
             reporter.look_at(&id).await?;
         }
+        reporter.to_count = false;
         Ok(reporter)
     }
 
@@ -217,7 +218,9 @@ impl Reporter {
     async fn look_at(&mut self, id: &JobId) -> Result<Vec<Told>, JobsError> {
         let now = Instant::now();
         let Some(observed) = self.jobs.observe(id).await? else { return Ok(vec![self.hide(id)]) };
+        // Also when the count that its change asked for has come before this look.
         self.to_count_of.insert(observed.owner);
+        self.to_count = true;
         let left = time_left(&observed.job, self.keep, Timestamp::now());
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(vec![self.hide(id)]);
