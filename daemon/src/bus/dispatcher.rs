@@ -15,6 +15,7 @@ use super::listeners::Listeners;
 use super::senders::Senders;
 use super::served::Served;
 use super::turns::Calls;
+use crate::caller::Caller;
 use crate::explain::explain;
 
 /// Time for a call; programs wait 25 s for an answer.
@@ -73,7 +74,6 @@ async fn answer(shared: Arc<Shared>, message: Message) {
     let (Some(sender), Some(path)) = (header.sender().map(|name| name.as_str()), header.path()) else { return };
     let interactive = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
     let limit = if interactive { PERSON_TIMEOUT } else { CALL_TIMEOUT };
-    let mut is_new = None;
     let carried_out = match shared.calls.of_program(sender) {
         Ok(mut turn) => {
             let carry_out = async {
@@ -84,7 +84,7 @@ async fn answer(shared: Arc<Shared>, message: Message) {
                 }
                 let caller = shared.senders.caller(&shared.bus, sender).await?.asking(interactive);
                 turn.of_user(caller.counts_as())?;
-                is_new = shared.listeners.add(sender, caller.uid()).then_some(caller);
+                shared.listen(&header, sender, caller.asking(false)).await;
                 shared.served.carry_out(&message, path.as_str(), caller).await
             };
             let late = || Err(Failure::new(TOO_LATE, "the call takes too long"));
@@ -95,11 +95,23 @@ async fn answer(shared: Arc<Shared>, message: Message) {
     if !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
         reply(&shared.bus, &header, carried_out).await;
     }
-    // Nobody waits for what polkit says of it.
-    if let Some(caller) = is_new
-        && shared.served.sees_everything(&caller).await
-    {
-        shared.listeners.sees_everything(sender);
+}
+
+impl Shared {
+    /// Has a program hear what is new from now on. Whether of everybody's jobs is asked before it is answered, so that nothing is missing between
+    /// the answer and the news; and again whenever it asks for all objects, for the right to that may have ended.
+    async fn listen(&self, call: &Header<'_>, program: &str, caller: Caller) {
+        let is_new = self.listeners.add(program, caller.uid());
+        let asks_for_all = call.member().is_some_and(|member| member.as_str() == "GetManagedObjects");
+        if !is_new && !asks_for_all {
+            return;
+        }
+        if self.served.sees_everything(&caller).await {
+            self.listeners.sees_everything(program);
+        } else if !is_new {
+            self.listeners.remove(program);
+            self.listeners.add(program, caller.uid());
+        }
     }
 }
 
