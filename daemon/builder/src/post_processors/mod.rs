@@ -63,9 +63,10 @@ pub(crate) async fn run_all(
             let tries = AtomicU32::new(0);
             let work = || async {
                 let is_again = tries.fetch_add(1, Ordering::Relaxed) > 0;
-                let done = match is_again.then(|| context.build.has_clean_ups()) {
-                    Some(true) => try_after_another(context, post_processor, &current).await,
-                    _ => run_one(context, post_processor, &current).await,
+                let done = if is_again && context.build.has_clean_ups() {
+                    try_after_another(context, post_processor, &current).await
+                } else {
+                    run_one(context, post_processor, &current).await
                 };
                 if done.is_err() {
                     // What it made elsewhere and could not finish: the next try is not to find it, and nothing is to take from it what it finds.

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
 use super::give_back::{Kind, Made, Part};
-use super::publication::{Publication, Upload};
+use super::publication::{Publication, Service, Upload};
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -40,18 +40,10 @@ pub(super) async fn find_box(api: &mut Api, tag: &str) -> Result<(), StepError> 
     }
 }
 
-pub(super) fn version_path(publication: &Publication) -> String {
-    format!("box/{}/version/{}", publication.tag, publication.version)
-}
-
 /// Whether the version is released, where it is there.
 pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<Option<bool>, StepError> {
-    let found = api.find(&version_path(publication)).await?;
-    Ok(found.map(|version| is_released(&version)))
-}
-
-pub(super) fn is_released(version: &Json) -> bool {
-    version["status"] == "active"
+    let found = api.find(&Service::Cloud.version_path(publication)).await?;
+    Ok(found.map(|version| Service::Cloud.is_released(&version)))
 }
 
 /// Where a version is asked for, and with what.

@@ -7,8 +7,7 @@ use serde_json::Value as Json;
 use super::super::context::PostProcessContext;
 use super::super::remote::{By, Claim, Remote};
 use super::api::{Answer, Api, Login};
-use super::publication::Publication;
-use super::{Service, cloud, hcp};
+use super::publication::{Publication, Service};
 use crate::error::StepError;
 
 /// How long, in seconds, a registry may take to make what it was asked for, and by how much its clock may be wrong: what was written later was
@@ -175,10 +174,7 @@ pub(super) struct Made {
 impl Made {
     pub(super) fn nothing(api: &Api, registry: Service, publication: &Publication) -> Self {
         let (base, insecure, login) = api.way();
-        let version = match registry {
-            Service::Cloud => cloud::version_path(publication),
-            Service::Hcp => hcp::version_path(publication),
-        };
+        let version = registry.version_path(publication);
         let checksum = publication.checksum.as_ref().map(|(_, digest)| digest.clone());
         let boxes = Boxes { base, insecure, login, registry, version, checksum, releasing: false, parts: Vec::new() };
         Self { boxes, claim: None }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::super::context::PostProcessContext;
 use super::api::{Api, Login};
 use super::give_back::{Kind, Made, Part};
-use super::publication::{Publication, Upload};
+use super::publication::{Publication, Service, Upload};
 use crate::error::StepError;
 use crate::option_values::OptionValues;
 
@@ -57,14 +57,12 @@ fn missing(name: &str, variable: &str) -> StepError {
     StepError::new(format!("{name} must be set")).with_hint(format!("{variable} in the environment serves too"))
 }
 
-/// Registry and box of a tag.
 fn box_path(tag: &str) -> String {
-    let (registry, name) = tag.split_once('/').unwrap_or((tag, ""));
-    format!("registry/{registry}/box/{name}")
+    Service::Hcp.box_path(tag)
 }
 
-pub(super) fn version_path(publication: &Publication) -> String {
-    format!("{}/version/{}", box_path(&publication.tag), publication.version)
+fn version_path(publication: &Publication) -> String {
+    Service::Hcp.version_path(publication)
 }
 
 fn provider_path(publication: &Publication) -> String {
@@ -112,11 +110,7 @@ pub(super) async fn version(api: &mut Api, publication: &Publication) -> Result<
     if found.get("version").is_none_or(Json::is_null) {
         return Err(StepError::new("the service's answer has no version: is it HCP's registry?"));
     }
-    Ok(Some(is_released(&found)))
-}
-
-pub(super) fn is_released(version: &Json) -> bool {
-    version["version"]["state"].as_str().is_some_and(|state| state != "UNRELEASED")
+    Ok(Some(Service::Hcp.is_released(&found)))
 }
 
 /// Where a version is asked for, and with what.

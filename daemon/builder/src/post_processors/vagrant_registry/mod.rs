@@ -18,13 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::Method;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use self::api::Api;
 pub(super) use self::give_back::Boxes;
 use self::give_back::{Kind, Made, Part};
 use self::publication::Publication;
+pub(crate) use self::publication::Service;
 use super::context::{PostProcessContext, Processed};
 use crate::artifact::{Artifact, Ownership};
 use crate::attestation::digest_of_file;
@@ -45,25 +44,6 @@ const ARTIFICE: &str = "packer.post-processor.artifice";
 
 /// A larger box cannot be sent past the service.
 const DIRECT_LIMIT: u64 = 5 << 30;
-
-/// The services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Service {
-    /// Vagrant Cloud.
-    Cloud,
-    /// HCP's registry.
-    Hcp,
-}
-
-impl Service {
-    fn is_released(self, version: &Json) -> bool {
-        match self {
-            Self::Cloud => cloud::is_released(version),
-            Self::Hcp => hcp::is_released(version),
-        }
-    }
-}
 
 pub(crate) async fn run(
     context: &PostProcessContext,
@@ -213,9 +193,10 @@ async fn version(
         context.build.message("Version exists, skipping creation");
         return Ok(is_released);
     }
-    let (path, (ask_at, wanted)) = match service {
-        Service::Cloud => (cloud::version_path(publication), cloud::new_version(publication)),
-        Service::Hcp => (hcp::version_path(publication), hcp::new_version(publication)),
+    let path = service.version_path(publication);
+    let (ask_at, wanted) = match service {
+        Service::Cloud => cloud::new_version(publication),
+        Service::Hcp => hcp::new_version(publication),
     };
     let part = Part::new(Kind::Version, format!("version {version} of {tag}"), path);
     made.make(context, api, part, (&ask_at, &wanted)).await?;
@@ -265,10 +246,7 @@ async fn release(
         return Ok(());
     }
     context.build.say(format!("Releasing version: {}", publication.version));
-    let path = match service {
-        Service::Cloud => format!("{}/release", cloud::version_path(publication)),
-        Service::Hcp => format!("{}/release", hcp::version_path(publication)),
-    };
+    let path = format!("{}/release", service.version_path(publication));
     let answer = api.ask(Method::PUT, &path, None).await?;
     if !answer.status.is_success() && answer.said().contains("already been released") {
         context.build.message("Not releasing version, already released");
