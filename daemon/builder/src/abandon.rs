@@ -8,13 +8,16 @@ use kiln_communicators::{Communicator, CommunicatorKind, DiscardedOutput};
 use kiln_hypervisors::Machine;
 
 use crate::context::BuildContext;
+use crate::error::StepError;
 use crate::export::GuestDisk;
 use crate::ledger::Resource;
-use crate::sources::qemu;
 use crate::steps::output_directory;
 
 /// How long a guest may take to write out what it has in memory.
 const SYNC_LIMIT: Duration = Duration::from_secs(60);
+
+/// Says whether a source can begin with a disk.
+type Judge = fn(&Path) -> Result<(), StepError>;
 
 /// How many files are named.
 const NAMED: usize = 10;
@@ -44,7 +47,7 @@ pub(crate) async fn settle(
 
 /// Ends the machine, and hands over to the person what the build has made. `disks` are the builder's. Returns the end of the sentence that
 /// says where it is; `None`: nothing is left.
-pub(crate) async fn abandon(disks: &[GuestDisk], context: &BuildContext) -> Option<String> {
+pub(crate) async fn abandon(disks: &[GuestDisk], can_begin_with: Judge, context: &BuildContext) -> Option<String> {
     let files = context.files_to_give_back();
     let outputs: Vec<(&Path, &str)> = files.iter().filter_map(output_directory_of).collect();
     // A machine would outlive this process where its hypervisor keeps it, and be nobody's. It goes before what it has a claim to is given up,
@@ -87,7 +90,7 @@ pub(crate) async fn abandon(disks: &[GuestDisk], context: &BuildContext) -> Opti
     }
     let main =
         disks.iter().filter_map(|disk| absolute(&output_directory::shown(&disk.path))).find(|path| path.exists());
-    Some(tell(&kept, &directories, main.as_deref(), context))
+    Some(tell(&kept, &directories, main.as_deref().map(|disk| (disk, way_on(disk, can_begin_with))), context))
 }
 
 fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
@@ -97,7 +100,7 @@ fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
     }
 }
 
-fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<&Path>, context: &BuildContext) -> String {
+fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<(&Path, String)>, context: &BuildContext) -> String {
     context.error("The machine has ended. What was made is kept, and no later build takes it away without -force:");
     let mut named: Vec<String> = kept.iter().take(NAMED).map(|path| with_size(path)).collect();
     if kept.len() > NAMED {
@@ -107,19 +110,19 @@ fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<&Path>, context:
         named = directories.iter().map(|path| path.display().to_string()).collect();
     }
     named.iter().for_each(|name| context.error(format!("    {name}")));
-    if let Some(disk) = disk {
-        context.error(format!("hint: {}", way_on(disk)));
+    if let Some((_, way_on)) = &disk {
+        context.error(format!("hint: {way_on}"));
     }
     for directory in directories {
         context.error(format!("hint: when you no longer need it, delete {}", directory.display()));
     }
-    let first = disk.map(Path::to_owned).or_else(|| kept.first().cloned());
+    let first = disk.map(|(disk, _)| disk.to_owned()).or_else(|| kept.first().cloned());
     first.or_else(|| directories.first().cloned()).unwrap_or_default().display().to_string()
 }
 
 /// How a build goes on from a disk.
-fn way_on(disk: &Path) -> String {
-    match qemu::can_begin_with(disk) {
+fn way_on(disk: &Path, can_begin_with: Judge) -> String {
+    match can_begin_with(disk) {
         Ok(()) => format!(
             "a source \"qemu\" goes on from this disk with disk_image = true, iso_url = {:?} and iso_checksum = \"none\"",
             disk.display().to_string()

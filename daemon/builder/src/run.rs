@@ -219,7 +219,7 @@ async fn give_up(error: BuildError, planned: &PlannedBuild, context: &BuildConte
         (Some(Answer::Abort), _) | (None, OnError::Abort | OnError::RunCleanupProvisioner) => {
             context.error(format!("Step {:?} failed, aborting...", error.step));
             let disks = sources::machine(&planned.plan.source).map(|builder| builder.disks()).unwrap_or_default();
-            if let Some(place) = abandon::abandon(&disks, context).await {
+            if let Some(place) = abandon::abandon(&disks, sources::qemu::can_begin_with, context).await {
                 failure.text.push_str(&format!("\n\nWhat was made is kept: {place}"));
             }
         }
