@@ -20,7 +20,6 @@ const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 /// One reader of one job's events.
 pub(crate) struct Follower {
     jobs: Jobs,
-    caller: Caller,
     id: JobId,
     directory: JobDir,
     reader: Option<EventReader>,
@@ -55,7 +54,8 @@ pub(crate) enum FollowError {
 }
 
 impl Follower {
-    /// Begins after the event of this number. One that follows goes on until the job is over, or `shutdown` is cancelled.
+    /// Begins after the event of this number. One that follows goes on until the job is over, or `shutdown` is cancelled. Leave is asked for
+    /// here, once: whoever may read the job may read it to its end, and a person is not asked for the password again.
     ///
     /// # Errors
     ///
@@ -79,14 +79,14 @@ impl Follower {
         let reader = directory.as_owner(move |directory| EventReader::open(&directory.events(), after)).await;
         let reader = Some(reader?);
         let (jobs, endings) = (jobs.clone(), jobs.endings());
-        Ok(Self { jobs, caller, id, directory, reader, subscription, endings, shutdown, done: false })
+        Ok(Self { jobs, id, directory, reader, subscription, endings, shutdown, done: false })
     }
 
     /// Returns what comes next; nothing at the end.
     ///
     /// # Errors
     ///
-    /// The caller may no longer, or the journal failed.
+    /// The journal failed, or the job was removed.
     pub(crate) async fn next(&mut self) -> Option<Result<Piece, JobsError>> {
         if self.done {
             return None;
@@ -94,7 +94,7 @@ impl Follower {
         loop {
             // Asked before reading: what was written before the job was over is then read below.
             let over = match self.subscription {
-                Some(_) => match self.jobs.is_over(&self.caller, &self.id).await {
+                Some(_) => match self.jobs.is_over(&self.id).await {
                     Ok(over) => over,
                     Err(error) => return Some(Err(error)),
                 },
@@ -125,7 +125,7 @@ impl Follower {
     /// Waits until the worker is gone and the journal knows it: who has read the last event finds nothing running any more.
     async fn wait_until_over(&mut self) {
         let over = async {
-            while self.jobs.is_over(&self.caller, &self.id).await.is_ok_and(|over| !over) {
+            while self.jobs.is_over(&self.id).await.is_ok_and(|over| !over) {
                 // The sender lives as long as the jobs do.
                 let _ = self.endings.changed().await;
             }

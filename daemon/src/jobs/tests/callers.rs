@@ -36,7 +36,6 @@ async fn tried_on_job(rig: &Rig, caller: &Caller, id: &JobId) -> Vec<(&'static s
         ("screen", jobs.screen(caller, id, None).await.map(drop)),
         ("events", jobs.events(caller, id).await.map(drop)),
         ("may_see", jobs.may_see(caller, id).await),
-        ("is_over", jobs.is_over(caller, id).await.map(drop)),
     ]
 }
 
