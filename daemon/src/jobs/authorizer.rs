@@ -18,6 +18,8 @@ pub enum Action {
     Submit,
     /// See jobs, or how many there are.
     See,
+    /// See the one job that was asked for.
+    SeeOne,
     /// Read what a job says.
     ReadEvents,
     /// Cancel a job.
@@ -68,8 +70,8 @@ pub enum Forbidden {
 }
 
 impl Action {
-    /// Whether a person may be asked for a password for it, where it is about a job of another. Programs look at every job that there is, one
-    /// after the other, and say with each call that a person may be asked (`busctl` does).
+    /// Whether a person may be asked for a password for it, where it is about a job of another. Programs on a bus look at every job that there
+    /// is, one after the other, and say with each call that a person may be asked (`busctl` does).
     fn is_worth_a_password(self) -> bool {
         self != Self::See
     }
@@ -174,7 +176,7 @@ impl Authorizer {
     }
 
     /// Whether the caller may do it with a job of this user. For who may not, there is no such job. To be asked after [`check`](Self::check).
-    /// Nobody is asked for a password for a look.
+    /// Nobody is asked for a password for a look that may be one of many.
     pub(crate) async fn may_with_job_of(&self, caller: &Caller, action: Action, job_owner: u32) -> bool {
         let asking = caller.asking(caller.is_interactive() && action.is_worth_a_password());
         let may = self.owns(caller, job_owner)
@@ -230,7 +232,8 @@ impl fmt::Display for Action {
         formatter.write_str(match self {
             Self::Connect => "connect",
             Self::Submit => "submit",
-            Self::See => "see",
+            // One and the same to rules.
+            Self::See | Self::SeeOne => "see",
             Self::ReadEvents => "read events",
             Self::Cancel => "cancel",
             Self::Answer => "answer",
@@ -246,9 +249,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_not_worth_a_password() {
+    fn a_look_at_all_is_not_worth_a_password() {
         assert!(!Action::See.is_worth_a_password());
-        for action in [Action::Cancel, Action::Answer, Action::SeeScreen, Action::Remove, Action::ReadEvents] {
+        for action in
+            [Action::SeeOne, Action::Cancel, Action::Answer, Action::SeeScreen, Action::Remove, Action::ReadEvents]
+        {
             assert!(action.is_worth_a_password(), "{action}");
         }
     }

@@ -151,13 +151,13 @@ impl Jobs {
         self.find(caller, id).await
     }
 
-    /// Returns a job, with the steps of its builds.
+    /// Returns a job, with the steps of its builds. A person may be asked for a password for it.
     ///
     /// # Errors
     ///
     /// The caller may not, there is no such job, or the journal failed.
     pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
-        self.allow_on(caller, Action::See, id).await?;
+        self.allow_on(caller, Action::SeeOne, id).await?;
         let mut job = self.find(caller, id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
@@ -253,7 +253,7 @@ impl Jobs {
         Ok(self.directory(id))
     }
 
-    /// Says whether the caller may see a job.
+    /// Says whether the caller may see a job. Nobody is asked for a password.
     ///
     /// # Errors
     ///
