@@ -2,6 +2,7 @@
 
 use kiln_protocol::InvalidJobId;
 
+use crate::account::AccountError;
 use crate::control::ControlError;
 use crate::explain::explain;
 use crate::jobs::{FollowError, JobsError};
@@ -52,6 +53,8 @@ impl From<JobsError> for Failure {
             | JobsError::NotRunning { .. }
             | JobsError::Holds { .. } => INVALID_STATE,
             JobsError::Forbidden(_) => NOT_AUTHORIZED,
+            // Everybody may ask, also in vain, and the log is not theirs to fill.
+            JobsError::Account(AccountError::NoLogin { .. } | AccountError::Unknown { .. }) => NOT_AUTHORIZED,
             JobsError::Invalid(_) => INVALID_SUBMISSION,
             JobsError::KeyReused(_) => CONFLICT,
             JobsError::Quota(_) => TOO_MUCH,
@@ -64,6 +67,7 @@ impl From<JobsError> for Failure {
             JobsError::Invalid(invalid) => invalid.hint.clone(),
             JobsError::Quota(quota) => Some(quota.hint()),
             JobsError::Forbidden(forbidden) => forbidden.hint(),
+            JobsError::Account(account) => Some(account.hint()),
             _ => None,
         };
         text.extend(hint.map(|hint| format!("; {hint}")));
@@ -92,5 +96,23 @@ impl From<InvalidJobId> for Failure {
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
         Self::argument(explain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_of_a_service_is_told_what_admits_it() {
+        let error = AccountError::NoLogin { name: "www-data".to_owned(), shell: "/usr/sbin/nologin".to_owned() };
+        let failure = Failure::from(JobsError::Account(error));
+        assert_eq!(failure.name, NOT_AUTHORIZED);
+        assert!(failure.text.contains("nologin_users"), "{}", failure.text);
+        let failure = Failure::from(JobsError::Account(AccountError::Unknown { uid: 61001 }));
+        assert_eq!(failure.name, NOT_AUTHORIZED);
+        // That is not the caller's doing.
+        let nonsense = AccountError::Nonsense { uid: 61001, program: "getent", said: "x".to_owned() };
+        assert_eq!(Failure::from(JobsError::Account(nonsense)).name, FAILED);
     }
 }
