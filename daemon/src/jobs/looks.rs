@@ -7,7 +7,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-use super::launcher::{KILL_TIMEOUT, Launcher, Look};
+use super::launcher::{KILL_TIMEOUT, LaunchError, Launcher, Look};
+use crate::account::AccountError;
 use crate::explain::explain;
 
 /// Time for a look: trying out an accelerator takes some seconds, a VBoxManage that hangs takes for ever.
@@ -22,6 +23,11 @@ pub(super) async fn look(launcher: &dyn Launcher, uid: u32) -> Vec<HypervisorInf
     let Look { mut process, said } = match launcher.look(uid).await {
         Ok(Some(look)) => look,
         Ok(None) => return Vec::new(),
+        Err(LaunchError::Account(error @ AccountError::NoLogin { .. })) => {
+            // No louder: it may ask as often as it likes.
+            tracing::debug!(uid, %error, "nobody looks for hypervisors");
+            return Vec::new();
+        }
         Err(error) => {
             tracing::warn!(uid, error = explain(&error), "nobody looks for hypervisors");
             return Vec::new();

@@ -98,6 +98,8 @@ impl UserLauncher {
     /// Returns who this is, and the environment of a process that no client has asked for.
     pub(super) async fn plainly(&self, uid: u32) -> Result<(Account, BTreeMap<String, String>), LaunchError> {
         let account = self.accounts.of(uid).await?;
+        // Its service's sandbox is not to be left by a question either.
+        account.has_login(&self.nologin_users)?;
         let cache = self.cache.join(uid.to_string());
         let environment = login_environment(BTreeMap::new(), &account, &cache);
         Ok((account, environment))
