@@ -15,18 +15,19 @@ pub(super) struct Listeners(Arc<Mutex<HashMap<String, Listener>>>);
 struct Listener {
     user: u32,
     sees_everything: bool,
-    /// Grows with each that is added.
+    /// Grows with each call of any.
     number: u64,
 }
 
 impl Listeners {
-    /// Adds a program, by its unique name, which hears about jobs of its user from now on; true when it is new.
+    /// A program has called, by its unique name, which hears about jobs of its user from now on; true when it is new.
     pub(super) fn add(&self, program: &str, user: u32) -> bool {
         let mut all = self.lock();
-        if all.contains_key(program) {
+        let number = all.values().map(|listener| listener.number + 1).max().unwrap_or_default();
+        if let Some(known) = all.get_mut(program) {
+            known.number = number;
             return false;
         }
-        let number = all.values().map(|listener| listener.number + 1).max().unwrap_or_default();
         let own = all.iter().filter(|(_, listener)| listener.user == user);
         let (count, oldest) = (own.clone().count(), own.min_by_key(|(_, listener)| listener.number));
         if count >= MAX_OF_USER
@@ -85,6 +86,8 @@ mod tests {
         // Nobody makes kilnd write to more of one's programs, or takes a place of another user.
         for number in 0..100 {
             listeners.add(&format!(":2.{number}"), 1002);
+            // One that calls again and again is never the one that has called last but 31.
+            assert!(!listeners.add(":1.2", 1002), "{number}");
         }
         let his = heard(1002);
         assert!(his.len() == MAX_OF_USER && his.contains(&":2.99".to_owned()), "{his:?}");
