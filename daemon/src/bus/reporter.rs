@@ -270,3 +270,86 @@ fn time_left(job: &Job, keep: Duration, now: Timestamp) -> Option<Duration> {
     let since = Duration::try_from(now.duration_since(finished)).unwrap_or_default();
     Some(keep.saturating_sub(since))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::account::AccountError;
+    use crate::as_owner::Owner;
+    use crate::caller::Caller;
+    use crate::config::{Config, Limits, Mode};
+    use crate::job_dir::JobDir;
+    use crate::jobs::{After, JobProcess, LaunchError, Launched, Launcher, Submission};
+    use crate::process_identity::ProcessIdentity;
+    use crate::quotas::Quotas;
+    use crate::runner::BoxFuture;
+
+    /// Starts nothing.
+    struct NoLauncher;
+
+    fn nothing<'a>() -> BoxFuture<'a, Launched> {
+        let source = io::Error::other("this starts nothing");
+        Box::pin(future::ready(Err(LaunchError::Start { program: "none".to_owned(), source })))
+    }
+
+    impl Launcher for NoLauncher {
+        fn files_of(&self, _: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
+            Box::pin(future::ready(Ok(None)))
+        }
+
+        fn worker<'a>(&'a self, _: &'a JobDir, _: &'a kiln_protocol::JobSubmission) -> BoxFuture<'a, Launched> {
+            nothing()
+        }
+
+        fn after<'a>(
+            &'a self,
+            _: &'a JobDir,
+            _: Option<&'a kiln_protocol::JobSubmission>,
+            _: After<'a>,
+        ) -> BoxFuture<'a, Launched> {
+            nothing()
+        }
+
+        fn adopt(&self, _: &JobDir, _: u32, _: &ProcessIdentity) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_comes_after_the_count_of_its_change_is_counted_itself() {
+        let scratch = tempfile::Builder::new().prefix("kr").tempdir().unwrap();
+        let config = Config {
+            mode: Mode::User,
+            owner: 1000,
+            socket: scratch.path().join("run/kiln.sock"),
+            state_directory: scratch.path().join("state"),
+            cache_directory: PathBuf::new(),
+            worker_program: "/nowhere".into(),
+            max_running_jobs: 1,
+            limits: Limits::default(),
+            quotas: Quotas::NONE,
+            exit_on_idle: None,
+            log: None,
+            manager: None,
+            bus: None,
+            units: None,
+            nologin_users: Vec::new(),
+            polkit: None,
+        };
+        std::fs::create_dir_all(&config.state_directory).unwrap();
+        let jobs = Jobs::start_with(config, Arc::new(NoLauncher)).await.unwrap();
+        let mut reporter = Reporter::start(jobs.clone(), Duration::from_secs(600)).await.unwrap();
+        assert!(reporter.due().is_none(), "nothing is to be told of what there was");
+        let text = r#"{"kind":"build","template":"a","working_directory":"/"}"#;
+        let request = serde_json::from_str(text).unwrap();
+        let submission = Submission { request, key: None, digest: "d".to_owned() };
+        let id = jobs.submit(&Caller::with_uid(1000), submission).await.unwrap().0.id;
+        reporter.look_at(&id).await.unwrap();
+        assert!(reporter.to_count_of.contains(&1000) && reporter.due().is_some());
+        reporter.count(Audience::Several).await.unwrap();
+        assert!(reporter.to_count_of.is_empty());
+    }
+}
