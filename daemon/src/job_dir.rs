@@ -286,8 +286,13 @@ impl JobDir {
                 return std::fs::remove_file(self.request()).map_err(failed);
             }
         };
-        let wanted = if self.still_held().is_empty() { &[] } else { kiln_builder::HYPERVISOR_ENVIRONMENT };
-        submission.environment.retain(|name, _| wanted.contains(&name.as_str()));
+        let leads_to_hypervisors = !self.still_held().is_empty();
+        // Those of a proxy may have a login. Without them nothing that lies behind it is ever given back, and what that costs is paid on.
+        let leads_to_services = leads_to_hypervisors && kiln_builder::has_something_at_a_service(&self.root);
+        submission.environment.retain(|name, _| {
+            (leads_to_hypervisors && kiln_builder::HYPERVISOR_ENVIRONMENT.contains(&name.as_str()))
+                || (leads_to_services && kiln_builder::SERVICE_ENVIRONMENT.contains(&name.as_str()))
+        });
         submission.template_text = None;
         submission.options.variables.iter_mut().for_each(|variable| variable.value = String::new());
         write_whole(&self.request(), &submission)?;

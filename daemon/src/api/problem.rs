@@ -71,7 +71,8 @@ impl From<JobsError> for ApiProblem {
             JobsError::NotOver { id, .. } => Problem::new(ProblemCode::WrongState, detail)
                 .with_hint(format!("`kiln cancel --wait {id}` ends it first")),
             JobsError::Holds { ledger, .. } => Problem::new(ProblemCode::WrongState, detail).with_hint(format!(
-                "remove it by its own tools and try again; to have it forgotten where it is, delete {} first",
+                "remove it by its own tools and try again; to have it forgotten where it is, delete {} first, and with it the notes \
+                 remote-*.json beside it, which say what lies at a service",
                 ledger.display()
             )),
             JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),

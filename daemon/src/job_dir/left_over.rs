@@ -15,6 +15,15 @@ impl JobDir {
         })
     }
 
+    /// Removes the credentials by which what the job has at services would be given back.
+    ///
+    /// # Errors
+    ///
+    /// What has them cannot be read or written.
+    pub fn forget_credentials(&self) -> Result<(), String> {
+        kiln_builder::forget_credentials(&self.root)
+    }
+
     /// Returns the path of the ledger.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {

@@ -43,6 +43,24 @@ fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
 }
 
 #[test]
+fn the_way_to_what_a_job_still_has_is_kept_and_nothing_else() {
+    let remote = r#"{"held":true,"kind":"remote","what":"a box","note":"/nonexistent"}"#;
+    let file = r#"{"held":true,"kind":"file","path":"/nonexistent"}"#;
+    for (held, kept) in [(remote, ["HOME", "HTTPS_PROXY", "SSL_CERT_FILE"].as_slice()), (file, &["HOME"]), ("", &[])] {
+        let scratch = tempfile::tempdir().unwrap();
+        let (directory, mut submission) = job(scratch.path());
+        for name in ["HOME", "HTTPS_PROXY", "SSL_CERT_FILE", "AWS_SECRET_ACCESS_KEY"] {
+            submission.environment.insert(name.to_owned(), "/x".to_owned());
+        }
+        directory.create(&submission, &acceptance(), None).unwrap();
+        std::fs::write(directory.ledger(), format!("{held}\n")).unwrap();
+        directory.scrub_request().unwrap();
+        let environment = directory.read_request().unwrap().environment;
+        assert_eq!(environment.into_keys().collect::<Vec<_>>(), kept, "{held}");
+    }
+}
+
+#[test]
 fn one_worker_at_a_time() {
     let scratch = tempfile::tempdir().unwrap();
     let (directory, submission) = job(scratch.path());

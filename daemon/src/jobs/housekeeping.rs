@@ -24,6 +24,9 @@ const FINISHED_LOOKS: u32 = 20;
 /// Jobs of a user of which something is tried to be given back in one round.
 const ATTEMPTS_OF_A_ROUND: usize = 8;
 
+/// After so long without an ending it is looked whether anything is to be done: nothing else tells that time has passed.
+const QUIET: Duration = Duration::from_secs(1800);
+
 /// How long a journal that cannot be read is left alone.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(5);
 
@@ -75,6 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             // The senders are where `shared` is.
             _ = endings.changed() => Whom::Everybody,
             _ = settings.changed() => Whom::Everybody,
+            () = tokio::time::sleep(QUIET) => Whom::Everybody,
             Some(ended) = rounds.join_next_with_id() => {
                 let id = match &ended {
                     Ok((id, ())) => *id,
@@ -162,5 +166,11 @@ async fn go_round(shared: &Arc<Shared>, owner: u32, round: Round) {
     let due = shared.leftovers().due(owner, ATTEMPTS_OF_A_ROUND, SystemTime::now());
     for id in due {
         giving_back::give_back(shared, &id).await;
+    }
+    let past = shared.leftovers().past(owner, SystemTime::now());
+    for id in past {
+        if let Err(error) = shared.directory(&id).as_owner(JobDir::forget_credentials).await {
+            tracing::warn!(job = %id, error, "credentials that nobody needs are still there");
+        }
     }
 }

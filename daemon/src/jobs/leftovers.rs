@@ -30,11 +30,13 @@ struct Leftover {
     ended: SystemTime,
     /// How often it was tried again.
     attempts: u32,
+    /// Nothing lies there any more that would let in whoever gives it back at a service.
+    has_no_credentials: bool,
 }
 
 impl Leftovers {
     pub(super) fn insert(&mut self, id: JobId, owner: u32, ended: SystemTime) {
-        self.jobs.entry(id).or_insert(Leftover { owner, ended, attempts: 0 });
+        self.jobs.entry(id).or_insert(Leftover { owner, ended, attempts: 0, has_no_credentials: false });
     }
 
     pub(super) fn remove(&mut self, id: &JobId) {
@@ -53,9 +55,20 @@ impl Leftovers {
         own.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
-    /// Returns the users who have something to be tried again.
+    /// Returns the users who have something to be tried again, or [past](Self::past) that.
     pub(super) fn owners(&self, now: SystemTime) -> impl Iterator<Item = u32> {
-        self.jobs.values().filter(move |leftover| leftover.is_ours(now)).map(|leftover| leftover.owner)
+        let to_do = move |leftover: &&Leftover| leftover.is_ours(now) || !leftover.has_no_credentials;
+        self.jobs.values().filter(to_do).map(|leftover| leftover.owner)
+    }
+
+    /// Returns those of this user's jobs that are not tried again any more, each once: their credentials are of no use now.
+    pub(super) fn past(&mut self, owner: u32, now: SystemTime) -> Vec<JobId> {
+        let past = self.jobs.iter_mut().filter(|(_, leftover)| leftover.owner == owner && !leftover.is_ours(now));
+        past.filter_map(|(id, leftover)| {
+            let is_seen_to = std::mem::replace(&mut leftover.has_no_credentials, true);
+            (!is_seen_to).then(|| id.clone())
+        })
+        .collect()
     }
 
     /// Returns those of this user's jobs that are to be tried again, at most so many: those first that were tried least.
@@ -154,6 +167,9 @@ mod tests {
         (3..10).for_each(|number| leftovers.insert(id(number), 1000, now));
         leftovers.insert(id(10), 1001, now);
         leftovers.insert(id(11), 1002, now - 2 * SURELY_OURS);
+        // Of what is past the hour only the credentials are seen to, once.
+        assert_eq!((leftovers.past(1002, now), leftovers.past(1002, now)), (vec![id(11)], Vec::new()));
+        assert_eq!((leftovers.past(1001, now), leftovers.past(1000, now)), (Vec::new(), vec![id(1)]));
         let owners: BTreeSet<_> = leftovers.owners(now).collect();
         assert_eq!(owners, [1000, 1001].into());
         assert_eq!(leftovers.due(1001, 4, now), [id(10)]);
