@@ -120,7 +120,8 @@ async fn run(request: JobRequest, sink: EventSink, control: Arc<Control>) -> Job
     let emit = |build, body| sink(JobEvent { build, body });
     let say = |text: String| emit(None, EventBody::Say { text, target: None });
     let fail = |error: String| JobOutcome { exit_code: 1, cancelled: false, error: Some(error) };
-    let text = match std::fs::read_to_string(&request.submission.template) {
+    let given = request.submission.template_text.clone().map(Ok);
+    let text = match given.unwrap_or_else(|| std::fs::read_to_string(&request.submission.template)) {
         Ok(text) => text,
         Err(error) => return fail(format!("cannot read {}: {error}", request.submission.template)),
     };

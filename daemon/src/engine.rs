@@ -88,8 +88,9 @@ impl JobControl for Reach {
     }
 }
 
-/// What a template is called that came from standard input: JSON, as its name does not say HCL.
+/// What a template is called that came from standard input: JSON, or HCL2 where the name that came with it says so.
 const STANDARD_INPUT: &str = "<standard input>";
+const HCL2_ON_STANDARD_INPUT: &str = "<standard input>.pkr.hcl";
 
 fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
     let submission = request.submission;
@@ -109,8 +110,11 @@ fn request_of(request: JobRequest) -> kiln_builder::JobRequest {
         runtime_dir: request.runtime_directory,
         cache_dir,
         template: kiln_builder::CheckRequest {
-            // Of a file in a job's directory nobody has heard.
-            template: if submission.template_text.is_some() { STANDARD_INPUT } else { &submission.template }.into(),
+            template: match &submission.template_text {
+                Some(_) if submission.template.ends_with(".pkr.hcl") => HCL2_ON_STANDARD_INPUT.into(),
+                Some(_) => STANDARD_INPUT.into(),
+                None => submission.template.into(),
+            },
             text: submission.template_text,
             cwd: submission.working_directory.into(),
             environment: submission.environment,
@@ -272,16 +276,17 @@ mod tests {
 
     #[test]
     fn a_template_from_standard_input_is_called_so() {
-        let request = |text: &str| {
-            let submission =
-                format!(r#"{{"kind":"build","template":"/jobs/1/template.json","working_directory":"/w"{text}}}"#);
+        let request = |name: &str, text: &str| {
+            let submission = format!(r#"{{"kind":"build","template":"{name}","working_directory":"/w"{text}}}"#);
             let submission = serde_json::from_str(&submission).unwrap();
             request_of(JobRequest { submission, job_directory: "/jobs/1".into(), runtime_directory: "/run/1".into() })
                 .template
         };
-        let given = request(r#","template_text":"{}""#);
+        let given = request("-", r#","template_text":"{}""#);
         assert_eq!((given.template, given.text.as_deref()), ("<standard input>".into(), Some("{}")));
-        let named = request("");
-        assert_eq!((named.template, named.text), ("/jobs/1/template.json".into(), None));
+        let hcl2 = request("<standard input>.pkr.hcl", r#","template_text":"locals {}""#);
+        assert_eq!((hcl2.template, hcl2.text.as_deref()), ("<standard input>.pkr.hcl".into(), Some("locals {}")));
+        let named = request("a.json", "");
+        assert_eq!((named.template, named.text), ("a.json".into(), None));
     }
 }

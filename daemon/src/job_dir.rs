@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `request.json` (0600) | daemon | the submission; environment and variables are removed when the job is over |
 //! | `accepted.json` (0600) | daemon | what else the journal has of the submission, should the journal be lost |
-//! | `template.json` (0600) | worker | a template that came from standard input; removed when the job is over |
+//! | `template.json` (0600) | worker | in jobs of earlier versions, a template that came from standard input; removed when the job is over |
 //! | `events.ndjson` | worker | the events |
 //! | `steps.ndjson` | worker | the steps of its builds, each before it acts and after it; belongs to `kiln-builder` |
 //! | `reserve` | daemon | nothing; its room on the disk is for the last event, should the disk be full |
@@ -251,16 +251,6 @@ impl JobDir {
     #[must_use]
     pub fn read_acceptance(&self) -> Option<Acceptance> {
         read_whole(&self.acceptance()).ok()
-    }
-
-    /// Writes a template that came from standard input to a file, and returns its path.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be written.
-    pub fn write_template(&self, text: &str) -> Result<PathBuf, JobDirError> {
-        write_bytes(&self.template(), |file| file.write_all(text.as_bytes()))?;
-        Ok(self.template())
     }
 
     /// Removes environment, variable values and an inline template from the request: nobody needs the secrets any more. A job that still

@@ -214,9 +214,6 @@ fn prepare(directory: &JobDir) -> Result<JobRequest, WorkerError> {
     // A daemon for all users does not enter it: it is entered with the user's rights, and nobody else waits for it.
     std::env::set_current_dir(&submission.working_directory)
         .map_err(|source| WorkerError::WorkingDirectory { path: submission.working_directory.clone(), source })?;
-    if let Some(text) = &submission.template_text {
-        submission.template = directory.write_template(text)?.to_string_lossy().into_owned();
-    }
     rustix::process::umask(Mode::from_raw_mode(submission.umask.unwrap_or(DEFAULT_UMASK) & 0o777));
     Ok(JobRequest { submission, job_directory: directory.root.clone(), runtime_directory: directory.runtime.clone() })
 }

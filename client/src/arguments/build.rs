@@ -41,7 +41,7 @@ pub(crate) struct BuildArguments {
     /// Print the job's events, one JSON object a line
     #[arg(long, conflicts_with = "detach")]
     pub(crate) json: bool,
-    /// Template file or directory; `-` for a JSON template from standard input
+    /// Template file or directory; `-` for one from standard input, JSON unless `-config-type` says otherwise
     #[arg(value_name = "template")]
     pub(crate) template: PathBuf,
 }

@@ -24,6 +24,7 @@ const UNCONFINED: &str = "the template wants what leaves its guest, and that wan
                           submitted once more. Ctrl-C leaves it; members of the group kiln-builders are not asked";
 
 pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result<u8, CommandError> {
+    let is_hcl2 = arguments.template_flags.config_type.as_deref() == Some("hcl2");
     let options = JobOptions {
         force: arguments.force,
         on_error: arguments.on_error,
@@ -33,7 +34,11 @@ pub(super) async fn build(context: Context, arguments: BuildArguments) -> Result
         warn_on_undeclared_variables: arguments.warn_on_undeclared_var,
         ..template_options(arguments.template_flags)?
     };
-    let submission = submission(JobKind::Build, arguments.template, options)?;
+    let mut submission = submission(JobKind::Build, arguments.template, options)?;
+    if submission.template_text.is_some() && is_hcl2 {
+        // The name says which language it is.
+        submission.template = HCL2_ON_STANDARD_INPUT.to_owned();
+    }
     let job = submit(&context.client, &submission).await?;
     if arguments.detach {
         writeln!(terminal::stdout(), "{}", job.id)?;
@@ -106,11 +111,6 @@ pub(super) async fn submit(client: &Client, submission: &JobSubmission) -> Resul
     }
 }
 
-fn read_template() -> Result<String, CommandError> {
-    let mut text = String::new();
-    io::stdin()
-        .lock()
-        .take(MAX_REQUEST_BYTES as u64)
 /// The same, with somebody asked for a password.
 async fn submit_asking(client: &Client, submission: &JobSubmission) -> Result<Job, CommandError> {
     let key = random_key()?;
@@ -120,10 +120,18 @@ async fn submit_asking(client: &Client, submission: &JobSubmission) -> Result<Jo
     }
 }
 
+fn read_template() -> Result<String, CommandError> {
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(MAX_REQUEST_BYTES as u64)
         .read_to_string(&mut text)
         .map_err(|error| CommandError::new(format!("cannot read the template from standard input: {error}")))?;
     Ok(text)
 }
+
+/// What a template is called that came from standard input and is HCL2.
+pub(super) const HCL2_ON_STANDARD_INPUT: &str = "<standard input>.pkr.hcl";
 
 /// Returns the environment, without what JSON cannot carry.
 fn environment() -> BTreeMap<String, String> {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use kiln_protocol::{BuildState, Job, JobKind};
 
 use super::answer::how_to_answer;
+use super::build::HCL2_ON_STANDARD_INPUT;
 use super::clock;
 use super::context::{Context, find_job};
 use super::first_line::first_line;
@@ -123,7 +124,7 @@ fn what(job: &Job) -> String {
 
 /// Names a template; one that is the working directory, or a directory above it, has no name but that directory's.
 fn template(job: &Job) -> String {
-    if job.template == "-" {
+    if job.template == "-" || job.template == HCL2_ON_STANDARD_INPUT {
         return "standard input".to_owned();
     }
     let mut directory = PathBuf::from(&job.working_directory);
@@ -168,6 +169,7 @@ mod tests {
             ("..", "/w"),
             ("../..", "/"),
             ("-", "standard input"),
+            ("<standard input>.pkr.hcl", "standard input"),
             ("./a.pkr.hcl", "./a.pkr.hcl"),
             ("../web", "../web"),
             ("/", "/"),

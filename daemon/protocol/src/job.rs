@@ -25,7 +25,7 @@ pub struct JobSubmission {
     /// What to do with images, for the kinds `convert` and `image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageTask>,
-    /// The template itself, when it came from standard input (`-`).
+    /// The template itself, when it came from standard input (`-`): JSON, or HCL2 when `template` ends with `.pkr.hcl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_text: Option<String>,
     /// Absolute directory in which the worker runs.
