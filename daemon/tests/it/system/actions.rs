@@ -92,11 +92,13 @@ fn each_action_is_asked_for_and_each_answer_is_heard() {
         deed("org.kiln.Kiln1.configure", ALICE, "POST", "/v1/shutdown", "", (202, 403)),
     ];
     assert_eq!(policy.matches("<action id=").count(), deeds.len());
-    // Nobody is asked for a look at a job of another.
+    // Nobody is asked for a list, and somebody for the one job of another that was asked for.
     std::fs::write(&answers, "org.kiln.Kiln1.manage-others auth_admin\n").unwrap();
-    let look = deed("org.kiln.Kiln1.manage-others", BOB, "GET", &job, "", (200, 404));
-    let (status, _, asked) = attempt(&bus, &system, &look, true);
-    assert_eq!((status, asked), (404, Vec::new()));
+    for (path, status, questions) in [("/v1/jobs", 200, 0), (&*job, 404, 1)] {
+        let look = deed("org.kiln.Kiln1.manage-others", BOB, "GET", path, "", (200, 404));
+        let (answered, body, asked) = attempt(&bus, &system, &look, true);
+        assert_eq!((answered, asked.len(), body.contains(&runs)), (status, questions, false), "{path}: {body}");
+    }
     for deed in &deeds {
         assert!(policy.contains(&format!("<action id=\"{}\">", deed.action)), "{}", deed.action);
         let by_policy = deed.statuses.1 == 403;
