@@ -422,13 +422,18 @@ fn system_bus(variable: impl Fn(&str) -> Option<OsString>) -> String {
     told.filter(|told| !told.is_empty()).unwrap_or_else(|| SYSTEM_BUS.to_owned())
 }
 
-/// Works out who starts workers: systemd where it is there, as sd_booted(3) finds out.
+/// Whether systemd runs this machine, as sd_booted(3) finds out.
+pub(crate) fn is_booted_by_systemd() -> bool {
+    Path::new(BOOTED_BY_SYSTEMD).is_dir()
+}
+
+/// Works out who starts workers: systemd where it is there.
 fn units(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Result<Option<UnitsConfig>, ConfigError> {
     let workers = &file.workers;
     let by_systemd = match workers.started_by {
         Some(StartedBy::Systemd) => true,
         Some(StartedBy::Kilnd) => false,
-        None => Path::new(BOOTED_BY_SYSTEMD).is_dir(),
+        None => is_booted_by_systemd(),
     };
     if !by_systemd {
         let limits = [

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, is_booted_by_systemd};
 use crate::config_file::ConfigFile;
 use crate::explain::explain;
 use crate::failure::Failure;
@@ -178,9 +178,13 @@ fn configuration(whom: &Whom) -> Result<(Config, ConfigFile), Failure> {
     })
 }
 
-/// Says what would be in force, as `kiln.toml` would, and whether a daemon runs, which has perhaps read something else.
+/// Says what would be in force, as `kiln.toml` would, and whether a daemon runs, which has perhaps read something else. What a daemon would not
+/// start with fails here, too: the package's upgrade tries it so, with the rights that the unit leaves.
 pub(crate) fn print_configuration(whom: &Whom) -> Result<String, Failure> {
     let (config, file) = configuration(whom)?;
+    if is_booted_by_systemd() {
+        refuse_confined_workers(&config)?;
+    }
     let running = instance::is_held(&config.state_directory).then(|| {
         let process = instance::holder(&config.state_directory).map(|holder| format!(" (process {})", holder.pid));
         format!(
@@ -243,7 +247,15 @@ fn prepare(
             hint: Some("a shorter path in ListenStream= of kilnd.socket (`systemctl edit kilnd.socket`)".to_owned()),
         })?;
     }
-    if config.mode == Mode::System && config.units.is_none() && config.manager.is_some() && is_confined() {
+    if config.manager.is_some() {
+        refuse_confined_workers(&config)?;
+    }
+    Ok((config, make_runtime()?))
+}
+
+/// Refuses a daemon that would start workers itself, and has lost the rights that they need.
+fn refuse_confined_workers(config: &Config) -> Result<(), Failure> {
+    if config.mode == Mode::System && config.units.is_none() && is_confined() {
         return Err(Failure {
             error: "the workers that kilnd is to start (`started_by = \"kilnd\"` in [workers]) would have the sandbox of its unit: no /dev/kvm, \
                     no network, no home, and their end with it"
@@ -255,7 +267,7 @@ fn prepare(
             ),
         });
     }
-    Ok((config, make_runtime()?))
+    Ok(())
 }
 
 /// Whether this process has lost rights that its children do not get back, as by the unit that the packages have.
