@@ -28,13 +28,26 @@ fn who_calls_at_a_terminal_is_asked_for_the_password_that_polkit_wants() {
     // By another process: a program that a neighbouring test's child has open for writing cannot be run.
     assert!(Command::new("cp").arg(kiln).arg(system.path("kiln")).status().unwrap().success());
 
-    let line = format!("{} daemon stop", system.path("kiln").display());
-    let mut terminal = Command::new("setpriv");
-    terminal.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
-    terminal.args(["script", "-qefc", &line, "/dev/null"]).current_dir(system.path("kiln-alice"));
-    terminal.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).env("KILN_SOCKET", system.path("run/kiln/kiln.sock"));
-    terminal.env("SHELL", "/bin/sh").env_remove("CI").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut terminal = terminal.spawn().unwrap();
+    let at_terminal = |arguments: &str| {
+        let line = format!("{} {arguments}", system.path("kiln").display());
+        // One that hangs is to fail, and to hang nobody else.
+        let mut terminal = Command::new("timeout");
+        terminal.args(["--kill-after=5", "120", "setpriv"]);
+        terminal.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
+        terminal.args(["script", "-qefc", &line, "/dev/null"]).current_dir(system.path("kiln-alice"));
+        terminal.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).env("KILN_SOCKET", system.path("run/kiln/kiln.sock"));
+        terminal.env("SHELL", "/bin/sh").env_remove("CI").stdin(Stdio::piped()).stdout(Stdio::piped());
+        terminal.spawn().unwrap()
+    };
+    // She would be asked for an administrator's password, were she asked: she comes from no session.
+    let template = system.path("kiln-alice").join("stays.json");
+    std::fs::write(&template, json!([{"say_variable": "KILN_CONFINED"}]).to_string()).unwrap();
+    let built = at_terminal("build stays.json").wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&built.stdout);
+    assert!(built.status.success() && said.contains("KILN_CONFINED=1"), "{said}");
+    assert!(!said.contains("AUTHENTICATING"), "{said}");
+
+    let mut terminal = at_terminal("daemon stop");
     let (mut typed, mut shown) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
     let mut seen = String::new();
     let mut bytes = [0; 4096];

@@ -1,6 +1,6 @@
 //! What polkit decides: allowed, denied, a password that nobody can be asked for, a question that somebody dismissed, and no polkit at all.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -109,4 +109,43 @@ fn polkit_decides_who_may_more_and_who_may_less() {
     let id = system.submit(BOB, &json!([{"stop": 0}]));
     system.until_state(BOB, &id, "succeeded");
     assert_eq!(system.answer(ALICE, "GET", &format!("/v1/jobs/{id}"), "").0, 404);
+}
+
+/// Allows what is done with jobs of others once, and never again.
+fn once(mark: &std::path::Path) -> String {
+    format!(
+        r#"polkit.addRule(function(action, subject) {{
+            if (action.id != "org.kiln.Kiln1.manage-others") return polkit.Result.NOT_HANDLED;
+            try {{ polkit.spawn(["/bin/mkdir", "{}"]); }} catch (error) {{ return polkit.Result.NO; }}
+            return polkit.Result.YES;
+        }});"#,
+        mark.display()
+    )
+}
+
+#[test]
+fn who_may_follow_a_job_of_another_is_asked_about_once() {
+    let Some(bus) = SystemBus::start() else { return };
+    let system = bus.kilnd();
+    let marks = system.path("marks");
+    std::fs::create_dir(&marks).unwrap();
+    // polkitd is another user.
+    std::fs::set_permissions(&marks, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let Some(_polkitd) = Polkitd::start(&bus, &system, &once(&marks.join("once"))) else { return };
+    let id = system.submit(ALICE, &json!([{"await_file": "/nonexistent/file"}]));
+    system.until_state(ALICE, &id, "running");
+
+    // What is said on behalf of whom a person may be asked is never remembered: each question comes to the rule.
+    let mut follower = Command::new("setpriv");
+    follower.args([format!("--reuid={BOB}"), format!("--regid={BOB}"), "--clear-groups".to_owned()]);
+    follower.args(["curl", "--silent", "--no-buffer", "--max-time", "100", "--header", "kiln-allow-interaction: yes"]);
+    follower.arg("--unix-socket").arg(system.path("run/kiln/kiln.sock"));
+    let mut follower =
+        follower.arg(format!("http://kiln/v1/jobs/{id}/events?follow=true")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("job_started")), "what there was is shown");
+    assert_eq!(system.answer(ALICE, "POST", &format!("/v1/jobs/{id}/cancel"), "").0, 202);
+    assert!(lines.any(|line| line.contains("job_finished")), "and what came then");
+    follower.wait().unwrap();
+    assert_eq!(system.answer(BOB, "GET", &format!("/v1/jobs/{id}/events"), "").0, 404, "no more is allowed");
 }
