@@ -27,8 +27,29 @@ use crate::failure::Failure;
 /// Time without a client after which the process ends; longer than a fifth of the ten seconds in which systemd lets a service start five times.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// The same where systemd starts it again by itself, which would be every few seconds without end, with some lines in its log each time.
+const QUIET_BEFORE_NEXT: Duration = Duration::from_secs(30);
+
 /// Time after which it ends in any case, to look at the configuration anew: systemd waits longer for a service to be ready.
 const LONGEST: Duration = Duration::from_secs(20);
+
+/// When the next one may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// As soon as everybody is answered: only a client starts it, or it is the first that fails.
+    Soon,
+    /// The service manager starts it, and this one has not even come to serve: that may go by itself, as a full disk, and in no hurry.
+    Later,
+}
+
+impl Next {
+    fn quiet(self) -> Duration {
+        match self {
+            Self::Soon => QUIET,
+            Self::Later => QUIET_BEFORE_NEXT,
+        }
+    }
+}
 
 /// Time for one client to take its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,14 +58,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const CLIENTS: usize = 64;
 
 /// Answers whoever comes, until nobody has for a while.
-pub(crate) async fn tell_who_comes(listener: net::UnixListener, mode: Mode, failure: &Failure) -> std::io::Result<()> {
+pub(crate) async fn tell_who_comes(
+    listener: net::UnixListener,
+    mode: Mode,
+    failure: &Failure,
+    next: Next,
+) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
     let mut terminated = signal(SignalKind::terminate())?;
     let problem = Arc::new(problem(mode, failure));
     let (places, clients) = (Arc::new(Semaphore::new(CLIENTS)), TaskTracker::new());
-    let end = Instant::now() + LONGEST;
-    let mut quiet = Instant::now() + QUIET;
+    let end = Instant::now() + LONGEST.max(next.quiet());
+    let mut quiet = Instant::now() + next.quiet();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -59,7 +85,7 @@ pub(crate) async fn tell_who_comes(listener: net::UnixListener, mode: Mode, fail
             answer(stream, &problem).await;
             drop(place);
         });
-        quiet = Instant::now() + QUIET;
+        quiet = Instant::now() + next.quiet();
     }
     clients.close();
     // It is limited by that of one client, and the runtime's end comes anyway.
@@ -121,6 +147,17 @@ mod tests {
         assert_eq!(problem(Mode::User, &failure).hint.as_deref(), Some("for root"));
     }
 
+    /// systemd's `TimeoutStartSec=` of the unit is 60 s, and with the claim of the directories before it this must come to an end in that time.
+    #[test]
+    fn a_manager_is_not_kept_busy_and_not_kept_waiting_either() {
+        let unit = include_str!("../../systemd/units/system/kilnd.service");
+        let limit = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).unwrap();
+        let limit = Duration::from_secs(limit.parse().unwrap());
+        let longest = LONGEST.max(Next::Later.quiet()) + ANSWER_TIMEOUT;
+        assert!(longest + Duration::from_secs(20) < limit, "{longest:?}");
+        assert!(Next::Later.quiet() >= Duration::from_secs(30) && Next::Soon.quiet() < LONGEST);
+    }
+
     #[tokio::test]
     async fn whoever_waits_is_answered_before_the_process_ends() {
         let scratch = tempfile::tempdir().unwrap();
@@ -144,7 +181,7 @@ mod tests {
             said
         };
         let failure = Failure { error: "no".to_owned(), hint: None };
-        let (told, said) = tokio::join!(tell_who_comes(listener, Mode::User, &failure), asked);
+        let (told, said) = tokio::join!(tell_who_comes(listener, Mode::User, &failure, Next::Soon), asked);
         told.unwrap();
         for text in said {
             assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("kilnd cannot start: no"), "{text}");

@@ -1,5 +1,6 @@
 //! The life of `kilnd --user` and `kilnd --system` as a process: what is configured, the right to be the daemon, signals, and the word to who started it.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use crate::instance::{self, Instance, InstanceError};
 use crate::reload::{Reloaded, tell};
 use crate::runner::JobRunner;
+use crate::unavailable::Next;
 use crate::version::VERSION;
 use crate::{as_owner, descriptor, failed_start, logging, reload, server, unavailable};
 
@@ -75,12 +77,17 @@ pub(crate) fn run(
                 failed_start::note(&state, &failure.error, failure.hint.as_deref());
             }
             if let (Some(listener), Ok(runtime)) = (inherited, make_runtime()) {
-                runtime.block_on(turn_away(whom, listener, &failure));
+                runtime.block_on(turn_away(whom, listener, &failure, Next::Soon));
             }
             return Err(Refusal { failure, exit_code: EXIT_CONFIGURATION });
         }
     };
     let state = config.state_directory.clone();
+    let has_been_ready = Cell::new(false);
+    let ready = |readiness| {
+        has_been_ready.set(true);
+        ready(readiness);
+    };
     let served = runtime.block_on(async {
         let chosen = inherited.is_some() || variable(KILN_SOCKET).is_some_and(|path| !path.is_empty());
         match claim(&config, chosen, detached, inherited.as_ref(), OTHER_DAEMON_TIMEOUT).await {
@@ -110,7 +117,8 @@ pub(crate) fn run(
         }
     });
     if let (Err(failure), Some(listener)) = (&served, inherited) {
-        runtime.block_on(turn_away(whom, listener, failure));
+        let next = if has_been_ready.get() { Next::Soon } else { Next::Later };
+        runtime.block_on(turn_away(whom, listener, failure, next));
     }
     // A file operation that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -125,10 +133,10 @@ pub(crate) struct Refusal {
 }
 
 /// Tells whoever has come to the manager's socket why nobody serves there, and the manager.
-async fn turn_away(whom: &Whom, listener: net::UnixListener, failure: &Failure) {
+async fn turn_away(whom: &Whom, listener: net::UnixListener, failure: &Failure, next: Next) {
     tell(Manager::of_this_process(), &[State::Status(&format!("cannot start: {}", failure.error))]);
     let mode = if matches!(whom, Whom::User) { Mode::User } else { Mode::System };
-    if let Err(error) = unavailable::tell_who_comes(listener, mode, failure).await {
+    if let Err(error) = unavailable::tell_who_comes(listener, mode, failure, next).await {
         tracing::warn!(%error, "nobody is told that kilnd cannot start");
     }
 }
