@@ -177,7 +177,8 @@ mod tests {
         let (wrong, warning) =
             (json!({"severity": "error", "summary": "A"}), json!({"severity": "warning", "summary": "A"}));
         assert!(
-            is_confined(&[confined.clone()]) && is_confined(&[warning.clone(), confined.clone(), confined.clone()])
+            is_confined(std::slice::from_ref(&confined))
+                && is_confined(&[warning.clone(), confined.clone(), confined.clone()])
         );
         assert!(!is_confined(&[]) && !is_confined(&[warning]) && !is_confined(&[confined, wrong]));
     }

@@ -43,9 +43,6 @@ const SIGNATURES: [(u64, &[u8]); 8] = [
     (0x1_0040, b"_BHRfS_M"),
 ];
 
-/// How names of disks end. A part of one begins anywhere in it.
-const ENDINGS: [&str; 4] = ["vmdk", "qcow2", "raw", "img"];
-
 /// The image's format, and what it may name.
 pub(super) fn judge(image: &Path) -> Result<(Format, OpenPolicy, Option<&'static str>), StepError> {
     let registered = ImageRegistry::of_user().and_then(|registry| registry.format_of(image));
@@ -115,9 +112,10 @@ pub(crate) fn can_begin_with(path: &Path) -> Result<(), StepError> {
     if hint.is_some() { check_chain(path, &*reader) } else { Ok(()) }
 }
 
-/// An image by its own word, a part of one by its name, or a raw disk by what is on it.
+/// An image by its own word, a part of one (which begins anywhere in it) by its name, or a raw disk by what is on it.
 fn is_disk(path: &Path) -> bool {
-    let named = path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let named = ending.is_some_and(|ending| ending == "img" || Format::from_name(ending).is_some());
     named || detect(path).is_ok_and(|format| format != Format::Raw) || has_signature(path)
 }
 
