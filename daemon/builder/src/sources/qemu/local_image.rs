@@ -46,10 +46,10 @@ const SIGNATURES: [(u64, &[u8]); 8] = [
 /// The image's format, and what it may name.
 pub(super) fn judge(image: &Path) -> Result<(Format, OpenPolicy, Option<&'static str>), StepError> {
     let registered = ImageRegistry::of_user().and_then(|registry| registry.format_of(image));
-    Ok(match registered.as_deref() {
+    Ok(match registered.as_deref().and_then(Format::from_name) {
         // The build that made it knows.
-        Some("raw") => (Format::Raw, OpenPolicy::deny(), None),
-        Some("qcow2") => (Format::Qcow2, OpenPolicy::allow_any(), None),
+        Some(Format::Raw) => (Format::Raw, OpenPolicy::deny(), None),
+        Some(Format::Qcow2) => (Format::Qcow2, OpenPolicy::allow_any(), None),
         _ => {
             let bases = bases(image);
             // Also where a link leads to, and where the bases are.
@@ -115,7 +115,7 @@ pub(crate) fn can_begin_with(path: &Path) -> Result<(), StepError> {
 /// An image by its own word, a part of one (which begins anywhere in it) by its name, or a raw disk by what is on it.
 fn is_disk(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
-    let named = ending.is_some_and(|ending| ending == "img" || Format::from_name(ending).is_some());
+    let named = ending.is_some_and(|ending| Format::from_name(ending).is_some());
     named || detect(path).is_ok_and(|format| format != Format::Raw) || has_signature(path)
 }
 
