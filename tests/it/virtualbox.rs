@@ -461,7 +461,7 @@ fn a_guests_system_and_a_network_that_there_are_not_are_refused_before_anything_
     let ran = world.build(&iso("  disk_size = 64\n  guest_os_type = \"Linus\"\n")).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("no guest system called Linus") && told.contains("Debian_64"), "{told}");
-    let bridge = "  disk_size = 64\n  vboxmanage = [[\"modifyvm\", \"{{.Name}}\", \"--bridgeadapter1\", \"eth77\"]]\n";
+    let bridge = "  disk_size = 64\n  vboxmanage = [[\"modifyvm\", \"{{.Name}}\", \"--nic1\", \"bridged\", \"--bridgeadapter1\", \"eth77\"]]\n";
     let ran = world.build(&iso(bridge)).expect(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("no interface to bridge to called eth77; there are: "), "{told}");
