@@ -8,6 +8,7 @@
 //! | [`ssh`] | SSH with keys, passwords, agents, bastions, tunnels; files by scp or sftp |
 //! | [`guest_agent`] | QEMU's guest agent, for guests without a network |
 //! | [`winrm`] | WinRM with Basic and NTLM, over HTTP and HTTPS; files through PowerShell |
+//! | [`unverified`] | TLS with whoever is there |
 //! | [`none`] | a build without a communicator: every call is a typed error |
 //! | [`fake`] | a scripted communicator for the tests of other crates |
 //! | [`conformance`] | the promises of a communicator, as tests for every backend |
@@ -32,6 +33,7 @@ pub mod fake;
 pub mod guest_agent;
 pub mod none;
 pub mod ssh;
+pub mod unverified;
 pub mod winrm;
 
 mod communicator;
