@@ -113,8 +113,8 @@ pub struct DiskSlot {
     pub unit: u32,
 }
 
-/// What a firmware keeps between starts: the order of boot entries, and the keys of secure boot. Its format is the maker's own, so it
-/// goes only to what the same maker reads.
+/// What a firmware keeps between starts: the order of boot entries, and the keys of secure boot. Its format is the maker's own: as it is it
+/// goes only to what the same maker reads, and of what means the same to another one such a file is made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Nvram {
     /// Whose firmware wrote it.
@@ -156,6 +156,8 @@ pub enum NvramMaker {
     VMware,
     /// VirtualBox.
     VirtualBox,
+    /// EDK II's firmware under QEMU (OVMF, AAVMF), whose file no package holds.
+    Qemu,
 }
 
 impl fmt::Display for NvramMaker {
@@ -163,6 +165,7 @@ impl fmt::Display for NvramMaker {
         f.write_str(match self {
             Self::VMware => "VMware",
             Self::VirtualBox => "VirtualBox",
+            Self::Qemu => "QEMU",
         })
     }
 }

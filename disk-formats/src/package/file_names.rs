@@ -1,11 +1,15 @@
 //! The names of a package's files: of disks and NVRAM, checked together with the rest of a description.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::nvram::translate;
 use super::places::Places;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::machine::MachineDescription;
+use crate::machine::{MachineDescription, NvramMaker};
 use crate::writing::file_digest::DigestAlgorithm;
+
+const NVRAM_ENDING: &str = ".nvram";
 
 /// Checks a description and returns the file names of its disks.
 pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Result<Vec<String>> {
@@ -21,7 +25,7 @@ pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Res
     }
     Places::of(machine, disks)?;
     let names = raw_disk_file_names(machine, disks);
-    let nvram = machine.nvram.as_ref().map(|_| nvram_file_name(machine));
+    let nvram: Vec<String> = nvram_files(machine).into_iter().map(|file| file.name).collect();
     let mut seen = HashSet::new();
     for name in names.iter().chain(&nvram) {
         let bad = name.is_empty()
@@ -32,7 +36,7 @@ pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Res
             return Err(invalid(rule));
         }
         if !seen.insert(name) {
-            return Err(invalid("two disks, or a disk and the NVRAM, have the same file name"));
+            return Err(invalid("two disks, or a disk and an NVRAM, have the same file name"));
         }
     }
     Ok(names)
@@ -49,12 +53,47 @@ pub(crate) fn raw_disk_file_names(machine: &MachineDescription, disks: usize) ->
 /// Returns the name of the file in which a package keeps the NVRAM.
 pub(crate) fn nvram_file_name(machine: &MachineDescription) -> String {
     let given = machine.nvram.as_ref().and_then(|nvram| nvram.file.clone());
-    given.unwrap_or_else(|| format!("{}.nvram", plain_name(&machine.name)))
+    given.unwrap_or_else(|| format!("{}{NVRAM_ENDING}", plain_name(&machine.name)))
 }
 
-/// Returns the NVRAM of an OVF package with its name there.
-pub(crate) fn nvram_file(machine: &MachineDescription) -> Option<(String, &[u8])> {
-    machine.nvram.as_ref().map(|nvram| (nvram_file_name(machine), &*nvram.bytes))
+/// An NVRAM in a package.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NvramFile<'a> {
+    /// Who reads it.
+    pub(crate) maker: NvramMaker,
+    /// Its name in the package.
+    pub(crate) name: String,
+    /// Its content.
+    pub(crate) bytes: Cow<'a, [u8]>,
+}
+
+/// Returns the NVRAMs of an OVF package, VirtualBox's first, which wants it before anything else: the machine's own as it is, and what of it
+/// travels for the makers who cannot read that.
+pub(crate) fn nvram_files(machine: &MachineDescription) -> Vec<NvramFile<'_>> {
+    [NvramMaker::VirtualBox, NvramMaker::VMware].into_iter().filter_map(|maker| nvram_file(machine, maker)).collect()
+}
+
+/// Returns the NVRAM that a maker reads.
+pub(crate) fn nvram_file(machine: &MachineDescription, maker: NvramMaker) -> Option<NvramFile<'_>> {
+    let own = machine.nvram.as_ref()?;
+    if own.maker == maker {
+        let name = nvram_file_name(machine);
+        return Some(NvramFile { maker, name, bytes: Cow::Borrowed(&own.bytes) });
+    }
+    let bytes = Cow::Owned(translate(machine, maker)?.bytes?);
+    let name = nvram_file_name(machine);
+    let base = name.strip_suffix(NVRAM_ENDING).unwrap_or(&name);
+    Some(NvramFile { maker, name: format!("{base}{}", made_ending(maker)), bytes })
+}
+
+/// The end of the name of an NVRAM that was made of another maker's.
+fn made_ending(maker: NvramMaker) -> String {
+    format!("-{}{NVRAM_ENDING}", maker.to_string().to_ascii_lowercase())
+}
+
+/// Says whether an NVRAM in a package was made of another that is there too, by its name.
+pub(crate) fn is_made_nvram(maker: NvramMaker, name: &str) -> bool {
+    name.ends_with(&made_ending(maker))
 }
 
 /// Makes a machine's name usable in the names of a package's files.
@@ -99,6 +138,8 @@ mod tests {
         assert!(disk_file_names(&machine, 1).is_err());
         let machine = MachineDescription { disks: Vec::new(), ..machine };
         assert_eq!(disk_file_names(&machine, 1).unwrap(), ["a-disk1.vmdk"]);
-        assert_eq!(nvram_file(&machine), Some(("a.nvram".to_owned(), &[1][..])));
+        let files = nvram_files(&machine);
+        assert_eq!(files.len(), 1);
+        assert_eq!((files[0].name.as_str(), &*files[0].bytes), ("a.nvram", &[1][..]));
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::file_names::{disk_file_names, nvram_file, plain_name};
+use super::file_names::{disk_file_names, nvram_files, plain_name};
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
 use super::places::Places;
@@ -78,9 +78,9 @@ impl OvaWriter {
         let manifest_room = writer.manifest(&no_digest, &vec![no_digest.clone(); sizes.len()]).len();
         writer.keep_room(manifest_room as u64);
         // VirtualBox wants it before it wants the disks, and reads an archive in one go.
-        if let Some((name, bytes)) = nvram_file(machine) {
-            writer.file.append(&tar::header(&name, bytes.len() as u64)?)?;
-            writer.file.append(bytes)?;
+        for nvram in nvram_files(machine) {
+            writer.file.append(&tar::header(&nvram.name, nvram.bytes.len() as u64)?)?;
+            writer.file.append(&nvram.bytes)?;
             writer.file.align(tar::BLOCK);
         }
         Ok(writer)
@@ -98,10 +98,11 @@ impl OvaWriter {
     fn manifest(&self, descriptor: &str, disks: &[String]) -> String {
         let descriptor_name = self.text_name("ovf");
         let disk_lines = self.names.iter().map(String::as_str).zip(disks.iter().map(String::as_str));
-        let nvram = nvram_file(&self.machine);
-        let nvram = nvram.map(|(name, bytes)| (name, FileHasher::of(self.machine.manifest, bytes)));
-        let nvram_line = nvram.as_ref().map(|(name, digest)| (name.as_str(), digest.as_str()));
-        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(nvram_line).chain(disk_lines);
+        let nvrams = nvram_files(&self.machine).into_iter();
+        let nvrams: Vec<(String, String)> =
+            nvrams.map(|file| (file.name, FileHasher::of(self.machine.manifest, &file.bytes))).collect();
+        let nvram_lines = nvrams.iter().map(|(name, digest)| (name.as_str(), digest.as_str()));
+        let lines = std::iter::once((descriptor_name.as_str(), descriptor)).chain(nvram_lines).chain(disk_lines);
         manifest(self.machine.manifest, lines)
     }
 

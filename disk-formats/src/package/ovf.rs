@@ -1,6 +1,6 @@
 //! The OVF envelope: version 1.x, because VMware's products refuse version 2's elements. DMTF DSP0243 and DSP8023.
 
-use super::file_names::nvram_file;
+use super::file_names::nvram_files;
 use super::places::Places;
 use super::vbox_machine;
 use super::vmware_settings::SettingWords;
@@ -136,10 +136,10 @@ pub(crate) fn envelope(machine: &MachineDescription, places: &Places, disks: &[P
 
 fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk]) {
     xml.open("References", &[]);
-    // In the order of an archive: importers read it in one go, and VirtualBox wants the NVRAM first.
-    if let Some((name, bytes)) = nvram_file(machine) {
-        let (id, size) = (nvram_id(disks.len()), bytes.len().to_string());
-        xml.empty("File", &[("ovf:id", &id), ("ovf:href", &name), ("ovf:size", &size)]);
+    // In the order of an archive: importers read it in one go, and VirtualBox wants its NVRAM first.
+    for (index, file) in nvram_files(machine).iter().enumerate() {
+        let (id, size) = (nvram_id(disks.len() + index), file.bytes.len().to_string());
+        xml.empty("File", &[("ovf:id", &id), ("ovf:href", &file.name), ("ovf:size", &size)]);
     }
     for (index, disk) in disks.iter().enumerate() {
         let (id, size) = (format!("file{}", index + 1), disk.size.to_string());
@@ -168,9 +168,9 @@ fn references(xml: &mut Xml, machine: &MachineDescription, disks: &[PackagedDisk
     xml.close();
 }
 
-/// Returns the identifier of the NVRAM's file, whose number comes after those of the disks.
-fn nvram_id(disks: usize) -> String {
-    format!("file{}", disks + 1)
+/// Returns the identifier of an NVRAM's file, whose number comes after those of the disks and of other NVRAMs.
+fn nvram_id(before: usize) -> String {
+    format!("file{}", before + 1)
 }
 
 fn networks(xml: &mut Xml, machine: &MachineDescription) {
@@ -238,15 +238,18 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
             ..Item::default()
         });
     }
-    let nvram =
-        machine.nvram.as_ref().map(|nvram| (nvram.maker, format!("ovf:/file/{}", nvram_id(places.disks.len()))));
-    if let Some((NvramMaker::VirtualBox, file)) = &nvram {
+    let nvrams = nvram_files(machine);
+    let nvram = |maker| {
+        let index = nvrams.iter().position(|file| file.maker == maker)?;
+        Some(format!("ovf:/file/{}", nvram_id(places.disks.len() + index)))
+    };
+    if let Some(file) = nvram(NvramMaker::VirtualBox) {
         items.push(&Item {
             // Versions before 7.2 know nothing of it, and refuse what they do not know unless it can be left out.
             required: Some(false),
             description: "NVRAM",
             element_name: "NVRAM".to_owned(),
-            host_resource: Some(file.clone()),
+            host_resource: Some(file),
             resource_type: VIRTUALBOX_NVRAM,
             ..Item::default()
         });
@@ -270,8 +273,8 @@ fn hardware(xml: &mut Xml, machine: &MachineDescription, places: &Places) {
             None => line(EXTRA, key, value),
         }
     }
-    if let Some((NvramMaker::VMware, file)) = &nvram {
-        line(EXTRA, "nvram", file);
+    if let Some(file) = nvram(NvramMaker::VMware) {
+        line(EXTRA, "nvram", &file);
     }
     xml.close();
 }

@@ -294,7 +294,7 @@ impl<'a> Hardware<'a> {
                 VENDORS_OWN => match item.text("HostResource").and_then(|resource| descriptor.file_of(resource)) {
                     // Only its name and its file tell what it is.
                     Some(file) if item.name().eq_ignore_ascii_case("nvram") => {
-                        machine.nvram = Some((NvramMaker::VirtualBox, file));
+                        machine.found_nvram(NvramMaker::VirtualBox, file);
                     }
                     _ => name_device(item, machine),
                 },

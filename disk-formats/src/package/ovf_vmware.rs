@@ -104,7 +104,7 @@ fn read_extra(key: &str, value: &str, machine: &mut PackagedMachine, descriptor:
             let name = name
                 .or_else(|| descriptor.references.iter().find(|file| file.href == value).map(|file| file.href.clone()));
             match name {
-                Some(name) => machine.nvram = Some((NvramMaker::VMware, name)),
+                Some(name) => machine.found_nvram(NvramMaker::VMware, name),
                 None => {
                     machine.leave_out(format!("the NVRAM {}, which is none of the package's files", quoted(value)));
                 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file_names::{disk_file_names, nvram_file, raw_disk_file_names};
+use super::file_names::{disk_file_names, nvram_files, raw_disk_file_names};
 use super::manifest::manifest;
 use super::ovf::{PackagedDisk, envelope};
 use super::places::Places;
@@ -20,7 +20,7 @@ use crate::writing::writer::{OutputWriter, WriterContext};
 pub(crate) fn ovf_file_names(path: &Path, machine: &MachineDescription, disks: usize) -> Vec<PathBuf> {
     let mut files = vec![path.to_path_buf(), path.with_extension("mf")];
     files.extend(raw_disk_file_names(machine, disks).iter().map(|name| path.with_file_name(name)));
-    files.extend(nvram_file(machine).map(|(name, _)| path.with_file_name(name)));
+    files.extend(nvram_files(machine).into_iter().map(|file| path.with_file_name(file.name)));
     files
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct OvfWriter {
     disks: Vec<(OutputFile, StreamVmdk)>,
     /// Files with their digests for the manifest; `None` where the file's own SHA-256 will do.
     finished: Vec<(OutputFile, PackagedDisk, Option<String>)>,
-    nvram: Option<OutputFile>,
+    nvrams: Vec<OutputFile>,
 }
 
 impl OvfWriter {
@@ -51,11 +51,12 @@ impl OvfWriter {
             let vmdk = StreamVmdk::new(name, *size, &machine.disk_options(controller), context)?;
             disks.push((context.create(&path.with_file_name(name), false)?, vmdk));
         }
-        let nvram = nvram_file(machine).map(|(name, bytes)| {
-            let mut file = context.create(&path.with_file_name(name), false)?;
-            file.append(bytes)?;
-            Ok(file)
-        });
+        let mut nvrams = Vec::new();
+        for nvram in nvram_files(machine) {
+            let mut file = context.create(&path.with_file_name(nvram.name), false)?;
+            file.append(&nvram.bytes)?;
+            nvrams.push(file);
+        }
         Ok(Self {
             machine: machine.clone(),
             places: Places::of(machine, sizes.len())?,
@@ -63,7 +64,7 @@ impl OvfWriter {
             manifest: context.create(&path.with_extension("mf"), false)?,
             disks,
             finished: Vec::new(),
-            nvram: nvram.transpose()?,
+            nvrams,
         })
     }
 }
@@ -121,8 +122,8 @@ impl OutputWriter for OvfWriter {
             lines.push((disk.file, digest));
             files.push(file);
         }
-        if let (Some(file), Some((name, bytes))) = (self.nvram, nvram_file(&self.machine)) {
-            lines.push((name, FileHasher::of(algorithm, bytes)));
+        for (file, nvram) in self.nvrams.into_iter().zip(nvram_files(&self.machine)) {
+            lines.push((nvram.name, FileHasher::of(algorithm, &nvram.bytes)));
             files.push(file.finish()?);
         }
         let lines = lines.iter().map(|(name, digest)| (name.as_str(), digest.as_str()));

@@ -1,5 +1,6 @@
 //! What a package says of its machines and disks.
 
+use super::file_names::is_made_nvram;
 use super::host_reach::saying::HostReach;
 use crate::machine::{MachineDescription, NvramMaker};
 
@@ -84,6 +85,13 @@ pub(super) fn setting(key: &str, value: &str) -> String {
 }
 
 impl PackagedMachine {
+    /// Notes an NVRAM of the package. Of two the one that was not made of the other is taken.
+    pub(super) fn found_nvram(&mut self, maker: NvramMaker, name: String) {
+        if self.nvram.is_none() || !is_made_nvram(maker, &name) {
+            self.nvram = Some((maker, name));
+        }
+    }
+
     /// Notes something that is left out, once. However long or many they are, what is kept of them is short.
     pub(crate) fn leave_out(&mut self, mut what: String) {
         if let Some((end, _)) = what.char_indices().nth(MAX_LENGTH) {

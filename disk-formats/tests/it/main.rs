@@ -16,6 +16,7 @@ mod machines;
 mod maps;
 mod memory;
 mod named_files;
+mod nvram;
 mod overlaps;
 mod packages;
 mod pipes;

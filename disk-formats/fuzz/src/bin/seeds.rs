@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kiln_disk_formats::package::MachineDescription;
+use kiln_disk_formats::package::{MachineDescription, every_journey_of};
 use kiln_disk_formats::{ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert, open};
 use kiln_disk_formats_fuzz::archive;
 use kiln_disk_formats_fuzz::input::{ALLOW, DIGEST, REPAIR, WRITTEN, kinds_of};
@@ -171,6 +171,32 @@ fn ovf_descriptors() -> Vec<Vec<u8>> {
     texts.into_iter().map(String::into_bytes).chain([[&[0xff, 0xfe][..], &utf16].concat()]).collect()
 }
 
+/// Fronts of stores of UEFI variables: VMware's with an installed system's boot entry, and what is made of it.
+fn nvrams() -> Vec<Vec<u8>> {
+    /// UEFI itself, which owns boot entries.
+    const OWNER: [u8; 16] =
+        [0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c];
+    let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let partition = [&[4, 1, 42, 0, 1, 0, 0, 0][..], &[8; 16], &[7; 16], &[2, 2]].concat();
+    let path = [&partition[..], &[4, 4, 10, 0], &utf16("\\a\0"), &[0x7f, 0xff, 4, 0]].concat();
+    let entry = [&[1, 0, 0, 0, path.len() as u8, 0][..], &utf16("a\0"), &path].concat();
+    let variable = |name: &str, data: &[u8]| {
+        let name = utf16(&format!("{name}\0"));
+        let lengths = [7, (name.len() + data.len()) as u32, name.len() as u32].map(u32::to_le_bytes);
+        [&OWNER[..], lengths.as_flattened(), &name, data].concat()
+    };
+    let variables = [variable("BootOrder", &[5, 0]), variable("Boot0005", &entry), variable("PK", &[1; 50])].concat();
+    let length = (variables.len() as u32 + 16).to_le_bytes();
+    let vmwares =
+        [b"MRVN\x01\0\0\0EFI_NV\0\0\0\0\x04\0VMWNVRAM\0\0\0\0", &length[..], &variables, &[0xff; 64]].concat();
+    let made = every_journey_of(&vmwares);
+    let fronts = made.into_iter().map(|mut store| {
+        store.truncate(1024);
+        store
+    });
+    std::iter::once(vmwares).chain(fronts).collect()
+}
+
 /// Short VMX files: disks on every bus, cards, escapes, encodings, comments.
 fn vmx_files() -> Vec<Vec<u8>> {
     let disk = |place: &str, more: &str| {
@@ -286,7 +312,7 @@ fn main() -> io::Result<()> {
         seeds.add_files("package", &files)?;
         seeds.add_files("box", &files)?;
     }
-    for (target, texts) in [("ovf", ovf_descriptors()), ("vmx", vmx_files())] {
+    for (target, texts) in [("ovf", ovf_descriptors()), ("vmx", vmx_files()), ("nvram", nvrams())] {
         let directory = seeds.directory.join(target);
         std::fs::create_dir_all(&directory)?;
         for (index, text) in texts.into_iter().enumerate() {

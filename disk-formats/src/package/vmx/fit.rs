@@ -1,7 +1,8 @@
 //! What VMware has in place of what a machine of another maker has.
 
 use super::keys;
-use crate::machine::{MachineDescription, NicModel, NvramMaker};
+use crate::machine::{MachineDescription, NicModel, Nvram, NvramMaker};
+use crate::package::nvram::translate;
 
 /// Gives a machine what VMware has in place of what it lacks, and says what was replaced.
 pub fn fit(machine: &mut MachineDescription) -> Vec<String> {
@@ -20,25 +21,29 @@ pub fn fit(machine: &mut MachineDescription) -> Vec<String> {
             "nat".clone_into(&mut nic.network);
         }
     }
-    if let Some(nvram) = machine.nvram.take_if(|nvram| nvram.maker != NvramMaker::VMware) {
-        let maker = nvram.maker;
-        replaced.push(format!(
-            "the NVRAM is {maker}'s, which VMware cannot read: the machine begins with a new one, whose boot entries are made anew"
-        ));
+    if let Some(translated) = translate(machine, NvramMaker::VMware) {
+        // It is named as it would have been.
+        let file = machine.nvram.take().and_then(|nvram| nvram.file);
+        let made = |bytes: Vec<u8>| Nvram { maker: NvramMaker::VMware, bytes: bytes.into(), file };
+        machine.nvram = translated.bytes.map(made);
+        replaced.extend(translated.left_out.into_iter().map(|what| format!("not carried over: {what}")));
     }
+    // A BIOS has none of another maker's.
+    machine.nvram.take_if(|nvram| nvram.maker != NvramMaker::VMware);
     replaced
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{MachineNic, Nvram};
+    use crate::machine::{Firmware, MachineNic};
 
     #[test]
     fn what_vmware_lacks_is_replaced_and_said() {
         let nic = |model, network: &str| MachineNic { model, network: network.to_owned(), ..MachineNic::default() };
         let mut machine = MachineDescription {
             nics: vec![nic(NicModel::Virtio, "VMnet8"), nic(NicModel::E1000, "lan"), nic(NicModel::E1000, "Bridged")],
+            firmware: Firmware::Uefi { secure_boot: false },
             nvram: Some(Nvram { maker: NvramMaker::VirtualBox, bytes: vec![1].into(), file: None }),
             ..MachineDescription::default()
         };

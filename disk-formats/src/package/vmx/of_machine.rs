@@ -1,10 +1,12 @@
 //! A machine's description as the settings of a VMX file.
 
+use std::borrow::Cow;
+
 use super::document::Vmx;
 use super::keys;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::machine::{Firmware, MachineDescription, MachineNic, NicModel, NvramMaker};
-use crate::package::file_names::nvram_file_name;
+use crate::package::file_names::{nvram_file, nvram_file_name};
 use crate::package::places::Places;
 
 impl Vmx {
@@ -106,9 +108,9 @@ impl Vmx {
     }
 }
 
-/// Returns the NVRAM that VMware can read.
-pub(super) fn nvram(machine: &MachineDescription) -> Option<&[u8]> {
-    machine.nvram.as_ref().filter(|nvram| nvram.maker == NvramMaker::VMware).map(|nvram| &*nvram.bytes)
+/// Returns the NVRAM that VMware can read: its own, or what of another maker's travels.
+pub(super) fn nvram(machine: &MachineDescription) -> Option<Cow<'_, [u8]>> {
+    nvram_file(machine, NvramMaker::VMware).map(|file| file.bytes)
 }
 
 fn truth(value: bool) -> &'static str {

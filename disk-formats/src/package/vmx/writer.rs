@@ -49,7 +49,7 @@ impl VmxWriter {
         text.append(vmx.to_string().as_bytes())?;
         let nvram = nvram(machine).map(|bytes| {
             let mut file = context.create(&path.with_file_name(nvram_file_name(machine)), false)?;
-            file.append(bytes)?;
+            file.append(&bytes)?;
             Ok(file)
         });
         Ok(Self { text, disks, nvram: nvram.transpose()?, present: 0 })
