@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::made_nvram::{ENDING, made_name};
 use super::nvram::translate;
 use super::places::Places;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::machine::{MachineDescription, NvramMaker};
 use crate::writing::file_digest::DigestAlgorithm;
-
-const NVRAM_ENDING: &str = ".nvram";
 
 /// Checks a description and returns the file names of its disks.
 pub(crate) fn disk_file_names(machine: &MachineDescription, disks: usize) -> Result<Vec<String>> {
@@ -53,7 +52,7 @@ pub(crate) fn raw_disk_file_names(machine: &MachineDescription, disks: usize) ->
 /// Returns the name of the file in which a package keeps the NVRAM.
 pub(crate) fn nvram_file_name(machine: &MachineDescription) -> String {
     let given = machine.nvram.as_ref().and_then(|nvram| nvram.file.clone());
-    given.unwrap_or_else(|| format!("{}{NVRAM_ENDING}", plain_name(&machine.name)))
+    given.unwrap_or_else(|| format!("{}{ENDING}", plain_name(&machine.name)))
 }
 
 /// An NVRAM in a package.
@@ -81,19 +80,7 @@ pub(crate) fn nvram_file(machine: &MachineDescription, maker: NvramMaker) -> Opt
         return Some(NvramFile { maker, name, bytes: Cow::Borrowed(&own.bytes) });
     }
     let bytes = Cow::Owned(translate(machine, maker)?.bytes?);
-    let name = nvram_file_name(machine);
-    let base = name.strip_suffix(NVRAM_ENDING).unwrap_or(&name);
-    Some(NvramFile { maker, name: format!("{base}{}", made_ending(maker)), bytes })
-}
-
-/// The end of the name of an NVRAM that was made of another maker's.
-fn made_ending(maker: NvramMaker) -> String {
-    format!("-{}{NVRAM_ENDING}", maker.to_string().to_ascii_lowercase())
-}
-
-/// Says whether an NVRAM in a package was made of another that is there too, by its name.
-pub(crate) fn is_made_nvram(maker: NvramMaker, name: &str) -> bool {
-    name.ends_with(&made_ending(maker))
+    Some(NvramFile { maker, name: made_name(maker, &nvram_file_name(machine)), bytes })
 }
 
 /// Makes a machine's name usable in the names of a package's files.

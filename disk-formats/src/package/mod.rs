@@ -7,6 +7,7 @@ mod file_names;
 mod guest_names;
 mod host_reach;
 pub(crate) mod loose;
+mod made_nvram;
 mod manifest;
 pub(crate) mod nvram;
 mod ova_writer;

@@ -1,7 +1,7 @@
 //! What a package says of its machines and disks.
 
-use super::file_names::is_made_nvram;
 use super::host_reach::saying::HostReach;
+use super::made_nvram::is_made;
 use crate::machine::{MachineDescription, NvramMaker};
 
 /// A package of machines, as its descriptor describes it.
@@ -87,7 +87,7 @@ pub(super) fn setting(key: &str, value: &str) -> String {
 impl PackagedMachine {
     /// Notes an NVRAM of the package. Of two the one that was not made of the other is taken.
     pub(super) fn found_nvram(&mut self, maker: NvramMaker, name: String) {
-        if self.nvram.is_none() || !is_made_nvram(maker, &name) {
+        if self.nvram.is_none() || !is_made(maker, &name) {
             self.nvram = Some((maker, name));
         }
     }
