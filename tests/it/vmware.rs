@@ -1,6 +1,7 @@
 //! The builders for VMware on the stand-in for its tools: an installer becomes a machine, the machine two clones, and nothing is left of
 //! builds that fail or die.
 
+mod boot_entries;
 mod tools;
 
 use std::fs::File;

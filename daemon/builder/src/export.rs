@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_disk_formats::package::{Firmware, MachineDescription, MachineDisk, vmx};
+use kiln_disk_formats::package::{Firmware, MachineDescription, MachineDisk, nvram_losses, vmx};
 use kiln_disk_formats::{
     ConvertOptions, DiskReader, EXPORT_WORDS, Format, FormatOptions, OpenPolicy, Output, OutputKind, OutputWishes,
     Progress, convert, convert_disks, export_named, open,
@@ -82,6 +82,9 @@ fn fit_for_vmware(machine: &mut MachineDescription, name: &str) {
     for (disk, number) in machine.disks.iter_mut().zip(1..) {
         disk.file = Some(format!("{name}-vmx-disk{number}.vmdk"));
     }
+    if let Some(nvram) = &mut machine.nvram {
+        nvram.file = Some(format!("{name}-vmx.nvram"));
+    }
 }
 
 /// Whether its TPM goes with no package: others have none beside a BIOS.
@@ -106,8 +109,12 @@ pub(crate) fn losses(outputs: &[Output], machine: &MachineDescription) -> Vec<St
             first.path.display()
         ));
     }
-    for output in packages.iter().filter(|output| matches!(output.kind, OutputKind::Vmx(_))) {
-        let words = vmx::fit(&mut machine.clone()).into_iter();
+    for output in packages {
+        let words = match output.kind {
+            OutputKind::Vmx(_) => vmx::fit(&mut machine.clone()),
+            _ => nvram_losses(machine),
+        };
+        let words = words.into_iter();
         losses.extend(words.map(|word| format!("{}: {word}", output.path.display())));
     }
     losses
@@ -294,6 +301,11 @@ mod tests {
         assert!(
             losses(&outputs(&["vmx"], &machine), &machine).iter().any(|loss| loss.contains("NVRAM is VirtualBox's"))
         );
+        // QEMU's is in neither as it is.
+        machine.nvram = Some(Nvram { maker: NvramMaker::Qemu, bytes: vec![1].into(), file: None });
+        let told = losses(&outputs(&["ovf", "vmx"], &machine), &machine);
+        let of_nvram: Vec<&String> = told.iter().filter(|loss| loss.contains("NVRAM is QEMU's")).collect();
+        assert!(of_nvram.len() == 3 && of_nvram[2].starts_with("out/web.vmx: not carried over"), "{told:?}");
         (machine.firmware, machine.nvram) = (Firmware::Bios, None);
         assert_eq!(losses(&outputs(&["ovf"], &machine), &machine).len(), 1, "the TPM");
         assert!(!outputs(&["ovf"], &machine)[0].kind.machine_mut().unwrap().tpm);

@@ -1,9 +1,12 @@
 //! From the plan to the description of a machine.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use kiln_disk_formats::package::{
-    DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel,
+    DiskController, Firmware as PackageFirmware, MachineDescription, MachineDisk, MachineNic, NicModel, Nvram,
+    NvramMaker,
 };
 use kiln_hypervisors::qemu::{Accelerator, CacheMode, DetectZeroes, QemuSpec};
 use kiln_hypervisors::{
@@ -18,6 +21,9 @@ use crate::machine_build::Media;
 use crate::plan::{CommunicatorPlan, FirmwarePlan, QemuPlan};
 use crate::plan_reader::PlanReader;
 use crate::steps::access::agent_socket;
+
+/// Most that is read of the firmware's store, in bytes. The variables are at its front; that of ARM's has 64 MiB.
+const MAX_NVRAM: u64 = 4 << 20;
 
 /// The hypervisor that runs the machines of this builder.
 pub(crate) const HYPERVISOR: &str = "qemu";
@@ -177,10 +183,21 @@ pub(crate) fn describe(plan: &QemuPlan) -> MachineDescription {
         tpm: plan.machine.tpm.is_some(),
         memory_mib: plan.machine.memory,
         firmware,
+        nvram: nvram(plan),
         disks: (0..disks).map(|_| MachineDisk { controller, ..MachineDisk::default() }).collect(),
         nics: nic(plan).into_iter().collect(),
         ..MachineDescription::default()
     }
+}
+
+/// What the firmware has kept, once there has been a guest, unless it is to be left out of what the build leaves.
+fn nvram(plan: &QemuPlan) -> Option<Nvram> {
+    let path = efi_vars(plan).filter(|path| !plan.machine.drop_efivars && path.is_file())?;
+    let file = File::open(path).ok()?;
+    let mut bytes = Vec::new();
+    // A store that cannot be read has no entries, which is told as that.
+    file.take(MAX_NVRAM).read_to_end(&mut bytes).ok()?;
+    Some(Nvram { maker: NvramMaker::Qemu, bytes: bytes.into(), file: None })
 }
 
 /// The network adapter, where there is one.

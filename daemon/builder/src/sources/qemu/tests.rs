@@ -129,3 +129,19 @@ fn steps_are_typed_with_what_they_are_for_and_downloads_have_their_ending() {
     assert_eq!((plan.image.extension.as_str(), plan.image.target_path.as_deref()), ("img", Some(Path::new("/isos"))));
     assert_eq!(plan_of(&[]).image.extension, "iso");
 }
+
+#[test]
+fn the_firmwares_variables_go_with_the_machine_unless_they_are_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = format!("{:?}", directory.path());
+    let efi = [("output_directory", out.as_str()), ("efi_boot", "true")];
+    let nvram = |more: &[(&'static str, &str)]| {
+        let nvram = machine::describe(&plan_of(&[&efi[..], more].concat())).nvram;
+        nvram.map(|nvram| (nvram.maker.to_string(), nvram.bytes.len()))
+    };
+    assert_eq!(nvram(&[]), None);
+    std::fs::write(directory.path().join("efivars.fd"), vec![0; 5 << 20]).unwrap();
+    assert_eq!(nvram(&[]), Some(("QEMU".to_owned(), 4 << 20)));
+    assert_eq!(nvram(&[("efi_drop_efivars", "true")]), None);
+    assert_eq!(nvram(&[("efi_boot", "false")]), None);
+}

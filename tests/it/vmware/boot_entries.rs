@@ -1,0 +1,93 @@
+//! What a UEFI guest of QEMU's notes for its next start is in the packages for VMware and VirtualBox that are made of it.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use kiln_tests::{Home, tool};
+
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// What the shell runs: an entry as installers make them, by the partition.
+const SCRIPT: &str = "bcfg boot addp 0 fs0:\\EFI\\kiln\\kiln.efi installed\r\nreset -s\r\n";
+
+const TEMPLATE: &str = r#"
+source "qemu" "guest" {
+  iso_url          = "disk.img"
+  iso_checksum     = "none"
+  disk_image       = true
+  skip_resize_disk = true
+  accelerator      = "tcg"
+  communicator     = "none"
+  headless         = true
+  format           = "raw"
+  memory           = 256
+  shutdown_timeout = "4m"
+  net_device       = "tulip"
+  efi_boot         = true
+  output_directory = "out"
+  vm_name          = "guest"
+}
+build {
+  sources = ["qemu.guest"]
+  post-processor "export" {
+    formats = ["vmx", "ovf"]
+  }
+  post-processor "vagrant" {
+    provider_override = "vmware"
+    output            = "guest.box"
+  }
+}
+"#;
+
+#[track_caller]
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a disk with a GPT, whose only partition has a script for the shell.
+fn disk(home: &Home) {
+    let (disk, table, script) = (home.work("disk.img"), home.work("table"), home.work("startup.nsh"));
+    File::create(&disk).unwrap().set_len(48 << 20).unwrap();
+    std::fs::write(&table, "label: gpt\nstart=2048, size=90112, type=U\n").unwrap();
+    succeed(Command::new("sfdisk").arg("--quiet").arg(&disk).stdin(File::open(&table).unwrap()));
+    let system = format!("{}@@1M", disk.display());
+    succeed(Command::new("mformat").args(["-T", "90112", "-i", &system, "::"]));
+    std::fs::write(&script, SCRIPT).unwrap();
+    succeed(Command::new("mcopy").args(["-i", &system]).arg(&script).arg("::/"));
+    // Nobody starts it, but the shell notes only what is there.
+    succeed(Command::new("mmd").args(["-i", &system, "::/EFI", "::/EFI/kiln"]));
+    succeed(Command::new("mcopy").args(["-i", &system]).arg(&script).arg("::/EFI/kiln/kiln.efi"));
+}
+
+fn holds(file: &Path, text: &str) -> bool {
+    let text: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::read(file).unwrap().windows(text.len()).any(|window| window == text)
+}
+
+#[test]
+fn the_boot_entry_of_a_qemu_guest_is_in_its_packages() {
+    let tools = ["sfdisk", "mformat", "mmd", "mcopy", "tar", "qemu-system-x86_64"];
+    if !tools.iter().all(|name| tool(name)) {
+        return;
+    }
+    assert!(Path::new(CODE).is_file(), "the test needs {CODE}");
+    let home = Home::new();
+    disk(&home);
+    home.write("guest.pkr.hcl", TEMPLATE);
+    let ran = home.kiln(["build", "-color=false", "guest.pkr.hcl"]).expect(0);
+    assert!(!ran.stdout.contains("UEFI variables are not in it"), "{}", ran.stdout);
+    let out = home.work("out");
+    let vmx = std::fs::read_to_string(out.join("guest.vmx")).unwrap();
+    assert!(vmx.contains("nvram = \"guest-vmx.nvram\"") && vmx.contains("firmware = \"efi\""), "{vmx}");
+    let ovf = std::fs::read_to_string(out.join("guest.ovf")).unwrap();
+    assert!(ovf.contains("guest-vmware.nvram") && ovf.contains("guest-virtualbox.nvram"), "{ovf}");
+    succeed(Command::new("tar").arg("-C").arg(home.work(".")).arg("-xf").arg(home.work("guest.box")));
+    let boxed = home.work("box-vmx.nvram");
+    for file in ["guest-vmx.nvram", "guest-vmware.nvram", "guest-virtualbox.nvram"].map(|name| out.join(name)) {
+        assert!(holds(&file, "\\EFI\\kiln\\kiln.efi") && holds(&file, "BootOrder"), "{}", file.display());
+        assert!(!holds(&file, "UiApp"), "{} has the firmware's own entries", file.display());
+    }
+    assert_eq!(std::fs::read(boxed).unwrap(), std::fs::read(out.join("guest-vmx.nvram")).unwrap());
+    assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
+}
