@@ -65,7 +65,8 @@ pub use keyboard::{Key, KeyEvent, KeyPacing, Keyboard, key_for_char};
 pub use ledger::{NoLedger, Resource, ResourceLedger};
 pub use listening_socket::remove_dead_socket;
 pub use machine::{
-    AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GivenBack, Hypervisor, Machine, MachineInfo,
+    AcceleratorAvailability, Availability, ChosenAccelerator, ExitReport, GivenBack, Hypervisor, LeftMachine, Machine,
+    MachineInfo,
 };
 pub use processor::{Occupant, ProcessorClaim, ProcessorUse};
 pub use registry::Hypervisors;

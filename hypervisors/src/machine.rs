@@ -167,6 +167,12 @@ pub trait Machine: Send + Sync {
         self.kill()
     }
 
+    /// Lets go of a machine that is off and whose build was given up, with all that its guest has written, for its owner to go on with. `None`,
+    /// and nothing is done: its disks lie in files of whoever has started it, and [`kill`](Self::kill) loses nothing.
+    fn leave(&self) -> BoxFuture<'_, Option<LeftMachine>> {
+        async { None }.boxed()
+    }
+
     /// The guest's keyboard.
     fn keyboard(&self) -> Option<&dyn Keyboard>;
 
@@ -189,6 +195,17 @@ pub trait Machine: Send + Sync {
     /// Where `guest_port` of the guest is reached from the host. Waits until the guest's address is known, for ever if it has none: the
     /// caller sets the limit. `None`: the machine is gone.
     fn endpoint(&self, guest_port: u16) -> BoxFuture<'_, Option<Endpoint>>;
+}
+
+/// A machine that stays with its hypervisor though its build was given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftMachine {
+    /// Names it for people: `the machine web in VirtualBox (1-2-3)`.
+    pub what: String,
+    /// Its disks, with what the guest has written.
+    pub disks: Vec<PathBuf>,
+    /// How to go on with it, and what would lose it; a sentence each.
+    pub hints: Vec<String>,
 }
 
 /// Tells whether a hypervisor can be used here.

@@ -1,6 +1,7 @@
 //! The builders for VirtualBox with a real VBoxManage, out of the judges' root file system. All that is not real there is the guest: no
 //! kernel module is there to run it, so `tests/virtualbox/VBoxManage` lets a process wait in its place. `./x lab virtualbox` has real guests.
 
+mod ended;
 mod exports;
 mod options;
 

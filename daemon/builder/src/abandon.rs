@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kiln_communicators::{Communicator, CommunicatorKind, DiscardedOutput};
-use kiln_hypervisors::Machine;
+use kiln_hypervisors::{LeftMachine, Machine};
 
 use crate::context::BuildContext;
 use crate::error::StepError;
@@ -53,9 +53,12 @@ pub(crate) async fn abandon(disks: &[GuestDisk], can_begin_with: Judge, context:
     // A machine would outlive this process where its hypervisor keeps it, and be nobody's. It goes before what it has a claim to is given up,
     // but may not take the disks along.
     let machine = context.control.machine(&context.build);
+    let mut left = None;
     if let Some(machine) = &machine {
         machine.power_off().await;
+        left = machine.leave().await;
         outputs.iter().for_each(|(path, _)| output_directory::hold_disks(path));
+        // Nothing, where it was left.
         machine.kill().await;
         context.control.machine_gone(&context.build);
     }
@@ -79,6 +82,10 @@ pub(crate) async fn abandon(disks: &[GuestDisk], can_begin_with: Judge, context:
         _ => None,
     }));
     context.abandon();
+    if let Some(left) = left {
+        remove_work(&left, &files, context);
+        return Some(tell_of_machine(&left, &kept, context));
+    }
     if kept.is_empty() && directories.is_empty() {
         if machine.is_some() {
             // One that its hypervisor has made of a package, in a directory of its own.
@@ -100,12 +107,47 @@ fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
     }
 }
 
-fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<(&Path, String)>, context: &BuildContext) -> String {
-    context.error("The machine has ended. What was made is kept, and no later build takes it away without -force:");
+/// Removes the build's own directories, of which a machine that stays needs nothing; unless its disks are there, because its hypervisor could
+/// not move them.
+fn remove_work(left: &LeftMachine, files: &[Resource], context: &BuildContext) {
+    let ours = [&context.settings.job_dir, &context.settings.runtime_dir];
+    for resource in files {
+        let Resource::Directory { path } = resource else { continue };
+        let is_needed = left.disks.is_empty() || left.disks.iter().any(|disk| disk.starts_with(path));
+        if is_needed || !ours.iter().any(|place| path.starts_with(place)) {
+            continue;
+        }
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "a directory of an aborted build cannot be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells of a machine that stays where its hypervisor keeps it, and of what was made beside it.
+fn tell_of_machine(left: &LeftMachine, kept: &[PathBuf], context: &BuildContext) -> String {
+    context
+        .error(format!("The guest has ended. What it has written is kept: {} stays, switched off, with:", left.what));
+    let files: Vec<PathBuf> = left.disks.iter().chain(kept).cloned().collect();
+    named(&files).iter().for_each(|name| context.error(format!("    {name}")));
+    left.hints.iter().for_each(|hint| context.error(format!("hint: {hint}")));
+    left.disks.first().map_or_else(|| left.what.clone(), |disk| format!("{}, {}", left.what, disk.display()))
+}
+
+/// A line for each file, up to a limit.
+fn named(kept: &[PathBuf]) -> Vec<String> {
     let mut named: Vec<String> = kept.iter().take(NAMED).map(|path| with_size(path)).collect();
     if kept.len() > NAMED {
         named.push(format!("{} more", kept.len() - NAMED));
     }
+    named
+}
+
+fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<(&Path, String)>, context: &BuildContext) -> String {
+    context.error("The machine has ended. What was made is kept, and no later build takes it away without -force:");
+    let mut named = named(kept);
     if named.is_empty() {
         named = directories.iter().map(|path| path.display().to_string()).collect();
     }

@@ -103,6 +103,14 @@ impl Facts {
         attached
     }
 
+    /// Files of the disks of the machine, as they are attached: no discs and no floppies.
+    pub(super) fn disks(&self) -> Vec<PathBuf> {
+        let is_disc =
+            |slot: &Slot| self.get(&format!("{}-IsEjected-{}-{}", slot.controller, slot.port, slot.device)).is_some();
+        let attached = self.attached().into_iter();
+        attached.filter(|one| !one.floppy && !is_disc(&one.slot)).map(|one| one.path).collect()
+    }
+
     /// The controllers of the machine.
     pub(super) fn controllers(&self) -> Vec<Controller<'_>> {
         let controller = |(key, name)| {

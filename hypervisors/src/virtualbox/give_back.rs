@@ -240,7 +240,7 @@ fn undo(borrowed: &Borrowed, terms: &Terms<'_>, now: &Facts) -> Vec<Call> {
 }
 
 /// A snapshot as people know it.
-async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> String {
+pub(super) async fn snapshot_name(program: &VBoxManage, uuid: &str, snapshot: &str) -> String {
     let snapshots = ask::snapshots(program, uuid).await.unwrap_or_default();
     snapshots.named(snapshot).first().map_or_else(|| snapshot.to_owned(), |found| found.name.clone())
 }

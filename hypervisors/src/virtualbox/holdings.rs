@@ -169,6 +169,11 @@ impl Holdings {
         self.held().restores = true;
     }
 
+    /// What was done in it since is to stay.
+    pub(super) fn does_not_restore(&self) {
+        self.held().restores = false;
+    }
+
     pub(super) fn was_told_to_run(&self) -> bool {
         self.held().told_to_run.is_some()
     }
@@ -385,12 +390,8 @@ impl Holdings {
     /// Lets go of the machine, which stays as it is.
     pub(super) async fn keep(&self) {
         let identity = self.held().identity.clone();
-        if let Some(Identity::Made(uuid)) = &identity
-            && let Err(error) = self.move_home(uuid).await
-        {
-            let directory = self.directory.display();
-            tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");
-            self.kept_inside.store(true, Ordering::Release);
+        if let Some(Identity::Made(uuid)) = &identity {
+            self.move_home_or_stay(uuid).await;
         }
         self.kept.store(true, Ordering::Release);
         // Where its files are must be out of the ledger first: a sweep that finds the folder and no machine would remove it.
@@ -403,6 +404,15 @@ impl Holdings {
             self.ledger.released(&registered(&identity));
         }
         self.give_back().await;
+    }
+
+    /// Moves a machine that is to stay to its user's others; where that is not to be, it stays where it is.
+    pub(super) async fn move_home_or_stay(&self, uuid: &str) {
+        if let Err(error) = self.move_home(uuid).await {
+            let directory = self.directory.display();
+            tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");
+            self.kept_inside.store(true, Ordering::Release);
+        }
     }
 
     fn remove_directory(&self) {

@@ -9,6 +9,7 @@ use super::display::Served;
 use super::give_back::OFF_LIMIT;
 use super::holdings::Owner;
 use super::keyboard::VirtualBoxKeyboard;
+use super::leave::{self, Leaving};
 use super::problem::Problem;
 use super::retire::Retirement;
 use super::screen::VirtualBoxScreen;
@@ -18,7 +19,7 @@ use crate::error::MachineError;
 use crate::guest_network::{Endpoint, GuestNetwork};
 use crate::keyboard::Keyboard;
 use crate::ledger::ResourceLedger;
-use crate::machine::{ChosenAccelerator, ExitReport, Machine, MachineInfo};
+use crate::machine::{ChosenAccelerator, ExitReport, LeftMachine, Machine, MachineInfo};
 use crate::screen::Screen;
 use crate::spec::{MachineSpec, NetworkMode};
 
@@ -31,6 +32,7 @@ pub(super) struct VirtualBoxMachine {
     keyboard: VirtualBoxKeyboard,
     screen: VirtualBoxScreen,
     retirement: Retirement,
+    leaving: Option<Leaving>,
     ledger: Arc<dyn ResourceLedger>,
 }
 
@@ -69,7 +71,8 @@ impl VirtualBoxMachine {
             VirtualBoxKeyboard::new(holdings.clone(), uuid.clone(), spec.key_pacing, part.key_group_interval);
         let screen = VirtualBoxScreen::new(holdings.clone(), uuid.clone());
         let retirement = Retirement::of(spec, part, &uuid, forwarded.is_some());
-        Self { owner, uuid, info, forwarded, keyboard, screen, retirement, ledger }
+        let leaving = Leaving::of(spec, part.serial);
+        Self { owner, uuid, info, forwarded, keyboard, screen, retirement, leaving, ledger }
     }
 
     fn alive(&self) -> Result<(), MachineError> {
@@ -138,6 +141,16 @@ impl Machine for VirtualBoxMachine {
 
     fn keep(&self) -> BoxFuture<'_, ()> {
         async move { self.owner.0.keep().await }.boxed()
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Option<LeftMachine>> {
+        async move {
+            match self.leaving {
+                Some(leaving) => Some(leave::leave(&self.owner.0, &self.uuid, leaving).await),
+                None => None,
+            }
+        }
+        .boxed()
     }
 
     fn keyboard(&self) -> Option<&dyn Keyboard> {

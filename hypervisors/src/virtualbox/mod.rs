@@ -8,7 +8,7 @@
 //!                              │
 //!                           display (who serves it)     driver (installation): whether a guest can be started at all
 //!                              │
-//!                           machine ─► keyboard, screen, serial, end (vm_process, guru), retire ─► note (media)
+//!                           machine ─► keyboard, screen, serial, end (vm_process, guru), retire ─► note (media), leave
 //! ```
 //!
 //! A machine has a UUID of ours, and is in the ledger before it is registered; everything is done by that UUID, so that a machine of
@@ -35,6 +35,7 @@ mod import;
 mod installation;
 mod keyboard;
 mod known;
+mod leave;
 mod look;
 mod machine;
 pub mod media;

@@ -9,6 +9,7 @@ mod gone;
 mod handed_back;
 mod imported;
 mod injected;
+mod left;
 mod looks;
 mod noted;
 mod snapshots;
