@@ -36,6 +36,19 @@ pub const ENVIRONMENT: &[&str] = &[
     "LIBVIRT_DEFAULT_URI",
 ];
 
+/// Where the programs of hypervisors are installed that have one service for all programs of a user.
+const WITH_SERVICES: &[&[&str]] = &[crate::virtualbox::INSTALLED];
+
+/// Whether a hypervisor is installed on this machine that has one service for all programs of a user, which the first of them starts: that
+/// service must not end with the job whose program that was.
+pub fn has_service_of_its_users() -> bool {
+    is_any_installed(WITH_SERVICES)
+}
+
+fn is_any_installed(programs: &[&[&str]]) -> bool {
+    programs.concat().iter().any(|path| std::fs::metadata(path).is_ok())
+}
+
 /// Makes a backend.
 type Make = fn(&Settings) -> Arc<dyn Hypervisor>;
 
@@ -65,6 +78,13 @@ pub fn by_name(hypervisors: impl IntoIterator<Item = Arc<dyn Hypervisor>>) -> Hy
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hypervisor_is_installed_where_one_of_its_programs_is() {
+        assert!(is_any_installed(&[&["/nonexistent/a"], &["/nonexistent/b", "/dev/null"]]));
+        assert!(!is_any_installed(&[&["/nonexistent/a", "/nonexistent/b"]]));
+        assert!(WITH_SERVICES.concat().contains(&"/usr/bin/VBoxManage"));
+    }
 
     #[test]
     fn every_backend_has_a_name_of_its_own() {

@@ -87,7 +87,7 @@ pub use fetch::SERVICE_ENVIRONMENT;
 pub use image_registry::{ListedImage, forget_image, forget_unusable_images, registered_images};
 pub use job::{JobOutcome, JobRequest, resume_job_with, run_job, run_job_with};
 pub use kiln_hypervisors::process_stat;
-pub use kiln_hypervisors::registry::ENVIRONMENT as HYPERVISOR_ENVIRONMENT;
+pub use kiln_hypervisors::registry::{ENVIRONMENT as HYPERVISOR_ENVIRONMENT, has_service_of_its_users};
 pub use ledger::FILE_NAME as LEDGER_NAME;
 pub use resume::Checkpoint;
 pub use sweep::{Sweep, forget_credentials, has_something_at_a_service, still_held, sweep, sweep_ended, sweep_with};

@@ -38,7 +38,7 @@ pub(super) struct UnitLauncher {
 
 impl UnitLauncher {
     pub(super) fn new(users: UserLauncher, program: PathBuf, manager: UnitManager, limits: UnitLimits) -> Self {
-        let kill_mode = KillMode::where_virtualbox_is(has_virtualbox());
+        let kill_mode = KillMode::beside_services(kiln_builder::has_service_of_its_users());
         Self { users, program, manager, limits, kill_mode }
     }
 
@@ -133,13 +133,6 @@ impl Kind {
             Self::Sweeper => "Clean-up after Kiln job",
         }
     }
-}
-
-/// Whether VirtualBox is on this machine, wherever its installers put it.
-fn has_virtualbox() -> bool {
-    ["/usr/bin/VBoxManage", "/usr/local/bin/VBoxManage", "/opt/VirtualBox/VBoxManage"]
-        .iter()
-        .any(|path| std::fs::metadata(path).is_ok())
 }
 
 /// Puts an environment into memory that nobody changes any more.

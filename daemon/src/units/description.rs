@@ -41,14 +41,14 @@ impl Default for UnitLimits {
 pub(crate) enum KillMode {
     /// Everything that it has started.
     All,
-    /// Itself. VirtualBox has one service for all programs of a user, which the first of them starts: it must outlive that one's unit.
+    /// Itself. A hypervisor may have one service for all programs of a user, which the first of them starts: it must outlive that one's unit.
     Process,
 }
 
 impl KillMode {
-    /// Returns how it is on a machine with or without VirtualBox.
-    pub(crate) fn where_virtualbox_is(installed: bool) -> Self {
-        if installed { Self::Process } else { Self::All }
+    /// Returns how it is on a machine with or without such a hypervisor.
+    pub(crate) fn beside_services(there: bool) -> Self {
+        if there { Self::Process } else { Self::All }
     }
 
     fn word(self) -> &'static str {
@@ -131,7 +131,7 @@ mod tests {
             arguments: vec!["/usr/bin/kilnd".to_owned(), "worker".to_owned()],
             uid: 1000,
             job: Some("abc".to_owned()),
-            kill_mode: KillMode::where_virtualbox_is(true),
+            kill_mode: KillMode::beside_services(true),
             limits: UnitLimits { memory_max: Some(1 << 30), ..UnitLimits::default() },
             stdin: null(),
             log: null(),

@@ -61,5 +61,9 @@ pub use hypervisor::VirtualBoxHypervisor;
 pub use preview::preview;
 pub use spec::VirtualBoxSpec;
 
+/// Where its installers put its program; `VBoxSVC`, which the first call of it starts, serves all programs of a user.
+pub(crate) const INSTALLED: &[&str] =
+    &["/usr/bin/VBoxManage", "/usr/local/bin/VBoxManage", "/opt/VirtualBox/VBoxManage"];
+
 /// The backend's name.
 const NAME: &str = "virtualbox";
