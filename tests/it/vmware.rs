@@ -3,6 +3,7 @@
 
 mod boot_entries;
 mod tools;
+mod uefi;
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -170,9 +170,12 @@ async fn hardware_reaches_the_hypervisor() {
     let iso = lab.directory().join("c d.iso");
     std::fs::write(&iso, [0; 4096]).unwrap();
     // The stand-in gives every disk, and every disc, the same place in the order of booting, so there is one of each.
-    let cases: [(&str, &str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &str, &[&str]); 8] = [
         ("ide", "e1000", "ide", &["ide-hd,drive=ide0_0", "ide-cd,drive=ide0_1", "e1000,"]),
         ("lsilogic", "e1000e", "ide", &["lsi53c895a", "scsi-hd,drive=scsi0_0", "ide-cd,drive=ide0_0", "e1000e,"]),
+        // Not QEMU's, so the stand-in has a relative in its place.
+        ("buslogic", "e1000", "ide", &["lsi53c895a,id=scsi0", "scsi-hd,drive=scsi0_0"]),
+        ("lsisas1068", "e1000", "ide", &["mptsas1068,id=scsi0", "scsi-hd,drive=scsi0_0"]),
         ("pvscsi", "vmxnet3", "sata", &["pvscsi,id=scsi0", "ide-cd,drive=sata0_0", "vmxnet3,"]),
         ("sata", "e1000", "sata", &["ahci,id=sata0", "ide-hd,drive=sata0_0", "ide-cd,drive=sata0_1"]),
         ("nvme", "e1000", "sata", &["nvme,drive=nvme0_0", "ide-cd,drive=sata0_0"]),
@@ -195,6 +198,9 @@ async fn hardware_reaches_the_hypervisor() {
         for words in expected.iter().chain(&["-smp 2"]) {
             assert!(log.contains(words), "{adapter}: no {words} in {log}");
         }
+        let file = std::fs::read_to_string(&vmx).unwrap();
+        let model = ["lsilogic", "buslogic", "lsisas1068", "pvscsi"].contains(&adapter);
+        assert_eq!(file.contains(&format!("scsi0.virtualDev = \"{adapter}\"")), model, "{adapter}: {file}");
     }
 }
 
