@@ -1,12 +1,14 @@
 //! Machines of every kind on a real QEMU: UEFI and its variables, secure boot, a guest of another architecture, and many at once.
-//! Their guests are a few bytes or a script of the UEFI shell: what is under test is the machine.
+//! Most of their guests are a few bytes or a script of the UEFI shell: what is under test is the machine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kiln_tests::{Home, tool};
+use kiln_tests::{Home, installer, tool};
+
+use crate::guests::{PASSWORD, Template};
 
 /// What is the same for all sources here.
 const SOURCE: &str = r#"
@@ -178,81 +180,84 @@ fn secure_boot_refuses_what_is_not_signed_and_the_same_guest_boots_without() {
     assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
 }
 
-/// A boot sector that waits for 15 s and switches the machine off.
-fn patient_guest() -> Vec<u8> {
-    let mut disk = vec![0; 1 << 20];
-    // mov cx:dx, 30 000 000 µs; mov ah, 0x86; int 0x15 (wait); then as above, in 16 bits.
-    let code = [
-        0xb9, 0xc9, 0x01, 0xba, 0x80, 0xc3, 0xb4, 0x86, 0xcd, 0x15, 0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4,
-        0xeb, 0xfd,
-    ];
-    disk[..code.len()].copy_from_slice(&code);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    disk
-}
+/// How many builds run at once.
+const EIGHT: usize = 8;
 
-/// Four builds of each of two daemons: nothing that they share on the host collides, though all ask for the same.
+/// Builds that run in each of the jobs.
+const IN_EACH: usize = 2;
+
+/// Two builds of the test guest in each of four jobs of one daemon: all are reached by SSH through forwarded ports at one moment, and nothing
+/// that they share on the host collides, though all ask for the same.
 #[test]
 fn eight_builds_at_once_finish_with_nothing_left_behind() {
+    let Some(iso) = installer() else { return };
     if !tool("qemu-system-x86_64") {
         return;
     }
-    let homes = [Home::new(), Home::new()];
+    let home = Home::new();
+    let password = format!("ssh_password = \"{PASSWORD}\"");
+    home.write("base.pkr.hcl", &Template { iso: &iso, answers: &[], source: &password, build: "" }.text());
+    home.kiln(["build", "-color=false", "base.pkr.hcl"]).expect(0);
+    home.kiln(["daemon", "stop"]).expect(0);
+
+    home.write("answers", "hello\n");
     let mut running = Vec::new();
-    for home in &homes {
-        std::fs::write(home.work("disk.img"), patient_guest()).unwrap();
-        home.write("answers", "hello\n");
+    for job in 0..EIGHT / IN_EACH {
+        let numbers = || (1..=IN_EACH).map(|number| job * IN_EACH + number);
         let mut template = String::new();
-        for number in 1..=4 {
+        for number in numbers() {
             let options = format!(
-                "iso_url = \"disk.img\"\nvm_name = \"same\"\noutput_directory = \"out{number}\"\nmemory = 128\n\
-                 disk_additional_size = [\"8M\"]\ncd_files = [\"answers\"]\nfloppy_files = [\"answers\"]\n\
-                 http_content = {{ \"/a\" = \"b\" }}\nvnc_bind_address = \"127.0.0.1\"\nqmp_enable = true"
+                "iso_url = \"out/guest\"\nuse_backing_file = true\nvm_name = \"same\"\noutput_directory = \"out{number}\"\n\
+                 memory = 160\ndisk_additional_size = [\"8M\"]\ncd_files = [\"answers\"]\nfloppy_files = [\"answers\"]\n\
+                 http_content = {{ \"/a\" = \"b\" }}\nvnc_bind_address = \"127.0.0.1\"\nqmp_enable = true\n\
+                 boot_wait = \"-1s\"\nssh_username = \"root\"\n{password}\nssh_timeout = \"10m\"\nshutdown_command = \"poweroff\""
             );
-            let source = SOURCE.replace("  memory           = 256\n", "");
+            let source =
+                SOURCE.replace("  memory           = 256\n", "").replace("  communicator     = \"none\"\n", "");
+            let source = source.replace("\"raw\"", "\"qcow2\"");
             template += &format!("source \"qemu\" \"g{number}\" {{\n{source}\n{options}\n}}\n");
         }
-        template += "build {\n sources = [\"qemu.g1\", \"qemu.g2\", \"qemu.g3\", \"qemu.g4\"]\n}\n";
-        home.write("four.pkr.hcl", &template);
-        running.push(home.start(["build", "-color=false", "four.pkr.hcl"]));
+        let sources: Vec<String> = numbers().map(|number| format!("\"qemu.g{number}\"")).collect();
+        // None goes on before all are there.
+        template += &format!(
+            "build {{\n sources = [{}]\n provisioner \"shell\" {{\n inline = [\"echo I am ${{source.name}} > /root/who\"]\n }}\n \
+             provisioner \"shell-local\" {{\n inline = [\"echo by SSH at ${{build.Host}}:${{build.Port}}\", \"touch up-${{source.name}}\", \
+             \"timeout 600 sh -c 'until [ $(ls up-g* | wc -l) = {EIGHT} ]; do sleep 0.2; done'\"]\n }}\n \
+             provisioner \"shell\" {{\n inline = [\"cat /root/who\"]\n }}\n}}\n",
+            sources.join(", ")
+        );
+        let name = format!("job{job}.pkr.hcl");
+        home.write(&name, &template);
+        let mut command = home.command("kiln");
+        // A person may run half as many jobs as the daemon.
+        command.args(["build", "-color=false", &name]).env("KILN_MAX_JOBS", EIGHT.to_string());
+        running.push(home.start_command(command));
+        if job == 0 {
+            // The first starts the daemon, with that setting.
+            home.wait_for("the daemon", Duration::from_secs(60), || home.daemon_pid());
+        }
     }
     let mut text = String::new();
     for one in running {
         text += &one.wait().expect(0).stdout;
     }
-    let told =
-        |words: &str| -> BTreeSet<&str> { text.lines().filter_map(|line| Some(line.split_once(words)?.1)).collect() };
-    assert_eq!(told("Starting HTTP server on port ").len(), 8, "{text}");
-    assert_eq!(told("with a VNC viewer at ").len(), 8, "{text}");
-
-    // They really ran at once: the last one was started before the first one was off.
-    let (mut starts, mut ends) = (Vec::new(), Vec::new());
-    for home in &homes {
-        let jobs = home.get("/v1/jobs").unwrap();
-        let jobs = jobs.as_array().or_else(|| jobs["jobs"].as_array()).unwrap().clone();
-        let id = jobs[0]["id"].as_str().unwrap();
-        let events = home.curl(&[&format!("/v1/jobs/{id}/events")]).stdout;
-        for line in String::from_utf8_lossy(&events).lines() {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            let time = || event["time"].as_str().unwrap().to_owned();
-            match (event["kind"].as_str(), event["step"].as_str()) {
-                (Some("step_finished"), Some("start")) => starts.push(time()),
-                (Some("step_finished"), Some("shut-down")) => ends.push(time()),
-                _ => {}
-            }
-        }
+    let told = |words: &str, end: char| -> BTreeSet<&str> {
+        let rests = text.match_indices(words).map(|(at, _)| &text[at + words.len()..]);
+        rests.filter_map(|rest| rest.split([end, '\n']).next()).collect()
+    };
+    assert_eq!(told("Starting HTTP server on port ", '\n').len(), EIGHT, "{text}");
+    assert_eq!(told("with a VNC viewer at ", '\n').len(), EIGHT, "{text}");
+    assert_eq!(told(": by SSH at 127.0.0.1:", '\n').len(), EIGHT, "each has a port of the host's of its own: {text}");
+    assert_eq!(told("Other programs may speak QMP on ", '\n').len(), EIGHT, "{text}");
+    // Each was the guest that its build meant.
+    for number in 1..=EIGHT {
+        assert!(text.contains(&format!("==> qemu.g{number}: I am g{number}\n")), "{number}: {text}");
+        let mut left: Vec<String> = std::fs::read_dir(home.work(&format!("out{number}")))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["same", "same-1"]);
     }
-    assert_eq!((starts.len(), ends.len()), (8, 8));
-    assert!(starts.iter().max() < ends.iter().min(), "{starts:?} {ends:?}");
-    for home in &homes {
-        for number in 1..=4 {
-            let mut left: Vec<String> = std::fs::read_dir(home.work(&format!("out{number}")))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-                .collect();
-            left.sort();
-            assert_eq!(left, ["same", "same-1"]);
-        }
-        assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
-    }
+    assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
 }
