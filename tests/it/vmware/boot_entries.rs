@@ -6,6 +6,8 @@ use std::process::Command;
 
 use kiln_tests::{Home, tool};
 
+use super::Lab;
+
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// What the shell runs: an entry as installers make them, by the partition.
 const SCRIPT: &str = "bcfg boot addp 0 fs0:\\EFI\\kiln\\kiln.efi installed\r\nreset -s\r\n";
@@ -36,6 +38,22 @@ build {
     provider_override = "vmware"
     output            = "guest.box"
   }
+}
+"#;
+
+/// On the stand-in, which keeps the NVRAM of the machine's file and starts with one of its own.
+const IMPORT: &str = r#"
+source "vmware-vmx" "imported" {
+  source_path      = "out/guest.ovf"
+  communicator     = "none"
+  headless         = true
+  shutdown_timeout = "4m"
+  output_directory = "imported"
+  vm_name          = "imported"
+  format           = "ovf"
+}
+build {
+  sources = ["source.vmware-vmx.imported"]
 }
 "#;
 
@@ -72,8 +90,9 @@ fn the_boot_entry_of_a_qemu_guest_is_in_its_packages() {
         return;
     }
     assert!(Path::new(CODE).is_file(), "the test needs {CODE}");
-    let home = Home::new();
-    disk(&home);
+    let Some(lab) = Lab::new() else { return };
+    let home = &lab.home;
+    disk(home);
     home.write("guest.pkr.hcl", TEMPLATE);
     let ran = home.kiln(["build", "-color=false", "guest.pkr.hcl"]).expect(0);
     assert!(!ran.stdout.contains("UEFI variables are not in it"), "{}", ran.stdout);
@@ -89,5 +108,20 @@ fn the_boot_entry_of_a_qemu_guest_is_in_its_packages() {
         assert!(!holds(&file, "UiApp"), "{} has the firmware's own entries", file.display());
     }
     assert_eq!(std::fs::read(boxed).unwrap(), std::fs::read(out.join("guest-vmx.nvram")).unwrap());
-    assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
+    lab.assert_clean();
+    a_package_with_it_becomes_a_machine(&lab);
+}
+
+/// The machine has the entry, and so has what is exported of it; each has a file of its own.
+fn a_package_with_it_becomes_a_machine(lab: &Lab) {
+    let _turn = Lab::turn();
+    lab.home.write("import.pkr.hcl", IMPORT);
+    lab.start(&["build", "-color=false", "import.pkr.hcl"]).wait().expect(0);
+    let out = lab.home.work("imported");
+    let vmx = std::fs::read_to_string(out.join("imported.vmx")).unwrap();
+    assert!(vmx.contains("nvram = \"imported.nvram\""), "{vmx}");
+    for file in ["imported.nvram", "imported-ovf.nvram", "imported-ovf-virtualbox.nvram"].map(|name| out.join(name)) {
+        assert!(holds(&file, "\\EFI\\kiln\\kiln.efi") && holds(&file, "BootOrder"), "{}", file.display());
+    }
+    lab.assert_clean();
 }

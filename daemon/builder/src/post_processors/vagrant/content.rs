@@ -94,6 +94,9 @@ async fn package(
     for disk in &mut machine.disks {
         disk.file = None;
     }
+    if let Some(nvram) = &mut machine.nvram {
+        nvram.file = None;
+    }
     if machine.nics.is_empty() {
         machine.nics.push(MachineNic::default());
     }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::package::MachineDescription;
 use kiln_disk_formats::package::vmx::Vmx;
+use kiln_disk_formats::package::{MachineDescription, plain_name};
 use kiln_disk_formats::{OpenPolicy, packaged_machine};
 use kiln_hypervisors::vmware::{Bus, UsbVersion, VmwareFirmware, VmwareSpec, inspect};
 use kiln_hypervisors::{
@@ -153,6 +153,10 @@ pub(super) fn describe(plan: &VmwarePlan) -> MachineDescription {
     };
     let mut machine = places::current(plan).and_then(read).map(|machine| machine.description).unwrap_or_default();
     machine.name.clone_from(&plan.vm_name);
+    if let Some(nvram) = &mut machine.nvram {
+        // VMware goes on writing to the machine's own, and a package has the digest of its.
+        nvram.file = Some(format!("{}-ovf.nvram", plain_name(&plan.vm_name)));
+    }
     if plan.without_network {
         machine.nics.clear();
     }
