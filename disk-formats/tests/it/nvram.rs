@@ -15,6 +15,7 @@ use crate::sample::Bench;
 
 const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+const WITH_KEYS: &str = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd";
 /// In the shell: one entry with its whole path, which is the first, and one as installers make them.
 const SCRIPT: &[u8] = b"bcfg boot add 0 fs0:\\EFI\\one\\one.efi \"by hand\"\r\n\
 bcfg boot addp 1 fs0:\\EFI\\two\\two.efi \"installed\"\r\nreset -s\r\n";
@@ -159,4 +160,33 @@ fn an_entry_of_ovmfs_goes_through_vmwares_store_and_back_and_is_started() {
     assert!(told.contains("BootOrder") && told.contains("Boot000"), "{told}");
     assert_eq!(std::fs::read(bench.path("order")).unwrap().len(), 2, "{told}");
     assert!(std::fs::read(bench.path("vms/c/c.nvram")).unwrap() == of_virtualbox, "VirtualBox has taken its own");
+}
+
+/// A machine that starts only what is signed goes on doing so under VirtualBox.
+#[test]
+fn the_keys_of_ovmfs_are_virtualboxs() {
+    if !present_tool("cat", WITH_KEYS) {
+        return;
+    }
+    let bench = Bench::new(1 << 20, 2, 1);
+    let bytes = std::fs::read(WITH_KEYS).unwrap();
+    let nvram = Nvram { maker: NvramMaker::Qemu, bytes: bytes.clone().into(), file: None };
+    let firmware = Firmware::Uefi { secure_boot: true };
+    let machine = MachineDescription { firmware, ..machine("k", nvram) };
+    let found = packaged(&bench.raw, &bench.path("k.ova"), OutputKind::ova(machine));
+    assert_eq!(found.nvram, Some((NvramMaker::VirtualBox, "k-virtualbox.nvram".to_owned())), "and none for VMware");
+    assert_eq!(found.description.firmware, firmware);
+    let Some(judges) = Judges::present() else { return };
+    let query = |name: &str| format!("VBoxManage modifynvram k queryvar --name {name} --filename {name}\n");
+    judges.run(
+        &bench,
+        &format!(
+            "VBoxManage import k.ova --vsys 0 --basefolder /judged/vms\n{}",
+            ["PK", "KEK", "db"].map(query).concat()
+        ),
+    );
+    for name in ["PK", "KEK", "db"] {
+        let key = std::fs::read(bench.path(name)).unwrap();
+        assert!(key.len() > 1000 && bytes.windows(key.len()).any(|window| window == key), "{name} is another");
+    }
 }
