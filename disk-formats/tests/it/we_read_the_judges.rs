@@ -1,6 +1,6 @@
 //! Everything that VirtualBox and open-vmdk write is read back equal, in all their variants.
 
-use kiln_disk_formats::package::{DiskController, Firmware, GuestOs, MacAddress, NicModel, NvramMaker};
+use kiln_disk_formats::package::{DiskController, Firmware, GuestOs, MacAddress, NicModel, NvramMaker, vmx};
 use kiln_disk_formats::{
     ConvertOptions, Format, NoProgress, OpenPolicy, Output, OutputKind, convert_disks, open, packaged_machine,
 };
@@ -78,6 +78,9 @@ fn virtualboxs_machine() {
     let nvram = std::fs::read(bench.path("kept.nvram")).unwrap();
     let read = machine.nvram.as_ref().unwrap();
     assert!(read.maker == NvramMaker::VirtualBox && *read.bytes == nvram[..]);
+    // It is read, and has no boot entries yet: that is nothing to tell.
+    let told = vmx::fit(&mut machine.clone());
+    assert!(!told.iter().any(|what| what.contains("NVRAM")), "{told:?}");
     let readers: Vec<_> = found
         .disks
         .iter()
