@@ -18,6 +18,7 @@ mod companions;
 mod download;
 mod elsewhere;
 mod error;
+mod just_wrong;
 mod location;
 mod partial;
 mod patience;
@@ -36,6 +37,7 @@ mod url_secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::cache_lock::CacheLock;
 use self::location::{Location, RemoteUrl};
@@ -224,11 +226,18 @@ async fn remote_file(
     progress: ProgressFn<'_>,
     say: SayFn<'_>,
 ) -> Result<Fetched, UrlError> {
+    let asked = Instant::now();
     let path = target_path(request, url, checksum);
     let mut lock = CacheLock::take(&path, request.ledger.clone(), say).await?;
     stale::remove(&request.cache_dir).await;
     if existing_is_right(transport, url, &path, checksum, say).await? {
         return Ok(Fetched { path, from_cache: true });
+    }
+    if let Some(error) = just_wrong::since(asked, &path, &url.to_string(), checksum) {
+        say(format!(
+            "Another build has just downloaded {url}, and the checksum did not match: not downloading it again"
+        ));
+        return Err(error);
     }
     // A mismatch after going on from an old part may be the old part's fault: once more from the start.
     let mut may_start_over = true;
@@ -238,6 +247,8 @@ async fn remote_file(
             download::Outcome::Mismatch { error, resumed, lock: returned } => {
                 say(format!("Checksum did not match, removing {}", path.display()));
                 if !resumed || !may_start_over {
+                    // While the lock is held: whoever waits for it finds this.
+                    just_wrong::note(&path, &url.to_string(), &error);
                     return Err(error);
                 }
                 say("The download went on from a part that was there before, which may be wrong: fetching all of it anew".to_owned());

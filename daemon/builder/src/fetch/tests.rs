@@ -207,6 +207,27 @@ async fn a_wrong_checksum_leaves_nothing_and_the_next_url_is_tried() {
 }
 
 #[tokio::test]
+async fn a_wrong_file_is_downloaded_once_for_all_builds_that_want_it_at_the_same_time() {
+    let server = TestServer::start(|_, request| Reply::file(request, &content(), TAG)).await;
+    let place = Place::new();
+    let request = place.request(&[server.url("/x.iso")], sha256(b"another file"));
+    let (one, two, three) = tokio::join!(place.fetch(&request), place.fetch(&request), place.fetch(&request));
+    let (Checksum::Digest(expected), Checksum::Digest(found)) = (sha256(b"another file"), sha256(&content())) else {
+        panic!()
+    };
+    for result in [one, two, three] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(&expected.to_string()) && error.contains(&found.to_string()), "{error}");
+    }
+    assert_eq!(server.seen().len(), 1, "{:#?}", place.said());
+    assert!(place.said().iter().any(|line| line.ends_with("not downloading it again")), "{:#?}", place.said());
+    assert!(place.files().is_empty(), "{:?}", place.files());
+    // Somebody who tries once more may find that the publisher has mended it.
+    place.fetch(&request).await.unwrap_err();
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn follows_redirects_but_not_for_ever() {
     let server = TestServer::start(|_, request| match request.line.as_str() {
         "GET /a/start.iso" => Reply::new("302 Found\nLocation: ../b/next?x=1\nContent-Length: 0", ""),

@@ -1,0 +1,36 @@
+//! Downloads that have just turned out wrong, for the builds of this job that waited for them meanwhile: what they would get is the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::checksum::{Checksum, Digest};
+use super::error::UrlError;
+
+static FOUND: Mutex<BTreeMap<(PathBuf, String), Found>> = Mutex::new(BTreeMap::new());
+
+/// What a download came to; one for each file and URL.
+struct Found {
+    at: Instant,
+    expected: Digest,
+    found: Digest,
+    bytes: u64,
+}
+
+/// Notes what the download from `url` came to, when it was whole and wrong. To be told while the lock of `target` is held.
+pub(super) fn note(target: &Path, url: &str, error: &UrlError) {
+    let UrlError::WrongChecksum { expected, found, bytes } = error else { return };
+    let found = Found { at: Instant::now(), expected: expected.clone(), found: found.clone(), bytes: *bytes };
+    let mut all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    all.insert((target.to_owned(), url.to_owned()), found);
+}
+
+/// The error of a download that has ended since `asked`. Who asks later, to try once more, downloads again.
+pub(super) fn since(asked: Instant, target: &Path, url: &str, checksum: &Checksum) -> Option<UrlError> {
+    let Checksum::Digest(wanted) = checksum else { return None };
+    let all = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let Found { at, expected, found, bytes } = all.get(&(target.to_owned(), url.to_owned()))?;
+    let error = || UrlError::WrongChecksum { expected: expected.clone(), found: found.clone(), bytes: *bytes };
+    (*at >= asked && expected == wanted).then(error)
+}
