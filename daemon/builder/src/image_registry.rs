@@ -207,11 +207,15 @@ impl ImageRegistry {
 
     /// The format of the registered image that `path` is, as the build said that made it: what is in the file may be its guest's word.
     pub(crate) fn format_of(&self, path: &Path) -> Option<String> {
+        self.format_by(path, |path| Some(path.metadata().ok()?.len()))
+    }
+
+    fn format_by(&self, path: &Path, size_of: impl Fn(&Path) -> Option<u64>) -> Option<String> {
         let path = std::path::absolute(path).ok()?;
         // No other image is looked at: it may lie on a server that never answers.
         let mut of_path = self.records().filter(|image| image.path == path).peekable();
         of_path.peek()?;
-        let size = path.metadata().ok()?.len();
+        let size = size_of(&path)?;
         of_path.find(|image| image.size == size).map(|image| image.format)
     }
 
@@ -314,6 +318,26 @@ mod tests {
         assert!(registry.find("base", "latest").unwrap_err().contains("with 5 bytes, which has 3 now"));
         std::fs::remove_file(&image).unwrap();
         assert!(registry.find("base", "latest").unwrap_err().contains("build it again"));
+    }
+
+    /// The file system of another may never answer, and whoever asks it waits for ever.
+    #[test]
+    fn no_image_is_looked_at_but_the_one_that_is_asked_about() {
+        let scratch = tempfile::tempdir().unwrap();
+        let registry = ImageRegistry::at(&scratch.path().join("images"));
+        let (asked, other) = (scratch.path().join("asked"), scratch.path().join("server/other"));
+        for (name, path) in [("a", &other), ("b", &asked), ("c", &other)] {
+            registry.put(name, "latest", &record(path, 5)).unwrap();
+        }
+        let looks = std::cell::RefCell::new(Vec::new());
+        let size_of = |path: &Path| {
+            looks.borrow_mut().push(path.to_owned());
+            Some(5)
+        };
+        assert_eq!(registry.format_by(&asked, size_of).as_deref(), Some("qcow2"));
+        assert_eq!(*looks.borrow(), [asked]);
+        assert_eq!(registry.format_by(&scratch.path().join("unknown"), size_of), None);
+        assert_eq!(looks.borrow().len(), 1, "what is not registered is not looked at");
     }
 
     #[test]
