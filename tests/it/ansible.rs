@@ -1,13 +1,12 @@
 //! The real ansible-playbook on a real OpenSSH of this machine: through Kiln's proxy with each way to move files, and without it.
 
-use std::fs::{self, File};
-use std::net::TcpListener;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use kiln_tests::{Home, tool};
+
+use super::openssh::{self, SFTP_SERVER, SSHD, Server};
 
 const PLAYBOOK: &str = r#"
 - hosts: web
@@ -26,61 +25,7 @@ const PLAYBOOK: &str = r#"
       failed_when: ended.rc != 3
 "#;
 
-const SSHD: &str = "/usr/sbin/sshd";
-
-const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
-
-/// OpenSSH with a key, on a port of its own; ends with the test.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    /// Starts one whose files are in `home`.
-    fn start(home: &Path) -> Self {
-        let _ = fs::create_dir_all("/run/sshd");
-        for key in ["host", "key"] {
-            let mut maker = Command::new("ssh-keygen");
-            maker.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(home.join(key));
-            assert!(maker.status().unwrap().success());
-        }
-        let at = home.display();
-        let config = format!(
-            "ListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/key.pub\nStrictModes no\nPidFile none\n\
-             UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nSubsystem sftp internal-sftp\n"
-        );
-        fs::write(home.join("sshd_config"), config).unwrap();
-        // The port can be another's by the time that it is bound.
-        for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let log = home.join("sshd.log");
-            let mut server = Command::new(SSHD);
-            server.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(home.join("sshd_config"));
-            let child = server.stdin(Stdio::null()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-            let mut server = Self { child, port };
-            let until = Instant::now() + Duration::from_secs(60);
-            while server.child.try_wait().unwrap().is_none() && Instant::now() < until {
-                if fs::read_to_string(&log).unwrap().contains("Server listening on") {
-                    return server;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        panic!("no sshd has started: {}", fs::read_to_string(home.join("sshd.log")).unwrap_or_default());
-    }
-}
-
 fn template(port: u16, into: &Path, provisioner: &str) -> String {
-    let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let user = String::from_utf8(user).unwrap();
     format!(
         r#"
 source "null" "box" {{
@@ -101,7 +46,7 @@ build {{
   }}
 }}
 "#,
-        user.trim(),
+        openssh::user(),
         into.display(),
     )
 }
