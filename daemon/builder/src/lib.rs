@@ -17,6 +17,7 @@ mod archive;
 mod artifact;
 mod atomic_file;
 pub mod attestation;
+mod attested_names;
 mod backends;
 mod blocking;
 mod boot_command;

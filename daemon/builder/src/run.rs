@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use kiln_hypervisors::qemu::Architecture;
 
 use crate::abandon;
+use crate::attested_names;
 use crate::backends::Backends;
 use crate::build_data::BuildInputs;
 use crate::build_inputs;
@@ -48,11 +49,7 @@ pub(crate) async fn run_build(
         digests = build_inputs::digests(planned, &inputs.files) => inputs.digests = digests,
         () = context.cancel().cancelled() => {}
     }
-    if build_inputs::is_attested(planned)
-        && let Some(builder) = sources::machine(&planned.plan.source)
-    {
-        provenance::warn_of_name(context, builder.guest().vm_name);
-    }
+    provenance::warn_of_names(context, &attested_names::of(planned));
     let built = match run_source(index, planned, context, backends).await {
         Ok(built) => built,
         Err(error) => return Err(give_up(error, planned, context).await),

@@ -35,7 +35,7 @@ const FLOORS: &[(&str, &str)] = &[
         "archive atomic_file regular_file boot_command build_data cleanup connections disk_size error event home image_registry ledger registrations left_in_guest \
          local_processes lock_file option_values default_names plan_key records artifact blocking generated http_server plan \
          plan_reader resume way_in control fetch steps/sightings context steps/evidence steps/unreachable temporary_file noted_file attestation \
-         data_sources unfinished backends export line_output step scripts post_processors provisioners steps abandon built sweep machine_build sources build_inputs options verify_build run catalog \
+         data_sources unfinished backends export line_output step scripts post_processors provisioners steps abandon built sweep machine_build sources attested_names build_inputs options verify_build run catalog \
          component_pages unbuilt check job",
     ),
     ("daemon/protocol", "id image info places problem question registry step text job event validate"),

@@ -311,3 +311,32 @@ async fn a_name_that_cannot_be_attested_is_told_before_the_boot() {
         assert!(warned.zip(refused).is_none_or(|(warned, refused)| warned < refused), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_names_of_a_files_post_processors_are_told_before_they_are_made() {
+    let declared = "variable \"token\" {\n sensitive = true\n default = \"hunter2-hunter2\"\n}\n";
+    let compress = |name: &str| format!("post-processor \"compress\" {{\n output = \"ROOT/files/{name}.gz\"\n}}\n");
+    let chain = |first: &str, options: &str| format!("post-processors {{\n{first}{}}}\n", provenance(options));
+    let of_compress = "output of compress holds a secret";
+    for (rest, words) in [
+        (chain(&compress("hunter2-hunter2"), ""), Some(of_compress)),
+        (chain("", "build_type = \"https://x/hunter2-hunter2\""), Some("build_type of provenance holds a secret")),
+        (chain(&compress("note"), ""), None),
+        // Nobody attests it.
+        (compress("hunter2-hunter2"), None),
+    ] {
+        let world = World::new();
+        let outcome = world.run(&(declared.to_owned() + &template(&world, &rest))).await;
+        let text = world.text();
+        assert_eq!(i32::from(outcome.exit_code), i32::from(words.is_some()), "{rest}: {text}");
+        assert_eq!(text.matches("warning: ").count(), usize::from(words.is_some()), "{rest}: {text}");
+        if let Some(words) = words {
+            let (warned, refused) = (text.find(words), text.find("an attestation says it"));
+            assert!(warned.is_some() && warned < refused, "{rest}: {text}");
+        }
+    }
+    let world = World::new();
+    let rest = template(&world, &provenance("")).replace("note.txt", "hunter2-hunter2.txt");
+    assert_eq!(world.run(&(declared.to_owned() + &rest)).await.exit_code, 1);
+    assert!(world.text().contains("target holds a secret"), "{}", world.text());
+}

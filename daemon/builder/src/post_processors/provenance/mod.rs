@@ -63,14 +63,16 @@ pub(crate) async fn run(
     Ok(unchanged())
 }
 
-/// Says before a build that its attestation will be refused: the files that are named like the machine cannot be named. No more than a warning:
-/// what is attested may be another post-processor's, with another name.
-pub(crate) fn warn_of_name(build: &BuildContext, name: &str) {
-    if !Secrecy(&build.redactor).is_name(name) {
-        build.error(
-            "warning: vm_name holds a secret of the template (a password is one, too): the provenance post-processor attests no file that is \
-             named so; give the machine another name",
-        );
+/// Says before a build that its attestation will be refused, for what is to be attested has a name that cannot be said: each name with the option
+/// that gives it. No more than a warning: it may have another name by then.
+pub(crate) fn warn_of_names(build: &BuildContext, names: &[(String, String)]) {
+    for (option, name) in names {
+        if !Secrecy(&build.redactor).is_name(name) {
+            build.error(format!(
+                "warning: {option} holds a secret of the template (a password is one, too): the provenance post-processor attests nothing that \
+                 is named so; give it another name"
+            ));
+        }
     }
 }
 
