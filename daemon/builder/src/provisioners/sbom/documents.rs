@@ -119,4 +119,53 @@ mod tests {
         assert_eq!(read["packages"].as_array().unwrap().len(), 2);
         assert_eq!(read["relationships"][1]["relatedSpdxElement"], read["packages"][1]["SPDXID"]);
     }
+
+    /// Systems with what is hard to write down: `+`, `~`, epochs, one name twice, no architecture, no word of what system it is.
+    const ANSWERS: [&str; 5] = [
+        "ID=debian\nVERSION_ID=\"12\"\n== packages dpkg\ng++-12\t4:12.2.0-3\tamd64\tinstalled\nlibc6\t2.36-9+deb12u9\tamd64\tinstalled\n\
+         libc6\t2.36-9+deb12u9\ti386\tinstalled\nvim\t2:9.0~rc1\tall\tinstalled\n",
+        "ID=fedora\nVERSION_ID=40\n== packages rpm\nkernel\t6.8-1.fc40\tx86_64\nkernel\t6.9-1.fc40\tx86_64\nperl-x^1\t1:2-3\tnoarch\n\
+         gpg-pubkey\ta15b79cc-63d04c2c\t(none)\n",
+        "ID=alpine\nVERSION_ID=3.20.1\n== packages apk\n.build-deps\t20240101\tnoarch\nmusl\t1.2.5-r0\tx86_64\n",
+        "ID=arch\n== packages pacman\nbash\t5.2.026-2\ngcc-libs\t14.1.1+r1-1\n",
+        "== packages dpkg\nbusybox\t1:1.36 \"x\" <&>\tamd64\tinstalled\n\u{fffd}\u{1b}[1m\t1\tall\tinstalled\n",
+    ];
+
+    /// What `./x` installs: the library of CycloneDX and the tools of SPDX, of which neither knows Kiln.
+    #[test]
+    fn others_find_the_documents_valid() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let python = root.join("target/sbom/bin/python");
+        if !python.is_file() {
+            assert!(std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "the test needs {}", python.display());
+            eprintln!("ignored: needs {}, which ./x test makes", python.display());
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let judged = |documents: &[(String, String)]| {
+            let mut judge = std::process::Command::new(&python);
+            judge.arg(root.join("tests/sbom/judge.py"));
+            for (name, text) in documents {
+                std::fs::write(place.path().join(name), text).unwrap();
+                judge.arg(place.path().join(name));
+            }
+            let ran = judge.output().unwrap();
+            (ran.status.success(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
+        };
+        let mut documents = Vec::new();
+        for (number, answer) in ANSWERS.iter().enumerate() {
+            let inventory = Inventory::read(answer).unwrap();
+            documents.push((format!("{number}.cdx.json"), cyclonedx("web", &inventory)));
+            documents.push((format!("{number}.spdx.json"), spdx("web", &inventory, jiff::Timestamp::now())));
+        }
+        let (valid, said) = judged(&documents);
+        assert!(valid, "{said}");
+        // The judges see what is wrong.
+        let broken: Vec<_> =
+            documents.into_iter().map(|(name, text)| (name, text.replace("\"name\"", "\"nom\""))).collect();
+        let (_, said) = judged(&broken);
+        for (name, _) in broken {
+            assert!(said.contains(&format!("/{name}: ")), "{name} is not found wrong: {said}");
+        }
+    }
 }

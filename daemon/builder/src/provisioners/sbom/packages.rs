@@ -50,7 +50,9 @@ impl Inventory {
         let mut packages: Vec<Package> = list.lines().filter_map(package).collect();
         packages.sort();
         packages.dedup();
-        Some(Self { system: value("ID"), release: value("VERSION_ID"), kind, packages })
+        // What os-release(5) says of a system that does not say it.
+        let system = Some(value("ID")).filter(|id| !id.is_empty()).unwrap_or_else(|| "linux".to_owned());
+        Some(Self { system, release: value("VERSION_ID"), kind, packages })
     }
 
     /// The package's URL, by which databases of vulnerabilities know it.
@@ -114,6 +116,8 @@ mod tests {
         assert_eq!(found.url(&found.packages[0]), "pkg:alpm/sys/bash@5.2-1?distro=sys-1.2");
         assert_eq!(read("rpm", "x\t0:1-2\tnoarch\n").unwrap().kind, "rpm");
         assert_eq!(read("apk", "\t\t\nmusl\t1\tx86_64\n").unwrap().packages.len(), 1);
+        let nameless = Inventory::read("== packages dpkg\nx\t1\tall\tinstalled\n").unwrap();
+        assert_eq!(nameless.url(&nameless.packages[0]), "pkg:deb/linux/x@1?arch=all");
         assert_eq!((read("none", ""), Inventory::read("nothing")), (None, None));
     }
 
