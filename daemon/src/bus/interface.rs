@@ -40,6 +40,7 @@ pub(crate) struct Property {
 pub(super) const MANAGER: &str = "org.kiln.Kiln1.Manager";
 pub(super) const JOB: &str = "org.kiln.Kiln1.Job";
 pub(super) const BUILD: &str = "org.kiln.Kiln1.Build";
+pub(super) const IMAGE: &str = "org.kiln.Kiln1.Image";
 pub(super) const PROMPT: &str = "org.kiln.Kiln1.Prompt";
 pub(super) const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
 pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -113,6 +114,7 @@ pub(crate) static OF_THE_BUILDER: &[Interface] = &[
         properties: &[
             changing("Error", "s", OWN),
             changing("Files", "as", OWN),
+            changing("Images", "ao", PUBLIC),
             constant("Job", "o", PUBLIC),
             constant("Name", "s", OWN),
             changing("Progress", "d", PUBLIC),
@@ -120,6 +122,20 @@ pub(crate) static OF_THE_BUILDER: &[Interface] = &[
             changing("Step", "s", OWN),
             changing("StepCount", "u", PUBLIC),
             changing("StepIndex", "u", PUBLIC),
+        ],
+    },
+    Interface {
+        name: IMAGE,
+        methods: &[],
+        signals: &[],
+        properties: &[
+            constant("Build", "o", PUBLIC),
+            changing("Builder", "s", OWN),
+            changing("Description", "s", OWN),
+            changing("Files", "as", OWN),
+            changing("Id", "s", OWN),
+            constant("Job", "o", PUBLIC),
+            constant("Owner", "u", PUBLIC),
         ],
     },
     Interface {

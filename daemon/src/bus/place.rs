@@ -4,7 +4,7 @@ use std::fmt;
 
 use kiln_protocol::JobId;
 
-use super::interface::{BUILD, JOB, MANAGER, PROMPT};
+use super::interface::{BUILD, IMAGE, JOB, MANAGER, PROMPT};
 
 /// The object that has the manager, and below which all others are.
 pub(super) const ROOT: &str = "/org/kiln/Kiln1";
@@ -18,6 +18,8 @@ pub(super) enum Place {
     Job(JobId),
     /// A build of a job, by its number among them, from 0. Its name says more than everybody may know.
     Build(JobId, usize),
+    /// What a build has left: the number of the build, and of the artifact among its own, each from 0.
+    Image(JobId, usize, usize),
     /// A question of a job, by its number among all that it has asked since it is shown, from 1.
     Prompt(JobId, u64),
 }
@@ -31,10 +33,14 @@ impl Place {
         }
         let mut parts = rest.strip_prefix("/job/_")?.split('/');
         let job: JobId = parts.next()?.parse().ok()?;
-        let place = match (parts.next(), parts.next()) {
-            (None, None) => Self::Job(job),
-            (Some("build"), Some(number)) => Self::Build(job, number.strip_prefix('_')?.parse().ok()?),
-            (Some("prompt"), Some(number)) => Self::Prompt(job, number.strip_prefix('_')?.parse().ok()?),
+        let number = |part: &str| part.strip_prefix('_')?.parse::<usize>().ok();
+        let place = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (None, ..) => Self::Job(job),
+            (Some("build"), Some(build), None, None) => Self::Build(job, number(build)?),
+            (Some("build"), Some(build), Some("image"), Some(image)) => {
+                Self::Image(job, number(build)?, number(image)?)
+            }
+            (Some("prompt"), Some(prompt), None, None) => Self::Prompt(job, prompt.strip_prefix('_')?.parse().ok()?),
             _ => return None,
         };
         // Another spelling of the same number is another path.
@@ -45,7 +51,7 @@ impl Place {
     pub(super) fn job(&self) -> Option<&JobId> {
         match self {
             Self::Manager => None,
-            Self::Job(job) | Self::Build(job, _) | Self::Prompt(job, _) => Some(job),
+            Self::Job(job) | Self::Build(job, _) | Self::Prompt(job, _) | Self::Image(job, ..) => Some(job),
         }
     }
 
@@ -56,6 +62,7 @@ impl Place {
             Self::Job(_) => JOB,
             Self::Build(..) => BUILD,
             Self::Prompt(..) => PROMPT,
+            Self::Image(..) => IMAGE,
         }
     }
 }
@@ -67,6 +74,9 @@ impl fmt::Display for Place {
             Self::Job(job) => write!(formatter, "{ROOT}/job/_{job}"),
             Self::Build(job, number) => write!(formatter, "{ROOT}/job/_{job}/build/_{number}"),
             Self::Prompt(job, number) => write!(formatter, "{ROOT}/job/_{job}/prompt/_{number}"),
+            Self::Image(job, build, number) => {
+                write!(formatter, "{ROOT}/job/_{job}/build/_{build}/image/_{number}")
+            }
         }
     }
 }
@@ -78,9 +88,13 @@ mod tests {
     #[test]
     fn paths_are_read_as_they_are_written_and_in_no_other_spelling() {
         let job = JobId::from_random_bits(7);
-        for place in
-            [Place::Manager, Place::Job(job.clone()), Place::Build(job.clone(), 12), Place::Prompt(job.clone(), 3)]
-        {
+        for place in [
+            Place::Manager,
+            Place::Job(job.clone()),
+            Place::Build(job.clone(), 12),
+            Place::Prompt(job.clone(), 3),
+            Place::Image(job.clone(), 12, 3),
+        ] {
             assert_eq!(Place::parse(&place.to_string()), Some(place));
         }
         let path = Place::Job(job).to_string();
@@ -96,6 +110,10 @@ mod tests {
             &format!("{path}/build/_+1"),
             &format!("{path}/prompt/_1/x"),
             &format!("{path}/guest/_1"),
+            &format!("{path}/build/_1/image"),
+            &format!("{path}/build/_1/image/_01"),
+            &format!("{path}/prompt/_1/image/_1"),
+            &format!("{path}/build/_1/image/_1/x"),
         ] {
             assert_eq!(Place::parse(wrong), None, "{wrong}");
         }

@@ -12,6 +12,9 @@ use crate::jobs::{JobCounts, Observed};
 /// Builds of one job that have objects.
 const MAX_BUILDS: usize = 64;
 
+/// Images of one job that have objects. `Files` of their builds names the files of all.
+const MAX_IMAGES: usize = 64;
+
 /// Questions of one job that have objects.
 const MAX_PROMPTS: usize = 16;
 
@@ -144,8 +147,19 @@ impl ShownJob {
         let mut objects = BTreeMap::new();
         let builds: Vec<_> = job.builds.iter().take(MAX_BUILDS).enumerate().collect();
         let build_places: Vec<_> = builds.iter().map(|(number, _)| Place::Build(job.id.clone(), *number)).collect();
-        for ((_, build), place) in builds.into_iter().zip(&build_places) {
-            let object = Object { name: build.name.clone(), values: view::build(observed, build) };
+        let mut room = MAX_IMAGES;
+        for ((number, build), place) in builds.into_iter().zip(&build_places) {
+            // What has no files is none: the artifact of the null builder, or of an upload.
+            let artifacts = build.artifacts.iter().enumerate().filter(|(_, artifact)| !artifact.files.is_empty());
+            let mut image_places = Vec::new();
+            for (among, artifact) in artifacts.take(room) {
+                let place = Place::Image(job.id.clone(), number, among);
+                let values = view::image(observed, number, artifact);
+                objects.insert(place.clone(), Object { name: artifact.id.clone(), values });
+                image_places.push(place);
+            }
+            room = room.saturating_sub(image_places.len());
+            let object = Object { name: build.name.clone(), values: view::build(observed, build, &image_places) };
             objects.insert(place.clone(), object);
         }
         let open = |name: &String| job.questions.iter().any(|question| question.prompt == *name);
@@ -182,7 +196,8 @@ mod tests {
     fn observed(change: impl FnOnce(&mut Job)) -> Observed {
         let text = r#"{"id":"abcdefghij","kind":"build","template":"a.pkr.hcl","working_directory":"/w","state":"running",
             "created_at":"2026-01-02T03:04:05.678Z","last_event":9,
-            "builds":[{"name":"qemu.a","state":"running","step":"boot","artifacts":[]}],
+            "builds":[{"name":"qemu.a","state":"running","step":"boot","artifacts":[
+                {"builder_id":"null","id":"n"},{"builder_id":"transcend.qemu","id":"VM","files":["/w/out/a"]}]}],
             "questions":[{"prompt":"x/1","build":"qemu.a","text":"Go on?","choices":[{"key":"c","label":"clean up"}],
                 "asked_at":"2026-01-02T03:05:00Z"}]}"#;
         let mut job: Job = serde_json::from_str(text).unwrap();
@@ -198,7 +213,7 @@ mod tests {
     fn every_object_has_exactly_the_properties_of_its_interface_in_their_types() {
         let mut tree = tree();
         let news = tree.show(&observed(|_| ()));
-        assert_eq!(news.len(), 3, "{news:?}");
+        assert_eq!(news.len(), 4, "{news:?}");
         let places = news.into_iter().map(|news| match news {
             News::Added(place) => place,
             other => panic!("{other:?}"),
@@ -238,7 +253,8 @@ mod tests {
             assert!(!interface(job.interface()).unwrap().property(name).unwrap().is_constant, "{name}");
         }
         assert_eq!(tree.values(&job).unwrap()["Cancelable"], Value::Truth(false));
-        assert_eq!(tree.hide(&id), [News::Removed(build), News::Removed(job)]);
+        let image = Place::Image(id.clone(), 0, 1);
+        assert_eq!(tree.hide(&id), [News::Removed(image), News::Removed(build), News::Removed(job)]);
         assert!(tree.hide(&id).is_empty());
     }
 
@@ -255,6 +271,19 @@ mod tests {
                 job.questions.push(question);
             }
         }));
-        assert_eq!(news.len(), 1 + MAX_BUILDS + MAX_PROMPTS);
+        assert_eq!(news.len(), 1 + MAX_BUILDS + MAX_IMAGES + MAX_PROMPTS);
+    }
+
+    #[test]
+    fn an_image_comes_when_its_build_tells_of_it_and_its_build_names_it_then() {
+        let (mut tree, id): (_, JobId) = (tree(), "abcdefghij".parse().unwrap());
+        tree.show(&observed(|job| job.builds[0].artifacts.clear()));
+        let (build, image) = (Place::Build(id.clone(), 0), Place::Image(id, 0, 1));
+        let news = tree.show(&observed(|_| ()));
+        assert_eq!(news, [News::Added(image.clone()), News::Changed(build.clone(), vec!["Files", "Images"])]);
+        assert_eq!(tree.values(&build).unwrap()["Images"], Value::Paths(vec![image.to_string()]));
+        let values = tree.values(&image).unwrap();
+        assert_eq!(values["Files"], Value::Texts(vec!["/w/out/a".to_owned()]));
+        assert_eq!((&values["Builder"], &values["Owner"]), (&Value::from("transcend.qemu"), &Value::Small(1000)));
     }
 }

@@ -1,7 +1,7 @@
-//! What a job, its builds and its questions look like on the bus.
+//! What a job, its builds, their images and its questions look like on the bus.
 
 use jiff::Timestamp;
-use kiln_protocol::{BuildState, BuildSummary, JobState, Question};
+use kiln_protocol::{Artifact, BuildState, BuildSummary, JobState, Question};
 
 use super::place::Place;
 use super::value::{Value, Values};
@@ -12,7 +12,7 @@ use crate::version::VERSION;
 const UNKNOWN: f64 = -1.0;
 
 /// Optional abilities, for programs that meet several versions.
-const FEATURES: [&str; 3] = ["events", "log", "screenshot"];
+const FEATURES: [&str; 4] = ["events", "images", "log", "screenshot"];
 
 /// Describes the manager.
 pub(super) fn manager(counts: JobCounts) -> Values {
@@ -61,8 +61,8 @@ pub(super) fn job(observed: &Observed, builds: &[Place], waiting: Option<&Place>
     ])
 }
 
-/// Describes a build.
-pub(super) fn build(observed: &Observed, build: &BuildSummary) -> Values {
+/// Describes a build; its images are at the places given.
+pub(super) fn build(observed: &Observed, build: &BuildSummary, images: &[Place]) -> Values {
     let (step, index, count) = steps(build);
     let transfer = observed.transfers.get(&build.name).copied().filter(|_| build.state == BuildState::Running);
     let done = if build.state == BuildState::Succeeded { 1.0 } else { UNKNOWN };
@@ -83,6 +83,21 @@ pub(super) fn build(observed: &Observed, build: &BuildSummary) -> Values {
         ("Progress", Value::Share(transfer.unwrap_or(done))),
         ("Error", Value::from(build.error.clone().unwrap_or_default())),
         ("Files", Value::Texts(files.collect())),
+        ("Images", Value::Paths(images.iter().map(Place::to_string).collect())),
+    ])
+}
+
+/// Describes what the build of this number has left, as its worker has told it: no file is looked at.
+pub(super) fn image(observed: &Observed, build: usize, artifact: &Artifact) -> Values {
+    let job = &observed.job.id;
+    Values::from([
+        ("Build", Value::Path(Place::Build(job.clone(), build).to_string())),
+        ("Builder", Value::from(artifact.builder_id.as_str())),
+        ("Description", Value::from(artifact.text.clone().unwrap_or_default())),
+        ("Files", Value::Texts(artifact.files.clone())),
+        ("Id", Value::from(artifact.id.as_str())),
+        ("Job", Value::Path(Place::Job(job.clone()).to_string())),
+        ("Owner", Value::Small(observed.owner)),
     ])
 }
 

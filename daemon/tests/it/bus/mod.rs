@@ -31,6 +31,7 @@ const ROOT: &str = "/org/kiln/Kiln1";
 const MANAGER: &str = "org.kiln.Kiln1.Manager";
 const JOB: &str = "org.kiln.Kiln1.Job";
 const BUILD: &str = "org.kiln.Kiln1.Build";
+const IMAGE: &str = "org.kiln.Kiln1.Image";
 const PROMPT: &str = "org.kiln.Kiln1.Prompt";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";

@@ -69,6 +69,14 @@ async fn a_job_can_be_followed_from_submission_to_its_end() {
     desktop.wait_for(&build_path, BUILD, "State", "succeeded").await;
     let files: Vec<String> = desktop.property(&build_path, BUILD, "Files").await.try_into().unwrap();
     assert_eq!(files, ["/w/a.qcow2"]);
+    // What it has left is an object: told of, named by its build, and among those that are managed.
+    let image = format!("{build_path}/image/_0");
+    let images: Vec<OwnedObjectPath> = desktop.property(&build_path, BUILD, "Images").await.try_into().unwrap();
+    assert_eq!(images.iter().map(|path| path.as_str()).collect::<Vec<_>>(), [image.as_str()]);
+    let files: Vec<String> = desktop.property(&image, IMAGE, "Files").await.try_into().unwrap();
+    assert_eq!((files, desktop.text(&image, IMAGE, "Builder").await), (vec!["/w/a.qcow2".to_owned()], "b".to_owned()));
+    let managed: Managed = desktop.call(ROOT, OBJECT_MANAGER, "GetManagedObjects", &()).await;
+    assert!(managed[&OwnedObjectPath::try_from(image.as_str()).unwrap()].contains_key(IMAGE));
     std::fs::write(&go, "").unwrap();
     signals.until_changed(&job, "State", is_text("succeeded")).await;
     let properties = desktop.properties(&job, JOB).await;

@@ -65,7 +65,8 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
     let Some(bus) = SystemBus::start() else { return };
     let system = bus.kilnd();
     let planned = json!({"emit": {"build": "qemu.a", "kind": "build_planned", "position": 0}});
-    let id = system.submit(ALICE, &json!([planned, {"await_answer": "q"}]));
+    let left = json!({"emit": {"build": "qemu.a", "kind": "artifact", "builder_id": "b", "id": "i", "files": ["/f"]}});
+    let id = system.submit(ALICE, &json!([planned, left, {"await_answer": "q"}]));
     let asks = || system.see(ALICE, &id)["questions"].as_array().is_some_and(|asked| !asked.is_empty());
     system.until("the question", || asks().then_some(()));
     let job = format!("{ROOT}/job/_{id}");
@@ -74,6 +75,9 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
     let of_job = ["call", NAME, &job, PROPERTIES, "Get", "ss", JOB, "State"];
     system.until("alice's job", || bus.busctl(ALICE, &of_job).1.contains("running").then_some(()));
 
+    let image = format!("{build}/image/_0");
+    let of_image = ["call", NAME, &image, PROPERTIES, "GetAll", "s", "org.kiln.Kiln1.Image"];
+    system.until("alice's image", || bus.busctl(ALICE, &of_image).1.contains("/f").then_some(()));
     let list = ["call", NAME, ROOT, MANAGER, "ListJobs", "a{sv}", "0"];
     let (_, alices) = bus.busctl(ALICE, &list);
     assert!(alices.starts_with("aa{sv} 1 ") && alices.contains(&id), "{alices}");
@@ -91,6 +95,8 @@ fn each_user_has_its_own_jobs_on_the_system_bus() {
         &["call", NAME, &job, JOB, "Screenshot", "a{sv}", "0"],
         &["call", NAME, &build, "org.kiln.Kiln1.Build", "Screenshot", "a{sv}", "0"],
         &["call", NAME, &build, PROPERTIES, "GetAll", "s", "org.kiln.Kiln1.Build"],
+        &of_image,
+        &["call", NAME, &image, PROPERTIES, "Get", "ss", "org.kiln.Kiln1.Image", "Files"],
         &["call", NAME, &job, PROPERTIES, "Set", "ssv", JOB, "State", "s", "x"],
         &["call", NAME, &prompt, "org.kiln.Kiln1.Prompt", "Answer", "sa{sv}", "c", "0"],
         &["call", NAME, &prompt, PROPERTIES, "GetAll", "s", "org.kiln.Kiln1.Prompt"],
