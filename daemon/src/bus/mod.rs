@@ -20,6 +20,7 @@ mod keeper;
 mod listeners;
 mod log_text;
 mod options;
+mod pace;
 mod place;
 mod reporter;
 mod senders;

@@ -1,5 +1,5 @@
-//! Keeps the objects as the jobs are, and tells what is new: of each object at most four times a second, and at once after a quiet
-//! quarter of a second.
+//! Keeps the objects as the jobs are, and tells what is new: of each object at most four times a second (`pace.rs`), and at once after a
+//! quiet quarter of a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future;
@@ -13,14 +13,12 @@ use tokio::time::{Instant, sleep_until};
 use zbus::{Connection, Message};
 
 use super::listeners::Listeners;
+use super::pace::Pace;
 use super::place::Place;
 use super::signals::{Audience, signals};
 use super::tree::{News, Tree};
 use crate::explain::explain;
 use crate::jobs::{ChangeWatch, Jobs, JobsError};
-
-/// Time between two signals about the same object, at least.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Jobs that have objects. Those that are not over come first; the others are in `ListJobs` alone.
 const MAX_JOBS: usize = 500;
@@ -43,8 +41,8 @@ pub(super) struct Reporter {
     /// Jobs that have changed since they were looked at.
     changed: BTreeSet<JobId>,
     /// When each job was looked at, and when the manager was.
-    looked_at: BTreeMap<JobId, Instant>,
-    counted_at: Instant,
+    looked_at: BTreeMap<JobId, Pace>,
+    counted_at: Pace,
     to_count: bool,
     /// Users whose jobs have changed since they were counted, and how many running and waiting jobs each had then.
     to_count_of: BTreeSet<u32>,
@@ -67,7 +65,7 @@ impl Reporter {
             keep,
             changed: BTreeSet::new(),
             looked_at: BTreeMap::new(),
-            counted_at: Instant::now(),
+            counted_at: Pace::default(),
             to_count: false,
             to_count_of: BTreeSet::new(),
             counts: BTreeMap::new(),
@@ -117,13 +115,13 @@ impl Reporter {
     fn due(&self) -> Option<Instant> {
         let now = Instant::now();
         let looks = self.changed.iter().map(|id| self.next_look(id, now));
-        let count = self.to_count.then(|| self.counted_at + PAUSE);
+        let count = self.to_count.then(|| self.counted_at.next(now));
         looks.chain(count).chain(self.ends.values().copied()).min()
     }
 
     /// Returns when a job may be looked at again: now when it never was.
     fn next_look(&self, id: &JobId, now: Instant) -> Instant {
-        self.looked_at.get(id).map_or(now, |looked_at| *looked_at + PAUSE)
+        self.looked_at.get(id).map_or(now, |pace| pace.next(now))
     }
 
     async fn tell_what_is_due(
@@ -149,12 +147,12 @@ impl Reporter {
                 }
                 Err(error) => {
                     failed = Some(explain(&error));
-                    self.looked_at.insert(id, now);
+                    self.looked_at.entry(id).or_default().told(now);
                 }
             }
         }
-        if self.to_count && self.counted_at + PAUSE <= now {
-            self.counted_at = now;
+        if self.to_count && self.counted_at.next(now) <= now {
+            self.counted_at.told(now);
             match self.count(audience).await {
                 Ok(counted) => {
                     self.to_count = false;
@@ -231,10 +229,10 @@ impl Reporter {
             let Some(oldest) = oldest.filter(|_| left.is_none()) else { return Ok(Vec::new()) };
             let hidden = self.hide(&oldest);
             let news = self.lock().show(&observed);
-            self.looked_at.insert(id.clone(), now);
+            self.looked_at.entry(id.clone()).or_default().told(now);
             return Ok(vec![hidden, Told { owner: Some(observed.owner), news }]);
         }
-        self.looked_at.insert(id.clone(), now);
+        self.looked_at.entry(id.clone()).or_default().told(now);
         if let Some(left) = left {
             self.ends.insert(id.clone(), now + left);
         }
