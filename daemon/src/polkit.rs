@@ -162,10 +162,10 @@ impl Polkit {
     /// The right to have a person asked on behalf of this caller; ends when dropped.
     fn person_for(&self, caller: &Caller) -> Option<Person> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let questions = asking.entry(caller.uid()).or_default();
+        let questions = asking.entry(caller.counts_as()).or_default();
         let person = (caller.is_interactive() && *questions < MAX_QUESTIONS).then(|| {
             *questions += 1;
-            Person { asking: Arc::clone(&self.asking), uid: caller.uid() }
+            Person { asking: Arc::clone(&self.asking), uid: caller.counts_as() }
         });
         asking.retain(|_, questions| *questions > 0);
         person

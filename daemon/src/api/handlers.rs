@@ -1,7 +1,5 @@
 //! What the API's routes do, except for the event streams.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -11,28 +9,24 @@ use kiln_protocol::{
     Answer, CancelRequest, IDEMPOTENCY_KEY_HEADER, Info, JobId, JobList, JobSubmission, Problem, ProblemCode,
     ShutdownReport,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::JsonBody;
 use super::list::ListQuery;
 use super::problem::ApiProblem;
-use super::state::{ApiState, LISTS_OF_EACH_USER};
+use super::state::ApiState;
 use crate::caller::Caller;
 use crate::config::Mode;
 use crate::control::ControlError;
 use crate::jobs::{JobsError, Submission};
 use crate::quotas::ROOT;
-use crate::turns::InTurn;
+use crate::turns::{InTurn, Turn};
 use crate::version::VERSION;
 
 /// Optional abilities of this version.
 const FEATURES: &[&str] = &["answers", "events-ndjson", "events-sse", "idempotency-key", "images", "screen"];
-
-/// Time for lists before this one to be read.
-const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn info(
     State(state): State<ApiState>,
@@ -90,19 +84,9 @@ pub(super) async fn list_jobs(
     let Query(query) = query.map_err(|error| ApiProblem::new(ProblemCode::InvalidRequest, error.body_text()))?;
     let wanted = query.wanted()?;
     // It is megabytes where there are many jobs, and is held until it is sent.
-    let turn = timeout(LIST_TIMEOUT, state.lists.turn(caller.counts_as())).await.map_err(|_| {
-        let detail = format!(
-            "{LISTS_OF_EACH_USER} lists of jobs are on their way to you, as many as each user may have at once"
-        );
-        ApiProblem(
-            Problem::new(ProblemCode::Unavailable, detail)
-                .with_hint("read those first, or end what does not read them"),
-        )
-    })?;
+    let turn = state.jobs.turn_for_list(&caller).await?;
     let jobs = state.jobs.list(&caller, wanted).await?;
-    let list = serde_json::to_vec(&JobList { jobs })
-        .map_err(|error| ApiProblem::new(ProblemCode::Internal, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], InTurn::new(list, turn).into_bytes()).into_response())
+    in_turn(&JobList { jobs }, turn)
 }
 
 pub(super) async fn remove_job(
@@ -121,7 +105,15 @@ pub(super) async fn get_job(
     Path(id): Path<String>,
 ) -> Result<Response, ApiProblem> {
     let id: JobId = id.parse()?;
-    Ok(Json(state.jobs.job(&caller, &id).await?).into_response())
+    let (job, turn) = state.jobs.job_in_turn(&caller, &id).await?;
+    in_turn(&job, turn)
+}
+
+/// An answer that counts against the caller until it is sent.
+fn in_turn(answer: &impl Serialize, turn: Turn) -> Result<Response, ApiProblem> {
+    let bytes =
+        serde_json::to_vec(answer).map_err(|error| ApiProblem::new(ProblemCode::Internal, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, "application/json")], InTurn::new(bytes, turn).into_bytes()).into_response())
 }
 
 pub(super) async fn cancel_job(

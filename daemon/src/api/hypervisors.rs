@@ -76,7 +76,7 @@ impl Hypervisors {
             // Whose search goes on keeps it.
             users.retain(|_, search| Arc::strong_count(search) > 1);
         }
-        let search = users.entry(caller.uid()).or_insert_with(|| {
+        let search = users.entry(caller.counts_as()).or_insert_with(|| {
             let (jobs, turns) = (self.jobs.clone(), Arc::clone(&self.turns));
             let look: Look = Box::new(move || {
                 let (jobs, turns) = (jobs.clone(), Arc::clone(&turns));

@@ -98,7 +98,7 @@ impl From<JobsError> for ApiProblem {
             JobsError::KeyReused(_) => Problem::new(ProblemCode::KeyReused, detail),
             JobsError::Worker(ControlError::Refused { reason }) => Problem::new(ProblemCode::WrongState, reason),
             JobsError::Worker(ControlError::Unreachable { .. }) => Problem::new(ProblemCode::WorkerUnreachable, detail),
-            JobsError::Worker(ControlError::Busy) => Problem::new(ProblemCode::Unavailable, detail)
+            JobsError::Busy { .. } | JobsError::Worker(ControlError::Busy) => Problem::new(ProblemCode::Unavailable, detail)
                 .with_hint("read those first, or end what does not read them"),
             JobsError::Stopping => Problem::new(ProblemCode::Unavailable, detail),
             JobsError::Journal(_) | JobsError::Directory(_) => {

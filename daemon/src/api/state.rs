@@ -9,11 +9,7 @@ use crate::bus::Bus;
 use crate::jobs::Jobs;
 use crate::quotas::Shares;
 use crate::runner::JobRunner;
-use crate::turns::Turns;
 use crate::wall_clock::wall_clock;
-
-/// Lists of jobs on their way to one user.
-pub(super) const LISTS_OF_EACH_USER: usize = 4;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -25,8 +21,6 @@ pub(crate) struct ApiState {
     pub(super) hypervisors: Arc<Hypervisors>,
     /// Streams of events that are followed.
     pub(super) followers: Shares,
-    /// Lists of jobs that are made or sent.
-    pub(super) lists: Turns,
 }
 
 impl ApiState {
@@ -39,6 +33,6 @@ impl ApiState {
     ) -> Self {
         let started_at = wall_clock().into();
         let hypervisors = Arc::new(Hypervisors::new(runner, jobs.clone()));
-        Self { jobs, bus, shutdown, started_at, hypervisors, followers, lists: Turns::new(LISTS_OF_EACH_USER) }
+        Self { jobs, bus, shutdown, started_at, hypervisors, followers }
     }
 }

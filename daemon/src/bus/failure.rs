@@ -59,7 +59,7 @@ impl From<JobsError> for Failure {
             JobsError::KeyReused(_) => CONFLICT,
             JobsError::Quota(_) => TOO_MUCH,
             JobsError::Worker(ControlError::Refused { .. }) => REFUSED,
-            JobsError::Stopping | JobsError::Worker(_) => UNAVAILABLE,
+            JobsError::Stopping | JobsError::Busy { .. } | JobsError::Worker(_) => UNAVAILABLE,
             _ => FAILED,
         };
         let mut text = explain(&error);

@@ -190,6 +190,8 @@ impl Served {
         };
         let states = filter.texts("state")?.unwrap_or_default().iter().map(state).collect::<Result<_, _>>()?;
         let limit = filter.number("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        // It counts until it is written.
+        let _turn = self.jobs.turn_for_list(&call.caller).await?;
         let jobs = self.jobs.list(&call.caller, Wanted { states, ..Wanted::newest(limit) }).await?;
         let tree = self.tree();
         let rows: Vec<_> = jobs.iter().map(|job| row(job, tree.shows(&job.id))).collect();

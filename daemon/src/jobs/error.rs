@@ -60,6 +60,14 @@ pub enum JobsError {
     /// The caller has as much as a user may have.
     #[error(transparent)]
     Quota(#[from] QuotaExceeded),
+    /// As many answers as may be are on their way to the caller.
+    #[error("{limit} {what} are on their way to you, as many as each user may have at once")]
+    Busy {
+        /// How many.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
+    },
     /// Nothing can be run as the caller.
     #[error(transparent)]
     Account(#[from] AccountError),

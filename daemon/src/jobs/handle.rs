@@ -7,6 +7,7 @@ use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolde
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::answers::Answers;
 use super::authorizer::{Action, Authorizer};
 use super::driver::Driver;
 use super::error::{JobsError, StartError};
@@ -26,7 +27,7 @@ use crate::event_log::EventWatcher;
 use crate::job_dir::JobDir;
 use crate::journal::{Journal, Wanted};
 use crate::polkit::Polkit;
-use crate::turns::{InTurn, Turns};
+use crate::turns::{InTurn, Turn, Turns};
 use crate::units::UnitManager;
 
 /// Messages that may wait for the driver.
@@ -100,6 +101,7 @@ impl Jobs {
             changes: Arc::default(),
             endings: watch::Sender::new(()),
             pictures: Turns::new(control::PICTURES_OF_EACH_USER),
+            answers: Answers::default(),
         });
         let mut driver = Driver::new(Arc::clone(&shared), messages.downgrade());
         driver.recover().await?;
@@ -157,7 +159,14 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, or the journal failed.
     pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<Job, JobsError> {
+        self.job_in_turn(caller, id).await.map(|(job, _)| job)
+    }
+
+    /// Returns the same, and what it counts against the caller by until that is dropped.
+    pub(crate) async fn job_in_turn(&self, caller: &Caller, id: &JobId) -> Result<(Job, Turn), JobsError> {
         self.allow_on(caller, Action::SeeOne, id).await?;
+        // Not while a person is asked for a password.
+        let turn = self.turn_for_description(caller).await?;
         let mut job = self.find(caller, id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
@@ -167,7 +176,7 @@ impl Jobs {
                 .extend(held.into_iter().map(|held| format!("still holds {held}: that could not be given back yet")));
         }
         job.notes.extend(steps::note(&self.shared, id, job.state.is_over()).await);
-        Ok(job)
+        Ok((job, turn))
     }
 
     /// Returns the newest jobs that are wanted and that the caller sees, newest first, without steps.

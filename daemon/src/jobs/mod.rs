@@ -20,6 +20,7 @@
 //! honest job needs (`allowance.rs`), and nothing that is waited for there is waited for without an end.
 
 mod allowance;
+mod answers;
 mod authorizer;
 mod changes;
 mod driver;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use kiln_protocol::{JobId, Question};
 use tokio::sync::watch;
 
+use super::answers::Answers;
 use super::changes::Changes;
 use super::launcher::Launcher;
 use super::leftovers::{Attempts, Leftovers};
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub(super) endings: watch::Sender<()>,
     /// Pictures of guests on their way to who asked.
     pub(super) pictures: Turns,
+    /// Lists of jobs, and descriptions of single ones, on their way to who asked.
+    pub(super) answers: Answers,
 }
 
 impl Shared {

@@ -31,6 +31,7 @@ async fn tried_on_job(rig: &Rig, caller: &Caller, id: &JobId) -> Vec<(&'static s
     vec![
         ("cancel", jobs.cancel(caller, id, CancelMode::Now).await.map(drop)),
         ("job", jobs.job(caller, id).await.map(drop)),
+        ("job_in_turn", jobs.job_in_turn(caller, id).await.map(drop)),
         ("remove", jobs.remove(caller, id).await),
         ("answer", jobs.answer(caller, id, "1".to_owned(), "c".to_owned()).await),
         ("screen", jobs.screen(caller, id, None).await.map(drop)),
