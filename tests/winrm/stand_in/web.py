@@ -17,7 +17,6 @@ import socket
 import socketserver
 import ssl
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -231,10 +230,10 @@ class Server:
             start = text.index("-----BEGIN CERTIFICATE-----")
             end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
             self.certificate_hash = hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[start:end])).digest()
-        self.users = tempfile.NamedTemporaryFile("w", suffix=".users")  # pyspnego reads its users from a file
-        self.users.write(f":{settings.user}:{settings.password}\nGUEST:{settings.user}:{settings.password}\n")
-        self.users.flush()
-        os.environ["NTLM_USER_FILE"] = self.users.name
+        # pyspnego reads its users from a file: one in memory, which is not left when this process is killed.
+        users = os.memfd_create("users")
+        os.write(users, f":{settings.user}:{settings.password}\nGUEST:{settings.user}:{settings.password}\n".encode())
+        os.environ["NTLM_USER_FILE"] = f"/proc/{os.getpid()}/fd/{users}"
         os.environ["NETBIOS_COMPUTER_NAME"] = "GUEST"
         guest.on_restart = self.go_away
         self.listener = None
