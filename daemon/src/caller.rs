@@ -37,6 +37,15 @@ impl Caller {
         Ok(Self { uid, gid, pid, start_time, bus_name: None, interactive: false })
     }
 
+    /// Asks the kernel for the user alone, as it counts where users have shares (`counts_as`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub(crate) fn user_of(stream: &UnixStream) -> io::Result<u32> {
+        Ok(subordinates::counts_as(stream.peer_cred()?.uid()))
+    }
+
     /// Takes the word of a bus for who has connected to it (`GetConnectionCredentials`). It tells no group.
     pub(crate) fn on_bus(uid: u32, pid: Option<i32>, unique_name: &str) -> Self {
         let numbers = unique_name.strip_prefix(':').and_then(|name| name.split_once('.'));
@@ -107,6 +116,7 @@ mod tests {
         let caller = Caller::of(&one).unwrap();
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         assert_eq!((caller.uid(), caller.gid()), (uid, gid));
+        assert_eq!(Caller::user_of(&one).unwrap(), caller.counts_as());
         assert_eq!(caller.pid(), i32::try_from(std::process::id()).ok());
         let began = kiln_builder::process_stat::ProcessStat::of(std::process::id()).unwrap().start_time;
         assert_eq!(caller.process(), Some((std::process::id(), began)));

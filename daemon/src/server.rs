@@ -124,23 +124,32 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
         };
         last_client = Instant::now();
-        let caller = match Caller::of(&stream) {
-            Ok(caller) => caller,
+        // Whoever comes in masses is refused by the uid alone: what else is to be known of a caller takes several looks at its process,
+        // and everybody waits behind them.
+        let user = match Caller::user_of(&stream) {
+            Ok(user) => user,
             Err(error) => {
                 tracing::warn!(%error, "a connection without credentials was closed");
                 continue;
             }
         };
-        let share = match shares.take(caller.counts_as()) {
+        let share = match shares.take(user) {
             Ok(share) => share,
             Err(exceeded) => {
                 // Who comes in masses is not even told why.
-                if let Ok(apology) = apologies.take(caller.counts_as()) {
+                if let Ok(apology) = apologies.take(user) {
                     connections.spawn(async move {
                         turn_away(stream, api::quota_problem(exceeded)).await;
                         drop(apology);
                     });
                 }
+                continue;
+            }
+        };
+        let caller = match Caller::of(&stream) {
+            Ok(caller) => caller,
+            Err(error) => {
+                tracing::warn!(%error, "a connection without credentials was closed");
                 continue;
             }
         };
