@@ -10,15 +10,17 @@ use crate::error::CommandError;
 
 pub(super) async fn answer(context: Context, arguments: AnswerArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
-    let answer = match arguments.words.as_slice() {
-        [name, answer] => {
-            let job = context.client.job(&id).await?;
+    let seen = context.client.job_unasked(&id).await?;
+    let answer = match (arguments.words.as_slice(), seen) {
+        // Of another's job that takes a password kilnd knows which question is meant: who answers is asked for it once.
+        ([name, answer], None) => Answer { prompt: name.clone(), answer: answer.clone() },
+        ([answer], None) => Answer { prompt: String::new(), answer: answer.clone() },
+        ([name, answer], Some(job)) => {
             let of_build = job.questions.iter().find(|question| question.build.as_ref() == Some(name));
             let prompt = of_build.map_or(name, |question| &question.prompt).clone();
             Answer { prompt, answer: answer.clone() }
         }
-        [answer] => {
-            let job = context.client.job(&id).await?;
+        ([answer], Some(job)) => {
             let question = only_question(&job)?;
             let Some(chosen) = choose(&question.choices, answer) else {
                 return Err(CommandError::new(format!("`{answer}` is no answer to {}", spell(question)))
@@ -26,8 +28,11 @@ pub(super) async fn answer(context: Context, arguments: AnswerArguments) -> Resu
             };
             Answer { prompt: question.prompt.clone(), answer: chosen }
         }
-        _ => {
-            let job = context.client.job(&id).await?;
+        (_, seen) => {
+            let job = match seen {
+                Some(job) => job,
+                None => context.client.job(&id).await?,
+            };
             let question = only_question(&job)?;
             return Err(CommandError::new(format!("no answer was given to {}", spell(question)))
                 .hint(format!("`{}`", how_to_answer(&id, question, false))));

@@ -13,9 +13,10 @@ use crate::error::CommandError;
 
 pub(super) async fn attach(context: Context, arguments: AttachArguments) -> Result<u8, CommandError> {
     let id = find_job(&context.client, &arguments.job).await?;
-    let job = context.client.job(&id).await?;
-    let queued = job.state == JobState::Queued;
-    if queued {
+    // Of another's job that takes a password nothing is known yet: its events ask for it, once.
+    let waits = context.client.job_unasked(&id).await?.filter(|job| job.state == JobState::Queued);
+    let queued = waits.is_some();
+    if let Some(job) = waits {
         note(&waiting::notice(&job));
     }
     let mut follow = follow(context, id, &arguments.view, Prompts::IfTerminal);

@@ -174,7 +174,7 @@ fn answer(daemon: Daemon, mut stream: UnixStream, notes: &std::path::Path) -> Op
             );
             (200, events(&[&diagnostics, r#""kind":"job_finished","state":"failed","exit_code":1,"elapsed_us":1"#]))
         }
-        Daemon::Confines | Daemon::Builds if line.contains("/events") => {
+        Daemon::Confines | Daemon::Builds | Daemon::Hides if line.contains("/events") => {
             (200, events(&[r#""kind":"job_finished","state":"succeeded","exit_code":0,"elapsed_us":1"#]))
         }
         Daemon::WantsPassword | Daemon::Hides | Daemon::Confines | Daemon::Builds => {
@@ -210,6 +210,23 @@ fn who_is_refused_at_a_terminal_is_asked_and_the_agent_ends_with_the_call() {
         assert!(second.interactive && second.notes.starts_with(&called), "{second:?}");
         assert_eq!(second.line, first.line);
         assert_eq!(machine.notes(), format!("{}ended\n", second.notes));
+    }
+}
+
+#[test]
+fn a_command_about_anothers_job_asks_once() {
+    for (arguments, worth_asking) in [
+        ("attach aaaaaaaaaa", "GET /v1/jobs/aaaaaaaaaa/events"),
+        ("answer aaaaaaaaaa c", "POST /v1/jobs/aaaaaaaaaa/answers "),
+        ("answer aaaaaaaaaa qemu.a c", "POST /v1/jobs/aaaaaaaaaa/answers "),
+        ("jobs show aaaaaaaaaa", "GET /v1/jobs/aaaaaaaaaa "),
+    ] {
+        let Some(machine) = Machine::new(Daemon::Hides, Some(AGENT)) else { return };
+        let (said, went_well) = machine.kiln(true, arguments, &[]);
+        assert!(went_well, "{arguments}: {said}");
+        let asked = std::iter::repeat_with(|| machine.next()).find(|seen| seen.interactive).unwrap();
+        assert!(asked.line.starts_with(worth_asking), "{arguments}: {asked:?}");
+        assert!(!machine.seen.try_iter().any(|seen| seen.interactive), "{arguments}: asked again");
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Choice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// The prompt's name, from its event.
+    /// The prompt's name, from its event, or the name of the build that asks; empty for the only one.
     pub prompt: String,
     /// The key of the chosen answer, or text.
     pub answer: String,

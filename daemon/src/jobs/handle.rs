@@ -236,7 +236,21 @@ impl Jobs {
     /// The caller may not, there is no such job, it does not run, or its worker does not take the answer.
     pub async fn answer(&self, caller: &Caller, id: &JobId, prompt: String, answer: String) -> Result<(), JobsError> {
         self.allow_on(caller, Action::Answer, id).await?;
+        let prompt = self.question_meant(id, prompt);
         self.ask(caller, id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
+    }
+
+    /// Returns the question that is meant: the one of this name, that of the build of this name, or the only one when there is no name. Others
+    /// are for the worker to refuse.
+    pub(super) fn question_meant(&self, id: &JobId, name: String) -> String {
+        let all = self.shared.questions();
+        let questions = all.get(id).map(Vec::as_slice).unwrap_or_default();
+        let meant = match questions {
+            [only] if name.is_empty() => Some(only),
+            _ if questions.iter().any(|question| question.prompt == name) => None,
+            _ => questions.iter().find(|question| question.build.as_deref() == Some(name.as_str())),
+        };
+        meant.map_or(name, |question| question.prompt.clone())
     }
 
     /// Returns the screen of the build's guest (of any guest when unnamed) as PNG. It counts against the caller until it is dropped.

@@ -169,3 +169,24 @@ async fn a_queued_job_says_which_jobs_it_waits_for_and_which_of_them_ask() {
     let waits_for = rig.job(&fourth).await.waits_for;
     assert_eq!(waits_for.iter().map(|holder| &holder.job).collect::<Vec<_>>(), [&first, &third]);
 }
+
+#[tokio::test]
+async fn who_may_not_see_a_job_before_a_password_answers_by_what_asks() {
+    let rig = Rig::new(1).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    let ask = |prompt: &str, build: &str| {
+        let (text, choices) = ("[c] or [a]?".to_owned(), Vec::new());
+        let asked = EventBody::Prompt { prompt: prompt.to_owned(), text, choices, default: None, guest: None };
+        rig.launcher.say(0, Some(build), asked);
+    };
+    let meant = |name: &str| rig.jobs.question_meant(&id, name.to_owned());
+    ask("7", "qemu.a");
+    rig.until(&id, |job| job.questions.len() == 1).await;
+    assert_eq!((meant(""), meant("qemu.a"), meant("7")), ("7".to_owned(), "7".to_owned(), "7".to_owned()));
+    ask("8", "qemu.b");
+    rig.until(&id, |job| job.questions.len() == 2).await;
+    assert_eq!(meant("qemu.b"), "8");
+    // The worker refuses these.
+    assert_eq!((meant(""), meant("qemu.c")), (String::new(), "qemu.c".to_owned()));
+}
