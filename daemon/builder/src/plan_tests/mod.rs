@@ -7,5 +7,6 @@ mod digest;
 mod firmware;
 mod golden;
 mod machine_words;
+mod no_effect;
 mod reader;
 mod rules;

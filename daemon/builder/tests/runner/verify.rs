@@ -155,3 +155,15 @@ async fn checks_that_are_cancelled_in_the_middle_leave_the_image_and_nothing_els
     assert_eq!(world.files("out"), ["web"]);
     world.assert_nothing_is_held("checks that were cancelled");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_that_take_too_long_are_ended_and_leave_the_image() {
+    let world = World::new();
+    world.guest.on_command("PACKER_BUILD_NAME", Answer::Hang);
+    let outcome = run(&world, "", &CHECK.replace("skip_clean = true", "verify_timeout = \"1s\"")).await;
+    assert_eq!(outcome.exit_code, 1);
+    let text = world.text();
+    assert!(text.lines().any(|line| line.contains("the image does not pass: ") && line.contains("1s")), "{text}");
+    assert_eq!(world.files("out"), ["web"]);
+    world.assert_nothing_is_held("checks that took too long");
+}
