@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::JobsError;
-use super::handle::Jobs;
+use super::error::JobsError;
 use crate::caller::Caller;
 use crate::turns::{Turn, Turns};
 
@@ -31,16 +30,15 @@ impl Default for Answers {
     }
 }
 
-impl Jobs {
+impl Answers {
     /// Waits until the caller may have another list. It counts until the turn is dropped.
-    pub(crate) async fn turn_for_list(&self, caller: &Caller) -> Result<Turn, JobsError> {
-        within(&self.shared().answers.lists, caller, LISTS_OF_EACH_USER, "lists of jobs").await
+    pub(super) async fn turn_for_list(&self, caller: &Caller) -> Result<Turn, JobsError> {
+        within(&self.lists, caller, LISTS_OF_EACH_USER, "lists of jobs").await
     }
 
     /// Waits until the caller may have the description of another job.
     pub(super) async fn turn_for_description(&self, caller: &Caller) -> Result<Turn, JobsError> {
-        let what = "descriptions of jobs";
-        within(&self.shared().answers.descriptions, caller, DESCRIPTIONS_OF_EACH_USER, what).await
+        within(&self.descriptions, caller, DESCRIPTIONS_OF_EACH_USER, "descriptions of jobs").await
     }
 }
 
@@ -59,13 +57,13 @@ mod tests {
         let (answers, alice, bob) = (Answers::default(), Caller::with_uid(1001), Caller::with_uid(1002));
         let mut taken = Vec::new();
         for _ in 0..LISTS_OF_EACH_USER {
-            taken.push(within(&answers.lists, &alice, LISTS_OF_EACH_USER, "lists of jobs").await.unwrap());
+            taken.push(answers.turn_for_list(&alice).await.unwrap());
         }
-        let next = within(&answers.lists, &alice, LISTS_OF_EACH_USER, "lists of jobs");
+        let next = answers.turn_for_list(&alice);
         assert!(next.now_or_never().is_none(), "she reads those first");
-        within(&answers.lists, &bob, LISTS_OF_EACH_USER, "lists of jobs").await.unwrap();
-        within(&answers.descriptions, &alice, DESCRIPTIONS_OF_EACH_USER, "descriptions of jobs").await.unwrap();
+        answers.turn_for_list(&bob).await.unwrap();
+        answers.turn_for_description(&alice).await.unwrap();
         drop(taken);
-        within(&answers.lists, &alice, LISTS_OF_EACH_USER, "lists of jobs").await.unwrap();
+        answers.turn_for_list(&alice).await.unwrap();
     }
 }

@@ -166,7 +166,7 @@ impl Jobs {
     pub(crate) async fn job_in_turn(&self, caller: &Caller, id: &JobId) -> Result<(Job, Turn), JobsError> {
         self.allow_on(caller, Action::SeeOne, id).await?;
         // Not while a person is asked for a password.
-        let turn = self.turn_for_description(caller).await?;
+        let turn = self.shared.answers.turn_for_description(caller).await?;
         let mut job = self.find(caller, id).await?;
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
@@ -177,6 +177,12 @@ impl Jobs {
         }
         job.notes.extend(steps::note(&self.shared, id, job.state.is_over()).await);
         Ok((job, turn))
+    }
+
+    /// Waits until the caller may have another list on its way. It counts until the turn is dropped.
+    pub(crate) async fn turn_for_list(&self, caller: &Caller) -> Result<Turn, JobsError> {
+        self.allow(caller, Action::See).await?;
+        self.shared.answers.turn_for_list(caller).await
     }
 
     /// Returns the newest jobs that are wanted and that the caller sees, newest first, without steps.
