@@ -197,7 +197,7 @@ mod tests {
         let text = r#"{"id":"abcdefghij","kind":"build","template":"a.pkr.hcl","working_directory":"/w","state":"running",
             "created_at":"2026-01-02T03:04:05.678Z","last_event":9,
             "builds":[{"name":"qemu.a","state":"running","step":"boot","artifacts":[
-                {"builder_id":"null","id":"n"},{"builder_id":"transcend.qemu","id":"VM","files":["/w/out/a"]}]}],
+                {"builder_id":"null","id":"n"},{"builder_id":"transcend.qemu","id":"VM","files":["out/a","/v/b"]}]}],
             "questions":[{"prompt":"x/1","build":"qemu.a","text":"Go on?","choices":[{"key":"c","label":"clean up"}],
                 "asked_at":"2026-01-02T03:05:00Z"}]}"#;
         let mut job: Job = serde_json::from_str(text).unwrap();
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(news, [News::Added(image.clone()), News::Changed(build.clone(), vec!["Files", "Images"])]);
         assert_eq!(tree.values(&build).unwrap()["Images"], Value::Paths(vec![image.to_string()]));
         let values = tree.values(&image).unwrap();
-        assert_eq!(values["Files"], Value::Texts(vec!["/w/out/a".to_owned()]));
+        assert_eq!(values["Files"], Value::Texts(vec!["/w/out/a".to_owned(), "/v/b".to_owned()]));
         assert_eq!((&values["Builder"], &values["Owner"]), (&Value::from("transcend.qemu"), &Value::Small(1000)));
     }
 }

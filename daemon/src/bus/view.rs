@@ -1,5 +1,7 @@
 //! What a job, its builds, their images and its questions look like on the bus.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use kiln_protocol::{Artifact, BuildState, BuildSummary, JobState, Question};
 
@@ -90,11 +92,14 @@ pub(super) fn build(observed: &Observed, build: &BuildSummary, images: &[Place])
 /// Describes what the build of this number has left, as its worker has told it: no file is looked at.
 pub(super) fn image(observed: &Observed, build: usize, artifact: &Artifact) -> Values {
     let job = &observed.job.id;
+    // Where the job was submitted is known here alone.
+    let directory = Path::new(&observed.job.working_directory);
+    let files = artifact.files.iter().map(|file| directory.join(file).to_string_lossy().into_owned());
     Values::from([
         ("Build", Value::Path(Place::Build(job.clone(), build).to_string())),
         ("Builder", Value::from(artifact.builder_id.as_str())),
         ("Description", Value::from(artifact.text.clone().unwrap_or_default())),
-        ("Files", Value::Texts(artifact.files.clone())),
+        ("Files", Value::Texts(files.collect())),
         ("Id", Value::from(artifact.id.as_str())),
         ("Job", Value::Path(Place::Job(job.clone()).to_string())),
         ("Owner", Value::Small(observed.owner)),

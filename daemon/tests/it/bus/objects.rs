@@ -86,6 +86,12 @@ async fn a_job_can_be_followed_from_submission_to_its_end() {
         (u32::try_from(&*desktop.property(ROOT, MANAGER, "NRunning").await) == Ok(0)).then_some(())
     })
     .await;
+
+    // What it has left goes with it.
+    assert_eq!(daemon.send("DELETE", &format!("/v1/jobs/{id}"), &[], "").await.status, 204);
+    while signals.until_member("InterfacesRemoved").await.object() != image {}
+    let (name, _) = desktop.refused(&image, PROPERTIES, "GetAll", &(IMAGE,)).await;
+    assert_eq!(name, "org.kiln.Kiln1.Error.NoSuchJob");
 }
 
 #[tokio::test]
