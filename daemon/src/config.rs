@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kiln_protocol::places;
-use kiln_systemd::Manager;
+use kiln_systemd::{Manager, is_booted_by_systemd};
 
 use crate::config_file::{ConfigFile, ConfigFileError, LogFilter, StartedBy};
 use crate::quotas::Quotas;
@@ -29,9 +29,6 @@ const MAX_SOCKET_PATH: usize = 107;
 
 /// The bus of the system, where nothing else is said.
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
-
-/// Is there where systemd is the service manager.
-const BOOTED_BY_SYSTEMD: &str = "/run/systemd/system";
 
 /// Time for which a job that is over keeps its objects on D-Bus.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);
@@ -422,11 +419,6 @@ fn system_bus(variable: impl Fn(&str) -> Option<OsString>) -> String {
     told.filter(|told| !told.is_empty()).unwrap_or_else(|| SYSTEM_BUS.to_owned())
 }
 
-/// Whether systemd runs this machine, as sd_booted(3) finds out.
-pub(crate) fn is_booted_by_systemd() -> bool {
-    Path::new(BOOTED_BY_SYSTEMD).is_dir()
-}
-
 /// Works out who starts workers: systemd where it is there.
 fn units(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFile) -> Result<Option<UnitsConfig>, ConfigError> {
     let workers = &file.workers;
@@ -499,6 +491,31 @@ fn max_running_jobs(variable: impl Fn(&str) -> Option<OsString>, file: &ConfigFi
             .max_jobs
             .map(usize::from)
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).max(2))),
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// A daemon of one user with all that it has below a directory, and nothing else of this machine.
+    pub(crate) fn below(directory: &Path) -> Self {
+        Self {
+            mode: Mode::User,
+            owner: 1000,
+            socket: directory.join("run/kiln.sock"),
+            state_directory: directory.join("state/kiln"),
+            cache_directory: PathBuf::new(),
+            worker_program: PathBuf::from("/nowhere"),
+            max_running_jobs: 1,
+            limits: Limits::default(),
+            quotas: Quotas::NONE,
+            exit_on_idle: None,
+            log: None,
+            manager: None,
+            bus: None,
+            units: None,
+            nologin_users: Vec::new(),
+            polkit: None,
+        }
     }
 }
 

@@ -287,28 +287,9 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::config::Limits;
-    use crate::quotas::Quotas;
 
     fn config(scratch: &Path) -> Config {
-        Config {
-            mode: Mode::User,
-            owner: rustix::process::getuid().as_raw(),
-            socket: scratch.join("run/kiln.sock"),
-            state_directory: scratch.join("state/kiln"),
-            cache_directory: PathBuf::new(),
-            worker_program: PathBuf::new(),
-            max_running_jobs: 1,
-            limits: Limits::default(),
-            quotas: Quotas::NONE,
-            exit_on_idle: None,
-            log: None,
-            manager: None,
-            bus: None,
-            units: None,
-            nologin_users: Vec::new(),
-            polkit: None,
-        }
+        Config { owner: rustix::process::getuid().as_raw(), ..Config::below(scratch) }
     }
 
     /// Claims once nobody holds the locks: a process that a neighbouring test has just forked holds every open file until it executes

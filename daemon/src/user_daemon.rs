@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Mode, is_booted_by_systemd};
+use crate::config::{Config, Mode};
 use crate::config_file::ConfigFile;
 use crate::explain::explain;
 use crate::failure::Failure;
@@ -190,7 +190,7 @@ fn configuration(whom: &Whom) -> Result<(Config, ConfigFile), Failure> {
 /// start with fails here, too: the package's upgrade tries it so, with the rights that the unit leaves.
 pub(crate) fn print_configuration(whom: &Whom) -> Result<String, Failure> {
     let (config, file) = configuration(whom)?;
-    if is_booted_by_systemd() {
+    if kiln_systemd::is_booted_by_systemd() {
         refuse_confined_workers(&config)?;
     }
     let running = instance::is_held(&config.state_directory).then(|| {

@@ -9,6 +9,15 @@ pub use journal::Journal;
 pub use listen::{ListenError, Listened, inherited_socket};
 pub use notify::{Manager, State};
 
+/// Is there where systemd is the service manager.
+const BOOTED_BY_SYSTEMD: &str = "/run/systemd/system";
+
+/// Whether systemd runs this machine, as sd_booted(3) finds out.
+#[must_use]
+pub fn is_booted_by_systemd() -> bool {
+    std::path::Path::new(BOOTED_BY_SYSTEMD).is_dir()
+}
+
 /// Environment variables by which a manager speaks to the process that it starts. They are meant for that process alone: one that starts
 /// others takes them out.
 pub const VARIABLES: [&str; 6] =

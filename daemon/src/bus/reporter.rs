@@ -272,17 +272,15 @@ fn time_left(job: &Job, keep: Duration, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::account::AccountError;
     use crate::as_owner::Owner;
     use crate::caller::Caller;
-    use crate::config::{Config, Limits, Mode};
+    use crate::config::Config;
     use crate::job_dir::JobDir;
     use crate::jobs::{After, JobProcess, LaunchError, Launched, Launcher, Submission};
     use crate::process_identity::ProcessIdentity;
-    use crate::quotas::Quotas;
     use crate::runner::BoxFuture;
 
     /// Starts nothing.
@@ -319,24 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_comes_after_the_count_of_its_change_is_counted_itself() {
         let scratch = tempfile::Builder::new().prefix("kr").tempdir().unwrap();
-        let config = Config {
-            mode: Mode::User,
-            owner: 1000,
-            socket: scratch.path().join("run/kiln.sock"),
-            state_directory: scratch.path().join("state"),
-            cache_directory: PathBuf::new(),
-            worker_program: "/nowhere".into(),
-            max_running_jobs: 1,
-            limits: Limits::default(),
-            quotas: Quotas::NONE,
-            exit_on_idle: None,
-            log: None,
-            manager: None,
-            bus: None,
-            units: None,
-            nologin_users: Vec::new(),
-            polkit: None,
-        };
+        let config = Config::below(scratch.path());
         std::fs::create_dir_all(&config.state_directory).unwrap();
         let jobs = Jobs::start_with(config, Arc::new(NoLauncher)).await.unwrap();
         let mut reporter = Reporter::start(jobs.clone(), Duration::from_secs(600)).await.unwrap();

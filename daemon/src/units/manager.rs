@@ -2,13 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use kiln_systemd::is_booted_by_systemd;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -46,9 +46,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Time for a bus to come that has never been there: perhaps there is none.
 const PATIENCE_AT_FIRST: Duration = Duration::from_secs(30);
-
-/// Is there where systemd is the service manager.
-const BOOTED_BY_SYSTEMD: &str = "/run/systemd/system";
 
 /// Signals that wait to be looked at: those of one unit.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -370,11 +367,6 @@ impl UnitManager {
         self.has_answered.store(true, Ordering::Relaxed);
         Ok(bus.insert(new).clone())
     }
-}
-
-/// Whether systemd has started this machine.
-fn is_booted_by_systemd() -> bool {
-    Path::new(BOOTED_BY_SYSTEMD).is_dir()
 }
 
 /// Makes a rule for signals that the manager sends. Everybody on the bus can send signals that look like these.

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::fake_launcher::FakeLauncher;
 use super::*;
 use crate::caller::Caller;
-use crate::config::{Config, Limits, Mode};
+use crate::config::{Config, Mode};
 use crate::quotas::Quotas;
 
 /// Longest wait for anything in these tests; far more than it takes.
@@ -42,24 +42,7 @@ impl Rig {
 
     async fn with(max_running_jobs: usize, change: impl FnOnce(&mut Config)) -> Self {
         let scratch = tempfile::Builder::new().prefix("kj").tempdir().unwrap();
-        let mut config = Config {
-            mode: Mode::User,
-            owner: OWNER,
-            socket: scratch.path().join("run/kiln.sock"),
-            state_directory: scratch.path().join("state"),
-            cache_directory: std::path::PathBuf::new(),
-            worker_program: "/nowhere".into(),
-            max_running_jobs,
-            limits: Limits::default(),
-            quotas: Quotas::NONE,
-            exit_on_idle: None,
-            log: None,
-            manager: None,
-            bus: None,
-            units: None,
-            nologin_users: Vec::new(),
-            polkit: None,
-        };
+        let mut config = Config { owner: OWNER, max_running_jobs, ..Config::below(scratch.path()) };
         change(&mut config);
         std::fs::create_dir_all(&config.state_directory).unwrap();
         let launcher = Arc::new(FakeLauncher::default());
