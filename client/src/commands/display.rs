@@ -172,6 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_check_says_it_in_these_words() {
+        // The client depends on nothing of the daemon's but its protocol; a diagnostic's summary is in no type.
+        let check = include_str!("../../../daemon/builder/src/check/confined.rs");
+        assert!(
+            check.contains(&format!("Diagnostic::error({NOT_CONFINED:?}")),
+            "the words in `confined.rs` are others"
+        );
+    }
+
+    #[test]
     fn a_password_helps_where_nothing_else_is_wrong() {
         let confined = json!({"severity": "error", "summary": NOT_CONFINED});
         let (wrong, warning) =
