@@ -1,6 +1,7 @@
 //! Subordinate user ids (subuid(5)): a user has tens of thousands of them for containers, and takes on any of them (newuidmap(1)). Where users are
-//! counted they are one.
+//! counted they are one; accounts of the user database that lie among them are themselves.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +15,9 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Time for which the file is believed not to have changed.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
+/// Accounts inside of ranges that are remembered; further ones count as their range.
+const MAX_ACCOUNTS: usize = 4096;
+
 static RANGES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// A range of user ids, and its end, which is not in it.
@@ -24,16 +28,36 @@ struct Known {
     looked_at: Option<Instant>,
     changed_at: Option<SystemTime>,
     ranges: Vec<Range>,
+    /// Those who are in the user database all the same, and may log in.
+    accounts: BTreeSet<u32>,
 }
 
-/// Returns the user id that this one counts as: of a range of subordinate ids the first, else the same.
+/// Returns the user id that this one counts as: of a range of subordinate ids the first, unless it is an account; else the same.
 pub(crate) fn counts_as(uid: u32) -> u32 {
     let mut known = RANGES.lock().unwrap_or_else(PoisonError::into_inner);
     known.look(Path::new(FILE), Instant::now());
-    first_of(&known.ranges, uid)
+    known.counts_as(uid)
+}
+
+/// Has an account count as itself: one that the user database knows and that may log in. Whoever has a range of subordinate ids cannot put
+/// any there.
+pub(crate) fn note_account(uid: u32) {
+    let mut known = RANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    known.look(Path::new(FILE), Instant::now());
+    known.note_account(uid);
 }
 
 impl Known {
+    fn counts_as(&self, uid: u32) -> u32 {
+        if self.accounts.contains(&uid) { uid } else { first_of(&self.ranges, uid) }
+    }
+
+    fn note_account(&mut self, uid: u32) {
+        if first_of(&self.ranges, uid) != uid && self.accounts.len() < MAX_ACCOUNTS {
+            self.accounts.insert(uid);
+        }
+    }
+
     fn look(&mut self, file: &Path, now: Instant) {
         if self.looked_at.is_some_and(|looked_at| now.saturating_duration_since(looked_at) < GOOD_FOR) {
             return;
@@ -79,7 +103,7 @@ mod tests {
         let ranges =
             parse("alice:100000:65536\n# no range\nbob:165536:65536\ncarol:0:4\nx:1:y\n\n1003:4294967290:65536\n");
         assert_eq!(ranges.len(), 3);
-        let counted: std::collections::BTreeSet<u32> = (100_000..165_536).map(|uid| first_of(&ranges, uid)).collect();
+        let counted: BTreeSet<u32> = (100_000..165_536).map(|uid| first_of(&ranges, uid)).collect();
         assert_eq!(counted, [100_000].into(), "whatever alice takes on");
         assert_eq!(first_of(&ranges, 165_536), 165_536, "bob's is another");
         for own in [0, 1, 1000, 99_999, 231_072] {
@@ -93,6 +117,17 @@ mod tests {
         let ranges = parse("root:1000000:1000000000\n0:1000000:65536\nrooted:2000000:65536\n");
         assert_eq!(first_of(&ranges, 391_401_103), 391_401_103);
         assert_eq!(first_of(&ranges, 2_000_001), 2_000_000);
+    }
+
+    #[test]
+    fn an_account_in_a_range_of_anothers_is_itself_and_a_limited_number_of_them_is_kept() {
+        let mut known = Known { ranges: parse("alice:100000:65536\n"), ..Known::default() };
+        known.note_account(100_007);
+        known.note_account(1000);
+        assert_eq!((known.counts_as(100_007), known.counts_as(100_008)), (100_007, 100_000));
+        assert_eq!(known.accounts.len(), 1, "whoever is in no range is itself anyway");
+        (100_000..165_536).for_each(|uid| known.note_account(uid));
+        assert_eq!(known.accounts.len(), MAX_ACCOUNTS);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::blocking::blocking;
 use crate::job_dir::JobDir;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::BoxFuture;
+use crate::subordinates;
 
 /// Starts workers as their users.
 #[derive(Debug)]
@@ -95,11 +96,18 @@ impl UserLauncher {
         Ok(Box::new(UserProcess { process, uid: owner.uid }))
     }
 
+    /// Returns the account of this id, if it may log in; it counts as itself from then on.
+    async fn person(&self, uid: u32) -> Result<Account, AccountError> {
+        let account = self.accounts.of(uid).await?;
+        account.has_login(&self.nologin_users)?;
+        subordinates::note_account(uid);
+        Ok(account)
+    }
+
     /// Returns who this is, and the environment of a process that no client has asked for.
     pub(super) async fn plainly(&self, uid: u32) -> Result<(Account, BTreeMap<String, String>), LaunchError> {
-        let account = self.accounts.of(uid).await?;
-        // Its service's sandbox is not to be left by a question either.
-        account.has_login(&self.nologin_users)?;
+        // The sandbox of an account's service is not to be left by a question either.
+        let account = self.person(uid).await?;
         let cache = self.cache.join(uid.to_string());
         let environment = login_environment(BTreeMap::new(), &account, &cache);
         Ok((account, environment))
@@ -161,11 +169,7 @@ fn take_on(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
 
 impl Launcher for UserLauncher {
     fn files_of(&self, uid: u32) -> BoxFuture<'_, Result<Option<Owner>, AccountError>> {
-        Box::pin(async move {
-            let account = self.accounts.of(uid).await?;
-            account.has_login(&self.nologin_users)?;
-            Ok(Some(account.owner))
-        })
+        Box::pin(async move { Ok(Some(self.person(uid).await?.owner)) })
     }
 
     fn worker<'a>(&'a self, directory: &'a JobDir, submission: &'a JobSubmission) -> BoxFuture<'a, Launched> {
