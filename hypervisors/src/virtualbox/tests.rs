@@ -1,5 +1,5 @@
 //! The backend against a stand-in for `VBoxManage` (`fake_vboxmanage.sh`): the promises of every backend, what is called, and what becomes of
-//! each failure. Real VirtualBox is asked in `tests/it/virtualbox.rs`.
+//! each failure. Real VirtualBox is asked in `real`, and in `tests/it/virtualbox.rs`.
 
 mod borrowed;
 mod claimed;
@@ -12,6 +12,7 @@ mod injected;
 mod left;
 mod looks;
 mod noted;
+mod real;
 mod snapshots;
 mod stand_in;
 mod stopped;
