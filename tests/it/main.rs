@@ -5,6 +5,7 @@
 mod agent;
 mod ansible;
 mod api;
+mod attested_images;
 mod bad_input;
 #[expect(dead_code, reason = "the tests of the post-processor, whose it is, use more of it")]
 #[path = "../../daemon/builder/tests/runner/box_service.rs"]
