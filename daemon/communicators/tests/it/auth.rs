@@ -1,12 +1,13 @@
 //! Logging in.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::ConnectEvent;
 use kiln_communicators::ssh::{
-    Bastion, EcdsaBits, KeyKind, PrivateKeySource, SshConfig, SshConnectError, Stage, generate_key_pair,
+    Bastion, ConnectFailure, EcdsaBits, KeyKind, PrivateKeySource, SshConfig, SshConnectError, Stage, generate_key_pair,
 };
 
 use crate::scripted_server::{Script, ScriptedServer};
@@ -203,12 +204,11 @@ impl Drop for Agent {
     }
 }
 
-#[tokio::test]
-async fn the_agent_logs_in_and_is_forwarded_only_when_allowed() {
-    let server = server_or_return!(Server::openssh(), "sshd");
-    let (Some(agent), Some(add)) = (tool("ssh-agent"), tool("ssh-add")) else { return skip("ssh-agent and ssh-add") };
+/// An agent that has the key of `server`, and its socket.
+async fn agent_with_key_of(server: &Server) -> Option<(Agent, PathBuf)> {
+    let (agent, add) = (tool("ssh-agent")?, tool("ssh-add")?);
     let socket = server.directory.path().join("agent");
-    let _agent = Agent(Command::new(agent).arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap());
+    let agent = Agent(Command::new(agent).arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap());
     while !socket.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -216,7 +216,41 @@ async fn the_agent_logs_in_and_is_forwarded_only_when_allowed() {
     write_private(&key, server.key.private_openssh.expose());
     let added = Command::new(add).arg(&key).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status();
     assert!(added.unwrap().success());
+    Some((agent, socket))
+}
 
+/// `ssh_bastion_agent_auth`: the agent has the bastion's key alone, and logs in there alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_logs_in_to_a_bastion_where_that_is_asked_for() {
+    let bastion = server_or_return!(Server::openssh(), "sshd");
+    let guest = server_or_return!(Server::openssh(), "sshd");
+    let Some((_agent, socket)) = agent_with_key_of(&bastion).await else { return skip("ssh-agent and ssh-add") };
+    let mut config = guest.config();
+    config.agent_socket = Some(socket);
+    config.bastion = Some(Bastion {
+        host: "127.0.0.1".into(),
+        port: bastion.port,
+        username: user(),
+        password: None,
+        keyboard_interactive_first: false,
+        private_keys: Vec::new(),
+        certificate: None,
+        agent_auth: true,
+    });
+    assert_eq!(run(&connect(&config).await, "echo there; echo ${SSH_AUTH_SOCK-none}").await.1, "there\nnone\n");
+    assert!(bastion.log().contains("Accepted publickey"), "{}", bastion.log());
+    // Not because there is an agent.
+    config.bastion.as_mut().unwrap().agent_auth = false;
+    let error = kiln_communicators::ssh::connect(&config, Arc::new(Events::default())).await.unwrap_err();
+    let ConnectFailure::Bastion { stage: Stage::Authentication { .. }, .. } = &error.source else {
+        panic!("{error} {:?}", error.source)
+    };
+}
+
+#[tokio::test]
+async fn the_agent_logs_in_and_is_forwarded_only_when_allowed() {
+    let server = server_or_return!(Server::openssh(), "sshd");
+    let Some((_agent, socket)) = agent_with_key_of(&server).await else { return skip("ssh-agent and ssh-add") };
     let mut config = server.config();
     config.private_keys.clear();
     config.agent_socket = Some(socket);
