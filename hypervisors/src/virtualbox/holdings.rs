@@ -415,6 +415,11 @@ impl Holdings {
         }
     }
 
+    /// The machine that is to stay could not be moved out of the directory of its build.
+    pub(super) fn stays_inside(&self) -> bool {
+        self.kept_inside.load(Ordering::Acquire)
+    }
+
     fn remove_directory(&self) {
         let serial = serial::tail(&self.directory, serial::KEPT);
         self.held().serial = serial;

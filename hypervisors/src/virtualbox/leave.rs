@@ -66,6 +66,11 @@ pub(super) async fn leave(holdings: &Holdings, uuid: &str, leaving: Leaving) -> 
     match leaving {
         Leaving::Ours { .. } => {
             hints.push(format!("when you no longer need it: VBoxManage unregistervm {uuid} --delete"));
+            if holdings.stays_inside() {
+                hints.push(format!(
+                    "its disks lie with its job's files and go with the job; move it first: VBoxManage movevm {uuid} --folder DIRECTORY"
+                ));
+            }
         }
         Leaving::Theirs => {
             if let Some(snapshot) = stood_on {

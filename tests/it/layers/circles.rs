@@ -19,7 +19,7 @@ const FLOORS: &[(&str, &str)] = &[
     ),
     (
         "daemon/communicators",
-        "connect_error quoting rounded secret error observer communicator lookout none output local_files http_connect ssh winrm guest_agent config connector \
+        "connect_error quoting rounded secret unverified error observer communicator lookout none output local_files http_connect ssh winrm guest_agent config connector \
          conformance fake",
     ),
     ("daemon/template", "go diagnostics world go_template language components hcl2 legacy load commands"),

@@ -47,6 +47,8 @@ async fn an_import_stays_among_its_owners_machines_with_its_disks() {
         assert_eq!(left.disks, [std::path::Path::new("/theirs/a.vmdk")]);
         assert!(left.hints[0].contains("vm_name = \"web\""), "{left:?}");
         assert!(left.hints[1].contains(&format!("unregistervm {uuid} --delete")), "{left:?}");
+        let is_told = left.hints.get(2).is_some_and(|hint| hint.contains(&format!("movevm {uuid} --folder")));
+        assert_eq!(is_told, !moves, "{left:?}");
         assert_eq!((world.machines(), world.running(), ledger.held()), (vec!["web".to_owned()], 0, vec![]));
         assert_eq!(world.folder() == world.path("machines/web"), moves);
         assert!(world.folder().join("web.vbox").exists());
