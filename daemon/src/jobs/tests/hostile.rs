@@ -11,7 +11,7 @@ use crate::quotas::Quota;
 const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 fn events_of(rig: &Rig, id: &JobId) -> std::fs::File {
-    let path = rig._scratch.path().join("state/jobs").join(id.as_str()).join("events.ndjson");
+    let path = rig._scratch.path().join("state/kiln/jobs").join(id.as_str()).join("events.ndjson");
     std::fs::OpenOptions::new().append(true).open(path).unwrap()
 }
 

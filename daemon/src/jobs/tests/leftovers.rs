@@ -31,7 +31,7 @@ impl Rig {
     }
 
     fn directory(&self, id: &JobId) -> std::path::PathBuf {
-        self._scratch.path().join("state/jobs").join(id.as_str())
+        self._scratch.path().join("state/kiln/jobs").join(id.as_str())
     }
 
     fn request(&self, id: &JobId) -> String {

@@ -38,7 +38,7 @@ async fn a_job_is_as_confined_as_it_was_before_the_journal_was_lost() {
 async fn the_decision_goes_with_the_job() {
     let rig = Rig::with(1, |config| config.mode = Mode::System).await;
     let id = rig.submit("a").await;
-    let marks = rig._scratch.path().join("state/unconfined");
+    let marks = rig._scratch.path().join("state/kiln/unconfined");
     assert_eq!(std::fs::read_dir(&marks).unwrap().next().unwrap().unwrap().file_name(), id.as_str());
     rig.until(&id, |job| job.state == kiln_protocol::JobState::Running).await;
     rig.launcher.end(0, 1);
