@@ -11,13 +11,14 @@ use crate::context::BuildContext;
 use crate::error::StepError;
 use crate::export::GuestDisk;
 use crate::ledger::Resource;
+use crate::plan_key::PlanKey;
 use crate::steps::output_directory;
 
 /// How long a guest may take to write out what it has in memory.
 const SYNC_LIMIT: Duration = Duration::from_secs(60);
 
 /// Says whether a source can begin with a disk.
-type Judge = fn(&Path) -> Result<(), StepError>;
+type Judge = fn(&Path, &PlanKey) -> Result<(), StepError>;
 
 /// How many files are named.
 const NAMED: usize = 10;
@@ -97,7 +98,9 @@ pub(crate) async fn abandon(disks: &[GuestDisk], can_begin_with: Judge, context:
     }
     let main =
         disks.iter().filter_map(|disk| absolute(&output_directory::shown(&disk.path))).find(|path| path.exists());
-    Some(tell(&kept, &directories, main.as_deref().map(|disk| (disk, way_on(disk, can_begin_with))), context))
+    let key = &context.settings.plan_key;
+    let main = main.as_deref().map(|disk| (disk, way_on(disk, |disk| can_begin_with(disk, key))));
+    Some(tell(&kept, &directories, main, context))
 }
 
 fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
@@ -163,7 +166,7 @@ fn tell(kept: &[PathBuf], directories: &[PathBuf], disk: Option<(&Path, String)>
 }
 
 /// How a build goes on from a disk.
-fn way_on(disk: &Path, can_begin_with: Judge) -> String {
+fn way_on(disk: &Path, can_begin_with: impl Fn(&Path) -> Result<(), StepError>) -> String {
     match can_begin_with(disk) {
         Ok(()) => format!(
             "a source \"qemu\" goes on from this disk with disk_image = true, iso_url = {:?} and iso_checksum = \"none\"",

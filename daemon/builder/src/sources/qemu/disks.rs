@@ -15,6 +15,7 @@ use crate::error::StepError;
 use crate::export::{self, GuestDisk, WRITTEN_HINT};
 use crate::fetch;
 use crate::plan::{QemuPlan, WrittenImage};
+use crate::plan_key::PlanKey;
 
 /// One disk that the guest writes.
 #[derive(Debug, Clone)]
@@ -91,10 +92,11 @@ pub(crate) async fn create(plan: &QemuPlan, image: &Path, context: &BuildContext
     }
     let (left_plan, left_image) = (plan.clone(), image.clone());
     let base = blocking("making the disks", move |abandoned| {
-        create_blocking(&plan, &image, &export::report(&reporter, "copy the disk image", abandoned))
+        let progress = export::report(&reporter, "copy the disk image", abandoned);
+        create_blocking(&plan, &image, &reporter.settings.plan_key, &progress)
     })
     .await?;
-    create_by_tool(&left_plan, &left_image, base).await
+    create_by_tool(&left_plan, &left_image, &context.settings.plan_key, base).await
 }
 
 /// The disk image that the main disk is made of.
@@ -108,14 +110,19 @@ struct Base {
 }
 
 /// Makes what is not left to `qemu-img`; tells of the disk image where there is one.
-fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Result<Option<Base>, StepError> {
+fn create_blocking(
+    plan: &QemuPlan,
+    image: &Path,
+    key: &PlanKey,
+    progress: &dyn Progress,
+) -> Result<Option<Base>, StepError> {
     let disks = GuestDisks::of(plan);
     for disk in disks.all() {
         // Of an earlier try that failed.
         remove(&disk.path)?;
     }
     let by_tool = !plan.image_arguments.create.is_empty();
-    let base = if plan.disk_image { Some(from_image(plan, image, &disks.main, progress)?) } else { None };
+    let base = if plan.disk_image { Some(from_image(plan, image, &disks.main, key, progress)?) } else { None };
     if !plan.disk_image && !by_tool {
         empty(&disks.main, plan.disk_size)?;
     }
@@ -125,7 +132,7 @@ fn create_blocking(plan: &QemuPlan, image: &Path, progress: &dyn Progress) -> Re
 }
 
 /// Makes what is, in Packer's order.
-async fn create_by_tool(plan: &QemuPlan, image: &Path, base: Option<Base>) -> Result<(), StepError> {
+async fn create_by_tool(plan: &QemuPlan, image: &Path, key: &PlanKey, base: Option<Base>) -> Result<(), StepError> {
     let (disks, own) = (GuestDisks::of(plan), &plan.image_arguments);
     if !own.create.is_empty() {
         let over = base.filter(|_| plan.use_backing_file);
@@ -140,7 +147,7 @@ async fn create_by_tool(plan: &QemuPlan, image: &Path, base: Option<Base>) -> Re
             )
             .await?;
             if over.is_some() {
-                local_image::note_base(&disks.main.path, image);
+                local_image::note_base(&disks.main.path, image, key);
             }
         }
         for (disk, size) in disks.additional.iter().zip(&plan.additional_disks) {
@@ -204,13 +211,19 @@ fn empty(disk: &WorkDisk, size: u64) -> Result<(), StepError> {
 const STRANGERS_HINT: &str = "a downloaded image must be whole: download it with the files it names, and give iso_url the path of the one that names them";
 
 /// The main disk from a disk image: an overlay over it, or a copy.
-fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Progress) -> Result<Base, StepError> {
+fn from_image(
+    plan: &QemuPlan,
+    image: &Path,
+    main: &WorkDisk,
+    key: &PlanKey,
+    progress: &dyn Progress,
+) -> Result<Base, StepError> {
     // What an image names gets into the guest: any file that this user can read. One that was downloaded is a stranger's.
     let (format, policy, hint) = match plan.image.written {
         Some(WrittenImage::Raw) => (Format::Raw, OpenPolicy::deny(), None),
         Some(WrittenImage::Qcow2) => (Format::Qcow2, OpenPolicy::deny(), Some(WRITTEN_HINT)),
         Some(WrittenImage::Overlay) => (Format::Qcow2, OpenPolicy::allow_any(), None),
-        None if fetch::names_local(&plan.image.urls, image) => local_image::judge(image)?,
+        None if fetch::names_local(&plan.image.urls, image) => local_image::judge(image, key)?,
         None => (detect(image)?, OpenPolicy::deny(), Some(STRANGERS_HINT)),
     };
     let opened = || {
@@ -221,7 +234,7 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     };
     let first = opened()?;
     if hint == Some(local_image::HINT) {
-        local_image::check_chain(image, &*first)?;
+        local_image::check_chain(image, &*first, key)?;
     }
     let size = first.virtual_size();
     let wanted = if plan.skip_resize_disk { size } else { plan.disk_size };
@@ -236,7 +249,7 @@ fn from_image(plan: &QemuPlan, image: &Path, main: &WorkDisk, progress: &dyn Pro
     if plan.use_backing_file {
         if by_tool.create.is_empty() {
             create_overlay(&main.path, image, format, Some(begun))?;
-            local_image::note_base(&main.path, image);
+            local_image::note_base(&main.path, image, key);
             return Ok(Base { format, wanted, fits: wanted == begun });
         }
         return Ok(Base { format, wanted, fits: true });
