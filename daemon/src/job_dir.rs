@@ -277,8 +277,9 @@ impl JobDir {
             }
         };
         let leads_to_hypervisors = !self.still_held().is_empty();
-        // Those of a proxy may have a login. Without them nothing that lies behind it is ever given back, and what that costs is paid on.
-        let leads_to_services = leads_to_hypervisors && kiln_builder::has_something_at_a_service(&self.root);
+        // Those of a proxy may have a login. Without them nothing that lies behind it is given back as long as Kiln may, and what that costs is
+        // paid on; later they are of no use.
+        let leads_to_services = leads_to_hypervisors && kiln_builder::can_reach_a_service(&self.root);
         submission.environment.retain(|name, _| {
             (leads_to_hypervisors && kiln_builder::HYPERVISOR_ENVIRONMENT.contains(&name.as_str()))
                 || (leads_to_services && kiln_builder::SERVICE_ENVIRONMENT.contains(&name.as_str()))

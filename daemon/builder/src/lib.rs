@@ -91,5 +91,5 @@ pub use kiln_hypervisors::process_stat;
 pub use kiln_hypervisors::registry::{ENVIRONMENT as HYPERVISOR_ENVIRONMENT, has_service_of_its_users};
 pub use ledger::FILE_NAME as LEDGER_NAME;
 pub use resume::Checkpoint;
-pub use sweep::{Sweep, forget_credentials, has_something_at_a_service, still_held, sweep, sweep_ended, sweep_with};
+pub use sweep::{Sweep, can_reach_a_service, forget_credentials, still_held, sweep, sweep_ended, sweep_with};
 pub use unfinished::{Unfinished, write_whole};

@@ -94,11 +94,15 @@ pub fn still_held(job_dir: &Path) -> io::Result<Vec<String>> {
     Ok(named)
 }
 
-/// Whether the ledger in `job_dir` says that something lies at a service; so it may where the ledger cannot be read.
+/// Whether something lies at a service by the ledger in `job_dir` that Kiln still has the credentials for; so it may where the ledger or a note
+/// cannot be read.
 #[must_use]
-pub fn has_something_at_a_service(job_dir: &Path) -> bool {
-    let at_a_service = |held: Held| held.resources.iter().any(|held| matches!(held, Resource::Remote { .. }));
-    Held::read(job_dir).map_or(true, at_a_service)
+pub fn can_reach_a_service(job_dir: &Path) -> bool {
+    let reaches = |resource: &Resource| match resource {
+        Resource::Remote { note, .. } => post_processors::has_credentials(note).unwrap_or(true),
+        _ => false,
+    };
+    Held::read(job_dir).map_or(true, |held| held.resources.iter().any(reaches))
 }
 
 /// Removes from the notes of what a job has at services the credentials that would remove it: from here on that is left to its user.

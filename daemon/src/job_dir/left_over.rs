@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::{JobDir, JobDirError, read_whole, write_whole};
+use crate::explain::explain;
 
 impl JobDir {
     /// Names what the job still holds, as far as its ledger says; nothing: all is given back.
@@ -15,13 +16,16 @@ impl JobDir {
         })
     }
 
-    /// Removes the credentials by which what the job has at services would be given back.
+    /// Removes the credentials by which what the job has at services would be given back, and those of the proxy on the way there.
     ///
     /// # Errors
     ///
     /// What has them cannot be read or written.
     pub fn forget_credentials(&self) -> Result<(), String> {
-        kiln_builder::forget_credentials(&self.root)
+        let forgotten = kiln_builder::forget_credentials(&self.root);
+        // Of the other notes, where one cannot be written.
+        let scrubbed = self.scrub_request().map_err(|error| explain(&error));
+        forgotten.and(scrubbed)
     }
 
     /// Returns the path of the ledger.

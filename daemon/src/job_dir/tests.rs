@@ -46,9 +46,19 @@ fn secrets_are_for_the_owner_and_go_when_the_job_is_over() {
 
 #[test]
 fn the_way_to_what_a_job_still_has_is_kept_and_nothing_else() {
-    let remote = r#"{"held":true,"kind":"remote","what":"a box","note":"/nonexistent"}"#;
+    let scratch = tempfile::tempdir().unwrap();
+    let noted = |name: &str, text: &str| {
+        let note = scratch.path().join(name);
+        std::fs::write(&note, text).unwrap();
+        format!(r#"{{"held":true,"kind":"remote","what":"a box","note":{note:?}}}"#)
+    };
+    let remote = noted("remote.json", r#"{"service":"vagrant","credentials_removed":false}"#);
+    let by_hand = noted("by-hand.json", r#"{"service":"vagrant","credentials_removed":true}"#);
+    let never_asked = r#"{"held":true,"kind":"remote","what":"a box","note":"/nonexistent"}"#;
     let file = r#"{"held":true,"kind":"file","path":"/nonexistent"}"#;
-    for (held, kept) in [(remote, ["HOME", "HTTPS_PROXY", "SSL_CERT_FILE"].as_slice()), (file, &["HOME"]), ("", &[])] {
+    let way_out = ["HOME", "HTTPS_PROXY", "SSL_CERT_FILE"].as_slice();
+    let cases = [(&*remote, way_out), (&*by_hand, &["HOME"]), (never_asked, &["HOME"]), (file, &["HOME"]), ("", &[])];
+    for (held, kept) in cases {
         let scratch = tempfile::tempdir().unwrap();
         let (directory, mut submission) = job(scratch.path());
         for name in ["HOME", "HTTPS_PROXY", "SSL_CERT_FILE", "AWS_SECRET_ACCESS_KEY"] {
@@ -60,6 +70,27 @@ fn the_way_to_what_a_job_still_has_is_kept_and_nothing_else() {
         let environment = directory.read_request().unwrap().environment;
         assert_eq!(environment.into_keys().collect::<Vec<_>>(), kept, "{held}");
     }
+}
+
+#[test]
+fn with_the_credentials_for_a_service_those_of_the_proxy_on_the_way_go() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (directory, mut submission) = job(scratch.path());
+    let proxy = "http://me:hunter2@proxy:3128";
+    submission.environment.extend([("HTTPS_PROXY".to_owned(), proxy.to_owned())]);
+    directory.create(&submission, &acceptance(), None).unwrap();
+    let note = directory.root.join("remote-1.json");
+    let text = r#"{"service":"vagrant","credentials_removed":false,"base":"http://127.0.0.1:1","insecure":false,
+        "login":{"token":"t0ken"},"registry":"hcp","version":"v","checksum":null,"releasing":false,"parts":[]}"#;
+    std::fs::write(&note, text).unwrap();
+    let held = format!("{{\"held\":true,\"kind\":\"remote\",\"what\":\"a box\",\"note\":{note:?}}}\n");
+    std::fs::write(directory.ledger(), held).unwrap();
+    directory.scrub_request().unwrap();
+    let all = || [note.clone(), directory.request()].map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    assert!(all().contains(proxy) && all().contains("t0ken"), "{}", all());
+    directory.forget_credentials().unwrap();
+    assert!(!all().contains("hunter2") && !all().contains("t0ken"), "{}", all());
+    assert_eq!(directory.still_held(), ["a box"], "what to do by hand stays");
 }
 
 #[test]

@@ -69,13 +69,11 @@ async fn try_to_give_back(shared: &Arc<Shared>, id: &JobId) {
     };
     shared.attempts.make(owner, attempt).await;
     let held = directory.as_owner(|directory| {
-        let held = directory.still_held();
-        if held.is_empty()
-            && let Err(error) = directory.scrub_request()
-        {
+        // Also when something stays: a service may have let nobody in by the credentials, which are gone now.
+        if let Err(error) = directory.scrub_request() {
             tracing::error!(error = explain(&error), "a request keeps variables that nobody needs");
         }
-        held
+        directory.still_held()
     });
     let held = held.await;
     if held.is_empty() {

@@ -180,6 +180,11 @@ pub(super) fn service_of(path: &Path) -> Result<Option<String>, String> {
     Ok(read(path)?.map(|note| note["service"].as_str().unwrap_or_default().to_owned()))
 }
 
+/// Whether the note at `path` has the credentials that giving back needs.
+pub(crate) fn has_credentials(path: &Path) -> Result<bool, String> {
+    Ok(read(path)?.is_some_and(|note| !credentials_are_removed(&note)))
+}
+
 /// Gives back what the note at `path` names; one line for each thing that went.
 pub(super) async fn give_back<R: Remote>(path: &Path, by: By) -> Result<Vec<String>, String> {
     let Some(Known { remote, credentials_removed }) = known::<R>(path)? else { return Ok(Vec::new()) };
@@ -212,9 +217,13 @@ struct Known<R> {
 
 fn known<R: Remote>(path: &Path) -> Result<Option<Known<R>>, String> {
     let Some(note) = read(path)? else { return Ok(None) };
-    let credentials_removed = note["credentials_removed"] == true;
+    let credentials_removed = credentials_are_removed(&note);
     let remote = serde_json::from_value(note).map_err(|error| format!("{} is damaged: {error}", path.display()))?;
     Ok(Some(Known { remote, credentials_removed }))
+}
+
+fn credentials_are_removed(note: &Json) -> bool {
+    note["credentials_removed"] == true
 }
 
 fn write<R: Remote>(path: &Path, remote: &R, credentials_removed: bool) -> io::Result<()> {
