@@ -1,7 +1,7 @@
 //! What can be done with jobs, and by whom: the only way to them.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -350,14 +350,14 @@ impl Jobs {
         self.send(Message::Resize { max_running_jobs, of_each_user, note }).await
     }
 
-    /// Says whether any job is not over.
+    /// Says whether any job is not over, or holds what is tried again to be given back.
     ///
     /// # Errors
     ///
     /// The daemon is stopping.
     pub(crate) async fn is_busy(&self) -> Result<bool, JobsError> {
         let counts = self.count(None).await?;
-        Ok(counts.running + counts.queued > 0)
+        Ok(counts.running + counts.queued > 0 || self.shared.leftovers().keep_busy(SystemTime::now()))
     }
 
     /// Returns what the owner should know of this daemon's start.

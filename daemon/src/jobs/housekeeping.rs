@@ -169,8 +169,10 @@ async fn go_round(shared: &Arc<Shared>, owner: u32, round: Round) {
     }
     let past = shared.leftovers().past(owner, SystemTime::now());
     for id in past {
-        if let Err(error) = shared.directory(&id).as_owner(JobDir::forget_credentials).await {
-            tracing::warn!(job = %id, error, "credentials that nobody needs are still there");
+        let forgotten = shared.directory(&id).as_owner(JobDir::forget_credentials).await;
+        shared.leftovers().credentials_went(&id, forgotten.is_ok());
+        if let Err(error) = forgotten {
+            tracing::warn!(job = %id, error, "credentials that nobody needs are still there, and are tried again");
         }
     }
 }

@@ -30,13 +30,21 @@ struct Leftover {
     ended: SystemTime,
     /// How often it was tried again.
     attempts: u32,
-    /// Nothing lies there any more that would let in whoever gives it back at a service.
-    has_no_credentials: bool,
+    /// What lies there that would let in whoever gives it back at a service.
+    credentials: Credentials,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Credentials {
+    Kept,
+    /// They could not be removed, as where a disk is full.
+    Stuck,
+    Gone,
 }
 
 impl Leftovers {
     pub(super) fn insert(&mut self, id: JobId, owner: u32, ended: SystemTime) {
-        self.jobs.entry(id).or_insert(Leftover { owner, ended, attempts: 0, has_no_credentials: false });
+        self.jobs.entry(id).or_insert(Leftover { owner, ended, attempts: 0, credentials: Credentials::Kept });
     }
 
     pub(super) fn remove(&mut self, id: &JobId) {
@@ -57,18 +65,29 @@ impl Leftovers {
 
     /// Returns the users who have something to be tried again, or [past](Self::past) that.
     pub(super) fn owners(&self, now: SystemTime) -> impl Iterator<Item = u32> {
-        let to_do = move |leftover: &&Leftover| leftover.is_ours(now) || !leftover.has_no_credentials;
+        let to_do = move |leftover: &&Leftover| leftover.is_ours(now) || leftover.credentials != Credentials::Gone;
         self.jobs.values().filter(to_do).map(|leftover| leftover.owner)
     }
 
-    /// Returns those of this user's jobs that are not tried again any more, each once: their credentials are of no use now.
-    pub(super) fn past(&mut self, owner: u32, now: SystemTime) -> Vec<JobId> {
-        let past = self.jobs.iter_mut().filter(|(_, leftover)| leftover.owner == owner && !leftover.is_ours(now));
-        past.filter_map(|(id, leftover)| {
-            let is_seen_to = std::mem::replace(&mut leftover.has_no_credentials, true);
-            (!is_seen_to).then(|| id.clone())
-        })
-        .collect()
+    /// Returns those of this user's jobs that are not tried again any more, until [their credentials are gone](Self::credentials_went), which
+    /// are of no use now.
+    pub(super) fn past(&self, owner: u32, now: SystemTime) -> Vec<JobId> {
+        let past = self.jobs.iter().filter(|(_, leftover)| {
+            leftover.owner == owner && !leftover.is_ours(now) && leftover.credentials != Credentials::Gone
+        });
+        past.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Notes whether the credentials of a job could be removed.
+    pub(super) fn credentials_went(&mut self, id: &JobId, are_gone: bool) {
+        if let Some(leftover) = self.jobs.get_mut(id) {
+            leftover.credentials = if are_gone { Credentials::Gone } else { Credentials::Stuck };
+        }
+    }
+
+    /// Whether something is to be done that a daemon without anything else to do is to wait for. What cannot be done keeps none for ever.
+    pub(super) fn keep_busy(&self, now: SystemTime) -> bool {
+        self.jobs.values().any(|leftover| leftover.is_ours(now) || leftover.credentials == Credentials::Kept)
     }
 
     /// Returns those of this user's jobs that are to be tried again, at most so many: those first that were tried least.
@@ -167,9 +186,14 @@ mod tests {
         (3..10).for_each(|number| leftovers.insert(id(number), 1000, now));
         leftovers.insert(id(10), 1001, now);
         leftovers.insert(id(11), 1002, now - 2 * SURELY_OURS);
-        // Of what is past the hour only the credentials are seen to, once.
-        assert_eq!((leftovers.past(1002, now), leftovers.past(1002, now)), (vec![id(11)], Vec::new()));
-        assert_eq!((leftovers.past(1001, now), leftovers.past(1000, now)), (Vec::new(), vec![id(1)]));
+        // Of what is past the hour only the credentials are seen to, until that has worked.
+        assert_eq!(leftovers.past(1002, now), [id(11)]);
+        leftovers.credentials_went(&id(11), false);
+        assert_eq!(leftovers.past(1002, now), [id(11)]);
+        assert!(leftovers.owners(now).any(|owner| owner == 1002));
+        leftovers.credentials_went(&id(11), true);
+        assert_eq!((leftovers.past(1002, now), leftovers.past(1001, now)), (Vec::new(), Vec::new()));
+        assert_eq!(leftovers.past(1000, now), [id(1)]);
         let owners: BTreeSet<_> = leftovers.owners(now).collect();
         assert_eq!(owners, [1000, 1001].into());
         assert_eq!(leftovers.due(1001, 4, now), [id(10)]);
@@ -185,6 +209,22 @@ mod tests {
         assert_eq!((leftovers.beyond(1000, 9), leftovers.beyond(1001, 0)), ([].into(), [id(10)].into()));
         leftovers.remove(&id(2));
         assert!(!leftovers.contains(&id(2)) && leftovers.contains(&id(1)));
+    }
+
+    #[test]
+    fn a_daemon_is_busy_until_all_that_can_be_done_is_done() {
+        let now = SystemTime::now();
+        let mut leftovers = Leftovers::default();
+        assert!(!leftovers.keep_busy(now));
+        leftovers.insert(id(1), 1000, now);
+        assert!(leftovers.keep_busy(now), "it is tried again");
+        let later = now + SURELY_OURS;
+        assert!(leftovers.keep_busy(later), "there are credentials");
+        leftovers.credentials_went(&id(1), false);
+        assert!(!leftovers.keep_busy(later), "they cannot be removed");
+        leftovers.insert(id(2), 1000, now);
+        leftovers.credentials_went(&id(2), true);
+        assert!(!leftovers.keep_busy(later));
     }
 
     #[tokio::test]

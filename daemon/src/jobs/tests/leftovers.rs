@@ -64,6 +64,8 @@ async fn a_machine_that_stays_is_tried_again_and_told_and_keeps_its_job() {
     let request = rig.request(&id);
     assert!(request.contains("/usr/bin") && !request.contains("s3cr3t"), "{request}");
 
+    assert!(rig.jobs.is_busy().await.unwrap(), "a daemon that may end when nothing is to be done waits for it");
+
     let error = rig.jobs.remove(&rig.owner, &id).await.unwrap_err();
     let said = error.to_string();
     assert_eq!(
@@ -81,6 +83,12 @@ async fn a_machine_that_stays_is_tried_again_and_told_and_keeps_its_job() {
     rig.launcher.end(1, 3);
     rig.until_tried(tried + 1).await;
     rig.until(&id, |job| !job.notes.iter().any(|note| note.contains("still holds"))).await;
+    let idle = async {
+        while rig.jobs.is_busy().await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, idle).await.expect("idle in time");
     rig.jobs.remove(&rig.owner, &id).await.unwrap();
     assert!(!rig.directory(&id).exists());
 }
