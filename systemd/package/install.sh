@@ -70,7 +70,7 @@ if [ -z "${DESTDIR:-}" ] && [ -e "$here/glibc" ] && has=$(getconf GNU_LIBC_VERSI
     [ "$(printf '%s\n' "$needs" "$has" | sort -V | tail -n 1)" = "$has" ] ||
         fail "Kiln needs glibc $needs, and here is $has" "build it on this system: ./x package"
 fi
-files=$(cd "$here" && find bin share -type f | sort; echo lib/kiln/install.sh)
+files=$(cd "$here" && find bin lib share -type f | sort; echo lib/kiln/install.sh)
 before=$(listed f)
 in_the_way=$(echo "$files" | while read -r path; do
     [ ! -e "$root/$path" ] || echo "$before" | grep -qxF "$path" || echo "$root/$path"

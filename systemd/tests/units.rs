@@ -63,6 +63,41 @@ fn systemd_finds_nothing_wrong_with_the_units_of_a_user() {
     assert!(said.contains("kilnd-broken") && said.contains("WatchDog"), "{said}");
 }
 
+/// `preset-all` of both managers, in a tree that holds the units and, if so wished, the presets; returns what is switched on then.
+fn switched_on(with_presets: bool) -> usize {
+    let scratch = tempfile::tempdir().unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let base = scratch.path().join("usr/lib/systemd");
+    for (whose, presets) in [("user", "60-kilnd-user.preset"), ("system", "60-kilnd.preset")] {
+        let (folder, preset) = (base.join(whose), base.join(format!("{whose}-preset")));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&preset).unwrap();
+        for unit in std::fs::read_dir(here.join("units").join(whose)).unwrap().map(|entry| entry.unwrap()) {
+            std::fs::copy(unit.path(), folder.join(unit.file_name())).unwrap();
+        }
+        if with_presets {
+            std::fs::copy(here.join("presets").join(presets), preset.join("60-kilnd.preset")).unwrap();
+        }
+    }
+    for whose in ["--global", "--system"] {
+        let mut command = Command::new("systemctl");
+        let output = command.arg("--root").arg(scratch.path()).args([whose, "preset-all"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let wants = ["user/sockets", "user/graphical-session", "system/sockets"];
+    let wants = wants.map(|target| scratch.path().join(format!("etc/systemd/{target}.target.wants")));
+    wants.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).map(Iterator::count).sum()
+}
+
+#[test]
+fn the_presets_switch_nothing_on() {
+    if !can_analyze() {
+        return;
+    }
+    assert_eq!(switched_on(false), 3, "the two sockets and the agent: what systemd does when nothing is said");
+    assert_eq!(switched_on(true), 0);
+}
+
 /// With it kilnd's own children are no more confined than its users' shells.
 #[test]
 fn the_drop_in_for_workers_of_kilnds_own_takes_the_whole_sandbox_off() {

@@ -87,6 +87,7 @@ fn the_package_holds_what_belongs_to_it_and_nothing_else() {
     let of_the_system = [
         "lib/systemd/catalog/kiln.catalog",
         "lib/systemd/system-preset/60-kilnd.preset",
+        "lib/systemd/user-preset/60-kilnd.preset",
         "lib/sysusers.d/kiln.conf",
         "lib/tmpfiles.d/kiln.conf",
         "share/dbus-1/system-services/org.kiln.Kiln1.service",

@@ -28,6 +28,7 @@ fn the_archive_is_installed_used_and_removed_without_a_trace() {
         "f 755 0 usr/local/bin/kilnd",
         "f 644 0 usr/local/share/man/man1/kiln.1.gz",
         "f 644 0 usr/local/share/systemd/user/kilnd.socket",
+        "f 644 0 usr/local/lib/systemd/user-preset/60-kilnd.preset",
         "f 644 0 usr/local/share/zsh/site-functions/_kiln",
         "f 755 0 usr/local/lib/kiln/install.sh",
     ] {
