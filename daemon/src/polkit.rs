@@ -61,6 +61,8 @@ pub(crate) enum Answer {
     NotThere,
     /// It is there, and knows nothing of what Kiln does: its actions are not installed.
     Unregistered,
+    /// The bus by which it was asked before is away, so that nobody can be asked just now.
+    BusAway(String),
     /// It is there, or may be, and does not answer.
     Failed(String),
 }
@@ -126,7 +128,7 @@ impl Polkit {
             Err(zbus::Error::Connection(error, _)) if self.has_answered.load(Ordering::Relaxed) => {
                 let why = format!("the bus of the system is not there just now: {error}");
                 self.complain(action, &why);
-                Answer::Failed(why)
+                Answer::BusAway(why)
             }
             Err(error) if says_that_there_is_none(&error) => Answer::NotThere,
             Err(error) => {
@@ -323,6 +325,16 @@ mod tests {
         assert_eq!(answer_at(&stale).await, Answer::NotThere);
         let wrong = Polkit::at("no address").ask(&Caller::with_uid(61001), BUILD, Vec::new()).await;
         assert!(matches!(wrong, Answer::Failed(_)), "{wrong:?}");
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_has_been_there_is_away() {
+        let scratch = tempfile::tempdir().unwrap();
+        let polkit = Polkit::at(&format!("unix:path={}", scratch.path().join("none").display()));
+        polkit.has_answered.store(true, Ordering::Relaxed);
+        let answer = polkit.ask(&Caller::with_uid(61001), BUILD, Vec::new()).await;
+        let Answer::BusAway(why) = answer else { panic!("{answer:?}") };
+        assert!(why.starts_with("the bus of the system is not there just now: "), "{why}");
     }
 
     #[tokio::test]

@@ -56,8 +56,8 @@ pub enum Forbidden {
         policy: &'static str,
         /// What polkit says.
         why: String,
-        /// Whether a password would do, and nobody could be asked for one.
-        needs_authentication: bool,
+        /// What would do.
+        remedy: Remedy,
     },
     /// It is the administrator's to do.
     #[error("only root may {action} for all users of this machine, and you are user {uid}")]
@@ -67,6 +67,21 @@ pub enum Forbidden {
         /// Who asked.
         uid: u32,
     },
+}
+
+/// What helps against a refusal by polkit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// A password, for which nobody could be asked.
+    Password,
+    /// A password that was asked for, or another rule.
+    AskAgain,
+    /// Another rule; to ask again gives the same answer.
+    Rule,
+    /// The bus of the system, without which nobody can be asked; `pkcheck` cannot either.
+    Bus,
+    /// polkit, which is to answer.
+    Polkit,
 }
 
 impl Action {
@@ -81,16 +96,27 @@ impl Forbidden {
     /// Whether a password would do, and nobody could be asked for one.
     #[must_use]
     pub fn needs_authentication(&self) -> bool {
-        matches!(self, Self::ByPolicy { needs_authentication: true, .. })
+        matches!(self, Self::ByPolicy { remedy: Remedy::Password, .. })
     }
 
     /// Returns what to do about it, where polkit is to be spoken with.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let Self::ByPolicy { policy, .. } = self else { return None };
-        Some(format!(
-            "`pkcheck --action-id {policy} --process $$ --allow-user-interaction` tries it; a rule in /etc/polkit-1/rules.d allows it, or root does it"
-        ))
+        let Self::ByPolicy { policy, remedy, .. } = self else { return None };
+        Some(match remedy {
+            Remedy::Password | Remedy::AskAgain => format!(
+                "`pkcheck --action-id {policy} --process $$ --allow-user-interaction` tries it; a rule in /etc/polkit-1/rules.d allows it, or root does it"
+            ),
+            Remedy::Rule => {
+                "a rule of this machine says so, below /etc/polkit-1 or /usr/share/polkit-1: its administrator can change it, or root does it".to_owned()
+            }
+            Remedy::Bus => {
+                "`systemctl status dbus` says what is wrong with it; once it is there again, the same command works".to_owned()
+            }
+            Remedy::Polkit => {
+                "`systemctl status polkit` says what is wrong with it; `kilnd` asks it anew each time, so try again then".to_owned()
+            }
+        })
     }
 }
 
@@ -207,24 +233,26 @@ impl Authorizer {
 
 /// Makes of polkit's answer what the caller hears.
 fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) -> Result<(), Forbidden> {
-    let needs_authentication = answer == Answer::NeedsAuthentication;
-    let why = match answer {
+    let (remedy, why) = match answer {
         Answer::Yes => return Ok(()),
-        Answer::No => "does not allow it".to_owned(),
+        Answer::No => (Remedy::Rule, "does not allow it".to_owned()),
         Answer::NeedsAuthentication => {
-            "wants a password for it, and nobody could be asked: no agent runs where you are, or none was wanted"
-                .to_owned()
+            let why =
+                "wants a password for it, and nobody could be asked: no agent runs where you are, or none was wanted";
+            (Remedy::Password, why.to_owned())
         }
-        Answer::Dismissed => "wanted a password for it and did not get one".to_owned(),
-        Answer::NotThere => "is not there".to_owned(),
+        Answer::Dismissed => (Remedy::AskAgain, "wanted a password for it and did not get one".to_owned()),
+        Answer::NotThere => (Remedy::Polkit, "is not there".to_owned()),
         Answer::Unregistered => {
-            "knows nothing of Kiln: org.kiln.Kiln1.policy is not in /usr/share/polkit-1/actions".to_owned()
+            let why = "knows nothing of Kiln: org.kiln.Kiln1.policy is not in /usr/share/polkit-1/actions";
+            (Remedy::Polkit, why.to_owned())
         }
-        Answer::Failed(why) => format!("does not answer ({why})"),
+        Answer::BusAway(why) => (Remedy::Bus, format!("cannot be asked ({why})")),
+        Answer::Failed(why) => (Remedy::Polkit, format!("does not answer ({why})")),
     };
     let (uid, pid) = (caller.uid(), caller.pid());
     tracing::debug!(uid, pid, %action, policy, why, "a caller was refused by polkit");
-    Err(Forbidden::ByPolicy { action, uid, policy, why, needs_authentication })
+    Err(Forbidden::ByPolicy { action, uid, policy, why, remedy })
 }
 
 impl fmt::Display for Action {
@@ -247,6 +275,25 @@ impl fmt::Display for Action {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hint_of_a_refusal_is_one_that_helps() {
+        let refused = |answer| allow(&Caller::with_uid(61001), Action::Submit, BUILD, answer).unwrap_err();
+        let away = refused(Answer::BusAway("the bus of the system is not there just now: gone".to_owned()));
+        assert!(away.to_string().contains("polkit cannot be asked (the bus of the system is not there"), "{away}");
+        for (answer, words) in [
+            (Answer::BusAway(String::new()), "systemctl status dbus"),
+            (Answer::Failed(String::new()), "systemctl status polkit"),
+            (Answer::No, "a rule of this machine says so"),
+            (Answer::NeedsAuthentication, "pkcheck --action-id org.kiln.Kiln1.build "),
+            (Answer::Dismissed, "pkcheck --action-id org.kiln.Kiln1.build "),
+        ] {
+            let (refusal, may_try) = (refused(answer.clone()), words.starts_with("pkcheck"));
+            let hint = refusal.hint().unwrap();
+            assert!(hint.contains(words) && hint.contains("pkcheck") == may_try, "{answer:?}: {hint}");
+            assert_eq!(refusal.needs_authentication(), answer == Answer::NeedsAuthentication);
+        }
+    }
 
     #[test]
     fn a_look_at_all_is_not_worth_a_password() {

@@ -115,9 +115,10 @@ fn a_bus_that_was_there_and_is_gone_has_not_allowed_it() {
     };
     until(201, "\"id\"");
     bus.kill();
-    until(403, "polkit does not answer (the bus of the system is not there just now");
+    until(403, "polkit cannot be asked (the bus of the system is not there just now");
     let (status, body) = system.answer(ALICE, "POST", "/v1/shutdown", "");
     assert!(status == 403 && body.contains("not there just now"), "{body}");
+    assert!(body.contains("`systemctl status dbus`") && !body.contains("pkcheck"), "{body}");
     // Back, and without polkit: each has just one's own jobs.
     drop(polkit);
     bus.start_again();
