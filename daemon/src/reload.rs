@@ -51,11 +51,11 @@ pub(crate) async fn on_hangup(
             }
             Ok(Err(failure)) => {
                 tracing::error!(error = failure.error, "the configuration stays as it was");
-                Some(format!("configuration not read: {}", failure.error))
+                Some(format!("configuration not read, the older one is in force: {}", failure.error))
             }
             Err(error) => {
                 tracing::error!(%error, "the configuration cannot be read");
-                Some("configuration not read: kilnd's log says why".to_owned())
+                Some("configuration not read, the older one is in force: kilnd's log says why".to_owned())
             }
         };
         let note = now.note.clone();

@@ -37,7 +37,7 @@ pub struct Info {
     /// How it stands on D-Bus: its name there, or why it is not there.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dbus: String,
-    /// What its owner should know, as that a damaged journal was set aside.
+    /// What its owner should know, as that a damaged journal was set aside, or that its configuration has a fault and the older one is in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
 }

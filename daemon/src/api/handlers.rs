@@ -54,11 +54,7 @@ pub(super) async fn info(
         socket: config.socket.display().to_string(),
         dbus: state.bus.state(),
         // They tell of everybody's jobs.
-        notices: if config.mode == Mode::User || caller.uid() == ROOT {
-            state.jobs.notices().to_vec()
-        } else {
-            Vec::new()
-        },
+        notices: if config.mode == Mode::User || caller.uid() == ROOT { state.jobs.notices() } else { Vec::new() },
     }))
 }
 

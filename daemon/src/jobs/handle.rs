@@ -1,6 +1,6 @@
 //! What can be done with jobs, and by whom: the only way to them.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder};
@@ -98,6 +98,7 @@ impl Jobs {
             settings: watch::Sender::new(settings),
             pace: Mutex::default(),
             notices: OnceLock::new(),
+            reload_note: Mutex::default(),
             changes: Arc::default(),
             endings: watch::Sender::new(()),
             pictures: Turns::new(control::PICTURES_OF_EACH_USER),
@@ -339,13 +340,14 @@ impl Jobs {
         self.count(None).await
     }
 
-    /// Takes over what of the configuration can change while jobs run. The note stands in the line of status from then on.
+    /// Takes over what of the configuration can change while jobs run. The note stands in the line of status, and among the notices, from then on.
     ///
     /// # Errors
     ///
     /// The daemon is stopping.
     pub(crate) async fn reconfigure(&self, config: &Config, note: Option<String>) -> Result<(), JobsError> {
         self.shared.settings.send_replace(Settings::of(config));
+        *self.shared.reload_note.lock().unwrap_or_else(PoisonError::into_inner) = note.clone();
         let (max_running_jobs, of_each_user) = (config.max_running_jobs, config.quotas.running);
         self.send(Message::Resize { max_running_jobs, of_each_user, note }).await
     }
@@ -360,10 +362,12 @@ impl Jobs {
         Ok(counts.running + counts.queued > 0 || self.shared.leftovers().keep_busy(SystemTime::now()))
     }
 
-    /// Returns what the owner should know of this daemon's start.
+    /// Returns what the owner should know of this daemon's start, and of the last time that it has read its configuration.
     #[must_use]
-    pub fn notices(&self) -> &[String] {
-        self.shared.notices.get().map_or(&[], Vec::as_slice)
+    pub fn notices(&self) -> Vec<String> {
+        let of_start = self.shared.notices.get().into_iter().flatten().cloned();
+        let of_reload = self.shared.reload_note.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        of_start.chain(of_reload).collect()
     }
 
     /// Returns the limits against bad clients.

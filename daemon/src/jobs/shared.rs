@@ -54,6 +54,8 @@ pub(super) struct Shared {
     pub(super) pace: Mutex<Pace>,
     /// What the owner should know of this daemon's start.
     pub(super) notices: OnceLock<Vec<String>>,
+    /// What the owner should know of the last reload.
+    pub(super) reload_note: Mutex<Option<String>>,
     /// What is new of jobs, for who shows them.
     pub(super) changes: Arc<Changes>,
     /// Changes whenever a job is over, so that followers look.

@@ -217,12 +217,18 @@ fn a_hangup_reads_the_configuration_and_a_wrong_one_changes_nothing() {
         lines.contains(&"RELOADING=1".to_owned()) && lines.iter().any(|line| line.starts_with("MONOTONIC_USEC=")),
         "{lines:?}"
     );
-    let said = lines.iter().find(|line| line.starts_with("STATUS=configuration not read: ")).unwrap();
+    let said = lines
+        .iter()
+        .find(|line| line.starts_with("STATUS=configuration not read, the older one is in force: "))
+        .unwrap();
     assert!(said.contains("kiln.toml") && said.contains("line 1"), "{said}");
     assert_eq!(manager.info()["max_running_jobs"], 1);
     // It stays in the line, also when the rest of it changes.
     let note = said.strip_prefix("STATUS=").unwrap().to_owned();
     manager.told(&format!("STATUS=1 running, 1 queued; {note}"));
+    let notice = manager.info()["notices"][0].as_str().unwrap().to_owned();
+    assert!(notice.starts_with("configuration not read, the older one is in force: "), "{notice}");
+    assert!(notice.contains("kiln.toml") && notice.contains("line 1"), "{notice}");
     let jobs = manager.ask("GET", "/v1/jobs?state=queued", &Value::Null);
     let queued = jobs["jobs"][0]["id"].as_str().unwrap().to_owned();
     manager.ask("POST", &format!("/v1/jobs/{queued}/cancel"), &json!({"mode": "now"}));
@@ -236,11 +242,13 @@ fn a_hangup_reads_the_configuration_and_a_wrong_one_changes_nothing() {
     assert!(lines.contains(&format!("STATUS={restart}")), "{lines:?}");
     manager.told(&format!("STATUS=1 running; {restart}"));
     assert_eq!(manager.info()["max_running_jobs"], 3);
+    assert_eq!(manager.info()["notices"], json!([restart]));
 
     manager.configure("max_jobs = 3");
     manager.submit(&json!([{"await_file": "go"}]));
     kill_process(manager.pid(), Signal::HUP).unwrap();
     manager.told("STATUS=2 running");
+    assert_eq!(manager.info()["notices"], Value::Null, "it is as the file says");
     std::fs::write(manager.path("go"), "").unwrap();
     manager.told("STATUS=idle");
 }
