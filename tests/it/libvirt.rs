@@ -138,16 +138,19 @@ fn a_build_runs_through_libvirt_and_leaves_nothing_there() {
     let ran = build_through(&home, &daemon.uri("session")).expect(0);
     assert!(ran.stdout.contains("==> qemu.guest: through-libvirt"), "{}", ran.stdout);
     assert!(home.work("out/guest").is_file(), "{}", ran.stdout);
-    // libvirt keeps what its QEMU was started with and said.
-    let logs = daemon.files("cache/libvirt/qemu/log", "log");
+    ran_one_machine(&daemon, "cache/libvirt/qemu/log", ["run/libvirt/qemu/run", "config/libvirt/qemu"]);
+    assert!(home.leftovers().is_empty());
+}
+
+/// libvirt keeps what its QEMU was started with and said, and nothing of a domain that runs or is defined.
+fn ran_one_machine(daemon: &Daemon, logs: &str, states: [&str; 2]) {
+    let logs = daemon.files(logs, "log");
     assert_eq!(logs.len(), 1, "one machine was run: {logs:?}");
     let log = std::fs::read_to_string(&logs[0]).unwrap();
     assert!(log.contains("qemu-system-x86_64") && log.contains("guest=kiln-"), "{log}");
-    // The state of a domain that runs or is defined.
-    for folder in ["run/libvirt/qemu/run", "config/libvirt/qemu"] {
+    for folder in states {
         assert_eq!(daemon.files(folder, "xml"), Vec::<PathBuf>::new(), "{folder}");
     }
-    assert!(home.leftovers().is_empty());
 }
 
 /// Builds the test guest through `uri`, with whatever is said.
@@ -182,12 +185,6 @@ fn a_build_of_root_runs_through_libvirts_daemon_for_all_users_and_no_build_where
     let ran = build_through(&home, &daemon.uri("system")).expect(0);
     assert!(ran.stdout.contains("==> qemu.guest: for-all-users"), "{}", ran.stdout);
     assert!(home.work("out/guest").is_file(), "{}", ran.stdout);
-    let logs = daemon.files("log/qemu", "log");
-    assert_eq!(logs.len(), 1, "one machine was run: {logs:?}");
-    let log = std::fs::read_to_string(&logs[0]).unwrap();
-    assert!(log.contains("qemu-system-x86_64") && log.contains("guest=kiln-"), "{log}");
-    for folder in ["run/qemu", "etc/qemu"] {
-        assert_eq!(daemon.files(folder, "xml"), Vec::<PathBuf>::new(), "{folder}");
-    }
+    ran_one_machine(&daemon, "log/qemu", ["run/qemu", "etc/qemu"]);
     assert!(home.leftovers().is_empty(), "{:?}", home.leftovers());
 }

@@ -11,7 +11,7 @@ use kiln_communicators::ssh::{
 };
 
 use crate::scripted_server::{Script, ScriptedServer};
-use crate::servers::{Events, Server, connect, run, server_or_return, skip, tool, user, write_private};
+use crate::servers::{Events, Server, connect, run, server_or_return, skip, through, tool, user, write_private};
 
 fn config(port: u16, password: &str) -> SshConfig {
     let mut config = SshConfig::new("127.0.0.1", "someone");
@@ -225,18 +225,11 @@ async fn the_agent_logs_in_to_a_bastion_where_that_is_asked_for() {
     let bastion = server_or_return!(Server::openssh(), "sshd");
     let guest = server_or_return!(Server::openssh(), "sshd");
     let Some((_agent, socket)) = agent_with_key_of(&bastion).await else { return skip("ssh-agent and ssh-add") };
-    let mut config = guest.config();
+    let mut config = through(&bastion, &guest);
     config.agent_socket = Some(socket);
-    config.bastion = Some(Bastion {
-        host: "127.0.0.1".into(),
-        port: bastion.port,
-        username: user(),
-        password: None,
-        keyboard_interactive_first: false,
-        private_keys: Vec::new(),
-        certificate: None,
-        agent_auth: true,
-    });
+    let by_agent = config.bastion.as_mut().unwrap();
+    by_agent.private_keys.clear();
+    by_agent.agent_auth = true;
     assert_eq!(run(&connect(&config).await, "echo there; echo ${SSH_AUTH_SOCK-none}").await.1, "there\nnone\n");
     assert!(bastion.log().contains("Accepted publickey"), "{}", bastion.log());
     // Not because there is an agent.

@@ -6,28 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kiln_communicators::ssh::{
-    Bastion, ConnectFailure, PrivateKeySource, Proxy, ProxyKind, SshConfig, Stage, TransferMethod, Tunnel,
+    ConnectFailure, PrivateKeySource, Proxy, ProxyKind, SshConfig, Stage, TransferMethod, Tunnel,
 };
 use kiln_communicators::{Communicator, ConnectConfig, ConnectEvent, ConnectStage, NoProgress, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::servers::{Events, Server, connect, free_port, run, server_or_return, tool, user, write_private};
-
-fn through(bastion: &Server, guest: &Server) -> SshConfig {
-    let mut config = guest.config();
-    config.bastion = Some(Bastion {
-        host: "127.0.0.1".into(),
-        port: bastion.port,
-        username: user(),
-        password: None,
-        keyboard_interactive_first: false,
-        private_keys: vec![PrivateKeySource::Pem(bastion.key.private_openssh.clone())],
-        certificate: None,
-        agent_auth: false,
-    });
-    config
-}
+use crate::servers::{Events, Server, connect, free_port, run, server_or_return, through, tool, user, write_private};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_is_reached_through_a_bastion() {

@@ -9,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kiln_communicators::ssh::{KeyKind, KeyPair, PrivateKeySource, SshCommunicator, SshConfig, generate_key_pair};
+use kiln_communicators::ssh::{
+    Bastion, KeyKind, KeyPair, PrivateKeySource, SshCommunicator, SshConfig, generate_key_pair,
+};
 use kiln_communicators::{CollectedOutput, Communicator, ConnectEvent, ConnectObserver, Exit};
 use tempfile::TempDir;
 
@@ -259,6 +261,22 @@ impl Server {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
+}
+
+/// How `guest` is reached through `bastion`, each with its own key.
+pub(crate) fn through(bastion: &Server, guest: &Server) -> SshConfig {
+    let mut config = guest.config();
+    config.bastion = Some(Bastion {
+        host: "127.0.0.1".into(),
+        port: bastion.port,
+        username: user(),
+        password: None,
+        keyboard_interactive_first: false,
+        private_keys: vec![PrivateKeySource::Pem(bastion.key.private_openssh.clone())],
+        certificate: None,
+        agent_auth: false,
+    });
+    config
 }
 
 pub(crate) async fn connect(config: &SshConfig) -> SshCommunicator {
