@@ -40,6 +40,7 @@ pub mod conformance;
 mod error;
 pub mod fake;
 mod guest_network;
+pub mod kept_mark;
 pub mod keyboard;
 mod ledger;
 mod listening_socket;

@@ -206,6 +206,8 @@ pub struct LeftMachine {
     pub disks: Vec<PathBuf>,
     /// How to go on with it, and what would lose it; a sentence each.
     pub hints: Vec<String>,
+    /// Why it is still on the ledger, where it could not be let go of: it may run, and use files of its build. A sweep tries again.
+    pub held: Option<String>,
 }
 
 /// Tells whether a hypervisor can be used here.

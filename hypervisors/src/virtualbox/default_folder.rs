@@ -32,7 +32,10 @@ pub(super) struct Move {
     /// The folder that it gets.
     pub(super) folder: PathBuf,
     base: PathBuf,
-    call: Call,
+    /// The base is a folder for this machine alone.
+    is_aside: bool,
+    uuid: String,
+    name: String,
 }
 
 impl Move {
@@ -43,16 +46,27 @@ impl Move {
             return Ok(None);
         }
         let base = of(program).await?;
-        let call = ["movevm", uuid, "--type", "basic", "--folder", &base.display().to_string()].map(ToOwned::to_owned);
-        let folder = base.join(facts.get("name").unwrap_or(uuid));
-        Ok(Some(Self { folder, base, call: call.to_vec() }))
+        let name = facts.get("name").unwrap_or(uuid).to_owned();
+        Ok(Some(Self { folder: base.join(&name), base, is_aside: false, uuid: uuid.to_owned(), name }))
+    }
+
+    /// The same to a folder beside the one where another's files are.
+    pub(super) fn aside(self) -> Self {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let base = self.base.join(format!("aborted-{}", &unique[..8]));
+        Self { folder: base.join(&self.name), base, is_aside: true, ..self }
+    }
+
+    fn call(&self) -> Call {
+        let base = self.base.display().to_string();
+        ["movevm", &self.uuid, "--type", "basic", "--folder", &base].map(ToOwned::to_owned).to_vec()
     }
 
     /// Refuses it when somebody else has made a machine there in the meantime: VirtualBox would put ours among its files.
     pub(super) fn refuse_taken(&self) -> Result<(), MachineError> {
         let Some(problem) = taken(&self.folder) else { return Ok(()) };
         let message = format!("{problem} (hint: {})", Problem::InUse.hint().unwrap_or_default());
-        Err(MachineError::Refused { command: shown(&self.call), message })
+        Err(MachineError::Refused { command: shown(&self.call()), message })
     }
 
     /// Moves it.
@@ -63,7 +77,15 @@ impl Move {
             message: error.to_string(),
         })?;
         // Stopped in the middle it would leave some of the disks here and some there.
-        program.run_long_to_its_end(&self.call).await.map(drop).map_err(Failure::of_machine)
+        program.run_long_to_its_end(&self.call()).await.map(drop).map_err(Failure::of_machine)
+    }
+
+    /// Removes what is there of it and empty, after one that has failed.
+    pub(super) fn remove_empty_folders(&self) {
+        let removed = std::fs::remove_dir(&self.folder);
+        if removed.is_ok() || removed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let _ = if self.is_aside { std::fs::remove_dir(&self.base) } else { Ok(()) };
+        }
     }
 }
 

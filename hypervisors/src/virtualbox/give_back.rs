@@ -78,6 +78,14 @@ pub(super) async fn look(program: &VBoxManage, uuid: &str) -> Result<Option<Fact
     }
 }
 
+/// Sees that a machine is off, whatever was said of that before.
+pub(super) async fn see_that_it_is_off(program: &VBoxManage, uuid: &str) -> Result<(), Failure> {
+    match look(program, uuid).await? {
+        Some(facts) if matches!(facts.state(), Some(State::Alive) | None) => switch_off(program, uuid).await,
+        _ => Ok(()),
+    }
+}
+
 /// Switches a machine off and waits until it is.
 async fn switch_off(program: &VBoxManage, uuid: &str) -> Result<(), Failure> {
     if let Err(failure) = program.run(&["controlvm", uuid, "poweroff"]).await {

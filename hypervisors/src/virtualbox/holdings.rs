@@ -1,5 +1,7 @@
 //! What a machine holds, and how it is given back: once, in order, whoever asks for it and however often.
 
+mod home;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +12,13 @@ use tokio::sync::watch;
 use super::NAME;
 use super::changes::Changes;
 use super::claim::{Borrowing, Claim};
-use super::default_folder::Move;
 use super::facts::State;
 use super::give_back::{self, Ended, OFF_LIMIT, Terms};
 use super::identity::{Borrowed, Identity, Moment};
 use super::problem::{Failure, Problem};
 use super::program::VBoxManage;
 use super::serial;
-use crate::error::{MachineError, StartError};
+use crate::error::StartError;
 use crate::ledger::{Resource, ResourceLedger};
 use crate::machine::{ExitReport, GivenBack};
 use crate::port_lease::PortLease;
@@ -178,37 +179,6 @@ impl Holdings {
         self.held().told_to_run.is_some()
     }
 
-    /// Moves the machine to its user's others. Its folder there is noted before it is: until the machine is given back or kept, all in it is
-    /// ours, also when the move has stopped half way.
-    pub(super) async fn move_home(&self, uuid: &str) -> Result<(), MachineError> {
-        let planned = Move::out_of(&self.program, &self.directory, uuid).await.map_err(Failure::of_machine)?;
-        let Some(planned) = planned else { return Ok(()) };
-        let folder = &planned.folder;
-        if self.held().moves_to.as_ref() != Some(folder) {
-            planned.refuse_taken()?;
-            let noted = self.ledger.acquired(&Resource::Directory { path: folder.clone() });
-            noted.map_err(|error| MachineError::Refused {
-                command: format!("noting the directory {}", folder.display()),
-                message: error.to_string(),
-            })?;
-            self.held().moves_to = Some(folder.clone());
-        }
-        planned.run(&self.program).await
-    }
-
-    /// Lets go of the folder that the machine was moved to; with all in it, unless the machine stays.
-    fn forget_move(&self) {
-        let Some(path) = self.held().moves_to.take() else { return };
-        if !self.kept.load(Ordering::Acquire)
-            && let Err(error) = std::fs::remove_dir_all(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %path.display(), "what was moved of a machine cannot be removed");
-            return;
-        }
-        self.ledger.released(&Resource::Directory { path });
-    }
-
     fn claim(&self) -> Claim {
         let held = self.held();
         match (held.told_to_run, &held.process) {
@@ -336,6 +306,18 @@ impl Holdings {
         }
     }
 
+    /// Leaves a machine that may still run on the ledger, with all that it uses: a sweep gives it back, and nobody here does.
+    pub(super) async fn leave_to_a_sweep(&self) {
+        *self.done.lock().await = true;
+        self.killed.store(true, Ordering::Release);
+        self.tell(ExitReport::Killed);
+    }
+
+    /// Whether nothing of the machine is on the ledger any more.
+    pub(super) fn is_given_back(&self) -> bool {
+        self.held().identity.is_none()
+    }
+
     /// Gives everything back. Any number of times.
     pub(super) async fn give_back(&self) {
         let mut done = self.done.lock().await;
@@ -385,39 +367,6 @@ impl Holdings {
         held.borrowing = None;
         drop(held);
         *done = true;
-    }
-
-    /// Lets go of the machine, which stays as it is.
-    pub(super) async fn keep(&self) {
-        let identity = self.held().identity.clone();
-        if let Some(Identity::Made(uuid)) = &identity {
-            self.move_home_or_stay(uuid).await;
-        }
-        self.kept.store(true, Ordering::Release);
-        // Where its files are must be out of the ledger first: a sweep that finds the folder and no machine would remove it.
-        self.forget_move();
-        if self.kept_inside.load(Ordering::Acquire) {
-            self.ledger.released(&Resource::Directory { path: self.directory.clone() });
-        }
-        let identity = self.held().identity.take();
-        if let Some(identity) = identity {
-            self.ledger.released(&registered(&identity));
-        }
-        self.give_back().await;
-    }
-
-    /// Moves a machine that is to stay to its user's others; where that is not to be, it stays where it is.
-    pub(super) async fn move_home_or_stay(&self, uuid: &str) {
-        if let Err(error) = self.move_home(uuid).await {
-            let directory = self.directory.display();
-            tracing::error!(%error, uuid, %directory, "a machine that is to stay does so in a build's directory");
-            self.kept_inside.store(true, Ordering::Release);
-        }
-    }
-
-    /// The machine that is to stay could not be moved out of the directory of its build.
-    pub(super) fn stays_inside(&self) -> bool {
-        self.kept_inside.load(Ordering::Acquire)
     }
 
     fn remove_directory(&self) {

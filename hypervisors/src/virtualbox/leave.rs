@@ -4,7 +4,7 @@
 use super::call::words;
 use super::changes;
 use super::facts::Facts;
-use super::give_back::{look, snapshot_name};
+use super::give_back::{look, see_that_it_is_off, snapshot_name};
 use super::holdings::Holdings;
 use super::problem::Failure;
 use crate::machine::LeftMachine;
@@ -38,8 +38,12 @@ pub(super) async fn leave(holdings: &Holdings, uuid: &str, leaving: Leaving) -> 
     // What VirtualBox refuses here costs nobody the disks.
     told(holdings.put_media_back(uuid).await, "media of the build are still in the machine");
     let stood_on = holdings.stood_on();
+    let mut held = None;
     match leaving {
         Leaving::Ours { serial } => {
+            if let Err(failure) = see_that_it_is_off(&holdings.program, uuid).await {
+                return stays_ours(holdings, uuid, &failure).await;
+            }
             let now = facts(holdings, uuid).await;
             let mut calls = Vec::new();
             if changes::has_forwarding(&now) {
@@ -51,12 +55,16 @@ pub(super) async fn leave(holdings: &Holdings, uuid: &str, leaving: Leaving) -> 
             for call in &calls {
                 told(holdings.program.run(call).await.map(drop), "a setting of the build stays in the machine");
             }
-            holdings.move_home_or_stay(uuid).await;
             holdings.keep().await;
         }
         Leaving::Theirs => {
             holdings.does_not_restore();
             holdings.give_back().await;
+            if !holdings.is_given_back() {
+                held = Some(
+                    "it could not be given back, for somebody else uses it or VirtualBox does not answer".to_owned(),
+                );
+            }
         }
     }
     let now = facts(holdings, uuid).await;
@@ -68,7 +76,8 @@ pub(super) async fn leave(holdings: &Holdings, uuid: &str, leaving: Leaving) -> 
             hints.push(format!("when you no longer need it: VBoxManage unregistervm {uuid} --delete"));
             if holdings.stays_inside() {
                 hints.push(format!(
-                    "its disks lie with its job's files and go with the job; move it first: VBoxManage movevm {uuid} --folder DIRECTORY"
+                    "it could not be moved away from its job's files, and the job cannot be removed before it is: VBoxManage movevm {uuid} \
+                     --folder DIRECTORY"
                 ));
             }
         }
@@ -84,7 +93,24 @@ pub(super) async fn leave(holdings: &Holdings, uuid: &str, leaving: Leaving) -> 
             }
         }
     }
-    LeftMachine { what: format!("the machine {name} in VirtualBox ({uuid})"), disks, hints }
+    LeftMachine { what: what(&name, uuid), disks, hints, held }
+}
+
+/// What is told of a machine that may still run, which is nobody's to keep: it stays on the ledger, and a sweep ends it.
+async fn stays_ours(holdings: &Holdings, uuid: &str, failure: &Failure) -> LeftMachine {
+    tracing::error!(%failure, uuid, "a machine whose build was given up cannot be switched off");
+    holdings.leave_to_a_sweep().await;
+    let now = facts(holdings, uuid).await;
+    LeftMachine {
+        what: what(now.get("name").unwrap_or(uuid), uuid),
+        disks: now.disks(),
+        hints: vec![format!("VBoxManage showvminfo {uuid} shows whether it runs")],
+        held: Some(format!("it could not be switched off ({failure}), and is removed with its disks when it can be")),
+    }
+}
+
+fn what(name: &str, uuid: &str) -> String {
+    format!("the machine {name} in VirtualBox ({uuid})")
 }
 
 async fn facts(holdings: &Holdings, uuid: &str) -> Facts {
