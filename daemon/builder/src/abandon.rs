@@ -111,8 +111,11 @@ fn output_directory_of(resource: &Resource) -> Option<(&Path, &str)> {
 }
 
 /// Removes the build's own directories, of which a machine that stays needs nothing; unless its disks are there, because its hypervisor could
-/// not move them.
+/// not move them, or it could not be let go of and has their discs in it.
 fn remove_work(left: &LeftMachine, files: &[Resource], context: &BuildContext) {
+    if left.held.is_some() {
+        return;
+    }
     let ours = [&context.settings.job_dir, &context.settings.runtime_dir];
     for resource in files {
         let Resource::Directory { path } = resource else { continue };
@@ -131,12 +134,26 @@ fn remove_work(left: &LeftMachine, files: &[Resource], context: &BuildContext) {
 
 /// Tells of a machine that stays where its hypervisor keeps it, and of what was made beside it.
 fn tell_of_machine(left: &LeftMachine, kept: &[PathBuf], context: &BuildContext) -> String {
-    context
-        .error(format!("The guest has ended. What it has written is kept: {} stays, switched off, with:", left.what));
+    context.error(how_it_was_left(left));
     let files: Vec<PathBuf> = left.disks.iter().chain(kept).cloned().collect();
     named(&files).iter().for_each(|name| context.error(format!("    {name}")));
     left.hints.iter().for_each(|hint| context.error(format!("hint: {hint}")));
     left.disks.first().map_or_else(|| left.what.clone(), |disk| format!("{}, {}", left.what, disk.display()))
+}
+
+fn how_it_was_left(left: &LeftMachine) -> String {
+    match &left.held {
+        None => format!("The guest has ended. What it has written is kept: {} stays, switched off, with:", left.what),
+        Some(why) => {
+            format!("{} may still run: {why}. Kiln tries again, also when this job is over. It has:", upper(&left.what))
+        }
+    }
+}
+
+/// What begins a sentence.
+fn upper(words: &str) -> String {
+    let mut rest = words.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// A line for each file, up to a limit.
@@ -191,4 +208,34 @@ fn with_size(path: &Path) -> String {
 
 fn absolute(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::output_directory::tests::Job;
+
+    #[test]
+    fn the_files_of_a_machine_that_may_still_run_stay_and_it_is_not_called_off() {
+        let job = Job::new();
+        let context = job.context(false);
+        let work = context.settings.job_dir.join("work-0");
+        let files = [Resource::Directory { path: work.clone() }];
+        let left = |held: Option<&str>| LeftMachine {
+            what: "the machine web".to_owned(),
+            disks: vec!["/machines/web/web.vmdk".into()],
+            hints: Vec::new(),
+            held: held.map(ToOwned::to_owned),
+        };
+        std::fs::create_dir(&work).unwrap();
+        let held = left(Some("VirtualBox does not answer"));
+        remove_work(&held, &files, &context);
+        assert!(work.exists());
+        let said = how_it_was_left(&held);
+        assert!(said.starts_with("The machine web may still run: VirtualBox does not answer."), "{said}");
+        assert!(!said.contains("switched off"), "{said}");
+        remove_work(&left(None), &files, &context);
+        assert!(!work.exists());
+        assert!(how_it_was_left(&left(None)).contains("the machine web stays, switched off"));
+    }
 }
