@@ -276,7 +276,7 @@ impl JobDir {
                 return std::fs::remove_file(self.request()).map_err(failed);
             }
         };
-        let leads_to_hypervisors = !self.still_held().is_empty();
+        let leads_to_hypervisors = !self.still_on_ledger().is_empty();
         // Those of a proxy may have a login. Without them nothing that lies behind it is given back as long as Kiln may, and what that costs is
         // paid on; later they are of no use.
         let leads_to_services = leads_to_hypervisors && kiln_builder::can_reach_a_service(&self.root);

@@ -75,7 +75,7 @@ impl From<JobsError> for ApiProblem {
                  remote-*.json beside it, which say what lies at a service",
                 ledger.display()
             )),
-            JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
+            JobsError::Keeps { .. } | JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
             JobsError::Forbidden(Forbidden::Stranger { .. }) => {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("unset KILN_SOCKET to use a daemon of your own")
             }

@@ -51,7 +51,8 @@ impl From<JobsError> for Failure {
             JobsError::Over { .. }
             | JobsError::NotOver { .. }
             | JobsError::NotRunning { .. }
-            | JobsError::Holds { .. } => INVALID_STATE,
+            | JobsError::Holds { .. }
+            | JobsError::Keeps { .. } => INVALID_STATE,
             JobsError::Forbidden(_) => NOT_AUTHORIZED,
             // Everybody may ask, also in vain, and the log is not theirs to fill.
             JobsError::Account(AccountError::NoLogin { .. } | AccountError::Unknown { .. }) => NOT_AUTHORIZED,

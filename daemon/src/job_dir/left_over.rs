@@ -8,9 +8,21 @@ use super::{JobDir, JobDirError, read_whole, write_whole};
 use crate::explain::explain;
 
 impl JobDir {
-    /// Names what the job still holds, as far as its ledger says; nothing: all is given back.
+    /// Names what the job still holds, and what its own directory keeps; nothing: it may be forgotten.
     #[must_use]
     pub fn still_held(&self) -> Vec<String> {
+        [self.still_on_ledger(), self.keeps()].concat()
+    }
+
+    /// Names what lies in the job's directory and would be lost with it: the machine of an aborted build that could not be moved away.
+    #[must_use]
+    pub fn keeps(&self) -> Vec<String> {
+        kiln_builder::kept_inside(&self.root)
+    }
+
+    /// Names what the job still holds, as far as its ledger says; nothing: all is given back.
+    #[must_use]
+    pub fn still_on_ledger(&self) -> Vec<String> {
         kiln_builder::still_held(&self.root).unwrap_or_else(|error| {
             vec![format!("what the ledger {} names: it cannot be read ({error})", self.ledger().display())]
         })

@@ -46,6 +46,14 @@ pub enum JobsError {
         /// The file that names it.
         ledger: PathBuf,
     },
+    /// The job is over, and its directory has in it what was not to be lost.
+    #[error("job {id} cannot be removed: in its directory lies {}", kept.join(" and "))]
+    Keeps {
+        /// The job.
+        id: JobId,
+        /// What lies there, as phrases.
+        kept: Vec<String>,
+    },
     /// The job does not run yet.
     #[error("job {id} does not run yet ({state})")]
     NotRunning {

@@ -21,9 +21,13 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 ///
-/// It still does.
+/// It still does, or its directory keeps what was not to be lost.
 pub(super) async fn before_removal(shared: &Arc<Shared>, id: &JobId) -> Result<(), JobsError> {
     let directory = shared.directory(id);
+    let kept = directory.as_owner(JobDir::keeps).await;
+    if !kept.is_empty() {
+        return Err(JobsError::Keeps { id: id.clone(), kept });
+    }
     if directory.as_owner(JobDir::still_held).await.is_empty() {
         shared.leftovers().remove(id);
         return Ok(());
@@ -58,6 +62,11 @@ async fn try_to_give_back(shared: &Arc<Shared>, id: &JobId) {
         }
     };
     let directory = shared.directory(id);
+    let (on_ledger, kept) = directory.as_owner(|directory| (directory.still_on_ledger(), directory.keeps())).await;
+    if on_ledger.is_empty() && !kept.is_empty() {
+        // Its user's to move or to remove.
+        return tracing::debug!(job = %id, ?kept, "the job's directory keeps something");
+    }
     let attempt = async {
         let submission = directory.as_owner(|directory| directory.read_request().ok()).await;
         match shared.launcher.after(&directory, submission.as_ref(), After::GiveBack).await {

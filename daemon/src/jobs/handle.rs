@@ -172,9 +172,10 @@ impl Jobs {
         wire::add_steps(&mut job, self.shared.journal.steps(id.as_str()).await?);
         if job.state.is_over() {
             let directory = self.directory(id);
-            let held = directory.as_owner(JobDir::still_held).await;
+            let (held, kept) = directory.as_owner(|directory| (directory.still_on_ledger(), directory.keeps())).await;
             job.notes
                 .extend(held.into_iter().map(|held| format!("still holds {held}: that could not be given back yet")));
+            job.notes.extend(kept.into_iter().map(|kept| format!("its directory keeps {kept}")));
         }
         job.notes.extend(steps::note(&self.shared, id, job.state.is_over()).await);
         Ok((job, turn))

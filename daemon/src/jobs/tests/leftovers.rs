@@ -124,6 +124,38 @@ async fn old_jobs_that_hold_something_are_not_forgotten() {
     assert_eq!(rig.job(&id).await.state, JobState::Failed);
 }
 
+/// What `-on-error=abort` has left in it, because VirtualBox could not move it.
+#[tokio::test]
+async fn a_job_whose_directory_keeps_a_machine_is_neither_forgotten_nor_removed() {
+    let rig = Rig::with(1, |config| config.limits.finished_jobs = 0).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    let machine = rig.directory(&id).join("work-0/virtualbox-1");
+    std::fs::create_dir_all(&machine).unwrap();
+    let disk = machine.join("web.vmdk");
+    std::fs::write(&disk, "what the guest has written").unwrap();
+    std::fs::write(machine.join(".kiln-aborted"), format!("the machine web\n{}\n", disk.display())).unwrap();
+    rig.launcher.end(0, 3);
+    rig.until(&id, |job| job.state == JobState::Failed).await;
+    let other = rig.submit("b").await;
+    rig.until(&other, |job| job.state == JobState::Running).await;
+    rig.launcher.end(1, 3);
+    let gone = async {
+        while rig.directory(&other).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("forgotten in time");
+    let error = rig.jobs.remove(&rig.owner, &id).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("job {id} cannot be removed: in its directory lies the machine web"));
+    assert!(rig.job(&id).await.notes.join("\n").contains("its directory keeps the machine web"));
+    assert_eq!(std::fs::read_to_string(&disk).unwrap(), "what the guest has written");
+    // Its owner has moved it.
+    std::fs::remove_file(&disk).unwrap();
+    rig.jobs.remove(&rig.owner, &id).await.unwrap();
+    assert!(!rig.directory(&id).exists());
+}
+
 #[tokio::test]
 async fn what_one_user_has_left_keeps_no_other_waiting() {
     let rig = Rig::with(4, |config| config.mode = Mode::System).await;
