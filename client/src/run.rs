@@ -1,10 +1,11 @@
 //! From the words of a command line to an exit code.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kiln_protocol::places;
+use kiln_protocol::{environment, places, without_codes};
 
 use crate::api::{Asking, Client, Starting};
 use crate::arguments::{Arguments, Command, TemplateCommand, ValidateArguments};
@@ -17,6 +18,9 @@ use crate::usage;
 /// Runs kiln with this command line.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Normalised { words, machine_readable, no_ask_password } = argv::normalise(words);
+    if words.get(1).is_some_and(|command| command != "version") {
+        tell_of_misspelt_variables();
+    }
     let result = match words.as_slice() {
         // Without clap and without a runtime: scripts ask for the version all the time.
         [_, command] if command == "version" => commands::version(machine_readable).map(|()| 0),
@@ -39,6 +43,16 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
             ExitCode::from(error.code())
         }
+    }
+}
+
+/// A variable that is misspelt would be taken as one that is not set.
+fn tell_of_misspelt_variables() {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let nearest = |given: &str, known: &[&'static str]| kiln_template::nearest(given, known.iter().copied());
+    for warning in environment::warnings(names, nearest) {
+        // Nobody is left to tell when the terminal is gone.
+        let _ = writeln!(terminal::stderr(), "warning: {}", without_codes(&warning));
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kiln_protocol::{Event, JobState, ValidateLine};
+use kiln_protocol::{Event, JobState, ValidateLine, without_codes};
 use serde::Serialize;
 
 use crate::config::environment;
@@ -181,6 +181,10 @@ fn log_filter() -> Option<String> {
 
 fn print_config(whom: &Whom) -> Result<(), Failure> {
     let text = user_daemon::print_configuration(whom)?;
+    for warning in user_daemon::misspelt_variables() {
+        // The configuration is what was asked for.
+        let _ = writeln!(io::stderr(), "warning: {}", without_codes(&warning));
+    }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|error| Failure { error: format!("cannot write to standard output: {error}"), hint: None })

@@ -64,7 +64,8 @@ mod tests {
         let at_once = format!("max_jobs = 9\nfinished_jobs = 9\n{by_systemd}[quotas]\nrunning = 3\nconnections = 3");
         assert_eq!(waiting_for_restart(&running, &config(&at_once)), [""; 0]);
         let documentation = include_str!("../../docs/configuration.md");
-        for key in documentation.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)) {
+        let (keys, _) = documentation.split_once("\n## ").unwrap();
+        for key in keys.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)) {
             let at_once = ["max_jobs", "finished_jobs"].contains(&key) || key.starts_with("quotas.");
             assert!(at_once || named.contains(&key), "{key}");
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiln_protocol::environment;
 use kiln_protocol::places::{self, KILN_SOCKET};
 use kiln_systemd::{Manager, State};
 use rustix::fs::Mode as FileMode;
@@ -207,6 +208,12 @@ pub(crate) fn print_configuration(whom: &Whom) -> Result<String, Failure> {
     ))
 }
 
+/// Tells of variables that are taken for Kiln's own and that it does not read.
+pub(crate) fn misspelt_variables() -> Vec<String> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    environment::warnings(names, |given, known| kiln_template::nearest(given, known.iter().copied()))
+}
+
 fn plain(error: &dyn std::error::Error) -> Failure {
     Failure { error: explain(error), hint: None }
 }
@@ -351,6 +358,9 @@ async fn serve(
     let whom = whom.clone();
     let read = move || configuration(&whom).map(|(config, _)| config);
     tokio::spawn(reload::on_hangup(hangups, started, read, reloaded));
+    for warning in misspelt_variables() {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(version = VERSION, socket = %config.socket.display(), "kilnd starts");
     let (state, manager) = (config.state_directory.clone(), config.manager);
     let ready = || {

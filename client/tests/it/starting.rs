@@ -74,8 +74,10 @@ fn assert_noted(home: &Home, reason: &str, hint: &str) {
 #[test]
 fn a_failed_start_is_noted_wherever_it_fails_and_forgotten_by_the_next() {
     let Some(home) = Home::new() else { return };
-    let output = home.command("jobs").env("KILN_MAX_JOBS", "many").output().unwrap();
+    let output = home.command("jobs").env("KILN_MAX_JOBS", "many").env("KILN_SOCKT", "/x").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
+    let misspelt = "warning: the variable KILN_SOCKT means nothing to Kiln: did you mean KILN_SOCKET?\n";
+    assert!(stderr.starts_with(misspelt), "{stderr}");
     assert!(stderr.contains("KILN_MAX_JOBS is `many`, not a number from 1 to 1000"), "{stderr}");
     assert_noted(&home, "KILN_MAX_JOBS is `many`", "hint: unset it");
 

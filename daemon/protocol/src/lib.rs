@@ -16,12 +16,14 @@
 //! | [`image`] | work on disk images: conversions, facts, checks |
 //! | [`info`] | what this daemon is and can do |
 //! | [`problem`] | errors (problem+json) |
+//! | [`environment`] | the variables of the environment that are read |
 //! | [`id`] | job identifiers |
 //! | [`places`] | where the socket is, from the environment |
 //! | [`step`] | the steps of a build |
 //! | [`text`] | what texts for people are kept free of |
 //! | [`validate`] | what `kilnd validate` reads and writes; not part of the HTTP API |
 
+pub mod environment;
 pub mod event;
 pub mod id;
 pub mod image;

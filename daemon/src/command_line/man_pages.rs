@@ -9,8 +9,12 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
+use kiln_protocol::environment::{Reader, VARIABLES, Variable};
+use kiln_protocol::places::KILN_SOCKET;
 
 use super::Arguments;
+use crate::config::environment::{KILN_CONFINED, KILN_LOG, KILN_MAX_JOBS};
+use crate::event_log::KILN_MAX_LOG_MIB;
 
 const VERSION: &str = concat!("kiln ", env!("CARGO_PKG_VERSION"));
 
@@ -64,10 +68,15 @@ fn page_of_kilnd() -> String {
     text.extend(more.to_roff().into_bytes());
     man.render_options_section(&mut text).unwrap();
     let mut more = Roff::new();
-    for (title, rows) in [("SIGNALS", &SIGNALS[..]), ("FILES", &FILES)] {
+    let environment: Vec<_> =
+        Variable::read_by(&[Reader::Daemon]).map(|variable| (variable.name, variable.meaning)).collect();
+    for (title, rows) in [("SIGNALS", &SIGNALS[..]), ("ENVIRONMENT", &environment), ("FILES", &FILES)] {
         more.control("SH", [title]);
         for (term, meaning) in rows {
             more.control("TP", []).text([bold(*term)]).text(with_code(meaning));
+        }
+        if title == "ENVIRONMENT" {
+            more.control("PP", []).text([roman("kiln.toml(5) has all variables, with who reads them.")]);
         }
     }
     more.control("SH", ["SEE ALSO"]).text([roman("kiln(1), kiln.toml(5), org.kiln.Kiln1(5), systemctl(1)")]);
@@ -96,14 +105,39 @@ fn page_of_the_file() -> String {
     page.control("SH", ["RELOADING"]);
     let (paragraph, _) = after.split_once("\n\n").unwrap();
     page.text(with_code(&paragraph.replace('\n', " ")));
+    page.control("SH", ["ENVIRONMENT"]);
+    page.text(with_code(
+        "Who reads each stands behind its name; what a job reads is that of the shell which submits it. Those of components, as `AWS_PROFILE` and \
+         `HTTPS_PROXY`, stand in their documents. `kiln` and `kilnd` warn of a variable that begins with `KILN_` and is not here.",
+    ));
+    for variable in VARIABLES {
+        let term = [bold(variable.name), roman(format!(" ({})", variable.readers()))];
+        page.control("TP", []).text(term).text(with_code(variable.meaning));
+    }
+    page.control("SH", ["FILES"]).text([roman("Documents that are named here are in /usr/share/doc/kiln/docs.")]);
     page.control("SH", ["SEE ALSO"]).text([roman("kilnd(8), kiln(1)")]);
     titled("kiln.toml", "5", &page.to_roff())
 }
 
-/// Sets what stands in backticks in bold type.
+/// Sets what stands in backticks in bold type, and leaves of links, which nobody can follow on a page, their text.
 fn with_code(text: &str) -> Vec<Inline> {
-    let parts = text.trim().split('`').enumerate();
+    let text = without_links(text.trim());
+    let parts = text.split('`').enumerate();
     parts.map(|(index, part)| if index % 2 == 1 { bold(part) } else { roman(part) }).collect()
+}
+
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, (words, after))) =
+        rest.split_once('[').and_then(|(before, link)| Some((before, link.split_once("](")?)))
+    {
+        let (_, after) = after.split_once(')').unwrap_or((after, ""));
+        plain.push_str(before);
+        plain.push_str(words);
+        rest = after;
+    }
+    plain + rest
 }
 
 /// Puts the title on a page and leaves out blanks at the ends of lines, and what the parts have in common but once. Without a date, so that
@@ -142,7 +176,33 @@ fn the_pages_tell_of_every_option_and_key() {
     }
     assert!(!kilnd.contains("detached"), "a hidden option is shown");
     let file = page_of_the_file();
-    for words in ["max_jobs", "exit_on_idle", "256", "KILN_MAX_JOBS", "SIGHUP"] {
+    for words in ["max_jobs", "exit_on_idle", "256", "KILN_MAX_JOBS", "KILN_MAX_LOG_MIB", "SIGHUP"] {
         assert!(file.contains(words), "{words}: {file}");
     }
+    assert!(file.contains("(dbus.md)") && !file.contains("]("), "a link is shown raw: {file}");
+    // What is read by these names is in the table.
+    for name in [KILN_LOG, KILN_MAX_JOBS, KILN_CONFINED, KILN_MAX_LOG_MIB, KILN_SOCKET] {
+        assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name}");
+    }
+    for variable in Variable::read_by(&[Reader::Daemon]) {
+        assert!(kilnd.contains(&format!("\\fB{}\\fR", variable.name)), "{}: {kilnd}", variable.name);
+    }
+}
+
+/// The table of variables in `docs/configuration.md`; `KILN_BLESS=1` writes it instead.
+#[test]
+fn the_variables_of_the_documentation_are_those_of_the_table_for_the_man_pages() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let head = "| variable | read by | meaning |\n|---|---|---|\n";
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_once(head).unwrap();
+    let (_, after) = after.split_once("\n\n").unwrap();
+    let row = |variable: &Variable| format!("| `{}` | {} | {} |", variable.name, variable.readers(), variable.meaning);
+    let rows: Vec<_> = VARIABLES.iter().map(row).collect();
+    let expected = format!("{before}{head}{}\n\n{after}", rows.join("\n"));
+    if std::env::var_os("KILN_BLESS").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(found == expected, "docs/configuration.md has other variables than the programs read; ./x man writes them");
 }

@@ -53,7 +53,7 @@ pub use components::plugins::{BUILT_IN_PLUGINS, BuiltInPlugin, PluginRequirement
 pub use components::schema::{Catalog, ComponentType, OptionKind, OptionSpec, Schema};
 pub use diagnostics::redact::{Redactor, SENSITIVE};
 pub use diagnostics::source_map::{FileId, Position, SourceFile, SourceMap, Span};
-pub use diagnostics::suggest::did_you_mean;
+pub use diagnostics::suggest::{did_you_mean, nearest};
 pub use diagnostics::{Diagnostic, Diagnostics, ExcerptLine, RelatedPlace, Report, ReportRange, Severity, Style};
 pub use go::duration::{GoDuration, parse_go_duration};
 pub use go_template::PACKER_VERSION;

@@ -296,10 +296,15 @@ fn a_service_without_work_ends_and_its_socket_stays() {
         .env("XDG_RUNTIME_DIR", "/run/user/1")
         .env("HOME", "/h")
         .env("KILN_MAX_JOBS", "7")
+        .env("KILN_MAXJOBS", "9")
         .env_remove("KILN_SOCKET")
         .env_remove("XDG_STATE_HOME")
         .output()
         .unwrap();
+    assert_eq!(
+        String::from_utf8(printed.stderr).unwrap(),
+        "warning: the variable KILN_MAXJOBS means nothing to Kiln: did you mean KILN_MAX_JOBS?\n"
+    );
     let printed = String::from_utf8(printed.stdout).unwrap();
     let file = manager.path("config/kiln/kiln.toml");
     assert_eq!(

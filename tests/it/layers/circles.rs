@@ -38,7 +38,7 @@ const FLOORS: &[(&str, &str)] = &[
          data_sources unfinished backends export line_output step scripts post_processors provisioners steps abandon built sweep machine_build sources attested_names build_inputs options verify_build run catalog \
          component_pages unbuilt check job",
     ),
-    ("daemon/protocol", "id image info places problem question registry step text job event validate"),
+    ("daemon/protocol", "environment id image info places problem question registry step text job event validate"),
     (
         "hypervisors",
         "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir \

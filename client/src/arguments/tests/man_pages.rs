@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use kiln_protocol::environment::{Reader, Variable};
 
 use crate::arguments::Arguments;
 
@@ -28,16 +29,6 @@ const EXIT_STATUS: [(&str, &str); 3] = [
     ("0", "What was asked for is done."),
     ("1", "It is not: standard error, or the output of the build, says why and what to do."),
     ("127", "There is no such command."),
-];
-
-/// Variables that the client reads itself. The environment as a whole goes to the job.
-const ENVIRONMENT: [(&str, &str); 6] = [
-    ("KILN_SOCKET", "The daemon's socket, where it is not the usual one."),
-    ("PKR_VAR_NAME", "A value for the variable NAME of a template."),
-    ("PACKER_CACHE_DIR", "Where downloads are kept."),
-    ("CI", "Nobody is asked for a password."),
-    ("NO_COLOR", "No colours, whatever the value, unless `-color=true` is given."),
-    ("PACKER_NO_COLOR", "No colours at all."),
 ];
 
 /// Files that are there unless the variables of the XDG base directory specification say otherwise.
@@ -99,9 +90,16 @@ fn page(command: &Command, parent: Option<&str>, below: &[Command]) -> String {
         more.control("fi", []);
     }
     if parent.is_none() {
-        for (title, rows) in [("EXIT STATUS", &EXIT_STATUS[..]), ("ENVIRONMENT", &ENVIRONMENT), ("FILES", &FILES)] {
+        // The environment of the shell as a whole goes to the job.
+        let environment: Vec<_> = Variable::read_by(&[Reader::Client, Reader::Job])
+            .map(|variable| (variable.name, variable.meaning))
+            .collect();
+        for (title, rows) in [("EXIT STATUS", &EXIT_STATUS[..]), ("ENVIRONMENT", &environment), ("FILES", &FILES)] {
             more.control("SH", [title]);
             definitions(&mut more, rows.iter().map(|(term, meaning)| ((*term).to_owned(), (*meaning).to_owned())));
+            if title == "ENVIRONMENT" {
+                more.control("PP", []).text([roman("kiln.toml(5) has all variables, with who reads them.")]);
+            }
         }
     }
     let others: Vec<String> = match parent {

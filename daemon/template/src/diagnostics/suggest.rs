@@ -12,7 +12,7 @@ pub(crate) fn suggested(hint: &str) -> Option<&str> {
 }
 
 /// Returns the candidate that needs the fewest edits, at most a third of the longer name's length (and at least one).
-pub(crate) fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(given);
     candidates
         .into_iter()
