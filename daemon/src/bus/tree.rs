@@ -15,6 +15,10 @@ const MAX_BUILDS: usize = 64;
 /// Images of one job that have objects. `Files` of their builds names the files of all.
 const MAX_IMAGES: usize = 64;
 
+/// Bytes of the names of files in the images of one job, each with the directory that the job was submitted in. Images whose files do not fit
+/// have no object: what a worker says once would be held a thousand times as long, and be sent by each look at all objects.
+const MAX_IMAGE_BYTES: usize = 1 << 20;
+
 /// Questions of one job that have objects.
 const MAX_PROMPTS: usize = 16;
 
@@ -147,18 +151,21 @@ impl ShownJob {
         let mut objects = BTreeMap::new();
         let builds: Vec<_> = job.builds.iter().take(MAX_BUILDS).enumerate().collect();
         let build_places: Vec<_> = builds.iter().map(|(number, _)| Place::Build(job.id.clone(), *number)).collect();
-        let mut room = MAX_IMAGES;
+        let (mut room, mut bytes) = (MAX_IMAGES, MAX_IMAGE_BYTES);
         for ((number, build), place) in builds.into_iter().zip(&build_places) {
             // What has no files is none: the artifact of the null builder, or of an upload.
             let artifacts = build.artifacts.iter().enumerate().filter(|(_, artifact)| !artifact.files.is_empty());
             let mut image_places = Vec::new();
-            for (among, artifact) in artifacts.take(room) {
+            for (among, artifact) in artifacts {
+                let Some(left) = bytes.checked_sub(view::size_of_files(observed, artifact)).filter(|_| room > 0) else {
+                    continue;
+                };
+                (room, bytes) = (room - 1, left);
                 let place = Place::Image(job.id.clone(), number, among);
                 let values = view::image(observed, number, artifact);
                 objects.insert(place.clone(), Object { name: artifact.id.clone(), values });
                 image_places.push(place);
             }
-            room = room.saturating_sub(image_places.len());
             let object = Object { name: build.name.clone(), values: view::build(observed, build, &image_places) };
             objects.insert(place.clone(), object);
         }
@@ -272,6 +279,39 @@ mod tests {
             }
         }));
         assert_eq!(news.len(), 1 + MAX_BUILDS + MAX_IMAGES + MAX_PROMPTS);
+    }
+
+    #[test]
+    fn files_of_images_are_not_held_without_bound_however_long_the_directory_before_them() {
+        for length in [4095, 70_000] {
+            let mut tree = tree();
+            tree.show(&observed(|job| {
+                job.working_directory = format!("/{}", "w".repeat(length - 1));
+                let files: Vec<_> = (0..256).map(|number| number.to_string()).collect();
+                let image =
+                    kiln_protocol::Artifact { builder_id: "b".to_owned(), id: "i".to_owned(), text: None, files };
+                let small = kiln_protocol::Artifact { files: vec!["/out/disk".to_owned()], ..image.clone() };
+                let mut artifacts = vec![image; MAX_IMAGES];
+                artifacts.push(small);
+                job.builds[0].artifacts = artifacts;
+            }));
+            let id: JobId = "abcdefghij".parse().unwrap();
+            let images: Vec<_> = tree.objects(&id).filter(|(place, _)| matches!(place, Place::Image(..))).collect();
+            let held: usize = images
+                .iter()
+                .map(|(_, image)| match &image.values["Files"] {
+                    Value::Texts(files) => files.iter().map(String::len).sum::<usize>(),
+                    other => panic!("{other:?}"),
+                })
+                .sum();
+            assert!(held <= MAX_IMAGE_BYTES, "{length}: {held}");
+            let last = images.last().map(|(place, _)| (*place).clone());
+            assert_eq!(last, Some(Place::Image(id.clone(), 0, MAX_IMAGES)), "what fits behind them has its object");
+            // A build names those that are there.
+            let named = images.len();
+            let Value::Paths(paths) = &tree.values(&Place::Build(id, 0)).unwrap()["Images"] else { panic!("no paths") };
+            assert_eq!(paths.len(), named);
+        }
     }
 
     #[test]

@@ -106,6 +106,13 @@ pub(super) fn image(observed: &Observed, build: usize, artifact: &Artifact) -> V
     ])
 }
 
+/// Returns how many bytes the files of an image are, as [`image`] names them.
+pub(super) fn size_of_files(observed: &Observed, artifact: &Artifact) -> usize {
+    let before = observed.job.working_directory.len() + 1;
+    let size = |file: &String| size_of::<String>() + file.len() + if file.starts_with('/') { 0 } else { before };
+    artifact.files.iter().map(size).fold(0, usize::saturating_add)
+}
+
 /// Describes a question.
 pub(super) fn prompt(observed: &Observed, question: &Question) -> Values {
     let job = &observed.job;
