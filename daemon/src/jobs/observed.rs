@@ -5,6 +5,7 @@ use kiln_protocol::{Job, JobId};
 
 use super::changes::{ChangeWatch, Transfers};
 use super::handle::Jobs;
+use super::submission::cut_path;
 use super::{JobCounts, JobsError, wire};
 use crate::journal::Wanted;
 
@@ -31,6 +32,7 @@ impl Jobs {
         let Some(row) = shared.journal.job(id.as_str()).await? else { return Ok(None) };
         let owner = row.owner;
         let mut job = wire::job(row)?;
+        job.template = cut_path(job.template);
         self.add_what_is_not_written(&mut job);
         wire::add_steps(&mut job, shared.journal.steps(id.as_str()).await?);
         Ok(Some(Observed { job, owner, transfers: shared.changes.transfers(id) }))

@@ -7,6 +7,9 @@ use crate::event_log::{KILN_MAX_LOG_MIB, limit_of};
 /// Longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 200;
 
+/// Longest path that a process can use (`PATH_MAX`, limits.h(0p)). What is submitted of them is in every list of jobs.
+pub(super) const MAX_PATH_BYTES: usize = 4096;
+
 /// A job as it is submitted.
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -26,6 +29,13 @@ pub struct InvalidSubmission {
     pub detail: String,
     /// What to do about it, where that is known.
     pub hint: Option<String>,
+}
+
+/// Cuts what stands where a path is submitted and is none (what a task on images is about names many of them), or is from a time without a limit.
+pub(super) fn cut_path(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_PATH_BYTES));
+    text.shrink_to_fit();
+    text
 }
 
 impl InvalidSubmission {
@@ -84,6 +94,12 @@ fn check(submission: &JobSubmission) -> Result<(), InvalidSubmission> {
     if let Err(error) = limit_of(submission.environment.get(KILN_MAX_LOG_MIB).map(String::as_str)) {
         let hint = format!("unset {KILN_MAX_LOG_MIB}: a job's log is then kept to 64 MiB");
         return Err(InvalidSubmission { detail: error.to_string(), hint: Some(hint) });
+    }
+    for (name, path) in [("template", &submission.template), ("working_directory", &submission.working_directory)] {
+        if path.len() > MAX_PATH_BYTES {
+            let detail = format!("`{name}` has {} bytes; a path has {MAX_PATH_BYTES} at most", path.len());
+            return Err(InvalidSubmission::new(detail));
+        }
     }
     if submission.working_directory.contains('\0') || submission.template.contains('\0') {
         return invalid("a path holds a zero byte");

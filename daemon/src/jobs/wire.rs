@@ -2,6 +2,7 @@
 
 use kiln_protocol::{Artifact, BuildSummary, Job, JobId, StepPhase, StepState, StepSummary};
 
+use super::submission::cut_path;
 use crate::job_dir::Acceptance;
 use crate::journal::{self, ArtifactRow, BuildRow, JobRow, JournalError, NewJob, StepRow};
 
@@ -52,6 +53,7 @@ pub(super) fn new_job(
 ) -> NewJob {
     let Acceptance { created_at, owner, key, digest } = acceptance;
     let id = id.as_str().to_owned();
+    let (template, working_directory) = (cut_path(template), cut_path(working_directory));
     NewJob { id, kind: kind.into(), template, working_directory, owner, created_at, key, digest, confined: false }
 }
 

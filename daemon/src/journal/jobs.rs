@@ -216,7 +216,7 @@ impl Journal {
             // Unfinished ones first are two questions: one that sorts by both reads and sorts every job there ever was.
             let parts: &[&str] =
                 if wanted.unfinished_first { &["finished_at IS NULL", "finished_at IS NOT NULL"] } else { &["TRUE"] };
-            let mut jobs: Vec<JobRow> = Vec::new();
+            let (mut jobs, mut room): (Vec<JobRow>, _) = (Vec::new(), ListRoom::new());
             for part in parts {
                 let sql = format!(
                     "SELECT {COLUMNS} FROM jobs
@@ -225,16 +225,16 @@ impl Journal {
                          AND (?3 IS NULL OR created_at >= ?3) AND (?5 IS NULL OR owner = ?5)
                      ORDER BY submitted DESC LIMIT ?4"
                 );
-                let room = wanted.limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+                let limit = wanted.limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
                 let mut statement = connection.prepare_cached(&sql)?;
                 let found =
-                    statement.query_map(params![wanted.looks, states, wanted.since, room, wanted.owner], read_job)?;
+                    statement.query_map(params![wanted.looks, states, wanted.since, limit, wanted.owner], read_job)?;
                 for job in found {
-                    jobs.push(job?);
+                    // One after the other: what is cut is never held with the others.
+                    jobs.push(room.take(with_builds(connection, job?)?));
                 }
             }
-            let mut room = ListRoom::new();
-            jobs.into_iter().map(|job| Ok(room.take(with_builds(connection, job)?))).collect()
+            Ok(jobs)
         })
         .await
     }

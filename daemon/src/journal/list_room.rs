@@ -1,8 +1,8 @@
-//! How much a list of jobs holds: whoever asks for many gets their essentials, and not what each of their workers has had written.
+//! How much a list of jobs holds: whoever asks for many gets their essentials, and not what each of their users and workers has had written.
 
 use super::rows::{BuildRow, JobRow};
 
-/// Text of builds and errors in one list, in bytes. A thousand usual jobs have a quarter of it.
+/// Text of paths, builds and errors in one list, in bytes. A thousand usual jobs have a quarter of it.
 pub(super) const ROOM: usize = 8 << 20;
 
 /// Text that every job has room for.
@@ -18,7 +18,9 @@ impl ListRoom {
 
     /// Puts a job into the list, cut where it has no room.
     pub(super) fn take(&mut self, mut job: JobRow) -> JobRow {
-        let size = job.error.as_ref().map_or(0, String::len) + job.builds.iter().map(size_of_build).sum::<usize>();
+        let paths = job.template.len() + job.working_directory.len();
+        let error = job.error.as_ref().map_or(0, String::len);
+        let size = paths + error + job.builds.iter().map(size_of_build).sum::<usize>();
         if size <= ESSENTIAL {
             return job;
         }
@@ -28,13 +30,16 @@ impl ListRoom {
         }
         // Their memory goes, too.
         job.builds = Vec::new();
-        if let Some(error) = &mut job.error {
-            error.truncate(error.floor_char_boundary(ESSENTIAL));
-            error.shrink_to_fit();
-        }
+        // Paths are short now, and were not always.
+        [&mut job.template, &mut job.working_directory].into_iter().chain(&mut job.error).for_each(cut);
         job.is_cut = true;
         job
     }
+}
+
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(ESSENTIAL));
+    text.shrink_to_fit();
 }
 
 /// What a build is in memory, about.

@@ -16,7 +16,7 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
         change(&mut submission);
         submission
     };
-    let cases: [Case; 10] = [
+    let cases: [Case; 12] = [
         (|submission| submission.request.template.clear(), "`template` is empty"),
         (|submission| submission.request.template.push('\0'), "a path holds a zero byte"),
         (
@@ -24,6 +24,14 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
             "`working_directory` is not an absolute path",
         ),
         (|submission| submission.request.working_directory.push('\0'), "a path holds a zero byte"),
+        (
+            |submission| submission.request.template = "t".repeat(4097),
+            "`template` has 4097 bytes; a path has 4096 at most",
+        ),
+        (
+            |submission| submission.request.working_directory = format!("/{}", "w".repeat(4096)),
+            "`working_directory` has 4097 bytes; a path has 4096 at most",
+        ),
         (|submission| submission.request.kind = JobKind::Convert, "`image` does not fit the `kind`"),
         (
             |submission| drop(submission.request.environment.insert("A=B".to_owned(), String::new())),

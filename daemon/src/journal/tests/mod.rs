@@ -227,6 +227,21 @@ async fn lists_hold_what_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_list_has_room_for_long_paths_no_more_than_for_errors() {
+    let scratch = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
+    for number in 0..40 {
+        let (template, working_directory) = ("t".repeat(1 << 19), format!("/{}", "w".repeat(1 << 19)));
+        journal.insert(NewJob { template, working_directory, ..new_job(number, None) }).await.unwrap();
+    }
+    let jobs = journal.jobs(Wanted::newest(1000)).await.unwrap();
+    assert_eq!(jobs.len(), 40, "none is left out");
+    let held: usize = jobs.iter().map(|job| job.template.len() + job.working_directory.len()).sum();
+    assert!(held <= list_room::ROOM + 40 * (2 << 10), "{held}");
+    assert!(jobs.iter().any(|job| job.is_cut) && jobs.iter().any(|job| !job.is_cut));
+}
+
+#[tokio::test]
 async fn a_list_has_all_jobs_and_of_each_what_there_is_room_for() {
     let scratch = tempfile::tempdir().unwrap();
     let journal = Journal::open(&scratch.path().join("kiln.db")).unwrap();
