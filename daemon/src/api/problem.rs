@@ -75,6 +75,12 @@ impl From<JobsError> for ApiProblem {
                  remote-*.json beside it, which say what lies at a service",
                 ledger.display()
             )),
+            JobsError::WhichQuestion { id, waiting } => Problem::new(ProblemCode::WrongState, detail).with_hint(
+                match waiting.first().and_then(|name| name.split(' ').next()) {
+                    Some(first) => format!("`kiln answer {id} {first} ANSWER` answers the first"),
+                    None => format!("`kiln attach {id}` waits for a question"),
+                },
+            ),
             JobsError::Keeps { .. } | JobsError::NotRunning { .. } => Problem::new(ProblemCode::WrongState, detail),
             JobsError::Forbidden(Forbidden::Stranger { .. }) => {
                 Problem::new(ProblemCode::Forbidden, detail).with_hint("unset KILN_SOCKET to use a daemon of your own")

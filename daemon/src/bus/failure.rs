@@ -49,6 +49,7 @@ impl From<JobsError> for Failure {
         let name = match &error {
             JobsError::NoSuchJob(_) => NO_SUCH_JOB,
             JobsError::Over { .. }
+            | JobsError::WhichQuestion { .. }
             | JobsError::NotOver { .. }
             | JobsError::NotRunning { .. }
             | JobsError::Holds { .. }

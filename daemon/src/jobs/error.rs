@@ -62,6 +62,14 @@ pub enum JobsError {
         /// Its state.
         state: JobState,
     },
+    /// An answer says nothing of which question it is for, and there is not one.
+    #[error("{}", which_question(id, waiting))]
+    WhichQuestion {
+        /// The job.
+        id: JobId,
+        /// The names of the questions that wait, with the builds that ask.
+        waiting: Vec<String>,
+    },
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request, job {0}")]
     KeyReused(JobId),
@@ -97,6 +105,21 @@ pub enum JobsError {
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+fn which_question(id: &JobId, waiting: &[String]) -> String {
+    match waiting {
+        [] => format!("job {id} asks nothing"),
+        // It was asked meanwhile.
+        [only] => format!("job {id} asks now, and has not when this answer came: {only}"),
+        several => {
+            format!(
+                "job {id} asks {} questions, and the answer names none of them: {}",
+                several.len(),
+                several.join(", ")
+            )
+        }
+    }
 }
 
 fn because(reasons: &[String]) -> String {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder};
+use kiln_protocol::{CancelMode, HypervisorInfo, Job, JobId, JobState, PlaceHolder, Question};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -243,9 +243,32 @@ impl Jobs {
     ///
     /// The caller may not, there is no such job, it does not run, or its worker does not take the answer.
     pub async fn answer(&self, caller: &Caller, id: &JobId, prompt: String, answer: String) -> Result<(), JobsError> {
-        self.allow_on(caller, Action::Answer, id).await?;
-        let prompt = self.question_meant(id, prompt);
+        let prompt = self.question_for(id, prompt, self.allow_on(caller, Action::Answer, id)).await?;
+        if prompt.is_empty() {
+            let job = self.find(caller, id).await?;
+            if matches!(job.state, JobState::Running | JobState::Cancelling) {
+                let name = |question: Question| match question.build {
+                    Some(build) => format!("{} ({build})", question.prompt),
+                    None => question.prompt,
+                };
+                let waiting = job.questions.into_iter().map(name).collect();
+                return Err(JobsError::WhichQuestion { id: id.clone(), waiting });
+            }
+        }
         self.ask(caller, id, &ControlRequest::Answer { prompt, answer }).await.map(drop)
+    }
+
+    /// Returns the question that is meant, once there is leave to answer it. It is the one that waits now: while a person types a password, others
+    /// may be asked, and what was meant may have been answered.
+    pub(super) async fn question_for(
+        &self,
+        id: &JobId,
+        name: String,
+        leave: impl Future<Output = Result<(), JobsError>>,
+    ) -> Result<String, JobsError> {
+        let meant = self.question_meant(id, name);
+        leave.await?;
+        Ok(meant)
     }
 
     /// Returns the question that is meant: the one of this name, that of the build of this name, or the only one when there is no name. Others

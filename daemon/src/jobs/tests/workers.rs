@@ -181,6 +181,11 @@ async fn who_may_not_see_a_job_before_a_password_answers_by_what_asks() {
         rig.launcher.say(0, Some(build), asked);
     };
     let meant = |name: &str| rig.jobs.question_meant(&id, name.to_owned());
+    let which = async |name: &str| {
+        let (name, answer) = (name.to_owned(), "c".to_owned());
+        rig.jobs.answer(&rig.owner, &id, name, answer).await.unwrap_err().to_string()
+    };
+    assert_eq!(which("").await, format!("job {id} asks nothing"));
     ask("7", "qemu.a");
     rig.until(&id, |job| job.questions.len() == 1).await;
     assert_eq!((meant(""), meant("qemu.a"), meant("7")), ("7".to_owned(), "7".to_owned(), "7".to_owned()));
@@ -189,4 +194,41 @@ async fn who_may_not_see_a_job_before_a_password_answers_by_what_asks() {
     assert_eq!(meant("qemu.b"), "8");
     // The worker refuses these.
     assert_eq!((meant(""), meant("qemu.c")), (String::new(), "qemu.c".to_owned()));
+    let said = which("").await;
+    assert_eq!(said, format!("job {id} asks 2 questions, and the answer names none of them: 7 (qemu.a), 8 (qemu.b)"));
+}
+
+/// A person has two minutes for a password. What was asked when the answer was given is what it is for.
+#[tokio::test]
+async fn an_answer_is_for_what_was_asked_before_the_password() {
+    let rig = Rig::new(1).await;
+    let id = rig.submit("a").await;
+    rig.until(&id, |job| job.state == JobState::Running).await;
+    for name in ["", "qemu.a"] {
+        let ask = |prompt: &str| EventBody::Prompt {
+            prompt: prompt.to_owned(),
+            text: "[c] or [a]?".to_owned(),
+            choices: Vec::new(),
+            default: None,
+            guest: None,
+        };
+        rig.launcher.say(0, Some("qemu.a"), ask("7"));
+        rig.until(&id, |job| job.questions.iter().any(|question| question.prompt == "7")).await;
+        let password = async {
+            let answered =
+                |prompt: &str| EventBody::PromptAnswered { prompt: prompt.to_owned(), answer: "r".to_owned() };
+            rig.launcher.say(0, Some("qemu.a"), answered("7"));
+            rig.launcher.say(0, Some("qemu.a"), ask("8"));
+            rig.until(&id, |job| job.questions.len() == 1 && job.questions[0].prompt == "8").await;
+            rig.launcher.say(0, Some("qemu.a"), answered("8"));
+            rig.until(&id, |job| job.questions.is_empty()).await;
+            rig.launcher.say(0, Some("qemu.a"), ask("9"));
+            rig.until(&id, |job| job.questions.len() == 1 && job.questions[0].prompt == "9").await;
+            Ok(())
+        };
+        assert_eq!(rig.jobs.question_for(&id, name.to_owned(), password).await.unwrap(), "7", "{name}");
+        let answered = EventBody::PromptAnswered { prompt: "9".to_owned(), answer: "r".to_owned() };
+        rig.launcher.say(0, Some("qemu.a"), answered);
+        rig.until(&id, |job| job.questions.is_empty()).await;
+    }
 }
