@@ -47,6 +47,14 @@ pub(crate) fn note_account(uid: u32) {
     known.note_account(uid);
 }
 
+/// Has these ids be subordinate in this process, where `/etc/subuid` stays as it is.
+#[cfg(test)]
+pub(crate) fn add_range(start: u32, end: u32) {
+    let mut known = RANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    known.look(Path::new(FILE), Instant::now());
+    known.ranges.push((start, end));
+}
+
 impl Known {
     fn counts_as(&self, uid: u32) -> u32 {
         if self.accounts.contains(&uid) { uid } else { first_of(&self.ranges, uid) }
