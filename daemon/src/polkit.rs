@@ -163,11 +163,13 @@ impl Polkit {
 
     /// The right to have a person asked on behalf of this caller; ends when dropped.
     fn person_for(&self, caller: &Caller) -> Option<Person> {
+        // Once: what it counts as may change meanwhile, and what is taken has to be given back.
+        let uid = caller.counts_as();
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let questions = asking.entry(caller.counts_as()).or_default();
+        let questions = asking.entry(uid).or_default();
         let person = (caller.is_interactive() && *questions < MAX_QUESTIONS).then(|| {
             *questions += 1;
-            Person { asking: Arc::clone(&self.asking), uid: caller.counts_as() }
+            Person { asking: Arc::clone(&self.asking), uid }
         });
         asking.retain(|_, questions| *questions > 0);
         person
