@@ -106,12 +106,7 @@ impl Shared {
         if !is_new && !asks_for_all {
             return;
         }
-        if self.served.sees_everything(&caller).await {
-            self.listeners.sees_everything(program);
-        } else if !is_new {
-            self.listeners.remove(program);
-            self.listeners.add(program, caller.uid());
-        }
+        self.listeners.sees_everything(program, self.served.sees_everything(&caller).await);
     }
 }
 

@@ -39,10 +39,10 @@ impl Listeners {
         true
     }
 
-    /// A program hears about the jobs of all users.
-    pub(super) fn sees_everything(&self, program: &str) {
+    /// A program hears about the jobs of all users from now on, or about those of its own alone; of these it never ceases to hear.
+    pub(super) fn sees_everything(&self, program: &str, sees_everything: bool) {
         if let Some(listener) = self.lock().get_mut(program) {
-            listener.sees_everything = true;
+            listener.sees_everything = sees_everything;
         }
     }
 
@@ -72,7 +72,7 @@ mod tests {
         let listeners = Listeners::default();
         assert!(listeners.add(":1.1", 1001) && listeners.add(":1.2", 1002) && listeners.add(":1.3", 1003));
         assert!(!listeners.add(":1.1", 1001));
-        listeners.sees_everything(":1.3");
+        listeners.sees_everything(":1.3", true);
         let heard = |owner| {
             let mut programs = listeners.of(owner);
             programs.sort();
@@ -80,6 +80,10 @@ mod tests {
         };
         assert_eq!(heard(1001), [":1.1", ":1.3"]);
         assert_eq!(heard(1002), [":1.2", ":1.3"]);
+        // Whose right has ended keeps its own place.
+        listeners.sees_everything(":1.3", false);
+        assert_eq!((heard(1002), heard(1003)), (vec![":1.2".to_owned()], vec![":1.3".to_owned()]));
+        listeners.sees_everything(":1.3", true);
         listeners.remove(":1.3");
         assert_eq!(heard(1001), [":1.1"]);
         assert!(heard(1004).is_empty());
@@ -92,5 +96,24 @@ mod tests {
         let his = heard(1002);
         assert!(his.len() == MAX_OF_USER && his.contains(&":2.99".to_owned()), "{his:?}");
         assert_eq!(heard(1001), [":1.1"]);
+    }
+
+    /// Other threads tell what is new while a program's right is looked at again.
+    #[test]
+    fn a_program_hears_of_its_own_jobs_at_every_moment() {
+        let listeners = Listeners::default();
+        listeners.add(":1.1", 1001);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..20_000 {
+                    listeners.sees_everything(":1.1", round % 2 == 0);
+                }
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(listeners.of(1001), [":1.1"]);
+            }
+        });
     }
 }
