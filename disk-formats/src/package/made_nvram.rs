@@ -7,28 +7,37 @@ pub(super) const ENDING: &str = ".nvram";
 
 /// Returns the name for what is made for `maker` of the NVRAM of this name.
 pub(super) fn made_name(maker: NvramMaker, of: &str) -> String {
-    format!("{}{}", of.strip_suffix(ENDING).unwrap_or(of), made_ending(maker))
-}
-
-/// Says whether an NVRAM of a package was made of another maker's.
-pub(super) fn is_made(maker: NvramMaker, name: &str) -> bool {
-    name.ends_with(&made_ending(maker))
-}
-
-fn made_ending(maker: NvramMaker) -> String {
-    format!("-{}{ENDING}", maker.to_string().to_ascii_lowercase())
+    let reader = maker.to_string().to_ascii_lowercase();
+    format!("{}-{reader}{ENDING}", of.strip_suffix(ENDING).unwrap_or(of))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::PackagedMachine;
 
     #[test]
-    fn a_made_one_is_told_by_its_name() {
-        for (of, name) in [("web.nvram", "web-vmware.nvram"), ("web", "web-vmware.nvram")] {
-            assert_eq!(made_name(NvramMaker::VMware, of), name);
-            assert!(is_made(NvramMaker::VMware, name) && !is_made(NvramMaker::VirtualBox, name));
-            assert!(!is_made(NvramMaker::VMware, of));
+    fn a_made_one_is_told_by_the_name_of_what_it_was_made_of() {
+        for of in ["web.nvram", "web"] {
+            assert_eq!(made_name(NvramMaker::VMware, of), "web-vmware.nvram");
+        }
+        // A machine may have a maker's name in its own.
+        for own in ["web", "web-vmware", "web-virtualbox"].map(|name| format!("{name}{ENDING}")) {
+            let of_vmware = (NvramMaker::VMware, own.clone());
+            let for_virtualbox = (NvramMaker::VirtualBox, made_name(NvramMaker::VirtualBox, &own));
+            let of_virtualbox = (NvramMaker::VirtualBox, own.clone());
+            let for_vmware = (NvramMaker::VMware, made_name(NvramMaker::VMware, &own));
+            let cases = [
+                ([&for_virtualbox, &of_vmware], &of_vmware),
+                ([&of_virtualbox, &for_vmware], &of_virtualbox),
+                // Of QEMU's both were made.
+                ([&for_virtualbox, &for_vmware], &for_virtualbox),
+            ];
+            for (in_package, taken) in cases {
+                let mut machine = PackagedMachine::default();
+                in_package.into_iter().for_each(|(maker, name)| machine.found_nvram(*maker, name.clone()));
+                assert_eq!(machine.nvram.as_ref(), Some(taken), "{in_package:?}");
+            }
         }
     }
 }

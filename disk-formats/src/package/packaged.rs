@@ -1,7 +1,7 @@
 //! What a package says of its machines and disks.
 
 use super::host_reach::saying::HostReach;
-use super::made_nvram::is_made;
+use super::made_nvram::made_name;
 use crate::machine::{MachineDescription, NvramMaker};
 
 /// A package of machines, as its descriptor describes it.
@@ -85,9 +85,9 @@ pub(super) fn setting(key: &str, value: &str) -> String {
 }
 
 impl PackagedMachine {
-    /// Notes an NVRAM of the package. Of two the one that was not made of the other is taken.
+    /// Notes an NVRAM of the package. Of two the one is taken that the other was made of, else the first.
     pub(super) fn found_nvram(&mut self, maker: NvramMaker, name: String) {
-        if self.nvram.is_none() || !is_made(maker, &name) {
+        if self.nvram.as_ref().is_none_or(|(reader, first)| *first == made_name(*reader, &name)) {
             self.nvram = Some((maker, name));
         }
     }
