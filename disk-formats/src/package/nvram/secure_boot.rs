@@ -1,36 +1,21 @@
 //! Secure boot in a store of EDK II's firmware: whether it is on, which VirtualBox's settings do not say, and its keys.
 
-use std::ops::Range;
-
 use super::variables::{Owner, TIME_BASED_AUTHENTICATED, Variable};
+use super::{MAX_STORE, edk2};
 
-/// EDK II's header of a variable with an authentication, in front of its name.
-const HEADER: usize = 60;
-/// Its first two bytes, and the state of a variable that was neither replaced nor deleted.
-const START: [u8; 2] = [0xaa, 0x55];
-const STATE_IN_USE: u8 = 0x3f;
-/// In UTF-16, with a zero at its end, as all names.
-const NAME: &str = "SecureBootEnable\0";
+/// The switch, whose one byte is 1 where it is on.
+const SWITCH: &str = "SecureBootEnable";
 /// Whose signatures count: the platform's owner, who may change the databases, what may be started, and what not any more.
 const KEYS: [(Owner, &str); 4] =
     [(Owner::UEFI, "PK"), (Owner::UEFI, "KEK"), (Owner::IMAGE_SECURITY, "db"), (Owner::IMAGE_SECURITY, "dbx")];
 
 /// Says whether secure boot is on; `None` where the NVRAM does not say it, as before the machine's keys are there.
 pub(crate) fn secure_boot(nvram: &[u8]) -> Option<bool> {
-    let name: Vec<u8> = NAME.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let is_one = |at: &usize| {
-        let field = |range: Range<usize>| &nvram[*at..][range];
-        field(0..2) == START
-            && field(2..3) == [STATE_IN_USE]
-            && field(36..40) == (name.len() as u32).to_le_bytes()
-            && field(40..44) == 1u32.to_le_bytes()
-            && field(44..HEADER) == Owner::EDK2_SWITCH.0
-            && field(HEADER..HEADER + name.len()) == name
-    };
-    let length = HEADER + name.len() + 1;
-    let last = nvram.len().checked_sub(length)?;
-    let at = (0..=last).find(is_one)?;
-    Some(nvram[at + length - 1] == 1)
+    let variables = edk2::read(&nvram[..nvram.len().min(MAX_STORE)])?;
+    match variables.iter().find(|variable| variable.is(Owner::EDK2_SWITCH, SWITCH))?.data[..] {
+        [value] => Some(value == 1),
+        _ => None,
+    }
 }
 
 /// Returns the keys, and the switch in its present place. They are taken as they are, with the time of their signature, so that what may
@@ -39,7 +24,7 @@ pub(super) fn keys(variables: &[Variable]) -> Vec<Variable> {
     let is_key = |variable: &&Variable| {
         KEYS.iter().any(|(owner, name)| variable.is(*owner, name))
             && variable.attributes & TIME_BASED_AUTHENTICATED != 0
-            || variable.is(Owner::EDK2_SWITCH, NAME.trim_end_matches('\0'))
+            || variable.is(Owner::EDK2_SWITCH, SWITCH)
     };
     let keys: Vec<Variable> = variables.iter().filter(is_key).cloned().collect();
     let has_owner = keys.iter().any(|variable| variable.is(Owner::UEFI, "PK"));
@@ -50,37 +35,38 @@ pub(super) fn keys(variables: &[Variable]) -> Vec<Variable> {
 mod tests {
     use super::*;
 
-    /// As VirtualBox 7.2 writes it.
-    fn variable(state: u8, value: u8) -> Vec<u8> {
-        let mut bytes = vec![0xaa, 0x55, state, 0, 7, 0, 0, 0];
-        bytes.resize(36, 0);
-        bytes.extend([0x22, 0, 0, 0, 1, 0, 0, 0]);
-        bytes.extend(Owner::EDK2_SWITCH.0);
-        bytes.extend("SecureBootEnable\0".encode_utf16().flat_map(u16::to_le_bytes));
-        bytes.push(value);
-        bytes
-    }
-
-    #[test]
-    fn the_variable_that_is_in_use_is_read() {
-        let around = |variables: &[Vec<u8>]| [&[0xff; 77][..], &variables.concat(), &[0xff; 9]].concat();
-        assert_eq!(secure_boot(&around(&[variable(0x3f, 1)])), Some(true));
-        assert_eq!(secure_boot(&around(&[variable(0x3f, 0)])), Some(false));
-        assert_eq!(secure_boot(&around(&[variable(0x3c, 1), variable(0x3f, 0)])), Some(false));
-        assert_eq!(secure_boot(&around(&[variable(0x3c, 1)])), None);
-        assert_eq!(secure_boot(&variable(0x3f, 1)), Some(true));
-    }
-
-    #[test]
-    fn what_is_none_or_cut_off_says_nothing() {
-        let whole = variable(0x3f, 1);
-        for length in 0..whole.len() {
-            assert_eq!(secure_boot(&whole[..length]), None, "{length}");
+    fn store(values: &[(u8, &[u8])]) -> Vec<u8> {
+        let variable = |data: &[u8]| Variable {
+            name: SWITCH.to_owned(),
+            owner: Owner::EDK2_SWITCH,
+            attributes: 3,
+            signed_at: [0; 16],
+            data: data.to_vec(),
+        };
+        let all: Vec<Variable> = values.iter().map(|(_, data)| variable(data)).collect();
+        let mut store = edk2::write(&all).unwrap();
+        // Behind the headers of volume and store; each is 60 bytes, 34 of the name, and one byte of data, padded.
+        for (number, (state, _)) in values.iter().enumerate() {
+            store[72 + 28 + number * 96 + 2] = *state;
         }
-        for at in [0, 2, 36, 40, 44, 60] {
-            let mut broken = whole.clone();
-            broken[at] ^= 0x80;
-            assert_eq!(secure_boot(&broken), None, "{at}");
+        store
+    }
+
+    #[test]
+    fn the_switch_that_is_in_use_is_read() {
+        assert_eq!(secure_boot(&store(&[(0x3f, &[1])])), Some(true));
+        assert_eq!(secure_boot(&store(&[(0x3f, &[0])])), Some(false));
+        assert_eq!(secure_boot(&store(&[(0x3c, &[1]), (0x3f, &[0])])), Some(false));
+        assert_eq!(secure_boot(&store(&[(0x3c, &[1])])), None);
+        // The power went away before another was there; and one took the place of the other.
+        assert_eq!(secure_boot(&store(&[(0x3e, &[1])])), Some(true));
+        assert_eq!(secure_boot(&store(&[(0x3e, &[1]), (0x3f, &[0])])), Some(false));
+    }
+
+    #[test]
+    fn what_is_none_says_nothing() {
+        for nvram in [vec![], vec![0; 9000], store(&[]), store(&[(0x3f, &[])])] {
+            assert_eq!(secure_boot(&nvram), None);
         }
     }
 }
