@@ -7,8 +7,10 @@ use super::variables::{BOOT_SERVICE, NON_VOLATILE, Owner, RUNTIME, Variable, nam
 /// The order in which entries are tried, as their numbers.
 const ORDER: &str = "BootOrder";
 const ATTRIBUTES: u32 = NON_VOLATILE | BOOT_SERVICE | RUNTIME;
-/// Most entries that travel; an installed system makes one.
+/// Most entries that travel, and most that are named; an installed system makes one.
 const MAX_ENTRIES: usize = 64;
+/// Most numbers of the order that are looked at: each is looked for among all variables.
+const MAX_ORDER: usize = 1024;
 /// Longest entry, in bytes. One with a kernel's command line has some thousands.
 const MAX_LENGTH: usize = 16 << 10;
 
@@ -39,6 +41,8 @@ pub(super) struct BootEntries {
     pub(super) variables: Vec<Variable>,
     /// The titles of those that name a file, but by a way that only one maker's machine has.
     pub(super) left_out: Vec<String>,
+    /// How many more of those there are.
+    pub(super) unnamed: usize,
 }
 
 /// Takes the boot entries that fit any maker's machine out of a store.
@@ -47,18 +51,21 @@ pub(super) fn take(variables: &[Variable]) -> BootEntries {
     let order = variables.iter().find(|variable| variable.is(Owner::UEFI, ORDER));
     let mut seen = HashSet::new();
     let mut kept = Vec::new();
-    for number in
-        order.iter().flat_map(|order| order.data.chunks_exact(2)).map(|two| u16::from_le_bytes([two[0], two[1]]))
-    {
+    let numbers = order.iter().flat_map(|order| order.data.chunks_exact(2)).take(MAX_ORDER);
+    for number in numbers.map(|two| u16::from_le_bytes([two[0], two[1]])) {
+        if !seen.insert(number) {
+            continue;
+        }
         // What is in no order is started by nobody.
         let name = format!("Boot{number:04X}");
         let Some(entry) = variables.iter().find(|variable| variable.is(Owner::UEFI, &name)) else { continue };
-        if !seen.insert(number) || entry.data.len() > MAX_LENGTH || kept.len() == MAX_ENTRIES {
+        if entry.data.len() > MAX_LENGTH || kept.len() == MAX_ENTRIES {
             continue;
         }
         let Some((title, leads)) = read(&entry.data) else { continue };
         match leads {
             Leads::ToPartition => kept.push((number, entry)),
+            Leads::ThroughMachine if taken.left_out.len() == MAX_ENTRIES => taken.unnamed += 1,
             Leads::ThroughMachine => taken.left_out.push(title),
             Leads::Elsewhere => {}
         }

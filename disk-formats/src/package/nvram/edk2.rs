@@ -34,6 +34,8 @@ const BLOCK: usize = 0x1000;
 const BLOCKS: usize = 0x84;
 /// The store with the volume's header in front of it, and where the write journal begins.
 const STORE_END: usize = 0x40000;
+/// How far it is filled: the firmware has variables of its own to write.
+const FILLED: usize = STORE_END / 2;
 const JOURNAL: usize = 0x41000;
 /// An empty journal: its kind `9e58292b-7c68-497d-a0ce-6500fd9f1b95`, the CRC-32 of this header with that and the state all ones, the
 /// state "valid", and the length of what follows.
@@ -155,7 +157,7 @@ pub(super) fn write(variables: &[Variable]) -> Option<Vec<u8>> {
         volume.extend(&variable.data);
         // The volume's header is of a length that is itself a multiple.
         volume.resize(volume.len().next_multiple_of(4), 0xff);
-        if volume.len() > STORE_END {
+        if volume.len() > FILLED {
             return None;
         }
     }

@@ -39,11 +39,14 @@ pub(crate) fn translate(machine: &MachineDescription, to: NvramMaker) -> Option<
         );
         return Some(Translated { bytes: None, left_out: vec![unreadable] });
     };
-    let BootEntries { variables: mut travelling, left_out } = boot_entries::take(&variables);
+    let BootEntries { variables: mut travelling, left_out, unnamed } = boot_entries::take(&variables);
     let mut left_out: Vec<String> = left_out
         .iter()
         .map(|title| format!("the boot entry {}, which names a device of {}'s machine", quoted(title), nvram.maker))
         .collect();
+    if unnamed > 0 {
+        left_out.push(format!("{unnamed} more boot entries of that kind"));
+    }
     if secure_boot {
         let keys = secure_boot::keys(&variables);
         match (nvram.maker, to) {

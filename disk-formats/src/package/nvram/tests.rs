@@ -178,6 +178,9 @@ fn a_volume_is_found_in_a_tar_and_behind_other_sections() {
     let mut file = vmware::write(&installed()).unwrap();
     file.splice(8..8, [b"CMOStimA", &16_u32.to_le_bytes()[..], &[3; 16]].concat());
     assert_eq!(vmware::read(&file).unwrap(), installed());
+    // Some have a byte more between two.
+    file.insert(36, 0);
+    assert_eq!(vmware::read(&file).unwrap(), installed());
 }
 
 /// Authenticated data has VMware's own header in front of it.
@@ -194,11 +197,35 @@ fn vmwares_authentication_is_no_data() {
 fn what_does_not_fit_is_not_written() {
     let large: Vec<Variable> = (0..5).map(|number| uefi(&format!("V{number}"), vec![1; 60 << 10])).collect();
     assert!(edk2::write(&large).is_none() && vmware::write(&large).is_none());
-    assert!(edk2::write(&large[..4]).is_some() && vmware::write(&large[..4]).is_some());
+    assert!(vmware::write(&large[..4]).is_some());
+    // EDK II's firmware has its own to write beside them.
+    assert!(edk2::write(&large[..3]).is_none() && edk2::write(&large[..2]).is_some());
     let many = uefi("BootOrder", (0..300_u16).flat_map(u16::to_le_bytes).collect());
     let entries = (0..300).map(|number| uefi(&format!("Boot{number:04X}"), entry("x", &[partition(), file()])));
     let taken = boot_entries::take(&entries.chain([many]).collect::<Vec<_>>());
     assert_eq!(taken.variables.len(), 65);
+}
+
+/// Whoever has written it.
+#[test]
+fn of_an_order_without_end_the_beginning_is_looked_at() {
+    let order = |before: u16| (0..before).chain([9999]).flat_map(u16::to_le_bytes).collect();
+    let there = uefi("Boot270F", entry("x", &[partition(), file()]));
+    for (before, expected) in [(1023, 2), (1024, 0)] {
+        let taken = boot_entries::take(&[there.clone(), uefi("BootOrder", order(before))]);
+        assert_eq!(taken.variables.len(), expected, "{before}");
+    }
+}
+
+#[test]
+fn of_many_entries_that_stay_some_are_named() {
+    let order = uefi("BootOrder", (0..100_u16).flat_map(u16::to_le_bytes).collect());
+    let through = [node(1, 1, &[0, 2]), partition(), file()];
+    let entries = (0..100).map(|number| uefi(&format!("Boot{number:04X}"), entry("x", &through)));
+    let all: Vec<Variable> = entries.chain([order]).collect();
+    let made = translated(&all, NvramMaker::Qemu, NvramMaker::VMware, false);
+    assert_eq!(made.left_out.len(), 65);
+    assert_eq!(made.left_out[64], "36 more boot entries of that kind");
 }
 
 #[test]

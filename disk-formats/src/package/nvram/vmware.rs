@@ -29,9 +29,6 @@ const AUTHENTICATION: usize = 40;
 /// Reads the variables; `None` when there is no such store.
 pub(super) fn read(bytes: &[u8]) -> Option<Vec<Variable>> {
     let section = section(bytes)?;
-    if section.get(..8)? != STORE_MAGIC {
-        return None;
-    }
     let store = &section[..length(section, 12)?.min(section.len())];
     let mut variables = Vec::new();
     let mut at = STORE_HEADER;
@@ -46,18 +43,31 @@ pub(super) fn read(bytes: &[u8]) -> Option<Vec<Variable>> {
     Some(variables)
 }
 
-/// Returns the content of the section with the variables.
+/// Returns the content of the section with the variables. Where the sections do not follow each other as they should, as in files with a stray byte
+/// between them, it is searched for.
 fn section(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.strip_prefix(MAGIC)?.get(4..)?;
+    let sections = bytes.strip_prefix(MAGIC)?.get(4..)?;
+    let is_section = |window: &[u8]| window.starts_with(VARIABLES) && window.ends_with(STORE_MAGIC);
+    walked(sections).filter(|content| content.starts_with(STORE_MAGIC)).or_else(|| {
+        let at = sections.windows(SECTION_HEADER + STORE_MAGIC.len()).position(is_section)?;
+        content(sections.get(at..)?)
+    })
+}
+
+fn walked(mut rest: &[u8]) -> Option<&[u8]> {
     for _ in 0..MAX_SECTIONS {
-        let end = SECTION_HEADER.checked_add(length(rest, 8)?)?;
         if rest.starts_with(VARIABLES) {
-            // What is cut off is free space, mostly.
-            return rest.get(SECTION_HEADER..end.min(rest.len()));
+            return content(rest);
         }
-        rest = rest.get(end..)?;
+        rest = rest.get(SECTION_HEADER.checked_add(length(rest, 8)?)?..)?;
     }
     None
+}
+
+/// Returns what is in the section that begins here. What is cut off of it is free space, mostly.
+fn content(section: &[u8]) -> Option<&[u8]> {
+    let end = SECTION_HEADER.checked_add(length(section, 8)?)?;
+    section.get(SECTION_HEADER..end.min(section.len()))
 }
 
 /// Reads what begins at `at`, and where the next one does; `None` at the end. It is no variable when its name is none.
