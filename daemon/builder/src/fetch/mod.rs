@@ -233,7 +233,7 @@ async fn remote_file(
     if existing_is_right(transport, url, &path, checksum, say).await? {
         return Ok(Fetched { path, from_cache: true });
     }
-    if let Some(error) = just_wrong::since(asked, &path, &url.to_string(), checksum) {
+    if let Some(error) = just_wrong::since(asked, &path, url, checksum) {
         say(format!(
             "Another build has just downloaded {url}, and the checksum did not match: not downloading it again"
         ));
@@ -248,7 +248,7 @@ async fn remote_file(
                 say(format!("Checksum did not match, removing {}", path.display()));
                 if !resumed || !may_start_over {
                     // While the lock is held: whoever waits for it finds this.
-                    just_wrong::note(&path, &url.to_string(), &error);
+                    just_wrong::note(&path, url, &error);
                     return Err(error);
                 }
                 say("The download went on from a part that was there before, which may be wrong: fetching all of it anew".to_owned());

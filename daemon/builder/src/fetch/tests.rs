@@ -228,6 +228,21 @@ async fn a_wrong_file_is_downloaded_once_for_all_builds_that_want_it_at_the_same
 }
 
 #[tokio::test]
+async fn who_waits_with_another_token_tries_it() {
+    let server = TestServer::start(|_, request| {
+        let body = if request.line.contains("token=new") { content() } else { b"<html>expired</html>".to_vec() };
+        Reply::file(request, &body, TAG)
+    })
+    .await;
+    let place = Place::new();
+    let with = |token: &str| place.request(&[server.url(&format!("/x.iso?token={token}"))], sha256(&content()));
+    let (old, new) = (with("old"), with("new"));
+    // Whichever comes first.
+    let (_, new) = tokio::join!(place.fetch(&old), place.fetch(&new));
+    assert_eq!(std::fs::read(new.unwrap().path).unwrap(), content());
+}
+
+#[tokio::test]
 async fn follows_redirects_but_not_for_ever() {
     let server = TestServer::start(|_, request| match request.line.as_str() {
         "GET /a/start.iso" => Reply::new("302 Found\nLocation: ../b/next?x=1\nContent-Length: 0", ""),
