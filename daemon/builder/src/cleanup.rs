@@ -11,11 +11,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 type Action = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send>;
 
-/// Names one entry, so that it can be dropped once what it guards has been handed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Names one entry, so that it can be dropped once what it guards has been handed on. A later one is greater.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CleanupId(u64);
 
-struct Entry {
+/// A clean-up that nothing else knows of any more.
+pub(crate) struct Entry {
     id: CleanupId,
     step: &'static str,
     what: String,
@@ -66,17 +67,34 @@ impl CleanupStack {
         self.entries.retain(|entry| entry.id != id);
     }
 
-    /// Returns the step whose clean-up comes next; nothing when all have run.
+    /// The one that was pushed last, whether it is still here or not; the least of all before the first.
+    pub(crate) fn newest(&self) -> CleanupId {
+        CleanupId(self.next)
+    }
+
+    /// Returns the step whose clean-up comes next; nothing when there is none.
     pub(crate) fn next_step(&self) -> Option<&'static str> {
         self.entries.last().map(|entry| entry.step)
     }
 
-    /// Runs the next one: that which was pushed last. The others are to run whatever becomes of it.
-    pub(crate) async fn run_next(&mut self) -> Result<(), CleanupFailure> {
-        match self.entries.pop() {
-            Some(entry) => run(entry, LIMIT).await,
-            None => Ok(()),
-        }
+    /// Whether there is one that was pushed after `id`.
+    pub(crate) fn has_after(&self, id: CleanupId) -> bool {
+        self.entries.last().is_some_and(|entry| entry.id > id)
+    }
+
+    /// The step of the one that is to run next of those pushed after `after`, up to `newest`.
+    pub(crate) fn step_of_next(&self, after: CleanupId, newest: CleanupId) -> Option<&'static str> {
+        self.place_of_next(after, newest).map(|at| self.entries[at].step)
+    }
+
+    /// Takes it out.
+    pub(crate) fn take_next(&mut self, after: CleanupId, newest: CleanupId) -> Option<Entry> {
+        self.place_of_next(after, newest).map(|at| self.entries.remove(at))
+    }
+
+    /// That which was pushed last.
+    fn place_of_next(&self, after: CleanupId, newest: CleanupId) -> Option<usize> {
+        self.entries.iter().rposition(|entry| entry.id <= newest).filter(|&at| self.entries[at].id > after)
     }
 
     /// The files that would be given back, those of the last one first.
@@ -85,13 +103,20 @@ impl CleanupStack {
     }
 }
 
-async fn run(entry: Entry, limit: Duration) -> Result<(), CleanupFailure> {
-    let error = match tokio::time::timeout(limit, (entry.action)()).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error,
-        Err(_) => format!("gave up after {} s", limit.as_secs_f32()),
-    };
-    Err(CleanupFailure { what: entry.what, error })
+impl Entry {
+    /// Runs it. The others are to run whatever becomes of it.
+    pub(crate) async fn run(self) -> Result<(), CleanupFailure> {
+        self.run_within(LIMIT).await
+    }
+
+    async fn run_within(self, limit: Duration) -> Result<(), CleanupFailure> {
+        let error = match tokio::time::timeout(limit, (self.action)()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => format!("gave up after {} s", limit.as_secs_f32()),
+        };
+        Err(CleanupFailure { what: self.what, error })
+    }
 }
 
 #[cfg(test)]
@@ -101,8 +126,8 @@ mod tests {
 
     async fn run_all(stack: &mut CleanupStack) -> Vec<CleanupFailure> {
         let mut failures = Vec::new();
-        while stack.next_step().is_some() {
-            failures.extend(stack.run_next().await.err());
+        while let Some(entry) = stack.take_next(CleanupId::default(), stack.newest()) {
+            failures.extend(entry.run().await.err());
         }
         failures
     }
@@ -127,11 +152,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_of_before_stay_and_those_that_come_meanwhile_do() {
+        let mut stack = CleanupStack::default();
+        let push = |stack: &mut CleanupStack, name: &'static str| stack.push(name, name, || async { Ok(()) });
+        push(&mut stack, "before");
+        let (before, first) = (stack.newest(), push(&mut stack, "first"));
+        push(&mut stack, "second");
+        let newest = stack.newest();
+        assert!(stack.has_after(before));
+        assert_eq!(stack.take_next(before, newest).unwrap().step, "second");
+        push(&mut stack, "meanwhile");
+        let taken = stack.take_next(before, newest).unwrap();
+        assert_eq!((taken.id, taken.step), (first, "first"));
+        assert!(stack.take_next(before, newest).is_none());
+        let left: Vec<_> = stack.entries.iter().map(|entry| entry.step).collect();
+        assert_eq!(left, ["before", "meanwhile"]);
+        assert!(stack.has_after(newest) && !stack.has_after(stack.newest()));
+    }
+
+    #[tokio::test]
     async fn gives_up_on_a_clean_up_that_hangs() {
         let mut stack = CleanupStack::default();
         stack.push("step", "stop the moon", std::future::pending);
         let entry = stack.entries.pop().unwrap();
-        let failure = run(entry, Duration::from_millis(10)).await.unwrap_err();
+        let failure = entry.run_within(Duration::from_millis(10)).await.unwrap_err();
         assert_eq!(failure, CleanupFailure { what: "stop the moon".into(), error: "gave up after 0.01 s".into() });
     }
 }

@@ -277,25 +277,42 @@ impl BuildContext {
     /// Runs every clean-up, the last first, and says which did not work. With `-debug`, pauses before those of each step, and of
     /// the one that failed even when it has none: what it left in the guest goes with the others'.
     pub(crate) async fn clean_up(&self, failed: Option<&'static str>) {
-        let mut stack = std::mem::take(&mut *self.lock());
-        let mut paused_for = None;
-        if let Some(step) = failed.filter(|step| self.settings.debug && stack.next_step() != Some(step)) {
+        let next = self.lock().next_step();
+        if let Some(step) = failed.filter(|step| self.settings.debug && next != Some(step)) {
             self.pause_before_cleanup(step).await;
         }
-        while let Some(step) = stack.next_step() {
+        self.clean_up_after(CleanupId::default()).await;
+    }
+
+    /// Runs the clean-ups that were pushed after `mark`, the last first. Those that are pushed meanwhile are another's, and wait; so do those
+    /// that have not begun when this is dropped.
+    pub(crate) async fn clean_up_after(&self, mark: CleanupId) {
+        let newest = self.newest_clean_up();
+        let mut paused_for = None;
+        loop {
+            // Not in the condition, which would hold the lock.
+            let next = self.lock().step_of_next(mark, newest);
+            let Some(step) = next else { return };
             if self.settings.debug && paused_for.replace(step) != Some(step) {
                 self.pause_before_cleanup(step).await;
             }
+            let next = self.lock().take_next(mark, newest);
+            let Some(entry) = next else { return };
             let _wait = self.waiting("clean-up", None);
-            if let Err(failure) = stack.run_next().await {
+            if let Err(failure) = entry.run().await {
                 self.error(format!("Cannot {}: {}", failure.what, failure.error));
             }
         }
     }
 
-    /// Whether a clean-up is still to be run, or to be run again.
-    pub(crate) fn has_clean_ups(&self) -> bool {
-        self.lock().next_step().is_some()
+    /// The clean-up that was pushed last: what comes later is after it.
+    pub(crate) fn newest_clean_up(&self) -> CleanupId {
+        self.lock().newest()
+    }
+
+    /// Whether a clean-up that was pushed after `mark` is still to be run, or to be run again.
+    pub(crate) fn has_clean_ups_after(&self, mark: CleanupId) -> bool {
+        self.lock().has_after(mark)
     }
 
     /// Says what files a clean-up gives back: abandoned, they stay, and are the person's who wanted that.

@@ -28,6 +28,7 @@ use self::remote::{By, Remote as _};
 pub(crate) use self::remote::{forget, has_credentials};
 use self::vagrant_registry::{Boxes, Service};
 use crate::artifact::Artifact;
+use crate::cleanup::CleanupId;
 use crate::error::StepError;
 use crate::generated::{self, Renderer};
 use crate::option_values::OptionValues;
@@ -61,16 +62,18 @@ pub(crate) async fn run_all(
         for (index, post_processor) in sequence.iter().enumerate() {
             number += 1;
             let tries = AtomicU32::new(0);
+            // What an earlier step could not give back is not this one's.
+            let before = context.build.newest_clean_up();
             let work = || async {
                 let is_again = tries.fetch_add(1, Ordering::Relaxed) > 0;
-                let done = if is_again && context.build.has_clean_ups() {
-                    try_after_another(context, post_processor, &current).await
+                let done = if is_again && context.build.has_clean_ups_after(before) {
+                    try_after_another(context, before, post_processor, &current).await
                 } else {
                     run_one(context, post_processor, &current).await
                 };
                 if done.is_err() {
                     // What it made elsewhere and could not finish: the next try is not to find it, and nothing is to take from it what it finds.
-                    context.build.clean_up(None).await;
+                    context.build.clean_up_after(before).await;
                 }
                 done.map_err(|error| match context.build.place("post-processor", &post_processor.component) {
                     Some(place) => error.at(place),
@@ -170,11 +173,12 @@ pub(crate) async fn give_back(note: &Path) -> Result<Vec<String>, String> {
 /// is given back later.
 async fn try_after_another(
     context: &PostProcessContext,
+    before: CleanupId,
     post_processor: &PostProcessor,
     input: &Artifact,
 ) -> Result<Processed, StepError> {
-    context.build.clean_up(None).await;
-    if context.build.has_clean_ups() {
+    context.build.clean_up_after(before).await;
+    if context.build.has_clean_ups_after(before) {
         return Err(StepError::new("what the try before has made is still there, and cannot be removed")
             .with_hint("remove what is named above, or see that its service can be reached, and retry"));
     }

@@ -298,6 +298,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_step_before_could_not_give_back_keeps_no_later_step_from_its_retry() {
+        let (build, _job) = a_build();
+        let hindrance = build.settings.job_dir.join("hindrance");
+        std::fs::write(&hindrance, "").unwrap();
+        let hold = |hindrance: &Path| {
+            drop(Claim::begin(&build, "a thing", &Thing { hindrance: hindrance.to_owned() }).unwrap());
+        };
+        hold(&hindrance);
+        build.clean_up(None).await;
+        let before = build.newest_clean_up();
+        assert!(!build.has_clean_ups_after(before), "the step begins with nothing of its own");
+        hold(&build.settings.job_dir.join("none"));
+        assert!(build.has_clean_ups_after(before));
+        build.clean_up_after(before).await;
+        assert!(!build.has_clean_ups_after(before), "what is of the step before was tried again, and is younger now");
+        assert!(build.has_clean_ups_after(CleanupId::default()), "and is still to be given back");
+        build.let_go();
+    }
+
+    #[tokio::test]
     async fn what_could_not_be_given_back_is_tried_again_by_the_next_clean_up() {
         let (build, _job) = a_build();
         let job = build.settings.job_dir.clone();
@@ -305,10 +325,10 @@ mod tests {
         std::fs::write(&hindrance, "").unwrap();
         drop(Claim::begin(&build, "a thing", &Thing { hindrance: hindrance.clone() }).unwrap());
         build.clean_up(None).await;
-        assert!(build.has_clean_ups() && holds(&job));
+        assert!(build.has_clean_ups_after(CleanupId::default()) && holds(&job));
         std::fs::remove_file(&hindrance).unwrap();
         build.clean_up(None).await;
-        assert!(!build.has_clean_ups() && !holds(&job));
+        assert!(!build.has_clean_ups_after(CleanupId::default()) && !holds(&job));
         build.let_go();
     }
 }
