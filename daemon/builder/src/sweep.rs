@@ -224,11 +224,14 @@ fn give_back(
 
 /// Asks a service to remove what a dead worker has left there.
 fn give_back_remote(what: &str, note: &Path, services: &mut Services) -> Result<Option<String>, String> {
+    let together = services.timeout.as_secs();
     let answer = services.time_left().and_then(|left| {
         on_a_runtime(async {
             match tokio::time::timeout(left, post_processors::give_back(note)).await {
                 Ok(answer) => answer,
-                Err(_) => Err(format!("the service took more than {} s", left.as_secs())),
+                Err(_) => Err(format!(
+                    "the service did not answer in what was left of the {together} s for all services together"
+                )),
             }
         })
     });

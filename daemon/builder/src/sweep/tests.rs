@@ -232,7 +232,10 @@ fn services_that_never_answer_take_one_time_together_and_what_is_left_is_told() 
     )
     .unwrap();
     assert_eq!(swept.removed, Vec::<String>::new());
-    assert!(swept.failed[0].contains("give back box one: the service took more than"), "{swept:?}");
+    assert!(
+        swept.failed[0].contains("give back box one: the service did not answer in what was left of the 1 s"),
+        "{swept:?}"
+    );
     assert!(swept.failed[1].contains("box two: the services before it have taken all of the 1 s"), "{swept:?}");
     assert_eq!(still_held(job.path()).unwrap().len(), 2, "both are tried again");
 }
