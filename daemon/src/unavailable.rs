@@ -142,7 +142,11 @@ mod tests {
         let told = problem(Mode::System, &failure);
         let begin = "kilnd cannot start: /etc/kiln/kiln.toml: TOML parse error at line 1, column 1: unknown field `max_job`, expected one of";
         assert!(told.detail.starts_with(begin), "{}", told.detail);
-        assert!(!told.detail.contains("hunter2"));
+        assert!(
+            told.detail.ends_with(": did you mean `max_jobs`?") && !told.detail.contains("hunter2"),
+            "{}",
+            told.detail
+        );
         assert!(told.hint.unwrap().contains("systemctl reset-failed kilnd.service"));
         assert_eq!(problem(Mode::User, &failure).hint.as_deref(), Some("for root"));
     }
