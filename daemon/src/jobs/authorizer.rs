@@ -82,6 +82,8 @@ pub enum Remedy {
     Bus,
     /// polkit, which is to answer.
     Polkit,
+    /// Kiln's actions, which polkit does not know.
+    PolicyFile,
 }
 
 impl Action {
@@ -112,6 +114,9 @@ impl Forbidden {
             }
             Remedy::Bus => {
                 "`systemctl status dbus` says what is wrong with it; once it is there again, the same command works".to_owned()
+            }
+            Remedy::PolicyFile => {
+                "put the file there: the package installs it (`apt install --reinstall kiln`), the tarball has it in share/doc/kiln/system and the sources in systemd/polkit; polkit takes it by itself, so try again then".to_owned()
             }
             Remedy::Polkit => {
                 "`systemctl status polkit` says what is wrong with it; `kilnd` asks it anew each time, so try again then".to_owned()
@@ -245,7 +250,7 @@ fn allow(caller: &Caller, action: Action, policy: &'static str, answer: Answer) 
         Answer::NotThere => (Remedy::Polkit, "is not there".to_owned()),
         Answer::Unregistered => {
             let why = "knows nothing of Kiln: org.kiln.Kiln1.policy is not in /usr/share/polkit-1/actions";
-            (Remedy::Polkit, why.to_owned())
+            (Remedy::PolicyFile, why.to_owned())
         }
         Answer::BusAway(why) => (Remedy::Bus, format!("cannot be asked ({why})")),
         Answer::Failed(why) => (Remedy::Polkit, format!("does not answer ({why})")),
@@ -284,6 +289,7 @@ mod tests {
         for (answer, words) in [
             (Answer::BusAway(String::new()), "systemctl status dbus"),
             (Answer::Failed(String::new()), "systemctl status polkit"),
+            (Answer::Unregistered, "the package installs it"),
             (Answer::No, "a rule of this machine says so"),
             (Answer::NeedsAuthentication, "pkcheck --action-id org.kiln.Kiln1.build "),
             (Answer::Dismissed, "pkcheck --action-id org.kiln.Kiln1.build "),
