@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""build.py TEMPLATE [NAME=VALUE...]: submits a build over D-Bus and follows it to its end, as a desktop program would.
+"""build.py [--system] TEMPLATE [NAME=VALUE...]: submits a build over D-Bus and follows it to its end, as a desktop program would.
 
+It asks the kilnd of this session or, with --system, that of all users of the machine.
 It needs the package jeepney (Debian: python3-jeepney). docs/dbus.md tells what can be called.
 """
 
@@ -16,8 +17,12 @@ ROOT = "/org/kiln/Kiln1"
 
 
 def main():
-    template, *assignments = sys.argv[1:] or sys.exit(__doc__)
-    bus = open_dbus_connection(bus="SESSION", enable_fds=True)
+    words = sys.argv[1:]
+    system = words[:1] == ["--system"]
+    template, *assignments = words[system:] or sys.exit(__doc__)
+    if not system and "DBUS_SESSION_BUS_ADDRESS" not in os.environ:
+        sys.exit("no session bus here (DBUS_SESSION_BUS_ADDRESS is not set): --system asks the kilnd of all users")
+    bus = open_dbus_connection(bus="SYSTEM" if system else "SESSION", enable_fds=True)
 
     def call(path, interface, method, signature, *arguments):
         address = DBusAddress(path, bus_name=NAME, interface=interface)

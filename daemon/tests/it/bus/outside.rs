@@ -77,15 +77,25 @@ async fn the_example_submits_a_build_and_follows_it() {
     ]);
     let template = daemon.path("a.pkr.hcl");
     std::fs::write(&template, script.to_string()).unwrap();
-    let mut example = tokio::process::Command::new(python);
-    example.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/desktop/build.py")).arg(&template).arg("size=10G");
-    example.env("DBUS_SESSION_BUS_ADDRESS", bus.address()).env("KILN_EXAMPLE", "seen");
-    let (done, text) = run(example).await;
-    assert!(!done, "the build failed, and so does the example: {text}");
-    for words in ["job /org/kiln/Kiln1/job/_", "failed", "==> qemu.a: hello", "KILN_EXAMPLE=seen"] {
-        assert!(text.contains(words), "{words}: {text}");
+    let example = |options: &[&str]| {
+        let mut example = tokio::process::Command::new(python);
+        example.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/desktop/build.py")).args(options).arg(&template);
+        example.arg("size=10G").env_remove("DBUS_SESSION_BUS_ADDRESS").env("KILN_EXAMPLE", "seen");
+        example
+    };
+    for (options, bus_of) in [(&[][..], "DBUS_SESSION_BUS_ADDRESS"), (&["--system"], "DBUS_SYSTEM_BUS_ADDRESS")] {
+        let mut example = example(options);
+        example.env(bus_of, bus.address());
+        let (done, text) = run(example).await;
+        assert!(!done, "the build failed, and so does the example: {text}");
+        for words in ["job /org/kiln/Kiln1/job/_", "failed", "==> qemu.a: hello", "KILN_EXAMPLE=seen"] {
+            assert!(text.contains(words), "{bus_of}: {words}: {text}");
+        }
+        assert!(!text.contains("Traceback"), "{text}");
     }
-    assert!(!text.contains("Traceback"), "{text}");
     let jobs = daemon.get("/v1/jobs").await.json::<Value>();
-    assert_eq!(jobs["jobs"][0]["exit_code"], 1, "{jobs}");
+    let codes: Vec<_> = jobs["jobs"].as_array().unwrap().iter().map(|job| job["exit_code"].as_i64()).collect();
+    assert_eq!(codes, [Some(1), Some(1)], "{jobs}");
+    let (done, text) = run(example(&[])).await;
+    assert!(!done && text.contains("no session bus here") && text.contains("--system"), "{text}");
 }
