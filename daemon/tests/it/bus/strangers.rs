@@ -1,6 +1,9 @@
 //! Other users on the same bus: nothing is done for them, and nothing said to them.
 
+use std::collections::HashSet;
+
 use super::*;
+use crate::users::attempts::{OVER_D_BUS, at_least};
 
 /// Has another user's busctl call something; returns its exit code and what it says.
 async fn as_stranger(bus: &TestBus, arguments: &[&str]) -> Option<(bool, String)> {
@@ -74,7 +77,9 @@ async fn a_stranger_is_refused_whatever_it_asks() {
         assert!(!done && text.contains("serves user"), "{attempt:?}: {text}");
         assert!(!text.contains(id) && !text.contains("What now"), "{attempt:?}: {text}");
     }
-    println!("{} attempts of a stranger, 0 through", attempts.len());
+    let distinct: HashSet<_> = attempts.iter().collect();
+    assert!(distinct.len() >= at_least(OVER_D_BUS), "{} attempts", distinct.len());
+    println!("{} distinct attempts of a stranger, 0 through", distinct.len());
     assert_eq!(desktop.text(&job, JOB, "State").await, "running");
     assert_eq!(desktop.text(&prompt, PROMPT, "Text").await, "What now?");
     assert_eq!(daemon.get("/v1/jobs").await.json::<Value>()["jobs"].as_array().unwrap().len(), 1);

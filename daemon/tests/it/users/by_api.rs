@@ -68,5 +68,5 @@ fn no_call_gets_at_another_users_jobs() {
             attempts.note(format!("id {name}{call}"), &format!("{status} {body}"), (400..500).contains(&status));
         }
     }
-    println!("{}", attempts.end(70));
+    println!("{}", attempts.end("by the API"));
 }

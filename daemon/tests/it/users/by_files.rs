@@ -84,5 +84,5 @@ fn no_file_of_another_users_is_within_reach() {
     for (what, is_refused) in tried {
         attempts.note(what, "done", is_refused);
     }
-    println!("{}", attempts.end(70));
+    println!("{}", attempts.end("by files"));
 }

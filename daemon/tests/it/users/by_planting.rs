@@ -120,5 +120,5 @@ fn what_is_planted_in_ones_own_directory_leads_root_nowhere() {
         }
     }
     assert_eq!(std::fs::read(&alices).unwrap(), before);
-    println!("{}", attempts.end(80));
+    println!("{}", attempts.end("by planting"));
 }

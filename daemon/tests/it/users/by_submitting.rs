@@ -94,5 +94,5 @@ fn what_is_submitted_is_done_with_ones_own_rights_only() {
     // Nothing was left in what is hers.
     let hers: Vec<_> = std::fs::read_dir(&alice).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(hers.len(), 2, "{hers:?}");
-    println!("{}", attempts.end(25));
+    println!("{}", attempts.end("by submitting"));
 }

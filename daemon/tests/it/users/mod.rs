@@ -1,7 +1,7 @@
 //! A daemon for all users, as root, with two users: what each has of it and, when they are up to no good, what they try. Their attempts are
 //! counted.
 
-mod attempts;
+pub(crate) mod attempts;
 mod by_api;
 mod by_files;
 mod by_planting;
