@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use kiln_disk_formats::package::{MachineDescription, MachineDisk, plain_name, virtualbox_doubts, vmx};
+use kiln_disk_formats::package::{MachineDescription, MachineDisk, nvram_losses, plain_name, virtualbox_doubts, vmx};
 use kiln_disk_formats::{
     DiskAdapter, FORMATS, FormatOptions, FormatRow, Output, OutputKind, OutputWishes, format_named,
 };
@@ -98,7 +98,9 @@ pub(super) fn fit(outputs: &mut [Output], sizes: &[u64], sources: &[PathBuf], wa
             let path = output.path.display().to_string();
             let words = match &mut output.kind {
                 OutputKind::Vmx(machine) => vmx::fit(machine),
-                kind => kind.machine_mut().map_or_else(Vec::new, |machine| virtualbox_doubts(machine)),
+                kind => kind
+                    .machine_mut()
+                    .map_or_else(Vec::new, |machine| [virtualbox_doubts(machine), nvram_losses(machine)].concat()),
             };
             replaced.extend(words.into_iter().map(|what| format!("{path}: {what}")));
         }
@@ -300,5 +302,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Nobody can read this one, so that nothing is made of it; where it goes as it is, nothing is lost.
+    #[test]
+    fn what_of_an_nvram_the_other_maker_does_not_get_is_said() {
+        use kiln_disk_formats::package::{Firmware, Nvram, NvramMaker};
+        let mut machine = MachineDescription {
+            firmware: Firmware::Uefi { secure_boot: false },
+            nvram: Some(Nvram { maker: NvramMaker::VMware, bytes: vec![1].into(), file: None }),
+            ..MachineDescription::default()
+        };
+        let warnings = |machine: &MachineDescription, was_read| {
+            let mut outputs = ["a.ova", "b.ovf", "c.vmx"].map(|path| (path, machine.clone())).map(|(path, machine)| {
+                let kind = match path {
+                    "a.ova" => OutputKind::ova(machine),
+                    "b.ovf" => OutputKind::ovf(machine),
+                    _ => OutputKind::vmx(machine),
+                };
+                Output::new(path, kind)
+            });
+            fit(&mut outputs, &[1], &[], was_read)
+        };
+        let told = warnings(&machine, true);
+        let words = |path: &str| format!("{path}: for VirtualBox, not carried over: the NVRAM is VMware's");
+        assert!(
+            told.len() == 2 && told[0].starts_with(&words("a.ova")) && told[1].starts_with(&words("b.ovf")),
+            "{told:?}"
+        );
+        assert!(warnings(&machine, false).is_empty());
+        machine.nvram = None;
+        assert!(warnings(&machine, true).is_empty());
     }
 }

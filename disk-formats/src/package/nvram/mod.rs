@@ -57,10 +57,9 @@ pub(crate) fn translate(machine: &MachineDescription, to: NvramMaker) -> Option<
                 left_out.push(lost.to_owned());
             }
             (_, NvramMaker::VMware) => {}
-            (NvramMaker::VMware, _) if !travelling.is_empty() => {
+            (NvramMaker::VMware, _) => {
                 left_out.push(format!("the keys of secure boot, which {to} has to be given for it to be on"));
             }
-            (NvramMaker::VMware, _) => {}
             // Both are EDK II's, which keeps them in the same words.
             _ => travelling.extend(keys),
         }
@@ -86,19 +85,15 @@ fn read(nvram: &Nvram) -> Option<Vec<Variable>> {
     }
 }
 
-/// Says what of a machine's NVRAM is in no OVF of it. Only QEMU's is looked at: it is in none, so that another is made of it for each importer,
-/// where an NVRAM of an importer's own is there as it is.
+/// Says what of a machine's NVRAM an OVF of it does not have for each importer: its maker's gets it as it is, for another one it is made of that.
 #[must_use]
 pub fn nvram_losses(machine: &MachineDescription) -> Vec<String> {
-    let from_qemu = machine.nvram.as_ref().is_some_and(|nvram| nvram.maker == NvramMaker::Qemu);
-    let mut losses: Vec<String> = Vec::new();
-    for maker in [NvramMaker::VMware, NvramMaker::VirtualBox].into_iter().filter(|_| from_qemu) {
-        for what in translate(machine, maker).unwrap_or_default().left_out {
-            let loss = format!("for {maker}, not carried over: {what}");
-            losses.push(loss);
-        }
-    }
-    losses
+    let importers = [NvramMaker::VMware, NvramMaker::VirtualBox].into_iter();
+    let losses = importers.flat_map(|importer| {
+        let left_out = translate(machine, importer).unwrap_or_default().left_out;
+        left_out.into_iter().map(move |what| format!("for {importer}, not carried over: {what}"))
+    });
+    losses.collect()
 }
 
 /// Makes of a store, whoever wrote it, all that can be made of it, and reads that again: for the fuzzer, and for its first inputs.

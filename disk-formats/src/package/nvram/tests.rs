@@ -100,7 +100,10 @@ fn a_store_without_such_an_entry_makes_no_file_and_no_words() {
     for secure_boot in [false, true] {
         assert_eq!(translated(&fallback, NvramMaker::Qemu, NvramMaker::VMware, secure_boot), Translated::default());
     }
-    assert_eq!(translated(&[], NvramMaker::VMware, NvramMaker::VirtualBox, true), Translated::default());
+    assert_eq!(translated(&[], NvramMaker::VMware, NvramMaker::VirtualBox, false), Translated::default());
+    // But secure boot is off there.
+    let made = translated(&[], NvramMaker::VMware, NvramMaker::VirtualBox, true);
+    assert!(made.bytes.is_none() && made.left_out[0].contains("the keys of secure boot"), "{:?}", made.left_out);
     let same = machine(NvramMaker::VMware, vec![1], false);
     assert_eq!(translate(&same, NvramMaker::VMware), None);
     let bios = MachineDescription { firmware: Firmware::Bios, ..same };
@@ -146,7 +149,15 @@ fn what_cannot_be_read_is_told() {
     let made = translated(&all, NvramMaker::Qemu, NvramMaker::VMware, false);
     assert_eq!(made.left_out, [BY_HAND, "the keys that were enrolled in shim (MokList)"]);
     assert_eq!(nvram_losses(&machine(NvramMaker::Qemu, edk2::write(&all).unwrap(), false)).len(), 4);
-    assert!(nvram_losses(&machine(NvramMaker::VirtualBox, vec![1], false)).is_empty());
+    // To its own maker it goes as it is.
+    for (from, store, to) in [
+        (NvramMaker::VMware, vmware::write(&all), NvramMaker::VirtualBox),
+        (NvramMaker::VirtualBox, edk2::write(&all), NvramMaker::VMware),
+    ] {
+        let losses = nvram_losses(&machine(from, store.unwrap(), false));
+        assert_eq!(losses.len(), 2, "{losses:?}");
+        assert!(losses.iter().all(|loss| loss.starts_with(&format!("for {to}, not carried over: "))), "{losses:?}");
+    }
 }
 
 #[test]

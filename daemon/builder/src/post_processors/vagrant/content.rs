@@ -7,7 +7,7 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_disk_formats::package::{MacAddress, MachineDescription, MachineNic, vmx};
+use kiln_disk_formats::package::{MacAddress, MachineDescription, MachineNic, nvram_losses, vmx};
 use kiln_disk_formats::{Format, FormatOptions, OpenPolicy, detect, open, package_facts};
 
 use super::provider::Provider;
@@ -114,15 +114,18 @@ async fn write(
     work: &Path,
 ) -> Result<Vec<PathBuf>, StepError> {
     let mut machine = machine.clone();
-    if word == "vmx" {
-        for loss in vmx::fit(&mut machine) {
-            context.build.error(format!("Warning: {loss}"));
-        }
+    for loss in losses(word, &mut machine) {
+        context.build.error(format!("Warning: {loss}"));
     }
     let outputs = vec![export::output(word, work, name, &machine, &mut FormatOptions::default())?];
     // The directory is in the ledger.
     let written = export::write(&context.build, disks, outputs, &[], true).await?;
     Ok(written.into_iter().flatten().collect())
+}
+
+/// What of the machine is not in a box, or is something else there.
+fn losses(word: &str, machine: &mut MachineDescription) -> Vec<String> {
+    if word == "vmx" { vmx::fit(machine) } else { nvram_losses(machine) }
 }
 
 /// The artifact's disks.
@@ -318,5 +321,20 @@ mod tests {
         let error = unpack(&path("many.ova"), &path("other"), &AtomicBool::new(true)).unwrap_err();
         assert_eq!(error.to_string(), "nobody waits for it any more");
         assert_eq!(std::fs::read_dir(path("other")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_of_an_nvram_is_in_no_box_is_said() {
+        use kiln_disk_formats::package::{Firmware, Nvram, NvramMaker};
+        let machine = MachineDescription {
+            firmware: Firmware::Uefi { secure_boot: false },
+            // Nobody can read it.
+            nvram: Some(Nvram { maker: NvramMaker::Qemu, bytes: vec![1].into(), file: None }),
+            ..MachineDescription::default()
+        };
+        for word in ["ovf", "vmx"] {
+            let told = losses(word, &mut machine.clone());
+            assert!(told.iter().any(|loss| loss.contains("the NVRAM is QEMU's")), "{word}: {told:?}");
+        }
     }
 }
