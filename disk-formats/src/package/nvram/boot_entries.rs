@@ -24,11 +24,12 @@ const PARTITION_LENGTH: usize = 42;
 const SIGNATURE_KIND: usize = 41;
 
 /// What a boot entry leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Leads {
-    /// A file on a partition, wherever that is in the machine.
-    ToPartition,
-    /// A file on a partition that is named by its place in this maker's machine.
+    /// A file on a partition, wherever that is in the machine. With the entry that says so: where its path has led through devices of one maker's
+    /// machine, it is the short form of that, which begins with the partition (UEFI 2.10, 3.1.2).
+    ToPartition(Vec<u8>),
+    /// A file on something that is named only by its place in this maker's machine.
     ThroughMachine,
     /// What the firmware finds itself: a disk, a drive, a network card, its own menu. Each firmware makes such entries anew.
     Elsewhere,
@@ -64,7 +65,7 @@ pub(super) fn take(variables: &[Variable]) -> BootEntries {
         }
         let Some((title, leads)) = read(&entry.data) else { continue };
         match leads {
-            Leads::ToPartition => kept.push((number, entry)),
+            Leads::ToPartition(data) => kept.push((number, uefi(&name, data))),
             Leads::ThroughMachine if taken.left_out.len() == MAX_ENTRIES => taken.unnamed += 1,
             Leads::ThroughMachine => taken.left_out.push(title),
             Leads::Elsewhere => {}
@@ -73,7 +74,7 @@ pub(super) fn take(variables: &[Variable]) -> BootEntries {
     if !kept.is_empty() {
         let order = kept.iter().flat_map(|(number, _)| number.to_le_bytes()).collect();
         taken.variables.push(uefi(ORDER, order));
-        taken.variables.extend(kept.iter().map(|(_, entry)| uefi(&entry.name, entry.data.clone())));
+        taken.variables.extend(kept.into_iter().map(|(_, entry)| entry));
     }
     taken
 }
@@ -92,19 +93,23 @@ fn read(entry: &[u8]) -> Option<(String, Leads)> {
     let is_partition = |node: &&[u8]| {
         node[..2] == [MEDIA, HARD_DRIVE] && node.len() == PARTITION_LENGTH && matches!(node[SIGNATURE_KIND], 1 | 2)
     };
-    let partition = nodes.iter().position(is_partition);
-    let is_file = |nodes: &[&[u8]]| !nodes.is_empty() && nodes.iter().all(|node| node[..2] == [MEDIA, FILE]);
-    let leads = match partition {
-        Some(at) if is_file(&nodes[at + 1..]) => {
-            if at == 0 {
-                Leads::ToPartition
-            } else {
-                Leads::ThroughMachine
-            }
+    let files = nodes.iter().rev().take_while(|node| node[..2] == [MEDIA, FILE]).count();
+    let holder = nodes.len() - files;
+    let leads = match holder.checked_sub(1).filter(|_| files > 0).map(|last| &nodes[last]) {
+        Some(node) if is_partition(&node) => {
+            let before: usize = nodes[..holder - 1].iter().map(|node| node.len()).sum();
+            Leads::ToPartition(shortened(entry, end * 2 + 8, before)?)
         }
-        _ => Leads::Elsewhere,
+        Some(_) => Leads::ThroughMachine,
+        None => Leads::Elsewhere,
     };
     Some((name_of(&title[..end * 2]).unwrap_or_default(), leads))
+}
+
+/// Takes so many bytes from the beginning of an entry's path, which is at `path`.
+fn shortened(entry: &[u8], path: usize, bytes: usize) -> Option<Vec<u8>> {
+    let length = u16::from_le_bytes([entry[4], entry[5]]).checked_sub(u16::try_from(bytes).ok()?)?;
+    Some([&entry[..4], &length.to_le_bytes(), &entry[6..path], entry.get(path + bytes..)?].concat())
 }
 
 /// Splits a device path up to its end; `None` when it has none, or several, of which firmware tries one after the other.

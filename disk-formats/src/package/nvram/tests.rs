@@ -33,17 +33,19 @@ fn uefi(name: &str, data: Vec<u8>) -> Variable {
     Variable { name: name.to_owned(), owner: Owner::UEFI, attributes: 7, signed_at: [0; 16], data }
 }
 
-/// A store of a machine with an installed system: one entry that travels, one through a controller, one of the firmware's own.
+/// A store of a machine with an installed system: one entry that travels, one that does so shortened, one on a disk without partitions, and the
+/// firmware's own.
 fn installed() -> Vec<Variable> {
     let pci = node(1, 1, &[0, 2]);
     vec![
         uefi("ConIn", vec![9; 30]),
         uefi("Boot0000", entry("UiApp", &[node(4, 6, &[3; 16])])),
         uefi("Boot0001", entry("UEFI QEMU HARDDISK", std::slice::from_ref(&pci))),
-        uefi("Boot0002", entry("by hand", &[pci, partition(), file()])),
+        uefi("Boot0002", entry("by hand", &[pci.clone(), file()])),
         uefi("Boot00A3", entry("debian", &[partition(), file()])),
         uefi("Boot0004", entry("in no order", &[partition(), file()])),
-        uefi("BootOrder", vec![0xa3, 0, 2, 0, 9, 0, 0, 0, 1, 0, 0xa3, 0]),
+        uefi("Boot0005", entry("whole path", &[pci.clone(), pci, partition(), file()])),
+        uefi("BootOrder", vec![0xa3, 0, 2, 0, 9, 0, 5, 0, 0, 0, 1, 0, 0xa3, 0]),
     ]
 }
 
@@ -86,8 +88,9 @@ fn an_installed_systems_entry_travels_from_every_maker_to_every_other() {
             let bytes = made.bytes.unwrap();
             let read = if to == NvramMaker::VMware { vmware::read(&bytes) } else { edk2::read(&bytes) };
             let read = read.unwrap();
-            assert_eq!(names(&read), ["BootOrder", "Boot00A3"], "{from} to {to}");
-            assert_eq!(read[0].data, [0xa3, 0]);
+            assert_eq!(names(&read), ["BootOrder", "Boot00A3", "Boot0005"], "{from} to {to}");
+            assert_eq!(read[0].data, [0xa3, 0, 5, 0]);
+            assert_eq!(read[2].data, entry("whole path", &[partition(), file()]), "what the loader gets stays");
             assert_eq!((&read[1].data, read[1].attributes), (&installed()[4].data, 7));
         }
     }
@@ -115,10 +118,10 @@ fn keys_of_secure_boot_travel_between_two_of_one_firmware_only() {
     let all = [installed(), keys()].concat();
     let made = translated(&all, NvramMaker::Qemu, NvramMaker::VirtualBox, true);
     let read = edk2::read(&made.bytes.unwrap()).unwrap();
-    assert_eq!(read[2..], keys());
+    assert_eq!(read[3..], keys());
     // Without secure boot nobody asked for them.
     let made = translated(&all, NvramMaker::Qemu, NvramMaker::VirtualBox, false);
-    assert_eq!(edk2::read(&made.bytes.unwrap()).unwrap().len(), 2);
+    assert_eq!(edk2::read(&made.bytes.unwrap()).unwrap().len(), 3);
     // Without the platform's owner they are not in force.
     let made = translated(
         &all.iter().filter(|one| one.name != "PK").cloned().collect::<Vec<_>>(),
@@ -126,7 +129,7 @@ fn keys_of_secure_boot_travel_between_two_of_one_firmware_only() {
         NvramMaker::VirtualBox,
         true,
     );
-    assert_eq!(edk2::read(&made.bytes.unwrap()).unwrap().len(), 2);
+    assert_eq!(edk2::read(&made.bytes.unwrap()).unwrap().len(), 3);
     // A store without keys would switch VMware's secure boot off.
     let made = translated(&all, NvramMaker::Qemu, NvramMaker::VMware, true);
     assert_eq!(made.bytes, None);
@@ -217,6 +220,30 @@ fn what_does_not_fit_is_not_written() {
     assert_eq!(taken.variables.len(), 65);
 }
 
+#[test]
+fn a_path_is_shortened_only_to_a_partition_that_is_told_apart() {
+    let mut unsigned = partition();
+    let kind = unsigned.len() - 1;
+    unsigned[kind] = 0;
+    let pci = node(1, 1, &[0, 2]);
+    let read = |path: &[Vec<u8>]| {
+        let all = [uefi("Boot0001", entry("x", path)), uefi("BootOrder", vec![1, 0])];
+        let taken = boot_entries::take(&all);
+        (taken.variables.len(), taken.left_out.len())
+    };
+    for (path, expected) in [
+        (vec![pci.clone(), partition(), file(), file()], (2, 0)),
+        (vec![partition(), file()], (2, 0)),
+        (vec![pci.clone(), unsigned, file()], (0, 1)),
+        (vec![pci.clone(), partition(), node(4, 2, &[0; 20]), file()], (0, 1)),
+        // No file, or one that is sought everywhere.
+        (vec![pci, partition()], (0, 0)),
+        (vec![file()], (0, 0)),
+    ] {
+        assert_eq!(read(&path), expected, "{path:?}");
+    }
+}
+
 /// Whoever has written it.
 #[test]
 fn of_an_order_without_end_the_beginning_is_looked_at() {
@@ -231,7 +258,7 @@ fn of_an_order_without_end_the_beginning_is_looked_at() {
 #[test]
 fn of_many_entries_that_stay_some_are_named() {
     let order = uefi("BootOrder", (0..100_u16).flat_map(u16::to_le_bytes).collect());
-    let through = [node(1, 1, &[0, 2]), partition(), file()];
+    let through = [node(1, 1, &[0, 2]), file()];
     let entries = (0..100).map(|number| uefi(&format!("Boot{number:04X}"), entry("x", &through)));
     let all: Vec<Variable> = entries.chain([order]).collect();
     let made = translated(&all, NvramMaker::Qemu, NvramMaker::VMware, false);
