@@ -172,8 +172,12 @@ pub(crate) fn validate(
     ValidateReport { valid: validation.valid, problems: validation.problems.into_iter().map(problem).collect() }
 }
 
-/// Looks at the images that the user of this process has registered, and forgets some.
+/// Looks at the images that the user of this process has registered, or forgets some.
 pub(crate) fn registry(request: &RegistryRequest) -> RegistryReport {
+    registry_with(request, kiln_builder::registered_images)
+}
+
+fn registry_with(request: &RegistryRequest, list: impl FnOnce() -> Vec<kiln_builder::ListedImage>) -> RegistryReport {
     let wire = |image: kiln_builder::ListedImage| RegisteredImage {
         name: image.name,
         channel: image.channel,
@@ -194,7 +198,10 @@ pub(crate) fn registry(request: &RegistryRequest) -> RegistryReport {
     if request.prune {
         kiln_builder::forget_unusable_images().into_iter().for_each(&mut take);
     }
-    report.images = kiln_builder::registered_images().into_iter().map(wire).collect();
+    // A list looks at every image, and one of a server that does not answer is looked at for ever: who wants it forgotten asks for no list.
+    if request.remove.is_empty() && !request.prune {
+        report.images = list().into_iter().map(wire).collect();
+    }
     report
 }
 
@@ -273,6 +280,16 @@ fn on_the_wire(event: Event) -> Option<JobEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It looks at all images, and never ends where one lies on a server that is away.
+    #[test]
+    fn who_forgets_an_image_gets_no_list() {
+        let forgotten = RegistryRequest { remove: vec!["../none".to_owned()], prune: false };
+        let report = registry_with(&forgotten, || panic!("no image is looked at"));
+        assert_eq!((report.images.len(), report.problems.len()), (0, 1), "{report:?}");
+        let listed = registry_with(&RegistryRequest::default(), || vec![kiln_builder::ListedImage::default()]);
+        assert_eq!(listed.images.len(), 1);
+    }
 
     #[test]
     fn a_template_from_standard_input_is_called_so() {

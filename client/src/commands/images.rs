@@ -48,7 +48,8 @@ fn forgotten(image: &RegisteredImage) -> String {
     let RegisteredImage { name, channel, path, unusable, .. } = image;
     let file = match unusable {
         Some(why) => format!(": {why}"),
-        None => format!("; {path} stays"),
+        // Nobody has looked whether it is there.
+        None => format!("; nothing is done to {path}"),
     };
     visible::name(&format!("{name}@{channel} is forgotten{file}")).into_owned()
 }
@@ -123,7 +124,7 @@ mod tests {
         assert!(lines[1].starts_with("base@latest           qcow2       3 GiB  2026-11-30 12:00  /srv/base"), "{text}");
         assert_eq!(lines[3].trim(), "its file is gone");
         assert!(!text.contains('\u{1b}'), "{text}");
-        assert!(forgotten(&image("base", None)).ends_with(" stays"));
+        assert!(forgotten(&image("base", None)).contains("forgotten; nothing is done to /srv/base"));
         assert_eq!(forgotten(&image("b", Some("it is gone"))), "b@latest is forgotten: it is gone");
     }
 }

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{atomic_file, regular_file};
 
+mod forget;
+
+pub use self::forget::{forget_image, forget_unusable_images};
+
 /// The longest name.
 const MAX_NAME: usize = 100;
 
@@ -68,29 +72,18 @@ pub struct ListedImage {
     pub unusable: Option<String>,
 }
 
+impl ListedImage {
+    /// As it is written; its file is not looked at.
+    fn of(name: String, channel: String, record: ImageRecord) -> Self {
+        let ImageRecord { path, format, checksum, size, build, created, .. } = record;
+        Self { name, channel, path, format, checksum, size, build, created, unusable: None }
+    }
+}
+
 /// All images that the user of this process has registered, by name and channel.
 #[must_use]
 pub fn registered_images() -> Vec<ListedImage> {
     ImageRegistry::of_user().map(|registry| registry.list()).unwrap_or_default()
-}
-
-/// Forgets the image `NAME` in all its channels, or `NAME@CHANNEL` in one; returns what was forgotten. Files of images stay.
-///
-/// # Errors
-///
-/// There is none, or it cannot be forgotten.
-pub fn forget_image(image: &str) -> Result<Vec<ListedImage>, String> {
-    let registry =
-        ImageRegistry::of_user().ok_or("there is no registry of a user without a home: set HOME or XDG_STATE_HOME")?;
-    registry.forget(image)
-}
-
-/// Forgets every image that no build can begin with; what each attempt came to.
-#[must_use]
-pub fn forget_unusable_images() -> Vec<Result<Vec<ListedImage>, String>> {
-    let Some(registry) = ImageRegistry::of_user() else { return Vec::new() };
-    let unusable = registry.list().into_iter().filter(|image| image.unusable.is_some());
-    unusable.map(|image| registry.forget(&format!("{}@{}", image.name, image.channel))).collect()
 }
 
 impl ImageRegistry {
@@ -106,9 +99,7 @@ impl ImageRegistry {
     fn listed(&self, name: String, channel: String) -> ListedImage {
         let unusable = self.find(&name, &channel).err();
         match self.read(&name, &channel) {
-            Ok(ImageRecord { path, format, checksum, size, build, created, .. }) => {
-                ListedImage { name, channel, path, format, checksum, size, build, created, unusable }
-            }
+            Ok(record) => ListedImage { unusable, ..ListedImage::of(name, channel, record) },
             Err(_) => ListedImage { name, channel, unusable, ..ListedImage::default() },
         }
     }
@@ -116,38 +107,6 @@ impl ImageRegistry {
     fn channels(&self, name: &str) -> Vec<String> {
         let files = names_in(&self.directory.join(name)).into_iter();
         files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect()
-    }
-
-    fn forget(&self, image: &str) -> Result<Vec<ListedImage>, String> {
-        let (name, channel) = match image.split_once('@') {
-            Some((name, channel)) => (name, Some(channel)),
-            None => (image, None),
-        };
-        for (what, word) in [("name", Some(name)), ("channel", channel)] {
-            if let Some((word, problem)) = word.and_then(|word| Some((word, problem_of(word)?))) {
-                return Err(format!("the {what} {word:?} {problem}"));
-            }
-        }
-        let channels = self.channels(name);
-        let meant: Vec<_> = channels.into_iter().filter(|known| channel.is_none_or(|wanted| wanted == known)).collect();
-        if meant.is_empty() {
-            return Err(format!("there is no image {image:?}; {}", self.told()));
-        }
-        let mut forgotten = Vec::new();
-        for channel in meant {
-            let (place, listed) = (self.place(name, &channel), self.listed(name.to_owned(), channel));
-            match std::fs::remove_file(&place) {
-                // Another was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => {
-                    removed.map_err(|error| format!("{} cannot be removed: {error}", place.display()))?;
-                    forgotten.push(listed);
-                }
-            }
-        }
-        // Of the last channel; another's may have come meanwhile.
-        let _ = std::fs::remove_dir(self.directory.join(name));
-        Ok(forgotten)
     }
 
     /// The one of the user whose environment this process has; `None`: the user has no home.
@@ -190,19 +149,8 @@ impl ImageRegistry {
             }
             Err(error) => return Err(format!("{} cannot be read: {error}", self.place(name, channel).display())),
         };
-        let shown = record.path.display();
-        match std::fs::metadata(&record.path) {
-            Ok(found) if !found.is_file() => Err(format!("the image {name:?} was the file {shown}, which is none now")),
-            Ok(found) if found.len() != record.size => Err(format!(
-                "the image {name:?} was {shown} with {} bytes, which has {} now: build it again",
-                record.size,
-                found.len()
-            )),
-            Ok(_) => Ok(record),
-            Err(error) => {
-                Err(format!("the image {name:?} was {shown}, which cannot be found: {error}: build it again"))
-            }
-        }
+        look_at(name, &record).map_err(|unfit| unfit.told)?;
+        Ok(record)
     }
 
     /// The format of the registered image that `path` is, as the build said that made it: what is in the file may be its guest's word.
@@ -228,7 +176,11 @@ impl ImageRegistry {
     }
 
     fn read(&self, name: &str, channel: &str) -> io::Result<ImageRecord> {
-        let file = regular_file::open_to_read(&self.place(name, channel))?;
+        Self::read_at(&self.place(name, channel))
+    }
+
+    fn read_at(place: &Path) -> io::Result<ImageRecord> {
+        let file = regular_file::open_to_read(place)?;
         let mut text = Vec::new();
         file.take(MAX_RECORD).read_to_end(&mut text)?;
         serde_json::from_slice(&text).map_err(io::Error::other)
@@ -259,6 +211,35 @@ impl ImageRegistry {
     }
 }
 
+/// Why no build can begin with an image.
+struct Unfit {
+    told: String,
+    /// Whether the file is known to be gone, or to be another: not only out of reach.
+    is_gone: bool,
+}
+
+/// Looks whether the image's file is there, and as long as it was.
+fn look_at(name: &str, record: &ImageRecord) -> Result<(), Unfit> {
+    let shown = record.path.display();
+    let gone = |told: String| Err(Unfit { told, is_gone: true });
+    match std::fs::metadata(&record.path) {
+        Ok(found) if !found.is_file() => gone(format!("the image {name:?} was the file {shown}, which is none now")),
+        Ok(found) if found.len() != record.size => gone(format!(
+            "the image {name:?} was {shown} with {} bytes, which has {} now: build it again",
+            record.size,
+            found.len()
+        )),
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            gone(format!("the image {name:?} was {shown}, which cannot be found: {error}: build it again"))
+        }
+        Err(error) => {
+            let told = format!("the image {name:?} is {shown}, which cannot be looked at: {error}");
+            Err(Unfit { told, is_gone: false })
+        }
+    }
+}
+
 /// Names in a directory that are words of ours, in order; none when it cannot be read.
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
@@ -283,10 +264,10 @@ pub(crate) fn problem_of(word: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn record(path: &Path, size: u64) -> ImageRecord {
+    pub(crate) fn record(path: &Path, size: u64) -> ImageRecord {
         ImageRecord {
             path: path.to_owned(),
             format: "qcow2".to_owned(),
@@ -341,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_listed_with_what_is_wrong_and_forgotten_without_their_files() {
+    fn images_are_listed_with_what_is_wrong() {
         let scratch = tempfile::tempdir().unwrap();
         let registry = ImageRegistry::at(&scratch.path().join("images"));
         assert_eq!(registry.list(), []);
@@ -360,17 +341,6 @@ mod tests {
         let all = ["base@latest true", "base@stable true", "odd@latest false", "old@latest false"];
         assert_eq!(told(&registry.list()), all);
         assert!(registry.list()[3].unusable.as_deref().unwrap().contains("build it again"));
-        assert_eq!(told(&registry.forget("base@stable").unwrap()), ["base@stable true"]);
-        assert_eq!(told(&registry.forget("odd").unwrap()), ["odd@latest false"]);
-        assert_eq!(told(&registry.forget("old").unwrap()).len(), 1);
-        assert!(!scratch.path().join("images/old").exists());
-        assert_eq!(told(&registry.list()), ["base@latest true"]);
-        assert!(kept.exists(), "the image stays");
-        for (image, words) in
-            [("base@stable", "there are: base (latest)"), ("../x", "the name"), ("base@", "the channel")]
-        {
-            assert!(registry.forget(image).unwrap_err().contains(words), "{image}");
-        }
     }
 
     #[test]

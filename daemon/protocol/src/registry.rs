@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is to be done with the registry of images; the list that the report has is that of afterwards.
+/// What is to be done with the registry of images; nothing: it is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryRequest {
@@ -19,7 +19,7 @@ pub struct RegistryRequest {
 /// What there is, and what was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegistryReport {
-    /// Every image in every channel, by name and channel.
+    /// Every image in every channel, by name and channel; none where something was to be forgotten.
     pub images: Vec<RegisteredImage>,
     /// What was forgotten, as it was.
     pub removed: Vec<RegisteredImage>,
