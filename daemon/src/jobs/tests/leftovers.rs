@@ -99,6 +99,8 @@ async fn removing_a_job_gives_its_machine_back_first() {
     rig.launcher.stays(Some("locked"));
     let id = rig.leave_a_machine().await;
     rig.until_tried(1).await;
+    // Until no attempt goes on any more: who removes it waits for that one, and is told how it went.
+    rig.jobs.remove(&rig.owner, &id).await.unwrap_err();
     rig.launcher.stays(None);
     rig.jobs.remove(&rig.owner, &id).await.unwrap();
     assert_eq!(rig.launcher.calls().last().map(String::as_str), Some(ATTEMPT));
