@@ -34,6 +34,10 @@ struct Table {
     absences: u32,
     /// Whether the service manager leaves before it has told of the next worker.
     loses_next: bool,
+    /// Whether the service manager starts a worker only when it has come back, to start a sweeper.
+    comes_late: bool,
+    /// Workers that were found again.
+    found: Vec<u32>,
     workers: Vec<Worker>,
     /// Users who were looked up.
     looked_up: Vec<u32>,
@@ -89,6 +93,16 @@ impl FakeLauncher {
     /// The service manager starts the next worker, and leaves before it has told of it.
     pub(super) fn loses_next(&self) {
         self.table().loses_next = true;
+    }
+
+    /// The service manager leaves whenever it is asked for a worker, and starts it when it is asked for a sweeper.
+    pub(super) fn comes_late(&self) {
+        self.table().comes_late = true;
+    }
+
+    /// Returns which workers were found again, by their numbers from 1.
+    pub(super) fn found(&self) -> Vec<u32> {
+        self.table().found.clone()
     }
 
     /// What jobs still hold that are over stays, for this reason; `None`: it is given back.
@@ -158,9 +172,11 @@ impl Launcher for FakeLauncher {
         _: u32,
         identity: &ProcessIdentity,
     ) -> Result<Option<Box<dyn JobProcess>>, LaunchError> {
-        let table = self.table();
+        let mut table = self.table();
         let worker = table.workers.get(identity.pid as usize - 1).filter(|worker| worker.lock.is_some());
-        Ok(worker.map(|worker| self.process(identity.pid, worker.ended.subscribe())))
+        let found = worker.map(|worker| self.process(identity.pid, worker.ended.subscribe()));
+        table.found.extend(found.as_ref().map(|_| identity.pid));
+        Ok(found)
     }
 }
 
@@ -179,24 +195,38 @@ impl FakeLauncher {
             let source = std::io::Error::other(reason);
             return Err(LaunchError::Start { program: "fake".to_owned(), source });
         }
-        let (ended, receiver) = watch::channel(None);
-        let lock = Some(directory.lock()?.expect("nobody else works on it"));
-        table.workers.push(Worker { directory: directory.clone(), lock, ended });
-        let pid = u32::try_from(table.workers.len()).unwrap();
+        let lost = || UnitError::Lost { unit: "kiln-job-fake.service".to_owned() };
+        if table.comes_late {
+            return Err(lost().into());
+        }
         let is_lost = std::mem::take(&mut table.loses_next);
         drop(table);
-        let started = EventBody::JobStarted { pid, version: "fake".to_owned() };
-        self.say(pid as usize - 1, None, started);
-        let process = self.process(pid, receiver);
+        let process = self.begin_to_work(directory)?;
         if is_lost {
             directory.write_identity(process.identity())?;
-            return Err(UnitError::Lost { unit: "kiln-job-fake.service".to_owned() }.into());
+            return Err(lost().into());
         }
         Ok(process)
     }
 
+    fn begin_to_work(&self, directory: &JobDir) -> Launched {
+        let (ended, receiver) = watch::channel(None);
+        let lock = Some(directory.lock()?.expect("nobody else works on it"));
+        let mut table = self.table();
+        table.workers.push(Worker { directory: directory.clone(), lock, ended });
+        let pid = u32::try_from(table.workers.len()).unwrap();
+        drop(table);
+        self.say(pid as usize - 1, None, EventBody::JobStarted { pid, version: "fake".to_owned() });
+        Ok(self.process(pid, receiver))
+    }
+
     fn sweep(&self, directory: &JobDir, state: JobState, cause: &str) -> Launched {
         self.table().calls.push(format!("sweeper {state}: {cause}"));
+        let is_late = std::mem::take(&mut self.table().comes_late);
+        if is_late {
+            let worker = self.begin_to_work(directory)?;
+            directory.write_identity(worker.identity())?;
+        }
         let Some(_lock) = directory.lock()? else {
             let (_, ended) = watch::channel(Some(Exit::Status(ExitStatus::from_raw(75 << 8))));
             return Ok(self.process(0, ended));

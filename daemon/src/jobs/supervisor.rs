@@ -98,22 +98,59 @@ impl Supervisor {
             watched.catch_up(&self.shared).await;
         }
         drop(self.caught_up.take());
-        let cause = match (begin, &submission) {
-            (Begin::Adopt(identity) | Begin::TakeUp(identity), _) => match self.adopt(&directory, identity).await {
-                Ok(worker) => self.watch(worker, &mut watched).await,
-                Err(cause) => cause,
-            },
-            (Begin::Start, Ok(submission)) => match self.start_once_possible(&directory, submission).await {
-                Ok(worker) => self.watch(worker, &mut watched).await,
-                Err(cause) => cause,
-            },
-            (Begin::Start, Err(error)) => explain(error),
+        let found = match (begin, &submission) {
+            (Begin::Adopt(identity) | Begin::TakeUp(identity), _) => self.adopt(&directory, identity).await,
+            (Begin::Start, Ok(submission)) => self.start_once_possible(&directory, submission).await,
+            (Begin::Start, Err(error)) => Err(explain(error)),
+        };
+        let cause = self.see_through(&directory, found, submission.ok().as_ref(), &mut watched).await;
+        self.conclude(directory, watched, cause).await;
+    }
+
+    /// Follows the worker and sees that the job's last event is written, by it or after it; returns why the job is over if it does not say so.
+    async fn see_through(
+        &mut self,
+        directory: &JobDir,
+        found: Result<Worker, String>,
+        submission: Option<&JobSubmission>,
+        watched: &mut Watched,
+    ) -> String {
+        let (had_worker, cause) = match found {
+            Ok(worker) => (true, self.watch(worker, watched).await),
+            Err(cause) => (false, cause),
         };
         watched.catch_up(&self.shared).await;
         if watched.ending.is_none() {
-            self.sweep(&directory, submission.ok().as_ref(), &mut watched, &cause).await;
+            self.sweep(directory, submission, watched, &cause).await;
         }
-        self.conclude(directory, watched, cause).await;
+        if had_worker || watched.ending.is_some() {
+            return cause;
+        }
+        // A service manager that was away may carry out late what it was asked for. A worker that comes before the sweeper keeps it out, and
+        // works; one that comes after it finds the last event, and ends.
+        let is_locked = directory.as_owner(JobDir::is_locked).await;
+        let cause = match self.late_worker(is_locked).await {
+            Some(worker) => self.watch(worker, watched).await,
+            // It has come and gone meanwhile.
+            None if watched.started && !is_locked => cause,
+            None => return cause,
+        };
+        watched.catch_up(&self.shared).await;
+        if watched.ending.is_none() {
+            self.sweep(directory, submission, watched, &cause).await;
+        }
+        cause
+    }
+
+    /// Finds a worker that nobody expects any more, and that works all the same.
+    async fn late_worker(&self, is_locked: bool) -> Option<Worker> {
+        if !is_locked {
+            return None;
+        }
+        let worker = self.other_worker().await?;
+        tracing::warn!(job = %self.id, pid = worker.identity().pid, "a worker has come late");
+        self.note_worker(worker.identity()).await;
+        Some(worker)
     }
 
     /// Finds out how to go on with a job of an earlier daemon. While its user's files do not answer, this job waits, and no other.
@@ -208,9 +245,6 @@ impl Supervisor {
         };
         let worker = self.adopt(directory, timeout(TRACE_TIMEOUT, identity).await.ok()).await?;
         self.note_worker(worker.identity()).await;
-        if self.killing {
-            worker.kill();
-        }
         Ok(worker)
     }
 
@@ -241,6 +275,8 @@ impl Supervisor {
 
     /// Follows the worker to its end; returns the cause of a death. Whatever it writes, and however much, orders come first.
     async fn watch(&mut self, mut worker: Worker, watched: &mut Watched) -> String {
+        // Asked for before there was one.
+        let mut killed = self.killing.then(|| Killed::now(worker.as_ref(), KILLED_ON_REQUEST.to_owned()));
         let directory = self.shared.directory(&self.id);
         let watcher = self.shared.watcher.clone();
         let subscribed = directory.as_owner(move |directory| watcher.subscribe(&directory.events())).await;
@@ -254,7 +290,6 @@ impl Supervisor {
         // Asked for before a restart; the worker may not have heard of it.
         let mut pending_cancel = self.cancelling;
         let mut asking: Option<JoinHandle<()>> = None;
-        let mut killed: Option<Killed> = None;
         let mut is_more = true;
         loop {
             if pending_cancel && watched.started {

@@ -22,7 +22,7 @@ use crate::config::{Config, Mode};
 use crate::quotas::Quotas;
 
 /// Longest wait for anything in these tests; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The user who is served.
 const OWNER: u32 = 1000;

@@ -62,6 +62,41 @@ async fn a_worker_of_whose_start_nobody_was_told_is_found_also_when_nobody_wants
     assert_eq!(calls[1..3], ["worker b", "kill 2"], "{calls:?}");
 }
 
+/// Its start was lost and the job is cancelled, but the service manager comes back and starts it all the same, before the sweeper.
+#[tokio::test]
+async fn a_worker_that_is_started_when_its_job_is_given_up_is_ended_with_it() {
+    let killed = "the worker was killed on request";
+    let left = format!("{killed}; its process 1 has not ended 10 s later and is left over");
+    let died = "the worker ended with exit code 7 before the job was over".to_owned();
+    for (mode, outlives, calls, error) in [
+        (CancelMode::Now, false, ["kill 1"].as_slice(), killed.to_owned()),
+        // A kill is not waited for without end.
+        (CancelMode::Now, true, &["kill 1"], left),
+        (CancelMode::Graceful, false, &[], died),
+    ] {
+        let rig = Rig::new(1).await;
+        rig.launcher.comes_late();
+        if outlives {
+            rig.launcher.let_workers_outlive_kills();
+        }
+        let id = rig.submit("a").await;
+        rig.until(&id, |job| !job.notes.is_empty()).await;
+        rig.jobs.cancel(&rig.owner, &id, mode).await.unwrap();
+        if mode == CancelMode::Graceful {
+            // It is asked, and watched to its end.
+            rig.until(&id, |_| rig.launcher.found() == [1]).await;
+            rig.launcher.end(0, 7);
+        }
+        let job = rig.until_over(&id).await;
+        assert_eq!((job.state, job.error.as_deref()), (JobState::Cancelled, Some(error.as_str())));
+        let done: Vec<_> = rig.launcher.calls().into_iter().filter(|call| call != "worker a").collect();
+        let [first, between @ .., last] = &done[..] else { panic!("{done:?}") };
+        assert!(first.starts_with("sweeper cancelled: cancelled before its worker was started"), "{done:?}");
+        assert_eq!(*between, *calls, "{done:?}");
+        assert_eq!(*last, format!("sweeper cancelled: {error}"));
+    }
+}
+
 #[tokio::test]
 async fn a_worker_that_says_how_the_job_ended_is_believed_whatever_its_exit_code() {
     let rig = Rig::new(1).await;
