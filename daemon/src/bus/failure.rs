@@ -1,7 +1,10 @@
 //! Why a call was not carried out, as D-Bus says it: a name for programs, a sentence for people.
 
+use std::borrow::Cow;
+
 use kiln_protocol::InvalidJobId;
 
+use super::value::sendable;
 use crate::account::AccountError;
 use crate::control::ControlError;
 use crate::explain::explain;
@@ -35,7 +38,11 @@ pub(super) const FAILED: &str = "org.kiln.Kiln1.Error.Failed";
 
 impl Failure {
     pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, text: text.into() }
+        let mut text = text.into();
+        if let Cow::Owned(without) = sendable(&text) {
+            text = without;
+        }
+        Self { name, text }
     }
 
     /// An argument that does not fit.
@@ -76,7 +83,7 @@ impl From<JobsError> for Failure {
         if name == FAILED {
             tracing::error!(error = text, "a call on the bus failed");
         }
-        Self { name, text }
+        Self::new(name, text)
     }
 }
 
@@ -104,6 +111,15 @@ impl From<zbus::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_worker_says_is_sent_without_zeros() {
+        let refused = ControlError::Refused { reason: "there is no question \"1\0\"".to_owned() };
+        let failure = Failure::from(JobsError::Worker(refused));
+        assert_eq!((failure.name, failure.text.contains('\0')), (REFUSED, false));
+        assert!(failure.text.contains("1\u{fffd}"), "{}", failure.text);
+        assert_eq!(Failure::argument("a\0").text, "a\u{fffd}");
+    }
 
     #[test]
     fn an_account_of_a_service_is_told_what_admits_it() {

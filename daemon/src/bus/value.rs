@@ -1,5 +1,6 @@
 //! Values of properties: kept, compared and written; a value of the wire format is made of them only when it is sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use zbus::{ObjectPath, Variant};
@@ -35,15 +36,31 @@ impl Value {
             Self::Signed(value) => Variant::from(*value),
             Self::Large(value) => Variant::from(*value),
             Self::Share(value) => Variant::from(*value),
-            Self::Text(value) => Variant::from(value.as_str()),
+            Self::Text(value) => match sendable(value) {
+                Cow::Borrowed(text) => Variant::from(text),
+                Cow::Owned(text) => Variant::from(text),
+            },
             Self::Path(value) => Variant::from(path(value)),
+            Self::Texts(values) if values.iter().any(|value| value.contains('\0')) => {
+                Variant::from(values.iter().map(|value| sendable(value).into_owned()).collect::<Vec<_>>())
+            }
             Self::Texts(values) => Variant::from(values.iter().map(String::as_str).collect::<Vec<_>>()),
             Self::Paths(values) => Variant::from(values.iter().map(|value| path(value)).collect::<Vec<_>>()),
+            Self::Pairs(values) if values.iter().any(|(key, label)| key.contains('\0') || label.contains('\0')) => {
+                let owned =
+                    |(key, label): &(String, String)| (sendable(key).into_owned(), sendable(label).into_owned());
+                Variant::from(values.iter().map(owned).collect::<Vec<_>>())
+            }
             Self::Pairs(values) => {
                 Variant::from(values.iter().map(|(key, label)| (key.as_str(), label.as_str())).collect::<Vec<_>>())
             }
         }
     }
+}
+
+/// Returns a text as it can be sent. None has a zero in it: a bus closes the connection of who sends one, and zbus does not look.
+pub(super) fn sendable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Makes an object path of a text that is one.
@@ -72,6 +89,24 @@ impl From<&str> for Value {
 mod tests {
     use super::super::interface;
     use super::*;
+
+    /// Workers write what they like, and a bus throws out who sends a zero in a text.
+    #[test]
+    fn no_text_is_sent_with_a_zero() {
+        let bad = || "a\0b".to_owned();
+        for value in [
+            Value::from("a\0b"),
+            Value::Texts(vec!["c".to_owned(), bad()]),
+            Value::Pairs(vec![("c".to_owned(), bad())]),
+            Value::Pairs(vec![(bad(), "c".to_owned())]),
+        ] {
+            let sent = value.to_variant();
+            let message = zbus::Message::signal("/a", "a.b", "C").build(&(&sent,)).unwrap();
+            let text = String::from_utf8_lossy(message.data()).into_owned();
+            assert!(text.contains("a\u{fffd}b") && !text.contains("a\0b"), "{value:?}: {text:?}");
+        }
+        assert!(matches!(sendable("whole"), Cow::Borrowed("whole")));
+    }
 
     /// What the tables say of each type is what is sent.
     #[test]

@@ -115,3 +115,34 @@ async fn a_reader_that_never_reads_slows_nobody() {
     assert_eq!(read(log).await.lines().count(), 200);
     desktop.wait_for(&job, JOB, "State", "succeeded").await;
 }
+
+/// What a worker says goes out in properties, signals and refusals, and a bus throws out who sends a zero in a text.
+#[tokio::test]
+async fn zeros_in_what_a_worker_says_do_not_cost_kilnd_its_connection() {
+    let Some(bus) = TestBus::start() else { return };
+    let daemon = bus.kilnd().await;
+    let desktop = bus.desktop().await;
+    let before = desktop.owner_of_kilnd().await;
+    let emit = |event: Value| {
+        let mut said = json!({"build": "qemu.a\0"});
+        said.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
+        json!({"emit": said})
+    };
+    let script = json!([
+        emit(json!({"kind": "build_planned", "position": 0})),
+        emit(json!({"kind": "step_started", "step": "fe\0tch"})),
+        emit(json!({"kind": "artifact", "builder_id": "b\0", "id": "i\0", "text": "t\0", "files": ["/w/a\0"]})),
+        emit(json!({"kind": "build_finished", "elapsed_us": 1, "error": "it\0"})),
+        {"await_file": daemon.path("never")},
+    ]);
+    let job = desktop.submit(&daemon, &script).await;
+    let build = format!("{job}/build/_0");
+    desktop.wait_for(&build, BUILD, "State", "failed").await;
+    assert_eq!(desktop.text(&build, BUILD, "Name").await, "qemu.a\u{fffd}");
+    assert_eq!(desktop.text(&build, BUILD, "Error").await, "it\u{fffd}");
+    let image = desktop.properties(&format!("{build}/image/_0"), IMAGE).await;
+    assert_eq!(<&str>::try_from(&*image["Id"]), Ok("i\u{fffd}"));
+    let managed = desktop.try_call(ROOT, OBJECT_MANAGER, "GetManagedObjects", &()).await;
+    assert!(managed.is_ok(), "{managed:?}");
+    assert_eq!(desktop.owner_of_kilnd().await, before, "it has never lost the bus");
+}

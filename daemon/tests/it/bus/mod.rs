@@ -141,6 +141,13 @@ impl Desktop {
         call.await.unwrap().body().deserialize().unwrap()
     }
 
+    /// Returns kilnd's unique name, which it has for as long as its connection lasts.
+    async fn owner_of_kilnd(&self) -> String {
+        let bus = "org.freedesktop.DBus";
+        let call = self.connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetNameOwner", &(NAME,));
+        call.await.unwrap().body().deserialize().unwrap()
+    }
+
     async fn try_call<B: Serialize + DynamicType>(
         &self,
         path: &str,
