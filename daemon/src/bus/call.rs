@@ -5,11 +5,14 @@ use zbus::message::Header;
 use zbus::wire::DynamicDeserialize;
 use zbus::{DynamicType, Message};
 
-use super::failure::{Failure, INVALID_ARGUMENTS, UNKNOWN_INTERFACE, UNKNOWN_METHOD, UNKNOWN_OBJECT};
+use super::failure::{FAILED, Failure, INVALID_ARGUMENTS, TOO_MUCH, UNKNOWN_INTERFACE, UNKNOWN_METHOD, UNKNOWN_OBJECT};
 use super::interface::{Interface, Method, interface};
 use super::introspection;
 use super::place::Place;
 use crate::caller::Caller;
+
+/// Longest answer, in bytes. Buses take 32 MiB and more in one message (`max_message_size`), and close the connection of who sends more.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// A method call.
 pub(super) struct Call<'m> {
@@ -68,7 +71,15 @@ impl<'m> Call<'m> {
     /// Makes the answer.
     pub(super) fn answer<T: Serialize + DynamicType>(&self, body: &T) -> Result<Message, Failure> {
         let answer = Message::method_return(&self.header).build(body);
-        answer.map_err(|error| Failure::new(super::failure::FAILED, format!("the answer cannot be written: {error}")))
+        let answer = answer.map_err(|error| Failure::new(FAILED, format!("the answer cannot be written: {error}")))?;
+        let size = answer.data().len();
+        if size > MAX_ANSWER_BYTES {
+            let text = format!(
+                "the answer has {size} bytes, and {MAX_ANSWER_BYTES} are sent at most; ask for less at once: `ListJobs`, and objects one by one"
+            );
+            return Err(Failure::new(TOO_MUCH, text));
+        }
+        Ok(answer)
     }
 }
 
@@ -80,4 +91,22 @@ fn find(name: &str, member: &str) -> Option<(&'static Interface, &'static Method
 /// Says that nothing is there.
 pub(super) fn no_object(path: &str) -> Failure {
     Failure::new(UNKNOWN_OBJECT, format!("there is no object {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interface::PEER;
+    use super::super::place::ROOT;
+    use super::*;
+
+    #[test]
+    fn an_answer_that_a_bus_would_not_take_is_a_refusal() {
+        let message = Message::method_call(ROOT, "Ping").interface(PEER).build(&()).unwrap();
+        let call = Call::of(&message, ROOT, Caller::with_uid(1000)).unwrap();
+        let long = "x".repeat(MAX_ANSWER_BYTES);
+        let refused = call.answer(&(&long,)).unwrap_err();
+        assert_eq!(refused.name, TOO_MUCH);
+        assert!(refused.text.contains("16777216 are sent at most"), "{}", refused.text);
+        assert!(call.answer(&(&long[..MAX_ANSWER_BYTES - 1024],)).is_ok());
+    }
 }
