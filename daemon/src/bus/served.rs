@@ -190,7 +190,7 @@ impl Served {
         };
         let states = filter.texts("state")?.unwrap_or_default().iter().map(state).collect::<Result<_, _>>()?;
         let limit = filter.number("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-        // It counts until it is written.
+        // It counts until it is a message; that is the bus's to hold.
         let _turn = self.jobs.turn_for_list(&call.caller).await?;
         let jobs = self.jobs.list(&call.caller, Wanted { states, ..Wanted::newest(limit) }).await?;
         let tree = self.tree();
