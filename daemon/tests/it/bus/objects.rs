@@ -120,8 +120,22 @@ async fn a_change_is_told_within_a_quarter_of_a_second() {
     // The rounds follow each other without a pause, so most of these wait for the quarter of a second of the change before.
     let median = latencies[latencies.len() / 2];
     println!("latency of a change: {latencies:?}");
-    // The promise is of a machine that does nothing else; this bound, of one that does.
-    assert!(median <= Duration::from_secs(5), "{latencies:?}");
+    // The promise is of a machine that does nothing else. What this one takes for what waits for nothing before it: for a new job to be told.
+    let mut unpaced = Vec::new();
+    for _ in 0..7 {
+        let begin = Instant::now();
+        let new = desktop.submit(&daemon, &json!([])).await;
+        let told = loop {
+            let added = signals.until_member("InterfacesAdded").await;
+            if added.object() == new {
+                break added.at;
+            }
+        };
+        unpaced.push(told - begin);
+    }
+    unpaced.sort();
+    let bound = (Duration::from_millis(250) + unpaced[unpaced.len() / 2]) * 4;
+    assert!(median <= bound, "{latencies:?}, where what waits for nothing takes {unpaced:?}");
 
     // After a quiet time a change is told at once.
     let mut quiet = Vec::new();
