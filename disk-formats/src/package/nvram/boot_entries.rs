@@ -90,13 +90,13 @@ fn read(entry: &[u8]) -> Option<(String, Leads)> {
     let end = title.chunks_exact(2).position(|unit| unit == [0, 0])?;
     let path = title.get(end * 2 + 2..)?.get(..path_length)?;
     let nodes = nodes(path)?;
-    let is_partition = |node: &&[u8]| {
+    let is_partition = |node: &[u8]| {
         node[..2] == [MEDIA, HARD_DRIVE] && node.len() == PARTITION_LENGTH && matches!(node[SIGNATURE_KIND], 1 | 2)
     };
     let files = nodes.iter().rev().take_while(|node| node[..2] == [MEDIA, FILE]).count();
     let holder = nodes.len() - files;
     let leads = match holder.checked_sub(1).filter(|_| files > 0).map(|last| &nodes[last]) {
-        Some(node) if is_partition(&node) => {
+        Some(node) if is_partition(node) => {
             let before: usize = nodes[..holder - 1].iter().map(|node| node.len()).sum();
             Leads::ToPartition(shortened(entry, end * 2 + 8, before)?)
         }
