@@ -41,7 +41,9 @@ pub use crate::machine::{
 pub(crate) use archive::{archived_descriptor, archived_file, chosen_disk, disks as archived_disks, other_descriptors};
 pub use file_names::plain_name;
 pub use host_reach::saying::HostReach;
-pub use nvram::{every_journey_of, nvram_losses};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use nvram::every_journey_of;
+pub use nvram::nvram_losses;
 pub use packaged::{PackageFacts, PackagedDiskFacts, PackagedMachine};
 pub(crate) use tar_members::is_tar;
 pub use vbox_machine::virtualbox_doubts;

@@ -100,6 +100,7 @@ pub fn nvram_losses(machine: &MachineDescription) -> Vec<String> {
 ///
 /// # Panics
 /// When what was written is not read, or a boot entry is not what it was.
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 #[must_use]
 pub fn every_journey_of(bytes: &[u8]) -> Vec<Vec<u8>> {
