@@ -32,7 +32,7 @@ const FLOORS: &[(&str, &str)] = &[
     ),
     (
         "daemon/builder",
-        "archive atomic_file regular_file boot_command build_data cleanup connections disk_size error event home image_registry ledger registrations left_in_guest \
+        "archive atomic_file regular_file boot_command build_data cleanup connections disk_size error event home kept_inside image_registry ledger registrations left_in_guest \
          local_processes lock_file option_values default_names plan_key records artifact blocking generated http_server plan \
          plan_reader resume way_in control fetch steps/sightings context steps/evidence steps/unreachable temporary_file noted_file attestation \
          data_sources unfinished backends export line_output step scripts post_processors provisioners steps abandon built sweep machine_build sources attested_names build_inputs options verify_build run catalog \
@@ -41,7 +41,7 @@ const FLOORS: &[(&str, &str)] = &[
     ("daemon/protocol", "environment id image info places problem question registry step text job event validate"),
     (
         "hypervisors",
-        "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network keyboard screen ledger private_dir \
+        "words process_stat fake/spec qemu/spec virtualbox/spec vmware/spec error guest_network kept_mark keyboard screen ledger private_dir \
          listening_socket port_lease processor process spec machine conformance fake rfb qemu virtualbox vmware registry",
     ),
     ("systemd", "journal listen notify"),

@@ -12,12 +12,9 @@ mod tests;
 
 use self::boot_entries::BootEntries;
 pub(crate) use self::secure_boot::secure_boot;
-use self::variables::{Owner, Variable};
+use self::variables::{MAX_STORE, Owner, Variable};
 use super::packaged::quoted;
 use crate::machine::{Firmware, MachineDescription, Nvram, NvramMaker};
-
-/// Most of a store that is looked at, in bytes: AAVMF's file has 64 MiB, of which the store is the first.
-const MAX_STORE: usize = 4 << 20;
 
 /// An NVRAM for another maker's firmware.
 #[derive(Debug, Default, PartialEq, Eq)]

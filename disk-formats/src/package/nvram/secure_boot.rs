@@ -1,7 +1,7 @@
 //! Secure boot in a store of EDK II's firmware: whether it is on, which VirtualBox's settings do not say, and its keys.
 
-use super::variables::{Owner, TIME_BASED_AUTHENTICATED, Variable};
-use super::{MAX_STORE, edk2};
+use super::edk2;
+use super::variables::{MAX_STORE, Owner, TIME_BASED_AUTHENTICATED, Variable};
 
 /// The switch, whose one byte is 1 where it is on.
 const SWITCH: &str = "SecureBootEnable";

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Most of a store that is looked at, in bytes: AAVMF's file has 64 MiB, of which the store is the first.
+pub(super) const MAX_STORE: usize = 4 << 20;
+
 /// Most variables that are read of one store. Firmware has some dozens, and hundreds of dead ones between two clean-ups.
 pub(super) const MAX_VARIABLES: usize = 8192;
 
