@@ -155,7 +155,8 @@ fn an_entry_of_ovmfs_goes_through_vmwares_store_and_back_and_is_started() {
     let Some(judges) = Judges::present() else { return };
     let told = judges.run(
         &bench,
-        "VBoxManage import c.ova --vsys 0 --basefolder /judged/vms\nVBoxManage modifynvram c listvars\n\
+        "mkdir parts; tar -xf c.ova -C parts; (cd parts; sha256sum -c c.mf)\n\
+         VBoxManage import c.ova --vsys 0 --basefolder /judged/vms\nVBoxManage modifynvram c listvars\n\
          VBoxManage modifynvram c queryvar --name BootOrder --filename order",
     );
     assert!(told.contains("BootOrder") && told.contains("Boot000"), "{told}");

@@ -16,7 +16,9 @@ LARGE_PIECE = 360 * 1024
 
 
 def say(*words):
-    print(*words, file=sys.stderr, flush=True)
+    # One piece: those of two threads that say something at once would lie in each other.
+    sys.stderr.write(" ".join(map(str, words)) + "\n")
+    sys.stderr.flush()
 
 
 class Command:
