@@ -7,6 +7,7 @@ use std::time::Duration;
 use kiln_tests::{Home, installer, tool};
 
 use crate::box_service::{self, BoxService};
+use crate::guest_disks::succeed;
 use crate::guests::{PASSWORD, Template};
 
 const BUILD: &str = r#"
@@ -222,14 +223,6 @@ fn resident_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
-}
-
-#[track_caller]
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    text
 }
 
 /// Every image holds the same guest disk, and its own tools find nothing wrong with it.

@@ -2,12 +2,12 @@
 //! Most of their guests are a few bytes or a script of the UEFI shell: what is under test is the machine.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use kiln_tests::{Home, installer, tool};
 
+use crate::guest_disks::{fat_disk, firmware, succeed};
 use crate::guests::{PASSWORD, Template};
 
 /// What is the same for all sources here.
@@ -25,40 +25,6 @@ const SOURCE: &str = r#"
 
 /// A card for which UEFI has no driver, so that it does not look for something to boot on the network first.
 const NETWORK: &str = "net_device = \"tulip\"";
-
-#[track_caller]
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Makes a disk with a FAT file system and these files; directories are made for them.
-fn fat_disk(home: &Home, name: &str, files: &[(&str, &[u8])]) {
-    let disk = home.work(name);
-    succeed(Command::new("mformat").args(["-C", "-T", "16384", "-i"]).arg(&disk).arg("::"));
-    for (path, bytes) in files {
-        let mut directory = String::from("::");
-        for part in Path::new(path).parent().into_iter().flatten() {
-            directory = format!("{directory}/{}", part.display());
-            succeed(Command::new("mmd").args(["-D", "s", "-i"]).arg(&disk).arg(&directory));
-        }
-        let file = home.work("file");
-        std::fs::write(&file, bytes).unwrap();
-        succeed(Command::new("mcopy").arg("-i").arg(&disk).arg(&file).arg(format!("::/{path}")));
-    }
-}
-
-/// Tells whether a firmware of Debian is here; says so when it is not.
-#[expect(clippy::print_stderr, reason = "the test runner's output is where this belongs")]
-fn firmware(code: &str) -> bool {
-    let found = Path::new(code).is_file();
-    assert!(found || std::env::var("KILN_TEST_REQUIRE").as_deref() != Ok("all"), "the test needs {code}");
-    if !found {
-        eprintln!("ignored: needs {code}");
-    }
-    found
-}
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
@@ -210,7 +176,7 @@ fn eight_builds_at_once_finish_with_nothing_left_behind() {
                 "iso_url = \"out/guest\"\nuse_backing_file = true\nvm_name = \"same\"\noutput_directory = \"out{number}\"\n\
                  memory = 160\ndisk_additional_size = [\"8M\"]\ncd_files = [\"answers\"]\nfloppy_files = [\"answers\"]\n\
                  http_content = {{ \"/a\" = \"b\" }}\nvnc_bind_address = \"127.0.0.1\"\nqmp_enable = true\n\
-                 boot_wait = \"-1s\"\nssh_username = \"root\"\n{password}\nssh_timeout = \"10m\"\nshutdown_command = \"poweroff\""
+                 boot_wait = \"-1s\"\nssh_username = \"root\"\n{password}\nssh_timeout = \"5m\"\nshutdown_command = \"poweroff\""
             );
             let source =
                 SOURCE.replace("  memory           = 256\n", "").replace("  communicator     = \"none\"\n", "");
@@ -222,7 +188,7 @@ fn eight_builds_at_once_finish_with_nothing_left_behind() {
         template += &format!(
             "build {{\n sources = [{}]\n provisioner \"shell\" {{\n inline = [\"echo I am ${{source.name}} > /root/who\"]\n }}\n \
              provisioner \"shell-local\" {{\n inline = [\"echo by SSH at ${{build.Host}}:${{build.Port}}\", \"touch up-${{source.name}}\", \
-             \"timeout 600 sh -c 'until [ $(ls up-g* | wc -l) = {EIGHT} ]; do sleep 0.2; done'\"]\n }}\n \
+             \"timeout 300 sh -c 'until [ $(ls up-g* | wc -l) = {EIGHT} ]; do sleep 0.2; done'\"]\n }}\n \
              provisioner \"shell\" {{\n inline = [\"cat /root/who\"]\n }}\n}}\n",
             sources.join(", ")
         );

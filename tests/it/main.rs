@@ -20,6 +20,7 @@ mod documents;
 mod floods;
 mod formats;
 mod guest_agent;
+mod guest_disks;
 mod guests;
 mod image_looks;
 mod image_scripts;

@@ -5,6 +5,9 @@ use std::process::Command;
 use kiln_tests::tool;
 
 use super::Lab;
+use crate::guest_disks::{firmware, succeed};
+
+const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 
 /// Switches the machine off. The shell finds it on the disc, for there is nothing to boot.
 const SCRIPT: &str = "reset -s\r\n";
@@ -22,13 +25,6 @@ const MACHINES: [(&str, &str, &[&str]); 2] = [
         &["scsi0.virtualDev = \"buslogic\"", "usb.present = \"TRUE\"", "ehci.present = \"TRUE\""],
     ),
 ];
-
-#[track_caller]
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 /// Makes a disc whose boot image for UEFI is a FAT file system with the script.
 fn disc(lab: &Lab) {
@@ -71,7 +67,7 @@ build {{
 #[test]
 fn uefi_guests_are_installed_with_every_kind_of_disk_and_usb() {
     let Some(lab) = Lab::new() else { return };
-    if !["mformat", "mcopy", "xorriso"].iter().all(|name| tool(name)) {
+    if !["mformat", "mcopy", "xorriso"].iter().all(|name| tool(name)) || !firmware(CODE) {
         return;
     }
     disc(&lab);
